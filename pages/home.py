@@ -1,0 +1,31 @@
+"""The first thing a visitor sees: what this is, and one button that shows it."""
+
+import streamlit as st
+
+from ptviz.ui.failures import explained
+from ptviz.ui.listing import recent
+from ptviz.ui.picture import first_run
+from ptviz.ui.services import store
+from ptviz.ui.starting import COMPOSE, RUNS, start_button
+
+st.title("See a prompt learn")
+st.markdown(
+    "A language model can learn a new task without changing a single one of its own numbers. **Prompt tuning** puts a "
+    "few free vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
+    "sentence "
+    "encoder of 22.6 million frozen numbers will learn to tell what kind of answer a question asks for, from 7,680 "
+    "trained ones, in about half a minute, before your eyes."
+)
+first_run()
+with st.container(horizontal=True, vertical_alignment="center"):
+    start_button()
+    st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+
+st.subheader("Recent runs")
+with explained():
+    summaries = store().list()
+    if summaries:
+        recent(summaries)
+        st.page_link(RUNS, label="All runs", icon=":material/list:")
+    else:
+        st.caption("None yet. Your first one will appear here; it stays when you close the page.")

@@ -1,0 +1,42 @@
+"""Choose backbone, task and method, see the plan, start."""
+
+import streamlit as st
+
+from ptviz.runs import RunConfig
+from ptviz.training import default_rate
+from ptviz.ui import choosing, forms
+from ptviz.ui.failures import explained
+from ptviz.ui.marks import title_of
+from ptviz.ui.planning import show_plan
+from ptviz.ui.starting import prepare, start
+
+st.title("New run")
+st.markdown(
+    "Choose a frozen backbone, a task, and how the prompt enters. The defaults are good ones. Try another method."
+)
+left, right = st.columns([3, 2], gap="large")
+
+with left, explained():
+    first, second = st.columns([3, 2], gap="medium")
+    with first:
+        backbone = choosing.choose_backbone()
+    with second:
+        method = choosing.choose_method()
+    task = choosing.choose_task()
+    st.subheader(title_of(method))
+    knobs = forms.knob_form(method)
+    st.subheader("Training")
+    steps = forms.steps_input()
+    with st.expander("More training settings"):
+        training = forms.training_form(steps, default_rate(method, backbone), "by default")
+    name = st.text_input("Name of the run", key="name", max_chars=120, placeholder="made from task, method and seed")
+
+with right, explained():
+    if not backbone or not task.name:
+        st.caption("The plan appears here once a backbone and a task are chosen.")
+    else:
+        config = RunConfig(backbone, task.name, method, knobs, training, name, text=task.text, label=task.label)
+        show_plan(config)
+        prepare(config)
+        if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
+            start(config)

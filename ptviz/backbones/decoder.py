@@ -1,0 +1,84 @@
+"""Decoders: the answer follows the last token, and a static prompt is run once for the whole batch."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptviz.backbones.backbone import Backbone, Readout, at, join, kv, pick
+from ptviz.backbones.vocabulary import label_tokens
+from ptviz.prompt import Batch, Prompt
+
+
+class DecoderBackbone(Backbone):
+    """GPT and kin. A key-value prefix counts as past positions.
+
+    Prompt positions of a causal model never see the input. So a static prompt at the front runs once per batch, on its
+    own, and the keys and values it leaves at every site become a prefix for all rows: m + B T positions instead of
+    B (m + T), with the same loss and the same gradient.
+    """
+
+    family = "decoder"
+    reading = "last"
+
+    def read(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The last hidden state of each row's final token."""
+        lead = self.lead(batch, prompt)
+        plain = not keywords.get("output_hidden_states") and "visit" not in keywords
+        if lead and plain:
+            hidden = self.shared(batch, x, mask, prompt, lead)
+            rows = torch.arange(len(x), device=x.device)
+            return hidden[rows, at(batch.read) - lead], None
+        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        positions = (mask.long().cumsum(1) - 1).clamp(min=0) + past
+        out = self.model.base_model(
+            inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, position_ids=positions, use_cache=False,
+            **kv(prompt), **keywords,
+        )  # fmt: skip
+        rows, columns = torch.arange(len(x), device=x.device), at(batch.read)
+        states = pick(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
+        return out.last_hidden_state[rows, columns], states
+
+    def lead(self, batch: Batch, prompt: Prompt) -> int:
+        """How many first columns are the same in every row and end with the prompt; 0 if the prompt is not shared."""
+        if prompt.embeddings is None or not prompt.static:
+            return 0
+        width = int(batch.slots.any(0).nonzero()[-1]) + 1
+        front = batch.slots[:, :width]
+        same = bool((front == front[:1]).all()) and bool(batch.mask[:, :width].all())
+        tokens = batch.input_ids[:, :width].masked_fill(front, 0)
+        return width if same and bool((tokens == tokens[:1]).all()) else 0
+
+    def shared(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
+        """Hidden states of the columns after ``lead``, from a prompt that was run once; (B, T - lead, d)."""
+        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        ids, real, slots, read = (part[:1, :lead] for part in (batch.input_ids, batch.mask, batch.slots, batch.read))
+        one = Batch(ids, real, slots, read, batch.labels[:1], batch.tasks[:1], x[:1, :lead])
+        front = self.fill(one, one.embeddings, prompt)[:, mask[0, :lead]]  # pruned tokens are not run at all
+        m = front.shape[1]
+        gathered: dict[int, tuple[Tensor, Tensor]] = {}
+        trunk = self.model.base_model
+        if m:
+            positions = torch.arange(past, past + m, device=x.device)[None]
+            trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv(prompt))
+        prefix: Any = (
+            gathered if prompt.key_values is None else join(prompt.key_values, gathered) if m else prompt.key_values
+        )
+        own = mask[:, lead:]
+        positions = (own.long().cumsum(1) - 1).clamp(min=0) + past + m
+        states: Tensor = trunk(
+            inputs_embeds=x[:, lead:].to(self.dtype), attention_mask=own, position_ids=positions, use_cache=False,
+            **({"prompt_kv": prefix} if m or past else {}),
+        ).last_hidden_state  # fmt: skip
+        return states
+
+    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+        """The label words' rows of the frozen output embedding: no other logit is ever computed."""
+        ids = label_tokens(self.tokeniser, words)
+        head = self.model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias[ids].float()
+        return Readout(head.weight[ids].float(), bias, 1.0, False, words)

@@ -1,0 +1,136 @@
+"""Encoders: the answer is read at the mask token, or from the pooled text against label descriptions."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.backbone import Backbone, Readout, at, kv, pick
+from ptviz.backbones.vocabulary import label_tokens
+from ptviz.prompt import Batch, Prompt
+
+SCALE = 20.0
+"""Sharpness of the cosine read-out: the scale that sentence encoders of this kind were trained with."""
+
+
+class EncoderBackbone(Backbone):
+    """BERT and kin.
+
+    The prompt stands right after [CLS] at positions 1 to m, and the text keeps the positions it had without a prompt:
+    the frozen model sees its text as ever, with a prompt beside it.
+    """
+
+    family = "encoder"
+    sequential = False
+    """Whether positions run through prompt and text alike, as in PEFT, instead of leaving the text where it was."""
+
+    def positions(self, batch: Batch) -> Tensor | None:
+        """Position ids (B, T): those of the text as if there were no prompt, and 1..m for the slots."""
+        offset = POSITION_OFFSETS.get(self.model.config.model_type)
+        if offset is None:
+            return None
+        if self.sequential:
+            return torch.arange(offset, offset + batch.mask.shape[1], device=batch.mask.device).expand(len(batch), -1)
+        text = (~batch.slots).long().cumsum(1) - 1
+        slots = batch.slots.long().cumsum(1)
+        longest = self.model.config.max_position_embeddings - offset - 1
+        positions = torch.where(batch.slots, slots, text)
+        if positions.shape[1] > longest and int(positions.max()) > longest:
+            raise BackboneError(
+                f"{self.name} has {longest + 1} positions; this input needs {int(positions.max()) + 1}: "
+                "shorten text or prompt"
+            )
+        return positions + offset
+
+    def run(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any) -> Any:
+        """The encoder stack over the filled input."""
+        positions = self.positions(batch)
+        if positions is not None:
+            keywords["position_ids"] = positions
+        trunk = self.model.base_model
+        return trunk(inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, **kv(prompt), **keywords)
+
+
+POSITION_OFFSETS = {"bert": 0, "electra": 0, "distilbert": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
+"""Families with learned absolute positions, and where these start."""
+
+
+class PooledEncoder(EncoderBackbone):
+    """Sentence encoders without a language-model head: mean of the text's outputs, cosine with label descriptions."""
+
+    reading = "pooled"
+
+    def read(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The mean over the text's tokens alone: the prompt speaks only through what the text makes of it."""
+        out = self.run(batch, x, mask, prompt, **keywords)
+        weight = batch.read.to(out.last_hidden_state.dtype)[..., None]
+
+        def pool(state: Tensor) -> Tensor:
+            return (state * weight).sum(1) / weight.sum(1)
+
+        return pool(out.last_hidden_state), pick(getattr(out, "hidden_states", None), pool)
+
+    @torch.no_grad()
+    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+        """Cosine, times 20, with the frozen embeddings of the label descriptions."""
+        ids = self.tokeniser(list(descriptions), padding=True, return_tensors="pt").to(self.device)
+        state = self.model.base_model(
+            input_ids=ids["input_ids"], attention_mask=ids["attention_mask"]
+        ).last_hidden_state
+        weight = ids["attention_mask"][..., None].to(state.dtype)
+        pooled = (state * weight).sum(1) / weight.sum(1)
+        return Readout(F.normalize(pooled.float(), dim=-1), None, SCALE, True, words)
+
+
+class MaskedEncoder(EncoderBackbone):
+    """Masked language models: the score of each label word at the mask token."""
+
+    reading = "mask"
+
+    def __init__(self, name: str, title: str, model: PreTrainedModel, tokeniser: Any, random: bool) -> None:
+        super().__init__(name, title, model, tokeniser, random)
+        self.transform = masked_head(model)
+
+    def read(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The hidden state at the mask token, through the head's transform."""
+        out = self.run(batch, x, mask, prompt, **keywords)
+        rows, columns = torch.arange(len(x), device=x.device), at(batch.read)
+        states = pick(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
+        return self.transform(out.last_hidden_state[rows, columns]), states
+
+    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+        """The label words' rows of the frozen output embedding."""
+        ids = label_tokens(self.tokeniser, words)
+        head = self.model.get_output_embeddings()
+        bias = None if head.bias is None else head.bias[ids].float()
+        return Readout(head.weight[ids].float(), bias, 1.0, False, words)
+
+
+def masked_head(model: PreTrainedModel) -> nn.Module:
+    """What a masked language model does between its last hidden state and its output embedding.
+
+    Raises:
+        BackboneError: for a family whose head is not known here.
+    """
+    kinds: dict[str, Callable[[], nn.Module]] = {
+        "bert": lambda: model.cls.predictions.transform,
+        "roberta": lambda: nn.Sequential(model.lm_head.dense, nn.GELU(), model.lm_head.layer_norm),
+        "distilbert": lambda: nn.Sequential(model.vocab_transform, model.activation, model.vocab_layer_norm),
+        "electra": lambda: model.generator_predictions,
+        "modernbert": lambda: model.head,
+    }
+    kinds["xlm-roberta"] = kinds["camembert"] = kinds["roberta"]
+    kind = model.config.model_type
+    if kind not in kinds:
+        raise BackboneError(f"expected a masked language model of {', '.join(sorted(kinds))}; got {kind}")
+    return kinds[kind]()

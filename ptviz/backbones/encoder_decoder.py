@@ -1,0 +1,45 @@
+"""Encoder-decoders: the answer is the decoder's first token."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptviz.backbones.backbone import Backbone, Readout, kv, pick
+from ptviz.backbones.vocabulary import label_tokens
+from ptviz.prompt import Batch, Prompt
+
+
+class EncoderDecoderBackbone(Backbone):
+    """T5 and kin. Input prompts enter the encoder; key-value prompts reach encoder, decoder and cross-attention."""
+
+    family = "encoder-decoder"
+    reading = "first"
+
+    def read(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """The decoder's last hidden state at its start token."""
+        start = self.model.config.decoder_start_token_id
+        first = torch.full((len(x), 1), self.pad if start is None else start, device=x.device)
+        # Encoder and decoder are called one by one: the logits of the whole vocabulary are never computed.
+        encoded = self.model.get_encoder()(
+            inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, **kv(prompt), **keywords
+        ).last_hidden_state
+        out = self.model.get_decoder()(
+            input_ids=first, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False,
+            **kv(prompt), **keywords,
+        )  # fmt: skip
+        states = pick(getattr(out, "hidden_states", None), lambda state: state[:, 0])
+        return out.last_hidden_state[:, 0], states
+
+    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+        """The label words' rows of the frozen output embedding, at T5's scale where it ties its embeddings."""
+        ids = label_tokens(self.tokeniser, words)
+        head = self.model.get_output_embeddings()
+        config = self.model.config
+        scale = config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0
+        bias = getattr(self.model, "final_logits_bias", None)  # BART
+        return Readout(head.weight[ids].float(), None if bias is None else bias[0, ids].float(), scale, False, words)

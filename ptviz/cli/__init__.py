@@ -1,0 +1,72 @@
+"""The library without a browser: ``ptviz app | methods | tasks | backbones | get | train | runs | show | ...``.
+
+Every command that answers with data takes ``--json`` and then writes exactly one JSON document to stdout; progress
+goes to stderr. Exit codes: 0 done, 1 a run or a check failed, 2 bad input (one line on stderr says what and what to
+do), 130 interrupted. Torch is imported by the commands that need it, not here, so that ``--help`` answers at once.
+"""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from ptviz import __version__
+from ptviz.cli import bench, count, health, lists, predict, runs, serve, training
+from ptviz.cli.output import BadInput, RunFailed, complain
+
+app = typer.Typer(
+    name="ptviz",
+    epilog="Start with `ptviz app`, or `ptviz train prompt-tuning --task trec6`. Each command has its own --help.",
+    invoke_without_command=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="markdown",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+for part in (serve, training, runs, predict, lists, count, bench, health):
+    part.register(app)
+
+
+def _version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ptviz {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    context: typer.Context,
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+    ] = False,
+) -> None:
+    """Prompt tuning, trained live on a real frozen backbone: in the browser (`ptviz app`) or right here."""
+    if context.invoked_subcommand is None:
+        typer.echo(context.get_help())
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: list[str] | None = None) -> int:
+    """Run the command line; the exit code. Nothing a person can cause ends in a traceback."""
+    try:
+        code = app(arguments, prog_name="ptviz", standalone_mode=False)
+    except typer.TyperException as error:
+        context = getattr(error, "ctx", None)
+        hint = f" See: {context.command_path} --help" if context is not None else ""
+        return complain(error.format_message().rstrip(".") + "." + hint, error.exit_code)
+    except BadInput as error:
+        return complain(str(error), 2)
+    except RunFailed as error:
+        return complain(str(error), 1)
+    except (KeyboardInterrupt, typer.Abort):
+        return complain("interrupted", 130)
+    except BrokenPipeError:  # `ptviz runs | head`
+        sys.stderr.close()
+        return 1
+    return code if isinstance(code, int) else 0

@@ -1,0 +1,44 @@
+"""``ptviz count``: how many numbers a method trains and stores, for a backbone of any shape, without building one."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from ptviz.cli.output import Json, bad_input, emit
+from ptviz.cli.settings import Sets, knobs
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("count")(count)
+
+
+def count(
+    method: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name: see `ptviz methods`.")],
+    width: Annotated[int, typer.Option(help="Embedding width d.")] = 384,
+    sites: Annotated[int, typer.Option(help="Attention sites S.")] = 6,
+    heads: Annotated[int, typer.Option(help="Key/value heads H.")] = 12,
+    head_width: Annotated[int, typer.Option(help="Width h of one head.")] = 32,
+    length: Annotated[int, typer.Option(help="Longest input s, in tokens.")] = 64,
+    sources: Annotated[int, typer.Option(min=0, max=1000, help="How many source tasks k, for transfer methods.")] = 0,
+    sets: Sets = None,
+    as_json: Json = False,
+) -> None:
+    """Count a method's parameters for a backbone of any shape.
+
+    Those it trains, and those kept for inference. The default shape is that of minilm-l6.
+    """
+    from ptviz.methods import build
+    from ptviz.prompt import Spec
+
+    with bad_input():
+        names = tuple(f"source-{index + 1}" for index in range(sources))
+        spec = Spec.of_shape(width, sites, heads, head_width, length, names)
+        made = build(method, spec, knobs(sets))
+    counts = {"trained": made.trained(), "stored": made.stored()}
+    if as_json:
+        emit(counts)
+    else:
+        typer.echo(f"trained {counts['trained']:,}\nstored  {counts['stored']:,}")

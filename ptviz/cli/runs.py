@@ -1,0 +1,185 @@
+"""``ptviz runs | show | export``: what was trained, and its prompt as files."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ptviz.cli.output import BadInput, Json, bad_input, emit, percent, progress_console, quietly, table
+from ptviz.cli.trained import load_backbone_of, restored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.runs import Run, Summary
+
+FORMATS = ("npz", "safetensors")
+
+RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptviz runs`.")]
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("runs")(runs)
+    app.command("show")(show)
+    app.command("export")(export)
+
+
+def summarise(summary: Summary) -> dict[str, Any]:
+    """One line of the list of runs as plain data; accuracies from 0 to 1, null where not known yet."""
+    config, status = summary.config, summary.status
+    return {
+        "run": summary.id,
+        "name": summary.name,
+        "state": status.state,
+        "reason": status.reason,
+        "backbone": config.backbone,
+        "task": config.task,
+        "method": config.method,
+        "seed": config.training.seed,
+        "step": status.step,
+        "steps": status.steps,
+        "zero_shot": status.zero_shot,
+        "majority": status.majority,
+        "validation": status.accuracy,
+        "test": status.test,
+        "seconds": status.seconds,
+        "created": status.created,
+    }
+
+
+def runs(
+    state: Annotated[str | None, typer.Option(help="Only runs in this state: finished, running, stopped, ...")] = None,
+    task: Annotated[str | None, typer.Option(help="Only runs on this task.")] = None,
+    method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
+    as_json: Json = False,
+) -> None:
+    """List the runs, newest first."""
+    from ptviz.runs import Store
+    from ptviz.runs.status import STATES
+
+    if state is not None and state not in STATES:
+        raise BadInput(f"--state: expected one of {', '.join(STATES)}; got {state!r}")
+    store = Store()
+    with bad_input(OSError):
+        found = [summarise(summary) for summary in store.list()]
+    wanted = {"state": state, "task": task, "method": method}
+    found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
+    for problem in store.problems():
+        typer.echo(f"ptviz: left out: {problem.reason}", err=True)
+    if as_json:
+        emit(found)
+        return
+    if not found:
+        typer.echo("no runs here yet; make one: ptviz train prompt-tuning --task trec6", err=True)
+    rows = [
+        (
+            run["run"],
+            run["state"],
+            run["method"],
+            run["task"],
+            run["backbone"],
+            f"{run['step']}/{run['steps']}",
+            percent(run["zero_shot"]),
+            percent(run["validation"]),
+            percent(run["test"]),
+            time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"])),
+        )
+        for run in found
+    ]
+    table(("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "made"), rows)
+
+
+def show(id: RunId, as_json: Json = False) -> None:
+    """Show one run: settings, curve, how to make it again."""
+    from ptviz.runs import Store
+
+    with bad_input(OSError):
+        data = _described(Store().get(id))
+    if as_json:
+        emit(data)
+        return
+    status = data["status"]
+    typer.echo(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
+    typer.echo(f"folder      {data['folder']}\nagain       {data['command']}")
+    typer.echo(f"step        {status['step']} of {status['steps']}")
+    for name in ("majority", "zero_shot", "accuracy", "test"):
+        typer.echo(f"{name.replace('_', '-'):<11} {percent(status[name])}")
+    if data["evaluations"]:
+        rows = [(e["step"], f"{e['loss']:.3f}", percent(e["accuracy"])) for e in data["evaluations"]]
+        table(("step", "validation loss (nats)", "accuracy"), rows)
+
+
+def _described(run: Run) -> dict[str, Any]:
+    curve = run.curve()
+    return {
+        "run": run.id,
+        "folder": str(run.path),
+        "config": run.config.to_json(),
+        "status": run.status().to_json(),
+        "command": run.config.command(),
+        "environment": run.environment(),
+        "evaluations": [asdict(evaluated) for evaluated in curve.evaluations],
+        "steps": curve.steps.tolist(),
+        "losses": curve.losses.tolist(),
+        "snapshots": [{"stage": s.stage, "step": s.step, "path": str(s.path)} for s in run.snapshots()],
+    }
+
+
+def export(
+    id: RunId,
+    to: Annotated[str, typer.Option("--to", help="npz or safetensors.")] = "npz",
+    place: Annotated[
+        Path | None, typer.Argument(metavar="PLACE", help="A file or a folder; RUN.npz here if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the best prompt's arrays to a file.
+
+    They stand under the paper's letters (P, A, B, KV, ...), in float32.
+    """
+    from ptviz.runs import Store
+
+    if to not in FORMATS:
+        raise BadInput(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
+    path = _target(place, f"{id}.{to}")
+    with progress_console().status(f"reading {id}"), quietly(), bad_input(OSError):
+        run = Store().get(id)
+        parts = restored(run, load_backbone_of(run)).parts()
+        arrays = {name: part.tensor.detach().float().cpu().contiguous() for name, part in parts.items()}
+        axes = {name: list(part.axes) for name, part in parts.items()}
+        written = _write(path, to, arrays, axes)
+    shapes = {name: list(array.shape) for name, array in arrays.items()}
+    if as_json:
+        emit({"run": id, "path": str(written), "parts": shapes, "axes": axes})
+    else:
+        for name, shape in shapes.items():
+            sizes = (f"{axis}={size}" for axis, size in zip(axes[name], shape, strict=True))
+            typer.echo(f"{name:<6} {' x '.join(sizes)}")
+        typer.echo(f"written to {written}")
+
+
+def _target(place: Path | None, name: str) -> Path:
+    if place is None:
+        return Path(name)
+    if place.is_dir() or str(place).endswith(("/", "\\")):
+        return place / name
+    return place
+
+
+def _write(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
+    import numpy as np
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if to == "safetensors":
+        save_file({name: array.clone() for name, array in arrays.items()}, path, metadata={"axes": json.dumps(axes)})
+    else:
+        with path.open("wb") as file:  # a name would get .npz appended to it
+            np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
+    return path

@@ -1,0 +1,1 @@
+"""Dataclasses in, plotly figures out. Nothing here computes, reads a file or knows a method's name."""

@@ -1,0 +1,71 @@
+"""What the backbone answers to one sentence: class probabilities with and without the prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from ptviz.figures.style import FROZEN, PROMPT, canvas, note, plain
+
+
+@dataclass(frozen=True)
+class Answers:
+    """Class probabilities (0 to 1) for one sentence, with the prompt and from the frozen backbone alone."""
+
+    classes: tuple[str, ...] = ()
+    prompted: tuple[float, ...] = ()
+    frozen: tuple[float, ...] = ()
+
+    def likeliest(self, most: int) -> Answers:
+        """The classes that either answer holds likeliest, in their own order, at most ``most`` of them."""
+        ranked = sorted(range(len(self.classes)), key=lambda i: -max(self.prompted[i], self.frozen[i]))
+        kept = sorted(ranked[:most])
+        return Answers(
+            tuple(self.classes[i] for i in kept),
+            tuple(self.prompted[i] for i in kept),
+            tuple(self.frozen[i] for i in kept),
+        )
+
+
+def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
+    """Two bars a class: the frozen backbone alone in blue, with the prompt in orange. Shows the ``most`` likeliest."""
+    shown = answers.likeliest(most)
+    count = len(shown.classes)
+    figure = canvas(height=110 + 44 * max(count, 2))
+    # Places, not names, on the axis: two classes of a stranger's table may look alike once shortened.
+    places = list(range(count))
+    figure.update_layout(
+        barmode="group",
+        bargap=0.28,
+        bargroupgap=0.06,
+        hovermode="closest",
+        margin={"l": 8, "r": 40, "t": 32, "b": 36},
+        xaxis={"title": {"text": "probability"}, "range": [0, 1], "tickformat": ".0%", "zeroline": False},
+        yaxis={
+            "tickvals": places,
+            "ticktext": [plain(name, 22) for name in shown.classes],
+            "autorange": "reversed",
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+        },
+        legend={"traceorder": "normal", "xref": "container", "x": 0.02},
+    )
+    bars = [("without prompt", shown.frozen, FROZEN, "/"), ("with prompt", shown.prompted, PROMPT, "")]
+    for name, values, colour, pattern in bars:
+        figure.add_bar(
+            x=values,
+            y=places,
+            orientation="h",
+            name=name,
+            marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "size": 6, "solidity": 0.25}},
+            text=[f"{value:.0%}" for value in values],
+            textposition="outside",
+            cliponaxis=False,
+            hovertemplate=f"{name}: %{{x:.1%}}<extra></extra>",
+        )
+    if not count:
+        figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, legend={"orientation": "h"})
+        note(figure, "The answer will appear here.")
+    return figure

@@ -1,0 +1,71 @@
+"""How every figure looks: colours that colour-blind readers can tell apart, a second cue, and text kept as text.
+
+Colours of text, grid and paper are left open: the page fills them in from its light or dark theme.
+Source of the palette: Okabe and Ito, "Color Universal Design", 2008, https://jfly.uni-koeln.de/color/
+"""
+
+from __future__ import annotations
+
+import html
+from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+# Okabe and Ito's eight without black and yellow, which vanish on one of the two backgrounds, and with a grey.
+VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY = (
+    "#D55E00",
+    "#0072B2",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#8C8C8C",
+)
+PALETTE = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
+FROZEN, PROMPT = BLUE, VERMILLION
+"""The survey's grammar: blue is frozen, orange is the soft prompt."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How one category is drawn: a colour, and a line dash and marker symbol as a second cue."""
+
+    colour: str = GREY
+    dash: str = "solid"
+    symbol: str = "circle"
+
+
+def mark(index: int) -> Mark:
+    """The mark of the category at a fixed place: its own colour first, then the same colours with another dash."""
+    turn, place = divmod(index, len(PALETTE))
+    return Mark(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[index % len(SYMBOLS)])
+
+
+def plain(text: str, longest: int = 60) -> str:
+    """A stranger's text as plotly will show it: letter for letter, never as its pseudo-HTML, cut if very long."""
+    line = " ".join(text.split())
+    return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
+
+
+def canvas(height: int) -> go.Figure:
+    """An empty figure of a height in pixels, with the margins, fonts and hovering shared by all."""
+    figure = go.Figure()
+    figure.update_layout(
+        template=go.layout.Template(),
+        height=height,
+        margin={"l": 56, "r": 16, "t": 16, "b": 44},
+        font={"size": 13},
+        # One constant: what a reader zoomed, panned or hid stays so when new points come.
+        uirevision="kept",
+        hovermode="x unified",
+        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
+    )
+    return figure
+
+
+def note(figure: go.Figure, text: str) -> go.Figure:
+    """Say in the middle of an empty figure why it is empty; returns the figure."""
+    figure.add_annotation(text=plain(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    return figure

@@ -1,0 +1,161 @@
+"""Curves of one run while it trains, and of many runs side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from ptviz.analysis.curves import TrainingCurve
+from ptviz.figures.style import DASHES, GREY, Mark, canvas, note, plain
+
+ACCURACY = {"title": {"text": "validation accuracy"}, "tickformat": ".0%", "range": [0, 1.03], "zeroline": False}
+CLOSE = 0.07
+"""Two baselines nearer than this (in accuracy) would print their labels over each other."""
+
+
+def draw_training(curve: TrainingCurve, mark: Mark | None = None) -> go.Figure:
+    """Validation accuracy with its baselines above, training loss (nats) below, over one axis of steps."""
+    mark = mark or Mark()
+    figure = canvas(height=470)
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "anchor": "y2", "range": [0, max(curve.end, 1)], "zeroline": False},
+        yaxis={**ACCURACY, "domain": [0.46, 1]},
+        yaxis2={
+            "title": {"text": "training loss (nats)"},
+            "domain": [0, 0.38],
+            "rangemode": "tozero",
+            "zeroline": False,
+        },
+        legend={"y": 1.0},
+        hoversubplots="axis",
+    )
+    _baselines(figure, curve)
+    _accuracy(figure, curve, mark)
+    _loss(figure, curve, mark)
+    for span in curve.stages[1:]:
+        figure.add_vline(x=span.start, line={"color": GREY, "width": 1, "dash": "dot"})
+    if len(curve.stages) > 1:
+        for span in curve.stages:
+            figure.add_annotation(
+                text=plain(span.name), x=span.start + span.steps / 2, y=1, yref="paper", yanchor="top", showarrow=False
+            )
+    if not curve.steps and not curve.evaluated:
+        note(figure, "The first step will appear here.")
+    return figure
+
+
+def _baselines(figure: go.Figure, curve: TrainingCurve) -> None:
+    lines = [
+        ("zero-shot", curve.zero_shot, "dash"),
+        ("majority class", curve.majority, "dot"),
+    ]
+    known = [(label, level, dash) for label, level, dash in lines if level is not None]
+    levels = [level for _, level, _ in known]
+    crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < CLOSE
+    for label, level, dash in known:
+        below = crowded and level == min(levels) and label != known[0][0]
+        # A trace, not a shape: it then has a place in the legend's hover and in the exported data.
+        figure.add_scatter(
+            x=[0, max(curve.end, 1)],
+            y=[level, level],
+            mode="lines",
+            line={"color": GREY, "width": 1.5, "dash": dash},
+            name=label,
+            hovertemplate=f"{label} {level:.1%}<extra></extra>",
+            showlegend=False,
+        )
+        figure.add_annotation(
+            text=f"{label} {level:.0%}",
+            x=1,
+            xref="x domain",
+            y=level,
+            xanchor="right",
+            yanchor="top" if below else "bottom",
+            showarrow=False,
+            font={"size": 12},
+        )
+
+
+def _accuracy(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
+    figure.add_scatter(
+        x=curve.evaluated,
+        y=curve.accuracies,
+        mode="lines+markers",
+        line={"color": mark.colour, "width": 2.5},
+        marker={"size": 7, "symbol": mark.symbol},
+        name="validation accuracy",
+        cliponaxis=False,
+        hovertemplate="validation %{y:.1%}<extra></extra>",
+        showlegend=False,
+    )
+    if curve.best is not None:
+        step, accuracy = curve.best
+        figure.add_scatter(
+            x=[step],
+            y=[accuracy],
+            mode="markers",
+            marker={"size": 15, "symbol": "circle-open", "color": mark.colour, "line": {"width": 2.5}},
+            name="best so far",
+            cliponaxis=False,
+            hovertemplate="best so far %{y:.1%}<extra></extra>",
+            showlegend=False,
+        )
+
+
+def _loss(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
+    figure.add_scatter(
+        x=curve.steps,
+        y=curve.losses,
+        yaxis="y2",
+        mode="lines" if len(curve.steps) > 1 else "markers",
+        line={"color": mark.colour, "width": 1},
+        opacity=0.35,
+        name="loss of each batch",
+        hovertemplate="batch loss %{y:.3f}<extra></extra>",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=curve.steps,
+        y=curve.smooth,
+        yaxis="y2",
+        mode="lines",
+        line={"color": mark.colour, "width": 2.5},
+        name="smoothed loss",
+        hovertemplate="smoothed loss %{y:.3f}<extra></extra>",
+        showlegend=False,
+    )
+
+
+def draw_comparison(runs: Sequence[tuple[str, Mark, TrainingCurve]]) -> go.Figure:
+    """Validation accuracy of several runs, given as (name, mark of the method, curve), over steps.
+
+    Runs that share a mark (the same method twice) are told apart by their dash.
+    """
+    figure = canvas(height=460)
+    end = max([1, *(curve.end for _, _, curve in runs)])
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "range": [0, end], "zeroline": False},
+        yaxis=dict(ACCURACY),
+        hovermode="closest",
+        legend={"y": -0.2, "yanchor": "top"},
+    )
+    seen: dict[str, int] = {}
+    for name, mark, curve in runs:
+        again = seen[mark.colour] = seen.get(mark.colour, -1) + 1
+        first = DASHES.index(mark.dash)
+        label = plain(name, 40)
+        figure.add_scatter(
+            x=curve.evaluated,
+            y=curve.accuracies,
+            mode="lines+markers",
+            line={"color": mark.colour, "width": 2.5, "dash": DASHES[(first + again) % len(DASHES)]},
+            marker={"size": 7, "symbol": mark.symbol},
+            name=label,
+            cliponaxis=False,
+            hovertemplate=label.replace("%{", "%&#123;") + "<br>step %{x}: %{y:.1%}<extra></extra>",
+            showlegend=True,
+        )
+    if not any(curve.evaluated for _, _, curve in runs):
+        note(figure, "No run chosen has been evaluated yet." if runs else "Choose runs in the table to compare them.")
+    return figure

@@ -1,0 +1,150 @@
+"""The interface every method of the survey fills in: one prompt, some stages, named parts."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import ClassVar, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.knobs import check_knobs
+from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+
+Objective = Callable[[Batch, Run], tuple[Float[Tensor, ""], Prompt, Output]]
+"""What a stage minimises: (batch, run) -> (loss, the prompt it used, the backbone's answer)."""
+
+
+def fit(prompt_of: Callable[[Batch], Prompt]) -> Objective:
+    """The task loss, plus whatever losses the prompt brings along."""
+
+    def objective(batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+        prompt = prompt_of(batch)
+        output = run(prompt)
+        return output.loss + sum(prompt.losses.values()), prompt, output
+
+    return objective
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What a method may ask of its training data between stages or epochs.
+
+    ``gradients(parameters)`` is E|dL/dp|, the absolute gradient per batch, averaged; ``outputs()`` is one pass over
+    the stage's data without gradients.
+    """
+
+    gradients: Callable[[list[Tensor]], list[Tensor]]
+    outputs: Callable[[], Iterator[tuple[Batch, Output]]]
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One leg of training, as data: shown before it runs, resumed by index after a crash.
+
+    ``trains`` maps a parameter or submodule to its learning-rate scale; empty means everything at scale 1.
+    """
+
+    name: str
+    objective: Objective
+    tasks: Literal["target", "sources"] = "target"
+    mixture: Literal["proportional", "stochastic"] = "proportional"
+    trains: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    enter: Callable[[Probe], None] | None = None
+    epoch: Callable[[Probe], None] | None = None
+    optimiser: Literal["gradient", "evolution"] = "gradient"
+
+    def rate(self, parameter: str) -> float:
+        """The learning-rate scale of a named parameter; 0 leaves it alone."""
+        if not self.trains:
+            return 1.0
+        matches = (
+            scale for name, scale in self.trains.items() if parameter == name or parameter.startswith(name + ".")
+        )
+        return next(matches, 0.0)
+
+
+@dataclass(frozen=True)
+class Part:
+    """A tensor worth looking at, with its axes named as in ``ptviz.prompt``: figures match on the names."""
+
+    tensor: Tensor
+    axes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.tensor.ndim != len(self.axes):
+            raise ValueError(f"expected one axis name for each of {tuple(self.tensor.shape)}; got {self.axes}")
+
+
+@dataclass(frozen=True)
+class Card:
+    """A method's identity: where it stands in the survey, and where our code differs from the paper."""
+
+    name: str
+    title: str
+    citation: str
+    url: str
+    branch: tuple[str, str, str]
+    equation: str
+    idea: str
+    differs: str = ""
+
+
+REGISTRY: dict[str, type[PromptMethod]] = {}
+
+
+class PromptMethod(nn.Module, ABC):
+    """A prompt-tuning method. Constructor arguments after ``spec`` are its hyperparameters, named as in the paper.
+
+    No mode flags: a reloaded ``state_dict`` is the finished method.
+    """
+
+    card: ClassVar[Card]
+    slots: int
+    """Input positions the prompt needs; 0 for key-value methods."""
+
+    def __init_subclass__(cls) -> None:
+        REGISTRY[cls.card.name] = cls
+
+    @abstractmethod
+    def forward(self, batch: Batch) -> Prompt:
+        """The trained method's prompt for one batch: what is evaluated, saved and drawn."""
+
+    @abstractmethod
+    def parts(self) -> dict[str, Part]:
+        """The method's tensors under the paper's symbols."""
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The legs of training, in order."""
+        return (Stage("tune", fit(self)),)
+
+    def trained(self) -> int:
+        """Scalars that some stage on the target task trains."""
+        stages = [stage for stage in self.stages() if stage.tasks == "target"]
+        moving = (p for n, p in self.named_parameters() if any(stage.rate(n) for stage in stages))
+        return sum(p.numel() for p in moving)
+
+    def stored(self) -> int:
+        """Scalars to keep for inference, after folding what can be folded."""
+        return self.trained()
+
+
+def build(name: str, spec: Spec, knobs: Mapping[str, object] = MappingProxyType({}), seed: int = 0) -> PromptMethod:
+    """A fresh method of the registry. Its random start depends on ``seed`` alone; torch's global state is untouched.
+
+    Raises:
+        ValueError: for an unknown method, or a bad knob (see ``check_knobs``).
+    """
+    if name not in REGISTRY:
+        raise ValueError(f"unknown method {name!r}; expected one of {', '.join(REGISTRY)}")
+    checked = check_knobs(REGISTRY[name], knobs)
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        # A meta spec yields a method of shapes alone: what `count` needs, for a backbone of any size.
+        with torch.device(spec.table.device if spec.table.is_meta else "cpu"):
+            method = REGISTRY[name](spec, **checked)
+    return method.to(spec.table.device)

@@ -1,0 +1,110 @@
+"""Hyperparameters as declarations: one ``Annotated`` type yields the form, the CLI, the validation and the docs."""
+
+from __future__ import annotations
+
+import inspect
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
+
+KnobValue = int | float | str | bool
+
+
+@dataclass(frozen=True)
+class Knob:
+    """What a constructor argument means: the paper's letter, words for people, and its bounds (inclusive)."""
+
+    symbol: str
+    meaning: str
+    low: float | None = None
+    high: float | None = None
+
+
+@dataclass(frozen=True)
+class KnobInfo:
+    """A knob of one method: its argument name, declaration, type, default, and choices if it has a fixed list."""
+
+    name: str
+    knob: Knob
+    kind: type[int] | type[float] | type[str] | type[bool]
+    default: KnobValue
+    choices: tuple[str, ...] = ()
+
+    def check(self, value: Any) -> KnobValue:
+        """The value in this knob's type.
+
+        Raises:
+            ValueError: naming the knob, what was expected and what came.
+        """
+        if self.choices:
+            if value not in self.choices:
+                raise ValueError(f"{self.name}: expected one of {', '.join(self.choices)}; got {value!r}")
+            return str(value)
+        if self.kind is bool:
+            words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+            found = value if isinstance(value, bool) else words.get(str(value).lower())
+            if found is None:
+                raise ValueError(f"{self.name}: expected true or false; got {value!r}")
+            return found
+        if self.kind is str:
+            return str(value)
+        return self._number(value)
+
+    def _number(self, value: Any) -> int | float:
+        expected = "a whole number" if self.kind is int else "a number"
+        low, high = self.knob.low, self.knob.high
+        span = f" from {low:g} to {high:g}" if low is not None and high is not None else ""
+        try:
+            number = float(value) if not isinstance(value, bool) else math.nan
+        except (TypeError, ValueError):
+            number = math.nan
+        whole = self.kind is not int or number == math.floor(number) if math.isfinite(number) else False
+        inside = (low is None or number >= low) and (high is None or number <= high)
+        if not (whole and inside):
+            raise ValueError(f"{self.name} ({self.knob.meaning}): expected {expected}{span}; got {value!r}")
+        return int(number) if self.kind is int else number
+
+
+Length = Annotated[int, Knob("m", "prompt tokens", 1, 200)]
+Rank = Annotated[int, Knob("r", "rank of the factorisation", 1, 512)]
+Experts = Annotated[int, Knob("k", "prompt experts", 1, 32)]
+Init = Annotated[
+    Literal["vocabulary", "labels", "uniform", "text"],
+    Knob("init", "where the prompt starts: sampled vocabulary, class labels, uniform noise, or a text of yours"),
+]
+Text = Annotated[str, Knob("text", "the words to start from when init is text")]
+
+
+def knobs_of(method: type) -> dict[str, KnobInfo]:
+    """The hyperparameters of a method, read from its constructor, in order.
+
+    Raises:
+        TypeError: if an argument carries no ``Knob`` or no default.
+    """
+    constructor: Any = method.__init__  # type: ignore[misc]  # it is read, not called
+    hints = get_type_hints(constructor, include_extras=True)
+    found: dict[str, KnobInfo] = {}
+    for name, argument in inspect.signature(constructor).parameters.items():
+        if name in ("self", "spec"):
+            continue
+        base, *extras = get_args(hints[name])
+        knob = next((extra for extra in extras if isinstance(extra, Knob)), None)
+        if knob is None or argument.default is inspect.Parameter.empty:
+            raise TypeError(f"{method.__name__}.{name} needs Annotated[type, Knob(...)] and a default")
+        choices = tuple(get_args(base)) if get_origin(base) is Literal else ()
+        found[name] = KnobInfo(name, knob, str if choices else base, argument.default, choices)
+    return found
+
+
+def check_knobs(method: type, values: Mapping[str, Any]) -> dict[str, KnobValue]:
+    """Every knob of the method, in its type: the given values, checked, and defaults for the rest.
+
+    Raises:
+        ValueError: for an unknown knob, or a value of the wrong type or out of bounds.
+    """
+    knobs = knobs_of(method)
+    unknown = sorted(set(values) - set(knobs))
+    if unknown:
+        raise ValueError(f"unknown knob {', '.join(unknown)}; {method.__name__} has: {', '.join(knobs)}")
+    return {name: info.check(values.get(name, info.default)) for name, info in knobs.items()}

@@ -1,0 +1,76 @@
+r"""SMoP: several short prompts, and a router that sends each input to one of them.
+
+.. math:: p = \mathrm{softmax}(L_\mu \bar{x}), \qquad i = \arg\max_j p_j, \qquad [\,p_i P_i;\; X\,]
+
+Choi, Kim, Lee and Lee, "SMoP: Towards Efficient and Effective Prompt Tuning with Sparse Mixture-of-Prompts",
+EMNLP 2023, section 3. https://aclanthology.org/2023.emnlp-main.884
+
+The probability scales the prompt: the router's only gradient. While training, the router's scores are multiplied by
+1 + delta, delta ~ N(0, sigma^2). The released code adds up the prompts of the whole batch for every example
+(a broadcast over B); here each example gets its own, so it does not depend on its batch mates. No load-balancing
+loss, as in the released code. The start of the prompts is not in the text that could be read: words, as in Lester.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.knobs import Experts, Init, Knob, Length, Text
+from ptviz.methods.starts import start
+from ptviz.prompt import Batch, Prompt, Spec
+
+Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0)]
+
+
+class SMoP(PromptMethod):
+    """``P`` of shape (k, m, d) and a router ``L`` of shape (k, d) without bias."""
+
+    card = Card(
+        name="smop",
+        title="SMoP",
+        citation="Choi et al., EMNLP 2023",
+        url="https://aclanthology.org/2023.emnlp-main.884",
+        branch=("direct", "mixture of experts", "selection"),
+        equation=r"p = \mathrm{softmax}(L_\mu \bar{x}), \quad i = \arg\max_j p_j, \quad [p_i P_i;\; X]",
+        idea="Keep k short prompts; a small router reads the text and picks the one that suits it.",
+        differs="Each example is routed by itself; the released code mixes the prompts of the whole batch.",
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 5,
+        k: Experts = 4,
+        sigma: Noise = 1.0,
+        init: Init = "vocabulary",
+        text: Text = "",
+    ) -> None:
+        super().__init__()
+        self.slots = m
+        self.P = nn.Parameter(torch.stack([start(spec, m, init, text) for _ in range(k)]))
+        self.L = nn.Linear(spec.width, k, bias=False)
+        if not self.L.weight.is_meta:
+            nn.init.orthogonal_(self.L.weight)
+        self.sigma = sigma
+
+    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+        """Routing probabilities of each input; noisy while training."""
+        scores: Tensor = self.L(batch.mean())
+        if self.training:
+            scores = scores * (1 + self.sigma * torch.randn_like(scores))
+        return scores.softmax(-1)
+
+    def forward(self, batch: Batch) -> Prompt:
+        """The likeliest prompt of each row, scaled by its probability."""
+        routing = self.route(batch)
+        probability, expert = routing.max(-1)
+        return Prompt(embeddings=probability[:, None, None] * self.P[expert], routing=routing)
+
+    def parts(self) -> dict[str, Part]:
+        """P (k, m, d) and the router L (k, d)."""
+        return {"P": Part(self.P, ("k", "m", "d")), "L": Part(self.L.weight, ("k", "d"))}

@@ -1,0 +1,158 @@
+"""What passes between methods and frozen backbones: Spec and Batch in, Prompt out, Output back.
+
+Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width;
+``S`` attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank;
+``c`` classes; ``V`` vocabulary.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+
+def _untokenised(text: str) -> list[int]:
+    return list(range(max(1, len(text.split()))))
+
+
+@dataclass(frozen=True)
+class Spec:
+    """What a method is built for: the sizes of a frozen backbone and its embedding table, but no model.
+
+    ``common`` holds the ids of the backbone's most frequent ordinary tokens (no special, unused or padding ids),
+    most frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2).
+    """
+
+    table: Float[Tensor, "V d"]
+    sites: int
+    heads: int
+    head_width: int
+    length: int
+    common: Int[Tensor, " n"]
+    labels: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    tokenise: Callable[[str], list[int]] = field(default=_untokenised, compare=False, repr=False)
+
+    @classmethod
+    def of_shape(
+        cls, width: int, sites: int, heads: int, head_width: int, length: int, sources: tuple[str, ...] = ()
+    ) -> Spec:
+        """A Spec of sizes alone, on torch's ``meta`` device: enough to count parameters of any backbone.
+
+        Raises:
+            ValueError: if a size is not positive.
+        """
+        for name, size in {"width": width, "sites": sites, "heads": heads, "head width": head_width}.items():
+            if size < 1:
+                raise ValueError(f"{name} must be at least 1, got {size}")
+        table = torch.empty(length + 2, width, device="meta")
+        common = torch.empty(length, dtype=torch.long, device="meta")
+        return cls(table, sites, heads, head_width, length, common, ("yes", "no"), sources)
+
+    @property
+    def width(self) -> int:
+        """The embedding width d."""
+        return self.table.shape[1]
+
+    def words(self, *shape: int) -> Float[Tensor, ...]:
+        """Embeddings of tokens drawn from ``common``, without replacement where it suffices: ``(*shape, d)``, float32.
+
+        Source: Lester et al. 2021, section 3.2 ("sampled vocabulary"), https://aclanthology.org/2021.emnlp-main.243
+        """
+        count = math.prod(shape)
+        pool = len(self.common)
+        drawn = torch.randperm(pool)[:count] if count <= pool else torch.randint(pool, (count,))
+        ids = self.common[drawn.to(self.common.device)]
+        return self.table[ids].float().reshape(*shape, self.width).clone()
+
+    def text(self, string: str) -> Float[Tensor, "n d"]:
+        """The embeddings of a string's tokens, ``(n, d)``, float32.
+
+        Raises:
+            ValueError: if the string holds no token.
+        """
+        ids = self.tokenise(string)
+        if not ids:
+            raise ValueError(f"expected a text with at least one token, got {string!r}")
+        return self.table[torch.tensor(ids, device=self.table.device)].float().clone()
+
+    def with_sources(self, sources: tuple[str, ...]) -> Spec:
+        """The same backbone, for a run with these source tasks."""
+        return replace(self, sources=sources)
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One tokenised batch. ``slots`` marks the m places per row that the prompt fills."""
+
+    input_ids: Int[Tensor, "B T"]
+    mask: Bool[Tensor, "B T"]
+    slots: Bool[Tensor, "B T"]
+    read: Bool[Tensor, "B T"]
+    labels: Int[Tensor, " B"]
+    tasks: Int[Tensor, " B"]
+    embeddings: Float[Tensor, "B T d"]
+
+    def __len__(self) -> int:
+        return len(self.input_ids)
+
+    @property
+    def text(self) -> Bool[Tensor, "B T"]:
+        """Real input tokens: neither padding nor prompt slots."""
+        return self.mask & ~self.slots
+
+    def mean(self) -> Float[Tensor, "B d"]:
+        """Mean embedding of each row's real tokens, ``(B, d)``; what routers read."""
+        weight = self.text.to(torch.float32)[..., None]
+        return (self.embeddings.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
+
+    def max(self) -> Float[Tensor, "B d"]:
+        """Largest value over each row's real tokens, per coordinate, ``(B, d)``."""
+        return self.embeddings.float().masked_fill(~self.text[..., None], -torch.inf).amax(1)
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """Every way the survey's methods touch a frozen backbone. Unused ways stay None.
+
+    ``embeddings`` fill the slots and ``key_values`` are seen first at every attention site; their batch axis is 1
+    for a static prompt and B for a per-instance one. ``delta`` is added to the input embeddings. ``keep`` marks the
+    prompt tokens left visible after pruning. ``routing`` is recorded only. ``losses`` are added to the task loss.
+    """
+
+    embeddings: Float[Tensor, "#B m d"] | None = None
+    key_values: Float[Tensor, "S 2 #B H m h"] | None = None
+    delta: Float[Tensor, "B T d"] | None = None
+    keep: Bool[Tensor, " m"] | None = None
+    routing: Float[Tensor, "B k"] | None = None
+    losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=lambda: MappingProxyType({}))
+
+    @property
+    def static(self) -> bool:
+        """Whether the same prompt serves every row: visible in the shape alone."""
+        shared = self.embeddings is None or self.embeddings.shape[0] == 1
+        return shared and (self.key_values is None or self.key_values.shape[2] == 1)
+
+
+@dataclass(frozen=True)
+class Output:
+    """The backbone's answer: one score per label, the loss per example, hidden states only when asked for."""
+
+    logits: Float[Tensor, "B c"]
+    nll: Float[Tensor, " B"]
+    hidden: Float[Tensor, "layer B d"] | None = None
+
+    @property
+    def loss(self) -> Float[Tensor, ""]:
+        """Mean negative log-likelihood of the right label, in nats."""
+        return self.nll.mean()
+
+
+Run = Callable[[Prompt], Output]
+"""One forward pass of the frozen backbone over the batch at hand."""

@@ -1,0 +1,151 @@
+"""What a person asked for, as one value: everything a run needs to be made again."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+from ptviz.methods import REGISTRY
+from ptviz.methods.knobs import KnobValue, check_knobs
+from ptviz.training.config import TrainConfig
+
+_LONGEST_NAME = 120
+
+
+@dataclass(frozen=True)
+class RunConfig:
+    """One run: ``method`` trained on ``task`` in front of ``backbone``.
+
+    ``knobs`` are the method's hyperparameters by name; ``parent`` is (run id, stage, step) of the snapshot that a
+    branch starts from; ``text`` and ``label`` name the columns of a person's own table; ``device`` None chooses;
+    ``planned`` holds the totals of steps planned before each extension.
+    """
+
+    backbone: str = "minilm-l6"
+    task: str = "trec6"
+    method: str = "prompt-tuning"
+    knobs: Mapping[str, KnobValue] = field(default_factory=dict)
+    training: TrainConfig = field(default_factory=TrainConfig)
+    name: str = ""
+    parent: tuple[str, int, int] | None = None
+    text: str | None = None
+    label: str | None = None
+    device: str | None = None
+    planned: tuple[int, ...] = ()
+
+    def checked(self) -> RunConfig:
+        """The same config with every knob present, in its type and within its bounds.
+
+        Raises:
+            ValueError: for an unknown method or knob, a bad value, an empty backbone or task, or a name too long.
+        """
+        if self.method not in REGISTRY:
+            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(REGISTRY)}")
+        for what in ("backbone", "task"):
+            if not str(getattr(self, what)).strip():
+                raise ValueError(f"{what}: expected a name, a path or a hub id; got nothing")
+        if len(self.name) > _LONGEST_NAME:
+            raise ValueError(f"name: expected at most {_LONGEST_NAME} characters; got {len(self.name)}")
+        return replace(self, knobs=check_knobs(REGISTRY[self.method], self.knobs))
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain object that ``from_json`` reads back to an equal config."""
+        parent = list(self.parent) if self.parent else None
+        plain = asdict(replace(self, knobs=dict(self.knobs)))
+        return {**plain, "training": self.training.to_json(), "parent": parent, "planned": list(self.planned)}
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
+        """Read a config.
+
+        Raises:
+            ValueError: for a field of a newer version, or a bad value.
+        """
+        names = [f.name for f in fields(cls)]
+        if not isinstance(data, Mapping):
+            raise ValueError(f"expected a run's config as a JSON object; got {type(data).__name__}")
+        unknown = sorted(set(data) - set(names))
+        if unknown:
+            raise ValueError(f"unknown field {', '.join(unknown)} (a newer ptviz?); expected {', '.join(names)}")
+        if wrong := [n for n in ("backbone", "task", "method", "name") if not isinstance(data.get(n, ""), str)]:
+            raise ValueError(f"{wrong[0]}: expected a text; got {data[wrong[0]]!r}")
+        knobs, training, parent = data.get("knobs", {}), data.get("training", {}), data.get("parent")
+        if not isinstance(knobs, Mapping) or not isinstance(training, Mapping):
+            raise ValueError("knobs and training: expected objects of names and values")
+        if parent is not None:
+            if not isinstance(parent, list | tuple) or len(parent) != 3:
+                raise ValueError(f"parent: expected [run id, stage, step]; got {parent!r}")
+            parent = (str(parent[0]), int(parent[1]), int(parent[2]))
+        planned = tuple(int(total) for total in data.get("planned", ()))
+        own = {"knobs": dict(knobs), "training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
+        return cls(**{**data, **own})
+
+    def command(self) -> str:
+        """The shell line that makes this run again, quoted for pasting."""
+        words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
+        for name, value in self._changed_training(always=("steps", "seed")).items():
+            words += [f"--{name.replace('_', '-')}", _shell(value)]
+        for name, knob in self._changed_knobs().items():
+            words += ["--set", f"{name}={_shell(knob)}"]
+        for name in ("text", "label", "device"):
+            if getattr(self, name) is not None:
+                words += [f"--{name}", getattr(self, name)]
+        if self.parent:
+            words += ["--branch", ":".join(map(str, self.parent))]
+        if self.name:
+            words += ["--name", self.name]
+        return shlex.join(words) + self._remark("  # ")
+
+    def python(self) -> str:
+        """A script that makes this run again with the library alone."""
+        training = ", ".join(f"{k}={v!r}" for k, v in self._changed_training(always=("steps", "seed")).items())
+        columns = "".join(f", {n}={getattr(self, n)!r}" for n in ("text", "label") if getattr(self, n) is not None)
+        place = f", device={self.device!r}" if self.device is not None else ""
+        dtype = f", dtype={self.training.dtype!r}" if self.training.dtype != "float32" else ""
+        imports = ["from ptviz import TrainConfig, load_backbone, load_task, train"]
+        lines = [
+            f"backbone = load_backbone({self.backbone!r}{place}{dtype})",
+            f"task = load_task({self.task!r}{columns})",
+            f"config = TrainConfig({training})",
+        ]
+        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_knobs()!r}):"
+        if self.parent:
+            imports += ["from ptviz.methods import build", "from ptviz.runs import Store"]
+            run, stage, step = self.parent
+            lines += [
+                "spec = backbone.spec(config.length, tuple(task.words))",
+                f"method = build({self.method!r}, spec, {self._changed_knobs()!r}, config.seed)",
+                f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))",
+            ]
+            loop = "for event in train(method, backbone, task, config):"
+        lines += [
+            loop,
+            '    if event.kind in ("baselines", "step", "evaluation", "finished"):',
+            "        print(event)",
+        ]
+        remark = self._remark("# ")
+        return "\n".join([*imports, "", *([remark] if remark else []), *lines, ""])
+
+    def _remark(self, start: str) -> str:
+        """An extended run is not the same as one long run: say so where it is copied from."""
+        if not self.planned:
+            return ""
+        totals = ", then ".join(str(total) for total in self.planned)
+        return f"{start}made in parts: planned for {totals} steps, extended to {self.training.steps}"
+
+    def _changed_training(self, always: tuple[str, ...]) -> dict[str, Any]:
+        usual, own = TrainConfig().to_json(), self.training.to_json()
+        return {name: value for name, value in own.items() if name in always or value != usual[name]}
+
+    def _changed_knobs(self) -> dict[str, KnobValue]:
+        """Knobs that differ from the method's defaults; all of them for a method this version does not know."""
+        if self.method not in REGISTRY:
+            return dict(self.knobs)
+        usual = check_knobs(REGISTRY[self.method], {})
+        return {name: value for name, value in self.knobs.items() if value != usual.get(name)}
+
+
+def _shell(value: object) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)

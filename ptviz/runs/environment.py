@@ -1,0 +1,65 @@
+"""What a run was made on: enough to understand why numbers differ between two machines."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from contextlib import suppress
+from datetime import UTC, datetime
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import ptviz
+
+
+def environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
+    """Versions, machine, device, threads and seed, as plain data."""
+    return {
+        "ptviz": ptviz.__version__,
+        "commit": commit(),
+        "python": platform.python_version(),
+        **{name: _version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
+        "platform": platform.platform(),
+        "machine": platform.machine(),
+        "cpus": cpus(),
+        "threads": torch.get_num_threads(),
+        "device": str(device),
+        "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
+        "dtype": str(dtype).removeprefix("torch."),
+        "seed": seed,
+        "began": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+@cache
+def commit() -> str | None:
+    """The commit of the source tree that runs, if it is one and git is here."""
+    source = Path(ptviz.__file__).parents[1]
+    if not (source / ".git").exists():
+        return None
+    with suppress(OSError, subprocess.SubprocessError):
+        asked = ["git", "-C", str(source), "rev-parse", "--verify", "HEAD"]
+        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True)
+        return answer.stdout.strip() or None
+    return None
+
+
+def cpus() -> int:
+    """Processors this process may use: affinity and a container's quota counted, which torch does not."""
+    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    with suppress(OSError, ValueError):
+        quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
+        there = min(there, max(1, int(quota) // int(period)))
+    return there

@@ -1,0 +1,224 @@
+"""Asking for work: put runs in the queue, stop them, go on with them, and see that a worker is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from ptviz.runs.again import at_rest, lengthened
+from ptviz.runs.config import RunConfig
+from ptviz.runs.disk import StoreError, explained
+from ptviz.runs.office import BUSY, Office, WorkerInfo
+from ptviz.runs.run import Run
+from ptviz.runs.status import ALIVE, Status
+from ptviz.runs.store import Store
+from ptviz.runs.writer import alone, put_status, settle
+from ptviz.training.config import TrainConfig
+
+_LARGEST_LOG = 1 << 20
+_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
+"""Workers that this process started, by their folder: kept, since they may outlive the executor that asked."""
+_STARTING = threading.Lock()
+_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+
+
+class LocalExecutor:
+    """Runs on this machine: one worker process per folder of runs, which outlives whoever started it."""
+
+    def __init__(self, store: Store | None = None, idle: float = 30.0) -> None:
+        self.store = store or Store()
+        self.office = Office.of(self.store.root)
+        self._idle = idle
+
+    def submit(self, config: RunConfig) -> Run:
+        """Queue a new run and see that a worker takes it.
+
+        Raises:
+            ValueError: if the config is wrong.
+            StoreError: if the folder cannot be written, or the disk is full.
+        """
+        run = self.store.create(placed(config), queued=True)
+        self._call()
+        return run
+
+    def stop(self, id: str) -> None:
+        """Stop a run within a step, or take it out of the queue; nothing happens to one that is over.
+
+        Raises:
+            StoreError: if there is no such run, or it cannot be written.
+        """
+        run = self.store.get(id)
+        state, mark = run.status().state, run.path / "stop"
+        if state not in ALIVE:
+            settle(run)
+            return
+        try:
+            # The mark first: if a worker takes the run meanwhile, it finds it.
+            mark.touch()
+        except OSError as error:
+            raise explained(error, mark) from error
+        if state == "queued":
+            with suppress(StoreError), alone(run) as status:
+                if status.state == "queued":
+                    put_status(run.path, status.now(state="stopped", reason="stopped by you while it was queued"))
+        if run.status().state not in ALIVE:
+            mark.unlink(missing_ok=True)
+
+    def resume(self, id: str) -> Run:
+        """Queue a stopped or failed run again, from its newest state.
+
+        Raises:
+            StoreError: if it is running, queued or finished, or cannot be written.
+        """
+        run = self.store.get(id)
+        with at_rest(run) as status:
+            if status.state == "finished":
+                raise StoreError(f"run {id} has made all its steps; extend it to go on")
+            self._queue(run, status)
+        self._call()
+        return run
+
+    def extend(self, id: str, steps: int) -> Run:
+        """Queue a run that is over for ``steps`` more; the schedule is that of ``ptviz.runs.again.lengthened``.
+
+        Raises:
+            ValueError: if ``steps`` is not positive.
+            StoreError: if the run is running or queued, or cannot be written.
+        """
+        run = self.store.get(id)
+        with at_rest(run) as status:
+            self._queue(run, lengthened(run, status, steps))
+        self._call()
+        return run
+
+    def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
+        """Queue a new run that starts from a snapshot of another, with a fresh optimiser.
+
+        ``changes`` are fields of ``RunConfig``, such as ``training`` or ``name``.
+
+        Raises:
+            ValueError: for an unknown field, or another method.
+            StoreError: if there is no such snapshot, or the folder cannot be written.
+        """
+        source = self.store.get(id)
+        config = source.config
+        start = source.snapshot(stage, step)
+        fresh = {"name": "", "planned": (), **(changes or {}), "parent": (id, stage, step)}
+        config = RunConfig.from_json({**config.to_json(), **_plain(fresh)})
+        if config.method != source.config.method:
+            raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
+        run = self.store.create(placed(config), queued=True, start=start)
+        self._call()
+        return run
+
+    def predict(
+        self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Class probabilities of texts with and without a run's prompt, asked of the worker.
+
+        Without ``step``: the newest snapshot of a run under way, the best prompt of one that is over.
+
+        Returns:
+            ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``.
+
+        Raises:
+            StoreError: if the run has no such prompt, or the worker does not answer within ``timeout`` seconds.
+        """
+        self.store.get(id)
+        self.ensure_worker()
+        body = {"run": id, "texts": list(texts), "stage": stage, "step": step}
+        letter = self.office.mail.post("predict", body, timeout)
+        answer = self.office.mail.wait(letter, timeout, self._trouble)
+        if "error" in answer:
+            raise StoreError(str(answer["error"]))
+        return answer
+
+    def warm(self, config: RunConfig) -> None:
+        """Hint that such a run is coming: an idle worker loads its backbone and task ahead."""
+        self.ensure_worker()
+        self.office.mail.post("warm", placed(config).to_json(), 120.0)
+
+    def worker(self) -> WorkerInfo | None:
+        """The living worker, if there is one."""
+        return WorkerInfo.of(self.office)
+
+    def retire(self, at_once: bool = False) -> None:
+        """Ask the worker to end when its queue is empty; ``at_once`` stops its run, which can be resumed."""
+        if self.worker() is not None:
+            self.office.mail.post("retire", {"at_once": at_once}, 3600.0)
+
+    def ensure_worker(self) -> None:
+        """Start a worker unless one lives. Cheap enough to be called at every tick of a page.
+
+        Raises:
+            StoreError: if its folder cannot be written or it cannot be started.
+        """
+        with _STARTING:
+            if not self._starting() and self.worker() is None:
+                self._start()
+
+    def _start(self) -> None:
+        office = self.office.open()
+        environment = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", **os.environ}
+        command = [sys.executable, "-m", "ptviz.runs.worker", str(self.store.root.resolve()), "--idle", str(self._idle)]
+        try:
+            large = office.log.exists() and office.log.stat().st_size > _LARGEST_LOG
+            with office.log.open("wb" if large else "ab") as log:
+                _CHILDREN[self.store.root.resolve()] = subprocess.Popen(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # Closing the terminal, or Ctrl-C in it, does not reach the worker.
+                )
+        except OSError as error:
+            raise explained(error, office.log) from error
+
+    def _starting(self) -> bool:
+        child = self._child()
+        return child is not None and child.poll() is None
+
+    def _child(self) -> subprocess.Popen[bytes] | None:
+        return _CHILDREN.get(self.store.root.resolve())
+
+    def _trouble(self) -> str | None:
+        """Why no reply will come, if so."""
+        if self._starting() or self.worker() is not None:
+            return None
+        child = self._child()
+        if child is not None and child.returncode not in (0, BUSY):
+            return f"the worker died. Its last words are in {self.office.log}; try again"
+        self.ensure_worker()
+        return None
+
+    def _queue(self, run: Run, status: Status) -> None:
+        (run.path / "stop").unlink(missing_ok=True)
+        put_status(run.path, status.now(state="queued", reason="", pid=None, queued=time.time()))
+
+    def _call(self) -> None:
+        self.office.ring()
+        self.ensure_worker()
+
+
+def placed(config: RunConfig) -> RunConfig:
+    """The config with its own files named in full: the worker may stand in another folder."""
+    return replace(config, task=_full(config.task), backbone=_full(config.backbone))
+
+
+def _full(name: str) -> str:
+    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or name.lower().endswith(_TABLES)
+    path = Path(name).expanduser()
+    return str(path.resolve()) if looks_local and path.exists() else name
+
+
+def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.to_json() if isinstance(value, TrainConfig) else value for name, value in changes.items()}

@@ -1,0 +1,81 @@
+"""Where a run stands: the small file that lists and pages read, and what to make of it when its writer died."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+from ptviz.runs.lock import held
+from ptviz.runs.reasons import after_death
+
+State = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
+STATES: tuple[str, ...] = get_args(State)
+ALIVE = ("queued", "running", "stopping")
+
+
+@dataclass(frozen=True)
+class Status:
+    """One line about a run. ``step`` of ``steps`` counts updates of the stage; times are seconds since 1970.
+
+    ``accuracy`` and ``best_step`` belong to the best prompt so far by validation; ``seconds`` is the time spent
+    working. ``majority`` and ``zero_shot`` are validation accuracies without a prompt, ``test`` the best prompt's on
+    the test rows. ``kept`` is the step of the newest state on disk: where a resume goes on from. ``kills`` is how often
+    the system had killed for lack of memory when the run began.
+    """
+
+    state: State
+    reason: str = ""
+    step: int = 0
+    steps: int = 0
+    stage: int = 0
+    pid: int | None = None
+    updated: float = field(default_factory=time.time)
+    created: float = field(default_factory=time.time)
+    queued: float = 0.0
+    seconds: float = 0.0
+    steps_per_second: float = 0.0
+    accuracy: float | None = None
+    best_step: int | None = None
+    majority: float | None = None
+    zero_shot: float | None = None
+    test: float | None = None
+    kept: int | None = None
+    kills: int = 0
+
+    def to_json(self) -> dict[str, Any]:
+        """A plain object that ``from_json`` reads back to an equal status."""
+        return asdict(self)
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Status:
+        """Read a status; fields of a newer version are passed over.
+
+        Raises:
+            ValueError: for an unknown state.
+        """
+        if not isinstance(data, Mapping) or data.get("state") not in STATES:
+            raise ValueError(f"expected a status with a state out of {', '.join(STATES)}; got {data!r}")
+        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+
+    def to_bytes(self) -> bytes:
+        """The content of status.json."""
+        return json.dumps(self.to_json()).encode()
+
+    def now(self, **changes: Any) -> Status:
+        """The same status with some changes, dated now."""
+        return replace(self, **{"updated": time.time(), **changes})
+
+
+def seen(status: Status, folder: Path) -> Status:
+    """The status as it really is: a run whose writer died is not running, whatever its file says."""
+    if status.state not in ("running", "stopping"):
+        return status
+    if held(folder / "lock"):
+        stopping = (folder / "stop").exists()
+        return replace(status, state="stopping" if stopping else "running")
+    state, reason = after_death(folder, status.kills, status.kept)
+    return replace(status, state=state, reason=reason, pid=None)

@@ -1,0 +1,222 @@
+"""The folder of runs: make, find, list, rename, delete."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import os
+import re
+import secrets
+import shutil
+import threading
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from torch import Tensor
+
+from ptviz import places
+from ptviz.runs import tensors
+from ptviz.runs.config import RunConfig
+from ptviz.runs.disk import StoreError, explained, slug, write_whole
+from ptviz.runs.lock import held
+from ptviz.runs.run import Run, read_config, written_status
+from ptviz.runs.status import Status, seen
+
+_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+Signature = tuple[int, int, int]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """One line of the list of runs."""
+
+    id: str
+    config: RunConfig
+    status: Status
+
+    @property
+    def name(self) -> str:
+        """What a person called it, or its id."""
+        return self.config.name or self.id
+
+
+Summaries = list[Summary]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the folder of runs that is no readable run, and why."""
+
+    path: Path
+    reason: str
+
+
+class Store:
+    """The runs under ``root``, by default ``ptviz.places.home() / "runs"``. Hidden names are the worker's own."""
+
+    def __init__(self, root: Path | str | None = None) -> None:
+        self.root = Path(root) if root is not None else places.home() / "runs"
+        self._runs: dict[str, tuple[tuple[int, int], Run]] = {}
+        self._summaries: dict[str, tuple[tuple[Signature, Signature], Summary]] = {}
+        self._problems: tuple[Problem, ...] = ()
+        self._reading = threading.Lock()  # Pages of several tabs share one store.
+
+    def create(self, config: RunConfig, *, queued: bool = False, start: Mapping[str, Tensor] | None = None) -> Run:
+        """A new run, ready to be worked on; ``queued`` offers it to the worker; ``start`` is a branch's first state.
+
+        Raises:
+            ValueError: if the config is wrong.
+            StoreError: if the folder cannot be written, or the disk is full.
+        """
+        config = config.checked()
+        state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
+        status = replace(state, steps=config.training.steps)
+        draft = self.root / f".new-{secrets.token_hex(4)}"
+        try:
+            (draft / "snapshots").mkdir(parents=True)
+            write_whole(draft / "config.json", encoded(config))
+            write_whole(draft / "status.json", status.to_bytes())
+            if start is not None:
+                tensors.write(draft / "start.safetensors", start, {})
+            return Run(self._settle(draft, config))
+        except OSError as error:
+            raise explained(error, self.root) from error
+        finally:
+            shutil.rmtree(draft, ignore_errors=True)
+
+    def _settle(self, draft: Path, config: RunConfig) -> Path:
+        """Give the finished draft a name that nobody has: a whole run appears, or none."""
+        for _ in range(100):
+            path = self.root / new_id(config)
+            if not path.exists():
+                draft.rename(path)
+                return path
+        raise StoreError(f"no free name was found in {self.root}; delete some runs, or use another folder")
+
+    def get(self, id: str) -> Run:
+        """The run called ``id``.
+
+        Raises:
+            StoreError: if there is none, or its config cannot be read.
+        """
+        path = self._path(id)
+        read_config(path)
+        folder = path.stat()
+        place = folder.st_dev, folder.st_ino
+        with self._reading:
+            known = self._runs.get(id)
+            if known is None or known[0] != place:
+                known = place, Run(path)
+                self._runs[id] = known
+                for old in [*self._runs][:-64]:
+                    del self._runs[old]
+        return known[1]
+
+    def _path(self, id: str) -> Path:
+        if not isinstance(id, str) or not _ID.fullmatch(id):
+            raise StoreError(f"expected the id of a run (letters, digits, dots, dashes); got {str(id)[:80]!r}")
+        path = self.root / id
+        if not path.is_dir():
+            near = difflib.get_close_matches(id, self._names(), 1)
+            hint = f" Did you mean {near[0]}?" if near else f" The runs in {self.root} are listed by `ptviz runs`."
+            raise StoreError(f"there is no run {id!r}.{hint}")
+        return path
+
+    def _names(self) -> list[str]:
+        try:
+            return [entry.name for entry in os.scandir(self.root) if not entry.name.startswith(".")]
+        except FileNotFoundError:
+            return []
+        except OSError as error:
+            raise StoreError(f"the folder of runs {self.root} cannot be read: {error.strerror or error}") from error
+
+    def list(self) -> Summaries:
+        """All readable runs, newest first. What is no run is left out and told by ``problems``."""
+        found, problems = [], []
+        with self._reading:
+            for name in self._names():
+                path = self.root / name
+                try:
+                    found.append(self._summary(path))
+                except StoreError as error:
+                    problems.append(Problem(path, str(error)))
+            self._problems = tuple(sorted(problems, key=lambda problem: problem.path))
+            names = {summary.id for summary in found}
+            self._summaries = {id: known for id, known in self._summaries.items() if id in names}
+        return sorted(found, key=lambda summary: (summary.status.created, summary.id), reverse=True)
+
+    def problems(self) -> tuple[Problem, ...]:
+        """What the last ``list`` met that is no readable run."""
+        return self._problems
+
+    def _summary(self, path: Path) -> Summary:
+        if not _ID.fullmatch(path.name):
+            raise StoreError(f"{path.name!r} is no name of a run: expected letters, digits, dots and dashes")
+        signature = (_signature(path / "config.json"), _signature(path / "status.json"))
+        known = self._summaries.get(path.name)
+        if known is None or known[0] != signature:
+            known = signature, Summary(path.name, read_config(path), written_status(path))
+            self._summaries[path.name] = known
+        # Whether a run that says "running" still lives is asked anew each time: its death changes no file.
+        return replace(known[1], status=seen(known[1].status, path))
+
+    def queue(self) -> Summaries:
+        """The runs that wait for a worker, oldest first."""
+        waiting = [summary for summary in self.list() if summary.status.state == "queued"]
+        return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
+
+    def rename(self, id: str, name: str) -> None:
+        """Give a run another name for people; its id stays.
+
+        Raises:
+            StoreError: if there is no such run, or it cannot be written.
+            ValueError: if the name is too long.
+        """
+        path = self._path(id)
+        write_whole(path / "config.json", encoded(replace(read_config(path), name=name.strip()).checked()))
+
+    def delete(self, id: str) -> None:
+        """Remove a run for good.
+
+        Raises:
+            StoreError: if there is no such run, it is being written, or the folder cannot be written.
+        """
+        path = self._path(id)
+        if held(path / "lock"):
+            raise StoreError(f"run {id} is running: stop it first, then delete it")
+        if not (path / "config.json").exists():
+            raise StoreError(f"{path} is no run (there is no config.json): it is not ptviz's to delete")
+        grave = self.root / f".old-{secrets.token_hex(4)}"
+        try:
+            # Renamed first, so that a list never shows half a run.
+            path.rename(grave)
+            if grave.is_symlink():
+                grave.unlink()
+            else:
+                shutil.rmtree(grave, ignore_errors=True)
+        except OSError as error:
+            raise explained(error, path) from error
+        self._runs.pop(id, None)
+
+
+def new_id(config: RunConfig) -> str:
+    """A readable folder name: the person's own, or task, method and seed; and four characters that make it unique."""
+    source = config.task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
+    task = re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", source, flags=re.IGNORECASE)
+    words = slug(config.name) if config.name else f"{slug(task, 30)}-{slug(config.method, 30)}-{config.training.seed}"
+    return f"{words}-{secrets.token_hex(2)}"
+
+
+def encoded(config: RunConfig) -> bytes:
+    """The content of config.json."""
+    return json.dumps(config.to_json(), indent=1, ensure_ascii=False).encode()
+
+
+def _signature(path: Path) -> Signature:
+    with suppress(OSError):
+        stat = path.stat()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    return 0, 0, 0

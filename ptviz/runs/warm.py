@@ -1,0 +1,140 @@
+"""What a worker keeps in memory between runs, so that a second run starts at once."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Generic, Protocol, TypeVar
+
+from torch import Tensor
+
+from ptviz.backbones import Backbone
+from ptviz.methods.base import PromptMethod
+from ptviz.methods.base import build as build_method
+from ptviz.runs.config import RunConfig
+from ptviz.tasks import Task
+from ptviz.training import Baselines, Event, Resume, TrainConfig
+
+T = TypeVar("T")
+
+
+class _Train(Protocol):
+    def __call__(
+        self,
+        method: PromptMethod,
+        backbone: Backbone,
+        task: Task,
+        config: TrainConfig,
+        *,
+        resume: Resume | None,
+        baselines: Baselines | None,
+    ) -> Iterable[Event]: ...
+
+
+class _Predict(Protocol):
+    def __call__(
+        self, method: PromptMethod | None, backbone: Backbone, task: Task, texts: list[str], length: int
+    ) -> Tensor: ...
+
+
+@dataclass(frozen=True)
+class Engine:
+    """The library's doors that a run goes through, as values: a test may open others."""
+
+    load_backbone: Callable[[str, str | None, str], Backbone]
+    load_task: Callable[[str, str | None, str | None], Task]
+    build: Callable[[RunConfig, Backbone, Task], PromptMethod]
+    train: _Train
+    predict: _Predict
+
+    @classmethod
+    def real(cls) -> Engine:
+        """The library itself."""
+        from ptviz.backbones import load_backbone
+        from ptviz.tasks import load_task
+        from ptviz.training import predict, train
+
+        def task(name: str, text: str | None, label: str | None) -> Task:
+            return load_task(name, text=text, label=label)
+
+        return cls(load_backbone, task, build, train, predict)
+
+
+def build(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
+    """The method of a run as it starts, for the backbone and task at hand."""
+    spec = backbone.spec(config.training.length, tuple(task.words))
+    return build_method(config.method, spec, config.knobs, config.training.seed)
+
+
+class _Recent(Generic[T]):
+    """The most recently used few of something."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, T] = OrderedDict()
+
+    def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        if key not in self._kept:
+            # Room first: two large backbones need not fit beside a third.
+            while len(self._kept) >= self._most:
+                self._kept.popitem(last=False)
+            self._kept[key] = make()
+        self._kept.move_to_end(key)
+        return self._kept[key]
+
+    def find(self, key: Hashable) -> T | None:
+        return self._kept.get(key)
+
+    def clear(self) -> None:
+        self._kept.clear()
+
+
+class Warm:
+    """Backbones, tasks and baselines, loaded once."""
+
+    def __init__(self, engine: Engine | None = None) -> None:
+        self.engine = engine or Engine.real()
+        self._backbones: _Recent[Backbone] = _Recent(2)
+        self._tasks: _Recent[Task] = _Recent(6)
+        self._prints: _Recent[str] = _Recent(6)
+        self._baselines: _Recent[Baselines] = _Recent(256)
+
+    def backbone(self, config: RunConfig) -> Backbone:
+        """The run's backbone on its device."""
+        key = config.backbone, config.device, config.training.dtype
+        return self._backbones.get(key, lambda: self.engine.load_backbone(*key))
+
+    def task(self, config: RunConfig) -> Task:
+        """The run's task; a file that changed is read anew."""
+        return self._tasks.get(_task_key(config), lambda: self.engine.load_task(config.task, config.text, config.label))
+
+    def baselines(self, config: RunConfig) -> Baselines | None:
+        """What the bare backbone scored on the run's validation rows, if that was measured before."""
+        return self._baselines.find(self._rows_key(config))
+
+    def remember(self, config: RunConfig, baselines: Baselines) -> None:
+        """Keep baselines for the next run on the same rows."""
+        self._baselines.get(self._rows_key(config), lambda: baselines)
+
+    def _rows_key(self, config: RunConfig) -> Hashable:
+        t = config.training
+        content = self._prints.get(_task_key(config), self.task(config).fingerprint)
+        rows = t.train_rows, t.validation_rows, t.shots, t.seed
+        return config.backbone, config.device, t.dtype, content, rows, t.length
+
+    def forget(self) -> None:
+        """Let go of everything: memory ran out."""
+        for kept in (self._backbones, self._tasks, self._prints):
+            kept.clear()
+
+
+def _task_key(config: RunConfig) -> Hashable:
+    path = Path(config.task).expanduser()
+    try:
+        stat = path.stat()
+        changed = stat.st_mtime_ns, stat.st_size
+    except OSError:
+        changed = 0, 0
+    return config.task, config.text, config.label, changed

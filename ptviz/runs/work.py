@@ -1,0 +1,190 @@
+"""Working on one run: train it, write what happens, and say in plain words why it ended."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+from torch import Tensor
+
+from ptviz.backbones import Backbone
+from ptviz.methods.base import PromptMethod
+from ptviz.runs.config import RunConfig
+from ptviz.runs.disk import StoreError, write_whole
+from ptviz.runs.environment import environment
+from ptviz.runs.reasons import going_on, of_exception, out_of_memory
+from ptviz.runs.run import Run
+from ptviz.runs.tensors import Axes
+from ptviz.runs.warm import Engine, Warm
+from ptviz.runs.writer import Writer, alone
+from ptviz.tasks import Task
+from ptviz.training import Baselines, Event, Resume
+from ptviz.training.evaluate import limited
+
+Watch = Callable[[Event], None]
+Heed = Callable[[], str | None]
+_CHUNK = 16
+"""Texts answered in one go by a worker after a run: few enough for the next run not to wait."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run still in memory: ``method`` is the best prompt by validation."""
+
+    run: Run
+    config: RunConfig
+    method: PromptMethod
+    backbone: Backbone
+    task: Task
+
+
+def work(folder: Path, warm: Warm | None = None, watch: Watch | None = None, heed: Heed | None = None) -> None:
+    """Train the run in ``folder`` from where it stands to its end, then write its predictions.
+
+    ``watch`` is shown every event after it was written; ``heed`` is asked between events, and a text from it stops
+    the run for that reason. How the run ended is in its status: nothing is raised for a run that failed.
+
+    Raises:
+        StoreError: if the folder is no run, cannot be written, or another process is writing it.
+        KeyboardInterrupt: after writing that the run was stopped.
+    """
+    warm = warm or Warm()
+    trained = train_run(Run(folder), warm, watch, heed)
+    if trained is not None:
+        for _ in predictions(trained, warm.engine, chunk=512):
+            pass
+
+
+def train_run(run: Run, warm: Warm, watch: Watch | None = None, heed: Heed | None = None) -> Trained | None:
+    """The training alone; what ``predictions`` needs, if it came to its end.
+
+    Raises:
+        StoreError: if the run cannot be written.
+        KeyboardInterrupt: after writing that the run was stopped.
+    """
+    with Writer(run) as writer:
+        try:
+            with _crash_note(run.path):
+                return _train(writer, warm, watch or (lambda event: None), heed or (lambda: None))
+        except KeyboardInterrupt:
+            writer.end("stopped", f"interrupted from the keyboard; {going_on(writer.status.kept)}")
+            raise
+        except Exception as error:
+            writer.end("failed", of_exception(error, writer.status.kept))
+            with suppress(StoreError):
+                write_whole(run.path / "error.txt", traceback.format_exc().encode())
+            if out_of_memory(error):
+                warm.forget()
+            return None
+
+
+def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | None:
+    run, config = writer.run, writer.run.config.checked()
+    kept = run.kept()
+    writer.begin(kept)
+    backbone, task = warm.backbone(config), warm.task(config)
+    method = warm.engine.build(config, backbone, task)
+    writer.axes = axes_of(method)
+    writer.environment(environment(backbone.device, backbone.dtype, config.training.seed))
+    if kept is None and (start := run.start()) is not None:
+        load(method, start)
+    resume = None if kept is None else Resume(kept.method, kept.resume, kept.progress)
+    if stopped(writer, heed):
+        return None
+    baselines = warm.baselines(config) or (run.curve().baselines if kept else None)
+    events = warm.engine.train(method, backbone, task, config.training, resume=resume, baselines=baselines)
+    with closing(_iterator(events)) as told:
+        for event in told:
+            writer.take(event)
+            if isinstance(event, Baselines):
+                warm.remember(config, event)
+            watch(event)
+            if writer.status.state == "running" and stopped(writer, heed):
+                return None
+    if writer.status.state != "finished":
+        raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
+    return Trained(run, config, method, backbone, limited(task, config.training))
+
+
+def _iterator(events: Iterable[Event]) -> Generator[Event, None, None]:
+    """Closing this closes the training at once, also from within a step."""
+    yield from events
+
+
+def stopped(writer: Writer, heed: Heed) -> bool:
+    """Stop the run if someone asked for it."""
+    reason = heed()
+    if reason is None and (writer.folder / "stop").exists():
+        reason = "stopped by you"
+    if reason is None:
+        return False
+    status = writer.status
+    writer.end("stopped", f"{reason} at step {status.step}; {going_on(status.kept)}")
+    return True
+
+
+@contextmanager
+def _crash_note(folder: Path) -> Iterator[None]:
+    """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
+    if faulthandler.is_enabled():
+        yield
+        return
+    path = folder / "crash.txt"
+    with path.open("w") as file:
+        faulthandler.enable(file, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+    path.unlink(missing_ok=True)
+
+
+def axes_of(method: PromptMethod) -> Axes:
+    """The axes of the parameters that are parts, by their names in the state dict."""
+    parts, named = method.parts().values(), method.named_parameters()
+    return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
+
+
+def load(method: PromptMethod, state: dict[str, Tensor]) -> None:
+    """Put a state in a method.
+
+    Raises:
+        StoreError: if the shapes are those of another method, backbone or other knobs.
+    """
+    try:
+        method.load_state_dict(state)
+    except RuntimeError as error:
+        told = " ".join(str(error).split())
+        title = method.card.title
+        raise StoreError(f"the snapshot does not fit {title} as set here: keep backbone and sizes. {told}") from error
+
+
+def predictions(trained: Trained, engine: Engine, chunk: int = _CHUNK) -> Iterator[None]:
+    """Answer the test rows with the best prompt, a chunk at a time; the table is written after the last chunk."""
+    run, config, task = trained.run, trained.config, trained.task
+    load(trained.method, run.prompt())
+    probabilities: list[list[float]] = [[]] * len(task.test)
+    # Texts of like length together: little padding, and chunks of like cost.
+    order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
+    for first in range(0, len(order), chunk):
+        rows = order[first : first + chunk]
+        texts = [task.test[index].text for index in rows]
+        answers = engine.predict(trained.method, trained.backbone, task, texts, config.training.length)
+        for index, answer in zip(rows, answers.tolist(), strict=True):
+            probabilities[index] = answer
+        yield
+    predicted = [task.classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
+    columns = {f"p({name})": [row[i] for row in probabilities] for i, name in enumerate(task.classes)}
+    labels = [task.classes[row.label] for row in task.test]
+    table = pd.DataFrame({"text": [row.text for row in task.test], "label": labels, "predicted": predicted, **columns})
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    with alone(run) as status:
+        if status.state == "finished":
+            write_whole(run.path / "predictions.parquet", buffer.getvalue())

@@ -1,0 +1,29 @@
+"""Labelled texts, the splits they are cut into, and the error of every task that cannot be had."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+Split = Literal["train", "validation", "test"]
+
+PAIR = " | "
+"""What stands between the two texts of a pair."""
+
+
+class TaskError(ValueError):
+    """A task that cannot be had: what was expected, what came, what to do."""
+
+
+class Row(NamedTuple):
+    """One labelled text; ``label`` indexes the task's classes. The two texts of a pair are joined by ``PAIR``."""
+
+    text: str
+    label: int
+
+
+class Splits(NamedTuple):
+    """The three splits of a task."""
+
+    train: tuple[Row, ...]
+    validation: tuple[Row, ...]
+    test: tuple[Row, ...]

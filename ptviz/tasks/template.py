@@ -1,0 +1,182 @@
+"""Templates: where the prompt, the text and the cue stand, and where the answer is read.
+
+``Template("{cls}{prompt}{text}{sep}")`` lays out one text as token ids with m slots for the prompt. Positions, masks
+and token types are then right before any prompt has come.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from string import Formatter
+from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
+
+Reading = Literal["pooled", "mask", "last", "first"]
+"""Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
+
+PATTERNS: dict[Reading, str] = {
+    "pooled": "{cls}{prompt}{text}{sep}",
+    "mask": "{cls}{prompt}{text} {cue} {mask}.{sep}",
+    # One newline of context suits small decoders better than their BOS token.
+    "last": "{prompt}\n{text}\n{cue}",
+    "first": "{prompt}{text} {cue}{eos}",
+}
+SPECIAL = ("mask", "cls", "sep", "bos", "eos")
+FIELDS = ("prompt", "text", "cue", *SPECIAL)
+# BERT's [CLS] does the work of other tokenisers' <s>, and [SEP] that of </s>.
+STANDS_IN = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
+
+
+@runtime_checkable
+class Tokeniser(Protocol):
+    """What a template asks of a tokeniser: a transformers tokenizer will do."""
+
+    def __call__(self, text: list[str], *, add_special_tokens: bool = ..., **settings: Any) -> Any:
+        """A mapping whose ``input_ids`` holds one list of ids a text."""
+
+
+class Encoded(NamedTuple):
+    """One text as token ids: which places the prompt fills, and where the answer is read."""
+
+    ids: list[int]
+    slots: list[bool]
+    read: list[bool]
+    label: int = -1
+
+
+class _Piece(NamedTuple):
+    kind: str  # "literal" or one of FIELDS but cue, which becomes part of a literal
+    text: str = ""
+
+
+@dataclass(frozen=True)
+class Template:
+    """A layout of prompt, text, cue and special tokens, such as ``{cls}{prompt}{text} {cue} {mask}.{sep}``.
+
+    Raises:
+        ValueError: for an unknown field, a field that is missing or comes twice, or a reading that does not exist.
+    """
+
+    pattern: str
+    reading: Reading = "pooled"
+    cue: str = ""
+
+    @classmethod
+    def of(cls, reading: str, cue: str = "") -> Template:
+        """The usual template of a reading.
+
+        Raises:
+            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
+        """
+        if reading not in PATTERNS:
+            raise ValueError(f"reading: expected one of {', '.join(PATTERNS)}; got {reading!r}")
+        return cls(PATTERNS[reading], reading, cue)
+
+    def __post_init__(self) -> None:
+        try:
+            fields = [field for _, field, _, _ in Formatter().parse(self.pattern) if field is not None]
+        except ValueError as error:
+            raise ValueError(f"template {self.pattern!r}: {error}; write {{{{ and }}}} for braces") from error
+        for field in fields:
+            if field not in FIELDS:
+                known = ", ".join(f"{{{name}}}" for name in FIELDS)
+                raise ValueError(f"template {self.pattern!r}: unknown field {{{field}}}; expected {known}")
+        needed = {"text": (1, 1), "prompt": (0, 1), "mask": (int(self.reading == "mask"), 1)}
+        for field, (low, high) in needed.items():
+            count = fields.count(field)
+            if not low <= count <= high:
+                expected = "once" if low == high else "at most once"
+                raise ValueError(f"template {self.pattern!r}: expected {{{field}}} {expected}; it comes {count} times")
+        if self.reading not in get_args(Reading):
+            raise ValueError(f"reading: expected one of {', '.join(get_args(Reading))}; got {self.reading!r}")
+
+    def encode(self, text: str, tokeniser: Tokeniser, m: int, length: int) -> Encoded:
+        """One text as ids with m slots; see ``encode_all``."""
+        return self.encode_all([text], tokeniser, m, length)[0]
+
+    def encode_all(
+        self, texts: Sequence[str], tokeniser: Tokeniser, m: int, length: int, labels: Sequence[int] | None = None
+    ) -> list[Encoded]:
+        """Texts as ids with m slots at ``{prompt}``; only the text is cut, to ``length`` tokens from its beginning.
+
+        A slot's id is the tokeniser's padding id (0 if it has none). Read marks: every real token but the slots
+        ("pooled"), the mask token ("mask"), the last token ("last"), none ("first": the decoder's start is read).
+        Words in a text that look like special tokens, such as "[SEP]", stay ordinary text.
+
+        Raises:
+            ValueError: if the template has no place for the m slots, m is negative, ``length`` is below 1, or the
+                tokeniser has no mask token for ``{mask}``.
+        """
+        if m < 0 or length < 1:
+            raise ValueError(f"expected m of at least 0 and a length of at least 1; got {m} and {length}")
+        if m and not any(piece.kind == "prompt" for piece in self._pieces()):
+            raise ValueError(f"template {self.pattern!r}: expected {{prompt}}, a place for the {m} prompt tokens")
+        if not texts:
+            return []
+        ids = [row[:length] for row in _tokenise(list(texts), tokeniser)]
+        before, after = self._around(tokeniser, m)
+        marks = labels if labels is not None else [-1] * len(texts)
+        return [self._lay(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
+
+    def overhead(self, tokeniser: Tokeniser) -> int:
+        """Tokens a row has besides slots and text: the longest row has ``m + length + overhead`` tokens."""
+        before, after = self._around(tokeniser, 0)
+        return len(before.ids) + len(after.ids)
+
+    def _pieces(self) -> list[_Piece]:
+        pieces: list[_Piece] = []
+        literal = ""
+        for text, field, _, _ in Formatter().parse(self.pattern):
+            literal += text
+            if field == "cue":
+                # A cue is tokenised together with the blank before it: byte-pair tokenisers keep blanks in words.
+                literal += self.cue
+            elif field is not None:
+                # Mask tokens bring their own blank where the tokeniser wants one.
+                pieces += [_Piece("literal", literal.rstrip() if field == "mask" else literal), _Piece(field)]
+                literal = ""
+        return [piece for piece in [*pieces, _Piece("literal", literal)] if piece.kind != "literal" or piece.text]
+
+    def _around(self, tokeniser: Tokeniser, m: int) -> tuple[Encoded, Encoded]:
+        """Everything before and after the text."""
+        sides = (Encoded([], [], []), Encoded([], [], []))
+        side = sides[0]
+        pad = getattr(tokeniser, "pad_token_id", None)
+        for kind, text in self._pieces():
+            if kind == "text":
+                side = sides[1]
+                continue
+            if kind == "prompt":
+                ids = [int(pad or 0)] * m
+            else:
+                ids = _tokenise([text], tokeniser)[0] if kind == "literal" else _special(kind, tokeniser)
+            side.ids.extend(ids)
+            side.slots.extend([kind == "prompt"] * len(ids))
+            side.read.extend([kind == "mask" or (self.reading == "pooled" and kind != "prompt")] * len(ids))
+        return sides
+
+    def _lay(self, before: Encoded, text: list[int], after: Encoded, label: int) -> Encoded:
+        ids = [*before.ids, *text, *after.ids]
+        slots = [*before.slots, *[False] * len(text), *after.slots]
+        read = [*before.read, *[self.reading == "pooled"] * len(text), *after.read]
+        if self.reading in ("last", "first"):
+            read = [False] * len(ids)
+        if self.reading == "last" and ids:
+            read[-1] = True
+        return Encoded(ids, slots, read, label)
+
+
+def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
+    # verbose=False: texts longer than the backbone are cut right after, so the tokeniser need not warn of them.
+    found = tokeniser(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
+    return [list(map(int, row)) for row in found["input_ids"]]
+
+
+def _special(kind: str, tokeniser: Tokeniser) -> list[int]:
+    for name in (kind, STANDS_IN.get(kind, kind)):
+        number = getattr(tokeniser, f"{name}_token_id", None)
+        if number is not None:
+            return [int(number)]
+    if kind == "mask":
+        raise ValueError("the template wants a {mask}, but this tokeniser has no mask token; use another reading")
+    return []

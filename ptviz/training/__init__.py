@@ -1,0 +1,13 @@
+"""Training a prompt on a frozen backbone, as a stream of events."""
+
+from ptviz.training.config import TrainConfig
+from ptviz.training.evaluate import Scores, baselines_of, evaluate, predict
+from ptviz.training.events import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.plan import Plan, plan
+from ptviz.training.rates import default_rate
+from ptviz.training.trainer import Resume, TrainingError, train
+
+__all__ = [
+    "Baselines", "Evaluated", "Event", "Failed", "Finished", "Plan", "Resume", "Scores", "Snapshot", "StageStarted",
+    "Stepped", "TrainConfig", "TrainingError", "baselines_of", "default_rate", "evaluate", "plan", "predict", "train",
+]  # fmt: skip

@@ -1,0 +1,28 @@
+"""Default learning rates per backbone and method, from a sweep whose record ships as data."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from importlib.resources import files
+from typing import Any
+
+FALLBACK = 0.02
+"""Where no sweep was made: the rate that worked on most backbones tried. The plan says so."""
+
+
+@cache
+def record() -> dict[str, Any]:
+    """The recorded sweep's winners: ``{backbone: {method: {"lr", "steps_per_second", ...}}}``."""
+    data: dict[str, Any] = json.loads((files("ptviz.training") / "defaults.json").read_text())
+    return data["winners"]  # type: ignore[no-any-return]
+
+
+def default_rate(method: str, backbone: str) -> float:
+    """The learning rate that the sweep chose for this method on this backbone, or a fallback."""
+    return float(record().get(backbone, {}).get(method, {}).get("lr", FALLBACK))
+
+
+def swept(method: str, backbone: str) -> bool:
+    """Whether a sweep stands behind the default."""
+    return method in record().get(backbone, {})

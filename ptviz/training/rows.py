@@ -1,0 +1,72 @@
+"""A task's rows, tokenised for one backbone and one prompt length, and the batches they make."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import torch
+from torch import Tensor
+
+from ptviz.backbones import Backbone, Readout
+from ptviz.prompt import Batch
+from ptviz.tasks import Row, Task
+from ptviz.tasks.collate import collate, schedule
+from ptviz.tasks.template import Encoded
+
+POSITIONS = 6144
+"""Positions in one batch without gradients: large enough to fill the cores, small enough for any machine."""
+
+
+class Rows:
+    """Encoded rows with ``m`` slots each, and the read-out of their task."""
+
+    def __init__(
+        self, backbone: Backbone, task: Task, rows: Sequence[Row], m: int, length: int, readout: Readout, index: int = 0
+    ) -> None:
+        template = task.template(backbone.reading)
+        self.backbone, self.readout, self.index = backbone, readout, index
+        self.encoded = [
+            template.encode(row.text, backbone.tokeniser, m, length)._replace(label=row.label) for row in rows
+        ]
+        self.lengths = [len(row.ids) for row in self.encoded]
+        self.labels = torch.tensor([row.label for row in rows])
+
+    def __len__(self) -> int:
+        return len(self.encoded)
+
+    def batch(self, indices: Sequence[int]) -> Batch:
+        """These rows, padded to their longest."""
+        chosen: list[Encoded] = [self.encoded[i] for i in indices]
+        return collate(chosen, self.backbone.pad, self.backbone.embed, self.index, self.backbone.device)
+
+    def training(self, step: int, size: int, seed: int) -> Batch:
+        """The batch of update ``step``: a function of (rows, size, seed, step) alone, as a resumed run needs it."""
+        per_epoch = max(1, -(-len(self) // size))
+        epoch, place = divmod(step, per_epoch)
+        order = self._order(size, seed, epoch)
+        return self.batch(order[place % len(order)])
+
+    def _order(self, size: int, seed: int, epoch: int) -> list[list[int]]:
+        key = (size, seed, epoch)
+        if getattr(self, "_kept", (None, []))[0] != key:
+            self._kept = (key, schedule(self.lengths, size, seed, epoch))
+        return self._kept[1]
+
+    def large(self) -> Iterator[tuple[list[int], Batch]]:
+        """All rows once, in large batches of like length, with the indices they came from."""
+        order = sorted(range(len(self)), key=self.lengths.__getitem__)
+        start = 0
+        while start < len(order):
+            end = start + 1
+            while end < len(order) and self.lengths[order[end]] * (end + 1 - start) <= POSITIONS:
+                end += 1
+            yield order[start:end], self.batch(order[start:end])
+            start = end
+
+
+def readout_of(backbone: Backbone, task: Task) -> Readout:
+    """How this backbone scores this task's labels."""
+    return backbone.readout(task.words, task.descriptions)
+
+
+__all__ = ["Rows", "Tensor", "readout_of"]

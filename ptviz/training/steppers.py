@@ -1,0 +1,117 @@
+"""How an update is made: from a loss to moved parameters."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+from transformers import get_scheduler
+from transformers.optimization import Adafactor
+
+from ptviz.methods.base import PromptMethod, Stage
+from ptviz.prompt import Output, Prompt
+from ptviz.training.config import TrainConfig
+
+Measure = Callable[[], tuple[Tensor, Prompt, Output]]
+
+
+@runtime_checkable
+class Stepper(Protocol):
+    """Measures a loss at the present parameters, then moves them. State is plain tensors, by name."""
+
+    norm: float
+
+    def measure(self, objective: Measure) -> tuple[Tensor, Prompt, Output]:
+        """The loss at the present parameters; whatever ``update`` needs is kept."""
+
+    def update(self, step: int) -> None:
+        """Make update number ``step``."""
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update number ``step``, before a stage's scales."""
+
+    def state(self) -> dict[str, Tensor]:
+        """What is needed to go on from here, bit for bit."""
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from a state."""
+
+
+class GradientStepper:
+    """AdamW, or Adafactor as the papers run it (no relative step, no parameter scaling).
+
+    The rate of update t is the schedule's value for a run of the whole length: an extended run follows, from where it
+    goes on, the schedule of a run planned at the new length, without a second warm-up.
+    """
+
+    def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float) -> None:
+        self.named = {n: p for n, p in method.named_parameters() if stage.rate(n) > 0}
+        if not self.named:
+            raise ValueError(
+                f"stage {stage.name!r} trains nothing: none of {sorted(stage.trains)} is a parameter "
+                f"of {method.card.name}"
+            )
+        self.lr, self.clip, self.norm = lr, config.clip, 0.0
+        groups: list[dict[str, Any]] = [
+            {"params": [p], "scale": stage.rate(n), "lr": lr * stage.rate(n)} for n, p in self.named.items()
+        ]
+        self.optimiser: torch.optim.Optimizer
+        if config.optimiser == "adamw":
+            self.optimiser = torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+        else:
+            fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
+            self.optimiser = Adafactor(groups, weight_decay=config.weight_decay, decay_rate=-0.8, **fixed)
+        blank = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+        name = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
+        warmup = round(config.warmup * config.steps)
+        self._share = get_scheduler(name, blank, num_warmup_steps=warmup, num_training_steps=config.steps).lr_lambdas[0]
+
+    def rate(self, step: int) -> float:
+        """The learning rate of update number ``step``, before a stage's scales."""
+        return float(self.lr * self._share(step))
+
+    def measure(self, objective: Measure) -> tuple[Tensor, Prompt, Output]:
+        """The loss and its gradient at the present parameters; ``norm`` is the gradient's length before clipping."""
+        self.optimiser.zero_grad(set_to_none=True)
+        loss, prompt, output = objective()
+        loss.backward()  # type: ignore[no-untyped-call]
+        moving = [p for p in self.named.values() if p.grad is not None]
+        self.norm = float(nn.utils.clip_grad_norm_(moving, self.clip or float("inf")))
+        return loss.detach(), prompt, output
+
+    def update(self, step: int) -> None:
+        """Move the parameters along the last measured gradient."""
+        for group in self.optimiser.param_groups:
+            group["lr"] = self.rate(step) * group["scale"]
+        self.optimiser.step()
+
+    def state(self) -> dict[str, Tensor]:
+        """The optimiser's tensors under ``<parameter>/<key>``."""
+        kept: dict[str, Tensor] = {}
+        for name, parameter in self.named.items():
+            for key, value in self.optimiser.state.get(parameter, {}).items():
+                if value is not None:
+                    tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
+                    kept[f"{name}/{key}"] = tensor.detach().cpu().clone()
+        return kept
+
+    def load(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from ``state()``."""
+        for name, parameter in self.named.items():
+            found = {key.rpartition("/")[2]: value for key, value in state.items() if key.rpartition("/")[0] == name}
+            if found:
+                plain = {
+                    key: value.item()
+                    if value.dtype == torch.float64 and value.ndim == 0
+                    else value.to(parameter.device if value.ndim else "cpu")
+                    for key, value in found.items()
+                }
+                if isinstance(self.optimiser, Adafactor) and "step" in plain:
+                    plain["step"] = int(plain["step"])
+                self.optimiser.state[parameter] = plain
+
+
+STEPPERS: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float], Stepper]] = {"gradient": GradientStepper}
+"""Ways to make an update, by the word a Stage uses."""

@@ -1,0 +1,235 @@
+"""Training as an iterator of events: ``close()`` stops it, a ``for`` loop records it, ``islice`` tests it."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ptviz.backbones import Backbone
+from ptviz.methods.base import PromptMethod, Stage, build
+from ptviz.prompt import Batch, Output, Prompt
+from ptviz.tasks import Task
+from ptviz.training.config import TrainConfig
+from ptviz.training.evaluate import baselines_of, clone, evaluate, limited
+from ptviz.training.events import Baselines, Evaluated, Event, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.probe import probe
+from ptviz.training.rates import default_rate
+from ptviz.training.rows import Rows, readout_of
+from ptviz.training.steppers import STEPPERS, Stepper
+
+
+class TrainingError(RuntimeError):
+    """Training cannot go on: why, and what to do."""
+
+
+@dataclass(frozen=True)
+class Resume:
+    """Where to go on: the three fields of a Snapshot."""
+
+    method: Mapping[str, Tensor]
+    resume: Mapping[str, Tensor]
+    progress: Mapping[str, Any]
+
+
+@dataclass
+class Progress:
+    """The plain numbers of a run under way."""
+
+    stage: int = 0
+    step: int = 0
+    best_accuracy: float = -1.0
+    best_loss: float = math.inf
+    best_step: int = 0
+    stale: int = 0
+    seconds: float = 0.0
+    stepping: float = 0.0
+    made: int = 0
+
+
+def train(
+    method: str | PromptMethod,
+    backbone: Backbone,
+    task: Task,
+    config: TrainConfig | None = None,
+    *,
+    knobs: Mapping[str, Any] | None = None,
+    resume: Resume | None = None,
+    baselines: Baselines | None = None,
+    **settings: Any,
+) -> Iterator[Event]:
+    """Train a prompt on a frozen backbone, telling what happens as it happens.
+
+    ``method`` is a registry name (built with ``knobs`` and the config's seed) or a method to go on with. ``settings``
+    are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is the first step;
+    baselines follow (``baselines`` given: told, not measured again). The same seed gives the same numbers, bit for
+    bit, on the same machine: the randomness of step t depends on (seed, stage, t) alone, so a resumed run repeats it.
+
+    Yields:
+        StageStarted, Stepped, Baselines, Evaluated and Snapshot as they come; Finished last.
+
+    Raises:
+        ValueError: for a bad setting or knob, before anything runs.
+        TrainingError: if the loss is no longer a number.
+    """
+    config = TrainConfig.from_json(settings) if config is None else config
+    labels, rate = tuple(task.words), config.lr
+    if isinstance(method, str):
+        rate = rate or default_rate(method, backbone.name)
+        method = build(method, backbone.spec(config.length, labels), knobs or {}, config.seed)
+    rate = rate or default_rate(method.card.name, backbone.name)
+    return _Training(method, backbone, limited(task, config), config, rate, resume, baselines).events()
+
+
+@contextmanager
+def randomness(seed: int, stage: int, step: int, device: torch.device) -> Iterator[None]:
+    """Random numbers of one step: a function of (seed, stage, step), with torch's global state untouched."""
+    with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
+        torch.manual_seed((seed * 1_000_003 + stage) * 1_000_003 + step)
+        yield
+
+
+@dataclass
+class _Training:
+    method: PromptMethod
+    backbone: Backbone
+    task: Task
+    config: TrainConfig
+    lr: float
+    resumed: Resume | None
+    baselines: Baselines | None
+    progress: Progress = field(default_factory=Progress)
+
+    def __post_init__(self) -> None:
+        self.best: dict[str, Tensor] = {}
+        self.validation = self.rows("validation", self.method.slots)
+        if self.resumed is not None:
+            self.method.load_state_dict(dict(self.resumed.method))
+            self.progress = Progress(**self.resumed.progress)
+            self.best = {n.removeprefix("best/"): t for n, t in self.resumed.resume.items() if n.startswith("best/")}
+        self.began = time.perf_counter() - self.progress.seconds
+
+    def rows(self, split: str, slots: int) -> Rows:
+        chosen = getattr(self.task, split)
+        return Rows(self.backbone, self.task, chosen, slots, self.config.length, readout_of(self.backbone, self.task))
+
+    def elapsed(self) -> float:
+        self.progress.seconds = time.perf_counter() - self.began
+        return self.progress.seconds
+
+    def events(self) -> Iterator[Event]:
+        stages = self.method.stages()
+        for index in range(self.progress.stage, len(stages)):
+            self.progress.stage = index
+            yield from self.stage(index, stages[index])
+            self.resumed = None
+        yield self.finish("no better validation accuracy for a while" if self.out_of_patience() else "all steps done")
+
+    def stage(self, index: int, stage: Stage) -> Iterator[Event]:
+        config, progress = self.config, self.progress
+        yield StageStarted(index, stage.name, config.steps)
+        if self.resumed is None:
+            # Each stage finds its own best: what counts is the prompt the last one leaves.
+            progress.step, progress.stale, progress.best_accuracy, progress.best_loss = 0, 0, -1.0, math.inf
+        rows = self.rows("train", self.method.slots)
+        look = probe(self.method, stage, rows, config.batch, config.seed)
+        if self.resumed is None and stage.enter is not None:
+            stage.enter(look)
+        stepper = STEPPERS[stage.optimiser](self.method, stage, config, self.lr)
+        told = -1
+        if self.resumed is not None:
+            stepper.load(
+                {n.removeprefix("optimiser/"): t for n, t in self.resumed.resume.items() if n.startswith("optimiser/")}
+            )
+            told = progress.step
+        per_epoch = max(1, -(-len(rows) // config.batch))
+        while progress.step < config.steps:
+            if stage.epoch is not None and progress.step % per_epoch == 0:
+                stage.epoch(look)
+            yield self.step(index, stage, stepper, rows)
+            if self.baselines is None or progress.made == 0:
+                self.baselines = self.baselines or baselines_of(self.backbone, self.task, config)
+                yield self.baselines
+            if progress.step != told:
+                yield from self.looks(index, stage, stepper)
+            if self.out_of_patience():
+                break
+            stepper.update(progress.step)
+            progress.step += 1
+            progress.made += 1
+        if progress.step == config.steps and progress.step != told and stage.tasks == "target":
+            yield self.evaluated(index)
+        yield self.snapshot(index, stepper)
+
+    def step(self, index: int, stage: Stage, stepper: Stepper, rows: Rows) -> Stepped:
+        began, progress = time.perf_counter(), self.progress
+        self.method.train()
+        batch = rows.training(progress.step, self.config.batch, self.config.seed)
+
+        def objective() -> tuple[Tensor, Prompt, Output]:
+            return stage.objective(batch, lambda prompt: self.backbone(batch, prompt, rows.readout))
+
+        with randomness(self.config.seed, index, progress.step, self.backbone.device):
+            loss, prompt, _ = stepper.measure(objective)
+        value = float(loss)
+        if not math.isfinite(value):
+            raise TrainingError(
+                f"the loss became {value} at step {progress.step} with learning rate {stepper.rate(progress.step):g}; "
+                "try a tenth of that rate, or clip gradients at 1"
+            )
+        progress.stepping += time.perf_counter() - began
+        rate = stepper.rate(progress.step)
+        return Stepped(index, progress.step, value, rate, stepper.norm, self.elapsed(), load(batch, prompt))
+
+    def looks(self, index: int, stage: Stage, stepper: Stepper) -> Iterator[Event]:
+        if stage.tasks == "target" and self.progress.step % self.config.evaluate_every == 0:
+            yield self.evaluated(index)
+        if self.progress.step % self.config.snapshot_every == 0:
+            yield self.snapshot(index, stepper)
+
+    def evaluated(self, index: int) -> Evaluated:
+        scores, progress = evaluate(self.method, self.validation), self.progress
+        better = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
+        if better:
+            progress.best_accuracy, progress.best_loss, progress.best_step = scores.accuracy, scores.loss, progress.step
+            self.best = clone(self.method.state_dict())
+        progress.stale = 0 if better else progress.stale + 1
+        return Evaluated(index, progress.step, scores.loss, scores.accuracy, better, self.elapsed())
+
+    def out_of_patience(self) -> bool:
+        return 0 < self.config.patience <= self.progress.stale
+
+    def snapshot(self, index: int, stepper: Stepper) -> Snapshot:
+        self.elapsed()
+        optimiser = {f"optimiser/{name}": tensor for name, tensor in stepper.state().items()}
+        best = {f"best/{name}": tensor for name, tensor in self.best.items()}
+        return Snapshot(
+            index, self.progress.step, clone(self.method.state_dict()), {**optimiser, **best}, asdict(self.progress)
+        )
+
+    def finish(self, reason: str) -> Finished:
+        progress = self.progress
+        if self.best:
+            self.method.load_state_dict(self.best)
+        scores = evaluate(self.method, self.rows("test", self.method.slots))
+        bare = evaluate(None, self.rows("test", 0))
+        seconds = self.elapsed()
+        return Finished(
+            progress.best_accuracy, scores.accuracy, scores.loss, self.task.majority("test"), bare.accuracy,
+            progress.best_step, progress.made, seconds, progress.made / max(progress.stepping, 1e-9), reason,
+        )  # fmt: skip
+
+
+def load(batch: Batch, prompt: Prompt) -> tuple[float, ...]:
+    """The share of the batch that each expert or source got most of; empty for unrouted prompts."""
+    if prompt.routing is None:
+        return ()
+    counts = torch.bincount(prompt.routing.detach().argmax(-1), minlength=prompt.routing.shape[1])
+    shares: Sequence[float] = (counts / len(batch)).tolist()
+    return tuple(shares)

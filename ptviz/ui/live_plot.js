@@ -1,0 +1,128 @@
+// A plotly figure that keeps its one DOM node, and with it the reader's zoom, while new data arrives.
+// Streamlit calls the default export again whenever the data or the theme changes; it must be safe to repeat.
+
+const kept = new WeakMap(); // node -> {zoom, figure, waiting, dragging, ...}: one entry per mounted chart
+let loading;
+
+function loadPlotly(address) {
+  if (window.Plotly) return Promise.resolve(window.Plotly);
+  loading ??= new Promise((resolve, reject) => {
+    const script = document.createElement("script");
+    script.src = address;
+    script.onload = () => resolve(window.Plotly);
+    script.onerror = () => { loading = undefined; reject(new Error("no answer from " + address)); };
+    document.head.appendChild(script);
+  });
+  return loading;
+}
+
+// "xaxis:10:60,yaxis:0.2:0.9" <-> {xaxis: [10, 60], yaxis: [0.2, 0.9]}
+function parseZoom(text) {
+  const zoom = {};
+  for (const part of (text || "").split(",")) {
+    const [axis, low, high] = part.split(":");
+    if (/^[xy]axis\d?$/.test(axis) && isFinite(low) && isFinite(high) && low !== "" && high !== "") zoom[axis] = [+low, +high];
+  }
+  return zoom;
+}
+
+function printZoom(zoom) {
+  const short = (number) => String(+number.toPrecision(5));
+  return Object.keys(zoom).sort().map((axis) => [axis, ...zoom[axis].map(short)].join(":")).join(",");
+}
+
+function themed(layout, style) {
+  const read = (name, otherwise) => {
+    const value = style.getPropertyValue(name).trim();
+    return value && value !== "unset" ? value : otherwise;
+  };
+  const text = read("--st-text-color", "#444");
+  const grid = read("--st-border-color", "#ddd");
+  const paper = read("--st-background-color", "#fff");
+  layout.font = { ...layout.font, color: text, family: read("--st-font", "sans-serif") };
+  layout.paper_bgcolor = paper;
+  layout.plot_bgcolor = paper;
+  layout.hoverlabel = {
+    bgcolor: read("--st-secondary-background-color", paper), bordercolor: grid, font: { color: text }, ...layout.hoverlabel,
+  };
+  layout.modebar = { bgcolor: "rgba(0,0,0,0)", color: grid, activecolor: text, ...layout.modebar };
+  for (const name of Object.keys(layout)) {
+    if (!/^[xy]axis\d?$/.test(name)) continue;
+    layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
+  }
+  return layout;
+}
+
+function follow(node, state) {
+  node.on("plotly_relayout", (change) => {
+    for (const axis of Object.keys(node._fullLayout).filter((name) => /^[xy]axis\d?$/.test(name))) {
+      if (!Object.keys(change).some((name) => name.startsWith(axis + ".") )) continue;
+      const range = node._fullLayout[axis].range.map(Number);
+      const home = (state.home[axis] || {}).range;
+      const back = change[axis + ".autorange"] === true || (home && home.every((edge, i) => Math.abs(edge - range[i]) < 1e-9));
+      if (back) delete state.zoom[axis]; else state.zoom[axis] = range;
+    }
+    state.report(printZoom(state.zoom));
+  });
+  // A redraw in the middle of a drag would drop the reader's rectangle: wait until the button is up.
+  node.addEventListener("pointerdown", () => { state.dragging = true; }, true);
+  state.release = () => {
+    if (!state.dragging) return;
+    state.dragging = false;
+    setTimeout(() => state.waiting && state.draw(), 60);
+  };
+  window.addEventListener("pointerup", state.release, true);
+  window.addEventListener("pointercancel", state.release, true);
+}
+
+export default function (component) {
+  const { data, parentElement, setStateValue } = component;
+  const node = parentElement.querySelector(".ptviz-plot");
+  const message = parentElement.querySelector(".ptviz-plot-message");
+  const button = parentElement.querySelector(".ptviz-plot-save");
+  const first = !kept.has(node);
+  if (first) kept.set(node, { zoom: parseZoom(data.zoom), updates: 0, sent: data.zoom || "" });
+  const state = kept.get(node);
+
+  node.setAttribute("role", "img");
+  node.setAttribute("aria-label", data.alt);
+  button.hidden = !data.name;
+  state.report = (zoom) => {
+    if (!data.follows || zoom === state.sent) return;
+    state.sent = zoom;
+    setStateValue("zoom", zoom);
+  };
+  state.draw = () => {
+    if (state.dragging) { state.waiting = true; return; }
+    state.waiting = false;
+    const figure = JSON.parse(data.figure);
+    state.home = JSON.parse(data.figure).layout;
+    const layout = themed(figure.layout, getComputedStyle(node));
+    for (const [axis, range] of Object.entries(state.zoom)) {
+      if (layout[axis]) layout[axis] = { ...layout[axis], range, autorange: false };
+    }
+    const config = {
+      responsive: true, displaylogo: false, displayModeBar: data.tools ? "hover" : false, scrollZoom: false,
+      modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d"],
+    };
+    return window.Plotly.react(node, figure.data, layout, config).then(() => {
+      message.hidden = true;
+      if (!state.followed) { state.followed = true; follow(node, state); }
+      state.updates += 1;
+      node.dataset.updates = state.updates;
+    });
+  };
+  button.onclick = () => window.Plotly.downloadImage(node, {
+    format: "svg", filename: data.name, width: node.clientWidth, height: node.clientHeight,
+  });
+  loadPlotly(data.source).then(() => state.draw()).catch((error) => {
+    message.hidden = false;
+    message.textContent = "The figure cannot be drawn: the plotting library did not arrive. Start the app with ptviz app, then reload this page.";
+    console.error(error);
+  });
+  return () => {
+    window.removeEventListener("pointerup", state.release, true);
+    window.removeEventListener("pointercancel", state.release, true);
+    if (window.Plotly) window.Plotly.purge(node);
+  };
+}

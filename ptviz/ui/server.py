@@ -1,0 +1,118 @@
+"""What the web server does besides running pages: the worker's life, two routes, and errors without tracebacks."""
+
+from __future__ import annotations
+
+import logging
+import webbrowser
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from importlib.metadata import version
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import anyio
+import streamlit as st
+from starlette import websockets
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+
+import ptviz
+
+logger = logging.getLogger(__name__)
+
+PLOTLY_ROUTE = f"/ptviz/plotly-{version('plotly')}.min.js"
+"""Where the page finds plotly.js. The version is part of the address, so a browser may keep the file for good."""
+
+
+def _plotly_file() -> Path | None:
+    spec = find_spec("plotly")
+    places = list(spec.submodule_search_locations or []) if spec else []
+    return Path(places[0]) / "package_data" / "plotly.min.js" if places else None
+
+
+async def plotly_script(request: Request) -> Response:
+    """The plotly.min.js that ships inside the plotly wheel: the app needs no content network."""
+    path = _plotly_file()
+    if path is None or not path.is_file():
+        return PlainTextResponse("plotly.min.js is not in the installed plotly package; reinstall plotly", 404)
+    headers = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return FileResponse(path, media_type="text/javascript", headers=headers)
+
+
+async def health(request: Request) -> Response:
+    """Whether the server answers and what its worker does, as JSON."""
+    from ptviz.ui.services import executor
+
+    info = await anyio.to_thread.run_sync(lambda: executor().worker())
+    worker = {"pid": info.pid, "run": info.run} if info is not None else None
+    return JSONResponse({"status": "ok", "version": ptviz.__version__, "worker": worker})
+
+
+@asynccontextmanager
+async def lifespan(app: st.App) -> AsyncIterator[None]:
+    """Start the worker with the server, and open a browser. A worker that trains outlives the server."""
+    # Before the first page is served: two pages that import torch at the same time can trip over each other.
+    await anyio.to_thread.run_sync(_load)
+    from ptviz.ui.services import start_worker, stop_idle_worker
+
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(anyio.to_thread.run_sync, start_worker)
+        tasks.start_soon(_open_browser)
+        yield
+        tasks.cancel_scope.cancel()
+    await anyio.to_thread.run_sync(stop_idle_worker)
+
+
+def _load() -> None:
+    import ptviz.backbones
+    import ptviz.runs
+    import ptviz.tasks  # noqa: F401
+
+
+async def _open_browser() -> None:
+    """Show the app, once it answers: Streamlit opens a browser for a script, but not for an ``st.App``."""
+    if st.get_option("server.headless"):
+        return
+    address = str(st.get_option("server.address") or "127.0.0.1")
+    host = "127.0.0.1" if address in ("0.0.0.0", "::") else address
+    port = int(st.get_option("server.port"))
+    for _ in range(100):
+        try:
+            stream = await anyio.connect_tcp(host, port)
+        except OSError:
+            await anyio.sleep(0.1)
+        else:
+            await stream.aclose()
+            base = str(st.get_option("server.baseUrlPath") or "").strip("/")
+            shown = f"[{host}]" if ":" in host else host
+            await anyio.to_thread.run_sync(webbrowser.open, f"http://{shown}:{port}/{base}")
+            return
+
+
+def on_script_error(error: Exception) -> bool:
+    """Tell the reader what went wrong in a sentence; the traceback goes to the terminal."""
+    logger.error("a page failed", exc_info=error)
+    st.error(
+        "Something went wrong on this page. Reload it; if it comes back, the terminal where ptviz runs says more.",
+        icon=":material/error:",
+    )
+    return True
+
+
+async def _gone(connection: object, error: Exception) -> None:
+    """A reader closed the tab in the middle of an answer: nothing to tell anybody."""
+
+
+def exception_handlers() -> dict[type[Exception], Any]:
+    """Endings that are no errors, although the server would print a traceback for them."""
+    disconnected = getattr(websockets, "WebSocketDisconnected", None)  # newer Starlette only
+    return {disconnected: _gone} if disconnected is not None else {}
+
+
+def routes() -> list[Route]:
+    """The app's own routes, under the server's base path if it has one."""
+    base = "/" + str(st.get_option("server.baseUrlPath") or "").strip("/")
+    base = base.rstrip("/")
+    return [Route(base + PLOTLY_ROUTE, plotly_script), Route(base + "/ptviz/health", health)]

@@ -1,0 +1,80 @@
+"""The store and the executor that every page shares, and the questions asked of the worker beside the page."""
+
+from __future__ import annotations
+
+import logging
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from ptviz import places
+from ptviz.runs import LocalExecutor, RunConfig, Store
+
+logger = logging.getLogger(__name__)
+
+
+def store() -> Store:
+    """The runs of this machine's user."""
+    return _store(places.home() / "runs")
+
+
+def executor() -> LocalExecutor:
+    """What starts, stops and asks runs on this machine."""
+    return _executor(places.home() / "runs")
+
+
+@lru_cache(maxsize=8)
+def _store(root: Path) -> Store:
+    return Store(root)
+
+
+@lru_cache(maxsize=8)
+def _executor(root: Path) -> LocalExecutor:
+    return LocalExecutor(_store(root))
+
+
+@lru_cache(maxsize=1)
+def _threads() -> ThreadPoolExecutor:
+    # Waiting for the worker's mail must not hold a page. These threads call no st.* at all.
+    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="ptviz-ask")
+
+
+def ask(run: str, text: str, stage: int | None = None, step: int | None = None) -> Future[dict[str, Any]]:
+    """Ask the worker for the class probabilities of one sentence; the answer comes when it comes."""
+    return _threads().submit(executor().predict, run, [text], stage=stage, step=step)
+
+
+def warm(config: RunConfig) -> None:
+    """Hint to the worker that such a run may come: its first step then appears at once."""
+    _threads().submit(_quietly, lambda: executor().warm(config))
+
+
+def start_worker() -> None:
+    """Start the worker if none runs, and let it load what a first-time visitor's big Start button needs."""
+    _quietly(lambda: executor().warm(RunConfig()))
+
+
+def stop_idle_worker() -> None:
+    """Let the worker go if it trains nothing and nothing waits; a busy one is left alone."""
+
+    def stop() -> None:
+        worker = executor().worker()
+        if worker is not None and worker.run is None and not store().queue():
+            executor().retire()
+
+    _quietly(stop)
+
+
+def _quietly(action: Any) -> None:
+    try:
+        action()
+    except Exception:
+        # Only hints: whatever is wrong is told properly when a person starts a run.
+        logger.warning("the local worker could not be reached", exc_info=True)
+
+
+def forget() -> None:
+    """Let go of stores and executors, so that the next call makes them anew: for tests with a folder of their own."""
+    _store.cache_clear()
+    _executor.cache_clear()

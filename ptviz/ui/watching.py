@@ -1,0 +1,144 @@
+"""One run on the page: what it is, how it goes, and what can be done with it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ptviz import tasks
+from ptviz.runs import Curve, Run, RunConfig, Status
+from ptviz.ui import asking, controls, curves
+from ptviz.ui.failures import explained, problem
+from ptviz.ui.marks import title_of
+from ptviz.ui.services import store
+from ptviz.ui.sharing import take_along
+from ptviz.ui.wording import ALIVE, badge, duration, heading, percent
+
+TICK = 1.0
+"""Seconds between two looks at a run that trains; a look takes a few hundredths of one."""
+EAGER = 0.3
+"""The same while a person waits for the first step."""
+PATIENT = 0.6
+"""The same while an answer of the live box is on its way and nothing else changes."""
+
+
+def run_of_address() -> Run | None:
+    """The run that ``?run=`` names; without one the run that trains now, else the newest; None if there is none.
+
+    Raises:
+        StoreError: if the address names a run that is not there or cannot be read.
+    """
+    named = st.query_params.get("run")
+    if named is None:
+        known = store().list()
+        alive = [summary for summary in known if summary.status.state in ALIVE]
+        if not known:
+            return None
+        named = st.query_params["run"] = (alive or known)[0].id
+    return store().get(named)
+
+
+def head(run: Run, status: Status) -> None:
+    """Name, state, actions and make of the run; the reason where one was given."""
+    config = run.config
+    with st.container(horizontal=True, vertical_alignment="center"):
+        heading(config.name or run.id)
+        badge(status.state)
+        st.space("stretch")
+        controls.buttons(run, status)
+        take_along(run)
+    st.text(f"{title_of(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}")
+    if config.parent is not None:
+        st.text(f"Branched from step {config.parent[2]} of run {config.parent[0]}")
+    if status.state == "failed":
+        problem(status.reason)
+    elif status.reason and status.state != "finished":
+        st.text(status.reason)
+
+
+def task_title(config: RunConfig) -> str:
+    """A task's title for people; its name, path or id if it is not built in."""
+    return next((info.title for info in tasks.catalogue() if info.name == config.task), config.task)
+
+
+def live(run: Run, status: Status) -> None:
+    """Numbers, curves and the live box; they follow the run while it trains, and rest when it does."""
+    pace = _pace(run, status)
+    st.fragment(_look, run_every=pace)(run, status.state, pace)
+
+
+def _pace(run: Run, status: Status) -> float | None:
+    """Seconds between two looks; None when nothing will change by itself."""
+    if status.state in ALIVE and not len(run.curve()):
+        return EAGER
+    return TICK if status.state in ALIVE else PATIENT if asking.waiting() else None
+
+
+def _look(run: Run, state: str, pace: float | None) -> None:
+    with explained():
+        status, curve = run.status(), run.curve()
+        _numbers(status, curve)
+        left, right = st.columns([3, 2], gap="medium")
+        with left:
+            figure = st.container()
+            # Above in the code because the figure needs it, below on the page because few readers do.
+            weight = st.slider("smoothing of the loss", 0.0, 0.99, 0.9, 0.01, key="smooth", bind="query-params")
+            with figure:
+                curves.training_figure(run, curve, run.config.method, weight)
+        with right:
+            _try_it(run, status)
+        # The buttons above and the pace belong to a state: in a new one the whole page is due.
+        if status.state != state or _pace(run, status) != pace:
+            st.rerun()
+
+
+def _numbers(status: Status, curve: Curve) -> None:
+    total = sum(stage.steps for stage in curve.started) or status.steps
+    made = max([0, *curve.positions[-1:].tolist(), *curve.evaluated[-1:]])
+    zero = curve.baselines.zero_shot if curve.baselines else None
+    best = curve.best.accuracy if curve.best else None
+    speed = curve.steps_per_second if status.state in ALIVE else status.steps_per_second
+    left = (total - made) / speed if speed and status.state == "running" else None
+    st.progress(min(made / total, 1.0) if total else 0.0)
+    test = curve.finished.test if curve.finished else None
+    step, pace, clock, validation, final = st.columns([2, 2, 2, 3, 3])
+    step.metric("Step", f"{made:,} / {total:,}")
+    pace.metric("Steps per second", f"{speed:.1f}" if speed else None)
+    if status.state in ALIVE:
+        clock.metric("Time left", duration(left))
+    else:
+        clock.metric("Time worked", duration(status.seconds or None))
+    help = "accuracy of the best prompt so far, on rows it was not trained on"
+    validation.metric("Best on validation", percent(best), help=help, **_gain(best, zero))
+    help = "measured once, when the run ends, on rows that were never looked at before"
+    final.metric("Test", percent(test), help=help, **_gain(test, curve.finished.zero_shot if curve.finished else None))
+
+
+def _gain(accuracy: float | None, zero: float | None) -> dict[str, Any]:
+    if accuracy is None or zero is None:
+        return {}
+    return {"delta": f"{(accuracy - zero) * 100:+.1f} points", "delta_description": "vs zero-shot"}
+
+
+def _try_it(run: Run, status: Status) -> None:
+    config = run.config
+    family = next((info.family for info in tasks.catalogue() if info.name == config.task), "")
+    text = asking.sentence(family)
+    at = None if status.state in ALIVE else _moment(run)
+    places = run.snapshots()
+    if places:
+        asking.answers(run, text, at, (places[-1].stage, places[-1].step))
+    else:
+        st.caption("The first answer comes with the first snapshot of the prompt, a moment after training begins.")
+
+
+def _moment(run: Run) -> tuple[int, int] | None:
+    """The snapshot to ask, chosen on a slider; None for the best prompt."""
+    places = [(info.stage, info.step) for info in run.snapshots()]
+    if len(places) < 2:
+        return None
+    several = len({stage for stage, _ in places}) > 1
+    labels = {(f"{stage + 1}:{step}" if several else str(step)): (stage, step) for stage, step in places}
+    chosen = st.select_slider("with the prompt of step", [*labels, "best"], value="best", key="at", bind="query-params")
+    return labels.get(chosen)

@@ -1,0 +1,71 @@
+"""Numbers and states in words that a person can read at a glance."""
+
+from __future__ import annotations
+
+import html
+import time
+from pathlib import Path
+
+import streamlit as st
+
+ICON = str(Path(__file__).parent / "icon.svg")
+"""The page's own icon: a named one would be fetched from a content network."""
+
+BADGES = {
+    "queued": ("waiting", ":material/hourglass_empty:", "gray"),
+    "running": ("training", ":material/play_circle:", "blue"),
+    "stopping": ("stopping", ":material/stop_circle:", "orange"),
+    "stopped": ("stopped", ":material/pause_circle:", "orange"),
+    "finished": ("finished", ":material/check_circle:", "green"),
+    "failed": ("failed", ":material/error:", "red"),
+}
+ALIVE = ("queued", "running", "stopping")
+"""States in which a run still changes by itself."""
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share of 0 to 1 in percent; a dash if it is not known yet."""
+    return "—" if share is None else f"{share:.{digits}%}"
+
+
+def duration(seconds: float | None) -> str:
+    """A time span: "42 s", "3 min 20 s", "2 h 5 min"; a dash if it is not known."""
+    if seconds is None:
+        return "—"
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    if whole < 600:
+        return f"{whole // 60} min {whole % 60} s"
+    if whole < 3600:
+        return f"{whole // 60} min"
+    return f"{whole // 3600} h {whole % 3600 // 60} min"
+
+
+def ago(moment: float, now: float | None = None) -> str:
+    """How long ago a moment (seconds since 1970) was."""
+    passed = (time.time() if now is None else now) - moment
+    if passed < 90:
+        return "just now"
+    for unit, length in (("day", 86400), ("hour", 3600), ("minute", 60)):
+        if (count := int(passed // length)) >= 1:
+            return f"{count} {unit}{'s' if count > 1 else ''} ago"
+    return "just now"
+
+
+def shortened(text: str, longest: int = 120) -> str:
+    """A text on one line, cut if it is longer than ``longest`` characters."""
+    line = " ".join(text.split())
+    return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def heading(text: str) -> None:
+    """A heading that may hold a stranger's text: shown letter for letter, neither Markdown nor HTML."""
+    style = "font-size:1.5rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere"
+    st.html(f'<div role="heading" aria-level="1" style="{style}">{html.escape(text)}</div>', width="content")
+
+
+def badge(state: str) -> None:
+    """The state of a run as a coloured badge with an icon."""
+    label, icon, colour = BADGES.get(state, (state, ":material/help:", "gray"))
+    st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]

@@ -1,0 +1,138 @@
+"""What only a browser can show: the journey of a first run, first requests of fresh servers, text that stays text."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from ptviz.runs import LocalExecutor, RunConfig, Store
+
+Tab = Callable[..., Page]
+
+LOOK = """() => {
+  const node = document.querySelector('.ptviz-plot[data-updates]');
+  if (!node || !node._fullLayout) return null;
+  const trace = (name) => node.data.find((t) => t.name === name) || { x: [] };
+  return {
+    updates: +node.dataset.updates,
+    x: node._fullLayout.xaxis.range.map(Number),
+    steps: [...trace('loss of each batch').x],
+    ink: node._fullLayout.font.color,
+  };
+}"""
+
+
+def look(page: Page) -> dict[str, Any]:
+    """The first live figure: how often it was updated, the range it shows, its steps, the colour of its text."""
+    page.wait_for_function(LOOK, timeout=60_000)
+    return page.evaluate(LOOK)
+
+
+def await_steps(page: Page, count: int) -> None:
+    page.wait_for_function(f"() => (({LOOK})() || {{steps: []}}).steps.length >= {count}", timeout=300_000)
+
+
+def zoom(page: Page) -> None:
+    """Drag a rectangle over the left half of the upper plot, as a reader would."""
+    area = page.locator(".ptviz-plot .nsewdrag").first.bounding_box()
+    page.mouse.move(area["x"] + area["width"] * 0.1, area["y"] + area["height"] * 0.2)
+    page.mouse.down()
+    page.mouse.move(area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.5, steps=4)
+    page.mouse.move(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.9, steps=4)
+    page.mouse.up()
+
+
+@pytest.mark.slow
+def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
+    page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&snapshot_every=5"))
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/watch?run=*", timeout=60_000)
+    await_steps(page, 3)
+
+    before = look(page)
+    assert before["x"] == [0, 60]
+    zoom(page)
+    page.wait_for_function(f"() => (({LOOK})()).x[0] > 1", timeout=20_000)
+    near = look(page)
+    page.wait_for_function(f"() => (({LOOK})()).updates >= {near['updates'] + 10}", timeout=120_000)
+    after = look(page)
+    assert after["x"] == pytest.approx(near["x"])
+    assert len(after["steps"]) > len(near["steps"])
+    page.wait_for_function("() => location.search.includes('zoom=')")
+
+    address = page.url
+    second = settled(tab(address))
+    assert look(second)["x"] == pytest.approx(near["x"], rel=1e-3)
+    second.close()
+    page.reload()
+    settled(page)
+    await_steps(page, len(after["steps"]))
+    again = look(page)
+    assert again["x"] == pytest.approx(near["x"], rel=1e-3)
+    assert again["steps"] == list(range(len(again["steps"])))
+
+    page.get_by_role("button", name="Stop", exact=True).click()
+    page.get_by_role("button", name="Resume", exact=True).click()  # there once the run has stopped
+    await_steps(page, 60)
+    expect(page.get_by_role("button", name="Extend")).to_be_visible(timeout=300_000)  # there once it has finished
+    assert look(page)["steps"] == list(range(60))
+    expect(page.get_by_text("60 / 60")).to_be_visible()
+
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save as SVG").click()
+    assert download.value.path().read_text().startswith("<svg")
+    page.get_by_role("textbox", name="Try it").fill("Who wrote Hamlet?")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile(r"With the prompt of step \d+: human"))).to_be_visible(timeout=60_000)
+
+
+@pytest.mark.slow
+def test_a_run_outlives_the_server(server, settled, tab: Tab):
+    executor = LocalExecutor(Store(server.home / "runs"))
+    page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&backbone=minilm-l6"))
+    page.get_by_role("button", name="Start", exact=True).click()
+    page.wait_for_url("**/watch?run=*", timeout=60_000)
+    await_steps(page, 3)
+    address, worker = page.url, executor.worker()
+    server.stop()
+    assert executor.worker().pid == worker.pid
+    server.start()
+    page = settled(tab(address))
+    await_steps(page, 60)
+    expect(page.get_by_role("button", name="Extend")).to_be_visible(timeout=300_000)  # there once it has finished
+    assert look(page)["steps"] == list(range(60))
+
+
+PAGES = {"": "See a prompt learn", "compose": "New run", "watch": "Watch", "runs": "All runs"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("path", "title"), PAGES.items())
+def test_every_page_answers_as_the_first_request_of_a_fresh_server(server, settled, tab: Tab, path: str, title: str):
+    page = settled(tab(f"{server.address}/{path}"))
+    expect(page.get_by_role("heading", name=title, exact=True)).to_be_visible()
+    expect(page.get_by_text("Page not found")).to_have_count(0)
+    expect(page.locator("[data-testid=stException]")).to_have_count(0)
+    expect(page.get_by_role("link", name="All runs").first).to_be_visible()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_a_hostile_name_stays_text_and_the_figure_follows_the_theme(
+    server, settled, tab: Tab, make_finished, scheme: str
+):
+    name = "<img src=x onerror=alert(1)> **bold** :smile: $x^2$ [link](javascript:alert(1))"
+    run = make_finished(Store(server.home / "runs"), RunConfig(name=name))
+    page = settled(tab(f"{server.address}/watch?run={run.id}", scheme))
+    expect(page.get_by_text(name, exact=True)).to_be_visible()
+    ink = look(page)["ink"]
+    assert ink == ("#1B2430" if scheme == "light" else "#E7ECF1")
+    page.goto(f"{server.address}/runs?pick={run.id}")
+    settled(page)
+    assert look(page)["ink"] == ink
+    page.goto(server.address)
+    expect(settled(page).get_by_text(name, exact=True)).to_be_visible()
+    assert page.evaluate("() => document.querySelectorAll('img[src=x]').length") == 0

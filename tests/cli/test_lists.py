@@ -1,0 +1,62 @@
+"""methods, tasks, backbones, count: plain answers about what there is."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from ptviz.methods import REGISTRY
+
+Shell = Callable[..., Any]
+
+
+def test_methods_as_json_are_complete(shell: Shell) -> None:
+    found = shell("methods", "--json").json
+    assert [method["name"] for method in found] == list(REGISTRY)
+    for method in found:
+        assert {"name", "title", "branch", "citation", "url", "equation", "stages", "knobs"} <= set(method)
+        assert method["stages"]
+        assert all(knob["meaning"] and knob["type"] in {"int", "float", "str", "bool"} for knob in method["knobs"])
+
+
+def test_methods_for_people(shell: Shell) -> None:
+    answer = shell("methods")
+    assert answer.code == 0
+    assert all(name in answer.out for name in REGISTRY)
+
+
+@pytest.mark.parametrize("what", ["tasks", "backbones"])
+def test_catalogues(shell: Shell, what: str) -> None:
+    found = shell(what, "--json").json
+    assert {"name", "title", "family", "available", "mend"} <= set(found[0])
+    people = shell(what)
+    assert all(info["name"] in people.out for info in found)
+
+
+# Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        ("prompt-tuning --width 768 --set m=100", 76_800),
+        ("prompt-tuning --width 768 --set m=100 --sources 3", 76_800),
+        ("prompt-tuning --width 768 --set m=5 --set init=labels", 3_840),
+        ("p-tuning-v2 --sites 24 --heads 16 --head-width 64 --set m=20", 983_040),
+        ("p-tuning-v2 --sites 30 --heads 3 --head-width 64 --width 576 --set m=20", 2 * 30 * 3 * 64 * 20),
+        ("dept --width 768 --length 256 --set m=60 --set r=30", 76_800),
+        ("dept --width 768 --length 256 --set m=40 --set r=45", 76_800),
+        ("smop --width 768 --set k=4 --set m=5", 18_432),
+    ],
+)
+def test_count_equals_the_formula(shell: Shell, words: str, expected: int) -> None:
+    assert shell("count", *words.split(), "--json").json == {"trained": expected, "stored": expected}
+    assert f"{expected:,}" in shell("count", *words.split()).out
+
+
+def test_json_is_one_line(shell: Shell) -> None:
+    out = shell("count", "smop", "--json").out
+    assert out.endswith("\n")
+    assert len(out.splitlines()) == 1
+    json.loads(out)

@@ -1,0 +1,108 @@
+"""Runs as they lie on disk, written by the one writer there is, and an executor that starts no process."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer
+from ptviz.training import TrainConfig
+from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
+from ptviz.ui import services
+
+INDEX = Path(__file__).parents[2] / "pages" / "index.py"
+HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[no] $x^2$ [link](javascript:alert(1)) `code`"
+
+
+class QuietExecutor(LocalExecutor):
+    """The real executor, but for the worker process; it answers questions by itself."""
+
+    def ensure_worker(self) -> None:
+        """No process in these tests."""
+
+    def predict(
+        self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Two classes, one of them with a hostile name."""
+        self.store.get(id)
+        answer = {"classes": ["good", HOSTILE], "with": [[0.9, 0.1]], "without": [[0.4, 0.6]]}
+        return {**answer, "stage": stage or 0, "step": 10 if step is None else step}
+
+
+@pytest.fixture(autouse=True)
+def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    services.forget()
+    monkeypatch.setattr(services, "LocalExecutor", QuietExecutor)
+    yield
+    services.forget()
+
+
+@pytest.fixture
+def hostile() -> str:
+    """A name that would do harm as HTML, Markdown or plotly's pseudo-HTML."""
+    return HOSTILE
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    """The store that the pages read in this test."""
+    return services.store()
+
+
+@pytest.fixture
+def page() -> Callable[..., AppTest]:
+    """Open a page of the app, as the first request of a session: ``page("train/watch.py", run=...)``."""
+
+    def open_page(path: str = "home.py", **address: str) -> AppTest:
+        at = AppTest.from_file(str(INDEX), default_timeout=30)
+        at.run()
+        if path != "home.py":
+            at.switch_page(path)
+        for name, value in address.items():
+            at.query_params[name] = value
+        return at.run()
+
+    return open_page
+
+
+@pytest.fixture
+def make_run(store: Store) -> Iterator[Callable[..., Run]]:
+    """Make a run in a state: "queued", "running" (held by this test), "stopped", "failed" or "finished"."""
+    with ExitStack() as writers:
+
+        def make(state: str = "finished", made: int = 20, steps: int = 20, name: str = "", **config: Any) -> Run:
+            training = TrainConfig(steps=steps, evaluate_every=5, snapshot_every=5)
+            run = store.create(RunConfig(name=name, training=training, **config), queued=state == "queued")
+            if state == "queued":
+                return run
+            with ExitStack() as own:
+                writer = (writers if state == "running" else own).enter_context(Writer(run))
+                writer.begin(None)
+                _tell(writer, made, steps)
+                if state == "finished":
+                    writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, made, made, 2.0, 10.0))
+                elif state == "stopped":
+                    writer.end("stopped", "stopped by you")
+                elif state == "failed":
+                    writer.end("failed", "the loss became NaN; try a smaller learning rate")
+            return run
+
+        yield make
+
+
+def _tell(writer: Writer, made: int, steps: int) -> None:
+    state = {"P": torch.zeros(2, 4)}
+    writer.take(StageStarted(0, "tune", steps))
+    for step in range(made + 1):
+        writer.take(Stepped(0, step, 2.0 - step / steps, 0.05, 1.0, step / 10))
+        if step == 0:
+            writer.take(Baselines(0.26, 0.38, 1.7))
+        if step % 5 == 0:
+            writer.take(Evaluated(0, step, 1.5, 0.3 + 0.5 * step / steps, True, step / 10))
+            writer.take(Snapshot(0, step, state, {}, {}))

@@ -1,0 +1,328 @@
+"""Every page, in every empty state and with every kind of run, seen through pages/index.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.runs import Run, Store
+
+PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
+Page = Callable[..., AppTest]
+MakeRun = Callable[..., Run]
+
+
+def well(at: AppTest) -> AppTest:
+    """No exception, no error, no problem box: the page is as it should be."""
+    assert not at.exception
+    assert not at.error
+    assert "Problem" not in badges(at)
+    return at
+
+
+def badges(at: AppTest) -> str:
+    return " ".join(m.value for m in at.markdown if "-badge[" in m.value)
+
+
+def texts(at: AppTest) -> str:
+    return "\n".join(t.value for t in at.text)
+
+
+def figures(at: AppTest) -> list[dict]:
+    """The plotly figures on the page."""
+    found = []
+    for element in at.get("bidi_component"):
+        data = json.loads(element.proto.json or "{}")
+        if "figure" in data:
+            found.append(json.loads(data["figure"]))
+    return found
+
+
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_with_nothing_there(page: Page, path: str):
+    well(page(path))
+
+
+@pytest.mark.parametrize("path", ["home.py", "train/watch.py", "train/runs.py"])
+def test_every_empty_state_has_a_button_that_starts_a_run(page: Page, store: Store, path: str):
+    at = page(path)
+    at.button(key="start-usual").click().run()
+    well(at)
+    (summary,) = store.list()
+    assert (summary.config.backbone, summary.config.task, summary.config.method) == (
+        "minilm-l6",
+        "trec6",
+        "prompt-tuning",
+    )
+    assert summary.status.state == "queued"
+
+
+@pytest.mark.parametrize("state", ["queued", "running", "stopped", "failed", "finished"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens_with_a_run_in_every_state(page: Page, make_run: MakeRun, path: str, state: str):
+    run = make_run(state)
+    at = page(path, run=run.id) if path == "train/watch.py" else page(path)
+    assert not at.exception
+    assert not at.error
+    if path == "train/watch.py" and state == "failed":
+        assert "smaller learning rate" in texts(at)
+    else:
+        well(at)
+
+
+BUTTONS = {"queued": "stop", "running": "stop", "stopped": "resume", "failed": "resume"}
+
+
+@pytest.mark.parametrize(("state", "button"), BUTTONS.items())
+def test_a_run_offers_what_makes_sense_in_its_state(page: Page, make_run: MakeRun, state: str, button: str):
+    at = page("train/watch.py", run=make_run(state).id)
+    keys = {b.key for b in at.button}
+    assert button in keys
+    assert not ({"stop", "resume", "extend by these steps"} - {button}) & keys
+
+
+def test_stop_and_resume_reach_the_run(page: Page, make_run: MakeRun):
+    run = make_run("queued")
+    at = page("train/watch.py", run=run.id)
+    well(at.button(key="stop").click().run())
+    assert run.status().state == "stopped"
+    well(at.button(key="resume").click().run())
+    assert run.status().state == "queued"
+
+
+def test_extend_adds_steps(page: Page, make_run: MakeRun):
+    run = make_run("finished")
+    at = page("train/watch.py", run=run.id)
+    at.number_input(key="more").set_value(30)
+    well(at.button(key="extend by these steps").click().run())
+    assert run.status().state == "queued"
+    assert run.config.training.steps == 50
+
+
+def test_branch_starts_a_run_from_a_snapshot(page: Page, make_run: MakeRun, store: Store):
+    run = make_run("finished")
+    at = page("train/watch.py", run=run.id)
+    at.selectbox(key="branch-from").select_index(1)
+    at.number_input(key="branch-seed").set_value(7)
+    at.button(key="branch-start").click().run()
+    assert not at.exception
+    branch = next(s for s in store.list() if s.id != run.id)
+    assert branch.config.parent == (run.id, 0, 5)
+    assert branch.config.training.seed == 7
+
+
+def test_the_live_figure_holds_every_point(page: Page, make_run: MakeRun):
+    figure = figures(page("train/watch.py", run=make_run("finished").id))[0]
+    traces = {trace["name"]: trace for trace in figure["data"]}
+    assert traces["loss of each batch"]["x"] == list(range(21))
+    assert traces["validation accuracy"]["x"] == [0, 5, 10, 15, 20]
+    assert traces["zero-shot"]["y"] == [0.38, 0.38]
+    assert traces["majority class"]["y"] == [0.26, 0.26]
+
+
+def test_metrics_tell_where_the_run_stands(page: Page, make_run: MakeRun):
+    at = page("train/watch.py", run=make_run("finished").id)
+    shown = {m.label: m.value for m in at.metric}
+    assert shown["Step"] == "20 / 20"
+    assert shown["Best on validation"] == "80.0%"
+    assert shown["Test"] == "75.0%"
+
+
+def test_the_live_box_answers(page: Page, make_run: MakeRun):
+    at = page("train/watch.py", run=make_run("finished").id, say="who is there?")
+    for _ in range(20):  # the answer comes from beside the page: each look takes what has come
+        if "With the prompt of step" in texts(at):
+            break
+        at.run()
+    assert "With the prompt of step 10: good." in texts(at)
+    assert len(figures(at)) == 2
+
+
+def test_a_pasted_address_sets_the_view(page: Page, make_run: MakeRun):
+    at = page("train/watch.py", run=make_run("finished").id, smooth="0.5", say="hello", at="5", zoom="xaxis:2:8")
+    assert at.slider(key="smooth").value == 0.5
+    assert at.text_input(key="say").value == "hello"
+    assert at.select_slider(key="at").value == "5"
+    (data, *_) = [json.loads(element.proto.json) for element in at.get("bidi_component")]
+    assert data["zoom"] == "xaxis:2:8"
+
+
+def test_an_address_of_a_run_that_is_gone_says_so_and_offers_a_way_on(page: Page, make_run: MakeRun):
+    make_run("finished")
+    at = page("train/watch.py", run="no-such-run-0000")
+    assert not at.exception
+    assert "there is no run" in texts(at)
+    assert at.button(key="start-usual")
+
+
+@pytest.mark.parametrize("bad", ["../../etc", "", "a b", "x" * 500, "<script>"])
+def test_a_broken_address_breaks_nothing(page: Page, bad: str):
+    at = page("train/watch.py", run=bad, smooth="high", at="never", zoom="<b>")
+    assert not at.exception
+    assert not at.error
+
+
+def test_watch_without_an_address_takes_the_run_that_trains(page: Page, make_run: MakeRun):
+    running = make_run("running", made=5)
+    make_run("finished")
+    at = page("train/watch.py")
+    assert at.query_params["run"] == running.id
+
+
+def test_hostile_names_are_shown_as_text(page: Page, make_run: MakeRun, hostile: str):
+    run = make_run("finished", name=hostile, task=hostile)
+    for path in PAGES:
+        at = page(path, run=run.id) if path == "train/watch.py" else page(path)
+        assert not at.exception
+        assert not any(hostile in m.value for m in [*at.markdown, *at.caption, *at.title, *at.subheader, *at.header])
+        assert not any("<img" in h.value for h in at.html)
+        for figure in figures(at):
+            assert "<img" not in json.dumps(figure)
+    assert hostile in texts(page("home.py"))
+
+
+def test_compose_shows_a_plan_and_starts(page: Page, store: Store):
+    at = well(page("train/compose.py", method="dept"))
+    at.number_input(key="dept-m").set_value(7)
+    at.number_input(key="steps").set_value(30)
+    well(at.run())
+    assert any(m.label == "Numbers trained" for m in at.metric)
+    at.button(key="start").click().run()
+    assert not at.exception
+    (summary,) = store.list()
+    assert summary.config.method == "dept"
+    assert summary.config.knobs["m"] == 7
+    assert summary.config.training.steps == 30
+
+
+def test_the_forms_state_is_in_the_address(page: Page):
+    address = {"method": "smop", "smop-k": "3", "steps": "40", "lr": "0.1", "optimiser": "adafactor", "task": "tweets"}
+    at = well(page("train/compose.py", **address))
+    assert at.selectbox(key="method").value == "smop"
+    assert at.number_input(key="smop-k").value == 3
+    assert at.number_input(key="steps").value == 40
+    assert at.number_input(key="lr").value == 0.1
+    assert at.selectbox(key="optimiser").value == "adafactor"
+    assert at.selectbox(key="task").value == "tweets"
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
+def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
+    from ptviz.methods import REGISTRY
+    from ptviz.methods.knobs import knobs_of
+
+    at = well(page("train/compose.py", method=method))
+    keys = {w.key for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
+    assert {f"{method}-{name}" for name in knobs_of(REGISTRY[method])} <= keys
+
+
+def test_change_and_run_again_fills_the_form(page: Page, make_run: MakeRun):
+    from ptviz.ui.starting import address_of
+
+    config = make_run("finished", method="smop", knobs={"k": 2}, task="tweets", backbone="tiny-encoder").config
+    at = well(page("train/compose.py", **address_of(config)))
+    assert at.selectbox(key="method").value == "smop"
+    assert at.number_input(key="smop-k").value == 2
+    assert at.selectbox(key="task").value == "tweets"
+    assert at.selectbox(key="backbone").value == "tiny-encoder"
+    assert at.number_input(key="steps").value == 20
+
+
+def test_compose_waits_for_what_is_missing(page: Page):
+    at = well(page("train/compose.py", **{"from": "my own table"}))
+    assert not [b for b in at.button if b.key == "start"]
+    assert any("plan appears here" in c.value for c in at.caption)
+
+
+def test_an_upload_becomes_a_task(page: Page, store: Store, home):
+    at = page("train/compose.py", **{"from": "my own table"})
+    rows = "\n".join(f"this is {kind} number {i},{kind}" for i in range(30) for kind in ("good", "bad"))
+    at.file_uploader(key="upload").upload("../my <b>réviews</b>.CSV", f"text,label\n{rows}\n".encode())
+    well(at.run())
+    (kept,) = (home / "uploads").iterdir()
+    assert kept.name.startswith("b-") or kept.name.startswith("my-")
+    assert "2 classes" in texts(at)
+    at.button(key="start").click().run()
+    assert not at.exception
+    assert store.list()[0].config.task == str(kept)
+
+
+def test_a_bad_upload_is_told_in_words(page: Page):
+    at = page("train/compose.py", **{"from": "my own table"})
+    at.file_uploader(key="upload").upload("one.csv", b"text,label\nhello,good\nworld,good\n")
+    at.run()
+    assert not at.exception
+    assert "Problem" in badges(at)
+    assert "class" in texts(at)
+    assert not [b for b in at.button if b.key == "start"]
+
+
+def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):
+    make_run("finished", name="first try")
+    make_run("stopped", name="second try", method="dept")
+    assert len(page("train/runs.py").dataframe[0].value) == 2
+    assert list(page("train/runs.py", q="dept").dataframe[0].value["Run"]) == ["second try"]
+    at = page("train/runs.py", q="finished try")
+    assert list(at.dataframe[0].value["Run"]) == ["first try"]
+    at = page("train/runs.py", q="nothing like it")
+    assert not at.dataframe
+    well(at.button(key="show-all").click().run())
+    assert len(at.dataframe[0].value) == 2
+
+
+def test_chosen_runs_are_compared_and_the_address_keeps_them(page: Page, make_run: MakeRun):
+    runs = [make_run("finished", name=f"run {i}") for i in range(3)]
+    at = well(page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000"))
+    (figure,) = figures(at)
+    assert {trace["name"] for trace in figure["data"]} == {"run 0", "run 2"}
+
+
+def test_rename(page: Page, make_run: MakeRun, store: Store, hostile: str):
+    run = make_run("finished")
+    at = page("train/runs.py", pick=run.id)
+    at.text_input(key=f"name-{run.id}").set_value(hostile)
+    well(at.button(key="save-name").click().run())
+    assert store.get(run.id).config.name == hostile
+
+
+def test_delete_asks_first(page: Page, make_run: MakeRun, store: Store):
+    kept, gone = make_run("finished", name="keep"), make_run("finished", name="lose")
+    at = page("train/runs.py", pick=gone.id)
+    at.button(key="delete").click().run()
+    assert len(store.list()) == 2
+    assert "lose" in texts(at)
+    well(at.button(key="delete-really").click().run())
+    assert [s.id for s in store.list()] == [kept.id]
+
+
+def test_a_running_run_is_not_deleted_and_says_why(page: Page, make_run: MakeRun, store: Store):
+    run = make_run("running", made=5)
+    at = page("train/runs.py", pick=run.id)
+    at.button(key="delete").click().run()
+    at.button(key="delete-really").click().run()
+    assert not at.exception
+    assert "stop it first" in texts(at)
+    assert len(store.list()) == 1
+
+
+def test_foreign_and_broken_folders_are_told_and_leave_the_rest_alone(page: Page, make_run: MakeRun, store: Store):
+    make_run("finished", name="whole")
+    (store.root / "holiday photos").mkdir()
+    broken = make_run("finished")
+    (broken.path / "config.json").write_text('{"backbone": "mini')
+    at = well(page("train/runs.py"))
+    assert list(at.dataframe[0].value["Run"]) == ["whole"]
+    assert "holiday photos" in texts(at)
+    assert broken.id in texts(at)
+
+
+def test_five_hundred_runs_are_listed(page: Page, make_run: MakeRun, store: Store):
+    from ptviz.runs import RunConfig
+
+    for i in range(500):
+        store.create(RunConfig(name=f"run {i}"))
+    at = well(page("train/runs.py"))
+    assert len(at.dataframe[0].value) == 500

