@@ -4,8 +4,7 @@ import streamlit as st
 
 from ptviz.ui.wording import ICON
 
-st.set_page_config(page_title="ptviz", page_icon=ICON, layout="wide", initial_sidebar_state=230)
-
+st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 page = st.navigation(
     {
         "": [st.Page("home.py", title="Home", icon=":material/home:", default=True)],
@@ -20,5 +19,6 @@ page = st.navigation(
         ],
     }
 )
+st.set_page_config(f"{page.title} · ptviz")
 st.sidebar.caption("ptviz trains prompts on frozen language models. Everything stays on this computer.")
 page.run()

@@ -29,7 +29,9 @@ with left, explained():
     steps = forms.steps_input()
     with st.expander("More training settings"):
         training = forms.training_form(steps, default_rate(method, backbone), "by default")
-    name = st.text_input("Name of the run", key="name", max_chars=120, placeholder="made from task, method and seed")
+    name = st.text_input(
+        "Name of the run", key="name", max_chars=120, placeholder="made from task, method and seed", bind="query-params"
+    )
 
 with right, explained():
     if not backbone or not task.name:

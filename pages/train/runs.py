@@ -33,3 +33,4 @@ with explained():
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
     listing.unreadable()
+    listing.follow(summaries)

@@ -51,7 +51,11 @@ class DecoderBackbone(Backbone):
         front = batch.slots[:, :width]
         same = bool((front == front[:1]).all()) and bool(batch.mask[:, :width].all())
         tokens = batch.input_ids[:, :width].masked_fill(front, 0)
-        return width if same and bool((tokens == tokens[:1]).all()) else 0
+        same = same and bool((tokens == tokens[:1]).all())
+        if same and prompt.delta is not None:
+            ahead = prompt.delta[:, :width].masked_fill(front[..., None], 0)  # slots hold the prompt, unshifted
+            same = bool((ahead == ahead[:1]).all())
+        return width if same else 0
 
     def shared(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
         """Hidden states of the columns after ``lead``, from a prompt that was run once; (B, T - lead, d)."""

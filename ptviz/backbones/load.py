@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
+from transformers.utils import logging
 
 from ptviz.backbones import embedded, tiny
 from ptviz.backbones.attention import BackboneError
@@ -67,7 +70,12 @@ def load_backbone(name: str = DEFAULT, device: str | None = None, dtype: str = "
     else:
         source = _source(name)
         model, tokeniser = _read(name, source)
-        backbone = wrap(name, TITLES.get(name, name), model, tokeniser)
+        if name in TITLES:
+            backbone = wrap(name, TITLES[name], model, tokeniser)
+        else:
+            reference = _sample(model, "eager")
+            backbone = wrap(name, name, model, tokeniser)
+            _same(name, reference, _sample(model, None))
     return backbone.to(device=place, dtype=getattr(torch, dtype)).eval()
 
 
@@ -89,6 +97,50 @@ def wrap(
     return kind(name, title, model, tokeniser, random)
 
 
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no reports while transformers loads: a head that is left out on purpose is not news."""
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@torch.no_grad()
+def _sample(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
+    """What a model says to a few tokens, one of them padding, under a named attention (None: the present one)."""
+    if attention is not None:
+        model.set_attn_implementation(attention)
+    ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
+    mask = torch.tensor([[1] * 7 + [0]])
+    decoder = {"decoder_input_ids": ids[:, :2]} if model.config.is_encoder_decoder else {}
+    out = model.eval()(input_ids=ids, attention_mask=mask, **decoder)
+    found: torch.Tensor = out[0]
+    return found if decoder else found[:, :7]
+
+
+def _same(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
+    """A stranger's model may use a variant of attention that is not computed here: compare before trusting it.
+
+    Raises:
+        BackboneError: if the two differ.
+    """
+    apart = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-9))
+    if not apart < 1e-3:
+        raise BackboneError(
+            f"{name}: its own attention and ptviz's give different outputs (by {apart:.2g}), so prompts would not be "
+            "trained on the model you know; choose another backbone"
+        )
+
+
 def _source(name: str) -> str:
     if name in embedded.MEND:
         found = embedded.folder(name)
@@ -108,8 +160,7 @@ def _read(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
         extras: dict[str, Any] = (
             {"add_pooling_layer": False} if family is AutoModel and config.model_type in ("bert", "roberta") else {}
         )
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # heads that a checkpoint has and the bare encoder does not
+        with quiet():
             model = family.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **extras
             )

@@ -22,8 +22,8 @@ WORDS = (
     "person place number thing meaning reason description entity human location numeric abbreviation positive negative "
     "good bad happy sad love hate great terrible spam normal ham message free call text win now sport business "
     "politics technology entertainment science health world music film game team market money bank card account "
-    "transfer balance yes no same different true false question answer topic type intent sentiment time day year city country "
-    "name"
+    "transfer balance yes no same different true false question answer topic type intent sentiment time day year city "
+    "country name"
 )
 
 SIZES = {

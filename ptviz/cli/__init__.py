@@ -7,6 +7,7 @@ do), 130 interrupted. Torch is imported by the commands that need it, not here, 
 
 from __future__ import annotations
 
+import os
 import sys
 from typing import Annotated
 
@@ -69,4 +70,9 @@ def run(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # `ptviz runs | head`
         sys.stderr.close()
         return 1
+    except Exception as error:
+        if os.environ.get("PTVIZ_DEBUG"):
+            raise
+        told = f"{type(error).__name__}: {error}"
+        return complain(f"{told} (this is a mistake of ptviz, not yours; PTVIZ_DEBUG=1 shows where)", 1)
     return code if isinstance(code, int) else 0

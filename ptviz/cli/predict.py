@@ -25,7 +25,8 @@ def predict(
     as_json: Json = False,
 ) -> None:
     """Class probabilities of texts, with and without the prompt."""
-    texts = texts or [line.strip() for line in sys.stdin if line.strip()]
+    if not texts and not sys.stdin.isatty():
+        texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
         raise BadInput('expected at least one text, as in: ptviz predict RUN "Where is the Nile?"')
     with progress_console().status("asking the backbone"), quietly(), bad_input(OSError):

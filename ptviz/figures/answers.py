@@ -50,7 +50,7 @@ def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
             "showgrid": False,
             "zeroline": False,
         },
-        legend={"traceorder": "normal", "xref": "container", "x": 0.02},
+        showlegend=False,
     )
     bars = [("without prompt", shown.frozen, FROZEN, "/"), ("with prompt", shown.prompted, PROMPT, "")]
     for name, values, colour, pattern in bars:
@@ -65,7 +65,12 @@ def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
             cliponaxis=False,
             hovertemplate=f"{name}: %{{x:.1%}}<extra></extra>",
         )
+    # A legend would take the bars' place beside long class names; this line does not.
+    key = "  ".join(f'<span style="color:{colour}">■</span> {name}' for name, _, colour, _ in bars)
+    figure.add_annotation(
+        text=key, x=1, y=1, xref="paper", yref="paper", xanchor="right", yanchor="bottom", showarrow=False
+    )
     if not count:
-        figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False}, legend={"orientation": "h"})
+        figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
         note(figure, "The answer will appear here.")
     return figure

@@ -32,7 +32,7 @@ class PromptTuning(PromptMethod):
         differs="The paper puts the prompt before everything; on encoders it stands right after [CLS].",
     )
 
-    def __init__(self, spec: Spec, m: Length = 20, init: Init = "vocabulary", text: Text = "") -> None:
+    def __init__(self, spec: Spec, m: Length = 10, init: Init = "vocabulary", text: Text = "") -> None:
         super().__init__()
         self.slots = m
         self.P = nn.Parameter(start(spec, m, init, text))

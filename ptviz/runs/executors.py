@@ -24,7 +24,16 @@ from ptviz.runs.writer import alone, put_status, settle
 from ptviz.training.config import TrainConfig
 
 _LARGEST_LOG = 1 << 20
-_CHILDREN: dict[Path, subprocess.Popen[bytes]] = {}
+
+
+class _Child(subprocess.Popen[bytes]):
+    """A worker that this process started, and that is meant to outlive it."""
+
+    def __del__(self) -> None:
+        """No warning that it still runs."""
+
+
+_CHILDREN: dict[Path, _Child] = {}
 """Workers that this process started, by their folder: kept, since they may outlive the executor that asked."""
 _STARTING = threading.Lock()
 _TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
@@ -172,7 +181,7 @@ class LocalExecutor:
         try:
             large = office.log.exists() and office.log.stat().st_size > _LARGEST_LOG
             with office.log.open("wb" if large else "ab") as log:
-                _CHILDREN[self.store.root.resolve()] = subprocess.Popen(
+                _CHILDREN[self.store.root.resolve()] = _Child(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -187,7 +196,7 @@ class LocalExecutor:
         child = self._child()
         return child is not None and child.poll() is None
 
-    def _child(self) -> subprocess.Popen[bytes] | None:
+    def _child(self) -> _Child | None:
         return _CHILDREN.get(self.store.root.resolve())
 
     def _trouble(self) -> str | None:

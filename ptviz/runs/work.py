@@ -132,10 +132,11 @@ def stopped(writer: Writer, heed: Heed) -> bool:
 @contextmanager
 def _crash_note(folder: Path) -> Iterator[None]:
     """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
+    path = folder / "crash.txt"
+    path.unlink(missing_ok=True)
     if faulthandler.is_enabled():
         yield
         return
-    path = folder / "crash.txt"
     with path.open("w") as file:
         faulthandler.enable(file, all_threads=False)
         try:

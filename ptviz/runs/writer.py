@@ -112,7 +112,7 @@ class Writer:
         """
         stage, step = (kept.stage, kept.step) if kept else (0, 0)
         self._kept = kept
-        for old in ("prompt.safetensors", "predictions.parquet", "error.txt", "crash.txt"):
+        for old in ("prompt.safetensors", "predictions.parquet", "error.txt"):
             (self.folder / old).unlink(missing_ok=True)
         for info in self.run.snapshots():
             if kept is None or (info.stage, info.step) > (stage, step):

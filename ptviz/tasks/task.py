@@ -66,7 +66,9 @@ class Task:
         return sum(row.label == answer for row in rows) / len(rows)
 
     def limited(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
-        """The same task with fewer rows, drawn stratified by ``seed``; limits are upper limits.
+        """The same task with fewer rows, drawn stratified; limits are upper limits.
+
+        Only the training rows depend on ``seed``: every seed is judged on the same validation and test rows.
 
         ``shots`` above 0 takes that many training rows of every class instead of ``train_rows``.
 
@@ -80,8 +82,8 @@ class Task:
         return replace(
             self,
             train=train,
-            validation=subsample(self.validation, validation_rows, f"validation {seed}"),
-            test=subsample(self.test, test_rows, f"test {seed}"),
+            validation=subsample(self.validation, validation_rows, "validation"),
+            test=subsample(self.test, test_rows, "test"),
         )
 
     def template(self, reading: str) -> Template:

@@ -23,13 +23,11 @@ class Rows:
     def __init__(
         self, backbone: Backbone, task: Task, rows: Sequence[Row], m: int, length: int, readout: Readout, index: int = 0
     ) -> None:
-        template = task.template(backbone.reading)
         self.backbone, self.readout, self.index = backbone, readout, index
-        self.encoded = [
-            template.encode(row.text, backbone.tokeniser, m, length)._replace(label=row.label) for row in rows
-        ]
+        template, labels = task.template(backbone.reading), [row.label for row in rows]
+        self.encoded = template.encode_all([row.text for row in rows], backbone.tokeniser, m, length, labels)
         self.lengths = [len(row.ids) for row in self.encoded]
-        self.labels = torch.tensor([row.label for row in rows])
+        self.labels = torch.tensor(labels)
 
     def __len__(self) -> int:
         return len(self.encoded)

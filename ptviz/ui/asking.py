@@ -99,7 +99,7 @@ def answers(run: Run, text: str, at: tuple[int, int] | None, newest: tuple[int, 
     shown = Answers()
     if found is not None:
         shown = Answers(tuple(found["classes"]), tuple(found["with"][0]), tuple(found["without"][0]))
-    live_plot(draw_answers(shown), _alt(shown), key=f"answers-{run.id}", tools=False)
+    live_plot(draw_answers(shown), _alt(shown), key=f"answers-{run.id}", name=f"{run.id}-answers", tools=False)
     if found is None:
         st.caption("Asking the worker; the first answer may take a few seconds.")
         return

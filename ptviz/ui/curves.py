@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Iterator, Mapping
 
-import numpy as np
 import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve, stage_spans, training_curve
@@ -72,12 +72,13 @@ def comparison_figure(runs: list[tuple[Summary, Curve]]) -> None:
     st.caption(READ_COMPARISON)
 
 
-def as_csv(curve: Curve) -> str:
-    """Every step and evaluation of a run, unthinned: one row a step, empty where nothing was measured."""
+def as_csv(runs: Mapping[str, Curve]) -> str:
+    """Every step and evaluation of some runs by id, unthinned: one row a step, empty where nothing was measured."""
     out = io.StringIO()
     sheet = csv.writer(out, lineterminator="\n")
     sheet.writerow(
         [
+            "run",
             "position",
             "stage",
             "step",
@@ -89,10 +90,17 @@ def as_csv(curve: Curve) -> str:
             "validation_accuracy",
         ]
     )
+    for run, curve in runs.items():
+        sheet.writerows([run, *row] for row in _rows(curve))
+    return out.getvalue()
+
+
+def _rows(curve: Curve) -> Iterator[list[object]]:
     measured = {(e.stage, e.step): (e.loss, e.accuracy) for e in curve.evaluations}
     columns = (curve.positions, curve.stages, curve.steps, curve.losses, curve.rates, curve.norms, curve.seconds)
-    for position, stage, step, *numbers in zip(*(np.asarray(c).tolist() for c in columns), strict=True):
-        sheet.writerow([position, stage, step, *numbers, *measured.pop((stage, step), ("", ""))])
-    for (stage, step), values in sorted(measured.items()):
-        sheet.writerow(["", stage, step, "", "", "", "", *values])
-    return out.getvalue()
+    for position, stage, step, *numbers in zip(*(c.tolist() for c in columns), strict=True):
+        yield [position, stage, step, *numbers, *measured.pop((stage, step), ("", ""))]
+    # The last evaluation comes after the last step's loss was told.
+    places = {(e.stage, e.step): position for e, position in zip(curve.evaluations, curve.evaluated, strict=True)}
+    for place, values in sorted(measured.items()):
+        yield [places[place], *place, "", "", "", "", *values]

@@ -8,7 +8,7 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.runs import Summary
-from ptviz.ui.curves import comparison_figure
+from ptviz.ui.curves import as_csv, comparison_figure
 from ptviz.ui.failures import explained, problem
 from ptviz.ui.marks import title_of
 from ptviz.ui.services import store
@@ -161,6 +161,16 @@ def compare(picked: list[Summary]) -> None:
     """Validation curves of the chosen runs over one another; they follow those that train."""
     follows = any(summary.status.state in ALIVE for summary in picked)
     st.fragment(_overlay, run_every=2 * TICK if follows else None)(picked)
+    if picked:
+        st.download_button(
+            "Curves as CSV",
+            data=lambda: as_csv({summary.id: store().get(summary.id).curve() for summary in picked}),
+            file_name="comparison.csv",
+            mime="text/csv",
+            icon=":material/download:",
+            on_click="ignore",
+            key="csv",
+        )
 
 
 def _overlay(picked: list[Summary]) -> None:
@@ -169,6 +179,21 @@ def _overlay(picked: list[Summary]) -> None:
         comparison_figure([(summary, run.curve()) for summary, run in runs])
         if any(s.status.state in ALIVE and run.status().state not in ALIVE for s, run in runs):
             st.rerun()
+
+
+def follow(summaries: list[Summary]) -> None:
+    """Bring the page up to date while a run in the list trains."""
+    if any(summary.status.state in ALIVE for summary in summaries):
+        st.fragment(_news, run_every=2 * TICK)(_standing(summaries))
+
+
+def _news(known: list[tuple[str, str, int]]) -> None:
+    if _standing(store().list()) != known:
+        st.rerun()
+
+
+def _standing(summaries: list[Summary]) -> list[tuple[str, str, int]]:
+    return [(summary.id, summary.status.state, summary.status.step) for summary in summaries]
 
 
 def unreadable() -> None:

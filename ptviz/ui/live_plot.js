@@ -103,7 +103,7 @@ export default function (component) {
     }
     const config = {
       responsive: true, displaylogo: false, displayModeBar: data.tools ? "hover" : false, scrollZoom: false,
-      modeBarButtonsToRemove: ["toImage", "select2d", "lasso2d", "autoScale2d"],
+      modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
     };
     return window.Plotly.react(node, figure.data, layout, config).then(() => {
       message.hidden = true;

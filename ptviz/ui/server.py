@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import importlib
 import logging
+import os
+import sys
 import webbrowser
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -66,14 +70,24 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
 
 
 def _load() -> None:
-    import ptviz.backbones
-    import ptviz.runs
-    import ptviz.tasks  # noqa: F401
+    for heavy in ("plotly.graph_objects", "ptviz.backbones", "ptviz.runs", "ptviz.tasks"):
+        importlib.import_module(heavy)
+
+    # Streamlit collects garbage after every run of a page or fragment. Over the half million objects that torch and
+    # transformers bring, that takes a quarter of a second each time; frozen, they are not looked at again.
+    gc.collect()
+    gc.freeze()
+
+
+def _has_screen() -> bool:
+    """Whether a browser can show itself; without a screen, Linux would start one inside the terminal."""
+    named = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
+    return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in named)
 
 
 async def _open_browser() -> None:
     """Show the app, once it answers: Streamlit opens a browser for a script, but not for an ``st.App``."""
-    if st.get_option("server.headless"):
+    if st.get_option("server.headless") or not _has_screen():
         return
     address = str(st.get_option("server.address") or "127.0.0.1")
     host = "127.0.0.1" if address in ("0.0.0.0", "::") else address

@@ -18,7 +18,7 @@ def take_along(run: Run) -> None:
         st.code(config.python(), language="python")
         st.download_button(
             "Curves as CSV",
-            data=lambda: as_csv(run.curve()),
+            data=lambda: as_csv({run.id: run.curve()}),
             file_name=f"{run.id}.csv",
             mime="text/csv",
             icon=":material/download:",

@@ -11,7 +11,7 @@ from ptviz.runs import Curve, Run, RunConfig, Status
 from ptviz.ui import asking, controls, curves
 from ptviz.ui.failures import explained, problem
 from ptviz.ui.marks import title_of
-from ptviz.ui.services import store
+from ptviz.ui.services import executor, store
 from ptviz.ui.sharing import take_along
 from ptviz.ui.wording import ALIVE, badge, duration, heading, percent
 
@@ -51,10 +51,20 @@ def head(run: Run, status: Status) -> None:
     st.text(f"{title_of(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}")
     if config.parent is not None:
         st.text(f"Branched from step {config.parent[2]} of run {config.parent[0]}")
-    if status.state == "failed":
+    if status.state == "queued":
+        st.text(_queue(run))
+    elif status.state == "failed":
         problem(status.reason)
     elif status.reason and status.state != "finished":
         st.text(status.reason)
+
+
+def _queue(run: Run) -> str:
+    """What a waiting run waits for."""
+    worker = executor().worker()
+    if worker is not None and worker.run not in (None, run.id):
+        return f"Waits for its turn: {worker.run} is being trained."
+    return "The worker is getting ready; the first step comes in a few seconds."
 
 
 def task_title(config: RunConfig) -> str:

@@ -181,7 +181,7 @@ def test_hostile_names_are_shown_as_text(page: Page, make_run: MakeRun, hostile:
         assert not any("<img" in h.value for h in at.html)
         for figure in figures(at):
             assert "<img" not in json.dumps(figure)
-    assert hostile in texts(page("home.py"))
+    assert hostile[:40] in texts(page("home.py"))
 
 
 def test_compose_shows_a_plan_and_starts(page: Page, store: Store):

@@ -103,10 +103,27 @@ def test_a_curve_in_words():
 
 
 def test_the_csv_holds_every_point_once(make_run: MakeRun):
-    rows = list(csv.DictReader(io.StringIO(curves.as_csv(make_run("finished").curve()))))
+    rows = list(csv.DictReader(io.StringIO(curves.as_csv({"one": make_run("finished").curve()}))))
     assert [int(row["step"]) for row in rows] == list(range(21))
     assert [row["step"] for row in rows if row["validation_accuracy"]] == ["0", "5", "10", "15", "20"]
     assert float(rows[0]["training_loss_nats"]) == 2.0
+    assert {row["run"] for row in rows} == {"one"}
+
+
+def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
+    from ptviz.runs import Writer
+    from ptviz.training.events import Evaluated
+
+    run = make_run("stopped", made=4)
+    with Writer(run) as writer:
+        writer.take(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
+    *_, last = csv.DictReader(io.StringIO(curves.as_csv({"one": run.curve()})))
+    assert (last["position"], last["step"], last["validation_accuracy"], last["training_loss_nats"]) == (
+        "5",
+        "5",
+        "0.7",
+        "",
+    )
 
 
 def test_find_takes_every_word(make_run: MakeRun, store: Store):

@@ -361,6 +361,22 @@ def test_a_full_disk_fails_the_run_and_leaves_all_readable(small_disk: Path, con
     assert run.curve().steps.tolist() == list(range(30))
 
 
+def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: RunConfig, warm: Warm) -> None:
+    store = Store(small_disk / "runs")
+    run = store.create(config)
+    work(run.path, warm)
+    subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
+    assert store.list()[0].status.state == "finished"
+    assert len(run.curve()) == 30
+    assert run.prompt()
+    for ask in (lambda: store.create(config), lambda: work(run.path, warm), lambda: store.rename(run.id, "x")):
+        with pytest.raises(StoreError, match=r"is not writable \(Read-only file system\)\. Give yourself the right"):
+            ask()
+    with pytest.raises(StoreError, match="is not writable"):
+        store.delete(run.id)
+    assert store.list()[0].status.state == "finished"
+
+
 def test_a_pretended_full_disk(store: Store, config: RunConfig, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
     import errno
 

@@ -50,6 +50,9 @@ def test_limits_above_the_rows_change_nothing(made: Task) -> None:
 def test_limited_depends_on_the_seed_alone(made: Task) -> None:
     assert made.limited(20, 5, 5, 0, 1) == made.limited(20, 5, 5, 0, 1)
     assert made.limited(20, 5, 5, 0, 1).train != made.limited(20, 5, 5, 0, 2).train
+    # Every seed is judged on the same rows.
+    assert made.limited(20, 5, 5, 0, 1).validation == made.limited(20, 5, 5, 0, 2).validation
+    assert made.limited(20, 5, 5, 0, 1).test == made.limited(20, 5, 5, 0, 2).test
     # Asking for fewer training rows must not change what is validated on.
     assert made.limited(20, 5, 5, 0, 1).validation == made.limited(40, 5, 5, 0, 1).validation
 

@@ -1,0 +1,183 @@
+"""What a method says about itself: knobs that can be turned, a complete card, parts that fit their names."""
+
+from __future__ import annotations
+
+import inspect
+import re
+import sys
+from dataclasses import fields
+from typing import Any
+
+import pytest
+import torch
+
+from ptviz.methods import REGISTRY, Card, Part, build
+from ptviz.methods.knobs import KnobInfo, check_knobs, knobs_of
+from tests.families import TASK, backbone_of, method_of
+
+METHODS = pytest.mark.parametrize("name", REGISTRY)
+KNOBS = [(name, info) for name in REGISTRY for info in knobs_of(REGISTRY[name]).values()]
+KNOB = pytest.mark.parametrize(("name", "info"), KNOBS, ids=[f"{name}-{info.name}" for name, info in KNOBS])
+
+
+def extremes(info: KnobInfo) -> list[Any]:
+    if info.choices:
+        return list(info.choices)
+    return {bool: [True, False], str: ["", "some words"]}.get(info.kind, [info.knob.low, info.knob.high])
+
+
+@KNOB
+def test_knobs_can_be_read(name: str, info: KnobInfo) -> None:
+    assert info.knob.symbol
+    assert len(info.knob.meaning.split()) > 1, "a few words for people"
+    assert info.kind in (int, float, str, bool)
+    assert info.check(info.default) == info.default
+    if info.kind in (int, float):
+        assert info.knob.low is not None
+        assert info.knob.high is not None
+        assert info.knob.low <= info.default <= info.knob.high
+
+
+@KNOB
+@torch.no_grad()
+def test_the_ends_of_every_knob_construct_and_answer(name: str, info: KnobInfo) -> None:
+    backbone = backbone_of("llama")
+    for value in extremes(info):
+        knobs = {info.name: value, **({"text": "who what where"} if value == "text" else {})}
+        method = build(name, backbone.spec(64, TASK.words), knobs).eval()
+        assert all(p.isfinite().all() for p in method.parameters())
+        assert method.trained() > 0
+
+
+def wrong(info: KnobInfo) -> list[Any]:
+    if info.choices:
+        return ["nonsense", "", 3, None]
+    if info.kind is bool:
+        return ["perhaps", 2, None]
+    if info.kind is str:
+        return []
+    fraction = [1.5] if info.kind is int else []
+    low, high = info.knob.low, info.knob.high
+    return [low - 1, high + 1, float("nan"), float("inf"), "many", None, True, [1], *fraction]
+
+
+@KNOB
+def test_bad_values_are_refused_by_name(name: str, info: KnobInfo) -> None:
+    for value in wrong(info):
+        with pytest.raises(ValueError, match=f"(?s)^{info.name}.*expected .*got {re.escape(repr(value))}"):
+            build(name, backbone_of("llama").spec(64, TASK.words), {info.name: value})
+
+
+@KNOB
+def test_values_arrive_as_words_too(name: str, info: KnobInfo) -> None:
+    """As they come from a shell or a form."""
+    checked = check_knobs(REGISTRY[name], {info.name: str(info.default)})
+    assert checked[info.name] == info.default
+    assert type(checked[info.name]) is info.kind
+
+
+@METHODS
+def test_unknown_knobs_are_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown knob length; .* has: m"):
+        build(name, backbone_of("llama").spec(64, TASK.words), {"length": 3})
+
+
+def test_unknown_methods_are_refused_with_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown method 'prompt tuning'; expected one of prompt-tuning, p-tuning-v2"):
+        build("prompt tuning", backbone_of("llama").spec(64, TASK.words))
+
+
+@METHODS
+def test_starts_that_need_something_say_so(name: str) -> None:
+    if "init" not in knobs_of(REGISTRY[name]):
+        pytest.skip("starts from noise alone; methods with the knob init are tested here")
+    spec = backbone_of("llama").spec(64)
+    with pytest.raises(ValueError, match="init 'labels' needs a task with label words"):
+        build(name, spec, {"init": "labels"})
+    with pytest.raises(ValueError, match=r"init 'text' needs some words.*got none"):
+        build(name, spec, {"init": "text", "text": "  "})
+
+
+@METHODS
+def test_the_card_is_complete(name: str) -> None:
+    card = REGISTRY[name].card
+    assert isinstance(card, Card)
+    assert card.name == name
+    assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    for field in fields(card):
+        value = getattr(card, field.name)
+        assert all(part.strip() for part in ([value] if isinstance(value, str) else value)), f"{field.name} is empty"
+    assert card.url.startswith("https://")
+    assert re.search(r"\b20\d\d\b", card.citation)
+    assert "\\" in card.equation or "=" in card.equation
+    assert len(card.branch) == 3
+    assert card.branch[0] in ("direct", "transfer")
+
+
+@METHODS
+def test_the_module_names_its_equation_and_source(name: str) -> None:
+    words = sys.modules[REGISTRY[name].__module__].__doc__ or ""
+    assert ".. math::" in words
+    assert REGISTRY[name].card.url in words
+
+
+@METHODS
+def test_parts_fit_the_names_of_their_axes(name: str) -> None:
+    backbone = backbone_of("t5")
+    method = method_of(name, backbone)
+    knobs = {key: info.default for key, info in knobs_of(REGISTRY[name]).items()}
+    sizes = {
+        "d": backbone.width, "S": backbone.sites, "H": backbone.heads, "h": backbone.head_width, "T": 64, "kv": 2,
+        **{letter: knobs[letter] for letter in ("m", "k", "r") if letter in knobs},
+    }  # fmt: skip
+    parts = method.parts()
+    assert parts
+    for symbol, part in parts.items():
+        assert tuple(part.tensor.shape) == tuple(sizes[axis] for axis in part.axes), symbol
+        assert part.tensor.isfinite().all()
+    shown = {part.tensor.data_ptr() for part in parts.values()}
+    assert shown >= {p.data_ptr() for p in method.parameters()}, "every trained tensor can be looked at"
+
+
+def test_a_part_needs_a_name_for_each_axis() -> None:
+    with pytest.raises(ValueError, match="one axis name for each"):
+        Part(torch.zeros(2, 3), ("m",))
+
+
+@METHODS
+def test_stages_are_data(name: str) -> None:
+    method = method_of(name, backbone_of("llama"))
+    stages = method.stages()
+    names = [stage.name for stage in stages]
+    assert stages
+    assert len(set(names)) == len(names)
+    parameters = {key for key, _ in method.named_parameters()}
+    modules = {key for key, _ in method.named_modules()}
+    for stage in stages:
+        assert set(stage.trains) <= parameters | modules, "a stage trains what the method has"
+        assert any(stage.rate(key) > 0 for key in parameters)
+
+
+@METHODS
+def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name: str) -> None:
+    spec = backbone_of("llama").spec(64, TASK.words)
+    before = torch.get_rng_state()
+    one, same, other = (build(name, spec, seed=seed).state_dict() for seed in (3, 3, 4))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert all(torch.equal(one[key], same[key]) for key in one)
+    assert any(not torch.equal(one[key], other[key]) for key in one)
+
+
+@METHODS
+def test_constructors_take_a_spec_and_knobs_alone(name: str) -> None:
+    parameters = list(inspect.signature(REGISTRY[name].__init__).parameters)
+    assert parameters[:2] == ["self", "spec"]
+    assert parameters[2:] == list(knobs_of(REGISTRY[name]))
+
+
+def test_an_argument_without_a_declaration_is_a_mistake() -> None:
+    class Loose:
+        def __init__(self, spec: object, m: int = 3) -> None: ...
+
+    with pytest.raises(TypeError, match=r"Loose\.m needs Annotated"):
+        knobs_of(Loose)

@@ -1,0 +1,136 @@
+"""What every method of the registry promises, on every kind of backbone: trained, stored, read again, applied."""
+
+from __future__ import annotations
+
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ptviz.backbones import Backbone
+from ptviz.methods import REGISTRY, PromptMethod, build
+from ptviz.training import Finished, Stepped, TrainConfig, train
+from ptviz.training.events import Evaluated, StageStarted
+from tests.families import TASK, backbone_of, case, method_of, rows_of
+
+METHODS = list(REGISTRY)
+FAMILIES = ["tiny-encoder", "pooled", "tiny-decoder", "gpt2", "tiny-encoder-decoder"]
+EVERYWHERE = pytest.mark.parametrize(("name", "family"), [(name, family) for name in METHODS for family in FAMILIES])
+# No weight decay: a parameter that moves, moves because the loss asked for it.
+SHORT = TrainConfig(steps=4, batch=8, lr=0.05, evaluate_every=2, snapshot_every=2, weight_decay=0.0)
+
+
+def built(name: str, backbone: Backbone) -> PromptMethod:
+    return build(name, backbone.spec(64, TASK.words))
+
+
+@cache
+def trained(name: str, family: str) -> PromptMethod:
+    """A method after a few steps; training it also checks what must hold on the way."""
+    backbone = backbone_of(family)
+    frozen = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
+    method = built(name, backbone)
+    events = list(train(method, backbone, TASK, SHORT))
+
+    now = backbone.state_dict()
+    changed = [key for key, tensor in frozen.items() if not torch.equal(tensor, now[key])]
+    assert not changed, f"training changed the frozen backbone: {changed}"
+    assert all(p.grad is None and not p.requires_grad for p in backbone.parameters())
+    assert [event.name for event in events if isinstance(event, StageStarted)] == [s.name for s in method.stages()]
+    assert sum(isinstance(event, Stepped) for event in events) == SHORT.steps * len(method.stages())
+    assert any(isinstance(event, Evaluated) for event in events)
+    assert isinstance(events[-1], Finished)
+    return method.eval()
+
+
+@EVERYWHERE
+def test_training_leaves_the_backbone_bit_identical_and_without_gradients(name: str, family: str) -> None:
+    trained(name, family)
+
+
+@EVERYWHERE
+def test_every_parameter_moves_in_some_stage(name: str, family: str) -> None:
+    backbone = backbone_of(family)
+    method = built(name, backbone)
+    start = {key: p.detach().clone() for key, p in method.named_parameters()}
+    events = train(method, backbone, TASK, SHORT)
+    moved: set[str] = set()
+    for _ in events:  # looked at after every event: the end goes back to the best prompt, perhaps the first
+        moved |= {key for key, p in method.named_parameters() if not torch.equal(p, start[key])}
+    assert moved == set(start)
+
+
+@EVERYWHERE
+def test_a_state_dict_is_the_finished_method(name: str, family: str, tmp_path: Path) -> None:
+    """No mode flag survives outside of it: what is read into a fresh method answers bit for bit alike."""
+    method = trained(name, family)
+    save_file({key: t.contiguous() for key, t in method.state_dict().items()}, tmp_path / "prompt.safetensors")
+    again = build(name, backbone_of(family).spec(64, TASK.words), seed=1).eval()
+    again.load_state_dict(load_file(tmp_path / "prompt.safetensors"))
+    backbone, batch, readout = case(family, method.slots)
+    with torch.no_grad():
+        ours, theirs = (backbone(batch, each(batch), readout).logits for each in (method, again))
+    assert torch.equal(ours, theirs)
+
+
+@EVERYWHERE
+@torch.no_grad()
+def test_evaluation_is_deterministic(name: str, family: str) -> None:
+    method = method_of(name, backbone_of(family))
+    backbone, batch, readout = case(family, method.slots)
+    first, second = (backbone(batch, method(batch), readout).logits for _ in range(2))
+    assert torch.equal(first, second)
+
+
+@EVERYWHERE
+@torch.no_grad()
+def test_the_prompt_matters(name: str, family: str) -> None:
+    method = method_of(name, backbone_of(family))
+    backbone, batch, readout = case(family, method.slots)
+    other = method_of(name, backbone, seed=7)
+    assert (backbone(batch, method(batch), readout).nll - backbone(batch, other(batch), readout).nll).abs().max() > 1e-5
+
+
+@EVERYWHERE
+@torch.no_grad()
+def test_static_prompts_ignore_the_batch(name: str, family: str) -> None:
+    method = method_of(name, backbone_of(family))
+    rows = rows_of(family, method.slots, 16)
+    prompts = [method(rows.batch(part)) for part in (range(8), range(8, 16), [3, 3])]
+    if not prompts[0].static:
+        pytest.skip("a per-instance method: see the test of batch mates; static methods are tested here")
+    for prompt in prompts:
+        assert prompt.static
+        for ours, first in ((prompt.embeddings, prompts[0].embeddings), (prompt.key_values, prompts[0].key_values)):
+            assert (ours is None and first is None) or torch.equal(ours, first)
+
+
+@EVERYWHERE
+@torch.no_grad()
+def test_a_row_knows_nothing_of_its_batch_mates(name: str, family: str) -> None:
+    """Neither of their texts nor of the padding they bring: alone, a row gets the scores it gets among others."""
+    method = method_of(name, backbone_of(family))
+    rows = rows_of(family, method.slots, 16)
+    widths = {rows.batch(part).input_ids.shape[1] for part in ([0], [0, 1, 2, 3], range(16))}
+    assert len(widths) > 1, "padding should differ between the batches"
+    together = [0, 5, 2, 9, 4, 11, 6, 13]
+    batch = rows.batch(together)
+    scores = rows.backbone(batch, method(batch), rows.readout).logits
+    for place, index in enumerate(together):
+        one = rows.batch([index])
+        alone = rows.backbone(one, method(one), rows.readout).logits[0]
+        torch.testing.assert_close(scores[place], alone, atol=2e-5, rtol=2e-5)
+
+
+@EVERYWHERE
+def test_its_own_losses_are_scalars_of_the_graph(name: str, family: str) -> None:
+    method = method_of(name, backbone_of(family)).train()
+    backbone, batch, readout = case(family, method.slots)
+    for stage in method.stages():
+        loss, prompt, output = stage.objective(batch, lambda p: backbone(batch, p, readout))
+        assert loss.requires_grad
+        assert loss.ndim == 0
+        assert all(extra.ndim == 0 for extra in prompt.losses.values())
+        torch.testing.assert_close(loss, output.loss + sum(prompt.losses.values()))
