@@ -4,6 +4,7 @@ import streamlit as st
 
 from ptviz.ui.failures import explained
 from ptviz.ui.listing import follow, recent
+from ptviz.ui.live_plot import preload
 from ptviz.ui.picture import first_run
 from ptviz.ui.services import store
 from ptviz.ui.starting import COMPOSE, RUNS, start_button
@@ -30,3 +31,4 @@ with explained():
         st.page_link(RUNS, label="All runs", icon=":material/list:")
     else:
         st.caption("None yet. Your first one will appear here; it stays when you close the page.")
+preload()

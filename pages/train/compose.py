@@ -6,6 +6,7 @@ from ptviz.runs import RunConfig
 from ptviz.training import default_rate
 from ptviz.ui import choosing, forms
 from ptviz.ui.failures import explained
+from ptviz.ui.live_plot import preload
 from ptviz.ui.marks import title_of
 from ptviz.ui.planning import show_plan
 from ptviz.ui.starting import prepare, start
@@ -42,3 +43,4 @@ with right, explained():
         prepare(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
             start(config)
+preload()

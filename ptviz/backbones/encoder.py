@@ -10,6 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
+from ptviz.backbones import tail
 from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.backbone import Backbone, Readout, at, kv, pick
 from ptviz.backbones.vocabulary import label_tokens
@@ -48,17 +49,29 @@ class EncoderBackbone(Backbone):
             )
         return positions + offset
 
-    def run(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any) -> Any:
-        """The encoder stack over the filled input."""
-        positions = self.positions(batch)
+    def run(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
+    ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
+        """Last hidden states (B, R, d), which of their columns are read (B, R), and all hidden states if asked for."""
+        positions, filled, trunk = self.positions(batch), self.fill(batch, x, prompt), self.model.base_model
+        plain = not keywords.get("output_hidden_states") and "visit" not in keywords
+        if plain and positions is not None and self.model.config.model_type in tail.FAMILIES:
+            columns = batch.read.any(0).nonzero()[:, 0]
+            return (
+                tail.read_columns(trunk, filled, mask, positions, columns, **kv(prompt)),
+                batch.read[:, columns],
+                None,
+            )
         if positions is not None:
             keywords["position_ids"] = positions
-        trunk = self.model.base_model
-        return trunk(inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, **kv(prompt), **keywords)
+        out = trunk(inputs_embeds=filled, attention_mask=mask, **kv(prompt), **keywords)
+        return out.last_hidden_state, batch.read, getattr(out, "hidden_states", None)
 
 
-POSITION_OFFSETS = {"bert": 0, "electra": 0, "distilbert": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2}
-"""Families with learned absolute positions, and where these start."""
+POSITION_OFFSETS = {
+    "bert": 0, "electra": 0, "distilbert": 0, "modernbert": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2,
+}  # fmt: skip
+"""Families that can be told positions, learned or rotary, and where these start."""
 
 
 class PooledEncoder(EncoderBackbone):
@@ -70,13 +83,13 @@ class PooledEncoder(EncoderBackbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The mean over the text's tokens alone: the prompt speaks only through what the text makes of it."""
-        out = self.run(batch, x, mask, prompt, **keywords)
-        weight = batch.read.to(out.last_hidden_state.dtype)[..., None]
+        last, read, states = self.run(batch, x, mask, prompt, **keywords)
 
         def pool(state: Tensor) -> Tensor:
+            weight = read.to(state.dtype)[..., None]
             return (state * weight).sum(1) / weight.sum(1)
 
-        return pool(out.last_hidden_state), pick(getattr(out, "hidden_states", None), pool)
+        return pool(last), pick(states, pool)
 
     @torch.no_grad()
     def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
@@ -103,10 +116,9 @@ class MaskedEncoder(EncoderBackbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The hidden state at the mask token, through the head's transform."""
-        out = self.run(batch, x, mask, prompt, **keywords)
-        rows, columns = torch.arange(len(x), device=x.device), at(batch.read)
-        states = pick(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
-        return self.transform(out.last_hidden_state[rows, columns]), states
+        last, read, states = self.run(batch, x, mask, prompt, **keywords)
+        rows, columns = torch.arange(len(x), device=x.device), at(read)
+        return self.transform(last[rows, columns]), pick(states, lambda state: state[rows, columns])
 
     def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """The label words' rows of the frozen output embedding."""

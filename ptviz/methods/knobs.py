@@ -88,7 +88,7 @@ def knobs_of(method: type) -> dict[str, KnobInfo]:
     for name, argument in inspect.signature(constructor).parameters.items():
         if name in ("self", "spec"):
             continue
-        base, *extras = get_args(hints[name])
+        base, *extras = get_args(hints.get(name)) or (None,)
         knob = next((extra for extra in extras if isinstance(extra, Knob)), None)
         if knob is None or argument.default is inspect.Parameter.empty:
             raise TypeError(f"{method.__name__}.{name} needs Annotated[type, Knob(...)] and a default")

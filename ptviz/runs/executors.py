@@ -16,7 +16,7 @@ from typing import Any
 from ptviz.runs.again import at_rest, lengthened
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, explained
-from ptviz.runs.office import BUSY, Office, WorkerInfo
+from ptviz.runs.office import BUSY, Office, WorkerInfo, built
 from ptviz.runs.run import Run
 from ptviz.runs.status import ALIVE, Status
 from ptviz.runs.store import Store
@@ -46,6 +46,7 @@ class LocalExecutor:
         self.store = store or Store()
         self.office = Office.of(self.store.root)
         self._idle = idle
+        self._outdated: set[int] = set()
 
     def submit(self, config: RunConfig) -> Run:
         """Queue a new run and see that a worker takes it.
@@ -167,12 +168,18 @@ class LocalExecutor:
     def ensure_worker(self) -> None:
         """Start a worker unless one lives. Cheap enough to be called at every tick of a page.
 
+        A worker that runs older code than this process is asked to make room when it is idle.
+
         Raises:
             StoreError: if its folder cannot be written or it cannot be started.
         """
         with _STARTING:
-            if not self._starting() and self.worker() is None:
+            worker = self.worker()
+            if worker is None and not self._starting():
                 self._start()
+            elif worker is not None and worker.built < built() and worker.pid not in self._outdated:
+                self._outdated.add(worker.pid)
+                self.retire()
 
     def _start(self) -> None:
         office = self.office.open()

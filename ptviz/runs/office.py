@@ -6,9 +6,11 @@ import json
 import os
 import time
 from contextlib import suppress
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+import ptviz
 from ptviz.runs.disk import explained
 from ptviz.runs.lock import held, holder
 from ptviz.runs.mailbox import Mailbox
@@ -79,12 +81,16 @@ class Office(NamedTuple):
 
 
 class WorkerInfo(NamedTuple):
-    """A living worker: its process, the run it is busy with, the backbone it used last, its version and last sign."""
+    """A living worker: its process, the run it is busy with, the backbone it used last, and its last sign of life.
+
+    ``built`` is when the newest file of the code it runs was written.
+    """
 
     pid: int
     run: str | None
     backbone: str | None
     version: str
+    built: float
     updated: float
 
     @classmethod
@@ -96,4 +102,10 @@ class WorkerInfo(NamedTuple):
             data = json.loads(office.card.read_bytes())
             if data["pid"] == holder(office.lock):
                 return cls(**{name: data[name] for name in cls._fields})
-        return cls(holder(office.lock) or 0, None, None, "", 0.0)
+        return cls(holder(office.lock) or 0, None, None, "", built(), 0.0)
+
+
+@cache
+def built() -> float:
+    """When the newest file of the code that this process runs was written, in seconds since 1970."""
+    return max(path.stat().st_mtime for path in Path(ptviz.__file__).parent.rglob("*.py"))

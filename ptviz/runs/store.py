@@ -21,7 +21,7 @@ from ptviz import places
 from ptviz.runs import tensors
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, explained, slug, write_whole
-from ptviz.runs.lock import held
+from ptviz.runs.lock import Lock
 from ptviz.runs.run import Run, read_config, written_status
 from ptviz.runs.status import Status, seen
 
@@ -168,6 +168,13 @@ class Store:
         waiting = [summary for summary in self.list() if summary.status.state == "queued"]
         return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
 
+    def sweep(self) -> None:
+        """Remove what killed processes left half made or half deleted, once it is an hour old."""
+        for left in [*self.root.glob(".new-*"), *self.root.glob(".old-*")]:
+            with suppress(OSError):
+                if time.time() - left.stat().st_mtime > 3600:
+                    shutil.rmtree(left)
+
     def rename(self, id: str, name: str) -> None:
         """Give a run another name for people; its id stays.
 
@@ -185,10 +192,12 @@ class Store:
             StoreError: if there is no such run, it is being written, or the folder cannot be written.
         """
         path = self._path(id)
-        if held(path / "lock"):
-            raise StoreError(f"run {id} is running: stop it first, then delete it")
         if not (path / "config.json").exists():
             raise StoreError(f"{path} is no run (there is no config.json): it is not ptviz's to delete")
+        lock = Lock(path / "lock")
+        if not lock.acquire(wait=1.0):  # A run that was just stopped is let go a moment later.
+            raise StoreError(f"run {id} is running: stop it first, then delete it")
+        lock.release()
         grave = self.root / f".old-{secrets.token_hex(4)}"
         try:
             # Renamed first, so that a list never shows half a run.

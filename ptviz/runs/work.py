@@ -9,6 +9,7 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TextIO
 
 import pandas as pd
 from torch import Tensor
@@ -61,14 +62,20 @@ def work(folder: Path, warm: Warm | None = None, watch: Watch | None = None, hee
             pass
 
 
-def train_run(run: Run, warm: Warm, watch: Watch | None = None, heed: Heed | None = None) -> Trained | None:
+def train_run(
+    run: Run, warm: Warm, watch: Watch | None = None, heed: Heed | None = None, *, if_queued: bool = False
+) -> Trained | None:
     """The training alone; what ``predictions`` needs, if it came to its end.
+
+    ``if_queued`` leaves a run alone that someone took out of the queue meanwhile.
 
     Raises:
         StoreError: if the run cannot be written.
         KeyboardInterrupt: after writing that the run was stopped.
     """
     with Writer(run) as writer:
+        if if_queued and writer.status.state != "queued":
+            return None
         try:
             with _crash_note(run.path):
                 return _train(writer, warm, watch or (lambda event: None), heed or (lambda: None))
@@ -133,17 +140,21 @@ def stopped(writer: Writer, heed: Heed) -> bool:
 def _crash_note(folder: Path) -> Iterator[None]:
     """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
     path = folder / "crash.txt"
-    path.unlink(missing_ok=True)
-    if faulthandler.is_enabled():
+    file: TextIO | None = None
+    with suppress(OSError):  # Without room for a note, a crash reads as a kill.
+        path.unlink(missing_ok=True)
+        file = None if faulthandler.is_enabled() else path.open("w")
+    if file is None:
         yield
         return
-    with path.open("w") as file:
+    with file:
         faulthandler.enable(file, all_threads=False)
         try:
             yield
         finally:
             faulthandler.disable()
-    path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def axes_of(method: PromptMethod) -> Axes:

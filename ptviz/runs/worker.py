@@ -22,10 +22,10 @@ from typing import Any
 import ptviz
 from ptviz.runs.disk import StoreError, write_whole
 from ptviz.runs.lock import Lock, holder
-from ptviz.runs.office import BUSY, Office
+from ptviz.runs.office import BUSY, Office, built
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
-from ptviz.runs.writer import alone, settle
+from ptviz.runs.writer import settle
 
 _GLANCE = 0.02
 """Seconds between two looks at the bell and the mailbox: far below what a person notices."""
@@ -64,6 +64,7 @@ class Worker:
             if settle(self.store.get(summary.id)):
                 say(f"{summary.id}: its worker had died")
         self.office.mail.sweep()
+        self.store.sweep()
         last = time.monotonic()
         while self.asked_to_end is None:
             if self._next() or self._letters() or self._chore():
@@ -94,14 +95,11 @@ class Worker:
     def _work(self, run: Run) -> None:
         from ptviz.runs.work import predictions, train_run
 
-        with alone(run) as status:
-            if status.state != "queued":
-                return
         self._run, self._backbone = run.id, run.config.backbone
         self._beat(at_once=True)
         say(f"{run.id}: begins")
         try:
-            trained = train_run(run, self.warm, heed=self._heed)
+            trained = train_run(run, self.warm, heed=self._heed, if_queued=True)
         finally:
             self._run = None
             self._beat(at_once=True)
@@ -125,7 +123,9 @@ class Worker:
             elif letter.kind == "warm" and not between_steps:
                 self._backbone = self.answers.warm_up(letter) or self._backbone
             elif letter.kind == "predict":
-                self.office.mail.reply(letter.id, self.answers.predict(letter))
+                answer = self.answers.predict(letter)
+                with suppress(StoreError):  # A reply that finds no room must not end the run under way.
+                    self.office.mail.reply(letter.id, answer)
         return bool(letters)
 
     def _chore(self) -> bool:
@@ -151,8 +151,11 @@ class Worker:
             "run": self._run,
             "backbone": self._backbone,
             "version": ptviz.__version__,
+            "built": built(),
             "updated": time.time(),
         }
+        if not self.office.lock.exists():
+            self.asked_to_end = "its folder is gone"
         with suppress(StoreError):
             write_whole(self.office.card, json.dumps(card).encode(), durable=False)
 

@@ -55,7 +55,8 @@ class TrainConfig:
             whole = name in ("warmup", "weight_decay", "clip") or isinstance(value, int)
             if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not low <= value <= high:
                 raise ValueError(f"{name}: expected a number from {low:g} to {high:g}; got {value!r}")
-        if self.lr is not None and (not isinstance(self.lr, int | float) or not 0 < self.lr <= 100):
+        numeric = isinstance(self.lr, int | float) and not isinstance(self.lr, bool)
+        if self.lr is not None and not (numeric and 0 < self.lr <= 100):
             raise ValueError(f"lr: expected a number above 0 and at most 100; got {self.lr!r}")
         for name, choices in {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "dtype": DTYPES}.items():
             if getattr(self, name) not in choices:

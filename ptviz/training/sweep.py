@@ -8,6 +8,7 @@ recorded but never chosen by.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import statistics
 from collections import defaultdict
@@ -23,6 +24,7 @@ from ptviz.training.events import Baselines, Finished
 from ptviz.training.trainer import train
 
 RECORD = Path(__file__).with_name("defaults.json")
+SCORES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
 GRID: dict[str, tuple[float, ...]] = {
     "prompt-tuning": (0.02, 0.05, 0.1),
     "p-tuning-v2": (0.02, 0.05, 0.1),
@@ -35,79 +37,76 @@ def sweep(
     backbone: str,
     tasks: list[str],
     methods: list[str],
+    seeds: list[int],
     steps: int,
-    seeds: int,
     batch: int,
-    grid: list[float] | None = None,
+    confirm: bool,
+    path: Path = RECORD,
 ) -> None:
-    """Run what the record lacks, one run at a time, saving after each; then choose the winners."""
-    record = json.loads(RECORD.read_text())
-    runs: list[dict[str, Any]] = record.setdefault("runs", [])
+    """Run what the record lacks, one run at a time, saving after each; then choose the winners.
+
+    ``confirm`` runs the winning rates alone: more tasks and seeds to judge them by.
+    """
+    record = json.loads(path.read_text())
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
-    for name in tasks:
-        task = load_task(name)
-        for method in methods:
-            knobs = check_knobs(REGISTRY[method], {})
-            for lr in grid or GRID[method]:
-                for seed in range(seeds):
-                    key = {
-                        "backbone": backbone,
-                        "method": method,
-                        "knobs": knobs,
-                        "lr": lr,
-                        "task": name,
-                        "seed": seed,
-                        "steps": steps,
-                        "batch": batch,
-                    }
-                    if any(all(run[k] == v for k, v in key.items()) for run in runs):
-                        continue
-                    config = TrainConfig(
-                        steps=steps,
-                        seed=seed,
-                        lr=lr,
-                        batch=batch,
-                        evaluate_every=max(25, steps // 4),
-                        snapshot_every=steps,
-                    )
-                    end = None
-                    for event in train(method, frozen, task, config, baselines=baselines.get(name)):
-                        if isinstance(event, Baselines):
-                            baselines[name] = event
-                        if isinstance(event, Finished):
-                            end = event
-                    assert end is not None
-                    run = {**key, "validation": end.validation, "test": end.test, "zero_shot": end.zero_shot, "majority": end.majority,
-                           "steps_per_second": round(end.steps_per_second, 2), "seconds": round(end.seconds, 1)}  # fmt: skip
-                    runs.append(run)
+    for seed, name, method in itertools.product(seeds, tasks, methods):
+        task, knobs = load_task(name), check_knobs(REGISTRY[method], {})
+        rates = (record["winners"][backbone][method]["lr"],) if confirm else GRID[method]
+        for lr in rates:
+            key = {"backbone": backbone, "method": method, "knobs": knobs, "lr": lr, "task": name, "seed": seed}
+            key |= {"steps": steps, "batch": batch}
+            if any(all(run[k] == v for k, v in key.items()) for run in record["runs"]):
+                continue
+            evaluate_every = max(25, steps // 4)
+            config = TrainConfig(
+                steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=evaluate_every, snapshot_every=steps
+            )
+            for event in train(method, frozen, task, config, baselines=baselines.get(name)):
+                if isinstance(event, Baselines):
+                    baselines[name] = event
+                if isinstance(event, Finished):
+                    run = {**key, **{score: round(getattr(event, score), 4) for score in SCORES}}
+                    record["runs"].append(run)
                     print(json.dumps(run), flush=True)
-                    save(record)
+                    save(record, path)
     choose(record)
-    save(record)
+    save(record, path)
 
 
 def choose(record: dict[str, Any]) -> None:
-    """The winners, from the runs: best mean validation accuracy over tasks and seeds, at the batch that was swept."""
-    scores: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
+    """The winners, from the runs of default knobs: best mean validation accuracy where all rates were tried.
+
+    Rates are compared on the (task, seed, steps) that every one of them ran; further runs of the winner confirm it on
+    other tasks and seeds, and would make the mean of something else.
+    """
+    groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
-        scores[run["backbone"], run["method"]][run["lr"]].append(run)
+        if run["knobs"] == check_knobs(REGISTRY[run["method"]], {}):
+            groups[run["backbone"], run["method"]][run["lr"]].append(run)
     winners: dict[str, dict[str, Any]] = defaultdict(dict)
-    for (backbone, method), rates in scores.items():
-        # A rate that was tried on fewer tasks is not compared: its mean would be of something else.
-        most = max(len({run["task"] for run in runs}) for runs in rates.values())
-        full = {lr: runs for lr, runs in rates.items() if len({run["task"] for run in runs}) == most}
-        best = max(full, key=lambda lr: statistics.mean(run["validation"] for run in full[lr]))
-        speed = statistics.median(run["steps_per_second"] * run["batch"] / 16 for run in full[best])
+    for (backbone, method), rates in groups.items():
+        shared = set.intersection(*({_cell(run) for run in runs} for runs in rates.values()))
+        means = {
+            lr: statistics.mean(run["validation"] for run in runs if _cell(run) in shared)
+            for lr, runs in rates.items()
+            if shared
+        }
+        best = max(means, key=lambda lr: means[lr]) if means else next(iter(rates))
+        speed = statistics.median(run["steps_per_second"] * run["batch"] / 16 for run in rates[best])
         winners[backbone][method] = {"lr": best, "steps_per_second": round(speed, 2)}
     record["winners"] = winners
 
 
-def save(record: dict[str, Any]) -> None:
+def _cell(run: dict[str, Any]) -> tuple[str, int, int]:
+    return run["task"], run["seed"], run["steps"]
+
+
+def save(record: dict[str, Any], path: Path = RECORD) -> None:
     """Write the record, one run a line, so that a change reads well in a diff."""
     runs = ",\n  ".join(json.dumps(run) for run in record["runs"])
     winners = json.dumps(record.get("winners", {}), indent=1)
-    RECORD.write_text(f'{{"winners": {winners},\n "runs": [\n  {runs}\n ]}}\n')
+    path.write_text(f'{{"winners": {winners},\n "runs": [\n  {runs}\n ]}}\n')
 
 
 def main() -> None:
@@ -117,11 +116,12 @@ def main() -> None:
     ask.add_argument("--tasks", nargs="+", default=["trec6", "tweets", "sms"])
     ask.add_argument("--methods", nargs="+", default=list(GRID))
     ask.add_argument("--steps", type=int, default=200)
-    ask.add_argument("--seeds", type=int, default=1)
+    ask.add_argument("--seeds", type=int, nargs="+", default=[0])
     ask.add_argument("--batch", type=int, default=16)
-    ask.add_argument("--rates", type=float, nargs="+")
+    ask.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
+    ask.add_argument("--record", type=Path, default=RECORD)
     a = ask.parse_args()
-    sweep(a.backbone, a.tasks, a.methods, a.steps, a.seeds, a.batch, a.rates)
+    sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
 
 
 if __name__ == "__main__":

@@ -91,7 +91,7 @@ def train(
 def randomness(seed: int, stage: int, step: int, device: torch.device) -> Iterator[None]:
     """Random numbers of one step: a function of (seed, stage, step), with torch's global state untouched."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
-        torch.manual_seed((seed * 1_000_003 + stage) * 1_000_003 + step)
+        torch.manual_seed(((seed * 1_000_003 + stage) * 1_000_003 + step) % 2**63)  # torch takes 64 bits
         yield
 
 
@@ -140,7 +140,8 @@ class _Training:
         rows = self.rows("train", self.method.slots)
         look = probe(self.method, stage, rows, config.batch, config.seed)
         if self.resumed is None and stage.enter is not None:
-            stage.enter(look)
+            with randomness(config.seed, index, 0, self.backbone.device):
+                stage.enter(look)
         stepper = STEPPERS[stage.optimiser](self.method, stage, config, self.lr)
         told = -1
         if self.resumed is not None:
@@ -150,8 +151,10 @@ class _Training:
             told = progress.step
         per_epoch = max(1, -(-len(rows) // config.batch))
         while progress.step < config.steps:
-            if stage.epoch is not None and progress.step % per_epoch == 0:
-                stage.epoch(look)
+            # A snapshot is taken after its step's hook: a run that goes on from there has had it.
+            if stage.epoch is not None and progress.step % per_epoch == 0 and progress.step != told:
+                with randomness(config.seed, index, progress.step, self.backbone.device):
+                    stage.epoch(look)
             yield self.step(index, stage, stepper, rows)
             if self.baselines is None or progress.made == 0:
                 self.baselines = self.baselines or baselines_of(self.backbone, self.task, config)

@@ -55,9 +55,7 @@ def table(summaries: list[Summary]) -> list[Summary]:
         height=min(38 + 35 * max(len(ids), 1), 460),
         column_config={
             "Run": st.column_config.TextColumn(width="medium"),
-            "Best on validation": st.column_config.ProgressColumn(
-                format="percent", min_value=0, max_value=1, width="small"
-            ),
+            "Validation": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
             "Zero-shot": st.column_config.NumberColumn(format="percent"),
             "Test": st.column_config.NumberColumn(format="percent"),
         },
@@ -74,7 +72,7 @@ def frame(summaries: list[Summary]) -> pd.DataFrame:
         {
             "Run": summary.name,
             "State": BADGES.get(summary.status.state, (summary.status.state,))[0],
-            "Best on validation": _rounded(summary.status.accuracy),
+            "Validation": _rounded(summary.status.accuracy),
             "Zero-shot": _rounded(summary.status.zero_shot),
             "Test": _rounded(summary.status.test),
             "Method": title_of(summary.config.method),

@@ -2,18 +2,18 @@
 // Streamlit calls the default export again whenever the data or the theme changes; it must be safe to repeat.
 
 const kept = new WeakMap(); // node -> {zoom, figure, waiting, dragging, ...}: one entry per mounted chart
-let loading;
 
+// One script for all charts of the tab, asked for ahead by pages that have none: four megabytes take a while to read.
 function loadPlotly(address) {
   if (window.Plotly) return Promise.resolve(window.Plotly);
-  loading ??= new Promise((resolve, reject) => {
+  window.ptvizPlotly ??= new Promise((resolve, reject) => {
     const script = document.createElement("script");
     script.src = address;
     script.onload = () => resolve(window.Plotly);
-    script.onerror = () => { loading = undefined; reject(new Error("no answer from " + address)); };
+    script.onerror = () => { window.ptvizPlotly = undefined; reject(new Error("no answer from " + address)); };
     document.head.appendChild(script);
   });
-  return loading;
+  return window.ptvizPlotly;
 }
 
 // "xaxis:10:60,yaxis:0.2:0.9" <-> {xaxis: [10, 60], yaxis: [0.2, 0.9]}
@@ -77,6 +77,11 @@ function follow(node, state) {
 
 export default function (component) {
   const { data, parentElement, setStateValue } = component;
+  if (!data.figure) {
+    parentElement.querySelector(".ptviz-plot").hidden = true;
+    setTimeout(() => loadPlotly(data.source).catch(() => {}), 300);
+    return;
+  }
   const node = parentElement.querySelector(".ptviz-plot");
   const message = parentElement.querySelector(".ptviz-plot-message");
   const button = parentElement.querySelector(".ptviz-plot-save");

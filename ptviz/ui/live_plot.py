@@ -19,7 +19,7 @@ _HTML = """
 <button class="ptviz-plot-save" type="button" hidden>Save as SVG</button>
 """
 _CSS = """
-.ptviz-plot { width: 100%; min-height: 60px; }
+.ptviz-plot:not([hidden]) { width: 100%; min-height: 60px; }
 .ptviz-plot-message { padding: 0.5rem 0; }
 .ptviz-plot-save {
   font: inherit; font-size: 0.85rem; padding: 0.2rem 0.7rem; cursor: pointer;
@@ -38,6 +38,11 @@ _COMPONENT = st.components.v2.component(
     js=(Path(__file__).parent / "live_plot.js").read_text(encoding="utf-8"),
     isolate_styles=False,  # plotly puts its own styles into the document's head
 )
+
+
+def preload() -> None:
+    """Let the browser read the plotting library before the first figure is due. Shows nothing."""
+    _COMPONENT(key="preload", data={"source": PLOTLY_ROUTE.lstrip("/")}, height=1)
 
 
 def live_plot(

@@ -29,7 +29,7 @@ def show_plan(config: RunConfig) -> Plan:
             f"{made.trained:,}" if made.trained is not None else "—",
             help="scalars that training changes; everything else in the backbone stays frozen",
         )
-        right.metric("Share of the backbone", percent(share, 3), help="numbers trained, as a share of the frozen ones")
+        right.metric("Share trained", percent(share, 3), help="numbers trained, as a share of the frozen ones")
         left.metric(
             "Numbers to keep", f"{made.stored:,}" if made.stored is not None else "—", help="what the result weighs"
         )

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import logging
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable
+from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from threading import Thread
+from typing import Any, TypeVar
 
 from ptviz import places
 from ptviz.runs import LocalExecutor, RunConfig, Store
 
 logger = logging.getLogger(__name__)
+T = TypeVar("T")
 
 
 def store() -> Store:
@@ -34,20 +37,29 @@ def _executor(root: Path) -> LocalExecutor:
     return LocalExecutor(_store(root))
 
 
-@lru_cache(maxsize=1)
-def _threads() -> ThreadPoolExecutor:
-    # Waiting for the worker's mail must not hold a page. These threads call no st.* at all.
-    return ThreadPoolExecutor(max_workers=4, thread_name_prefix="ptviz-ask")
+def _beside(action: Callable[[], T]) -> Future[T]:
+    """Do something that waits for the worker beside the page, which must not wait. ``action`` calls no ``st.*``."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        try:
+            future.set_result(action())
+        except BaseException as error:
+            future.set_exception(error)
+
+    # Not a pool: Python waits for a pool's threads when it ends, and Ctrl-C must not wait for an answer.
+    Thread(target=run, name="ptviz-ask", daemon=True).start()
+    return future
 
 
 def ask(run: str, text: str, stage: int | None = None, step: int | None = None) -> Future[dict[str, Any]]:
     """Ask the worker for the class probabilities of one sentence; the answer comes when it comes."""
-    return _threads().submit(executor().predict, run, [text], stage=stage, step=step)
+    return _beside(lambda: executor().predict(run, [text], stage=stage, step=step))
 
 
 def warm(config: RunConfig) -> None:
     """Hint to the worker that such a run may come: its first step then appears at once."""
-    _threads().submit(_quietly, lambda: executor().warm(config))
+    _beside(lambda: _quietly(lambda: executor().warm(config)))
 
 
 def start_worker() -> None:
@@ -66,7 +78,7 @@ def stop_idle_worker() -> None:
     _quietly(stop)
 
 
-def _quietly(action: Any) -> None:
+def _quietly(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception:

@@ -148,9 +148,7 @@ def places_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 
 @pytest.mark.parametrize("vary", [rows_differ, tokens_differ, shifts_differ, keys_differ, places_differ])
-def test_what_differs_by_row_is_not_shared(
-    vary: Callable[[Batch], tuple[Batch, Prompt]], shared: list[int]
-) -> None:
+def test_what_differs_by_row_is_not_shared(vary: Callable[[Batch], tuple[Batch, Prompt]], shared: list[int]) -> None:
     backbone, batch, readout = laid_out("llama", "Question: {prompt}\n{text}\n{cue}")
     batch, prompt = vary(batch)
     with torch.no_grad():

@@ -61,7 +61,7 @@ def test_training_where_nothing_can_be_kept_fails_in_words(
     answer = shell("train", "prompt-tuning", *small, "--json")
     assert answer.code == 1
     assert answer.out == ""
-    assert "PTVIZ_HOME" in answer.err.splitlines()[-1]
+    assert "could not be written" in answer.err.splitlines()[-1]
 
 
 def test_a_broken_run_leaves_the_others_listed(shell: Shell, small: list[str], home: Path) -> None:

@@ -8,6 +8,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from xml.etree import ElementTree
 
 import pytest
@@ -150,23 +151,19 @@ def test_health_tells_of_the_worker():
 
 
 def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
-    from ptviz.runs import WorkerInfo
-
     asked: list[str] = []
     executor = services.executor()
     monkeypatch.setattr(executor, "retire", lambda: asked.append("retire"))
     for run, expected in (("some-run", []), (None, ["retire"])):
-        monkeypatch.setattr(executor, "worker", lambda run=run: WorkerInfo(1, run, None, "", 0.0))
+        monkeypatch.setattr(executor, "worker", lambda run=run: SimpleNamespace(run=run))
         services.stop_idle_worker()
         assert asked == expected
 
 
 def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
-    from ptviz.runs import WorkerInfo
-
     make_run("queued")
     executor = services.executor()
-    monkeypatch.setattr(executor, "worker", lambda: WorkerInfo(1, None, None, "", 0.0))
+    monkeypatch.setattr(executor, "worker", lambda: SimpleNamespace(run=None))
     monkeypatch.setattr(executor, "retire", lambda: pytest.fail("the queue would wait for nobody"))
     services.stop_idle_worker()
 

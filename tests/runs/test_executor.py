@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,6 +311,25 @@ def test_a_crash_in_native_code_is_told(tmp_path: Path, tiny: Callable[..., RunC
     assert status.reason.startswith("the worker crashed (Segmentation fault); resume continues from step")
     assert executor.store.list()[0].status.state == "failed"
     assert run.prompt()["P"].shape == (4, 32)
+
+
+def test_a_worker_of_older_code_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor.ensure_worker()
+    old = wait(lambda: (worker := executor.worker()) and worker.updated and worker)
+    monkeypatch.setattr("ptviz.runs.executors.built", lambda: old.built + 1)
+    executor.ensure_worker()
+    wait(lambda: executor.worker() is None)
+    wait(lambda: not executor._starting())
+
+
+@pytest.mark.slow
+def test_a_worker_whose_folder_is_gone_leaves(tmp_path: Path) -> None:
+    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor.ensure_worker()
+    wait(lambda: (worker := executor.worker()) and worker.updated)
+    shutil.rmtree(executor.store.root)
+    wait(lambda: not executor._starting())
 
 
 def test_a_worker_that_cannot_start_is_told(tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -209,6 +209,17 @@ def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> 
     assert run.status().state == store.list()[0].status.state == "stopped"
 
 
+def test_what_a_killed_process_left_is_swept_in_time(store: Store, config: RunConfig) -> None:
+    store.create(config)
+    for name, age in ((".new-old", 7200), (".old-old", 7200), (".new-now", 0)):
+        (store.root / name).mkdir()
+        os.utime(store.root / name, (time.time() - age,) * 2)
+    store.sweep()
+    assert {path.name for path in store.root.iterdir() if path.name.startswith(".")} == {".new-now"}
+    assert len(store.list()) == 1
+    assert store.problems() == ()
+
+
 def test_the_queue_is_oldest_first(store: Store, config: RunConfig) -> None:
     runs = [store.create(config, queued=True) for _ in range(3)]
     store.create(config)

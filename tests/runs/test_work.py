@@ -17,10 +17,11 @@ import torch
 
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import reasons as reasons_module
+from ptviz.runs.again import go_on
 from ptviz.runs.disk import Lines
 from ptviz.runs.tensors import read
 from ptviz.runs.warm import Warm
-from ptviz.runs.work import work
+from ptviz.runs.work import train_run, work
 from ptviz.runs.writer import settle
 from ptviz.training import Baselines, Evaluated, Event, Snapshot, Stepped, TrainingError
 
@@ -185,6 +186,29 @@ def test_an_extension_goes_on_from_the_end(
     assert run.status().state == "finished"
     assert run.status().steps == 50
     assert run.snapshots()[-1].step == 50
+
+
+def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: Warm) -> None:
+    run = store.create(config, queued=True)
+    with pytest.raises(StoreError, match="is queued: stop it first"):
+        go_on(run)
+    work(run.path, warm, **until(12))
+    (run.path / "stop").touch()
+    go_on(run)
+    work(run.path, warm)
+    assert run.status().state == "finished"
+    with pytest.raises(StoreError, match="extend it to go on"):
+        go_on(run)
+    go_on(run, 5)
+    work(run.path, warm)
+    assert run.curve().steps.tolist() == list(range(35))
+    assert run.config.planned == (30,)
+
+
+def test_a_run_taken_out_of_the_queue_is_left_alone(store: Store, config: RunConfig, warm: Warm) -> None:
+    run = store.create(config)
+    assert train_run(run, warm, if_queued=True) is None
+    assert run.status().reason == "not started yet"
 
 
 def test_a_branch_starts_from_its_snapshot(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:

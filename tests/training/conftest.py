@@ -1,5 +1,6 @@
-"""Tiny tensors, one thread."""
+"""Tiny tensors, one thread; a method with two stages."""
 
 from tests.families import one_thread
+from tests.training.two_stages import two_stages
 
-__all__ = ["one_thread"]
+__all__ = ["one_thread", "two_stages"]

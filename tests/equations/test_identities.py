@@ -1,0 +1,129 @@
+"""Where one method must equal another, or nothing at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptviz.methods import DePT, PromptMethod, SMoP, build
+from ptviz.prompt import Prompt
+from tests.families import TASK, backbone_of, case, method_of
+
+FAMILIES = pytest.mark.parametrize("family", ["bert", "pooled", "modernbert", "gpt2", "llama", "t5", "bart"])
+M = 4
+
+
+def scores(family: str, prompt_of: Callable[..., Prompt], m: int) -> Tensor:
+    backbone, batch, readout = case(family, m)
+    with torch.no_grad():
+        return backbone(batch, prompt_of(batch), readout).logits
+
+
+def with_prompt(method: PromptMethod, P: Tensor) -> PromptMethod:
+    """A copy of prompt tuning with this prompt."""
+    twin = build("prompt-tuning", backbone_of("bert").spec(64, TASK.words), {"m": len(P)}).eval()
+    with torch.no_grad():
+        twin.P.copy_(P)
+    return twin
+
+
+@FAMILIES
+def test_smop_with_one_expert_is_prompt_tuning(family: str) -> None:
+    method = method_of("smop", backbone_of(family), m=M, k=1)
+    assert isinstance(method, SMoP)
+    ours, plain = scores(family, method, M), scores(family, with_prompt(method, method.P[0]), M)
+    torch.testing.assert_close(ours, plain, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(scores(family, method_of("smop", backbone_of(family), m=M, k=2), M), plain, atol=1e-3)
+
+
+@FAMILIES
+def test_dept_without_a_shift_is_prompt_tuning(family: str) -> None:
+    method = method_of("dept", backbone_of(family), m=M)
+    assert isinstance(method, DePT)
+    plain = scores(family, with_prompt(method, method.P), M)
+    assert not torch.allclose(scores(family, method, M), plain, atol=1e-3)
+    torch.nn.init.zeros_(method.B)
+    assert torch.equal(scores(family, method, M), plain)
+
+
+@FAMILIES
+def test_dept_starts_as_prompt_tuning(family: str) -> None:
+    method = build("dept", backbone_of(family).spec(64, TASK.words), {"m": M}).eval()
+    assert (method.A != 0).all()
+    assert torch.equal(scores(family, method, M), scores(family, with_prompt(method, method.P), M))
+
+
+@FAMILIES
+def test_keeping_every_token_is_prompt_tuning(family: str) -> None:
+    method = method_of("prompt-tuning", backbone_of(family), m=M)
+    keep = torch.ones(M, dtype=torch.bool)
+    kept = scores(family, lambda batch: replace(method(batch), keep=keep), M)
+    torch.testing.assert_close(kept, scores(family, method, M), atol=1e-6, rtol=1e-6)
+
+
+@FAMILIES
+def test_keeping_no_token_is_no_prompt(family: str) -> None:
+    """A fully masked prefix; positions count what is visible, so it holds for learned positions too."""
+    method = method_of("prompt-tuning", backbone_of(family), m=M)
+    keep = torch.zeros(M, dtype=torch.bool)
+    gone = scores(family, lambda batch: replace(method(batch), keep=keep), M)
+    if family == "bart":
+        pytest.skip("BART counts positions by column: unskip where its backbone passes positions of its own")
+    torch.testing.assert_close(gone, scores(family, lambda batch: Prompt(), 0), atol=2e-5, rtol=2e-5)
+    assert not torch.allclose(gone, scores(family, method, M), atol=1e-3)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_pruned_tokens_of_a_causal_model_might_as_well_not_be_there(family: str) -> None:
+    method = method_of("prompt-tuning", backbone_of(family), m=M)
+    keep = torch.tensor([True, False, False, True])
+    pruned = scores(family, lambda batch: replace(method(batch), keep=keep), M)
+    short = scores(family, with_prompt(method, method.P[keep]), 2)
+    torch.testing.assert_close(pruned, short, atol=1e-5, rtol=1e-5)
+
+
+@FAMILIES
+def test_a_prefix_of_length_zero_is_no_prefix(family: str) -> None:
+    backbone = backbone_of(family)
+    empty = torch.zeros(backbone.sites, 2, 1, backbone.heads, 0, backbone.head_width)
+    assert torch.equal(scores(family, lambda batch: Prompt(key_values=empty), 0), scores(family, lambda b: Prompt(), 0))
+
+
+@FAMILIES
+def test_a_shift_of_zero_is_no_shift(family: str) -> None:
+    plain = scores(family, lambda batch: Prompt(), 0)
+    assert torch.equal(scores(family, lambda b: Prompt(delta=torch.zeros_like(b.embeddings)), 0), plain)
+
+
+@FAMILIES
+def test_one_prompt_for_all_is_the_same_prompt_for_each(family: str) -> None:
+    """Batch axis 1 says that a prompt is static; spelled out row by row it gives the same scores."""
+    backbone = backbone_of(family)
+    P, method = torch.randn(1, M, 32), method_of("p-tuning-v2", backbone, m=M)
+    shared = scores(family, lambda batch: Prompt(embeddings=P), M)
+    spelled = scores(family, lambda batch: Prompt(embeddings=P.expand(len(batch), -1, -1)), M)
+    torch.testing.assert_close(shared, spelled, atol=1e-5, rtol=1e-5)
+    shared = scores(family, method, 0)
+    spelled = scores(family, lambda b: Prompt(key_values=method(b).key_values.expand(-1, -1, len(b), -1, -1, -1)), 0)
+    torch.testing.assert_close(shared, spelled, atol=1e-5, rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept"])
+def test_static_prompts_have_batch_axis_one(name: str) -> None:
+    backbone = backbone_of("bert")
+    method = method_of(name, backbone)
+    prompt = method(case("bert", method.slots)[1])
+    assert prompt.static
+    assert prompt.embeddings is None or len(prompt.embeddings) == 1
+    assert prompt.key_values is None or prompt.key_values.shape[2] == 1
+
+
+def test_routed_prompts_are_not_static() -> None:
+    method = method_of("smop", backbone_of("bert"))
+    prompt = method(case("bert", method.slots)[1])
+    assert not prompt.static
+    torch.testing.assert_close(prompt.routing.sum(1), torch.ones(8))

@@ -1,0 +1,170 @@
+"""What is measured besides the loss: scores row by row, predictions, probes, plans and default rates."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from importlib.resources import files
+
+import pytest
+import torch
+
+from ptviz.methods import REGISTRY, build, fit
+from ptviz.methods.base import Stage
+from ptviz.prompt import Prompt
+from ptviz.training import Stepped, TrainConfig, default_rate, evaluate, plan, predict, train
+from ptviz.training import rows as rows_module
+from ptviz.training.probe import BATCHES, probe
+from ptviz.training.rows import Rows
+from tests.families import TASK, backbone_of, method_of, rows_of
+
+FAMILIES = pytest.mark.parametrize("family", ["tiny-encoder", "pooled", "tiny-decoder", "tiny-encoder-decoder"])
+
+
+@FAMILIES
+@pytest.mark.parametrize("small", [False, True])
+def test_scores_stay_with_their_rows(family: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Rows are scored sorted by length in large batches; each must get its own scores back."""
+    if small:
+        monkeypatch.setattr(rows_module, "POSITIONS", 60)
+    method = method_of("dept", backbone_of(family), m=4)
+    rows = rows_of(family, 4, 20)
+    scores = evaluate(method, rows)
+    losses = []
+    with torch.no_grad():
+        for index in range(20):
+            batch = rows.batch([index])
+            output = rows.backbone(batch, method(batch), rows.readout)
+            losses.append(output.loss)
+            torch.testing.assert_close(scores.probabilities[index], output.logits[0].softmax(-1), atol=1e-5, rtol=1e-4)
+    assert scores.loss == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
+    right = scores.probabilities.argmax(1) == rows.labels
+    assert scores.accuracy == pytest.approx(right.double().mean().item())
+
+
+def test_scoring_restores_the_methods_mode() -> None:
+    rows = rows_of("tiny-encoder", 5)
+    for training in (True, False):
+        method = build("smop", rows.backbone.spec(64, TASK.words)).train(training)
+        assert torch.equal(evaluate(method, rows).probabilities, evaluate(method, rows).probabilities)
+        assert method.training is training
+
+
+@pytest.mark.parametrize(("count", "size"), [(20, 8), (3, 8), (1, 1)])
+def test_an_epoch_holds_every_row_once(count: int, size: int) -> None:
+    rows = rows_of("tiny-encoder", 0, count)
+    epochs = []
+    for epoch in range(2):
+        seen: list[str] = []
+        for step in range(-(-count // size)):
+            batch = rows.training(epoch * -(-count // size) + step, size, seed=1)
+            seen += [str(row[mask].tolist()) for row, mask in zip(batch.input_ids, batch.mask, strict=True)]
+        assert sorted(seen) == sorted(str(row.ids) for row in rows.encoded)
+        epochs.append(seen)
+    if count > size:
+        assert epochs[0] != epochs[1]
+
+
+@FAMILIES
+def test_predictions_are_probabilities(family: str) -> None:
+    backbone = backbone_of(family)
+    method = method_of("prompt-tuning", backbone)
+    texts = [row.text for row in TASK.test]
+    found = predict(method, backbone, TASK, texts)
+    assert found.shape == (len(texts), 3)
+    torch.testing.assert_close(found.sum(1), torch.ones(len(texts)))
+    rows = Rows(backbone, TASK, TASK.test, method.slots, 64, backbone.readout(TASK.words, TASK.descriptions))
+    torch.testing.assert_close(found, evaluate(method, rows).probabilities)
+    bare = predict(None, backbone, TASK, texts)
+    assert not torch.allclose(bare, found, atol=1e-4)
+    torch.testing.assert_close(predict(method, backbone, TASK, texts[::-1]).flip(0), found, atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("texts", [[""], ["who", "  \n"]])
+def test_there_is_nothing_to_predict_for_no_words(texts: list[str]) -> None:
+    with pytest.raises(ValueError, match=f"text {len(texts)} of {len(texts)}: expected some words, got none"):
+        predict(None, backbone_of("tiny-encoder"), TASK, texts)
+
+
+def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
+    rows = rows_of("tiny-encoder", 4, 20)
+    method = method_of("dept", rows.backbone, m=4)
+    look = probe(method, Stage("tune", fit(method)), rows, 8, seed=3)
+    found = look.gradients([method.P, method.B])
+    assert all(p.grad is None for p in method.parameters()), "a probe leaves no gradient behind"
+    expected = [torch.zeros_like(method.P), torch.zeros_like(method.B)]
+    for step in range(3):
+        batch = rows.training(step, 8, 3)
+        method.zero_grad()
+        rows.backbone(batch, method(batch), rows.readout).loss.backward()
+        for total, parameter in zip(expected, (method.P, method.B), strict=True):
+            total += parameter.grad.abs() / 3
+    for ours, theirs in zip(found, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
+
+
+def test_a_probe_shows_answers_without_gradients() -> None:
+    rows = rows_of("tiny-encoder", 4, 20)
+    method = method_of("prompt-tuning", rows.backbone, m=4)
+    seen = list(probe(method, Stage("tune", fit(method)), rows, 8, seed=3).outputs())
+    assert sum(len(batch) for batch, _ in seen) == 20
+    for batch, output in seen:
+        assert not output.logits.requires_grad
+        assert output.hidden is not None
+        assert len(output.logits) == len(batch)
+
+
+def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
+    rows = rows_of("tiny-encoder", 4, 45)
+    method = method_of("prompt-tuning", rows.backbone, m=4)
+    assert len(list(probe(method, Stage("tune", fit(method)), rows, 1, seed=3).outputs())) == BATCHES
+
+
+@pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
+@pytest.mark.parametrize("name", REGISTRY)
+def test_a_plan_says_what_the_run_will_be(name: str, backbone: str) -> None:
+    config = TrainConfig(steps=30, length=48, lr=0.3)
+    found = plan(name, backbone, "trec6", config, {})
+    method = build(name, backbone_of(backbone).spec(48, TASK.words))
+    assert (found.trained, found.stored) == (method.trained(), method.stored())
+    assert found.stages == tuple((stage.name, 30) for stage in method.stages())
+    assert found.lr == 0.3
+    assert any("random weights" in note for note in found.notes)
+
+
+def test_a_plan_for_an_unknown_backbone_leaves_sizes_open() -> None:
+    found = plan("prompt-tuning", "./somewhere", "trec6", TrainConfig(), {})
+    assert found.trained is found.stored is found.frozen is None
+    assert any("once it is loaded" in note for note in found.notes)
+
+
+def test_a_plan_refuses_bad_knobs_and_methods() -> None:
+    with pytest.raises(ValueError, match=r"^m "):
+        plan("prompt-tuning", "minilm-l6", "trec6", TrainConfig(), {"m": 0})
+    with pytest.raises(ValueError, match="unknown method"):
+        plan("magic", "minilm-l6", "trec6", TrainConfig(), {})
+
+
+def test_default_rates_come_from_the_record() -> None:
+    winners = json.loads((files("ptviz.training") / "defaults.json").read_text())["winners"]
+    for backbone, methods in winners.items():
+        for name, found in methods.items():
+            assert default_rate(name, backbone) == found["lr"]
+            assert name in REGISTRY
+    assert 0 < default_rate("prompt-tuning", "nobody/nothing") < 1
+
+
+def test_the_default_rate_is_the_one_used() -> None:
+    config = TrainConfig(steps=1, batch=4, warmup=0.0, evaluate_every=1)
+    backbone = backbone_of("tiny-encoder")
+    step = next(e for e in train("prompt-tuning", backbone, TASK, config) if isinstance(e, Stepped))
+    assert step.rate == default_rate("prompt-tuning", "tiny-encoder")
+    step = next(e for e in train("prompt-tuning", backbone, TASK, replace(config, lr=0.7)) if isinstance(e, Stepped))
+    assert step.rate == 0.7
+
+
+def test_zero_shot_is_a_prompt_of_nothing() -> None:
+    rows = rows_of("tiny-encoder", 0)
+    batch = rows.batch(range(8))
+    logits = rows.backbone(batch, Prompt(), rows.readout).logits
+    torch.testing.assert_close(evaluate(None, rows).probabilities, logits.softmax(-1), atol=1e-6, rtol=1e-5)

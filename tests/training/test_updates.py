@@ -1,0 +1,108 @@
+"""How parameters move: clipping, shares of the learning rate, and the two optimisers as torch has them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+
+import pytest
+import torch
+
+from ptviz.methods import PromptMethod, build
+from ptviz.methods.base import Stage, fit
+from ptviz.training import Snapshot, Stepped, TrainConfig, train
+from ptviz.training.steppers import GradientStepper
+from tests.families import TASK, backbone_of, rows_of
+
+CONFIG = TrainConfig(steps=5, batch=8, lr=0.1, evaluate_every=5, snapshot_every=1, warmup=0.0)
+
+
+def fresh(name: str = "prompt-tuning") -> PromptMethod:
+    return build(name, backbone_of("tiny-encoder").spec(64, TASK.words))
+
+
+def moved(config: TrainConfig, name: str = "prompt-tuning") -> list[dict[str, torch.Tensor]]:
+    """The parameters after 0, 1, 2... updates."""
+    events = train(fresh(name), backbone_of("tiny-encoder"), TASK, config)
+    return [dict(event.method) for event in events if isinstance(event, Snapshot)]
+
+
+def by_hand(config: TrainConfig) -> torch.Tensor:
+    """The same updates with torch's own AdamW and linear decay."""
+    method = fresh()
+    rows = rows_of("tiny-encoder", method.slots, 45)
+    optimiser = torch.optim.AdamW(method.parameters(), weight_decay=config.weight_decay)
+    for step in range(config.steps):
+        batch = rows.training(step, config.batch, config.seed)
+        optimiser.zero_grad()
+        rows.backbone(batch, method(batch), rows.readout).loss.backward()
+        if config.clip:
+            torch.nn.utils.clip_grad_norm_(method.parameters(), config.clip)
+        optimiser.param_groups[0]["lr"] = config.lr * (1 - step / config.steps)
+        optimiser.step()
+    return method.P.detach()
+
+
+@pytest.mark.parametrize("clip", [0.0, 0.01, 1.0])
+def test_adamw_with_linear_decay(clip: float) -> None:
+    config = replace(CONFIG, clip=clip, weight_decay=0.1)
+    torch.testing.assert_close(moved(config)[-1]["P"], by_hand(config), atol=1e-6, rtol=1e-5)
+
+
+def test_norms_are_told_before_clipping() -> None:
+    def norms(clip: float) -> list[float]:
+        events = train(fresh(), backbone_of("tiny-encoder"), TASK, replace(CONFIG, clip=clip))
+        return [event.norm for event in events if isinstance(event, Stepped)]
+
+    assert norms(1e-4)[0] == norms(0.0)[0] > 1e-4
+
+
+@pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
+def test_warmup_rises_to_the_full_rate(schedule: str) -> None:
+    config = replace(CONFIG, steps=20, warmup=0.25, schedule=schedule)
+    stepper = GradientStepper(method := fresh(), method.stages()[0], config, 0.1)
+    rates = [stepper.rate(step) for step in range(20)]
+    assert all(later > earlier for earlier, later in pairwise(rates[:6]))
+    assert rates[5] == pytest.approx(0.1)
+    assert all(later <= earlier for earlier, later in pairwise(rates[5:]))
+    assert rates[-1] == pytest.approx(0.1) if schedule == "constant" else rates[-1] < 0.01
+    told = [e.rate for e in train(fresh(), backbone_of("tiny-encoder"), TASK, config) if isinstance(e, Stepped)]
+    assert told == pytest.approx(rates)
+
+
+@pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
+def test_depts_two_rates(optimiser: str) -> None:
+    """With Adam's first step every entry moves by the rate itself: P by lr, A and B by a tenth of it."""
+    config = replace(CONFIG, steps=1, optimiser=optimiser, weight_decay=0.0)
+    before, after = moved(config, "dept")[:2]
+    steps = {key: (after[key] - before[key]).norm() / before[key].numel() ** 0.5 for key in before}
+    assert steps["A"] == 0, "B is 0 at first: A has no gradient"
+    # Positions beyond the longest text get no gradient; B's entries all do.
+    assert steps["P"] / steps["B"] == pytest.approx(10, rel=0.05)
+
+
+def test_a_stage_moves_only_what_it_trains(two_stages: type[PromptMethod]) -> None:
+    with torch.random.fork_rng():
+        torch.manual_seed(1)
+        method = two_stages(backbone_of("tiny-encoder").spec(64, TASK.words))
+    shots = [e for e in train(method, backbone_of("tiny-encoder"), TASK, CONFIG) if isinstance(e, Snapshot)]
+    first = [e.method["shift.weight"] for e in shots if e.stage == 0]
+    assert all(torch.equal(shift, first[0]) for shift in first)
+    assert not torch.equal(shots[-1].method["shift.weight"], first[0])
+    assert not torch.equal(shots[1].method["P"], shots[0].method["P"])
+
+
+def test_a_stage_that_trains_nothing_is_a_mistake() -> None:
+    method = fresh()
+    with pytest.raises(
+        ValueError, match=r"stage 'odd' trains nothing: none of \['Q'\] is a parameter of prompt-tuning"
+    ):
+        GradientStepper(method, Stage("odd", fit(method), trains={"Q": 1.0}), CONFIG, 0.1)
+
+
+def test_rates_belong_to_parameters_and_whole_modules() -> None:
+    stage = Stage("tune", fit(fresh()), trains={"L": 0.5, "P": 1.0})
+    assert stage.rate("L.weight") == 0.5
+    assert stage.rate("P") == 1.0
+    assert stage.rate("PP") == stage.rate("Lx.weight") == 0.0
+    assert Stage("tune", fit(fresh())).rate("anything") == 1.0

@@ -1,0 +1,58 @@
+"""A method with everything a stage may ask for: probes on entering, a hook every epoch, shares of the rate, buffers."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from ptviz.methods import REGISTRY, Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.prompt import Batch, Prompt, Spec
+
+CARD = Card(
+    "two-stages", "Two stages", "nobody 2000", "https://example.org", ("direct", "test", "test"), "P", "A test."
+)
+
+
+@pytest.fixture
+def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
+    """The method's class; it leaves the registry with the test."""
+    monkeypatch.setitem(REGISTRY, CARD.name, PromptMethod)
+
+    class TwoStages(PromptMethod):
+        """A noisy prompt; the second stage keeps the half that the probe finds important, and trains a shift too."""
+
+        card = CARD
+        slots = 4
+
+        def __init__(self, spec: Spec) -> None:
+            super().__init__()
+            self.P = nn.Parameter(spec.words(self.slots))
+            self.shift = nn.Linear(1, spec.width, bias=False)
+            self.keep = nn.Buffer(torch.ones(self.slots, dtype=torch.bool))
+            self.epochs = nn.Buffer(torch.zeros(()))
+            self.seen: list[Tensor] = []
+
+        def forward(self, batch: Batch) -> Prompt:
+            noise = 0.1 * torch.randn_like(self.P) if self.training else 0.0
+            return Prompt(embeddings=(self.P + noise + self.shift.weight[:, 0])[None], keep=self.keep)
+
+        def prune(self, probe: Probe) -> None:
+            (gradient,) = probe.gradients([self.P])
+            self.seen.append(gradient)
+            self.keep.copy_(gradient.sum(1) >= gradient.sum(1).median())
+
+        def count(self, probe: Probe) -> None:
+            self.epochs += 1 + 1e-3 * torch.rand(())
+
+        def stages(self) -> tuple[Stage, ...]:
+            shares = {"P": 0.5, "shift": 1.0}
+            return (
+                Stage("whole", fit(self), trains={"P": 1.0}, epoch=self.count),
+                Stage("pruned", fit(self), trains=shares, enter=self.prune, epoch=self.count),
+            )
+
+        def parts(self) -> dict[str, Part]:
+            return {"P": Part(self.P, ("m", "d"))}
+
+    return TwoStages
