@@ -5,18 +5,12 @@ import streamlit as st
 from ptviz.ui.failures import explained
 from ptviz.ui.listing import follow, recent
 from ptviz.ui.live_plot import preload
-from ptviz.ui.picture import first_run
+from ptviz.ui.picture import INTRODUCTION, first_run
 from ptviz.ui.services import store
 from ptviz.ui.starting import COMPOSE, RUNS, start_button
 
 st.title("See a prompt learn")
-st.markdown(
-    "A language model can learn a new task without changing a single one of its own numbers. **Prompt tuning** puts a "
-    "few free vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
-    "sentence "
-    "encoder of 22.6 million frozen numbers will learn to tell what kind of answer a question asks for, from 7,680 "
-    "trained ones, in about half a minute, before your eyes."
-)
+st.markdown(INTRODUCTION)
 first_run()
 with st.container(horizontal=True, vertical_alignment="center"):
     start_button()

@@ -7,6 +7,8 @@ import html
 import streamlit as st
 
 from ptviz.figures.style import FROZEN, PROMPT
+from ptviz.runs import RunConfig
+from ptviz.training import plan
 
 _INPUT = "#B39DDB"  # the survey's lilac
 
@@ -59,10 +61,21 @@ def _arrow(start: float, end: float) -> str:
     return f'{line}<path d="M{end:.0f} 43l-9 -5v10z"/>'
 
 
+_FIRST = RunConfig().checked()
+_PLAN = plan(_FIRST.method, _FIRST.backbone, _FIRST.task, _FIRST.training, _FIRST.knobs)
+_FROZEN = f"{(_PLAN.frozen or 0) / 1e6:.1f} million numbers"
+INTRODUCTION = (
+    "A language model can learn a new task without changing a single one of its own numbers. **Prompt tuning** puts a "
+    "few free vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
+    f"sentence encoder of {_FROZEN.removesuffix(' numbers')} frozen numbers will learn to tell what kind of answer a "
+    f"question asks for, from {_PLAN.trained:,} trained ones, in about half a minute, before your eyes."
+)
+"""What the home page says about its Start button; the sizes are those of the run it starts."""
+
 # A component, because st.html leaves drawings out. Components take trusted text only: all of this one is ours.
 _HOME = st.components.v2.component(
     "ptviz_anatomy",
-    html="\n" + anatomy("Who painted the Mona Lisa?", "human", "22.6 million numbers", tokens=20) + "\n<i></i>",
+    html="\n" + anatomy("Who painted the Mona Lisa?", "human", _FROZEN, int(_FIRST.knobs["m"])) + "\n<i></i>",
 )
 
 
