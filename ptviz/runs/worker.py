@@ -174,7 +174,7 @@ def _behave() -> None:
     wanted = os.environ.get("PTVIZ_THREADS")
     torch.set_num_threads(int(wanted) if wanted else min(torch.get_num_threads(), cpus()))
     with suppress(OSError, AttributeError):
-        os.nice(5)
+        os.nice(3)
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("500")
 

@@ -24,7 +24,7 @@ from ptviz.training import Stepped, TrainConfig
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by signal: un-skip with a Windows way")
 
 
-def wait(what: Callable[[], Any], seconds: float = 60.0) -> Any:
+def wait(what: Callable[[], Any], seconds: float = 180.0) -> Any:
     until = time.monotonic() + seconds
     while not (found := what()):
         assert time.monotonic() < until, "waited in vain"
@@ -216,7 +216,7 @@ def test_a_second_worker_leaves(executor: LocalExecutor) -> None:
     executor.ensure_worker()
     wait(executor.worker)
     command = [sys.executable, "-m", "ptviz.runs.worker", str(executor.store.root)]
-    other = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    other = subprocess.run(command, capture_output=True, text=True, timeout=180)
     assert other.returncode == BUSY
     assert "another worker (process" in other.stdout
 

@@ -13,7 +13,7 @@ from ptviz.training import Baselines, Evaluated, Finished, TrainConfig, train
 @pytest.mark.slow
 def test_prompt_tuning_beats_zero_shot_on_trec_within_sixty_steps() -> None:
     torch.set_num_threads(2)
-    config = TrainConfig(steps=60, lr=0.1, evaluate_every=20, snapshot_every=60, validation_rows=150, test_rows=150)
+    config = TrainConfig(steps=60, batch=8, lr=0.1, evaluate_every=20, validation_rows=100, test_rows=100)
     events = list(train("prompt-tuning", load_backbone("minilm-l6", "cpu"), load_task("trec6"), config))
     baselines = next(event for event in events if isinstance(event, Baselines))
     end = events[-1]

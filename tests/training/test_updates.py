@@ -43,7 +43,7 @@ def by_hand(config: TrainConfig) -> torch.Tensor:
     return method.P.detach()
 
 
-@pytest.mark.parametrize("clip", [0.0, 0.01, 1.0])
+@pytest.mark.parametrize("clip", [0.0, 1e-4, 1.0])
 def test_adamw_with_linear_decay(clip: float) -> None:
     config = replace(CONFIG, clip=clip, weight_decay=0.1)
     torch.testing.assert_close(moved(config)[-1]["P"], by_hand(config), atol=1e-6, rtol=1e-5)

@@ -41,6 +41,8 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
             (gradient,) = probe.gradients([self.P])
             self.seen.append(gradient)
             self.keep.copy_(gradient.sum(1) >= gradient.sum(1).median())
+            with torch.no_grad():
+                self.P.mul_(1.1)  # entering a stage twice would show
 
         def count(self, probe: Probe) -> None:
             self.epochs += 1 + 1e-3 * torch.rand(())
