@@ -155,7 +155,10 @@ class Backbone(nn.Module, ABC):
         return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
 
     def _check(self, batch: Batch, prompt: Prompt) -> None:
-        slots = int(batch.slots[0].sum())
+        counts = batch.slots.sum(1)
+        slots = int(counts[0])
+        if bool((counts != slots).any()):
+            raise BackboneError(f"expected the same number of slots in every row, got {sorted(set(counts.tolist()))}")
         given = 0 if prompt.embeddings is None else prompt.embeddings.shape[1]
         if slots != given:
             raise BackboneError(

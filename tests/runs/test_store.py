@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs.lock import Lock
+from ptviz.runs.reasons import memory_kills
 from ptviz.runs.store import new_id
 from ptviz.training import Event
 from ptviz.training.events import to_json
@@ -196,7 +197,7 @@ def test_a_damaged_status_is_read_off_the_events(
 
 def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24, kills=memory_kills()).to_bytes())
     store.list()
     assert run.status().state == "stopped"
     assert run.status().reason == "the worker was killed; resume continues from step 20"

@@ -19,6 +19,7 @@ from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import reasons as reasons_module
 from ptviz.runs.again import go_on
 from ptviz.runs.disk import Lines
+from ptviz.runs.reasons import memory_kills
 from ptviz.runs.tensors import read
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import train_run, work
@@ -141,7 +142,7 @@ def test_every_torn_end_of_the_events_resumes(store: Store, config: RunConfig, w
         shutil.rmtree(tmp_path / "cut", ignore_errors=True)
         shutil.copytree(run.path, tmp_path / "cut")
         (tmp_path / "cut" / "events.jsonl").write_bytes(whole[:size])
-        (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5).to_bytes())
+        (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5, kills=memory_kills()).to_bytes())
         cut = Run(tmp_path / "cut")
         assert cut.status().state == "stopped"
         work(cut.path, warm)
@@ -450,7 +451,7 @@ def test_death_by_the_memory_killer_is_told(store: Store, config: RunConfig, mon
 
 def test_death_by_a_crash_is_told(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", kept=20, kills=memory_kills()).to_bytes())
     (run.path / "crash.txt").write_text("Fatal Python error: Segmentation fault\n\nThread 1\n")
     assert run.status().state == "failed"
     assert run.status().reason.startswith("the worker crashed (Segmentation fault); resume continues from step 20")
