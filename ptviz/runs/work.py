@@ -30,7 +30,7 @@ from ptviz.training.evaluate import limited
 
 Watch = Callable[[Event], None]
 Heed = Callable[[], str | None]
-_CHUNK = 16
+_CHUNK = 8
 """Texts answered in one go by a worker after a run: few enough for the next run not to wait."""
 
 
