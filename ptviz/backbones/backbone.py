@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -196,9 +196,14 @@ def pick(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) 
     return None if states is None else torch.stack([choose(state) for state in states])
 
 
+def unwatched(keywords: Mapping[str, Any]) -> bool:
+    """Whether nobody asked for hidden states or attention weights, so that a shortcut may leave them out."""
+    return not keywords.get("output_hidden_states") and "visit" not in keywords
+
+
 def kv(prompt: Prompt) -> dict[str, Any]:
     """The keyword under which key-value prompts reach the attention function."""
     return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
 
 
-__all__ = ["Backbone", "Reading", "Readout", "at", "join", "kv", "pick"]
+__all__ = ["Backbone", "Reading", "Readout", "at", "join", "kv", "pick", "unwatched"]

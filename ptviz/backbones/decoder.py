@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptviz.backbones.backbone import Backbone, Readout, at, join, kv, pick
+from ptviz.backbones.backbone import Backbone, Readout, at, join, kv, pick, unwatched
 from ptviz.backbones.vocabulary import label_tokens
 from ptviz.prompt import Batch, Prompt
 
@@ -28,8 +28,7 @@ class DecoderBackbone(Backbone):
     ) -> tuple[Tensor, Tensor | None]:
         """The last hidden state of each row's final token."""
         lead = self.lead(batch, prompt)
-        plain = not keywords.get("output_hidden_states") and "visit" not in keywords
-        if lead and plain:
+        if lead and unwatched(keywords):
             hidden = self.shared(batch, x, mask, prompt, lead)
             rows = torch.arange(len(x), device=x.device)
             return hidden[rows, at(batch.read) - lead], None

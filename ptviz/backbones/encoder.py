@@ -12,7 +12,7 @@ from transformers import PreTrainedModel
 
 from ptviz.backbones import tail
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.backbone import Backbone, Readout, at, kv, pick
+from ptviz.backbones.backbone import Backbone, Readout, at, kv, pick, unwatched
 from ptviz.backbones.vocabulary import label_tokens
 from ptviz.prompt import Batch, Prompt
 
@@ -54,8 +54,7 @@ class EncoderBackbone(Backbone):
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Last hidden states (B, R, d), which of their columns are read (B, R), and all hidden states if asked for."""
         positions, filled, trunk = self.positions(batch), self.fill(batch, x, prompt), self.model.base_model
-        plain = not keywords.get("output_hidden_states") and "visit" not in keywords
-        if plain and positions is not None and self.model.config.model_type in tail.FAMILIES:
+        if unwatched(keywords) and positions is not None and self.model.config.model_type in tail.FAMILIES:
             columns = batch.read.any(0).nonzero()[:, 0]
             return (
                 tail.read_columns(trunk, filled, mask, positions, columns, **kv(prompt)),

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import torch
-from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
 from ptviz.prompt import Batch
@@ -66,6 +65,3 @@ class Rows:
 def readout_of(backbone: Backbone, task: Task) -> Readout:
     """How this backbone scores this task's labels."""
     return backbone.readout(task.words, task.descriptions)
-
-
-__all__ = ["Rows", "Tensor", "readout_of"]
