@@ -139,7 +139,7 @@ def test_stop_resume_and_predict_while_it_runs(executor: LocalExecutor, tiny: Ca
     assert stopped.reason.startswith(
         f"stopped by you at step {stopped.step}; resume continues from step {stopped.kept}"
     )
-    assert stopped.step - stopped.kept < 5
+    assert stopped.step - stopped.kept <= 5  # stopped between a step and its snapshot
     executor.stop(run.id)
     executor.resume(run.id)
     reached(run, stopped.step + 5)
