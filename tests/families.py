@@ -9,6 +9,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import cache
 from random import Random
 
@@ -117,6 +118,15 @@ TASK = Task(
 )
 
 
+SOURCES = tuple(
+    replace(TASK, name=name, train=texts(30, seed), classes=classes, words=classes, descriptions=classes)
+    for seed, (name, classes) in enumerate(
+        {"first source": ("person", "place", "number"), "second source": ("good", "bad", "sad")}.items(), 4
+    )
+)
+"""Source tasks for methods that transfer: the target's own question about other words, and one about nothing."""
+
+
 def rows_of(family: str | Backbone, m: int, count: int = 8) -> Rows:
     """Rows of the task, tokenised for a backbone, with m slots."""
     backbone = backbone_of(family) if isinstance(family, str) else family
@@ -131,7 +141,8 @@ def case(family: str | Backbone, m: int, count: int = 8) -> tuple[Backbone, Batc
 
 def method_of(name: str, backbone: Backbone, seed: int = 0, **knobs: object) -> PromptMethod:
     """A method with loud parameters, as after a long training, in evaluation mode."""
-    method = build(name, backbone.spec(64, TASK.words), knobs, seed).eval()
+    sources = tuple(source.name for source in SOURCES)
+    method = build(name, backbone.spec(64, TASK.words).with_sources(sources), knobs, seed).eval()
     draw = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in method.parameters():

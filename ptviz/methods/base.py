@@ -12,7 +12,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptviz.methods.anatomy import Anatomy, derived
 from ptviz.methods.knobs import check_knobs
+from ptviz.methods.sources import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 Objective = Callable[[Batch, Run], tuple[Float[Tensor, ""], Prompt, Output]]
@@ -35,28 +37,43 @@ class Probe:
     """What a method may ask of its training data between stages or epochs.
 
     ``gradients(parameters)`` is E|dL/dp|, the absolute gradient per batch, averaged; ``outputs()`` is one pass over
-    the stage's data without gradients.
+    the stage's data without gradients, hidden states included; ``score()`` is (accuracy, loss in nats) of the method
+    as it stands on the target's validation rows. ``sources`` holds the source prompts by task, in the order of
+    ``Spec.sources``, for methods with a ``library``; they are handed to the first stage's ``enter`` alone, which
+    copies what it needs.
     """
 
     gradients: Callable[[list[Tensor]], list[Tensor]]
     outputs: Callable[[], Iterator[tuple[Batch, Output]]]
+    score: Callable[[], tuple[float, float]]
+    sources: Mapping[str, SourcePrompt] = field(default_factory=lambda: MappingProxyType({}))
 
 
 @dataclass(frozen=True)
 class Stage:
     """One leg of training, as data: shown before it runs, resumed by index after a crash.
 
-    ``trains`` maps a parameter or submodule to its learning-rate scale; empty means everything at scale 1.
+    ``trains`` maps a parameter or submodule to its learning-rate scale; empty means everything at scale 1. ``tasks``
+    says whose rows it sees: the target's, the sources', or both; ``batch.tasks`` numbers the sources from 0 in the
+    order of ``Spec.sources``, and the target after them. A step over several tasks calls the objective once for each
+    that its batch holds, and minimises the mean over rows. ``mixture`` draws the rows of a step from the tasks:
+    "proportional" to their sizes (SPoT) or "stochastic" (MPT). ``share`` is the stage's part of the run's steps, of
+    the source steps for a stage on the sources alone; the shares of the other stages sum to 1. A stage that
+    ``rivals`` the one before competes with it: the best prompt of both by validation is kept. ``hidden`` says that
+    the objective reads hidden states.
     """
 
     name: str
     objective: Objective
-    tasks: Literal["target", "sources"] = "target"
+    tasks: Literal["target", "sources", "all"] = "target"
     mixture: Literal["proportional", "stochastic"] = "proportional"
     trains: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
     enter: Callable[[Probe], None] | None = None
     epoch: Callable[[Probe], None] | None = None
     optimiser: Literal["gradient", "evolution"] = "gradient"
+    share: float = 1.0
+    rivals: bool = False
+    hidden: bool = False
 
     def rate(self, parameter: str) -> float:
         """The learning-rate scale of a named parameter; 0 leaves it alone."""
@@ -104,11 +121,17 @@ class PromptMethod(nn.Module, ABC):
     """
 
     card: ClassVar[Card]
+    transfers: ClassVar[bool] = False
+    """Whether it learns from source tasks, the ones of ``Spec.sources``."""
+    library: ClassVar[bool] = False
+    """Whether it wants a prompt of m tokens for each source task, trained by plain prompt tuning."""
     slots: int
     """Input positions the prompt needs; 0 for key-value methods."""
 
-    def __init_subclass__(cls) -> None:
-        REGISTRY[cls.card.name] = cls
+    def __init_subclass__(cls, register: bool = True) -> None:
+        """Enter the registry, unless ``register`` is False."""
+        if register:
+            REGISTRY[cls.card.name] = cls
 
     @abstractmethod
     def forward(self, batch: Batch) -> Prompt:
@@ -122,15 +145,36 @@ class PromptMethod(nn.Module, ABC):
         """The legs of training, in order."""
         return (Stage("tune", fit(self)),)
 
+    def anatomy(self) -> Anatomy:
+        """How the parts make up what enters the backbone; told by their axes, unless a method says it better."""
+        attributes = dict([*self.named_parameters(), *self.named_buffers()])
+        own = {
+            symbol: (part.axes, name)
+            for symbol, part in self.parts().items()
+            for name, tensor in attributes.items()
+            if tensor is part.tensor
+        }
+        axes = {symbol: axes for symbol, (axes, _) in own.items()}
+        return derived(axes, {symbol: name for symbol, (_, name) in own.items()}, self.slots)
+
     def trained(self) -> int:
         """Scalars that some stage on the target task trains."""
-        stages = [stage for stage in self.stages() if stage.tasks == "target"]
+        stages = [stage for stage in self.stages() if stage.tasks != "sources"]
         moving = (p for n, p in self.named_parameters() if any(stage.rate(n) for stage in stages))
         return sum(p.numel() for p in moving)
+
+    def fold(self) -> PromptMethod:
+        """An equal method without what only training needed: the same logits from fewer scalars; itself by default."""
+        return self
 
     def stored(self) -> int:
         """Scalars to keep for inference, after folding what can be folded."""
         return self.trained()
+
+
+def learns_from_sources(name: str) -> bool:
+    """Whether a method of the registry transfers from source tasks; False for a name it does not know."""
+    return name in REGISTRY and REGISTRY[name].transfers
 
 
 def build(name: str, spec: Spec, knobs: Mapping[str, object] = MappingProxyType({}), seed: int = 0) -> PromptMethod:

@@ -22,6 +22,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.base import Card, Part, PromptMethod, Stage, fit
+from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Rank, Text
 from ptviz.methods.starts import start
 from ptviz.prompt import Batch, Prompt, Spec
@@ -75,6 +76,10 @@ class DePT(PromptMethod):
     def stages(self) -> tuple[Stage, ...]:
         """One stage at two rates."""
         return (Stage("tune", fit(self), trains={"P": 1.0, "A": self.ratio, "B": self.ratio}),)
+
+    def fold(self) -> Folded:
+        """P_s and A B, multiplied out into a table of shifts; A and B themselves take less room."""
+        return Folded(self.card, self.slots, embeddings=self.P[None], shift=self.shift())
 
     def parts(self) -> dict[str, Part]:
         """P_s (m, d), A (T, r), B (r, d) and their product (T, d)."""

@@ -35,3 +35,20 @@ def start(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]
         rows = spec.text(text)
         return rows.repeat(-(-m // len(rows)), 1)[:m]
     return spec.words(m)
+
+
+def factors(matrix: Float[Tensor, "m d"], r: int) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r d"]]:
+    """A and B with A B = the best approximation of rank r: U_r S_r^(1/2) and S_r^(1/2) V_r^T.
+
+    Directions without a singular value of their own (r above the matrix's rank) get 0 in A and a random row of usual
+    length in B: the product stays, and training can use them, which it could not if both were 0.
+
+    Source: Li, Su and Collier 2025 (PT-MoE), section 3, https://arxiv.org/abs/2505.09519
+    """
+    U, S, V = torch.linalg.svd(matrix, full_matrices=False)
+    short = max(0, r - len(S))
+    root = torch.cat([S.where(S / S.amax() > 1e-5, 0.0).sqrt()[:r], S.new_zeros(short)])
+    U = torch.cat([U[:, :r], U.new_zeros(len(U), short)], 1)
+    V = torch.cat([V[:r], V.new_zeros(short, V.shape[1])])
+    spare = torch.randn(V.shape, device=V.device) * (S.mean().sqrt() / V.shape[1] ** 0.5)
+    return U * root, torch.where((root > 0)[:, None], root[:, None] * V, spare)

@@ -44,7 +44,8 @@ def lengthened(run: Run, status: Status, steps: int) -> Status:
     config = run.config
     old = config.training
     total = old.steps + steps
-    training = replace(old, steps=total, warmup=round(old.warmup * old.steps) / total)
+    begun = old.begun or old.steps
+    training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
     longer = replace(config, training=training, planned=(*config.planned, old.steps))
     kept = run.kept()
     if kept is not None and "stale" in kept.progress:

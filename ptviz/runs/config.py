@@ -8,7 +8,9 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 from ptviz.methods import REGISTRY
+from ptviz.methods.base import learns_from_sources
 from ptviz.methods.knobs import KnobValue, check_knobs
+from ptviz.tasks import default_sources
 from ptviz.training.config import TrainConfig
 
 _LONGEST_NAME = 120
@@ -20,7 +22,8 @@ class RunConfig:
 
     ``knobs`` are the method's hyperparameters by name; ``parent`` is (run id, stage, step) of the snapshot that a
     branch starts from; ``text`` and ``label`` name the columns of a person's own table; ``device`` None chooses;
-    ``planned`` holds the totals of steps planned before each extension.
+    ``planned`` holds the totals of steps planned before each extension; ``sources`` are the source tasks of a method
+    that transfers, None for the usual ones of the target's family.
     """
 
     backbone: str = "minilm-l6"
@@ -34,6 +37,16 @@ class RunConfig:
     label: str | None = None
     device: str | None = None
     planned: tuple[int, ...] = ()
+    sources: tuple[str, ...] | None = None
+
+    def source_tasks(self, family: str = "") -> tuple[str, ...]:
+        """The source tasks this run learns from, in order; none for a method that does not transfer.
+
+        ``family`` is the target's, asked only where the task is not built in.
+        """
+        if not learns_from_sources(self.method):
+            return ()
+        return default_sources(self.task, family) if self.sources is None else self.sources
 
     def checked(self) -> RunConfig:
         """The same config with every knob present, in its type and within its bounds.
@@ -46,6 +59,14 @@ class RunConfig:
         for what in ("backbone", "task"):
             if not str(getattr(self, what)).strip():
                 raise ValueError(f"{what}: expected a name, a path or a hub id; got nothing")
+        if self.sources is not None and not learns_from_sources(self.method):
+            raise ValueError(f"sources: {self.method} does not learn from source tasks; leave them out")
+        if self.sources is not None and (not self.sources or len(set(self.sources)) < len(self.sources)):
+            raise ValueError(
+                f"sources: expected different tasks, at least one; got {', '.join(self.sources) or 'none'}"
+            )
+        if self.sources is not None and self.task in self.sources:
+            raise ValueError(f"sources: the target {self.task} cannot be a source of its own; leave it out")
         if len(self.name) > _LONGEST_NAME:
             raise ValueError(f"name: expected at most {_LONGEST_NAME} characters; got {len(self.name)}")
         return replace(self, knobs=check_knobs(REGISTRY[self.method], self.knobs))
@@ -54,7 +75,8 @@ class RunConfig:
         """A plain object that ``from_json`` reads back to an equal config."""
         parent = list(self.parent) if self.parent else None
         plain = asdict(replace(self, knobs=dict(self.knobs)))
-        return {**plain, "training": self.training.to_json(), "parent": parent, "planned": list(self.planned)}
+        lists = {"parent": parent, "planned": list(self.planned), "sources": self.sources and list(self.sources)}
+        return {**plain, "training": self.training.to_json(), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
@@ -79,8 +101,11 @@ class RunConfig:
                 raise ValueError(f"parent: expected [run id, stage, step]; got {parent!r}")
             parent = (str(parent[0]), int(parent[1]), int(parent[2]))
         planned = tuple(int(total) for total in data.get("planned", ()))
+        sources = data.get("sources")
+        if sources is not None and not isinstance(sources, list | tuple):
+            raise ValueError(f"sources: expected a list of task names; got {sources!r}")
         own = {"knobs": dict(knobs), "training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
-        return cls(**{**data, **own})
+        return cls(**{**data, **own, "sources": None if sources is None else tuple(map(str, sources))})
 
     def command(self) -> str:
         """The shell line that makes this run again, quoted for pasting."""
@@ -92,6 +117,8 @@ class RunConfig:
         for name in ("text", "label", "device"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
+        if self.sources:
+            words += ["--sources", ",".join(self.sources)]
         if self.parent:
             words += ["--branch", ":".join(map(str, self.parent))]
         if self.name:
@@ -110,16 +137,20 @@ class RunConfig:
             f"task = load_task({self.task!r}{columns})",
             f"config = TrainConfig({training})",
         ]
-        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_knobs()!r}):"
+        named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
+        learnt = f", sources=[{named}]" if named else ""
+        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_knobs()!r}{learnt}):"
         if self.parent:
             imports += ["from ptviz.methods import build", "from ptviz.runs import Store"]
             run, stage, step = self.parent
             lines += [
-                "spec = backbone.spec(config.length, tuple(task.words))",
+                f"spec = backbone.spec(config.length, tuple(task.words)).with_sources({self.source_tasks()!r})"
+                if self.source_tasks()
+                else "spec = backbone.spec(config.length, tuple(task.words))",
                 f"method = build({self.method!r}, spec, {self._changed_knobs()!r}, config.seed)",
                 f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))",
             ]
-            loop = "for event in train(method, backbone, task, config):"
+            loop = f"for event in train(method, backbone, task, config{learnt}):"
         lines += [
             loop,
             '    if event.kind in ("baselines", "step", "evaluation", "finished"):',
@@ -137,6 +168,7 @@ class RunConfig:
 
     def _changed_training(self, always: tuple[str, ...]) -> dict[str, Any]:
         usual, own = TrainConfig().to_json(), self.training.to_json()
+        own.pop("begun")  # An extension's own mark: one long run has none.
         return {name: value for name, value in own.items() if name in always or value != usual[name]}
 
     def _changed_knobs(self) -> dict[str, KnobValue]:

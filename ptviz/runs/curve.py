@@ -10,7 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptviz.training.events import Baselines, Evaluated, Event, Failed, Finished, StageStarted, Stepped, from_json
+from ptviz.training.events import (
+    Baselines,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    SourceReady,
+    StageStarted,
+    Stepped,
+    from_json,
+)
 
 Place = tuple[int, int]
 Floats = NDArray[np.float64]
@@ -44,6 +54,7 @@ class Curve:
     evaluations: tuple[Evaluated, ...] = ()
     evaluated: tuple[int, ...] = ()
     started: tuple[StageStarted, ...] = ()
+    sources: tuple[SourceReady, ...] = ()
     baselines: Baselines | None = None
     finished: Finished | None = None
     failed: Failed | None = None
@@ -85,6 +96,9 @@ class Telling:
                 self._evaluations[event.stage, event.step] = event
             case StageStarted():
                 self._started[event.index] = event
+            case SourceReady():
+                others = tuple(told for told in self._last.sources if told.task != event.task)
+                self._last = replace(self._last, sources=(*others, event))
             case Baselines():
                 self._last = replace(self._last, baselines=event)
             case Finished():

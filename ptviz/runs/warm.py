@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from torch import Tensor
 
@@ -30,6 +30,7 @@ class _Train(Protocol):
         *,
         resume: Resume | None,
         baselines: Baselines | None,
+        **transfer: Any,
     ) -> Iterable[Event]: ...
 
 
@@ -64,7 +65,7 @@ class Engine:
 
 def build(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
     """The method of a run as it starts, for the backbone and task at hand."""
-    spec = backbone.spec(config.training.length, tuple(task.words))
+    spec = backbone.spec(config.training.length, tuple(task.words)).with_sources(config.source_tasks(task.family))
     return build_method(config.method, spec, config.knobs, config.training.seed)
 
 
@@ -109,6 +110,11 @@ class Warm:
     def task(self, config: RunConfig) -> Task:
         """The run's task; a file that changed is read anew."""
         return self._tasks.get(_task_key(config), lambda: self.engine.load_task(config.task, config.text, config.label))
+
+    def sources(self, config: RunConfig) -> list[Task]:
+        """The source tasks of a run, in order."""
+        names = config.source_tasks(self.task(config).family)
+        return [self.task(replace(config, task=name, text=None, label=None)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:
         """What the bare backbone scored on the run's validation rows, if that was measured before."""

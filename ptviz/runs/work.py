@@ -9,23 +9,27 @@ from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 import pandas as pd
 from torch import Tensor
 
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
+from ptviz.methods.sources import SourcePrompt
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, write_whole
 from ptviz.runs.environment import environment
+from ptviz.runs.library import gather
+from ptviz.runs.memory import Peak
 from ptviz.runs.reasons import going_on, of_exception, out_of_memory
 from ptviz.runs.run import Run
+from ptviz.runs.store import Store
 from ptviz.runs.tensors import Axes
 from ptviz.runs.warm import Engine, Warm
 from ptviz.runs.writer import Writer, alone
 from ptviz.tasks import Task
-from ptviz.training import Baselines, Event, Resume
+from ptviz.training import Baselines, Event, Finished, Resume, default_rate
 from ptviz.training.evaluate import limited
 
 Watch = Callable[[Event], None]
@@ -98,16 +102,23 @@ def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | No
     backbone, task = warm.backbone(config), warm.task(config)
     method = warm.engine.build(config, backbone, task)
     writer.axes = axes_of(method)
-    writer.environment(environment(backbone.device, backbone.dtype, config.training.seed))
+    facts = environment(backbone.device, backbone.dtype, config.training.seed) | sizes(method, config)
+    writer.environment(facts)
     if kept is None and (start := run.start()) is not None:
         load(method, start)
     resume = None if kept is None else Resume(kept.method, kept.resume, kept.progress)
     if stopped(writer, heed):
         return None
     baselines = warm.baselines(config) or (run.curve().baselines if kept else None)
-    events = warm.engine.train(method, backbone, task, config.training, resume=resume, baselines=baselines)
+    peak = Peak(backbone.device)
+    transfer = _transfer(writer, warm, method, watch, heed)
+    if transfer is None:
+        return None
+    events = warm.engine.train(method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer)
     with closing(_iterator(events)) as told:
         for event in told:
+            if isinstance(event, Finished):
+                writer.environment(facts | {"memory": peak.rise()})
             writer.take(event)
             if isinstance(event, Baselines):
                 warm.remember(config, event)
@@ -117,6 +128,35 @@ def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | No
     if writer.status.state != "finished":
         raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
     return Trained(run, config, method, backbone, limited(task, config.training))
+
+
+def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, heed: Heed) -> dict[str, Any] | None:
+    """What a method learns from beside its target, source prompts told as they come; None if the run was stopped."""
+    run, config = writer.run, writer.run.config
+    if not method.transfers:
+        return {}
+    tasks = warm.sources(config)
+    if not method.library or writer.status.kept is not None:
+        return {"sources": tasks}
+
+    def asked() -> str | None:
+        return heed() or ("the run that wants it was stopped" if (run.path / "stop").exists() else None)
+
+    def make(source: Run) -> None:
+        train_run(source, warm, heed=asked)
+
+    found: dict[str, SourcePrompt] = {}
+    for told, prompt in gather(Store(run.path.parent), config, method.slots, make, warm.task(config).family):
+        found[told.task] = prompt
+        writer.take(told)
+        watch(told)
+        if stopped(writer, heed):
+            return None
+    if len(found) < len(tasks):
+        reason = heed() or "stopped by you"
+        writer.end("stopped", f"{reason} while its source prompts were trained; resume goes on with them")
+        return None
+    return {"sources": tasks, "library": found}
 
 
 def _iterator(events: Iterable[Event]) -> Generator[Event, None, None]:
@@ -161,6 +201,12 @@ def axes_of(method: PromptMethod) -> Axes:
     """The axes of the parameters that are parts, by their names in the state dict."""
     parts, named = method.parts().values(), method.named_parameters()
     return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
+
+
+def sizes(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
+    """What the run's method turned out to be: its learning rate, scalars trained and stored, and input positions."""
+    rate = config.training.lr or default_rate(config.method, config.backbone)
+    return {"lr": rate, "trained": method.trained(), "stored": method.stored(), "slots": method.slots}
 
 
 def load(method: PromptMethod, state: dict[str, Tensor]) -> None:

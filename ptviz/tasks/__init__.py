@@ -8,6 +8,7 @@ from pathlib import Path
 from ptviz.tasks.builtin import BUILTIN, TaskInfo, catalogue, load_builtin
 from ptviz.tasks.files import read_table
 from ptviz.tasks.hub import from_hub
+from ptviz.tasks.related import default_sources
 from ptviz.tasks.rows import Row, Split, TaskError
 from ptviz.tasks.tables import KINDS
 from ptviz.tasks.task import Task
@@ -22,6 +23,7 @@ __all__ = [
     "TaskInfo",
     "Template",
     "catalogue",
+    "default_sources",
     "from_hub",
     "load_builtin",
     "load_task",

@@ -2,12 +2,23 @@
 
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluate import Scores, baselines_of, evaluate, predict
-from ptviz.training.events import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import (
+    Baselines,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Snapshot,
+    SourceReady,
+    StageStarted,
+    Stepped,
+)
 from ptviz.training.plan import Plan, plan
 from ptviz.training.rates import default_rate
 from ptviz.training.trainer import Resume, TrainingError, train
 
 __all__ = [
-    "Baselines", "Evaluated", "Event", "Failed", "Finished", "Plan", "Resume", "Scores", "Snapshot", "StageStarted",
-    "Stepped", "TrainConfig", "TrainingError", "baselines_of", "default_rate", "evaluate", "plan", "predict", "train",
+    "Baselines", "Evaluated", "Event", "Failed", "Finished", "Plan", "Resume", "Scores", "Snapshot", "SourceReady",
+    "StageStarted", "Stepped", "TrainConfig", "TrainingError", "baselines_of", "default_rate", "evaluate", "plan",
+    "predict", "train",
 ]  # fmt: skip

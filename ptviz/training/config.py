@@ -18,7 +18,9 @@ class TrainConfig:
     ``steps`` and ``batch`` in updates and rows; ``lr`` None takes the recorded default of method and backbone;
     ``warmup`` as a share of the steps; ``clip`` the largest gradient norm (0: none); ``evaluate_every`` and
     ``snapshot_every`` in updates; ``patience`` evaluations without a better validation accuracy before stopping
-    (0: never); ``shots`` training rows per class (0: all of ``train_rows``); rows are upper limits.
+    (0: never); ``shots`` training rows per class (0: all of ``train_rows``); rows are upper limits. ``source_steps``
+    are the updates of each source prompt, and of a stage on source tasks; ``begun`` is the number of steps that a run
+    was planned for before it was made longer (0: it was not).
 
     Raises:
         ValueError: naming the field, what was expected and what came.
@@ -42,6 +44,8 @@ class TrainConfig:
     test_rows: int = 500
     length: int = 64
     dtype: str = "float32"
+    source_steps: int = 200
+    begun: int = 0
 
     def __post_init__(self) -> None:
         bounds = {
@@ -49,6 +53,7 @@ class TrainConfig:
             "seed": (0, 2**31 - 1), "evaluate_every": (1, 1_000_000), "snapshot_every": (1, 1_000_000),
             "patience": (0, 1_000_000), "shots": (0, 100_000), "train_rows": (2, 10_000_000),
             "validation_rows": (2, 1_000_000), "test_rows": (2, 1_000_000), "length": (4, 8192),
+            "source_steps": (1, 1_000_000), "begun": (0, 1_000_000),
         }  # fmt: skip
         for name, (low, high) in bounds.items():
             value = getattr(self, name)

@@ -31,6 +31,20 @@ class Baselines(Event):
 
 
 @dataclass(frozen=True)
+class SourceReady(Event):
+    """A source prompt is at hand: of which task, its validation accuracy there (0 to 1), and which run trained it.
+
+    ``reused`` says that the run was there before; ``run`` is empty for a prompt trained within this one.
+    """
+
+    kind: ClassVar[str] = "source"
+    task: str
+    run: str
+    accuracy: float
+    reused: bool
+
+
+@dataclass(frozen=True)
 class StageStarted(Event):
     """A stage begins: its index, name and how many updates it will make."""
 
@@ -110,7 +124,7 @@ class Failed(Event):
 
 
 PLAIN: dict[str, type[Event]] = {
-    event.kind: event for event in (Baselines, StageStarted, Stepped, Evaluated, Finished, Failed)
+    event.kind: event for event in (Baselines, SourceReady, StageStarted, Stepped, Evaluated, Finished, Failed)
 }
 
 

@@ -7,9 +7,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptviz.backbones import catalogue
-from ptviz.methods.base import build
+from ptviz.methods.base import build, learns_from_sources
 from ptviz.prompt import Spec
+from ptviz.tasks import default_sources
 from ptviz.training.config import TrainConfig
+from ptviz.training.lengths import stage_steps
 from ptviz.training.rates import default_rate, record, swept
 
 
@@ -30,8 +32,15 @@ class Plan:
     notes: tuple[str, ...]
 
 
-def plan(method: str, backbone: str, task: str, config: TrainConfig, knobs: Mapping[str, Any]) -> Plan:
-    """The plan of a run, without loading a backbone.
+def plan(
+    method: str,
+    backbone: str,
+    task: str,
+    config: TrainConfig,
+    knobs: Mapping[str, Any],
+    sources: tuple[str, ...] | None = None,
+) -> Plan:
+    """The plan of a run, without loading a backbone. ``sources`` None takes the default source tasks.
 
     Raises:
         ValueError: for an unknown method or a bad knob.
@@ -39,14 +48,25 @@ def plan(method: str, backbone: str, task: str, config: TrainConfig, knobs: Mapp
     sizes = next((info for info in catalogue() if info.name == backbone), None)
     notes = []
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)
-    built = build(method, Spec.of_shape(*shape, length=config.length), knobs)
+    named = sources if sources is not None else default_sources(task)
+    built = build(
+        method, Spec.of_shape(*shape, length=config.length, sources=named if learns_from_sources(method) else ()), knobs
+    )
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")
     if sizes is not None and sizes.random:
         notes.append("This backbone has random weights: it shows how things work, not what they achieve.")
     if config.lr is None and not swept(method, backbone):
         notes.append("No sweep was recorded for this method on this backbone: the learning rate is a first guess.")
-    stages = tuple((stage.name, config.steps) for stage in built.stages())
+    if built.transfers:
+        notes.append(f"Source tasks: {', '.join(named)}.")
+    if built.library:
+        notes.append(
+            f"Source prompts of {built.slots} tokens come first, {config.source_steps} steps each; "
+            "those that were trained before are reused."
+        )
+    legs = built.stages()
+    stages = tuple((stage.name, count) for stage, count in zip(legs, stage_steps(legs, config), strict=True))
     measured = record().get(backbone, {}).get(method, {}).get("steps_per_second")
     total = sum(steps for _, steps in stages)
     seconds = None

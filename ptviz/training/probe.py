@@ -2,39 +2,58 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 import torch
 from torch import Tensor
 
 from ptviz.methods.base import Probe, PromptMethod, Stage
+from ptviz.methods.sources import SourcePrompt
 from ptviz.prompt import Batch, Output
+from ptviz.training.config import TrainConfig
+from ptviz.training.evaluate import evaluate
+from ptviz.training.mixture import Mixture
 from ptviz.training.rows import Rows
 
 BATCHES = 32
 """Batches a probe looks at, at most: importance scores settle long before."""
 
 
-def probe(method: PromptMethod, stage: Stage, rows: Rows, size: int, seed: int) -> Probe:
-    """A look at ``stage``'s training rows in batches of ``size``."""
-    count = min(BATCHES, max(1, -(-len(rows) // size)))
+def probe(
+    method: PromptMethod,
+    stage: Stage,
+    mixture: Mixture,
+    config: TrainConfig,
+    validation: Rows,
+    sources: Mapping[str, SourcePrompt],
+) -> Probe:
+    """A look at ``stage``'s training rows in batches of the config's size, and at the target's validation rows."""
+    count = min(BATCHES, max(1, -(-len(mixture) // config.batch)))
 
-    def measured(batch: Batch) -> tuple[Tensor, Output]:
-        loss, _, output = stage.objective(batch, lambda prompt: rows.backbone(batch, prompt, rows.readout, hidden=True))
+    def batches() -> Iterator[tuple[Rows, Batch]]:
+        for step in range(count):
+            yield from mixture.parts(step, config.batch, config.seed)
+
+    def measured(rows: Rows, batch: Batch) -> tuple[Tensor, Output]:
+        loss, _, output = stage.objective(batch, rows.run(batch, hidden=True))
         return loss, output
 
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
-        total = [torch.zeros_like(p) for p in parameters]
-        for step in range(count):
-            loss, _ = measured(rows.training(step, size, seed))
+        total, seen = [torch.zeros_like(p) for p in parameters], 0
+        for rows, batch in batches():
+            loss, _ = measured(rows, batch)
             for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-                sum_ += gradient.abs() / count
-        return total
+                sum_ += gradient.abs()
+            seen += 1
+        return [sum_ / seen for sum_ in total]
 
     def outputs() -> Iterator[tuple[Batch, Output]]:
-        for step in range(count):
-            batch = rows.training(step, size, seed)
+        for rows, batch in batches():
             with torch.no_grad():
-                yield batch, measured(batch)[1]
+                yield batch, measured(rows, batch)[1]
 
-    return Probe(gradients, outputs)
+    def score() -> tuple[float, float]:
+        scores = evaluate(method, validation)
+        return scores.accuracy, scores.loss
+
+    return Probe(gradients, outputs, score, sources)

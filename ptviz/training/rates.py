@@ -19,8 +19,13 @@ def record() -> dict[str, Any]:
 
 
 def default_rate(method: str, backbone: str) -> float:
-    """The learning rate that the sweep chose for this method on this backbone, or a fallback."""
-    return float(record().get(backbone, {}).get(method, {}).get("lr", FALLBACK))
+    """The learning rate that the sweep chose for this method on this backbone, or a fallback.
+
+    The fallback is never above a rate that the sweep chose for the method elsewhere: an encoder's weights want far
+    smaller steps than a prompt's, on every backbone.
+    """
+    chosen = {name: found[method]["lr"] for name, found in record().items() if method in found}
+    return float(chosen.get(backbone, min([FALLBACK, *chosen.values()])))
 
 
 def swept(method: str, backbone: str) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import torch
 
 from ptviz.backbones import Backbone, Readout
-from ptviz.prompt import Batch
+from ptviz.prompt import Batch, Run
 from ptviz.tasks import Row, Task
 from ptviz.tasks.collate import collate, schedule
 from ptviz.tasks.template import Encoded
@@ -43,6 +43,10 @@ class Rows:
         epoch, place = divmod(step, per_epoch)
         order = self._order(size, seed, epoch)
         return self.batch(order[place % len(order)])
+
+    def run(self, batch: Batch, hidden: bool = False) -> Run:
+        """The backbone over one batch of these rows, as objectives call it."""
+        return lambda prompt: self.backbone(batch, prompt, self.readout, hidden=hidden)
 
     def _order(self, size: int, seed: int, epoch: int) -> list[list[int]]:
         key = (size, seed, epoch)

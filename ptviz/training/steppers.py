@@ -39,6 +39,20 @@ class Stepper(Protocol):
         """Go on from a state."""
 
 
+def moving(method: PromptMethod, stage: Stage) -> dict[str, nn.Parameter]:
+    """The parameters that a stage trains, by name.
+
+    Raises:
+        ValueError: if there are none.
+    """
+    named = {n: p for n, p in method.named_parameters() if stage.rate(n) > 0}
+    if not named:
+        raise ValueError(
+            f"stage {stage.name!r} trains nothing: none of {sorted(stage.trains)} is a parameter of {method.card.name}"
+        )
+    return named
+
+
 class GradientStepper:
     """AdamW, or Adafactor as the papers run it (no relative step, no parameter scaling).
 
@@ -46,13 +60,8 @@ class GradientStepper:
     goes on, the schedule of a run planned at the new length, without a second warm-up.
     """
 
-    def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float) -> None:
-        self.named = {n: p for n, p in method.named_parameters() if stage.rate(n) > 0}
-        if not self.named:
-            raise ValueError(
-                f"stage {stage.name!r} trains nothing: none of {sorted(stage.trains)} is a parameter "
-                f"of {method.card.name}"
-            )
+    def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float, steps: int) -> None:
+        self.named = moving(method, stage)
         self.lr, self.clip, self.norm = lr, config.clip, 0.0
         groups: list[dict[str, Any]] = [
             {"params": [p], "scale": stage.rate(n), "lr": lr * stage.rate(n)} for n, p in self.named.items()
@@ -65,8 +74,8 @@ class GradientStepper:
             self.optimiser = Adafactor(groups, weight_decay=config.weight_decay, decay_rate=-0.8, **fixed)
         blank = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
         name = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
-        warmup = round(config.warmup * config.steps)
-        self._share = get_scheduler(name, blank, num_warmup_steps=warmup, num_training_steps=config.steps).lr_lambdas[0]
+        warmup = round(config.warmup * steps)
+        self._share = get_scheduler(name, blank, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[0]
 
     def rate(self, step: int) -> float:
         """The learning rate of update number ``step``, before a stage's scales."""
@@ -77,8 +86,8 @@ class GradientStepper:
         self.optimiser.zero_grad(set_to_none=True)
         loss, prompt, output = objective()
         loss.backward()  # type: ignore[no-untyped-call]
-        moving = [p for p in self.named.values() if p.grad is not None]
-        self.norm = float(nn.utils.clip_grad_norm_(moving, self.clip or float("inf")))
+        touched = [p for p in self.named.values() if p.grad is not None]
+        self.norm = float(nn.utils.clip_grad_norm_(touched, self.clip or float("inf")))
         return loss.detach(), prompt, output
 
     def update(self, step: int) -> None:
@@ -111,7 +120,3 @@ class GradientStepper:
                 if isinstance(self.optimiser, Adafactor) and "step" in plain:
                     plain["step"] = int(plain["step"])
                 self.optimiser.state[parameter] = plain
-
-
-STEPPERS: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float], Stepper]] = {"gradient": GradientStepper}
-"""Ways to make an update, by the word a Stage uses."""

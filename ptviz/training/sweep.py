@@ -15,13 +15,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from ptviz.backbones import load_backbone
+from ptviz.backbones import Backbone, load_backbone
 from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import check_knobs
-from ptviz.tasks import load_task
+from ptviz.methods.sources import SourcePrompt
+from ptviz.tasks import Task, default_sources, load_task
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines, Finished
-from ptviz.training.trainer import train
+from ptviz.training.library import source_config
+from ptviz.training.trainer import learn_source, train
 
 RECORD = Path(__file__).with_name("defaults.json")
 SCORES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
@@ -30,7 +32,22 @@ GRID: dict[str, tuple[float, ...]] = {
     "p-tuning-v2": (0.02, 0.05, 0.1),
     "dept": (0.02, 0.05, 0.1),
     "smop": (0.05, 0.1, 0.2),
+    "p-tuning": (0.001, 0.003, 0.01),
+    "residual": (0.02, 0.05, 0.1),
+    "prefix-tuning": (0.0001, 0.0003, 0.001),
+    "dpt": (0.02, 0.05, 0.1),
+    "pt-moe": (0.02, 0.05, 0.1),
+    "xprompt": (0.05, 0.1, 0.2),
+    "spot-single": (0.02, 0.05, 0.1, 0.2),
+    "spot-multi": (0.02, 0.05, 0.1, 0.2),
+    "attempt": (0.02, 0.05, 0.1, 0.2),
+    "transprompt": (0.001, 0.003, 0.01),
+    "mpt": (0.02, 0.05, 0.1),
+    "ctpt": (0.02,),  # a search without gradients: its step size is its own
 }
+
+Library = dict[tuple[str, int, int], SourcePrompt]
+"""Source prompts by task, length and steps."""
 
 
 def sweep(
@@ -42,11 +59,14 @@ def sweep(
     batch: int,
     confirm: bool,
     path: Path = RECORD,
+    library: Library | None = None,
 ) -> None:
     """Run what the record lacks, one run at a time, saving after each; then choose the winners.
 
-    ``confirm`` runs the winning rates alone: more tasks and seeds to judge them by.
+    ``confirm`` runs the winning rates alone: more tasks and seeds to judge them by. ``library`` keeps the source
+    prompts that were made, so that methods and rates share them.
     """
+    library = {} if library is None else library
     record = json.loads(path.read_text())
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
@@ -62,7 +82,15 @@ def sweep(
             config = TrainConfig(
                 steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=evaluate_every, snapshot_every=steps
             )
-            for event in train(method, frozen, task, config, baselines=baselines.get(name)):
+            sources = [load_task(source) for source in default_sources(name)] if REGISTRY[method].transfers else None
+            wanted = sources if REGISTRY[method].library else None
+            prompts = {
+                source.name: borrowed(library, frozen, source, int(knobs["m"]), config) for source in wanted or []
+            }
+            known = baselines.get(name)
+            for event in train(
+                method, frozen, task, config, baselines=known, sources=sources, library=prompts, knobs=knobs
+            ):
                 if isinstance(event, Baselines):
                     baselines[name] = event
                 if isinstance(event, Finished):
@@ -72,6 +100,14 @@ def sweep(
                     save(record, path)
     choose(record)
     save(record, path)
+
+
+def borrowed(library: Library, backbone: Backbone, task: Task, m: int, config: TrainConfig) -> SourcePrompt:
+    """The source prompt of a task, trained if the library lacks it: it is the same for all methods, rates and seeds."""
+    key = (task.name, m, config.source_steps)
+    if key not in library:
+        library[key] = learn_source(backbone, task, m, source_config(config))
+    return library[key]
 
 
 def choose(record: dict[str, Any]) -> None:

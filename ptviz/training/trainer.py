@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -13,16 +13,27 @@ import torch
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod, Stage, build
+from ptviz.methods.base import PromptMethod, Stage, build, learns_from_sources
+from ptviz.methods.sources import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
-from ptviz.tasks import Task
+from ptviz.tasks import Task, default_sources, load_task
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluate import baselines_of, clone, evaluate, limited
-from ptviz.training.events import Baselines, Evaluated, Event, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import Baselines, Evaluated, Event, Finished, Snapshot, SourceReady, StageStarted, Stepped
+from ptviz.training.evolution import EvolutionStepper
+from ptviz.training.lengths import stage_steps
+from ptviz.training.library import source_config, source_method, source_prompt
+from ptviz.training.mixture import Mixture, Part
 from ptviz.training.probe import probe
 from ptviz.training.rates import default_rate
 from ptviz.training.rows import Rows, readout_of
-from ptviz.training.steppers import STEPPERS, Stepper
+from ptviz.training.steppers import GradientStepper, Stepper
+
+STEPPERS: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float, int], Stepper]] = {
+    "gradient": GradientStepper,
+    "evolution": EvolutionStepper,
+}
+"""Ways to make an update, by the word a Stage uses."""
 
 
 class TrainingError(RuntimeError):
@@ -62,6 +73,8 @@ def train(
     knobs: Mapping[str, Any] | None = None,
     resume: Resume | None = None,
     baselines: Baselines | None = None,
+    sources: Sequence[Task] | None = None,
+    library: Mapping[str, SourcePrompt] | None = None,
     **settings: Any,
 ) -> Iterator[Event]:
     """Train a prompt on a frozen backbone, telling what happens as it happens.
@@ -79,12 +92,19 @@ def train(
         TrainingError: if the loss is no longer a number.
     """
     config = TrainConfig.from_json(settings) if config is None else config
-    labels, rate = tuple(task.words), config.lr
+    transfers = method.transfers if isinstance(method, PromptMethod) else learns_from_sources(method)
+    if sources and not transfers:
+        raise ValueError(f"{method} does not learn from source tasks; got {len(sources)}: leave them out")
+    if sources is None:
+        sources = [load_task(name) for name in default_sources(task.name, task.family)] if transfers else []
     if isinstance(method, str):
-        rate = rate or default_rate(method, backbone.name)
-        method = build(method, backbone.spec(config.length, labels), knobs or {}, config.seed)
-    rate = rate or default_rate(method.card.name, backbone.name)
-    return _Training(method, backbone, limited(task, config), config, rate, resume, baselines).events()
+        spec = backbone.spec(config.length, tuple(task.words)).with_sources(tuple(source.name for source in sources))
+        method = build(method, spec, knobs or {}, config.seed)
+    rate = config.lr or default_rate(method.card.name, backbone.name)
+    training = _Training(
+        method, backbone, limited(task, config), config, rate, resume, baselines, tuple(sources), dict(library or {})
+    )
+    return training.events()
 
 
 @contextmanager
@@ -104,6 +124,8 @@ class _Training:
     lr: float
     resumed: Resume | None
     baselines: Baselines | None
+    sources: tuple[Task, ...] = ()
+    library: dict[str, SourcePrompt] = field(default_factory=dict)
     progress: Progress = field(default_factory=Progress)
 
     def __post_init__(self) -> None:
@@ -119,38 +141,63 @@ class _Training:
         chosen = getattr(self.task, split)
         return Rows(self.backbone, self.task, chosen, slots, self.config.length, readout_of(self.backbone, self.task))
 
+    def mixture(self, stage: Stage) -> Mixture:
+        """The rows that a stage sees: each source's in its place, the target's after them."""
+        # Few shots of the target are what transfer is for; the sources have all their rows.
+        rich = source_config(self.config)
+        tasks = [(index, limited(task, rich)) for index, task in enumerate(self.sources)]
+        if stage.tasks != "sources":
+            tasks = [*(tasks if stage.tasks == "all" else []), (len(self.sources), self.task)]
+        if not tasks:
+            raise ValueError(f"stage {stage.name!r} of {self.method.card.title} needs source tasks; there are none")
+        backbone, slots, length = self.backbone, self.method.slots, self.config.length
+        return Mixture(
+            [Rows(backbone, t, t.train, slots, length, readout_of(backbone, t), index) for index, t in tasks],
+            stage.mixture,
+        )
+
+    def gather(self) -> Iterator[SourceReady]:
+        """Train the source prompts that the library lacks."""
+        config = source_config(self.config)
+        for task in self.sources:
+            if task.name in self.library:
+                continue
+            made = learn_source(self.backbone, task, self.method.slots, config)
+            self.library[task.name] = made
+            yield SourceReady(task.name, "", made.accuracy, False)
+
     def elapsed(self) -> float:
         self.progress.seconds = time.perf_counter() - self.began
         return self.progress.seconds
 
     def events(self) -> Iterator[Event]:
         stages = self.method.stages()
+        steps = stage_steps(stages, self.config)
+        if self.method.library and self.resumed is None:
+            yield from self.gather()
         for index in range(self.progress.stage, len(stages)):
             self.progress.stage = index
-            yield from self.stage(index, stages[index])
+            yield from self.stage(index, stages[index], steps[index])
             self.resumed = None
         yield self.finish("no better validation accuracy for a while" if self.out_of_patience() else "all steps done")
 
-    def stage(self, index: int, stage: Stage) -> Iterator[Event]:
+    def stage(self, index: int, stage: Stage, steps: int) -> Iterator[Event]:
         config, progress = self.config, self.progress
-        yield StageStarted(index, stage.name, config.steps)
+        yield StageStarted(index, stage.name, steps)
         if self.resumed is None:
-            # Each stage finds its own best: what counts is the prompt the last one leaves.
-            progress.step, progress.stale, progress.best_accuracy, progress.best_loss = 0, 0, -1.0, math.inf
-        rows = self.rows("train", self.method.slots)
-        look = probe(self.method, stage, rows, config.batch, config.seed)
+            progress.step, progress.stale = 0, 0
+            if not stage.rivals:
+                # Each stage finds its own best: what counts is the prompt the last one leaves.
+                progress.best_accuracy, progress.best_loss = -1.0, math.inf
+        rows = self.mixture(stage)
+        look = probe(self.method, stage, rows, config, self.validation, self.library if index == 0 else {})
         if self.resumed is None and stage.enter is not None:
             with randomness(config.seed, index, 0, self.backbone.device):
                 stage.enter(look)
-        stepper = STEPPERS[stage.optimiser](self.method, stage, config, self.lr)
-        told = -1
-        if self.resumed is not None:
-            stepper.load(
-                {n.removeprefix("optimiser/"): t for n, t in self.resumed.resume.items() if n.startswith("optimiser/")}
-            )
-            told = progress.step
+        stepper = STEPPERS[stage.optimiser](self.method, stage, config, self.lr, steps)
+        told = self.go_on(stepper)
         per_epoch = max(1, -(-len(rows) // config.batch))
-        while progress.step < config.steps:
+        while progress.step < steps:
             # A snapshot is taken after its step's hook: a run that goes on from there has had it.
             if stage.epoch is not None and progress.step % per_epoch == 0 and progress.step != told:
                 with randomness(config.seed, index, progress.step, self.backbone.device):
@@ -166,17 +213,27 @@ class _Training:
             stepper.update(progress.step)
             progress.step += 1
             progress.made += 1
-        if progress.step == config.steps and progress.step != told and stage.tasks == "target":
+        if progress.step == steps and progress.step != told and stage.tasks != "sources":
             yield self.evaluated(index)
         yield self.snapshot(index, stepper)
 
-    def step(self, index: int, stage: Stage, stepper: Stepper, rows: Rows) -> Stepped:
+    def go_on(self, stepper: Stepper) -> int:
+        """Give the optimiser its state back; the step that was told already, -1 for a stage from its start."""
+        if self.resumed is None:
+            return -1
+        stepper.load(
+            {n.removeprefix("optimiser/"): t for n, t in self.resumed.resume.items() if n.startswith("optimiser/")}
+        )
+        return self.progress.step
+
+    def step(self, index: int, stage: Stage, stepper: Stepper, rows: Mixture) -> Stepped:
         began, progress = time.perf_counter(), self.progress
         self.method.train()
-        batch = rows.training(progress.step, self.config.batch, self.config.seed)
+        parts = rows.parts(progress.step, self.config.batch, self.config.seed)
+        batch = parts[0][1]
 
         def objective() -> tuple[Tensor, Prompt, Output]:
-            return stage.objective(batch, lambda prompt: self.backbone(batch, prompt, rows.readout))
+            return over(parts, stage)
 
         with randomness(self.config.seed, index, progress.step, self.backbone.device):
             loss, prompt, _ = stepper.measure(objective)
@@ -191,7 +248,7 @@ class _Training:
         return Stepped(index, progress.step, value, rate, stepper.norm, self.elapsed(), load(batch, prompt))
 
     def looks(self, index: int, stage: Stage, stepper: Stepper) -> Iterator[Event]:
-        if stage.tasks == "target" and self.progress.step % self.config.evaluate_every == 0:
+        if stage.tasks != "sources" and self.progress.step % self.config.evaluate_every == 0:
             yield self.evaluated(index)
         if self.progress.step % self.config.snapshot_every == 0:
             yield self.snapshot(index, stepper)
@@ -227,6 +284,31 @@ class _Training:
             progress.best_accuracy, scores.accuracy, scores.loss, self.task.majority("test"), bare.accuracy,
             progress.best_step, progress.made, seconds, progress.made / max(progress.stepping, 1e-9), reason,
         )  # fmt: skip
+
+
+def learn_source(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> SourcePrompt:
+    """Train a source prompt of m tokens; ``config`` is that of the source prompts, see ``source_config``."""
+    method = source_method(backbone, task, m, config)
+    last, best, accuracy = dict(method.state_dict()), {}, 0.0
+    for event in train(method, backbone, task, config):
+        if isinstance(event, Snapshot):
+            last = dict(event.method)
+        if isinstance(event, Finished):
+            best, accuracy = clone(method.state_dict()), event.validation
+    return source_prompt(task.name, best, last, accuracy)
+
+
+def over(parts: Sequence[Part], stage: Stage) -> tuple[Tensor, Prompt, Output]:
+    """A stage's objective over the batches of one step: the mean over rows; prompt and answer of the first batch."""
+    total = sum(len(batch) for _, batch in parts)
+    loss, first = torch.zeros(()), None
+    for rows, batch in parts:
+        part, prompt, output = stage.objective(batch, rows.run(batch, stage.hidden))
+        loss = loss.to(part.device) + part * (len(batch) / total)
+        first = first or (prompt, output)
+    if first is None:
+        raise ValueError("expected at least one batch")
+    return loss, *first
 
 
 def load(batch: Batch, prompt: Prompt) -> tuple[float, ...]:

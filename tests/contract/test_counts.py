@@ -17,11 +17,53 @@ Formula = Callable[[Spec, dict[str, Any]], int]
 TRAINED: dict[str, Formula] = {
     "prompt-tuning": lambda s, k: k["m"] * s.width,
     "p-tuning-v2": lambda s, k: 2 * s.sites * k["m"] * s.heads * s.head_width,
+    # d/2 in each of two directions; the even widths of all backbones here
+    "p-tuning": lambda s, k: k["m"] * s.width + 14 * s.width**2 + 18 * s.width,
+    "residual": lambda s, k: k["m"] * s.width + 2 * s.width * k["bottleneck"] + k["bottleneck"] + 3 * s.width,
+    "prefix-tuning": lambda s, k: (
+        k["m"] * s.width
+        + s.width * k["hidden"]
+        + k["hidden"]
+        + (k["hidden"] + 1) * 2 * s.sites * s.heads * s.head_width
+    ),
     "dept": lambda s, k: k["m"] * s.width + (s.length + s.width) * k["r"],
     "smop": lambda s, k: k["k"] * k["m"] * s.width + k["k"] * s.width,
+    "dpt": lambda s, k: k["r"] * (k["m"] + s.width),
+    "pt-moe": lambda s, k: k["k"] * k["m"] * k["r"] + k["r"] * s.width + k["k"] * (s.width + 1),
+    "xprompt": lambda s, k: k["m"] * s.width,
+    "spot-single": lambda s, k: k["m"] * s.width,
+    "spot-multi": lambda s, k: k["m"] * s.width,
+    "attempt": lambda s, k: k["m"] * s.width + 2 * s.width * k["bottleneck"] + 2 * s.width,
+    # an encoder for each source, the target and all; E and the two layers behind them
+    "transprompt": lambda s, k: (
+        (len(s.sources) + 2) * 8 * k["hidden"] * (s.width + 4 * k["hidden"] + 4)
+        + k["m"] * s.width
+        + 2 * s.width * k["hidden"]
+        + s.width * (s.width + 2)
+    ),
+    "ctpt": lambda s, k: k["q"],
+    "mpt": lambda s, k: k["m"] * s.width + k["m"] + s.width,
 }
-STORED = dict(TRAINED)
-"""Nothing of these methods can be folded away."""
+
+
+def left_by_xprompt(s: Spec, k: dict[str, Any]) -> int:
+    """What the shares leave: of m tokens, then of the survivors' pieces, each as wide as d / e."""
+    tokens = round(k["m"] * (1 - k["tokens_pruned"]))
+    return round(tokens * k["pieces"] * (1 - k["pieces_pruned"])) * s.width // k["pieces"]
+
+
+STORED: dict[str, Formula] = TRAINED | {
+    "dpt": lambda s, k: k["m"] * s.width,
+    "xprompt": left_by_xprompt,
+    "attempt": lambda s, k: TRAINED["attempt"](s, k) + len(s.sources) * k["m"] * s.width,
+    "p-tuning": lambda s, k: k["m"] * s.width,
+    "residual": lambda s, k: k["m"] * s.width,
+    "prefix-tuning": lambda s, k: 2 * s.sites * k["m"] * s.heads * s.head_width,
+    "transprompt": lambda s, k: k["m"] * s.width,
+    "ctpt": lambda s, k: k["m"] * s.width,
+    "mpt": lambda s, k: k["m"] * s.width,
+}
+"""After folding what can be folded."""
 
 WIDTHS = {"small": 512, "base": 768, "large": 1024, "xl": 2048, "xxl": 4096}
 
@@ -73,6 +115,58 @@ def test_p_tuning_v2_with_grouped_heads() -> None:
     assert build("p-tuning-v2", Spec.of_shape(2048, 16, 8, 64, 64), {"m": 10}).trained() == 2 * 16 * 10 * 8 * 64
 
 
+def test_prefix_tuning_on_bert_large_is_p_tuning_v2_with_its_projection() -> None:
+    """P-tuning v2's ``--prefix_projection``: the same encoder, and the same prefix once it is folded."""
+    method = build("prefix-tuning", shape(1024, 24), {"m": 20, "hidden": 512})
+    assert method.trained() == 25_760_256
+    assert method.stored() == 983_040
+
+
+@pytest.mark.parametrize(("m", "count"), [(5, 245_760), (10, 491_520)])
+def test_prefix_tuning_on_gpt2_medium(m: int, count: int) -> None:
+    """Li and Liang 2021: 24 layers of width 1024; 0.1 % of the model at 5 tokens."""
+    assert build("prefix-tuning", shape(1024, 24), {"m": m}).stored() == count
+
+
+def test_prefix_tuning_on_gpt2_small() -> None:
+    assert build("prefix-tuning", shape(768, 12), {"m": 10, "hidden": 512}).trained() == 9_857_024
+
+
+@pytest.mark.parametrize("m", [1, 10])
+def test_p_tuning_on_bert_base(m: int) -> None:
+    """THUDM/P-tuning, LAMA: a BiLSTM of 7,090,176 scalars and an MLP of 1,181,184 beside the prompt."""
+    method = build("p-tuning", shape(768), {"m": m})
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
+    assert parts == {"LSTM": 7_090_176, "MLP": 1_181_184}
+    assert method.trained() == 7_090_176 + 1_181_184 + m * 768
+    assert method.stored() == m * 768
+
+
+@pytest.mark.parametrize("q", [1, 7, 100])
+def test_p_tuning_of_another_width(q: int) -> None:
+    d, m = 768, 3
+    lstm = 8 * q * (d + q + 2) + 8 * q * (2 * q + q + 2)
+    mlp = 2 * q * (2 * q + 1) + d * (2 * q + 1)
+    assert build("p-tuning", shape(d), {"m": m, "hidden": q}).trained() == m * d + lstm + mlp
+    mlp = q * (d + 1) + q * (q + 1) + d * (q + 1)
+    assert build("p-tuning", shape(d), {"m": m, "hidden": q, "encoder": "mlp"}).trained() == m * d + mlp
+
+
+def test_p_tuning_by_mlp_on_llama() -> None:
+    """Hugging Face PEFT's benchmark: Llama 3.2 3B, 20 tokens, three layers of d x d; 28.4 M trained, 246 KB stored."""
+    method = build("p-tuning", shape(3072), {"m": 20, "encoder": "mlp"})
+    assert method.trained() == 20 * 3072 + 3 * (3072**2 + 3072) == 28_382_208
+    assert 4 * method.stored() == 245_760
+
+
+def test_residual_on_t5() -> None:
+    """T5-Large as the DPT paper lists it (925K); what the released code's default width adds on T5-Base."""
+    assert build("residual", shape(1024), {"m": 100, "bottleneck": 400}).trained() == 925_072
+    method = build("residual", shape(768), {"m": 10, "bottleneck": 800})
+    assert method.trained() - method.stored() == 1_231_904
+    assert method.stored() == 7_680
+
+
 @pytest.mark.parametrize(("s", "m", "r"), [(256, 20, 60), (256, 40, 45), (256, 60, 30), (256, 80, 15), (512, 60, 24)])
 def test_dept_spends_exactly_what_prompt_tuning_spends(s: int, m: int, r: int) -> None:
     """Shi and Lipani 2024, section 2: budgets that equal 100 prompt tokens of T5-Base."""
@@ -86,6 +180,71 @@ def test_dept_elsewhere_only_nearly(width: int, s: int) -> None:
 
 def test_smop_on_t5_base() -> None:
     assert build("smop", shape(768), {"k": 4, "m": 5}).trained() == 18_432
+
+
+@pytest.mark.parametrize(("width", "count"), [(768, 8_680), (1024, 11_240)])
+def test_dpt_on_t5(width: int, count: int) -> None:
+    """Xiao et al. 2023, figure 1: 11.2K on T5-Large, where prompt tuning has 102K."""
+    method = build("dpt", shape(width), {"m": 100, "r": 10})
+    assert method.trained() == count
+    assert method.stored() == 100 * width
+
+
+def test_pt_moe_on_llama() -> None:
+    """Li et al. 2025, table 1: 80k on Llama 3.2 1B with two experts of 40 tokens and rank 36."""
+    method = build("pt-moe", Spec.of_shape(2048, 16, 8, 64, 64), {"k": 2, "m": 40, "r": 36})
+    assert method.trained() == method.stored() == 80_706
+
+
+def test_xprompt_leaves_15_percent_of_t5_xl() -> None:
+    """Ma et al. 2022: 20 tokens of 2048 are 40,960; their smallest prompts keep 15 % of them."""
+    method = build("xprompt", shape(2048, 24), {"m": 20, "tokens_pruned": 0.7, "pieces_pruned": 0.5})
+    assert method.trained() == 40_960
+    assert method.stored() == 6_144 == 0.15 * 40_960
+    assert build("xprompt", shape(2048, 24)).stored() == 15_360, "the usual shares: 37.5 %, in the paper 37.18 %"
+
+
+SIX = tuple("abcdef")
+
+
+@pytest.mark.parametrize(("layernorm", "count"), [("trained", 231_936), ("frozen", 230_400)])
+def test_attempt_on_t5_base(layernorm: str, count: int) -> None:
+    """Asai et al. 2022 count 232K for a target task; their code leaves the LayerNorm out. Six sources are stored."""
+    method = build("attempt", shape(768).with_sources(SIX), {"m": 100, "bottleneck": 100, "layernorm": layernorm})
+    assert method.trained() == count
+    assert method.stored() == count + 6 * 76_800
+
+
+@pytest.mark.parametrize(("width", "count"), [(768, 76_800), (4096, 409_600)])
+@pytest.mark.parametrize("name", ["spot-single", "spot-multi"])
+def test_spot_spends_what_prompt_tuning_spends(name: str, width: int, count: int) -> None:
+    """Vu et al. 2022: 410K for T5-XXL; the library is not needed once the prompt has started from it."""
+    method = build(name, shape(width).with_sources(SIX), {"m": 100})
+    assert method.trained() == method.stored() == count == method.fold().stored()
+
+
+@pytest.mark.parametrize("sources", [(), SIX])
+def test_mpt_on_t5_base(sources: tuple[str, ...]) -> None:
+    """Wang et al. 2023: 77.6K for a target task, 0.035 % of the model; one prompt is left."""
+    method = build("mpt", shape(768).with_sources(sources), {"m": 100})
+    assert method.trained() == 77_668
+    assert method.stored() == 76_800
+
+
+def test_transprompt_on_roberta_large() -> None:
+    """Three tasks, as the released code builds them: 171.05 M beside the language model, which it trains as well."""
+    method = build("transprompt", shape(1024).with_sources(("a", "b")), {"m": 1, "hidden": 0})
+    parts = {name: sum(p.numel() for p in part.parameters()) for name, part in method.named_children()}
+    assert parts == {"universal": 41_975_808, "encoders": 3 * 41_975_808, "MLP": 3_147_776}
+    assert method.trained() - method.E.numel() == 171_051_008
+    assert method.stored() == 1024
+
+
+def test_ctpt_searches_a_vector() -> None:
+    """Sun et al. 2022 search 500 numbers, which become 50 tokens of RoBERTa-Large."""
+    method = build("ctpt", shape(1024).with_sources(SIX), {"m": 50, "q": 500})
+    assert method.trained() == 500
+    assert method.stored() == 51_200
 
 
 @pytest.mark.parametrize("size", ["width", "sites", "heads", "head width"])

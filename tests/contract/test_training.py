@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -11,19 +12,32 @@ from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import Backbone
 from ptviz.methods import REGISTRY, PromptMethod, build
+from ptviz.methods.sources import SourcePrompt
 from ptviz.training import Finished, Stepped, TrainConfig, train
 from ptviz.training.events import Evaluated, StageStarted
-from tests.families import TASK, backbone_of, case, method_of, rows_of
+from ptviz.training.lengths import stage_steps
+from tests.families import SOURCES, TASK, backbone_of, case, method_of, rows_of
 
 METHODS = list(REGISTRY)
 FAMILIES = ["tiny-encoder", "pooled", "tiny-decoder", "gpt2", "tiny-encoder-decoder"]
 EVERYWHERE = pytest.mark.parametrize(("name", "family"), [(name, family) for name in METHODS for family in FAMILIES])
 # No weight decay: a parameter that moves, moves because the loss asked for it.
-SHORT = TrainConfig(steps=4, batch=8, lr=0.05, evaluate_every=2, snapshot_every=2, weight_decay=0.0)
+SHORT = TrainConfig(steps=4, batch=8, lr=0.05, evaluate_every=2, snapshot_every=2, weight_decay=0.0, source_steps=2)
 
 
-def built(name: str, backbone: Backbone) -> PromptMethod:
-    return build(name, backbone.spec(64, TASK.words))
+def built(name: str, backbone: Backbone, seed: int = 0) -> PromptMethod:
+    names = tuple(source.name for source in SOURCES) if REGISTRY[name].transfers else ()
+    return build(name, backbone.spec(64, TASK.words).with_sources(names), seed=seed)
+
+
+def taught(method: PromptMethod, backbone: Backbone) -> dict[str, Any]:
+    """What a method that transfers is given to learn from: source tasks, and a prompt of each as if trained."""
+    if not method.transfers:
+        return {}
+    draw = torch.Generator().manual_seed(0)
+    prompts = [torch.randn(2, method.slots, backbone.width, generator=draw) for _ in SOURCES]
+    library = {s.name: SourcePrompt(s.name, p[0], p[1], 0.5) for s, p in zip(SOURCES, prompts, strict=True)}
+    return {"sources": SOURCES, "library": library if method.library else {}}
 
 
 @cache
@@ -32,14 +46,14 @@ def trained(name: str, family: str) -> PromptMethod:
     backbone = backbone_of(family)
     frozen = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     method = built(name, backbone)
-    events = list(train(method, backbone, TASK, SHORT))
+    events = list(train(method, backbone, TASK, SHORT, **taught(method, backbone)))
 
     now = backbone.state_dict()
     changed = [key for key, tensor in frozen.items() if not torch.equal(tensor, now[key])]
     assert not changed, f"training changed the frozen backbone: {changed}"
     assert all(p.grad is None and not p.requires_grad for p in backbone.parameters())
     assert [event.name for event in events if isinstance(event, StageStarted)] == [s.name for s in method.stages()]
-    assert sum(isinstance(event, Stepped) for event in events) == SHORT.steps * len(method.stages())
+    assert sum(isinstance(event, Stepped) for event in events) == sum(stage_steps(method.stages(), SHORT))
     assert any(isinstance(event, Evaluated) for event in events)
     assert isinstance(events[-1], Finished)
     return method.eval()
@@ -55,7 +69,7 @@ def test_every_parameter_moves_in_some_stage(name: str, family: str) -> None:
     backbone = backbone_of(family)
     method = built(name, backbone)
     start = {key: p.detach().clone() for key, p in method.named_parameters()}
-    events = train(method, backbone, TASK, SHORT)
+    events = train(method, backbone, TASK, SHORT, **taught(method, backbone))
     moved: set[str] = set()
     for _ in events:  # looked at after every event: the end goes back to the best prompt, perhaps the first
         moved |= {key for key, p in method.named_parameters() if not torch.equal(p, start[key])}
@@ -67,7 +81,7 @@ def test_a_state_dict_is_the_finished_method(name: str, family: str, tmp_path: P
     """No mode flag survives outside of it: what is read into a fresh method answers bit for bit alike."""
     method = trained(name, family)
     save_file({key: t.contiguous() for key, t in method.state_dict().items()}, tmp_path / "prompt.safetensors")
-    again = build(name, backbone_of(family).spec(64, TASK.words), seed=1).eval()
+    again = built(name, backbone_of(family), seed=1).eval()
     again.load_state_dict(load_file(tmp_path / "prompt.safetensors"))
     backbone, batch, readout = case(family, method.slots)
     with torch.no_grad():
@@ -129,7 +143,8 @@ def test_its_own_losses_are_scalars_of_the_graph(name: str, family: str) -> None
     method = method_of(name, backbone_of(family)).train()
     backbone, batch, readout = case(family, method.slots)
     for stage in method.stages():
-        loss, prompt, output = stage.objective(batch, lambda p: backbone(batch, p, readout))
+        run = partial(backbone, batch, readout=readout, hidden=stage.hidden)
+        loss, prompt, output = stage.objective(batch, run)
         assert loss.requires_grad
         assert loss.ndim == 0
         assert all(extra.ndim == 0 for extra in prompt.losses.values())

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.methods import DePT, PromptMethod, SMoP, build
+from ptviz.methods import DPT, DePT, Folded, PromptMethod, PTMoE, SMoP, XPrompt, build
 from ptviz.prompt import Prompt
 from tests.families import TASK, backbone_of, case, method_of
 
@@ -55,6 +55,69 @@ def test_dept_starts_as_prompt_tuning(family: str) -> None:
     method = build("dept", backbone_of(family).spec(64, TASK.words), {"m": M}).eval()
     assert (method.A != 0).all()
     assert torch.equal(scores(family, method, M), scores(family, with_prompt(method, method.P), M))
+
+
+@FAMILIES
+@pytest.mark.parametrize("pruned", ["zero", "drop"])
+def test_xprompt_with_nothing_pruned_is_prompt_tuning(family: str, pruned: str) -> None:
+    """Bit for bit: a mask of ones changes no product, and one that hides nothing no attention."""
+    method = method_of("xprompt", backbone_of(family), m=M, pruned=pruned)
+    assert isinstance(method, XPrompt)
+    plain = scores(family, with_prompt(method, method.P), M)
+    assert torch.equal(scores(family, method, M), plain)
+    method.gamma[1] = 0.0
+    assert not torch.allclose(scores(family, method, M), plain, atol=1e-3)
+
+
+@FAMILIES
+def test_xprompt_drops_a_token_for_good(family: str) -> None:
+    """What the dropped token held no longer matters; a token of 0 is still there to be looked at."""
+    zero, drop = (method_of("xprompt", backbone_of(family), m=M, pruned=pruned) for pruned in ("zero", "drop"))
+    for method in (zero, drop):
+        method.gamma[1] = 0.0
+    assert not torch.allclose(scores(family, zero, M), scores(family, drop, M), atol=1e-3)
+    keep = torch.tensor([True, False, True, True])
+    hidden = scores(family, lambda b: replace(with_prompt(drop, drop.P)(b), keep=keep), M)
+    torch.testing.assert_close(scores(family, drop, M), hidden, atol=1e-5, rtol=1e-5)
+
+
+@FAMILIES
+def test_pt_moe_with_one_expert_is_dpt(family: str) -> None:
+    method = method_of("pt-moe", backbone_of(family), m=M, r=3, k=1)
+    twin = method_of("dpt", backbone_of(family), m=M, r=3)
+    assert isinstance(method, PTMoE)
+    assert isinstance(twin, DPT)
+    with torch.no_grad():
+        twin.A.copy_(method.A[0])
+        twin.B.copy_(method.B)
+    torch.testing.assert_close(scores(family, method, M), scores(family, twin, M), atol=1e-5, rtol=1e-5)
+    two = method_of("pt-moe", backbone_of(family), m=M, r=3, k=2)
+    assert not torch.allclose(scores(family, two, M), scores(family, twin, M), atol=1e-3)
+
+
+@pytest.mark.parametrize("name", ["dpt", "pt-moe"])
+@pytest.mark.parametrize("r", [1, 2, 3])
+def test_decomposed_prompts_have_no_more_than_their_rank(name: str, r: int) -> None:
+    """And no less, with loud parameters: the bound is the factors', not chance."""
+    method = method_of(name, backbone_of("bert"), m=M, r=r)
+    for prompt in method(case("bert", M)[1]).embeddings:
+        assert torch.linalg.matrix_rank(prompt, rtol=1e-5) == r
+
+
+@FAMILIES
+@pytest.mark.parametrize("name", ["dpt", "dept", "xprompt"])
+def test_folding_leaves_the_scores(family: str, name: str) -> None:
+    method = method_of(name, backbone_of(family), m=M)
+    if isinstance(method, XPrompt):
+        method.pruned = "drop"
+        method.gamma[2], method.zeta[0, :5] = 0.0, 0.0
+    folded = method.fold()
+    assert isinstance(folded, Folded)
+    assert not list(folded.parameters())
+    torch.testing.assert_close(scores(family, folded, M), scores(family, method, M), atol=1e-6, rtol=1e-6)
+    whole = scores(family, method, M)
+    folded.embeddings[0, 0].neg_()
+    assert not torch.allclose(scores(family, folded, M), whole, atol=1e-3)
 
 
 @FAMILIES
@@ -112,7 +175,7 @@ def test_one_prompt_for_all_is_the_same_prompt_for_each(family: str) -> None:
     torch.testing.assert_close(shared, spelled, atol=1e-5, rtol=1e-5)
 
 
-@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept"])
+@pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept", "dpt", "xprompt"])
 def test_static_prompts_have_batch_axis_one(name: str) -> None:
     backbone = backbone_of("bert")
     method = method_of(name, backbone)
@@ -122,8 +185,9 @@ def test_static_prompts_have_batch_axis_one(name: str) -> None:
     assert prompt.key_values is None or prompt.key_values.shape[2] == 1
 
 
-def test_routed_prompts_are_not_static() -> None:
-    method = method_of("smop", backbone_of("bert"))
+@pytest.mark.parametrize("name", ["smop", "pt-moe"])
+def test_routed_prompts_are_not_static(name: str) -> None:
+    method = method_of(name, backbone_of("bert"))
     prompt = method(case("bert", method.slots)[1])
     assert not prompt.static
     torch.testing.assert_close(prompt.routing.sum(1), torch.ones(8))

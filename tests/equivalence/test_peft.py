@@ -5,6 +5,7 @@ Each equality has companions that break one thing and must differ, or the equali
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -207,3 +208,49 @@ def test_prompt_tokens_in_another_order_are_noticed(family: str, kind: str) -> N
     weight_of(reference).copy_(method.P.flip(0))
     theirs = (last_scores if kind == "CAUSAL_LM" else first_scores)(reference, batch, M)
     assert (backbone(batch, method(batch), readout).logits - theirs).abs().max() > 1e-3
+
+
+def multitask(family: str, task: int) -> tuple[Tensor, ...]:
+    """MPT and PEFT's multitask prompt tuning at rank 1 with the same factors; PEFT is asked for one of its tasks."""
+    import peft
+
+    kind, scores_of = ("SEQ_2_SEQ_LM", first_scores) if family == "t5" else ("CAUSAL_LM", last_scores)
+    settings = {"task_type": kind, "num_virtual_tokens": M, "num_tasks": 2, "num_transformer_submodules": 1}
+    method = method_of("mpt", fresh(family), m=M)
+    backbone, batch, readout = case(family, M)
+    reference = peft.get_peft_model(model_of(family), peft.MultitaskPromptTuningConfig(**settings)).eval()
+    encoder = reference.prompt_encoder["default"]
+    with torch.no_grad():
+        encoder.embedding.weight.copy_(method.P)
+        encoder.prefix_task_cols[1, :, 0].copy_(method.u)
+        encoder.prefix_task_rows[1, 0].copy_(method.v)
+    asked = functools.partial(reference, task_ids=torch.full((len(batch),), task))
+    if family == "t5":  # with one submodule PEFT drops the decoder's input; labels make T5 write its start token
+        asked = functools.partial(asked, labels=torch.zeros(len(batch), 1, dtype=torch.long))
+    ours = backbone(batch, method(batch), readout).logits
+    theirs = scores_of(asked, batch, M)
+    both(ours, theirs, batch.labels)
+    found = method.P.grad, method.u.grad, method.v.grad
+    expected = (
+        encoder.embedding.weight.grad,
+        encoder.prefix_task_cols.grad[1, :, 0],
+        encoder.prefix_task_rows.grad[1, 0],
+    )
+    return ours.detach(), theirs.detach(), *found, *expected
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
+def test_mpts_target_prompt(family: str) -> None:
+    """P* o (u v^T), its scores and the gradients of P*, u and v."""
+    ours, theirs, *gradients = multitask(family, task=1)
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+    for gradient, expected in zip(gradients[:3], gradients[3:], strict=True):
+        torch.testing.assert_close(gradient, expected, **CLOSE)
+        assert expected.abs().max() > 1e-3
+
+
+@pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
+def test_another_tasks_factors_are_noticed(family: str) -> None:
+    """Companion: PEFT's other task, whose factors are still N(0, 0.02)."""
+    ours, theirs, *_ = multitask(family, task=0)
+    assert (ours - theirs).abs().max() > 1e-3

@@ -9,11 +9,14 @@ from importlib.resources import files
 import pytest
 import torch
 
-from ptviz.methods import REGISTRY, build, fit
-from ptviz.methods.base import Stage
+from ptviz.methods import REGISTRY, PromptMethod, build, fit
+from ptviz.methods.base import Probe, Stage
 from ptviz.prompt import Prompt
+from ptviz.tasks import default_sources
 from ptviz.training import Stepped, TrainConfig, default_rate, evaluate, plan, predict, train
 from ptviz.training import rows as rows_module
+from ptviz.training.lengths import stage_steps
+from ptviz.training.mixture import Mixture
 from ptviz.training.probe import BATCHES, probe
 from ptviz.training.rows import Rows
 from tests.families import TASK, backbone_of, method_of, rows_of
@@ -86,10 +89,22 @@ def test_there_is_nothing_to_predict_for_no_words(texts: list[str]) -> None:
         predict(None, backbone_of("tiny-encoder"), TASK, texts)
 
 
+def looking(method: PromptMethod, rows: Rows, size: int) -> Probe:
+    """A probe of a stage on these rows, which are the validation rows too."""
+    return probe(method, Stage("tune", fit(method)), Mixture([rows]), TrainConfig(batch=size, seed=3), rows, {})
+
+
+def test_a_probe_scores_the_method_as_it_stands() -> None:
+    rows = rows_of("tiny-encoder", 4, 20)
+    method = method_of("prompt-tuning", rows.backbone, m=4)
+    scores = evaluate(method, rows)
+    assert looking(method, rows, 8).score() == (scores.accuracy, scores.loss)
+
+
 def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("dept", rows.backbone, m=4)
-    look = probe(method, Stage("tune", fit(method)), rows, 8, seed=3)
+    look = looking(method, rows, 8)
     found = look.gradients([method.P, method.B])
     assert all(p.grad is None for p in method.parameters()), "a probe leaves no gradient behind"
     expected = [torch.zeros_like(method.P), torch.zeros_like(method.B)]
@@ -106,7 +121,7 @@ def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
 def test_a_probe_shows_answers_without_gradients() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    seen = list(probe(method, Stage("tune", fit(method)), rows, 8, seed=3).outputs())
+    seen = list(looking(method, rows, 8).outputs())
     assert sum(len(batch) for batch, _ in seen) == 20
     for batch, output in seen:
         assert not output.logits.requires_grad
@@ -117,7 +132,7 @@ def test_a_probe_shows_answers_without_gradients() -> None:
 def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
     rows = rows_of("tiny-encoder", 4, 45)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    assert len(list(probe(method, Stage("tune", fit(method)), rows, 1, seed=3).outputs())) == BATCHES
+    assert len(list(looking(method, rows, 1).outputs())) == BATCHES
 
 
 @pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
@@ -125,9 +140,12 @@ def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
 def test_a_plan_says_what_the_run_will_be(name: str, backbone: str) -> None:
     config = TrainConfig(steps=30, length=48, lr=0.3)
     found = plan(name, backbone, "trec6", config, {})
-    method = build(name, backbone_of(backbone).spec(48, TASK.words))
+    sources = default_sources("trec6") if REGISTRY[name].transfers else ()
+    method = build(name, backbone_of(backbone).spec(48, TASK.words).with_sources(sources))
     assert (found.trained, found.stored) == (method.trained(), method.stored())
-    assert found.stages == tuple((stage.name, 30) for stage in method.stages())
+    stages = method.stages()
+    assert found.stages == tuple(zip([stage.name for stage in stages], stage_steps(stages, config), strict=True))
+    assert sum(count for (_, count), stage in zip(found.stages, stages, strict=True) if stage.tasks != "sources") == 30
     assert found.lr == 0.3
     assert any("random weights" in note for note in found.notes)
 
@@ -152,6 +170,14 @@ def test_default_rates_come_from_the_record() -> None:
             assert default_rate(name, backbone) == found["lr"]
             assert name in REGISTRY
     assert 0 < default_rate("prompt-tuning", "nobody/nothing") < 1
+
+
+def test_a_first_guess_is_no_larger_than_what_was_right_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"one": {"a": {"lr": 0.3}, "b": {"lr": 0.001}}, "two": {"b": {"lr": 0.5}}}
+    monkeypatch.setattr("ptviz.training.rates.record", lambda: known)
+    rates = [default_rate(method, backbone) for method, backbone in (("a", "one"), ("a", "two"), ("b", "three"))]
+    assert rates == [0.3, 0.02, 0.001]
+    assert default_rate("c", "one") == 0.02
 
 
 def test_the_default_rate_is_the_one_used() -> None:

@@ -60,7 +60,7 @@ def test_norms_are_told_before_clipping() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_warmup_rises_to_the_full_rate(schedule: str) -> None:
     config = replace(CONFIG, steps=20, warmup=0.25, schedule=schedule)
-    stepper = GradientStepper(method := fresh(), method.stages()[0], config, 0.1)
+    stepper = GradientStepper(method := fresh(), method.stages()[0], config, 0.1, config.steps)
     rates = [stepper.rate(step) for step in range(20)]
     assert all(later > earlier for earlier, later in pairwise(rates[:6]))
     assert rates[5] == pytest.approx(0.1)
@@ -97,7 +97,7 @@ def test_a_stage_that_trains_nothing_is_a_mistake() -> None:
     with pytest.raises(
         ValueError, match=r"stage 'odd' trains nothing: none of \['Q'\] is a parameter of prompt-tuning"
     ):
-        GradientStepper(method, Stage("odd", fit(method), trains={"Q": 1.0}), CONFIG, 0.1)
+        GradientStepper(method, Stage("odd", fit(method), trains={"Q": 1.0}), CONFIG, 0.1, 5)
 
 
 def test_rates_belong_to_parameters_and_whole_modules() -> None:

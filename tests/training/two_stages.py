@@ -50,8 +50,8 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
         def stages(self) -> tuple[Stage, ...]:
             shares = {"P": 0.5, "shift": 1.0}
             return (
-                Stage("whole", fit(self), trains={"P": 1.0}, epoch=self.count),
-                Stage("pruned", fit(self), trains=shares, enter=self.prune, epoch=self.count),
+                Stage("whole", fit(self), trains={"P": 1.0}, epoch=self.count, share=0.5),
+                Stage("pruned", fit(self), trains=shares, enter=self.prune, epoch=self.count, share=0.5),
             )
 
         def parts(self) -> dict[str, Part]:

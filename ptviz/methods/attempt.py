@@ -1,0 +1,166 @@
+r"""ATTEMPT: each input attends to the prompts of other tasks, and adds what it takes from them to the target's prompt.
+
+.. math:: \hat{x} = \max_T E(X), \quad \hat{P}_j = \max_m P_j, \quad
+          H = \mathrm{LN}(W_{up}\, \mathrm{SiLU}(W_{down}\, \hat{x}))
+
+.. math:: a = \mathrm{softmax}_j(\hat{P}_j \cdot H / \tau), \qquad
+          P_{instance} = P_{target} + \sum_{j=1}^{t+1} a_j P_j, \qquad P_{t+1} = P_{target}
+
+Asai, Salehi, Peters and Hajishirzi, "ATTEMPT: Parameter-Efficient Multi-task Tuning via Attentional Mixtures of Soft
+Prompts", EMNLP 2022, section 3. https://arxiv.org/abs/2205.11961
+
+The t source prompts come from plain prompt tuning and stay frozen. The target's prompt is one of the candidates and is
+added once more outside of the sum: without sources the result is exactly 2 P_target.
+
+Where paper and code (https://github.com/AkariAsai/ATTEMPT) disagree, the paper is followed. Its LayerNorm is trained,
+the code leaves it as it starts: ``layernorm``. Its attention has a learning rate of its own, in the code that group of
+parameters is always empty: ``ratio``, where 1 is the code's. The code takes the maximum over padding as well, so that
+an input depends on its batch mates: ``pads``.
+
+Ours: the paper's tau, d e = 2087 for T5-base, and its start N(0, 0.01^2) of W_down and W_up are made for T5's large
+embeddings. On small ones (0.05 for BERT) the scores are nearly 0 and the attention would stay a plain mean. So tau
+is by default the mean distance of the candidates' keys from their mean when training starts (the keys' mean length if
+they are all the same): as H has one unit per coordinate, scores then start with a spread of about 1 on any backbone.
+And the spread of the start is 0.05 by default: at 0.01 the LayerNorm's epsilon (1e-5) shrinks H below its unit size.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Routed, Sum, Symbol
+from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.knobs import Knob, Length
+from ptviz.prompt import Batch, Prompt, Spec
+
+Bottleneck = Annotated[int, Knob("r", "width of the attention's bottleneck", 1, 1024)]
+Temperature = Annotated[float, Knob("tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9)]
+Ratio = Annotated[float, Knob("ratio", "learning rate of the attention as a share of the prompt's", 0.0, 10.0)]
+Trained = Annotated[Literal["trained", "frozen"], Knob("LN", "LayerNorm trained as in the paper, or left as it starts")]
+Pads = Annotated[bool, Knob("pads", "let the maximum see padding too, as the released code does")]
+Spread = Annotated[float, Knob("sigma", "standard deviation of the attention's random start", 0.0, 1.0)]
+First = Annotated[
+    Literal["first", "best", "words"],
+    Knob("P_target", "starts as the first source prompt, as the best one on validation rows, or as sampled words"),
+]
+
+
+class ATTEMPT(PromptMethod):
+    """``P`` (m, d), the frozen ``P_s`` (k, m, d), and the attention ``W_down`` (r, d), ``W_up`` (d, r), LayerNorm."""
+
+    card = Card(
+        name="attempt",
+        title="ATTEMPT",
+        citation="Asai et al., EMNLP 2022",
+        url="https://arxiv.org/abs/2205.11961",
+        branch=("transfer", "general", "selection"),
+        equation=r"P_{instance} = P_{target} + \sum_j a_j P_j, \quad"
+        r" a = \mathrm{softmax}_j(\hat{P}_j \cdot \mathrm{LN}(W_{up}\, \mathrm{SiLU}(W_{down}\, \hat{x})) / \tau)",
+        idea="Keep the prompts of other tasks frozen; a small attention lets each input mix them into the new prompt.",
+        differs="The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
+        " padding is not seen.",
+    )
+    transfers = True
+    library = True
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        bottleneck: Bottleneck = 100,
+        temperature: Temperature = 0.0,
+        ratio: Ratio = 0.1,
+        layernorm: Trained = "trained",
+        pads: Pads = False,
+        sigma: Spread = 0.05,
+        start: First = "first",
+    ) -> None:
+        super().__init__()
+        self.slots = m
+        self.sources = spec.sources
+        self.P = nn.Parameter(spec.words(m))
+        self.P_s = nn.Buffer(torch.zeros(len(spec.sources), m, spec.width))
+        self.W_down = nn.Linear(spec.width, bottleneck, bias=False)
+        self.W_up = nn.Linear(bottleneck, spec.width, bias=False)
+        for layer in (self.W_down, self.W_up):
+            nn.init.normal_(layer.weight, std=sigma)
+        self.norm = nn.LayerNorm(spec.width, elementwise_affine=layernorm == "trained")
+        self.own_scale = temperature == 0
+        scale = self.P.detach().amax(0).norm()
+        self.tau = nn.Buffer(scale if self.own_scale else torch.full_like(scale, temperature))
+        self.ratio, self.pads, self.start = ratio, pads, start
+
+    def candidates(self) -> Float[Tensor, "n m d"]:
+        """The source prompts, and the target's after them."""
+        return torch.cat([self.P_s, self.P[None]])
+
+    def route(self, batch: Batch) -> Float[Tensor, "B n"]:
+        """a, how much of each candidate an input takes."""
+        x = batch.max()
+        if self.pads:
+            x = batch.embeddings.float().masked_fill(batch.slots[..., None], -torch.inf).amax(1)
+        H = self.norm(self.W_up(F.silu(self.W_down(x))))
+        scores: Tensor = H @ self.candidates().amax(1).T / self.tau
+        return scores.softmax(-1)
+
+    def forward(self, batch: Batch) -> Prompt:
+        """P_instance of each row."""
+        a = self.route(batch)
+        return Prompt(embeddings=torch.einsum("bk,kmd->bmd", a, self.candidates()) + self.P, routing=a)
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage at two rates."""
+        attention = dict.fromkeys(("W_down", "W_up", "norm"), self.ratio)
+        return (Stage("attend", fit(self), trains={"P": 1.0, **attention}, enter=self.take),)
+
+    @torch.no_grad()
+    def take(self, probe: Probe) -> None:
+        """Copy the source prompts, start P_target from one of them, and read the keys' scale."""
+        for row, name in enumerate(self.sources):
+            self.P_s[row] = probe.sources[name].prompt
+        rows = range(len(self.sources))
+        if self.start == "words" or not self.sources:
+            self.begin(self.P)
+        else:
+            first = self.start == "first"
+            self.begin(self.P_s[0 if first else max(rows, key=lambda row: self.tried(self.P_s[row], probe))])
+
+    def begin(self, prompt: Float[Tensor, "m d"]) -> None:
+        """Start P_target from this prompt, and take the temperature from the candidates' scale unless it is given."""
+        self.P.copy_(prompt)
+        if self.own_scale:
+            keys = self.candidates().amax(1)
+            spread = (keys - keys.mean(0)).norm(dim=-1).mean()
+            self.tau.copy_(spread if spread > 0 else keys.norm(dim=-1).mean())
+
+    def tried(self, prompt: Float[Tensor, "m d"], probe: Probe) -> tuple[float, float]:
+        """Validation accuracy, and minus the loss, when P_target starts from this prompt."""
+        self.begin(prompt)
+        accuracy, loss = probe.score()
+        return accuracy, -loss
+
+    def anatomy(self) -> Anatomy:
+        """The mix of all candidates by the attention, plus the target's prompt."""
+        mixed = Routed((Symbol("P_s"), Symbol("P")), ("W_down", "W_up", "norm"), "mix", label="attention")
+        return Anatomy(Sum((mixed, Symbol("P"))))
+
+    def stored(self) -> int:
+        """All that is trained, and the source prompts: attention needs them at inference too."""
+        return self.trained() + self.P_s.numel()
+
+    def parts(self) -> dict[str, Part]:
+        """P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), and the LayerNorm's gamma, beta (d) if it is trained."""
+        found = {
+            "P": Part(self.P, ("m", "d")),
+            "P_s": Part(self.P_s, ("k", "m", "d")),
+            "W_down": Part(self.W_down.weight, ("r", "d")),
+            "W_up": Part(self.W_up.weight, ("d", "r")),
+        }
+        if self.norm.elementwise_affine:
+            found |= {"gamma": Part(self.norm.weight, ("d",)), "beta": Part(self.norm.bias, ("d",))}
+        return found

@@ -1,0 +1,153 @@
+r"""CTPT: a prompt from a handful of numbers, found without gradients, that attends to the prompts of other tasks.
+
+.. math:: P = P_0 + A z + g\,C, \qquad
+          C = \sum_h \mathrm{softmax}_j\!\left( \frac{(\bar{P} A_Q^h)(\bar{P}_j A_K^h)^\top}{\sqrt{d_h}} \right)
+          P_j A_V^h A_V^{h\top}
+
+Xu, Zeng and Shen, "Efficient Cross-Task Prompt Tuning for Few-Shot Conversational Emotion Recognition", Findings of
+EMNLP 2023. https://arxiv.org/abs/2310.14614
+
+A reconstruction. Neither the paper's equations nor code could be read, only its abstract and summaries: a vector of low
+intrinsic dimension is searched without derivatives, and knowledge of source tasks comes in by multi-head attention over
+their prompts. The rest is Black-Box Tuning (Sun et al., ICML 2022, https://arxiv.org/abs/2201.03514), its usual base:
+A is a fixed random matrix, N(0, sigma_A^2) with sigma_A = alpha std(table) / sqrt(q), z starts at 0 and CMA-ES (step
+size 1, population 20) searches it, on forward passes alone. z's last coordinate is the gate g.
+
+Ours: the query is the mean of P_0 + A z, the keys the means of the frozen source prompts P_j, through fixed random A_Q,
+A_K; all are measured in units of the table's std. The heads' A_V are orthogonal parts of one rotation and lead back by
+their transpose, so that each head mixes the sources in a part of the space of its own, and even attention gives their
+mean. P_0 is the source prompt that does best on the target's validation rows (``start`` "source"), or sampled words.
+Source prompts are trained by plain prompt tuning, with gradients; the target is not.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Product, Routed, Sum, Symbol
+from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Knob, Length
+from ptviz.prompt import Batch, Prompt, Spec
+
+Intrinsic = Annotated[int, Knob("q", "numbers that are searched, the gate among them", 2, 2000)]
+Heads = Annotated[int, Knob("h", "attention heads over the source prompts", 1, 16)]
+Alpha = Annotated[float, Knob("alpha", "size of the random projection, 1: that of word embeddings", 0.01, 100.0)]
+Start = Annotated[
+    Literal["source", "words"], Knob("P_0", "where the prompt starts: at the best source prompt, or at sampled words")
+]
+
+
+class CTPT(PromptMethod):
+    """``z`` (q) is all that moves; ``A`` (m, d, q - 1), the attention's projections and the sources are fixed."""
+
+    card = Card(
+        name="ctpt",
+        title="CTPT (reconstruction)",
+        citation="Xu, Zeng and Shen, Findings of EMNLP 2023",
+        url="https://arxiv.org/abs/2310.14614",
+        branch=("transfer", "encoder", "both"),
+        equation=r"P = P_0 + A z + g \sum_h \mathrm{softmax}_j((\bar{P} A_Q^h)(\bar{P}_j A_K^h)^\top / \sqrt{d_h})"
+        r" P_j A_V^h A_V^{h\top}",
+        idea="Search a few hundred numbers without any gradient; a random projection turns them into a prompt, and"
+        " attention brings in the prompts of other tasks.",
+        differs="A reconstruction from summaries of the paper and from Black-Box Tuning: the equations are ours.",
+    )
+    library, transfers = True, True
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        q: Intrinsic = 200,
+        heads: Heads = 4,
+        alpha: Alpha = 1.0,
+        start: Start = "source",
+    ) -> None:
+        super().__init__()
+        d, k = spec.width, len(spec.sources)
+        self.slots = m
+        self.start = start
+        heads = min(heads, d)
+        each = d // heads
+        self.z = nn.Parameter(torch.zeros(q))
+        usual = spec.table[spec.common].float().std()
+        self.std = nn.Buffer(usual.clone())
+        self.A = nn.Buffer(torch.randn(m, d, q - 1) * (alpha * usual / math.sqrt(q - 1)))
+        self.A_Q, self.A_K = (nn.Buffer(torch.randn(heads, d, each) / math.sqrt(d)) for _ in range(2))
+        rotation = torch.linalg.qr(torch.randn(d, d))[0]
+        self.A_V = nn.Buffer(rotation[:, : heads * each].reshape(d, heads, each).transpose(0, 1).contiguous())
+        self.P_0 = nn.Buffer(spec.words(m))
+        self.sources = nn.Buffer(torch.zeros(k, m, d))
+
+    def task(self) -> Float[Tensor, "m d"]:
+        """P_0 + A z, the prompt without other tasks."""
+        return self.P_0 + self.A @ self.z[:-1]
+
+    def attention(self) -> Float[Tensor, "e k"]:
+        """How much each head looks at each source prompt."""
+        query = torch.einsum("d,hde->he", self.task().mean(0) / self.std, self.A_Q)
+        keys = torch.einsum("kd,hde->hke", self.sources.mean(1) / self.std, self.A_K)
+        return (torch.einsum("he,hke->hk", query, keys) / math.sqrt(self.A_Q.shape[2])).softmax(-1)
+
+    def cross(self) -> Float[Tensor, "m d"]:
+        """C, the mixture of the source prompts."""
+        return torch.einsum("hk,kmd,hde,hfe->mf", self.attention(), self.sources, self.A_V, self.A_V)
+
+    def prompt(self) -> Float[Tensor, "m d"]:
+        """P = P_0 + A z + g C."""
+        return self.task() + self.z[-1] * self.cross()
+
+    def forward(self, batch: Batch) -> Prompt:
+        """P for every row, batch axis 1."""
+        return Prompt(embeddings=self.prompt()[None])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One search."""
+        return (Stage("search", fit(self), enter=self.choose, optimiser="evolution"),)
+
+    @torch.no_grad()
+    def choose(self, probe: Probe) -> None:
+        """Copy the source prompts, and start from the one that does best on the target's validation rows."""
+        for place, source in zip(self.sources, probe.sources.values(), strict=True):
+            place.copy_(source.prompt)
+        if self.start == "words" or not len(self.sources):
+            return
+
+        def score(prompt: Tensor) -> tuple[float, float]:
+            self.P_0.copy_(prompt)
+            accuracy, loss = probe.score()
+            return accuracy, -loss
+
+        self.P_0.copy_(max(self.sources, key=score))
+
+    def fold(self) -> Folded:
+        """P alone, without projections and sources."""
+        return Folded(self.card, self.slots, self.prompt()[None])
+
+    def stored(self) -> int:
+        """P: m d."""
+        return self.P_0.numel()
+
+    def anatomy(self) -> Anatomy:
+        """P_0 + A z, and the source prompts by attention."""
+        task = Sum((Symbol("P_0"), Product(Symbol("A"), Symbol("z"))))
+        return Anatomy(Sum((task, Routed((Symbol("P_k"),), (), "mix", task, "attention"))))
+
+    def parts(self) -> dict[str, Part]:
+        """The vector z (q), A z, P_0, C and P (m, d), the source prompts P_k (k, m, d), the attention a (e, k)."""
+        return {
+            "z": Part(self.z, ("q",)),
+            "A": Part(self.A, ("m", "d", "p")),
+            "Az": Part(self.A @ self.z[:-1], ("m", "d")),
+            "P_0": Part(self.P_0, ("m", "d")),
+            "P_k": Part(self.sources, ("k", "m", "d")),
+            "C": Part(self.cross(), ("m", "d")),
+            "P": Part(self.prompt(), ("m", "d")),
+            "a": Part(self.attention(), ("e", "k")),
+        }

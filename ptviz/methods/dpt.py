@@ -1,0 +1,74 @@
+r"""DPT: the soft prompt is a product of two thin matrices, so it can have no more than rank r.
+
+.. math:: P = A B, \qquad A \in \mathbb{R}^{m \times r},\; B \in \mathbb{R}^{r \times d}
+
+Xiao, Xu, Li, Lu and Li, "Decomposed Prompt Tuning via Low-Rank Reparameterization", Findings of EMNLP 2023, section 3.
+https://aclanthology.org/2023.findings-emnlp.890
+
+The paper writes the transpose (embedding size first) and b for r; the order of the released code is used here
+(https://github.com/XYaoooo/DPT). Both factors start uniform in [-0.5, 0.5] there: init ``uniform``. The product then
+has a spread of sqrt(r)/12, nearly nothing beside the embeddings of T5 but louder than the words of a sentence encoder.
+Ours: the other starts factor a prompt made of words, keeping its r largest directions, so the scale is the
+backbone's own. After training A and B fold into P.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Init, Length, Rank, Text
+from ptviz.methods.starts import factors, start
+from ptviz.prompt import Batch, Prompt, Spec
+
+
+class DPT(PromptMethod):
+    """``A`` (m, r) times ``B`` (r, d): the same prompt for every input."""
+
+    card = Card(
+        name="dpt",
+        title="Decomposed Prompt Tuning (DPT)",
+        citation="Xiao et al., Findings of EMNLP 2023",
+        url="https://aclanthology.org/2023.findings-emnlp.890",
+        branch=("direct", "decomposition", "soft prompt"),
+        equation=r"P = A B, \quad A \in \mathbb{R}^{m \times r}, B \in \mathbb{R}^{r \times d}",
+        idea="Prompts seem to lose rank as they train, so write the prompt as a tall matrix times a wide one.",
+        differs="Starts from factored words by default; init uniform draws both factors from [-0.5, 0.5] as the code"
+        " does, which suits the louder embeddings of T5.",
+    )
+
+    def __init__(self, spec: Spec, m: Length = 10, r: Rank = 4, init: Init = "vocabulary", text: Text = "") -> None:
+        super().__init__()
+        self.slots = m
+        if init == "uniform":
+            A, B = torch.rand(m, r) - 0.5, torch.rand(r, spec.width) - 0.5
+        else:
+            A, B = factors(start(spec, m, init, text), r)
+        self.A, self.B = nn.Parameter(A), nn.Parameter(B)
+
+    def prompt(self) -> Float[Tensor, "m d"]:
+        """A B, the soft prompt."""
+        return self.A @ self.B
+
+    def forward(self, batch: Batch) -> Prompt:
+        """A B for every row, batch axis 1."""
+        return Prompt(embeddings=self.prompt()[None])
+
+    def fold(self) -> Folded:
+        """A B, multiplied out."""
+        return Folded(self.card, self.slots, embeddings=self.prompt()[None])
+
+    def stored(self) -> int:
+        """The m times d scalars of the folded prompt."""
+        return self.slots * self.B.shape[1]
+
+    def parts(self) -> dict[str, Part]:
+        """A (m, r), B (r, d) and their product P (m, d)."""
+        return {
+            "A": Part(self.A, ("m", "r")),
+            "B": Part(self.B, ("r", "d")),
+            "P": Part(self.prompt(), ("m", "d")),
+        }

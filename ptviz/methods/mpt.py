@@ -1,0 +1,168 @@
+r"""MPT: one prompt shared by all tasks, and a rank-one factor for each task that scales its rows and columns.
+
+.. math:: \hat{P}_k = P^* \circ (u_k v_k^\top), \qquad
+          L = L_{task} + \lambda \left( \mathrm{KL}\big[p(y|x; P_k) \,\|\, p(y|x; \hat{P}_k)\big]
+          + \| H_k - \hat{H}_k \|^2 \right)
+
+Wang, Panda, Karlinsky, Feris, Sun and Kim, "Multitask Prompt Tuning Enables Parameter-Efficient Transfer Learning",
+ICLR 2023, section 3. https://arxiv.org/abs/2303.02861
+
+The teachers P_k are plain prompts, one for each source task. The student P^*, u_k, v_k learns from the source rows and
+from its teachers' answers and hidden states, on a stochastic mixture of the tasks. On the target u and v start at the
+average of the sources' and both P^* and (u, v) are trained, at two rates; then all folds into one prompt of m d.
+
+Ours, where the text at hand is silent: u = v = 1 at first, so that MPT starts as prompt tuning (``fast`` "normal" draws
+them from N(1, 0.02); PEFT draws from N(0, 0.02), where the prompt starts near 0 and learns slowly); lambda is 0.9 and
+one weight serves both losses; hidden states are those at the answer's position, their squared distance a mean over
+layers and coordinates, or wide backbones would drown the task loss; (u, v) learn at the rate of P^* unless ``ratio``
+says otherwise (the paper has two rates; 0.3 and 0.4 are remembered, not verified). ``lam`` 0 leaves the teachers out.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Examples, Product, Scaled, Symbol
+from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Init, Knob, Length, Text
+from ptviz.methods.starts import start
+from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+
+Lambda = Annotated[float, Knob("lambda", "weight of both distillation losses; 0: no teachers", 0.0, 100.0)]
+Ratio = Annotated[float, Knob("alpha_2/alpha_1", "learning rate of u and v as a share of the prompt's", 0.0, 10.0)]
+Fast = Annotated[Literal["ones", "normal"], Knob("W_0", "where u and v start: at 1, or drawn from N(1, 0.02)")]
+
+
+class MPT(PromptMethod):
+    """``P`` (m, d) shared, ``U`` (k, m) and ``V`` (k, d) for the sources, ``u`` (m) and ``v`` (d) for the target."""
+
+    card = Card(
+        name="mpt",
+        title="MPT",
+        citation="Wang et al., ICLR 2023",
+        url="https://arxiv.org/abs/2303.02861",
+        branch=("transfer", "decomposition", "soft prompt"),
+        equation=r"\hat{P}_k = P^* \circ (u_k v_k^\top), \quad L = L_{task} + \lambda (L_{logits} + L_{hidden})",
+        idea="Distil the prompts of many tasks into one shared prompt and a rank-one scaling for each task; a new task"
+        " starts from the average scaling.",
+        differs="u and v start at 1. Hidden states are compared at the answer's position, averaged over layers and"
+        " coordinates; the two rates are equal unless changed.",
+    )
+    library, transfers = True, True
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        lam: Lambda = 0.9,
+        ratio: Ratio = 1.0,
+        fast: Fast = "ones",
+        init: Init = "vocabulary",
+        text: Text = "",
+    ) -> None:
+        super().__init__()
+        k, d = len(spec.sources), spec.width
+        spread = 0.02 if fast == "normal" else 0.0
+        self.slots = m
+        self.P = nn.Parameter(start(spec, m, init, text))
+        self.U, self.V = (nn.Parameter(1 + spread * torch.randn(k, size)) for size in (m, d))
+        self.u, self.v = (nn.Parameter(1 + spread * torch.randn(size)) for size in (m, d))
+        self.teachers = nn.Buffer(torch.zeros(k, m, d))
+        self.lam = lam
+        self.ratio = ratio
+
+    def student(self, k: int) -> Float[Tensor, "m d"]:
+        """The prompt of source task k: P* o (u_k v_k^T)."""
+        return self.P * torch.outer(self.U[k], self.V[k])
+
+    def target(self) -> Float[Tensor, "m d"]:
+        """The target's prompt: P* o (u v^T)."""
+        return self.P * torch.outer(self.u, self.v)
+
+    def forward(self, batch: Batch) -> Prompt:
+        """The target's prompt for every row, batch axis 1."""
+        return Prompt(embeddings=self.target()[None])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """Distillation on the source tasks, then the target alone."""
+        fast = self.ratio
+        return (
+            Stage(
+                "distil", self.distil, tasks="sources", mixture="stochastic", enter=self.learn, hidden=self.lam > 0,
+                trains={"P": 1.0, "U": fast, "V": fast},
+            ),
+            Stage("target", fit(self), enter=self.average, trains={"P": 1.0, "u": fast, "v": fast}),
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def learn(self, probe: Probe) -> None:
+        """Copy the source prompts: they are the teachers."""
+        for teacher, source in zip(self.teachers, probe.sources.values(), strict=True):
+            teacher.copy_(source.prompt)
+
+    @torch.no_grad()
+    def average(self, probe: Probe) -> None:
+        """Start the target's u and v at the average of the sources'."""
+        self.u.copy_(self.U.mean(0))
+        self.v.copy_(self.V.mean(0))
+
+    def distil(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+        """The task loss of one source task's rows, and how far its student is from its teacher."""
+        k = int(batch.tasks[0])
+        prompt = Prompt(embeddings=self.student(k)[None])
+        output = run(prompt)
+        if self.lam > 0:
+            with torch.no_grad():
+                teacher = run(Prompt(embeddings=self.teachers[k][None]))
+            logits, hidden = distance(teacher, output)
+            prompt = replace(prompt, losses={"logits": self.lam * logits, "hidden": self.lam * hidden})
+        return output.loss + sum(prompt.losses.values()), prompt, output
+
+    def fold(self) -> Folded:
+        """The target's prompt, multiplied out."""
+        return Folded(self.card, self.slots, self.target()[None])
+
+    def stored(self) -> int:
+        """The target's prompt: m d."""
+        return self.P.numel()
+
+    def anatomy(self) -> Anatomy:
+        """P* o (u v^T), from teachers' students."""
+        shared = Symbol("P*", Examples(), "distilled")
+        u, v = (Symbol(name, Symbol(f"{name}_k"), "average") for name in ("u", "v"))
+        return Anatomy(Scaled(shared, Product(u, v)))
+
+    def parts(self) -> dict[str, Part]:
+        """P* and the target's prompt (m, d), u (m), v (d), and by source u_k (k, m), v_k (k, d), both prompts."""
+        students = self.P * self.U[:, :, None] * self.V[:, None, :]
+        return {
+            "P*": Part(self.P, ("m", "d")),
+            "u": Part(self.u, ("m",)),
+            "v": Part(self.v, ("d",)),
+            "P": Part(self.target(), ("m", "d")),
+            "u_k": Part(self.U, ("k", "m")),
+            "v_k": Part(self.V, ("k", "d")),
+            "P_k": Part(self.teachers, ("k", "m", "d")),
+            "P^_k": Part(students, ("k", "m", "d")),
+        }
+
+
+def distance(teacher: Output, student: Output) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+    """KL(teacher || student) in nats, a mean over rows; and the mean squared distance of their hidden states.
+
+    Raises:
+        ValueError: if an answer came without hidden states.
+    """
+    if teacher.hidden is None or student.hidden is None:
+        raise ValueError("distillation compares hidden states; run the backbone with hidden=True")
+    kl = F.kl_div(
+        student.logits.log_softmax(-1), teacher.logits.log_softmax(-1), reduction="batchmean", log_target=True
+    )
+    return kl, F.mse_loss(student.hidden, teacher.hidden)

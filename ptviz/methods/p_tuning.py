@@ -1,0 +1,120 @@
+r"""P-tuning: a recurrent encoder writes the prompt, so that its tokens depend on one another while they are trained.
+
+.. math:: h_i = \mathrm{MLP}\left([\overrightarrow{\mathrm{LSTM}}(P_{0:i});\;
+          \overleftarrow{\mathrm{LSTM}}(P_{i:m})]\right), \qquad [\,h_1 \dots h_m;\; X\,]
+
+Liu, Zheng, Du, Ding, Qian, Yang and Tang, "GPT Understands, Too", 2021 (AI Open 2024), section 2.2.
+https://arxiv.org/abs/2103.10385
+
+The released code holds two forms that differ. We follow its LAMA half, where the language model is frozen as in the
+survey: P ~ N(0, 1), two bidirectional layers of width d/2 per direction, then Linear-ReLU-Linear. Its SuperGLUE half,
+behind the paper's headline numbers, fine-tunes the model too and uses an LSTM of width d; we never tune the model.
+``encoder`` "mlp" leaves the LSTM out, in the three linear layers that Hugging Face's PEFT gives to P-tuning (the
+SuperGLUE half's "mlp" has two); with one prompt token the LSTM is no more than an MLP, too. Which places of the text
+the prompt tokens take is the template's matter. After training only h is kept. Ours: the starts other than N(0, 1).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Encoded, Symbol
+from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Knob, Length, Text
+from ptviz.methods.starts import start
+from ptviz.prompt import Batch, Prompt, Spec
+
+Hidden = Annotated[
+    int, Knob("q", "the encoder's width; 0: the code's, d/2 per LSTM direction or d for the MLP", 0, 1024)
+]
+Encoder = Annotated[
+    Literal["lstm", "mlp"], Knob("encoder", "what stands between P and the prompt: LSTM and MLP, or MLP")
+]
+Start = Annotated[
+    Literal["normal", "vocabulary", "labels", "uniform", "text"],
+    Knob("init", "where P starts: N(0, 1) as in the code, sampled vocabulary, class labels, uniform noise, or a text"),
+]
+
+
+class PTuning(PromptMethod):
+    """``P`` (m, d), an encoder ``LSTM`` (or none) and ``MLP``, and their product ``h`` (m, d)."""
+
+    card = Card(
+        name="p-tuning",
+        title="P-Tuning",
+        citation="Liu et al., AI Open 2024 (arXiv 2021)",
+        url="https://arxiv.org/abs/2103.10385",
+        branch=("direct", "encoder", "token embeddings"),
+        equation=r"h_i = \mathrm{MLP}([\overrightarrow{\mathrm{LSTM}}(P_{0:i});"
+        r" \overleftarrow{\mathrm{LSTM}}(P_{i:m})]), \quad [h_1 \dots h_m;\; X]",
+        idea="Let a small recurrent network write the prompt tokens, so that each knows of the others; after training"
+        " only what it wrote is kept.",
+        differs="The backbone stays frozen, as in the paper's LAMA half; its SuperGLUE results tune the model as well.",
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        hidden: Hidden = 0,
+        encoder: Encoder = "lstm",
+        init: Start = "normal",
+        text: Text = "",
+    ) -> None:
+        super().__init__()
+        d = spec.width
+        self.slots = m
+        self.P = nn.Parameter(torch.randn(m, d) if init == "normal" else start(spec, m, init, text))
+        if encoder == "lstm":
+            q = hidden or max(1, d // 2)
+            self.LSTM: nn.LSTM | None = nn.LSTM(d, q, num_layers=2, bidirectional=True)
+            self.MLP = nn.Sequential(nn.Linear(2 * q, 2 * q), nn.ReLU(), nn.Linear(2 * q, d))
+        else:
+            q = hidden or d
+            self.LSTM = None
+            self.MLP = nn.Sequential(nn.Linear(d, q), nn.ReLU(), nn.Linear(q, q), nn.ReLU(), nn.Linear(q, d))
+
+    def prompt(self) -> Float[Tensor, "m d"]:
+        """The prompt h, as the encoder writes it."""
+        states = self.P if self.LSTM is None else self.LSTM(self.P)[0]
+        h: Tensor = self.MLP(states)
+        return h
+
+    def forward(self, batch: Batch) -> Prompt:
+        """The prompt h for every row, batch axis 1."""
+        return Prompt(embeddings=self.prompt()[None])
+
+    def fold(self) -> Folded:
+        """The prompt alone, without its encoder."""
+        return Folded(self.card, self.slots, self.prompt()[None])
+
+    def stored(self) -> int:
+        """The prompt h alone: m d."""
+        return self.P.numel()
+
+    def anatomy(self) -> Anatomy:
+        """P through the encoder."""
+        label = "MLP" if self.LSTM is None else "BiLSTM + MLP"
+        return Anatomy(prompt=Encoded(Symbol("P"), ("LSTM", "MLP"), label))
+
+    def parts(self) -> dict[str, Part]:
+        """P and h (m, d), and the encoder's weights by layer.
+
+        The LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
+        """
+        found = {"P": Part(self.P, ("m", "d")), "h": Part(self.prompt(), ("m", "d"))}
+        if self.LSTM is not None:
+            for name, weight in self.LSTM.named_parameters():
+                inner = ("q",) if name.startswith("weight_hh") else ("d",) if "_l0" in name else ("p",)
+                found[f"LSTM.{name}"] = Part(weight, ("g", *inner)[: weight.ndim])
+        linear = [layer for layer in self.MLP if isinstance(layer, nn.Linear)]
+        widths = ("p", "p", "d") if self.LSTM is not None else ("d", *("q" * (len(linear) - 1)), "d")
+        for i, layer in enumerate(linear):
+            found[f"W_{i + 1}"] = Part(layer.weight, (widths[i + 1], widths[i]))
+            found[f"b_{i + 1}"] = Part(layer.bias, (widths[i + 1],))
+        return found

@@ -1,0 +1,92 @@
+r"""Prefix tuning: keys and values in front of every attention site, written by an MLP while they are trained.
+
+.. math:: P_\theta[i,:] = \mathrm{MLP}_\theta(P'_\theta[i,:]) = W_2 \tanh(W_1 P'_i + b_1) + b_2
+          \;\in \mathbb{R}^{S \cdot 2 \cdot H h}, \qquad
+          \mathrm{Attn}(Q, [K_P; K], [V_P; V]) \quad \text{at every layer}
+
+Li and Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation", ACL 2021, section 4.
+https://aclanthology.org/2021.acl-long.353
+
+The MLP reads P', never the input: the prefix is the same for every text (the survey's cartoon draws the input into the
+encoder). After training only the keys and values are kept, as in the paper; the released code stores the MLP as well.
+For encoder-decoders the released code trains three MLPs, for self-attention on both sides and cross-attention; here one
+MLP writes all sites. Li and Liang train with a language-model loss on generation; here label words are read out, as
+for every other method. Their start from real words' activations for low-data settings is left out.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Annotated
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Encoded, Symbol
+from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Knob, Length
+from ptviz.prompt import Batch, Prompt, Spec
+
+Hidden = Annotated[int, Knob("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)]
+Dropout = Annotated[float, Knob("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
+
+
+class PrefixTuning(PromptMethod):
+    """``P'`` (m, d) and an MLP of width q that writes ``KV`` (S, 2, H, m, h) from it."""
+
+    card = Card(
+        name="prefix-tuning",
+        title="Prefix Tuning",
+        citation="Li and Liang, ACL 2021",
+        url="https://aclanthology.org/2021.acl-long.353",
+        branch=("direct", "encoder", "KV values"),
+        equation=r"P_\theta[i,:] = \mathrm{MLP}_\theta(P'_\theta[i,:]),"
+        r" \quad \mathrm{Attn}(Q, [K_P; K], [V_P; V]) \text{ at every layer}",
+        idea="Write extra keys and values for every layer from m small vectors with an MLP, which steadies training;"
+        " keep only what it wrote.",
+        differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
+        " not fed by the input, whatever the survey's drawing suggests.",
+    )
+    slots = 0
+
+    def __init__(self, spec: Spec, m: Length = 10, hidden: Hidden = 512, dropout: Dropout = 0.0) -> None:
+        super().__init__()
+        self.P = nn.Parameter(torch.randn(m, spec.width))
+        self.shape = (spec.sites, 2, spec.heads, spec.head_width)
+        self.W_1 = nn.Linear(spec.width, hidden)
+        self.W_2 = nn.Linear(hidden, math.prod(self.shape))
+        self.dropout = nn.Dropout(dropout)
+
+    def prefix(self) -> Float[Tensor, "S 2 H m h"]:
+        """KV: each token's row of the MLP's answer, cut into sites, key and value, and heads."""
+        rows: Tensor = self.W_2(self.W_1(self.P).tanh())
+        return rows.reshape(len(self.P), *self.shape).permute(1, 2, 3, 0, 4)
+
+    def forward(self, batch: Batch) -> Prompt:
+        """KV for every row, batch axis 1."""
+        return Prompt(key_values=self.dropout(self.prefix())[:, :, None])
+
+    def fold(self) -> Folded:
+        """The keys and values alone, without P' and the MLP: a P-tuning v2."""
+        return Folded(self.card, self.slots, key_values=self.prefix()[:, :, None])
+
+    def stored(self) -> int:
+        """KV: 2 S m H h."""
+        return len(self.P) * math.prod(self.shape)
+
+    def anatomy(self) -> Anatomy:
+        """P' through the MLP. The survey's sketch feeds the text to it; in the paper, and here, it never sees it."""
+        return Anatomy(key_values=Encoded(Symbol("P'"), ("W_1", "W_2"), "MLP"))
+
+    def parts(self) -> dict[str, Part]:
+        """P' (m, d), KV (S, kv, H, m, h), and the MLP: W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""
+        return {
+            "P'": Part(self.P, ("m", "d")),
+            "KV": Part(self.prefix(), ("S", "kv", "H", "m", "h")),
+            "W_1": Part(self.W_1.weight, ("q", "d")),
+            "b_1": Part(self.W_1.bias, ("q",)),
+            "W_2": Part(self.W_2.weight.reshape(*self.shape, -1), ("S", "kv", "H", "h", "q")),
+            "b_2": Part(self.W_2.bias.reshape(self.shape), ("S", "kv", "H", "h")),
+        }

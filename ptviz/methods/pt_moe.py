@@ -1,0 +1,115 @@
+r"""PT-MoE: decomposed prompts as experts that share their wide factor, and a router that picks one per input.
+
+.. math:: P = \sum_i w_i A_i B, \qquad w = \mathrm{softmax}(l) \odot \mathbb{1}[\arg\max l], \qquad l = W \bar{x} + b
+
+Li, Su and Collier, "PT-MoE: An Efficient Finetuning Framework for Integrating Mixture-of-Experts into Prompt Tuning",
+NeurIPS 2025, section 3. https://arxiv.org/abs/2505.09519
+
+While training, the scores l are multiplied by 1 + epsilon, epsilon ~ N(0, sigma^2). With E = U S V^T the start of the
+prompt, every A_i starts as U_r S_r^(1/2) and B as S_r^(1/2) V_r^T: all experts are equal, and only the inputs they are
+given set them apart. No load-balancing loss, as in the paper.
+
+``selection`` holds the paper's ablation: "probationary" (its choice: the likeliest expert alone, scaled by its
+probability), "hard" (the likeliest expert at weight 1) and "soft" (every expert at its probability). The paper calls
+the selection straight-through, and there is no code to check what it ran: here nothing is passed straight through, so
+with "hard" the router gets no gradient and stays where it started.
+
+Ours: E is made of sampled words unless a text is given (the paper embeds a task instruction); the router starts
+orthogonal and b at 0, as in SMoP, for the paper does not say; singular values of 0 (a repeated text) leave a column of
+0 in A and a random row in B, or these directions could never be used.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Product, Routed, Symbol
+from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.knobs import Experts, Init, Knob, Length, Rank, Text
+from ptviz.methods.starts import factors, start
+from ptviz.prompt import Batch, Prompt, Spec
+
+Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0)]
+Selection = Annotated[
+    Literal["probationary", "hard", "soft"],
+    Knob("w", "one expert at its probability, one expert at weight 1, or all at their probabilities"),
+]
+
+
+class PTMoE(PromptMethod):
+    """``A`` (k, m, r) with one shared ``B`` (r, d), and a router ``W`` (k, d) with bias ``b`` (k)."""
+
+    card = Card(
+        name="pt-moe",
+        title="PT-MoE",
+        citation="Li, Su and Collier, NeurIPS 2025",
+        url="https://arxiv.org/abs/2505.09519",
+        branch=("direct", "mixture of experts", "selection and efficiency"),
+        equation=r"P = \sum_i w_i A_i B, \quad w = \mathrm{softmax}(l) \odot \mathbb{1}[\arg\max l],"
+        r" \quad l = W \bar{x} + b",
+        idea="Give each input its own decomposed prompt: the tall factors are experts, the wide factor is shared.",
+        differs="Starts from sampled words unless a text is given. The probability alone trains the router: nothing is"
+        " passed straight through a hard selection.",
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        r: Rank = 4,
+        k: Experts = 2,
+        sigma: Noise = 0.01,
+        selection: Selection = "probationary",
+        init: Init = "vocabulary",
+        text: Text = "",
+    ) -> None:
+        super().__init__()
+        self.slots = m
+        A, B = factors(start(spec, m, init, text), r)
+        self.A = nn.Parameter(A.repeat(k, 1, 1))
+        self.B = nn.Parameter(B)
+        self.router = nn.Linear(spec.width, k)
+        if not self.router.weight.is_meta:
+            nn.init.orthogonal_(self.router.weight)
+        nn.init.zeros_(self.router.bias)
+        self.sigma = sigma
+        self.selection = selection
+
+    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+        """Routing probabilities of each input; noisy while training."""
+        scores: Tensor = self.router(batch.mean())
+        if self.training:
+            scores = scores * (1 + self.sigma * torch.randn_like(scores))
+        return scores.softmax(-1)
+
+    def weights(self, routing: Float[Tensor, "B k"]) -> Float[Tensor, "B k"]:
+        """w, the weight of each expert."""
+        if self.selection == "soft":
+            return routing
+        chosen = torch.zeros_like(routing).scatter(1, routing.argmax(-1, keepdim=True), 1.0)
+        return chosen if self.selection == "hard" else routing * chosen
+
+    def forward(self, batch: Batch) -> Prompt:
+        """The weighted sum of A_i B for each row."""
+        routing = self.route(batch)
+        A = torch.einsum("bk,kmr->bmr", self.weights(routing), self.A)
+        return Prompt(embeddings=A @ self.B, routing=routing)
+
+    def anatomy(self) -> Anatomy:
+        """One A_i for each input, times the B that all experts share."""
+        picked = Routed((Symbol("A"),), ("router",), "mix" if self.selection == "soft" else "one")
+        return Anatomy(prompt=Product(picked, Symbol("B")))
+
+    def parts(self) -> dict[str, Part]:
+        """A (k, m, r), B (r, d), their products P (k, m, d), and the router W (k, d), b (k)."""
+        return {
+            "A": Part(self.A, ("k", "m", "r")),
+            "B": Part(self.B, ("r", "d")),
+            "P": Part(self.A @ self.B, ("k", "m", "d")),
+            "W": Part(self.router.weight, ("k", "d")),
+            "b": Part(self.router.bias, ("k",)),
+        }

@@ -1,0 +1,119 @@
+r"""Residual prompt tuning: every prompt token passes a small bottleneck with a skip connection around it.
+
+.. math:: P'_i = P_i + \phi(P_i), \qquad \phi(x) = \mathrm{LayerNorm}\left(W_{up}\, \mathrm{ReLU}(W_{down}\, x)\right),
+          \qquad [\,P';\; X\,]
+
+Razdaibiedina, Mao, Khabsa, Lewis, Hou, Ba and Almahairi, "Residual Prompt Tuning: Improving Prompt Tuning with Residual
+Reparameterization", Findings of ACL 2023, section 3. https://aclanthology.org/2023.findings-acl.421
+
+One phi is shared by all tokens; the skip stands outside the LayerNorm; after training only P' is kept. The paper counts
+2 d q + 2 d scalars for phi; the released code's linear layers have biases, which add q + d: we follow the code. Its
+two-layer and LSTM variants are broken (tied layers, a branch that falls through) and left out.
+
+Ours: a LayerNorm of gain 1 emits vectors of length sqrt(d). That is little beside T5's embeddings, the paper's, but
+drowns P beside those of most other backbones. The gain therefore starts at the rms of the frequent words' embeddings;
+``gain`` "paper" starts it at 1, "zero" at 0, where the method starts as prompt tuning.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Encoded, Sum, Symbol
+from ptviz.methods.base import Card, Part, PromptMethod, Stage, fit
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Init, Knob, Length, Text
+from ptviz.methods.starts import start
+from ptviz.prompt import Batch, Prompt, Spec
+
+Bottleneck = Annotated[int, Knob("q", "width between W_down and W_up; the paper sees no gain above 50", 1, 2048)]
+Gain = Annotated[
+    Literal["table", "paper", "zero"],
+    Knob("gamma", "where LayerNorm's gain starts: the embeddings' rms, 1 as in the paper, or 0"),
+]
+Ratio = Annotated[float, Knob("mlp_lr/lr", "learning rate of phi as a share of the prompt's", 0.0, 10.0)]
+
+
+class Residual(PromptMethod):
+    """``P`` (m, d) and the shared ``phi``: W_down (q, d), W_up (d, q) and a LayerNorm."""
+
+    card = Card(
+        name="residual",
+        title="Residual Prompt Tuning",
+        citation="Razdaibiedina et al., Findings of ACL 2023",
+        url="https://aclanthology.org/2023.findings-acl.421",
+        branch=("direct", "encoder", "token embeddings"),
+        equation=r"P'_i = P_i + \mathrm{LayerNorm}(W_{up}\, \mathrm{ReLU}(W_{down}\, P_i)), \quad [P';\; X]",
+        idea="Train each prompt token together with a small detour around it, which makes learning rate and start"
+        " matter less.",
+        differs="LayerNorm's gain starts at the size of the backbone's embeddings; at the paper's 1 it would drown the"
+        " prompt on backbones other than T5.",
+    )
+
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        bottleneck: Bottleneck = 64,
+        gain: Gain = "table",
+        ratio: Ratio = 1.0,
+        init: Init = "vocabulary",
+        text: Text = "",
+    ) -> None:
+        super().__init__()
+        self.slots = m
+        self.P = nn.Parameter(start(spec, m, init, text))
+        self.down = nn.Linear(spec.width, bottleneck)
+        self.up = nn.Linear(bottleneck, spec.width)
+        self.norm = nn.LayerNorm(spec.width)
+        if gain != "paper":
+            usual = spec.table[spec.common].float().pow(2).mean().sqrt()
+            with torch.no_grad():
+                self.norm.weight.copy_(usual if gain == "table" else torch.zeros(()))
+        self.ratio = ratio
+
+    def phi(self) -> Float[Tensor, "m d"]:
+        """What the detour adds to each prompt token."""
+        added: Tensor = self.norm(self.up(self.down(self.P).relu()))
+        return added
+
+    def forward(self, batch: Batch) -> Prompt:
+        """P' = P + phi(P) for every row, batch axis 1."""
+        return Prompt(embeddings=(self.P + self.phi())[None])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """One stage; phi may have a rate of its own."""
+        shares = dict.fromkeys(("down", "up", "norm"), self.ratio)
+        return (Stage("tune", fit(self), trains={"P": 1.0, **shares}),)
+
+    def fold(self) -> Folded:
+        """P' alone, without phi."""
+        return Folded(self.card, self.slots, (self.P + self.phi())[None])
+
+    def stored(self) -> int:
+        """P': m d."""
+        return self.P.numel()
+
+    def anatomy(self) -> Anatomy:
+        """P, and what the detour makes of the same P."""
+        detour = Encoded(Symbol("P"), ("down", "up", "norm"), "bottleneck")
+        return Anatomy(prompt=Sum((Symbol("P"), detour)))
+
+    def parts(self) -> dict[str, Part]:
+        """P, phi(P) and P' (m, d); W_down (q, d), W_up (d, q), their biases, and LayerNorm's gamma and beta (d)."""
+        phi = self.phi()
+        return {
+            "P": Part(self.P, ("m", "d")),
+            "phi(P)": Part(phi, ("m", "d")),
+            "P'": Part(self.P + phi, ("m", "d")),
+            "W_down": Part(self.down.weight, ("q", "d")),
+            "b_down": Part(self.down.bias, ("q",)),
+            "W_up": Part(self.up.weight, ("d", "q")),
+            "b_up": Part(self.up.bias, ("d",)),
+            "gamma": Part(self.norm.weight, ("d",)),
+            "beta": Part(self.norm.bias, ("d",)),
+        }

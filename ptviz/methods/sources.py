@@ -1,0 +1,32 @@
+"""What transfer methods learn from: prompts that were trained on other tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jaxtyping import Float
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SourcePrompt:
+    """A prompt trained on a source task by plain prompt tuning.
+
+    ``prompt`` is the best by validation, ``embedding`` the one after all its steps: SPoT's task embedding is a prompt
+    of a fixed age, not the best one (Vu et al., ACL 2022, section 3.2, https://aclanthology.org/2022.acl-long.346).
+    ``accuracy`` (0 to 1) is the validation accuracy on its own task; ``run`` the id of the run that trained it, empty
+    if it was not a run of a store.
+    """
+
+    task: str
+    prompt: Float[Tensor, "m d"]
+    embedding: Float[Tensor, "m d"]
+    accuracy: float
+    run: str = ""
+
+    def __post_init__(self) -> None:
+        if self.prompt.shape != self.embedding.shape:
+            raise ValueError(
+                f"source prompt of {self.task}: expected prompt and embedding of one shape; "
+                f"got {tuple(self.prompt.shape)} and {tuple(self.embedding.shape)}"
+            )

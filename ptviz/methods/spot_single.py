@@ -1,0 +1,194 @@
+r"""SPoT, one source at a time: the target's prompt starts from the prompts of the source tasks that are most like it.
+
+.. math:: \mathrm{sim}(t, s) = \cos\Big(\frac{1}{m} \sum_i e^t_i,\; \frac{1}{m} \sum_j e^s_j\Big), \qquad
+          P \leftarrow \sum_r \alpha_r P^{s_r}, \qquad
+          \alpha_r = \frac{\mathrm{sim}(t, s_r)}{\sum_{l \le k} \mathrm{sim}(t, s_l)}
+
+Vu, Lester, Constant, Al-Rfou and Cer, "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022,
+sections 2 and 3. https://aclanthology.org/2022.acl-long.346
+
+A task's embedding e is its prompt after a fixed number of steps of plain prompt tuning, not its best prompt; what is
+transferred is the source's best prompt P^s. ``similarity`` is the cosine of the mean tokens, or "per-token" the mean
+cosine of all pairs of tokens: 1/m^2 sum_ij cos(e^t_i, e^s_j). ``retrieval`` of the k most similar sources is the
+paper's: "best" tunes from each of the k in turn and keeps the best by validation; "weighted" starts from their average
+above; "mixture" first tunes a fresh prompt on the rows of the k sources and of the target together.
+
+The released code (https://github.com/google-research/prompt-tuning, prompt_tuning/spot) holds data sets and a start
+from a file, but no similarity and no retrieval: those are written from the paper. Ours: embedding, mixture and
+candidates share the run's steps, where the paper gives each of them all; negative similarities weigh 0 in the average
+(the paper does not say; equal parts if none is positive); a step of "mixture" draws from all sources and rows of those
+not picked weigh 0, so the mixture sees fewer rows per step than a run on the k alone. The paper's cap of 2^19 rows
+per task is never reached: the run's own limit on rows is far below it. All source prompts of a library start from one
+draw of words, the target's from that of its own run; the paper averages similarities over pairs of seeds.
+"""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import Annotated, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Examples, Symbol
+from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Knob, Length
+from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+
+EMBEDDING = 0.3
+"""Share of the target's steps that its task embedding takes."""
+
+Top = Annotated[int, Knob("k", "most similar source tasks to transfer from", 1, 32)]
+Likeness = Annotated[
+    Literal["average", "per-token"], Knob("sim", "cosine of the mean tokens, or mean cosine of all pairs of tokens")
+]
+Retrieval = Annotated[
+    Literal["best", "weighted", "mixture"],
+    Knob("retrieval", "tune from each of the top k and keep the best, start from their average, or tune on all first"),
+]
+
+
+def average_similarity(target: Float[Tensor, "m d"], sources: Float[Tensor, "k m d"]) -> Float[Tensor, " k"]:
+    """Cosine of the mean tokens, with each source."""
+    return F.cosine_similarity(target.mean(0), sources.mean(1), dim=-1)
+
+
+def per_token_similarity(target: Float[Tensor, "m d"], sources: Float[Tensor, "k m d"]) -> Float[Tensor, " k"]:
+    """Mean cosine of all pairs of tokens, with each source: the product of the mean unit vectors."""
+    return F.normalize(sources, dim=-1).mean(1) @ F.normalize(target, dim=-1).mean(0)
+
+
+SIMILARITIES = {"average": average_similarity, "per-token": per_token_similarity}
+
+
+class SPoTSingle(PromptMethod):
+    """``P`` (m, d), started from the library ``P_s`` (k, m, d) by the task embeddings ``e`` (m, d), ``e_s``."""
+
+    card = Card(
+        name="spot-single",
+        title="SPoT (single-task)",
+        citation="Vu et al., ACL 2022",
+        url="https://aclanthology.org/2022.acl-long.346",
+        branch=("transfer", "general", "selective"),
+        equation=r"P \leftarrow \sum_r \alpha_r P^{s_r}, \quad"
+        r" \alpha_r = \frac{\mathrm{sim}(t, s_r)}{\sum_{l \le k} \mathrm{sim}(t, s_l)}",
+        idea="Tune a prompt a little, look up which known tasks ended up close by, and start again from theirs.",
+        differs="The task embedding and all candidates share the run's steps; no similarity code was released.",
+    )
+    transfers = True
+    library = True
+
+    def __init__(
+        self, spec: Spec, m: Length = 10, k: Top = 1, retrieval: Retrieval = "best", similarity: Likeness = "average"
+    ) -> None:
+        super().__init__()
+        self.slots = m
+        self.sources = spec.sources
+        self.top = max(1, min(k, len(spec.sources)))
+        self.retrieval, self.metric = retrieval, similarity
+        self.P = nn.Parameter(spec.words(m))
+        self.P_0 = nn.Buffer(self.P.detach().clone())
+        self.e = nn.Buffer(torch.zeros(m, spec.width))
+        self.e_s, self.P_s = (nn.Buffer(torch.zeros(len(spec.sources), m, spec.width)) for _ in range(2))
+        self.similarity, self.alpha = (nn.Buffer(torch.zeros(len(spec.sources))) for _ in range(2))
+
+    def forward(self, batch: Batch) -> Prompt:
+        """P for every row, batch axis 1."""
+        return Prompt(embeddings=self.P[None])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """The target's embedding, then tuning from what the library holds."""
+        embed, left = Stage("task embedding", fit(self), enter=self.open, share=EMBEDDING), 1 - EMBEDDING
+        if self.retrieval == "weighted":
+            return embed, Stage("transfer", fit(self), enter=self.start_from_average, share=left)
+        if self.retrieval == "mixture":
+            mixed = Stage("mixture", self.mixed, tasks="all", enter=self.start_afresh, share=left / 2)
+            return embed, mixed, Stage("transfer", fit(self), share=left / 2)
+        return embed, *(
+            Stage(
+                "transfer" if rank == 0 else f"transfer from number {rank + 1}",
+                fit(self),
+                enter=partial(self.start_from, rank),
+                share=left / self.top,
+                rivals=rank > 0,
+            )
+            for rank in range(self.top)
+        )
+
+    @torch.no_grad()
+    def open(self, probe: Probe) -> None:
+        """Copy the library: each source's best prompt, and its embedding.
+
+        Raises:
+            ValueError: if the run has no source tasks.
+        """
+        if not self.sources:
+            raise ValueError(f"{self.card.title} needs at least one source task; this run has none: name some")
+        for row, name in enumerate(self.sources):
+            self.P_s[row] = probe.sources[name].prompt
+            self.e_s[row] = probe.sources[name].embedding
+
+    def look_up(self) -> Tensor:
+        """Take the present prompt as the target's embedding; the rows of the top k sources, most similar first."""
+        self.e.copy_(self.P)
+        self.similarity.copy_(SIMILARITIES[self.metric](self.e, self.e_s))
+        return self.ranked()
+
+    def ranked(self) -> Tensor:
+        """The rows of the top k sources, most similar first."""
+        return self.similarity.argsort(descending=True, stable=True)[: self.top]
+
+    @torch.no_grad()
+    def start_from(self, rank: int, probe: Probe) -> None:
+        """Best of top k: copy the prompt of the source at this rank."""
+        row = (self.look_up() if rank == 0 else self.ranked())[rank]
+        self.alpha.zero_()[row] = 1.0
+        self.P.copy_(self.P_s[row])
+
+    @torch.no_grad()
+    def start_from_average(self, probe: Probe) -> None:
+        """Weighted average: each of the top k in proportion to its similarity."""
+        top = self.look_up()
+        weights = self.similarity[top].clamp(min=0.0)
+        weights = weights if weights.sum() > 0 else torch.ones_like(weights)
+        self.alpha.zero_()[top] = weights / weights.sum()
+        self.P.copy_(torch.einsum("k,kmd->md", self.alpha, self.P_s))
+
+    @torch.no_grad()
+    def start_afresh(self, probe: Probe) -> None:
+        """Mixture: pick the top k, and go back to the sampled words."""
+        self.alpha.zero_()[self.look_up()] = 1 / self.top
+        self.P.copy_(self.P_0)
+
+    def mixed(self, batch: Batch, run: Run) -> tuple[Tensor, Prompt, Output]:
+        """The task loss on rows of the target and of picked sources; 0 on those of the others."""
+        task = int(batch.tasks[0])
+        if task == len(self.sources) or self.alpha[task] > 0:
+            return fit(self)(batch, run)
+        prompt, nothing = self(batch), self.alpha.new_zeros(len(batch))
+        return 0.0 * self.P.sum(), prompt, Output(nothing[:, None], nothing)
+
+    def anatomy(self) -> Anatomy:
+        """P, started from the library's most similar prompts, or from what their rows and the target's make."""
+        if self.retrieval == "mixture":
+            return Anatomy(Symbol("P", start=Examples(), how="tuned first on the most similar and the target"))
+        how = {"best": "starts from the most similar", "weighted": "starts from the average of the most similar"}
+        return Anatomy(Symbol("P", start=Symbol("P_s"), how=how[self.retrieval]))
+
+    def fold(self) -> Folded:
+        """The prompt, without the library."""
+        return Folded(self.card, self.slots, embeddings=self.P[None])
+
+    def parts(self) -> dict[str, Part]:
+        """P (m, d), the embeddings e (m, d) and e_s (k, m, d), the prompts P_s (k, m, d), sim (k) and alpha (k)."""
+        return {
+            "P": Part(self.P, ("m", "d")),
+            "e": Part(self.e, ("m", "d")),
+            "e_s": Part(self.e_s, ("k", "m", "d")),
+            "P_s": Part(self.P_s, ("k", "m", "d")),
+            "sim": Part(self.similarity, ("k",)),
+            "alpha": Part(self.alpha, ("k",)),
+        }

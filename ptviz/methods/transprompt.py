@@ -1,0 +1,194 @@
+r"""TransPrompt: recurrent encoders write a prompt from what tasks share and what is a task's own.
+
+.. math:: P_k = \mathrm{MLP}\left(a\,\mathrm{LSTM}_*(E) + (1 - a)\,\mathrm{LSTM}_k(E)\right), \qquad
+          L = \sum_i \omega_i L_i \mp \lambda \bar{H}, \qquad
+          \omega = \mathrm{softmax}_i \Big( -\sum_p w_p \| z_i - c_p \| \Big)
+
+Wang, Wang, Qiu, Huang and Gao, "TransPrompt: Towards an Automatic Transferable Prompting Framework for Few-shot Text
+Classification", EMNLP 2021, section 3. https://aclanthology.org/2021.emnlp-main.221
+
+Meta-knowledge: all tasks at once, target included. Before every epoch a prototype c_p of each (task, label) is the mean
+hidden state of its rows; rows near the prototypes count more, w being alpha = 0.5 for a row's own prototype and evenly
+shared by all others. The entropy H (bits) of the answers is rewarded. Adaptation: the target alone, entropy punished.
+
+The original tunes the whole language model beside the encoders. This is the frozen form, as the survey frames it, and
+ours. The released code weighs LSTM_* by a = 0.2; the paper averages: ``mix`` chooses, the paper's by default. Ours too:
+z is read at the answer's position (the code's [CLS]), in the second-to-last layer as in the code; omega carries no
+gradient, or a prompt could silence a row instead of answering it; a step calls the objective once per task, so its
+softmax runs over that task's rows of the batch, and tasks are then averaged by rows; adaptation weighs all rows alike.
+The encoders are ``hidden`` wide per direction (0: d, as in the code: 42 million scalars each in BERT-large).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+from typing import Annotated, Literal
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.methods.anatomy import Anatomy, Encoded, Sum, Symbol
+from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage
+from ptviz.methods.folded import Folded
+from ptviz.methods.knobs import Knob, Length
+from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+
+CLASSES = 160
+"""Labels of one task that there is room for: the largest built-in task has 150."""
+
+Hidden = Annotated[int, Knob("q", "width of an encoder per direction; 0: the code's, d", 0, 1024)]
+Mix = Annotated[Literal["paper", "code"], Knob("a", "share of the universal encoder: half, or 0.2 as in the code")]
+Own = Annotated[float, Knob("alpha", "weight of a row's own prototype among all prototypes", 0.0, 1.0)]
+Lambda = Annotated[float, Knob("lambda", "weight of the answers' entropy in both stages", 0.0, 1.0)]
+
+
+class TransPrompt(PromptMethod):
+    """Pseudo tokens ``E`` (m, d), an encoder for each task and a universal one, and the ``MLP`` behind them."""
+
+    card = Card(
+        name="transprompt",
+        title="TransPrompt (frozen LM)",
+        citation="Wang et al., EMNLP 2021",
+        url="https://aclanthology.org/2021.emnlp-main.221",
+        branch=("transfer", "encoder", "input"),
+        equation=r"P_k = \mathrm{MLP}(a\,\mathrm{LSTM}_*(E) + (1-a)\,\mathrm{LSTM}_k(E)), \quad"
+        r" L = \sum_i \omega_i L_i \mp \lambda \bar{H}",
+        idea="Learn all tasks together, what they share in one encoder and what is their own in another, and trust"
+        " typical examples more; then adapt to the target.",
+        differs="Ours keeps the language model frozen; the original tunes all of it. Encoders are narrower, and row"
+        " weights are a softmax over one task's rows.",
+    )
+    transfers = True
+
+    def __init__(
+        self, spec: Spec, m: Length = 10, hidden: Hidden = 64, mix: Mix = "paper", alpha: Own = 0.5, lam: Lambda = 0.01
+    ) -> None:
+        super().__init__()
+        d, tasks = spec.width, len(spec.sources) + 1
+        q = hidden or d
+
+        def encoder() -> nn.LSTM:
+            return nn.LSTM(d, q, num_layers=2, bidirectional=True)
+
+        self.slots = m
+        self.E = nn.Parameter(torch.randn(m, d))
+        self.universal = encoder()
+        self.encoders = nn.ModuleList(encoder() for _ in range(tasks))
+        self.MLP = nn.Sequential(nn.Linear(2 * q, d), nn.ReLU(), nn.Linear(d, d))
+        self.prototypes, self.rows = nn.Buffer(torch.zeros(tasks, CLASSES, d)), nn.Buffer(torch.zeros(tasks, CLASSES))
+        self.share = 0.2 if mix == "code" else 0.5
+        self.alpha = alpha
+        self.lam = lam
+
+    def prompt(self, k: int) -> Float[Tensor, "m d"]:
+        """The prompt of task k; the target's is the last."""
+        own, shared = self.encoders[k](self.E)[0], self.universal(self.E)[0]
+        written: Tensor = self.MLP(self.share * shared + (1 - self.share) * own)
+        return written
+
+    def forward(self, batch: Batch) -> Prompt:
+        """The target's prompt for every row, batch axis 1."""
+        return Prompt(embeddings=self.prompt(-1)[None])
+
+    def stages(self) -> tuple[Stage, ...]:
+        """All tasks together, then the target alone."""
+        own = {name: 1.0 for name in ("E", "universal", "MLP", f"encoders.{len(self.encoders) - 1}")}
+        return (
+            Stage("meta-knowledge", self.meta, tasks="all", epoch=self.remember, hidden=True, share=0.5),
+            Stage("adaptation", self.adapt, trains=own, share=0.5),
+        )
+
+    @torch.no_grad()
+    def remember(self, probe: Probe) -> None:
+        """The mean hidden state of every task's labels, over the rows that the probe looks at."""
+        total, seen = torch.zeros_like(self.prototypes), torch.zeros_like(self.rows)
+        for batch, output in probe.outputs():
+            if int(batch.labels.max()) >= CLASSES:
+                raise ValueError(f"TransPrompt has prototypes for {CLASSES} labels a task; got one of more")
+            place = (batch.tasks, batch.labels)
+            total.index_put_(place, states(output), accumulate=True)
+            seen.index_put_(place, seen.new_ones(len(batch)), accumulate=True)
+        self.prototypes.copy_(total / seen.clamp(min=1)[..., None])
+        self.rows.copy_(seen)
+
+    def weights(self, batch: Batch, z: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+        """omega: how much each row counts, by its distance to the prototypes; even before there are any."""
+        known = self.rows > 0
+        count = int(known.sum())
+        task, label = known.nonzero(as_tuple=True)
+        own = (batch.tasks[:, None] == task) & (batch.labels[:, None] == label)
+        apart = (z[:, None] - self.prototypes[known]).norm(dim=-1)
+        w = torch.full_like(apart, (1 - self.alpha) / max(1, count - 1)).masked_fill(own, self.alpha)
+        w = w / w.sum(1, keepdim=True).clamp(min=1e-12)  # a row whose prototype is missing weighs the others
+        score: Tensor = -(w * apart).sum(1)
+        return score.softmax(0)
+
+    def meta(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+        """The weighted loss of one task's rows, less the entropy of their answers."""
+        prompt = Prompt(embeddings=self.prompt(int(batch.tasks[0]))[None])
+        output = run(prompt)
+        weights = self.weights(batch, states(output).detach()).detach()
+        prompt = replace(prompt, losses={"entropy": -self.lam * entropy(output)})
+        output = replace(output, nll=len(batch) * weights * output.nll)
+        return output.loss + prompt.losses["entropy"], prompt, output
+
+    def adapt(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+        """The target's loss, plus the entropy of its answers."""
+        prompt = self(batch)
+        output = run(prompt)
+        prompt = replace(prompt, losses={"entropy": self.lam * entropy(output)})
+        return output.loss + prompt.losses["entropy"], prompt, output
+
+    def fold(self) -> Folded:
+        """The target's prompt alone, without encoders."""
+        return Folded(self.card, self.slots, self.prompt(-1)[None])
+
+    def stored(self) -> int:
+        """The target's prompt: m d."""
+        return self.E.numel()
+
+    def anatomy(self) -> Anatomy:
+        """E through the target's own encoder and the universal one, and their mix through the MLP."""
+        own = Encoded(Symbol("E"), (f"encoders.{len(self.encoders) - 1}",), "own LSTM")
+        shared = Encoded(Symbol("E"), ("universal",), "universal LSTM")
+        return Anatomy(Encoded(Sum((own, shared), mean=self.share == 0.5), ("MLP",), "MLP"))
+
+    def parts(self) -> dict[str, Part]:
+        """E (m, d), the prompts P_k (k, m, d) and prototypes c (k, c, d) of all tasks, target last, and the encoders.
+
+        An LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
+        """
+        found = {
+            "E": Part(self.E, ("m", "d")),
+            "P_k": Part(torch.stack([self.prompt(k) for k in range(len(self.encoders))]), ("k", "m", "d")),
+            "c": Part(self.prototypes, ("k", "c", "d")),
+            "n": Part(self.rows, ("k", "c")),
+        }
+        for place, lstm in (("*", self.universal), *((str(k), e) for k, e in enumerate(self.encoders))):
+            for name, weight in lstm.named_parameters():
+                inner = "q" if name.startswith("weight_hh") else "d" if "_l0" in name else "p"
+                found[f"LSTM_{place}.{name}"] = Part(weight, ("g", inner)[: weight.ndim])
+        linear = [layer for layer in self.MLP if isinstance(layer, nn.Linear)]
+        for i, layer in enumerate(linear):
+            found[f"W_{i + 1}"] = Part(layer.weight, ("d", "d" if i else "p"))
+            found[f"b_{i + 1}"] = Part(layer.bias, ("d",))
+        return found
+
+
+def states(output: Output) -> Float[Tensor, "B d"]:
+    """z: the second-to-last layer's hidden states at the answer's position.
+
+    Raises:
+        ValueError: if the answer came without hidden states.
+    """
+    if output.hidden is None:
+        raise ValueError("TransPrompt weighs rows by their hidden states; run the backbone with hidden=True")
+    return output.hidden[-2].float()
+
+
+def entropy(output: Output) -> Float[Tensor, ""]:
+    """Mean entropy of the answers, in bits."""
+    logs = output.logits.log_softmax(-1)
+    return -(logs.exp() * logs).sum(-1).mean() / math.log(2)

@@ -1,0 +1,27 @@
+"""How many updates each stage of a run makes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ptviz.methods.base import Stage
+from ptviz.training.config import TrainConfig
+
+
+def stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]:
+    """Updates of each stage, at least one.
+
+    Stages on source tasks alone take their share of ``source_steps``. The others share ``steps``, rounded so that
+    they add up; what a run was made longer by goes to the last of them.
+    """
+    planned = config.begun or config.steps
+    last = max((i for i, stage in enumerate(stages) if stage.tasks != "sources"), default=-1)
+    counts, spent = [], 0
+    for index, stage in enumerate(stages):
+        if stage.tasks == "sources":
+            counts.append(max(1, round(stage.share * config.source_steps)))
+            continue
+        count = config.steps - spent if index == last else round(stage.share * planned)
+        counts.append(max(1, count))
+        spent += counts[-1]
+    return tuple(counts)

@@ -1,0 +1,67 @@
+"""Which rows a stage sees: those of one task, or a mixture of several.
+
+"proportional" draws the task of every row in proportion to the tasks' sizes (SPoT: Vu et al., ACL 2022, section 2.2,
+https://aclanthology.org/2022.acl-long.346). "stochastic" draws how many tasks a step mixes from 2 to all, then those
+tasks with replacement, and splits the rows evenly (MPT: Wang et al., ICLR 2023, section 3.3,
+https://arxiv.org/abs/2303.02861).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from random import Random
+
+from ptviz.prompt import Batch
+from ptviz.training.rows import Rows
+
+Part = tuple[Rows, Batch]
+
+
+class Mixture:
+    """Rows of one or several tasks. The batch of a step is a function of (rows, size, seed, step) alone."""
+
+    def __init__(self, tasks: Sequence[Rows], kind: str = "proportional") -> None:
+        self.tasks, self.kind = tuple(tasks), kind
+        self._key: tuple[int, int] = (0, -1)
+        self._before: list[list[int]] = []
+
+    def __len__(self) -> int:
+        return sum(len(rows) for rows in self.tasks)
+
+    def parts(self, step: int, size: int, seed: int) -> list[Part]:
+        """The rows of update ``step``, a batch for each task among them."""
+        if len(self.tasks) == 1:
+            return [(self.tasks[0], self.tasks[0].training(step, size, seed))]
+        if self._key != (size, seed):
+            self._key, self._before = (size, seed), [[0] * len(self.tasks)]
+        while len(self._before) <= step:
+            made = self._counts(len(self._before) - 1, size, seed)
+            self._before.append([old + new for old, new in zip(self._before[-1], made, strict=True)])
+        parts = []
+        for index, count in enumerate(self._counts(step, size, seed)):
+            if count:
+                first, rows = self._before[step][index], self.tasks[index]
+                parts.append((rows, rows.batch([self._row(index, n, seed) for n in range(first, first + count)])))
+        return parts
+
+    def _counts(self, step: int, size: int, seed: int) -> list[int]:
+        """Rows of each task in update ``step``."""
+        random, places = Random(f"mixture {seed} {step}"), range(len(self.tasks))
+        counts = [0] * len(self.tasks)
+        if self.kind == "proportional":
+            for index in random.choices(places, weights=[len(rows) for rows in self.tasks], k=size):
+                counts[index] += 1
+            return counts
+        several = random.randint(2, len(self.tasks))
+        drawn = random.choices(places, weights=[len(rows) for rows in self.tasks], k=min(several, size))
+        for index in drawn:
+            counts[index] += size // len(drawn)
+        counts[random.choice(drawn)] += size % len(drawn)
+        return counts
+
+    def _row(self, index: int, number: int, seed: int) -> int:
+        """The ``number``-th row drawn of a task: without replacement within an epoch of its own."""
+        epoch, place = divmod(number, len(self.tasks[index]))
+        order = list(range(len(self.tasks[index])))
+        Random(f"rows {seed} {index} {epoch}").shuffle(order)
+        return order[place]

@@ -1,0 +1,348 @@
+"""The methods that start from source prompts or attend to them: plain loops in float64, and identities."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from types import MappingProxyType
+
+import pytest
+import torch
+from torch import Tensor
+
+from ptviz.methods import ATTEMPT, Probe, PromptMethod, SPoTMulti, SPoTSingle, build
+from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.spot_single import average_similarity, per_token_similarity
+from ptviz.prompt import Batch, Output, Prompt
+from ptviz.training import Snapshot, StageStarted, Stepped, TrainConfig, train
+from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
+
+Vector = list[float]
+Matrix = list[Vector]
+EXACT = {"atol": 1e-12, "rtol": 1e-12}
+NAMES = tuple(source.name for source in SOURCES)
+M = 4
+
+
+def precise(values: Vector | Matrix | list[Matrix]) -> Tensor:
+    return torch.tensor(values, dtype=torch.float64)
+
+
+def library(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
+    draw = torch.Generator().manual_seed(5)
+    drawn = torch.randn(len(NAMES), 2, m, width, generator=draw)
+    return {name: SourcePrompt(name, *pair, 0.5) for name, pair in zip(NAMES, drawn, strict=True)}
+
+
+def probing(
+    sources: Mapping[str, SourcePrompt] = MappingProxyType({}), score: Callable[[], tuple[float, float]] | None = None
+) -> Probe:
+    return Probe(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), sources)
+
+
+def dot(a: Vector, b: Vector) -> float:
+    return sum(x * y for x, y in zip(a, b, strict=True))
+
+
+def cosine(a: Vector, b: Vector) -> float:
+    return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
+
+
+def attending(family: str = "gpt2", loud: bool = True, **knobs: object) -> tuple[ATTEMPT, Batch]:
+    """Three candidates and a bottleneck of 6, in float64, and a batch with padding."""
+    backbone = backbone_of(family)
+    knobs = {"m": M, "bottleneck": 6, **knobs}
+    if loud:
+        method = method_of("attempt", backbone, **knobs)
+    else:
+        method = build("attempt", backbone.spec(64, TASK.words).with_sources(NAMES), knobs).eval()
+    assert isinstance(method, ATTEMPT)
+    with torch.no_grad():
+        method.P_s.copy_(torch.stack([source.prompt for source in library().values()]))
+    batch = case(family, M)[1]
+    assert not batch.mask.all()
+    return method.double(), replace(batch, embeddings=batch.embeddings.double())
+
+
+@pytest.mark.parametrize("layernorm", ["trained", "frozen"])
+@pytest.mark.parametrize("pads", [False, True])
+def test_attempt_attends_as_written(layernorm: str, pads: bool) -> None:
+    """Asai et al. 2022, section 3, candidate by candidate and coordinate by coordinate."""
+    method, batch = attending(layernorm=layernorm, pads=pads, temperature=3.0)
+    down, up = method.W_down.weight.tolist(), method.W_up.weight.tolist()
+    d = len(up)
+    gamma = method.norm.weight.tolist() if layernorm == "trained" else [1.0] * d
+    beta = method.norm.bias.tolist() if layernorm == "trained" else [0.0] * d
+    candidates = [*method.P_s.tolist(), method.P.tolist()]
+    keys = [[max(token[c] for token in prompt) for c in range(d)] for prompt in candidates]
+    weights, prompts = [], []
+    for row in range(len(batch)):
+        seen = [
+            batch.embeddings[row, t].tolist()
+            for t in range(batch.mask.shape[1])
+            if not batch.slots[row, t] and (pads or batch.mask[row, t])
+        ]
+        x = [max(word[c] for word in seen) for c in range(d)]
+        inner = [value / (1 + math.exp(-value)) for value in (dot(line, x) for line in down)]
+        h = [dot(line, inner) for line in up]
+        mean = sum(h) / d
+        variance = sum((value - mean) ** 2 for value in h) / d
+        H = [g * (v - mean) / math.sqrt(variance + 1e-5) + b for g, v, b in zip(gamma, h, beta, strict=True)]
+        scores = [dot(key, H) / 3.0 for key in keys]
+        parts = [math.exp(score - max(scores)) for score in scores]
+        a = [part / sum(parts) for part in parts]
+        weights.append(a)
+        prompts.append(
+            [
+                [sum(a[j] * candidates[j][i][c] for j in range(len(a))) + candidates[-1][i][c] for c in range(d)]
+                for i in range(M)
+            ]
+        )
+    with precisely(), torch.no_grad():
+        prompt = method(batch)
+    assert precise(weights).std(0).max() > 0.01, "every row attends alike: this says little"
+    torch.testing.assert_close(prompt.routing, precise(weights), **EXACT)
+    torch.testing.assert_close(prompt.embeddings, precise(prompts), **EXACT)
+
+
+def routed(method: ATTEMPT, batch: Batch) -> Prompt:
+    with precisely(), torch.no_grad():
+        prompt: Prompt = method(batch)
+    return prompt
+
+
+def test_attempt_without_sources_is_twice_its_own_prompt() -> None:
+    batch = case("gpt2", M)[1]
+    method = build("attempt", backbone_of("gpt2").spec(64, TASK.words), {"m": M}).eval()
+    assert isinstance(method, ATTEMPT)
+    assert torch.equal(method(batch).embeddings, (2 * method.P).expand(len(batch), -1, -1))
+
+
+def test_attempt_at_an_infinite_temperature_takes_the_plain_mean() -> None:
+    method, batch = attending(temperature=1e9)
+    mean = method.candidates().mean(0) + method.P
+    torch.testing.assert_close(routed(method, batch).embeddings, mean.expand(8, -1, -1), atol=1e-6, rtol=1e-6)
+    cold, _ = attending(temperature=1.0)
+    assert (routed(cold, batch).embeddings - mean).abs().max() > 0.1
+
+
+def test_attempt_gives_equal_keys_equal_parts() -> None:
+    """Keys are maxima over tokens: the same tokens in another order are the same key, but not the same prompt."""
+    method, batch = attending(temperature=1.0)
+    with torch.no_grad():
+        method.P_s.copy_(torch.stack([method.P.roll(1, 0), method.P.roll(2, 0)]))
+    a = routed(method, batch).routing
+    torch.testing.assert_close(a, torch.full_like(a, 1 / 3), **EXACT)
+
+
+def test_attempt_sees_no_padding_unless_told_to() -> None:
+    for pads in (False, True):
+        method, batch = attending(pads=pads, temperature=1.0)
+        row = int(batch.mask.sum(1).argmin())
+        words = batch.mask[row]
+        of_tokens = ("input_ids", "mask", "slots", "read", "embeddings")
+        alone = replace(
+            batch,
+            labels=batch.labels[row : row + 1],
+            tasks=batch.tasks[row : row + 1],
+            **{name: getattr(batch, name)[row : row + 1, words] for name in of_tokens},
+        )
+        same = torch.allclose(routed(method, batch).routing[row], routed(method, alone).routing[0], atol=1e-12)
+        assert same is not pads
+
+
+def test_attempt_hears_its_loss_by_three_roads() -> None:
+    """P_target is added, is mixed in, and is a key; frozen source prompts hear nothing."""
+    method, batch = attending(temperature=1.0)
+    with precisely():
+        prompt = method(batch)
+        prompt.embeddings.pow(2).sum().backward()
+    assert all(p.grad is not None and p.grad.abs().max() > 0 for p in method.parameters())
+    assert not method.P_s.requires_grad
+    method.zero_grad()
+    with precisely():
+        method(batch).routing[:, -1].sum().backward()
+    assert method.P.grad.abs().max() > 0, "the key of P_target hears of its own weight"
+
+
+@pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
+@pytest.mark.parametrize("loudness", [0.1, 1.0, 100.0])
+def test_attempt_starts_neither_even_nor_decided_whatever_the_sources_scale(family: str, loudness: float) -> None:
+    method, batch = attending(family, loud=False, bottleneck=100)
+    loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in library().items()}
+    method.take(probing(loud))
+    a = routed(method, batch).routing
+    assert a.mean(0).max() > 1.1 / 3
+    assert a.mean(0).max() < 0.95
+
+
+@pytest.mark.parametrize(("start", "row"), [("first", 0), ("best", 1), ("words", None)])
+def test_attempt_starts_from_a_source(start: str, row: int | None) -> None:
+    method, _ = attending(loud=False, start=start)
+    words, prompts = method.P.detach().clone(), [s.prompt.double() for s in library().values()]
+    # By accuracy first, then by loss: both sources are equally accurate.
+    method.take(probing(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
+    assert torch.equal(method.P, words if row is None else prompts[row])
+    assert torch.equal(method.P_s, torch.stack(prompts))
+    keys = method.candidates().amax(1)
+    torch.testing.assert_close(method.tau, (keys - keys.mean(0)).norm(dim=-1).mean(), **EXACT)
+
+
+def test_attempt_with_one_source_that_is_its_start_has_a_temperature_too() -> None:
+    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES[:1])
+    method = build("attempt", spec, {"m": M})
+    assert isinstance(method, ATTEMPT)
+    method.take(probing(library()))
+    assert method.tau > 0
+    assert method(case("gpt2", M)[1]).routing.tolist() == [[0.5, 0.5]] * 8
+
+
+def test_spot_compares_mean_tokens_or_all_pairs_of_tokens() -> None:
+    """Vu et al. 2022, section 3.2."""
+    sources = torch.stack([s.embedding for s in library().values()]).double()
+    target = torch.randn(M, 32, generator=torch.Generator().manual_seed(1)).double() + sources[1]
+    mean, pairs = [], []
+    e_t = target.tolist()
+    for e_s in sources.tolist():
+        middle = [[sum(token[c] for token in e) / M for c in range(32)] for e in (e_t, e_s)]
+        mean.append(cosine(*middle))
+        pairs.append(sum(cosine(one, other) for one in e_t for other in e_s) / M**2)
+    torch.testing.assert_close(average_similarity(target, sources), precise(mean), **EXACT)
+    torch.testing.assert_close(per_token_similarity(target, sources), precise(pairs), **EXACT)
+    assert mean[1] > mean[0]
+
+
+def spot(**knobs: object) -> SPoTSingle:
+    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES)
+    method = build("spot-single", spec, {"m": M, **knobs}).eval()
+    assert isinstance(method, SPoTSingle)
+    return method
+
+
+def opened(**knobs: object) -> SPoTSingle:
+    """With the library copied, and a target whose embedding leans to the second source."""
+    method = spot(**knobs)
+    method.open(probing(library()))
+    with torch.no_grad():
+        method.P.copy_(0.3 * method.e_s[0] + method.e_s[1])
+    return method
+
+
+def test_spot_starts_from_the_most_similar_source() -> None:
+    method = opened()
+    embedding = method.P.detach().clone()
+    method.start_from(0, probing())
+    assert torch.equal(method.P, library()[NAMES[1]].prompt), "the prompt, not the embedding it was found by"
+    assert torch.equal(method.e, embedding)
+    assert method.alpha.tolist() == [0.0, 1.0]
+    method.start_from(0, probing())
+    assert torch.equal(method.e, library()[NAMES[1]].prompt), "looked up with the prompt as it stands"
+
+
+@pytest.mark.parametrize("similarity", ["average", "per-token"])
+def test_spot_averages_by_similarity(similarity: str) -> None:
+    method = opened(retrieval="weighted", k=2, similarity=similarity)
+    method.start_from_average(probing())
+    sims, prompts = method.similarity.double().tolist(), method.P_s.double().tolist()
+    alpha = [s / sum(sims) for s in sims]
+    assert min(sims) > 0
+    expected = [[sum(alpha[r] * prompts[r][i][c] for r in range(2)) for c in range(32)] for i in range(M)]
+    torch.testing.assert_close(method.P.double(), precise(expected), atol=1e-6, rtol=1e-6)
+    torch.testing.assert_close(method.alpha.double(), precise(alpha), atol=1e-6, rtol=1e-6)
+
+
+@torch.no_grad()
+def test_spot_gives_unlike_sources_no_negative_weight() -> None:
+    method = opened(retrieval="weighted", k=2)
+    method.P.copy_(method.e_s[1] - 2 * method.e_s[0])
+    method.start_from_average(probing())
+    assert method.similarity[0] < 0
+    assert method.alpha.tolist() == [0.0, 1.0]
+    method.P.copy_(-method.e_s[0] - method.e_s[1])
+    method.start_from_average(probing())
+    assert (method.similarity < 0).all()
+    assert method.alpha.tolist() == [0.5, 0.5]
+
+
+def test_spot_tunes_on_picked_sources_and_the_target_alone() -> None:
+    method = opened(retrieval="mixture", k=1)
+    words = method.P_0.clone()
+    method.start_afresh(probing())
+    assert torch.equal(method.P, words)
+    backbone, batch, readout = case("gpt2", M)
+    ran, heard = [], []
+
+    def run(prompt: Prompt) -> Output:
+        ran.append(prompt)
+        return backbone(batch, prompt, readout)
+
+    for task in range(3):
+        method.zero_grad()
+        loss, _, _ = method.mixed(replace(batch, tasks=torch.full_like(batch.tasks, task)), run)
+        loss.backward()
+        heard.append(bool(method.P.grad.abs().max() > 0))
+    assert heard == [False, True, True], "the first source was not picked; number 2 is the target"
+    assert len(ran) == 2
+
+
+CONFIG = TrainConfig(steps=10, source_steps=3, batch=8, lr=0.05, evaluate_every=2, snapshot_every=1)
+
+
+def trained(method: PromptMethod, **more: object) -> list[object]:
+    return list(train(method, backbone_of("gpt2"), TASK, CONFIG, sources=SOURCES, **more))  # type: ignore[arg-type]
+
+
+def after(events: list[object], stage: str) -> dict[str, Tensor]:
+    """The state before the first update of a stage."""
+    start = next(i for i, e in enumerate(events) if isinstance(e, StageStarted) and e.name == stage)
+    return dict(next(event for event in events[start:] if isinstance(event, Snapshot)).method)
+
+
+def test_spot_spends_the_steps_of_one_run_on_all_candidates() -> None:
+    method = spot(k=2)
+    events = trained(method, library=library())
+    assert sum(isinstance(event, Stepped) for event in events) == CONFIG.steps
+    names = [event.name for event in events if isinstance(event, StageStarted)]
+    assert names == ["task embedding", "transfer", "transfer from number 2"]
+    first, second = (after(events, name) for name in names[1:])
+    assert [stage.rivals for stage in method.stages()] == [False, False, True]
+    order = first["similarity"].argsort(descending=True)
+    for state, row in zip((first, second), order, strict=True):
+        assert torch.equal(state["P"], first["P_s"][row])
+    assert sorted(method.alpha.tolist()) == [0.0, 1.0], "what the winner started from"
+    assert torch.equal(method.e, first["e"])
+
+
+def test_spot_mixes_sources_and_target_before_it_transfers() -> None:
+    events = trained(spot(retrieval="mixture", k=1), library=library())
+    names = [event.name for event in events if isinstance(event, StageStarted)]
+    assert names == ["task embedding", "mixture", "transfer"]
+    assert torch.equal(after(events, "mixture")["P"], spot().P_0)
+
+
+def test_spot_on_many_sources_goes_on_from_what_they_made() -> None:
+    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES)
+    method = build("spot-multi", spec, {"m": M})
+    assert isinstance(method, SPoTMulti)
+    words = method.P.detach().clone()
+    events = trained(method)
+    start = after(events, "transfer")
+    assert torch.equal(start["P"], start["P_mix"])
+    assert not torch.equal(start["P_mix"], words)
+
+
+def test_spot_without_sources_says_what_is_missing() -> None:
+    method = build("spot-single", backbone_of("gpt2").spec(64, TASK.words))
+    with pytest.raises(ValueError, match="needs at least one source task"):
+        list(train(method, backbone_of("gpt2"), TASK, CONFIG, sources=()))
+
+
+@pytest.mark.parametrize("name", ["spot-single", "spot-multi"])
+def test_folded_spot_is_the_prompt_alone(name: str) -> None:
+    backbone, batch, readout = case("gpt2", 10)
+    method = method_of(name, backbone)
+    with torch.no_grad():
+        ours, folded = (backbone(batch, each(batch), readout).logits for each in (method, method.fold()))
+    assert torch.equal(ours, folded)
+    assert sum(tensor.numel() for tensor in method.fold().state_dict().values()) == 320

@@ -1,0 +1,116 @@
+"""MPT, TransPrompt and CTPT in training: they go on from any snapshot bit for bit, and learn what they should."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptviz.methods import MPT, build
+from ptviz.methods.sources import SourcePrompt
+from ptviz.training import Event, Resume, Snapshot, StageStarted, Stepped, TrainConfig, train
+from tests.families import SOURCES, TASK, backbone_of
+from tests.training.test_resume import same, snapshots, stored
+
+CONFIG = TrainConfig(steps=10, source_steps=4, batch=32, lr=0.05, evaluate_every=3, snapshot_every=1)
+KNOBS = {"mpt": {"fast": "normal"}, "transprompt": {"hidden": 5}, "ctpt": {"q": 7, "start": "words"}}
+
+
+def library() -> dict[str, SourcePrompt]:
+    spec = backbone_of("tiny-encoder").spec(64)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        return {task.name: SourcePrompt(task.name, spec.words(10), spec.words(10), 0.5) for task in SOURCES}
+
+
+def told(name: str, config: TrainConfig = CONFIG, resume: Resume | None = None, **knobs: object) -> list[Event]:
+    known = {} if resume or name == "transprompt" else library()
+    knobs = {**KNOBS[name], **knobs}
+    return list(
+        train(
+            name, backbone_of("tiny-encoder"), TASK, config, resume=resume, sources=SOURCES, library=known, knobs=knobs
+        )
+    )
+
+
+@pytest.mark.parametrize("name", KNOBS)
+def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, tmp_path: Path) -> None:
+    """Four batches make an epoch of all tasks: TransPrompt's prototypes are made twice, and not once more."""
+    config = replace(CONFIG, batch=8) if name == "ctpt" else CONFIG
+    whole = told(name, config)
+    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, Stepped)}
+    assert len(snapshots(whole)) > 8
+    for snapshot in snapshots(whole)[1::5]:
+        again = told(name, config, stored(snapshot, tmp_path))
+        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, Stepped))
+        same(snapshots(again)[-1], snapshots(whole)[-1])
+
+
+def test_prototypes_are_made_anew_each_epoch() -> None:
+    states = [e.method for e in told("transprompt") if isinstance(e, Snapshot) and e.stage == 0]
+    changed = [not torch.equal(a["prototypes"], b["prototypes"]) for a, b in pairwise(states)]
+    assert changed == [False, False, False, True, False]
+    seen = states[0]["rows"]
+    assert (seen.sum(1) > 0).all(), "every task, the target too"
+    assert int(seen.sum()) == 4 * 32
+
+
+def test_each_stage_trains_what_it_should() -> None:
+    """MPT's sources rest while the target learns; TransPrompt's other tasks do in adaptation."""
+    for name, resting in (("mpt", ("U", "V", "teachers")), ("transprompt", ("encoders.0", "encoders.1", "prototypes"))):
+        events = told(name)
+        states = [e for e in events if isinstance(e, Snapshot)]
+        before, after = [e for e in states if e.stage == 0][-1].method, states[-1].method
+        moved = {key for key in before if not torch.equal(before[key], after[key])}
+        assert moved
+        assert not [key for key in moved if key.startswith(resting)]
+    assert {key.split(".")[0] for key in moved} == {"E", "universal", "encoders", "MLP"}
+
+
+def test_mpt_copies_its_teachers_and_starts_the_target_from_the_average() -> None:
+    events = told("mpt")
+    starts = [(event.name, event.steps) for event in events if isinstance(event, StageStarted)]
+    assert starts == [("distil", 4), ("target", 10)]
+    states = [event for event in events if isinstance(event, Snapshot)]
+    last, first = [e for e in states if e.stage == 0][-1].method, next(e for e in states if e.stage == 1).method
+    teachers = torch.stack([source.prompt for source in library().values()])
+    assert torch.equal(last["teachers"], teachers)
+    assert torch.equal(first["u"], last["U"].mean(0))
+    assert torch.equal(first["P"], last["P"])
+
+
+def test_distillation_brings_students_close_to_their_teachers() -> None:
+    """Teachers that answer by no data at all: with their losses the students' answers come nearer to theirs."""
+    config = replace(CONFIG, source_steps=30, steps=1, batch=16, snapshot_every=100)
+
+    def apart(lam: float) -> float:
+        last = [e for e in told("mpt", config, lam=lam) if isinstance(e, Snapshot) and e.stage == 0][-1].method
+        spec = backbone_of("tiny-encoder").spec(64, TASK.words).with_sources(tuple(s.name for s in SOURCES))
+        method = build("mpt", spec)
+        assert isinstance(method, MPT)
+        method.load_state_dict(dict(last))
+        return _distance(method)
+
+    assert apart(30.0) < 0.7 * apart(0.0)
+
+
+@torch.no_grad()
+def _distance(method: MPT) -> float:
+    from ptviz.methods.mpt import distance
+    from ptviz.prompt import Prompt
+    from tests.families import case
+
+    backbone, batch, readout = case("tiny-encoder", method.slots, 30)
+    answers = [
+        backbone(batch, Prompt(prompt[None]), readout, hidden=True)
+        for prompt in (method.teachers[0], method.student(0))
+    ]
+    return float(distance(*answers)[1])
+
+
+def test_a_method_without_its_source_tasks_says_so() -> None:
+    with pytest.raises(ValueError, match="stage 'distil' of MPT needs source tasks; there are none"):
+        list(train("mpt", backbone_of("tiny-encoder"), TASK, CONFIG, sources=[]))

@@ -1,0 +1,131 @@
+"""Learning from source tasks: source prompts, mixtures, shares of the steps, and the derivative-free search."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptviz.methods import PromptMethod, Stage, build, fit
+from ptviz.methods.sources import SourcePrompt
+from ptviz.training import Finished, Snapshot, SourceReady, StageStarted, Stepped, TrainConfig, train
+from ptviz.training.lengths import stage_steps
+from ptviz.training.library import source_config
+from tests.families import SOURCES, TASK, backbone_of
+from tests.training.test_resume import same, snapshots, stored
+
+CONFIG = TrainConfig(steps=7, source_steps=4, batch=8, lr=0.05, evaluate_every=3, snapshot_every=1)
+
+
+def told(config: TrainConfig = CONFIG, **more: object) -> list[object]:
+    return list(train("toy-transfer", backbone_of("tiny-encoder"), TASK, config, sources=SOURCES, **more))  # type: ignore[arg-type]
+
+
+def library(m: int = 4) -> dict[str, SourcePrompt]:
+    width = backbone_of("tiny-encoder").spec(16).width
+    return {
+        task.name: SourcePrompt(task.name, torch.full((m, width), float(i)), torch.zeros(m, width), 0.5)
+        for i, task in enumerate(SOURCES)
+    }
+
+
+def test_every_stage_sees_its_tasks_and_takes_its_steps(toy: type[PromptMethod]) -> None:
+    events = told()
+    starts = [(event.name, event.steps) for event in events if isinstance(event, StageStarted)]
+    assert starts == [("mixture", 4), ("together", 4), ("search", 3)]
+    seen = next(event for event in reversed(events) if isinstance(event, Snapshot)).method["seen"]
+    assert seen[0, 2] == 0
+    assert (seen[0, :2] > 0).all()
+    assert seen[0].sum() == 4 * 8
+    assert (seen[1] > 0).all()
+    assert (seen[2, :2] == 0).all()
+    assert isinstance(events[-1], Finished)
+
+
+def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[PromptMethod]) -> None:
+    events = told()
+    ready = [event for event in events if isinstance(event, SourceReady)]
+    assert [event.task for event in ready] == [task.name for task in SOURCES]
+    assert not any(event.reused or event.run for event in ready)
+    assert isinstance(events[2], StageStarted)
+    fixed = source_config(CONFIG)
+    alone = [event for event in train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, knobs={"m": 4})]
+    assert ready[0].accuracy == next(e.validation for e in alone if isinstance(e, Finished))
+
+    given = told(library=library())
+    assert not [event for event in given if isinstance(event, SourceReady)]
+    first = next(event for event in given if isinstance(event, Snapshot))
+    assert torch.equal(first.method["S"][1], torch.ones_like(first.method["S"][1]))
+    assert torch.equal(first.method["P"], torch.full_like(first.method["P"], 0.5))
+
+
+def unseen(place: Snapshot) -> Snapshot:
+    """Without the count of rows: a step told twice is seen twice."""
+    left = [
+        {key: value for key, value in state.items() if not key.endswith("seen")}
+        for state in (place.method, place.resume)
+    ]
+    return replace(place, method=left[0], resume=left[1])
+
+
+def test_transfer_resumes_from_anywhere(toy: type[PromptMethod], tmp_path: Path) -> None:
+    """The search too: its state is the losses it was told."""
+    whole = told(library=library())
+    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, Stepped)}
+    for snapshot in snapshots(whole):  # type: ignore[arg-type]
+        again = told(resume=stored(snapshot, tmp_path))
+        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, Stepped))
+        same(*(unseen(snapshots(events)[-1]) for events in (again, whole)))  # type: ignore[arg-type]
+
+
+def test_the_library_does_not_depend_on_the_seed_or_the_shots() -> None:
+    assert source_config(replace(CONFIG, seed=7, shots=4, lr=0.5, steps=99)) == source_config(CONFIG)
+    assert source_config(CONFIG).steps == 4
+
+
+def test_sources_are_refused_where_nothing_is_transferred() -> None:
+    with pytest.raises(ValueError, match="does not learn from source tasks"):
+        train("prompt-tuning", backbone_of("tiny-encoder"), TASK, CONFIG, sources=SOURCES)
+
+
+def test_a_transfer_without_sources_says_so(toy: type[PromptMethod]) -> None:
+    with pytest.raises(ValueError, match="needs source tasks"):
+        list(train("toy-transfer", backbone_of("tiny-encoder"), TASK, CONFIG, sources=()))
+
+
+@pytest.mark.parametrize(
+    ("shares", "config", "expected"),
+    [
+        ((1.0,), TrainConfig(steps=10), (10,)),
+        ((0.5, 0.25, 0.25), TrainConfig(steps=10), (5, 2, 3)),
+        ((0.5, 0.5), TrainConfig(steps=30, begun=10), (5, 25)),
+        ((0.5, 0.5), TrainConfig(steps=1), (1, 1)),
+    ],
+)
+def test_shares_add_up_to_the_steps(
+    shares: tuple[float, ...], config: TrainConfig, expected: tuple[int, ...], toy: type[PromptMethod]
+) -> None:
+    """What a run is made longer by goes to its last stage: the others are over."""
+    objective = fit(build("prompt-tuning", backbone_of("tiny-encoder").spec(16)))
+    stages = [Stage(str(i), objective, share=share) for i, share in enumerate(shares)]
+    assert stage_steps(stages, config) == expected
+    source = Stage("source", objective, tasks="sources", share=0.5)
+    assert stage_steps([source, *stages], replace(config, source_steps=20)) == (10, *expected)
+
+
+def test_rival_stages_keep_the_better_of_both(toy: type[PromptMethod], monkeypatch: pytest.MonkeyPatch) -> None:
+    """The second stage ruins the prompt: as a rival it loses, as a successor it is what is left."""
+
+    def stages(self: PromptMethod, rivals: bool) -> tuple[Stage, ...]:
+        worse = Stage("worse", fit(self), enter=lambda probe: self.P.data.fill_(5.0), trains={"P": 1e-9}, rivals=rivals)  # type: ignore[union-attr]
+        return (Stage("good", fit(self), share=0.5), replace(worse, share=0.5))
+
+    left = {}
+    for rivals in (True, False):
+        monkeypatch.setattr(toy, "stages", lambda self, rivals=rivals: stages(self, rivals))
+        events = told(replace(CONFIG, steps=12), library=library())
+        left[rivals] = next(event for event in reversed(events) if isinstance(event, Snapshot)).resume["best/P"]
+    assert (left[False] - 5).abs().max() < 0.01
+    assert (left[True] - 5).abs().max() > 0.1
