@@ -1,0 +1,30 @@
+"""Open, check and compare prompts that other people trained."""
+
+import streamlit as st
+
+from ptviz.ui import opening
+from ptviz.ui.failures import explained
+from ptviz.ui.live_plot import preload
+
+st.title("Open a checkpoint")
+st.markdown(
+    "Look into a trained prompt from anywhere: a PEFT folder, a torch file, numpy, OpenPrompt, KoboldAI, mkultra, or a "
+    "run of yours. It is recognised by its content, and read in a process that can run none of it. "
+    "Try two, side by side."
+)
+ground = None
+with explained():
+    ground = opening.choose_ground()
+both = st.toggle("Compare two", key="two", bind="query-params")
+chosen = {}
+for side, column in zip(opening.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
+    with column, explained():
+        chosen[side] = opening.choose(side, "Drop files here")
+        if chosen[side] is not None:
+            opening.show(side, chosen[side], ground)
+if not any(chosen.values()):
+    st.caption("Nothing opened yet: drop a file above, or type a path.")
+elif both and all(chosen.values()):
+    with explained():
+        opening.compare(*(opening.opened(chosen[side]) for side in opening.SIDES))
+preload()

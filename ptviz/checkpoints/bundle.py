@@ -1,0 +1,136 @@
+"""What every format becomes: arrays with named axes, where they came from, and what they are good for.
+
+Axes as in ``ptviz.prompt``: ``m`` prompt tokens, ``d`` embedding width, ``S`` attention sites, ``kv`` key and value,
+``H`` heads, ``h`` head width, ``k`` tasks, ``r`` rank, ``T`` positions. An axis called ``features`` could not be split
+by what the file says about itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float32]
+
+INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE = (
+    "input prompt",
+    "key-value prompt",
+    "library of prompts",
+    "prompts from factors",
+    "prompts inside layers",
+    "parts of a method",
+)
+KINDS = (INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE)
+
+
+@dataclass(frozen=True)
+class Values:
+    """One tensor, float32, with a name for each axis."""
+
+    array: Array
+    axes: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        if self.array.ndim != len(self.axes):
+            raise ValueError(f"expected one axis name for each of {self.array.shape}; got {self.axes}")
+
+    @property
+    def sizes(self) -> str:
+        """The shape in words, as in ``m=100 x d=768``."""
+        return " x ".join(f"{axis}={size}" for axis, size in zip(self.axes, self.array.shape, strict=True))
+
+
+@dataclass(frozen=True)
+class Use:
+    """One thing a person may want to do with a prompt, whether it can be done, and why (not)."""
+
+    what: str
+    possible: bool
+    why: str = ""
+
+
+@dataclass(frozen=True)
+class PromptBundle:
+    """A trained prompt of any origin.
+
+    ``format`` names the layout it was read from; ``source`` is what the file says about itself: a stranger's claims,
+    as text. ``uses`` and ``warnings`` are ours.
+    """
+
+    name: str
+    format: str
+    kind: str
+    tensors: Mapping[str, Values]
+    source: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    warnings: tuple[str, ...] = ()
+    uses: tuple[Use, ...] = ()
+
+    @property
+    def scalars(self) -> int:
+        """Numbers in all tensors together."""
+        return sum(values.array.size for values in self.tensors.values())
+
+    def prompts(self) -> dict[str, Array]:
+        """Every input prompt in it, ``(m, d)`` by name; a stack of tasks or layers gives one for each."""
+        found: dict[str, Array] = {}
+        for name, values in self.tensors.items():
+            if values.axes == ("m", "d"):
+                found[name] = values.array
+            elif values.axes in (("k", "m", "d"), ("S", "m", "d")):
+                found |= {f"{name}[{index}]": matrix for index, matrix in enumerate(values.array)}
+        return found
+
+    def warned(self, *more: str) -> PromptBundle:
+        """The same bundle with further warnings."""
+        return replace(self, warnings=(*self.warnings, *more))
+
+    def to_json(self) -> dict[str, Any]:
+        """Everything but the numbers."""
+        return {
+            "name": self.name,
+            "format": self.format,
+            "kind": self.kind,
+            "tensors": {
+                name: {"shape": list(values.array.shape), "axes": list(values.axes)}
+                for name, values in self.tensors.items()
+            },
+            "source": dict(self.source),
+            "warnings": list(self.warnings),
+            "uses": [{"what": use.what, "possible": use.possible, "why": use.why} for use in self.uses],
+        }
+
+
+def uses_of(kind: str, width: int | None, irreversible: str = "") -> tuple[Use, ...]:
+    """What a kind of prompt can and cannot be used for; ``irreversible`` says why its training cannot go on."""
+    wide = f"of embedding width {width}" if width else "it was trained for"
+    compare = kind in (INPUT, LIBRARY, FACTORS)
+    run = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
+    return (
+        Use("look at its vectors", True),
+        Use(
+            "compare it with other prompts",
+            compare,
+            f"those of width {width}" if compare else "only prompts at the input, token by token, are compared",
+        ),
+        Use(
+            "answer with it",
+            run,
+            f"in front of a backbone {wide}" if run else "the arrays alone do not say how they enter the backbone",
+        ),
+        Use(
+            "start a new run from it",
+            kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE),
+            "its vectors become the first value of a new prompt" if run else "no single prompt lies in the file",
+        ),
+        Use(
+            "go on with the training it came from",
+            False,
+            irreversible or "the file holds the prompt, not the optimiser, the data or the place in training",
+        ),
+        Use("merge it into the backbone's weights", False, "a prompt is an input, not a change of weights"),
+    )

@@ -1,0 +1,1 @@
+"""One reader for each way in which people save prompts."""

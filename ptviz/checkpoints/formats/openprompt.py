@@ -1,0 +1,102 @@
+"""OpenPrompt's templates within a model's state: https://github.com/thunlp/OpenPrompt (openprompt/prompts).
+
+SoftTemplate ``soft_embeds``; MixedTemplate ``soft_embedding.weight`` (row 0 is never used); PtuningTemplate
+``new_embedding.weight`` with an LSTM and MLP, or an MLP alone, which are applied here; PrefixTuningTemplate
+``wte.weight`` with ``control_trans``, applied as well.
+"""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+
+from ptviz.checkpoints.arrays import checked
+from ptviz.checkpoints.bundle import INPUT, Array, PromptBundle, Values, uses_of
+from ptviz.checkpoints.errors import CheckpointError
+from ptviz.checkpoints.formats.prefix_encoder import applied
+from ptviz.checkpoints.formats.state import State, key_value_bundle, prompt
+
+NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
+
+
+def recognise(state: State) -> bool:
+    """Whether one of the templates' tensors is there."""
+    return any(state.ending(name) is not None for name in NAMES) or _prefix(state)
+
+
+def _prefix(state: State) -> bool:
+    return state.ending("wte.weight") is not None and state.ending("control_trans.0.weight") is not None
+
+
+def read(state: State) -> PromptBundle:
+    """The template's prompt, its encoder applied.
+
+    Raises:
+        CheckpointError: if the encoder's shapes do not fit.
+    """
+    if _prefix(state):
+        return _read_prefix(state)
+    name = next(name for name in NAMES if state.ending(name) is not None)
+    found = state.ending(name)
+    assert found is not None
+    rows, notes = prompt(name, found).array, []
+    if name == "soft_embedding.weight" and len(rows) > 1:
+        rows = rows[1:]
+        notes.append("row 0 of a MixedTemplate's table is never used: left out")
+    tensors = {"P": Values(rows, ("m", "d"))}
+    if name == "new_embedding.weight":
+        encoded = _encoded(state, rows)
+        if encoded is not rows:
+            tensors = {"P": Values(encoded, ("m", "d")), "table": Values(rows, ("rows", "d"))}
+            notes.append("its encoder was applied: P is what the backbone saw, the table is what was trained")
+    form = f"OpenPrompt {name.split('.')[0]}"
+    width = tensors["P"].array.shape[1]
+    return PromptBundle(state.name, form, INPUT, tensors, state.told(), tuple(notes), uses_of(INPUT, width))
+
+
+def _read_prefix(state: State) -> PromptBundle:
+    table = state.ending("wte.weight")
+    assert table is not None
+    encoded = applied(state, prompt("wte.weight", table).array, "control_trans")
+    notes = ["its MLP was applied: these are the keys and values the backbone saw"]
+    if any("decoder_control_trans" in name for name in state.tensors):
+        notes.append("the decoder's own prefix (decoder_control_trans) is not shown")
+    return key_value_bundle(state.name, "OpenPrompt prefix", encoded, state, tuple(notes))
+
+
+def _encoded(state: State, rows: Array) -> Array:
+    """P-tuning's encoder: a bidirectional LSTM of two layers and an MLP with ReLU, or the MLP alone."""
+    try:
+        hidden = _lstm(state, rows)
+    except (RuntimeError, ValueError, KeyError) as error:
+        raise CheckpointError("expected an LSTM (new_lstm_head) that fits its table; the shapes differ") from error
+    layers = [state.ending(f"new_mlp_head.{index}.weight") for index in (0, 2)]
+    biases = [state.ending(f"new_mlp_head.{index}.bias") for index in (0, 2)]
+    if layers[0] is None or layers[1] is None:
+        return hidden
+    for layer, bias, last in ((layers[0], biases[0], False), (layers[1], biases[1], True)):
+        if layer.ndim != 2 or layer.shape[1] != hidden.shape[1]:
+            raise CheckpointError(f"expected an MLP for vectors of width {hidden.shape[1]}; got {layer.shape}")
+        hidden = hidden @ layer.T + (0 if bias is None else bias)
+        hidden = hidden if last else np.maximum(hidden, 0)
+    return checked("new_mlp_head", hidden)
+
+
+def _lstm(state: State, rows: Array) -> Array:
+    import torch
+
+    weights = {
+        name.rpartition("new_lstm_head.")[2]: torch.from_numpy(array.copy())
+        for name, array in state.tensors.items()
+        if "new_lstm_head." in name
+    }
+    if not weights:
+        return rows
+    layers = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in weights)
+    wide = weights["weight_hh_l0"].shape[1]
+    lstm = torch.nn.LSTM(rows.shape[1], wide, layers, bidirectional="weight_ih_l0_reverse" in weights, batch_first=True)
+    lstm.load_state_dict(weights)
+    with torch.no_grad():
+        found = lstm(torch.from_numpy(rows.copy())[None])[0][0]
+    return checked("new_lstm_head", found.numpy())

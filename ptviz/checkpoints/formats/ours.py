@@ -1,0 +1,80 @@
+"""What ptviz itself writes: runs, bundles of runs, snapshots, and exported arrays with their axes in the header."""
+
+from __future__ import annotations
+
+from ptviz.checkpoints.arrays import read_safetensors
+from ptviz.checkpoints.bundle import INPUT, KEY_VALUE, STATE, PromptBundle, Use, Values, uses_of
+from ptviz.checkpoints.errors import CheckpointError, shown
+from ptviz.checkpoints.formats.state import State
+from ptviz.checkpoints.safety import Folder, plain_json
+
+CONFIG = "config.json"
+MARK = "ptviz-bundle.json"
+PROMPTS = ("prompt.safetensors", "resume.safetensors")
+_FIELDS = {"backbone", "task", "method", "training"}
+_AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V"}
+
+
+def recognise(state: State) -> bool:
+    """Whether the header names the tensors' axes, as ours does."""
+    return "axes" in state.texts
+
+
+def read(state: State) -> PromptBundle:
+    """The tensors with the axes of the header.
+
+    Raises:
+        CheckpointError: if the header is damaged.
+    """
+    axes = plain_json(state.texts["axes"].encode(), "axes in the header")
+    tensors: dict[str, Values] = {}
+    for name, array in state.tensors.items():
+        if name.startswith("resume."):
+            continue
+        short = name.removeprefix("method.")
+        names = axes.get(short)
+        if not isinstance(names, list) or len(names) != array.ndim or not all(n in _AXES for n in names):
+            names = [f"axis {index}" for index in range(array.ndim)]
+        tensors[shown(short)] = Values(array, tuple(names))
+    if not tensors:
+        raise CheckpointError(f"{shown(state.name)}: expected the state of a method; got none")
+    told = {key: text for key, text in state.told().items() if key not in ("axes", "progress")}
+    kind = _kind(tensors)
+    width = next((values.array.shape[-1] for values in tensors.values() if values.axes[-1:] == ("d",)), None)
+    return PromptBundle(state.name, "ptviz", kind, tensors, told, (), uses_of(kind, width))
+
+
+def _kind(tensors: dict[str, Values]) -> str:
+    axes = [values.axes for values in tensors.values()]
+    if axes == [("m", "d")]:
+        return INPUT
+    return KEY_VALUE if axes == [("S", "kv", "H", "m", "h")] else STATE
+
+
+def holds_run(folder: Folder) -> bool:
+    """Whether a folder is a run of ours."""
+    names = folder.names()
+    if CONFIG not in names or not ({"events.jsonl", MARK, *PROMPTS} & set(names)):
+        return False
+    return set(plain_json(folder.read(CONFIG), CONFIG)) >= _FIELDS
+
+
+def read_run(folder: Folder) -> PromptBundle:
+    """The best prompt of a run, with what the run was.
+
+    Raises:
+        CheckpointError: if the run has no prompt yet, or a file is damaged.
+    """
+    config = plain_json(folder.read(CONFIG), CONFIG)
+    file = next((name for name in PROMPTS if name in folder.names()), None)
+    if file is None:
+        raise CheckpointError(f"run {shown(folder.name)} has no prompt yet: wait for its first snapshot, or resume it")
+    found = read_safetensors(folder.read(file), file)
+    bundle = read(State(folder.name, file, found.tensors, {"axes": "{}", **found.texts}))
+    told = {key: shown(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
+    whole = Use("go on with the training it came from", True, "resume the run; import it first if it is not yours")
+    uses = tuple(whole if use.what == whole.what else use for use in bundle.uses)
+    form = "ptviz bundle" if MARK in folder.names() else "ptviz run"
+    return PromptBundle(
+        folder.name, form, bundle.kind, bundle.tensors, {**told, **bundle.source}, bundle.warnings, uses
+    )

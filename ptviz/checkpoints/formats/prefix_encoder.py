@@ -1,0 +1,52 @@
+"""Prefix encoders as P-tuning v2, ChatGLM and PANDA save them: a table, and maybe an MLP to be applied.
+
+``prefix_encoder.embedding.weight`` (m, S * 2 * H * h), or (m, width) with ``prefix_encoder.trans.{0,2}`` behind it:
+linear, tanh, linear. https://github.com/THUDM/P-tuning-v2 (model/prefix_encoder.py).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from ptviz.checkpoints.arrays import check_shape, checked
+from ptviz.checkpoints.bundle import Array, PromptBundle
+from ptviz.checkpoints.errors import CheckpointError
+from ptviz.checkpoints.formats.state import State, key_value_bundle, prompt
+
+
+def recognise(state: State) -> bool:
+    """Whether there is a prefix encoder's table."""
+    return state.ending("prefix_encoder.embedding.weight") is not None
+
+
+def read(state: State) -> PromptBundle:
+    """Keys and values, with the MLP applied if there is one.
+
+    Raises:
+        CheckpointError: if the MLP's shapes do not fit the table.
+    """
+    table = state.ending("prefix_encoder.embedding.weight")
+    assert table is not None
+    rows = prompt("prefix_encoder.embedding.weight", table).array
+    encoded = applied(state, rows, "prefix_encoder.trans")
+    note = () if encoded is rows else ("its MLP was applied: these are the keys and values the backbone saw",)
+    return key_value_bundle(state.name, "prefix encoder (P-tuning v2)", encoded, state, note)
+
+
+def applied(state: State, rows: Array, mlp: str) -> Array:
+    """``linear(tanh(linear(rows)))`` with the layers 0 and 2 of the named MLP; the rows themselves without one.
+
+    Raises:
+        CheckpointError: if the shapes do not fit.
+    """
+    layers = [(state.ending(f"{mlp}.{index}.weight"), state.ending(f"{mlp}.{index}.bias")) for index in (0, 2)]
+    (first, first_bias), (last, last_bias) = layers
+    if first is None or last is None:
+        return rows
+    if first.ndim != 2 or last.ndim != 2 or first.shape[1] != rows.shape[1] or last.shape[1] != first.shape[0]:
+        raise CheckpointError(
+            f"expected an MLP for vectors of width {rows.shape[1]}; got layers {first.shape} and {last.shape}"
+        )
+    check_shape(mlp, (len(rows), last.shape[0]))
+    hidden = rows @ first.T + (0 if first_bias is None else first_bias)
+    return checked(mlp, np.tanh(hidden) @ last.T + (0 if last_bias is None else last_bias))

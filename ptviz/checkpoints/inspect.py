@@ -1,0 +1,192 @@
+"""What an experienced eye looks for in a trained prompt, measured: dead rows, runaway norms, collapse, fit.
+
+Thresholds are ours, set on prompts that other people published: in those of thunlp/Prompt-Transferability row 0 was
+overwritten in training and its norm ran away (MNLI: 399 against a median of 28.9). That one row is why MNLI's effective
+rank is 7.4 of 100: without it the rank is 82. So both are measured, and collapse is judged without outlying rows.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from ptviz.checkpoints.bundle import Array, PromptBundle
+
+DEAD = 1e-3
+"""A row whose norm is below this share of the median norm carries nothing."""
+OUTLIER = 3.0
+"""A row this many times longer (or shorter) than the median is worth a look, if it also lies outside the bulk."""
+COLLAPSED = 0.1
+"""An effective rank below this share of the most there could be."""
+
+
+@dataclass(frozen=True)
+class Ground:
+    """The backbone a prompt is held against: its sizes, and the norms of its vocabulary's vectors."""
+
+    name: str
+    width: int
+    sites: int
+    heads: int
+    head_width: int
+    norms: Array
+
+
+@dataclass(frozen=True)
+class Facts:
+    """Measurements of one matrix of prompt tokens ``(m, d)``; rows are counted from 0.
+
+    ``rank`` is the effective rank exp(entropy) of the centred rows' squared singular values; ``ranked`` the same
+    without outlying rows. ``inside`` is the share of rows whose norm lies within the vocabulary's, if a backbone was
+    given.
+    """
+
+    name: str
+    tokens: int
+    width: int
+    norms: tuple[float, ...]
+    median: float
+    dead: tuple[int, ...]
+    outliers: tuple[int, ...]
+    twins: int
+    rank: float
+    ranked: float
+    inside: float | None
+    warnings: tuple[str, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain data."""
+        return {**asdict(self), "norms": [round(norm, 4) for norm in self.norms]}
+
+
+def examine(bundle: PromptBundle, ground: Ground | None = None) -> tuple[Facts, ...]:
+    """The facts of every input prompt of a bundle."""
+    return tuple(_facts(name, matrix, ground) for name, matrix in bundle.prompts().items())
+
+
+def effective_rank(matrix: Array) -> float:
+    """exp(entropy) of the centred rows' squared singular values, from 1 to min(m, d); 0 for equal rows.
+
+    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, on squared singular values as in the survey of
+    prompt collapse; https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf
+    """
+    centred = matrix.astype(np.float64) - matrix.mean(0)
+    small = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
+    squares = np.clip(np.linalg.eigvalsh(small), 0, None)
+    if squares.sum() <= 0:
+        return 0.0
+    shares = squares[squares > 0] / squares.sum()
+    return float(np.exp(-(shares * np.log(shares)).sum()))
+
+
+def unusual(norms: Array) -> tuple[int, ...]:
+    """Rows whose norm is far from the others': a factor of 3 from the median, and far outside their spread."""
+    if len(norms) < 4:
+        return ()
+    logs = np.log(np.maximum(norms, 1e-30))
+    distance = np.abs(logs - np.median(logs))
+    spread = 1.4826 * float(np.median(distance))
+    return tuple(int(i) for i in np.flatnonzero((distance > np.log(OUTLIER)) & (distance > 6 * spread)))
+
+
+def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1).astype(np.float32)
+    median = float(np.median(norms))
+    dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD * median))
+    outliers = tuple(row for row in unusual(norms) if row not in dead)
+    rank = effective_rank(matrix)
+    rest = np.delete(matrix, [*outliers, *dead], axis=0)
+    ranked = effective_rank(rest) if len(rest) > 1 and len(rest) < len(matrix) else rank
+    twins = len(matrix) - len(np.unique(matrix, axis=0))
+    inside = None
+    if ground is not None and ground.width == matrix.shape[1]:
+        inside = float(((norms >= ground.norms.min()) & (norms <= ground.norms.max())).mean())
+    facts = Facts(
+        name,
+        len(matrix),
+        matrix.shape[1],
+        tuple(map(float, norms)),
+        median,
+        dead,
+        outliers,
+        twins,
+        rank,
+        ranked,
+        inside,
+        (),
+    )
+    return replace(facts, warnings=tuple(_warnings(facts, ground)))
+
+
+def _warnings(facts: Facts, ground: Ground | None) -> list[str]:
+    found = []
+    if facts.dead:
+        found.append(f"{_rows(facts.dead)} {_verb(facts.dead, 'carries', 'carry')} nothing (norm near 0)")
+    if facts.outliers:
+        worst = max(facts.outliers, key=lambda row: abs(np.log(max(facts.norms[row], 1e-30) / facts.median)))
+        who = f"{_rows(facts.outliers)} {_verb(facts.outliers, 'stands', 'stand')} out"
+        found.append(
+            f"{who}: norm {facts.norms[worst]:.3g} in row {worst} against a median of {facts.median:.3g}. Leave such "
+            "rows out when you compare prompts"
+        )
+    if facts.twins:
+        found.append(f"{facts.twins} of {facts.tokens} rows repeat another row exactly")
+    most = min(facts.tokens - 1, facts.width)
+    if facts.ranked > 2 * facts.rank:
+        found.append(
+            f"its effective rank of {facts.rank:.1f} is the doing of those rows alone: {facts.ranked:.1f} without them"
+        )
+    if most >= 10 and facts.ranked < COLLAPSED * most:
+        found.append(
+            f"collapsed: its {facts.tokens} tokens spread over {facts.ranked:.1f} directions only, of {most} there "
+            "could be"
+        )
+    if ground is not None:
+        found += _against(facts, ground)
+    return found
+
+
+def _rows(rows: tuple[int, ...]) -> str:
+    some = ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")
+    return f"{'row' if len(rows) == 1 else 'rows'} {some}"
+
+
+def _verb(rows: tuple[int, ...], one: str, many: str) -> str:
+    return one if len(rows) == 1 else many
+
+
+def _against(facts: Facts, ground: Ground) -> list[str]:
+    if facts.width != ground.width:
+        return [f"wrong width for {ground.name}: its vectors have {ground.width} numbers, these have {facts.width}"]
+    if facts.inside is not None and facts.inside < 0.5:
+        low, high = float(ground.norms.min()), float(ground.norms.max())
+        return [
+            f"off the vocabulary: {1 - facts.inside:.0%} of its tokens have norms outside the {low:.3g} to {high:.3g} "
+            f"of {ground.name}'s own (median {facts.median:.3g} against {float(np.median(ground.norms)):.3g})"
+        ]
+    return []
+
+
+def fit(bundle: PromptBundle, ground: Ground) -> list[str]:
+    """Why a bundle cannot enter a backbone, said before a forward pass would; empty if it can."""
+    wrong: list[str] = []
+    widths = {
+        size for v in bundle.tensors.values() for axis, size in zip(v.axes, v.array.shape, strict=True) if axis == "d"
+    }
+    if others := sorted(widths - {ground.width}):
+        told = " and ".join(map(str, others))
+        wrong.append(f"wrong width for {ground.name}: its vectors have {ground.width} numbers, these have {told}")
+    for name, values in bundle.tensors.items():
+        sizes = dict(zip(values.axes, values.array.shape, strict=True))
+        if values.axes == ("S", "kv", "H", "m", "h"):
+            own = (sizes["S"], sizes["H"], sizes["h"])
+            theirs = (ground.sites, ground.heads, ground.head_width)
+            if own != theirs:
+                wrong.append(f"{name} is for (sites, heads, head width) {own}; {ground.name} has {theirs}")
+        elif values.axes == ("m", "features"):
+            features = 2 * ground.sites * ground.heads * ground.head_width
+            if sizes["features"] != features:
+                wrong.append(f"{name} has {sizes['features']:,} numbers a token; {ground.name} needs {features:,}")
+    return wrong

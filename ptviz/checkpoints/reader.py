@@ -1,0 +1,47 @@
+"""The reader process: ``python -m ptviz.checkpoints.reader PATH`` writes a bundle, or a refusal, to stdout."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from ptviz.checkpoints.apart import packed, refusal
+from ptviz.checkpoints.arrays import NPY, is_safetensors
+from ptviz.checkpoints.confine import confine
+from ptviz.checkpoints.errors import CheckpointError
+from ptviz.checkpoints.formats.ours import MARK, PROMPTS
+from ptviz.checkpoints.sniff import open_here
+
+
+def main(path: Path) -> None:
+    """Read the checkpoint at ``path`` with nothing but the right to read it."""
+    if _may_need_torch(path):
+        import torch  # before the limits: its libraries map far more memory than any prompt needs
+
+        torch.set_num_threads(1)
+    confine()
+    try:
+        answer = packed(open_here(path))
+    except CheckpointError as error:
+        answer = refusal(str(error))
+    except (MemoryError, RecursionError):
+        answer = refusal("reading it takes more memory than a prompt needs: refused")
+    except Exception as error:  # whatever a hostile file makes a parser raise is a refusal
+        answer = refusal(f"it could not be read as a prompt ({type(error).__name__}): damaged, or no prompt")
+    sys.stdout.buffer.write(answer)
+    sys.stdout.buffer.flush()
+
+
+def _may_need_torch(path: Path) -> bool:
+    """Whether it may hold a pickle or an encoder to run: everything else is read without torch, and sooner."""
+    if not path.is_file():
+        return not any((path / name).exists() for name in ("adapter_model.safetensors", *PROMPTS))
+    with path.open("rb") as file:
+        start = file.read(100_000)
+    if is_safetensors(start[:9]):
+        return b"new_lstm_head" in start
+    return start[:6] != NPY and MARK.encode() not in start[:64]
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,197 @@
+"""``ptviz export | import``: a trained prompt as files for other libraries, and runs that travel."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ptviz.cli.output import BadInput, Json, bad_input, emit, progress_console, quietly
+from ptviz.cli.runs import RunId
+from ptviz.cli.trained import load_backbone_of, restored
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.backbones import Backbone
+    from ptviz.checkpoints.peft_writer import Factors
+    from ptviz.methods import PromptMethod
+    from ptviz.prompt import Prompt
+    from ptviz.runs import Run
+
+FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
+WORDS = 2000
+"""Frequent words of the vocabulary that go beside the prompt's tokens into the projector."""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's commands."""
+    app.command("export")(export)
+    app.command("import")(bring)
+
+
+def export(
+    id: RunId,
+    to: Annotated[str, typer.Option("--to", help=", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}.")] = "npz",
+    place: Annotated[
+        Path | None, typer.Argument(metavar="PLACE", help="A file or a folder; named after the run if left out.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the best prompt for another program.
+
+    npz and safetensors hold its arrays under the paper's letters; peft is a folder for Hugging Face's PEFT; bundle is
+    a zip of the whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
+    """
+    from ptviz.checkpoints import CheckpointError
+    from ptviz.runs import Store
+
+    if to not in FORMATS:
+        raise BadInput(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
+    with progress_console().status(f"reading {id}"), quietly(), bad_input(OSError, CheckpointError):
+        run = Store().get(id)
+        if to == "bundle":
+            answer = _bundle(run, _file(place, f"{id}.zip"))
+        else:
+            backbone = load_backbone_of(run)
+            method = restored(run, backbone)
+            if to == "peft":
+                answer = _peft(run, backbone, method, place or Path(f"{id}-peft"))
+            elif to == "tensorboard-projector":
+                answer = _projector(backbone, method, place or Path(f"{id}-projector"))
+            else:
+                answer = _arrays(method, to, _file(place, f"{id}.{to}"))
+    if as_json:
+        emit({"run": id, **answer})
+        return
+    for name, shape in answer.get("parts", {}).items():
+        sizes = (f"{axis}={size}" for axis, size in zip(answer["axes"][name], shape, strict=True))
+        typer.echo(f"{name:<6} {' x '.join(sizes)}")
+    for note in answer.get("notes", ()):
+        typer.echo(f"note: {note}")
+    typer.echo(f"written to {answer['path']}")
+
+
+def bring(
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle, made by `ptviz export RUN --to bundle`.")],
+    backbone: Annotated[str | None, typer.Option(help="Take this backbone in place of the one it names.")] = None,
+    task: Annotated[str | None, typer.Option(help="Take this task in place of the one it names.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Bring a bundled run into the list of runs."""
+    from ptviz.checkpoints import CheckpointError
+    from ptviz.runs import Store
+    from ptviz.runs.carry import unpack
+
+    with bad_input(OSError, CheckpointError):
+        run = unpack(Store(), path, backbone, task)
+    if as_json:
+        emit({"run": run.id, "folder": str(run.path)})
+    else:
+        typer.echo(f"{run.id}: see it with `ptviz show {run.id}` or in the app")
+
+
+def _file(place: Path | None, name: str) -> Path:
+    if place is None:
+        return Path(name)
+    if place.is_dir() or str(place).endswith(("/", "\\")):
+        return place / name
+    return place
+
+
+def _bundle(run: Run, path: Path) -> dict[str, Any]:
+    from ptviz.runs.carry import pack
+
+    return {"files": pack(run, path), "path": str(path)}
+
+
+def _peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
+    from ptviz.checkpoints.peft_writer import Home, write_peft
+
+    home = Home(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
+    prompt = static_prompt(method, backbone)
+    config, notes = write_peft(folder, prompt, home, factors_of(method, prompt))
+    return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
+
+
+def static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
+    """The prompt a trained method gives for two made-up rows: of batch axis 1 if it does not look at them."""
+    import torch
+
+    from ptviz.prompt import Batch
+
+    folded = method.fold().eval()
+    ids = torch.full((2, folded.slots + 3), backbone.pad, device=backbone.device)
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    slots = torch.zeros_like(mask)
+    slots[:, : folded.slots] = True
+    read = torch.zeros_like(mask)
+    read[:, -1] = True
+    none = torch.zeros(2, dtype=torch.long, device=backbone.device)
+    with torch.no_grad():
+        found: Prompt = folded(Batch(ids, mask, slots, read, none, none, backbone.embed(ids)))
+    return found
+
+
+def factors_of(method: PromptMethod, prompt: Prompt) -> Factors | None:
+    """A shared prompt, a column and a row among a method's parts whose product is this prompt; None without."""
+    import torch
+
+    from ptviz.checkpoints.peft_writer import Factors
+
+    if prompt.embeddings is None or not prompt.static or prompt.keep is not None:
+        return None
+    parts = [(part.axes, part.tensor.detach().float().cpu()) for part in method.parts().values()]
+    columns = [tensor for axes, tensor in parts if axes == ("m",)]
+    rows = [tensor for axes, tensor in parts if axes == ("d",)]
+    whole = prompt.embeddings[0].detach().float().cpu()
+    for shared in (tensor for axes, tensor in parts if axes == ("m", "d")):
+        for u, v in itertools.product(columns, rows):
+            if shared.shape == whole.shape and torch.allclose(shared * torch.outer(u, v), whole, atol=1e-6):
+                return Factors(shared.numpy(), u.numpy(), v.numpy())
+    return None
+
+
+def _projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
+    import numpy as np
+
+    from ptviz.checkpoints.projector import nearest, write_projector
+
+    prompt = static_prompt(method, backbone)
+    if prompt.embeddings is None or not prompt.static:
+        raise BadInput("the projector shows vectors at the input, the same for every text; use --to npz for this run")
+    rows = prompt.embeddings[0].detach().float().cpu().numpy()
+    table = backbone.table.detach().float().cpu().numpy()
+    common = backbone.spec().common.cpu().numpy()[:WORDS]
+
+    def word(token: int) -> str:
+        return str(backbone.tokeniser.convert_ids_to_tokens(int(token)))
+
+    labels = [(f"P[{i}]", "prompt", word(common[near])) for i, near in enumerate(nearest(rows, table[common]))]
+    labels += [(word(token), "word", "") for token in common]
+    write_projector(folder, np.concatenate([rows, table[common]]), labels, ("label", "kind", "nearest word"))
+    return {"path": str(folder), "rows": len(labels)}
+
+
+def _arrays(method: PromptMethod, to: str, path: Path) -> dict[str, Any]:
+    parts = method.parts()
+    arrays = {name: part.tensor.detach().float().cpu().contiguous() for name, part in parts.items()}
+    axes = {name: list(part.axes) for name, part in parts.items()}
+    written = _write(path, to, arrays, axes)
+    return {"path": str(written), "parts": {name: list(array.shape) for name, array in arrays.items()}, "axes": axes}
+
+
+def _write(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
+    import numpy as np
+    from safetensors.torch import save_file
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    if to == "safetensors":
+        save_file({name: array.clone() for name, array in arrays.items()}, path, metadata={"axes": json.dumps(axes)})
+    else:
+        with path.open("wb") as file:  # a name would get .npz appended to it
+            np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
+    return path

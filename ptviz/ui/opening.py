@@ -1,0 +1,252 @@
+"""Opening a trained prompt that somebody else made: where from, what it is, what is odd about it, what for.
+
+Whatever a file says about itself is shown as text, never as Markdown or HTML.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+
+from ptviz import places
+from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, open_checkpoint
+from ptviz.checkpoints.inspect import fit
+from ptviz.figures.checkpoint import Glance, draw_cells, draw_norms
+from ptviz.ui.failures import explained
+from ptviz.ui.live_plot import live_plot
+
+SIDES = ("a", "b")
+KEEPS = 200
+"""Uploads kept at most; the oldest go first."""
+CELLS = 160
+LARGEST = 50_000_000
+READ_CELLS = "Each row is a prompt token: blue numbers are below zero, orange ones above. A pale stripe is a dead row."
+READ_NORMS = (
+    "The length of each token's vector. A diamond stands far from the others; a blue band is the range of the chosen "
+    "backbone's own words."
+)
+
+
+def choose(side: str, label: str) -> Path | None:
+    """A checkpoint to open: files dropped here, or a path on this machine, which lives in the page's address."""
+    files = st.file_uploader(
+        label,
+        accept_multiple_files=True,
+        key=f"drop-{side}",
+        help="one file, or the two files of a PEFT folder; they stay on this machine and nothing in them is executed",
+    )
+    ids = tuple(file.file_id for file in files)
+    if files and st.session_state.get(f"dropped-{side}") != ids:
+        st.session_state[f"path-{side}"] = str(keep([(file.name, file.getvalue()) for file in files]))
+    st.session_state[f"dropped-{side}"] = ids
+    path = st.text_input(
+        "or its path on this machine",
+        key=f"path-{side}",
+        placeholder="/home/me/my-adapter, prompt.pt, or a run's folder",
+        bind="query-params",
+    ).strip()
+    return Path(path) if path else None
+
+
+def keep(files: Sequence[tuple[str, bytes]]) -> Path:
+    """Write uploads to a folder of their own; the file if it is one, the folder if they belong together.
+
+    Raises:
+        CheckpointError: if they are too large or have one name.
+        OSError: if the folder cannot be written.
+    """
+    if (size := sum(len(data) for _, data in files)) > LARGEST:
+        raise CheckpointError(
+            f"expected at most {LARGEST / 1e6:.0f} MB; got {size / 1e6:,.0f} MB. Give its path instead"
+        )
+    names = [
+        re.sub(r"[^A-Za-z0-9._-]+", "-", re.split(r"[/\\]", name)[-1]).lstrip(".-")[:80] or "file" for name, _ in files
+    ]
+    if len(set(names)) != len(names):
+        raise CheckpointError(f"expected files of different names; got {', '.join(names)}")
+    digest = hashlib.sha256(
+        b"".join(name.encode() + b"\0" + data for name, (_, data) in zip(names, files, strict=True))
+    )
+    folder = places.home() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
+    for name, (_, data) in zip(names, files, strict=True):
+        (folder / name).write_bytes(data)
+    return folder if len(files) > 1 else folder / names[0]
+
+
+def opened(path: Path) -> PromptBundle:
+    """The checkpoint at a path; read again only if it changed.
+
+    Raises:
+        CheckpointError: if it is refused.
+    """
+    return _opened(str(path), _age(path))
+
+
+@lru_cache(maxsize=8)
+def _opened(path: str, age: float) -> PromptBundle:
+    return open_checkpoint(path)
+
+
+def _age(path: Path) -> float:
+    """When anything at a path last changed; 0 where there is nothing."""
+    try:
+        inner = [entry.stat().st_mtime for entry in path.iterdir()][:500] if path.is_dir() else []
+        return max([path.stat().st_mtime, *inner])
+    except (OSError, ValueError):
+        return 0.0
+
+
+def choose_ground() -> Ground | None:
+    """The backbone to hold prompts against; only what is on this machine, since nothing is fetched for a look."""
+    from ptviz import backbones
+
+    names = [info.name for info in backbones.catalogue() if info.available]
+    chosen = st.selectbox(
+        "Hold it against a backbone",
+        names,
+        index=None,
+        key="ground",
+        placeholder="none",
+        help="says whether it would fit, and how its norms compare with the vocabulary's",
+        bind="query-params",
+    )
+    return ground_of(chosen) if chosen else None
+
+
+@lru_cache(maxsize=4)
+def ground_of(name: str) -> Ground:
+    """The sizes and vocabulary norms of a backbone; the backbone itself is let go of."""
+    from ptviz.backbones import load_backbone
+
+    found = load_backbone(name, "cpu")
+    norms = found.table.float().norm(dim=1).numpy()
+    return Ground(name, found.width, found.sites, found.heads, found.head_width, norms[norms > 0])
+
+
+def show(side: str, path: Path, ground: Ground | None) -> None:
+    """Everything about one checkpoint, or why it was refused."""
+    with explained():
+        with st.spinner("Reading it in a process of its own"):
+            bundle = opened(path)
+        provenance(bundle, path)
+        facts = examine(bundle, ground)
+        warn(bundle, facts, ground)
+        glance(side, bundle, facts, ground)
+        uses(bundle)
+
+
+def provenance(bundle: PromptBundle, path: Path) -> None:
+    """What it is, and what the file says about itself."""
+    with st.container(border=True):
+        st.text(bundle.name)
+        with st.container(horizontal=True):
+            st.badge(bundle.kind, icon=":material/deployed_code:", color="orange")
+            st.badge(f"{bundle.scalars:,} numbers", color="gray")
+        st.caption("Format, by content")
+        st.text(bundle.format)
+        rows = [{"tensor": name, "shape": values.sizes} for name, values in bundle.tensors.items()]
+        st.dataframe(rows, hide_index=True, height=min(36 * (len(rows) + 1), 216))
+        with st.expander("What the file says about itself"):
+            st.dataframe([{"field": key, "value": text} for key, text in bundle.source.items()], hide_index=True)
+            st.caption("These are claims of whoever made the file. Nothing they name is fetched.")
+            st.text(str(path))
+
+
+def warn(bundle: PromptBundle, facts: tuple[Facts, ...], ground: Ground | None) -> None:
+    """What is odd about it, as text."""
+    unfit = fit(bundle, ground) if ground is not None else []
+    several = len(facts) > 1
+    found = [*bundle.warnings, *(f"{f.name}: {text}" if several else text for f in facts for text in f.warnings)]
+    found = [*unfit, *(text for text in found if "wrong width" not in text)]
+    if ground is not None and not unfit:
+        st.badge(f"fits {ground.name}", icon=":material/check_circle:", color="green")
+    if not found:
+        st.caption("Nothing odd was found.")
+        return
+    with st.container(border=True):
+        st.badge("Worth knowing", icon=":material/info:", color="orange")
+        for text in found[:6]:
+            st.text(text)
+        if len(found) > 6:
+            with st.expander(f"{len(found) - 6} more"):
+                for text in found[6:]:
+                    st.text(text)
+
+
+def glance(side: str, bundle: PromptBundle, facts: tuple[Facts, ...], ground: Ground | None) -> None:
+    """Its numbers as colours and the norms of its tokens; one prompt of several at a time."""
+    if not facts:
+        st.caption("This file holds no vectors of single prompt tokens, so there is no picture of them here.")
+        return
+    names = [fact.name for fact in facts]
+    # Names come from a stranger: a select box shows them as text.
+    which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
+    fact = facts[names.index(which)]
+    small = shrunk(fact, bundle.prompts()[fact.name], ground)
+    most = min(fact.tokens - 1, fact.width)
+    left, middle, right = st.columns(3)
+    left.metric("median norm", f"{fact.median:.3g}")
+    middle.metric("effective rank", f"{fact.rank:.1f}", help=f"how many directions its tokens spread over, of {most}")
+    right.metric(
+        "without odd rows", f"{fact.ranked:.1f}", help="the effective rank once odd and dead rows are left out"
+    )
+    told = f"{fact.tokens} tokens of width {fact.width}, median norm {fact.median:.3g}, {len(small.marked)} stand out."
+    live_plot(draw_norms(small), f"Norm of each prompt token. {told}", key=f"norms-{side}", name="norms", tools=False)
+    st.caption(READ_NORMS)
+    live_plot(draw_cells(small), f"Every number as a colour. {told}", key=f"cells-{side}", name="prompt", tools=False)
+    st.caption(READ_CELLS)
+
+
+def shrunk(fact: Facts, matrix: np.ndarray[tuple[int, ...], np.dtype[np.float32]], ground: Ground | None) -> Glance:
+    """A prompt small enough to draw: block means of at most 160 by 160."""
+    for axis in (0, 1):
+        parts = np.array_split(matrix, min(CELLS, matrix.shape[axis]), axis=axis)
+        matrix = np.stack([part.mean(axis) for part in parts], axis=axis)
+    limit = float(np.quantile(np.abs(matrix), 0.98)) or 1.0
+    cells = tuple(tuple(round(float(value), 5) for value in row) for row in matrix)
+    band = (float(ground.norms.min()), float(ground.norms.max())) if ground and ground.width == fact.width else None
+    return Glance(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width)
+
+
+def uses(bundle: PromptBundle) -> None:
+    """What it can and cannot be used for."""
+    st.subheader("What it can be used for")
+    rows = [{"can you": use.what, "answer": "yes" if use.possible else "no", "why": use.why} for use in bundle.uses]
+    st.dataframe(rows, hide_index=True)
+
+
+def compare(first: PromptBundle, second: PromptBundle) -> None:
+    """Two checkpoints in one table."""
+    rows = []
+    for bundle in (first, second):
+        facts = examine(bundle)
+        rows.append(
+            {
+                "name": bundle.name,
+                "format": bundle.format,
+                "kind": bundle.kind,
+                "numbers": bundle.scalars,
+                "median norm": float(np.median([f.median for f in facts])) if facts else None,
+                "effective rank": float(np.median([f.ranked for f in facts])) if facts else None,
+            }
+        )
+    st.subheader("Side by side")
+    st.dataframe(rows, hide_index=True)
+    one, two = first.prompts(), second.prompts()
+    if not one or not two:
+        st.caption("Only prompts of single tokens can be compared number by number.")
+        return
+    a, b = next(iter(one.values())), next(iter(two.values()))
+    if a.shape[1] != b.shape[1]:
+        st.text(f"Their widths differ ({a.shape[1]} and {b.shape[1]}): they belong to different backbones.")
+        return
+    means = [matrix.mean(0) / max(float(np.linalg.norm(matrix.mean(0))), 1e-12) for matrix in (a, b)]
+    st.metric("cosine of their mean tokens", f"{float(means[0] @ means[1]):.3f}")
+    st.caption("1 points the same way, 0 is unrelated. Of several prompts in a file, the first is compared.")

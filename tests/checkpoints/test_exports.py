@@ -1,0 +1,209 @@
+"""What we write is read by the library it is meant for, and by ourselves."""
+
+from __future__ import annotations
+
+import json
+import warnings
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+from ptviz.checkpoints import CheckpointError
+from ptviz.checkpoints.peft_writer import Home, write_peft
+from ptviz.checkpoints.sniff import open_here
+from ptviz.cli.exporting import factors_of, static_prompt
+from ptviz.methods import PromptMethod, build
+from ptviz.prompt import Batch, Prompt
+from ptviz.runs import Run, Store, StoreError
+from ptviz.runs.carry import pack, unpack
+from tests.checkpoints.files import zipped
+from tests.equivalence.test_peft import WORDS, first_scores, last_scores
+from tests.families import TASK, backbone_of, case, fresh, method_of, model_of
+
+M = 5
+CLOSE = {"atol": 1e-5, "rtol": 1e-4}
+
+
+def home_of(family: str) -> Home:
+    backbone = backbone_of(family)
+    return Home("tiny", backbone.family, backbone.width, backbone.sites, backbone.heads)
+
+
+def under_peft(family: str, folder: Path) -> Any:
+    """The tiny model with the adapter in ``folder``, loaded by PEFT itself."""
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own remarks
+        return peft.PeftModel.from_pretrained(model_of(family), folder).eval()
+
+
+def exported(family: str, method: PromptMethod, folder: Path) -> dict[str, Any]:
+    config, _ = write_peft(folder, static_prompt(method, backbone_of(family)), home_of(family))
+    return config
+
+
+@pytest.mark.parametrize(
+    ("family", "name", "scores_of"),
+    [
+        ("gpt2", "prompt-tuning", last_scores),
+        ("llama", "prompt-tuning", last_scores),
+        ("t5", "prompt-tuning", first_scores),
+        ("gpt2", "p-tuning-v2", last_scores),
+        ("qwen3", "p-tuning-v2", last_scores),
+    ],
+)
+@torch.no_grad()
+def test_peft_gives_the_same_scores(family: str, name: str, scores_of: Callable[..., Any], tmp_path: Path) -> None:
+    method = method_of(name, fresh(family), m=M)
+    slots = method.slots
+    backbone, batch, readout = case(family, slots)
+    config = exported(family, method, tmp_path)
+    assert config["peft_type"] == ("PROMPT_TUNING" if slots else "PREFIX_TUNING")
+    ours = backbone(batch, method(batch), readout).logits
+    theirs = scores_of(under_peft(family, tmp_path), batch, slots)
+    torch.testing.assert_close(ours, theirs, **CLOSE)
+    # Companion: the backbone without the prompt answers otherwise.
+    bare_backbone, bare, bare_readout = case(family, 0)
+    assert (bare_backbone(bare, Prompt(), bare_readout).logits - theirs).abs().max() > 1e-3
+    read = open_here(tmp_path)
+    expected = method.P if slots else method.KV
+    assert torch.equal(torch.from_numpy(next(iter(read.tensors.values())).array), expected.detach())
+
+
+@torch.no_grad()
+def test_mpt_is_written_as_a_multitask_prompt(tmp_path: Path) -> None:
+    backbone, batch, readout = case("gpt2", M)
+    spec = backbone.spec(64, TASK.words, ("one", "two"))
+    method = build("mpt", spec, {"m": M}).eval()
+    for parameter in method.parameters():
+        parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
+    prompt = static_prompt(method, backbone)
+    config, _ = write_peft(tmp_path, prompt, home_of("gpt2"), factors_of(method, prompt))
+    assert config["peft_type"] == "MULTITASK_PROMPT_TUNING"
+    reference = under_peft("gpt2", tmp_path)
+    ids, mask = batch.input_ids[:, M:], batch.mask[:, M:].long()
+    logits = reference(input_ids=ids, attention_mask=mask, task_ids=torch.zeros(len(ids), dtype=torch.long)).logits
+    at = batch.read.long().argmax(1)
+    theirs = logits[torch.arange(len(ids)), at - ids.shape[1] - M + logits.shape[1]][:, WORDS]
+    torch.testing.assert_close(backbone(batch, method(batch), readout).logits, theirs, **CLOSE)
+    assert open_here(tmp_path).format == "PEFT MULTITASK_PROMPT_TUNING"
+
+
+def test_folded_methods_are_exported_as_what_they_come_to(tmp_path: Path) -> None:
+    """Any method whose prompt is the same for every text; and pruned tokens are left out."""
+    rows = torch.randn(1, M, 32)
+    keep = torch.tensor([True, False, True, True, False])
+    write_peft(tmp_path, Prompt(embeddings=rows, keep=keep), home_of("gpt2"))
+    assert torch.equal(torch.from_numpy(open_here(tmp_path).tensors["P"].array), rows[0, keep])
+
+
+def test_what_peft_has_no_form_for_is_refused(tmp_path: Path) -> None:
+    rows, kv = torch.randn(1, M, 32), torch.randn(2, 2, 1, 4, M, 8)
+    cases = {
+        "another one for each": Prompt(embeddings=rows.expand(2, -1, -1)),
+        "shifts the words": Prompt(embeddings=rows, delta=torch.zeros(2, 4, 32)),
+        "both at once": Prompt(embeddings=rows, key_values=kv),
+        "gave none": Prompt(),
+    }
+    for told, prompt in cases.items():
+        with pytest.raises(CheckpointError, match=told):
+            write_peft(tmp_path / "x", prompt, home_of("gpt2"))
+    with pytest.raises(CheckpointError, match="expected a decoder"):
+        write_peft(tmp_path / "x", Prompt(key_values=kv), home_of("t5"))
+    assert not (tmp_path / "x").exists()
+    _, notes = write_peft(tmp_path / "y", Prompt(embeddings=rows), home_of("bert"))
+    assert "[CLS]" in notes[0]
+
+
+def test_routing_methods_are_not_static() -> None:
+    backbone = backbone_of("gpt2")
+    assert not static_prompt(method_of("smop", backbone), backbone).static
+    assert static_prompt(method_of("prompt-tuning", backbone), backbone).static
+    assert isinstance(case("gpt2", 3)[1], Batch)
+
+
+# Runs that travel.
+
+
+@pytest.fixture
+def finished(make_run: Callable[..., Run]) -> Run:
+    return make_run("finished", name="my run")
+
+
+def told(run: Run) -> tuple[Any, ...]:
+    status = run.status()
+    return run.config, status.state, status.accuracy, status.test, run.curve().losses.tolist(), len(run.snapshots())
+
+
+def test_a_bundle_opens_and_replays_elsewhere(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.zip"
+    pack(finished, path)
+    there = Store(tmp_path / "elsewhere")
+    run = unpack(there, path)
+    assert run.id == finished.id
+    assert told(run) == told(finished)
+    for info in finished.snapshots():
+        assert info.path.read_bytes() == (run.path / "snapshots" / info.path.name).read_bytes()
+    assert torch.equal(run.prompt()["P"], finished.prompt()["P"])
+    assert unpack(there, path).id != run.id  # a second copy gets a name of its own
+    assert len(there.list()) == 2
+    seen = open_here(path)
+    assert seen.format == "ptviz bundle"
+    assert seen.source["method"] == "prompt-tuning"
+    assert open_here(finished.path).format == "ptviz run"
+
+
+def test_a_run_at_work_is_not_packed(make_run: Callable[..., Run], tmp_path: Path) -> None:
+    with pytest.raises(StoreError, match="stop it first"):
+        pack(make_run("running"), tmp_path / "x.zip")
+    assert not (tmp_path / "x.zip").exists()
+
+
+def entries(path: Path) -> dict[str, bytes]:
+    with zipfile.ZipFile(path) as archive:
+        return {name: archive.read(name) for name in archive.namelist()}
+
+
+def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: Path) -> None:
+    good, there = tmp_path / "run.zip", Store(tmp_path / "elsewhere")
+    pack(finished, good)
+    files = entries(good)
+    config = json.loads(files["config.json"])
+
+    def with_config(**changed: object) -> dict[str, bytes]:
+        return {**files, "config.json": json.dumps({**config, **changed}).encode()}
+
+    nan = {"P": torch.full((2, 4), float("nan"))}
+    cases = {
+        "refused": {**files, "../../evil": b"x"},
+        "has no file": {**files, "evil.py": b"x"},
+        "lacks": {name: data for name, data in files.items() if name != "events.jsonl"},
+        "fetched": with_config(backbone="someone/evil-model"),
+        "might be fetched": with_config(task="hub:someone/evil"),
+        "unknown method": with_config(method="no such"),
+        "expected": {**files, "events.jsonl": b"[1]\n"},
+        "NaN": {**files, "prompt.safetensors": save(nan)},
+        "cut short": {**files, "resume.safetensors": files["resume.safetensors"][:-3]},
+    }
+    for said, changed in cases.items():
+        path = tmp_path / "bad.zip"
+        path.write_bytes(zipped(changed))
+        with pytest.raises(ValueError, match=said):
+            unpack(there, path)
+    assert not there.list()
+    assert not [*there.root.glob(".new-*")] if there.root.exists() else True
+
+
+def test_a_foreign_backbone_is_taken_only_by_name(finished: Run, tmp_path: Path) -> None:
+    path = tmp_path / "run.zip"
+    pack(finished, path)
+    files = entries(path)
+    config = {**json.loads(files["config.json"]), "backbone": "someone/else"}
+    path.write_bytes(zipped({**files, "config.json": json.dumps(config).encode()}))
+    assert unpack(Store(tmp_path / "there"), path, backbone="someone/else").config.backbone == "someone/else"

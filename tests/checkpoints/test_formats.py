@@ -1,0 +1,292 @@
+"""Every format opened for real: files made by the libraries themselves, and prompts that other people trained."""
+
+from __future__ import annotations
+
+import json
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save as save_safetensors
+
+from ptviz.checkpoints import Ground, PromptBundle, examine
+from ptviz.checkpoints.apart import packed, unpacked
+from ptviz.checkpoints.arrays import bytes_of, read_npy
+from ptviz.checkpoints.inspect import fit
+from ptviz.checkpoints.sniff import of_bytes, open_here
+from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
+from tests.families import model_of
+
+real = pytest.mark.skipif(not DATA.exists(), reason=ABSENT)
+
+
+def same(bundle: PromptBundle, name: str = "P", rows: torch.Tensor = ROWS) -> bool:
+    return np.array_equal(bundle.tensors[name].array, rows.numpy())
+
+
+# PEFT itself saves, we open.
+
+
+def peft_saved(path: Path, family: str, kind: str, **settings: Any) -> tuple[Any, PromptBundle]:
+    import peft
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # PEFT's own remarks
+        torch.manual_seed(0)
+        model = peft.get_peft_model(model_of(family), getattr(peft, f"{kind}Config")(**settings)).eval()
+        bins = settings.get("num_virtual_tokens") == 3
+        model.save_pretrained(path, safe_serialization=not bins)
+    return model, open_here(path)
+
+
+def weight(model: Any) -> torch.Tensor:
+    return model.get_prompt_embedding_to_save("default").detach()
+
+
+@pytest.mark.parametrize("tokens", [3, 4])  # 3 is saved as .bin
+def test_peft_prompt_tuning(tmp_path: Path, tokens: int) -> None:
+    model, found = peft_saved(tmp_path, "gpt2", "PromptTuning", task_type="CAUSAL_LM", num_virtual_tokens=tokens)
+    assert (found.format, found.kind) == ("PEFT PROMPT_TUNING", "input prompt")
+    assert same(found, rows=weight(model))
+    assert found.tensors["P"].axes == ("m", "d")
+
+
+def test_peft_prompt_tuning_of_t5_has_an_unused_half(tmp_path: Path) -> None:
+    model, found = peft_saved(tmp_path, "t5", "PromptTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M)
+    assert found.tensors["P"].array.shape == (M, 32)
+    assert np.array_equal(found.tensors["decoder half"].array, weight(model)[M:].numpy())
+    assert any("decoder half" in text for text in found.warnings)
+    assert list(found.prompts()) == ["P"]
+
+
+@pytest.mark.parametrize("encoder", ["MLP", "LSTM"])
+def test_peft_p_tuning_cannot_be_trained_on(tmp_path: Path, encoder: str) -> None:
+    settings = {"encoder_reparameterization_type": encoder, "encoder_dropout": 0.1}
+    model, found = peft_saved(
+        tmp_path, "gpt2", "PromptEncoder", task_type="CAUSAL_LM", num_virtual_tokens=M, **settings
+    )
+    assert same(found, rows=weight(model))
+    (on,) = [use for use in found.uses if use.what.startswith("go on")]
+    assert not on.possible
+    assert "encoder" in on.why
+    assert any("random draw" in text for text in found.warnings) == (encoder == "LSTM")
+
+
+@pytest.mark.parametrize("projected", [False, True])
+def test_peft_prefix_tuning_lies_by_site(tmp_path: Path, projected: bool) -> None:
+    model, found = peft_saved(
+        tmp_path, "llama", "PrefixTuning", task_type="CAUSAL_LM", num_virtual_tokens=M, prefix_projection=projected
+    )
+    values = found.tensors["KV"]
+    assert values.axes == ("S", "kv", "H", "m", "h")
+    past = model.get_prompt(batch_size=1)
+    layers = past.layers if hasattr(past, "layers") else past
+    for site, layer in enumerate(layers):
+        assert np.allclose(values.array[site, 0], layer.keys[0].detach().numpy())
+        assert np.allclose(values.array[site, 1], layer.values[0].detach().numpy())
+
+
+def test_peft_multitask_multiplies_its_factors(tmp_path: Path) -> None:
+    _, found = peft_saved(
+        tmp_path, "t5", "MultitaskPromptTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M, num_tasks=2,
+        num_ranks=1, num_transformer_submodules=1,
+    )  # fmt: skip
+    assert found.kind == "prompts from factors"
+    shared, u, v = (found.tensors[name].array for name in ("shared", "u", "v"))
+    for task in range(2):
+        assert np.allclose(found.tensors["P"].array[task], shared * (u[task] @ v[task]))
+    assert len(found.prompts()) == 3
+
+
+def test_peft_cpt(tmp_path: Path) -> None:
+    ids = [5, 6, 7, 8, 9]
+    _, found = peft_saved(
+        tmp_path, "gpt2", "CPT", task_type="CAUSAL_LM", cpt_token_ids=ids, cpt_mask=[1] * 5,
+        cpt_tokens_type_mask=[1, 2, 2, 3, 4],
+    )  # fmt: skip
+    assert found.tensors["P"].array.shape == (5, 32)
+    assert found.format == "PEFT CPT"
+
+
+def test_peft_cartridge(tmp_path: Path) -> None:
+    _, found = peft_saved(tmp_path, "llama", "Cartridge", task_type="CAUSAL_LM", num_virtual_tokens=M)
+    assert found.tensors["KV"].axes == ("S", "kv", "H", "m", "h")
+    assert found.tensors["KV"].array.shape[3] == M
+
+
+def test_peft_adaption_prompt(tmp_path: Path) -> None:
+    _, found = peft_saved(tmp_path, "llama", "AdaptionPrompt", task_type="CAUSAL_LM", adapter_len=M, adapter_layers=2)
+    assert found.kind == "prompts inside layers"
+    assert found.tensors["P"].array.shape == (2, M, 32)
+    assert found.tensors["gate"].axes == ("S",)
+
+
+def test_an_adapter_of_another_name_lies_in_a_subfolder(tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}')
+        (tmp_path / name / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": ROWS}))
+        (tmp_path / name / "training_args.bin").write_bytes(b"never opened")
+        if name == "one":
+            assert open_here(tmp_path).name == "one"
+    with pytest.raises(ValueError, match="one, two"):
+        open_here(tmp_path)
+    assert open_here(tmp_path / "two").name == "two"
+
+
+def test_a_task_head_and_disagreeing_sizes_are_told(tmp_path: Path) -> None:
+    head = {"prompt_embeddings": ROWS, "base_model.classifier.weight": torch.ones(3, D)}
+    config = json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 20, "token_dim": 768}).encode()
+    found = of_bytes(zipped({"a/adapter_config.json": config, "a/adapter_model.bin": saved(head)}), "adapter.zip")
+    told = " ".join(found.warnings)
+    assert "task head" in told
+    assert "width 768" in told
+    assert "20 prompt tokens" in told
+
+
+# Others.
+
+
+@pytest.mark.parametrize(
+    ("data", "form"),
+    [
+        (npy(ROWS.numpy()), "bare tensor"),
+        (npy(np.asfortranarray(ROWS.numpy())), "bare tensor"),
+        (npy(ROWS.numpy().astype(">f4")), "bare tensor"),
+        (saved(torch.nn.Parameter(ROWS)), "bare tensor"),
+        (saved(ROWS, legacy=True), "bare tensor"),
+        (saved({"step": 5, "tensor": ROWS, "opt_state": {"a": [1]}, "loss": 0.5}), "bare tensor"),
+        (saved({"template.learned_embedding": ROWS, "other": torch.ones(2)}), "soft prompt module"),
+        (saved({"state_dict": {"prompt_model.template.soft_embeds": ROWS}, "epoch": 3}), "OpenPrompt soft_embeds"),
+        (saved({"string_to_token": {"*": 265}, "string_to_param": {"*": ROWS}}), "textual inversion"),
+        (save_safetensors({"emb_params": ROWS}), "textual inversion"),
+        (save_safetensors({"<cat-toy>": ROWS}), "textual inversion"),
+        (npz(P=ROWS.numpy()), "bare tensor"),
+        (kobold(), "KoboldAI"),
+        (mkultra(), "mkultra"),
+        (mkultra(ROWS[None].requires_grad_()), "mkultra"),
+    ],
+)
+def test_other_formats(data: bytes, form: str) -> None:
+    found = of_bytes(data, "a file of any name")
+    assert found.format == form
+    assert same(found)
+    again = unpacked(packed(found))
+    assert again.to_json() == found.to_json()
+    assert same(again)
+
+
+def test_bfloat16_and_float16_are_widened() -> None:
+    half = ROWS.bfloat16()
+    raw = half.view(torch.uint16).numpy().view("V2")
+    assert same(of_bytes(kobold(raw), "k"), rows=half.float())
+    assert same(of_bytes(save_safetensors({"a": half}), "s"), rows=half.float())
+    assert same(of_bytes(saved(ROWS.half()), "t"), rows=ROWS.half().float())
+    assert np.array_equal(read_npy(bytes_of(ROWS.numpy()), "a"), ROWS.numpy())
+
+
+def test_openprompts_encoders_are_run() -> None:
+    torch.manual_seed(0)
+    lstm = torch.nn.LSTM(D, D, 2, bidirectional=True, batch_first=True)
+    mlp = torch.nn.Sequential(torch.nn.Linear(2 * D, D), torch.nn.ReLU(), torch.nn.Linear(D, D))
+    state = {"t.new_embedding.weight": ROWS}
+    state |= {f"t.new_lstm_head.{n}": p for n, p in lstm.state_dict().items()}
+    state |= {f"t.new_mlp_head.{n}": p for n, p in mlp.state_dict().items()}
+    expected = mlp(lstm(ROWS[None])[0])[0].detach().numpy()
+    found = of_bytes(saved(state), "m")
+    assert np.allclose(found.tensors["P"].array, expected, atol=1e-6)
+    assert same(found, "table")
+    mixed = of_bytes(saved({"t.soft_embedding.weight": ROWS}), "m")
+    assert same(mixed, rows=ROWS[1:])
+
+
+def test_prefix_encoders_are_run_and_split_by_the_config_beside(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    trans = torch.nn.Sequential(torch.nn.Linear(D, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2 * 2 * D))
+    state = {"prefix_encoder.embedding.weight": ROWS}
+    state |= {f"prefix_encoder.trans.{n}": p for n, p in trans.state_dict().items()}
+    expected = trans(ROWS).detach().numpy()
+    alone = of_bytes(saved(state), "m")
+    assert alone.tensors["KV"].axes == ("m", "features")
+    assert np.allclose(alone.tensors["KV"].array, expected, atol=1e-6)
+    (tmp_path / "pytorch_model.bin").write_bytes(saved(state))
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2, "num_attention_heads": 4}')
+    values = open_here(tmp_path).tensors["KV"]
+    past = torch.tensor(expected).view(M, 4, 4, 2).permute(1, 2, 0, 3).split(2)  # as the released code reads it
+    assert np.allclose(values.array, torch.stack(past).numpy(), atol=1e-6)
+    assert values.axes == ("S", "kv", "H", "m", "h")
+
+
+# What an experienced eye sees.
+
+
+def test_facts_find_what_was_planted() -> None:
+    rows = torch.randn(40, 64, generator=torch.Generator().manual_seed(1))
+    rows[3] *= 40
+    rows[5] = 0
+    rows[7] = rows[8]
+    ground = Ground("tiny", 64, 2, 4, 16, np.array([0.1, 0.5], np.float32))
+    (fact,) = examine(of_bytes(saved(rows), "p"), ground)
+    assert (fact.outliers, fact.dead, fact.twins, fact.inside) == ((3,), (5,), 1, 0.0)
+    told = " ".join(fact.warnings)
+    for word in ("row 3 stands out", "row 5 carries nothing", "repeat", "off the vocabulary"):
+        assert word in told
+    thin = torch.randn(40, 2) @ torch.randn(2, 64)
+    assert any("collapsed" in text for text in examine(of_bytes(saved(thin), "p"))[0].warnings)
+
+
+def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
+    ground = Ground("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
+    assert fit(of_bytes(saved(ROWS), "p"), ground) == [
+        "wrong width for tiny: its vectors have 64 numbers, these have 8"
+    ]
+    assert not fit(of_bytes(saved(torch.randn(3, 64)), "p"), ground)
+
+
+# Real ones.
+
+
+@real
+@pytest.mark.parametrize(
+    ("path", "form", "shape"),
+    [
+        ("checkpoints/google/sst2.npy", "bare tensor", (100, 768)),
+        ("checkpoints/thunlp/task_prompt", "bare tensor", (100, 768)),
+        ("checkpoints/attempt/record_prefix_embeddings.pt", "bare tensor", (100, 768)),
+        ("checkpoints/dept-cola", "PEFT PROMPT_TUNING_LORA", (80, 768)),
+        ("checkpoints/dept-cola/adapter_model.bin", "DePT", (80, 768)),
+        ("checkpoints/mkultra/emma_gpt2.json", "mkultra", (20, 768)),
+        ("checkpoints/mkultra/iotest.json", "mkultra", (2, 768)),
+    ],
+)
+def test_real_checkpoints(path: str, form: str, shape: tuple[int, ...]) -> None:
+    found = open_here(DATA / path)
+    assert found.format == form
+    assert next(iter(found.prompts().values())).shape == shape
+
+
+@real
+def test_the_real_library_gives_the_published_numbers() -> None:
+    """Effective ranks and the runaway row as measured elsewhere on the same files."""
+    found = open_here(DATA / "prompts/roberta-base.safetensors")
+    facts = {fact.name: fact for fact in examine(found)}
+    assert len(facts) == 15
+    expected = {"MNLI": 7.4, "snli": 8.5, "QQP": 27, "QNLI": 45, "SST2": 51, "IMDB": 66, "MRPC": 79, "random": 93}
+    for name, rank in expected.items():
+        assert facts[name].rank == pytest.approx(rank, abs=0.51 if rank > 10 else 0.06), name
+    mnli = facts["MNLI"]
+    assert mnli.outliers == (0,)
+    assert mnli.norms[0] == pytest.approx(399, abs=1)
+    assert mnli.median == pytest.approx(28.9, abs=0.05)
+    assert mnli.ranked > 80  # the collapse is row 0's doing
+    assert not facts["random"].warnings
+
+
+@real
+def test_the_original_form_holds_one_of_the_librarys_prompts() -> None:
+    one = open_here(DATA / "checkpoints/thunlp/task_prompt").prompts()["P"]
+    library = open_here(DATA / "prompts/roberta-base.safetensors").prompts()
+    assert any(np.array_equal(one, matrix) for matrix in library.values())
