@@ -38,9 +38,10 @@ class Mark:
 
 
 def mark(index: int) -> Mark:
-    """The mark of the category at a fixed place: its own colour first, then the same colours with another dash."""
+    """The mark of the category at a fixed place: a colour of its own first, then one again with dash and symbol new."""
     turn, place = divmod(index, len(PALETTE))
-    return Mark(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[index % len(SYMBOLS)])
+    # As many symbols as colours: each turn moves them on by one, or a colour would keep its symbol for ever.
+    return Mark(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
 def plain(text: str, longest: int = 60) -> str:

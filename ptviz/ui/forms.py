@@ -10,6 +10,8 @@ import streamlit as st
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import KnobInfo, KnobValue, knobs_of
+from ptviz.runs import RunConfig
+from ptviz.tasks.builtin import BUILTIN
 from ptviz.training.config import DTYPES, OPTIMISERS, SCHEDULES, TrainConfig
 
 COLUMNS = 3
@@ -103,6 +105,7 @@ _NUMBERS = (
     ),
     _Setting("test_rows", "test rows, at most", "looked at once, when the run ends", 2, 100_000),
     _Setting("length", "longest text (tokens)", "longer texts are cut", 4, 4096),
+    _Setting("source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer", 1, 100_000),
 )
 _SHARES = (
     _Setting(
@@ -116,6 +119,17 @@ _CHOICES = (
     ("schedule", "learning-rate schedule", SCHEDULES),
     ("dtype", "frozen weights as", DTYPES),
 )
+
+
+def sources_input(config: RunConfig) -> tuple[str, ...] | None:
+    """Which tasks a method that transfers learns from; None for the usual ones, or for a method that does not."""
+    usual = config.source_tasks()
+    if not usual:
+        return None
+    names = [name for name in BUILTIN if name != config.task]
+    help = "a prompt is trained on each, once; it is kept and reused"
+    chosen = st.multiselect("Source tasks", names, default=list(usual), key=f"sources-{config.task}", help=help)
+    return tuple(chosen) if chosen and tuple(chosen) != usual else None
 
 
 def steps_input() -> int:

@@ -50,6 +50,10 @@ function themed(layout, style) {
     if (!/^[xy]axis\d?$/.test(name)) continue;
     layout[name] = { gridcolor: grid, linecolor: grid, zerolinecolor: grid, ...layout[name] };
   }
+  for (const axis of ["xaxis", "yaxis", "zaxis"]) {
+    if (!layout.scene?.[axis]) continue;
+    layout.scene[axis] = { gridcolor: grid, zerolinecolor: grid, backgroundcolor: paper, color: text, ...layout.scene[axis] };
+  }
   return layout;
 }
 

@@ -17,7 +17,7 @@ def show_plan(config: RunConfig) -> Plan:
         ValueError: if the config is wrong, in words for people.
     """
     config = config.checked()
-    made = plan(config.method, config.backbone, config.task, config.training, config.knobs)
+    made = plan(config.method, config.backbone, config.task, config.training, config.knobs, config.sources)
     with st.container(border=True):
         st.markdown("**The plan**")
         for number, (name, steps) in enumerate(made.stages, start=1):
@@ -48,9 +48,8 @@ def _time(config: RunConfig, made: Plan) -> tuple[float | None, str]:
         own = summary.config
         status = summary.status
         if (own.backbone, own.method, own.training.batch, own.training.dtype) == wanted and status.state == "finished":
-            steps = sum(count for _, count in made.stages)
-            before = own.training.steps * len(made.stages)
-            return steps * status.seconds / before, "Time as in this machine's last run like it."
+            longer = config.training.steps / own.training.steps
+            return longer * status.seconds, "Time as in this machine's last run like it."
     if made.seconds is None:
         return None, "The time is known after the first run like it."
     return made.seconds, ""

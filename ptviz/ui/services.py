@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -55,6 +55,26 @@ def _beside(action: Callable[[], T]) -> Future[T]:
 def ask(run: str, text: str, stage: int | None = None, step: int | None = None) -> Future[dict[str, Any]]:
     """Ask the worker for the class probabilities of one sentence; the answer comes when it comes."""
     return _beside(lambda: executor().predict(run, [text], stage=stage, step=step))
+
+
+def route(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[str, Any]]:
+    """Ask the worker where texts are routed, or some validation rows if there are none."""
+    return _beside(lambda: executor().route(run, texts, stage, step))
+
+
+def attention(run: str, text: str, stage: int, step: int) -> Future[dict[str, Any]]:
+    """Ask the worker what a text looks at in the prompt; of a validation text if there is none."""
+    return _beside(lambda: executor().attention(run, text, stage, step))
+
+
+def operate(run: str, action: str, stage: int, step: int) -> Future[dict[str, Any]]:
+    """Ask the worker what each prompt token is worth, by changing one at a time."""
+    return _beside(lambda: executor().operate(run, action, stage, step))
+
+
+def keep_vocabulary(run: str) -> Future[None]:
+    """Ask the worker to put the embedding table of a run's backbone on disk."""
+    return _beside(lambda: executor().keep_vocabulary(run))
 
 
 def warm(config: RunConfig) -> None:

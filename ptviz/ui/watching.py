@@ -89,6 +89,7 @@ def _look(run: Run, state: str, pace: float | None) -> None:
     with explained():
         status, curve = run.status(), run.curve()
         _numbers(status, curve)
+        _sources(run, status, curve)
         left, right = st.columns([3, 2], gap="medium")
         with left:
             figure = st.container()
@@ -123,6 +124,25 @@ def _numbers(status: Status, curve: Curve) -> None:
     validation.metric("Best on validation", percent(best), help=help, **_gain(best, zero))
     help = "measured once, when the run ends, on rows that were never looked at before"
     final.metric("Test", percent(test), help=help, **_gain(test, curve.finished.zero_shot if curve.finished else None))
+
+
+def _sources(run: Run, status: Status, curve: Curve) -> None:
+    """Which source prompts the run learns from, and where they come from."""
+    wanted = run.config.source_tasks()
+    if not wanted:
+        return
+    ready = {told.task: told for told in curve.sources}
+    made = [
+        f"{told.task} ({'reused' if told.reused else 'trained'}, {percent(told.accuracy)}, run {told.run})"
+        for told in curve.sources
+    ]
+    missing = [task for task in wanted if task not in ready]
+    if not made and (len(curve) or status.state not in ALIVE):
+        st.caption(f"Source tasks: {', '.join(wanted)}.")
+    elif missing and status.state in ALIVE:
+        st.caption(f"The source prompt of {missing[0]} is being trained; it is a run of its own in the list.")
+    if made:
+        st.text(f"Source prompts: {'; '.join(made)}")
 
 
 def _gain(accuracy: float | None, zero: float | None) -> dict[str, Any]:

@@ -1,0 +1,123 @@
+"""The vocabulary tokens nearest to a prompt's vectors: the reading of Lester et al. 2021, section 7.
+
+Lester, Al-Rfou and Constant, "The Power of Scale for Parameter-Efficient Prompt Tuning", EMNLP 2021,
+https://aclanthology.org/2021.emnlp-main.243. They use cosine; dot product and L2 show how much that choice decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Float, Int
+
+Metric = Literal["cosine", "dot", "L2"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+CHUNK = 8192
+"""Vocabulary rows looked at together: a table that lies on disk is never in memory as a whole."""
+
+
+@dataclass(frozen=True, eq=False)
+class Neighbours:
+    """The k nearest tokens of each of m vectors, nearest first: ``ids`` and their ``scores``.
+
+    Scores are cosines (-1 to 1), dot products, or L2 distances, the last in the unit of the vectors.
+    """
+
+    metric: Metric
+    ids: Int[np.ndarray, "m k"]
+    scores: Float[np.ndarray, "m k"]
+
+
+def nearest(
+    vectors: Float[np.ndarray, "m d"], vocabulary: Float[np.ndarray, "V _"], k: int = 5, metric: Metric = "cosine"
+) -> Neighbours:
+    """The k tokens nearest to each vector; fewer if the vocabulary is smaller. Streams over the vocabulary.
+
+    Raises:
+        ValueError: for an unknown metric, a k below 1, or widths that differ.
+    """
+    _check(vectors, vocabulary, metric)
+    if k < 1:
+        raise ValueError(f"expected at least one neighbour; got k={k}")
+    ids = np.zeros((len(vectors), 0), dtype=np.int64)
+    best = np.zeros((len(vectors), 0), dtype=np.float32)
+    for start, closeness in _closeness(vectors, vocabulary, metric):
+        here = np.broadcast_to(np.arange(start, start + closeness.shape[1]), closeness.shape)
+        ids, best = np.concatenate([ids, here], 1), np.concatenate([best, closeness], 1)
+        kept = min(k, best.shape[1])
+        order = np.argpartition(-best, kept - 1, axis=1)[:, :kept]
+        ids, best = np.take_along_axis(ids, order, 1), np.take_along_axis(best, order, 1)
+    order = np.argsort(-best, axis=1, kind="stable")
+    ids, best = np.take_along_axis(ids, order, 1), np.take_along_axis(best, order, 1)
+    if metric == "L2":
+        # Exact for the few that are shown: the expanded square loses digits where distances are small.
+        best = np.linalg.norm(vocabulary[ids] - np.asarray(vectors, dtype=np.float32)[:, None], axis=2)
+    return Neighbours(metric, ids, best)
+
+
+def ranks(
+    vectors: Float[np.ndarray, "m d"],
+    vocabulary: Float[np.ndarray, "V d"],
+    ids: Int[np.ndarray, " m"],
+    metric: Metric = "cosine",
+) -> Int[np.ndarray, " m"]:
+    """The place of one given token among all neighbours of each vector; 1 is the nearest.
+
+    Raises:
+        ValueError: for an unknown metric or widths that differ.
+    """
+    _check(vectors, vocabulary, metric)
+    token = np.asarray(vocabulary[ids], dtype=np.float32)
+    own = np.concatenate(
+        [next(_closeness(vectors[i : i + 1], token[i : i + 1], metric))[1][:, 0] for i in range(len(ids))]
+        or [np.zeros(0, dtype=np.float32)]
+    )
+    nearer = np.zeros(len(vectors), dtype=np.int64)
+    for start, closeness in _closeness(vectors, vocabulary, metric):
+        # The token itself is computed in another order of sums here: it must not outrank itself by rounding.
+        inside = (ids >= start) & (ids < start + closeness.shape[1])
+        closeness[np.flatnonzero(inside), ids[inside] - start] = -np.inf
+        nearer += (closeness > own[:, None]).sum(1)
+    return nearer + 1
+
+
+def kept(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:
+    """The share (0 to 1) of each vector's neighbours that are its neighbours in another state too.
+
+    Raises:
+        ValueError: if the two differ in the number of vectors or neighbours.
+    """
+    if before.ids.shape != after.ids.shape:
+        raise ValueError(f"expected neighbours of one shape; got {before.ids.shape} and {after.ids.shape}")
+    pairs = zip(before.ids.tolist(), after.ids.tolist(), strict=True)
+    return np.array([len(set(a) & set(b)) / len(a) for a, b in pairs], dtype=np.float64)
+
+
+def _check(vectors: np.ndarray, vocabulary: np.ndarray, metric: str) -> None:
+    if metric not in METRICS:
+        raise ValueError(f"expected a metric of {', '.join(METRICS)}; got {metric!r}")
+    if vectors.shape[1] != vocabulary.shape[1]:
+        raise ValueError(f"expected vectors as wide as the vocabulary, {vocabulary.shape[1]}; got {vectors.shape[1]}")
+
+
+def _closeness(vectors: np.ndarray, vocabulary: np.ndarray, metric: Metric) -> Iterator[tuple[int, np.ndarray]]:
+    """Chunk by chunk, a number that is larger for nearer tokens: (first id, (m, chunk))."""
+    x = np.asarray(vectors, dtype=np.float32)
+    if metric == "cosine":
+        x = unit(x)
+    for start in range(0, len(vocabulary), CHUNK):
+        rows = np.asarray(vocabulary[start : start + CHUNK], dtype=np.float32)
+        if metric == "cosine":
+            rows = unit(rows)
+        product = x @ rows.T
+        yield start, product if metric != "L2" else 2 * product - (rows**2).sum(1)
+
+
+def unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+    """Rows at length 1; a row of zeros stays one."""
+    lengths = np.linalg.norm(rows, axis=1, keepdims=True)
+    scaled: Float[np.ndarray, "n d"] = rows / np.where(lengths > 0, lengths, 1)
+    return scaled

@@ -1,0 +1,112 @@
+r"""Who goes where: how routing weights spread over experts or source prompts, by step, by input and by class.
+
+A routing is a matrix (n, k) whose rows sum to 1. The expert of an input is the one with its largest weight.
+
+.. math:: H = -\sum_j \bar a_j \log \bar a_j, \qquad \text{balance} = e^{H} / k, \qquad
+          I(\text{class}; \text{expert}) = \sum_{c,j} p(c, j) \log \frac{p(c, j)}{p(c)\, p(j)}
+
+Cover and Thomas, "Elements of Information Theory", 2nd edition 2006, chapter 2, https://doi.org/10.1002/047174882X
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Bool, Float, Int
+
+DEAD = 0.01
+"""An expert that gets less than this share of the inputs is called dead."""
+
+
+@dataclass(frozen=True, eq=False)
+class LoadCurve:
+    """How the load spread while a run trained: ``loads`` (steps, k), each row the share of one batch each expert won.
+
+    ``smooth`` is averaged over neighbouring steps, ``entropy`` (nats) and ``balance`` (1/k to 1; 1 is even) are
+    those of the smoothed load.
+    """
+
+    steps: Int[np.ndarray, " steps"]
+    loads: Float[np.ndarray, "steps k"]
+    smooth: Float[np.ndarray, "steps k"]
+    entropy: Float[np.ndarray, " steps"]
+    balance: Float[np.ndarray, " steps"]
+
+
+@dataclass(frozen=True, eq=False)
+class Routing:
+    """n inputs over k experts. ``load`` is the mean weight and ``share`` the part of inputs each expert wins.
+
+    ``entropy`` is that of one input's weights, averaged (nats; 0 is decided, log k is undecided); ``balance`` is
+    exp(entropy of share) / k (1/k to 1). ``table`` (c, k) counts inputs by class and expert, and ``information`` is
+    their mutual information in nats, at most the entropy of the classes, ``class_entropy``.
+    """
+
+    experts: Int[np.ndarray, " n"]
+    load: Float[np.ndarray, " k"]
+    share: Float[np.ndarray, " k"]
+    entropy: float
+    balance: float
+    dead: Bool[np.ndarray, " k"]
+    table: Int[np.ndarray, "c k"]
+    information: float
+    class_entropy: float
+
+
+def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
+    """The entropy of each row in nats; rows are scaled to sum to 1."""
+    w = np.asarray(weights, dtype=np.float64)
+    totals = w.sum(1, keepdims=True)
+    shares = w / np.where(totals > 0, totals, 1)
+    logs = np.log(np.where(shares > 0, shares, 1))
+    found: Float[np.ndarray, " n"] = -(shares * logs).sum(1)
+    return found
+
+
+def load_curve(steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps k"], window: int = 15) -> LoadCurve:
+    """The load over the steps, smoothed by a centred mean over ``window`` of them.
+
+    Raises:
+        ValueError: if the window is below 1.
+    """
+    if window < 1:
+        raise ValueError(f"expected a window of at least one step; got {window}")
+    x = np.asarray(loads, dtype=np.float64)
+    half = window // 2
+    sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
+    low = np.maximum(np.arange(len(x)) - half, 0)
+    high = np.minimum(np.arange(len(x)) + half + 1, len(x))
+    smooth = (sums[high] - sums[low]) / (high - low)[:, None] if len(x) else x
+    spread = entropy(smooth)
+    return LoadCurve(steps, x, smooth, spread, np.exp(spread) / max(x.shape[1], 1))
+
+
+def routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> Routing:
+    """How n inputs of known classes (0 to ``classes`` - 1) spread over k experts.
+
+    Raises:
+        ValueError: if a label is out of range.
+    """
+    if len(labels) and not (labels.min() >= 0 and labels.max() < classes):
+        raise ValueError(f"expected labels of 0 to {classes - 1}; got {labels.min()} to {labels.max()}")
+    w = np.asarray(weights, dtype=np.float64)
+    count, k = w.shape
+    experts = w.argmax(1) if k else np.zeros(count, dtype=np.int64)
+    table = np.zeros((classes, k), dtype=np.int64)
+    np.add.at(table, (labels, experts), 1)
+    share = table.sum(0) / max(count, 1)
+    spread = float(entropy(share[None])[0]) if count else 0.0
+    class_spread = float(entropy(table.sum(1)[None].astype(np.float64))[0]) if classes else 0.0
+    joint = float(entropy(table.reshape(1, -1).astype(np.float64))[0]) if table.size else 0.0
+    return Routing(
+        experts,
+        w.mean(0) if count else np.zeros(k),
+        share,
+        float(entropy(w).mean()) if count else 0.0,
+        float(np.exp(spread)) / k if k and count else 0.0,
+        (share < DEAD) if count else np.zeros(k, dtype=bool),
+        table,
+        max(class_spread + spread - joint, 0.0),
+        class_spread,
+    )

@@ -1,0 +1,153 @@
+r"""How alike two prompts are, by seven measures that do not agree: which one is taken matters more than the prompts.
+
+For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`, and :math:`\tilde P = P - \bar p`:
+
+.. math::
+    \text{mean} &= \cos(\bar p, \bar q) \\
+    \text{tokens} &= \tfrac{1}{m^2} \textstyle\sum_{ij} \cos(p_i, q_j) \\
+    \text{concatenated} &= \cos(\mathrm{vec} P, \mathrm{vec} Q) \\
+    \text{euclidean} &= 1 / (1 + \lVert P - Q \rVert_F) \\
+    \text{euclidean tokens} &= 1 / (1 + \tfrac{1}{m^2} \textstyle\sum_{ij} \lVert p_i - q_j \rVert_2) \\
+    \text{CKA} &= \cos(\mathrm{vec}\, \tilde P \tilde P^\top, \mathrm{vec}\, \tilde Q \tilde Q^\top) \\
+    \text{subspace} &= \lVert U_P^\top U_Q \rVert_F^2 / r
+
+Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022, section 4,
+https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
+Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
+CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
+https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import numpy as np
+from jaxtyping import Bool, Float
+
+from ptviz.analysis.neighbours import unit
+
+Metric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
+METRICS: tuple[Metric, ...] = get_args(Metric)
+ALIGNED: tuple[Metric, ...] = ("concatenated", "euclidean", "CKA")
+"""Measures that compare row i with row i: both prompts need the same rows."""
+_RANK = 8
+
+
+@dataclass(frozen=True, eq=False)
+class Similarity:
+    """The similarity of every pair of n prompts under one measure.
+
+    ``rows`` says how many rows of the shorter prompt a row-by-row measure compared; None if all were used. ``centred``
+    says whether the mean of all prompts was taken away first.
+    """
+
+    metric: Metric
+    values: Float[np.ndarray, "n n"]
+    rows: int | None = None
+    centred: bool = False
+
+
+def similarity(
+    prompts: Sequence[Float[np.ndarray, "_ _"]],
+    metric: Metric = "mean",
+    *,
+    leave_out: Sequence[Bool[np.ndarray, " _"]] | None = None,
+    centred: bool = False,
+) -> Similarity:
+    """Compare every prompt (m, d) with every other.
+
+    ``leave_out`` marks rows of each prompt to ignore, such as ``geometry.outliers``; a row-by-row measure ignores a row
+    that either of a pair ignores. ``centred`` first takes away the mean of the prompts' mean tokens, which prompts of
+    one backbone tend to share. Prompts of different lengths are cut to the shorter one by row-by-row measures.
+
+    Raises:
+        ValueError: for an unknown metric, widths that differ, or a prompt without rows left.
+    """
+    if metric not in METRICS:
+        raise ValueError(f"expected a metric of {', '.join(METRICS)}; got {metric!r}")
+    widths = {prompt.shape[1] for prompt in prompts}
+    if len(widths) > 1:
+        raise ValueError(f"expected prompts of one width d; got {sorted(widths)}: they belong to different backbones")
+    found = [np.asarray(prompt, dtype=np.float64) for prompt in prompts]
+    ignored = [np.asarray(rows, dtype=bool) for rows in leave_out or [np.zeros(len(p), dtype=bool) for p in found]]
+    empty = [i for i, (p, out) in enumerate(zip(found, ignored, strict=True)) if not (~out).any()]
+    if empty:
+        raise ValueError(f"expected at least one row of every prompt; nothing is left of number {empty[0] + 1}")
+    if centred and found:
+        shared = np.mean([p[~out].mean(0) for p, out in zip(found, ignored, strict=True)], axis=0)
+        found = [p - shared for p in found]
+    values = np.eye(len(found))
+    shortest = min((len(p) for p in found), default=0)
+    trimmed = metric in ALIGNED and any(len(p) != shortest for p in found)
+    for i in range(len(found)):
+        for j in range(i, len(found)):
+            pair = _pair(found[i], found[j], ignored[i], ignored[j], metric in ALIGNED)
+            values[i, j] = values[j, i] = _MEASURES[metric](*pair)
+    return Similarity(metric, values, shortest if trimmed else None, centred)
+
+
+def _pair(
+    p: np.ndarray, q: np.ndarray, out_p: np.ndarray, out_q: np.ndarray, aligned: bool
+) -> tuple[np.ndarray, np.ndarray]:
+    if not aligned:
+        return p[~out_p], q[~out_q]
+    rows = min(len(p), len(q))
+    live = ~(out_p[:rows] | out_q[:rows])
+    if not live.any():
+        raise ValueError("expected at least one row that both prompts keep; every row is left out of one of them")
+    return p[:rows][live], q[:rows][live]
+
+
+def _cosine(a: np.ndarray, b: np.ndarray) -> float:
+    size = float(np.linalg.norm(a) * np.linalg.norm(b))
+    return float(a @ b) / size if size > 0 else 0.0
+
+
+def _mean(p: np.ndarray, q: np.ndarray) -> float:
+    return _cosine(p.mean(0), q.mean(0))
+
+
+def _tokens(p: np.ndarray, q: np.ndarray) -> float:
+    return float((unit(p) @ unit(q).T).mean())
+
+
+def _concatenated(p: np.ndarray, q: np.ndarray) -> float:
+    return _cosine(p.ravel(), q.ravel())
+
+
+def _euclidean(p: np.ndarray, q: np.ndarray) -> float:
+    return 1 / (1 + float(np.linalg.norm(p - q)))
+
+
+def _euclidean_tokens(p: np.ndarray, q: np.ndarray) -> float:
+    squares = (p**2).sum(1)[:, None] + (q**2).sum(1)[None] - 2 * p @ q.T
+    return 1 / (1 + float(np.sqrt(np.maximum(squares, 0)).mean()))
+
+
+def _cka(p: np.ndarray, q: np.ndarray) -> float:
+    grams = []
+    for x in (p, q):
+        centred = x - x.mean(0)
+        grams.append((centred @ centred.T).ravel())
+    return _cosine(grams[0], grams[1])
+
+
+def _subspace(p: np.ndarray, q: np.ndarray) -> float:
+    rank: int = min(_RANK, len(p), len(q), p.shape[1])
+    bases = [np.linalg.svd(x, full_matrices=False)[2][:rank] for x in (p, q)]
+    overlap = float(((bases[0] @ bases[1].T) ** 2).sum())
+    return float(overlap / rank)
+
+
+_MEASURES: dict[Metric, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mean": _mean,
+    "tokens": _tokens,
+    "concatenated": _concatenated,
+    "euclidean": _euclidean,
+    "euclidean tokens": _euclidean_tokens,
+    "CKA": _cka,
+    "subspace": _subspace,
+}

@@ -1,0 +1,77 @@
+r"""How many directions a matrix really uses: singular values, effective rank, best low-rank approximation.
+
+.. math:: \mathrm{erank}(X) = \exp\Big(-\sum_i p_i \log p_i\Big), \qquad p_i = \sigma_i^2 / \sum_j \sigma_j^2
+
+Effective rank: Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007,
+https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf. They take the entropy of the singular
+values; ours takes it of their squares, the shares of the energy. Best approximation: Eckart and Young,
+"The approximation of one matrix by another of lower rank", 1936, https://doi.org/10.1007/BF02288367
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from jaxtyping import Float
+
+COLLAPSED = 0.1
+"""A matrix whose effective rank is under this share of the largest possible one is called collapsed."""
+
+
+@dataclass(frozen=True, eq=False)
+class Spectrum:
+    """Singular values of a matrix of ``rows`` x ``columns``, largest first, and what follows from them.
+
+    ``errors[r]`` is the relative Frobenius error of the best approximation of rank r (0 to 1; ``errors[0]`` is 1).
+    ``centred`` says whether the mean row was taken away first.
+    """
+
+    values: Float[np.ndarray, " n"]
+    errors: Float[np.ndarray, " ranks"]
+    effective_rank: float
+    rows: int
+    columns: int
+    centred: bool = False
+
+    @property
+    def highest(self) -> int:
+        """The largest rank such a matrix can have."""
+        return max(min(self.rows - self.centred, self.columns), 0)
+
+    @property
+    def collapsed(self) -> bool:
+        """Whether the rows use few of the directions they could: under a tenth, for ten rows or more."""
+        return self.highest >= 10 and self.effective_rank < COLLAPSED * self.highest
+
+
+def spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False) -> Spectrum:
+    """The spectrum of a matrix, such as a prompt of m tokens x d numbers; ``centred`` takes the mean row away first.
+
+    A matrix of zeros has effective rank 0.
+    """
+    x = np.asarray(matrix, dtype=np.float64)
+    if centred and len(x):
+        x = x - x.mean(0)
+    values = np.linalg.svd(x, compute_uv=False) if x.size else np.zeros(0)
+    energy = values**2
+    total = float(energy.sum())
+    # Rounding leaves a centred matrix a last value of about 1e-16 of the first: 0 log 0 = 0 covers it.
+    share = energy[energy > 0] / total if total > 0 else np.zeros(0)
+    rank = float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
+    left = np.concatenate([np.cumsum(energy[::-1])[::-1], [0.0]])
+    errors = np.sqrt(left / total) if total > 0 else np.zeros(len(values) + 1)
+    return Spectrum(values, errors, rank, x.shape[0], x.shape[1], centred)
+
+
+def approximate(matrix: Float[np.ndarray, "rows columns"], rank: int) -> Float[np.ndarray, "rows columns"]:
+    """The nearest matrix of at most ``rank``, in the Frobenius norm (Eckart and Young 1936).
+
+    Raises:
+        ValueError: if ``rank`` is negative.
+    """
+    if rank < 0:
+        raise ValueError(f"expected a rank of 0 or more; got {rank}")
+    left, values, right = np.linalg.svd(np.asarray(matrix, dtype=np.float64), full_matrices=False)
+    nearest: Float[np.ndarray, "rows columns"] = (left[:, :rank] * values[:rank]) @ right[:rank]
+    return nearest

@@ -1,0 +1,102 @@
+"""The survey's family tree, grown from what each method's card says.
+
+Source: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, figure 1, https://arxiv.org/abs/2507.06085
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptviz.methods.base import Card
+
+LEVELS = ("family", "group", "where the prompt enters")
+
+
+@dataclass(frozen=True)
+class Leaf:
+    """A method in the tree; ``share`` places ``value`` between the lowest (0) and the highest (1) of all."""
+
+    name: str
+    title: str
+    citation: str
+    idea: str
+    value: float | None = None
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Branch:
+    """A node of the tree: its words, its level (0 is the root), the branches and methods under it."""
+
+    label: str
+    level: int
+    branches: tuple[Branch, ...] = ()
+    leaves: tuple[Leaf, ...] = ()
+
+    def methods(self) -> tuple[Leaf, ...]:
+        """All methods under this branch, from top to bottom."""
+        return tuple(leaf for branch in self.branches for leaf in branch.methods()) + self.leaves
+
+
+@dataclass(frozen=True)
+class Measure:
+    """What colours the tree: its name, its unit, and its lowest and highest value; ``log`` for counts and times."""
+
+    name: str
+    unit: str = ""
+    low: float = 0.0
+    high: float = 0.0
+    log: bool = False
+
+
+@dataclass(frozen=True)
+class Taxonomy:
+    """The whole tree, and what its colours mean, if anything."""
+
+    root: Branch
+    measure: Measure | None = None
+
+
+def taxonomy(
+    cards: Iterable[Card],
+    values: Mapping[str, float] | None = None,
+    measure: str = "",
+    unit: str = "",
+    log: bool = False,
+) -> Taxonomy:
+    """The tree of some methods, in their order, coloured by ``values`` (by method name; missing ones stay grey)."""
+    known = {name: value for name, value in (values or {}).items() if math.isfinite(value) and (value > 0 or not log)}
+    low, high = (min(known.values()), max(known.values())) if known else (0.0, 0.0)
+
+    def leaf(card: Card) -> Leaf:
+        value = known.get(card.name)
+        share = None if value is None else _between(value, low, high, log)
+        return Leaf(card.name, card.title, card.citation, card.idea, value, share)
+
+    rows = [(card.branch, leaf(card)) for card in cards]
+    root = Branch("Prompt tuning", 0, _grow(rows, 0))
+    return Taxonomy(root, Measure(measure, unit, low, high, log) if measure else None)
+
+
+def _grow(rows: list[tuple[tuple[str, str, str], Leaf]], level: int) -> tuple[Branch, ...]:
+    # By first appearance: the registry's order is the survey's, and a newcomer joins its group.
+    labels = list(dict.fromkeys(branch[level] for branch, _ in rows))
+    grown = []
+    for label in labels:
+        own = [row for row in rows if row[0][level] == label]
+        deeper = level + 1 < len(LEVELS)
+        below = _grow(own, level + 1) if deeper else ()
+        grown.append(Branch(label, level + 1, below, () if deeper else tuple(leaf for _, leaf in own)))
+    return tuple(grown)
+
+
+def _between(value: float, low: float, high: float, log: bool) -> float:
+    if high <= low:
+        return 0.5
+    if log:
+        return math.log(value / low) / math.log(high / low)
+    return (value - low) / (high - low)

@@ -1,0 +1,116 @@
+"""``ptviz figures``: the survey's two figures, and every single panel, from the live methods, without a browser."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from ptviz.cli.output import BadInput, Json, emit
+
+if TYPE_CHECKING:
+    from ptviz.figures.scene import Scene
+
+FORMATS = ("svg", "html", "json", "png")
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("figures")(figures)
+
+
+def figures(
+    out: Annotated[Path, typer.Option(help="The folder to write into; it is made if it is missing.")],
+    format: Annotated[str, typer.Option(help="svg, html, json or png. Only png needs a browser.")] = "svg",
+    backbone: Annotated[str, typer.Option(help="Whose sizes to draw: see `ptviz backbones`.")] = "minilm-l6",
+    sources: Annotated[int, typer.Option(min=1, max=20, help="Source tasks of the methods that transfer.")] = 3,
+    as_json: Json = False,
+) -> None:
+    """Write the survey's figures, drawn from the live methods.
+
+    The taxonomy, the framework comparison, and one panel for each method.
+    """
+    if format not in FORMATS:
+        raise BadInput(f"--format: expected one of {', '.join(FORMATS)}; got {format!r}")
+    write = {"svg": _svg, "html": _html, "json": _json, "png": _png}[format]
+    drawn = scenes(backbone, sources)
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, scene in drawn.items():
+            path = out / f"{name}.{format}"
+            write(scene, path)
+            paths.append(str(path))
+    except OSError as error:
+        raise BadInput(f"--out: {out} cannot be written ({error.strerror or error}); choose another folder") from error
+    if as_json:
+        emit({"files": paths, "alt": {name: scene.alt for name, scene in drawn.items()}})
+    else:
+        typer.echo("\n".join(paths))
+
+
+def scenes(backbone: str, sources: int) -> dict[str, Scene]:
+    """Every drawing by its file's name.
+
+    Raises:
+        BadInput: if no backbone of known sizes has that name.
+    """
+    from ptviz.analysis.anatomy import anatomy_of, original
+    from ptviz.analysis.taxonomy import taxonomy
+    from ptviz.backbones import catalogue
+    from ptviz.figures.anatomy import draw_panel
+    from ptviz.figures.framework import draw_framework
+    from ptviz.figures.taxonomy import draw_taxonomy
+    from ptviz.methods import REGISTRY, build
+    from ptviz.prompt import Spec
+    from ptviz.training import TrainConfig
+
+    known = {info.name: info for info in catalogue()}
+    if backbone not in known:
+        raise BadInput(f"--backbone: expected one of {', '.join(known)}; got {backbone!r}")
+    size, length = known[backbone], TrainConfig().length
+    names = tuple(f"source {i + 1}" for i in range(sources))
+    spec = Spec.of_shape(size.width, size.sites, size.heads, size.head_width, length, names)
+    panels = [original(size.sites, length, size.width, size.parameters)]
+    panels += [anatomy_of(build(n, spec), length, size.width, size.sites, size.parameters) for n in REGISTRY]
+    drawn = {
+        "taxonomy": draw_taxonomy(taxonomy(method.card for method in REGISTRY.values())),
+        "framework": draw_framework(panels),
+    }
+    return drawn | {f"panel-{panel.name}": draw_panel(panel) for panel in panels}
+
+
+def _svg(scene: Scene, path: Path) -> None:
+    from ptviz.figures.svg import to_svg
+
+    path.write_text(to_svg(scene), encoding="utf-8")
+
+
+def _html(scene: Scene, path: Path) -> None:
+    from ptviz.figures.shapes import to_figure
+
+    # One copy of the plotting library lies beside all the pages: they open offline.
+    to_figure(scene).write_html(path, include_plotlyjs="directory", full_html=True)
+
+
+def _json(scene: Scene, path: Path) -> None:
+    from ptviz.figures.shapes import to_figure
+
+    path.write_text(json.dumps(json.loads(to_figure(scene).to_json()), indent=1), encoding="utf-8")
+
+
+def _png(scene: Scene, path: Path) -> None:
+    from ptviz.figures.shapes import to_figure
+
+    try:
+        to_figure(scene).write_image(path, scale=2)
+    except OSError:
+        raise
+    except Exception as error:
+        # kaleido is an extra and needs a browser; plotly tells either absence in a page of text.
+        raise BadInput(
+            "png pictures need kaleido and a Chromium browser: pip install kaleido, or choose --format svg, "
+            f"which needs neither ({type(error).__name__})"
+        ) from error

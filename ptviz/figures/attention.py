@@ -1,0 +1,140 @@
+"""Attention on the prompt: by site, by site and head, by prompt token, and from each text token."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ptviz.analysis.attention import PromptMass
+from ptviz.figures.matrix import SEQUENTIAL
+from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, note, plain
+
+_TALLEST = 900
+
+
+def draw_mass(mass: PromptMass, sites: Sequence[str]) -> go.Figure:
+    """The share of attention that the whole prompt gets at each site, from the answer, its heads, and the text."""
+    figure = canvas(320)
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": {"text": "attention site"}, "zeroline": False, **_ticks(sites)},
+        yaxis={"title": {"text": "attention on the prompt"}, "tickformat": ".0%", "rangemode": "tozero"},
+    )
+    if not mass.answer.size:
+        return note(figure, "No attention to show yet.")
+    places, heads = list(range(len(sites))), mass.answer.shape[1]
+    figure.add_scatter(
+        x=np.repeat(places, heads),
+        y=mass.answer.ravel(),
+        mode="markers",
+        marker={"color": PROMPT, "size": 5, "opacity": 0.35},
+        name="answer, one head",
+        text=[f"head {head}" for _ in places for head in range(heads)],
+        hovertemplate="%{text}: %{y:.1%}<extra></extra>",
+    )
+    lines = (
+        ("answer", mass.answer.mean(1), PROMPT, "solid"),
+        ("text tokens", mass.text.mean(1), FROZEN, "dash"),
+        ("even share", mass.even, GREY, "dot"),
+    )
+    for name, values, colour, dash in lines:
+        figure.add_scatter(
+            x=places,
+            y=values,
+            mode="lines" if name == "even share" else "lines+markers",
+            line={"color": colour, "width": 2, "dash": dash},
+            name=name,
+            hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
+        )
+    return figure
+
+
+def tell_mass(mass: PromptMass, sites: Sequence[str]) -> str:
+    """The attention on the prompt in words."""
+    means = mass.answer.mean(1) if mass.answer.size else np.zeros(0)
+    there = np.flatnonzero(~np.isnan(means))
+    if not len(there):
+        return "Attention on the prompt by site: nothing to show yet."
+    low, high = there[means[there].argmin()], there[means[there].argmax()]
+    return (
+        f"Attention that the answer gives to the prompt, by site: lowest {means[low]:.0%} at {sites[low]}, highest "
+        f"{means[high]:.0%} at {sites[high]}, {means[there].mean():.0%} on average; an even share would be "
+        f"{np.nanmean(mass.even):.0%}."
+    )
+
+
+def draw_share(
+    values: Float[np.ndarray, "rows columns"],
+    rows: str,
+    columns: str,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+) -> go.Figure:
+    """Shares of attention as coloured cells, named along both sides; ``rows`` and ``columns`` say what they count."""
+    figure = canvas(int(min(120 + 22 * max(len(values), 4), _TALLEST)))
+    if not values.size or np.isnan(values).all():
+        return note(
+            figure, "No attention here: at this site there is no such token, or the prompt is out of its sight."
+        )
+    # Names go into the text of each cell, where no character of a stranger's word is read as a place to fill in.
+    named = [[f"{plain(row, 30)}, {columns} {plain(column, 30)}" for column in column_names] for row in row_names]
+    figure.add_heatmap(
+        z=np.asarray(values, dtype=np.float32),
+        zmin=0,
+        zmax=float(np.nanmax(values)) or 1.0,
+        colorscale=SEQUENTIAL,
+        text=named,
+        colorbar={
+            "title": {"text": "attention", "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickformat": ".1%",
+        },
+        name="attention",
+        hoverongaps=False,
+        hovertemplate="%{text}: %{z:.2%}<extra></extra>",
+        xgap=1,
+        ygap=1,
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": {"text": columns}, "showgrid": False, "zeroline": False, **_ticks(column_names)},
+        yaxis={
+            "title": {"text": rows},
+            "autorange": "reversed",
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+            **_ticks(row_names),
+        },
+    )
+    return figure
+
+
+def tell_share(
+    values: Float[np.ndarray, "rows columns"],
+    rows: str,
+    columns: str,
+    row_names: Sequence[str],
+    column_names: Sequence[str],
+) -> str:
+    """The cells in words: where most goes."""
+    if not values.size or np.isnan(values).all():
+        return f"Attention by {rows} and {columns}: nothing to show here."
+    row, column = divmod(int(np.nanargmax(values)), values.shape[1])
+    return (
+        f"Attention by {rows} ({len(values)}) and {columns} ({values.shape[1]}): most, {values[row, column]:.1%}, at "
+        f"{rows} {row_names[row]}, {columns} {column_names[column]}."
+    )
+
+
+def _ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
+    """A name at each place, or at every other one and so on if there are many."""
+    every = max(1, -(-len(names) // most))
+    return {
+        "tickvals": list(range(0, len(names), every)),
+        "ticktext": [plain(name, 18) for name in names[::every]],
+    }

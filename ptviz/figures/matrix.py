@@ -1,0 +1,119 @@
+"""Matrices as coloured cells: blue below zero, orange above, white at zero; and single rows of numbers as bars."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ptviz.figures.style import BLUE, PROMPT, canvas, note, plain
+
+DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
+SEQUENTIAL = "Cividis"
+_NAMED = 40
+"""Rows or columns that still get a label of their own."""
+
+
+def draw_matrix(
+    values: Float[np.ndarray, "rows columns"],
+    rows: str = "row",
+    columns: str = "column",
+    *,
+    row_names: Sequence[str] = (),
+    column_names: Sequence[str] = (),
+    limit: float | None = None,
+    signed: bool = True,
+    unit: str = "value",
+    height: int = 380,
+) -> go.Figure:
+    """A matrix as coloured cells; ``rows`` and ``columns`` say what its axes count.
+
+    ``signed`` colours around zero, up to ``limit`` (the largest magnitude by default); otherwise from 0 upwards.
+    """
+    figure = canvas(height)
+    if not values.size:
+        return note(figure, "Nothing to show yet.")
+    largest = limit if limit is not None else float(np.nanmax(np.abs(values))) or 1.0
+    figure.add_heatmap(
+        z=np.asarray(values, dtype=np.float32),
+        zmin=-largest if signed else 0,
+        zmax=largest,
+        colorscale=DIVERGING if signed else SEQUENTIAL,
+        colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        name=unit,
+        hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}<extra></extra>",
+        xgap=1 if values.shape[1] <= _NAMED else 0,
+        ygap=1 if values.shape[0] <= _NAMED else 0,
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={
+            "title": {"text": columns},
+            "showgrid": False,
+            "zeroline": False,
+            **_labels(column_names, values.shape[1]),
+        },
+        yaxis={
+            "title": {"text": rows},
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+            **_labels(row_names, values.shape[0]),
+        },
+    )
+    return figure
+
+
+def _labels(names: Sequence[str], count: int) -> dict[str, object]:
+    """Labels at places, not categories: two names may look alike once shortened. Never between two places."""
+    if not names or len(names) > _NAMED:
+        return {"dtick": 1} if count <= _NAMED // 2 else {"tickformat": "d"}
+    return {"tickvals": list(range(len(names))), "ticktext": [plain(name, 24) for name in names]}
+
+
+def tell_matrix(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
+    """The matrix in words: its size and where its extremes lie."""
+    if not values.size:
+        return "An empty matrix."
+    low, high = (np.unravel_index(find(values), values.shape) for find in (np.nanargmin, np.nanargmax))
+    return (
+        f"A matrix of {values.shape[0]} x {values.shape[1]}. Lowest {values[low]:.3g} at {rows} {low[0]}, {columns} "
+        f"{low[1]}; highest {values[high]:.3g} at {rows} {high[0]}, {columns} {high[1]}."
+    )
+
+
+def draw_bars(
+    values: Float[np.ndarray, " n"], axis: str = "place", unit: str = "value", names: Sequence[str] = ()
+) -> go.Figure:
+    """One number a place, as bars around zero."""
+    figure = canvas(260)
+    if not values.size:
+        return note(figure, "Nothing to show yet.")
+    places = list(range(len(values)))
+    colours = [PROMPT if value >= 0 else BLUE for value in values.tolist()]
+    figure.add_bar(
+        x=places,
+        y=np.asarray(values, dtype=np.float32),
+        marker={"color": colours},
+        name=unit,
+        hovertemplate=f"{axis} %{{x}}: %{{y:.3g}}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": {"text": axis}, "zeroline": False, "showgrid": False, **_labels(names, len(values))},
+        yaxis={"title": {"text": unit}},
+        showlegend=False,
+    )
+    return figure
+
+
+def tell_bars(values: Float[np.ndarray, " n"], axis: str = "place") -> str:
+    """The bars in words."""
+    if not values.size:
+        return "No values."
+    low, high = int(np.argmin(values)), int(np.argmax(values))
+    told = f"{len(values)} values, from {values[low]:.3g} ({axis} {low}) to {values[high]:.3g} ({axis} {high})"
+    return f"{told}; mean {values.mean():.3g}."

@@ -1,0 +1,145 @@
+"""Routing: load per expert over the steps, weights of each input, and experts against classes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ptviz.analysis.routing import LoadCurve, Routing
+from ptviz.figures.matrix import SEQUENTIAL
+from ptviz.figures.style import GREY, canvas, mark, note, plain
+
+
+def draw_load(curve: LoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
+    """The share of the inputs that each expert gets, stacked to 1, over the steps; ``at`` is the step looked at."""
+    figure = canvas(340)
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "share of the inputs"}, "tickformat": ".0%", "range": [0, 1], "zeroline": False},
+        legend={"traceorder": "normal"},
+    )
+    for index, name in enumerate(names):
+        style = mark(index)
+        figure.add_scatter(
+            x=curve.steps,
+            y=curve.smooth[:, index],
+            mode="lines",
+            stackgroup="load",
+            line={"color": style.colour, "width": 1},
+            fillcolor=style.colour,
+            # Areas need a second cue too: their pattern.
+            fillpattern={
+                "shape": ("", "/", ".", "\\", "x", "-", "|", "+")[index % 8],
+                "fillmode": "overlay",
+                "fgcolor": "#FFFFFF",
+                "fgopacity": 0.5,
+                "solidity": 0.15,
+                "size": 9,
+            },
+            name=plain(name, 30),
+            hovertemplate=plain(name, 30).replace("%{", "%&#123;") + " %{y:.0%}<extra></extra>",
+        )
+    if at is not None:
+        figure.add_vline(x=at, line={"color": GREY, "width": 2})
+    if not len(curve.steps):
+        note(figure, "The first step will appear here.")
+    return figure
+
+
+def tell_load(curve: LoadCurve, names: Sequence[str]) -> str:
+    """The load in words."""
+    if not len(curve.steps):
+        return "Load of the experts: no step yet."
+    last = curve.smooth[-1]
+    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, last.tolist(), strict=True))
+    return f"Share of the inputs by expert at step {curve.steps[-1]}: {told}. Balance {curve.balance[-1]:.2f} of 1."
+
+
+def draw_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
+    """A row for each input and a column for each expert, coloured by weight; the text is shown on hovering."""
+    figure = canvas(max(260, min(90 + 5 * len(weights), 640)))
+    if not weights.size:
+        return note(figure, "No routed input yet.")
+    figure.add_heatmap(
+        z=np.asarray(weights, dtype=np.float32),
+        zmin=0,
+        zmax=1,
+        colorscale=SEQUENTIAL,
+        text=[[plain(text, 110)] * len(names) for text in texts],
+        colorbar={"title": {"text": "weight", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        name="weight",
+        hovertemplate="%{text}<br>expert %{x}: %{z:.2f}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": [plain(name, 18) for name in names],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={"title": {"text": "input"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
+    )
+    return figure
+
+
+def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str]) -> go.Figure:
+    """Where the inputs of each class go: a row a class, a column an expert, coloured by the share of the row."""
+    figure = canvas(110 + 38 * max(len(classes), 3))
+    if not found.table.sum():
+        return note(figure, "No routed input yet.")
+    shares = found.table / np.maximum(found.table.sum(1, keepdims=True), 1)
+    figure.add_heatmap(
+        z=shares.astype(np.float32),
+        zmin=0,
+        zmax=1,
+        colorscale=SEQUENTIAL,
+        text=[[str(count) if count else "" for count in row] for row in found.table.tolist()],
+        texttemplate="%{text}",
+        xgap=2,
+        ygap=2,
+        name="share of the class",
+        colorbar={
+            "title": {"text": "share of the class", "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickformat": ".0%",
+        },
+        hovertemplate="%{y} to %{x}: %{z:.0%} (%{text})<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={
+            "tickvals": list(range(len(names))),
+            "ticktext": [plain(name, 18) for name in names],
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "tickvals": list(range(len(classes))),
+            "ticktext": [plain(name, 22) for name in classes],
+            "autorange": "reversed",
+            "automargin": True,
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    return figure
+
+
+def tell_routing(found: Routing, classes: Sequence[str], names: Sequence[str]) -> str:
+    """Classes and experts in words."""
+    if not found.table.sum():
+        return "Routing by class: no input yet."
+    told = []
+    for name, row in zip(classes, found.table, strict=True):
+        if row.sum():
+            best = int(row.argmax())
+            told.append(f"{name} mostly to {names[best]} ({row[best] / row.sum():.0%})")
+    return (
+        "Routing by class. " + "; ".join(told[:12]) + f". The expert tells {found.information:.2f} of "
+        f"{found.class_entropy:.2f} nats about the class."
+    )

@@ -1,0 +1,232 @@
+"""A drawing of boxes, words and lines, in pixels with y downwards, before anything says how it is rendered.
+
+``svg`` turns a scene into text without a browser, ``shapes`` turns the same scene into a plotly figure.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeAlias
+
+import numpy as np
+from jaxtyping import Float
+
+from ptviz.figures.style import GREY
+
+Point = tuple[float, float]
+INK = ""
+"""The colour of text that follows the page's theme."""
+DARK, WHITE = "#1B2430", "#FFFFFF"
+
+
+@dataclass(frozen=True)
+class Box:
+    """A rectangle, centred at (x, y). ``wedge`` narrows its top, as a router is drawn; ``hatch`` is a line colour.
+
+    ``link`` is what a click on it opens, ``hover`` what a pointer or a screen reader is told.
+    """
+
+    x: float
+    y: float
+    w: float
+    h: float
+    fill: str = ""
+    line: str = ""
+    width: float = 1.0
+    dash: bool = False
+    radius: float = 3.0
+    wedge: bool = False
+    hatch: str = ""
+    link: str = ""
+    hover: str = ""
+
+    def corners(self) -> tuple[Point, Point, Point, Point]:
+        """Bottom left, top left, top right, bottom right."""
+        inset = 0.22 * self.w if self.wedge else 0.0
+        left, right, top, bottom = self.x - self.w / 2, self.x + self.w / 2, self.y - self.h / 2, self.y + self.h / 2
+        return (left, bottom), (left + inset, top), (right - inset, top), (right, bottom)
+
+    def moved(self, dx: float, dy: float, scale: float) -> Box:
+        """The same box elsewhere, larger or smaller."""
+        return replace(
+            self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale,
+            radius=self.radius * scale,
+        )  # fmt: skip
+
+    def hatching(self, apart: float = 5.0) -> list[tuple[Point, Point]]:
+        """Slanted strokes from edge to edge, ``apart`` pixels from each other."""
+        left, top = self.x - self.w / 2, self.y - self.h / 2
+        strokes = []
+        for i in range(1, math.ceil((self.w + self.h) / apart)):
+            reach = i * apart
+            start = (left + min(reach, self.w), top + max(0.0, reach - self.w))
+            end = (left + max(0.0, reach - self.h), top + min(reach, self.h))
+            strokes.append((start, end))
+        return strokes
+
+
+@dataclass(frozen=True)
+class Text:
+    """Words centred at a height; ``anchor`` is where x lies in them. ``colour`` INK follows the theme."""
+
+    x: float
+    y: float
+    words: str
+    size: float = 11.0
+    bold: bool = False
+    italic: bool = False
+    colour: str = INK
+    anchor: Literal["start", "middle", "end"] = "middle"
+    faint: bool = False
+
+    def moved(self, dx: float, dy: float, scale: float) -> Text:
+        """The same words elsewhere, larger or smaller."""
+        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, size=self.size * scale)
+
+    @property
+    def long(self) -> float:
+        """About how wide the words are, in pixels: there is no font to ask."""
+        return len(self.words) * self.size * (0.58 if self.bold else 0.53)
+
+
+@dataclass(frozen=True)
+class Line:
+    """A path through points; ``arrow`` puts a head at its end."""
+
+    points: tuple[Point, ...]
+    colour: str = GREY
+    width: float = 1.4
+    dash: bool = False
+    arrow: bool = True
+
+    def moved(self, dx: float, dy: float, scale: float) -> Line:
+        """The same path elsewhere, larger or smaller."""
+        return replace(self, points=tuple((x * scale + dx, y * scale + dy) for x, y in self.points))
+
+    def head(self, size: float = 5.0) -> tuple[Point, Point, Point]:
+        """The three corners of the arrow's head."""
+        (x0, y0), (x1, y1) = self.points[-2:]
+        length = math.hypot(x1 - x0, y1 - y0) or 1.0
+        ux, uy = (x1 - x0) / length, (y1 - y0) / length
+        back, side = (x1 - ux * size, y1 - uy * size), size * 0.6
+        return (x1, y1), (back[0] - uy * side, back[1] + ux * side), (back[0] + uy * side, back[1] - ux * side)
+
+
+@dataclass(frozen=True)
+class Sign:
+    """A circled sign: matrix product, elementwise product, sum or mean."""
+
+    x: float
+    y: float
+    kind: str
+    r: float = 9.0
+    line: str = GREY
+    hover: str = ""
+
+    def moved(self, dx: float, dy: float, scale: float) -> Sign:
+        """The same sign elsewhere, larger or smaller."""
+        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, r=self.r * scale)
+
+    def strokes(self) -> list[tuple[Point, Point]]:
+        """The lines inside the circle; a dot for the elementwise product is left to the renderer."""
+        a, b = self.r * 0.5, self.r * 0.38
+        x, y = self.x, self.y
+        if self.kind == "product":
+            return [((x - b, y - b), (x + b, y + b)), ((x - b, y + b), (x + b, y - b))]
+        if self.kind in ("sum", "mean"):
+            return [((x - a, y), (x + a, y)), ((x, y - a), (x, y + a))]
+        return []
+
+
+@dataclass(frozen=True)
+class Cells:
+    """A heat map, blue below zero and orange above, centred at (x, y); ``limit`` is the value of the full colour."""
+
+    x: float
+    y: float
+    w: float
+    h: float
+    values: Float[np.ndarray, "rows columns"] = field(compare=False)
+    limit: float = 1.0
+
+    def moved(self, dx: float, dy: float, scale: float) -> Cells:
+        """The same heat map elsewhere, larger or smaller."""
+        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale)
+
+
+Element: TypeAlias = Box | Text | Line | Sign | Cells
+
+
+@dataclass(frozen=True)
+class Scene:
+    """A drawing of a size in pixels, from back to front, and the same in words for readers who cannot see it."""
+
+    width: float
+    height: float
+    elements: tuple[Element, ...]
+    alt: str
+    title: str = ""
+
+
+def moved(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:
+    """Elements scaled about the origin, then moved."""
+    return [element.moved(dx, dy, scale) for element in elements]
+
+
+def bounds(elements: Iterable[Element]) -> tuple[float, float, float, float]:
+    """Left, top, right and bottom of what is drawn; zeros if nothing is."""
+    xs: list[float] = []
+    ys: list[float] = []
+    for element in elements:
+        match element:
+            case Box() | Cells():
+                xs += [element.x - element.w / 2, element.x + element.w / 2]
+                ys += [element.y - element.h / 2, element.y + element.h / 2]
+            case Sign():
+                xs += [element.x - element.r, element.x + element.r]
+                ys += [element.y - element.r, element.y + element.r]
+            case Line():
+                xs += [x for x, _ in element.points]
+                ys += [y for _, y in element.points]
+            case Text():
+                left = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.anchor] * element.long
+                xs += [element.x - left, element.x - left + element.long]
+                ys += [element.y - element.size / 2, element.y + element.size / 2]
+    return (min(xs), min(ys), max(xs), max(ys)) if xs else (0.0, 0.0, 0.0, 0.0)
+
+
+def diverging(share: float) -> str:
+    """The colour of a value in -1 to 1: blue, near white at zero, orange."""
+    share = max(-1.0, min(1.0, share)) if math.isfinite(share) else 0.0
+    end = (213, 94, 0) if share > 0 else (0, 114, 178)
+    parts = (round(247 + (channel - 247) * abs(share)) for channel in end)
+    return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+_CIVIDIS = ((0, 34, 78), (59, 73, 108), (112, 113, 115), (166, 157, 117), (222, 203, 100), (254, 232, 56))
+
+
+def cividis(share: float) -> str:
+    """A colour of the cividis scale at 0 to 1, readable for every colour vision."""
+    place = max(0.0, min(1.0, share)) * (len(_CIVIDIS) - 1)
+    low = min(int(place), len(_CIVIDIS) - 2)
+    parts = (round(a + (b - a) * (place - low)) for a, b in zip(_CIVIDIS[low], _CIVIDIS[low + 1], strict=True))
+    return "#" + "".join(f"{part:02X}" for part in parts)
+
+
+def readable(fill: str) -> str:
+    """Dark or white, whichever stands out more on a fill.
+
+    Source of the contrast: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
+    """
+    light = _luminance(fill)
+    on_dark = (light + 0.05) / (_luminance(DARK) + 0.05)
+    return DARK if on_dark > 1.05 / (light + 0.05) else WHITE
+
+
+def _luminance(colour: str) -> float:
+    channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
+    red, green, blue = (c / 12.92 if c <= 0.04045 else ((c + 0.055) / 1.055) ** 2.4 for c in channels)
+    return 0.2126 * red + 0.7152 * green + 0.0722 * blue

@@ -1,0 +1,123 @@
+"""Spectra: singular values, effective rank over the steps, and the error of the best low-rank approximation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import plotly.graph_objects as go
+
+from ptviz.analysis.spectrum import Spectrum
+from ptviz.figures.style import GREY, PROMPT, canvas, mark, note, plain
+
+
+def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
+    """Singular values, largest first, on a log scale: one line for each (name, spectrum)."""
+    figure = canvas(320)
+    figure.update_layout(
+        xaxis={"title": {"text": "index of the singular value"}, "zeroline": False, "rangemode": "tozero"},
+        yaxis={"title": {"text": "singular value"}, "type": "log", "exponentformat": "power", "zeroline": False},
+        hovermode="closest",
+    )
+    for index, (name, found) in enumerate(spectra):
+        style = mark(index)
+        # Rounding's leftovers would stretch the log axis by ten decades.
+        values = found.values[found.values > 1e-6 * max(found.values.max(initial=0.0), 1e-30)]
+        figure.add_scatter(
+            x=list(range(1, len(values) + 1)),
+            y=values,
+            mode="lines+markers" if len(values) <= 40 else "lines",
+            line={"color": style.colour, "dash": style.dash, "width": 2.5},
+            marker={"size": 6, "symbol": style.symbol},
+            name=plain(f"{name} (effective rank {found.effective_rank:.1f})"),
+            hovertemplate="number %{x}: %{y:.4g}<extra></extra>",
+            showlegend=True,
+        )
+    if not any(found.values.any() for _, found in spectra):
+        note(figure, "No singular value above zero.")
+    return figure
+
+
+def tell_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
+    """The spectra in words."""
+    told = [
+        f"{name}: {len(s.values)} singular values, largest {s.values.max(initial=0.0):.3g}, effective rank "
+        f"{s.effective_rank:.1f} of at most {s.highest}{', collapsed' if s.collapsed else ''}"
+        for name, s in spectra
+    ]
+    return "Singular values. " + ("; ".join(told) or "None") + "."
+
+
+def draw_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None = None) -> go.Figure:
+    """Effective rank over the steps; ``at`` is the place in ``steps`` that the page looks at."""
+    figure = canvas(260)
+    ranks = [found.effective_rank for found in spectra]
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "effective rank"}, "rangemode": "tozero"},
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=list(steps),
+        y=ranks,
+        mode="lines+markers",
+        line={"color": PROMPT, "width": 2.5},
+        name="effective rank",
+        hovertemplate="effective rank %{y:.2f}<extra></extra>",
+    )
+    if at is not None and 0 <= at < len(ranks):
+        figure.add_scatter(
+            x=[steps[at]],
+            y=[ranks[at]],
+            mode="markers",
+            marker={"size": 15, "symbol": "circle-open", "color": PROMPT, "line": {"width": 2.5}},
+            name="this step",
+            hoverinfo="skip",
+        )
+    if spectra:
+        highest = max(found.highest for found in spectra)
+        figure.add_annotation(
+            text=f"at most {highest}", x=1, xref="x domain", y=0, yref="y domain", xanchor="right", yanchor="bottom",
+            showarrow=False, font={"color": GREY, "size": 12},
+        )  # fmt: skip
+    else:
+        note(figure, "The first snapshot will appear here.")
+    return figure
+
+
+def tell_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
+    """Effective rank over the steps, in words."""
+    if not spectra:
+        return "Effective rank: no snapshot yet."
+    first, last = spectra[0].effective_rank, spectra[-1].effective_rank
+    return f"Effective rank {first:.1f} at step {steps[0]}, {last:.1f} at step {steps[-1]}."
+
+
+def draw_approximation(found: Spectrum) -> go.Figure:
+    """The share of a matrix that its best approximation of each rank misses."""
+    figure = canvas(300)
+    figure.update_layout(
+        xaxis={"title": {"text": "rank r of the approximation"}, "zeroline": False, "rangemode": "tozero"},
+        yaxis={"title": {"text": "relative error"}, "tickformat": ".0%", "range": [0, 1.03]},
+        hovermode="closest",
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=list(range(len(found.errors))),
+        y=found.errors,
+        mode="lines+markers" if len(found.errors) <= 40 else "lines",
+        line={"color": PROMPT, "width": 2.5},
+        name="relative error",
+        hovertemplate="rank %{x}: misses %{y:.1%}<extra></extra>",
+    )
+    if not found.values.any():
+        note(figure, "A matrix of zeros has nothing to approximate.")
+    return figure
+
+
+def tell_approximation(found: Spectrum) -> str:
+    """The approximation errors in words."""
+    if not found.values.any():
+        return "A matrix of zeros."
+    ranks = [r for r in (1, 2, 5, 10, 20, 50) if r < len(found.errors)]
+    told = ", ".join(f"{found.errors[r]:.0%} at rank {r}" for r in ranks)
+    return f"Relative error of the best approximation: {told}."

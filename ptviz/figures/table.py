@@ -1,0 +1,38 @@
+"""The numbers behind a figure as rows, read off the figure itself: what is exported is what is drawn."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import plotly.graph_objects as go
+
+
+def as_csv(figure: go.Figure) -> str:
+    """Every mark of a figure as a line of CSV: trace, x, y, z and text. Cells of a matrix give their row and column."""
+    out = io.StringIO()
+    sheet = csv.writer(out, lineterminator="\n")
+    sheet.writerow(["trace", "x", "y", "z", "text"])
+    for trace in figure.data:
+        sheet.writerows([trace.name or "", *row] for row in _rows(trace))
+    return out.getvalue()
+
+
+def _rows(trace: Any) -> Iterator[list[object]]:
+    if trace.type == "heatmap":
+        texts = trace.text
+        for row, values in enumerate(np.asarray(trace.z).tolist()):
+            for column, value in enumerate(values):
+                x = column if trace.x is None else trace.x[column]
+                y = row if trace.y is None else trace.y[row]
+                yield [x, y, value, texts[row][column] if texts is not None else ""]
+        return
+    found = [getattr(trace, name, None) for name in "xyz"]
+    columns: list[list[object]] = [[] if column is None else list(column) for column in found]
+    count = max(len(column) for column in columns)
+    text = trace.text if isinstance(trace.text, list | tuple | np.ndarray) else ()
+    for i in range(count):
+        yield [*(column[i] if i < len(column) else "" for column in columns), text[i] if i < len(text) else ""]

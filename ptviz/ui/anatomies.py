@@ -1,0 +1,189 @@
+"""Live methods on a chosen backbone's shape, ready to draw; and the same with the tensors of one of your runs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+
+import streamlit as st
+
+from ptviz import backbones
+from ptviz.analysis.anatomy import Panel, anatomy_of, original, spoken
+from ptviz.analysis.cost import CostCurve, cost_curve, ladder
+from ptviz.methods import REGISTRY, PromptMethod, build
+from ptviz.methods.knobs import knobs_of
+from ptviz.prompt import Spec
+from ptviz.runs import Run, Summary
+from ptviz.training import TrainConfig
+from ptviz.ui.forms import pick
+from ptviz.ui.services import store
+from ptviz.ui.wording import percent
+
+SOURCES = 3
+"""How many source tasks a transfer method is drawn with."""
+LENGTH = TrainConfig().length
+Shape = backbones.BackboneInfo
+
+
+def choose_shape(key: str = "shape") -> Shape:
+    """The backbone whose sizes the figures show."""
+    known = {info.name: info for info in backbones.catalogue()}
+    name = pick(
+        "Backbone", {name: info.title for name, info in known.items()}, key=key, help="shapes and counts are for it"
+    )
+    return known[name]
+
+
+def spec_of(shape: Shape, length: int = LENGTH, sources: tuple[str, ...] = ()) -> Spec:
+    """The sizes of a backbone, without loading it."""
+    names = sources or tuple(f"source {i + 1}" for i in range(SOURCES))
+    return Spec.of_shape(shape.width, shape.sites, shape.heads, shape.head_width, length, names)
+
+
+def panel_of(name: str, shape: Shape, knobs: Mapping[str, object] | None = None) -> Panel:
+    """One method's panel; cached, because sizes do not change."""
+    return _panel(name, shape, tuple(sorted((knobs or {}).items())))
+
+
+@st.cache_data(max_entries=400, show_spinner=False)
+def _panel(name: str, shape: Shape, knobs: tuple[tuple[str, object], ...]) -> Panel:
+    method = build(name, spec_of(shape), dict(knobs))
+    return anatomy_of(method, LENGTH, shape.width, shape.sites, shape.parameters)
+
+
+def all_panels(shape: Shape) -> list[Panel]:
+    """The backbone alone, then every method of the registry, in the survey's order."""
+    return [original(shape.sites, LENGTH, shape.width, shape.parameters), *(panel_of(n, shape) for n in REGISTRY)]
+
+
+@st.cache_data(max_entries=200, show_spinner=False)
+def costs(name: str, shape: Shape) -> list[CostCurve]:
+    """How the counts grow with each of the method's whole-number knobs that they depend on."""
+    spec = spec_of(shape)
+    found = []
+    for knob, info in knobs_of(REGISTRY[name]).items():
+        if info.kind is not int or info.knob.low is None or info.knob.high is None:
+            continue
+
+        def count(value: int, knob: str = knob) -> tuple[int, int]:
+            made = build(name, spec, {knob: value})
+            return made.trained(), made.stored()
+
+        usual = int(info.default)
+        at = ladder(max(1, int(info.knob.low)), min(int(info.knob.high), max(100, 4 * usual)), usual)
+        curve = cost_curve(info.knob.symbol, info.knob.meaning.split(":")[0], at, count, usual)
+        if len({*curve.trained}) > 1 or len({*curve.stored}) > 1:
+            found.append(curve)
+    return found
+
+
+def runs_of(name: str) -> list[Summary]:
+    """Your runs of a method that have a prompt to look at."""
+    return [run for run in store().list() if run.config.method == name and run.status.kept is not None]
+
+
+def choose_run(name: str) -> Run | None:
+    """One of your runs of this method, whose tensors the panel shall show; None for shapes alone."""
+    mine = {run.id: f"{run.name} ({percent(run.status.accuracy)})" for run in runs_of(name)}
+    if not mine:
+        return None
+    titles = {"": "shapes alone", **mine}
+    asked = pick("Tensors of", titles, key=f"run-{name}", help="small heat maps of what one of your runs learned")
+    return store().get(asked) if asked else None
+
+
+def live_panel(run: Run, first: bool) -> Panel:
+    """A run's method with the values of its tensors: at its first snapshot, or its best prompt so far.
+
+    Raises:
+        ValueError: if the backbone's sizes are not known, or the tensors do not fit the method.
+    """
+    snapshots = run.snapshots()
+    state = run.snapshot(snapshots[0].stage, snapshots[0].step) if first and snapshots else run.prompt()
+    config = run.config
+    shape = next((info for info in backbones.catalogue() if info.name == config.backbone), None)
+    if shape is None:
+        raise ValueError(
+            f"the sizes of {config.backbone} are known only once it is loaded; choose a named backbone's run"
+        )
+    sources = config.source_tasks()
+    method: PromptMethod = build(config.method, spec_of(shape, config.training.length, sources), config.knobs)
+    # The stored tensors take the place of the shapes, whatever the backbone's vocabulary was.
+    try:
+        method.load_state_dict(state, strict=False, assign=True)
+    except RuntimeError as error:
+        raise ValueError(
+            f"the tensors of run {run.id} do not have the shapes of this version; train it anew"
+        ) from error
+    method.eval()
+    panel = anatomy_of(method, config.training.length, shape.width, shape.sites, shape.parameters, values=True)
+    return replace(panel, citation=run.config.name or run.id)
+
+
+def best_runs(backbone: str, task: str | None = None) -> dict[str, Summary]:
+    """The best finished run of each method on a backbone by validation, on one task or on any."""
+    best: dict[str, Summary] = {}
+    for run in store().list():
+        done = run.status.state == "finished" and run.status.accuracy is not None
+        if not done or run.config.backbone != backbone or (task and run.config.task != task):
+            continue
+        known = best.get(run.config.method)
+        if known is None or (run.status.accuracy or 0) > (known.status.accuracy or 0):
+            best[run.config.method] = run
+    return best
+
+
+def symbols(name: str, shape: Shape, panel: Panel) -> list[dict[str, str]]:
+    """Every part of the method with its axes, its shape in numbers, and what becomes of it."""
+    built = build(name, spec_of(shape))
+    drawn = {item.label: item.state for item in panel.items.values() if item.kind == "tensor"}
+    words = {"trained": "trained", "frozen": "held fixed", "processed": "computed", "input": "input"}
+    rows = []
+    for symbol, part in built.parts().items():
+        own = any(part.tensor is parameter for parameter in built.parameters())
+        state = words[drawn.get(spoken(symbol), "trained" if own else "processed")]
+        sizes = " × ".join(map(str, part.tensor.shape))  # noqa: RUF001  # the sign of a product
+        count = f"{part.tensor.numel():,}"
+        rows.append(
+            {"symbol": spoken(symbol), "axes": ", ".join(part.axes), "shape": sizes, "numbers": count, "is": state}
+        )
+    return rows
+
+
+def traits(name: str, shape: Shape) -> tuple[list[str], list[str]]:
+    """Advantages and limits that follow from shapes and stages alone: our analysis, nothing measured."""
+    panel, built = panel_of(name, shape), build(name, spec_of(shape))
+    plain = built.slots * shape.width
+    kinds = {item.kind for item in panel.items.values()}
+    looks = any(edge.how == "reads" for edge in panel.edges)
+    good, limits = [], []
+    if panel.slots == 0:
+        good.append("It takes no place in the input: texts can be as long as without it.")
+        limits.append("It needs to reach into every attention site, not only the input.")
+    else:
+        limits.append(f"It takes {panel.slots} places of the input, and every one of them costs time at each use.")
+    if plain and panel.trained < plain:
+        good.append(
+            f"It trains fewer numbers than a plain prompt of as many tokens ({panel.trained:,} against {plain:,})."
+        )
+    elif plain and panel.trained > plain:
+        limits.append(
+            f"It trains more numbers than a plain prompt of as many tokens ({panel.trained:,} against {plain:,})."
+        )
+    if panel.stored < panel.trained:
+        good.append(
+            f"What it needs for training is dropped afterwards: {panel.stored:,} of {panel.trained:,} are kept."
+        )
+    if looks:
+        good.append("Its prompt suits each input: a router looks at the text first.")
+        limits.append("The prompt differs from input to input, so its keys and values cannot be computed once for all.")
+    elif "encoder" in kinds:
+        good.append("Prompt tokens share an encoder, so that what one learns moves the others.")
+    if REGISTRY[name].transfers:
+        good.append("It starts from what other tasks taught it.")
+        limits.append("It needs source tasks with labelled rows, and time to train on them first.")
+    if any(stage.optimiser == "evolution" for stage in built.stages()):
+        good.append("It needs no gradients: the backbone may be one that only answers.")
+    if len(built.stages()) > 1:
+        limits.append(f"It trains in {len(built.stages())} stages, each with settings of its own.")
+    return good, limits

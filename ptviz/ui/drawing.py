@@ -1,0 +1,47 @@
+"""A drawn scene on the page: inline SVG that follows the theme, can be walked by keyboard, and can be saved."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import streamlit as st
+
+from ptviz.figures.scene import Scene
+from ptviz.figures.svg import to_svg
+
+_HTML = """
+<div class="ptviz-drawing" data-testid="ptviz-drawing"></div>
+<button class="ptviz-drawing-save" type="button" hidden>Save as SVG</button>
+"""
+_CSS = """
+.ptviz-drawing { color: var(--st-text-color); font-family: var(--st-font); }
+.ptviz-drawing [data-open]:hover > rect, .ptviz-drawing [data-open]:focus-visible > rect {
+  stroke: var(--st-primary-color); stroke-width: 2.5;
+}
+.ptviz-drawing [data-open]:focus { outline: none; }
+.ptviz-drawing-save {
+  font: inherit; font-size: 0.85rem; padding: 0.2rem 0.7rem; margin-top: 0.3rem; cursor: pointer;
+  color: var(--st-text-color); background: transparent; font-family: var(--st-font);
+  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
+}
+.ptviz-drawing-save:hover, .ptviz-drawing-save:focus-visible {
+  border-color: var(--st-primary-color); color: var(--st-primary-color);
+}
+"""
+
+_COMPONENT = st.components.v2.component(
+    "ptviz_drawing",
+    html=_HTML,
+    css=_CSS,
+    js=(Path(__file__).parent / "drawing.js").read_text(encoding="utf-8"),
+)
+
+
+def drawing(scene: Scene, *, key: str, name: str = "", zoom: float = 1.0) -> str | None:
+    """Show a scene, at most ``zoom`` times its own width; the link that was just opened, None otherwise.
+
+    ``name`` is that of the saved file; without one there is no button to save it.
+    """
+    data = {"svg": to_svg(scene, page=True, zoom=zoom), "file": to_svg(scene) if name else "", "name": name}
+    answer = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
+    return getattr(answer, "open", None)

@@ -1,0 +1,164 @@
+"""The page of one method: everything on it is read from the method's own declarations and from live modules."""
+
+from __future__ import annotations
+
+import inspect
+import sys
+
+import streamlit as st
+
+from ptviz.analysis.anatomy import Panel
+from ptviz.figures.anatomy import draw_panel
+from ptviz.figures.cost import draw_cost
+from ptviz.figures.framework import legend_scene
+from ptviz.figures.stages import Leg, draw_stages
+from ptviz.methods import REGISTRY, Stage, build
+from ptviz.methods.knobs import knobs_of
+from ptviz.runs import RunConfig
+from ptviz.ui import anatomies
+from ptviz.ui.anatomies import Shape, choose_run, choose_shape, panel_of, spec_of
+from ptviz.ui.drawing import drawing
+from ptviz.ui.forms import pick
+from ptviz.ui.live_plot import live_plot
+from ptviz.ui.marks import title_of
+from ptviz.ui.starting import COMPOSE, address_of
+
+SURVEY = "learn/survey.py"
+AFTER, BEFORE = "after training", "before training"
+AXES = {
+    "m": "prompt tokens", "d": "embedding width", "r": "rank", "k": "experts or source tasks", "T": "input tokens",
+    "S": "attention sites", "H": "key/value heads", "h": "width of a head", "kv": "key and value", "c": "classes",
+}  # fmt: skip
+
+
+def head() -> tuple[str, Shape]:
+    """Title, idea, and what leads on from here; the method's name and the backbone's sizes."""
+    top = st.container()
+    left, right = st.columns(2)
+    with left:
+        titles = {name: method.card.title for name, method in REGISTRY.items()}
+        name = pick("Method", titles, key="of", help="the survey's order")
+    with right:
+        shape = choose_shape()
+    card = REGISTRY[name].card
+    with top:
+        st.title(card.title)
+        st.markdown(f"{card.idea}")
+        st.caption(f"[{card.citation}]({card.url}). In the survey: {', '.join(card.branch)}.")
+        config = RunConfig(backbone=shape.name, method=name)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.page_link(COMPOSE, label="Train it now", icon=":material/play_arrow:", query_params=address_of(config))
+            st.page_link(SURVEY, label="All methods", icon=":material/account_tree:")
+            with st.popover("Copy as Python", icon=":material/code:"):
+                st.code(config.checked().python(), language="python")
+    return name, shape
+
+
+def anatomy(name: str, shape: Shape) -> None:
+    """The panel, the equation, and every symbol with its shape; with a run's tensors, before and after training."""
+    left, right = st.columns([2, 3], gap="large")
+    with right:
+        st.header("Equation")
+        st.latex(REGISTRY[name].card.equation)
+        rows = anatomies.symbols(name, shape, panel_of(name, shape))
+        st.dataframe(rows, hide_index=True, width="stretch", height=min(36 * (len(rows) + 1) + 2, 254))
+        used = {axis for row in rows for axis in row["axes"].split(", ")}
+        known = ", ".join(f"{axis} {words}" for axis, words in AXES.items() if axis in used)
+        st.caption(f"Shapes are those on {shape.title}. Axes: {known}; any other is the method's own.")
+        _told(panel_of(name, shape))
+        drawing(legend_scene(560), key="legend")
+        run = choose_run(name)
+        if run is None:
+            st.caption("Once you trained a run of this method, its tensors can be looked at here.")
+    with left:
+        st.header("Anatomy")
+        panel = panel_of(name, shape)
+        if run is not None:
+            when = st.segmented_control("Tensors", [AFTER, BEFORE], default=AFTER, key="when", required=True)
+            panel = anatomies.live_panel(run, first=when == BEFORE)
+        drawing(draw_panel(panel), key="anatomy", name=f"ptviz-{name}", zoom=1.5)
+        if run is not None:
+            st.caption("Heat maps: the run's own tensors, blue below zero, orange above; long axes are averaged.")
+
+
+def _told(panel: Panel) -> None:
+    share = f", {panel.trained / panel.frozen:.3%} of the frozen numbers" if panel.frozen else ""
+    st.markdown(f"**{panel.trained:,}** numbers are trained{share}; **{panel.stored:,}** are kept for use.")
+
+
+def stages(name: str, shape: Shape) -> None:
+    """The legs of training in order."""
+    st.header("Stages")
+    built = build(name, spec_of(shape))
+    steps = RunConfig().training.steps
+    legs = []
+    for stage in built.stages():
+        # Stages on the sources alone have a budget of their own, which a run decides.
+        own = 0 if stage.tasks == "sources" else round(stage.share * steps)
+        legs.append(Leg(stage.name, stage.tasks, own, _trains(stage), stage.optimiser))
+    if REGISTRY[name].library:
+        first = Leg("source prompts", "sources", 0, "one plain prompt for each source task")
+        legs.insert(0, first)
+    drawing(draw_stages(legs), key="stages", zoom=1.4)
+    st.caption(f"Steps are those of a run of {steps:,} steps, the usual length. Everything else stays frozen.")
+
+
+def _trains(stage: Stage) -> str:
+    if not stage.trains:
+        return "trains everything of the method"
+    rates = {scale for scale in stage.trains.values() if scale > 0}
+    names = [n if len(rates) < 2 else f"{n} at {scale:g}×" for n, scale in stage.trains.items() if scale > 0]  # noqa: RUF001
+    return "trains " + ", ".join(names)
+
+
+def knobs(name: str) -> None:
+    """What each knob does, and its bounds."""
+    st.header("Knobs")
+    rows = []
+    for knob, info in knobs_of(REGISTRY[name]).items():
+        span = ", ".join(info.choices)
+        if info.knob.low is not None and info.knob.high is not None:
+            span = f"{info.knob.low:g} to {info.knob.high:g}"
+        rows.append(
+            {"name": knob, "symbol": info.knob.symbol, "what it does": info.knob.meaning, "default": str(info.default),
+             "range": span}
+        )  # fmt: skip
+    st.dataframe(rows, hide_index=True, width="stretch")
+
+
+def cost(name: str, shape: Shape) -> None:
+    """How the counts grow with the knobs that they depend on."""
+    curves = anatomies.costs(name, shape)
+    if not curves:
+        return
+    st.header("Cost")
+    columns = st.columns(min(len(curves), 3))
+    for i, curve in enumerate(curves):
+        with columns[i % len(columns)]:
+            ends = f"{curve.trained[0]:,} at {curve.at[0]}, {curve.trained[-1]:,} at {curve.at[-1]}"
+            live_plot(draw_cost(curve), f"Numbers trained over {curve.meaning}: {ends}.", key=f"cost-{i}", tools=False)
+    st.caption(f"Counted on live modules with the shapes of {shape.title}, one knob at a time.")
+
+
+def judgement(name: str, shape: Shape) -> None:
+    """Where the code differs from the paper, and what follows from the method's own declarations."""
+    card = REGISTRY[name].card
+    left, right = st.columns(2, gap="large")
+    with left:
+        st.header("Where our code differs")
+        st.markdown(card.differs or "It follows the paper.")
+    good, limits = anatomies.traits(name, shape)
+    with right:
+        st.header("Advantages and limits")
+        st.caption("Our analysis, from the method's shapes and stages; not the survey's words.")
+        lines = [f":material/add_circle: {line}" for line in good]
+        lines += [f":material/do_not_disturb_on: {line}" for line in limits]
+        st.markdown("\n\n".join(lines))
+
+
+def source(name: str) -> None:
+    """The method's own file: the equation as it runs."""
+    st.header("Source")
+    st.caption(f"The file that trains {title_of(name)}, as it is installed here.")
+    with st.expander("Show the code", expanded=False, icon=":material/code:"):
+        st.code(inspect.getsource(sys.modules[REGISTRY[name].__module__]), language="python", line_numbers=True)

@@ -1,0 +1,278 @@
+"""What the pages that look inside a run share: which run, which step of it, and its parts at every step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import streamlit as st
+
+from ptviz.analysis.curves import TrainingCurve
+from ptviz.figures.moment import draw_moment, tell_moment
+from ptviz.runs import Run, SnapshotInfo
+from ptviz.runs.parts import Sizes, Values, parts_of, sizes_of
+from ptviz.runs.vocabulary import Vocabulary, place_of, vocabulary
+from ptviz.ui.curves import ready
+from ptviz.ui.failures import explained
+from ptviz.ui.live_plot import live_plot
+from ptviz.ui.marks import mark_of, title_of
+from ptviz.ui.remembered import remembered
+from ptviz.ui.services import keep_vocabulary, store
+from ptviz.ui.starting import COMPOSE, start_button
+from ptviz.ui.watching import TICK, run_of_address
+from ptviz.ui.wording import ALIVE, heading
+from ptviz.views import Track
+
+T = TypeVar("T")
+PLAYING = 0.7
+"""Seconds a step stays on screen while the page plays."""
+FEW = 12
+MOST = 40
+_LARGE = 4 << 20
+READ_MOMENT = (
+    "How to read it: the solid line is the smoothed training loss, the dotted one the validation accuracy; the orange "
+    "cursor is the step that every panel of this page shows."
+)
+
+
+@dataclass(frozen=True)
+class Moment:
+    """One step of a run that a page looks at: the snapshots on offer, their steps on the curve, and the place."""
+
+    run: Run
+    snapshots: tuple[SnapshotInfo, ...]
+    positions: tuple[int, ...]
+    at: int
+    curve: TrainingCurve
+
+    @property
+    def here(self) -> SnapshotInfo:
+        """The snapshot looked at."""
+        return self.snapshots[self.at]
+
+    @property
+    def key(self) -> Hashable:
+        """Names the snapshots on offer: results that depend on them and nothing else may be kept under it."""
+        return str(self.run.path), tuple((s.stage, s.step, s.path.stat().st_mtime_ns) for s in self.snapshots)
+
+
+def look(title: str, lesson: str, show: Callable[[Moment], None], wanted: Callable[[str], bool] | None = None) -> None:
+    """A page on one run: its lesson, the run, the scrubber, and below what ``show`` makes of the step chosen.
+
+    ``wanted`` says of a method's name whether this page has something to show of it; others stay selectable.
+    """
+    st.title(title)
+    st.markdown(lesson)
+    run = None
+    with explained():
+        run = _chosen(wanted)
+    if run is None:
+        _nothing()
+        return
+    with explained():
+        # The pace is part of the fragment: another state, another pace, so the whole page is due.
+        state = run.status().state
+        playing = bool(st.session_state.get("playing"))
+        pace = PLAYING if playing else TICK if state in ALIVE else 0.6 if _waiting() else None
+        st.fragment(_moment, run_every=pace)(run, show, pace)
+
+
+def _nothing() -> None:
+    st.markdown("No run to look into yet. Press Start for a good first one; its first snapshot comes within seconds.")
+    with st.container(horizontal=True, vertical_alignment="center"):
+        start_button()
+        st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+
+
+def _chosen(wanted: Callable[[str], bool] | None) -> Run | None:
+    """The run that the address names, else the newest that this page suits; a box to choose another."""
+    known = store().list()
+    if "run" not in st.query_params and wanted is not None:
+        fitting = [summary.id for summary in known if wanted(summary.config.method)]
+        if fitting:
+            st.query_params["run"] = fitting[0]
+    run = run_of_address()
+    if run is None:
+        return None
+    ids = [summary.id for summary in known]
+    names = {
+        s.id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})" for s in known
+    }
+
+    def changed() -> None:
+        st.query_params["run"] = st.session_state["look-run"]
+        # Steps of one run are not those of another. The widget takes its own entry out of the address.
+        st.session_state["at"] = "best"
+
+    if st.session_state.get("look-run") != run.id:
+        st.session_state["look-run"] = run.id
+    st.selectbox("Run", ids, key="look-run", format_func=lambda id: names.get(id, id), on_change=changed)
+    return run
+
+
+def _moment(run: Run, show: Callable[[Moment], None], pace: float | None) -> None:
+    with explained():
+        found = moment(run)
+        if found is None:
+            heading(run.config.name or run.id)
+            st.caption("This run has no snapshot yet: the first one comes when training begins.")
+        else:
+            show(found)
+        state, playing = run.status().state, bool(st.session_state.get("playing"))
+        due = PLAYING if playing else TICK if state in ALIVE else 0.6 if _waiting() else None
+        if due != pace:
+            st.rerun()
+
+
+def moment(run: Run) -> Moment | None:
+    """The strip of the training curve, and the scrubber under it; None before the first snapshot."""
+    snapshots = run.snapshots()
+    if not snapshots:
+        return None
+    curve = ready(run.curve())
+    starts = {index: span.start for index, span in enumerate(curve.stages)}
+    positions = tuple(starts.get(info.stage, 0) + info.step for info in snapshots)
+    strip = st.container()
+    at = _scrubber(run, snapshots)
+    with strip:
+        figure = draw_moment(curve, positions[at], mark_of(run.config.method))
+        told = tell_moment(curve, positions[at])
+        live_plot(figure, f"{told} {READ_MOMENT}", key=f"moment-{run.id}", tools=False)
+    return Moment(run, tuple(snapshots), positions, at, curve)
+
+
+def _scrubber(run: Run, snapshots: list[SnapshotInfo]) -> int:
+    """The place of the step chosen; "best" is the best prompt of a run that is over, the newest of one under way."""
+    several = len({info.stage for info in snapshots}) > 1
+    labels = [f"{info.stage + 1}:{info.step}" if several else str(info.step) for info in snapshots]
+    options = [*labels, "best"]
+    if st.session_state.get("playing"):
+        now = st.session_state.get("at", "best")
+        following = labels.index(now) + 1 if now in labels else 0
+        if following < len(labels):
+            st.session_state["at"] = labels[following]
+        else:
+            st.session_state["playing"] = False
+    if st.session_state.get("at") not in options:
+        st.session_state.pop("at", None)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        going = bool(st.session_state.get("playing"))
+        if st.button(
+            "Pause" if going else "Play", icon=":material/pause:" if going else ":material/play_arrow:", key="play"
+        ):
+            st.session_state["playing"] = not going
+            st.rerun()
+        chosen = st.select_slider("step", options, value="best", key="at", bind="query-params", width="stretch")
+    return labels.index(chosen) if chosen in labels else best_place(run, snapshots)
+
+
+def best_place(run: Run, snapshots: list[SnapshotInfo]) -> int:
+    """The last snapshot at or before the best evaluation of a run that is over; the newest of one under way."""
+    best = run.curve().best
+    if run.status().state in ALIVE or best is None:
+        return len(snapshots) - 1
+    before = [i for i, info in enumerate(snapshots) if (info.stage, info.step) <= (best.stage, best.step)]
+    return before[-1] if before else 0
+
+
+def thinned(count: int, at: int, most: int) -> list[int]:
+    """At most about ``most`` of ``count`` places, evenly spread, with both ends and the place looked at."""
+    if count <= most:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)} | {at})
+
+
+def tracks(found: Moment) -> dict[str, Track]:
+    """The parts of the run's method at its snapshots, the prompt as used first.
+
+    Raises:
+        StoreError: if a snapshot is damaged, or does not fit the method any more.
+    """
+    sizes = _sizes(found.run)
+    if sizes is None:
+        return {}
+    large = found.here.path.stat().st_size > _LARGE
+    places = thinned(len(found.snapshots), found.at, FEW if large else MOST)
+    states = [_parts(found.run, found.snapshots[i], sizes) for i in places]
+    steps, at = tuple(found.positions[i] for i in places), places.index(found.at)
+    made = {}
+    for name, part in states[at].items():
+        # A part may change its shape between stages: only steps where it looks as it does now share a figure.
+        same = [i for i, state in enumerate(states) if name in state and state[name].array.shape == part.array.shape]
+        arrays = tuple(states[i][name].array for i in same)
+        made[name] = Track(name, part.axes, tuple(steps[i] for i in same), arrays, same.index(at))
+    return made
+
+
+def _parts(run: Run, info: SnapshotInfo, sizes: Sizes) -> dict[str, Values]:
+    key = ("parts", str(info.path), info.path.stat().st_mtime_ns)
+    return remembered(key, lambda: parts_of(run.config, run.snapshot(info.stage, info.step), sizes))
+
+
+def _sizes(run: Run) -> Sizes | None:
+    known = sizes_of(run.config.backbone)
+    if known is None and (words := vocabulary_of(run)) is not None:
+        known = words.sizes
+    return known
+
+
+def vocabulary_of(run: Run) -> Vocabulary | None:
+    """The words of the run's backbone; None while the worker fetches them, which is asked for here.
+
+    Raises:
+        StoreError: if the worker could not load the backbone.
+    """
+    name = run.config.backbone
+    place = place_of(name)
+    if (place / "vocabulary.json").exists():
+        return remembered(("vocabulary", str(place)), lambda: vocabulary(name))
+    asked(("vocabulary", str(place), run.id), lambda: keep_vocabulary(run.id))
+    return vocabulary(name)
+
+
+def asked(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
+    """The answer to a question put beside the page, asked once under this key; None while it is on its way.
+
+    Raises:
+        StoreError: what the question failed with, as often as it is looked at.
+    """
+    kept: dict[Hashable, Future[T]] = st.session_state.setdefault("inside-asked", {})
+    if key not in kept:
+        kept[key] = ask()
+        for old in [*kept][:-32]:
+            del kept[old]
+    return kept[key].result() if kept[key].done() else None
+
+
+def _waiting() -> bool:
+    """Whether an answer is on its way to this page."""
+    return any(not future.done() for future in st.session_state.get("inside-asked", {}).values())
+
+
+def choose_part(parts: dict[str, Track], label: str = "part") -> Track:
+    """One of the parts, chosen in a box that the address remembers."""
+    names = list(parts)
+    if st.session_state.get("part") not in names:
+        st.session_state.pop("part", None)
+    name = st.selectbox(
+        label,
+        names,
+        key="part",
+        bind="query-params",
+        format_func=lambda name: f"{name}  ({' x '.join(parts[name].axes)} = {_size(parts[name])})",
+    )
+    return parts[name]
+
+
+def _size(track: Track) -> str:
+    return " x ".join(map(str, track.now.shape))
+
+
+def shorter(track: Track, most: int) -> Track:
+    """The same track with at most about ``most`` steps, the one looked at among them."""
+    at = track.at % len(track.steps)
+    places = thinned(len(track.steps), at, most)
+    steps, values = tuple(track.steps[i] for i in places), tuple(track.values[i] for i in places)
+    return replace(track, steps=steps, values=values, at=places.index(at))

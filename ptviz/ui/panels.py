@@ -1,0 +1,29 @@
+"""One figure on a page with everything that belongs to it: words for who cannot see it, how to read it, its numbers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import streamlit as st
+
+from ptviz.figures.table import as_csv
+from ptviz.ui.live_plot import live_plot
+
+
+def panel(figure: Any, alt: str, read: str, *, key: str, name: str, title: str = "", tools: bool = True) -> None:
+    """A figure under its title, with SVG and CSV to take along; ``name`` is that of the files, without ending."""
+    if title:
+        st.markdown(f"**{title}**")
+    live_plot(figure, alt, key=key, name=name, tools=tools)
+    words, numbers = st.columns([7, 1], gap="small")
+    words.caption(read)
+    numbers.download_button(
+        "CSV",
+        data=lambda: as_csv(figure),
+        file_name=f"{name}.csv",
+        mime="text/csv",
+        type="tertiary",
+        on_click="ignore",
+        key=f"csv-{key}",
+        help="download the numbers of this figure",
+    )

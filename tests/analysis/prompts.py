@@ -1,0 +1,26 @@
+"""Real prompts that other people trained, where the folder beside the repository has them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+PROMPTS = Path(__file__).resolve().parents[3] / "shared" / "data" / "prompts" / "roberta-base.safetensors"
+needs_prompts = pytest.mark.skipif(
+    not PROMPTS.exists(), reason=f"needs the released prompts of thunlp/Prompt-Transferability as {PROMPTS}"
+)
+TYPES = (
+    ("IMDB", "SST2", "laptop", "restaurant", "movierationales", "tweetevalsentiment"),
+    ("MNLI", "QNLI", "snli"),
+    ("ethicsdeontology", "ethicsjustice"),
+    ("QQP", "MRPC"),
+)
+TASKS = tuple(name for group in TYPES for name in group)
+
+
+def released() -> dict[str, np.ndarray]:
+    """Fifteen prompts of 100 x 768 for RoBERTa-base, one of them a random control."""
+    return load_file(PROMPTS)

@@ -1,0 +1,67 @@
+"""Attention on the prompt: worked by hand, and what is not there is not counted."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.attention import given, prompt_mass
+from ptviz.figures import attention as drawn
+
+HOSTILE = "<b>x</b> %{y}"
+
+
+def worked() -> np.ndarray:
+    """Two sites, two heads, one text token and the answer, two prompt tokens."""
+    weights = np.zeros((2, 2, 2, 2))
+    weights[0, 0] = [[0.1, 0.2], [0.3, 0.1]]
+    weights[0, 1] = [[0.0, 0.2], [0.1, 0.1]]
+    weights[1] = 0.25
+    return weights
+
+
+def test_by_hand():
+    mass = prompt_mass(worked(), np.array([6, 2]), np.array([2, 2]))
+    np.testing.assert_allclose(mass.answer, [[0.4, 0.2], [0.5, 0.5]])
+    np.testing.assert_allclose(mass.text, [[0.3, 0.2], [0.5, 0.5]])
+    np.testing.assert_allclose(mass.by_site, [[0.2, 0.1], [0.25, 0.25]])
+    np.testing.assert_allclose(mass.by_token, [0.225, 0.175])
+    np.testing.assert_allclose(mass.even, [0.25, 0.5])
+    np.testing.assert_allclose(given(worked(), 0, 0), [[0.1, 0.2], [0.3, 0.1]])
+    np.testing.assert_allclose(given(worked(), 0), [[0.05, 0.2], [0.2, 0.1]])
+
+
+def test_what_is_not_there_is_not_counted():
+    weights = worked()
+    weights[0, :, 1] = np.nan  # an encoder's site: no answer yet
+    weights[1, :, 0] = np.nan  # a decoder's: no text
+    weights[1, ..., 0] = np.nan  # which sees the second half of the prompt alone
+    mass = prompt_mass(weights, np.array([6, 1]), np.array([2, 1]))
+    assert np.isnan(mass.answer[0]).all()
+    np.testing.assert_allclose(mass.answer[1], 0.25)
+    assert np.isnan(mass.text[1]).all()
+    np.testing.assert_allclose(mass.even, [np.nan, 0.5])
+    np.testing.assert_allclose(mass.by_token, [np.nan, 0.25])
+    assert drawn.draw_mass(mass, ["a", "b"]).data
+    assert "25%" in drawn.tell_mass(mass, ["a", "b"])
+    nothing = given(weights, 1, 0)[:1]
+    assert not drawn.draw_share(nothing, "r", "c", ["a"], ["0", "1"]).data
+    assert "nothing" in drawn.tell_share(nothing, "r", "c", ["a"], ["0", "1"])
+
+
+def test_nobody_who_gives_is_refused():
+    with pytest.raises(ValueError, match="at least one giver"):
+        prompt_mass(worked()[:, :, :0], np.array([6, 2]), np.array([2, 2]))
+
+
+@pytest.mark.parametrize("n", [1, 3, 130])
+def test_figures_of_any_size_keep_words_as_text(n):
+    values = np.random.default_rng(0).random((n, n))
+    names = [HOSTILE] * n
+    figure = drawn.draw_share(values, "token", "prompt token", names, names)
+    assert "<b>" not in json.dumps(json.loads(figure.to_json()))
+    assert figure.layout.height <= 900
+    assert len(figure.layout.yaxis.ticktext) <= 40
+    assert drawn.tell_share(values, "token", "prompt token", names, names)

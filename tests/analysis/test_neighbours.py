@@ -1,0 +1,98 @@
+"""Nearest tokens against the plain computation, over a vocabulary of several chunks."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ptviz.analysis import neighbours
+from ptviz.analysis.geometry import cloud, geometry, outliers
+from ptviz.analysis.neighbours import METRICS, kept, nearest, ranks
+
+RNG = np.random.default_rng(0)
+VOCABULARY = (RNG.normal(size=(257, 12)) * RNG.uniform(0.2, 3, size=(257, 1))).astype(np.float32)
+VECTORS = RNG.normal(size=(9, 12)).astype(np.float32)
+
+
+def plain(metric: str) -> np.ndarray:
+    """The score of every vector and token, as its definition says."""
+    if metric == "L2":
+        return np.linalg.norm(VECTORS[:, None] - VOCABULARY[None], axis=2)
+    product = VECTORS @ VOCABULARY.T
+    if metric == "cosine":
+        product = product / np.linalg.norm(VECTORS, axis=1)[:, None] / np.linalg.norm(VOCABULARY, axis=1)
+    return product
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("chunk", [50, 10_000])
+def test_streamed_neighbours_are_the_plain_ones(metric, chunk, monkeypatch):
+    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    scores = plain(metric)
+    order = np.argsort(scores if metric == "L2" else -scores, axis=1)[:, :4]
+    found = nearest(VECTORS, VOCABULARY, 4, metric)
+    assert np.array_equal(found.ids, order)
+    assert np.allclose(found.scores, np.take_along_axis(scores, order, 1), atol=1e-5)
+    for place in (0, 2):
+        assert (ranks(VECTORS, VOCABULARY, order[:, place], metric) == place + 1).all()
+
+
+def test_the_metrics_disagree():
+    assert not np.array_equal(nearest(VECTORS, VOCABULARY, 1, "dot").ids, nearest(VECTORS, VOCABULARY, 1, "cosine").ids)
+
+
+def test_few_tokens_and_no_vectors():
+    assert nearest(VECTORS, VOCABULARY[:3], 5).ids.shape == (9, 3)
+    assert nearest(VECTORS[:0], VOCABULARY, 5).ids.shape == (0, 5)
+
+
+def test_kept_counts_neighbours_in_common():
+    first = nearest(VECTORS, VOCABULARY, 4)
+    assert (kept(first, first) == 1).all()
+    assert (kept(first, nearest(-VECTORS, VOCABULARY, 4)) == 0).all()
+
+
+def test_what_does_not_fit_is_refused():
+    with pytest.raises(ValueError, match="as wide as the vocabulary, 12; got 5"):
+        nearest(VECTORS[:, :5], VOCABULARY[:, :])
+    with pytest.raises(ValueError, match="at least one neighbour"):
+        nearest(VECTORS, VOCABULARY, 0)
+
+
+def test_a_token_of_the_vocabulary_is_at_home():
+    around = cloud(VOCABULARY)
+    found = geometry(VOCABULARY[:5], VOCABULARY, around)
+    assert np.allclose(found.distances, 0, atol=1e-5)
+    assert not found.outside.any()
+    assert np.allclose(around.centre, VOCABULARY.mean(0), atol=1e-6)
+    norms = np.linalg.norm(VOCABULARY, axis=1)
+    assert np.allclose(around.norms, np.quantile(norms, (0.05, 0.25, 0.5, 0.75, 0.95)), atol=1e-5)
+
+
+def test_spacing_is_the_distance_to_another_token():
+    apart = np.linalg.norm(VOCABULARY[:, None] - VOCABULARY[None], axis=2)
+    np.fill_diagonal(apart, np.inf)
+    expected = np.quantile(apart.min(1), (0.05, 0.25, 0.5, 0.75, 0.95))
+    assert np.allclose(cloud(VOCABULARY).spacing, expected, atol=1e-4)
+
+
+def test_far_rows_are_outside():
+    found = geometry(VECTORS + 100, VOCABULARY, cloud(VOCABULARY))
+    assert found.outside.all()
+    assert np.allclose(np.diag(found.cosines), 1)
+
+
+def test_a_row_that_ran_away_is_flagged_and_no_other():
+    rows = np.ones((6, 4))
+    rows[2] *= 3.1
+    assert outliers(rows).tolist() == [False, False, True, False, False, False]
+    assert not outliers(rows, factor=4).any()
+    assert outliers(rows[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("n", [0, 1])
+def test_geometry_of_nothing_and_one(n):
+    found = geometry(VECTORS[:n], VOCABULARY, cloud(VOCABULARY))
+    assert found.cosines.shape == (n, n)
+    assert found.outside.shape == (n,)
+    assert np.isnan(geometry(VECTORS[:n]).distances).all()

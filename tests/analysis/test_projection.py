@@ -1,0 +1,69 @@
+"""Maps on which motion means motion."""
+
+from __future__ import annotations
+
+import sys
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.projection import project
+
+RNG = np.random.default_rng(0)
+WORDS = RNG.normal(size=(60, 8)).astype(np.float32)
+STEPS = np.stack([WORDS[:3] + shift for shift in (0, 1, 2)])
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_pca_keeps_straight_ways_straight(dims):
+    found = project(WORDS, STEPS, dims=dims)
+    assert found.background.shape == (60, dims)
+    moves = np.diff(found.tokens, axis=0)
+    assert np.allclose(moves[0], moves[1], atol=1e-4)
+    assert np.allclose(moves[:, 0], moves[:, 1], atol=1e-4)
+    assert 0 < sum(found.explained) <= 1 + 1e-6
+
+
+def test_few_tokens_are_not_drowned_by_many_words():
+    """Words spread along two axes, nine tokens move along a third: the map shows that way all the same."""
+    words = np.zeros((600, 8), dtype=np.float32)
+    words[:, :2] = 10 * RNG.normal(size=(600, 2))
+    steps = np.zeros((3, 3, 8), dtype=np.float32)
+    steps[:, :, 5] = np.array([0, 20, 40])[:, None]
+    found = project(words, steps)
+    assert np.allclose(np.linalg.norm(found.tokens[2] - found.tokens[0], axis=1), 40, atol=1)
+
+
+def test_length_can_be_left_out():
+    one, scaled = project(WORDS, STEPS, normalise=True), project(WORDS * 7, STEPS * 7, normalise=True)
+    assert np.allclose(one.tokens, scaled.tokens, atol=1e-5)
+
+
+@pytest.mark.parametrize(("words", "steps"), [(0, 2), (60, 0), (1, 0)])
+def test_little_to_fit(words, steps):
+    assert project(WORDS[:words], STEPS[:steps]).tokens.shape == (steps, 3, 2)
+    with pytest.raises(ValueError, match="got none"):
+        project(WORDS[:0], STEPS[:0])
+
+
+def test_tsne_lays_all_steps_on_one_map():
+    pytest.importorskip("sklearn", reason="needs the extra maps")
+    found = project(WORDS, STEPS, "t-SNE")
+    assert found.background.shape == (60, 2)
+    assert found.tokens.shape == (3, 3, 2)
+    assert np.isfinite(found.tokens).all()
+
+
+def test_a_missing_package_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "umap", None)
+    with pytest.raises(ImportError, match=r"pip install 'ptviz\[maps\]'"):
+        project(WORDS, STEPS, "UMAP")
+
+
+def test_importing_the_module_loads_no_umap():
+    import subprocess
+
+    script = "import sys, ptviz.analysis.projection; print('umap' in sys.modules, 'sklearn' in sys.modules)"
+    assert (
+        subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["False"] * 2
+    )

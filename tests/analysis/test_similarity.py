@@ -1,0 +1,79 @@
+"""Each measure against its formula, and what makes prompts alike under it."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.similarity import METRICS, similarity
+
+RNG = np.random.default_rng(1)
+P, Q = RNG.normal(size=(5, 7)), RNG.normal(size=(5, 7))
+
+
+def cos(a, b):
+    return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def by_loops(metric: str) -> float:
+    pairs = [(p, q) for p in P for q in Q]
+    if metric == "mean":
+        return cos(P.mean(0), Q.mean(0))
+    if metric == "tokens":
+        return float(np.mean([cos(p, q) for p, q in pairs]))
+    if metric == "concatenated":
+        return cos(P.ravel(), Q.ravel())
+    if metric == "euclidean":
+        return 1 / (1 + np.sqrt(sum(((P[i] - Q[i]) ** 2).sum() for i in range(5))))
+    if metric == "euclidean tokens":
+        return 1 / (1 + np.mean([np.linalg.norm(p - q) for p, q in pairs]))
+    if metric == "CKA":
+        centring = np.eye(5) - 1 / 5
+        k, n = centring @ P @ P.T @ centring, centring @ Q @ Q.T @ centring
+        return np.trace(k @ n) / np.sqrt(np.trace(k @ k) * np.trace(n @ n))
+    u, v = (np.linalg.svd(x)[2][:5] for x in (P, Q))
+    return float(np.linalg.norm(u @ v.T) ** 2 / 5)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+def test_every_measure_is_its_formula(metric):
+    found = similarity([P, Q], metric).values
+    assert found[0, 1] == found[1, 0] == pytest.approx(by_loops(metric), abs=1e-9)
+    if metric not in ("tokens", "euclidean tokens"):  # a prompt's tokens differ among themselves
+        assert np.allclose(np.diag(found), 1)
+
+
+@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("n", [0, 1, 3])
+def test_any_number_of_prompts(metric, n):
+    assert similarity([P] * n, metric).values.shape == (n, n)
+
+
+def test_a_row_left_out_of_either_is_left_out_of_both():
+    wild = P.copy()
+    wild[2] *= 1000
+    out = [np.arange(5) == 2, np.zeros(5, dtype=bool)]
+    rest = np.arange(5) != 2
+    found = similarity([wild, Q], "concatenated", leave_out=out).values[0, 1]
+    assert found == pytest.approx(cos(P[rest].ravel(), Q[rest].ravel()))
+
+
+def test_taking_the_shared_mean_away_shows_what_differs():
+    shift = 100 * np.ones(7)
+    alike = similarity([P + shift, Q + shift], "mean").values[0, 1]
+    assert alike > 0.99
+    assert similarity([P + shift, Q + shift], "mean", centred=True).values[0, 1] == pytest.approx(-1)
+
+
+def test_lengths_that_differ_are_cut_and_told():
+    found = similarity([P, Q[:3]], "concatenated")
+    assert found.rows == 3
+    assert found.values[0, 1] == pytest.approx(cos(P[:3].ravel(), Q[:3].ravel()))
+    assert similarity([P, Q[:3]], "mean").rows is None
+
+
+def test_what_cannot_be_compared_is_refused():
+    with pytest.raises(ValueError, match=r"one width d; got \[6, 7\]"):
+        similarity([P, Q[:, :6]], "mean")
+    with pytest.raises(ValueError, match="nothing is left of number 2"):
+        similarity([P, Q], "mean", leave_out=[np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])

@@ -1,0 +1,251 @@
+"""The survey's figures: drawn for nothing, one thing and many, for every method, by shape and never by name."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.anatomy import Item, Panel, anatomy_of, original
+from ptviz.analysis.cost import CostCurve, cost_curve, ladder
+from ptviz.analysis.taxonomy import taxonomy
+from ptviz.figures.anatomy import draw_panel
+from ptviz.figures.cost import draw_cost
+from ptviz.figures.framework import draw_framework, draw_pair, legend_scene
+from ptviz.figures.layout import arrange
+from ptviz.figures.scene import Box, Cells, Line, Scene, Sign, Text, bounds, cividis, diverging, readable
+from ptviz.figures.shapes import to_figure
+from ptviz.figures.stages import Leg, draw_stages
+from ptviz.figures.svg import to_svg
+from ptviz.figures.taxonomy import draw_taxonomy
+from ptviz.methods import REGISTRY, build
+from ptviz.prompt import Spec
+
+METHODS = pytest.mark.parametrize("name", list(REGISTRY))
+HOSTILE = "<b>&\"'<script>alert(1)</script>"
+SPEC = Spec.of_shape(32, 4, 2, 8, 24, ("one", "two", "three"))
+
+
+def panel(name: str) -> Panel:
+    return anatomy_of(build(name, SPEC), 24, 32, 4, 1000)
+
+
+def parsed(scene: Scene) -> ElementTree.Element:
+    """The SVG, which must be well-formed XML."""
+    return ElementTree.fromstring(to_svg(scene))
+
+
+def overlapping(scene: Scene) -> list[tuple[Box, Box]]:
+    """Pairs of filled blocks that cut each other, neither lying inside the other."""
+    boxes = [e for e in scene.elements if isinstance(e, Box) and e.hover and e.fill and not e.link]
+
+    def cut(a: Box, b: Box) -> bool:
+        x = min(a.x + a.w / 2, b.x + b.w / 2) - max(a.x - a.w / 2, b.x - b.w / 2)
+        y = min(a.y + a.h / 2, b.y + b.h / 2) - max(a.y - a.h / 2, b.y - b.h / 2)
+        within = min(a.w, b.w) - x < 0.5 and min(a.h, b.h) - y < 0.5
+        return x > 0.5 and y > 0.5 and not within
+
+    return [(a, b) for i, a in enumerate(boxes) for b in boxes[i + 1 :] if cut(a, b)]
+
+
+@METHODS
+def test_every_method_draws_within_its_panel_and_without_overlaps(name: str):
+    scene = draw_panel(panel(name))
+    assert not overlapping(scene)
+    left, top, right, bottom = bounds(e for e in scene.elements if not isinstance(e, Text))
+    assert left >= 0
+    assert top >= 0
+    assert right <= scene.width
+    assert bottom <= scene.height
+    assert REGISTRY[name].card.title in scene.alt
+    assert f"{build(name, SPEC).trained():,}" in scene.alt
+    parsed(scene)
+
+
+@METHODS
+def test_every_item_of_a_panel_has_a_place(name: str):
+    shown = panel(name)
+    places = arrange(shown)
+    assert set(places.centre) == set(shown.items) == set(places.y)
+
+
+@METHODS
+def test_svg_and_plotly_draw_the_same_scene(name: str):
+    scene = draw_panel(panel(name))
+    figure = to_figure(scene)
+    words = [element for element in scene.elements if isinstance(element, Text)]
+    assert len(figure.layout.annotations) == len(words)
+    assert len(parsed(scene).findall(".//{http://www.w3.org/2000/svg}text")) == len(words)
+    assert tuple(figure.layout.xaxis.range) == (0, scene.width)
+    assert tuple(figure.layout.yaxis.range) == (scene.height, 0)
+    assert json.loads(figure.to_json())["layout"]["meta"]["alt"] == scene.alt
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 16])
+def test_framework_draws_any_number_of_panels(count: int):
+    panels = [original(4, 24, 32)] * min(count, 1) + [panel(name) for name in list(REGISTRY)[: max(count - 1, 0)]]
+    scene = draw_framework(panels)
+    assert str(len(panels)) in scene.alt
+    links = [element.link for element in scene.elements if isinstance(element, Box) and element.link]
+    assert links == [shown.name for shown in panels if shown.trained]
+    parsed(scene)
+    to_figure(scene)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 99])
+def test_taxonomy_draws_any_number_of_methods(count: int):
+    cards = [method.card for method in REGISTRY.values()][:count]
+    scene = draw_taxonomy(taxonomy(cards))
+    links = [element.link for element in scene.elements if isinstance(element, Box) and element.link]
+    assert sorted(links) == sorted(card.name for card in cards)
+    assert all(card.title in scene.alt for card in cards)
+    assert all(isinstance(e, Box) is False or e.y + e.h / 2 <= scene.height for e in scene.elements)
+    parsed(scene)
+
+
+def test_taxonomy_colours_say_their_value_and_unmeasured_ones_so():
+    cards = [method.card for method in REGISTRY.values()]
+    values = {cards[0].name: 0.5, cards[1].name: 0.9}
+    scene = draw_taxonomy(taxonomy(cards, values, "accuracy", "%"))
+    words = [element.words for element in scene.elements if isinstance(element, Text)]
+    assert words.count("no run yet") == len(cards) - 2
+    assert {"50.0%", "90.0%"} <= set(words)
+    assert "50.0%" in scene.alt
+    fills = {element.link: element.fill for element in scene.elements if isinstance(element, Box) and element.link}
+    assert fills[cards[0].name] == cividis(0)
+    assert fills[cards[1].name] == cividis(1)
+    empty = draw_taxonomy(taxonomy(cards, {}, "accuracy", "%"))
+    assert any("nothing measured yet" in e.words for e in empty.elements if isinstance(e, Text))
+
+
+def test_a_pair_rings_what_differs_and_nothing_else():
+    one, other = panel("prompt-tuning"), panel("smop")
+    scene = draw_pair(one, other)
+    assert "router" in scene.alt
+    same = draw_pair(one, one)
+    assert "nothing" in same.alt
+    assert len([e for e in scene.elements if isinstance(e, Box) and e.fill == "#A6E3CF"]) > 1
+    assert len([e for e in same.elements if isinstance(e, Box) and e.fill == "#A6E3CF"]) == 1  # the key alone
+
+
+def test_text_is_text_in_svg_and_in_plotly():
+    item = Item("part-x", "tensor", "trained", HOSTILE, ("m", "d"), (2, 3))
+    shown = Panel(HOSTILE, HOSTILE, HOSTILE, {"part-x": item}, (), "part-x", trained=6, slots=2, sites=1)
+    for page in (False, True):
+        text = to_svg(draw_panel(shown, link=True), page=page)
+        assert "<script" not in text
+        root = ElementTree.fromstring(text)
+        assert any(node.text == HOSTILE for node in root.iter())
+    figure = to_figure(draw_panel(shown, link=True))
+    assert not any("<script" in note.text for note in figure.layout.annotations)
+
+
+def test_links_on_a_page_are_reached_by_keyboard():
+    root = ElementTree.fromstring(to_svg(draw_framework([panel("smop")]), page=True))
+    (link,) = [node for node in root.iter() if node.get("data-open")]
+    assert link.get("data-open") == "smop"
+    assert link.get("role") == "link"
+    assert link.get("tabindex") == "0"
+    assert "SMoP" in link.get("aria-label", "")
+    assert root.get("role") == "group"  # an img would hide its links
+    alone = ElementTree.fromstring(to_svg(draw_framework([panel("smop")])))
+    assert alone.get("role") == "img"
+    assert not [node for node in alone.iter() if node.get("data-open")]
+
+
+def test_heat_maps_show_the_values():
+    item = Item("part-P", "tensor", "trained", "P", ("m", "d"), (2, 2), values=np.array([[1.0, -1.0], [0.0, 1.0]]))
+    scene = draw_panel(Panel("x", "X", "y", {"part-P": item}, (), "part-P", trained=4, slots=2, sites=1))
+    (cells,) = [element for element in scene.elements if isinstance(element, Cells)]
+    assert cells.values.tolist() == [[1.0, -1.0], [0.0, 1.0]]
+    drawn = to_svg(scene).split("crispEdges")[1]  # the frozen blue is the full blue of a heat map
+    assert drawn.count(f'fill="{diverging(1)}"') == 2
+    assert drawn.count(f'fill="{diverging(-1)}"') == 1
+    (heat,) = [trace for trace in to_figure(scene).data if trace.type == "heatmap"]
+    assert heat.zmax == -heat.zmin == cells.limit
+
+
+def test_pruned_rows_are_grey_where_the_masks_are_zero():
+    item = Item("part-P", "tensor", "trained", "P", ("m", "d"), (4, 3), masks=("g",), masked=(0.0, 1.0, 0.5, 0.0))
+    scene = draw_panel(Panel("x", "X", "y", {"part-P": item}, (), "part-P", trained=12, slots=4, sites=1))
+    grey = [element for element in scene.elements if isinstance(element, Box) and element.fill == "#A9A9A9"]
+    assert [round(box.w / grey[0].w, 2) for box in grey] == [1.0, 0.5]
+    assert "38% pruned" in grey[0].hover
+
+
+def test_sizes_of_blocks_follow_their_axes():
+    items = {
+        "tall": Item("tall", "tensor", "trained", "A", ("m", "r"), (9, 2)),
+        "wide": Item("wide", "tensor", "trained", "B", ("r", "d"), (2, 99)),
+        "stack": Item("stack", "tensor", "trained", "C", ("k", "m", "r"), (3, 9, 2), stack=3),
+    }
+    size = arrange(Panel("x", "X", "y", items, ())).size
+    assert size["tall"][1] > size["tall"][0]
+    assert size["wide"][0] > size["wide"][1]
+    assert size["stack"][0] > size["tall"][0]
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 7])
+def test_stages_draw_any_number_of_legs(count: int):
+    legs = [Leg(f"leg {i}", ("target", "sources", "all")[i % 3], 10 * i, "trains P") for i in range(count)]
+    scene = draw_stages(legs)
+    parsed(scene)
+    boxes = [element for element in scene.elements if isinstance(element, Box)]
+    assert len(boxes) == count
+    assert all(box.x + box.w / 2 <= scene.width for box in boxes)
+    assert scene.alt.startswith(f"{count} stages")
+
+
+@pytest.mark.parametrize("count", [0, 1, 5])
+def test_cost_draws_any_number_of_points(count: int):
+    at = tuple(range(1, count + 1))
+    figure = draw_cost(CostCurve("m", "prompt tokens", at, at, at, 2 if count else None))
+    assert [len(trace.x) for trace in figure.data] == [count, count]
+
+
+def test_cost_leaves_out_what_a_method_refuses():
+    def count(value: int) -> tuple[int, int]:
+        if value > 4:
+            raise ValueError("too large")
+        return 2 * value, value
+
+    assert cost_curve("m", "tokens", (1, 4, 9), count) == CostCurve("m", "tokens", (1, 4), (2, 8), (1, 4))
+
+
+def test_ladder_climbs_and_holds_the_default():
+    steps = ladder(1, 200, 12)
+    assert steps[0] == 1
+    assert steps[-1] == 200
+    assert 12 in steps
+    assert list(steps) == sorted(set(steps))
+    assert ladder(3, 3, 3) == (3,)
+
+
+def test_colours():
+    assert diverging(0) == "#F7F7F7"
+    assert diverging(float("nan")) == "#F7F7F7"
+    assert diverging(5) == diverging(1) != diverging(-1)
+    assert readable("#FFFFFF") == "#1B2430"
+    assert readable("#00224E") == "#FFFFFF"
+
+
+def test_elements_move_and_scale_together():
+    element = Box(1, 2, 3, 4)
+    assert element.moved(10, 20, 2) == replace(element, x=12, y=24, w=6, h=8, radius=6)
+    assert Sign(1, 1, "sum").moved(1, 1, 2).r == 18
+    assert Line(((0, 0), (1, 1))).moved(1, 2, 3).points == ((1, 2), (4, 5))
+    assert bounds([]) == (0, 0, 0, 0)
+    assert legend_scene(300).height > legend_scene(1200).height
+
+
+def test_svg_needs_no_plotly():
+    script = (
+        "import sys, ptviz.figures.svg, ptviz.figures.scene; print('kaleido' in sys.modules, 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["False", "False"]
