@@ -22,7 +22,8 @@ app: $(VENV)/.installed-app
 	$(VENV)/bin/ptviz app $(ARGS)
 
 test: $(VENV)/.installed-test
-	$(VENV)/bin/python -m pytest $(ARGS)
+	# Two at a time, one thread each: threads of two processes on few cores wait for each other.
+	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .

@@ -8,6 +8,14 @@ st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 page = st.navigation(
     {
         "": [st.Page("home.py", title="Home", icon=":material/home:", default=True)],
+        "Learn": [
+            st.Page(
+                "learn/survey.py", title="Survey", icon=":material/account_tree:", help="All methods in two figures."
+            ),
+            st.Page(
+                "learn/method.py", title="Method", icon=":material/function:", help="One method, from idea to code."
+            ),
+        ],
         "Train": [
             st.Page(
                 "train/compose.py", title="New run", icon=":material/tune:", help="Choose what to train, and start it."
@@ -17,7 +25,50 @@ page = st.navigation(
                 "train/runs.py", title="All runs", icon=":material/list:", help="Find, compare, rename, delete runs."
             ),
         ],
-    }
+        "Look inside": [
+            st.Page(
+                "look/embeddings.py",
+                title="Embeddings",
+                icon=":material/scatter_plot:",
+                help="Prompt tokens among the words of the frozen backbone.",
+            ),
+            st.Page(
+                "look/factors.py",
+                title="Decompositions",
+                icon=":material/grid_view:",
+                help="The parts of a method: products, factors, masks, networks.",
+            ),
+            st.Page(
+                "look/routing.py", title="Routing", icon=":material/alt_route:", help="Which input gets which prompt."
+            ),
+            st.Page(
+                "look/attention.py",
+                title="Attention",
+                icon=":material/visibility:",
+                help="How much each word and the answer look at each prompt token.",
+            ),
+        ],
+        "Compare": [
+            st.Page(
+                "compare/race.py", title="Race", icon=":material/flag:", help="Many methods, one task, many seeds."
+            ),
+            st.Page(
+                "compare/transfer.py",
+                title="Transfer",
+                icon=":material/swap_horiz:",
+                help="Which prompt works on which other task.",
+            ),
+        ],
+        "Open": [
+            st.Page(
+                "open/checkpoint.py",
+                title="Checkpoint",
+                icon=":material/folder_open:",
+                help="Look into prompts that other people trained.",
+            ),
+        ],
+    },
+    expanded=True,
 )
 st.set_page_config(f"{page.title} · ptviz")
 st.sidebar.caption("ptviz trains prompts on frozen language models. Everything stays on this computer.")

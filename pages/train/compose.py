@@ -26,6 +26,7 @@ with left, explained():
     task = choosing.choose_task()
     st.subheader(title_of(method))
     knobs = forms.knob_form(method)
+    sources = forms.sources_input(RunConfig(backbone or "none", task.name or "none", method))
     st.subheader("Training")
     steps = forms.steps_input()
     with st.expander("More training settings"):
@@ -38,7 +39,9 @@ with right, explained():
     if not backbone or not task.name:
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
-        config = RunConfig(backbone, task.name, method, knobs, training, name, text=task.text, label=task.label)
+        config = RunConfig(
+            backbone, task.name, method, knobs, training, name, text=task.text, label=task.label, sources=sources
+        )
         show_plan(config)
         prepare(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):

@@ -14,7 +14,22 @@ from typing import Annotated
 import typer
 
 from ptviz import __version__
-from ptviz.cli import bench, count, health, lists, predict, runs, serve, training
+from ptviz.cli import (
+    bench,
+    count,
+    exporting,
+    figures,
+    findings,
+    health,
+    lists,
+    opening,
+    predict,
+    race,
+    runs,
+    serve,
+    training,
+    transfer,
+)
 from ptviz.cli.output import BadInput, RunFailed, complain
 
 app = typer.Typer(
@@ -26,7 +41,22 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (serve, training, runs, predict, lists, count, bench, health):
+for part in (
+    serve,
+    training,
+    race,
+    transfer,
+    runs,
+    exporting,
+    opening,
+    predict,
+    findings,
+    lists,
+    count,
+    figures,
+    bench,
+    health,
+):
     part.register(app)
 
 

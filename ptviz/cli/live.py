@@ -70,6 +70,9 @@ class Following:
         """Show one event."""
         told: Any = event
         match event.kind:
+            case "source":
+                how = "reused from" if told.reused else "trained as"
+                self._say(f"source prompt of {told.task}: {how} run {told.run}, validation {percent(told.accuracy)}")
             case "stage":
                 self._bar.reset(self._task, total=told.steps, description=f"{self._title} {told.name}")
             case "step":

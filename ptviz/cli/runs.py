@@ -1,24 +1,17 @@
-"""``ptviz runs | show | export``: what was trained, and its prompt as files."""
+"""``ptviz runs | show``: what was trained."""
 
 from __future__ import annotations
 
-import json
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import BadInput, Json, bad_input, emit, percent, progress_console, quietly, table
-from ptviz.cli.trained import load_backbone_of, restored
+from ptviz.cli.output import BadInput, Json, bad_input, emit, percent, table
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ptviz.runs import Run, Summary
-
-FORMATS = ("npz", "safetensors")
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptviz runs`.")]
 
@@ -27,7 +20,6 @@ def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("runs")(runs)
     app.command("show")(show)
-    app.command("export")(export)
 
 
 def summarise(summary: Summary) -> dict[str, Any]:
@@ -129,57 +121,3 @@ def _described(run: Run) -> dict[str, Any]:
         "losses": curve.losses.tolist(),
         "snapshots": [{"stage": s.stage, "step": s.step, "path": str(s.path)} for s in run.snapshots()],
     }
-
-
-def export(
-    id: RunId,
-    to: Annotated[str, typer.Option("--to", help="npz or safetensors.")] = "npz",
-    place: Annotated[
-        Path | None, typer.Argument(metavar="PLACE", help="A file or a folder; RUN.npz here if left out.")
-    ] = None,
-    as_json: Json = False,
-) -> None:
-    """Write the best prompt's arrays to a file.
-
-    They stand under the paper's letters (P, A, B, KV, ...), in float32.
-    """
-    from ptviz.runs import Store
-
-    if to not in FORMATS:
-        raise BadInput(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
-    path = _target(place, f"{id}.{to}")
-    with progress_console().status(f"reading {id}"), quietly(), bad_input(OSError):
-        run = Store().get(id)
-        parts = restored(run, load_backbone_of(run)).parts()
-        arrays = {name: part.tensor.detach().float().cpu().contiguous() for name, part in parts.items()}
-        axes = {name: list(part.axes) for name, part in parts.items()}
-        written = _write(path, to, arrays, axes)
-    shapes = {name: list(array.shape) for name, array in arrays.items()}
-    if as_json:
-        emit({"run": id, "path": str(written), "parts": shapes, "axes": axes})
-    else:
-        for name, shape in shapes.items():
-            sizes = (f"{axis}={size}" for axis, size in zip(axes[name], shape, strict=True))
-            typer.echo(f"{name:<6} {' x '.join(sizes)}")
-        typer.echo(f"written to {written}")
-
-
-def _target(place: Path | None, name: str) -> Path:
-    if place is None:
-        return Path(name)
-    if place.is_dir() or str(place).endswith(("/", "\\")):
-        return place / name
-    return place
-
-
-def _write(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
-    import numpy as np
-    from safetensors.torch import save_file
-
-    path.parent.mkdir(parents=True, exist_ok=True)
-    if to == "safetensors":
-        save_file({name: array.clone() for name, array in arrays.items()}, path, metadata={"axes": json.dumps(axes)})
-    else:
-        with path.open("wb") as file:  # a name would get .npz appended to it
-            np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
-    return path

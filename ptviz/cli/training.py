@@ -30,6 +30,7 @@ WITH_RESUME = ("resume", "extend", "as_json")
 TRAINING = (
     "steps", "batch", "lr", "optimiser", "schedule", "warmup", "weight_decay", "clip", "seed", "evaluate_every",
     "snapshot_every", "patience", "shots", "train_rows", "validation_rows", "test_rows", "length", "dtype",
+    "source_steps",
 )  # fmt: skip
 """The options that are fields of TrainConfig, under the same names and with the same defaults."""
 
@@ -47,7 +48,7 @@ def train(
     sets: Sets = None,
     text: Annotated[str | None, typer.Option(help="The column of texts in your file.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels in your file.")] = None,
-    steps: Annotated[int, typer.Option(help="Updates, in each stage.")] = 200,
+    steps: Annotated[int, typer.Option(help="Updates on the target task, in all stages together.")] = 200,
     batch: Annotated[int, typer.Option(help="Rows an update.")] = 16,
     lr: Annotated[float | None, typer.Option(help="Learning rate; left out: the recorded best.")] = None,
     optimiser: Annotated[str, typer.Option(help="adamw or adafactor.")] = "adamw",
@@ -65,6 +66,10 @@ def train(
     test_rows: Annotated[int, typer.Option(help="Most test rows.")] = 500,
     length: Annotated[int, typer.Option(help="Longest text, in tokens.")] = 64,
     dtype: Annotated[str, typer.Option(help="The frozen weights: float32 or bfloat16.")] = "float32",
+    sources: Annotated[
+        str | None, typer.Option(metavar="A,B", help="Source tasks of a method that transfers; left out: by family.")
+    ] = None,
+    source_steps: Annotated[int, typer.Option(help="Updates of each source prompt, and of source stages.")] = 200,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps; left out: the best there is.")] = None,
     name: Annotated[str, typer.Option(help="What to call the run.")] = "",
     branch: Annotated[
@@ -96,7 +101,7 @@ def train(
             training = {option: context.params[option] for option in TRAINING}
             fields = {
                 "backbone": backbone, "task": task, "method": method, "knobs": knobs(sets), "name": name,
-                "text": text, "label": label, "device": device,
+                "text": text, "label": label, "device": device, "sources": _names(sources),
             }  # fmt: skip
             with console.status("loading the backbone and the task"):
                 run, warm = _created(training, fields, branch)
@@ -108,6 +113,11 @@ def _given(context: typer.Context) -> list[str]:
     """The options that stand on the command line."""
     sources = {option: context.get_parameter_source(option) for option in context.params}
     return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
+
+
+def _names(listed: str | None) -> tuple[str, ...] | None:
+    """The names of a list with commas."""
+    return None if listed is None else tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
 def _flag(option: str) -> str:

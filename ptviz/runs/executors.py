@@ -142,10 +142,61 @@ class LocalExecutor:
         Raises:
             StoreError: if the run has no such prompt, or the worker does not answer within ``timeout`` seconds.
         """
-        self.store.get(id)
+        return self._ask("predict", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
+
+    def route(
+        self,
+        id: str,
+        texts: Sequence[str] = (),
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 60.0,
+    ) -> dict[str, Any]:
+        """Routing weights of texts under a run's prompt; of up to 200 validation rows if there are none.
+
+        Returns:
+            ``{"weights": (n, k), "texts": [n], "labels": [n], "classes": [c names], "stage": int, "step": int}``;
+            ``labels`` is empty for texts of one's own.
+
+        Raises:
+            StoreError: if the method routes nothing, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("route", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
+
+    def attention(
+        self, id: str, text: str = "", stage: int | None = None, step: int | None = None, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
+
+        Of the first validation text if there is none. What comes back: ``ptviz.runs.attending.attention``.
+
+        Raises:
+            StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("attention", {"run": id, "text": text, "stage": stage, "step": step}, timeout)
+
+    def operate(
+        self, id: str, action: str, stage: int | None = None, step: int | None = None, timeout: float = 120.0
+    ) -> dict[str, Any]:
+        """Validation loss and accuracy with each prompt token changed in turn: ``ptviz.runs.operating.operate``.
+
+        Raises:
+            StoreError: if the prompt cannot be changed so, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("surgery", {"run": id, "action": action, "stage": stage, "step": step}, timeout)
+
+    def keep_vocabulary(self, id: str, timeout: float = 120.0) -> None:
+        """Have the worker put the table of a run's backbone where ``ptviz.runs.vocabulary`` finds it.
+
+        Raises:
+            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("vocabulary", {"run": id}, timeout)
+
+    def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        self.store.get(body["run"])
         self.ensure_worker()
-        body = {"run": id, "texts": list(texts), "stage": stage, "step": step}
-        letter = self.office.mail.post("predict", body, timeout)
+        letter = self.office.mail.post(kind, body, timeout)
         answer = self.office.mail.wait(letter, timeout, self._trouble)
         if "error" in answer:
             raise StoreError(str(answer["error"]))

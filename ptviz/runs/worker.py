@@ -43,12 +43,14 @@ class Worker:
     def __init__(self, store: Store, idle: float = 1800.0) -> None:
         # Imported late: the lock is taken before the seconds that the heavy libraries need.
         from ptviz.runs.answers import Answers
+        from ptviz.runs.looking import Looking
         from ptviz.runs.warm import Warm
 
         self.store, self.idle = store, idle
         self.office = Office.of(store.root).open()
         self.warm = Warm()
         self.answers = Answers(store, self.warm)
+        self.looking = Looking(store, self.warm)
         self.asked_to_end: str | None = None
         self._run: str | None = None
         self._backbone: str | None = None
@@ -122,8 +124,9 @@ class Worker:
                     self.asked_to_end = ASKED
             elif letter.kind == "warm" and not between_steps:
                 self._backbone = self.answers.warm_up(letter) or self._backbone
-            elif letter.kind == "predict":
-                answer = self.answers.predict(letter)
+            elif letter.kind == "predict" or letter.kind in self.looking.kinds:
+                asked = self.answers.predict if letter.kind == "predict" else self.looking.answer
+                answer = asked(letter)
                 with suppress(StoreError):  # A reply that finds no room must not end the run under way.
                     self.office.mail.reply(letter.id, answer)
         return bool(letters)

@@ -1,0 +1,8 @@
+"""Prompt tokens among the words of the frozen backbone."""
+
+from ptviz.ui import embedding
+from ptviz.ui.inside import look
+from ptviz.ui.live_plot import preload
+
+look("Embeddings", embedding.LESSON, embedding.show)
+preload()

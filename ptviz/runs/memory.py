@@ -1,0 +1,45 @@
+"""How much memory a run took above what its process held before: the kernel's own high-water mark."""
+
+from __future__ import annotations
+
+import ctypes
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import torch
+
+_PROCESS = Path("/proc/self")
+
+
+class Peak:
+    """Measures from its making on: on an accelerator what torch allocated there, else the process's memory (Linux).
+
+    Freed memory is given back first: what an earlier run of the same process left behind must not hide this one's.
+    """
+
+    def __init__(self, device: torch.device) -> None:
+        self._device = device
+        self._before: int | None = None
+        if device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(device)
+            self._before = torch.cuda.memory_allocated(device)
+            return
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).malloc_trim(0)
+        with suppress(OSError):
+            # proc(5): 5 resets the high-water mark, https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
+            (_PROCESS / "clear_refs").write_text("5")
+            self._before = psutil.Process().memory_info().rss
+
+    def rise(self) -> int | None:
+        """Bytes between the start and the peak so far; None where the system does not tell."""
+        if self._before is None:
+            return None
+        if self._device.type == "cuda":
+            return max(0, torch.cuda.max_memory_allocated(self._device) - self._before)
+        with suppress(OSError, ValueError, StopIteration):
+            lines = (_PROCESS / "status").read_text().splitlines()
+            peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
+            return max(0, peak - self._before)
+        return None

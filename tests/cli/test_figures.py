@@ -1,0 +1,80 @@
+"""``ptviz figures``: files for every drawing, without a browser, and clear words when something is wrong."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ElementTree
+from pathlib import Path
+
+import plotly.graph_objects as go
+import pytest
+
+from ptviz.methods import REGISTRY
+from tests.cli.conftest import Shell
+
+NAMES = {"taxonomy", "framework", "panel-original", *(f"panel-{name}" for name in REGISTRY)}
+
+
+def test_svg_writes_every_drawing_without_a_browser(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setenv("PATH", "")
+    answer = shell("figures", "--out", tmp_path / "new", "--json")
+    assert answer.code == 0
+    assert {Path(path).stem for path in answer.json["files"]} == NAMES
+    for path in (tmp_path / "new").iterdir():
+        root = ElementTree.parse(path).getroot()
+        assert root.get("aria-label") == answer.json["alt"][path.stem]
+        assert float(root.get("width", 0)) > 100
+
+
+def test_json_is_a_plotly_figure(shell: Shell, tmp_path: Path):
+    assert shell("figures", "--out", tmp_path, "--format", "json", "--backbone", "tiny-encoder").code == 0
+    figure = go.Figure(json.loads((tmp_path / "panel-smop.json").read_text()))
+    assert any("SMoP" in note.text for note in figure.layout.annotations)
+
+
+def test_html_stands_on_its_own_folder(shell: Shell, tmp_path: Path):
+    assert shell("figures", "--out", tmp_path, "--format", "html", "--backbone", "tiny-encoder").code == 0
+    assert "plotly.min.js" in (tmp_path / "taxonomy.html").read_text()
+    assert (tmp_path / "plotly.min.js").is_file()
+
+
+def test_png_without_a_renderer_says_what_to_do(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no kaleido here")
+
+    monkeypatch.setattr(go.Figure, "write_image", refuse)
+    answer = shell("figures", "--out", tmp_path, "--format", "png", "--backbone", "tiny-encoder")
+    assert answer.code == 2
+    assert "pip install kaleido" in answer.err
+    assert "--format svg" in answer.err
+    assert answer.err.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    ("words", "told"),
+    [
+        (["--format", "pdf"], "expected one of svg, html, json, png"),
+        (["--backbone", "gpt-9"], "expected one of minilm-l6"),
+    ],
+)
+def test_bad_input_is_one_line(shell: Shell, tmp_path: Path, words: list[str], told: str):
+    answer = shell("figures", "--out", tmp_path / "none", *words)
+    assert answer.code == 2
+    assert told in answer.err
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_told(shell: Shell, tmp_path: Path):
+    (tmp_path / "file").write_text("")
+    answer = shell("figures", "--out", tmp_path / "file" / "inside")
+    assert answer.code == 2
+    assert "cannot be written" in answer.err
+
+
+def test_sources_change_what_is_stacked(shell: Shell, tmp_path: Path):
+    transfers = [name for name, method in REGISTRY.items() if method.transfers]
+    if not transfers:
+        pytest.skip("no method of this build learns from source tasks")
+    assert shell("figures", "--out", tmp_path, "--backbone", "tiny-encoder", "--sources", 7).code == 0
+    drawn = "".join((tmp_path / f"panel-{name}.svg").read_text() for name in transfers)
+    assert "1…7" in drawn

@@ -1,0 +1,59 @@
+"""``ptviz transfer`` as a user runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def trained(shell, small, table: Path, tmp_path: Path) -> list[str]:
+    """Two runs on two tables."""
+    other = tmp_path / "other.csv"
+    other.write_text(table.read_text().replace("book", "song"))
+    ids = []
+    for path in (table, other):
+        words = [str(path) if word == str(table) else word for word in map(str, small)]
+        answer = shell("train", "prompt-tuning", *words, "--json")
+        assert answer.code == 0, answer.err
+        ids.append(answer.json["run"] if "run" in answer.json else answer.json["id"])
+    return ids
+
+
+def test_it_fills_the_grid_once(shell, trained, table: Path):
+    answer = shell("transfer", "--rows", 6, "--json")
+    assert answer.code == 0, answer.err
+    told = answer.json
+    assert (told["rows"], told["measured"], told["reused"], len(told["cells"])) == (6, 6, 0, 6)
+    assert {cell["run"] for cell in told["cells"]} == {*trained, "bare:tiny-encoder"}
+    assert all(0 <= cell["accuracy"] <= 1 for cell in told["cells"])
+    again = shell("transfer", "--rows", 6, "--json").json
+    assert (again["measured"], again["reused"]) == (0, 6)
+    assert again["cells"] == told["cells"]
+    part = shell("transfer", "--rows", 6, "--runs", trained[0], "--tasks", table, "--json").json
+    assert (part["measured"], len(part["cells"])) == (0, 2)
+    people = shell("transfer", "--rows", 6)
+    lines = people.out.splitlines()
+    assert lines[0].split("\t")[0] == "prompt"
+    assert str(table) in lines[0]
+    assert len(lines) == 4
+
+
+def test_bad_input(shell, trained):
+    for option, value, said in (
+        ("--runs", "nothing", "there is no run"),
+        ("--tasks", "trec", "did you mean"),
+        ("--tasks", ",", "--tasks"),
+        ("--backbone", "minilm-l6", "no finished run"),
+        ("--rows", "0", "rows"),
+    ):
+        answer = shell("transfer", option, value)
+        assert answer.code == 2, answer.err
+        assert said in answer.err
+
+
+def test_an_empty_store(shell):
+    answer = shell("transfer")
+    assert answer.code == 2
+    assert "no finished run" in answer.err

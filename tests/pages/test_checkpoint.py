@@ -1,0 +1,101 @@
+"""The page that opens other people's prompts: what it shows, what it refuses, and that names stay text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.checkpoints.sniff import open_here
+from ptviz.ui import opening
+from tests.checkpoints.files import ROWS, bombs, kobold, npy
+
+Page = Callable[..., AppTest]
+PATH = "open/checkpoint.py"
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Read in this process: the reader's own process has tests of its own, and takes a second to start."""
+    opening._opened.cache_clear()
+    monkeypatch.setattr(opening, "open_checkpoint", lambda path: open_here(Path(path)))
+
+
+def texts(at: AppTest) -> str:
+    return "\n".join(text.value for text in at.text)
+
+
+def figures(at: AppTest) -> list[dict]:
+    found = [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
+    return [json.loads(data["figure"]) for data in found if "figure" in data]
+
+
+def test_with_nothing_it_says_what_to_do(page: Page) -> None:
+    at = page(PATH)
+    assert not at.exception
+    assert any("drop a file" in caption.value for caption in at.caption)
+
+
+def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Path) -> None:
+    rows = np.tile(ROWS.numpy(), (10, 1))
+    rows[3] *= 40
+    (tmp_path / "p.npy").write_bytes(npy(rows))
+    at = page(PATH, **{"path-a": str(tmp_path / "p.npy")})
+    assert not at.exception
+    assert "row 3 stands out" in texts(at)
+    norms, cells = figures(at)
+    assert [trace["name"] for trace in norms["data"]] == ["token", "stands out"]
+    assert len(cells["data"][0]["z"]) == 40
+    assert any("merge it" in str(frame.value) for frame in at.dataframe)
+
+
+def test_a_bomb_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "p.pt").write_bytes(bombs(tmp_path / "ran")["os.system in a torch zip"])
+    at = page(PATH, **{"path-a": str(tmp_path / "p.pt")})
+    assert not at.exception
+    assert "posix.system" in texts(at)
+    assert not (tmp_path / "ran").exists()
+
+
+def test_names_from_files_are_text(page: Page, tmp_path: Path, hostile: str) -> None:
+    path = tmp_path / "x<b>**y**.zip"
+    path.write_bytes(kobold(name=hostile, description=hostile))
+    at = page(PATH, **{"path-a": str(path)})
+    assert not at.exception
+    assert "x<b>**y**.zip" in texts(at)
+    for kind in ("markdown", "caption", "html", "badge"):
+        for element in at.get(kind):
+            assert "onerror" not in str(getattr(element, "value", ""))
+            assert "**y**" not in str(getattr(element, "value", ""))
+
+
+def test_two_are_compared(page: Page, tmp_path: Path) -> None:
+    for name, rows in (("a", ROWS.numpy()), ("b", ROWS.numpy() * 2), ("c", np.ones((3, 6), np.float32))):
+        (tmp_path / f"{name}.npy").write_bytes(npy(rows))
+    paths = {"path-a": str(tmp_path / "a.npy"), "two": "true"}
+    at = page(PATH, **paths, **{"path-b": str(tmp_path / "b.npy")})
+    assert not at.exception
+    assert next(m for m in at.metric if m.label.startswith("cosine")).value == "1.000"
+    at = page(PATH, **paths, **{"path-b": str(tmp_path / "c.npy")})
+    assert "widths differ" in texts(at)
+
+
+def test_against_a_backbone_the_width_is_told(page: Page, tmp_path: Path) -> None:
+    (tmp_path / "p.npy").write_bytes(npy(ROWS.numpy()))
+    at = page(PATH, **{"path-a": str(tmp_path / "p.npy"), "ground": "tiny-encoder"})
+    assert not at.exception
+    assert "wrong width for tiny-encoder" in texts(at)
+
+
+def test_uploads_are_kept_under_safe_names(home: Path) -> None:
+    path = opening.keep([("../../evil name.pt", b"x")])
+    assert path.is_relative_to(home / "uploads")
+    assert path.name == "evil-name.pt"
+    folder = opening.keep([("adapter_config.json", b"{}"), ("adapter_model.bin", b"x")])
+    assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.bin"]
+    with pytest.raises(ValueError, match="different names"):
+        opening.keep([("a.pt", b"x"), ("a.pt", b"y")])

@@ -1,0 +1,124 @@
+"""The survey's page and the page of one method, through pages/index.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from ptviz.methods import REGISTRY, build
+from ptviz.prompt import Spec
+from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.training import TrainConfig
+from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, Stepped
+
+Page = Callable[..., AppTest]
+SURVEY, METHOD = "learn/survey.py", "learn/method.py"
+
+
+def drawings(at: AppTest) -> list[str]:
+    """The SVG drawings on the page, in order."""
+    found = [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
+    return [data["svg"] for data in found if data.get("svg")]
+
+
+def words(at: AppTest) -> str:
+    return "\n".join(element.value for element in [*at.markdown, *at.caption, *at.text])
+
+
+def well(at: AppTest) -> AppTest:
+    assert not at.exception
+    assert not at.error
+    assert not any("Problem" in m.value and "-badge[" in m.value for m in at.markdown)
+    return at
+
+
+@pytest.fixture
+def trained(store: Store) -> Run:
+    """A finished run of prompt tuning whose prompt went from -1 to 1."""
+    config = RunConfig("tiny-encoder", "trec6", "prompt-tuning", {"m": 3}, TrainConfig(steps=10), "my own")
+    run = store.create(config)
+    with Writer(run) as writer:
+        writer.begin(None)
+        writer.take(StageStarted(0, "tune", 10))
+        for step, value in ((0, -1.0), (10, 1.0)):
+            writer.take(Stepped(0, step, 1.0, 0.1, 1.0, 0.1))
+            writer.take(Evaluated(0, step, 1.0, 0.3 + step / 20, True, 0.1))
+            writer.take(Snapshot(0, step, {"P": torch.full((3, 32), value)}, {"P": torch.full((3, 32), value)}, {}))
+        writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 10, 10, 2.0, 10.0))
+    return run
+
+
+def test_the_survey_shows_both_figures_and_an_outline(page: Page):
+    at = well(page(SURVEY))
+    tree, framework, pair = drawings(at)
+    for method in REGISTRY.values():
+        for drawn in (tree, framework):
+            assert f'data-open="{method.card.name}"' in drawn
+    assert "Taxonomy of" in tree
+    assert "ringed" in pair
+    assert len(at.get("page_link")) == len(REGISTRY)
+
+
+def test_the_tree_takes_the_colours_asked_for(page: Page, trained: Run):
+    counted = drawings(well(page(SURVEY, colour="by numbers trained", shape="tiny-encoder")))[0]
+    assert "numbers trained" in counted
+    assert "no run yet" not in counted
+    measured = drawings(well(page(SURVEY, colour="by accuracy", shape="tiny-encoder")))[0]
+    assert measured.count("no run yet</text>") == len(REGISTRY) - 1
+    assert "80.0%" in measured
+
+
+def test_the_tree_without_runs_says_what_to_do(page: Page):
+    at = well(page(SURVEY, colour="by accuracy"))
+    assert "train some methods" in words(at)
+
+
+@pytest.mark.parametrize("name", list(REGISTRY))
+def test_every_method_has_its_page(page: Page, name: str):
+    at = well(page(METHOD, of=name))
+    card = REGISTRY[name].card
+    assert at.title[0].value == card.title
+    assert card.equation in at.latex[0].value
+    assert card.idea in words(at)
+    assert any(card.title in drawn for drawn in drawings(at))
+    assert f"class {REGISTRY[name].__name__}" in "\n".join(code.value for code in at.code)
+    assert "Our analysis" in words(at)
+
+
+def test_shapes_are_those_of_the_backbone_chosen(page: Page):
+    for shape, width in (("tiny-encoder", 32), ("minilm-l6", 384)):
+        drawn = "".join(drawings(well(page(METHOD, of="prompt-tuning", shape=shape))))
+        assert f">10 \u00d7 {width}<" in drawn
+
+
+def test_a_run_s_own_tensors_are_shown_before_and_after(page: Page, trained: Run):
+    at = well(page(METHOD, **{"of": "prompt-tuning", "run-prompt-tuning": trained.id}))
+    after = next(drawn for drawn in drawings(at) if "my own" in drawn)
+    at.segmented_control(key="when").set_value("before training").run()
+    before = next(drawn for drawn in drawings(well(at)) if "my own" in drawn)
+    blue, orange = '"#0072B2"', '"#D55E00"'
+    assert after.split("crispEdges")[1].count(orange) == 3 * 24
+    assert before.split("crispEdges")[1].count(blue) == 3 * 24
+
+
+def test_copied_python_names_the_method(page: Page):
+    at = well(page(METHOD, of="dept"))
+    assert "train('dept'" in "\n".join(code.value for code in at.code)
+
+
+def test_an_unknown_method_in_the_address_falls_back(page: Page):
+    assert well(page(METHOD, of="<script>")).title[0].value == next(iter(REGISTRY.values())).card.title
+
+
+def test_knobs_and_costs_come_from_live_modules():
+    from ptviz.backbones import catalogue
+    from ptviz.ui.anatomies import costs
+
+    shape = next(info for info in catalogue() if info.name == "tiny-encoder")
+    curve = next(curve for curve in costs("prompt-tuning", shape) if curve.knob == "m")
+    spec = Spec.of_shape(shape.width, shape.sites, shape.heads, shape.head_width, 64)
+    assert curve.trained == tuple(build("prompt-tuning", spec, {"m": m}).trained() for m in curve.at)
