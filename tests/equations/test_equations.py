@@ -47,7 +47,9 @@ def filled(backbone: Backbone, batch: Batch, method: Callable[[Batch], object]) 
 
 def check(found: list[Matrix], expected: list[Matrix]) -> None:
     for ours, theirs in zip(found, expected, strict=True):
-        torch.testing.assert_close(torch.tensor(ours).double(), torch.tensor(theirs).double(), **EXACT)
+        torch.testing.assert_close(
+            torch.tensor(ours, dtype=torch.float64), torch.tensor(theirs, dtype=torch.float64), **EXACT
+        )
 
 
 def test_prompt_tuning_is_a_concatenation() -> None:
@@ -114,7 +116,9 @@ def test_smop_sends_each_text_to_its_likeliest_prompt() -> None:
         chosen.add(i)
         expected.append([[p[i] * value for value in vector] for vector in P[i]] + text)
         with precisely():
-            torch.testing.assert_close(method.route(batch)[row], torch.tensor(p).double(), atol=1e-6, rtol=1e-6)
+            torch.testing.assert_close(
+                method.route(batch)[row], torch.tensor(p, dtype=torch.float64), atol=1e-6, rtol=1e-6
+            )
     assert len(chosen) > 1, "all rows take one road: this says little"
     check(filled(backbone, batch, method), expected)
 
