@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ptviz.analysis.routing import LoadCurve, Routing
 from ptviz.figures.matrix import SEQUENTIAL
-from ptviz.figures.style import GREY, canvas, mark, note, plain
+from ptviz.figures.style import GREY, canvas, mark, named_axis, note, plain
 
 
 def draw_load(curve: LoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
@@ -75,12 +75,7 @@ def draw_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts:
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={
-            "tickvals": list(range(len(names))),
-            "ticktext": [plain(name, 18) for name in names],
-            "showgrid": False,
-            "zeroline": False,
-        },
+        xaxis=named_axis(names, 18),
         yaxis={"title": {"text": "input"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
     )
     return figure
@@ -112,20 +107,8 @@ def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str])
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={
-            "tickvals": list(range(len(names))),
-            "ticktext": [plain(name, 18) for name in names],
-            "showgrid": False,
-            "zeroline": False,
-        },
-        yaxis={
-            "tickvals": list(range(len(classes))),
-            "ticktext": [plain(name, 22) for name in classes],
-            "autorange": "reversed",
-            "automargin": True,
-            "showgrid": False,
-            "zeroline": False,
-        },
+        xaxis=named_axis(names, 18),
+        yaxis={**named_axis(classes, 22), "autorange": "reversed", "automargin": True},
     )
     return figure
 

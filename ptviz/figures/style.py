@@ -7,7 +7,9 @@ Source of the palette: Okabe and Ito, "Color Universal Design", 2008, https://jf
 from __future__ import annotations
 
 import html
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import plotly.graph_objects as go
 
@@ -48,6 +50,16 @@ def plain(text: str, longest: int = 60) -> str:
     """A stranger's text as plotly will show it: letter for letter, never as its pseudo-HTML, cut if very long."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
+
+
+def named_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
+    """An axis whose places 0, 1, 2, ... carry strangers' names, cut to ``longest`` characters; no grid."""
+    return {
+        "tickvals": list(range(len(names))),
+        "ticktext": [plain(name, longest) for name in names],
+        "showgrid": False,
+        "zeroline": False,
+    }
 
 
 def canvas(height: int) -> go.Figure:

@@ -11,7 +11,7 @@ from jaxtyping import Float
 
 from ptviz.analysis.transfer import Estimate, Relation, Tree
 from ptviz.figures.matrix import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, note, plain
+from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, named_axis, note, plain
 
 _ROW = 30
 _WRITTEN = 14
@@ -49,13 +49,13 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
             x=x, y=height, yaxis="y2", mode="lines", line={"color": GREY, "width": 1.6}, hoverinfo="skip",
             showlegend=False, name="dendrogram",
         )  # fmt: skip
-    labels = {"tickvals": list(range(count)), "ticktext": [plain(names[i], 34) for i in order]}
+    labels = named_axis([names[i] for i in order], 34)
     share = 70 / (126 + _ROW * max(count, 4))
     figure.update_layout(
         hovermode="closest",
-        xaxis={**labels, "showgrid": False, "zeroline": False, "range": [-0.5, count - 0.5], "tickangle": 40},
+        xaxis={**labels, "range": [-0.5, count - 0.5], "tickangle": 40},
         yaxis={
-            **labels, "showgrid": False, "zeroline": False, "range": [count - 0.5, -0.5], "automargin": True,
+            **labels, "range": [count - 0.5, -0.5], "automargin": True,
             "domain": [0, 0.98 - share],
         },
         yaxis2={
@@ -116,13 +116,12 @@ def draw_grid(
     figure.update_layout(
         hovermode="closest",
         xaxis={
-            "title": {"text": "prompt"}, "tickvals": list(range(width)), "tickangle": 40, "automargin": True,
-            "ticktext": [plain(name, 34) for name in prompts], "showgrid": False, "zeroline": False,
+            **named_axis(prompts, 34), "title": {"text": "prompt"}, "tickangle": 40, "automargin": True,
             "range": [-0.5, width - 0.5],
         },
         yaxis={
-            "title": {"text": "target task"}, "tickvals": list(range(count)), "showgrid": False, "zeroline": False,
-            "ticktext": [plain(name, 34) for name in tasks], "automargin": True, "range": [count - 0.5, -0.5],
+            **named_axis(tasks, 34), "title": {"text": "target task"}, "automargin": True,
+            "range": [count - 0.5, -0.5],
         },
     )  # fmt: skip
     return note(figure, "Nothing was measured yet.") if not finite.size else figure

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any
 
+from ptviz.backbones import Backbone
+from ptviz.methods.base import PromptMethod
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
 from ptviz.runs.mailbox import Letter
@@ -13,6 +16,7 @@ from ptviz.runs.status import ALIVE
 from ptviz.runs.store import Store
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import load
+from ptviz.tasks import Task
 
 
 class Answers:
@@ -32,19 +36,13 @@ class Answers:
             return {"error": of_exception(error, None)}
 
     def _predict(self, run: str, texts: list[str], stage: int | None, step: int | None) -> dict[str, Any]:
-        found = self.store.get(run)
-        config = found.config.checked()
-        state, stage, step = chosen(found, stage, step)
-        backbone, task = self.warm.backbone(config), self.warm.task(config)
-        method = self.warm.engine.build(config, backbone, task)
-        load(method, state)
-        length = config.training.length
+        at = opened(self.store, self.warm, run, stage, step)
+        length = at.config.training.length
         return {
-            "classes": list(task.classes),
-            "with": self.warm.engine.predict(method, backbone, task, texts, length).tolist(),
-            "without": self.warm.engine.predict(None, backbone, task, texts, length).tolist(),
-            "stage": stage,
-            "step": step,
+            "classes": list(at.task.classes),
+            "with": self.warm.engine.predict(at.method, at.backbone, at.task, texts, length).tolist(),
+            "without": self.warm.engine.predict(None, at.backbone, at.task, texts, length).tolist(),
+            **at.place,
         }
 
     def warm_up(self, letter: Letter) -> str | None:
@@ -57,6 +55,33 @@ class Answers:
             # Only a hint: the run itself will say what is wrong, to the person who wants it.
             return None
         return config.backbone
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A run's method as it was at a place (stage and step), ready to answer on its warm backbone and task."""
+
+    config: RunConfig
+    backbone: Backbone
+    task: Task
+    method: PromptMethod
+    place: dict[str, int]
+
+
+def opened(store: Store, warm: Warm, run: str, stage: int | None, step: int | None) -> Opened:
+    """Open a run at a step, as ``chosen`` finds it.
+
+    Raises:
+        StoreError: if the run has no such prompt, or its shapes do not fit.
+    """
+    found = store.get(run)
+    config = found.config.checked()
+    state, stage, step = chosen(found, stage, step)
+    backbone, task = warm.backbone(config), warm.task(config)
+    method = warm.engine.build(config, backbone, task)
+    load(method, state)
+    method.eval()
+    return Opened(config, backbone, task, method, {"stage": stage, "step": step})
 
 
 def chosen(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:

@@ -143,11 +143,13 @@ class _Training:
 
     def mixture(self, stage: Stage) -> Mixture:
         """The rows that a stage sees: each source's in its place, the target's after them."""
-        # Few shots of the target are what transfer is for; the sources have all their rows.
-        rich = source_config(self.config)
-        tasks = [(index, limited(task, rich)) for index, task in enumerate(self.sources)]
+        tasks: list[tuple[int, Task]] = []
+        if stage.tasks != "target":
+            # Few shots of the target are what transfer is for; the sources have all their rows.
+            rich = source_config(self.config)
+            tasks += [(index, limited(task, rich)) for index, task in enumerate(self.sources)]
         if stage.tasks != "sources":
-            tasks = [*(tasks if stage.tasks == "all" else []), (len(self.sources), self.task)]
+            tasks.append((len(self.sources), self.task))
         if not tasks:
             raise ValueError(f"stage {stage.name!r} of {self.method.card.title} needs source tasks; there are none")
         backbone, slots, length = self.backbone, self.method.slots, self.config.length

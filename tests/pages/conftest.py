@@ -12,6 +12,7 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer
+from ptviz.runs.work import work
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
 from ptviz.ui import services
@@ -53,6 +54,27 @@ def hostile() -> str:
 def store(home: Path) -> Store:
     """The store that the pages read in this test."""
     return services.store()
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("table") / "texts.csv"
+    lines = [f"{'good' if i % 2 else 'bad'} <b>thing</b> {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    path.write_text("\n".join(["text,label", *lines]))
+    return path
+
+
+@pytest.fixture
+def trained(store: Store, table: Path) -> Callable[..., Run]:
+    """A real run of four steps on the smallest backbone."""
+
+    def make(method: str = "prompt-tuning", **knobs: Any) -> Run:
+        training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
+        run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+        work(run.path)
+        return run
+
+    return make
 
 
 @pytest.fixture

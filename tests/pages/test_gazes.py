@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -16,8 +15,8 @@ from ptviz.runs import LocalExecutor, Run, RunConfig, Store
 from ptviz.runs.looking import Looking
 from ptviz.runs.mailbox import Letter
 from ptviz.runs.warm import Warm
-from ptviz.runs.work import work
-from ptviz.training import TrainConfig
+from tests.pages import looking
+from tests.pages.looking import well
 
 PATH = "look/attention.py"
 Page = Callable[..., AppTest]
@@ -34,43 +33,14 @@ def _answered(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
 
 
-@pytest.fixture
-def trained(store: Store, tmp_path: Path) -> Callable[..., Run]:
-    path = tmp_path / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} <b>thing</b> {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-
-    def make(method: str = "prompt-tuning", **knobs: Any) -> Run:
-        training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
-        run = store.create(RunConfig("tiny-encoder", str(path), method, knobs, training, text="text", label="label"))
-        work(run.path)
-        return run
-
-    return make
-
-
 def settled(at: AppTest) -> AppTest:
     """The page once every answer has come, without an error on it."""
-    for _ in range(80):
-        asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
-        if all(future.done() for future in asked.values()):
-            break
-        time.sleep(0.05)
-    at.run()
-    assert not at.exception
-    assert not at.error
-    assert "Problem" not in " ".join(m.value for m in at.markdown if "-badge[" in m.value), [t.value for t in at.text]
-    return at
+    return well(looking.settled(at))
 
 
 def figures(at: AppTest) -> dict[str, dict]:
-    found = {}
-    for element in at.get("bidi_component"):
-        data = json.loads(element.proto.json or "{}")
-        if "figure" in data:
-            assert len(data["alt"]) > 20, "every figure has words for who cannot see it"
-            found[(data["name"] or "moment").rsplit("-", 1)[-1]] = json.loads(data["figure"])
-    return found
+    """The figures by the last part of their names."""
+    return {name.rsplit("-", 1)[-1]: figure for name, figure in looking.figures(at).items()}
 
 
 def test_nothing_there_and_no_snapshot(page: Page, store: Store):

@@ -17,8 +17,7 @@ from ptviz.runs.looking import Looking
 from ptviz.runs.mailbox import Letter
 from ptviz.runs.vocabulary import keep
 from ptviz.runs.warm import Warm
-from ptviz.runs.work import work
-from ptviz.training import TrainConfig
+from tests.pages.looking import figures, settled, well
 
 PAGES = ("look/embeddings.py", "look/factors.py", "look/routing.py")
 Page = Callable[..., AppTest]
@@ -39,54 +38,6 @@ def _answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
         return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
-
-
-@pytest.fixture(scope="module")
-def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    path = tmp_path_factory.mktemp("table") / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} <b>thing</b> {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-    return path
-
-
-@pytest.fixture
-def trained(store: Store, table: Path) -> Callable[..., Run]:
-    """A real run of four steps on the smallest backbone."""
-
-    def make(method: str = "prompt-tuning", **knobs: Any) -> Run:
-        training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
-        run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-        work(run.path)
-        return run
-
-    return make
-
-
-def settled(at: AppTest) -> AppTest:
-    """The page once every answer has come."""
-    for _ in range(40):
-        asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
-        if all(future.done() for future in asked.values()):
-            break
-        time.sleep(0.05)
-    return at.run()
-
-
-def well(at: AppTest) -> AppTest:
-    assert not at.exception
-    assert not at.error
-    assert "Problem" not in " ".join(m.value for m in at.markdown if "-badge[" in m.value), [t.value for t in at.text]
-    return at
-
-
-def figures(at: AppTest) -> dict[str, dict]:
-    found = {}
-    for element in at.get("bidi_component"):
-        data = json.loads(element.proto.json or "{}")
-        if "figure" in data:
-            assert len(data["alt"]) > 20, "every figure has words for who cannot see it"
-            found[data["name"] or "moment"] = json.loads(data["figure"])
-    return found
 
 
 def ending(at: AppTest) -> set[str]:
