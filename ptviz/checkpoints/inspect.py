@@ -24,7 +24,7 @@ COLLAPSED = 0.1
 
 @dataclass(frozen=True)
 class Ground:
-    """The backbone a prompt is held against: its sizes, and the norms of its vocabulary's vectors."""
+    """The backbone a prompt is held against: its sizes, and the norms of its vocabulary's vectors, if known."""
 
     name: str
     width: int
@@ -101,7 +101,7 @@ def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
     ranked = effective_rank(rest) if len(rest) > 1 and len(rest) < len(matrix) else rank
     twins = len(matrix) - len(np.unique(matrix, axis=0))
     inside = None
-    if ground is not None and ground.width == matrix.shape[1]:
+    if ground is not None and ground.width == matrix.shape[1] and len(ground.norms):
         inside = float(((norms >= ground.norms.min()) & (norms <= ground.norms.max())).mean())
     facts = Facts(
         name,

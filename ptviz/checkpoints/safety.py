@@ -10,6 +10,7 @@ import json
 import re
 import stat
 import zipfile
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
@@ -220,8 +221,10 @@ def _refuse(name: str, why: str) -> NoReturn:
     raise CheckpointError(f"{shown(name)} {why}: refused. Use a file that holds a prompt and nothing else")
 
 
-def plain_json(data: bytes, what: str, most: int = LIMITS.json) -> dict[str, Any]:
-    """A JSON object, of bounded size and depth, without NaN and Infinity.
+def plain_json(
+    data: bytes, what: str, most: int = LIMITS.json, constant: Callable[[str], object] | None = None
+) -> dict[str, Any]:
+    """A JSON object, of bounded size and depth; NaN and Infinity are refused, or become what ``constant`` returns.
 
     Raises:
         CheckpointError: if it is too large, too deep, damaged or no object.
@@ -230,7 +233,7 @@ def plain_json(data: bytes, what: str, most: int = LIMITS.json) -> dict[str, Any
     try:
         text = data.decode("utf-8")
         _check_depth(text, what)
-        found = json.loads(text, parse_constant=_no_constant)
+        found = json.loads(text, parse_constant=constant or _no_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise

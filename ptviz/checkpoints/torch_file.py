@@ -112,13 +112,21 @@ def named(data: bytes) -> list[str]:
 
 def _globals_of(stream: io.BytesIO, found: list[str]) -> None:
     texts: list[str] = []
+    memo: dict[int, str] = {}  # A module's name is written once, and fetched from here by the globals that follow.
+    last = ""
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("GLOBAL", "INST"):
             found.append(str(argument).replace(" ", "."))
         elif opcode.name == "STACK_GLOBAL":
             found.append(".".join(texts[-2:]))
-        elif isinstance(argument, str):
-            texts = [*texts[-8:], argument]
+        elif opcode.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if argument is None else int(str(argument))] = last
+            continue
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            argument = memo.get(int(str(argument)))
+        last = argument if isinstance(argument, str) else ""
+        if last:
+            texts = [*texts[-8:], last]
 
 
 def _walk(value: Any, path: str, tensors: dict[str, Tensor], texts: dict[str, str], name: str, depth: int) -> None:

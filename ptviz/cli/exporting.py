@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.cli.opening import PLACES, place_of
 from ptviz.cli.output import BadInput, Json, bad_input, emit, progress_console, quietly
 from ptviz.cli.runs import RunId
 from ptviz.cli.trained import load_backbone_of, restored
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from ptviz.runs import Run
 
 FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
+BUNDLE = "ptviz bundle"
+"""The format of a whole run in one file, as ``ptviz.checkpoints`` names it."""
+LAYOUT = "layout.json"
+"""Beside an exported adapter: what a script needs to ask as the run did."""
 WORDS = 2000
 """Frequent words of the vocabulary that go beside the prompt's tokens into the projector."""
 
@@ -76,22 +81,39 @@ def export(
 
 
 def bring(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A bundle, made by `ptviz export RUN --to bundle`.")],
-    backbone: Annotated[str | None, typer.Option(help="Take this backbone in place of the one it names.")] = None,
-    task: Annotated[str | None, typer.Option(help="Take this task in place of the one it names.")] = None,
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=f"A bundle of `ptviz export RUN --to bundle`. {PLACES}")],
+    backbone: Annotated[str | None, typer.Option(help="The backbone it is for; a bundle names its own.")] = None,
+    task: Annotated[str | None, typer.Option(help="The task it was trained on; a bundle names its own.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Which prompt, of a file with several.")] = None,
+    title: Annotated[str, typer.Option(help="What to call a kept prompt.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Bring a bundled run into the list of runs."""
-    from ptviz.checkpoints import CheckpointError
+    """Bring in a bundled run, or keep the prompt of a checkpoint to look at and to start runs from.
+
+    Opens whatever `ptviz inspect` opens, as safely; a kept prompt starts a run with `ptviz train --start ID`.
+    """
+    from ptviz.checkpoints import CheckpointError, open_checkpoint
     from ptviz.runs import Store
     from ptviz.runs.carry import unpack
+    from ptviz.runs.opened import keep_opened
 
-    with bad_input(OSError, CheckpointError):
-        run = unpack(Store(), path, backbone, task)
+    with progress_console().status("reading"), bad_input(OSError, CheckpointError):
+        place = place_of(path)
+        bundle = open_checkpoint(place)
+        if bundle.format == BUNDLE:
+            if prompt is not None or title:
+                raise BadInput("--prompt and --title are for a single prompt; this is the bundle of a whole run")
+            run = unpack(Store(), place, backbone, task)
+            told: dict[str, Any] = {"run": run.id, "folder": str(run.path)}
+            line = f"{run.id}: see it with `ptviz show {run.id}` or in the app"
+        else:
+            kept = keep_opened(Store(), place, bundle, prompt, title=title, backbone=backbone or "", task=task)
+            told = {"prompt": kept.id, "m": kept.m, "shapes": dict(kept.shapes)}
+            line = f"{kept.id}: kept, {kept.m} prompt tokens. Start a run from it with `ptviz train --start {kept.id}`"
     if as_json:
-        emit({"run": run.id, "folder": str(run.path)})
+        emit(told)
     else:
-        typer.echo(f"{run.id}: see it with `ptviz show {run.id}` or in the app")
+        typer.echo(line)
 
 
 def _file(place: Path | None, name: str) -> Path:
@@ -114,7 +136,32 @@ def _peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> d
     home = Home(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
     prompt = static_prompt(method, backbone)
     config, notes = write_peft(folder, prompt, home, factors_of(method, prompt))
+    if (layout := _layout(run, backbone)) is not None:
+        (folder / LAYOUT).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
+        notes = [*notes, f"{LAYOUT} says how texts were laid out, and which token answers for which class"]
     return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
+
+
+def _layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
+    """How a script lays out a text and reads the answer as this run did.
+
+    None where PEFT lays it out otherwise, or the task cannot be had here any more.
+    ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens, ``answers`` the token whose
+    score is a class's. The prompt comes first.
+    """
+    from ptviz.backbones.vocabulary import label_tokens
+    from ptviz.tasks import load_task
+
+    config = run.config
+    if backbone.family == "encoder":
+        return None
+    try:
+        task = load_task(config.task, text=config.text, label=config.label)
+    except (OSError, ValueError):  # The adapter is whole without it.
+        return None
+    before, after = task.template(backbone.reading).around(backbone.tokeniser)
+    answers = dict(zip(task.classes, label_tokens(backbone.tokeniser, task.words), strict=True))
+    return {"before": before, "after": after, "length": config.training.length, "answers": answers}
 
 
 def static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:

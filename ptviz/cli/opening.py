@@ -13,13 +13,16 @@ if TYPE_CHECKING:
     from ptviz.checkpoints import Ground
 
 
+PLACES = "A file or a folder, a run's id, or hub:USER/NAME of an adapter."
+
+
 def register(app: typer.Typer) -> None:
     """Add this file's command."""
     app.command("inspect")(inspect)
 
 
 def inspect(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help="A file or a folder, or a run's id.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help=PLACES)],
     backbone: Annotated[str | None, typer.Option(help="Hold it against this backbone.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -32,7 +35,7 @@ def inspect(
     from ptviz.checkpoints.inspect import fit
 
     with progress_console().status("reading"), quietly(), bad_input(OSError, CheckpointError):
-        bundle = open_checkpoint(_place(path))
+        bundle = open_checkpoint(place_of(path))
         ground = _ground(backbone) if backbone else None
         facts = examine(bundle, ground)
         unfit = fit(bundle, ground) if ground else []
@@ -52,10 +55,18 @@ def inspect(
     table(("use", "", "why"), [(use.what, "yes" if use.possible else "no", use.why) for use in bundle.uses])
 
 
-def _place(path: Path) -> Path:
-    """A path, or the folder of the run that goes by this name."""
+def place_of(path: Path) -> Path:
+    """A path, the folder of the run that goes by this name, or that of an adapter fetched from the hub.
+
+    Raises:
+        CheckpointError: if it is a hub id that cannot be fetched.
+        OSError: if what was fetched cannot be written.
+    """
+    from ptviz.checkpoints import hub
     from ptviz.runs import Store, StoreError
 
+    if path.as_posix().startswith(hub.START):
+        return hub.fetch(path.as_posix())
     if path.exists() or len(path.parts) != 1:
         return path
     try:

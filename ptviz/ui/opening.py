@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
+from dataclasses import asdict
 from functools import lru_cache
 from pathlib import Path
 
@@ -15,13 +16,20 @@ import numpy as np
 import streamlit as st
 
 from ptviz import places
-from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, open_checkpoint
+from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, hub, open_checkpoint
 from ptviz.checkpoints.inspect import fit
 from ptviz.figures.checkpoint import Glance, draw_cells, draw_norms
+from ptviz.runs.opened import choices, keep_opened
+from ptviz.runs.parts import sizes_of
 from ptviz.ui.failures import explained
+from ptviz.ui.inside import KEPT, waiting, words_of
 from ptviz.ui.live_plot import live_plot
+from ptviz.ui.remembered import remembered
+from ptviz.ui.services import store
+from ptviz.ui.starting import COMPOSE
 
 SIDES = ("a", "b")
+LOOK = "look/embeddings.py"
 KEEPS = 200
 """Uploads kept at most; the oldest go first."""
 CELLS = 160
@@ -33,25 +41,45 @@ READ_NORMS = (
 )
 
 
-def choose(side: str, label: str) -> Path | None:
+_DROP = "one file, or the two files of a PEFT folder; they stay on this machine and nothing in them is executed"
+_PATHS = "/home/me/my-adapter, prompt.pt, or a run's folder"
+
+
+_WHERE = "or its path on this machine, or hub:USER/NAME"
+
+
+def choose(side: str, label: str, help: str = _DROP, where: str = _WHERE, examples: str = _PATHS) -> Path | None:
     """A checkpoint to open: files dropped here, or a path on this machine, which lives in the page's address."""
     files = st.file_uploader(
         label,
         accept_multiple_files=True,
         key=f"drop-{side}",
-        help="one file, or the two files of a PEFT folder; they stay on this machine and nothing in them is executed",
+        help=help,
     )
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
         st.session_state[f"path-{side}"] = str(keep([(file.name, file.getvalue()) for file in files]))
     st.session_state[f"dropped-{side}"] = ids
     path = st.text_input(
-        "or its path on this machine",
+        where,
         key=f"path-{side}",
-        placeholder="/home/me/my-adapter, prompt.pt, or a run's folder",
+        placeholder=examples,
         bind="query-params",
     ).strip()
     return Path(path) if path else None
+
+
+def fetched(side: str, path: Path) -> Path | None:
+    """A path as it is; for a hub id the folder that was fetched, which nobody's link but a press of the button does."""
+    id = path.as_posix()
+    if not id.startswith(hub.START):
+        return path
+    folder = hub.known(id)
+    st.text(f"{id}: " + ("fetched before." if folder is not None else "not on this machine yet."))
+    if st.button("Fetch it" if folder is None else "Fetch it again", icon=":material/download:", key=f"fetch-{side}"):
+        with st.spinner("Fetching its config, weights and README, and nothing else"):
+            folder = hub.fetch(id)
+    return folder
 
 
 def keep(files: Sequence[tuple[str, bytes]]) -> Path:
@@ -86,7 +114,7 @@ def opened(path: Path) -> PromptBundle:
     Raises:
         CheckpointError: if it is refused.
     """
-    return _opened(str(path), _age(path))
+    return _opened(str(path), age(path))
 
 
 @lru_cache(maxsize=8)
@@ -94,7 +122,7 @@ def _opened(path: str, age: float) -> PromptBundle:
     return open_checkpoint(path)
 
 
-def _age(path: Path) -> float:
+def age(path: Path) -> float:
     """When anything at a path last changed; 0 where there is nothing."""
     try:
         inner = [entry.stat().st_mtime for entry in path.iterdir()][:500] if path.is_dir() else []
@@ -120,14 +148,28 @@ def choose_ground() -> Ground | None:
     return ground_of(chosen) if chosen else None
 
 
-@lru_cache(maxsize=4)
-def ground_of(name: str) -> Ground:
-    """The sizes and vocabulary norms of a backbone; the backbone itself is let go of."""
-    from ptviz.backbones import load_backbone
+def ground_of(name: str) -> Ground | None:
+    """The sizes of a backbone, and the norms of its words once the worker has written its table; no model is loaded."""
+    sizes, words = sizes_of(name), words_of(name)
+    if sizes is None:
+        return None
+    norms = np.zeros(0, np.float32)
+    if words is not None:
+        table = words.table
+        norms = remembered(("norms", name, table.shape), lambda: np.linalg.norm(table, axis=1).astype(np.float32))
+    return Ground(name, **asdict(sizes), norms=norms[norms > 0])
 
-    found = load_backbone(name, "cpu")
-    norms = found.table.float().norm(dim=1).numpy()
-    return Ground(name, found.width, found.sites, found.heads, found.head_width, norms[norms > 0])
+
+def waits() -> None:
+    """See to it that the page is drawn again once the worker has answered: nothing is on its way at first."""
+
+    def tick() -> None:
+        if not waiting():
+            st.rerun()
+
+    if waiting():
+        st.caption("The worker is fetching the words of the backbone; norms are compared as soon as they are here.")
+        st.fragment(tick, run_every=0.6)()
 
 
 def show(side: str, path: Path, ground: Ground | None) -> None:
@@ -140,6 +182,37 @@ def show(side: str, path: Path, ground: Ground | None) -> None:
         warn(bundle, facts, ground)
         glance(side, bundle, facts, ground)
         uses(bundle)
+        keeping(side, bundle, path, ground)
+
+
+def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) -> None:
+    """Keep one of its prompts beside the runs; look inside it, or start a run from it."""
+    names = list(choices(bundle))
+    if not names:
+        return
+    st.subheader("Keep it")
+    above = st.session_state.get(f"which-{side}")  # the one of several that is drawn
+    several = above not in names and len(names) > 1
+    which = st.selectbox("Prompt to keep", names, key=f"keep-which-{side}") if several else names[0]
+    which = above if above in names else which
+    home = ground.name if ground is not None and not fit(bundle, ground) else ""
+    st.caption(
+        "A kept prompt is offered on the pages that look inside, and as the start of a new run. "
+        + (f"It is kept as one for {home}." if home else "Choose above the backbone it is for, to see words beside it.")
+    )
+    with st.container(horizontal=True):
+        keeps = st.button("Keep this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
+        looks = st.button("Look inside", icon=":material/frame_inspect:", key=f"look-{side}")
+        starts = st.button("Start a run from it", icon=":material/play_arrow:", key=f"begin-{side}")
+    if not (keeps or looks or starts):
+        return
+    kept = keep_opened(store(), path, bundle, which, backbone=home)
+    if looks:
+        st.switch_page(LOOK, query_params={"run": KEPT + kept.id})
+    elif starts:
+        st.switch_page(COMPOSE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
+    st.badge("kept", icon=":material/check_circle:", color="green")
+    st.text(f"{kept.title}: {kept.m} prompt tokens, as {kept.id}")
 
 
 def provenance(bundle: PromptBundle, path: Path) -> None:

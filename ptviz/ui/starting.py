@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ptviz.methods.base import learns_from_sources
 from ptviz.runs import RunConfig
 from ptviz.ui.failures import explained
 from ptviz.ui.services import executor, warm
@@ -11,6 +12,7 @@ from ptviz.ui.services import executor, warm
 WATCH = "train/watch.py"
 COMPOSE = "train/compose.py"
 RUNS = "train/runs.py"
+TRANSFER = "compare/transfer.py"
 
 
 def start(config: RunConfig) -> None:
@@ -70,6 +72,7 @@ def address_of(config: RunConfig) -> dict[str, str]:
     else:
         params |= {"from": "my own table", "path": config.task}
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}
+    params |= {"begin": config.start} if config.start else {}
     params |= _backbone(config.backbone)
     if config.method in REGISTRY:
         usual_knobs = {name: info.default for name, info in knobs_of(REGISTRY[config.method]).items()}
@@ -85,3 +88,11 @@ def _backbone(name: str) -> dict[str, str]:
 
     known = {info.name for info in backbones.catalogue()}
     return {"backbone": name} if name in known else {"backbone": OTHER, "other": name}
+
+
+def transfer_link(config: RunConfig) -> None:
+    """The way to the page Transfer, for a run whose method learnt from source tasks; nothing for another."""
+    if learns_from_sources(config.method):
+        address = {"backbone": config.backbone}
+        label = "Which prompts are alike, and which help where"
+        st.page_link(TRANSFER, label=label, icon=":material/swap_horiz:", query_params=address)

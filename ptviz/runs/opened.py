@@ -1,0 +1,108 @@
+"""A prompt out of somebody's checkpoint, kept beside the runs as any other."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptviz.checkpoints import Ground, PromptBundle
+from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY
+from ptviz.checkpoints.errors import listed, shown
+from ptviz.checkpoints.inspect import fit
+from ptviz.checkpoints.safety import DiskFolder, content_of
+from ptviz.runs import prompts
+from ptviz.runs.disk import StoreError
+from ptviz.runs.parts import sizes_of
+from ptviz.runs.prompts import AXES, KeptPrompt
+from ptviz.runs.store import Store
+
+_CLAIMS = 24
+
+
+def choices(bundle: PromptBundle) -> dict[str, dict[str, Tensor]]:
+    """Every prompt of a checkpoint that can be kept, by its name there; none if it holds parts of a method."""
+    if bundle.kind not in (INPUT, KEY_VALUE, LIBRARY, FACTORS):
+        return {}
+    found = {name: {"embeddings": torch.tensor(matrix)} for name, matrix in bundle.prompts().items()}
+    for name, values in bundle.tensors.items():
+        if values.axes == AXES["key_values"]:
+            found[name] = {"key_values": torch.tensor(values.array)}
+    return found
+
+
+def chosen(bundle: PromptBundle, which: str | None = None) -> str:
+    """The name of the prompt meant: ``which``, or the only one.
+
+    Raises:
+        StoreError: if there is none, no such, or more than one to choose from.
+    """
+    names = list(choices(bundle))
+    if not names:
+        raise StoreError(
+            f"{bundle.name} ({bundle.kind}) holds no single prompt to keep: expected vectors at the input, or keys and "
+            "values split by site and head"
+        )
+    if which is None and len(names) > 1:
+        raise StoreError(f"{bundle.name} holds {len(names)} prompts; name one of {listed(names, 20)}")
+    if which is not None and which not in names:
+        raise StoreError(f"{bundle.name} holds no prompt {shown(which)!r}; name one of {listed(names, 20)}")
+    return which or names[0]
+
+
+def keep_opened(
+    store: Store,
+    path: Path,
+    bundle: PromptBundle,
+    which: str | None = None,
+    *,
+    title: str = "",
+    backbone: str = "",
+    task: str | None = None,
+) -> KeptPrompt:
+    """Keep a prompt of the checkpoint at ``path``, opened as ``bundle``; one that is kept already is not kept twice.
+
+    ``backbone`` is the person's word: what the file says of it is kept as a claim and never loaded.
+
+    Raises:
+        StoreError: if there is no such prompt, it does not fit the backbone, or it cannot be written.
+    """
+    which = chosen(bundle, which)
+    found = choices(bundle)[which]
+    _fits(bundle, backbone)
+    origin = {
+        "file": shown(path.name),
+        "format": bundle.format,
+        "sha256": digest(path),
+        "prompt": which,
+        "says": dict([*bundle.source.items()][:_CLAIMS]),
+    }
+    name = bundle.name if len(choices(bundle)) == 1 else f"{bundle.name} {which}"
+    title = title or shown(name, 100)
+    for one in prompts.kept(store):
+        if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
+            return one
+    return prompts.keep(store, found, title, backbone, task, origin)
+
+
+def _fits(bundle: PromptBundle, backbone: str) -> None:
+    sizes = sizes_of(backbone)
+    if sizes is not None:
+        ground = Ground(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
+        if unfit := fit(bundle, ground):
+            raise StoreError("; ".join(unfit))
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of the files right inside a folder."""
+    if path.is_file():
+        return hashlib.sha256(content_of(path)).hexdigest()
+    whole, folder = hashlib.sha256(), DiskFolder(path)
+    for name in folder.names():
+        if "/" not in name:
+            whole.update(name.encode() + b"\0" + folder.read(name))
+    return whole.hexdigest()

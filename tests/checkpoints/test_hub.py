@@ -1,0 +1,124 @@
+"""An adapter by hub id: a hub of the test's own stands in, which notes what was asked of it."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import huggingface_hub
+import pytest
+import torch
+from safetensors.torch import save
+
+from ptviz.checkpoints import CheckpointError, hub
+from ptviz.checkpoints.sniff import open_here
+
+CONFIG = json.dumps(
+    {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "token_dim": 4, "base_model_name_or_path": "evil/model",
+     "auto_mapping": {"base_model_class": "x", "parent_library": "os"}}
+).encode()  # fmt: skip
+WEIGHTS = save({"prompt_embeddings": torch.arange(12.0).reshape(3, 4)})
+
+
+class FakeHub:
+    """Files by repository; ``asked`` are the files fetched, ``sizes`` override what the hub says of them."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.files: dict[str, dict[str, bytes]] = {}
+        self.sizes: dict[str, int | None] = {}
+        self.asked: list[str] = []
+
+    def model_info(self, repository: str, *, files_metadata: bool) -> Any:
+        assert files_metadata
+        if repository not in self.files:
+            raise OSError(f"404: {repository} does not exist\nand more lines")
+        files = self.files[repository]
+        siblings = [SimpleNamespace(rfilename=n, size=self.sizes.get(n, len(data))) for n, data in files.items()]
+        return SimpleNamespace(siblings=siblings, sha="abc123")
+
+    def download(self, repository: str, name: str, *, revision: str) -> str:
+        assert revision == "abc123"
+        self.asked.append(name)
+        path = self.folder / name.replace("/", "_")
+        path.write_bytes(self.files[repository][name])
+        return str(path)
+
+
+@pytest.fixture
+def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
+    made = FakeHub(tmp_path)
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(huggingface_hub, "HfApi", lambda: made)
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", made.download)
+    return made
+
+
+def test_only_the_adapters_own_files_are_fetched_and_read_as_any_other(fake: FakeHub) -> None:
+    fake.files["me/it"] = {
+        "adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS, "adapter_model.bin": b"pickle",
+        "README.md": b"# hello", "modeling_evil.py": b"import os", "pytorch_model.bin": b"x", "tokenizer.json": b"{}",
+    }  # fmt: skip
+    assert hub.known("hub:me/it") is None
+    folder = hub.fetch("hub:me/it")
+    assert fake.asked == ["adapter_config.json", "adapter_model.safetensors", "README.md"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(fake.asked)
+    assert not any(path.is_symlink() for path in folder.iterdir())
+    assert hub.known("hub:me/it") == folder
+    bundle = open_here(folder)
+    assert (bundle.format, bundle.prompts()["P"].shape) == ("PEFT PROMPT_TUNING", (3, 4))
+    assert bundle.source["base_model_name_or_path"] == "evil/model"
+    assert hub.fetch("hub:me/it") == folder
+    assert len(fake.asked) == 3, "what lies here is not fetched again"
+
+
+def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
+    fake.files["me/many"] = {"a/adapter_config.json": CONFIG, "a/adapter_model.bin": b"x", "b/adapter_config.json": b""}
+    with pytest.raises(CheckpointError, match="adapters in the folders a, b: name one"):
+        hub.fetch("hub:me/many")
+    hub.fetch("hub:me/many/a")
+    assert fake.asked == ["a/adapter_config.json", "a/adapter_model.bin"]
+    with pytest.raises(CheckpointError, match=r"expected b/adapter_config.json and b/adapter_model.safetensors"):
+        hub.fetch("hub:me/many/b")
+
+
+@pytest.mark.parametrize(
+    ("name", "size", "reason"),
+    [
+        ("adapter_model.safetensors", 300_000_000, "at most 256 MB; the hub says 300.0 MB"),
+        ("adapter_model.safetensors", None, "no size at all"),
+        ("adapter_config.json", 2_000_000, "at most 1 MB"),
+        ("adapter_config.json", 0, "at most 1 MB"),
+    ],
+)
+def test_what_is_too_large_is_not_fetched(fake: FakeHub, name: str, size: int | None, reason: str) -> None:
+    fake.files["me/it"] = {"adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS}
+    fake.sizes[name] = size
+    with pytest.raises(CheckpointError, match=reason):
+        hub.fetch("hub:me/it")
+    assert fake.asked == []
+
+
+def test_a_lie_about_the_size_is_found_out(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.files["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
+    fake.sizes["adapter_config.json"] = 100
+    with pytest.raises(CheckpointError, match="more than was announced"):
+        hub.fetch("hub:me/it")
+    assert hub.known("hub:me/it") is None
+
+
+def test_no_connection_and_no_such_name_are_told(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(CheckpointError, match=r"cannot be fetched \(404: me/gone does not exist\)\. Check the name"):
+        hub.fetch("hub:me/gone")
+    monkeypatch.undo()  # the real library, which tests keep offline
+    with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*offline"):
+        hub.fetch("hub:me/it")
+
+
+@pytest.mark.parametrize("id", ["hub:", "hub:me", "hub:../x", "hub:me/..", "hub:a/b/../c", "hub:a b/c", "hub:a/b?x=1"])
+def test_what_is_no_id_asks_nobody(fake: FakeHub, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fake, "model_info", lambda *a, **k: pytest.fail("asked the hub"))
+    with pytest.raises(CheckpointError, match="expected hub:USER/NAME"):
+        hub.fetch(id)

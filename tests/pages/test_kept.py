@@ -1,0 +1,133 @@
+"""Kept prompts on the pages: kept from a checkpoint, looked into, and offered as the start of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from ptviz import load_backbone
+from ptviz.checkpoints import hub
+from ptviz.checkpoints.sniff import open_here
+from ptviz.runs import Store, prompts
+from ptviz.runs.vocabulary import keep as keep_table
+from ptviz.ui import opening
+from tests.checkpoints.files import kobold, npy
+from tests.pages.looking import figures, settled, well
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    opening._opened.cache_clear()
+    monkeypatch.setattr(opening, "open_checkpoint", lambda path: open_here(Path(path)))
+    monkeypatch.setattr("ptviz.backbones.load_backbone", lambda *a, **k: pytest.fail("loaded in the app's process"))
+
+
+def texts(at: AppTest) -> str:
+    return "\n".join(text.value for text in at.text)
+
+
+def harmless(at: AppTest) -> None:
+    for kind in ("markdown", "caption", "html", "badge", "success", "warning"):
+        for element in at.get(kind):
+            assert "onerror" not in str(getattr(element, "value", ""))
+
+
+def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store, tmp_path: Path) -> None:
+    keep_table(load_backbone("tiny-encoder"))
+    (tmp_path / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
+    at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "p.npy"), "ground": "tiny-encoder"})
+    assert "fits tiny-encoder" in " ".join(str(m.value) for m in at.markdown)
+    well(at.button(key="keep-a").click().run())
+    well(at.button(key="keep-a").click().run())
+    (one,) = prompts.kept(store)
+    assert (one.m, one.backbone, one.origin["format"]) == (5, "tiny-encoder", "bare tensor")
+    assert len(one.origin["sha256"]) == 64
+    at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert {f"{one.id}-norms", f"{one.id}-distances", f"{one.id}-words"} <= set(figures(at))
+    at = well(page("look/factors.py", run=f"kept:{one.id}"))
+    assert any(name.startswith(f"{one.id}-P-") for name in figures(at))
+    for path in ("look/attention.py", "look/routing.py"):
+        at = well(page(path, run=f"kept:{one.id}"))
+        assert any("has no task" in m.value for m in at.markdown)
+    at = well(page("look/embeddings.py"))  # with no run at all, the kept prompt is what there is to see
+    assert at.selectbox(key="look-run").value == f"kept:{one.id}"
+
+
+def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
+    one = prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {})
+    for path in ("look/embeddings.py", "look/factors.py"):
+        assert figures(well(page(path, run=f"kept:{one.id}")))
+
+
+def test_words_are_fetched_by_the_worker_and_not_here(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("ptviz.runs.executors.LocalExecutor.keep_words", lambda self, name, **k: asked.append(name))
+    one = prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {})
+    at = settled(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert asked == ["tiny-encoder"]
+    assert any("fetching the words" in caption.value for caption in at.caption)
+
+
+def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_path: Path, hostile: str) -> None:
+    (tmp_path / "x.zip").write_bytes(kobold(name=hostile, description=hostile))
+    at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "x.zip")})
+    harmless(well(at.button(key="keep-a").click().run()))
+    says = {"says": {hostile: hostile}, "file": hostile}
+    one = prompts.keep(store, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
+    for path in ("look/embeddings.py", "look/factors.py", "look/attention.py"):
+        at = well(page(path, run=f"kept:{one.id}"))
+        harmless(at)
+        assert hostile in texts(at)
+    at = well(page("train/compose.py", begin=one.id))
+    harmless(at)
+    assert at.selectbox(key="begin").value == one.id
+
+
+def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) -> None:
+    wide = prompts.keep(store, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
+    own = prompts.keep(store, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {})
+    address = {"backbone": "tiny-encoder", "begin": own.id}
+    at = well(page("train/compose.py", **address))
+    assert at.number_input(key="prompt-tuning-m").value == 7
+    assert wide.title not in " ".join(at.selectbox(key="begin").options)
+    at.button(key="start").click().run()
+    (run,) = store.list()
+    assert (run.config.start, run.config.knobs["m"]) == (own.id, 7)
+    assert torch.equal(store.get(run.id).start()["embeddings"], prompts.tensors(store, own.id)["embeddings"])
+    at = well(page("train/compose.py", **address, method="smop"))
+    assert "begin" not in [box.key for box in at.selectbox]
+
+
+def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched" / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
+
+    def fetch(id: str) -> Path:
+        asked.append(id)
+        return tmp_path / "fetched"
+
+    monkeypatch.setattr(opening, "hub", SimpleNamespace(START=hub.START, known=hub.known, fetch=fetch))
+    at = well(page("open/checkpoint.py", **{"path-a": "hub:me/it"}))
+    assert asked == []
+    assert "not on this machine yet" in texts(at)
+    well(at.button(key="fetch-a").click().run())
+    assert asked == ["hub:me/it"]
+
+
+def test_a_gone_prompt_is_told(page: Page, make_run: Callable[..., Any]) -> None:
+    make_run()
+    at = page("look/embeddings.py", run="kept:gone")
+    assert not at.exception
+    assert "there is no kept prompt 'gone'" in texts(at)
