@@ -1,8 +1,8 @@
-"""Which prompts are alike, what each scores on every task, and whether the one tells the other."""
+"""Which prompts are alike, what each is worth on every task, and whether the one tells the other."""
 
 import streamlit as st
 
-from ptviz.ui import transferring
+from ptviz.ui import alike, published_tables, transfer_grids, transferring
 from ptviz.ui.failures import explained
 from ptviz.ui.live_plot import preload
 
@@ -13,8 +13,10 @@ with explained():
     chosen = transferring.choose()
 if chosen:
     with explained():
-        transferring.alike(chosen)
-    st.subheader("Measured: every prompt on every task")
-    with explained():
-        transferring.measured(chosen)
+        alike.show(chosen)
+    if chosen.runs:
+        with explained():
+            transfer_grids.show(chosen)
+with explained():
+    published_tables.show()
 preload()

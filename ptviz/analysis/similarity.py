@@ -1,4 +1,4 @@
-r"""How alike two prompts are, by seven measures that do not agree: which one is taken matters more than the prompts.
+r"""How alike two prompts are, by eight measures that do not agree: which one is taken matters more than the prompts.
 
 For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`, and :math:`\tilde P = P - \bar p`:
 
@@ -9,13 +9,15 @@ For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`,
     \text{euclidean} &= 1 / (1 + \lVert P - Q \rVert_F) \\
     \text{euclidean tokens} &= 1 / (1 + \tfrac{1}{m^2} \textstyle\sum_{ij} \lVert p_i - q_j \rVert_2) \\
     \text{CKA} &= \cos(\mathrm{vec}\, \tilde P \tilde P^\top, \mathrm{vec}\, \tilde Q \tilde Q^\top) \\
-    \text{subspace} &= \lVert U_P^\top U_Q \rVert_F^2 / r
+    \text{subspace} &= \lVert U_P^\top U_Q \rVert_F^2 / r \\
+    \text{neurons} &= |A_P \cap A_Q| / \sqrt{|A_P| |A_Q|}
 
 Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022, section 4,
 https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
 Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
 CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors.
+https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors. Neurons: Su et
+al., section 5.1, the cosine of which neurons of the frozen backbone each prompt activates (A), over all layers.
 """
 
 from __future__ import annotations
@@ -31,6 +33,8 @@ from ptviz.analysis.neighbours import unit
 
 Metric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
 METRICS: tuple[Metric, ...] = get_args(Metric)
+NEURONS: Literal["neurons"] = "neurons"
+"""The measure that compares what prompts do to a backbone, see ``overlap``, and not the prompts themselves."""
 ALIGNED: tuple[Metric, ...] = ("concatenated", "euclidean", "CKA")
 """Measures that compare row i with row i: both prompts need the same rows."""
 _RANK = 8
@@ -44,7 +48,7 @@ class Similarity:
     says whether the mean of all prompts was taken away first.
     """
 
-    metric: Metric
+    metric: Metric | Literal["neurons"]
     values: Float[np.ndarray, "n n"]
     rows: int | None = None
     centred: bool = False
@@ -87,6 +91,23 @@ def similarity(
             pair = _pair(found[i], found[j], ignored[i], ignored[j], metric in ALIGNED)
             values[i, j] = values[j, i] = _MEASURES[metric](*pair)
     return Similarity(metric, values, shortest if trimmed else None, centred)
+
+
+def overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> Similarity:
+    """Compare the neurons that every prompt activates with those of every other: 1 are the same, 0 none in common.
+
+    Raises:
+        ValueError: if the prompts were run on different backbones.
+    """
+    shapes = {one.shape for one in active}
+    if len(shapes) > 1:
+        raise ValueError(f"expected the neurons of one backbone; got shapes {sorted(shapes)}")
+    values = np.eye(len(active))
+    flat = [np.asarray(one, dtype=np.float64).ravel() for one in active]
+    for i in range(len(flat)):
+        for j in range(i):
+            values[i, j] = values[j, i] = _cosine(flat[i], flat[j])
+    return Similarity(NEURONS, values)
 
 
 def _pair(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import isfinite
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -25,14 +26,23 @@ def transfer(
     runs: Annotated[str | None, typer.Option(help="Ids with commas between. Default: all finished runs.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Only runs in front of this backbone.")] = None,
     rows: Annotated[int, typer.Option(min=1, max=100_000, help="Validation rows a cell is measured on.")] = 200,
+    gain: Annotated[bool, typer.Option("--gain", help="Train each task a little from each prompt instead.")] = False,
+    steps: Annotated[int, typer.Option(min=1, max=100_000, help="With --gain: training steps.")] = 30,
+    seeds: Annotated[int, typer.Option(min=1, max=20, help="With --gain: seeds.")] = 1,
     as_json: Json = False,
 ) -> None:
     """Measure zero-shot transfer: the accuracy of every trained prompt on every task.
 
+    With --gain: the share of the errors that are left after a few training steps from scratch
+    which a start from each other task's prompt takes away (relative error reduction, as in SPoT).
+
     Every cell is kept beside the runs as soon as it is measured and is
     never measured twice; after Ctrl-C the same command goes on. The app's page Transfer shows
-    the grid measured on 200 rows.
+    the grids measured on 200 rows.
     """
+    if gain:
+        _gain(runs, backbone, _tasks(tasks), steps, seeds, rows, as_json)
+        return
     from ptviz.runs import Store
     from ptviz.runs.transfer import fill, known, missing
 
@@ -56,10 +66,74 @@ def transfer(
         raise RunFailed(f"{len(refused)} of {lacking} cells could not be measured; the first: {first}")
 
 
-def _chosen(store: Store, runs: str | None, backbone: str | None) -> list[Summary]:
-    from ptviz.runs.transfer import candidates
+def _gain(
+    runs: str | None,
+    backbone: str | None,
+    tasks: tuple[str, ...] | None,
+    steps: int,
+    seeds: int,
+    rows: int,
+    as_json: bool,
+) -> None:
+    from ptviz.runs import Store
+    from ptviz.runs.gains import Setting, known, missing, train_missing
 
-    found = candidates(store, backbone)
+    store, setting = Store(), Setting(steps, seeds, rows)
+    with bad_input(OSError), quietly():
+        chosen = _chosen(store, runs, backbone)
+        aims = _aims(chosen, tasks)
+        lacking = missing(store, chosen, aims, setting)
+    refused: list[Any] = []
+    with quietly(), bad_input(OSError):
+        if lacking:
+            refused = _measure(train_missing(store, chosen, aims, setting), lacking)
+        found = known(store, chosen, aims, setting)
+    if as_json:
+        emit(_trials(found.values(), setting, lacking, refused))
+    else:
+        _show_gains(store, chosen, aims, found, setting)
+    if refused:
+        first = f"{refused[0].start} on {refused[0].task}: {refused[0].reason}"
+        raise RunFailed(f"{len(refused)} of {lacking} trials could not be made; the first: {first}")
+
+
+def _trials(found: Any, setting: Any, lacking: int, refused: Sequence[Any]) -> dict[str, Any]:
+    told = [
+        {
+            "start": trial.start, "task": trial.task, "seed": trial.seed, "evaluated": list(trial.evaluated),
+            "accuracies": list(trial.accuracies), "seconds": trial.seconds,
+        }
+        for trial in found
+    ]  # fmt: skip
+    made = lacking - len(refused)
+    reasons = [{"start": trial.start, "task": trial.task, "reason": trial.reason} for trial in refused]
+    own = {"steps": setting.steps, "seeds": setting.seeds, "rows": setting.rows}
+    return {**own, "made": made, "reused": len(told) - made, "trials": told, "refused": reasons}
+
+
+def _show_gains(
+    store: Store, chosen: Sequence[Summary], aims: Sequence[Target], found: dict[Any, Any], setting: Any
+) -> None:
+    from ptviz.analysis.transfer import over_seeds
+    from ptviz.runs.gains import ends
+
+    grid = over_seeds(*ends(store, chosen, aims, found, setting)).T.tolist()
+    rows = [
+        (one.id, *(percent(value) if isfinite(value) else "" for value in row))
+        for one, row in zip(chosen, grid, strict=True)
+    ]
+    table(("start", *(aim.name for aim in aims)), rows)
+    typer.echo(
+        f"A row is the prompt a task's training starts from, a column the task. Errors left after {setting.steps} "
+        "steps from scratch that this start takes away; empty on its own task.",
+        err=True,
+    )
+
+
+def _chosen(store: Store, runs: str | None, backbone: str | None) -> list[Summary]:
+    from ptviz.runs.transfer import sources
+
+    found = sources(store, backbone)
     if runs is not None:
         known = {summary.id: summary for summary in found}
         wanted = [id.strip() for id in runs.split(",") if id.strip()]
@@ -106,7 +180,10 @@ def _measure(cells: Any, total: int) -> list[Cell]:
     with Progress(*columns, console=progress_console(), transient=True) as bar:
         whole = bar.add_task("loading", total=total)
         for cell in cells:
-            bar.update(whole, advance=1, description=f"{cell.run} on {cell.task}")
+            if cell is None:
+                continue
+            start = cell.start if hasattr(cell, "start") else cell.run
+            bar.update(whole, advance=1, description=f"{start} on {cell.task}")
             if cell.reason:
                 refused.append(cell)
     return refused

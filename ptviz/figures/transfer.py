@@ -9,11 +9,13 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
+from ptviz.analysis.projection import Map
 from ptviz.analysis.transfer import Estimate, Relation, Tree
 from ptviz.figures.matrix import DIVERGING, SEQUENTIAL
 from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, named_axis, note, plain
 
 _ROW = 30
+_WARM = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
 _WRITTEN = 14
 """Columns up to which a cell has room for its number."""
 
@@ -28,14 +30,17 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     if count < 2:
         return note(figure, "Two prompts at least can be compared.")
     order = list(tree.order)
-    limit = float(np.abs(values[~np.eye(count, dtype=bool)]).max()) or 1.0
+    away = values[~np.eye(count, dtype=bool)]
+    limit, least = float(np.abs(away).max()) or 1.0, float(away.min())
+    # Blue is kept for unlike prompts; a measure without any spends all its colour on the differences there are.
+    low = -limit if least < 0 else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
     texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.1e}" for value in row] for row in shown.tolist()]
     figure.add_heatmap(
         z=shown.astype(np.float32),
-        zmin=-limit,
+        zmin=low,
         zmax=limit,
-        colorscale=DIVERGING,
+        colorscale=DIVERGING if least < 0 else _WARM,
         colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
         text=texts,
         texttemplate="%{text}" if count <= _WRITTEN else None,
@@ -85,12 +90,11 @@ def tell_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
 def draw_grid(
     accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str], own: Sequence[Sequence[bool]]
 ) -> go.Figure:
-    """Zero-shot accuracies (0 to 1), rows target tasks, columns prompts; NaN cells stay empty.
+    """Accuracies (0 to 1) without training, rows target tasks, columns prompts; NaN cells stay empty.
 
     ``own`` marks the cells where a prompt meets its own task: they get brackets, for they are no transfer.
     """
-    count, width = accuracies.shape
-    figure = canvas(160 + _ROW * max(count, 3))
+    figure = canvas(160 + _ROW * max(len(accuracies), 3))
     if not accuracies.size:
         return note(figure, "No prompt and no task to show.")
     texts = [
@@ -99,32 +103,78 @@ def draw_grid(
     ]
     finite = accuracies[np.isfinite(accuracies)]
     low = float(finite.min()) if finite.size else 0.0
+    high = max(float(finite.max()) if finite.size else 1.0, low + 0.05)
+    _heat(figure, accuracies, texts, (low, high), SEQUENTIAL, "accuracy")
+    _named(figure, tasks, prompts, "prompt")
+    return note(figure, "Nothing was measured yet.") if not finite.size else figure
+
+
+def draw_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
+    """Relative error reductions (1: no error left), rows target tasks, columns the prompts that training starts from.
+
+    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at 100 % either way: harm has no bound.
+    """
+    figure = canvas(160 + _ROW * max(len(gains), 3))
+    if not gains.size:
+        return note(figure, "No prompt and no task to show.")
+    texts = [[f"{value:+.0%}" if math.isfinite(value) else "" for value in row] for row in gains.tolist()]
+    finite = np.abs(gains[np.isfinite(gains)])
+    limit = min(max(float(finite.max()) if finite.size else 1.0, 0.05), 1.0)
+    _heat(figure, gains, texts, (-limit, limit), DIVERGING, "errors taken away")
+    _named(figure, tasks, prompts, "training starts from the prompt of")
+    return note(figure, "Nothing was trained yet.") if not finite.size else figure
+
+
+def tell_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
+    """The gains in words: how far the grid is filled, and the best start for every task."""
+    known = np.isfinite(gains)
+    told = [f"Errors taken away by {len(prompts)} starts on {len(tasks)} tasks; {int(known.sum())} known."]
+    if known.any():
+        helps = int((gains[known] > 0).sum())
+        told.append(f"{helps} help, {int(known.sum()) - helps} do not.")
+    for task, row in zip(tasks, gains, strict=True):
+        if np.isfinite(row).any():
+            best = int(np.nanargmax(row))
+            told.append(f"Best for {task}: {prompts[best]}, {row[best]:+.0%}.")
+    return " ".join(told)
+
+
+def _heat(
+    figure: go.Figure,
+    values: Float[np.ndarray, "t n"],
+    texts: Sequence[Sequence[str]],
+    ends: tuple[float, float],
+    colours: Sequence[Sequence[object]],
+    title: str,
+) -> None:
     figure.add_heatmap(
-        z=accuracies.astype(np.float32),
-        zmin=low,
-        zmax=max(float(finite.max()) if finite.size else 1.0, low + 0.05),
-        colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "accuracy", "side": "right"}, "thickness": 12, "tickformat": ".0%"},
+        z=values.astype(np.float32),
+        zmin=ends[0],
+        zmax=ends[1],
+        colorscale=colours,
+        colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "tickformat": ".0%"},
         text=texts,
-        texttemplate="%{text}" if width <= _WRITTEN else None,
+        texttemplate="%{text}" if values.shape[1] <= _WRITTEN else None,
         hovertemplate="%{text}<extra></extra>",
         hoverongaps=False,
-        name="zero-shot accuracy",
+        name=title,
         xgap=1,
         ygap=1,
     )
+
+
+def _named(figure: go.Figure, tasks: Sequence[str], prompts: Sequence[str], title: str) -> None:
     figure.update_layout(
         hovermode="closest",
         xaxis={
-            **named_axis(prompts, 34), "title": {"text": "prompt"}, "tickangle": 40, "automargin": True,
-            "range": [-0.5, width - 0.5],
+            **named_axis(prompts, 34), "title": {"text": title}, "tickangle": 40, "automargin": True,
+            "range": [-0.5, len(prompts) - 0.5],
         },
         yaxis={
             **named_axis(tasks, 34), "title": {"text": "target task"}, "automargin": True,
-            "range": [count - 0.5, -0.5],
+            "range": [len(tasks) - 0.5, -0.5],
         },
     )  # fmt: skip
-    return note(figure, "Nothing was measured yet.") if not finite.size else figure
 
 
 def _cell(value: float, own: bool) -> str:
@@ -142,6 +192,34 @@ def tell_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompt
             best = int(np.nanargmax(row))
             told.append(f"Best on {task}: {prompts[best]}, {row[best]:.0%}.")
     return " ".join(told)
+
+
+def draw_map(found: Map, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
+    """Prompts as points, each at its mean token, on a map of two axes; ``groups`` says which share a mark."""
+    figure = canvas(430)
+    figure.update_layout(hovermode="closest")
+    titles = [f"axis {axis + 1}" for axis in range(2)]
+    if found.explained:
+        titles = [
+            f"{title} ({share:.0%} of the variance)" for title, share in zip(titles, found.explained, strict=True)
+        ]
+    # No squares: the axes of a PCA differ in how much they tell, and labels need room.
+    figure.update_xaxes(title={"text": titles[0]}, zeroline=False, automargin=True)
+    figure.update_yaxes(title={"text": titles[1]}, zeroline=False, automargin=True)
+    for place, (x, y) in enumerate(found.background[:, :2].tolist()):
+        look = mark(groups[place])
+        figure.add_scatter(
+            x=[x], y=[y], mode="markers+text" if len(names) <= 40 else "markers", text=[plain(names[place], 28)],
+            textposition="top center", marker={"size": 11, "color": look.colour, "symbol": look.symbol},
+            name=plain(names[place], 40), showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
+        )  # fmt: skip
+    return figure if names else note(figure, "No prompt to show.")
+
+
+def tell_map(found: Map, names: Sequence[str]) -> str:
+    """The map in words."""
+    share = f" Its two axes hold {sum(found.explained):.0%} of the variance." if found.explained else ""
+    return f"{found.kind} map of the mean tokens of {len(names)} prompts: {', '.join(names)}.{share}"
 
 
 def draw_relation(found: Relation, tasks: Sequence[str], prompts: Sequence[str], metric: str, axis: str) -> go.Figure:
@@ -210,7 +288,7 @@ def draw_estimates(found: Mapping[str, Relation]) -> go.Figure:
             name=name,
         )  # fmt: skip
     if not any(math.isfinite(one.pearson.value) for one in found.values()):
-        note(figure, "No correlation to tell: too few cells were measured, or all are alike.")
+        note(figure, "No correlation to tell yet.")
     return figure
 
 

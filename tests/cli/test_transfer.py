@@ -57,3 +57,20 @@ def test_an_empty_store(shell):
     answer = shell("transfer")
     assert answer.code == 2
     assert "no finished run" in answer.err
+
+
+def test_gain_trains_what_lacks_once(shell, trained, table: Path):
+    words = ("transfer", "--gain", "--steps", 2, "--rows", 6)
+    told = shell(*words, "--json").json
+    assert (told["steps"], told["seeds"], told["rows"], told["made"], told["reused"]) == (2, 1, 6, 4, 0)
+    starts = {(trial["start"], trial["task"] == str(table)) for trial in told["trials"]}
+    assert {start for start, _ in starts} >= set(trained)
+    assert all(trial["evaluated"][0] == 0 and trial["evaluated"][-1] == 2 for trial in told["trials"])
+    again = shell(*words, "--json").json
+    assert (again["made"], again["reused"], again["trials"]) == (0, 4, told["trials"])
+    people = shell(*words)
+    assert people.code == 0, people.err
+    lines = people.out.splitlines()
+    assert lines[0].split("\t")[0] == "start"
+    assert len(lines) == 3
+    assert shell("transfer", "--gain", "--steps", 0).code == 2

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
+from concurrent.futures import Future
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from safetensors.torch import save_file
 
 from ptviz.analysis.similarity import METRICS
-from ptviz.runs import Run, RunConfig, Store
+from ptviz.runs import Run, RunConfig, Store, filling, prompts
 from ptviz.runs import transfer as record
+from ptviz.runs.looking import Looking
+from ptviz.runs.mailbox import Letter
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import work
 from ptviz.training import TrainConfig
+from ptviz.ui import alike
+from tests.pages.looking import figures
 
 PAGE = "compare/transfer.py"
 WARM = Warm()
@@ -43,6 +52,12 @@ def trained(store: Store, tables: list[Path]) -> Callable[..., Run]:
 def texts(at) -> str:
     kinds = ("text", "caption", "markdown", "subheader", "code")
     return " ".join(str(element.value) for kind in kinds for element in at.get(kind))
+
+
+def cells(shown: dict) -> np.ndarray:
+    """The numbers of a heat map, as plotly packs them."""
+    z = shown["data"][0]["z"]
+    return np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"]).reshape([int(n) for n in z["shape"].split(",")])
 
 
 def measure(store: Store) -> None:
@@ -101,4 +116,85 @@ def test_runs_are_chosen_and_kept_in_the_address(page, trained):
     assert f"--runs {runs[0]},{runs[1]}" in texts(at) or f"--runs {runs[1]},{runs[0]}" in texts(at)
     at.multiselect(key="runs").set_value([]).run()
     assert not at.exception
-    assert "Choose at least two runs" in texts(at)
+    assert "Choose at least two prompts" in texts(at)
+
+
+def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
+    runs = [trained(place).id for place in (0, 1)]
+    at = page(PAGE, steps="2")
+    assert "0 of 4 trainings are made" in texts(at)
+    assert "--gain --steps 2 --seeds 1" in texts(at)
+    at.button(key="fill-gain").click().run()
+    assert not at.exception
+    order = filling.ordered(store)
+    assert (order.what, order.steps, sorted(order.sources)) == ("gain", 2, sorted(runs))
+    assert at.button(key="stop-gain")
+    assert at.button(key="fill-zero-shot").disabled
+    worker = filling.Filling(store, WARM)
+    while worker.step():
+        pass
+    at.run()
+    assert not at.exception
+    assert "All 4 trainings are made" in texts(at)
+    shown = figures(at)
+    assert np.isfinite(cells(shown["gain-of-a-start"])).tolist() == [[False, True], [True, False]]
+    courses = [trace["name"] for trace in shown["from-source-against-from-scratch"]["data"]]
+    assert courses[0] == "from scratch"
+    assert len(courses) == 2
+    assert "gain of the start" in at.segmented_control(key="against").options
+
+
+def test_a_stop_takes_the_order_back(page, trained, store):
+    runs = [trained(place).id for place in (0, 1)]
+    filling.place(store, filling.Order("gain", tuple(runs), steps=2))
+    at = page(PAGE, steps="2")
+    at.button(key="stop-gain").click().run()
+    assert filling.ordered(store) is None
+    filling.place(store, filling.Order("gain", tuple(runs), steps=2, problem="no room on the disk"))
+    assert "no room on the disk" in texts(at.run())
+
+
+def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_path, hostile):
+    trained()
+    torch.manual_seed(0)
+    prompts.keep(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
+    library = {"first": torch.randn(4, 32), "second": torch.randn(4, 32)}
+    save_file(library, str(tmp_path / "library.safetensors"))
+    at = page(PAGE, library=str(tmp_path / "library.safetensors"))
+    assert not at.exception
+    similar = figures(at)["similarity-mean"]
+    assert cells(similar).shape == (4, 4)
+    assert "first" in similar["layout"]["yaxis"]["ticktext"]
+    assert not any("<img" in name for name in similar["layout"]["yaxis"]["ticktext"])
+    alone = page(PAGE, library=str(tmp_path / "library.safetensors"), backbone="opened")
+    assert not alone.exception
+    assert cells(figures(alone)["similarity-mean"]).shape == (2, 2)
+    wrong = page(PAGE, library=str(tmp_path / "nothing.safetensors"))
+    assert not wrong.exception
+    assert "nothing.safetensors" in texts(wrong)
+
+
+def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
+    runs = [trained(), trained(1)]
+    looking = Looking(store, WARM)
+
+    def measure(what: str, run: str, stage: int, step: int, **more: object) -> Future:
+        body = {"what": what, "run": run, "stage": stage, "step": step, **more}
+        future: Future = Future()
+        future.set_result(looking.answer(Letter("1", "measure", body, 0.0)))
+        return future
+
+    monkeypatch.setattr(alike, "measure", measure)
+    at = page(PAGE, metric="neurons")
+    assert not at.exception
+    assert "error" not in measure("neurons", runs[0].id, 0, 2, prompts=[]).result()
+    shown = cells(figures(at.run())["similarity-neurons"])
+    assert np.diag(shown) == pytest.approx(1)
+    assert 0 < shown[0, 1] <= 1
+
+
+def test_the_papers_tables_are_marked_as_theirs(page, trained):
+    trained()
+    at = page(PAGE)
+    assert "published numbers, not yours" in " ".join(box.label for box in at.expander)
+    assert "aclanthology.org/2022.acl-long.346" in texts(at)

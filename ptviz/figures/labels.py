@@ -1,0 +1,56 @@
+"""Where to write names beside points so that they cover neither one another nor the points, as far as there is room."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+_WIDTH, _HEIGHT = 850.0, 330.0
+"""A plot's size in pixels, about: the page decides, and nothing breaks where it decides otherwise."""
+_LETTER, _LINE = 6.6, 15.0
+_PLACES = [
+    (anchor, 9 * side, up)
+    for up in (11, -11, 25, -25, 39, -39)
+    for anchor, side in (("left", 1), ("right", -1))
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Place:
+    """One label: which of its ends is at the point, and the shift from there in pixels, right and up."""
+
+    anchor: str
+    right: int
+    up: int
+
+
+def places(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Place]:
+    """A place for the label of each of the first points; points are shares of the plot's width and height, 0 to 1."""
+    dots = [(x * _WIDTH, y * _HEIGHT) for x, y in points]
+    taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in dots]
+    found = []
+    for (x, y), text in zip(dots, texts, strict=False):
+        boxes = [_box(x, y, place, text) for place in _PLACES]
+        best = min(range(len(boxes)), key=lambda i: (_hidden(boxes[i], taken), i))
+        taken.append(boxes[best])
+        found.append(Place(*_PLACES[best]))
+    return found
+
+
+_Box = tuple[float, float, float, float]
+
+
+def _box(x: float, y: float, place: tuple[str, int, int], text: str) -> _Box:
+    anchor, right, up = place
+    left = x + right - (len(text) * _LETTER if anchor == "right" else 0)
+    return left, left + len(text) * _LETTER, y + up - _LINE / 2, y + up + _LINE / 2
+
+
+def _hidden(box: _Box, taken: Sequence[_Box]) -> float:
+    """Square pixels of a box that lie on others, or outside the plot."""
+    outside = max(0.0, -box[0]) + max(0.0, box[1] - _WIDTH)
+    return outside * _LINE + sum(_common(box[:2], other[:2]) * _common(box[2:], other[2:]) for other in taken)
+
+
+def _common(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+    return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))

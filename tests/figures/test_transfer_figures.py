@@ -1,0 +1,57 @@
+"""Figures of transfer: any number of prompts, empty cells, and strangers' names as text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.projection import Map, project
+from ptviz.analysis.transfer import clustered, error_reduction, over_seeds
+from ptviz.figures import transfer as drawn
+from ptviz.figures.matrix import DIVERGING
+
+HOSTILE = "<b>bold</b> <script>alert(1)</script>"
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 30])
+def test_gains_and_maps_draw_for_any_number(count):
+    names = [f"{HOSTILE} {i}" for i in range(count)]
+    gains = np.linspace(-3, 0.5, count * count).reshape(count, count)
+    gains[np.eye(count, dtype=bool)] = np.nan
+    figure = drawn.draw_gains(gains, names, names)
+    assert "<script" not in figure.to_json()
+    assert str(count) in drawn.tell_gains(gains, names, names)
+    if count > 1:
+        assert (figure.data[0].zmin, figure.data[0].zmax) == (-1, 1)  # one disaster does not bleach the others
+    if count:
+        means = np.random.default_rng(0).normal(size=(count, 6))
+        found = project(means, np.zeros((0, 0, 6)), "PCA")
+        assert len(drawn.draw_map(found, names, list(range(count))).data) == count
+        assert "PCA" in drawn.tell_map(found, names)
+    else:
+        assert drawn.draw_map(Map("PCA", np.zeros((0, 2)), np.zeros((0, 0, 2))), [], []).layout.annotations
+
+
+def test_colours_of_similarity_spread_over_what_there_is():
+    for away, expected in (((0.7, 0.8, 0.75), (0.7, 0.8)), ((0.1, 0.8, 0.2), (0, 0.8)), ((-0.2, 0.1, 0), (-0.2, 0.2))):
+        values = np.eye(3)
+        values[np.triu_indices(3, 1)] = away
+        values = values + values.T - np.eye(3)
+        trace = drawn.draw_similarity(values, "abc", clustered(values), "mean").data[0]
+        assert (trace.zmin, trace.zmax) == pytest.approx(expected)
+        assert (len(trace.colorscale) == len(DIVERGING)) == (min(away) < 0)
+    same = drawn.draw_similarity(np.full((2, 2), 0.5), "ab", clustered(np.full((2, 2), 0.5)), "mean").data[0]
+    assert same.zmin < same.zmax
+
+
+def test_error_reduction_is_spots():
+    assert error_reduction(np.array([[0.97]]), np.array([[0.927]]))[0, 0] == pytest.approx(0.589, abs=1e-3)
+    assert np.isnan(error_reduction(np.array([[1.0]]), np.array([[1.0]]))).all()
+
+
+def test_seeds_count_where_both_ways_were_trained():
+    reached = np.array([[[0.8, 0.9, np.nan], [np.nan, np.nan, 0.5]]])
+    scratch = np.array([[[0.5, 0.7, 0.1], [0.5, 0.5, np.nan]]])
+    found = over_seeds(reached, scratch)
+    assert found[0, 0] == pytest.approx((0.85 - 0.6) / 0.4)
+    assert np.isnan(found[0, 1])

@@ -1,0 +1,118 @@
+"""What pages have the worker measure when asked: other routings, lower ranks, saliency, shifts, the lens."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.runs import LocalExecutor, Run
+from ptviz.runs.looking import Looking
+from ptviz.runs.mailbox import Letter
+from ptviz.runs.warm import Warm
+from tests.pages import looking
+from tests.pages.looking import settled, well
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The worker's answers, computed in this process."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
+    warm = Warm()
+
+    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        answer = Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        assert "error" not in answer, answer
+        return answer
+
+    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+
+
+def figures(at: AppTest) -> set[str]:
+    """The last parts of the figures' names."""
+    return {name.rsplit("-", 1)[-1] for name in looking.figures(at)}
+
+
+def pressed(at: AppTest, *keys: str) -> AppTest:
+    for key in keys:
+        at.button(key=f"measure-{key}").click().run()
+        at = well(settled(at))
+    return at
+
+
+def test_every_expert_forced(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3).id, at="4")))
+    assert {"load", "balance", "classes", "inputs", "alike", "own"} <= figures(at)
+    assert not {"accuracy", "loss", "rises"} & figures(at), "nothing heavy unless it is asked for"
+    at = pressed(at, "forced")
+    assert {"accuracy", "loss", "rises"} <= figures(at)
+    assert {m.label for m in at.metric} >= {"As routed", "Each text at its best expert", "Chosen is best"}
+    at.select_slider(key="at").set_value("0").run()
+    assert "rises" not in figures(well(settled(at))), "a measurement belongs to its step"
+
+
+def test_a_run_with_another_routing_is_one_click_away(page: Page, trained: Callable[..., Run]):
+    run = trained("smop", m=2, k=3)
+    at = well(settled(page("look/routing.py", run=run.id)))
+    labels = {one.label for one in at.number_input}
+    assert any("noise" in label for label in labels)
+    assert any("experts that each input gets" in label for label in labels)
+    at.number_input(key=f"again-{run.id}-sigma").set_value(0.25).run()
+    at.number_input(key=f"again-{run.id}-top").set_value(2).run()
+    link = next(one for one in at.get("page_link") if "these settings" in one.proto.label)
+    asked = parse_qs(link.proto.query_string)
+    assert (asked["smop-sigma"], asked["smop-top"], asked["method"]) == (["0.25"], ["2"], ["smop"])
+
+
+def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3, top=2).id)))
+    before = {name: f for name, f in looking.figures(at).items() if name.endswith("inputs")}
+    at = pressed(at, "tempered")
+    assert "temperature" in figures(at)
+    at.select_slider(key="temperature").set_value("one only").run()
+    at = well(settled(at))
+    after = {name: f for name, f in looking.figures(at).items() if name.endswith("inputs")}
+    assert before != after
+    assert {m.label: m.value for m in at.metric}["Undecided"] == "0.00 nats"
+
+
+def test_a_single_choice_has_no_temperature(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3).id)))
+    assert "temperature" not in [one.key for one in at.select_slider]
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
+def test_ranks_and_saliency(page: Page, trained: Callable[..., Run], method: str):
+    at = well(settled(page("look/factors.py", run=trained(method, m=4).id)))
+    assert "parts" in figures(at)
+    assert not {"ranks", "saliency"} & figures(at)
+    assert {"ranks", "saliency", "signed"} <= figures(pressed(at, "ranks", "saliency"))
+
+
+def test_scores_kept_when_pruning_stand_beside_those_of_now(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
+    assert "recorded" in figures(at)
+    at.selectbox(key="part").set_value("P").run()
+    assert any("beside" in name for name in looking.figures(well(settled(at))))
+
+
+def test_the_words_that_move_most(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/factors.py", run=trained("dept", m=2).id)))
+    at = pressed(at, "shift")
+    assert {"moved", "most"} <= figures(at)
+    at = well(settled(page("look/factors.py", run=trained(m=2).id)))
+    assert "measure-shift" not in [one.key for one in at.button]
+
+
+@pytest.mark.parametrize(("method", "shown"), [("prompt-tuning", True), ("p-tuning-v2", False)])
+def test_the_lens(page: Page, trained: Callable[..., Run], method: str, shown: bool):
+    at = well(settled(page("look/attention.py", run=trained(method, m=3).id)))
+    at = pressed(at, "lens")
+    assert ("lens" in figures(at)) == shown
+    assert any("no state to read" in one.value for one in at.text) != shown
