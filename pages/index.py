@@ -58,6 +58,12 @@ page = st.navigation(
                 icon=":material/swap_horiz:",
                 help="Which prompt works on which other task.",
             ),
+            st.Page(
+                "compare/benchmark.py",
+                title="PEFT benchmark",
+                icon=":material/leaderboard:",
+                help="Result files of PEFT's own comparison, as a race.",
+            ),
         ],
         "Open": [
             st.Page(

@@ -314,3 +314,36 @@ def _bare(family: Family, backbone: Backbone, m: int, batches: Sequence[Sequence
     sizes = [len(rows) * max(len(row.ids) for row in rows) for rows in batches]
     prompt = m if family == "decoder" else m * len(batches[0])
     return ceiling_seconds(backbone, round(statistics.mean(sizes)) + prompt)
+
+
+@dataclass(frozen=True)
+class EditTime:
+    """One edit of prompt surgery on a warm worker: medians of its seconds by the clock and of the processor's."""
+
+    m: int
+    rows: int
+    seconds: float
+    cpu_seconds: float
+
+
+def edit_time(m: int = 20, passes: int = 3, backbone: str = "minilm-l6", task: str = "trec6") -> EditTime:
+    """Take one token after another out of a prompt, and measure each time what it is worth on validation rows."""
+    from ptviz.runs.answers import Opened
+    from ptviz.runs.config import RunConfig
+    from ptviz.runs.edits import Ablate, Surroundings
+    from ptviz.runs.operating import ROWS, Trial
+    from ptviz.runs.warm import Warm
+
+    config, warm = RunConfig(backbone, task, knobs={"m": m}).checked(), Warm()
+    frozen, rows = warm.backbone(config), warm.task(config)
+    at = Opened(config, frozen, rows, warm.engine.build(config, frozen, rows).eval(), {})
+    spent = []
+    with torch.no_grad():
+        trial = Trial(at, ROWS, Surroundings(frozen.table, lambda of, id: {}))
+        trial.score()
+        for token in range(min(m, passes)):
+            began = time.perf_counter(), time.process_time()
+            trial.score((Ablate((token,)),))
+            spent.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    clock, processor = (statistics.median(each) for each in zip(*spent, strict=True))
+    return EditTime(m, len(trial.rows), clock, processor)

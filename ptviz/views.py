@@ -16,9 +16,11 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.geometry import cosines
+from ptviz.analysis.parts import shared
 from ptviz.analysis.similarity import similarity
 from ptviz.analysis.spectrum import Spectrum, spectrum
 from ptviz.figures import matrix as cells
+from ptviz.figures import parts
 from ptviz.figures import spectrum as spectra
 
 AXES: Mapping[str, str] = {
@@ -33,6 +35,7 @@ AXES: Mapping[str, str] = {
     "kv": "keys or values",
     "c": "class",
     "V": "vocabulary",
+    "e": "piece",
 }
 """The axes of ``ptviz.prompt`` in words; an axis that is not here is called by its own name."""
 
@@ -142,6 +145,10 @@ def _bars(track: Track) -> tuple[Float[np.ndarray, " n"], str]:
     return track.now, called(track.axes[-1])
 
 
+def _lengths(track: Track) -> tuple[Float[np.ndarray, " n"], str]:
+    return np.linalg.norm(track.now, axis=-1), called(track.axes[-2])
+
+
 def _two_spectra(track: Track) -> list[tuple[str, Spectrum]]:
     shown = {0, track.at % len(track.steps)}
     return [(f"step {track.steps[i]}", spectrum(track.values[i])) for i in sorted(shown)]
@@ -225,6 +232,27 @@ VIEWS: tuple[View, ...] = (
         _draw_cosines,
         _tell,
         "How to read it: cosine of the mean tokens of two prompts. All orange means that the experts learned the same.",
+        whole=True,
+    ),
+    View(
+        "own",
+        "What each has for itself",
+        ("k", "m", "d"),
+        lambda track: shared(track.now),
+        parts.draw_shared,
+        parts.tell_shared,
+        "How to read it: the share of each prompt's energy (squared norm) that lies in its distance from the mean of "
+        "all; the dotted line is that of all together. Near 0, they are copies of one prompt.",
+        whole=True,
+    ),
+    View(
+        "reach",
+        "Shift of each position",
+        ("T", "d"),
+        _lengths,
+        lambda found: cells.draw_bars(found[0], found[1], "length"),
+        lambda found: cells.tell_bars(found[0], found[1]),
+        "How to read it: one bar a position of the text: how long the vector is that is added to the word there.",
         whole=True,
     ),
     View(

@@ -24,7 +24,7 @@ ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 SOURCES = sorted((ROOT / "ptviz").rglob("*.py"))
 APP = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
-SHARED_BY_METHODS = {"anatomy", "base", "folded", "knobs", "layers", "sources", "starts"}
+SHARED_BY_METHODS = {"anatomy", "base", "folded", "knobs", "layers", "sources", "starts", "terms"}
 LONGEST = 350
 """Lines of a file that still fits in the head; most stay under 250."""
 

@@ -36,8 +36,9 @@ def names(axes: tuple[str, ...]) -> set[str]:
     [
         (("m", "d"), {"spectrum", "rank", "approximation", "cosines", "values"}),
         (("m", "r"), {"spectrum", "rank", "values"}),
-        (("k", "m", "d"), {"spectrum", "rank", "approximation", "cosines", "values", "alike"}),
+        (("k", "m", "d"), {"spectrum", "rank", "approximation", "cosines", "values", "alike", "own"}),
         (("S", "kv", "H", "m", "h"), {"spectrum", "rank", "values", "sites"}),
+        (("T", "d"), {"spectrum", "rank", "approximation", "cosines", "values", "reach"}),
         (("m",), {"vector"}),
         ((), set()),
     ],

@@ -1,6 +1,6 @@
 """One method: the idea, the anatomy, the equation, stages, knobs and cost, the source, and a way to train it now."""
 
-from ptviz.ui import explaining
+from ptviz.ui import claiming, explaining
 from ptviz.ui.failures import explained
 from ptviz.ui.live_plot import preload
 
@@ -14,6 +14,8 @@ with explained():
         explaining.knobs(method)
     with explained():
         explaining.cost(method, shape)
+    with explained():
+        claiming.claims(method)
     with explained():
         explaining.judgement(method, shape)
     with explained():

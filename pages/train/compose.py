@@ -25,6 +25,7 @@ with left, explained():
         method = choosing.choose_method()
     task = choosing.choose_task()
     st.subheader(title_of(method))
+    begin = choosing.choose_start(backbone, method) if backbone else None
     knobs = forms.knob_form(method)
     sources = forms.sources_input(RunConfig(backbone or "none", task.name or "none", method))
     st.subheader("Training")
@@ -40,8 +41,9 @@ with right, explained():
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
         config = RunConfig(
-            backbone, task.name, method, knobs, training, name, text=task.text, label=task.label, sources=sources
-        )
+            backbone, task.name, method, knobs, training, name, text=task.text, label=task.label, sources=sources,
+            start=begin,
+        )  # fmt: skip
         show_plan(config)
         prepare(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):

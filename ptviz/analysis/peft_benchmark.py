@@ -2,81 +2,237 @@
 
 Source of the layout: https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA, one JSON file a run
 with ``run_info``, ``train_info`` (``metrics`` as a list, the last entry with ``test accuracy``) and ``meta_info``.
+Files come from strangers: sizes and depth are bounded, numbers that are not finite or out of range are not there.
 """
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterable, Mapping
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
-from ptviz.analysis.race import Lap
+from ptviz.analysis.race import Lap, rows, standings
+from ptviz.checkpoints.errors import shown
+from ptviz.checkpoints.results import LARGEST
+from ptviz.checkpoints.safety import plain_json
+
+_LONGEST = 120
+_ENTRIES = 20_000
+_STEPS = 10**9
+_UNKNOWN_SIZE = 99_999_999
+"""What the benchmark writes for a checkpoint whose size it could not find out: ``get_file_size`` in its utils.py."""
+_OURS = {
+    "PROMPT_TUNING": "prompt-tuning",
+    "P_TUNING": "p-tuning",
+    "PREFIX_TUNING": "p-tuning-v2",
+    "MULTITASK_PROMPT_TUNING": "mpt",
+}
+"""PEFT's types that are methods of the survey; its prefixes go through a network only if that is asked for."""
 
 
-def lap_of(text: str | bytes) -> Lap:
-    """One result file as a lap; the method is the experiment's name, memory the accelerator's highest, in bytes.
+@dataclass(frozen=True)
+class Result:
+    """One result file. ``lap.method`` is the experiment, as "method/variant"; ``lap.run`` the time it was made.
+
+    ``kind`` is the method as PEFT calls it, ``ours`` the survey's method that it is ("" for none of them). ``losses``
+    are training losses in nats a token, means since the entry before, after ``trained_steps`` updates.
+    """
+
+    lap: Lap
+    kind: str
+    ours: str = ""
+    backbone: str = ""
+    steps: int | None = None
+    batch: int | None = None
+    lr: float | None = None
+    accelerator: str = ""
+    trained_steps: tuple[int, ...] = ()
+    losses: tuple[float, ...] = ()
+
+
+def result_of(text: str | bytes, name: str = "this file") -> Result:
+    """One result file; memory is the accelerator's highest above what was held before, in bytes.
 
     Raises:
         ValueError: if it is no such file, or tells of a run that did not succeed.
     """
-    try:
-        data = json.loads(text)
-    except ValueError as error:
+    content = text.encode() if isinstance(text, str) else text
+    if len(content) > LARGEST:
         raise ValueError(
-            f"expected a result file of PEFT's benchmark, which is JSON; got something else ({error})"
-        ) from None
-    run, training = (_part(data, name) for name in ("run_info", "train_info"))
-    name = str(run.get("experiment_name") or "unnamed")
+            f"{shown(name)} has {len(content) / 1e6:,.1f} MB; a result file of PEFT's benchmark has at most "
+            f"{LARGEST / 1e6:.0f} MB, and usually 15 kB. Choose the JSON files out of its folder results"
+        )
+    data = plain_json(content, shown(name), LARGEST, constant=lambda _: None)
+    run, training = (_part(data, part, name) for part in ("run_info", "train_info"))
     if training.get("status") != "success":
-        raise ValueError(f"{name}: this run did not succeed (status {training.get('status')!r}); leave its file out")
-    metrics = [entry for entry in training.get("metrics") or () if isinstance(entry, Mapping)]
-    tests = [entry["test accuracy"] for entry in metrics if _number(entry.get("test accuracy"))]
+        status = shown(training.get("status"))
+        raise ValueError(f"{shown(name)}: this run did not succeed (its status is {status}); leave its file out")
+    entries = training.get("metrics")
+    metrics = [e for e in entries[:_ENTRIES] if isinstance(e, Mapping)] if isinstance(entries, list) else []
+    tests = [test for entry in metrics if (test := _share(entry.get("test accuracy"))) is not None]
     if not tests:
-        raise ValueError(f"{name}: expected a `test accuracy` in train_info.metrics; got none")
-    told = [
-        (e["step"], e["valid accuracy"]) for e in metrics if _number(e.get("valid accuracy")) and _number(e.get("step"))
-    ]
-    setup, peft = run.get("train_config") or {}, run.get("peft_config") or {}
-    return Lap(
-        method=name,
-        seed=int(setup.get("seed") or 0),
-        run=str(run.get("created_at") or ""),
-        test=float(tests[-1]),
-        validation=max((float(accuracy) for _, accuracy in told), default=float("nan")),
-        seconds=_or_none(training.get("train_time")),
+        raise ValueError(f"{shown(name)}: expected a `test accuracy` from 0 to 1 in train_info.metrics; got none")
+    setup, peft = (_mapping(run.get(part)) for part in ("train_config", "peft_config"))
+    experiment = shown(run.get("experiment_name") or "unnamed", _LONGEST)
+    evaluated, accuracies = _series(metrics, "valid accuracy", _share)
+    trained_steps, losses = _series(metrics, "train loss", _number)
+    lap = Lap(
+        method=experiment,
+        seed=_whole(setup.get("seed")) or 0,
+        run=shown(run.get("created_at") or "", 40),
+        test=tests[-1],
+        validation=max(accuracies, default=math.nan),
+        seconds=_positive(training.get("train_time")),
         trained=_whole(training.get("num_trainable_params")),
-        memory=_whole(training.get("accelerator_memory_max")),
+        # Older files say cuda where newer ones say accelerator.
+        memory=_whole(training.get("accelerator_memory_max", training.get("cuda_memory_max"))),
         length=_whole(peft.get("num_virtual_tokens")),
-        evaluated=tuple(int(step) for step, _ in told),
-        accuracies=tuple(float(accuracy) for _, accuracy in told),
+        size=None if (size := _whole(training.get("file_size"))) == _UNKNOWN_SIZE else size,
+        evaluated=evaluated,
+        accuracies=accuracies,
+    )
+    machine = _mapping(_mapping(data.get("meta_info")).get("system_info"))
+    return Result(
+        lap,
+        kind=experiment.split("/")[0],
+        ours=_ours(peft),
+        backbone=shown(setup.get("model_id") or "", _LONGEST),
+        steps=_whole(setup.get("max_steps")),
+        batch=_whole(setup.get("batch_size")),
+        lr=_positive(_mapping(setup.get("optimizer_kwargs")).get("lr")),
+        accelerator=shown(machine.get("accelerator") or machine.get("gpu") or "", 60),
+        trained_steps=trained_steps,
+        losses=losses,
     )
 
 
-def laps_of(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[Lap], list[str]]:
-    """Files given as (name, content): those that could be read as laps, and a sentence for each that could not."""
-    laps, problems = [], []
+def _ours(peft: Mapping[str, Any]) -> str:
+    if peft.get("peft_type") == "PREFIX_TUNING" and peft.get("prefix_projection") is True:
+        return "prefix-tuning"
+    return _OURS.get(str(peft.get("peft_type")), "")
+
+
+def results_of(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[Result], list[str]]:
+    """Files given as (name, content): their results, and a sentence for each that could not be read.
+
+    Of several results of one experiment, backbone and seed only the newest is kept, as PEFT's own page does.
+    """
+    found: dict[tuple[str, str, int], Result] = {}
+    problems, older = [], 0
     for name, text in files:
         try:
-            laps.append(lap_of(text))
+            result = result_of(text, name)
         except ValueError as error:
-            problems.append(f"{name}: {error}")
-    return laps, problems
+            problems.append(str(error))
+            continue
+        key = result.lap.method, result.backbone, result.lap.seed
+        older += key in found
+        if key not in found or result.lap.run >= found[key].lap.run:
+            found[key] = result
+    if older:
+        problems.append(f"{older} older results of experiments that are here in a newer one were left out")
+    return _apart(list(found.values())), problems
 
 
-def _part(data: Any, name: str) -> Mapping[str, Any]:
-    part = data.get(name) if isinstance(data, Mapping) else None
-    if not isinstance(part, Mapping):
-        raise ValueError(f"expected a result file of PEFT's benchmark with a part {name!r}; this one has none")
-    return part
+def _apart(results: list[Result]) -> list[Result]:
+    """Name the backbone beside the experiment where there are several: runs of two backbones are no seeds of one."""
+    if len({result.backbone for result in results}) < 2:
+        return results
+    return [replace(r, lap=replace(r.lap, method=f"{r.lap.method} ({r.backbone or 'unknown'})")) for r in results]
 
 
-def _number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
+def labels(results: Sequence[Result]) -> dict[str, str]:
+    """A short name for every experiment: without the backbone's, with which the benchmark begins its variants."""
+    short = {}
+    for result in results:
+        kind, _, variant = result.lap.method.partition("/")
+        prefix = result.backbone.split("/")[-1].lower() + "-"
+        rest = variant[len(prefix) :] if variant.lower().startswith(prefix) else variant
+        short[result.lap.method] = kind if rest in ("", "default") else f"{kind} {rest}"
+    return short if len(set(short.values())) == len(short) else {method: method for method in short}
 
 
-def _or_none(value: Any) -> float | None:
-    return float(value) if _number(value) else None
+def loss_laps(results: Iterable[Result]) -> list[Lap]:
+    """Laps whose curve is the training loss: what ``ptviz.analysis.race.bands`` takes."""
+    return [replace(r.lap, evaluated=r.trained_steps, accuracies=r.losses) for r in results if r.losses]
 
 
-def _whole(value: Any) -> int | None:
-    return int(value) if _number(value) else None
+COLUMNS = ("kind", "backbone", "lr", "steps", "accelerator")
+"""What the table of a benchmark says beyond that of a race."""
+
+
+def table(results: Sequence[Result]) -> list[dict[str, object]]:
+    """One row an experiment, the best test accuracy first: the columns of a race's table, then ``COLUMNS``."""
+    first = {result.lap.method: result for result in reversed(results)}
+    made = rows(standings(result.lap for result in results))
+    return [row | {name: getattr(first[str(row["method"])], name) for name in COLUMNS} for row in made]
+
+
+def remarks(results: Sequence[Result]) -> list[str]:
+    """What to keep in mind when these results are compared: where they were not made alike."""
+    told = []
+    for what, values, so in (
+        ("backbones", {r.backbone for r in results}, "their accuracies are no comparison of methods"),
+        ("budgets", {f"{r.steps or '?'} steps of {r.batch or '?'} rows" for r in results}, "more steps may win alone"),
+        ("accelerators", {r.accelerator or "unknown" for r in results}, "seconds and memory compare only within one"),
+        ("prompt lengths", {str(r.lap.length) for r in results if r.lap.length is not None}, "a longer one may win"),
+    ):
+        if len(values) > 1:
+            some = ", ".join(sorted(values)[:5])
+            told.append(f"{len(values)} {what} ({some}{', and others' if len(values) > 5 else ''}): {so}.")
+    seeds = {result.lap.method: 0 for result in results}
+    for result in results:
+        seeds[result.lap.method] += 1
+    if results and max(seeds.values()) == 1:
+        told.append("One seed each: differences of a few points may be luck, and nothing here can say how many.")
+    return told
+
+
+def _part(data: Mapping[str, Any], part: str, name: str) -> Mapping[str, Any]:
+    found = data.get(part)
+    if not isinstance(found, Mapping):
+        raise ValueError(
+            f"{shown(name)}: expected a result file of PEFT's benchmark with a part {part!r}; this one has none"
+        )
+    return found
+
+
+def _mapping(value: Any) -> Mapping[str, Any]:
+    return value if isinstance(value, Mapping) else {}
+
+
+def _series(metrics: Sequence[Mapping[str, Any]], name: str, read: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+    """The values under one name by step, each step once, the first entry of several."""
+    found: dict[int, float] = {}
+    for entry in metrics:
+        step, value = _whole(entry.get("step")), read(entry.get(name))
+        if step is not None and step <= _STEPS and value is not None:
+            found.setdefault(step, value)
+    steps = tuple(sorted(found))
+    return steps, tuple(found[step] for step in steps)
+
+
+def _number(value: object) -> float | None:
+    """A finite number as a float; None for everything else, integers beyond all floats included."""
+    if not isinstance(value, int | float) or isinstance(value, bool):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
+        return None
+
+
+def _share(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and 0 <= number <= 1 else None
+
+
+def _positive(value: object) -> float | None:
+    number = _number(value)
+    return number if number is not None and number > 0 else None
+
+
+def _whole(value: object) -> int | None:
+    number = _number(value)
+    return int(number) if number is not None and 0 <= number < 2**53 else None

@@ -10,8 +10,12 @@ UMAP and t-SNE need the extra ``maps`` and take seconds to minutes; they are imp
 
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Callable, Sequence
+from contextlib import redirect_stdout
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypeAlias, get_args
 
 import numpy as np
 from jaxtyping import Float
@@ -20,6 +24,11 @@ from ptviz.analysis.neighbours import unit
 
 Kind = Literal["PCA", "UMAP", "t-SNE"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
+Tell: TypeAlias = Callable[[str, float], None]
+_ROUNDS = 1000
+_COUNT = "{n}/{total} "
+_PROGRESS = re.compile(r"(?:Iteration )?(\d+)(?:/(\d+)|(?=: error))")
+"""tqdm's count as UMAP writes it, and scikit-learn's ``Iteration 50: error = ...``."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +53,26 @@ def project(
     normalise: bool = False,
     seed: int = 0,
 ) -> Map:
-    """Lay a prompt's steps and some vocabulary tokens on a map of 2 or 3 axes.
+    """Lay a prompt's steps and some vocabulary tokens on a map of 2 or 3 axes: ``project_together`` with one prompt."""
+    return project_together(background, [tokens], kind, dims, normalise=normalise, seed=seed)[0]
+
+
+def project_together(
+    background: Float[np.ndarray, "b d"],
+    prompts: Sequence[Float[np.ndarray, "steps m d"]],
+    kind: Kind = "PCA",
+    dims: int = 2,
+    *,
+    normalise: bool = False,
+    seed: int = 0,
+    fitted: int | None = None,
+    tell: Tell | None = None,
+) -> tuple[Map, ...]:
+    """Lay the steps of several prompts, and some vocabulary tokens, on one map of 2 or 3 axes: a ``Map`` a prompt.
 
     ``normalise`` scales every vector to length 1 first: direction only, for prompts whose norms dwarf the vocabulary's.
+    The axes of PCA are fitted on the first ``fitted`` vocabulary tokens (all by default), the others laid on them.
+    ``tell`` hears what is being done and which share of it (0 to 1) is over; what it raises ends the work.
 
     Raises:
         ValueError: for an unknown kind, or if there is nothing to fit.
@@ -54,24 +80,33 @@ def project(
     """
     if kind not in KINDS:
         raise ValueError(f"expected a map of kind {', '.join(KINDS)}; got {kind!r}")
-    steps, m, d = tokens.shape
     words = np.asarray(background, dtype=np.float32)
-    path = np.asarray(tokens, dtype=np.float32).reshape(steps * m, d)
-    if not len(words) and not len(path):
+    paths = [np.asarray(tokens, dtype=np.float32).reshape(-1, tokens.shape[-1]) for tokens in prompts]
+    if not len(words) and not any(len(path) for path in paths):
         raise ValueError("expected some vocabulary or prompt tokens to lay on a map; got none")
     if normalise:
-        words, path = unit(words), unit(path)
+        words, paths = unit(words), [unit(path) for path in paths]
+    path = np.concatenate([words[:0], *paths])
+    explained: tuple[float, ...] = ()
     if kind == "PCA":
-        laid, walked, explained = _pca(words, path, dims)
+        laid, walked, explained = _pca(words, path, dims, len(words) if fitted is None else fitted)
+    elif kind == "UMAP":
+        last = np.concatenate([words[:0], *(rows[-t.shape[1] :] for rows, t in zip(paths, prompts, strict=True))])
+        laid, walked = _umap(words, path, last, dims, seed, tell or _silent)
     else:
-        fit = {"UMAP": _umap, "t-SNE": _tsne}[kind]
-        laid, walked = fit(words, path, path[-m:], dims, seed)
-        explained = ()
-    return Map(kind, laid, walked.reshape(steps, m, dims), explained)
+        laid, walked = _tsne(words, path, dims, seed, tell or _silent)
+    ends = np.cumsum([len(rows) for rows in paths])[:-1]
+    parts = np.split(walked, ends) if paths else []
+    return tuple(
+        Map(kind, laid, part.reshape(*tokens.shape[:2], dims), explained)
+        for part, tokens in zip(parts, prompts, strict=True)
+    )
 
 
-def _pca(words: np.ndarray, path: np.ndarray, dims: int) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
-    groups = [rows for rows in (words, path) if len(rows)]
+def _pca(
+    words: np.ndarray, path: np.ndarray, dims: int, fitted: int
+) -> tuple[np.ndarray, np.ndarray, tuple[float, ...]]:
+    groups = [rows for rows in (words[:fitted], path) if len(rows)]
     weights = np.concatenate([np.full(len(rows), 1 / (len(groups) * len(rows))) for rows in groups])
     rows = np.concatenate(groups)
     centre = weights @ rows
@@ -89,21 +124,50 @@ def _pca(words: np.ndarray, path: np.ndarray, dims: int) -> tuple[np.ndarray, np
     return (words - centre) @ basis, (path - centre) @ basis, explained
 
 
-def _umap(words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
-    reducer = _imported("umap").UMAP(n_components=dims, random_state=seed, n_jobs=1, metric="cosine")
+def _umap(
+    words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int, tell: Tell
+) -> tuple[np.ndarray, np.ndarray]:
+    tell("loading UMAP", 0.0)
+    umap = _imported("umap")
+    bar = {"file": _Ear(lambda share: tell("fitting", share)), "disable": False, "bar_format": _COUNT}
+    tell("looking for neighbours", 0.0)
+    reducer = umap.UMAP(n_components=dims, random_state=seed, n_jobs=1, metric="cosine", tqdm_kwds=bar)
     reducer.fit(np.concatenate([words, last]))
     fitted = np.asarray(reducer.embedding_)
+    reducer.tqdm_kwds = {**bar, "file": _Ear(lambda share: tell("placing the steps", share))}
+    tell("placing the steps", 0.0)
     return fitted[: len(words)], np.asarray(reducer.transform(path))
 
 
-def _tsne(words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+def _tsne(words: np.ndarray, path: np.ndarray, dims: int, seed: int, tell: Tell) -> tuple[np.ndarray, np.ndarray]:
+    tell("loading t-SNE", 0.0)
+    manifold = _imported("sklearn.manifold")
     rows = np.concatenate([words, path])
     perplexity = max(1.0, min(30.0, (len(rows) - 1) / 3))
-    reducer = _imported("sklearn.manifold").TSNE(
-        n_components=dims, random_state=seed, init="pca", perplexity=perplexity, metric="cosine"
-    )
-    fitted = np.asarray(reducer.fit_transform(rows))
-    return fitted[: len(words)], fitted[len(words) :]
+    tell("looking for neighbours", 0.0)
+    # It says how far it is only in print.
+    with redirect_stdout(_Ear(lambda share: tell("fitting", share))):
+        fitted = manifold.TSNE(
+            n_components=dims, random_state=seed, init="pca", perplexity=perplexity, metric="cosine", verbose=2,
+            max_iter=_ROUNDS,
+        ).fit_transform(rows)  # fmt: skip
+    return np.asarray(fitted)[: len(words)], np.asarray(fitted)[len(words) :]
+
+
+class _Ear(io.TextIOBase):
+    """Listens to what a library prints of its progress, and passes on the share that is done."""
+
+    def __init__(self, tell: Callable[[float], None]) -> None:
+        self.pass_on = tell
+
+    def write(self, text: str, /) -> int:
+        for done, of in _PROGRESS.findall(text):
+            self.pass_on(min(int(done) / (int(of) if of else _ROUNDS), 1.0))
+        return len(text)
+
+
+def _silent(what: str, share: float) -> None:
+    """Nobody wants to know."""
 
 
 def _imported(module: str) -> Any:

@@ -27,8 +27,8 @@ class Lap:
 
     ``test``, ``validation`` and ``zero_shot`` are accuracies (0 to 1); ``seconds`` worked; ``trained`` and ``stored``
     count scalars; ``memory`` is the peak above what was held before, in bytes; ``length`` counts the positions that
-    the prompt adds for the backbone to attend to. ``evaluated`` are updates through all stages, ``accuracies`` those
-    on the validation rows. What is not known is None.
+    the prompt adds for the backbone to attend to; ``size`` is that of the result's file, in bytes. ``evaluated`` are
+    updates through all stages, ``accuracies`` those on the validation rows. What is not known is None.
     """
 
     method: str
@@ -42,6 +42,7 @@ class Lap:
     stored: int | None = None
     memory: int | None = None
     length: int | None = None
+    size: int | None = None
     evaluated: tuple[int, ...] = ()
     accuracies: tuple[float, ...] = ()
 
@@ -74,6 +75,7 @@ class Standing:
     seconds: float | None = None
     memory: int | None = None
     length: int | None = None
+    size: int | None = None
     steps90: float | None = None
     steps95: float | None = None
 
@@ -174,6 +176,7 @@ def _standing(method: str, laps: list[Lap]) -> Standing:
         _mean(lap.seconds for lap in laps),
         max(memories) if memories else None,
         next((lap.length for lap in laps if lap.length is not None), None),
+        next((lap.size for lap in laps if lap.size is not None), None),
         _mean(reached[0.9]),
         _mean(reached[0.95]),
     )
@@ -248,9 +251,14 @@ def grid(method: str, runs: Iterable[tuple[float, int, float, float | None]]) ->
     return Grid(method, rates, seeds, table, share, _mean(zero for *_, zero in told))
 
 
+def megabytes(size: int | None) -> float | None:
+    """Bytes in units of 2**20; None stays None."""
+    return None if size is None else size / 2**20
+
+
 COLUMNS = (
     "method", "seeds", "test_mean", "test_sd", "test_low", "test_high", "zero_shot", "trained", "stored", "seconds",
-    "memory_mb", "length", "steps_to_90", "steps_to_95",
+    "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95",
 )  # fmt: skip
 """The columns of a race's table as data."""
 
@@ -261,7 +269,7 @@ def rows(found: Iterable[Standing]) -> list[dict[str, object]]:
         dict(zip(COLUMNS, (
             one.method, len(one.seeds), one.mean, one.sd, one.interval.low if one.interval else None,
             one.interval.high if one.interval else None, one.zero_shot, one.trained, one.stored, one.seconds,
-            None if one.memory is None else one.memory / 2**20, one.length, one.steps90, one.steps95,
+            megabytes(one.memory), one.length, megabytes(one.size), one.steps90, one.steps95,
         ), strict=True))
         for one in found
     ]  # fmt: skip

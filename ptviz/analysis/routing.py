@@ -54,6 +54,85 @@ class Routing:
     class_entropy: float
 
 
+@dataclass(frozen=True, eq=False)
+class Counterfactual:
+    """What n inputs would cost at each of k experts, against the method's own choice; losses in nats.
+
+    ``loss`` and ``accuracy`` (k) are those of every input going to one expert; ``own`` and ``ideal`` are (loss,
+    accuracy) as the method routes, and with each input at the expert where it costs least. ``chosen`` and ``best``
+    name both experts of each input, ``table`` (k chosen, k best) counts them, ``agreement`` is the share where they
+    are the same, and ``rises`` (n, k) is how much more each expert costs than the method's own routing.
+    """
+
+    loss: Float[np.ndarray, " k"]
+    accuracy: Float[np.ndarray, " k"]
+    own: tuple[float, float]
+    ideal: tuple[float, float]
+    chosen: Int[np.ndarray, " n"]
+    best: Int[np.ndarray, " n"]
+    table: Int[np.ndarray, "k k"]
+    agreement: float
+    rises: Float[np.ndarray, "n k"]
+
+
+def counterfactual(
+    weights: Float[np.ndarray, "n k"],
+    losses: Float[np.ndarray, "n k"],
+    right: Bool[np.ndarray, "n k"],
+    loss: Float[np.ndarray, " n"],
+    hit: Bool[np.ndarray, " n"],
+) -> Counterfactual:
+    """Compare each expert's loss and answer on each input with those of the method's own routing, ``loss`` and ``hit``.
+
+    Raises:
+        ValueError: if there is no input, or no expert.
+    """
+    w, x = np.asarray(weights, dtype=np.float64), np.asarray(losses, dtype=np.float64)
+    if not x.size:
+        raise ValueError(f"expected at least one input and one expert; got losses of {x.shape}")
+    chosen, best, rows = w.argmax(1), x.argmin(1), np.arange(len(x))
+    table = np.zeros((x.shape[1], x.shape[1]), dtype=np.int64)
+    np.add.at(table, (chosen, best), 1)
+    hits = np.asarray(right, dtype=bool)
+    own = np.asarray(loss, dtype=np.float64)
+    return Counterfactual(
+        x.mean(0),
+        hits.mean(0),
+        (float(own.mean()), float(np.mean(hit))),
+        (float(x[rows, best].mean()), float(hits[rows, best].mean())),
+        chosen,
+        best,
+        table,
+        float((chosen == best).mean()),
+        x - own[:, None],
+    )
+
+
+def tempered(weights: Float[np.ndarray, "n k"], factor: float) -> Float[np.ndarray, "n k"]:
+    r"""Softmax weights as they would be at ``factor`` times their temperature: 0 is one-hot, infinity even.
+
+    A softmax at :math:`f \tau` is :math:`a_j^{1/f} / \sum_i a_i^{1/f}` of the one at :math:`\tau`.
+
+    Raises:
+        ValueError: if the factor is negative.
+    """
+    if not factor >= 0:
+        raise ValueError(f"expected a factor of 0 or more; got {factor}")
+    w = np.asarray(weights, dtype=np.float64)
+    if not w.size or factor == 1:
+        return w
+    if factor == 0:
+        sharp: Float[np.ndarray, "n k"] = np.eye(w.shape[1])[w.argmax(1)]
+        return sharp
+    if np.isinf(factor):
+        return np.full_like(w, 1 / w.shape[1])
+    with np.errstate(divide="ignore"):
+        scores = np.log(w) / factor
+    raised = np.exp(scores - scores.max(1, keepdims=True))
+    shares: Float[np.ndarray, "n k"] = raised / raised.sum(1, keepdims=True)
+    return shares
+
+
 def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
     """The entropy of each row in nats; rows are scaled to sum to 1."""
     w = np.asarray(weights, dtype=np.float64)

@@ -16,6 +16,7 @@ import typer
 from ptviz import __version__
 from ptviz.cli import (
     bench,
+    benchmark,
     count,
     exporting,
     figures,
@@ -45,6 +46,7 @@ for part in (
     serve,
     training,
     race,
+    benchmark,
     transfer,
     runs,
     exporting,

@@ -34,21 +34,22 @@ def figures(
     """
     if format not in FORMATS:
         raise BadInput(f"--format: expected one of {', '.join(FORMATS)}; got {format!r}")
-    write = {"svg": _svg, "html": _html, "json": _json, "png": _png}[format]
     drawn = scenes(backbone, sources)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths = []
-        for name, scene in drawn.items():
-            path = out / f"{name}.{format}"
-            write(scene, path)
-            paths.append(str(path))
+        paths = [out / f"{name}.{format}" for name in drawn]
+        if format == "png":
+            _png(drawn, paths)
+        else:
+            write = {"svg": _svg, "html": _html, "json": _json}[format]
+            for scene, path in zip(drawn.values(), paths, strict=True):
+                write(scene, path)
     except OSError as error:
         raise BadInput(f"--out: {out} cannot be written ({error.strerror or error}); choose another folder") from error
     if as_json:
-        emit({"files": paths, "alt": {name: scene.alt for name, scene in drawn.items()}})
+        emit({"files": [str(path) for path in paths], "alt": {name: scene.alt for name, scene in drawn.items()}})
     else:
-        typer.echo("\n".join(paths))
+        typer.echo("\n".join(map(str, paths)))
 
 
 def scenes(backbone: str, sources: int) -> dict[str, Scene]:
@@ -57,24 +58,17 @@ def scenes(backbone: str, sources: int) -> dict[str, Scene]:
     Raises:
         BadInput: if no backbone of known sizes has that name.
     """
-    from ptviz.analysis.anatomy import anatomy_of, original
     from ptviz.analysis.taxonomy import taxonomy
-    from ptviz.backbones import catalogue
     from ptviz.figures.anatomy import draw_panel
     from ptviz.figures.framework import draw_framework
     from ptviz.figures.taxonomy import draw_taxonomy
-    from ptviz.methods import REGISTRY, build
-    from ptviz.prompt import Spec
-    from ptviz.training import TrainConfig
+    from ptviz.material import all_panels, backbone_of
+    from ptviz.methods import REGISTRY
 
-    known = {info.name: info for info in catalogue()}
-    if backbone not in known:
-        raise BadInput(f"--backbone: expected one of {', '.join(known)}; got {backbone!r}")
-    size, length = known[backbone], TrainConfig().length
-    names = tuple(f"source {i + 1}" for i in range(sources))
-    spec = Spec.of_shape(size.width, size.sites, size.heads, size.head_width, length, names)
-    panels = [original(size.sites, length, size.width, size.parameters)]
-    panels += [anatomy_of(build(n, spec), length, size.width, size.sites, size.parameters) for n in REGISTRY]
+    try:
+        panels = all_panels(backbone_of(backbone), sources)
+    except ValueError as error:
+        raise BadInput(f"--backbone: {error}") from error
     drawn = {
         "taxonomy": draw_taxonomy(taxonomy(method.card for method in REGISTRY.values())),
         "framework": draw_framework(panels),
@@ -101,11 +95,11 @@ def _json(scene: Scene, path: Path) -> None:
     path.write_text(json.dumps(json.loads(to_figure(scene).to_json()), indent=1), encoding="utf-8")
 
 
-def _png(scene: Scene, path: Path) -> None:
-    from ptviz.figures.shapes import to_figure
+def _png(drawn: dict[str, Scene], paths: list[Path]) -> None:
+    from ptviz.figures.shapes import write_png
 
     try:
-        to_figure(scene).write_image(path, scale=2)
+        write_png(list(drawn.values()), paths)
     except OSError:
         raise
     except Exception as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -14,7 +13,6 @@ from ptviz.cli.output import BadInput, Json, RunFailed, bad_input, emit, progres
 
 if TYPE_CHECKING:
     from ptviz.findings import Finding, Judged, Record
-    from ptviz.findings.finding import Difference
     from ptviz.training import Event
 
 HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95 % interval", "seeds", "verdict")
@@ -126,35 +124,12 @@ def _arms(judged: Judged, record: Record) -> list[dict[str, Any]]:
     ]
 
 
-def _compared(judged: Judged, difference: Difference) -> tuple[str, str, str, str, str]:
-    """What was compared, both means, the difference and its interval, for people."""
-    from ptviz.findings.measure import COUNTS
-
-    told = difference.compared
-    counts = told.metric in COUNTS
-    sign = "<" if told.lower else ">"
-    what = "" if told.metric == "test" else f" ({told.metric})"
-    spread = " (sd)" if told.across == "sd" else ""
-    slack = f" - {_number(told.margin, counts)}" if told.margin else ""
-    span = difference.interval
-    limits = f"{_number(span.low, counts, True)} to {_number(span.high, counts, True)}" if span else "-"
-    return (
-        f"{told.first} {sign} {told.second}{slack}{what}{spread}", _number(difference.first, counts),
-        _number(difference.second, counts), _number(difference.mean, counts, True), limits,
-    )  # fmt: skip
-
-
-def _number(value: float, counts: bool, signed: bool = False) -> str:
-    if not math.isfinite(value):
-        return "-"
-    sign = "+" if signed else ""
-    return format(value, f"{sign},.4g") if counts else format(100 * value, f"{sign}.1f")
-
-
 def _rows(judged: Judged) -> list[tuple[str, ...]]:
+    from ptviz.findings.telling import told
+
     return [
         (
-            judged.finding.id, judged.finding.claim if place == 0 else "", *_compared(judged, difference),
+            judged.finding.id, judged.finding.claim if place == 0 else "", *told(difference),
             str(len(difference.differences)), difference.verdict,
         )
         for place, difference in enumerate(judged.differences)
@@ -162,13 +137,15 @@ def _rows(judged: Judged) -> list[tuple[str, ...]]:
 
 
 def _markdown(judged: list[Judged]) -> str:
+    from ptviz.findings.telling import told
+
     lines = [
         "| finding | here | compared, in points of accuracy or counts | difference | 95 % interval | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for one in judged:
         for place, difference in enumerate(one.differences):
-            what, first, second, mean, limits = _compared(one, difference)
+            what, first, second, mean, limits = told(difference)
             claim = f"{one.finding.claim} [{one.finding.citation}]({one.finding.url})" if place == 0 else ""
             verdict = f"**{one.verdict}**" if place == 0 else ""
             sides = f"{what}: {first} against {second}, {difference.verdict}"

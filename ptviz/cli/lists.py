@@ -23,6 +23,8 @@ def register(app: typer.Typer) -> None:
 
 def describe(method: type[PromptMethod]) -> dict[str, Any]:
     """A method as plain data: its card, the stages it trains in, and its knobs."""
+    from dataclasses import asdict
+
     from ptviz.methods import build
     from ptviz.methods.knobs import knobs_of
     from ptviz.prompt import Spec
@@ -52,6 +54,7 @@ def describe(method: type[PromptMethod]) -> dict[str, Any]:
         "equation": card.equation,
         "idea": card.idea,
         "differs": card.differs,
+        "claims": [asdict(claim) for claim in card.claims],
         "stages": [stage.name for stage in built.stages()],
         "knobs": knobs,
     }

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import csv
 import json
 import math
+import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
@@ -72,17 +76,63 @@ def _plain(data: Any) -> Any:
     return data
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """A table for people on stdout; names and texts are shown as they are, never as markup."""
+def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: bool = False) -> None:
+    """A table for people on stdout; names and texts are shown as they are, never as markup.
+
+    ``parted`` is for tables of many short columns: one wider than the terminal is shown in parts, one below the
+    other, each with the first column.
+    """
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     if not console.is_terminal:
         for row in (columns, *rows):
             print("\t".join(str(cell) for cell in row))
         return
-    grid = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        grid.add_row(*(Text(str(cell)) for cell in row))
-    console.print(grid)
+    whole = range(len(columns))
+    for turn, part in enumerate(_parts(columns, rows, console.width) if parted else [whole]):
+        grid = Table(*(columns[place] for place in part), box=None, header_style="bold", pad_edge=False)
+        for row in rows:
+            grid.add_row(*(Text(str(row[place])) for place in part))
+        if turn:
+            console.print()
+        console.print(grid)
+
+
+def _parts(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> list[Sequence[int]]:
+    """The places of the columns of each part: as many as fit, after the first column."""
+    needs = [max(cell_len(str(row[place])) for row in (columns, *rows)) for place in range(len(columns))]
+    parts: list[list[int]] = [[0]]
+    for place in range(1, len(columns)):
+        # Two empty cells part two columns.
+        if len(parts[-1]) > 1 and sum(needs[i] + 2 for i in (*parts[-1], place)) > width + 2:
+            parts.append([0])
+        parts[-1].append(place)
+    return list(parts)
+
+
+def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """A Markdown table; what would be markup in a cell is shown as it is."""
+
+    def cell(value: object) -> str:
+        return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(str(value).split()))
+
+    lines = [columns, ["---"] * len(columns)]
+    told = ["| " + " | ".join(line) + " |" for line in lines]
+    return "\n".join([*told, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
+
+
+def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
+    """Write rows as CSV to the place a person asked for with ``--csv``.
+
+    Raises:
+        RunFailed: if it cannot be written.
+    """
+    try:
+        with path.open("w", newline="", encoding="utf-8") as file:
+            sheet = csv.DictWriter(file, columns, lineterminator="\n")
+            sheet.writeheader()
+            sheet.writerows(rows)
+    except OSError as error:
+        raise RunFailed(f"--csv {path} could not be written: {error.strerror or error}") from error
 
 
 def progress_console() -> Console:

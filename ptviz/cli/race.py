@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import csv
+import sys
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -11,7 +11,19 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli.live import Stopping
-from ptviz.cli.output import BadInput, Json, RunFailed, bad_input, emit, percent, progress_console, quietly, table
+from ptviz.cli.output import (
+    BadInput,
+    Json,
+    RunFailed,
+    bad_input,
+    emit,
+    markdown_table,
+    percent,
+    progress_console,
+    quietly,
+    table,
+    write_csv,
+)
 from ptviz.cli.settings import Sets, knobs
 
 if TYPE_CHECKING:
@@ -27,8 +39,9 @@ _LOOK = 0.5
 """Seconds between two looks at the runs."""
 HEADINGS = (
     "method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length",
-    "steps to 95 %", "seeds",
+    "file MB", "steps to 90, 95 %", "seeds",
 )  # fmt: skip
+AGAINST = ("against", "points", "95 % interval", "seeds", "told apart")
 
 
 def register(app: typer.Typer) -> None:
@@ -47,6 +60,7 @@ def race(
     label: Annotated[str | None, typer.Option(help="The column of labels in your file.")] = None,
     path: Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table here.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Answer with Markdown tables.")] = False,
     as_json: Json = False,
 ) -> None:
     """Let methods race on one task.
@@ -77,10 +91,14 @@ def race(
     laps = _laps(executor, found)
     result = _result(found, laps, old, time.monotonic() - began)
     if path is not None:
-        _write(path, result["methods"])
+        from ptviz.analysis.race import COLUMNS
+
+        write_csv(path, COLUMNS, result["methods"])
     order = result.pop("standings")
     if as_json:
         emit(result)
+    elif markdown:
+        print(_markdown(result, order))
     else:
         _show(result, order)
     _ending(found, stopping.asked)
@@ -198,10 +216,10 @@ def _result(found: Sequence[Entry], laps: Sequence[Lap], old: set[str | None], w
     runs = [
         {"method": e.config.method, "seed": e.config.training.seed, "state": e.state, "reused": e.run in old}
         | {"run": e.run}
-        | {key: value for key, value in numbers.get(str(e.run), {}).items() if key not in ("evaluated", "accuracies")}
+        | numbers.get(str(e.run), {})
         for e in found
     ]
-    pairs = [asdict(paired(order[0], other)) for other in order[1:]]
+    pairs = [asdict(pair) | {"clear": pair.clear} for pair in (paired(order[0], other) for other in order[1:])]
     return {
         "backbone": config.backbone, "task": config.task, "steps": config.training.steps,
         "reused": len([run for run in runs if run["reused"]]), "wall_seconds": wall, "methods": rows(order),
@@ -211,36 +229,49 @@ def _result(found: Sequence[Entry], laps: Sequence[Lap], old: set[str | None], w
 
 def _show(result: dict[str, Any], order: Sequence[Standing]) -> None:
     if order:
-        table(HEADINGS, [_cells(one) for one in order])
+        table(HEADINGS, [cells(one) for one in order], parted=True)
+    if len(order) > 1 and sys.stdout.isatty():  # Elsewhere stdout is one table; --json has both.
+        typer.echo(f"\n{order[0].method} against the others, seed by seed:")
+        table(AGAINST, _pairs(result))
     if result["reused"]:
         typer.echo(f"{result['reused']} of {len(result['runs'])} runs had been trained before.", err=True)
     if len(order) > 1 and max(len(one.seeds) for one in order) < 5:
         typer.echo("Few seeds: an interval of three holds the true middle about three times in four.", err=True)
 
 
-def _cells(one: Standing) -> tuple[str, ...]:
+def _markdown(result: dict[str, Any], order: Sequence[Standing]) -> str:
+    said = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
+    parts = [said, markdown_table(HEADINGS, [cells(one) for one in order])]
+    if len(order) > 1:
+        parts += [f"{order[0].method} against the others, seed by seed:", markdown_table(AGAINST, _pairs(result))]
+    return "\n\n".join(parts)
+
+
+def _pairs(result: dict[str, Any]) -> list[tuple[str, ...]]:
+    """The first against every other, in points of accuracy."""
+    rows: list[tuple[str, ...]] = []
+    for pair in result["against_the_first"]:
+        span, seeds = pair["interval"], len(pair["seeds"])
+        limits = f"{100 * span['low']:+.1f} to {100 * span['high']:+.1f}" if span else "-"
+        told = ("yes" if pair["clear"] else "no") if span else "one seed cannot tell"
+        rows.append((pair["second"], f"{100 * pair['mean']:+.1f}" if seeds else "-", limits, str(seeds), told))
+    return rows
+
+
+def cells(one: Standing) -> tuple[str, ...]:
+    """A row of the table for people, under ``HEADINGS``."""
+    from ptviz.analysis.race import megabytes
+
     def number(value: float | None, form: str = ",.0f") -> str:
         return "-" if value is None else format(value, form)
 
     span = f"{percent(one.interval.low)} to {percent(one.interval.high)}" if one.interval else "-"
-    memory = None if one.memory is None else one.memory / 2**20
+    steps = "-" if one.steps95 is None else f"{number(one.steps90)}, {number(one.steps95)}"
     return (
         one.method, percent(one.mean), percent(one.sd), span, percent(one.zero_shot), number(one.trained),
-        number(one.stored), number(one.seconds), number(memory), number(one.length), number(one.steps95),
-        str(len(one.seeds)),
+        number(one.stored), number(one.seconds), number(megabytes(one.memory)), number(one.length),
+        number(megabytes(one.size), ".3g"), steps, str(len(one.seeds)),
     )  # fmt: skip
-
-
-def _write(path: Path, rows: list[dict[str, object]]) -> None:
-    from ptviz.analysis.race import COLUMNS
-
-    try:
-        with path.open("w", newline="", encoding="utf-8") as file:
-            sheet = csv.DictWriter(file, COLUMNS, lineterminator="\n")
-            sheet.writeheader()
-            sheet.writerows(rows)
-    except OSError as error:
-        raise RunFailed(f"--csv {path} could not be written: {error.strerror or error}") from error
 
 
 def _ending(found: Sequence[Entry], interrupted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -75,6 +76,9 @@ def train(
     branch: Annotated[
         str | None, typer.Option(metavar="RUN:STAGE:STEP", help="Start from a snapshot of another run.")
     ] = None,
+    start: Annotated[
+        str | None, typer.Option(metavar="ID|PATH", help="Start from a kept prompt, or from a checkpoint.")
+    ] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     extend: Annotated[int | None, typer.Option(min=1, help="With --resume: so many more steps.")] = None,
     as_json: Json = False,
@@ -99,10 +103,11 @@ def train(
             if extend is not None:
                 raise BadInput("--extend adds steps to a kept run; say which: --resume RUN --extend N")
             training = {option: context.params[option] for option in TRAINING}
-            fields = {
+            fields: dict[str, Any] = {
                 "backbone": backbone, "task": task, "method": method, "knobs": knobs(sets), "name": name,
                 "text": text, "label": label, "device": device, "sources": _names(sources),
             }  # fmt: skip
+            fields |= _started(start, method, fields["knobs"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
                 run, warm = _created(training, fields, branch)
         result = _worked(run, warm)
@@ -142,6 +147,27 @@ def _created(training: dict[str, Any], fields: dict[str, Any], branch: str | Non
         raise RunFailed(str(error)) from error
 
 
+def _started(start: str, method: str, knobs: dict[str, str]) -> dict[str, Any]:
+    """The fields of a run that starts from a kept prompt, or from a checkpoint that is kept now; m follows it."""
+    from ptviz.checkpoints import CheckpointError, open_checkpoint
+    from ptviz.cli.opening import place_of
+    from ptviz.methods import REGISTRY
+    from ptviz.methods.knobs import knobs_of
+    from ptviz.runs import Store, prompts
+    from ptviz.runs.opened import keep_opened
+
+    store = Store()
+    with bad_input(OSError, CheckpointError):
+        if start in [one.id for one in prompts.kept(store)]:
+            found = prompts.get(store, start)
+        else:
+            place = place_of(Path(start))
+            found = keep_opened(store, place, open_checkpoint(place))
+    if method in REGISTRY and "m" in knobs_of(REGISTRY[method]):
+        knobs = {"m": str(found.m), **knobs}
+    return {"start": found.id, "knobs": knobs}
+
+
 def _start(store: Store, config: RunConfig) -> dict[str, Tensor] | None:
     """The snapshot that a branch starts from."""
     if config.parent is None:
@@ -175,6 +201,7 @@ def _ready(config: RunConfig, start: dict[str, Tensor] | None = None) -> Warm:
     Raises:
         ValueError: if one cannot be had, or they do not go together.
     """
+    from ptviz.runs import Store, prompts
     from ptviz.runs.warm import Warm
     from ptviz.runs.work import load
     from ptviz.training.evaluate import limited
@@ -185,6 +212,8 @@ def _ready(config: RunConfig, start: dict[str, Tensor] | None = None) -> Warm:
     method = warm.engine.build(config, backbone, task)
     if start is not None:
         load(method, start)
+    if config.start is not None:
+        method.begin_with(prompts.whole(prompts.tensors(Store(), config.start)))
     return warm
 
 

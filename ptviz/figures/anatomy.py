@@ -20,8 +20,10 @@ from ptviz.figures.style import FROZEN, GREY, PROMPT, PURPLE
 LILAC, ORANGE, SALMON, PINK = "#B9A6E0", "#F59A52", "#FBD0BE", "#F3B4D2"
 PALE_LILAC, PALE_ORANGE, PALE_BLUE = "#E4DCF4", "#FCE0C8", "#D3E6F3"
 HALO = "#009E73"
-WIDE, TALL = 318.0, 384.0
+WIDE, TALL = 318.0, 404.0
 """Size of one panel in pixels."""
+SMALLEST = 8.5
+"""Size in pixels below which no words of a panel fall."""
 _TOP, _LLM, _FLOOR = 52.0, 54.0, 42.0
 LEGEND = (
     ("frozen backbone", FROZEN, "", ""),
@@ -61,12 +63,17 @@ def draw_panel(panel: Panel, highlight: frozenset[str] = frozenset(), link: bool
     inside = [*_edges(panel, places), *_blocks(panel, places, highlight)]
     left, _, right, bottom = bounds(inside)
     room = TALL - _FLOOR - (_TOP + _LLM + 26)
-    scale = min(1.15, (WIDE - 36) / max(right - left, 1.0), room / max(bottom, 1.0))
+    scale = min(1.15, (WIDE - 24) / max(right - left, 1.0), room / max(bottom, 1.0))
     dx, dy = WIDE / 2 - scale * (left + right) / 2, _TOP + _LLM + 26
-    elements += [*backbone, *moved(inside, dx, dy, scale)]
+    elements += [*backbone, *(_legible(element) for element in moved(inside, dx, dy, scale))]
     elements += _arrows(panel, places, doors, dx, dy, scale)
     elements += _footer(panel)
     return Scene(WIDE, TALL, tuple(elements), described(panel), panel.title)
+
+
+def _legible(element: Element) -> Element:
+    """Words stay large enough to read where a drawing had to shrink."""
+    return replace(element, size=max(element.size, SMALLEST)) if isinstance(element, Text) else element
 
 
 def _backbone(panel: Panel) -> tuple[list[Element], float]:
@@ -121,7 +128,7 @@ def _blocks(panel: Panel, places: Places, highlight: frozenset[str]) -> list[Ele
     for key, item in panel.items.items():
         x, y, (w, h) = places.centre[key], places.y[key], places.size[key]
         if key in highlight:
-            drawn.append(Box(x, y, w + 9, h + 9, "#A6E3CF", HALO, 2.5, radius=8))
+            drawn.append(Box(x, y, w + 7, h + 7, "#A6E3CF", HALO, 2, radius=7))
         if item.kind in INFIX:
             drawn.append(Sign(x, y, item.kind, hover=_SIGNS[item.kind]))
             if item.kind == "mean":
@@ -189,7 +196,7 @@ def _tensor(item: Item, x: float, y: float, w: float, h: float) -> list[Element]
         drawn += _name(item, x, y, w, h, hatch != "")
     if behind:
         # Above, beside the arrow that leaves from the middle.
-        drawn.append(Text(x + 2 * behind + 6, y - h / 2 - 4 * behind - 6, f"1…{item.stack}", 9, anchor="start"))
+        drawn.append(Text(x + 2 * behind + 6, y - h / 2 - 4 * behind - 6.5, f"1…{item.stack}", 9, anchor="start"))
     if shape:
         drawn.append(Text(x, y + h / 2 + LABEL - 5, shape, 9, faint=True))
     return drawn

@@ -9,7 +9,7 @@ from ptviz.analysis.anatomy import Item, Panel
 INFIX = ("product", "scaled", "sum", "mean")
 WIDTHS = {"d": 66.0, "h": 66.0, "r": 22.0, "m": 34.0, "k": 30.0}
 HEIGHTS = {"m": 32.0, "T": 40.0, "r": 14.0, "k": 30.0}
-BETWEEN, ROWS, STARTS = 16.0, 24.0, 50.0
+BETWEEN, ROWS, STARTS = 13.0, 20.0, 45.0
 """Pixels between neighbours, between rows, and between rows where words stand beside a dashed arrow."""
 LABEL = 13.0
 """Pixels below a block for its shape."""
@@ -54,7 +54,8 @@ def block_size(item: Item) -> tuple[float, float]:
         return 66.0 + 4 * min(item.stack - 1, 3), 32.0 + 4 * min(item.stack - 1, 3)
     axes = item.axes[1:] if item.stack > 1 else item.axes
     if len(axes) > 2:
-        return 104.0, 32.0
+        # As wide as its sizes are long in words: they stand below it.
+        return max(WIDTHS["d"], 5.2 * len(" x ".join(map(str, item.sizes)))), HEIGHTS["m"]
     if len(axes) == 1:
         # A vector over prompt tokens stands, one over the width lies.
         w, h = (14.0, HEIGHTS["m"]) if axes[0] == "m" else (WIDTHS.get(axes[0], 40.0), 14.0)
@@ -101,7 +102,7 @@ def _lay(panel: Panel, places: Places, key: str, left: float) -> float:
     edges = [e for e in panel.into(key) if e.how != "reads" or e.source != panel.tokens]
     kids = [e.source for e in edges]
     # The words beside a dashed arrow stand right of it, and need as much room as they are long.
-    words = max((2 * (5 * min(len(e.words), 18) + 12) for e in edges if e.how == "start"), default=0)
+    words = max((5 * min(len(e.words), 18) + 12 for e in edges if e.how == "start"), default=0)
     places.centre[key] = left + own / 2
     if panel.items[key].kind in INFIX and kids:
         first, *rest = kids
@@ -118,7 +119,6 @@ def _lay(panel: Panel, places: Places, key: str, left: float) -> float:
         if kid not in places.centre:
             cursor = _lay(panel, places, kid, cursor) + BETWEEN
     new = set(places.centre) - before
-    own = max(own, words)
     if not new:
         places.centre[key] = left + places.size[key][0] / 2
         return left + places.size[key][0]
@@ -129,7 +129,7 @@ def _lay(panel: Panel, places: Places, key: str, left: float) -> float:
         places.centre[kid] += shift
     direct = [places.centre[kid] for kid in kids if kid in new]
     places.centre[key] = (min(direct) + max(direct)) / 2
-    return left + max(own, span)
+    return max(left + max(own, span), places.centre[key] + words)
 
 
 def _beside(panel: Panel, places: Places, key: str) -> None:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import plotly.graph_objects as go
 
 from ptviz.analysis.race import Band, Grid, Standing, front
+from ptviz.figures.labels import places
 from ptviz.figures.style import GREY, Mark, canvas, note, plain
 
 ACCURACY = {"tickformat": ".0%", "zeroline": False}
@@ -19,10 +20,13 @@ COSTS = {
     "seconds": "seconds of training",
     "memory": "peak memory (MB)",
     "length": "effective prompt length (positions)",
+    "size": "size of the result's file (MB)",
 }
 """What accuracy can be drawn against: attributes of ``Standing`` and the words for them."""
-_LOGARITHMIC = ("trained", "seconds")
-_TICKS = [digit * 10.0**power for power in range(-2, 5) for digit in (1, 2, 5)] + [10.0**p for p in range(5, 11)]
+_LOGARITHMIC = ("trained", "seconds", "size")
+_LABELLED = 18
+"""So many points are labelled at most; of more, only those that nothing beats."""
+_TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)] + [10.0**p for p in range(5, 11)]
 _SMALL = 190
 """Height of one row of small multiples in pixels, above the axis."""
 
@@ -47,22 +51,35 @@ def _faint(colour: str, alpha: float) -> str:
     return f"rgba({red},{green},{blue},{alpha})"
 
 
-def draw_bands(bands: Sequence[Band], looks: Looks, zero_shot: float | None = None) -> go.Figure:
-    """Validation accuracy of all methods over steps: means as lines, lowest to highest seed as bands."""
-    figure = canvas(height=470)
+def draw_bands(bands: Sequence[Band], looks: Looks, zero_shot: float | None = None, *, loss: bool = False) -> go.Figure:
+    """Validation accuracy of all methods over steps: means as lines, lowest to highest seed as bands.
+
+    With ``loss`` the bands hold training losses instead, in nats.
+    """
+    figure = canvas(height=440 + 10 * max(3, len(bands)))
     # A unified hover box of sixteen methods would cover the figure.
-    figure.update_layout(hovermode="closest", legend={"y": -0.18, "yanchor": "top"})
+    figure.update_layout(hovermode="closest", legend={"y": -0.2, "yanchor": "top"})
     figure.update_xaxes(title={"text": "updates, through all stages"}, zeroline=False, rangemode="tozero")
-    figure.update_yaxes(title={"text": "validation accuracy"}, **ACCURACY)
+    if loss:
+        figure.update_yaxes(title={"text": "training loss (nats)"}, zeroline=False)
+    else:
+        figure.update_yaxes(title={"text": "validation accuracy"}, **ACCURACY)
     for band in bands:
-        _draw_band(figure, band, _look(looks, band.method), {}, legend=True)
+        _draw_band(figure, band, _look(looks, band.method), {}, legend=True, form=".3f" if loss else ".1%")
     _zero_line(figure, bands, zero_shot, {})
+    if zero_shot is not None and any(band.steps for band in bands):
+        figure.add_annotation(
+            x=1, xref="paper", y=zero_shot, text="zero-shot", showarrow=False, xanchor="right", yshift=9,
+            font={"size": 12},
+        )  # fmt: skip
     if not any(band.steps for band in bands):
         note(figure, "No run of this race has been evaluated yet.")
     return figure
 
 
-def _draw_band(figure: go.Figure, band: Band, look: Look, axes: Mapping[str, str], legend: bool) -> None:
+def _draw_band(
+    figure: go.Figure, band: Band, look: Look, axes: Mapping[str, str], legend: bool, form: str = ".1%"
+) -> None:
     title = plain(look.title, 40)
     group = {"legendgroup": band.method, **axes}
     if band.seeds > 1:
@@ -86,8 +103,8 @@ def _draw_band(figure: go.Figure, band: Band, look: Look, axes: Mapping[str, str
         marker={"size": 6, "symbol": look.mark.symbol},
         name=title,
         customdata=list(zip(band.low, band.high, strict=True)),
-        hovertemplate=f"{_safe(title)}<br>step %{{x}}: %{{y:.1%}}, seeds %{{customdata[0]:.1%}} to "
-        "%{customdata[1]:.1%}<extra></extra>",
+        hovertemplate=f"{_safe(title)}<br>step %{{x}}: %{{y:{form}}}, seeds %{{customdata[0]:{form}}} to "
+        f"%{{customdata[1]:{form}}}<extra></extra>",
         showlegend=legend,
         **group,
     )
@@ -153,19 +170,19 @@ def _axis(letter: str, place: int) -> str:
 def cost_of(standing: Standing, cost: str) -> float | None:
     """One of ``COSTS`` of a method, in the unit of its axis."""
     value: float | None = getattr(standing, cost)
-    return value / 2**20 if cost == "memory" and value is not None else value
+    return value / 2**20 if cost in ("memory", "size") and value is not None else value
 
 
 def draw_front(standings: Sequence[Standing], cost: str, looks: Looks) -> go.Figure:
     """Test accuracy against a cost of ``COSTS``, with the methods that nothing beats in both joined by a line."""
-    figure = canvas(height=420)
+    figure, logarithmic = canvas(height=420), cost in _LOGARITHMIC
     figure.update_layout(hovermode="closest", showlegend=False)
     figure.update_xaxes(title={"text": COSTS[cost]}, zeroline=False)
-    if cost in _LOGARITHMIC:
+    if logarithmic:
         # Left alone, plotly shortens the ticks between powers of ten to their first digit.
         figure.update_xaxes(type="log", tickvals=_TICKS, ticktext=[_plain(tick) for tick in _TICKS])
     figure.update_yaxes(title={"text": "test accuracy (mean over seeds)"}, **ACCURACY)
-    known = [one for one in standings if cost_of(one, cost) is not None]
+    known = [one for one in standings if (value := cost_of(one, cost)) is not None and (value > 0 or not logarithmic)]
     best = front([cost_of(one, cost) for one in known], [one.mean for one in known])
     figure.add_scatter(
         x=[cost_of(known[place], cost) for place in best],
@@ -191,7 +208,7 @@ def draw_front(standings: Sequence[Standing], cost: str, looks: Looks) -> go.Fig
             name=title,
             hovertemplate=f"{_safe(title)}<br>{COSTS[cost]} %{{x:,.4~g}}<br>test %{{y:.1%}}<extra></extra>",
         )  # fmt: skip
-    _labels(figure, known, cost, looks)
+    _labels(figure, known, range(len(known)) if len(known) <= _LABELLED else best, cost, looks)
     if not known:
         note(figure, "No finished run tells this yet.")
     return figure
@@ -201,15 +218,26 @@ def _plain(tick: float) -> str:
     return f"{tick:,.0f}" if tick >= 1 else f"{tick:g}"
 
 
-def _labels(figure: go.Figure, known: Sequence[Standing], cost: str, looks: Looks) -> None:
-    """Titles beside the points, above and below by turns from left to right, so that neighbours overlap less."""
-    for turn, one in enumerate(sorted(known, key=lambda one: (cost_of(one, cost) or 0, one.mean))):
-        x = cost_of(one, cost) or 0
+def _labels(figure: go.Figure, known: Sequence[Standing], named: Sequence[int], cost: str, looks: Looks) -> None:
+    """Titles beside some of the points, where they cover nothing."""
+    # On a logarithmic axis plotly wants the exponent here, though not in traces.
+    across = [_log10(x) if cost in _LOGARITHMIC else x for x in (cost_of(one, cost) or 0 for one in known)]
+    up = [one.mean for one in known]
+    shares = list(zip(_shares(across), _shares(up), strict=True))
+    order = [*named, *(place for place in range(len(known)) if place not in named)]
+    titles = [plain(_look(looks, known[place].method).title, 26) for place in named]
+    found = places([shares[place] for place in order], titles)
+    for place, title, at in zip(named, titles, found, strict=True):
         figure.add_annotation(
-            # On a logarithmic axis plotly wants the exponent here, though not in traces.
-            x=_log10(x) if cost in _LOGARITHMIC else x, y=one.mean, text=plain(_look(looks, one.method).title, 26),
-            showarrow=False, xanchor="left", xshift=7, yshift=10 if turn % 2 == 0 else -10, font={"size": 12},
+            x=across[place], y=up[place], text=title, showarrow=False, xanchor=at.anchor, xshift=at.right,
+            yshift=at.up, font={"size": 12},
         )  # fmt: skip
+
+
+def _shares(values: Sequence[float]) -> list[float]:
+    """Values as shares of the axis that plotly will make for them."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return [0.05 + 0.9 * (value - low) / ((high - low) or 1.0) for value in values]
 
 
 def _log10(value: float) -> float:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import plotly.graph_objects as go
+import plotly.io
 
 from ptviz.figures.scene import Box, Cells, Line, Point, Scene, Sign, Text, diverging
 from ptviz.figures.style import GREY, canvas, note, plain
@@ -53,6 +56,22 @@ def to_figure(scene: Scene) -> go.Figure:
         hovertemplate="%{text}<extra></extra>",
     )
     return figure if scene.elements else note(figure, "Nothing to draw.")
+
+
+def write_png(scenes: Sequence[Scene], paths: Sequence[Path]) -> None:
+    """Scenes as PNG files of twice their size, with kaleido and a Chromium browser.
+
+    Raises:
+        ImportError, ValueError, RuntimeError: what plotly says when either is missing.
+    """
+    # All at once: the browser starts once, not for every picture. Sizes are not read off the figures, unlike for one.
+    plotly.io.write_images(
+        fig=[to_figure(scene) for scene in scenes],
+        file=list(paths),
+        width=[round(scene.width) for scene in scenes],
+        height=[round(scene.height) for scene in scenes],
+        scale=2,
+    )
 
 
 def _box(box: Box) -> list[dict[str, Any]]:

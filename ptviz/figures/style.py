@@ -46,6 +46,12 @@ def mark(index: int) -> Mark:
     return Mark(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
+def variant(base: Mark, turn: int) -> Mark:
+    """One of several versions of a category: its colour, with another dash and symbol at each ``turn``; 0 is itself."""
+    dash, symbol = DASHES.index(base.dash), SYMBOLS.index(base.symbol)
+    return Mark(base.colour, DASHES[(dash + turn) % len(DASHES)], SYMBOLS[(symbol + turn) % len(SYMBOLS)])
+
+
 def plain(text: str, longest: int = 60) -> str:
     """A stranger's text as plotly will show it: letter for letter, never as its pseudo-HTML, cut if very long."""
     line = " ".join(text.split())

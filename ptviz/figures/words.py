@@ -1,98 +1,28 @@
-"""Prompt tokens beside the vocabulary: the map, norms against the vocabulary's bands, and the nearest words."""
+"""Prompt tokens beside the vocabulary: norms against the vocabulary's bands, and the nearest words."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
+from jaxtyping import Float, Int
 
 from ptviz.analysis.geometry import Geometry
 from ptviz.analysis.neighbours import Neighbours
-from ptviz.analysis.projection import Map
-from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, note, plain
+from ptviz.figures.brushing import FAINT, PICK
+from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, named_axis, note, plain
 
 _PALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
-_LABELLED = 30
-"""Prompt tokens that still get their number printed beside them."""
 
 
-def draw_map(laid: Map, words: Sequence[str], at: int = -1, *, trails: bool = True) -> go.Figure:
-    """Vocabulary tokens in blue, prompt tokens at step ``at`` in orange, and the way they came as thin lines."""
-    figure = canvas(520)
-    steps, m, dims = laid.tokens.shape
-    solid = dims == 3
-    names = (
-        ["PCA axis 1", "PCA axis 2", "PCA axis 3"] if laid.kind == "PCA" else [f"{laid.kind} axis {i}" for i in "123"]
-    )
-    titles = [f"{name} ({share:.0%})" for name, share in zip(names, laid.explained, strict=False)] or names
-    axes = [{"title": {"text": title}, "zeroline": False} for title in titles]
-    if solid:
-        figure.update_layout(scene=dict(zip(("xaxis", "yaxis", "zaxis"), axes, strict=True)))
-    else:
-        figure.update_layout(xaxis=axes[0], yaxis=axes[1])
-    figure.update_layout(hovermode="closest")
-    _cloud(figure, laid.background, [plain(word, 30) for word in words], solid)
-    if steps and m:
-        at = at % steps
-        if trails and at > 0:
-            # One trace for all trails: a gap of nothing parts them.
-            gap = np.full((m, 1, dims), np.nan)
-            way = np.concatenate([laid.tokens[: at + 1].swapaxes(0, 1), gap], axis=1).reshape(-1, dims)
-            _points(figure, way, solid, mode="lines", line={"color": PROMPT, "width": 1.2}, opacity=0.55,
-                    name="way since step 0", hoverinfo="skip")  # fmt: skip
-        numbers = [str(i) for i in range(m)]
-        _points(
-            figure,
-            laid.tokens[at],
-            solid,
-            mode="markers+text" if m <= _LABELLED else "markers",
-            marker={"size": 5 if solid else 11, "color": PROMPT, "symbol": "diamond"},
-            text=numbers,
-            textposition="top center",
-            name="prompt tokens",
-            hovertemplate="prompt token %{text}<extra></extra>",
-        )
-    if not len(laid.background) and not (steps and m):
-        note(figure, "The map appears with the first snapshot.")
-    return figure
+def draw_norms(
+    found: Geometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
+) -> go.Figure:
+    """Norms of the prompt tokens (or their ``distances`` to the nearest vocabulary token), beside the vocabulary's.
 
-
-def _cloud(figure: go.Figure, places: np.ndarray, words: Sequence[str], solid: bool) -> None:
-    options = {
-        "mode": "markers",
-        "marker": {"size": 2 if solid else 4, "color": FROZEN},
-        "opacity": 0.45,
-        "text": list(words),
-        "name": "vocabulary",
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-    if solid or len(places) <= 2000:
-        _points(figure, places, solid, **options)
-    else:
-        figure.add_scattergl(x=places[:, 0], y=places[:, 1], **options)
-
-
-def _points(figure: go.Figure, places: np.ndarray, solid: bool, **options: object) -> None:
-    columns = dict(zip("xyz", np.asarray(places, dtype=np.float32).T, strict=False))
-    (figure.add_scatter3d if solid else figure.add_scatter)(**columns, **options)
-
-
-def tell_map(laid: Map, at: int = -1) -> str:
-    """The map in words: how far the prompt tokens went."""
-    steps, m, _ = laid.tokens.shape
-    if not steps or not m:
-        return f"A {laid.kind} map of {len(laid.background)} vocabulary tokens; no prompt token yet."
-    moved = np.linalg.norm(laid.tokens[at % steps] - laid.tokens[0], axis=1)
-    far = int(moved.argmax())
-    return (
-        f"A {laid.kind} map of {len(laid.background)} vocabulary tokens and {m} prompt tokens. Since the first step "
-        f"they moved {moved.mean():.2f} on average on this map, token {far} farthest with {moved[far]:.2f}."
-    )
-
-
-def draw_norms(found: Geometry, what: str = "norms") -> go.Figure:
-    """Norms of the prompt tokens (or their ``distances`` to the nearest vocabulary token), beside the vocabulary's."""
+    ``numbers`` are those of the tokens, 0, 1, 2, ... by default; where some are ``picked``, the others are dimmed.
+    """
     values = found.norms if what == "norms" else found.distances
     bands = None if found.cloud is None else (found.cloud.norms if what == "norms" else found.cloud.spacing)
     figure = canvas(300)
@@ -107,11 +37,12 @@ def draw_norms(found: Geometry, what: str = "norms") -> go.Figure:
     )
     if not len(values):
         return note(figure, "The first snapshot will appear here.")
+    counted = np.array(numbers or range(len(values)))
     if bands is not None:
         for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
             figure.add_hrect(y0=bands[low], y1=bands[high], fillcolor=FROZEN, opacity=opacity, line_width=0)
         figure.add_scatter(
-            x=[0, len(values) - 1],
+            x=[counted[0], counted[-1]],
             y=[bands[2]] * 2,
             mode="lines",
             line={"color": FROZEN, "width": 1.5, "dash": "dash"},
@@ -121,9 +52,11 @@ def draw_norms(found: Geometry, what: str = "norms") -> go.Figure:
     odd = found.outliers
     for name, rows, symbol in (("prompt tokens", ~odd, "circle"), ("outliers: over 3 times the median", odd, "x")):
         if rows.any():
+            bright = np.isin(counted[rows], list(picked)) | (not picked)
             figure.add_scatter(
-                x=np.flatnonzero(rows), y=values[rows], mode="markers", name=name,
-                marker={"size": 9, "color": PROMPT, "symbol": symbol},
+                x=counted[rows], y=values[rows], mode="markers", name=name,
+                marker={"size": 9, "color": PROMPT, "symbol": symbol, "opacity": np.where(bright, 1.0, FAINT)},
+                meta=PICK, customdata=counted[rows].tolist(),
                 hovertemplate="token %{x}: %{y:.3g}<extra></extra>",
             )  # fmt: skip
     return figure
@@ -215,3 +148,99 @@ def draw_drift(steps: Sequence[int], shares: Sequence[float], at: int | None = N
     if at is not None:
         figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
     return figure
+
+
+def draw_word_steps(
+    steps: Sequence[int],
+    words: Sequence[Sequence[str]],
+    scores: Float[np.ndarray, "m steps"],
+    metric: str,
+    labels: Sequence[str] = (),
+    at: int | None = None,
+) -> go.Figure:
+    """The nearest word of each prompt token (rows) at each step (columns), coloured by how near it is."""
+    m = len(words)
+    figure = canvas(90 + 26 * max(m, 3))
+    if not m or not steps:
+        return note(figure, "The first snapshot will appear here.")
+    figure.add_heatmap(
+        z=np.asarray(scores, dtype=np.float32),
+        text=[[plain(word, 12) for word in row] for row in words],
+        texttemplate="%{text}",
+        textfont={"size": 12, "color": "#1B2430"},
+        colorscale=_PALE,
+        reversescale=metric == "L2",
+        xgap=2,
+        ygap=2,
+        name=metric,
+        colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        hovertemplate="token %{y}, column %{x}: %{text}<br>" + metric + " %{z:.3f}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        margin={"l": 56, "r": 16, "t": 44, "b": 16},
+        xaxis={**named_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
+        yaxis={
+            **named_axis(labels or [str(i) for i in range(m)], 24),
+            "title": {"text": "prompt token"},
+            "autorange": "reversed",
+            "automargin": True,
+        },
+    )
+    if at is not None:
+        figure.add_vrect(x0=at - 0.5, x1=at + 0.5, line={"color": PROMPT, "width": 2})
+    return figure
+
+
+def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]]) -> str:
+    """The nearest words over the steps in words."""
+    if not len(words) or not steps:
+        return "Nearest word over the steps: no prompt token yet."
+    changed = [i for i, row in enumerate(words) if row[0] != row[-1]]
+    told = [f"token {i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
+    return (
+        f"The nearest word of {len(words)} prompt tokens from step {steps[0]} to {steps[-1]}; it changed for "
+        f"{len(changed)} of them" + (": " + "; ".join(told) if told else "") + "."
+    )
+
+
+def draw_places(
+    steps: Sequence[int],
+    places: Int[np.ndarray, "m steps"],
+    words: Sequence[str],
+    *,
+    numbers: Sequence[int] = (),
+    picked: Collection[int] = (),
+    at: int | None = None,
+) -> go.Figure:
+    """The place of one word a prompt token, its last nearest, among all its neighbours over the steps; 1 is nearest."""
+    figure = canvas(260)
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "place of its last word"}, "type": "log", "autorange": "reversed", "dtick": 1},
+        hovermode="closest",
+        showlegend=False,
+    )
+    if not len(places) or not steps:
+        return note(figure, "The first snapshot will appear here.")
+    for i, number in enumerate(numbers or range(len(places))):
+        figure.add_scatter(
+            x=list(steps),
+            y=places[i],
+            mode="lines",
+            line={"color": PROMPT, "width": 2 if number in picked else 1.2},
+            opacity=0.6 if not picked else 1.0 if number in picked else FAINT,
+            name=f"token {number}: {plain(words[i], 20)}",
+            hovertemplate=f"token {number}, {plain(words[i], 20)}: place %{{y:,}} at step %{{x}}<extra></extra>",
+        )
+    if at is not None:
+        figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
+    return figure
+
+
+def tell_places(places: Int[np.ndarray, "m steps"], words: Sequence[str]) -> str:
+    """Places of the last nearest words in words."""
+    if not places.size:
+        return "Places of the last nearest words: no prompt token yet."
+    told = [f"{words[i]} from place {row[0]:,}" for i, row in enumerate(places.tolist()[:12])]
+    return "The word nearest to each prompt token at the last step was, at the first: " + "; ".join(told) + "."

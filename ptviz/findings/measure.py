@@ -16,6 +16,7 @@ from ptviz.runs.run import Run
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import load
 from ptviz.training.evaluate import evaluate, limited
+from ptviz.training.importance import importance
 from ptviz.training.rows import Rows, readout_of
 
 BATCHES = 32
@@ -65,18 +66,6 @@ def _experts(run: Run, warm: Warm) -> float:
     return float(torch.special.entr(shares).sum().exp())
 
 
-def _importance(method: PromptMethod, rows: Rows, batch: int, seed: int) -> Float[Tensor, " m"]:
-    """E|dL/d gamma_i| of a mask gamma over the prompt tokens, at gamma = 1 (Ma et al. 2022, equation 5)."""
-    prompt = _static(method)
-    total = torch.zeros(prompt.shape[1], device=prompt.device)
-    for step in range(BATCHES):
-        gamma = torch.ones(prompt.shape[1], 1, device=prompt.device, requires_grad=True)
-        given = rows.training(step, batch, seed)
-        output = rows.backbone(given, Prompt(embeddings=gamma * prompt), rows.readout)
-        total += torch.autograd.grad(output.loss, gamma)[0].abs().squeeze(1)
-    return total / BATCHES
-
-
 def _static(method: PromptMethod) -> Float[Tensor, "1 m d"]:
     """The prompt of a method that gives the same to every text."""
     folded = method.fold()
@@ -99,7 +88,8 @@ def _kept(which: str) -> Callable[[Run, Warm], float]:
             order = torch.randperm(m, generator=torch.Generator().manual_seed(training.seed))
         else:
             rows = _rows(run, warm, "train", method.slots)
-            order = _importance(method, rows, training.batch, training.seed).argsort(descending=which == "high").cpu()
+            scores = importance(rows, lambda batch: Prompt(embeddings=prompt), training.batch, training.seed, BATCHES)
+            order = scores.argsort(descending=which == "high").cpu()
         keep = torch.zeros(m, dtype=torch.bool)
         keep[order[: (m + 1) // 2]] = True
         # A pruned token stays as a vector of zero, as in the paper.

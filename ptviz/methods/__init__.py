@@ -1,6 +1,6 @@
 """The survey's methods, one file each; importing this package fills the registry in the survey's order."""
 
-from ptviz.methods.base import REGISTRY, Card, Part, Probe, PromptMethod, Stage, build, fit
+from ptviz.methods.base import REGISTRY, Card, Claim, Part, Probe, PromptMethod, Stage, build, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.prompt_tuning import PromptTuning  # isort: skip
 from ptviz.methods.xprompt import XPrompt  # isort: skip
@@ -26,6 +26,7 @@ __all__ = [
     "MPT",
     "REGISTRY",
     "Card",
+    "Claim",
     "DePT",
     "Folded",
     "PTMoE",

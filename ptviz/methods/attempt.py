@@ -34,12 +34,15 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Routed, Sum, Symbol
-from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
 from ptviz.methods.knobs import Knob, Length
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 Bottleneck = Annotated[int, Knob("r", "width of the attention's bottleneck", 1, 1024)]
-Temperature = Annotated[float, Knob("tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9)]
+Temperature = Annotated[
+    float, Knob("tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9, routes=True)
+]
 Ratio = Annotated[float, Knob("ratio", "learning rate of the attention as a share of the prompt's", 0.0, 10.0)]
 Trained = Annotated[Literal["trained", "frozen"], Knob("LN", "LayerNorm trained as in the paper, or left as it starts")]
 Pads = Annotated[bool, Knob("pads", "let the maximum see padding too, as the released code does")]
@@ -64,9 +67,35 @@ class ATTEMPT(PromptMethod):
         idea="Keep the prompts of other tasks frozen; a small attention lets each input mix them into the new prompt.",
         differs="The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
         " padding is not seen.",
+        claims=(
+            Claim(
+                "Over 21 data sets it updates about 2,300 times fewer numbers than tuning the model, when tasks"
+                " share the attention.",
+                read="summary",
+            ),
+            Claim(
+                "Question answering with Llama-3.2-1B: F1 56.17, a little below prompt tuning's 56.77.",
+                by="Li, Su and Collier 2025 (PT-MoE)",
+            ),
+        ),
+        terms=(
+            Term("P_{instance}", "the prompt for one text"),
+            Term("P_{target}", "the target's own prompt, trained", "P"),
+            Term("P_j", "candidate j: a frozen source prompt, or the target's own", "P_s"),
+            Term("a_j", "how much candidate j counts for this text"),
+            Term("a", "how much each candidate counts for this text"),
+            Term("j", "a candidate"),
+            Term(r"\hat{P}_j", "the largest value of candidate j in each coordinate"),
+            Term(r"\mathrm{LN}", "LayerNorm: brings a vector to a fixed length"),
+            Term("W_{up}", "trained: back up to the embedding width"),
+            Term("W_{down}", "trained: down to a narrow width"),
+            Term(r"\hat{x}", "the largest value of the text's embeddings in each coordinate"),
+            Term(r"\tau", "temperature: the higher, the more equal the shares"),
+        ),
     )
     transfers = True
     library = True
+    mixes = True
 
     def __init__(
         self,
@@ -110,8 +139,12 @@ class ATTEMPT(PromptMethod):
 
     def forward(self, batch: Batch) -> Prompt:
         """P_instance of each row."""
-        a = self.route(batch)
-        return Prompt(embeddings=torch.einsum("bk,kmd->bmd", a, self.candidates()) + self.P, routing=a)
+        return self.routed(batch, self.route(batch))
+
+    def routed(self, batch: Batch, routing: Float[Tensor, "B n"]) -> Prompt:
+        """The same under another attention."""
+        mixed = torch.einsum("bk,kmd->bmd", routing, self.candidates())
+        return Prompt(embeddings=mixed + self.P, routing=routing)
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage at two rates."""
@@ -154,12 +187,13 @@ class ATTEMPT(PromptMethod):
         return self.trained() + self.P_s.numel()
 
     def parts(self) -> dict[str, Part]:
-        """P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), and the LayerNorm's gamma, beta (d) if it is trained."""
+        """P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and the LayerNorm's gamma, beta (d) if trained."""
         found = {
             "P": Part(self.P, ("m", "d")),
             "P_s": Part(self.P_s, ("k", "m", "d")),
             "W_down": Part(self.W_down.weight, ("r", "d")),
             "W_up": Part(self.W_up.weight, ("d", "r")),
+            "tau": Part(self.tau, ()),
         }
         if self.norm.elementwise_affine:
             found |= {"gamma": Part(self.norm.weight, ("d",)), "beta": Part(self.norm.bias, ("d",))}

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Protocol, runtime_checkable
 
 import torch
 from jaxtyping import Float
@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from ptviz.methods.anatomy import Anatomy, derived
 from ptviz.methods.knobs import check_knobs
 from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 Objective = Callable[[Batch, Run], tuple[Float[Tensor, ""], Prompt, Output]]
@@ -98,8 +99,22 @@ class Part:
 
 
 @dataclass(frozen=True)
+class Claim:
+    """Something the method's paper reports, in our words. ``where`` is its table, figure or section, if known.
+
+    ``read`` says where we read it: in the paper's own text, in its released code, or in someone's summary, whose
+    numbers may be miscopied. ``by`` cites another paper, which tried the method again.
+    """
+
+    text: str
+    where: str = ""
+    read: Literal["paper", "code", "summary"] = "paper"
+    by: str = ""
+
+
+@dataclass(frozen=True)
 class Card:
-    """A method's identity: where it stands in the survey, and where our code differs from the paper."""
+    """A method's identity: where it stands in the survey, what was found, and where our code differs from the paper."""
 
     name: str
     title: str
@@ -109,6 +124,8 @@ class Card:
     equation: str
     idea: str
     differs: str = ""
+    claims: tuple[Claim, ...] = ()
+    terms: tuple[Term, ...] = ()
 
 
 REGISTRY: dict[str, type[PromptMethod]] = {}
@@ -141,6 +158,15 @@ class PromptMethod(nn.Module, ABC):
     def parts(self) -> dict[str, Part]:
         """The method's tensors under the paper's symbols."""
 
+    def begin_with(self, first: Prompt) -> None:
+        """Take a prompt that was trained before as the start; by default there is no place for one.
+
+        Raises:
+            ValueError: if this method has none, or the prompt is of another kind or size, with what was expected.
+        """
+        able = ", ".join(name for name, method in REGISTRY.items() if method.begin_with is not PromptMethod.begin_with)
+        raise ValueError(f"start: {self.card.title} has no free prompt to put one in; choose one of {able}")
+
     def stages(self) -> tuple[Stage, ...]:
         """The legs of training, in order."""
         return (Stage("tune", fit(self)),)
@@ -170,6 +196,23 @@ class PromptMethod(nn.Module, ABC):
     def stored(self) -> int:
         """Scalars to keep for inference, after folding what can be folded."""
         return self.trained()
+
+
+@runtime_checkable
+class Routes(Protocol):
+    """A method that gives each input weights over its experts or source prompts, and makes a prompt of them.
+
+    Its ``forward`` is ``routed`` under its own weights; under others it tells what another routing would be worth.
+    ``mixes`` says whether all weights enter the prompt; elsewhere the largest ones alone.
+    """
+
+    mixes: bool
+
+    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+        """The weights of each input, which sum to 1."""
+
+    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+        """The prompt of each row under these weights."""
 
 
 def learns_from_sources(name: str) -> bool:

@@ -21,10 +21,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Part, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Rank, Text
-from ptviz.methods.starts import start
+from ptviz.methods.starts import given, start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 Ratio = Annotated[float, Knob("alpha_2/alpha_1", "learning rate of A and B as a share of the prompt's", 0.0, 10.0)]
@@ -44,6 +45,27 @@ class DePT(PromptMethod):
         r" B \in \mathbb{R}^{r \times d}",
         idea="Halve the prompt and spend the saved parameters on a low-rank nudge of every word embedding, by place.",
         differs="A is indexed by the position among real tokens, so padding does not move it; no 8/sqrt(r) by default.",
+        claims=(
+            Claim(
+                "T5-Base with 76.8 thousand numbers: 85.9 on GLUE and 76.5 on SuperGLUE; prompt tuning of the same"
+                " size 84.9 and 73.3.",
+                read="summary",
+            ),
+            Claim(
+                "Training takes over 20 % less time and memory than a prompt of 100 tokens, more so for larger models.",
+                read="summary",
+            ),
+            Claim("The prompt wants a large learning rate, the low-rank pair a small one.", read="summary"),
+            Claim("Without the short prompt, the low-rank shift alone loses about 20 points.", read="summary"),
+        ),
+        terms=(
+            Term("P_s", "a short prompt, trained"),
+            Term("E", "looks tokens up in the frozen embedding table"),
+            Term("X", "the text: its own tokens"),
+            Term("A", "the tall factor, trained: one row for each place in the text"),
+            Term("B", "the wide factor, trained"),
+            Term("s", "the longest text in tokens"),
+        ),
     )
 
     def __init__(
@@ -67,6 +89,11 @@ class DePT(PromptMethod):
     def shift(self) -> Float[Tensor, "s d"]:
         """A B, the shift of each position's word embedding."""
         return self.scale * self.A @ self.B
+
+    def begin_with(self, first: Prompt) -> None:
+        """P_s is the prompt that was trained before; A B is still 0."""
+        with torch.no_grad():
+            self.P.copy_(given(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """P_s for every row, and row i of A B for the i-th real token."""

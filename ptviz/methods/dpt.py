@@ -18,10 +18,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Length, Rank, Text
-from ptviz.methods.starts import factors, start
+from ptviz.methods.starts import factors, given, start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 
@@ -38,6 +39,27 @@ class DPT(PromptMethod):
         idea="Prompts seem to lose rank as they train, so write the prompt as a tall matrix times a wide one.",
         differs="Starts from factored words by default; init uniform draws both factors from [-0.5, 0.5] as the code"
         " does, which suits the louder embeddings of T5.",
+        claims=(
+            Claim(
+                "As good as prompt tuning or better with about a ninth of its numbers: 11.2 thousand on T5-Large"
+                " at rank 10.",
+                read="summary",
+            ),
+            Claim(
+                "The rank of a soft prompt falls while it trains: singular values that pass through a threshold go"
+                " to zero.",
+                read="summary",
+            ),
+            Claim(
+                "T5-Base at rank 10: 84.6 on GLUE and 71.7 on SuperGLUE, slightly below prompt tuning's 84.9 and 73.3.",
+                by="the ULPT paper's replication",
+            ),
+        ),
+        terms=(
+            Term("P", "the soft prompt: the product"),
+            Term("A", "the tall factor, trained"),
+            Term("B", "the wide factor, trained"),
+        ),
     )
 
     def __init__(self, spec: Spec, m: Length = 10, r: Rank = 4, init: Init = "vocabulary", text: Text = "") -> None:
@@ -52,6 +74,13 @@ class DPT(PromptMethod):
     def prompt(self) -> Float[Tensor, "m d"]:
         """A B, the soft prompt."""
         return self.A @ self.B
+
+    def begin_with(self, first: Prompt) -> None:
+        """A B is the best product of rank r to the prompt that was trained before."""
+        with torch.no_grad():
+            A, B = factors(given(first, *self.prompt().shape), self.A.shape[1])
+            self.A.copy_(A)
+            self.B.copy_(B)
 
     def forward(self, batch: Batch) -> Prompt:
         """A B for every row, batch axis 1."""

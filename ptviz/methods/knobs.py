@@ -13,12 +13,16 @@ KnobValue = int | float | str | bool
 
 @dataclass(frozen=True)
 class Knob:
-    """What a constructor argument means: the paper's letter, words for people, and its bounds (inclusive)."""
+    """What a constructor argument means: the paper's letter, words for people, and its bounds (inclusive).
+
+    ``routes`` marks what changes how inputs are routed: the page on routing offers it.
+    """
 
     symbol: str
     meaning: str
     low: float | None = None
     high: float | None = None
+    routes: bool = False
 
 
 @dataclass(frozen=True)
@@ -68,7 +72,7 @@ class KnobInfo:
 
 Length = Annotated[int, Knob("m", "prompt tokens", 1, 200)]
 Rank = Annotated[int, Knob("r", "rank of the factorisation", 1, 512)]
-Experts = Annotated[int, Knob("k", "prompt experts", 1, 32)]
+Experts = Annotated[int, Knob("k", "prompt experts", 1, 32, routes=True)]
 Init = Annotated[
     Literal["vocabulary", "labels", "uniform", "text"],
     Knob("init", "where the prompt starts: sampled vocabulary, class labels, uniform noise, or a text of yours"),

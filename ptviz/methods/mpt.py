@@ -29,10 +29,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Examples, Product, Scaled, Symbol
-from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Text
 from ptviz.methods.starts import start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 Lambda = Annotated[float, Knob("lambda", "weight of both distillation losses; 0: no teachers", 0.0, 100.0)]
@@ -54,6 +55,29 @@ class MPT(PromptMethod):
         " starts from the average scaling.",
         differs="u and v start at 1. Hidden states are compared at the answer's position, averaged over layers and"
         " coordinates; the two rates are equal unless changed.",
+        claims=(
+            Claim(
+                "Over 23 data sets it tunes 0.035 % of the numbers a task and beats tuning the whole model on GLUE"
+                " and SuperGLUE; on question answering (MRQA) a clear gap remains.",
+                read="summary",
+            ),
+            Claim("Decomposition and distillation both help.", read="summary"),
+            Claim(
+                "Writing text with T5-Large gains 3.03 % BLEU on E2E and 6.25 % on WebNLG over prompt tuning.",
+                read="summary",
+            ),
+        ),
+        terms=(
+            Term(r"\hat{P}_k", "the prompt of task k"),
+            Term("P^*", "the prompt that all tasks share, trained", "P*"),
+            Term("u_k", "task k's scale of each token, trained"),
+            Term(r"v_k^\top", "task k's scale of each coordinate, trained", "v_k"),
+            Term("L_{task}", "the loss of the answers"),
+            Term(r"\lambda", "how much the teachers count"),
+            Term("L_{logits}", "how far the student's answers are from its teacher's"),
+            Term("L_{hidden}", "how far the student's hidden states are from its teacher's"),
+            Term("k", "a source task"),
+        ),
     )
     library, transfers = True, True
 
@@ -134,8 +158,9 @@ class MPT(PromptMethod):
         return self.P.numel()
 
     def anatomy(self) -> Anatomy:
-        """P* o (u v^T), from teachers' students."""
-        shared = Symbol("P*", Examples(), "distilled")
+        """P* o (u v^T); P* comes from the source tasks' own prompts, the teachers, or without them from rows alone."""
+        teachers = Symbol("P_k") if self.lam > 0 else Examples()
+        shared = Symbol("P*", teachers, "distilled" if self.lam > 0 else "tuned")
         u, v = (Symbol(name, Symbol(f"{name}_k"), "average") for name in ("u", "v"))
         return Anatomy(Scaled(shared, Product(u, v)))
 

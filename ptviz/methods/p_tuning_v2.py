@@ -17,8 +17,10 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.knobs import Knob, Length
+from ptviz.methods.starts import given_inside
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 Dropout = Annotated[float, Knob("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
@@ -37,6 +39,28 @@ class PTuningV2(PromptMethod):
         r" \quad K_P, V_P \in \mathbb{R}^{m \times Hh}",
         idea="Do not touch the input: give every attention layer m extra keys and values to look at, and train those.",
         differs="No trained classification head: the label words are read out, as for every other method.",
+        claims=(
+            Claim(
+                "With a fixed number of prompted layers, deep ones serve better than shallow ones: on RTE layers"
+                " 17 to 24 of 24 do about as well as all.",
+                read="summary",
+            ),
+            Claim(
+                "Fewer than 20 tokens suffice for easy classification; labelling every word wants about 100.",
+                read="summary",
+            ),
+            Claim(
+                "Writing the keys and values with an MLP helps on some tasks (RTE) and not on others (BoolQ).",
+                read="summary",
+            ),
+            Claim("With RoBERTa-large: BoolQ 84.0, RTE 86.6, WiC 73.7 % accuracy.", where="README", read="code"),
+        ),
+        terms=(
+            Term("K_P", "the trained keys, in front of the text's own at every layer", "KV"),
+            Term("V_P", "the trained values, in front of the text's own at every layer", "KV"),
+            Term("H", "key and value heads"),
+            Term("h", "width of a head"),
+        ),
     )
     slots = 0
 
@@ -44,6 +68,11 @@ class PTuningV2(PromptMethod):
         super().__init__()
         self.KV = nn.Parameter(0.02 * torch.randn(spec.sites, 2, spec.heads, m, spec.head_width))
         self.dropout = nn.Dropout(dropout)
+
+    def begin_with(self, first: Prompt) -> None:
+        """KV are the keys and values that were trained before."""
+        with torch.no_grad():
+            self.KV.copy_(given_inside(first, tuple(self.KV.shape)))
 
     def forward(self, batch: Batch) -> Prompt:
         """KV for every row, batch axis 1."""

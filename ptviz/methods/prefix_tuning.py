@@ -24,9 +24,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Encoded, Symbol
-from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Knob, Length
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 Hidden = Annotated[int, Knob("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)]
@@ -48,6 +49,35 @@ class PrefixTuning(PromptMethod):
         " keep only what it wrote.",
         differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
         " not fed by the input, whatever the survey's drawing suggests.",
+        claims=(
+            Claim(
+                "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the numbers; 68.2 for tuning all of them.",
+            ),
+            Claim(
+                "A prefix at every layer (69.7) beats infixes (66.7 to 67.9), which beat trained input vectors"
+                " alone (48.1 to 62.2).",
+            ),
+            Claim("With 50 to 500 examples it gains 2.9 BLEU over tuning the model, on average."),
+            Claim(
+                "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2 % of the numbers against 37.25"
+                " (XSUM, BART-large).",
+            ),
+            Claim(
+                "About 10 tokens are best for table to text, about 200 for summaries; with little data real words"
+                " are a much better start than random numbers.",
+            ),
+        ),
+        terms=(
+            Term(r"P_\theta", "keys and values of every prefix token at every layer", "KV"),
+            Term(r"P'_\theta", "a small trained vector for every prefix token", "P'"),
+            Term(
+                r"\mathrm{MLP}_\theta",
+                "a trained network that writes them; it never sees the text, and is dropped after training",
+            ),
+            Term("i", "a prefix token"),
+            Term("K_P", "the prefix's keys, in front of the text's own at every layer", "KV"),
+            Term("V_P", "the prefix's values, in front of the text's own at every layer", "KV"),
+        ),
     )
     slots = 0
 

@@ -28,15 +28,16 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Product, Routed, Symbol
-from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.knobs import Experts, Init, Knob, Length, Rank, Text
 from ptviz.methods.starts import factors, start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
-Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0)]
+Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0, routes=True)]
 Selection = Annotated[
     Literal["probationary", "hard", "soft"],
-    Knob("w", "one expert at its probability, one expert at weight 1, or all at their probabilities"),
+    Knob("w", "one expert at its probability, one expert at weight 1, or all at their probabilities", routes=True),
 ]
 
 
@@ -54,6 +55,32 @@ class PTMoE(PromptMethod):
         idea="Give each input its own decomposed prompt: the tall factors are experts, the wide factor is shared.",
         differs="Starts from sampled words unless a text is given. The probability alone trains the router: nothing is"
         " passed straight through a hard selection.",
+        claims=(
+            Claim(
+                "Llama-3.2-1B, 80 thousand numbers: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"
+                " % on mathematics (46.16 %).",
+            ),
+            Claim(
+                "Decomposition and routing are each below prompt tuning alone (F1 55.77 and 56.25), and above it"
+                " together.",
+            ),
+            Claim(
+                "Picking one expert and scaling it by its probability (F1 60.66) beats mixing all (59.24) and"
+                " picking without scaling (58.78).",
+            ),
+            Claim("A single expert is worst (F1 58.90); 40 prompt tokens are best."),
+        ),
+        terms=(
+            Term("P", "the prompt for one text"),
+            Term("A_i", "expert i's own tall factor, trained", "A"),
+            Term("B", "the wide factor that all experts share, trained"),
+            Term("w_i", "how much expert i counts: its probability if it was picked, else 0"),
+            Term("w", "how much each expert counts"),
+            Term("i", "an expert"),
+            Term("l", "the router's scores of the experts"),
+            Term("W", "the router's matrix, trained"),
+            Term("b", "the router's offsets, trained"),
+        ),
     )
 
     def __init__(
@@ -78,6 +105,7 @@ class PTMoE(PromptMethod):
         nn.init.zeros_(self.router.bias)
         self.sigma = sigma
         self.selection = selection
+        self.mixes = selection == "soft"
 
     def route(self, batch: Batch) -> Float[Tensor, "B k"]:
         """Routing probabilities of each input; noisy while training."""
@@ -95,7 +123,10 @@ class PTMoE(PromptMethod):
 
     def forward(self, batch: Batch) -> Prompt:
         """The weighted sum of A_i B for each row."""
-        routing = self.route(batch)
+        return self.routed(batch, self.route(batch))
+
+    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+        """The same under other probabilities."""
         A = torch.einsum("bk,kmr->bmr", self.weights(routing), self.A)
         return Prompt(embeddings=A @ self.B, routing=routing)
 

@@ -24,10 +24,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Encoded, Sum, Symbol
-from ptviz.methods.base import Card, Part, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import start
+from ptviz.methods.starts import given, start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 Bottleneck = Annotated[int, Knob("q", "width between W_down and W_up; the paper sees no gain above 50", 1, 2048)]
@@ -52,6 +53,36 @@ class Residual(PromptMethod):
         " matter less.",
         differs="LayerNorm's gain starts at the size of the backbone's embeddings; at the paper's 1 it would drown the"
         " prompt on backbones other than T5.",
+        claims=(
+            Claim(
+                "T5-Base on SuperGLUE gains 7 points over prompt tuning with 100 tokens, about 3 with 10.",
+                read="summary",
+            ),
+            Claim(
+                "Learning rates from 0.01 to 10 change the score by less than 2 points; prompt tuning is far more"
+                " sensitive.",
+                read="summary",
+            ),
+            Claim(
+                "Between sampled words and random numbers as a start prompt tuning differs by about 10 points, the"
+                " residual prompt hardly.",
+                read="summary",
+            ),
+            Claim("With 5 and 20 examples a class it gains 7 and 2 points over prompt tuning.", read="summary"),
+            Claim(
+                "A wider detour than 50 gains nothing, and without the skip connection learning is slower than"
+                " prompt tuning's.",
+                read="summary",
+            ),
+        ),
+        terms=(
+            Term("P_i", "prompt token i: a trained vector", "P"),
+            Term("P'_i", "the token that enters the backbone: the trained vector plus its detour", "P'"),
+            Term("P'", "the prompt that enters the backbone"),
+            Term("W_{up}", "trained: back up to the embedding width"),
+            Term("W_{down}", "trained: down to a narrow width"),
+            Term(r"\mathrm{LayerNorm}", "brings a vector to a fixed length, times a trained gain"),
+        ),
     )
 
     def __init__(
@@ -80,6 +111,11 @@ class Residual(PromptMethod):
         """What the detour adds to each prompt token."""
         added: Tensor = self.norm(self.up(self.down(self.P).relu()))
         return added
+
+    def begin_with(self, first: Prompt) -> None:
+        """P is the prompt that was trained before; phi adds to it at once unless ``gain`` is "zero"."""
+        with torch.no_grad():
+            self.P.copy_(given(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """P' = P + phi(P) for every row, batch axis 1."""

@@ -8,7 +8,8 @@ EMNLP 2023, section 3. https://aclanthology.org/2023.emnlp-main.884
 The probability scales the prompt: the router's only gradient. While training, the router's scores are multiplied by
 1 + delta, delta ~ N(0, sigma^2). The released code adds up the prompts of the whole batch for every example
 (a broadcast over B); here each example gets its own, so it does not depend on its batch mates. No load-balancing
-loss, as in the released code. The start of the prompts is not in the text that could be read: words, as in Lester.
+loss, as in the released code. ``top`` above 1 is the paper's ablation: the likeliest prompts, each scaled by its
+probability, are added. The start of the prompts is not in the text that could be read: words, as in Lester.
 """
 
 from __future__ import annotations
@@ -19,12 +20,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Part, PromptMethod
+from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.knobs import Experts, Init, Knob, Length, Text
 from ptviz.methods.starts import start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
-Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0)]
+Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0, routes=True)]
+Top = Annotated[int, Knob("top", "experts that each input gets, each at its probability", 1, 32, routes=True)]
 
 
 class SMoP(PromptMethod):
@@ -39,6 +42,31 @@ class SMoP(PromptMethod):
         equation=r"p = \mathrm{softmax}(L_\mu \bar{x}), \quad i = \arg\max_j p_j, \quad [p_i P_i;\; X]",
         idea="Keep k short prompts; a small router reads the text and picks the one that suits it.",
         differs="Each example is routed by itself; the released code mixes the prompts of the whole batch.",
+        claims=(
+            Claim(
+                "On SuperGLUE it gains 2.5 points over prompt tuning with T5-Base and 3.4 with T5-Large.",
+                read="summary",
+            ),
+            Claim(
+                "Training takes 14.6 % less time and 22.9 % less memory, use 27.2 % fewer operations: its prompts"
+                " are shorter.",
+                read="summary",
+            ),
+            Claim(
+                "Question answering with Llama-3.2: F1 56.25 against prompt tuning's 56.77 at 1 billion numbers,"
+                " 69.61 against 66.43 at 3 billion.",
+                by="Li, Su and Collier 2025 (PT-MoE)",
+            ),
+        ),
+        terms=(
+            Term("p", "the router's shares of the experts"),
+            Term("p_i", "the share of the expert that was picked: it scales its prompt"),
+            Term("p_j", "the router's share of expert j"),
+            Term(r"L_\mu", "the router's matrix, trained", "L"),
+            Term("i", "the expert that was picked"),
+            Term("j", "any expert"),
+            Term("P_i", "the short prompt of the expert that was picked", "P"),
+        ),
     )
 
     def __init__(
@@ -47,6 +75,7 @@ class SMoP(PromptMethod):
         m: Length = 5,
         k: Experts = 4,
         sigma: Noise = 1.0,
+        top: Top = 1,
         init: Init = "vocabulary",
         text: Text = "",
     ) -> None:
@@ -57,6 +86,8 @@ class SMoP(PromptMethod):
         if not self.L.weight.is_meta:
             nn.init.orthogonal_(self.L.weight)
         self.sigma = sigma
+        self.top = min(top, k)
+        self.mixes = self.top > 1
 
     def route(self, batch: Batch) -> Float[Tensor, "B k"]:
         """Routing probabilities of each input; noisy while training."""
@@ -67,9 +98,12 @@ class SMoP(PromptMethod):
 
     def forward(self, batch: Batch) -> Prompt:
         """The likeliest prompt of each row, scaled by its probability."""
-        routing = self.route(batch)
-        probability, expert = routing.max(-1)
-        return Prompt(embeddings=probability[:, None, None] * self.P[expert], routing=routing)
+        return self.routed(batch, self.route(batch))
+
+    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+        """The same under other probabilities."""
+        probabilities, experts = routing.topk(self.top, -1)
+        return Prompt(embeddings=(probabilities[..., None, None] * self.P[experts]).sum(1), routing=routing)
 
     def parts(self) -> dict[str, Part]:
         """P (k, m, d) and the router L (k, d)."""

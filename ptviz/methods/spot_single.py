@@ -33,9 +33,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Examples, Symbol
-from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Knob, Length
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 EMBEDDING = 0.3
@@ -77,6 +78,30 @@ class SPoTSingle(PromptMethod):
         r" \alpha_r = \frac{\mathrm{sim}(t, s_r)}{\sum_{l \le k} \mathrm{sim}(t, s_l)}",
         idea="Tune a prompt a little, look up which known tasks ended up close by, and start again from theirs.",
         differs="The task embedding and all candidates share the run's steps; no similarity code was released.",
+        claims=(
+            Claim(
+                "Ten targets, T5-Base: 74.7 without transfer; from the most similar source 76.2, from the best of"
+                " the three most similar 77.4, from the best of all 48 prompts 80.7.",
+            ),
+            Claim(
+                "How similar two prompts are tells how well one transfers, significantly so on 4 of 10 targets"
+                " (STS-B: r = 0.708).",
+                where="figure 5",
+            ),
+            Claim("Related tasks have similar prompts: they cluster by type.", where="figure 4"),
+            Claim("From MNLI to CB accuracy rises from 92.7 to 97.0.", where="figure 3"),
+        ),
+        terms=(
+            Term("P", "the target's prompt: it starts as a mix of source prompts, then is trained"),
+            Term("P^{s_r}", "the prompt of the source at rank r, trained before and kept", "P_s"),
+            Term(r"\alpha_r", "how much the source at rank r counts", "alpha"),
+            Term("r", "rank by similarity, from 1, the most similar, to k"),
+            Term("s_r", "the source task at rank r"),
+            Term("s_l", "the source task at rank l"),
+            Term("t", "the target task: a prompt tuned on it for a little while", "e"),
+            Term("l", "the same ranks, to sum over"),
+            Term("k", "how many of the most similar sources are taken"),
+        ),
     )
     transfers = True
     library = True

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptviz.prompt import Spec
+from ptviz.prompt import Prompt, Spec
 
 
 def start(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]:
@@ -35,6 +35,42 @@ def start(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]
         rows = spec.text(text)
         return rows.repeat(-(-m // len(rows)), 1)[:m]
     return spec.words(m)
+
+
+def given(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
+    """The vectors of a prompt trained before, once they are found to be m of this width.
+
+    Raises:
+        ValueError: if it has none, or others, with what was expected.
+    """
+    if first.embeddings is None:
+        raise ValueError("start: expected vectors at the input; this prompt has keys and values inside the backbone")
+    found = tuple(first.embeddings.shape[1:])
+    if found[1] != width:
+        raise ValueError(f"start: expected vectors of this backbone's width, {width}; this prompt's have {found[1]}")
+    if found[0] != m:
+        raise ValueError(f"start: expected {m} prompt tokens; this prompt has {found[0]}. Set m to {found[0]}")
+    return first.embeddings[0]
+
+
+def given_inside(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H m h"]:
+    """The keys and values of a prompt trained before, once they are found to be of this shape (S, 2, H, m, h).
+
+    Raises:
+        ValueError: if it has none, or others, with what was expected.
+    """
+    if first.key_values is None:
+        raise ValueError("start: expected keys and values inside the backbone; this prompt has vectors at the input")
+    found = first.key_values[:, :, 0]
+    (sites, _, heads, m, width), (s, _, H, n, h) = shape, tuple(found.shape)
+    if (s, H, h) != (sites, heads, width):
+        raise ValueError(
+            f"start: expected keys and values for this backbone's {sites} attention sites with {heads} heads of width "
+            f"{width}; this prompt's are for {s} with {H} of {h}"
+        )
+    if n != m:
+        raise ValueError(f"start: expected {m} prompt tokens; this prompt has {n}. Set m to {n}")
+    return found
 
 
 def factors(matrix: Float[Tensor, "m d"], r: int) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r d"]]:

@@ -29,10 +29,11 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from ptviz.methods.anatomy import Anatomy, Masked
-from ptviz.methods.base import Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import start
+from ptviz.methods.starts import given, start
+from ptviz.methods.terms import Term
 from ptviz.prompt import Batch, Prompt, Spec
 
 RATIOS = tuple(tenth / 10 for tenth in range(1, 10))
@@ -72,6 +73,33 @@ class XPrompt(PromptMethod):
         " train what is left again.",
         differs="No public code: scores per batch, one ranking of all pieces, and retraining after each level are our"
         " reading; shares are searched without retraining for each.",
+        claims=(
+            Claim(
+                "Average gain over prompt tuning on seven SuperGLUE tasks: 3.26 points with T5 Large, 2.96 with"
+                " XL, 1.88 with XXL.",
+                read="summary",
+            ),
+            Claim(
+                "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15 % of the numbers beat the whole"
+                " one by 4.8 points.",
+                read="summary",
+            ),
+            Claim(
+                "Keeping the tokens of low scores instead is worst, random ones lie in between; pruning tokens and"
+                " pieces beats either alone.",
+                read="summary",
+            ),
+        ),
+        terms=(
+            Term("P", "the prompt: m trained vectors"),
+            Term(r"\hat{P}", "what is left of the prompt after pruning"),
+            Term(r"\gamma", "the mask of tokens: 0 where a token is pruned, else 1"),
+            Term(r"\gamma_i", "the mask of token i"),
+            Term(r"\zeta", "the mask of pieces: 0 where a stretch of a token's vector is pruned, else 1"),
+            Term(r"\zeta_{i,e}", "the mask of piece e of token i"),
+            Term("I_{p_i}", "importance of token i: how much the loss would feel its mask", "I_p"),
+            Term("I_{q_{i,e}}", "importance of piece e of token i", "I_q"),
+        ),
     )
 
     def __init__(
@@ -108,6 +136,11 @@ class XPrompt(PromptMethod):
     def alive(self) -> Bool[Tensor, " m"]:
         """The tokens of which something is left."""
         return (self.gamma > 0) & (self.zeta > 0).any(1)
+
+    def begin_with(self, first: Prompt) -> None:
+        """P is the prompt that was trained before, with nothing pruned yet."""
+        with torch.no_grad():
+            self.P.copy_(given(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """The masked prompt for every row, batch axis 1."""

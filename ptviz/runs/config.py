@@ -23,7 +23,8 @@ class RunConfig:
     ``knobs`` are the method's hyperparameters by name; ``parent`` is (run id, stage, step) of the snapshot that a
     branch starts from; ``text`` and ``label`` name the columns of a person's own table; ``device`` None chooses;
     ``planned`` holds the totals of steps planned before each extension; ``sources`` are the source tasks of a method
-    that transfers, None for the usual ones of the target's family.
+    that transfers, None for the usual ones of the target's family; ``start`` is the id of the kept prompt
+    (``ptviz.runs.prompts``) that it starts from.
     """
 
     backbone: str = "minilm-l6"
@@ -38,6 +39,7 @@ class RunConfig:
     device: str | None = None
     planned: tuple[int, ...] = ()
     sources: tuple[str, ...] | None = None
+    start: str | None = None
 
     def source_tasks(self, family: str = "") -> tuple[str, ...]:
         """The source tasks this run learns from, in order; none for a method that does not transfer.
@@ -67,6 +69,8 @@ class RunConfig:
             )
         if self.sources is not None and self.task in self.sources:
             raise ValueError(f"sources: the target {self.task} cannot be a source of its own; leave it out")
+        if self.start is not None and self.parent is not None:
+            raise ValueError("start: a branch starts from its parent's snapshot; leave one of the two out")
         if len(self.name) > _LONGEST_NAME:
             raise ValueError(f"name: expected at most {_LONGEST_NAME} characters; got {len(self.name)}")
         return replace(self, knobs=check_knobs(REGISTRY[self.method], self.knobs))
@@ -91,7 +95,8 @@ class RunConfig:
         unknown = sorted(set(data) - set(names))
         if unknown:
             raise ValueError(f"unknown field {', '.join(unknown)} (a newer ptviz?); expected {', '.join(names)}")
-        if wrong := [n for n in ("backbone", "task", "method", "name") if not isinstance(data.get(n, ""), str)]:
+        texts = ("backbone", "task", "method", "name", *(("start",) if data.get("start") is not None else ()))
+        if wrong := [n for n in texts if not isinstance(data.get(n, ""), str)]:
             raise ValueError(f"{wrong[0]}: expected a text; got {data[wrong[0]]!r}")
         knobs, training, parent = data.get("knobs", {}), data.get("training", {}), data.get("parent")
         if not isinstance(knobs, Mapping) or not isinstance(training, Mapping):
@@ -114,7 +119,7 @@ class RunConfig:
             words += [f"--{name.replace('_', '-')}", _shell(value)]
         for name, knob in self._changed_knobs().items():
             words += ["--set", f"{name}={_shell(knob)}"]
-        for name in ("text", "label", "device"):
+        for name in ("text", "label", "device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
         if self.sources:
@@ -140,16 +145,20 @@ class RunConfig:
         named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
         learnt = f", sources=[{named}]" if named else ""
         loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_knobs()!r}{learnt}):"
-        if self.parent:
+        if self.parent or self.start:
             imports += ["from ptviz.methods import build", "from ptviz.runs import Store"]
-            run, stage, step = self.parent
             lines += [
                 f"spec = backbone.spec(config.length, tuple(task.words)).with_sources({self.source_tasks()!r})"
                 if self.source_tasks()
                 else "spec = backbone.spec(config.length, tuple(task.words))",
                 f"method = build({self.method!r}, spec, {self._changed_knobs()!r}, config.seed)",
-                f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))",
             ]
+            if self.parent:
+                run, stage, step = self.parent
+                lines.append(f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))")
+            else:
+                imports[-1] = "from ptviz.runs import Store, prompts"
+                lines.append(f"method.begin_with(prompts.whole(prompts.tensors(Store(), {self.start!r})))")
             loop = f"for event in train(method, backbone, task, config{learnt}):"
         lines += [
             loop,

@@ -17,6 +17,17 @@ class StoreError(ValueError):
     """A run, or the folder of runs, cannot be used as asked; the message says what to do."""
 
 
+Signature = tuple[int, int, int]
+
+
+def signature(path: Path) -> Signature:
+    """What changes whenever a file does: its place on disk, time and size; zeros where there is none."""
+    with suppress(OSError):
+        stat = path.stat()
+        return stat.st_ino, stat.st_mtime_ns, stat.st_size
+    return 0, 0, 0
+
+
 class DiskFullError(StoreError):
     """No room is left for a write; what was on disk before is whole."""
 

@@ -121,7 +121,7 @@ class LocalExecutor:
         source = self.store.get(id)
         config = source.config
         start = source.snapshot(stage, step)
-        fresh = {"name": "", "planned": (), **(changes or {}), "parent": (id, stage, step)}
+        fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
         config = RunConfig.from_json({**config.to_json(), **_plain(fresh)})
         if config.method != source.config.method:
             raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
@@ -176,14 +176,36 @@ class LocalExecutor:
         return self._ask("attention", {"run": id, "text": text, "stage": stage, "step": step}, timeout)
 
     def operate(
-        self, id: str, action: str, stage: int | None = None, step: int | None = None, timeout: float = 120.0
+        self,
+        id: str,
+        what: str,
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 120.0,
+        **more: Any,
     ) -> dict[str, Any]:
-        """Validation loss and accuracy with each prompt token changed in turn: ``ptviz.runs.operating.operate``.
+        """Surgery on a run's prompt: ``what`` is a method of ``ptviz.runs.operating.Operating``, ``more`` its own.
 
         Raises:
             StoreError: if the prompt cannot be changed so, or the worker does not answer within ``timeout`` seconds.
         """
-        return self._ask("surgery", {"run": id, "action": action, "stage": stage, "step": step}, timeout)
+        return self._ask("surgery", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
+
+    def measure(
+        self,
+        id: str,
+        what: str,
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 120.0,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """One of ``ptviz.runs.measuring.MEASURES``, whose docstring says what comes back; ``more`` is its own.
+
+        Raises:
+            StoreError: if it cannot be measured on this run, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("measure", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
 
     def keep_vocabulary(self, id: str, timeout: float = 120.0) -> None:
         """Have the worker put the table of a run's backbone where ``ptviz.runs.vocabulary`` finds it.
@@ -193,8 +215,25 @@ class LocalExecutor:
         """
         self._ask("vocabulary", {"run": id}, timeout)
 
+    def keep_words(self, backbone: str, timeout: float = 120.0) -> None:
+        """Have the worker put the table of a backbone where ``ptviz.runs.vocabulary`` finds it.
+
+        Raises:
+            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("vocabulary", {"backbone": backbone}, timeout)
+
+    def lay_map(self, id: str, name: str, timeout: float = 60.0) -> None:
+        """Have the worker see to the map whose order lies in ``ptviz.runs.mapping.folder_of(name)``. Does not wait.
+
+        Raises:
+            StoreError: if there is no such order, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("map", {"run": id, "name": name}, timeout)
+
     def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        self.store.get(body["run"])
+        if "run" in body:
+            self.store.get(body["run"])
         self.ensure_worker()
         letter = self.office.mail.post(kind, body, timeout)
         answer = self.office.mail.wait(letter, timeout, self._trouble)

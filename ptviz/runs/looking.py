@@ -9,9 +9,12 @@ import torch
 from ptviz.prompt import Batch
 from ptviz.runs.answers import opened
 from ptviz.runs.attending import attention
+from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
 from ptviz.runs.mailbox import Letter
-from ptviz.runs.operating import operate, rows_for
+from ptviz.runs.mapping import Mapping
+from ptviz.runs.measuring import MEASURES
+from ptviz.runs.operating import Operating
 from ptviz.runs.reasons import of_exception, out_of_memory
 from ptviz.runs.store import Store
 from ptviz.runs.vocabulary import keep
@@ -27,11 +30,13 @@ MOST = 200
 class Looking:
     """Answers letters about what lies inside a run."""
 
-    kinds = ("vocabulary", "route", "attention", "surgery")
+    kinds = ("vocabulary", "route", "attention", "surgery", "measure", "map")
 
     def __init__(self, store: Store, warm: Warm) -> None:
         self.store = store
         self.warm = warm
+        self.operating = Operating(store, warm)
+        self.mapping = Mapping()
 
     def answer(self, letter: Letter) -> dict[str, Any]:
         """The reply to a letter of one of ``kinds``, or ``{"error"}`` in words for a person."""
@@ -41,15 +46,25 @@ class Looking:
             if letter.kind == "attention":
                 return self._attention(**letter.body)
             if letter.kind == "surgery":
-                return self._surgery(**letter.body)
+                return self.operating.answer(**letter.body)
+            if letter.kind == "measure":
+                return self._measure(**letter.body)
+            if letter.kind == "map":
+                return self._map(**letter.body)
             return self._route(**letter.body)
         except Exception as error:
             if out_of_memory(error):
                 self.warm.forget()
+                self.operating.forget()
             return {"error": of_exception(error, None)}
 
-    def _vocabulary(self, run: str) -> dict[str, Any]:
-        return {"place": str(keep(self.warm.backbone(self.store.get(run).config.checked())))}
+    def _vocabulary(self, run: str = "", backbone: str = "") -> dict[str, Any]:
+        config = RunConfig(backbone=backbone) if backbone else self.store.get(run).config.checked()
+        return {"place": str(keep(self.warm.backbone(config)))}
+
+    def _map(self, run: str, name: str) -> dict[str, Any]:
+        self.mapping.take(name)
+        return {}
 
     @torch.no_grad()
     def _attention(self, run: str, text: str, stage: int | None, step: int | None) -> dict[str, Any]:
@@ -60,13 +75,12 @@ class Looking:
         return {**found, **at.place}
 
     @torch.no_grad()
-    def _surgery(self, run: str, action: str, stage: int | None, step: int | None) -> dict[str, Any]:
-        """Validation loss and accuracy with each prompt token changed in turn."""
+    def _measure(self, run: str, what: str, stage: int | None, step: int | None, **more: Any) -> dict[str, Any]:
+        """One of ``MEASURES``."""
+        if what not in MEASURES:
+            raise StoreError(f"expected one of {', '.join(MEASURES)}; got {what!r}")
         at = opened(self.store, self.warm, run, stage, step)
-        slots, length = at.method.slots, at.config.training.length
-        task = limited(at.task, at.config.training)
-        rows = task.validation[: rows_for(slots or int(at.config.knobs.get("m", 20)))]
-        return {**operate(at.backbone, task, at.method, slots, length, rows, action), **at.place}
+        return {**MEASURES[what](at, self.warm, **more), **at.place}
 
     @torch.no_grad()
     def _route(self, run: str, texts: list[str], stage: int | None, step: int | None) -> dict[str, Any]:
@@ -84,6 +98,7 @@ class Looking:
             "texts": [row.text for row in kept],
             "labels": [row.label for row in kept] if not texts else [],
             "classes": list(at.task.classes),
+            "mixes": bool(getattr(at.method, "mixes", False)),
             **at.place,
         }
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache
+from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import KnobInfo, knobs_of
 from ptviz.runs.config import RunConfig
-from ptviz.runs.disk import StoreError
+from ptviz.runs.disk import Signature, StoreError, signature
 from ptviz.runs.executors import LocalExecutor, placed
 from ptviz.runs.run import Run
 from ptviz.runs.status import ALIVE
@@ -19,6 +20,8 @@ from ptviz.runs.store import Store, Summary
 from ptviz.training import default_rate
 
 MISSING = "missing"
+_REMEMBERED = 4096
+"""Runs whose numbers are kept in memory, so that a page with many answers at once."""
 _BETTER = ("finished", *ALIVE, "stopped", "failed", MISSING)
 """Which of several runs of one config stands for it: the most advanced."""
 
@@ -47,6 +50,7 @@ class Outcome:
     stored: int | None
     memory: int | None
     length: int | None
+    size: int | None
     evaluated: tuple[int, ...]
     accuracies: tuple[float, ...]
 
@@ -156,9 +160,17 @@ def _rate_kept(store: Store, summary: Summary, config: RunConfig) -> bool:
     """Whether an old run that took the default learning rate took the one of today."""
     if summary.config.training.lr is not None:
         return True
-    told = store.get(summary.id).environment().get("lr")
+    folder = store.root / summary.id
+    told = _rate_told(folder, signature(folder / "environment.json"))
     wanted = config.training.lr or default_rate(config.method, config.backbone)
-    return told is None or float(told) == wanted
+    return told is None or told == wanted
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _rate_told(folder: Path, signature: Signature) -> float | None:
+    """The learning rate that a run wrote down; read again only if the file changed."""
+    told = Run(folder).environment().get("lr")
+    return None if told is None else float(told)
 
 
 def start(executor: LocalExecutor, found: Iterable[Entry]) -> tuple[Entry, ...]:
@@ -234,6 +246,7 @@ def outcome(run: Run) -> Outcome | None:
         _whole(facts.get("stored")),
         _whole(facts.get("memory")),
         _whole(length),
+        _size(run.path / "prompt.safetensors"),
         curve.evaluated,
         tuple(evaluation.accuracy for evaluation in curve.evaluations),
     )
@@ -241,8 +254,27 @@ def outcome(run: Run) -> Outcome | None:
 
 def outcomes(store: Store, found: Iterable[Entry]) -> tuple[Outcome, ...]:
     """The numbers of all finished entries, in the race's order."""
-    runs = [store.get(entry.run) for entry in found if entry.run is not None and entry.state == "finished"]
-    return tuple(done for run in runs if (done := outcome(run)) is not None)
+    folders = [store.root / entry.run for entry in found if entry.run is not None and entry.state == "finished"]
+    made = (_outcome(folder, *map(signature, _told_by(folder))) for folder in folders)
+    return tuple(done for done in made if done is not None)
+
+
+def _told_by(folder: Path) -> tuple[Path, ...]:
+    """The files that an outcome is read from."""
+    return tuple(folder / name for name in ("config.json", "events.jsonl", "environment.json", "prompt.safetensors"))
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _outcome(folder: Path, *signatures: Signature) -> Outcome | None:
+    """The outcome of a finished run; read again only if one of its files changed."""
+    return outcome(Run(folder))
+
+
+def _size(path: Path) -> int | None:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return None
 
 
 def _whole(value: object) -> int | None:

@@ -132,7 +132,7 @@ class Run:
         return best(kept)
 
     def start(self) -> dict[str, Tensor] | None:
-        """The state that a branch starts from; None for a run that starts anew."""
+        """The state that a branch starts from, or the kept prompt of ``RunConfig.start``; None for a run without."""
         path = self.path / "start.safetensors"
         return tensors.read(path)[0] if path.exists() else None
 

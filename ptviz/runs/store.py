@@ -18,15 +18,14 @@ from pathlib import Path
 from torch import Tensor
 
 from ptviz import places
-from ptviz.runs import tensors
+from ptviz.runs import prompts, tensors
 from ptviz.runs.config import RunConfig
-from ptviz.runs.disk import StoreError, explained, slug, write_whole
+from ptviz.runs.disk import Signature, StoreError, explained, signature, slug, write_whole
 from ptviz.runs.lock import Lock
 from ptviz.runs.run import Run, read_config, written_status
 from ptviz.runs.status import Status, seen
 
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
-Signature = tuple[int, int, int]
 
 
 @dataclass(frozen=True)
@@ -67,11 +66,14 @@ class Store:
     def create(self, config: RunConfig, *, queued: bool = False, start: Mapping[str, Tensor] | None = None) -> Run:
         """A new run, ready to be worked on; ``queued`` offers it to the worker; ``start`` is a branch's first state.
 
+        A run that starts from a kept prompt gets a copy of it.
+
         Raises:
-            ValueError: if the config is wrong.
+            ValueError: if the config is wrong, or the kept prompt is of another kind or size than it wants.
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = config.checked()
+        start = prompts.first(self, config) if config.start is not None else start
         state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
         status = replace(state, steps=config.training.steps)
         draft = self.root / f".new-{secrets.token_hex(4)}"
@@ -155,10 +157,10 @@ class Store:
     def _summary(self, path: Path) -> Summary:
         if not _ID.fullmatch(path.name):
             raise StoreError(f"{path.name!r} is no name of a run: expected letters, digits, dots and dashes")
-        signature = (_signature(path / "config.json"), _signature(path / "status.json"))
+        now = (signature(path / "config.json"), signature(path / "status.json"))
         known = self._summaries.get(path.name)
-        if known is None or known[0] != signature:
-            known = signature, Summary(path.name, read_config(path), written_status(path))
+        if known is None or known[0] != now:
+            known = now, Summary(path.name, read_config(path), written_status(path))
             self._summaries[path.name] = known
         # Whether a run that says "running" still lives is asked anew each time: its death changes no file.
         return replace(known[1], status=seen(known[1].status, path))
@@ -222,10 +224,3 @@ def new_id(config: RunConfig) -> str:
 def encoded(config: RunConfig) -> bytes:
     """The content of config.json."""
     return json.dumps(config.to_json(), indent=1, ensure_ascii=False).encode()
-
-
-def _signature(path: Path) -> Signature:
-    with suppress(OSError):
-        stat = path.stat()
-        return stat.st_ino, stat.st_mtime_ns, stat.st_size
-    return 0, 0, 0

@@ -69,7 +69,7 @@ def build(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
     return build_method(config.method, spec, config.knobs, config.training.seed)
 
 
-class _Recent(Generic[T]):
+class Recent(Generic[T]):
     """The most recently used few of something."""
 
     def __init__(self, most: int) -> None:
@@ -77,6 +77,7 @@ class _Recent(Generic[T]):
         self._kept: OrderedDict[Hashable, T] = OrderedDict()
 
     def get(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What is kept under a key, made if nothing is."""
         if key not in self._kept:
             # Room first: two large backbones need not fit beside a third.
             while len(self._kept) >= self._most:
@@ -86,9 +87,11 @@ class _Recent(Generic[T]):
         return self._kept[key]
 
     def find(self, key: Hashable) -> T | None:
+        """What is kept under a key, or None."""
         return self._kept.get(key)
 
     def clear(self) -> None:
+        """Keep nothing."""
         self._kept.clear()
 
 
@@ -97,10 +100,10 @@ class Warm:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine.real()
-        self._backbones: _Recent[Backbone] = _Recent(2)
-        self._tasks: _Recent[Task] = _Recent(6)
-        self._prints: _Recent[str] = _Recent(6)
-        self._baselines: _Recent[Baselines] = _Recent(256)
+        self._backbones: Recent[Backbone] = Recent(2)
+        self._tasks: Recent[Task] = Recent(6)
+        self._prints: Recent[str] = Recent(6)
+        self._baselines: Recent[Baselines] = Recent(256)
 
     def backbone(self, config: RunConfig) -> Backbone:
         """The run's backbone on its device."""

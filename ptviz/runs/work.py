@@ -17,6 +17,7 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.sources import SourcePrompt
+from ptviz.runs import prompts
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, write_whole
 from ptviz.runs.environment import environment
@@ -104,8 +105,8 @@ def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | No
     writer.axes = axes_of(method)
     facts = environment(backbone.device, backbone.dtype, config.training.seed) | sizes(method, config)
     writer.environment(facts)
-    if kept is None and (start := run.start()) is not None:
-        load(method, start)
+    if kept is None:
+        _begin(method, run)
     resume = None if kept is None else Resume(kept.method, kept.resume, kept.progress)
     if stopped(writer, heed):
         return None
@@ -128,6 +129,17 @@ def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | No
     if writer.status.state != "finished":
         raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
     return Trained(run, config, method, backbone, limited(task, config.training))
+
+
+def _begin(method: PromptMethod, run: Run) -> None:
+    """Put what the run starts from, if anything, in a fresh method."""
+    start = run.start()
+    if run.config.start is not None:
+        if start is None:
+            raise StoreError(f"run {run.id} starts from a kept prompt, and lost its copy: make the run anew")
+        method.begin_with(prompts.whole(start))
+    elif start is not None:
+        load(method, start)
 
 
 def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, heed: Heed) -> dict[str, Any] | None:

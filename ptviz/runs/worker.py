@@ -43,6 +43,7 @@ class Worker:
     def __init__(self, store: Store, idle: float = 1800.0) -> None:
         # Imported late: the lock is taken before the seconds that the heavy libraries need.
         from ptviz.runs.answers import Answers
+        from ptviz.runs.filling import Filling
         from ptviz.runs.looking import Looking
         from ptviz.runs.warm import Warm
 
@@ -51,6 +52,7 @@ class Worker:
         self.warm = Warm()
         self.answers = Answers(store, self.warm)
         self.looking = Looking(store, self.warm)
+        self.filling = Filling(store, self.warm)
         self.asked_to_end: str | None = None
         self._run: str | None = None
         self._backbone: str | None = None
@@ -69,13 +71,21 @@ class Worker:
         self.store.sweep()
         last = time.monotonic()
         while self.asked_to_end is None:
-            if self._next() or self._letters() or self._chore():
+            if self._next() or self._letters() or self._chore() or self._fill():
                 last = time.monotonic()
             elif self._retiring or time.monotonic() - last > self.idle:
                 self.asked_to_end = "idle"
             else:
                 self._beat()
                 time.sleep(_GLANCE)
+            if self._tick():
+                last = time.monotonic()
+        self.looking.mapping.end()
+
+    def _tick(self) -> bool:
+        """Look after the maps; whether one is under way."""
+        self.looking.mapping.tick()
+        return self.looking.mapping.busy
 
     def _next(self) -> bool:
         """Work on the oldest queued run; False if there is none."""
@@ -112,6 +122,7 @@ class Worker:
 
     def _heed(self) -> str | None:
         self._letters(between_steps=True)
+        self._tick()
         self._beat()
         return self.asked_to_end
 
@@ -142,6 +153,13 @@ class Worker:
         except Exception as error:
             say(f"predictions were not written: {error}")
             self._chores.popleft()
+        return True
+
+    def _fill(self) -> bool:
+        """One small piece of the measurements that were ordered; False if none was, or somebody waits for our place."""
+        if self._retiring or not self.filling.step():
+            return False
+        self._beat()
         return True
 
     def _beat(self, at_once: bool = False) -> None:

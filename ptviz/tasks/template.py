@@ -118,6 +118,11 @@ class Template:
         marks = labels if labels is not None else [-1] * len(texts)
         return [self._lay(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
 
+    def around(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
+        """The ids before and after the text, slots left out."""
+        before, after = self._around(tokeniser, 0)
+        return before.ids, after.ids
+
     def overhead(self, tokeniser: Tokeniser) -> int:
         """Tokens a row has besides slots and text: the longest row has ``m + length + overhead`` tokens."""
         before, after = self._around(tokeniser, 0)

@@ -12,6 +12,7 @@ from ptviz.methods.sources import SourcePrompt
 from ptviz.prompt import Batch, Output
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluate import evaluate
+from ptviz.training.importance import sensitivity
 from ptviz.training.mixture import Mixture
 from ptviz.training.rows import Rows
 
@@ -39,13 +40,7 @@ def probe(
         return loss, output
 
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
-        total, seen = [torch.zeros_like(p) for p in parameters], 0
-        for rows, batch in batches():
-            loss, _ = measured(rows, batch)
-            for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-                sum_ += gradient.abs()
-            seen += 1
-        return [sum_ / seen for sum_ in total]
+        return sensitivity((measured(rows, batch)[0] for rows, batch in batches()), parameters)
 
     def outputs() -> Iterator[tuple[Batch, Output]]:
         for rows, batch in batches():

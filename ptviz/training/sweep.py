@@ -12,6 +12,7 @@ import itertools
 import json
 import statistics
 from collections import defaultdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def sweep(
         for lr in rates:
             key = {"backbone": backbone, "method": method, "knobs": knobs, "lr": lr, "task": name, "seed": seed}
             key |= {"steps": steps, "batch": batch}
-            if any(all(run[k] == v for k, v in key.items()) for run in record["runs"]):
+            if any(_ran(run, key) for run in record["runs"]):
                 continue
             evaluate_every = max(25, steps // 4)
             config = TrainConfig(
@@ -118,7 +119,7 @@ def choose(record: dict[str, Any]) -> None:
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
-        if run["knobs"] == check_knobs(REGISTRY[run["method"]], {}):
+        if _usual(run):
             groups[run["backbone"], run["method"]][run["lr"]].append(run)
     winners: dict[str, dict[str, Any]] = defaultdict(dict)
     for (backbone, method), rates in groups.items():
@@ -129,9 +130,47 @@ def choose(record: dict[str, Any]) -> None:
             if shared
         }
         best = max(means, key=lambda lr: means[lr]) if means else next(iter(rates))
-        speed = statistics.median(run["steps_per_second"] * run["batch"] / 16 for run in rates[best])
-        winners[backbone][method] = {"lr": best, "steps_per_second": round(speed, 2)}
+        # A speed was measured alone on the machine, which these runs may not have been: it stays while its rate does.
+        before = record.get("winners", {}).get(backbone, {}).get(method, {})
+        winners[backbone][method] = before if before.get("lr") == best else {"lr": best}
     record["winners"] = winners
+
+
+def table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
+    """Test accuracies of the winning rates at default knobs as a Markdown table: the mean over seeds, and each seed.
+
+    What was not measured has an empty cell.
+    """
+    runs = [run for run in record["runs"] if run["backbone"] == backbone and run["steps"] == steps]
+    lines = ["| method | learning rate | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
+    for name, label in (("majority", "majority class"), ("zero_shot", "zero-shot")):
+        known = [next((f"{run[name]:.3f}" for run in runs if run["task"] == task), "") for task in tasks]
+        lines.append(f"| *{label}* | | " + " | ".join(known) + " |")
+    for method in REGISTRY:
+        rate = record["winners"].get(backbone, {}).get(method, {}).get("lr")
+        usual = [run for run in runs if run["method"] == method and run["lr"] == rate and _usual(run)]
+        cells = [_scores([run for run in usual if run["task"] == task]) for task in tasks]
+        lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def _ran(run: dict[str, Any], key: dict[str, Any]) -> bool:
+    """Whether a recorded run is the one asked for; knobs that came after it were at their defaults."""
+    same = all(run[name] == value for name, value in key.items() if name != "knobs")
+    return same and check_knobs(REGISTRY[run["method"]], run["knobs"]) == key["knobs"]
+
+
+def _usual(run: dict[str, Any]) -> bool:
+    """Whether a run left every knob at its default; knobs that came later were at theirs."""
+    cls = REGISTRY[run["method"]]
+    return check_knobs(cls, run["knobs"]) == check_knobs(cls, {})
+
+
+def _scores(runs: list[dict[str, Any]]) -> str:
+    seeds = [run["test"] for run in sorted(runs, key=lambda run: run["seed"])]
+    if len(seeds) < 2:
+        return "".join(f"{test:.3f}" for test in seeds)
+    return f"{statistics.mean(seeds):.3f} ({', '.join(f'{test:.3f}' for test in seeds)})"
 
 
 def _cell(run: dict[str, Any]) -> tuple[str, int, int]:
@@ -156,7 +195,11 @@ def main() -> None:
     ask.add_argument("--batch", type=int, default=16)
     ask.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
     ask.add_argument("--record", type=Path, default=RECORD)
+    ask.add_argument("--table", action="store_true", help="train nothing: the accuracies as the README's table")
     a = ask.parse_args()
+    if a.table:
+        print(table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))
+        return
     sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
 
 

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import replace
 
 import streamlit as st
 
-from ptviz import backbones
-from ptviz.analysis.anatomy import Panel, anatomy_of, original, spoken
-from ptviz.analysis.cost import CostCurve, cost_curve, ladder
-from ptviz.methods import REGISTRY, PromptMethod, build
-from ptviz.methods.knobs import knobs_of
-from ptviz.prompt import Spec
+from ptviz import backbones, material
+from ptviz.analysis.anatomy import Panel, spoken
+from ptviz.analysis.cost import CostCurve
+from ptviz.material import spec_of
+from ptviz.methods import REGISTRY, build
 from ptviz.runs import Run, Summary
-from ptviz.training import TrainConfig
 from ptviz.ui.forms import pick
 from ptviz.ui.services import store
 from ptviz.ui.wording import percent
 
-SOURCES = 3
-"""How many source tasks a transfer method is drawn with."""
-LENGTH = TrainConfig().length
+TIMES = " × "  # noqa: RUF001  # the sign of a product
 Shape = backbones.BackboneInfo
 
 
@@ -34,12 +29,6 @@ def choose_shape(key: str = "shape") -> Shape:
     return known[name]
 
 
-def spec_of(shape: Shape, length: int = LENGTH, sources: tuple[str, ...] = ()) -> Spec:
-    """The sizes of a backbone, without loading it."""
-    names = sources or tuple(f"source {i + 1}" for i in range(SOURCES))
-    return Spec.of_shape(shape.width, shape.sites, shape.heads, shape.head_width, length, names)
-
-
 def panel_of(name: str, shape: Shape, knobs: Mapping[str, object] | None = None) -> Panel:
     """One method's panel; cached, because sizes do not change."""
     return _panel(name, shape, tuple(sorted((knobs or {}).items())))
@@ -47,34 +36,19 @@ def panel_of(name: str, shape: Shape, knobs: Mapping[str, object] | None = None)
 
 @st.cache_data(max_entries=400, show_spinner=False)
 def _panel(name: str, shape: Shape, knobs: tuple[tuple[str, object], ...]) -> Panel:
-    method = build(name, spec_of(shape), dict(knobs))
-    return anatomy_of(method, LENGTH, shape.width, shape.sites, shape.parameters)
+    return material.panel_of(name, shape, dict(knobs))
 
 
+@st.cache_data(max_entries=20, show_spinner=False)
 def all_panels(shape: Shape) -> list[Panel]:
     """The backbone alone, then every method of the registry, in the survey's order."""
-    return [original(shape.sites, LENGTH, shape.width, shape.parameters), *(panel_of(n, shape) for n in REGISTRY)]
+    return material.all_panels(shape)
 
 
 @st.cache_data(max_entries=200, show_spinner=False)
 def costs(name: str, shape: Shape) -> list[CostCurve]:
     """How the counts grow with each of the method's whole-number knobs that they depend on."""
-    spec = spec_of(shape)
-    found = []
-    for knob, info in knobs_of(REGISTRY[name]).items():
-        if info.kind is not int or info.knob.low is None or info.knob.high is None:
-            continue
-
-        def count(value: int, knob: str = knob) -> tuple[int, int]:
-            made = build(name, spec, {knob: value})
-            return made.trained(), made.stored()
-
-        usual = int(info.default)
-        at = ladder(max(1, int(info.knob.low)), min(int(info.knob.high), max(100, 4 * usual)), usual)
-        curve = cost_curve(info.knob.symbol, info.knob.meaning.split(":")[0], at, count, usual)
-        if len({*curve.trained}) > 1 or len({*curve.stored}) > 1:
-            found.append(curve)
-    return found
+    return material.costs_of(name, shape)
 
 
 def runs_of(name: str) -> list[Summary]:
@@ -90,34 +64,6 @@ def choose_run(name: str) -> Run | None:
     titles = {"": "shapes alone", **mine}
     asked = pick("Tensors of", titles, key=f"run-{name}", help="small heat maps of what one of your runs learned")
     return store().get(asked) if asked else None
-
-
-def live_panel(run: Run, first: bool) -> Panel:
-    """A run's method with the values of its tensors: at its first snapshot, or its best prompt so far.
-
-    Raises:
-        ValueError: if the backbone's sizes are not known, or the tensors do not fit the method.
-    """
-    snapshots = run.snapshots()
-    state = run.snapshot(snapshots[0].stage, snapshots[0].step) if first and snapshots else run.prompt()
-    config = run.config
-    shape = next((info for info in backbones.catalogue() if info.name == config.backbone), None)
-    if shape is None:
-        raise ValueError(
-            f"the sizes of {config.backbone} are known only once it is loaded; choose a named backbone's run"
-        )
-    sources = config.source_tasks()
-    method: PromptMethod = build(config.method, spec_of(shape, config.training.length, sources), config.knobs)
-    # The stored tensors take the place of the shapes, whatever the backbone's vocabulary was.
-    try:
-        method.load_state_dict(state, strict=False, assign=True)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the tensors of run {run.id} do not have the shapes of this version; train it anew"
-        ) from error
-    method.eval()
-    panel = anatomy_of(method, config.training.length, shape.width, shape.sites, shape.parameters, values=True)
-    return replace(panel, citation=run.config.name or run.id)
 
 
 def best_runs(backbone: str, task: str | None = None) -> dict[str, Summary]:
@@ -142,10 +88,17 @@ def symbols(name: str, shape: Shape, panel: Panel) -> list[dict[str, str]]:
     for symbol, part in built.parts().items():
         own = any(part.tensor is parameter for parameter in built.parameters())
         state = words[drawn.get(spoken(symbol), "trained" if own else "processed")]
-        sizes = " × ".join(map(str, part.tensor.shape))  # noqa: RUF001  # the sign of a product
+        sizes = TIMES.join(map(str, part.tensor.shape))
         count = f"{part.tensor.numel():,}"
         rows.append(
-            {"symbol": spoken(symbol), "axes": ", ".join(part.axes), "shape": sizes, "numbers": count, "is": state}
+            {
+                "part": symbol,
+                "symbol": spoken(symbol),
+                "axes": ", ".join(part.axes),
+                "shape": sizes,
+                "numbers": count,
+                "is": state,
+            }
         )
     return rows
 

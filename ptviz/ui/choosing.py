@@ -9,9 +9,12 @@ import streamlit as st
 
 from ptviz import backbones, tasks
 from ptviz.methods import REGISTRY
+from ptviz.runs import RunConfig, prompts
+from ptviz.runs.prompts import KeptPrompt
 from ptviz.ui import uploads
 from ptviz.ui.failures import explained, problem
 from ptviz.ui.forms import pick
+from ptviz.ui.services import store
 
 BUILT_IN, FILE, HUB = "built in", "my own table", "from the hub"
 OTHER = "other"
@@ -58,6 +61,29 @@ def choose_method() -> str:
     card = REGISTRY[name].card
     st.caption(f"{card.idea} [{card.citation}]({card.url})")
     return name
+
+
+def choose_start(backbone: str, method: str) -> str | None:
+    """The id of a kept prompt that this method can start from, None for its own start; m follows the prompt."""
+    known = {one.id: one for one in prompts.kept(store()) if _startable(one, backbone, method)}
+    if not known:
+        return None
+    titles = {"": "as the method usually starts"} | {id: f"{one.title} ({one.m} tokens)" for id, one in known.items()}
+    id = pick("Start from", titles, key="begin", help="a kept prompt is the first value of the new one")
+    if id and st.session_state.get("begun") != (id, method):
+        st.session_state[f"{method}-m"] = known[id].m
+    st.session_state["begun"] = (id, method)
+    return id or None
+
+
+def _startable(one: KeptPrompt, backbone: str, method: str) -> bool:
+    """Whether a method on a backbone takes a kept prompt, at the prompt's own length."""
+    try:
+        config = RunConfig(backbone, "none", method, {"m": one.m}).checked()
+        prompts.check(config, one)
+    except ValueError:
+        return False
+    return True
 
 
 def choose_task() -> TaskChoice:

@@ -8,9 +8,11 @@ from collections.abc import Iterator, Mapping
 
 import streamlit as st
 
-from ptviz.analysis.curves import TrainingCurve, stage_spans, training_curve
+from ptviz.analysis.curves import TrainingCurve
 from ptviz.figures.training import draw_comparison, draw_training
+from ptviz.material import curve_of
 from ptviz.runs import Curve, Run, Summary
+from ptviz.ui import scripts
 from ptviz.ui.live_plot import live_plot
 from ptviz.ui.marks import mark_of
 from ptviz.ui.wording import percent
@@ -26,26 +28,12 @@ READ_COMPARISON = (
 )
 
 
-def ready(curve: Curve, weight: float = 0.9) -> TrainingCurve:
-    """A run's events as a curve to draw; ``weight`` smooths the loss."""
-    stages = [(stage.index, stage.name, stage.steps) for stage in curve.started]
-    baselines = (curve.baselines.majority, curve.baselines.zero_shot) if curve.baselines else None
-    return training_curve(
-        curve.positions,
-        curve.losses,
-        curve.evaluated,
-        [evaluation.accuracy for evaluation in curve.evaluations],
-        stages=stage_spans(stages, curve.positions, curve.stages, curve.steps),
-        baselines=baselines,
-        weight=weight,
-    )
-
-
 def training_figure(run: Run, curve: Curve, method: str, weight: float) -> None:
     """The live chart of one run. The zoom is part of the page's address."""
-    drawn = ready(curve, weight)
+    drawn = curve_of(curve, weight)
     figure = draw_training(drawn, mark_of(method))
-    live_plot(figure, described(drawn), key=f"curves-{run.id}", name=f"{run.id}-curves", zoom_param="zoom")
+    live_plot(figure, described(drawn), key=f"curves-{run.id}", name=f"{run.id}-curves", zoom_param="zoom",
+              python=scripts.training(run, weight))  # fmt: skip
     st.caption(READ_TRAINING)
 
 
@@ -64,11 +52,12 @@ def described(curve: TrainingCurve) -> str:
 
 def comparison_figure(runs: list[tuple[Summary, Curve]]) -> None:
     """Validation accuracy of several runs over one another."""
-    drawn = [(summary.name, mark_of(summary.config.method), ready(curve)) for summary, curve in runs]
+    drawn = [(summary.name, mark_of(summary.config.method), curve_of(curve)) for summary, curve in runs]
     figure = draw_comparison(drawn)
     best = [f"{name}: {percent(curve.best[1])}" for name, _, curve in drawn if curve.best is not None]
     alt = "Validation accuracy over steps. Best of each run: " + ("; ".join(best) or "none was evaluated yet") + "."
-    live_plot(figure, alt, key="comparison", name="comparison", zoom_param="zoom")
+    python = scripts.comparison([(summary.id, summary.name) for summary, _ in runs])
+    live_plot(figure, alt, key="comparison", name="comparison", zoom_param="zoom", python=python)
     st.caption(READ_COMPARISON)
 
 

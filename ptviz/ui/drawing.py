@@ -8,6 +8,7 @@ import streamlit as st
 
 from ptviz.figures.scene import Scene
 from ptviz.figures.svg import to_svg
+from ptviz.ui.offering import offer
 
 _HTML = """
 <div class="ptviz-drawing" data-testid="ptviz-drawing"></div>
@@ -37,11 +38,14 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def drawing(scene: Scene, *, key: str, name: str = "", zoom: float = 1.0) -> str | None:
+def drawing(scene: Scene, *, key: str, name: str = "", zoom: float = 1.0, python: str = "") -> str | None:
     """Show a scene, at most ``zoom`` times its own width; the link that was just opened, None otherwise.
 
-    ``name`` is that of the saved file; without one there is no button to save it.
+    ``name`` is that of the saved file; without one there is no button to save it. ``python`` is the script that redraws
+    it, offered below.
     """
     data = {"svg": to_svg(scene, page=True, zoom=zoom), "file": to_svg(scene) if name else "", "name": name}
     answer = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
+    if python:
+        offer(python, key)
     return getattr(answer, "open", None)

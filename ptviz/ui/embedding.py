@@ -15,7 +15,7 @@ from ptviz.figures import spectrum as spectra
 from ptviz.figures import words as drawn
 from ptviz.figures.matrix import draw_matrix, tell_matrix
 from ptviz.runs.vocabulary import Vocabulary
-from ptviz.ui import inside, surgery
+from ptviz.ui import inside, scripts, surgery, wayward
 from ptviz.ui.inside import Moment
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
@@ -30,15 +30,15 @@ _READ_MAP = (
     "step, thin lines the way they came. The axes are fitted once for all steps, so motion on the map is motion. "
     "A map of two axes shows only the share of the spread that the axes name: near on the map need not mean near."
 )
-_READ_NORMS = (
+READ_NORMS = (
     "How to read it: length of each prompt token; the blue bands hold the middle 50 % and 90 % of all words. "
     "A token far above them is unlike any word the backbone was trained on."
 )
-_READ_DISTANCES = (
+READ_DISTANCES = (
     "How to read it: how far each prompt token is from the nearest word. The blue bands say how far words are from "
     "their nearest other word; above them, the token has left the cloud of words."
 )
-_READ_WORDS = (
+READ_WORDS = (
     "How to read it: one row a prompt token, its nearest words from left to right. Near does not mean that the token "
     "says this word: compare the three measures, and a step before training."
 )
@@ -66,13 +66,14 @@ def show(found: Moment) -> None:
     inner = next((track for track in parts.values() if track.axes == ("S", "kv", "H", "m", "h")), None)
     if inner is not None:
         _inner(found, inner)
-        surgery.show(found, inner=True)
+        surgery.show(found)
         return
     if not vectors:
         st.caption("No part of this method lies among the word embeddings. Its parts are on the page Decompositions.")
         return
     _tokens(found, inside.choose_part(vectors, "prompt"))
     surgery.show(found)
+    wayward.show(found)
 
 
 def _inner(found: Moment, track: Track) -> None:
@@ -87,7 +88,7 @@ def _inner(found: Moment, track: Track) -> None:
             if view.whole:
                 info = view.analyse(track)
                 panel(view.draw(info), view.tell(info), view.read, key=view.name, name=f"{found.run.id}-{view.name}",
-                      title=view.title)  # fmt: skip
+                      title=view.title, python=scripts.view(found.run, track, view))  # fmt: skip
     with right:
         site, what, head = _place(track)
         chosen = track.slice({"S": site, "kv": what, "H": head})
@@ -126,7 +127,7 @@ def _tokens(found: Moment, track: Track) -> None:
     with left:
         _map(found, track, words, (key, track.name))
     with right:
-        for what, read in (("norms", _READ_NORMS), ("distances", _READ_DISTANCES)):
+        for what, read in (("norms", READ_NORMS), ("distances", READ_DISTANCES)):
             panel(drawn.draw_norms(info, what), drawn.tell_norms(info, what), read, key=what,
                   name=f"{found.run.id}-{what}")  # fmt: skip
     _neighbours(found, track, words, (key, track.name))
@@ -139,11 +140,21 @@ def _tokens(found: Moment, track: Track) -> None:
             key="cosines",
             name=f"{found.run.id}-cosines",
             title="Cosines between the prompt tokens",
-        )
+            python=scripts.part(
+                found.run, track, "matrix",
+                'draw_matrix(geometry(track.now).cosines, "prompt token", "prompt token", limit=1.0, unit="cosine")',
+                "cosines", "from ptviz.analysis.geometry import geometry",
+            ),
+        )  # fmt: skip
     with right:
         pair = [(f"step {track.steps[i]}", spectrum(track.values[i], centred=True)) for i in sorted({0, track.at})]
         panel(spectra.draw_spectra(pair), spectra.tell_spectra(pair), _READ_SPECTRUM, key="spectrum",
-              name=f"{found.run.id}-spectrum", title="Singular values")  # fmt: skip
+              name=f"{found.run.id}-spectrum", title="Singular values",
+              python=scripts.part(
+                  found.run, track, "spectrum",
+                  'draw_spectra([(f"step {track.steps[i]}", spectrum(track.values[i], centred=True))'
+                  " for i in sorted({0, track.at})])",
+                  "spectrum", "from ptviz.analysis.spectrum import spectrum"))  # fmt: skip
 
 
 def _leading(track: Track) -> Track:
@@ -214,7 +225,7 @@ def _neighbours(found: Moment, track: Track, words: Vocabulary, key: Hashable) -
     rows = [texts[i : i + now.ids.shape[1]] for i in range(0, len(texts), max(now.ids.shape[1], 1))]
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        panel(drawn.draw_neighbours(now, rows), drawn.tell_neighbours(now, rows), _READ_WORDS, key=f"words-{metric}",
+        panel(drawn.draw_neighbours(now, rows), drawn.tell_neighbours(now, rows), READ_WORDS, key=f"words-{metric}",
               name=f"{found.run.id}-words", tools=False)  # fmt: skip
     with right:
         shares = [float(kept(by_step[0], other).mean()) for other in by_step]

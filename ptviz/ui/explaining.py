@@ -11,13 +11,15 @@ from ptviz.analysis.anatomy import Panel
 from ptviz.figures.anatomy import draw_panel
 from ptviz.figures.cost import draw_cost
 from ptviz.figures.framework import legend_scene
-from ptviz.figures.stages import Leg, draw_stages
-from ptviz.methods import REGISTRY, Stage, build
+from ptviz.figures.stages import draw_stages
+from ptviz.material import legs_of, live_panel
+from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import knobs_of
 from ptviz.runs import RunConfig
-from ptviz.ui import anatomies
-from ptviz.ui.anatomies import Shape, choose_run, choose_shape, panel_of, spec_of
+from ptviz.ui import anatomies, scripts
+from ptviz.ui.anatomies import Shape, choose_run, choose_shape, panel_of
 from ptviz.ui.drawing import drawing
+from ptviz.ui.equation import equation
 from ptviz.ui.forms import pick
 from ptviz.ui.live_plot import live_plot
 from ptviz.ui.marks import title_of
@@ -59,9 +61,10 @@ def anatomy(name: str, shape: Shape) -> None:
     left, right = st.columns([2, 3], gap="large")
     with right:
         st.header("Equation")
-        st.latex(REGISTRY[name].card.equation)
+        equation(name, shape)
         rows = anatomies.symbols(name, shape, panel_of(name, shape))
-        st.dataframe(rows, hide_index=True, width="stretch", height=min(36 * (len(rows) + 1) + 2, 254))
+        height = min(36 * (len(rows) + 1) + 2, 254)
+        st.dataframe(rows, hide_index=True, width="stretch", height=height, column_config={"part": None})
         used = {axis for row in rows for axis in row["axes"].split(", ")}
         known = ", ".join(f"{axis} {words}" for axis, words in AXES.items() if axis in used)
         st.caption(f"Shapes are those on {shape.title}. Axes: {known}; any other is the method's own.")
@@ -72,11 +75,12 @@ def anatomy(name: str, shape: Shape) -> None:
             st.caption("Once you trained a run of this method, its tensors can be looked at here.")
     with left:
         st.header("Anatomy")
-        panel = panel_of(name, shape)
+        panel, when = panel_of(name, shape), None
         if run is not None:
             when = st.segmented_control("Tensors", [AFTER, BEFORE], default=AFTER, key="when", required=True)
-            panel = anatomies.live_panel(run, first=when == BEFORE)
-        drawing(draw_panel(panel), key="anatomy", name=f"ptviz-{name}", zoom=1.5)
+            panel = live_panel(run, first=when == BEFORE)
+        python = scripts.panel(name, shape.name, run, first=when == BEFORE)
+        drawing(draw_panel(panel), key="anatomy", name=f"ptviz-{name}", zoom=1.5, python=python)
         if run is not None:
             st.caption("Heat maps: the run's own tensors, blue below zero, orange above; long axes are averaged.")
 
@@ -89,26 +93,10 @@ def _told(panel: Panel) -> None:
 def stages(name: str, shape: Shape) -> None:
     """The legs of training in order."""
     st.header("Stages")
-    built = build(name, spec_of(shape))
     steps = RunConfig().training.steps
-    legs = []
-    for stage in built.stages():
-        # Stages on the sources alone have a budget of their own, which a run decides.
-        own = 0 if stage.tasks == "sources" else round(stage.share * steps)
-        legs.append(Leg(stage.name, stage.tasks, own, _trains(stage), stage.optimiser))
-    if REGISTRY[name].library:
-        first = Leg("source prompts", "sources", 0, "one plain prompt for each source task")
-        legs.insert(0, first)
-    drawing(draw_stages(legs), key="stages", zoom=1.4)
+    scene = draw_stages(legs_of(name, shape, steps))
+    drawing(scene, key="stages", name=f"ptviz-{name}-stages", zoom=1.4, python=scripts.stages(name, shape.name, steps))
     st.caption(f"Steps are those of a run of {steps:,} steps, the usual length. Everything else stays frozen.")
-
-
-def _trains(stage: Stage) -> str:
-    if not stage.trains:
-        return "trains everything of the method"
-    rates = {scale for scale in stage.trains.values() if scale > 0}
-    names = [n if len(rates) < 2 else f"{n} at {scale:g}×" for n, scale in stage.trains.items() if scale > 0]  # noqa: RUF001
-    return "trains " + ", ".join(names)
 
 
 def knobs(name: str) -> None:
@@ -136,7 +124,10 @@ def cost(name: str, shape: Shape) -> None:
     for i, curve in enumerate(curves):
         with columns[i % len(columns)]:
             ends = f"{curve.trained[0]:,} at {curve.at[0]}, {curve.trained[-1]:,} at {curve.at[-1]}"
-            live_plot(draw_cost(curve), f"Numbers trained over {curve.meaning}: {ends}.", key=f"cost-{i}", tools=False)
+            live_plot(
+                draw_cost(curve), f"Numbers trained over {curve.meaning}: {ends}.", key=f"cost-{i}", tools=False,
+                name=f"ptviz-{name}-cost-{curve.knob}", python=scripts.cost(name, shape.name, curve.knob),
+            )  # fmt: skip
     st.caption(f"Counted on live modules with the shapes of {shape.title}, one knob at a time.")
 
 

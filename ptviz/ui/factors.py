@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Hashable
+
 import streamlit as st
 
-from ptviz.ui import inside
+from ptviz.runs import Run
+from ptviz.ui import inside, scripts, thinning
 from ptviz.ui.inside import Moment
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
@@ -25,14 +28,27 @@ def show(found: Moment) -> None:
     if not parts:
         st.caption("Reading the sizes of the backbone; this takes a few seconds the first time.")
         return
+    thinning.glance(found, parts)
     track = inside.choose_part(parts)
+    views(track, found.key, found.run.id, found.run)
+    thinning.compared(found, track, parts)
+    thinning.thinned(found)
+    thinning.salient(found, parts)
+    thinning.shifted(found, parts)
+
+
+def views(track: Track, key: Hashable, name: str, run: Run | None = None) -> None:
+    """Every view of a part; ``key`` names what its values depend on, ``name`` begins those of its files.
+
+    ``run`` is where a script finds the part again.
+    """
     whole = [view for view in views_of(track.axes) if view.whole]
     sliced = [view for view in views_of(track.axes) if not view.whole]
-    _grid(found, track, whole)
+    _grid(track, whole, key, name, run)
     if not sliced:
         return
     leading = sliced[0].leading(track.axes)
-    _grid(found, track.slice(_place(track, leading)), sliced)
+    _grid(track.slice(_place(track, leading)), sliced, key, name, run)
 
 
 def _place(track: Track, leading: tuple[str, ...]) -> dict[str, int]:
@@ -47,21 +63,22 @@ def _place(track: Track, leading: tuple[str, ...]) -> dict[str, int]:
         }
 
 
-def _grid(found: Moment, track: Track, views: list[View]) -> None:
-    columns = st.columns(2, gap="medium") if len(views) > 1 else [st.container()]
-    for index, view in enumerate(views):
+def _grid(track: Track, offered: list[View], key: Hashable, name: str, run: Run | None) -> None:
+    columns = st.columns(2, gap="medium") if len(offered) > 1 else [st.container()]
+    for index, view in enumerate(offered):
         with columns[index % len(columns)]:
-            _show(found, track, view)
+            _show(track, view, key, name, run)
 
 
-def _show(found: Moment, track: Track, view: View) -> None:
+def _show(track: Track, view: View, key: Hashable, name: str, run: Run | None) -> None:
     rows = track.now.size // max(track.now.shape[-1], 1)
     work = track.now.size * min(rows, track.now.shape[-1] or 1)
     shown = inside.shorter(track, int(max(2, min(inside.MOST, _COST // max(work, 1)))))
-    key = ("view", found.key, track.name, view.name, shown.at, shown.steps)
-    figure, alt = remembered(key, lambda: _drawn(shown, view))
-    panel(figure, alt, view.read, key=f"view-{view.name}", name=f"{found.run.id}-{track.name}-{view.name}",
-          title=view.title)  # fmt: skip
+    own = ("view", key, track.name, view.name, shown.at, shown.steps)
+    figure, alt = remembered(own, lambda: _drawn(shown, view))
+    python = "" if run is None else scripts.view(run, shown, view)
+    panel(figure, alt, view.read, key=f"view-{view.name}", name=f"{name}-{track.name}-{view.name}",
+          title=view.title, python=python)  # fmt: skip
 
 
 def _drawn(track: Track, view: View) -> tuple[object, str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 import streamlit as st
 
@@ -49,22 +50,23 @@ def knob_form(method: str) -> dict[str, KnobValue]:
     values: dict[str, KnobValue] = {}
     with st.grid(COLUMNS, vertical_alignment="bottom"):
         for name, info in knobs_of(REGISTRY[method]).items():
-            values[name] = _knob(f"{method}-{name}", info)
+            values[name] = knob(f"{method}-{name}", info)
     return values
 
 
-def _knob(key: str, info: KnobInfo) -> KnobValue:
+def knob(key: str, info: KnobInfo, bind: Literal["query-params"] | None = "query-params") -> KnobValue:
+    """A widget for one hyperparameter, at its default first; without ``bind`` the address does not keep it."""
     symbol, meaning = info.knob.symbol, info.knob.meaning
     short = meaning.split(":")[0]
     label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_letter, symbol)}$"
     help = meaning if short != meaning else None
     if info.choices:
         index = info.choices.index(str(info.default))
-        return st.selectbox(label, info.choices, index=index, key=key, help=help, bind="query-params")
+        return st.selectbox(label, info.choices, index=index, key=key, help=help, bind=bind)
     if info.kind is bool:
-        return st.toggle(label, value=bool(info.default), key=key, help=help, bind="query-params")
+        return st.toggle(label, value=bool(info.default), key=key, help=help, bind=bind)
     if info.kind is str:
-        return st.text_input(label, value=str(info.default), key=key, help=help, max_chars=500, bind="query-params")
+        return st.text_input(label, value=str(info.default), key=key, help=help, max_chars=500, bind=bind)
     kind = int if info.kind is int else float
     low, high = (None if edge is None else kind(edge) for edge in (info.knob.low, info.knob.high))
     bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
@@ -76,7 +78,7 @@ def _knob(key: str, info: KnobInfo) -> KnobValue:
         step=1 if kind is int else 0.01,
         key=key,
         help=". ".join(part for part in (help, bounds) if part) or None,
-        bind="query-params",
+        bind=bind,
     )
     return kind(number)
 

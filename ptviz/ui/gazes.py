@@ -9,8 +9,10 @@ import streamlit as st
 
 from ptviz.analysis.attention import PromptMass, given, prompt_mass
 from ptviz.figures import attention as drawn
+from ptviz.figures.lens import draw_lens, tell_lens
 from ptviz.runs.packed import unpack
 from ptviz.ui.inside import Moment, asked
+from ptviz.ui.measuring import measured
 from ptviz.ui.panels import panel
 from ptviz.ui.services import attention
 
@@ -35,6 +37,11 @@ _READ_GIVEN = (
     "How to read it: one row a token of the text and the answer last, one column a prompt token. In a decoder, a token "
     "that stands before the prompt cannot see it."
 )
+_READ_LENS = (
+    "How to read it: one column a prompt token, one row a layer, from the input below to the last layer on top: the "
+    "word that the frozen head finds likeliest there, bright where it is sure. Prompts are not words: much of it will "
+    "make no sense, and where it does, that is a finding."
+)
 _READINGS = {
     "pooled": "The answer is the mean over the text's tokens, and so is its attention.",
     "mask": "The answer is read at the mask token.",
@@ -54,13 +61,14 @@ def show(found: Moment) -> None:
     if answer is None:
         st.caption("The worker is reading the text with the prompt of this step.")
         return
-    text = answer["text"]
-    st.text(text if len(text) <= 300 else text[:299] + "…")
+    shown = answer["text"]
+    st.text(shown if len(shown) <= 300 else shown[:299] + "…")
     weights = unpack(answer["weights"], answer["shape"])
     mass = prompt_mass(weights, np.array(answer["others"]), np.array(answer["kept"]))
     _numbers(mass, answer)
     _by_site(found, mass, answer)
     _givers(found, weights, answer)
+    _lens(found, text)
 
 
 def _numbers(mass: PromptMass, answer: dict[str, Any]) -> None:
@@ -96,6 +104,21 @@ def _givers(found: Moment, weights: np.ndarray, answer: dict[str, Any]) -> None:
     named = "token", "prompt token", [*answer["tokens"], "answer"], answer["prompt"]
     panel(drawn.draw_share(values, *named), drawn.tell_share(values, *named), _READ_GIVEN, key="given",
           name=f"{found.run.id}-given", title="Who looks at which prompt token")  # fmt: skip
+
+
+def _lens(found: Moment, text: str) -> None:
+    """The words that the frozen head reads at the prompt's places, or why it cannot."""
+    st.markdown("**What the frozen head reads at the prompt tokens**")
+    told = "The likeliest next word, or word in place, at every prompt token and layer: the logit lens."
+    answer = measured(found, "lens", "Read the prompt tokens", told, text=text)
+    if answer is None:
+        return
+    if "refused" in answer:
+        st.text(answer["refused"])
+        return
+    shares = np.array(answer["shares"])
+    panel(draw_lens(answer["words"], shares), tell_lens(answer["words"], shares), _READ_LENS, key="lens",
+          name=f"{found.run.id}-lens")  # fmt: skip
 
 
 def _one(label: str, names: list[str]) -> int | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -11,16 +12,18 @@ import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.figures.moment import draw_moment, tell_moment
-from ptviz.runs import Run, SnapshotInfo
+from ptviz.material import curve_of, positions
+from ptviz.runs import Run, SnapshotInfo, prompts
 from ptviz.runs.parts import Sizes, Values, parts_of, sizes_of
+from ptviz.runs.prompts import KeptPrompt
 from ptviz.runs.vocabulary import Vocabulary, place_of, vocabulary
-from ptviz.ui.curves import ready
+from ptviz.ui import scripts
 from ptviz.ui.failures import explained
 from ptviz.ui.live_plot import live_plot
 from ptviz.ui.marks import mark_of, title_of
 from ptviz.ui.remembered import remembered
-from ptviz.ui.services import keep_vocabulary, store
-from ptviz.ui.starting import COMPOSE, start_button
+from ptviz.ui.services import keep_vocabulary, keep_words, store
+from ptviz.ui.starting import COMPOSE, start_button, transfer_link
 from ptviz.ui.watching import TICK, run_of_address
 from ptviz.ui.wording import ALIVE, heading
 from ptviz.views import Track
@@ -28,6 +31,8 @@ from ptviz.views import Track
 T = TypeVar("T")
 PLAYING = 0.7
 """Seconds a step stays on screen while the page plays."""
+KEPT = "kept:"
+"""What stands in the address before the id of a kept prompt, where the id of a run would."""
 FEW = 12
 MOST = 40
 _LARGE = 4 << 20
@@ -58,25 +63,45 @@ class Moment:
         return str(self.run.path), tuple((s.stage, s.step, s.path.stat().st_mtime_ns) for s in self.snapshots)
 
 
-def look(title: str, lesson: str, show: Callable[[Moment], None], wanted: Callable[[str], bool] | None = None) -> None:
+def look(
+    title: str,
+    lesson: str,
+    show: Callable[[Moment], None],
+    wanted: Callable[[str], bool] | None = None,
+    *,
+    still: Callable[[KeptPrompt], None],
+) -> None:
     """A page on one run: its lesson, the run, the scrubber, and below what ``show`` makes of the step chosen.
 
     ``wanted`` says of a method's name whether this page has something to show of it; others stay selectable.
+    ``still`` shows a kept prompt, which has no run.
     """
     st.title(title)
     st.markdown(lesson)
     run = None
     with explained():
         run = _chosen(wanted)
+    if isinstance(run, KeptPrompt):
+        due = waiting()
+        st.fragment(_still, run_every=0.6 if due else None)(run, still, due)
+        return
     if run is None:
         _nothing()
         return
     with explained():
+        transfer_link(run.config)
         # The pace is part of the fragment: another state, another pace, so the whole page is due.
         state = run.status().state
         playing = bool(st.session_state.get("playing"))
-        pace = PLAYING if playing else TICK if state in ALIVE else 0.6 if _waiting() else None
+        pace = PLAYING if playing else TICK if state in ALIVE else 0.6 if waiting() else None
         st.fragment(_moment, run_every=pace)(run, show, pace)
+
+
+def _still(kept: KeptPrompt, show: Callable[[KeptPrompt], None], pace: bool) -> None:
+    with explained():
+        show(kept)
+        if waiting() != pace:
+            st.rerun()
 
 
 def _nothing() -> None:
@@ -86,29 +111,40 @@ def _nothing() -> None:
         st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
 
 
-def _chosen(wanted: Callable[[str], bool] | None) -> Run | None:
-    """The run that the address names, else the newest that this page suits; a box to choose another."""
-    known = store().list()
+def _chosen(wanted: Callable[[str], bool] | None) -> Run | KeptPrompt | None:
+    """The run or kept prompt that the address names, else the newest run that this page suits; a box for another."""
+    known, kept = store().list(), {KEPT + one.id: one for one in prompts.kept(store())}
     if "run" not in st.query_params and wanted is not None:
         fitting = [summary.id for summary in known if wanted(summary.config.method)]
         if fitting:
             st.query_params["run"] = fitting[0]
-    run = run_of_address()
-    if run is None:
+    named = st.query_params.get("run", "" if known else next(iter(kept), ""))
+    run: Run | KeptPrompt | None
+    if named.startswith(KEPT):
+        run, own = prompts.get(store(), named.removeprefix(KEPT)), named
+    elif (run := run_of_address()) is not None:
+        own = run.id
+    else:
         return None
-    ids = [summary.id for summary in known]
+    ids = [*(summary.id for summary in known), *kept]
     names = {
         s.id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})" for s in known
-    }
+    } | {id: f"{one.title} (kept prompt, {one.m} tokens)" for id, one in kept.items()}
 
     def changed() -> None:
         st.query_params["run"] = st.session_state["look-run"]
         # Steps of one run are not those of another. The widget takes its own entry out of the address.
         st.session_state["at"] = "best"
 
-    if st.session_state.get("look-run") != run.id:
-        st.session_state["look-run"] = run.id
-    st.selectbox("Run", ids, key="look-run", format_func=lambda id: names.get(id, id), on_change=changed)
+    if st.session_state.get("look-run") != own:
+        st.session_state["look-run"] = own
+    st.selectbox(
+        "Run or kept prompt" if kept else "Run",
+        ids,
+        key="look-run",
+        format_func=lambda id: names.get(id, id),
+        on_change=changed,
+    )
     return run
 
 
@@ -121,7 +157,7 @@ def _moment(run: Run, show: Callable[[Moment], None], pace: float | None) -> Non
         else:
             show(found)
         state, playing = run.status().state, bool(st.session_state.get("playing"))
-        due = PLAYING if playing else TICK if state in ALIVE else 0.6 if _waiting() else None
+        due = PLAYING if playing else TICK if state in ALIVE else 0.6 if waiting() else None
         if due != pace:
             st.rerun()
 
@@ -131,16 +167,26 @@ def moment(run: Run) -> Moment | None:
     snapshots = run.snapshots()
     if not snapshots:
         return None
-    curve = ready(run.curve())
-    starts = {index: span.start for index, span in enumerate(curve.stages)}
-    positions = tuple(starts.get(info.stage, 0) + info.step for info in snapshots)
+    curve = curve_of(run.curve())
+    places = positions(curve, snapshots)
     strip = st.container()
     at = _scrubber(run, snapshots)
     with strip:
-        figure = draw_moment(curve, positions[at], mark_of(run.config.method))
-        told = tell_moment(curve, positions[at])
-        live_plot(figure, f"{told} {READ_MOMENT}", key=f"moment-{run.id}", tools=False)
-    return Moment(run, tuple(snapshots), positions, at, curve)
+        figure = draw_moment(curve, places[at], mark_of(run.config.method))
+        told = tell_moment(curve, places[at])
+        live_plot(figure, f"{told} {READ_MOMENT}", key=f"moment-{run.id}", tools=False,
+                  python=scripts.moment(run, places[at]))  # fmt: skip
+    return Moment(run, tuple(snapshots), places, at, curve)
+
+
+def moment_near(run: Run, step: int) -> Moment | None:
+    """A run at its last snapshot at or before a step of the curve, without a strip or scrubber of its own."""
+    snapshots = run.snapshots()
+    if not snapshots:
+        return None
+    curve = curve_of(run.curve())
+    places = positions(curve, snapshots)
+    return Moment(run, tuple(snapshots), places, max(bisect_right(places, step) - 1, 0), curve)
 
 
 def _scrubber(run: Run, snapshots: list[SnapshotInfo]) -> int:
@@ -184,8 +230,11 @@ def thinned(count: int, at: int, most: int) -> list[int]:
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)} | {at})
 
 
-def tracks(found: Moment) -> dict[str, Track]:
+def tracks(found: Moment, spread: int | None = None) -> dict[str, Track]:
     """The parts of the run's method at its snapshots, the prompt as used first.
+
+    ``spread`` wants at most so many snapshots, and the same ones wherever the page looks: then the last one before that
+    is the one looked at.
 
     Raises:
         StoreError: if a snapshot is damaged, or does not fit the method any more.
@@ -194,9 +243,10 @@ def tracks(found: Moment) -> dict[str, Track]:
     if sizes is None:
         return {}
     large = found.here.path.stat().st_size > _LARGE
-    places = thinned(len(found.snapshots), found.at, FEW if large else MOST)
+    most = FEW if large else MOST
+    places = thinned(len(found.snapshots), 0 if spread else found.at, min(most, spread or most))
     states = [_parts(found.run, found.snapshots[i], sizes) for i in places]
-    steps, at = tuple(found.positions[i] for i in places), places.index(found.at)
+    steps, at = tuple(found.positions[i] for i in places), bisect_right(places, found.at) - 1
     made = {}
     for name, part in states[at].items():
         # A part may change its shape between stages: only steps where it looks as it does now share a figure.
@@ -224,12 +274,20 @@ def vocabulary_of(run: Run) -> Vocabulary | None:
     Raises:
         StoreError: if the worker could not load the backbone.
     """
-    name = run.config.backbone
-    place = place_of(name)
+    return words_of(run.config.backbone, lambda: keep_vocabulary(run.id))
+
+
+def words_of(backbone: str, ask: Callable[[], Future[None]] | None = None) -> Vocabulary | None:
+    """The words of a backbone; None while the worker fetches them, which is asked for here.
+
+    Raises:
+        StoreError: if the worker could not load the backbone.
+    """
+    place = place_of(backbone)
     if (place / "vocabulary.json").exists():
-        return remembered(("vocabulary", str(place)), lambda: vocabulary(name))
-    asked(("vocabulary", str(place), run.id), lambda: keep_vocabulary(run.id))
-    return vocabulary(name)
+        return remembered(("vocabulary", str(place)), lambda: vocabulary(backbone))
+    asked(("vocabulary", str(place)), ask or (lambda: keep_words(backbone)))
+    return vocabulary(backbone)
 
 
 def asked(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
@@ -243,12 +301,23 @@ def asked(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
         kept[key] = ask()
         for old in [*kept][:-32]:
             del kept[old]
+    missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
+    (missed.discard if kept[key].done() else missed.add)(key)
     return kept[key].result() if kept[key].done() else None
 
 
-def _waiting() -> bool:
-    """Whether an answer is on its way to this page."""
-    return any(not future.done() for future in st.session_state.get("inside-asked", {}).values())
+def forget(key: Hashable) -> None:
+    """Let go of a question and its answer: the next ``asked`` puts it anew."""
+    st.session_state.get("inside-asked", {}).pop(key, None)
+
+
+def waiting() -> bool:
+    """Whether an answer is on its way to this page, or came after the page had looked for it."""
+    kept: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
+    missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
+    late = {key for key in missed if key not in kept or kept[key].done()}
+    missed -= late  # looked for once more, then no longer: nobody may want them any more
+    return bool(late) or any(not future.done() for future in kept.values())
 
 
 def choose_part(parts: dict[str, Track], label: str = "part") -> Track:

@@ -68,6 +68,12 @@ function follow(node, state) {
     }
     state.report(printZoom(state.zoom));
   });
+  const pick = (event, more) => {
+    const points = (event?.points || []).filter((point) => point.data.meta === "pick").map((point) => point.customdata);
+    if (points.length) state.pick([...new Set(points)], more);
+  };
+  node.on("plotly_click", (event) => pick(event, true));
+  node.on("plotly_selected", (event) => pick(event, false));
   // A redraw in the middle of a drag would drop the reader's rectangle: wait until the button is up.
   node.addEventListener("pointerdown", () => { state.dragging = true; }, true);
   state.release = () => {
@@ -80,7 +86,7 @@ function follow(node, state) {
 }
 
 export default function (component) {
-  const { data, parentElement, setStateValue } = component;
+  const { data, parentElement, setStateValue, setTriggerValue } = component;
   if (!data.figure) {
     parentElement.querySelector(".ptviz-plot").hidden = true;
     setTimeout(() => loadPlotly(data.source).catch(() => {}), 300);
@@ -101,6 +107,7 @@ export default function (component) {
     state.sent = zoom;
     setStateValue("zoom", zoom);
   };
+  state.pick = (points, more) => data.picks && setTriggerValue("picked", { points, more });
   state.draw = () => {
     if (state.dragging) { state.waiting = true; return; }
     state.waiting = false;
@@ -112,7 +119,9 @@ export default function (component) {
     }
     const config = {
       responsive: true, displaylogo: false, displayModeBar: data.tools ? "hover" : false, scrollZoom: false,
-      modeBarButtons: [["zoom2d", "pan2d", "zoomIn2d", "zoomOut2d", "resetScale2d"]],
+      modeBarButtons: [
+        ["zoom2d", "pan2d", ...(data.picks ? ["select2d", "lasso2d"] : []), "zoomIn2d", "zoomOut2d", "resetScale2d"],
+      ],
     };
     return window.Plotly.react(node, figure.data, layout, config).then(() => {
       message.hidden = true;

@@ -6,11 +6,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
+from ptviz.ui.offering import offer
 from ptviz.ui.server import PLOTLY_ROUTE
 
 _HTML = """
@@ -54,11 +56,16 @@ def live_plot(
     tools: bool = True,
     zoom: str = "",
     zoom_param: str | None = None,
+    on_pick: Callable[[list[int], bool], None] | None = None,
+    python: str = "",
 ) -> None:
     """Draw a plotly figure, or bring the one drawn under this key up to date without losing the reader's zoom.
 
     ``alt`` tells a reader who cannot see it what it shows; ``name`` is the file name (without ending) of the "Save as
     SVG" button, none without one; ``zoom_param`` names the query parameter that keeps the zoom in the address.
+    ``on_pick`` hears what a reader picks of the traces marked ``ptviz.figures.brushing.PICK``, and whether it comes
+    on top of what was picked before (a click) or in its place (a box or a lasso). ``python`` is the script that redraws
+    the figure, offered below it.
     """
     start = zoom or (str(st.query_params.get(zoom_param, "")) if zoom_param else "")
     data = {
@@ -68,6 +75,7 @@ def live_plot(
         "tools": tools,
         "zoom": start[:200],
         "follows": zoom_param is not None,
+        "picks": on_pick is not None,
         "source": PLOTLY_ROUTE.lstrip("/"),
     }
 
@@ -78,4 +86,11 @@ def live_plot(
         elif zoom_param and zoom_param in st.query_params:
             del st.query_params[zoom_param]
 
-    _COMPONENT(key=key, data=data, on_zoom_change=zoomed)
+    def picked() -> None:
+        found = st.session_state[key].picked
+        if on_pick is not None and found:
+            on_pick([int(number) for number in found["points"]], bool(found["more"]))
+
+    _COMPONENT(key=key, data=data, on_zoom_change=zoomed, on_picked_change=picked)
+    if python:
+        offer(python, key)

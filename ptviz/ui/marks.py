@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
-from ptviz.figures.style import Mark, mark
+import zlib
+
+from ptviz.figures.style import DASHES, PALETTE, SYMBOLS, Mark, mark
 from ptviz.methods import REGISTRY
 
 
 def mark_of(method: str) -> Mark:
-    """The mark of a method; grey for one that this version does not know."""
+    """The mark of a method; one that this version does not know gets one by its name, the same on every page."""
     names = list(REGISTRY)
-    return mark(names.index(method)) if method in names else Mark()
+    if method in names:
+        return mark(names.index(method))
+    # Marks repeat after so many places; those of the registry come first and stay its own.
+    others = len(PALETTE) * len(DASHES) * len(SYMBOLS) - len(names)
+    return mark(len(names) + zlib.crc32(method.encode()) % others)
 
 
 def title_of(method: str) -> str:

@@ -2,21 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import streamlit as st
 
 from ptviz.figures.table import as_csv
 from ptviz.ui.live_plot import live_plot
+from ptviz.ui.offering import offer
 
 
-def panel(figure: Any, alt: str, read: str, *, key: str, name: str, title: str = "", tools: bool = True) -> None:
-    """A figure under its title, with SVG and CSV to take along; ``name`` is that of the files, without ending."""
+def panel(
+    figure: Any,
+    alt: str,
+    read: str,
+    *,
+    key: str,
+    name: str,
+    title: str = "",
+    tools: bool = True,
+    on_pick: Callable[[list[int], bool], None] | None = None,
+    python: str = "",
+) -> None:
+    """A figure under its title, with SVG and CSV to take along; ``name`` is that of the files, without ending.
+
+    ``python`` is the script that redraws it.
+    """
     if title:
         st.markdown(f"**{title}**")
-    live_plot(figure, alt, key=key, name=name, tools=tools)
+    live_plot(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
     words, numbers = st.columns([7, 1], gap="small")
     words.caption(read)
+    if python:
+        with numbers:
+            offer(python, key)
     numbers.download_button(
         "CSV",
         data=lambda: as_csv(figure),

@@ -4,26 +4,29 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
-from ptviz.analysis.race import COLUMNS, Band, Lap, Standing, bands, grid, paired, rows, standings
+from ptviz.analysis.race import COLUMNS, Band, Lap, Standing, bands, grid, megabytes, paired, rows, standings
 from ptviz.figures import race as figures
+from ptviz.figures.convergence import draw_convergence
 from ptviz.figures.race import Look
 from ptviz.methods import REGISTRY
 from ptviz.runs import ALIVE, RunConfig
 from ptviz.runs.race import Entry, outcomes
 from ptviz.training import default_rate
 from ptviz.ui import race_words as words
-from ptviz.ui.live_plot import live_plot
+from ptviz.ui import scripts
 from ptviz.ui.marks import mark_of, title_of
+from ptviz.ui.panels import panel
 from ptviz.ui.services import store
 from ptviz.ui.wording import percent
 
-PICTURES = ("Curves", "Side by side", "Against cost", "Seeds")
+PICTURES = ("Curves", "Side by side", "Against cost", "Convergence", "Seeds")
 
 
 def looks(methods: Sequence[str] = ()) -> dict[str, Look]:
@@ -62,8 +65,9 @@ def under_way(found: Sequence[Entry]) -> list[Lap]:
 
 def zero_shot_of(found: Sequence[Entry]) -> float | None:
     """The mean zero-shot accuracy on the validation rows, which differ a little by seed."""
-    runs = [store().get(entry.run) for entry in found if entry.run is not None]
-    known = [baselines.zero_shot for run in runs if (baselines := run.curve().baselines)]
+    runs = {entry.run for entry in found}
+    told = [summary.status.zero_shot for summary in store().list() if summary.id in runs]
+    known = [share for share in told if share is not None]
     return sum(known) / len(known) if known else None
 
 
@@ -80,30 +84,41 @@ def show(found: Sequence[Entry]) -> None:
     # In the line-up's order, not that of arrival: a picture must not jump when a run finishes.
     names = list(dict.fromkeys(entry.config.method for entry in found))
     curves = bands(sorted([*laps, *under_way(found)], key=lambda lap: names.index(lap.method)))
-    _draw(str(picture), order, curves, zero_shot_of(found))
+    _draw(str(picture), order, curves, zero_shot_of(found), [entry.run for entry in found if entry.run is not None])
+    training = found[0].config.training
+    seeds = len({entry.config.training.seed for entry in found})
+    st.caption(words.of_fairness([one.length for one in order], training.steps, training.batch, seeds))
 
 
-def _draw(picture: str, order: Sequence[Standing], curves: Sequence[Band], zero: float | None) -> None:
+def _draw(
+    picture: str, order: Sequence[Standing], curves: Sequence[Band], zero: float | None, ids: Sequence[str]
+) -> None:
     known = looks([band.method for band in curves])
+
+    def shown(figure: Any, alt: str, drawn: str, name: str, key: str = "", module: str = "race") -> None:
+        python = scripts.race(ids, drawn, name, module)
+        panel(figure, alt, words.READ[picture], key=key or name, name=name, python=python)
+
     if picture == "Curves":
-        live_plot(
-            figures.draw_bands(curves, known, zero), words.of_bands(curves), key="race-curves", name="race-curves"
-        )
+        shown(figures.draw_bands(curves, known, zero), words.of_bands(curves), "draw_bands(curves, looks, zero_shot)",
+              "race-curves")  # fmt: skip
     elif picture == "Side by side":
-        figure = figures.draw_small_multiples(curves, known, zero)
-        live_plot(figure, words.of_bands(curves), key=f"race-panels-{len(curves)}", name="race-panels")
+        shown(figures.draw_small_multiples(curves, known, zero), words.of_bands(curves),
+              "draw_small_multiples(curves, looks, zero_shot)", "race-panels", f"panels-{len(curves)}")  # fmt: skip
     elif picture == "Against cost":
-        cost = st.segmented_control(
+        cost = str(st.segmented_control(
             "Cost", list(figures.COSTS), default="trained", key="cost", required=True, bind="query-params",
             format_func=lambda name: figures.COSTS[name], label_visibility="collapsed",
-        )  # fmt: skip
-        figure = figures.draw_front(order, str(cost), known)
-        live_plot(figure, words.of_front(order, str(cost)), key=f"race-front-{cost}", name=f"race-{cost}")
+        ))  # fmt: skip
+        shown(figures.draw_front(order, cost, known), words.of_front(order, cost),
+              f"draw_front(order, {cost!r}, looks)", f"race-{cost}")  # fmt: skip
+    elif picture == "Convergence":
+        shown(draw_convergence(order, known), words.of_convergence(order), "draw_convergence(order, looks)",
+              "race-convergence", module="convergence")  # fmt: skip
     else:
-        live_plot(figures.draw_spread(order, known), words.of_spread(order), key="race-seeds", name="race-seeds")
-    st.caption(words.READ[picture])
-    if picture == "Seeds" and len(order) > 1:
-        comparisons(order)
+        shown(figures.draw_spread(order, known), words.of_spread(order), "draw_spread(order, looks)", "race-seeds")
+        if len(order) > 1:
+            comparisons(order)
 
 
 def results(order: Sequence[Standing], laps: Sequence[Lap], found: Sequence[Entry]) -> None:
@@ -111,32 +126,7 @@ def results(order: Sequence[Standing], laps: Sequence[Lap], found: Sequence[Entr
     if not order:
         st.caption("The table appears with the first finished run.")
         return
-    table = [
-        {
-            "Method": title_of(one.method),
-            "Test": round(one.mean, 3),
-            "sd": None if one.sd is None else round(one.sd, 3),
-            "95 % interval": f"{percent(one.interval.low)} to {percent(one.interval.high)}" if one.interval else None,
-            "Zero-shot": None if one.zero_shot is None else round(one.zero_shot, 3),
-            "Trained": one.trained,
-            "Stored": one.stored,
-            "Seconds": one.seconds,
-            "Memory (MB)": None if one.memory is None else one.memory / 2**20,
-            "Length": one.length,
-            "Steps to 90, 95 %": None if one.steps95 is None else f"{one.steps90:.0f}, {one.steps95:.0f}",
-            "Seeds": len(one.seeds),
-        }
-        for one in order
-    ]
-    share, whole = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.0f")
-    config = {name: share for name in ("sd", "Zero-shot")}
-    config |= {name: whole for name in ("Seconds", "Memory (MB)")}
-    config |= {name: st.column_config.NumberColumn(format="localized") for name in ("Trained", "Stored")}
-    bar = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small")
-    st.dataframe(
-        pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Results of the race",
-        column_config={**config, "Test": bar},
-    )  # fmt: skip
+    show_table(tabled(order), "Results of the race")
     with st.container(horizontal=True):
         st.download_button(
             "Table as CSV", data=lambda: as_csv(order), file_name="race.csv", mime="text/csv", on_click="ignore",
@@ -152,6 +142,42 @@ def results(order: Sequence[Standing], laps: Sequence[Lap], found: Sequence[Entr
                 st.code(command(found), language="shell", wrap_lines=True)
                 st.markdown("**Its numbers in Python**")
                 st.code(python(found), language="python")
+
+
+def tabled(order: Sequence[Standing], name: Callable[[str], str] = title_of) -> list[dict[str, object]]:
+    """A race's table for people, the best mean first."""
+    return [
+        {
+            "Method": name(one.method),
+            "Test": round(one.mean, 3),
+            "sd": None if one.sd is None else round(one.sd, 3),
+            "95 % interval": f"{percent(one.interval.low)} to {percent(one.interval.high)}" if one.interval else None,
+            "Zero-shot": None if one.zero_shot is None else round(one.zero_shot, 3),
+            "Trained": one.trained,
+            "Stored": one.stored,
+            "Seconds": one.seconds,
+            "Memory (MB)": megabytes(one.memory),
+            "Length": one.length,
+            "File (MB)": megabytes(one.size),
+            "Steps to 90, 95 %": None if one.steps95 is None else f"{one.steps90:.0f}, {one.steps95:.0f}",
+            "Seeds": len(one.seeds),
+        }
+        for one in order
+    ]
+
+
+def show_table(table: list[dict[str, object]], alt: str) -> None:
+    """A race's table on the page, without the columns that are empty for all."""
+    share, whole = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.0f")
+    config = {name: share for name in ("sd", "Zero-shot")}
+    config |= {name: whole for name in ("Seconds", "Memory (MB)")}
+    config |= {name: st.column_config.NumberColumn(format="localized") for name in ("Trained", "Stored")}
+    config["File (MB)"] = st.column_config.NumberColumn(format="%.3g")
+    bar = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small")
+    st.dataframe(
+        pd.DataFrame(table).dropna(axis="columns", how="all"), hide_index=True, placeholder="—", alt=alt,
+        height=min(38 + 35 * max(len(table), 1), 640), column_config={**config, "Test": bar},
+    )  # fmt: skip
 
 
 def comparisons(order: Sequence[Standing]) -> None:
@@ -184,8 +210,8 @@ def grid_picture(method: str, found: Sequence[Entry]) -> None:
     made = grid(method, told)
     if made.beating is not None:
         st.metric("Runs that beat zero-shot", percent(made.beating, 0))
-    live_plot(figures.draw_grid(made), words.of_grid(made), key=f"race-grid-{len(made.rates)}", name="stability")
-    st.caption("How to read it: brighter is better; ✗ marks a run that does not beat the backbone without a prompt.")
+    read = "How to read it: brighter is better; ✗ marks a run that does not beat the backbone without a prompt."
+    panel(figures.draw_grid(made), words.of_grid(made), read, key=f"race-grid-{len(made.rates)}", name="stability")
 
 
 def as_csv(order: Sequence[Standing]) -> str:

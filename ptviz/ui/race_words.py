@@ -29,6 +29,8 @@ READ = {
     "a prompt.",
     "Against cost": "How to read it: up is better, left is cheaper. Nothing shown is both cheaper and better than a "
     "method on the grey line. The bars are 95 % intervals over seeds.",
+    "Convergence": "How to read it: left is sooner. The open mark is at 90 %, the filled one at 95 % of a run's own "
+    "best validation accuracy, so a method that never gets far may still be quick. No finer than runs were evaluated.",
     "Seeds": "How to read it: one point a seed, a tick at the mean, and the 95 % interval as a bar. Methods whose bars "
     "overlap may still differ seed by seed: the table below says so.",
 }
@@ -57,6 +59,24 @@ def of_front(standings: Sequence[Standing], cost: str) -> str:
         f"{_named(known[i].method)} ({cost_of(known[i], cost):,.4g}, {percent(known[i].mean)})" for i in best
     )
     return f"Test accuracy against {COSTS[cost]} of {len(known)} methods. Not beaten in both: {ahead}."
+
+
+def of_convergence(standings: Sequence[Standing]) -> str:
+    """Steps to 90 and 95 % in words."""
+    known = [s for s in standings if s.steps90 is not None and s.steps95 is not None]
+    if not known:
+        return "Updates to 90 and 95 % of a method's own best: no finished run tells it."
+    told = "; ".join(f"{_named(s.method)} {s.steps90:,.0f} and {s.steps95:,.0f}" for s in known)
+    return f"Updates to 90 and 95 % of a method's own best validation accuracy: {told}."
+
+
+def of_fairness(lengths: Sequence[int | None], steps: int, batch: int, seeds: int) -> str:
+    """What was the same for all methods of a race, and what was not."""
+    known = sorted({length for length in lengths if length is not None})
+    same = f"Same budget for all: {steps:,} updates of {batch} rows, {seeds} seed{'s' if seeds > 1 else ''}."
+    if len(known) < 2:
+        return f"{same} Same length: {known[0]} prompt positions." if known else same
+    return f"{same} Not the same length: {known[0]} to {known[-1]} prompt positions. Set prompt tokens to make it so."
 
 
 def of_spread(standings: Sequence[Standing]) -> str:

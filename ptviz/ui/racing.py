@@ -145,7 +145,7 @@ def progress(found: tuple[Entry, ...]) -> None:
     if all(entry.run is None for entry in found):
         st.caption("No run with these settings is here yet. Runs that are, whoever started them, join by themselves.")
         return
-    statuses = {entry.run: store().get(entry.run).status() for entry in found if entry.run is not None}
+    statuses = {summary.id: summary.status for summary in store().list()}
     share = 0.0
     cells: dict[str, dict[str, str]] = {}
     for entry in found:

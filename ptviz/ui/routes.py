@@ -7,10 +7,12 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.routing import LoadCurve, Routing, load_curve, routing
+from ptviz.analysis.routing import LoadCurve, Routing, load_curve, routing, tempered
 from ptviz.figures import routing as drawn
+from ptviz.figures.matrix import draw_bars, tell_bars
+from ptviz.figures.rerouting import draw_balance, tell_balance
 from ptviz.runs import Run
-from ptviz.ui import inside
+from ptviz.ui import inside, rerouting
 from ptviz.ui.inside import Moment, asked
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
@@ -26,6 +28,10 @@ _READ_LOAD = (
     "How to read it: the share of each training batch that every expert won, smoothed. Even bands are a good balance; "
     "a band that vanishes is an expert that died. The upright line is the step chosen above."
 )
+_READ_BALANCE = (
+    "How to read it: exp(entropy) of the load, as a share of the experts: 1 is even. On the dotted line, one expert "
+    "gets everything."
+)
 _READ_CONFUSION = (
     "How to read it: one row a class, its inputs counted by the expert that won them. If the rows look alike, the "
     "experts do not divide the work by class; the mutual information says how far they do."
@@ -34,6 +40,7 @@ _READ_ROUTING = (
     "How to read it: one row a validation text, bright where an expert gets much weight. Rest the pointer on a row to "
     "read the text."
 )
+_READ_OWN = "How to read it: one bar an expert or source: how much of it your sentence gets."
 
 
 def routed(method: str) -> bool:
@@ -73,9 +80,11 @@ def show(found: Moment) -> None:
     if answer is None:
         st.caption("The worker is routing the validation texts with the prompt of this step.")
     else:
-        _inputs(found, answer, names)
+        _routed_texts(found, answer, names)
     _experts(found)
-    _own(found, names)
+    rerouting.tasks(found, names)
+    rerouting.forcing(found, names)
+    rerouting.again(found)
 
 
 def _names(run: Run, count: int) -> list[str]:
@@ -88,12 +97,29 @@ def _names(run: Run, count: int) -> list[str]:
 
 def _load(found: Moment, spread: LoadCurve, names: list[str]) -> None:
     at = found.positions[found.at]
-    panel(drawn.draw_load(spread, names, at), drawn.tell_load(spread, names), _READ_LOAD, key="load",
-          name=f"{found.run.id}-load", title="Load while it trained")  # fmt: skip
+    left, right = st.columns([2, 1], gap="medium")
+    with left:
+        panel(drawn.draw_load(spread, names, at), drawn.tell_load(spread, names), _READ_LOAD, key="load",
+              name=f"{found.run.id}-load", title="Load while it trained")  # fmt: skip
+    with right:
+        panel(draw_balance(spread, at), tell_balance(spread), _READ_BALANCE, key="balance",
+              name=f"{found.run.id}-balance", title="Balance", tools=False)  # fmt: skip
 
 
-def _inputs(found: Moment, answer: dict[str, Any], names: list[str]) -> None:
-    weights = np.array(answer["weights"], dtype=np.float64)
+def _routed_texts(found: Moment, answer: dict[str, Any], names: list[str]) -> None:
+    """The validation texts and a sentence of one's own; a mixture's weights at the temperature of the slider."""
+    factor = 1.0
+    if answer["mixes"]:
+        tau = inside.tracks(found).get("tau")
+        factor = rerouting.temperature(found, None if tau is None else float(tau.now))
+    _inputs(found, answer, names, factor)
+    _own(found, names, factor)
+    if answer["mixes"]:
+        rerouting.tempering(found, factor)
+
+
+def _inputs(found: Moment, answer: dict[str, Any], names: list[str], factor: float) -> None:
+    weights = tempered(np.array(answer["weights"], dtype=np.float64), factor)
     labels, classes = np.array(answer["labels"], dtype=np.int64), list(answer["classes"])
     info = routing(weights, labels, len(classes))
     _numbers(info)
@@ -138,14 +164,16 @@ def _order(weights: np.ndarray, labels: np.ndarray, info: Routing, classes: list
 def _experts(found: Moment) -> None:
     """How alike the experts are: every whole view of the parts that count experts."""
     for name, track in inside.tracks(found).items():
-        for view in views_of(track.axes):
-            if view.whole and "k" in track.axes and len(track.axes) > 1:
+        whole = [view for view in views_of(track.axes) if view.whole and "k" in track.axes and len(track.axes) > 1]
+        for column, view in zip(st.columns(max(2, len(whole)), gap="medium"), whole, strict=False):
+            with column:
                 info = view.analyse(track)
-                panel(view.draw(info), view.tell(info), view.read, key=f"experts-{name}",
-                      name=f"{found.run.id}-{name}-{view.name}", title=f"{view.title}: {name}")  # fmt: skip
+                panel(view.draw(info), view.tell(info), view.read, key=f"experts-{name}-{view.name}",
+                      name=f"{found.run.id}-{name}-{view.name}", title=f"{view.title}: {name}",
+                      tools=False)  # fmt: skip
 
 
-def _own(found: Moment, names: list[str]) -> None:
+def _own(found: Moment, names: list[str], factor: float) -> None:
     text = st.text_input("Try it: where does your sentence go?", key="own", max_chars=2000, bind="query-params").strip()
     if not text:
         return
@@ -154,7 +182,9 @@ def _own(found: Moment, names: list[str]) -> None:
     if answer is None:
         st.caption("Asking the worker.")
         return
-    weights = np.array(answer["weights"][0])
+    weights = tempered(np.array(answer["weights"]), factor)[0]
     st.text(
         f"To {names[int(weights.argmax())]}: " + ", ".join(f"{n} {w:.0%}" for n, w in zip(names, weights, strict=True))
     )
+    panel(draw_bars(weights, "expert", "weight", names), tell_bars(weights, "expert"), _READ_OWN, key="sentence",
+          name=f"{found.run.id}-sentence", tools=False)  # fmt: skip

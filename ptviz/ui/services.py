@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from functools import lru_cache
@@ -11,7 +12,11 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from ptviz import places
+from ptviz.analysis.laying import Order, laid, ordered, place, progress
+from ptviz.analysis.projection import Map
 from ptviz.runs import LocalExecutor, RunConfig, Store
+from ptviz.runs.disk import StoreError
+from ptviz.runs.mapping import folder_of
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -67,14 +72,43 @@ def attention(run: str, text: str, stage: int, step: int) -> Future[dict[str, An
     return _beside(lambda: executor().attention(run, text, stage, step))
 
 
-def operate(run: str, action: str, stage: int, step: int) -> Future[dict[str, Any]]:
-    """Ask the worker what each prompt token is worth, by changing one at a time."""
-    return _beside(lambda: executor().operate(run, action, stage, step))
+def operate(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
+    """Ask the worker for surgery on a run's prompt: edits, ablation, importance, faithfulness, or to save it."""
+    return _beside(lambda: executor().operate(run, what, stage, step, **more))
+
+
+def measure(what: str, run: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
+    """Ask the worker for one of ``ptviz.runs.measuring.MEASURES``."""
+    return _beside(lambda: executor().measure(run, what, stage, step, **more))
 
 
 def keep_vocabulary(run: str) -> Future[None]:
     """Ask the worker to put the embedding table of a run's backbone on disk."""
     return _beside(lambda: executor().keep_vocabulary(run))
+
+
+def keep_words(backbone: str) -> Future[None]:
+    """Ask the worker to put the embedding table of a backbone on disk; for one that a person named."""
+    return _beside(lambda: executor().keep_words(backbone))
+
+
+def lay_map(run: str, order: Order) -> Future[tuple[Map, ...] | None]:
+    """Ask the worker for a map, which takes minutes; None if the order is taken back on the way."""
+    folder = folder_of(order.name)
+
+    def wait() -> tuple[Map, ...] | None:
+        place(order, folder)
+        while (maps := laid(folder)) is None:
+            if problem := progress(folder).problem:
+                raise StoreError(problem)
+            if not ordered(folder):
+                return laid(folder)
+            # Again and again: a worker that died meanwhile is started anew, a living one knows the order.
+            executor().lay_map(run, order.name)
+            time.sleep(1.0)
+        return maps
+
+    return _beside(wait)
 
 
 def warm(config: RunConfig) -> None:

@@ -9,8 +9,10 @@ import streamlit as st
 from ptviz.analysis.taxonomy import Branch, taxonomy
 from ptviz.figures.framework import draw_framework, draw_pair
 from ptviz.figures.taxonomy import draw_taxonomy
+from ptviz.material import SOURCES
 from ptviz.methods import REGISTRY
-from ptviz.ui.anatomies import SOURCES, Shape, all_panels, best_runs, choose_shape, panel_of
+from ptviz.ui import scripts
+from ptviz.ui.anatomies import Shape, all_panels, best_runs, choose_shape, panel_of
 from ptviz.ui.drawing import drawing
 from ptviz.ui.forms import pick
 
@@ -65,10 +67,13 @@ def taxonomy_section() -> None:
             st.caption(f"Your own best run of each method on {task}. Runs may differ in their settings.")
     else:
         tree = taxonomy(cards)
-    wide, beside = st.columns([5, 1], gap="medium")
+    measure = tree.measure
+    told = (measure.name, measure.unit, measure.log) if measure else ("", "", False)
+    python = scripts.taxonomy(values, *told)
+    wide, beside = st.columns([9, 2], gap="medium")
     with wide:
-        _open(drawing(draw_taxonomy(tree), key="taxonomy", name="ptviz-taxonomy", zoom=1.25))
-    with beside:
+        _open(drawing(draw_taxonomy(tree), key="taxonomy", name="ptviz-taxonomy", zoom=1.25, python=python))
+    with beside, st.container(gap=None):
         st.markdown("**Outline**")
         _outline(tree.root)
     st.caption(
@@ -99,7 +104,8 @@ def framework_section() -> None:
     st.header("Framework comparison")
     shape = _shape()
     panels = all_panels(shape)
-    _open(drawing(draw_framework(panels), key="framework", name="ptviz-framework", zoom=1.25))
+    python = scripts.framework(shape.name)
+    _open(drawing(draw_framework(panels), key="framework", name="ptviz-framework", zoom=1.25, python=python))
     st.caption(
         f"How to read it: data flows upwards into the frozen {shape.title}. A block is as wide and as tall as its axes "
         "ask for: long for the embedding width, short for a rank, tall for many tokens. Below it stand its sizes. "
@@ -129,5 +135,6 @@ def pair_section() -> None:
         other = pick("Other", others, key="other", help="drawn on the right")
     shape = _shape()
     scene = draw_pair(panel_of(one, shape), panel_of(other, shape))
-    drawing(scene, key="pair", name=f"ptviz-{one}-{other}", zoom=1.4)
+    python = scripts.pair(one, other, shape.name)
+    drawing(scene, key="pair", name=f"ptviz-{one}-{other}", zoom=1.4, python=python)
     st.caption(scene.alt)

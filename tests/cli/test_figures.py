@@ -7,6 +7,7 @@ import xml.etree.ElementTree as ElementTree
 from pathlib import Path
 
 import plotly.graph_objects as go
+import plotly.io
 import pytest
 
 from ptviz.methods import REGISTRY
@@ -42,7 +43,7 @@ def test_png_without_a_renderer_says_what_to_do(shell: Shell, tmp_path: Path, mo
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("no kaleido here")
 
-    monkeypatch.setattr(go.Figure, "write_image", refuse)
+    monkeypatch.setattr(plotly.io, "write_images", refuse)
     answer = shell("figures", "--out", tmp_path, "--format", "png", "--backbone", "tiny-encoder")
     assert answer.code == 2
     assert "pip install kaleido" in answer.err

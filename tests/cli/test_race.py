@@ -58,6 +58,10 @@ def test_it_trains_what_is_missing_and_nothing_twice(shell: Shell, racing, besid
     people = shell(*racing)
     assert people.out.splitlines()[0].startswith("method\ttest\tsd")
     assert "4 finished before" in people.err
+    assert {len(run["accuracies"]) == len(run["evaluated"]) > 0 for run in told["runs"]} == {True}
+    marked = shell(*racing, "--markdown").out
+    assert marked.count("| --- |") >= 2, "the results, and the first against the others"
+    assert "against the others, seed by seed" in marked
 
 
 def test_a_dry_run_trains_nothing(shell: Shell, racing, beside):

@@ -43,7 +43,8 @@ def test_knobs_can_be_read(name: str, info: KnobInfo) -> None:
 def test_the_ends_of_every_knob_construct_and_answer(name: str, info: KnobInfo) -> None:
     backbone = backbone_of("llama")
     for value in extremes(info):
-        knobs = {info.name: value, **({"text": "who what where"} if value == "text" else {})}
+        needed = {"text": "text", "gamma": "toward"}.get("text" if value == "text" else info.name)
+        knobs = {info.name: value, **({needed: "who what where"} if needed else {})}
         method = build(name, backbone.spec(64, TASK.words), knobs).eval()
         assert all(p.isfinite().all() for p in method.parameters())
         assert method.trained() > 0
@@ -106,9 +107,14 @@ def test_the_card_is_complete(name: str) -> None:
     assert isinstance(card, Card)
     assert card.name == name
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
+    assert card.claims, "what its paper reports"
+    told = [claim.text for claim in card.claims]
+    assert len(set(told)) == len(told)
     for field in fields(card):
         value = getattr(card, field.name)
-        assert all(part.strip() for part in ([value] if isinstance(value, str) else value)), f"{field.name} is empty"
+        nested = {"claims": told, "terms": [term.words for term in card.terms]}
+        texts = nested.get(field.name) or ([value] if isinstance(value, str) else value)
+        assert all(part.strip() for part in texts), f"{field.name} is empty"
     assert card.url.startswith("https://")
     assert re.search(r"\b20\d\d\b", card.citation)
     assert "\\" in card.equation or "=" in card.equation

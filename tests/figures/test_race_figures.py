@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 
 from ptviz.analysis.race import Lap, bands, grid, standings
+from ptviz.figures.convergence import draw_convergence
+from ptviz.figures.labels import _box, _hidden, places
 from ptviz.figures.race import COSTS, Look, draw_bands, draw_front, draw_grid, draw_small_multiples, draw_spread
-from ptviz.figures.style import mark
+from ptviz.figures.style import mark, variant
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script> %{x}"
 
@@ -74,3 +77,45 @@ def test_the_grid_draws_and_marks_what_does_not_beat_zero_shot(runs):
     figure = draw_grid(grid("m", runs))
     cells = [cell for row in figure.data[0].text or () for cell in row]
     assert sum("✗" in cell for cell in cells) == sum(test <= 0.4 for _, _, test, _ in runs)
+
+
+@pytest.mark.parametrize("n", [0, 1, 16])
+def test_convergence_draws_any_number_of_methods_the_quickest_on_top(n):
+    made = [replace(lap, accuracies=(0.3, 0.5), evaluated=(10 * (n - int(lap.method[1:])), 400)) for lap in laps(n)]
+    figure = draw_convergence(standings(made), looks(n))
+    assert len(figure.data) == n
+    assert [trace.x[1] for trace in figure.data] == sorted(trace.x[1] for trace in figure.data)
+    assert len(figure.layout.annotations) == (n == 0)
+    assert "<script" not in figure.to_json()
+
+
+def test_labels_cover_neither_points_nor_one_another():
+    points = [(0.5, 0.5), (0.51, 0.5), (0.99, 0.9), (0.5, 0.52)]
+    texts = ["first method", "second method", "at the edge", "third method"]
+    found = places(points, texts)
+    boxes = [_box(x * 850, y * 330, (at.anchor, at.right, at.up), t)
+             for (x, y), at, t in zip(points, found, texts, strict=True)]  # fmt: skip
+    for i, one in enumerate(boxes):
+        assert _hidden(one, boxes[:i] + boxes[i + 1 :]) == 0
+    assert found[2].anchor == "right", "a label at the right edge goes to the left"
+    assert places([], []) == []
+
+
+def test_many_points_are_labelled_only_on_the_front():
+    many = [Lap(f"m{i}", 0, test=0.9 - 0.01 * i, trained=10 + i) for i in range(40)]
+    figure = draw_front(standings(many), "trained", {})
+    assert [note.text for note in figure.layout.annotations] == ["m0"]
+    assert len(figure.data) == 41
+
+
+def test_losses_have_an_axis_of_their_own():
+    figure = draw_bands(bands(laps(2)), looks(2), loss=True)
+    assert "loss" in figure.layout.yaxis.title.text
+    assert figure.layout.yaxis.tickformat is None
+
+
+def test_a_variant_keeps_the_colour():
+    marks = [variant(mark(3), turn) for turn in range(5)]
+    assert marks[0] == mark(3)
+    assert len({m.colour for m in marks}) == 1
+    assert len({(m.dash, m.symbol) for m in marks}) == 5

@@ -1,11 +1,10 @@
-"""The page on attention, and surgery: empty states, both kinds of prompt, one step for all panels."""
+"""The page on attention: empty states, both kinds of prompt, one step for all panels."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -63,18 +62,3 @@ def test_what_looks_at_the_prompt(page: Page, trained: Callable[..., Run], metho
     assert figures(settled(at))["given"] != after["given"]
     at.text_input(key="own").set_value("a <i>good</i> day").run()
     assert any(text.value == "a <i>good</i> day" for text in settled(at).text)
-
-
-@pytest.mark.parametrize(("method", "changes"), [("prompt-tuning", 4), ("p-tuning-v2", 1)])
-def test_surgery_is_measured_when_asked(
-    page: Page, trained: Callable[..., Run], method: str, changes: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-):
-    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    at = settled(page("look/embeddings.py", run=trained(method, m=3).id))
-    assert not any(name.startswith("surgery") or name == "ablate" for name in figures(at))
-    assert len(at.button_group(key="cut").options) == changes
-    at.button(key="operate").click().run()
-    at = settled(at)
-    assert len(figures(at)["ablate"]["data"][0]["x"]) == 3
-    at.select_slider(key="at").set_value("0").run()
-    assert "ablate" not in figures(settled(at)), "a measurement belongs to its step"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
@@ -19,10 +21,14 @@ Page = Callable[..., AppTest]
 SURVEY, METHOD = "learn/survey.py", "learn/method.py"
 
 
+def told(at: AppTest) -> list[dict[str, Any]]:
+    """What the page's components were told, in order."""
+    return [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
+
+
 def drawings(at: AppTest) -> list[str]:
     """The SVG drawings on the page, in order."""
-    found = [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
-    return [data["svg"] for data in found if data.get("svg")]
+    return [data["svg"] for data in told(at) if data.get("svg")]
 
 
 def words(at: AppTest) -> str:
@@ -82,11 +88,13 @@ def test_every_method_has_its_page(page: Page, name: str):
     at = well(page(METHOD, of=name))
     card = REGISTRY[name].card
     assert at.title[0].value == card.title
-    assert card.equation in at.latex[0].value
+    [equation] = [data["mathml"] for data in told(at) if "mathml" in data]
+    assert all(words in html.unescape(equation) for words in (term.words for term in card.terms))
     assert card.idea in words(at)
     assert any(card.title in drawn for drawn in drawings(at))
     assert f"class {REGISTRY[name].__name__}" in "\n".join(code.value for code in at.code)
     assert "Our analysis" in words(at)
+    assert all(claim.text in words(at) for claim in card.claims)
 
 
 def test_shapes_are_those_of_the_backbone_chosen(page: Page):

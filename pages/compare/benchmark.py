@@ -1,0 +1,27 @@
+"""PEFT's own benchmark as a race: open its result files, see curves, table and costs."""
+
+import streamlit as st
+
+from ptviz.ui import benchmarking
+from ptviz.ui.failures import explained
+from ptviz.ui.live_plot import preload
+
+st.title("PEFT benchmark")
+st.markdown(
+    "Hugging Face's PEFT library compares its methods on "
+    "[MetaMathQA](https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA), one JSON file a run. "
+    "Open one such file, many, or a whole folder, and look at them as a race: curves over steps, and accuracy against "
+    "what it costs. **Try:** open all of them, and see which prompt methods lie on the front."
+)
+path = None
+with explained():
+    path = benchmarking.choose()
+if path is not None:
+    with explained():
+        benchmarking.show(path)
+else:
+    st.caption(
+        "Nothing opened yet: drop result files above, or type the path of a folder. "
+        "They are in PEFT's repository, in the folder method_comparison/MetaMathQA/results."
+    )
+preload()

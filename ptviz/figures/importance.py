@@ -1,0 +1,78 @@
+"""What each prompt token is worth, as bars: measured loss and accuracy without it, and its first-order score."""
+
+from __future__ import annotations
+
+import plotly.graph_objects as go
+
+from ptviz.analysis.importance import Importance
+from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, canvas, note
+
+
+def draw_importance(found: Importance) -> go.Figure:
+    """Three rows over the same prompt tokens: rise of the loss, change of accuracy in points, first-order score."""
+    figure = canvas(470)
+    if not len(found.tokens):
+        return note(figure, "No token measured yet.")
+    tokens = found.tokens.tolist()
+    rows = [
+        ("y", "loss without it", found.losses, "rise of the loss: %{y:+.3g} nats"),
+        ("y2", "accuracy without it", 100 * found.accuracies, "accuracy: %{y:+.1f} points"),
+    ]
+    for axis, name, values, told in rows:
+        # What makes things worse is the prompt's orange in both rows; a token that does harm is blue.
+        worse = values >= 0 if axis == "y" else values <= 0
+        figure.add_bar(
+            x=tokens, y=values, yaxis=axis, name=name, marker={"color": [PROMPT if bad else BLUE for bad in worse]},
+            hovertemplate=f"token %{{x}}, {told}<extra></extra>",
+        )  # fmt: skip
+    if found.scores is not None:
+        figure.add_bar(
+            x=tokens, y=found.scores, yaxis="y3", name="first-order score",
+            marker={"color": ORANGE, "pattern": {"shape": "/", "fgcolor": GREY}},
+            hovertemplate="token %{x}, first-order score: %{y:.3g} nats<extra></extra>",
+        )  # fmt: skip
+    titles = ("loss (nats)", "accuracy (points)", "score (nats)")
+    spans = ([0.70, 1.0], [0.36, 0.64], [0.0, 0.28])
+    axes = {
+        f"yaxis{'' if i == 0 else i + 1}": {"title": {"text": title}, "domain": span, "zeroline": True}
+        for i, (title, span) in enumerate(zip(titles, spans, strict=True))
+    }
+    figure.update_layout(
+        xaxis={
+            "title": {"text": "prompt token"},
+            "anchor": "free",
+            "position": 0,
+            "showgrid": False,
+            "zeroline": False,
+            **({"dtick": 1} if len(tokens) <= 20 else {"tickformat": "d"}),
+        },
+        **axes,
+        hovermode="closest",
+        showlegend=False,
+    )
+    if found.scores is None:
+        figure.add_annotation(
+            text="no first-order score", x=0.5, y=0.14, xref="paper", yref="paper", showarrow=False,
+            font={"color": GREY},
+        )  # fmt: skip
+    return figure
+
+
+def tell_importance(found: Importance) -> str:
+    """The bars in words: what is worth most, what does harm, and whether the score foretells it."""
+    if not len(found.tokens):
+        return "No prompt token was measured yet."
+    worst, best = int(found.losses.argmax()), int(found.losses.argmin())
+    told = (
+        f"{len(found.tokens)} prompt tokens taken out in turn. The loss rises most without token "
+        f"{found.tokens[worst]}, by {found.losses[worst]:+.3g} nats (accuracy "
+        f"{100 * found.accuracies[worst]:+.1f} points)"
+    )
+    told += f", and least without token {found.tokens[best]}, by {found.losses[best]:+.3g} nats."
+    harmful = int((found.losses < 0).sum())
+    told += f" {harmful} of them do harm: the loss falls without them." if harmful else " None of them does harm."
+    if found.scores is not None:
+        told += f" The first-order score is largest for token {found.tokens[int(found.scores.argmax())]}."
+    if found.agreement is not None:
+        told += f" Rank correlation between the score and the measured change: {found.agreement:.2f}."
+    return told

@@ -1,0 +1,127 @@
+"""What other routings would be worth: one expert for all, other temperatures, other tasks' texts, another run."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from ptviz.analysis.routing import Counterfactual, counterfactual
+from ptviz.figures import rerouting as drawn
+from ptviz.runs.rerouting import FACTORS
+from ptviz.ui.forms import knob
+from ptviz.ui.inside import Moment
+from ptviz.ui.measuring import measured
+from ptviz.ui.panels import panel
+from ptviz.ui.starting import COMPOSE, address_of
+
+_READ_FORCED = (
+    "How to read it: one bar an expert: the validation texts' {what} if all of them went to it. The grey line is the "
+    "method's own routing, the dashed green one the best expert of each text. Bars as good as the grey line say that "
+    "the routing decides little."
+)
+_READ_RISES = (
+    "How to read it: one row a text, those first where the choice costs most. Orange: the text would cost more at this "
+    "expert than where it goes; blue: less. The dot is the expert chosen."
+)
+_READ_TEMPERED = (
+    "How to read it: the same prompts and scores, mixed more sharply to the left (down to the largest one only) and "
+    "more evenly to the right. The dotted line is the trained temperature, the ring the one chosen above."
+)
+_READ_TASKS = (
+    "How to read it: one row a task: which prompts its texts would take under this method. If the rows look alike, the "
+    "attention does not tell the tasks apart."
+)
+
+
+def temperature(found: Moment, trained: float | None) -> float:
+    """The slider: a multiple of the trained temperature; 0 is the largest weight alone, infinity even weights."""
+    names = {drawn.called(factor): factor for factor in FACTORS}
+    usual = drawn.called(1.0)
+    chosen = st.select_slider(
+        "temperature, in multiples of the trained one" + (f" (tau = {trained:.3g})" if trained is not None else ""),
+        [*names],
+        value=usual,
+        key="temperature",
+        help=f"{usual} is as trained; left of it the weights grow sharper, right of it more even",
+    )
+    factor = names[chosen]
+    return np.inf if factor is None else factor
+
+
+def tempering(found: Moment, factor: float) -> None:
+    """What the mixture is worth at each temperature."""
+    st.markdown("**What another temperature would be worth**")
+    told = "The same mixture, sharper and more even: accuracy and loss at each temperature."
+    answer = measured(found, "tempered", "Measure temperatures", told)
+    if answer is not None:
+        shown = answer["factors"], answer["loss"], answer["accuracy"]
+        at = None if np.isinf(factor) else factor
+        panel(drawn.draw_tempered(*shown, at), f"{drawn.tell_tempered(*shown)} On {answer['rows']} validation texts.",
+              _READ_TEMPERED, key="tempered", name=f"{found.run.id}-temperature")  # fmt: skip
+
+
+def tasks(found: Moment, names: list[str]) -> None:
+    """Where the texts of the source tasks would go, beside those of the target."""
+    if not found.run.config.source_tasks():
+        return
+    st.markdown("**Whose prompts do the texts of each task take?**")
+    told = "Validation texts of every source task, and of the target, through the attention of this step."
+    answer = measured(found, "by-task", "Route the source tasks' texts", told)
+    if answer is not None:
+        weights = np.array(answer["weights"])
+        panel(drawn.draw_tasks(weights, answer["tasks"], names, answer["rows"]),
+              drawn.tell_tasks(weights, answer["tasks"], names), _READ_TASKS, key="tasks",
+              name=f"{found.run.id}-tasks")  # fmt: skip
+
+
+def forcing(found: Moment, names: list[str]) -> None:
+    """Every text to every expert in turn."""
+    st.markdown("**What if every text went to one expert?**")
+    told = "Each validation text at each expert in turn: loss and accuracy, and the best expert against the chosen one."
+    answer = measured(found, "forced", "Force every expert", told)
+    if answer is None:
+        return
+    keys = "weights", "losses", "right", "loss", "hit"
+    info = counterfactual(*(np.array(answer[key]) for key in keys))
+    with st.container(horizontal=True):
+        st.metric("As routed", f"{info.own[1]:.1%}", help=f"accuracy on {len(info.chosen)} validation texts")
+        st.metric("Each text at its best expert", f"{info.ideal[1]:.1%}", f"{info.ideal[1] - info.own[1]:+.1%}")
+        st.metric("Chosen is best", f"{info.agreement:.0%}", help="texts that go where they cost least")
+    for column, what in zip(st.columns(2, gap="medium"), ("accuracy", "loss"), strict=True):
+        with column:
+            panel(drawn.draw_counterfactual(info, names, what), drawn.tell_counterfactual(info, names, what),
+                  _READ_FORCED.format(what=what), key=f"forced-{what}", name=f"{found.run.id}-forced-{what}",
+                  tools=False)  # fmt: skip
+    _rises(found, info, answer, names)
+
+
+def _rises(found: Moment, info: Counterfactual, answer: dict[str, Any], names: list[str]) -> None:
+    costs = info.rises.min(1)
+    order = np.argsort(costs, kind="stable").tolist()
+    texts = [
+        f"{answer['classes'][label]}: {text}" for label, text in zip(answer["labels"], answer["texts"], strict=True)
+    ]
+    panel(drawn.draw_rises(info, order, names, texts), drawn.tell_rises(info, names), _READ_RISES, key="rises",
+          name=f"{found.run.id}-rises", title="Each text at each expert")  # fmt: skip
+
+
+def again(found: Moment) -> None:
+    """The knobs that change the routing, and a form filled in with them."""
+    from ptviz.methods import REGISTRY
+    from ptviz.methods.knobs import knobs_of
+
+    config = found.run.config.checked()
+    offered = {name: info for name, info in knobs_of(REGISTRY[config.method]).items() if info.knob.routes}
+    if not offered:
+        return
+    st.markdown("**Train it again with another routing**")
+    values = dict(config.knobs)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        for name, info in offered.items():
+            now = replace(info, default=values[name])
+            values[name] = knob(f"again-{found.run.id}-{name}", now, bind=None)
+    st.page_link(COMPOSE, label="Open the form with these settings", icon=":material/tune:",
+                 query_params=address_of(replace(config, knobs=values)))  # fmt: skip

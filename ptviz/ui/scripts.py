@@ -1,0 +1,158 @@
+"""The Python that redraws a figure: short scripts with the run's own id, which need the library and no page."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from ptviz.runs import Run
+from ptviz.views import Track, View
+
+
+def script(module: str, lines: Sequence[str], drawn: str, name: str) -> str:
+    """``lines``, then ``drawn``: a call of a function of that module of ``ptviz.figures``, kept as a file of its own.
+
+    Imports may stand anywhere among the lines; they go to the top.
+    """
+    lines = [*lines, _figures(module, drawn), f"figure = {drawn}", f'figure.write_html("{name}.html")']
+    return _in_order(lines)
+
+
+def scene(module: str, lines: Sequence[str], drawn: str, name: str) -> str:
+    """As ``script``, for a drawing that becomes SVG without a browser."""
+    lines = [
+        "from pathlib import Path", "from ptviz.figures.svg import to_svg", *lines, _figures(module, drawn),
+        f"scene = {drawn}", f'Path("{name}.svg").write_text(to_svg(scene), encoding="utf-8")',
+    ]  # fmt: skip
+    return _in_order(lines)
+
+
+def _figures(module: str, drawn: str) -> str:
+    return f"from ptviz.figures.{module} import {drawn.split('(')[0]}"
+
+
+def _in_order(lines: Sequence[str]) -> str:
+    imports = sorted({line for line in lines if line.startswith(("from ", "import "))})
+    return "\n".join([*imports, "", *(line for line in lines if line not in imports)])
+
+
+def training(run: Run, weight: float) -> str:
+    """The chart of one run's training."""
+    lines = [
+        *_run(run), "from ptviz.material import curve_of", "from ptviz.ui.marks import mark_of",
+        f"curve = curve_of(run.curve(), weight={weight!r})",
+    ]  # fmt: skip
+    return script("training", lines, "draw_training(curve, mark_of(run.config.method))", run.id)
+
+
+def comparison(runs: Sequence[tuple[str, str]]) -> str:
+    """The chart of several runs, given as (id, name)."""
+    lines = [
+        "from ptviz.runs import Store", "from ptviz.material import curve_of", "from ptviz.ui.marks import mark_of",
+        "store = Store()", f"names = {dict(runs)!r}", "runs = [store.get(id) for id in names]",
+        "curves = [(names[run.id], mark_of(run.config.method), curve_of(run.curve())) for run in runs]",
+    ]  # fmt: skip
+    return script("training", lines, "draw_comparison(curves)", "comparison")
+
+
+def moment(run: Run, position: int) -> str:
+    """The strip of a training curve with the step that a page looks at."""
+    lines = [*_run(run), "from ptviz.material import curve_of", "from ptviz.ui.marks import mark_of"]
+    drawn = f"draw_moment(curve_of(run.curve()), {position}, mark_of(run.config.method))"
+    return script("moment", lines, drawn, f"{run.id}-moment")
+
+
+def track(run: Run, shown: Track) -> list[str]:
+    """The lines that read a part of a run at the steps shown, or the slice that its name tells."""
+    part, _, places = shown.name.partition("[")
+    place = {axis: int(i) for axis, i in (told.split("=") for told in places.rstrip("]").split(", ") if told)}
+    cut = f".slice({place!r})" if place else ""
+    return [
+        *_run(run), "from ptviz.material import track_of",
+        f"track = track_of(run, {part!r}, steps={shown.steps!r}, at={shown.steps[shown.at]}){cut}",
+    ]  # fmt: skip
+
+
+def view(run: Run, shown: Track, seen: View) -> str:
+    """One view of a part: what the pages on decompositions and embeddings show."""
+    lines = [
+        *track(run, shown), "from ptviz.views import views_of",
+        f"view = next(view for view in views_of(track.axes) if view.name == {seen.name!r})",
+        "figure = view.draw(view.analyse(track))", f'figure.write_html("{run.id}-{seen.name}.html")',
+    ]  # fmt: skip
+    return _in_order(lines)
+
+
+def part(run: Run, shown: Track, module: str, drawn: str, name: str, *imports: str) -> str:
+    """A figure of a part: ``drawn`` is a call in terms of ``track``."""
+    return script(module, [*track(run, shown), *imports], drawn, f"{run.id}-{name}")
+
+
+def race(ids: Sequence[str], drawn: str, name: str, module: str = "race") -> str:
+    """A picture of a race of some runs: a call with ``laps``, ``curves``, ``order``, ``looks`` and ``zero_shot``."""
+    lines = [
+        "from statistics import fmean", "from ptviz.analysis.race import bands, standings",
+        "from ptviz.figures.race import Look", "from ptviz.material import laps_of",
+        "from ptviz.runs import Store", "from ptviz.ui.marks import mark_of, title_of",
+        "store = Store()", f"runs = [store.get(id) for id in {list(ids)!r}]", "laps = laps_of(runs)",
+        "curves, order = bands(laps), standings(laps)",
+        "looks = {lap.method: Look(title_of(lap.method), mark_of(lap.method)) for lap in laps}",
+        "known = [told.zero_shot for run in runs if (told := run.curve().baselines)]",
+        "zero_shot = fmean(known) if known else None",
+    ]  # fmt: skip
+    return script(module, lines, drawn, name)
+
+
+def taxonomy(values: Mapping[str, float], measure: str, unit: str, log: bool) -> str:
+    """The family tree, with the values that colour it."""
+    lines = ["from ptviz.analysis.taxonomy import taxonomy", "from ptviz.methods import REGISTRY"]
+    cards = "method.card for method in REGISTRY.values()"
+    if measure:
+        lines += [f"values = {dict(values)!r}",
+                  f"tree = taxonomy(({cards}), values, {measure!r}, {unit!r}, {log!r})"]  # fmt: skip
+    else:
+        lines += [f"tree = taxonomy({cards})"]
+    return scene("taxonomy", lines, "draw_taxonomy(tree)", "ptviz-taxonomy")
+
+
+def framework(backbone: str) -> str:
+    """All panels on a backbone's sizes."""
+    lines = ["from ptviz.material import all_panels, backbone_of"]
+    drawn = f"draw_framework(all_panels(backbone_of({backbone!r})))"
+    return scene("framework", lines, drawn, "ptviz-framework")
+
+
+def pair(one: str, other: str, backbone: str) -> str:
+    """Two panels side by side."""
+    lines = ["from ptviz.material import backbone_of, panel_of", f"shape = backbone_of({backbone!r})"]
+    drawn = f"draw_pair(panel_of({one!r}, shape), panel_of({other!r}, shape))"
+    return scene("framework", lines, drawn, f"ptviz-{one}-{other}")
+
+
+def panel(method: str, backbone: str, run: Run | None = None, first: bool = False) -> str:
+    """One method's panel, or that of a run with its tensors."""
+    if run is None:
+        lines = ["from ptviz.material import backbone_of, panel_of"]
+        return scene("anatomy", lines, f"draw_panel(panel_of({method!r}, backbone_of({backbone!r})))",
+                     f"ptviz-{method}")  # fmt: skip
+    lines = [*_run(run), "from ptviz.material import live_panel"]
+    return scene("anatomy", lines, f"draw_panel(live_panel(run, first={first!r}))", run.id)
+
+
+def stages(method: str, backbone: str, steps: int) -> str:
+    """A method's stages as a timeline."""
+    lines = ["from ptviz.material import backbone_of, legs_of"]
+    drawn = f"draw_stages(legs_of({method!r}, backbone_of({backbone!r}), {steps}))"
+    return scene("stages", lines, drawn, f"ptviz-{method}-stages")
+
+
+def cost(method: str, backbone: str, knob: str) -> str:
+    """How a method's counts grow with one of its knobs, given by its symbol."""
+    lines = [
+        "from ptviz.material import backbone_of, costs_of", f"curves = costs_of({method!r}, backbone_of({backbone!r}))",
+        f"curve = next(curve for curve in curves if curve.knob == {knob!r})",
+    ]  # fmt: skip
+    return script("cost", lines, "draw_cost(curve)", f"ptviz-{method}-cost-{knob}")
+
+
+def _run(run: Run) -> list[str]:
+    return ["from ptviz.runs import Store", f"run = Store().get({run.id!r})"]

@@ -1,0 +1,147 @@
+"""Waywardness on the page of embeddings: train prompts that are pulled to a sentence, and see what it costs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import streamlit as st
+
+from ptviz.analysis.neighbours import nearest
+from ptviz.analysis.waywardness import Pulled, Waywardness, prompt_f1, spelled, waywardness
+from ptviz.figures.waywardness import draw_waywardness, tell_waywardness
+from ptviz.methods import REGISTRY
+from ptviz.methods.knobs import knobs_of
+from ptviz.runs import Run, RunConfig
+from ptviz.runs.parts import parts_of
+from ptviz.runs.race import entries, same, start
+from ptviz.runs.vocabulary import Vocabulary
+from ptviz.ui.failures import explained
+from ptviz.ui.inside import Moment, vocabulary_of
+from ptviz.ui.panels import panel
+from ptviz.ui.remembered import remembered
+from ptviz.ui.services import executor, store
+from ptviz.ui.wording import ALIVE
+
+LESSON = (
+    "Nearest words do not explain a prompt. [Khashabi et al. 2022](https://aclanthology.org/2022.naacl-main.266) "
+    "pulled prompts to any sentence they liked, even about another task, and lost little accuracy. **Try:** a sentence "
+    "of yours that has nothing to do with the task."
+)
+_READ = (
+    "How to read it: one mark a run, its weight gamma above it; the open circle was not pulled. To the right, a prompt "
+    "whose nearest words (by L2) are the sentence's; upwards, the share of test accuracy that this cost. Low and to "
+    "the right is wayward: it solves the task and reads as something else."
+)
+_SENTENCE = "classify the sentiment of this movie review as positive or negative"
+_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
+
+
+def show(found: Moment) -> None:
+    """The form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
+    config = found.run.config
+    if config.method not in REGISTRY or "toward" not in knobs_of(REGISTRY[config.method]):
+        return
+    st.subheader("Waywardness")
+    st.markdown(LESSON)
+    known = _family(config)
+    if known:
+        _figure(found, known)
+    with explained():
+        _train(config, str(known[0].config.knobs["toward"]) if known else _SENTENCE)
+
+
+def _family(config: RunConfig) -> list[Run]:
+    """Finished runs pulled to one sentence that differ in gamma and seed alone: this run's, else the newest such."""
+    near = [
+        summary
+        for summary in store().list()
+        if (summary.config.method, summary.config.backbone, summary.config.task)
+        == (config.method, config.backbone, config.task)
+        and summary.config.knobs.get("toward")
+    ]
+    if not near:
+        return []
+    wanted = _kin(config if config.knobs.get("toward") else near[0].config)
+    return [store().get(s.id) for s in near if s.status.state == "finished" and _kin(s.config) == wanted]
+
+
+def _kin(config: RunConfig) -> str:
+    training = replace(config.training, seed=0)
+    return same(replace(config, knobs={**config.knobs, "gamma": 0.0}, training=training))
+
+
+def _figure(found: Moment, runs: list[Run]) -> None:
+    words = vocabulary_of(found.run)
+    if words is None:
+        st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
+        return
+    info = measured(runs, words)
+    st.text(f"The sentence: {info.sentence}")
+    panel(draw_waywardness(info), tell_waywardness(info), _READ, key="wayward", name=f"{found.run.id}-wayward")
+    with st.expander("What the prompts read as"):
+        rows = [
+            {
+                "gamma": p.prompt.gamma,
+                "seed": p.prompt.seed,
+                "accuracy (%)": 100 * p.prompt.accuracy,
+                "F1": p.f1,
+                "nearest words": p.prompt.words,
+            }
+            for p in info.places
+        ]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={
+                "gamma": st.column_config.NumberColumn(format="%g"),
+                "accuracy (%)": st.column_config.NumberColumn(format="%.1f"),
+                "F1": st.column_config.NumberColumn(format="%.2f"),
+            },
+        )
+
+
+def measured(runs: list[Run], words: Vocabulary) -> Waywardness:
+    """What runs that were pulled to one sentence read as, and what they lost."""
+    sentence, pulled = "", []
+    for run in runs:
+        text, sentence = remembered(("wayward", str(run.path)), partial(_read, run, words))
+        finished, knobs = run.curve().finished, run.config.knobs
+        accuracy = finished.test if finished is not None else float("nan")
+        pulled.append(Pulled(run.id, float(knobs.get("gamma", 0.0)), run.config.training.seed, accuracy, text))
+    return waywardness(sentence, pulled)
+
+
+def _read(run: Run, words: Vocabulary) -> tuple[str, str]:
+    """The nearest words of a run's best prompt, and those of the sentence it was pulled to."""
+    parts = parts_of(run.config, run.prompt(), words.sizes)
+    pair = np.concatenate([parts["P"].array, parts["D"].array])
+    told = words.words(nearest(pair, words.table, 1, "L2").ids)
+    m = len(parts["P"].array)
+    return spelled(told[:m]), spelled(told[m:])
+
+
+def _train(config: RunConfig, usual: str) -> None:
+    """A form for more such runs, one for each gamma; what there is already is not trained again."""
+    with st.expander("Train prompts that are pulled to a sentence", icon=":material/model_training:"):
+        sentence = st.text_input("sentence", usual, key="wayward-sentence", max_chars=300).strip()
+        left, right = st.columns([2, 1])
+        gammas = left.multiselect("gamma, the weight of the pull", _GAMMAS, _GAMMAS[:3], key="wayward-gammas")
+        m = right.number_input("prompt tokens", 1, 200, max(1, len(sentence.split())), key="wayward-m")
+        if not prompt_f1(sentence, sentence):
+            st.caption("Type a sentence of at least one word.")
+            return
+        st.caption("The prompt starts as the sentence, cut or repeated to its length; one run more has no pull.")
+        pull: dict[str, Any] = {"init": "text", "text": sentence, "toward": sentence, "m": int(m)}
+        fresh = replace(config, name="", parent=None, planned=(), start=None)
+        configs = [
+            replace(fresh, knobs={**config.knobs, **pull, "gamma": gamma}).checked() for gamma in (0.0, *sorted(gammas))
+        ]
+        st.code("\n".join(config.command() for config in configs), language="shell", wrap_lines=True)
+        missing = [entry for entry in entries(store(), configs) if entry.state not in ("finished", *ALIVE)]
+        label = f"Train {len(missing)} runs" if missing else "All of these were trained"
+        if st.button(label, icon=":material/play_arrow:", key="wayward-train", disabled=not missing):
+            start(executor(), missing)
+            st.success(f"{len(missing)} runs wait for the worker. The figure grows as they finish.")

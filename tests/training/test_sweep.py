@@ -1,0 +1,57 @@
+"""The record behind the default learning rates: who wins, what counts as run already, and the table in the README."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptviz.methods import REGISTRY
+from ptviz.methods.knobs import check_knobs
+from ptviz.training import sweep
+
+README = Path(__file__).resolve().parents[2] / "README.md"
+
+
+def run(lr: float, validation: float, **more: Any) -> dict[str, Any]:
+    knobs = check_knobs(REGISTRY["prompt-tuning"], {})
+    usual = {"backbone": "minilm-l6", "method": "prompt-tuning", "knobs": knobs, "task": "trec6", "seed": 0}
+    usual |= {"steps": 200, "batch": 16, "test": validation, "zero_shot": 0.5, "majority": 0.25}
+    return usual | {"lr": lr, "validation": validation} | more
+
+
+def chosen(*runs: dict[str, Any], winners: dict[str, Any] | None = None) -> dict[str, Any]:
+    record = {"runs": list(runs), "winners": {"minilm-l6": {"prompt-tuning": winners}} if winners else {}}
+    sweep.choose(record)
+    return record["winners"]["minilm-l6"]["prompt-tuning"]  # type: ignore[no-any-return]
+
+
+def test_the_best_mean_validation_accuracy_wins_on_what_every_rate_ran() -> None:
+    assert chosen(run(0.1, 0.8), run(0.2, 0.7))["lr"] == 0.1
+    assert chosen(run(0.1, 0.8), run(0.2, 0.7), run(0.1, 0.1, task="sms"))["lr"] == 0.1
+    assert chosen(run(0.1, 0.8), run(0.2, 0.9, knobs={"m": 50}))["lr"] == 0.1
+
+
+def test_a_speed_stays_only_with_its_rate() -> None:
+    assert chosen(run(0.1, 0.8), winners={"lr": 0.1, "steps_per_second": 9.0})["steps_per_second"] == 9.0
+    assert chosen(run(0.1, 0.8), winners={"lr": 0.2, "steps_per_second": 9.0}) == {"lr": 0.1}
+
+
+def test_a_run_recorded_before_a_knob_existed_counts_as_run() -> None:
+    old = run(0.1, 0.8)
+    key = {name: old[name] for name in ("backbone", "method", "knobs", "lr", "task", "seed", "steps", "batch")}
+    lacking = {**old, "knobs": {"m": old["knobs"]["m"]}}
+    assert sweep._ran(lacking, key)
+    assert not sweep._ran({**lacking, "knobs": {"m": 3}}, key)
+    assert not sweep._ran(lacking, key | {"seed": 1})
+
+
+@pytest.mark.parametrize(("name", "tasks", "steps"), [("accuracies", ["trec6", "tweets", "sms"], 200)])
+def test_the_readme_shows_the_record(name: str, tasks: list[str], steps: int) -> None:
+    told = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", README.read_text(), re.S)
+    assert told is not None
+    command = f"python -m ptviz.training.sweep --table --steps {steps} --tasks {' '.join(tasks)}"
+    assert told[1].strip() == sweep.table(json.loads(sweep.RECORD.read_text()), tasks, steps), f"run: {command}"
