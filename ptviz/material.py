@@ -6,6 +6,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
+import numpy as np
+from jaxtyping import Float
+
 from ptviz import backbones
 from ptviz.analysis.anatomy import Panel, anatomy_of, original
 from ptviz.analysis.cost import CostCurve, cost_curve, ladder
@@ -75,6 +78,23 @@ def track_of(run: Run, part: str, steps: Sequence[int] = (), at: int | None = No
     same = {place: values for place, values in told.items() if values.array.shape == told[here].array.shape}
     arrays = tuple(values.array for values in same.values())
     return Track(part, told[here].axes, tuple(same), arrays, list(same).index(here))
+
+
+def rows_of(track: Track) -> Float[np.ndarray, "steps rows d"]:
+    """The vectors of a part at each of its steps, those of its leading axes one after another."""
+    return np.stack([value.reshape(-1, value.shape[-1]) for value in track.values])
+
+
+def tokens_of(
+    run: Run, part: str, steps: Sequence[int] = (), place: Mapping[str, int] = MappingProxyType({})
+) -> Float[np.ndarray, "steps rows d"]:
+    """The vectors of a part of a run at its snapshots, or at one place of its leading axes: what a map is made of.
+
+    Raises:
+        StoreError: as ``track_of``.
+        KeyError: for an axis that the part does not have.
+    """
+    return rows_of(track_of(run, part, steps, at=steps[-1] if steps else None).slice(place))
 
 
 def laps_of(runs: Iterable[Run]) -> list[Lap]:

@@ -7,7 +7,7 @@ A view is an analysis and a figure of it. It says which axes it reads, written f
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -71,6 +71,17 @@ class Track:
         named = ", ".join(f"{axis}={i}" for axis, i in place.items())
         name = f"{self.name}[{named}]" if named else self.name
         return Track(name, left, self.steps, tuple(value[index] for value in self.values), self.at)
+
+    def take(self, axis: str, places: Sequence[int]) -> Track:
+        """The part at some places of one axis alone, in the order given; its name and axes stay.
+
+        Raises:
+            KeyError: for an axis that the part does not have.
+        """
+        if axis not in self.axes:
+            raise KeyError(f"{self.name} has the axes {self.axes}; got {axis!r}")
+        at, chosen = self.axes.index(axis), np.asarray(places, dtype=np.intp)
+        return replace(self, values=tuple(value.take(chosen, axis=at) for value in self.values))
 
 
 @dataclass(frozen=True)
@@ -168,7 +179,30 @@ def _norms(track: Track) -> Cells:
     norms = np.linalg.norm(track.now, axis=-1).mean(-1)
     sites, _, heads = norms.shape
     both = norms.swapaxes(0, 1).reshape(2 * sites, heads)
-    return Cells(both, f"site: keys (0-{sites - 1}), values ({sites}-{2 * sites - 1})", called("H"))
+    return Cells(both, _keys_values(sites), called("H"))
+
+
+def _token_norms(track: Track) -> Cells:
+    """Mean norm over the heads of each prompt token at each site, keys above values."""
+    norms = np.linalg.norm(track.now, axis=-1).mean(2)
+    sites, _, m = norms.shape
+    return Cells(norms.swapaxes(0, 1).reshape(2 * sites, m), _keys_values(sites), called("m"))
+
+
+def _head_ranks(track: Track) -> Cells:
+    """Effective rank of the m keys, and of the m values, of each site and head; the mean is taken away first."""
+    sites, _, heads = track.now.shape[:3]
+    ranks = [spectrum(rows, centred=True).effective_rank for rows in track.now.reshape(-1, *track.now.shape[3:])]
+    both = np.array(ranks).reshape(sites, 2, heads).swapaxes(0, 1).reshape(2 * sites, heads)
+    return Cells(both, _keys_values(sites), called("H"))
+
+
+def _keys_values(sites: int) -> str:
+    return f"site: keys (0-{sites - 1}), values ({sites}-{2 * sites - 1})"
+
+
+def _draw_head_ranks(found: Cells) -> go.Figure:
+    return cells.draw_matrix(found.values, found.rows, found.columns, signed=False, unit="effective rank")
 
 
 def _draw_norms(found: Cells) -> go.Figure:
@@ -264,6 +298,28 @@ VIEWS: tuple[View, ...] = (
         _tell,
         "How to read it: how large the trained keys (above) and values (below) are at each attention site, "
         "averaged over the prompt tokens.",
+        whole=True,
+    ),
+    View(
+        "tokens",
+        "Norm by site and prompt token",
+        ("S", "kv", "H", "m", "h"),
+        _token_norms,
+        _draw_norms,
+        _tell,
+        "How to read it: one column a prompt token, averaged over the heads: keys above, values below. A bright column "
+        "is a token that is large at every site; a bright row is a site where all tokens are.",
+        whole=True,
+    ),
+    View(
+        "directions",
+        "Effective rank by site and head",
+        ("S", "kv", "H", "m", "h"),
+        _head_ranks,
+        _draw_head_ranks,
+        _tell,
+        "How to read it: how many directions the prompt's keys (above) and values (below) use in each head, after the "
+        "mean was taken away. A dark cell is a head in which the tokens say nearly the same.",
         whole=True,
     ),
     View(

@@ -15,7 +15,7 @@ from ptviz.methods import anatomy as words
 from ptviz.methods.anatomy import Node
 
 if TYPE_CHECKING:
-    from ptviz.methods.base import PromptMethod
+    from ptviz.methods.base import Part, PromptMethod
 
 Kind = Literal["input", "examples", "tensor", "encoder", "router", "product", "scaled", "sum", "mean", "result"]
 State = Literal["trained", "frozen", "processed", "input"]
@@ -63,7 +63,8 @@ class Panel:
     """One method, ready to draw: its items by key, its edges, and which items enter the backbone.
 
     ``prompt``, ``tokens`` and ``key_values`` are keys; ``trained`` and ``stored`` count scalars, ``frozen`` those of
-    the backbone (0 if unknown), ``slots`` the prompt tokens in the input, ``sites`` the attention sites.
+    the backbone (0 if unknown), ``slots`` the prompt tokens in the input, ``sites`` the attention sites. ``branch`` is
+    the method's place in the survey's tree, ``remark`` what the drawing alone does not say.
     """
 
     name: str
@@ -79,6 +80,8 @@ class Panel:
     frozen: int = 0
     slots: int = 0
     sites: int = 0
+    branch: tuple[str, ...] = ()
+    remark: str = ""
 
     def into(self, key: str, how: str = "") -> list[Edge]:
         """The edges that end in an item, in the order of the equation."""
@@ -193,11 +196,14 @@ class _Reader:
         part = self.parts[symbol]
         sizes = tuple(part.tensor.shape)
         stack = sizes[0] if part.axes[:1] == ("k",) and len(sizes) > 1 else 1
-        values = None
-        if self.values and not part.tensor.is_meta:
-            values = shown(part.tensor.detach().float().cpu().numpy())
         return Item(f"part-{symbol}", "tensor", self._state(part.tensor), spoken(symbol), part.axes, sizes, stack,
-                    part.tensor.numel(), values=values)  # fmt: skip
+                    part.tensor.numel(), values=self.shown(part))  # fmt: skip
+
+    def shown(self, part: Part) -> Float[np.ndarray, "rows columns"] | None:
+        """A part as a small heat map; None unless values were asked for and are there."""
+        if not self.values or part.tensor.is_meta:
+            return None
+        return shown(part.tensor.detach().float().cpu().numpy())
 
     def _state(self, tensor: Any) -> State:
         views = {id(parameter): parameter for parameter in self.parameters.values()}
@@ -249,28 +255,32 @@ def anatomy_of(
     reader = _Reader(method, length, width, values)
     ends = {}
     for place, node in (("key_values", declared.key_values), ("prompt", declared.prompt), ("tokens", declared.tokens)):
-        ends[place] = None if node is None else _end(reader, place, node, method)
+        ends[place] = None if node is None else _end(reader, place, node, method, declared.called)
     return Panel(
         method.card.name, method.card.title, method.card.citation, reader.items, tuple(reader.edges),
         **ends, trained=method.trained(), stored=method.stored(), frozen=frozen, slots=method.slots, sites=sites,
+        branch=method.card.branch, remark=declared.remark,
     )  # fmt: skip
 
 
-def _end(reader: _Reader, place: str, node: Node, method: PromptMethod) -> str:
+def _end(reader: _Reader, place: str, node: Node, method: PromptMethod, called: str) -> str:
     """The block that enters the backbone: a part as it is, or the hatched result of what is done to it."""
     key = reader.add(node)
     if reader.items[key].kind in ("tensor", "input"):
         return key
     axes: tuple[str, ...] = ("m", "d")
     sizes: tuple[int, ...] = (method.slots, reader.input[1][1])
-    label = {"prompt": "P̂" if any(i.label == "P" for i in reader.items.values()) else "P", "tokens": "X̂"}.get(place, "")
+    own = called or ("P̂" if any(i.label == "P" for i in reader.items.values()) else "P")
     if place == "tokens":
         axes, sizes = reader.input
+        own = "X̂"
     if place == "key_values":
-        kv = next((part for part in reader.parts.values() if "S" in part.axes), None)
+        own, kv = next(((name, part) for name, part in reader.parts.items() if "S" in part.axes), ("KV", None))
         axes, sizes = (kv.axes, tuple(kv.tensor.shape)) if kv else ((), ())
-        label = "KV"
-    values = next((item.values for name, item in reader.items.items() if name == f"part-{label}"), None)
+    # What is made is often a part itself, and then has values to show.
+    part = reader.parts.get(own)
+    values = reader.shown(part) if part is not None and part.axes == axes else None
+    label = spoken(own) if part is not None else own
     end = f"end-{place}"
     reader.items[end] = Item(end, "result", "processed", label, axes, sizes, scalars=math.prod(sizes), values=values)
     reader.edges.append(Edge(key, end))

@@ -6,7 +6,7 @@ https://aclanthology.org/2021.emnlp-main.243. They use cosine; dot product and L
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -82,6 +82,43 @@ def ranks(
         closeness[np.flatnonzero(inside), ids[inside] - start] = -np.inf
         nearer += (closeness > own[:, None]).sum(1)
     return nearer + 1
+
+
+def nearest_over_steps(
+    values: Sequence[Float[np.ndarray, "m d"]],
+    vocabulary: Float[np.ndarray, "V d"],
+    k: int = 5,
+    metric: Metric = "cosine",
+) -> list[Neighbours]:
+    """The k tokens nearest to each of m vectors at every step: ``nearest``, with one look at the vocabulary for all.
+
+    Raises:
+        ValueError: as ``nearest``.
+    """
+    if not len(values):
+        return []
+    m, found = len(values[0]), nearest(np.concatenate(values), vocabulary, k, metric)
+    return [
+        Neighbours(metric, found.ids[i * m : i * m + m], found.scores[i * m : i * m + m]) for i in range(len(values))
+    ]
+
+
+def ranks_over_steps(
+    values: Sequence[Float[np.ndarray, "m d"]],
+    vocabulary: Float[np.ndarray, "V d"],
+    ids: Int[np.ndarray, " m"],
+    metric: Metric = "cosine",
+) -> Int[np.ndarray, "m steps"]:
+    """The place of one given token of each of m vectors among all its neighbours at every step; 1 is the nearest.
+
+    Raises:
+        ValueError: as ``ranks``.
+    """
+    count = len(values)
+    if not count:
+        return np.zeros((len(ids), 0), dtype=np.int64)
+    places: Int[np.ndarray, "m steps"] = ranks(np.concatenate(values), vocabulary, np.tile(ids, count), metric)
+    return places.reshape(count, -1).T
 
 
 def kept(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:

@@ -8,23 +8,26 @@ Source of the grammar: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, fi
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ptviz.analysis.anatomy import Edge, Item, Panel
 from ptviz.figures.layout import INFIX, LABEL, Places, arrange
-from ptviz.figures.scene import DARK, WHITE, Box, Cells, Element, Line, Scene, Sign, Text, bounds, moved
+from ptviz.figures.scene import DARK, WHITE, Box, Cells, Element, Line, Scene, Sign, Table, Text, bounds, moved
 from ptviz.figures.style import FROZEN, GREY, PROMPT, PURPLE
 
 LILAC, ORANGE, SALMON, PINK = "#B9A6E0", "#F59A52", "#FBD0BE", "#F3B4D2"
-PALE_LILAC, PALE_ORANGE, PALE_BLUE = "#E4DCF4", "#FCE0C8", "#D3E6F3"
+PALE_LILAC, PALE_ORANGE = "#E4DCF4", "#FCE0C8"
 HALO = "#009E73"
-WIDE, TALL = 318.0, 404.0
-"""Size of one panel in pixels."""
+WIDE = 318.0
+"""Width of one panel in pixels; it is as tall as what it holds."""
 SMALLEST = 8.5
 """Size in pixels below which no words of a panel fall."""
-_TOP, _LLM, _FLOOR = 52.0, 54.0, 42.0
+_TOP, _LLM, _FLOOR, _REMARK = 52.0, 54.0, 42.0, 13.0
+_MOST = 300.0
+"""Height in pixels of what may stand below the backbone; more is drawn smaller."""
 LEGEND = (
     ("frozen backbone", FROZEN, "", ""),
     ("input", LILAC, "", ""),
@@ -50,25 +53,57 @@ def shape_of(item: Item) -> str:
     return " × ".join(map(str, item.sizes))  # noqa: RUF001  # the sign of a product
 
 
-def draw_panel(panel: Panel, highlight: frozenset[str] = frozenset(), link: bool = False) -> Scene:
-    """One method's panel; ``highlight`` rings what another panel has not; ``link`` makes it open the method."""
-    elements: list[Element] = [
-        Box(WIDE / 2, TALL / 2, WIDE - 8, TALL - 8, "", GREY, 0.8, radius=8, link=panel.name if link else "",
-            hover=f"{panel.title}, {panel.citation}" if link else ""),
-        Text(18, 21, panel.title, 15, bold=True, anchor="start"),
-        Text(18, 38, panel.citation, 10, anchor="start", faint=True),
-    ]  # fmt: skip
+def draw_panel(
+    panel: Panel, highlight: frozenset[str] = frozenset(), link: bool = False, tall: float | None = None
+) -> Scene:
+    """One method's panel; ``highlight`` rings what another panel has not; ``link`` makes it open the method.
+
+    ``tall`` is its height in pixels, that of what it holds if left out.
+    """
     places = arrange(panel)
-    backbone, doors = _backbone(panel)
     inside = [*_edges(panel, places), *_blocks(panel, places, highlight)]
     left, _, right, bottom = bounds(inside)
-    room = TALL - _FLOOR - (_TOP + _LLM + 26)
-    scale = min(1.15, (WIDE - 24) / max(right - left, 1.0), room / max(bottom, 1.0))
+    scale = _scale(left, right, bottom)
+    tall = tall or _height(panel, scale * bottom)
     dx, dy = WIDE / 2 - scale * (left + right) / 2, _TOP + _LLM + 26
-    elements += [*backbone, *(_legible(element) for element in moved(inside, dx, dy, scale))]
-    elements += _arrows(panel, places, doors, dx, dy, scale)
-    elements += _footer(panel)
-    return Scene(WIDE, TALL, tuple(elements), described(panel), panel.title)
+    backbone, doors = _backbone(panel)
+    elements: list[Element] = [
+        Box(WIDE / 2, tall / 2, WIDE - 8, tall - 8, "", GREY, 0.8, radius=8, link=panel.name if link else "",
+            hover=f"{panel.title}, {panel.citation}" if link else ""),
+        _fitting(Text(18, 21, panel.title, 15, bold=True, anchor="start")),
+        _fitting(Text(18, 38, panel.citation, 10, anchor="start", faint=True)),
+        *backbone,
+        *(_legible(element) for element in moved(inside, dx, dy, scale)),
+        *_arrows(panel, places, doors, dx, dy, scale),
+        *_footer(panel, tall),
+    ]  # fmt: skip
+    return Scene(WIDE, tall, tuple(elements), described(panel), panel.title, listed([panel]))
+
+
+def height_of(panel: Panel) -> float:
+    """How tall a panel wants to be, in pixels."""
+    left, _, right, bottom = bounds([*_edges(panel, places := arrange(panel)), *_blocks(panel, places, frozenset())])
+    return _height(panel, _scale(left, right, bottom) * bottom)
+
+
+def _scale(left: float, right: float, bottom: float) -> float:
+    return min(1.15, (WIDE - 36) / max(right - left, 1.0), _MOST / max(bottom, 1.0))
+
+
+def _height(panel: Panel, below: float) -> float:
+    return _TOP + _LLM + 26 + below + 12 + _FLOOR + _REMARK * len(_remark(panel))
+
+
+def _remark(panel: Panel) -> list[str]:
+    """The remark in lines of about one length: no word is left alone on the last."""
+    lines = -(-len(panel.remark) // 52)
+    return textwrap.wrap(panel.remark, len(panel.remark) // lines + 5) if lines else []
+
+
+def _fitting(text: Text) -> Text:
+    """Words in the head of a panel, smaller where they would run out of it."""
+    room = WIDE - 18 - text.x
+    return replace(text, size=text.size * room / text.long) if text.long > room else text
 
 
 def _legible(element: Element) -> Element:
@@ -111,15 +146,18 @@ def _arrows(panel: Panel, places: Places, door: float, dx: float, dy: float, sca
     return drawn
 
 
-def _footer(panel: Panel) -> list[Element]:
+def _footer(panel: Panel, tall: float) -> list[Element]:
     if not panel.trained:
-        return [Text(WIDE / 2, TALL - 22, "nothing is trained", 11)]
+        return [Text(WIDE / 2, tall - 22, "nothing is trained", 11)]
     share = f", {panel.trained / panel.frozen:.3%} of the backbone" if panel.frozen else ""
     tokens = f"{panel.slots} prompt tokens" if panel.slots else "no prompt tokens in the input"
     kept = f", {short(panel.stored)} to keep" if panel.stored != panel.trained else ""
+    remark = _remark(panel)
+    above = tall - _FLOOR - _REMARK * len(remark)
     return [
-        Text(WIDE / 2, TALL - 30, f"{panel.trained:,} trained{share}", 11, bold=True),
-        Text(WIDE / 2, TALL - 15, tokens + kept, 10, faint=True),
+        *(Text(WIDE / 2, above + _REMARK * i, line, 10, italic=True) for i, line in enumerate(remark)),
+        Text(WIDE / 2, tall - 30, f"{panel.trained:,} trained{share}", 11, bold=True),
+        Text(WIDE / 2, tall - 15, tokens + kept, 10, faint=True),
     ]
 
 
@@ -145,16 +183,18 @@ _SIGNS = {
 }  # fmt: skip
 
 
+_ROUTES = {"one": "picks one", "some": "picks some", "mix": "mixes all"}
+
+
 def _machine(item: Item, x: float, y: float, w: float, h: float) -> list[Element]:
     state = "trained" if item.state == "trained" else "held fixed"
     told = f"{item.label}: {item.scalars:,} numbers, {state}"
-    if item.kind == "router":
-        told += "; picks one" if item.axes == ("one",) else "; mixes all"
+    how = _ROUTES.get("".join(item.axes), "")
+    told += f"; {how}" if how else ""
     edge = PURPLE if item.state == "trained" else FROZEN
     count = f"{short(item.scalars)} numbers" if item.scalars else "no numbers of its own"
     lines: list[Element] = [Box(x, y, w, h, PINK, edge, 1.2, wedge=item.kind == "router", hover=told)]
     if item.kind == "router":
-        how = "picks one" if item.axes == ("one",) else "mixes all"
         how += f" · {short(item.scalars)}" if item.scalars else ""
         name = Text(x, y - 7, item.label, 10.5, bold=True, colour=DARK)
         return [*lines, name, Text(x, y + 8, how, 8.5, colour=DARK)]
@@ -170,7 +210,7 @@ def _look(item: Item) -> tuple[str, str, str]:
     if item.state == "processed":
         return PALE_ORANGE, PROMPT, "#EE9B5E"
     if item.state == "frozen":
-        return (PALE_ORANGE if "m" in item.axes and "d" in item.axes else PALE_BLUE), FROZEN, ""
+        return PALE_ORANGE, FROZEN, ""
     return ORANGE, PROMPT, ""
 
 
@@ -314,4 +354,18 @@ def described(panel: Panel) -> str:
     told.append(f"Into the frozen backbone go {' and '.join(doors) or 'the words of the text alone'}.")
     if panel.trained:
         told.append(f"{panel.trained:,} numbers are trained.")
+    if panel.remark:
+        told.append(f"{panel.remark[0].upper()}{panel.remark[1:]}.")
     return " ".join(told)
+
+
+def listed(panels: Sequence[Panel]) -> Table:
+    """The items of panels as rows: what is drawn, as data."""
+    head = ("method", "item", "kind", "is", "axes", "shape", "numbers")
+    rows = [
+        (panel.name, item.label, item.kind, item.state, " ".join(item.axes), "x".join(map(str, item.sizes)),
+         str(item.scalars or ""))
+        for panel in panels
+        for item in panel.items.values()
+    ]  # fmt: skip
+    return (head, *rows)

@@ -157,17 +157,20 @@ class Cells:
 
 
 Element: TypeAlias = Box | Text | Line | Sign | Cells
+Table: TypeAlias = tuple[tuple[str, ...], ...]
+"""A head and rows: what a drawing shows, as data."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawing of a size in pixels, from back to front, and the same in words for readers who cannot see it."""
+    """A drawing of a size in pixels, from back to front; the same in words for who cannot see it, and as rows."""
 
     width: float
     height: float
     elements: tuple[Element, ...]
     alt: str
     title: str = ""
+    table: Table = ()
 
 
 def moved(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:

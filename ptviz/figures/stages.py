@@ -49,7 +49,12 @@ def draw_stages(legs: Sequence[Leg]) -> Scene:
     if not legs:
         elements.append(Text(WIDE / 2, 46, "Nothing is trained.", 13))
     said = "; ".join(f"{leg.name} on the {_ROWS.get(leg.tasks, leg.tasks)}, training {leg.trains}" for leg in legs)
-    return Scene(WIDE, TALL, tuple(elements), f"{len(legs)} stages of training: {said or 'none'}.", "Stages")
+    head = ("stage", "rows of", "steps", "trains", "optimiser")
+    rows = (
+        (leg.name, _ROWS.get(leg.tasks, leg.tasks), str(leg.steps or ""), leg.trains, leg.optimiser) for leg in legs
+    )
+    alt = f"{len(legs)} stages of training: {said or 'none'}."
+    return Scene(WIDE, TALL, tuple(elements), alt, "Stages", (head, *rows))
 
 
 def _cut(words: str, width: float) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,7 +12,10 @@ import plotly.graph_objects as go
 
 
 def as_csv(figure: go.Figure) -> str:
-    """Every mark of a figure as a line of CSV: trace, x, y, z and text. Cells of a matrix give their row and column."""
+    """Every mark of a figure as a line of CSV: trace, x, y, z and text. Cells of a matrix give their row and column.
+
+    A cell without a number is no mark.
+    """
     out = io.StringIO()
     sheet = csv.writer(out, lineterminator="\n")
     sheet.writerow(["trace", "x", "y", "z", "text"])
@@ -21,11 +24,20 @@ def as_csv(figure: go.Figure) -> str:
     return out.getvalue()
 
 
+def table_csv(table: Iterable[Sequence[str]]) -> str:
+    """Rows of a drawing, the head first, as CSV."""
+    out = io.StringIO()
+    csv.writer(out, lineterminator="\n").writerows(table)
+    return out.getvalue()
+
+
 def _rows(trace: Any) -> Iterator[list[object]]:
     if trace.type == "heatmap":
         texts = trace.text
         for row, values in enumerate(np.asarray(trace.z).tolist()):
             for column, value in enumerate(values):
+                if value is None or value != value:
+                    continue
                 x = column if trace.x is None else trace.x[column]
                 y = row if trace.y is None else trace.y[row]
                 yield [x, y, value, texts[row][column] if texts is not None else ""]

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import textwrap
 
-from ptviz.analysis.taxonomy import Branch, Leaf, Measure, Taxonomy
-from ptviz.figures.scene import DARK, WHITE, Box, Element, Line, Scene, Text, cividis, readable
+from ptviz.analysis.taxonomy import LEVELS, Branch, Leaf, Measure, Taxonomy
+from ptviz.figures.scene import DARK, WHITE, Box, Element, Line, Scene, Table, Text, cividis, readable
 from ptviz.figures.style import FROZEN, GREEN, GREY, PURPLE
 
-ROW, TOP = 46.0, 64.0
-COLUMNS = ((14.0, 106.0), (156.0, 106.0), (298.0, 138.0), (472.0, 146.0), (654.0, 412.0))
+ROW, TOP = 44.0, 60.0
+COLUMNS = ((8.0, 104.0), (136.0, 80.0), (240.0, 134.0), (398.0, 128.0), (550.0, 362.0))
 """Left edge and width of the root, the family, the group, where the prompt enters, and the methods."""
-WIDE = 1080.0
+WIDE = 920.0
 HEADS = ("", "family", "group", "where the prompt enters", "method and paper")
 FAMILIES = ((FROZEN, "#CFE4F2"), ("#00795A", "#CDEBE0"), (PURPLE, "#F5DDEA"), (GREEN, "#CDEBE0"))
 UNMEASURED = "#E3E6EA"
@@ -30,7 +30,7 @@ def draw_taxonomy(tree: Taxonomy) -> Scene:
         height += 4
     if not leaves:
         elements.append(Text(WIDE / 2, TOP + 20, "No method is registered.", 13))
-    return Scene(WIDE, height, tuple(elements), described(tree), "Taxonomy of prompt tuning")
+    return Scene(WIDE, height, tuple(elements), described(tree), "Taxonomy of prompt tuning", listed(tree))
 
 
 def _branch(elements: list[Element], branch: Branch, top: float, measure: Measure | None, family: int) -> float:
@@ -103,8 +103,24 @@ def _scale(measure: Measure) -> list[Element]:
         *bar,
         Text(start - 8, 44, told(measure.low, measure), 10, anchor="end"),
         Text(start + 208, 44, told(measure.high, measure), 10, anchor="start"),
-        Text(COLUMNS[3][0] + COLUMNS[3][1] / 2, 44, f"colour: {name}", 11, faint=True),
+        Text(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
     ]
+
+
+def listed(tree: Taxonomy) -> Table:
+    """The methods as rows, with their places in the tree and their values."""
+    value = (tree.measure.name,) if tree.measure else ()
+    head = ("method", "title", "paper", *LEVELS, *value)
+    rows = []
+    for family in tree.root.branches:
+        for group in family.branches:
+            for where in group.branches:
+                rows += [
+                    (leaf.name, leaf.title, leaf.citation, family.label, group.label, where.label,
+                     *(() if not value else ("" if leaf.value is None else f"{leaf.value:.6g}",)))
+                    for leaf in where.leaves
+                ]  # fmt: skip
+    return (head, *rows)
 
 
 def described(tree: Taxonomy) -> str:

@@ -62,8 +62,8 @@ def draw_norms(
     return figure
 
 
-def tell_norms(found: Geometry, what: str = "norms") -> str:
-    """Norms or distances in words."""
+def tell_norms(found: Geometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
+    """Norms or distances in words; ``numbers`` as in ``draw_norms``."""
     values = found.norms if what == "norms" else found.distances
     if not len(values):
         return "No prompt token yet."
@@ -72,7 +72,7 @@ def tell_norms(found: Geometry, what: str = "norms") -> str:
     if found.cloud is not None:
         bands = found.cloud.norms if what == "norms" else found.cloud.spacing
         told += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
-    odd = np.flatnonzero(found.outliers).tolist()
+    odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
     return told + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
 
 
@@ -123,11 +123,12 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     return figure
 
 
-def tell_neighbours(found: Neighbours, words: Sequence[Sequence[str]]) -> str:
-    """The nearest words in words."""
+def tell_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+    """The nearest words in words; ``labels`` as in ``draw_neighbours``."""
     if not len(words):
         return "Nearest words: no prompt token yet."
-    told = [f"token {i}: {', '.join(row[:3])}" for i, row in enumerate(words[:12])]
+    named = labels or [str(i) for i in range(len(words))]
+    told = [f"token {name}: {', '.join(row[:3])}" for name, row in zip(named[:12], words[:12], strict=True)]
     return f"Nearest vocabulary tokens by {found.metric}. " + "; ".join(told) + "."
 
 
@@ -192,12 +193,12 @@ def draw_word_steps(
     return figure
 
 
-def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]]) -> str:
-    """The nearest words over the steps in words."""
+def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+    """The nearest words over the steps in words; ``labels`` name the rows, by default with their numbers."""
     if not len(words) or not steps:
         return "Nearest word over the steps: no prompt token yet."
     changed = [i for i, row in enumerate(words) if row[0] != row[-1]]
-    told = [f"token {i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
+    told = [f"token {labels[i] if labels else i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
     return (
         f"The nearest word of {len(words)} prompt tokens from step {steps[0]} to {steps[-1]}; it changed for "
         f"{len(changed)} of them" + (": " + "; ".join(told) if told else "") + "."
@@ -228,6 +229,8 @@ def draw_places(
             x=list(steps),
             y=places[i],
             mode="lines",
+            meta=PICK,
+            customdata=[number] * len(steps),
             line={"color": PROMPT, "width": 2 if number in picked else 1.2},
             opacity=0.6 if not picked else 1.0 if number in picked else FAINT,
             name=f"token {number}: {plain(words[i], 20)}",
@@ -238,9 +241,13 @@ def draw_places(
     return figure
 
 
-def tell_places(places: Int[np.ndarray, "m steps"], words: Sequence[str]) -> str:
-    """Places of the last nearest words in words."""
+def tell_places(places: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()) -> str:
+    """Places of the last nearest words in words; ``numbers`` are those of the tokens, 0, 1, 2, ... by default."""
     if not places.size:
         return "Places of the last nearest words: no prompt token yet."
-    told = [f"{words[i]} from place {row[0]:,}" for i, row in enumerate(places.tolist()[:12])]
-    return "The word nearest to each prompt token at the last step was, at the first: " + "; ".join(told) + "."
+    named = numbers or range(len(places))
+    told = [
+        f"token {number}, {word}: place {row[0]:,}"
+        for number, word, row in zip(named, words, places.tolist()[:12], strict=False)
+    ]
+    return "The word nearest to each prompt token at the last step was, at the first, at " + "; ".join(told) + "."

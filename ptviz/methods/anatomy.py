@@ -53,11 +53,11 @@ class Encoded:
 
 @dataclass(frozen=True)
 class Routed:
-    """One of several, or a weighted mix of all: ``of`` are stacks or single prompts; the router looks at ``reads``."""
+    """One, some, or a mix of all of several: ``of`` are stacks or single prompts; the router sees ``reads``."""
 
     of: tuple[Node, ...]
     modules: tuple[str, ...]
-    how: Literal["one", "mix"] = "one"
+    how: Literal["one", "some", "mix"] = "one"
     reads: Node | None = Input()
     label: str = "router"
 
@@ -91,11 +91,17 @@ Node: TypeAlias = Input | Examples | Symbol | Masked | Encoded | Routed | Produc
 
 @dataclass(frozen=True)
 class Anatomy:
-    """What reaches the frozen backbone: a prompt in its slots, the text's tokens, keys and values at every site."""
+    """What reaches the frozen backbone: a prompt in its slots, the text's tokens, keys and values at every site.
+
+    ``called`` is what the paper calls the prompt that all of it makes: one of the method's parts, or plain text.
+    ``remark`` says in a few words what the drawing alone does not.
+    """
 
     prompt: Node | None = None
     tokens: Node = Input()
     key_values: Node | None = None
+    called: str = ""
+    remark: str = ""
 
 
 Axes = Mapping[str, tuple[str, ...]]

@@ -180,7 +180,8 @@ class ATTEMPT(PromptMethod):
     def anatomy(self) -> Anatomy:
         """The mix of all candidates by the attention, plus the target's prompt."""
         mixed = Routed((Symbol("P_s"), Symbol("P")), ("W_down", "W_up", "norm"), "mix", label="attention")
-        return Anatomy(Sum((mixed, Symbol("P"))))
+        remark = "the target's own prompt is a candidate, and is added once more"
+        return Anatomy(Sum((mixed, Symbol("P"))), called="P(x)", remark=remark)
 
     def stored(self) -> int:
         """All that is trained, and the source prompts: attention needs them at inference too."""

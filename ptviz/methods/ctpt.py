@@ -163,7 +163,9 @@ class CTPT(PromptMethod):
     def anatomy(self) -> Anatomy:
         """P_0 + A z, and the source prompts by attention."""
         task = Sum((Symbol("P_0"), Product(Symbol("A"), Symbol("z"))))
-        return Anatomy(Sum((task, Routed((Symbol("P_k"),), (), "mix", task, "attention"))))
+        mixed = Routed((Symbol("P_k"),), (), "mix", task, "attention")
+        remark = "z is searched without gradients; its last number weighs the attention. Not in the survey's figure"
+        return Anatomy(Sum((task, mixed)), called="P", remark=remark)
 
     def parts(self) -> dict[str, Part]:
         """The vector z (q), A z, P_0, C and P (m, d), the source prompts P_k (k, m, d), the attention a (e, k)."""

@@ -15,12 +15,14 @@ padded slot; here row i of A B belongs to the i-th real token, whatever side is 
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from typing import Annotated, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptviz.methods.anatomy import Anatomy
 from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
 from ptviz.methods.folded import Folded
 from ptviz.methods.knobs import Init, Knob, Length, Rank, Text
@@ -107,6 +109,10 @@ class DePT(PromptMethod):
     def fold(self) -> Folded:
         """P_s and A B, multiplied out into a table of shifts; A and B themselves take less room."""
         return Folded(self.card, self.slots, embeddings=self.P[None], shift=self.shift())
+
+    def anatomy(self) -> Anatomy:
+        """P_s, and the shift of the words, as their axes tell."""
+        return replace(super().anatomy(), remark="row i of A shifts the i-th word, whichever word it is")
 
     def parts(self) -> dict[str, Part]:
         """P_s (m, d), A (T, r), B (r, d) and their product (T, d)."""

@@ -162,7 +162,7 @@ class MPT(PromptMethod):
         teachers = Symbol("P_k") if self.lam > 0 else Examples()
         shared = Symbol("P*", teachers, "distilled" if self.lam > 0 else "tuned")
         u, v = (Symbol(name, Symbol(f"{name}_k"), "average") for name in ("u", "v"))
-        return Anatomy(Scaled(shared, Product(u, v)))
+        return Anatomy(Scaled(shared, Product(u, v)), called="P", remark="on the target P* is trained on, u and v too")
 
     def parts(self) -> dict[str, Part]:
         """P* and the target's prompt (m, d), u (m), v (d), and by source u_k (k, m), v_k (k, d), both prompts."""

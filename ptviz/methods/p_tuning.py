@@ -125,7 +125,8 @@ class PTuning(PromptMethod):
     def anatomy(self) -> Anatomy:
         """P through the encoder."""
         label = "MLP" if self.LSTM is None else "BiLSTM + MLP"
-        return Anatomy(prompt=Encoded(Symbol("P"), ("LSTM", "MLP"), label))
+        remark = "the template says which places among the words the prompt takes"
+        return Anatomy(Encoded(Symbol("P"), ("LSTM", "MLP"), label), called="h", remark=remark)
 
     def parts(self) -> dict[str, Part]:
         """P and h (m, d), and the encoder's weights by layer.

@@ -108,7 +108,8 @@ class PrefixTuning(PromptMethod):
 
     def anatomy(self) -> Anatomy:
         """P' through the MLP. The survey's sketch feeds the text to it; in the paper, and here, it never sees it."""
-        return Anatomy(key_values=Encoded(Symbol("P'"), ("W_1", "W_2"), "MLP"))
+        remark = "the encoder never sees the text, although the survey's sketch feeds it in"
+        return Anatomy(key_values=Encoded(Symbol("P'"), ("W_1", "W_2"), "MLP"), remark=remark)
 
     def parts(self) -> dict[str, Part]:
         """P' (m, d), KV (S, kv, H, m, h), and the MLP: W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""

@@ -133,7 +133,8 @@ class PTMoE(PromptMethod):
     def anatomy(self) -> Anatomy:
         """One A_i for each input, times the B that all experts share."""
         picked = Routed((Symbol("A"),), ("router",), "mix" if self.selection == "soft" else "one")
-        return Anatomy(prompt=Product(picked, Symbol("B")))
+        scaled = "the router's probability scales the prompt" if self.selection == "probationary" else ""
+        return Anatomy(Product(picked, Symbol("B")), called="P(x)", remark=scaled)
 
     def parts(self) -> dict[str, Part]:
         """A (k, m, r), B (r, d), their products P (k, m, d), and the router W (k, d), b (k)."""

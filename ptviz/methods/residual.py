@@ -137,7 +137,7 @@ class Residual(PromptMethod):
     def anatomy(self) -> Anatomy:
         """P, and what the detour makes of the same P."""
         detour = Encoded(Symbol("P"), ("down", "up", "norm"), "bottleneck")
-        return Anatomy(prompt=Sum((Symbol("P"), detour)))
+        return Anatomy(Sum((Symbol("P"), detour)), called="P'", remark="one bottleneck, shared by all prompt tokens")
 
     def parts(self) -> dict[str, Part]:
         """P, phi(P) and P' (m, d); W_down (q, d), W_up (d, q), their biases, and LayerNorm's gamma and beta (d)."""

@@ -20,6 +20,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptviz.methods.anatomy import Anatomy, Routed, Symbol
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
 from ptviz.methods.knobs import Experts, Init, Knob, Length, Text
 from ptviz.methods.starts import start
@@ -104,6 +105,11 @@ class SMoP(PromptMethod):
         """The same under other probabilities."""
         probabilities, experts = routing.topk(self.top, -1)
         return Prompt(embeddings=(probabilities[..., None, None] * self.P[experts]).sum(1), routing=routing)
+
+    def anatomy(self) -> Anatomy:
+        """One P_i for each input, or the likeliest few."""
+        picked = Routed((Symbol("P"),), ("L",), "one" if self.top == 1 else "some")
+        return Anatomy(picked, called="P(x)", remark="the router's probability scales the prompt")
 
     def parts(self) -> dict[str, Part]:
         """P (k, m, d) and the router L (k, d)."""

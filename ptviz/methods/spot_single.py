@@ -201,7 +201,8 @@ class SPoTSingle(PromptMethod):
         if self.retrieval == "mixture":
             return Anatomy(Symbol("P", start=Examples(), how="tuned first on the most similar and the target"))
         how = {"best": "starts from the most similar", "weighted": "starts from the average of the most similar"}
-        return Anatomy(Symbol("P", start=Symbol("P_s"), how=how[self.retrieval]))
+        remark = "similar by a prompt that is first tuned on the target for a little while"
+        return Anatomy(Symbol("P", start=Symbol("P_s"), how=how[self.retrieval]), remark=remark)
 
     def fold(self) -> Folded:
         """The prompt, without the library."""

@@ -181,7 +181,8 @@ class TransPrompt(PromptMethod):
         """E through the target's own encoder and the universal one, and their mix through the MLP."""
         own = Encoded(Symbol("E"), (f"encoders.{len(self.encoders) - 1}",), "own LSTM")
         shared = Encoded(Symbol("E"), ("universal",), "universal LSTM")
-        return Anatomy(Encoded(Sum((own, shared), mean=self.share == 0.5), ("MLP",), "MLP"))
+        written = Encoded(Sum((own, shared), mean=self.share == 0.5), ("MLP",), "MLP")
+        return Anatomy(written, called="P", remark="the original tunes the language model as well")
 
     def parts(self) -> dict[str, Part]:
         """E (m, d), the prompts P_k (k, m, d) and prototypes c (k, c, d) of all tasks, target last, and the encoders.

@@ -204,7 +204,7 @@ class XPrompt(PromptMethod):
 
     def anatomy(self) -> Anatomy:
         """P under its two masks."""
-        return Anatomy(prompt=Masked("P", ("gamma", "zeta")))
+        return Anatomy(Masked("P", ("gamma", "zeta")), remark="trained, pruned by importance, rewound, trained again")
 
     def parts(self) -> dict[str, Part]:
         """P (m, d), its values at the end of prompt tuning, the masks gamma (m), zeta (m, e), and both scores."""

@@ -1,32 +1,81 @@
-"""The brush that the panels of one page share: prompt tokens by their numbers, picked in any figure or in a box."""
+"""What the panels of one page share of the reader's choices: prompt tokens to highlight, and those to leave out.
+
+Both go by a token's number, which stays the same whatever is left out, at every step and in every panel.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 
 import streamlit as st
 
-_KEY = "brush"
+BRUSH, OUT = "brush", "out"
+"""The widgets, in the session and in the address."""
+_ABOUT = "brushed"
 
 
-def choose(numbers: Sequence[int]) -> frozenset[int]:
-    """A box to pick prompt tokens with the keyboard; what is picked in a figure shows up in it. The tokens picked."""
-    known = st.session_state.get(_KEY)
-    if known and not set(known) <= set(numbers):
-        # The box refuses what it does not offer: another run, or a token that is left out.
-        st.session_state[_KEY] = [number for number in known if number in numbers]
-    picked = st.multiselect(
-        "prompt tokens to highlight",
-        list(numbers),
-        key=_KEY,
-        placeholder="all; pick some here, or in any figure below",
-        help="click a token in a figure, or draw a box or a lasso on the map: every other figure dims the rest",
+def rows(m: int, odd: Sequence[int], about: Hashable) -> tuple[list[int], frozenset[int]]:
+    """The tokens that every panel shows, of ``m``, and those of them to stand out; with the boxes to choose both.
+
+    ``odd`` are rows whose norm ran away: they are named, with a button that leaves them out. ``about`` says whose
+    tokens these are; another prompt begins with all of its tokens.
+    """
+    _begin(about)
+    _within(OUT, range(m))
+    warned = st.container()
+    left, right = st.columns(2, gap="medium")
+    # The box of the left column depends on the one of the right: that one is asked first.
+    out = right.multiselect(
+        "prompt tokens to leave out", range(m), key=OUT, placeholder="none", max_selections=max(m - 1, 1),
+        help="rows that no panel of this page shows or counts", bind="query-params", disabled=m < 2,
+    )  # fmt: skip
+    shown = [number for number in range(m) if number not in out] if len(out) < m else list(range(m))
+    _within(BRUSH, shown)
+    picked = left.multiselect(
+        "prompt tokens to highlight", shown, key=BRUSH, placeholder="all; pick here or in a figure",
+        help="click a token in a figure, or draw a box or a lasso on the map: every figure dims the others",
         bind="query-params",
-    )
-    return frozenset(picked)
+    )  # fmt: skip
+    with warned:
+        _warn([number for number in odd if number in shown], len(shown))
+    return shown, frozenset(picked)
 
 
 def pick(numbers: list[int], more: bool) -> None:
     """Take over what was picked in a figure: ``more`` adds to the brush, and takes away what was in it."""
-    before = list(st.session_state.get(_KEY, []))
-    st.session_state[_KEY] = sorted(set(before) ^ set(numbers)) if more else sorted(numbers)
+    before = list(st.session_state.get(BRUSH, []))
+    st.session_state[BRUSH] = sorted(set(before) ^ set(numbers)) if more else sorted(numbers)
+
+
+def _warn(odd: list[int], shown: int) -> None:
+    if not odd:
+        return
+    told = f"Token{'s' if len(odd) > 1 else ''} {', '.join(map(str, odd))}"
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.warning(
+            f"{told}: norm above three times the median. Such a row may never have been used; it rules every panel "
+            "that it is in.",
+            width="stretch",
+        )
+        st.button("Leave out", icon=":material/filter_alt_off:", key="leave-out", on_click=_leave_out, args=(odd,),
+                  disabled=len(odd) >= shown)  # fmt: skip
+
+
+def _leave_out(numbers: list[int]) -> None:
+    st.session_state[OUT] = sorted({*st.session_state.get(OUT, []), *numbers})
+
+
+def _begin(about: Hashable) -> None:
+    """Another prompt than the last one: its tokens have nothing in common with those chosen."""
+    if st.session_state.setdefault(_ABOUT, about) != about:
+        st.session_state[_ABOUT] = about
+        for key in (BRUSH, OUT):
+            if key in st.session_state:
+                st.session_state[key] = []
+
+
+def _within(key: str, numbers: Sequence[int]) -> None:
+    """A box refuses what it does not offer: a token that is left out, or one that a shorter prompt does not have."""
+    known = st.session_state.get(key)
+    if known and not set(known) <= set(numbers):
+        st.session_state[key] = [number for number in known if number in numbers]

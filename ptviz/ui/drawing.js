@@ -4,18 +4,35 @@ export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const node = parentElement.querySelector(".ptviz-drawing");
   const button = parentElement.querySelector(".ptviz-drawing-save");
-  if (node.dataset.drawn !== data.svg) {
-    node.innerHTML = data.svg; // made by ptviz.figures.svg, which escapes every word
-    node.dataset.drawn = data.svg;
-  }
+  const draw = () => {
+    const svg = data.narrow && node.clientWidth && node.clientWidth < data.least ? data.narrow : data.svg;
+    if (node.drawn === svg) return;
+    node.innerHTML = svg; // made by ptviz.figures.svg, which escapes every word
+    node.drawn = svg;
+  };
+  draw();
+  if (node.watch) node.watch.disconnect();
+  node.watch = new ResizeObserver(draw);
+  node.watch.observe(node);
+  // What can be opened may lie behind what is drawn on it: a whole panel behind its blocks.
+  const behind = (event) => node.getRootNode().elementsFromPoint(event.clientX, event.clientY);
+  const found = (event) => {
+    const own = event.target.closest("[data-open]");
+    if (own || event.type === "keydown") return own;
+    return behind(event).map((each) => each.closest("[data-open]")).find((each) => each && node.contains(each));
+  };
   const open = (event) => {
-    const target = event.target.closest("[data-open]");
-    if (!target || (event.type === "keydown" && event.key !== "Enter" && event.key !== " ")) return;
+    if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;
+    const target = found(event);
+    if (!target) return;
     event.preventDefault();
     setTriggerValue("open", target.dataset.open);
   };
   node.onclick = open;
   node.onkeydown = open;
+  node.onpointermove = (event) => {
+    node.style.cursor = event.target.closest("[data-open]") || found(event) ? "pointer" : "";
+  };
   button.hidden = !data.name;
   button.onclick = () => {
     const address = URL.createObjectURL(new Blob([data.file], { type: "image/svg+xml" }));

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import streamlit as st
 
 from ptviz.figures.scene import Scene
 from ptviz.figures.svg import to_svg
+from ptviz.figures.table import table_csv
 from ptviz.ui.offering import offer
 
 _HTML = """
@@ -38,14 +40,27 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def drawing(scene: Scene, *, key: str, name: str = "", zoom: float = 1.0, python: str = "") -> str | None:
+def drawing(
+    scene: Scene, *, key: str, name: str = "", zoom: float = 1.0, python: str = "", narrow: Scene | None = None
+) -> str | None:
     """Show a scene, at most ``zoom`` times its own width; the link that was just opened, None otherwise.
 
     ``name`` is that of the saved file; without one there is no button to save it. ``python`` is the script that redraws
-    it, offered below.
+    it. Both are offered below, and the rows of the scene, if it has some. ``narrow`` is shown instead where ``scene``
+    would have to shrink to less than nine tenths.
     """
-    data = {"svg": to_svg(scene, page=True, zoom=zoom), "file": to_svg(scene) if name else "", "name": name}
+    data: dict[str, Any] = {
+        "svg": to_svg(scene, page=True, zoom=zoom), "file": to_svg(scene) if name else "", "name": name,
+        "narrow": to_svg(narrow, page=True, zoom=zoom) if narrow else "", "least": 0.9 * scene.width,
+    }  # fmt: skip
     answer = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
-    if python:
-        offer(python, key)
+    if python or (scene.table and name):
+        with st.container(horizontal=True, gap="small"):
+            if scene.table and name:
+                st.download_button(
+                    "CSV", data=lambda: table_csv(scene.table), file_name=f"{name}.csv", mime="text/csv",
+                    type="tertiary", on_click="ignore", key=f"csv-{key}", help="download what is drawn, as rows",
+                )  # fmt: skip
+            if python:
+                offer(python, key)
     return getattr(answer, "open", None)

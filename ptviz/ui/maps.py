@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
@@ -13,12 +13,14 @@ from jaxtyping import Float, Int
 from ptviz.analysis.laying import Order, Progress, drop, laid, progress
 from ptviz.analysis.projection import KINDS, Kind, Map, project_together
 from ptviz.figures.maps import Walker, draw_map, tell_map
-from ptviz.figures.style import PROMPT, Mark, mark
+from ptviz.figures.style import FROZEN, PROMPT, Mark, mark, variant
+from ptviz.material import rows_of
+from ptviz.runs import Run
 from ptviz.runs.disk import StoreError
 from ptviz.runs.mapping import folder_of
 from ptviz.runs.prompts import kept, tensors
 from ptviz.runs.vocabulary import Vocabulary
-from ptviz.ui import inside
+from ptviz.ui import inside, scripts
 from ptviz.ui.brushing import pick
 from ptviz.ui.inside import Moment, asked
 from ptviz.ui.marks import mark_of, title_of
@@ -26,14 +28,18 @@ from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import lay_map, store
 from ptviz.ui.wording import ALIVE
-from ptviz.views import Track
+from ptviz.views import Track, places
 
 _FITTED = 1500
 """Words that the axes of PCA are fitted on, however many are shown."""
 _SPREAD: Mapping[Kind, int] = {"PCA": 40, "UMAP": 20, "t-SNE": 8}
 """Most steps of a prompt on a map; t-SNE must fit every one of them."""
 _ALL = "all"
-_HERE = Mark(PROMPT, "solid", "diamond")
+_GUESTS = 8
+HERE = Mark(PROMPT, "solid", "diamond")
+"""The mark of the run that the page is about."""
+_OTHERS = tuple(found for found in map(mark, range(2, 30)) if found.colour not in (FROZEN, PROMPT))[:_GUESTS]
+"""Marks of what is beside it: blue is for words."""
 _READ = (
     "How to read it: blue dots are words of the frozen backbone, each other colour a prompt at this step, thin lines "
     "the way its tokens came. "
@@ -50,7 +56,10 @@ _READ_KIND: Mapping[Kind, str] = {
 
 @dataclass(frozen=True, eq=False)
 class Guest:
-    """One prompt to be laid on a map: its tokens (steps, m, d), the steps they belong to, the place shown."""
+    """One prompt to be laid on a map: its tokens (steps, m, d), the steps they belong to, the place shown.
+
+    ``script`` is the Python that finds its tokens again.
+    """
 
     name: str
     method: str
@@ -58,112 +67,156 @@ class Guest:
     steps: tuple[int, ...]
     tokens: Float[np.ndarray, "steps m d"]
     at: int
-    numbers: Sequence[int] = field(default=())
+    script: str
 
 
 def show(
     found: Moment,
-    part: str,
+    part: Track,
     place: Mapping[str, int],
     words: Vocabulary,
-    rows: Int[np.ndarray, " n"],
+    rows: Sequence[int],
     picked: frozenset[int],
 ) -> None:
-    """The map of one part of a run, at one ``place`` of its leading axes: its tokens ``rows``, and other prompts."""
+    """The map of one part of a run at one ``place`` of its leading axes: its tokens ``rows``, and other prompts."""
     first, second, third, fourth = st.columns([4, 2, 3, 3], vertical_alignment="bottom")
     kind: Kind = first.segmented_control("map", KINDS, default="PCA", key="map", bind="query-params") or "PCA"
     dims = second.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
-    ids = _words(third, words, kind)
-    scaled = True
+    ids, told = _words(third, words, kind)
+    scaled = False
     if kind == "PCA":
         scaled = fourth.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
-    guests = [_own(found, part, place, rows, _SPREAD[kind]), *_others(found, _SPREAD[kind])]
-    key: Hashable = ("map", found.key, part, tuple(place.items()), rows.tobytes(), kind, dims, scaled, len(ids))
-    key = (key, tuple((guest.name, guest.steps) for guest in guests[1:]))
+    own = _own(found, part.name, place, _SPREAD[kind])
+    guests = [own, *_others(found, part, place, _SPREAD[kind])]
+    key: Hashable = ("map", found.key, part.name, tuple(place.items()), kind, dims, scaled, len(ids))
+    key = (key, tuple((guest.script, guest.steps) for guest in guests[1:]))
     if kind == "PCA":
+        # A row that ran away would rule the axes: they are fitted without what is left out.
+        seen = [own.tokens[:, rows], *(guest.tokens for guest in guests[1:])]
         maps = remembered(
-            key,
-            lambda: project_together(
-                words.table[ids], [g.tokens for g in guests], "PCA", dims, normalise=scaled, fitted=_FITTED
-            ),
+            (key, tuple(rows)),
+            lambda: project_together(words.table[ids], seen, "PCA", dims, normalise=scaled, fitted=_FITTED),
         )
     else:
+        # Minutes of work, to which single rows make little difference: they are laid with all rows, and not drawn.
         guests, fitted = _ordered(found, kind, dims, words, ids, guests, key)
         if fitted is None:
             return
-        maps = fitted
+        maps = (replace(fitted[0], tokens=fitted[0].tokens[:, rows]), *fitted[1:])
     labels = remembered(("labels", found.run.config.backbone, len(ids)), lambda: words.words(ids))
     marks = _marks(guests)
     walkers = [
-        Walker(one, guest.at, guest.name, marks[i], guest.numbers, picked if i == 0 else ())
+        Walker(one, guest.at, guest.name, marks[i], *((tuple(rows), tuple(sorted(picked))) if i == 0 else ()))
         for i, (guest, one) in enumerate(zip(guests, maps, strict=True))
     ]
     panel(draw_map(walkers, labels), tell_map(walkers), _READ + _READ_KIND[kind], key=f"map-{kind}-{dims}",
-          name=f"{found.run.id}-map", on_pick=pick)  # fmt: skip
+          name=f"{found.run.id}-map", on_pick=pick,
+          python=_script(found.run, kind, dims, scaled, told, guests, walkers))  # fmt: skip
 
 
-def alone(track: Track, key: Hashable, name: str, read: str, picked: frozenset[int]) -> None:
-    """Vectors that have no words beside them, on a map of their own (PCA)."""
-    tokens = np.stack(track.values)
-    maps = remembered(("map", key), lambda: project_together(tokens[0, :0], [tokens]))
-    walkers = [Walker(maps[0], track.at, picked=picked)]
-    panel(draw_map(walkers, []), tell_map(walkers), read, key="map-alone", name=name, on_pick=pick)
+def alone(found: Moment, track: Track, rows: Sequence[int], picked: frozenset[int], title: str, read: str) -> None:
+    """Vectors that have no words beside them, on a map of their own (PCA): the tokens ``rows`` of a part."""
+    shown = np.stack(track.values)
+    key = ("map", found.key, track.name, tuple(rows))
+    maps = remembered(key, lambda: project_together(shown[0, :0], [shown]))
+    walkers = [Walker(maps[0], track.at, mark=HERE, numbers=tuple(rows), picked=tuple(sorted(picked)))]
+    python = scripts.part(
+        found.run, track, "maps", "draw_map([walker], [])", "map", "import numpy as np",
+        "from ptviz.analysis.projection import project", "from ptviz.figures.maps import Walker",
+        "from ptviz.figures.style import Mark", "shown = np.stack(track.values)",
+        f"walker = {_walker('project(shown[0, :0], shown)', walkers[0])}", rows=rows,
+    )  # fmt: skip
+    panel(draw_map(walkers, []), tell_map(walkers), read, key="map-alone", name=f"{found.run.id}-map", title=title,
+          on_pick=pick, python=python)  # fmt: skip
 
 
-def _words(where: st.delta_generator.DeltaGenerator, words: Vocabulary, kind: Kind) -> Int[np.ndarray, " n"]:
-    """The words on the map: the most frequent ones first."""
-    if kind != "PCA":
-        count = where.selectbox("words", (1000, 3000, 5000), 1, key="fitted", bind="query-params")
-        return words.common[:count]
-    shown = where.selectbox("words", (500, 1500, 5000, _ALL), 1, key="words", bind="query-params")
-    if shown != _ALL:
-        return words.common[: int(shown)]
+def _walker(laid: str, walker: Walker) -> str:
+    """The Python of a walker on a map."""
+    told = f"Walker({laid}, {walker.at}, {walker.name!r}, {walker.mark!r}"
+    return told + (f", {walker.numbers!r}, {walker.picked!r})" if walker.numbers else ")")
+
+
+def _script(
+    run: Run, kind: Kind, dims: int, scaled: bool, ids: str, guests: Sequence[Guest], walkers: Sequence[Walker]
+) -> str:
+    """The Python that lays the same prompts on the same map."""
+    rows = list(walkers[0].numbers)
+    tokens = [guest.script for guest in guests]
+    tokens[0] += f"[:, {rows}]" if kind == "PCA" else ""
+    how = f", normalise={scaled}, fitted={_FITTED}" if kind == "PCA" else ""
+    cut = [] if kind == "PCA" else [
+        "from dataclasses import replace", f"maps = (replace(maps[0], tokens=maps[0].tokens[:, {rows}]), *maps[1:])",
+    ]  # fmt: skip
+    told = ",\n    ".join(_walker(f"maps[{i}]", walker) for i, walker in enumerate(walkers))
+    lines = [
+        "from ptviz.runs import Store", "store = Store()", f"run = store.get({run.id!r})", *scripts.WORDS,
+        "import numpy as np", "from ptviz.analysis.projection import project_together",
+        "from ptviz.figures.maps import Walker", "from ptviz.figures.style import Mark",
+        "from ptviz.material import tokens_of", "from ptviz.runs.prompts import tensors", f"ids = {ids}",
+        "prompts = [\n    " + ",\n    ".join(tokens) + ",\n]",
+        f"maps = project_together(words.table[ids], prompts, {kind!r}, {dims}{how})", *cut,
+        f"walkers = [\n    {told},\n]",
+    ]  # fmt: skip
+    return scripts.script("maps", lines, "draw_map(walkers, words.words(ids))", f"{run.id}-map")
+
+
+def _words(
+    where: st.delta_generator.DeltaGenerator, words: Vocabulary, kind: Kind
+) -> tuple[Int[np.ndarray, " n"], str]:
+    """The words on the map, the most frequent ones first, and the Python that finds them."""
+    counts: tuple[int | str, ...] = (500, 1500, 5000, _ALL) if kind == "PCA" else (1000, 3000, 5000)
+    key = "words" if kind == "PCA" else "fitted"
+    shown = where.selectbox("words", counts, 1, key=key, bind="query-params")
+    if isinstance(shown, int):
+        return words.common[:shown], f"words.common[:{shown}]"
     rare = np.setdiff1d(np.arange(len(words.table)), words.common)
-    return np.concatenate([words.common, rare])
+    told = "np.concatenate([words.common, np.setdiff1d(np.arange(len(words.table)), words.common)])"
+    return np.concatenate([words.common, rare]), told
 
 
-def _own(found: Moment, part: str, place: Mapping[str, int], rows: Int[np.ndarray, " n"], spread: int) -> Guest:
-    track = inside.tracks(found, spread)[part].slice(place)
+def _own(found: Moment, part: str, place: Mapping[str, int], spread: int) -> Guest:
+    track, config = inside.tracks(found, spread)[part].slice(place), found.run.config
+    script = f"tokens_of(run, {part!r}, {track.steps!r}{f', {dict(place)!r}' if place else ''})"
+    return Guest("this run", config.method, config.task, track.steps, np.stack(track.values), track.at, script)
+
+
+def _others(found: Moment, part: Track, place: Mapping[str, int], spread: int) -> list[Guest]:
+    """Other experts of this run, other runs and kept prompts of the same backbone that the reader wants on the map."""
     config = found.run.config
-    tokens = np.stack(track.values)[:, rows]
-    return Guest("this run", config.method, config.task, track.steps, tokens, track.at, rows.tolist())
-
-
-def _others(found: Moment, spread: int) -> list[Guest]:
-    """Other runs and kept prompts of the same backbone that the reader wants on the map."""
-    config = found.run.config
+    siblings = {f"here:{i}": other for i, other in enumerate(places(part, tuple(place))) if other != dict(place)}
     runs = {s.id: s for s in store().list() if s.config.backbone == config.backbone and s.id != found.run.id}
     saved = {f"kept:{p.id}": p for p in kept(store()) if p.backbone == config.backbone and "embeddings" in p.shapes}
-    if not runs and not saved:
-        return []
     names = {
-        id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})"
-        for id, s in runs.items()
-    } | {id: f"kept: {prompt.title}" for id, prompt in saved.items()}
+        **{id: f"expert {', '.join(map(str, other.values()))} of this run" for id, other in siblings.items()},
+        **{id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})"
+           for id, s in runs.items()},
+        **{id: f"kept: {prompt.title}" for id, prompt in saved.items()},
+    }  # fmt: skip
+    if not names:
+        return []
     st.session_state["beside"] = [id for id in st.session_state.get("beside", []) if id in names]
     chosen = st.multiselect(
-        "other runs and kept prompts on this map", list(names), key="beside", format_func=names.__getitem__,
-        placeholder="none", max_selections=8,
+        "other prompts on this map", list(names), key="beside", format_func=names.__getitem__,
+        placeholder="none; choose runs or kept prompts", max_selections=_GUESTS,
     )  # fmt: skip
     guests, without = [], []
     for id in chosen:
-        if id in saved:
+        guest: Guest | None
+        if id in siblings:
+            guest = replace(_own(found, part.name, siblings[id], spread), name=names[id])
+        elif id in saved:
+            script = f'tensors(store, {saved[id].id!r})["embeddings"].numpy()[None]'
             tokens = tensors(store(), saved[id].id)["embeddings"].numpy()[None]
-            guest = Guest(names[id], "", saved[id].task or "", (0,), tokens, 0)
+            guest = Guest(names[id], "", saved[id].task or "", (0,), tokens, 0, script)
         else:
             guest = _visitor(id, names[id], found, spread)
-        if guest is not None and guest.tokens.shape[-1] == _width(found):
+        if guest is not None and guest.tokens.shape[-1] == part.now.shape[-1]:
             guests.append(guest)
         else:
             without.append(names[id])
     for name in without:
         st.text(f"{name} has no vectors among the words, or no snapshot yet: it is not on the map.")
     return guests
-
-
-def _width(found: Moment) -> int:
-    words = inside.vocabulary_of(found.run)
-    return 0 if words is None else words.table.shape[1]
 
 
 def _visitor(id: str, name: str, found: Moment, spread: int) -> Guest | None:
@@ -176,20 +229,24 @@ def _visitor(id: str, name: str, found: Moment, spread: int) -> Guest | None:
     track = next(fitting, None)
     if track is None:
         return None
-    tokens = np.stack([value.reshape(-1, value.shape[-1]) for value in track.values])
-    return Guest(name, run.config.method, run.config.task, track.steps, tokens, track.at)
+    script = f"tokens_of(store.get({id!r}), {track.name!r}, {track.steps!r})"
+    tokens, config = rows_of(track), run.config
+    return Guest(name, config.method, config.task, track.steps, tokens, track.at, script)
 
 
 def _marks(guests: Sequence[Guest]) -> list[Mark]:
+    """A mark a prompt; those that share a colour differ in their symbols."""
     if len(guests) == 1:
-        return [_HERE]
+        return [HERE]
     by = st.segmented_control("colours by", ("run", "method", "task"), default="run", key="colours") or "run"
     if by == "run":
-        return [_HERE, *(mark(i) for i in range(1, len(guests)))]
+        return [HERE, *_OTHERS[: len(guests) - 1]]
     if by == "method":
-        return [mark_of(guest.method) for guest in guests]
-    tasks = sorted({guest.task for guest in guests})
-    return [mark(tasks.index(guest.task)) for guest in guests]
+        of, marks = [guest.method for guest in guests], [mark_of(guest.method) for guest in guests]
+    else:
+        of = [guest.task for guest in guests]
+        marks = [(HERE, *_OTHERS)[list(dict.fromkeys(of)).index(task)] for task in of]
+    return [variant(one, of[:i].count(of[i])) for i, one in enumerate(marks)]
 
 
 def _ordered(
@@ -207,11 +264,11 @@ def _ordered(
     name = (found.run.id, kind, dims, len(ids), tuple(guest.name for guest in guests))
     if name not in made or not alive or _again(made[name][1], guests):
 
-        def order() -> Order:
+        def draw_up() -> Order:
             return Order(words.table[ids], tuple(guest.tokens for guest in guests), kind, dims)
 
         made.pop(name, None)
-        made[name] = remembered(("order", key), order), guests
+        made[name] = remembered(("order", key), draw_up), guests
         for old in [*made][:-8]:
             del made[old]
     order, before = made[name]

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 from ptviz.runs import Run
 from ptviz.views import Track, View
 
+WORDS = ("from ptviz.runs.vocabulary import vocabulary", "words = vocabulary(run.config.backbone)")
+"""The lines that find the words of a run's backbone."""
 
-def script(module: str, lines: Sequence[str], drawn: str, name: str) -> str:
+
+def script(module: str, lines: Sequence[str], drawn: str, name: str, after: Sequence[str] = ()) -> str:
     """``lines``, then ``drawn``: a call of a function of that module of ``ptviz.figures``, kept as a file of its own.
 
-    Imports may stand anywhere among the lines; they go to the top.
+    Imports may stand anywhere among the lines; they go to the top. ``after`` does more to ``figure``.
     """
-    lines = [*lines, _figures(module, drawn), f"figure = {drawn}", f'figure.write_html("{name}.html")']
+    lines = [*lines, _figures(module, drawn), f"figure = {drawn}", *after, f'figure.write_html("{name}.html")']
     return _in_order(lines)
 
 
@@ -61,30 +64,51 @@ def moment(run: Run, position: int) -> str:
     return script("moment", lines, drawn, f"{run.id}-moment")
 
 
-def track(run: Run, shown: Track) -> list[str]:
-    """The lines that read a part of a run at the steps shown, or the slice that its name tells."""
+def track(run: Run, shown: Track, rows: Sequence[int] | None = None) -> list[str]:
+    """The lines that read a part of a run at the steps shown, or the slice that its name tells.
+
+    ``rows`` are the prompt tokens that ``shown`` has been cut down to, if it has been.
+    """
     part, _, places = shown.name.partition("[")
     place = {axis: int(i) for axis, i in (told.split("=") for told in places.rstrip("]").split(", ") if told)}
     cut = f".slice({place!r})" if place else ""
+    cut += "" if rows is None else f'.take("m", {list(rows)!r})'
     return [
         *_run(run), "from ptviz.material import track_of",
         f"track = track_of(run, {part!r}, steps={shown.steps!r}, at={shown.steps[shown.at]}){cut}",
     ]  # fmt: skip
 
 
-def view(run: Run, shown: Track, seen: View) -> str:
-    """One view of a part: what the pages on decompositions and embeddings show."""
+def view(run: Run, shown: Track, seen: View, *, rows: Sequence[int] | None = None, after: Sequence[str] = ()) -> str:
+    """One view of a part: what the pages on decompositions and embeddings show. ``rows`` as in ``track``."""
     lines = [
-        *track(run, shown), "from ptviz.views import views_of",
+        *track(run, shown, rows), "from ptviz.views import views_of",
         f"view = next(view for view in views_of(track.axes) if view.name == {seen.name!r})",
-        "figure = view.draw(view.analyse(track))", f'figure.write_html("{run.id}-{seen.name}.html")',
+        "figure = view.draw(view.analyse(track))", *after, f'figure.write_html("{run.id}-{seen.name}.html")',
     ]  # fmt: skip
     return _in_order(lines)
 
 
-def part(run: Run, shown: Track, module: str, drawn: str, name: str, *imports: str) -> str:
-    """A figure of a part: ``drawn`` is a call in terms of ``track``."""
-    return script(module, [*track(run, shown), *imports], drawn, f"{run.id}-{name}")
+def part(
+    run: Run,
+    shown: Track,
+    module: str,
+    drawn: str,
+    name: str,
+    *lines: str,
+    rows: Sequence[int] | None = None,
+    after: Sequence[str] = (),
+) -> str:
+    """A figure of a part: ``drawn`` is a call in terms of ``track`` and of what ``lines`` make. ``rows`` as above."""
+    return script(module, [*track(run, shown, rows), *lines], drawn, f"{run.id}-{name}", after)
+
+
+def dimmed(rows: Collection[int], columns: Collection[int] = ()) -> list[str]:
+    """The lines that dim the cells of ``figure`` but for some rows or columns; none if nothing stands out."""
+    if not rows and not columns:
+        return []
+    told = f", {sorted(columns)}" if columns else ""
+    return ["from ptviz.figures.brushing import dim", f"figure = dim(figure, {sorted(rows)}{told})"]
 
 
 def race(ids: Sequence[str], drawn: str, name: str, module: str = "race") -> str:

@@ -7,12 +7,12 @@ from collections.abc import Hashable
 import streamlit as st
 
 from ptviz.analysis.geometry import cloud, geometry
-from ptviz.analysis.neighbours import METRICS, Metric, nearest
+from ptviz.analysis.neighbours import nearest
 from ptviz.figures import words as drawn
 from ptviz.runs import prompts
 from ptviz.runs.prompts import AXES, KeptPrompt
 from ptviz.runs.vocabulary import Vocabulary
-from ptviz.ui import embedding, factors, inside
+from ptviz.ui import factors, inside, nearby, tokens
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
@@ -85,7 +85,7 @@ def _among(kept: KeptPrompt, track: Track, words: Vocabulary) -> None:
         return
     around = remembered(("cloud", kept.backbone, table.shape), lambda: cloud(table))
     info = remembered(("geometry", key), lambda: geometry(track.now, table, around))
-    bands = (("norms", embedding.READ_NORMS), ("distances", embedding.READ_DISTANCES))
+    bands = (("norms", tokens.READ_NORMS), ("distances", tokens.READ_DISTANCES))
     for column, (what, read) in zip(st.columns(2, gap="medium"), bands, strict=True):
         with column:
             panel(drawn.draw_norms(info, what), drawn.tell_norms(info, what), read, key=what, name=f"{kept.id}-{what}")
@@ -94,12 +94,9 @@ def _among(kept: KeptPrompt, track: Track, words: Vocabulary) -> None:
 
 def _words(kept: KeptPrompt, track: Track, words: Vocabulary, key: Hashable) -> None:
     st.subheader("Nearest words")
-    metric: Metric = (
-        st.segmented_control("measure", METRICS, default="cosine", key="metric", bind="query-params") or "cosine"
-    )
-    count = 6
+    metric, count = nearby.choose_measure(), nearby.COUNT
     found = remembered(("neighbours", key, metric), lambda: nearest(track.now, words.table, count, metric))
     texts = words.words(found.ids)
     rows = [texts[i : i + count] for i in range(0, len(texts), count)]
-    panel(drawn.draw_neighbours(found, rows), drawn.tell_neighbours(found, rows), embedding.READ_WORDS,
+    panel(drawn.draw_neighbours(found, rows), drawn.tell_neighbours(found, rows), nearby.READ_WORDS,
           key=f"words-{metric}", name=f"{kept.id}-words", tools=False)  # fmt: skip
