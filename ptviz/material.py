@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, replace
 from types import MappingProxyType
 
@@ -13,16 +13,19 @@ from ptviz import backbones
 from ptviz.analysis.anatomy import Panel, anatomy_of, original
 from ptviz.analysis.cost import CostCurve, cost_curve, ladder
 from ptviz.analysis.curves import TrainingCurve, stage_spans, training_curve
+from ptviz.analysis.neighbours import nearest
 from ptviz.analysis.race import Lap
+from ptviz.analysis.routing import LoadCurve, load_curve
+from ptviz.analysis.waywardness import Pulled, Waywardness, spelled, waywardness
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.stages import Leg
 from ptviz.methods import REGISTRY, PromptMethod, Stage, build
 from ptviz.methods.knobs import knobs_of
 from ptviz.prompt import Spec
 from ptviz.runs import Curve, Run, SnapshotInfo, StoreError
-from ptviz.runs.parts import parts_of, sizes_of
+from ptviz.runs.parts import Sizes, Values, parts_of, sizes_of
 from ptviz.runs.race import outcome
-from ptviz.runs.vocabulary import vocabulary
+from ptviz.runs.vocabulary import Vocabulary, vocabulary
 from ptviz.training import TrainConfig
 from ptviz.views import Track
 
@@ -52,32 +55,71 @@ def positions(curve: TrainingCurve, snapshots: Iterable[SnapshotInfo]) -> tuple[
     return tuple(starts.get(info.stage, 0) + info.step for info in snapshots)
 
 
-def track_of(run: Run, part: str, steps: Sequence[int] = (), at: int | None = None) -> Track:
+def track_of(run: Run, part: str, steps: Sequence[int] = (), at: int | None = None, *, earlier: bool = False) -> Track:
     """A part of a run's method at its snapshots, or at those taken after ``steps`` of the whole curve.
 
-    ``at`` is the step that is looked at, the last one if left out.
+    ``at`` is the step that is looked at, the last one if left out. Where one stage ends and the next begins, two
+    snapshots stand at one step: the later one is looked at, or the ``earlier``.
 
     Raises:
         StoreError: if the sizes of the backbone are not known, a snapshot is damaged, or there is no such part or step.
     """
+    sizes, taken = _sizes(run), run.snapshots()
+    wanted = [
+        (place, info)
+        for place, info in zip(positions(curve_of(run.curve()), taken), taken, strict=True)
+        if not steps or place in steps
+    ]
+    read = [(p, parts_of(run.config, run.snapshot(i.stage, i.step), sizes).get(part)) for p, i in wanted]
+    told = [(place, values) for place, values in read if values is not None]
+    here = [i for i, (place, _) in enumerate(told) if place == (told[-1][0] if at is None else at)]
+    if not here:
+        there = sorted({place for place, _ in wanted})
+        raise StoreError(f"run {run.id} has no part {part!r} at step {at or 0}; its snapshots are at {there}")
+    shown = here[0 if earlier else -1]
+    shape = told[shown][1].array.shape
+    same = [i for i, (_, values) in enumerate(told) if values.array.shape == shape]
+    found = [told[i] for i in same]
+    arrays = tuple(values.array for _, values in found)
+    return Track(part, told[shown][1].axes, tuple(place for place, _ in found), arrays, same.index(shown))
+
+
+def parts_at(run: Run, stage: int, step: int) -> dict[str, Values]:
+    """All parts of a run's method at one snapshot, the prompt as used first.
+
+    Raises:
+        StoreError: if the sizes of the backbone are not known, or the snapshot is missing or damaged.
+    """
+    return parts_of(run.config, run.snapshot(stage, step), _sizes(run))
+
+
+def loads_of(run: Run) -> LoadCurve | None:
+    """How the batches of a run spread over its experts or sources while it trained; None if it routes nothing.
+
+    Stages may route over fewer sources than the target's own: the widest load is the one that is told.
+    """
+    curve = run.curve()
+    wide = max(map(len, curve.loads), default=0)
+    places = [i for i, load in enumerate(curve.loads) if len(load) == wide]
+    if not wide:
+        return None
+    return load_curve(curve.positions[places], np.array([curve.loads[i] for i in places]))
+
+
+def names_of(run: Run, count: int) -> list[str]:
+    """What a run's ``count`` experts are called: source tasks by their names, the target last, experts by number."""
+    sources = list(run.config.source_tasks())
+    if not sources:
+        return [f"expert {i}" for i in range(count)]
+    return [*sources, *["target"] * (count - len(sources))][:count]
+
+
+def _sizes(run: Run) -> Sizes:
     words = None if sizes_of(run.config.backbone) else vocabulary(run.config.backbone)
     sizes = words.sizes if words is not None else sizes_of(run.config.backbone)
     if sizes is None:
         raise StoreError(f"the sizes of {run.config.backbone} are not known yet: open the run in the app once")
-    taken = run.snapshots()
-    wanted = {
-        place: info
-        for place, info in zip(positions(curve_of(run.curve()), taken), taken, strict=True)
-        if not steps or place in steps
-    }
-    found = {p: parts_of(run.config, run.snapshot(i.stage, i.step), sizes).get(part) for p, i in wanted.items()}
-    told = {place: values for place, values in found.items() if values is not None}
-    here = max(told, default=0) if at is None else at
-    if here not in told:
-        raise StoreError(f"run {run.id} has no part {part!r} at step {here}; its snapshots are at {sorted(wanted)}")
-    same = {place: values for place, values in told.items() if values.array.shape == told[here].array.shape}
-    arrays = tuple(values.array for values in same.values())
-    return Track(part, told[here].axes, tuple(same), arrays, list(same).index(here))
+    return sizes
 
 
 def rows_of(track: Track) -> Float[np.ndarray, "steps rows d"]:
@@ -95,6 +137,36 @@ def tokens_of(
         KeyError: for an axis that the part does not have.
     """
     return rows_of(track_of(run, part, steps, at=steps[-1] if steps else None).slice(place))
+
+
+def reading_of(run: Run, words: Vocabulary) -> tuple[str, str]:
+    """The words nearest (by L2) to a run's best prompt, and those of the sentence that it was pulled to.
+
+    Raises:
+        StoreError: if the prompt cannot be read.
+    """
+    parts = parts_of(run.config, run.prompt(), words.sizes)
+    m = len(parts["P"].array)
+    pair = np.concatenate([parts["P"].array, parts["D"].array])
+    told = words.words(nearest(pair, words.table, 1, "L2").ids)
+    return spelled(told[:m]), spelled(told[m:])
+
+
+def waywardness_of(
+    runs: Sequence[Run], words: Vocabulary, read: Callable[[Run, Vocabulary], tuple[str, str]] = reading_of
+) -> Waywardness:
+    """What finished runs that were pulled to one sentence read as, and what they lost.
+
+    Raises:
+        StoreError: if a prompt cannot be read.
+    """
+    sentence, pulled = "", []
+    for run in runs:
+        text, sentence = read(run, words)
+        finished, knobs = run.curve().finished, run.config.knobs
+        accuracy = finished.test if finished is not None else float("nan")
+        pulled.append(Pulled(run.id, float(knobs.get("gamma", 0.0)), run.config.training.seed, accuracy, text))
+    return waywardness(sentence, pulled)
 
 
 def laps_of(runs: Iterable[Run]) -> list[Lap]:

@@ -37,7 +37,7 @@ def names(axes: tuple[str, ...]) -> set[str]:
         (("m", "d"), {"spectrum", "rank", "approximation", "cosines", "values"}),
         (("m", "r"), {"spectrum", "rank", "values"}),
         (("k", "m", "d"), {"spectrum", "rank", "approximation", "cosines", "values", "alike", "own"}),
-        (("S", "kv", "H", "m", "h"), {"spectrum", "rank", "values", "sites"}),
+        (("S", "kv", "H", "m", "h"), {"spectrum", "rank", "values", "sites", "tokens", "directions"}),
         (("T", "d"), {"spectrum", "rank", "approximation", "cosines", "values", "reach"}),
         (("m",), {"vector"}),
         ((), set()),
@@ -67,6 +67,27 @@ def test_a_slice_keeps_the_other_axes():
     assert found.now.shape == (5, 16)
     with pytest.raises(KeyError, match="has the axes"):
         found.slice({"k": 0})
+
+
+def test_some_places_of_an_axis_alone():
+    found = track(("S", "kv", "H", "m", "h"))
+    fewer = found.take("m", [0, 3])
+    assert (fewer.axes, fewer.name, fewer.now.shape) == (found.axes, "X", (2, 2, 4, 2, 8))
+    assert np.array_equal(fewer.now, found.now[..., [0, 3], :])
+    with pytest.raises(KeyError, match="has the axes"):
+        found.take("d", [0])
+
+
+def test_keys_and_values_in_numbers():
+    found = track(("S", "kv", "H", "m", "h"))
+    found.values[-1][1, 1, 2] = np.outer(np.arange(5), RNG.normal(size=8))  # the values of site 1, head 2: one way
+    by = {view.name: view.analyse(found).values for view in views_of(found.axes) if view.whole}
+    norms = np.linalg.norm(found.now, axis=-1)
+    assert np.allclose(by["sites"][2 + 1], norms[1, 1].mean(-1)), "values stand below keys"
+    assert np.allclose(by["tokens"][2 + 1], norms[1, 1].mean(0))
+    assert by["directions"].shape == (4, 4)
+    assert np.isclose(by["directions"][3, 2], 1)
+    assert by["directions"].max() > 2
 
 
 def test_an_unknown_axis_is_called_by_its_own_name():

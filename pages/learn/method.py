@@ -1,4 +1,4 @@
-"""One method: the idea, the anatomy, the equation, stages, knobs and cost, the source, and a way to train it now."""
+"""One method: the idea, the anatomy, the equation and its source, stages, knobs, cost, and a way to train it now."""
 
 from ptviz.ui import claiming, explaining
 from ptviz.ui.failures import explained
@@ -18,6 +18,4 @@ with explained():
         claiming.claims(method)
     with explained():
         explaining.judgement(method, shape)
-    with explained():
-        explaining.source(method)
 preload()

@@ -28,6 +28,6 @@ if not any(chosen.values()):
     st.caption("Nothing opened yet: drop a file above, or type a path.")
 elif both and all(chosen.values()):
     with explained():
-        opening.compare(*(opening.opened(chosen[side]) for side in opening.SIDES))
+        opening.compare([chosen[side] for side in opening.SIDES])
 opening.waits()
 preload()

@@ -38,7 +38,7 @@ class Order:
     """What a map is made of: vocabulary tokens (b, d), the steps of some prompts, and how to lay them."""
 
     words: Float[np.ndarray, "b d"]
-    prompts: tuple[Float[np.ndarray, "steps m d"], ...]
+    prompts: tuple[Float[np.ndarray, "_ _ d"], ...]
     kind: Kind
     dims: int = 2
     normalise: bool = False

@@ -5,7 +5,7 @@ drowns the other. UMAP: McInnes, Healy and Melville 2018, https://arxiv.org/abs/
 last prompt, every step then placed into it. t-SNE: van der Maaten and Hinton, JMLR 9 (2008),
 https://www.jmlr.org/papers/v9/vandermaaten08a.html; it cannot place new points, so all steps are fitted together.
 
-UMAP and t-SNE need the extra ``maps`` and take seconds to minutes; they are imported when asked for.
+UMAP and t-SNE take seconds to minutes, and seconds to import: they are imported when asked for.
 """
 
 from __future__ import annotations
@@ -59,7 +59,7 @@ def project(
 
 def project_together(
     background: Float[np.ndarray, "b d"],
-    prompts: Sequence[Float[np.ndarray, "steps m d"]],
+    prompts: Sequence[Float[np.ndarray, "_ _ d"]],
     kind: Kind = "PCA",
     dims: int = 2,
     *,
@@ -76,7 +76,7 @@ def project_together(
 
     Raises:
         ValueError: for an unknown kind, or if there is nothing to fit.
-        ImportError: saying what to install, for UMAP and t-SNE without the extra ``maps``.
+        ImportError: saying what to install, where umap-learn or scikit-learn is missing.
     """
     if kind not in KINDS:
         raise ValueError(f"expected a map of kind {', '.join(KINDS)}; got {kind!r}")
@@ -173,9 +173,10 @@ def _silent(what: str, share: float) -> None:
 def _imported(module: str) -> Any:
     from importlib import import_module
 
+    package = {"umap": "umap-learn", "sklearn": "scikit-learn"}[module.split(".")[0]]
     try:
         return import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"this map needs {module.split('.')[0]}, which is not installed: pip install 'ptviz[maps]', or take PCA"
+            f"this map needs {package}, which is not installed: pip install {package}, or take PCA"
         ) from error

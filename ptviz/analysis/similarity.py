@@ -16,8 +16,9 @@ Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft P
 https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
 Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
 CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors. Neurons: Su et
-al., section 5.1, the cosine of which neurons of the frozen backbone each prompt activates (A), over all layers.
+https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors, r = 8
+or the smaller rank of the two. Neurons: Su et al., section 5.1, the cosine of which neurons of the frozen backbone each
+prompt activates (A), over all layers.
 """
 
 from __future__ import annotations
@@ -157,10 +158,14 @@ def _cka(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _subspace(p: np.ndarray, q: np.ndarray) -> float:
-    rank: int = min(_RANK, len(p), len(q), p.shape[1])
-    bases = [np.linalg.svd(x, full_matrices=False)[2][:rank] for x in (p, q)]
-    overlap = float(((bases[0] @ bases[1].T) ** 2).sum())
-    return float(overlap / rank)
+    found = [np.linalg.svd(x, full_matrices=False)[1:] for x in (p, q)]
+    # Directions behind the rank of a collapsed prompt are whatever rounding makes of nothing.
+    ranks = [int((sizes > 1e-6 * sizes[0]).sum()) for sizes, _ in found]
+    rank = min(_RANK, *ranks)
+    if not rank:
+        return 0.0
+    bases = [directions[:rank] for _, directions in found]
+    return float(((bases[0] @ bases[1].T) ** 2).sum() / rank)
 
 
 _MEASURES: dict[Metric, Callable[[np.ndarray, np.ndarray], float]] = {

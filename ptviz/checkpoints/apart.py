@@ -20,8 +20,9 @@ from ptviz.checkpoints.bundle import PromptBundle, Use, Values
 from ptviz.checkpoints.errors import CheckpointError, shown
 from ptviz.checkpoints.safety import LIMITS, bounded, plain_json
 
-SECONDS = 60.0
-"""Wall time after which a reader is ended; torch's import is most of it on a busy machine."""
+SECONDS = 180.0
+"""Wall time after which a reader is ended: its processor time is bounded more tightly, but a machine that trains may
+take a minute to import torch."""
 _REFUSED = b"refused\n"
 _MOST = 8 * LIMITS.scalars + LIMITS.header
 

@@ -85,6 +85,16 @@ class PromptBundle:
                 found |= {f"{name}[{index}]": matrix for index, matrix in enumerate(values.array)}
         return found
 
+    def inner(self) -> dict[str, Array]:
+        """Every key-value prompt in it, by name: one row a prompt token, all its keys and values in it."""
+        found: dict[str, Array] = {}
+        for name, values in self.tensors.items():
+            if values.axes == ("S", "kv", "H", "m", "h"):
+                found[name] = np.moveaxis(values.array, 3, 0).reshape(values.array.shape[3], -1)
+            elif values.axes == ("m", "features"):
+                found[name] = values.array
+        return found
+
     def warned(self, *more: str) -> PromptBundle:
         """The same bundle with further warnings."""
         return replace(self, warnings=(*self.warnings, *more))
@@ -108,14 +118,16 @@ class PromptBundle:
 def uses_of(kind: str, width: int | None, irreversible: str = "") -> tuple[Use, ...]:
     """What a kind of prompt can and cannot be used for; ``irreversible`` says why its training cannot go on."""
     wide = f"of embedding width {width}" if width else "it was trained for"
-    compare = kind in (INPUT, LIBRARY, FACTORS)
+    compare = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
+    alike = f"those of width {width}" if width else "each with those of its own width"
+    alike = "keys and values of the same shape, side by side" if kind == KEY_VALUE else alike
     run = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
     return (
         Use("look at its vectors", True),
         Use(
             "compare it with other prompts",
             compare,
-            f"those of width {width}" if compare else "only prompts at the input, token by token, are compared",
+            alike if compare else "it holds no prompt of single tokens",
         ),
         Use(
             "answer with it",
@@ -130,7 +142,7 @@ def uses_of(kind: str, width: int | None, irreversible: str = "") -> tuple[Use, 
         Use(
             "go on with the training it came from",
             False,
-            irreversible or "the file holds the prompt, not the optimiser, the data or the place in training",
+            irreversible or "the file holds the prompt alone: no optimiser, no data",
         ),
         Use("merge it into the backbone's weights", False, "a prompt is an input, not a change of weights"),
     )

@@ -11,6 +11,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import Array, PromptBundle
 
@@ -18,6 +19,7 @@ DEAD = 1e-3
 """A row whose norm is below this share of the median norm carries nothing."""
 OUTLIER = 3.0
 """A row this many times longer (or shorter) than the median is worth a look, if it also lies outside the bulk."""
+MOST_ROWS = 1024
 COLLAPSED = 0.1
 """An effective rank below this share of the most there could be."""
 
@@ -36,7 +38,9 @@ class Ground:
 
 @dataclass(frozen=True)
 class Facts:
-    """Measurements of one matrix of prompt tokens ``(m, d)``; rows are counted from 0.
+    """Measurements of one matrix of prompt tokens ``(m, d)``, or of keys and values ``(m, S * 2 * H * h)``.
+
+    Rows are counted from 0; ``inner`` marks keys and values, which no vocabulary can be held against.
 
     ``rank`` is the effective rank exp(entropy) of the centred rows' squared singular values; ``ranked`` the same
     without outlying rows. ``inside`` is the share of rows whose norm lies within the vocabulary's, if a backbone was
@@ -55,6 +59,7 @@ class Facts:
     ranked: float
     inside: float | None
     warnings: tuple[str, ...]
+    inner: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """Plain data."""
@@ -62,8 +67,10 @@ class Facts:
 
 
 def examine(bundle: PromptBundle, ground: Ground | None = None) -> tuple[Facts, ...]:
-    """The facts of every input prompt of a bundle."""
-    return tuple(_facts(name, matrix, ground) for name, matrix in bundle.prompts().items())
+    """The facts of every prompt of a bundle: those at the input, then keys and values."""
+    inputs = (_facts(name, matrix, ground) for name, matrix in bundle.prompts().items())
+    inner = (replace(_facts(name, matrix, None), inner=True) for name, matrix in bundle.inner().items())
+    return (*inputs, *inner)
 
 
 def effective_rank(matrix: Array) -> float:
@@ -71,28 +78,37 @@ def effective_rank(matrix: Array) -> float:
 
     Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, on squared singular values as in the survey of
     prompt collapse; https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf
+
+    Of more than 1024 rows, 1024 evenly spread ones are taken: nobody waits for more.
     """
-    centred = matrix.astype(np.float64) - matrix.mean(0)
+    rows = matrix if len(matrix) <= MOST_ROWS else matrix[np.linspace(0, len(matrix) - 1, MOST_ROWS).astype(int)]
+    whole = rows.astype(np.float64)
+    largest = float(np.abs(whole).max(initial=0.0))
+    if largest == 0:
+        return 0.0
+    # Scale changes nothing here, but squares of numbers near float32's ends would overflow or vanish.
+    centred = whole / largest
+    centred -= centred.mean(0)
     small = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
     squares = np.clip(np.linalg.eigvalsh(small), 0, None)
-    if squares.sum() <= 0:
+    if squares.sum() <= 1e-24:  # equal rows, but for rounding
         return 0.0
     shares = squares[squares > 0] / squares.sum()
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def unusual(norms: Array) -> tuple[int, ...]:
+def unusual(norms: NDArray[np.float64] | Array) -> tuple[int, ...]:
     """Rows whose norm is far from the others': a factor of 3 from the median, and far outside their spread."""
     if len(norms) < 4:
         return ()
-    logs = np.log(np.maximum(norms, 1e-30))
+    logs = np.log(np.maximum(norms, 1e-60))
     distance = np.abs(logs - np.median(logs))
     spread = 1.4826 * float(np.median(distance))
     return tuple(int(i) for i in np.flatnonzero((distance > np.log(OUTLIER)) & (distance > 6 * spread)))
 
 
 def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
-    norms = np.linalg.norm(matrix.astype(np.float64), axis=1).astype(np.float32)
+    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
     median = float(np.median(norms))
     dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD * median))
     outliers = tuple(row for row in unusual(norms) if row not in dead)
@@ -125,7 +141,8 @@ def _warnings(facts: Facts, ground: Ground | None) -> list[str]:
     if facts.dead:
         found.append(f"{_rows(facts.dead)} {_verb(facts.dead, 'carries', 'carry')} nothing (norm near 0)")
     if facts.outliers:
-        worst = max(facts.outliers, key=lambda row: abs(np.log(max(facts.norms[row], 1e-30) / facts.median)))
+        middle = max(facts.median, 1e-60)  # most rows may be all zeros
+        worst = max(facts.outliers, key=lambda row: abs(np.log(max(facts.norms[row], 1e-60) / middle)))
         who = f"{_rows(facts.outliers)} {_verb(facts.outliers, 'stands', 'stand')} out"
         found.append(
             f"{who}: norm {facts.norms[worst]:.3g} in row {worst} against a median of {facts.median:.3g}. Leave such "

@@ -10,6 +10,7 @@ from ptviz.checkpoints.arrays import NPY, is_safetensors
 from ptviz.checkpoints.confine import confine
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.ours import MARK, PROMPTS
+from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
 from ptviz.checkpoints.sniff import open_here
 
 
@@ -34,13 +35,21 @@ def main(path: Path) -> None:
 
 def _may_need_torch(path: Path) -> bool:
     """Whether it may hold a pickle or an encoder to run: everything else is read without torch, and sooner."""
+    folder = path.parent if path.name == CONFIG else path
+    if folder.is_dir():
+        files = (folder / name for name in (*WEIGHTS, *PROMPTS))
+        first = next((file for file in files if file.is_file()), None)
+        return first is None or _may_need_torch(first)
     if not path.is_file():
-        return not any((path / name).exists() for name in ("adapter_model.safetensors", *PROMPTS))
+        return False
     with path.open("rb") as file:
         start = file.read(100_000)
     if is_safetensors(start[:9]):
         return b"new_lstm_head" in start
-    return start[:6] != NPY and MARK.encode() not in start[:64]
+    if start[:4] == b"PK\x03\x04":  # a zip says right behind this what its first file is called
+        entry = start[30 : 30 + int.from_bytes(start[26:28], "little")]
+        return not (entry.endswith(b".npy") or entry in (b"meta.json", MARK.encode()))
+    return start[:6] != NPY
 
 
 if __name__ == "__main__":

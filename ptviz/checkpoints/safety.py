@@ -10,7 +10,7 @@ import json
 import re
 import stat
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
@@ -22,7 +22,10 @@ MB = 1_000_000
 
 @dataclass(frozen=True)
 class Limits:
-    """Bytes, counts and ratios; ``scalars`` are numbers in all tensors of a file together."""
+    """Bytes, counts and ratios.
+
+    ``scalars`` are numbers in all tensors of a file together, ``encoded`` the bytes of JSON with a tensor in it.
+    """
 
     file: int = 256 * MB
     unpacked: int = 384 * MB
@@ -30,9 +33,10 @@ class Limits:
     ratio: int = 200
     header: int = 4 * MB
     json: int = MB
+    encoded: int = 32 * MB
     depth: int = 32
     tensors: int = 8192
-    scalars: int = 96 * MB
+    scalars: int = 64 * MB
     rows: int = 16_384
     width: int = 1 << 20
 
@@ -155,14 +159,16 @@ class ZipFolder:
         """The files within."""
         return [info.filename for info in self._zip.infolist() if not info.is_dir()]
 
-    def read(self, name: str, most: int = LIMITS.file) -> bytes:
+    def read(self, name: str, most: int = LIMITS.file, methods: Container[int] = range(100)) -> bytes:
         """The bytes of one entry.
 
         Raises:
-            CheckpointError: if it is missing, too large or damaged.
+            CheckpointError: if it is missing, too large, damaged, or packed by a method that is not among ``methods``.
         """
         try:
             info = self._zip.getinfo(name)
+            if info.compress_type not in methods:
+                _refuse(self.name, f"packs {shown(name)} in a way that is not looked for here")
             bounded(info.file_size, f"{shown(name)} in {shown(self.name)}", most)
             with self._zip.open(info) as file:
                 data = file.read(info.file_size + 1)
@@ -243,12 +249,16 @@ def plain_json(
     return found
 
 
-_QUOTED = re.compile(r'"(?:[^"\\]|\\.)*"?', re.DOTALL)
+_MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+"""A text, whole, or a bracket. Possessive: a text of many megabytes is passed in one go, with nothing to go back to."""
 
 
 def _check_depth(text: str, what: str) -> None:
     depth = 0
-    for mark in re.findall(r"[\[{\]}]", _QUOTED.sub("", text)):
+    for found in _MARKS.finditer(text):
+        mark = text[found.start()]
+        if mark == '"':
+            continue
         depth += 1 if mark in "[{" else -1
         if depth > LIMITS.depth:
             raise CheckpointError(f"{what}: nested deeper than {LIMITS.depth} levels: refused")

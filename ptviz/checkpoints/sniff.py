@@ -32,7 +32,7 @@ _STATES: tuple[tuple[Callable[[State], bool], Callable[[State], PromptBundle]], 
     (plain.recognise_single, plain.read_single),
     (plain.recognise_library, plain.read_library),
 )
-_MODEL_FILES = ("model.safetensors", "pytorch_model.bin")
+MODELS = ("model.safetensors", "pytorch_model.bin")
 _INNER = ("state_dict.", "model_state_dict.", "model.", "module.")
 
 
@@ -44,6 +44,8 @@ def open_here(path: Path) -> PromptBundle:
     """
     if path.is_dir():
         return _folder(DiskFolder(path), path)
+    if path.name in (peft.CONFIG, *peft.WEIGHTS) and (path.parent / peft.CONFIG).is_file():
+        return peft.read(DiskFolder(path.parent))  # the numbers mean little without the config beside them
     return of_bytes(content_of(path), path.name)
 
 
@@ -134,7 +136,7 @@ def _folder(folder: Folder, path: Path) -> PromptBundle:
         return peft.read(folder)
     if ours.holds_run(folder):
         return ours.read_run(folder)
-    if "config.json" in names and (weights := next((n for n in _MODEL_FILES if n in names), None)):
+    if "config.json" in names and (weights := next((n for n in MODELS if n in names), None)):
         return _model(folder, weights)
     files = [name for name in names if "/" not in name and not name.startswith((".", "README", "LICENSE"))]
     if len(files) == 1:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import io
 import pickle
 import pickletools
+import re
 import warnings
 import zipfile
 from collections import OrderedDict
@@ -28,6 +29,9 @@ OLDEST = (2, 10)
 LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How a torch file older than the zip layout begins: a pickle of torch's magic number."""
 _DEEPEST = 8
+_LONGEST = 2000
+_VISITS = 2 * LIMITS.tensors
+"""Values looked at in a file: one list may stand in another a thousand times, and that one in a third."""
 
 
 def read(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -43,7 +47,7 @@ def read(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
     found = _loaded(data, name)
     tensors: dict[str, Tensor] = {}
     texts: dict[str, str] = {}
-    _walk(found, "", tensors, texts, name, 0)
+    _walk(found, "", tensors, texts, name, [])
     return _arrays(tensors, name), texts
 
 
@@ -78,7 +82,9 @@ def _loaded(data: bytes, name: str) -> Any:
 
 
 def _damaged(name: str, error: Exception) -> CheckpointError:
-    first = str(error).splitlines()[0] if str(error) else type(error).__name__
+    # Torch's own refusals begin with advice on how to go on unsafely, and say what was wrong behind it.
+    told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
+    first = told.strip().splitlines()[0] if told.strip() else type(error).__name__
     return CheckpointError(
         f"{shown(name)}: expected a file made by torch.save; it is damaged, cut short or something else "
         f"({shown(first)}). Copy the file again"
@@ -90,11 +96,24 @@ def wanted(data: bytes) -> list[str]:
     import torch
 
     try:
-        return sorted(torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data)))
-    except Exception:  # only zips are understood by torch here
-        return [found for found in named(data) if found not in _PLAIN]
+        if found := torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data)):
+            return sorted(found)
+    except Exception:  # only whole zips are understood by torch here
+        pass
+    return [found for found in named(_pickled(data)) if found not in _PLAIN and not _STORAGE.fullmatch(found)]
 
 
+def _pickled(data: bytes) -> bytes:
+    """The pickle of a torch file: an entry of its zip, or all of it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entry = next(info for info in archive.infolist() if info.filename.endswith("data.pkl"))
+            return archive.read(entry) if entry.file_size <= LIMITS.unpacked else b""
+    except Exception:  # no zip, or a damaged one
+        return data
+
+
+_STORAGE = re.compile(r"torch\.(storage\.)?\w*Storage")
 _PLAIN = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
 
 
@@ -129,22 +148,37 @@ def _globals_of(stream: io.BytesIO, found: list[str]) -> None:
             texts = [*texts[-8:], last]
 
 
-def _walk(value: Any, path: str, tensors: dict[str, Tensor], texts: dict[str, str], name: str, depth: int) -> None:
-    """Gather tensors and plain values under dotted names."""
+def _walk(
+    value: Any,
+    path: str,
+    tensors: dict[str, Tensor],
+    texts: dict[str, str],
+    name: str,
+    seen: list[None],
+    depth: int = 0,
+) -> None:
+    """Gather tensors and plain values under dotted names; ``seen`` grows by one a visit, also of empty containers."""
     import torch
 
-    if depth > _DEEPEST or len(tensors) + len(texts) > LIMITS.tensors:
+    seen.append(None)
+    if depth > _DEEPEST or len(seen) > _VISITS:
         raise CheckpointError(f"{shown(name)}: too many or too deeply nested values for a prompt: refused")
     if isinstance(value, torch.Tensor):
         tensors[path] = value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            _walk(inner, f"{path}.{key}" if path else str(key), tensors, texts, name, depth + 1)
+            _walk(inner, _joined(path, str(key)), tensors, texts, name, seen, depth + 1)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            _walk(inner, f"{path}.{index}" if path else str(index), tensors, texts, name, depth + 1)
+            _walk(inner, _joined(path, str(index)), tensors, texts, name, seen, depth + 1)
     elif isinstance(value, str | int | float | bool):
         texts[path] = shown(value, 300)
+
+
+def _joined(path: str, key: str) -> str:
+    if len(path) + len(key) > _LONGEST:
+        raise CheckpointError(f"a tensor's name of more than {_LONGEST:,} letters ({shown(key)}): refused")
+    return f"{path}.{key}" if path else key
 
 
 def _arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:

@@ -24,8 +24,6 @@ if TYPE_CHECKING:
     from ptviz.runs import Run
 
 FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
-BUNDLE = "ptviz bundle"
-"""The format of a whole run in one file, as ``ptviz.checkpoints`` names it."""
 LAYOUT = "layout.json"
 """Beside an exported adapter: what a script needs to ask as the run did."""
 WORDS = 2000
@@ -93,10 +91,14 @@ def bring(
     Opens whatever `ptviz inspect` opens, as safely; a kept prompt starts a run with `ptviz train --start ID`.
     """
     from ptviz.checkpoints import CheckpointError, open_checkpoint
-    from ptviz.runs import Store
+    from ptviz.checkpoints.formats.ours import BUNDLE
+    from ptviz.runs import RunConfig, Store
     from ptviz.runs.carry import unpack
+    from ptviz.runs.executors import placed
     from ptviz.runs.opened import keep_opened
 
+    if backbone is not None:  # a folder of one's own is kept by its whole path: the app stands elsewhere
+        backbone = placed(RunConfig(backbone=backbone)).backbone
     with progress_console().status("reading"), bad_input(OSError, CheckpointError):
         place = place_of(path)
         bundle = open_checkpoint(place)

@@ -50,6 +50,8 @@ def inspect(
         ("prompt", "norm (median)", "effective rank"),
         [(f.name, f"{f.median:.3g}", f"{f.rank:.1f} of {min(f.tokens - 1, f.width)}") for f in facts],
     )
+    if ground is not None and not unfit:
+        typer.echo(f"fits {ground.name}")
     for warning in [*bundle.warnings, *unfit, *(f"{f.name}: {text}" for f in facts for text in f.warnings)]:
         typer.echo(f"note: {warning}")
     table(("use", "", "why"), [(use.what, "yes" if use.possible else "no", use.why) for use in bundle.uses])

@@ -223,11 +223,12 @@ def _tensor(item: Item, x: float, y: float, w: float, h: float) -> list[Element]
     for i in range(behind, 0, -1):
         drawn.append(Box(x + 4 * i, y - 4 * i, w, h, fill, edge or WHITE, radius=2.5))
     heat = item.values is not None and item.kind != "input"
+    limit = float(np.nanpercentile(np.abs(item.values), 98)) or 1.0 if heat and item.values is not None else 0.0
+    told += f"; full colour at ±{limit:.2g}" if heat else ""
     drawn.append(Box(x, y, w, h, fill, edge or ("" if not behind else WHITE), 1.2, radius=2.5,
                      hatch="" if heat else hatch, hover=told))  # fmt: skip
     shape = shape_of(item)
     if heat and item.values is not None:
-        limit = float(np.nanpercentile(np.abs(item.values), 98)) or 1.0
         drawn.append(Cells(x, y, w - 5, h - 5, item.values, limit))
         drawn += _pruned(item, x, y, w, h) if item.masks else []
         shape = f"{item.label}  {shape}"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import numpy as np
 import plotly.graph_objects as go
@@ -10,13 +10,16 @@ from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass
 from ptviz.figures.matrix import SEQUENTIAL
-from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, note, plain
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, canvas, note, plain
 
 _TALLEST = 900
 
 
-def draw_mass(mass: PromptMass, sites: Sequence[str]) -> go.Figure:
-    """The share of attention that the whole prompt gets at each site, from the answer, its heads, and the text."""
+def draw_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = ()) -> go.Figure:
+    """The share of attention that the whole prompt gets at each site, from the answer, its heads, and the text.
+
+    ``picked`` prompt tokens get a line of their own: what the answer gives to them together.
+    """
     figure = canvas(320)
     figure.update_layout(
         hovermode="closest",
@@ -35,11 +38,13 @@ def draw_mass(mass: PromptMass, sites: Sequence[str]) -> go.Figure:
         text=[f"head {head}" for _ in places for head in range(heads)],
         hovertemplate="%{text}: %{y:.1%}<extra></extra>",
     )
-    lines = (
+    lines = [
         ("answer", mass.answer.mean(1), PROMPT, "solid"),
         ("text tokens", mass.text.mean(1), FROZEN, "dash"),
         ("even share", mass.even, GREY, "dot"),
-    )
+    ]
+    if picked:
+        lines.append(("answer, highlighted tokens", mass.by_site[:, sorted(picked)].sum(1), GREEN, "dashdot"))
     for name, values, colour, dash in lines:
         figure.add_scatter(
             x=places,

@@ -17,7 +17,8 @@ class Glance:
     """A prompt made small: ``cells`` are block means (rows of tokens, columns of width), ``limit`` the colour's end.
 
     ``norms`` has one value a token; ``marked`` are rows that stand out; ``band`` is the lowest and highest norm of
-    the vocabulary, if a backbone was chosen; ``width`` is the embedding width that the columns stand for.
+    the vocabulary, if a backbone was chosen; ``width`` is how many numbers the columns stand for, ``across`` what these
+    are.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Glance:
     marked: tuple[int, ...] = ()
     band: tuple[float, float] | None = None
     width: int = 0
+    across: str = "embedding dimension"
 
 
 def draw_cells(glance: Glance) -> go.Figure:
@@ -48,7 +50,7 @@ def draw_cells(glance: Glance) -> go.Figure:
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": "embedding dimension"}, "zeroline": False, "showgrid": False},
+        xaxis={"title": {"text": glance.across}, "zeroline": False, "showgrid": False},
         yaxis={"title": {"text": "prompt token"}, "autorange": "reversed", "zeroline": False, "showgrid": False},
     )
     return figure

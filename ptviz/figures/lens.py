@@ -31,15 +31,15 @@ def draw_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray
         colorscale=SEQUENTIAL,
         text=[[plain(cell[0], 10) for cell in layer] for layer in words],
         texttemplate="%{text}",
-        customdata=told,
+        hovertext=told,
         name="probability",
         colorbar={
             "title": {"text": "probability", "side": "right"},
             "thickness": 12,
             "outlinewidth": 0,
-            "tickformat": ".0%",
+            "tickformat": ".0%" if shares[..., 0].max() > 0.05 else ".2%",
         },
-        hovertemplate="layer %{y}, token %{x}<br>%{customdata}<extra></extra>",
+        hovertemplate="layer %{y}, token %{x}<br>%{hovertext}<extra></extra>",
         xgap=1,
         ygap=1,
     )

@@ -13,8 +13,6 @@ from ptviz.analysis.projection import Map
 from ptviz.figures.brushing import FAINT, PICK
 from ptviz.figures.style import FROZEN, PROMPT, Mark, canvas, note, plain
 
-BACKDROP = "backdrop"
-"""Marks a trace that stays as it is while the others move: a page need not send it again."""
 _LABELLED = 30
 """Prompt tokens that still get their number printed beside them."""
 _SMOOTH = 2000
@@ -42,7 +40,7 @@ def draw_map(walkers: Sequence[Walker], words: Sequence[str], *, trails: bool = 
     All ``walkers`` are on the same map. Points that are not picked, where some are, are dimmed.
     """
     figure = canvas(520)
-    figure.update_layout(hovermode="closest")
+    figure.update_layout(hovermode="closest", legend={"itemsizing": "constant"})
     if not walkers:
         return note(figure, "The map appears with the first snapshot.")
     laid = walkers[0].laid
@@ -64,7 +62,9 @@ def _axes(figure: go.Figure, laid: Map, solid: bool) -> None:
     bare = {} if laid.kind == "PCA" else {"showticklabels": False}
     axes = [{"title": {"text": title}, "zeroline": False, **bare} for title in titles]
     if solid:
-        scene = dict(zip(("xaxis", "yaxis", "zaxis"), axes, strict=False))
+        # Far enough away for the titles of the axes to be in the picture.
+        away = {"aspectmode": "cube", "camera": {"eye": {"x": 1.55, "y": 1.55, "z": 1.1}}}
+        scene = {**dict(zip(("xaxis", "yaxis", "zaxis"), axes, strict=False)), **away}
         figure.update_layout(scene=scene, margin={"l": 0, "r": 0, "t": 16, "b": 0})
     else:
         figure.update_layout(xaxis=axes[0], yaxis=axes[1])
@@ -77,7 +77,6 @@ def _cloud(figure: go.Figure, places: np.ndarray, words: Sequence[str], solid: b
         "opacity": 0.45,
         "text": list(words),
         "name": "vocabulary",
-        "meta": BACKDROP,
         "hovertemplate": "%{text}<extra></extra>",
     }
     if solid or len(places) <= _SMOOTH:
@@ -93,7 +92,7 @@ def _walk(figure: go.Figure, walker: Walker, solid: bool, trails: bool, first: b
         return
     numbers = np.array(walker.numbers or range(m))
     chosen = np.isin(numbers, list(walker.picked))
-    at = walker.at % steps
+    at, name = walker.at % steps, plain(walker.name)
     groups = [(chosen, 1.0), (~chosen, FAINT)] if chosen.any() else [(~chosen, 1.0)]
     # What stands out is drawn last, over the others; the legend knows one entry a prompt.
     for rows, opacity in reversed(groups):
@@ -102,8 +101,8 @@ def _walk(figure: go.Figure, walker: Walker, solid: bool, trails: bool, first: b
         if trails and at > 0:
             way = _way(walker.laid.tokens[: at + 1, rows])
             _points(figure, way, solid, mode="lines", line={"color": walker.mark.colour, "width": 1.2},
-                    opacity=0.55 * opacity, name=f"way of {walker.name}", hoverinfo="skip", showlegend=False,
-                    legendgroup=walker.name)  # fmt: skip
+                    opacity=0.55 * opacity, name=f"way of {name}", hoverinfo="skip", showlegend=False,
+                    legendgroup=name)  # fmt: skip
         _points(
             figure,
             walker.laid.tokens[at, rows],
@@ -113,12 +112,12 @@ def _walk(figure: go.Figure, walker: Walker, solid: bool, trails: bool, first: b
             opacity=opacity,
             text=[str(number) for number in numbers[rows]],
             textposition="top center",
-            name=walker.name,
-            legendgroup=walker.name,
+            name=name,
+            legendgroup=name,
             showlegend=opacity == 1.0,
             meta=PICK if first else None,
             customdata=numbers[rows].tolist(),
-            hovertemplate=f"{plain(walker.name)}: token %{{customdata}}<extra></extra>",
+            hovertemplate=f"{name}: token %{{customdata}}<extra></extra>",
         )
 
 

@@ -12,8 +12,8 @@ from ptviz.figures.style import BLUE, PROMPT, canvas, note, plain
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
-_NAMED = 40
-"""Rows or columns that still get a label of their own."""
+_NAMED, _TICKED = 40, 15
+"""Rows or columns that still get a label of their own, and a number of their own."""
 
 
 def draw_matrix(
@@ -70,7 +70,7 @@ def draw_matrix(
 def _labels(names: Sequence[str], count: int) -> dict[str, object]:
     """Labels at places, not categories: two names may look alike once shortened. Never between two places."""
     if not names or len(names) > _NAMED:
-        return {"dtick": 1} if count <= _NAMED // 2 else {"tickformat": "d"}
+        return {"dtick": 1} if count <= _TICKED else {"tickformat": "d"}
     return {"tickvals": list(range(len(names))), "ticktext": [plain(name, 24) for name in names]}
 
 

@@ -34,7 +34,7 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
     figure = make_subplots(down, _ACROSS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down))
     base = canvas(60 + 150 * down)
     figure.update_layout({**base.layout.to_plotly_json(), "annotations": figure.layout.annotations})
-    figure.update_layout(hovermode="closest", showlegend=False, margin={"l": 30, "r": 16, "t": 30, "b": 24})
+    figure.update_layout(hovermode="closest", showlegend=False, margin={"l": 30, "r": 16, "t": 30, "b": 34})
     for index, (name, axes, values) in enumerate(shown):
         flat = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
         largest = float(np.abs(flat).max()) or 1.0
@@ -52,6 +52,9 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
         )
     figure.update_xaxes(showgrid=False, zeroline=False, tickformat="d", nticks=4)
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", tickformat="d", nticks=4)
+    for index, trace in enumerate(figure.data):
+        if len(trace.z) == 1:  # one row needs no number
+            figure.update_yaxes(showticklabels=False, row=index // _ACROSS + 1, col=index % _ACROSS + 1)
     figure.update_annotations(font={"size": 12})
     return figure
 

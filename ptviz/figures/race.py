@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from math import ceil, floor, log10
 
 import plotly.graph_objects as go
 
@@ -26,7 +27,8 @@ COSTS = {
 _LOGARITHMIC = ("trained", "seconds", "size")
 _LABELLED = 18
 """So many points are labelled at most; of more, only those that nothing beats."""
-_TICKS = [digit * 10.0**power for power in range(-3, 5) for digit in (1, 2, 5)] + [10.0**p for p in range(5, 11)]
+_CROWDED = 8
+"""Above so many curves in one picture, the bands of seeds are fainter."""
 _SMALL = 190
 """Height of one row of small multiples in pixels, above the axis."""
 
@@ -64,8 +66,10 @@ def draw_bands(bands: Sequence[Band], looks: Looks, zero_shot: float | None = No
         figure.update_yaxes(title={"text": "training loss (nats)"}, zeroline=False)
     else:
         figure.update_yaxes(title={"text": "validation accuracy"}, **ACCURACY)
+    alpha = 0.14 if len(bands) <= _CROWDED else 0.07
     for band in bands:
-        _draw_band(figure, band, _look(looks, band.method), {}, legend=True, form=".3f" if loss else ".1%")
+        look = _look(looks, band.method)
+        _draw_band(figure, band, look, {}, legend=True, form=".3f" if loss else ".1%", alpha=alpha)
     _zero_line(figure, bands, zero_shot, {})
     if zero_shot is not None and any(band.steps for band in bands):
         figure.add_annotation(
@@ -78,7 +82,13 @@ def draw_bands(bands: Sequence[Band], looks: Looks, zero_shot: float | None = No
 
 
 def _draw_band(
-    figure: go.Figure, band: Band, look: Look, axes: Mapping[str, str], legend: bool, form: str = ".1%"
+    figure: go.Figure,
+    band: Band,
+    look: Look,
+    axes: Mapping[str, str],
+    legend: bool,
+    form: str = ".1%",
+    alpha: float = 0.14,
 ) -> None:
     title = plain(look.title, 40)
     group = {"legendgroup": band.method, **axes}
@@ -87,7 +97,7 @@ def _draw_band(
             x=[*band.steps, *reversed(band.steps)],
             y=[*band.high, *reversed(band.low)],
             fill="toself",
-            fillcolor=_faint(look.mark.colour, 0.14),
+            fillcolor=_faint(look.mark.colour, alpha),
             line={"width": 0},
             mode="lines",
             name=f"{title}, lowest to highest seed",
@@ -128,8 +138,9 @@ def draw_small_multiples(
     bands: Sequence[Band], looks: Looks, zero_shot: float | None = None, columns: int = 4
 ) -> go.Figure:
     """The same curves, one small panel a method, all on the same axes."""
+    columns = max(1, min(columns, len(bands)))
     rows = max(1, -(-len(bands) // columns))
-    figure = canvas(height=60 + _SMALL * rows)
+    figure = canvas(height=80 + _SMALL * rows)
     figure.update_layout(hovermode="closest", margin={"t": 28})
     known = [level for band in bands for level in (*band.low, *band.high)] + ([zero_shot] if zero_shot else [])
     low, high = (min(known), max(known)) if known else (0.0, 1.0)
@@ -143,19 +154,21 @@ def draw_small_multiples(
         below = place + columns >= len(bands)
         figure.update_layout({
             f"xaxis{suffix}": {
-                "domain": [left, left + width * 0.92], "anchor": axes["yaxis"], "range": [0, end], "nticks": 4,
+                "domain": [left, left + width * 0.88], "anchor": axes["yaxis"], "range": [0, end], "nticks": 4,
                 "showticklabels": below, "zeroline": False,
+                "title": {"text": "updates" if below else "", "standoff": 4},
             },
             f"yaxis{suffix}": {
                 "domain": [top - height * 0.78, top - height * 0.06], "anchor": axes["xaxis"], **ACCURACY, "nticks": 4,
                 "range": [max(0, low - 0.05), min(1.03, high + 0.05)], "showticklabels": column == 0,
+                "title": {"text": "accuracy" if column == 0 else "", "standoff": 4},
             },
         })  # fmt: skip
         look = _look(looks, band.method)
         _draw_band(figure, band, look, axes, legend=False)
         _zero_line(figure, [band], zero_shot, axes)
         figure.add_annotation(
-            text=f"<b>{plain(look.title, 26)}</b>", xref=f"{axes['xaxis']} domain", yref=f"{axes['yaxis']} domain",
+            text=f"<b>{plain(look.title, 24)}</b>", xref=f"{axes['xaxis']} domain", yref=f"{axes['yaxis']} domain",
             x=0, y=1.02, xanchor="left", yanchor="bottom", showarrow=False, font={"size": 12},
         )  # fmt: skip
     if not bands:
@@ -178,11 +191,12 @@ def draw_front(standings: Sequence[Standing], cost: str, looks: Looks) -> go.Fig
     figure, logarithmic = canvas(height=420), cost in _LOGARITHMIC
     figure.update_layout(hovermode="closest", showlegend=False)
     figure.update_xaxes(title={"text": COSTS[cost]}, zeroline=False)
-    if logarithmic:
-        # Left alone, plotly shortens the ticks between powers of ten to their first digit.
-        figure.update_xaxes(type="log", tickvals=_TICKS, ticktext=[_plain(tick) for tick in _TICKS])
     figure.update_yaxes(title={"text": "test accuracy (mean over seeds)"}, **ACCURACY)
     known = [one for one in standings if (value := cost_of(one, cost)) is not None and (value > 0 or not logarithmic)]
+    if logarithmic:
+        # Left alone, plotly shortens the ticks between powers of ten to their first digit.
+        ticks = ticks_of([cost_of(one, cost) or 1.0 for one in known])
+        figure.update_xaxes(type="log", tickvals=ticks, ticktext=[_plain(tick) for tick in ticks])
     best = front([cost_of(one, cost) for one in known], [one.mean for one in known])
     figure.add_scatter(
         x=[cost_of(known[place], cost) for place in best],
@@ -214,6 +228,14 @@ def draw_front(standings: Sequence[Standing], cost: str, looks: Looks) -> go.Fig
     return figure
 
 
+def ticks_of(values: Sequence[float]) -> list[float]:
+    """Round values for a logarithmic axis, so few that their words do not touch."""
+    low, high = _log10(min(values, default=1.0)), _log10(max(values, default=1.0))
+    decades = high - low
+    digits = range(1, 10) if decades < 0.7 else (1, 2, 5) if decades < 2 else (1, 3) if decades < 4 else (1,)
+    return [digit * 10.0**power for power in range(floor(low) - 1, ceil(high) + 2) for digit in digits]
+
+
 def _plain(tick: float) -> str:
     return f"{tick:,.0f}" if tick >= 1 else f"{tick:g}"
 
@@ -241,8 +263,6 @@ def _shares(values: Sequence[float]) -> list[float]:
 
 
 def _log10(value: float) -> float:
-    from math import log10
-
     return log10(value) if value > 0 else 0.0
 
 

@@ -240,7 +240,7 @@ def draw_tasks(
         colorscale=SEQUENTIAL,
         text=[[f"{weight:.0%}" for weight in row] for row in np.asarray(weights).tolist()],
         texttemplate="%{text}",
-        customdata=[[f"{plain(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)],
+        hovertext=[[f"{plain(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)],
         xgap=2,
         ygap=2,
         name="mean weight",
@@ -250,7 +250,7 @@ def draw_tasks(
             "outlinewidth": 0,
             "tickformat": ".0%",
         },
-        hovertemplate="%{customdata}: %{z:.1%}<extra></extra>",
+        hovertemplate="%{hovertext}: %{z:.1%}<extra></extra>",
     )
     figure.update_layout(
         hovermode="closest",

@@ -81,6 +81,19 @@ def draw_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts:
     return figure
 
 
+def tell_inputs(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
+    """The weights in words: who wins how many inputs, and how surely."""
+    if not weights.size:
+        return "Routing weights by input: no routed input yet."
+    won = np.bincount(weights.argmax(1), minlength=len(names))
+    told = ", ".join(f"{name} wins {count}" for name, count in zip(names, won.tolist(), strict=True))
+    top = weights.max(1)
+    return (
+        f"Routing weights of {len(weights)} inputs over {len(names)}: {told}. The winner's weight is "
+        f"{np.median(top):.2f} in the middle, from {top.min():.2f} to {top.max():.2f}."
+    )
+
+
 def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str]) -> go.Figure:
     """Where the inputs of each class go: a row a class, a column an expert, coloured by the share of the row."""
     figure = canvas(110 + 38 * max(len(classes), 3))
@@ -94,6 +107,7 @@ def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str])
         colorscale=SEQUENTIAL,
         text=[[str(count) if count else "" for count in row] for row in found.table.tolist()],
         texttemplate="%{text}",
+        hovertext=[[f"{count} of {sum(row)}" for count in row] for row in found.table.tolist()],
         xgap=2,
         ygap=2,
         name="share of the class",
@@ -103,7 +117,7 @@ def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str])
             "outlinewidth": 0,
             "tickformat": ".0%",
         },
-        hovertemplate="%{y} to %{x}: %{z:.0%} (%{text})<extra></extra>",
+        hovertemplate="%{y} to %{x}: %{z:.0%} (%{hovertext})<extra></extra>",
     )
     figure.update_layout(
         hovermode="closest",

@@ -18,10 +18,12 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
         yaxis={"title": {"text": "singular value"}, "type": "log", "exponentformat": "power", "zeroline": False},
         hovermode="closest",
     )
+    shown = [value for _, found in spectra for value in (found.values.max(initial=0), _least(found)) if value > 0]
+    if shown and max(shown) < 100 * min(shown):
+        figure.update_yaxes(dtick="D2")  # all nine digits of a decade would stand on each other
     for index, (name, found) in enumerate(spectra):
         style = mark(index)
-        # Rounding's leftovers would stretch the log axis by ten decades.
-        values = found.values[found.values > 1e-6 * max(found.values.max(initial=0.0), 1e-30)]
+        values = found.values[found.values >= _least(found)]
         figure.add_scatter(
             x=list(range(1, len(values) + 1)),
             y=values,
@@ -35,6 +37,12 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
     if not any(found.values.any() for _, found in spectra):
         note(figure, "No singular value above zero.")
     return figure
+
+
+def _least(found: Spectrum) -> float:
+    """The smallest singular value that is drawn: rounding's leftovers would stretch the log axis by ten decades."""
+    largest = max(float(found.values.max(initial=0.0)), 1e-30)
+    return float(found.values[found.values > 1e-6 * largest].min(initial=largest))
 
 
 def tell_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:

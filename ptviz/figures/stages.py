@@ -50,11 +50,11 @@ def draw_stages(legs: Sequence[Leg]) -> Scene:
         elements.append(Text(WIDE / 2, 46, "Nothing is trained.", 13))
     said = "; ".join(f"{leg.name} on the {_ROWS.get(leg.tasks, leg.tasks)}, training {leg.trains}" for leg in legs)
     head = ("stage", "rows of", "steps", "trains", "optimiser")
-    rows = (
+    listed = (
         (leg.name, _ROWS.get(leg.tasks, leg.tasks), str(leg.steps or ""), leg.trains, leg.optimiser) for leg in legs
     )
     alt = f"{len(legs)} stages of training: {said or 'none'}."
-    return Scene(WIDE, TALL, tuple(elements), alt, "Stages", (head, *rows))
+    return Scene(WIDE, TALL, tuple(elements), alt, "Stages", (head, *listed))
 
 
 def _cut(words: str, width: float) -> str:

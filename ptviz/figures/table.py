@@ -33,7 +33,7 @@ def table_csv(table: Iterable[Sequence[str]]) -> str:
 
 def _rows(trace: Any) -> Iterator[list[object]]:
     if trace.type == "heatmap":
-        texts = trace.text
+        texts = trace.text if trace.hovertext is None else trace.hovertext  # the longer of the two
         for row, values in enumerate(np.asarray(trace.z).tolist()):
             for column, value in enumerate(values):
                 if value is None or value != value:

@@ -11,13 +11,16 @@ from jaxtyping import Float
 
 from ptviz.analysis.projection import Map
 from ptviz.analysis.transfer import Estimate, Relation, Tree
+from ptviz.figures.labels import places
 from ptviz.figures.matrix import DIVERGING, SEQUENTIAL
 from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, named_axis, note, plain
 
 _ROW = 30
 _WARM = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
-_WRITTEN = 14
+_WRITTEN = 20
 """Columns up to which a cell has room for its number."""
+_NAMED = 40
+"""Points up to which a map has room for names."""
 
 
 def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Tree, metric: str) -> go.Figure:
@@ -33,18 +36,22 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     away = values[~np.eye(count, dtype=bool)]
     limit, least = float(np.abs(away).max()) or 1.0, float(away.min())
     # Blue is kept for unlike prompts; a measure without any spends all its colour on the differences there are.
-    low = -limit if least < 0 else least if limit > least > limit / 2 else 0.0
+    unlike = least < -limit / 10
+    low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
-    texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.1e}" for value in row] for row in shown.tolist()]
+    texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
+    told = [plain(names[i], 34) for i in order]
+    longer = [[f"{told[i]} and {told[j]}: {value}" for j, value in enumerate(row)] for i, row in enumerate(texts)]
     figure.add_heatmap(
         z=shown.astype(np.float32),
         zmin=low,
         zmax=limit,
-        colorscale=DIVERGING if least < 0 else _WARM,
+        colorscale=DIVERGING if unlike else _WARM,
         colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
         text=texts,
         texttemplate="%{text}" if count <= _WRITTEN else None,
-        hovertemplate="%{text}<extra></extra>",
+        hovertext=longer,
+        hovertemplate="%{hovertext}<extra></extra>",
         name=metric,
         xgap=1,
         ygap=1,
@@ -64,12 +71,20 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
             "domain": [0, 0.98 - share],
         },
         yaxis2={
-            "domain": [1 - share, 1], "anchor": "x", "showgrid": False, "zeroline": False, "rangemode": "tozero",
-            "nticks": 3, "title": {"text": "apart"},
+            "domain": [1 - share, 1], "anchor": "x", "showgrid": False, "zeroline": False, "nticks": 3,
+            "title": {"text": "apart"}, "range": _reach(tree.heights),
         },
     )  # fmt: skip
     figure.update_xaxes(automargin=True)
     return figure
+
+
+def _reach(heights: Float[np.ndarray, "links 4"]) -> list[float]:
+    """The range of the axis of a dendrogram: from 0, unless the joints then would all lie at its top."""
+    low, high = float(heights.max(1).min()), float(heights.max())
+    span = high - low
+    base = low - 0.5 * span if 0 < span < high / 3 else 0.0
+    return [base, (high + 0.05 * (high - base)) or 1.0]
 
 
 def tell_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Tree, metric: str) -> str:
@@ -104,7 +119,8 @@ def draw_grid(
     finite = accuracies[np.isfinite(accuracies)]
     low = float(finite.min()) if finite.size else 0.0
     high = max(float(finite.max()) if finite.size else 1.0, low + 0.05)
-    _heat(figure, accuracies, texts, (low, high), SEQUENTIAL, "accuracy")
+    longer = _told(texts, tasks, prompts, "{prompt} on {task}: {value}")
+    _heat(figure, accuracies, texts, longer, (low, high), SEQUENTIAL, "accuracy")
     _named(figure, tasks, prompts, "prompt")
     return note(figure, "Nothing was measured yet.") if not finite.size else figure
 
@@ -120,7 +136,8 @@ def draw_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: S
     texts = [[f"{value:+.0%}" if math.isfinite(value) else "" for value in row] for row in gains.tolist()]
     finite = np.abs(gains[np.isfinite(gains)])
     limit = min(max(float(finite.max()) if finite.size else 1.0, 0.05), 1.0)
-    _heat(figure, gains, texts, (-limit, limit), DIVERGING, "errors taken away")
+    longer = _told(texts, tasks, prompts, "{task} from {prompt}: {value}")
+    _heat(figure, gains, texts, longer, (-limit, limit), DIVERGING, "errors taken away")
     _named(figure, tasks, prompts, "training starts from the prompt of")
     return note(figure, "Nothing was trained yet.") if not finite.size else figure
 
@@ -139,10 +156,22 @@ def tell_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: S
     return " ".join(told)
 
 
+def _told(texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str) -> list[list[str]]:
+    """What the pointer tells of each cell: of what, and how much."""
+    return [
+        [
+            words.format(task=plain(task, 34), prompt=plain(prompt, 34), value=text)
+            for prompt, text in zip(prompts, row, strict=True)
+        ]
+        for task, row in zip(tasks, texts, strict=True)
+    ]
+
+
 def _heat(
     figure: go.Figure,
     values: Float[np.ndarray, "t n"],
     texts: Sequence[Sequence[str]],
+    longer: Sequence[Sequence[str]],
     ends: tuple[float, float],
     colours: Sequence[Sequence[object]],
     title: str,
@@ -155,7 +184,8 @@ def _heat(
         colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "tickformat": ".0%"},
         text=texts,
         texttemplate="%{text}" if values.shape[1] <= _WRITTEN else None,
-        hovertemplate="%{text}<extra></extra>",
+        hovertext=longer,
+        hovertemplate="%{hovertext}<extra></extra>",
         hoverongaps=False,
         name=title,
         xgap=1,
@@ -171,7 +201,7 @@ def _named(figure: go.Figure, tasks: Sequence[str], prompts: Sequence[str], titl
             "range": [-0.5, len(prompts) - 0.5],
         },
         yaxis={
-            **named_axis(tasks, 34), "title": {"text": "target task"}, "automargin": True,
+            **named_axis(tasks, 34), "title": {"text": "target task", "standoff": 10}, "automargin": True,
             "range": [len(tasks) - 0.5, -0.5],
         },
     )  # fmt: skip
@@ -195,7 +225,7 @@ def tell_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompt
 
 
 def draw_map(found: Map, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
-    """Prompts as points, each at its mean token, on a map of two axes; ``groups`` says which share a mark."""
+    """Prompts as points on a map of two axes, each at its mean token; ``groups`` says which share a mark."""
     figure = canvas(430)
     figure.update_layout(hovermode="closest")
     titles = [f"axis {axis + 1}" for axis in range(2)]
@@ -206,14 +236,31 @@ def draw_map(found: Map, names: Sequence[str], groups: Sequence[int]) -> go.Figu
     # No squares: the axes of a PCA differ in how much they tell, and labels need room.
     figure.update_xaxes(title={"text": titles[0]}, zeroline=False, automargin=True)
     figure.update_yaxes(title={"text": titles[1]}, zeroline=False, automargin=True)
-    for place, (x, y) in enumerate(found.background[:, :2].tolist()):
+    points = found.background[:, :2].tolist()
+    for place, (x, y) in enumerate(points):
         look = mark(groups[place])
         figure.add_scatter(
-            x=[x], y=[y], mode="markers+text" if len(names) <= 40 else "markers", text=[plain(names[place], 28)],
-            textposition="top center", marker={"size": 11, "color": look.colour, "symbol": look.symbol},
-            name=plain(names[place], 40), showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
+            x=[x], y=[y], mode="markers", text=[plain(names[place], 28)],
+            marker={"size": 11, "color": look.colour, "symbol": look.symbol}, name=plain(names[place], 40),
+            showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
+    if len(names) <= _NAMED:
+        titles = [plain(name, 28) for name in names]
+        for (x, y), title, at in zip(points, titles, places(_shares(points), titles), strict=True):
+            figure.add_annotation(
+                x=x, y=y, text=title, showarrow=False, xanchor=at.anchor, xshift=at.right, yshift=at.up,
+                font={"size": 12},
+            )  # fmt: skip
     return figure if names else note(figure, "No prompt to show.")
+
+
+def _shares(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+    """Points as shares of the axes that plotly makes for them."""
+    if not points:
+        return []
+    values = np.array(points)
+    low, span = values.min(0), np.maximum(np.ptp(values, axis=0), 1e-12)
+    return [(x, y) for x, y in (0.05 + 0.9 * (values - low) / span).tolist()]
 
 
 def tell_map(found: Map, names: Sequence[str]) -> str:

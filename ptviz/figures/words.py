@@ -85,20 +85,24 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     figure = canvas(90 + 26 * max(rows, 3))
     if not rows or not k:
         return note(figure, "The first snapshot will appear here.")
-    far = found.metric == "L2"
+    far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
     figure.add_heatmap(
         z=np.asarray(found.scores, dtype=np.float32),
-        text=[[plain(word, 14) for word in row] for row in words],
+        text=[[plain(word, 11) for word in row] for row in words],
+        hovertext=[
+            [f"token {plain(name, 24)}, place {i + 1}: {plain(word, 60)}" for i, word in enumerate(row)]
+            for name, row in zip(names, words, strict=True)
+        ],
         texttemplate="%{text}",
         # Dark words on light cells, on a light page and on a dark one.
-        textfont={"size": 12, "color": "#1B2430"},
+        textfont={"size": 11, "color": "#1B2430"},
         colorscale=_PALE,
         reversescale=far,
         xgap=2,
         ygap=2,
         name=found.metric,
         colorbar={"title": {"text": found.metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate="token %{y}, place %{x}: %{text}<br>" + found.metric + " %{z:.3f}<extra></extra>",
+        hovertemplate="%{hovertext}<br>" + found.metric + " %{z:.3f}<extra></extra>",
     )
     figure.update_layout(
         hovermode="closest",
@@ -113,7 +117,7 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
         yaxis={
             "title": {"text": "prompt token"},
             "tickvals": list(range(rows)),
-            "ticktext": [plain(label, 24) for label in labels] or [str(i) for i in range(rows)],
+            "ticktext": [plain(name, 24) for name in names],
             "autorange": "reversed",
             "showgrid": False,
             "zeroline": False,
@@ -164,25 +168,30 @@ def draw_word_steps(
     figure = canvas(90 + 26 * max(m, 3))
     if not m or not steps:
         return note(figure, "The first snapshot will appear here.")
+    names = labels or [str(i) for i in range(m)]
     figure.add_heatmap(
         z=np.asarray(scores, dtype=np.float32),
-        text=[[plain(word, 12) for word in row] for row in words],
+        text=[[plain(word, 9) for word in row] for row in words],
+        hovertext=[
+            [f"token {plain(name, 24)}, step {step}: {plain(word, 60)}" for step, word in zip(steps, row, strict=True)]
+            for name, row in zip(names, words, strict=True)
+        ],
         texttemplate="%{text}",
-        textfont={"size": 12, "color": "#1B2430"},
+        textfont={"size": 11, "color": "#1B2430"},
         colorscale=_PALE,
         reversescale=metric == "L2",
         xgap=2,
         ygap=2,
         name=metric,
         colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
-        hovertemplate="token %{y}, column %{x}: %{text}<br>" + metric + " %{z:.3f}<extra></extra>",
+        hovertemplate="%{hovertext}<br>" + metric + " %{z:.3f}<extra></extra>",
     )
     figure.update_layout(
         hovermode="closest",
         margin={"l": 56, "r": 16, "t": 44, "b": 16},
         xaxis={**named_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
         yaxis={
-            **named_axis(labels or [str(i) for i in range(m)], 24),
+            **named_axis(names, 24),
             "title": {"text": "prompt token"},
             "autorange": "reversed",
             "automargin": True,

@@ -67,6 +67,11 @@ class ATTEMPT(PromptMethod):
         idea="Keep the prompts of other tasks frozen; a small attention lets each input mix them into the new prompt.",
         differs="The temperature starts at the candidates' own scale, as the paper's is made for T5's large embeddings;"
         " padding is not seen.",
+        lesson="The prompts of other tasks stay as they are. For each text a small attention network decides how"
+        " much of each to take: it compares a summary of the text with a summary of every prompt. Their mix is"
+        " added to a new prompt that is trained on your task. So one text may borrow from one task, and the"
+        " next text from another.",
+        tries="look at a run on the page Routing: from which tasks does each class borrow?",
         claims=(
             Claim(
                 "Over 21 data sets it updates about 2,300 times fewer numbers than tuning the model, when tasks"

@@ -114,7 +114,10 @@ class Claim:
 
 @dataclass(frozen=True)
 class Card:
-    """A method's identity: where it stands in the survey, what was found, and where our code differs from the paper."""
+    """A method's identity: where it stands in the survey, what was found, and where our code differs from the paper.
+
+    ``idea`` is one sentence, ``lesson`` a paragraph for who hears of it for the first time, ``tries`` one thing to try.
+    """
 
     name: str
     title: str
@@ -124,6 +127,8 @@ class Card:
     equation: str
     idea: str
     differs: str = ""
+    lesson: str = ""
+    tries: str = ""
     claims: tuple[Claim, ...] = ()
     terms: tuple[Term, ...] = ()
 

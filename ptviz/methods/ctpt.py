@@ -10,13 +10,16 @@ EMNLP 2023. https://arxiv.org/abs/2310.14614
 A reconstruction. Neither the paper's equations nor code could be read, only its abstract and summaries: a vector of low
 intrinsic dimension is searched without derivatives, and knowledge of source tasks comes in by multi-head attention over
 their prompts. The rest is Black-Box Tuning (Sun et al., ICML 2022, https://arxiv.org/abs/2201.03514), its usual base:
-A is a fixed random matrix, N(0, sigma_A^2) with sigma_A = alpha std(table) / sqrt(q), z starts at 0 and CMA-ES (step
+A is a fixed random matrix, N(0, sigma_A^2) with sigma_A = alpha std(P_0) / sqrt(q), z starts at 0 and CMA-ES (step
 size 1, population 20) searches it, on forward passes alone. z's last coordinate is the gate g.
 
 Ours: the query is the mean of P_0 + A z, the keys the means of the frozen source prompts P_j, through fixed random A_Q,
 A_K; all are measured in units of the table's std. The heads' A_V are orthogonal parts of one rotation and lead back by
 their transpose, so that each head mixes the sources in a part of the space of its own, and even attention gives their
 mean. P_0 is the source prompt that does best on the target's validation rows (``start`` "source"), or sampled words.
+Trained prompts are several times as large as words, and a projection of the size of words hardly moves them: A is
+measured in the std of P_0. On all-MiniLM-L6-v2 (trec6, seed 1) alpha of about 0.5, 1.4 and 3.4 came to a validation
+accuracy of 0.615, 0.685 and 0.705 in 60 generations, and one of 0.1 to 0.595 in 75.
 Source prompts are trained by plain prompt tuning, with gradients; the target is not.
 """
 
@@ -38,7 +41,9 @@ from ptviz.prompt import Batch, Prompt, Spec
 
 Intrinsic = Annotated[int, Knob("q", "numbers that are searched, the gate among them", 2, 2000)]
 Heads = Annotated[int, Knob("h", "attention heads over the source prompts", 1, 16)]
-Alpha = Annotated[float, Knob("alpha", "size of the random projection, 1: that of word embeddings", 0.01, 100.0)]
+Alpha = Annotated[
+    float, Knob("alpha", "size of the random projection, 1: that of the prompt it starts from", 0.01, 100.0)
+]
 Start = Annotated[
     Literal["source", "words"], Knob("P_0", "where the prompt starts: at the best source prompt, or at sampled words")
 ]
@@ -58,6 +63,12 @@ class CTPT(PromptMethod):
         idea="Search a few hundred numbers without any gradient; a random projection turns them into a prompt, and"
         " attention brings in the prompts of other tasks.",
         differs="A reconstruction from summaries of the paper and from Black-Box Tuning: the equations are ours.",
+        lesson="Some models can only be asked: nobody gets gradients out of them. CTPT searches a few hundred"
+        " numbers by trial, as evolution does: it makes variants, lets the model answer with each, and moves"
+        " towards those that did better. A fixed random matrix turns the numbers into a whole prompt, and"
+        " attention brings in the prompts of other tasks. The paper's equations could not be read: this is a"
+        " reconstruction.",
+        tries="put it in a race with Prompt Tuning: what does it cost to do without gradients?",
         claims=(
             Claim(
                 "Only a vector of low dimension is searched, without gradients; source tasks help with few"
@@ -92,7 +103,7 @@ class CTPT(PromptMethod):
         m: Length = 10,
         q: Intrinsic = 200,
         heads: Heads = 4,
-        alpha: Alpha = 1.0,
+        alpha: Alpha = 3.0,
         start: Start = "source",
     ) -> None:
         super().__init__()
@@ -151,6 +162,7 @@ class CTPT(PromptMethod):
             return accuracy, -loss
 
         self.P_0.copy_(max(self.sources, key=score))
+        self.A.mul_(self.P_0.std() / self.std)
 
     def fold(self) -> Folded:
         """P alone, without projections and sources."""

@@ -47,6 +47,11 @@ class DePT(PromptMethod):
         r" B \in \mathbb{R}^{r \times d}",
         idea="Halve the prompt and spend the saved parameters on a low-rank nudge of every word embedding, by place.",
         differs="A is indexed by the position among real tokens, so padding does not move it; no 8/sqrt(r) by default.",
+        lesson="Long prompts make every input longer, and so slower. DePT keeps a short prompt and spends the"
+        " numbers that it saves on the words: each place of the text gets a shift, which is added to whatever"
+        " word stands there. The shifts are the product of two thin factors, so they are cheap. The prompt"
+        " learns fast, the shifts slowly.",
+        tries="set ratio to 0: the shifts stay zero, and only the short prompt is left.",
         claims=(
             Claim(
                 "T5-Base with 76.8 thousand numbers: 85.9 on GLUE and 76.5 on SuperGLUE; prompt tuning of the same"

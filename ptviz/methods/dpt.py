@@ -39,6 +39,11 @@ class DPT(PromptMethod):
         idea="Prompts seem to lose rank as they train, so write the prompt as a tall matrix times a wide one.",
         differs="Starts from factored words by default; init uniform draws both factors from [-0.5, 0.5] as the code"
         " does, which suits the louder embeddings of T5.",
+        lesson="A prompt is a table: m tokens of d numbers each. If its rows are mostly mixtures of a few patterns,"
+        " it need not be stored in full. DPT writes the prompt as a product: a wide factor holds r patterns, a"
+        " tall one says how much of each pattern a token takes. Only the two factors are trained, r (m + d)"
+        " numbers instead of m d.",
+        tries="lower r to 1: how far does a single pattern get?",
         claims=(
             Claim(
                 "As good as prompt tuning or better with about a ninth of its numbers: 11.2 thousand on T5-Large"

@@ -6,6 +6,7 @@ import inspect
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 KnobValue = int | float | str | bool
@@ -86,6 +87,11 @@ def knobs_of(method: type) -> dict[str, KnobInfo]:
     Raises:
         TypeError: if an argument carries no ``Knob`` or no default.
     """
+    return dict(_declared(method))
+
+
+@cache
+def _declared(method: type) -> dict[str, KnobInfo]:
     constructor: Any = method.__init__  # type: ignore[misc]  # it is read, not called
     hints = get_type_hints(constructor, include_extras=True)
     found: dict[str, KnobInfo] = {}

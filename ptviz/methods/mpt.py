@@ -55,6 +55,12 @@ class MPT(PromptMethod):
         " starts from the average scaling.",
         differs="u and v start at 1. Hidden states are compared at the answer's position, averaged over layers and"
         " coordinates; the two rates are equal unless changed.",
+        lesson="Each source task has a plain prompt of its own, its teacher. MPT learns one prompt that all tasks"
+        " share and, for each task, two short lists: one scales the tokens, the other the coordinates. Shared"
+        " prompt and lists together must answer as the teachers do, so what is common goes into the one and"
+        " what is special into the others. Your task starts from the shared prompt and the average of the"
+        " lists.",
+        tries="set lam to 0: without teachers, does the shared prompt still help?",
         claims=(
             Claim(
                 "Over 23 data sets it tunes 0.035 % of the numbers a task and beats tuning the whole model on GLUE"

@@ -39,6 +39,11 @@ class PTuningV2(PromptMethod):
         r" \quad K_P, V_P \in \mathbb{R}^{m \times Hh}",
         idea="Do not touch the input: give every attention layer m extra keys and values to look at, and train those.",
         differs="No trained classification head: the label words are read out, as for every other method.",
+        lesson="Inside the model, every layer lets the words look at one another: each word offers a key to be found"
+        " by and a value to be taken. P-Tuning v2 gives every layer m more keys and values, which are trained,"
+        " and leaves the input alone. So the prompt has a say at every depth and not only at the door, for the"
+        " price of more trained numbers.",
+        tries="race it against Prompt Tuning with the same number of prompt tokens.",
         claims=(
             Claim(
                 "With a fixed number of prompted layers, deep ones serve better than shallow ones: on RTE layers"

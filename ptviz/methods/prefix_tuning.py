@@ -49,6 +49,11 @@ class PrefixTuning(PromptMethod):
         " keep only what it wrote.",
         differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
         " not fed by the input, whatever the survey's drawing suggests.",
+        lesson="Extra keys and values stand in front of those of the text in every layer, so that each word can look"
+        " at them. To train so many numbers directly is shaky. So each prefix token has one short vector, and"
+        " a network writes all its keys and values from it. The network reads these vectors alone and never"
+        " the text: the prefix is the same for every input. Afterwards only what it wrote is kept.",
+        tries="race it against P-Tuning v2, which trains its keys and values directly.",
         claims=(
             Claim(
                 "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the numbers; 68.2 for tuning all of them.",

@@ -50,6 +50,12 @@ class PromptTuning(PromptMethod):
         equation=r"\Pr_{\theta;\theta_P}(Y \mid [P; X]), \quad P \in \mathbb{R}^{m \times d}",
         idea="Put m free vectors in front of the text, freeze the whole model, and train only those vectors.",
         differs="The paper puts the prompt before everything; on encoders it stands right after [CLS].",
+        lesson="A language model turns every word into a vector, a list of d numbers, before it reads anything."
+        " Prompt tuning puts m more vectors in front of those of your text. They stand for no word: they start"
+        " as copies of a few and are then moved a little at every step, so that the frozen model's answers to"
+        " your examples get better. Many tasks can share one model, for all that a task needs are its m"
+        " vectors.",
+        tries="train it with 1, 5 and 20 prompt tokens: how many does your task need?",
         claims=(
             Claim(
                 "Prompt tuning is far behind tuning the whole model on small T5s and catches up as they grow: at"

@@ -55,6 +55,11 @@ class PTMoE(PromptMethod):
         idea="Give each input its own decomposed prompt: the tall factors are experts, the wide factor is shared.",
         differs="Starts from sampled words unless a text is given. The probability alone trains the router: nothing is"
         " passed straight through a hard selection.",
+        lesson="PT-MoE joins two ideas: a prompt as the product of two thin factors, and a router that picks by the"
+        " text. The tall factors are the experts, one of which is picked for each text; the wide factor is"
+        " shared by all of them. So another expert costs next to nothing, and what experts have in common is"
+        " learned from every example.",
+        tries="set k to 1: it becomes decomposed prompt tuning. Does the router earn its place on your task?",
         claims=(
             Claim(
                 "Llama-3.2-1B, 80 thousand numbers: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"

@@ -43,6 +43,11 @@ class SMoP(PromptMethod):
         equation=r"p = \mathrm{softmax}(L_\mu \bar{x}), \quad i = \arg\max_j p_j, \quad [p_i P_i;\; X]",
         idea="Keep k short prompts; a small router reads the text and picks the one that suits it.",
         differs="Each example is routed by itself; the released code mixes the prompts of the whole batch.",
+        lesson="One prompt has to suit every input. SMoP keeps k short ones instead, and a router: a small matrix"
+        " that looks at the mean of the text's vectors and picks the prompt to use. The probability with which"
+        " it picked scales the prompt, for only so can the router learn whether its choice was a good one."
+        " While training, noise on its scores sees to it that every prompt gets some inputs.",
+        tries="look at a run on the page Routing: which classes go to which prompt?",
         claims=(
             Claim(
                 "On SuperGLUE it gains 2.5 points over prompt tuning with T5-Base and 3.4 with T5-Large.",

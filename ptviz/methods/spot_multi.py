@@ -39,6 +39,10 @@ class SPoTMulti(PromptMethod):
         r" \quad P \leftarrow P^{\mathrm{mix}}",
         idea="Tune one prompt on several other tasks mixed together, and start the new task's prompt from it.",
         differs="The source prompt is the last one, not the best on the sources' validation rows.",
+        lesson="Instead of choosing one task to start from, one prompt is trained on several at once: their rows are"
+        " mixed, and larger tasks give more of them. So the prompt learns what the tasks have in common. Your"
+        " task starts from it and trains as usual.",
+        tries="choose source tasks that are unlike your own: does the start still help?",
         claims=(
             Claim(
                 "T5-Base from a mixture of GLUE tasks: 82.8 on GLUE and 73.2 on SuperGLUE; prompt tuning 81.2 and"

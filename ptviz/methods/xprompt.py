@@ -73,6 +73,11 @@ class XPrompt(PromptMethod):
         " train what is left again.",
         differs="No public code: scores per batch, one ranking of all pieces, and retraining after each level are our"
         " reading; shares are searched without retraining for each.",
+        lesson="Not all of a trained prompt is useful: some tokens hardly matter, and some do harm. XPrompt trains a"
+        " plain prompt first and asks how much the loss would feel it if a token were switched off. The tokens"
+        " that matter least are dropped, and after them pieces of those that are left. What survives goes back"
+        " to its values from the end of the first training and is trained once more, without the ballast.",
+        tries="set keep to unimportant, the paper's control: it shows whether the scores mean anything.",
         claims=(
             Claim(
                 "Average gain over prompt tuning on seven SuperGLUE tasks: 3.26 points with T5 Large, 2.96 with"

@@ -6,6 +6,7 @@ built in must be named by the person again, since looking at the run would fetch
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import secrets
@@ -18,7 +19,7 @@ import ptviz
 from ptviz.checkpoints.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError, shown
 from ptviz.checkpoints.formats.ours import MARK
-from ptviz.checkpoints.safety import LIMITS, MB, ZipFolder, content_of, plain_json
+from ptviz.checkpoints.safety import LIMITS, MB, ZipFolder, bounded, content_of, plain_json
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, explained, write_whole
 from ptviz.runs.run import Run
@@ -28,6 +29,10 @@ from ptviz.runs.store import Store, encoded, new_id
 _JSON = ("config.json", "status.json", "environment.json", MARK)
 _TENSORS = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
 _EVENTS = "events.jsonl"
+_LONGEST, _LINE = 64 * MB, MB // 4
+"""Bytes of a run's events, and of one of them."""
+_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+"""How the files of a bundle may be packed: others may want gigabytes to be unpacked."""
 _ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
@@ -95,12 +100,13 @@ def _files(archive: ZipFolder) -> dict[str, bytes]:
     for name in names:
         if name not in (*_JSON, _EVENTS) and not _TENSORS.fullmatch(name):
             raise CheckpointError(f"{shown(archive.name)}: a bundle of ptviz has no file {shown(name)!r}: refused")
-        data = files[name] = archive.read(name)
+        data = files[name] = archive.read(name, methods=_METHODS)
         if name in _JSON:
             plain_json(data, name)
         elif name == _EVENTS:
-            for line in data.splitlines():
-                plain_json(line, f"a line of {_EVENTS}")
+            bounded(len(data), _EVENTS, _LONGEST)
+            for line in io.BytesIO(data):
+                plain_json(line, f"a line of {_EVENTS}", _LINE)
         else:
             read_safetensors(data, name)
     return files

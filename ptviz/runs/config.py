@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any
 
 from ptviz.methods import REGISTRY
@@ -77,10 +77,10 @@ class RunConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object that ``from_json`` reads back to an equal config."""
+        # Not asdict, which copies deeply: a race compares hundreds of configs while a page is drawn.
         parent = list(self.parent) if self.parent else None
-        plain = asdict(replace(self, knobs=dict(self.knobs)))
         lists = {"parent": parent, "planned": list(self.planned), "sources": self.sources and list(self.sources)}
-        return {**plain, "training": self.training.to_json(), **lists}
+        return {**vars(self), "knobs": dict(self.knobs), "training": self.training.to_json(), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:

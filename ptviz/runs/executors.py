@@ -164,16 +164,23 @@ class LocalExecutor:
         return self._ask("route", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
 
     def attention(
-        self, id: str, text: str = "", stage: int | None = None, step: int | None = None, timeout: float = 60.0
+        self,
+        id: str,
+        text: str = "",
+        stage: int | None = None,
+        step: int | None = None,
+        row: int = 0,
+        timeout: float = 60.0,
     ) -> dict[str, Any]:
         """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
 
-        Of the first validation text if there is none. What comes back: ``ptviz.runs.attending.attention``.
+        Of the validation text at place ``row`` if there is none. What comes back: ``ptviz.runs.attending.attention``,
+        and how many ``rows`` there are.
 
         Raises:
             StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
         """
-        return self._ask("attention", {"run": id, "text": text, "stage": stage, "step": step}, timeout)
+        return self._ask("attention", {"run": id, "text": text, "stage": stage, "step": step, "row": row}, timeout)
 
     def operate(
         self,

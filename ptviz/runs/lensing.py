@@ -15,16 +15,18 @@ from ptviz.training.evaluate import limited
 TOP = 5
 
 
-def read_prompt(at: Opened, warm: Warm, text: str = "") -> dict[str, Any]:
+def read_prompt(at: Opened, warm: Warm, text: str = "", row: int = 0) -> dict[str, Any]:
     """The likeliest words at each prompt token and layer, on one text: the logit lens (``ptviz.backbones.lens``).
+
+    Without a text, it is read on the validation text at place ``row``.
 
     Returns:
         ``{"words": (layers, m, TOP), "shares": (layers, m, TOP), "text"}``, from the input to the last layer; or
         ``{"refused"}``, a sentence for a person, where there is nothing to read or no head to read it with.
     """
     task = limited(at.task, at.config.training)
-    row = Row(text, 0) if text else task.validation[0]
-    data = encoded(at, task, [row])
+    chosen = Row(text, 0) if text else task.validation[min(row, len(task.validation) - 1)]
+    data = encoded(at, task, [chosen])
     batch = data.batch([0])
     prompt = at.method(batch)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
@@ -42,5 +44,5 @@ def read_prompt(at: Opened, warm: Warm, text: str = "") -> dict[str, Any]:
     return {
         "words": [[[readable(token) for token in names(one)] for one in layer] for layer in ids.tolist()],
         "shares": shares.tolist(),
-        "text": row.text,
+        "text": chosen.text,
     }

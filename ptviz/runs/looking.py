@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from ptviz.runs.mapping import Mapping
 from ptviz.runs.measuring import MEASURES
 from ptviz.runs.operating import Operating
 from ptviz.runs.reasons import of_exception, out_of_memory
+from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 from ptviz.runs.vocabulary import keep
 from ptviz.runs.warm import Warm
@@ -67,12 +69,13 @@ class Looking:
         return {}
 
     @torch.no_grad()
-    def _attention(self, run: str, text: str, stage: int | None, step: int | None) -> dict[str, Any]:
-        """Attention on the prompt from ``text``, or from the first validation text if it is empty."""
+    def _attention(self, run: str, text: str, stage: int | None, step: int | None, row: int = 0) -> dict[str, Any]:
+        """Attention on the prompt from ``text``, or from the validation text at place ``row``, or the last one."""
         at = opened(self.store, self.warm, run, stage, step)
-        row = Row(text, 0) if text else limited(at.task, at.config.training).validation[0]
-        found = attention(at.backbone, at.task, at.method, at.method.slots, at.config.training.length, row)
-        return {**found, **at.place}
+        rows = limited(at.task, at.config.training).validation
+        chosen = Row(text, 0) if text else rows[min(row, len(rows) - 1)]
+        found = attention(at.backbone, at.task, at.method, at.method.slots, at.config.training.length, chosen)
+        return {**found, "rows": len(rows), **at.place}
 
     @torch.no_grad()
     def _measure(self, run: str, what: str, stage: int | None, step: int | None, **more: Any) -> dict[str, Any]:
@@ -109,3 +112,15 @@ def _routing(method: torch.nn.Module, batch: Batch) -> list[list[float]]:
         raise StoreError("this method routes nothing: every input gets the same prompt")
     weights: list[list[float]] = routing.float().cpu().tolist()
     return weights
+
+
+def answer_of(run: Run, kind: str, **question: Any) -> dict[str, Any]:
+    """What the worker answers to a letter about a run, worked out in this process: for scripts, which have no worker.
+
+    Raises:
+        StoreError: with the worker's reason, if it has no answer.
+    """
+    found = Looking(Store(run.path.parent), Warm()).answer(Letter("", kind, {"run": run.id, **question}, math.inf))
+    if "error" in found:
+        raise StoreError(found["error"])
+    return found

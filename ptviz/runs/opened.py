@@ -13,8 +13,11 @@ from torch import Tensor
 from ptviz.checkpoints import Ground, PromptBundle
 from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY
 from ptviz.checkpoints.errors import listed, shown
+from ptviz.checkpoints.formats.ours import PROMPTS
+from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
 from ptviz.checkpoints.inspect import fit
 from ptviz.checkpoints.safety import DiskFolder, content_of
+from ptviz.checkpoints.sniff import MODELS
 from ptviz.runs import prompts
 from ptviz.runs.disk import StoreError
 from ptviz.runs.parts import sizes_of
@@ -98,11 +101,18 @@ def _fits(bundle: PromptBundle, backbone: str) -> None:
 
 
 def digest(path: Path) -> str:
-    """sha256 of a file, or of the names and contents of the files right inside a folder."""
+    """sha256 of a file, or of the names and contents of those files of a folder that hold its prompt."""
     if path.is_file():
         return hashlib.sha256(content_of(path)).hexdigest()
     whole, folder = hashlib.sha256(), DiskFolder(path)
-    for name in folder.names():
-        if "/" not in name:
-            whole.update(name.encode() + b"\0" + folder.read(name))
+    for name in _holding(folder.names()):
+        whole.update(name.encode() + b"\0" + folder.read(name))
     return whole.hexdigest()
+
+
+def _holding(names: list[str]) -> list[str]:
+    """The files that were read: what else lies beside an adapter, a whole model maybe, is nobody's business here."""
+    for known in ((CONFIG, *WEIGHTS), PROMPTS, MODELS):
+        if found := [name for name in names if name.rpartition("/")[2] in known]:
+            return found
+    return [name for name in names if "/" not in name]

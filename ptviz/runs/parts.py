@@ -42,6 +42,30 @@ def parts_of(config: RunConfig, state: Mapping[str, Tensor], sizes: Sizes) -> di
     Raises:
         StoreError: if the state is that of another method, backbone or other knobs.
     """
+    method = _loaded(config, state, sizes)
+    with torch.no_grad():
+        found = method.parts()
+        used = _used(method, sizes.width)
+    read = {
+        name: Values(tuple(part.axes), part.tensor.detach().float().cpu().numpy())
+        for name, part in found.items()
+        if not part.tensor.is_meta
+    }
+    return _first(used, read)
+
+
+def used_of(config: RunConfig, state: Mapping[str, Tensor], sizes: Sizes) -> Values | None:
+    """What the backbone is given whatever the input: prompt vectors, or keys and values; None if inputs differ in it.
+
+    Raises:
+        StoreError: if the state is that of another method, backbone or other knobs.
+    """
+    method = _loaded(config, state, sizes)
+    with torch.no_grad():
+        return _used(method, sizes.width)
+
+
+def _loaded(config: RunConfig, state: Mapping[str, Tensor], sizes: Sizes) -> PromptMethod:
     config = config.checked()
     shape = sizes.width, sizes.sites, sizes.heads, sizes.head_width, config.training.length
     spec = Spec.of_shape(*shape, config.source_tasks())
@@ -52,16 +76,7 @@ def parts_of(config: RunConfig, state: Mapping[str, Tensor], sizes: Sizes) -> di
     except RuntimeError:
         load(method, dict(state))  # says in words what does not fit
         raise StoreError("the snapshot does not fit the method as set here") from None
-    method.eval()
-    with torch.no_grad():
-        found = method.parts()
-        used = _used(method, sizes.width)
-    read = {
-        name: Values(tuple(part.axes), part.tensor.detach().float().cpu().numpy())
-        for name, part in found.items()
-        if not part.tensor.is_meta
-    }
-    return _first(used, read)
+    return method.eval()
 
 
 def _used(method: PromptMethod, width: int) -> Values | None:

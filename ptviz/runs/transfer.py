@@ -6,7 +6,7 @@ The accuracies lie in the record of ``ptviz.runs.transfer_record``, keyed by pro
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
 from pathlib import Path
@@ -19,7 +19,7 @@ from ptviz.methods.base import PromptMethod
 from ptviz.runs import prompts
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
-from ptviz.runs.parts import Sizes, parts_of, sizes_of
+from ptviz.runs.parts import Sizes, sizes_of, used_of
 from ptviz.runs.run import Run
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store, Summary
@@ -44,8 +44,8 @@ from ptviz.training.library import METHOD, source_knobs
 from ptviz.training.rows import Rows, readout_of
 
 __all__ = [
-    "ROWS", "Cell", "Target", "bare", "candidates", "fill", "filling", "input_prompt", "kept", "known", "measured",
-    "missing", "sources", "targets", "vectors",
+    "ROWS", "Cell", "Target", "accuracies", "bare", "candidates", "fill", "filling", "input_prompt", "kept", "known",
+    "measured", "missing", "sources", "targets", "vectors",
 ]  # fmt: skip
 
 ROWS = 200
@@ -92,13 +92,15 @@ def targets(runs: Iterable[Summary], more: Iterable[str] = ()) -> tuple[Target, 
 
 
 def input_prompt(run: Run, sizes: Sizes) -> Float[np.ndarray, "m d"] | None:
-    """The run's best prompt as vectors in front of the input; None for a method that has none of one such prompt.
+    """The run's best prompt as vectors in front of the input.
+
+    None for a method that gives keys and values, or every input a prompt of its own.
 
     Raises:
         StoreError: if the run's prompt is damaged, or does not fit the method any more.
     """
-    first = next(iter(parts_of(run.config, run.prompt(), sizes).values()), None)
-    return first.array if first is not None and first.axes == ("m", "d") else None
+    used = used_of(run.config, run.prompt(), sizes)
+    return used.array if used is not None and used.axes == ("m", "d") else None
 
 
 def vectors(store: Store, source: Summary) -> Float[np.ndarray, "m d"] | None:
@@ -130,6 +132,20 @@ def known(store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: 
     """The cells of a grid of these runs and tasks that are there and still hold, those without a prompt included."""
     have = measured(store)
     return {key: have[key] for key, _, _ in _grid(store, runs, tasks, rows, have) if key in have}
+
+
+def accuracies(
+    runs: Sequence[Summary], tasks: Sequence[Target], found: Mapping[Key, Cell], rows: int = ROWS
+) -> Float[np.ndarray, "t n"]:
+    """The accuracies (0 to 1) of these cells of runs in front of one backbone, NaN where there is none.
+
+    Rows are tasks; columns are the backbone without a prompt, and then every run.
+    """
+    backbone = runs[0].config.backbone if runs else ""
+    ids = [bare(backbone), *(run.id for run in runs)]
+    unknown = Cell("", "", rows, math.nan, math.nan)
+    told = [[found.get((id, task.name, rows), unknown).accuracy for id in ids] for task in tasks]
+    return np.array(told, dtype=np.float64).reshape(len(tasks), len(ids))
 
 
 def missing(store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: int = ROWS) -> int:

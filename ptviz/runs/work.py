@@ -7,7 +7,7 @@ import io
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -159,7 +159,9 @@ def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, he
 
     found: dict[str, SourcePrompt] = {}
     for told, prompt in gather(Store(run.path.parent), config, method.slots, make, warm.task(config).family):
-        found[told.task] = prompt
+        # A task that is a file goes by its path in the config, and by its own name in the training.
+        task = tasks[len(found)].name
+        found[task] = replace(prompt, task=task)
         writer.take(told)
         watch(told)
         if stopped(writer, heed):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import dataclass, fields
 from typing import Any
 
 OPTIMISERS = ("adamw", "adafactor")
@@ -69,7 +69,7 @@ class TrainConfig:
 
     def to_json(self) -> dict[str, Any]:
         """A plain object that ``from_json`` reads back to an equal config."""
-        return asdict(self)
+        return {**vars(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:

@@ -15,8 +15,10 @@ from ptviz.analysis.projection import Map, project
 from ptviz.analysis.similarity import METRICS, NEURONS, Similarity, overlap, similarity
 from ptviz.analysis.transfer import Tree, clustered
 from ptviz.figures import transfer as drawn
-from ptviz.runs import neurons
+from ptviz.runs import Summary, neurons
+from ptviz.runs import transfer as record
 from ptviz.runs.mapping import folder_of
+from ptviz.ui import transfer_scripts
 from ptviz.ui.inside import asked
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
@@ -33,8 +35,8 @@ _READ_NEURONS = (
     "sentence beside them."
 )
 _READ_MAP = (
-    "How to read it: one point a prompt, at the mean of its tokens. Near points have like directions of largest "
-    "difference; distances on a flat map are only part of the truth, the heat map has the whole."
+    "How to read it: one point a prompt: the direction of its mean token, its length left out. Near points are alike "
+    "in what differs most; distances on a flat map are only part of the truth, the heat map has the whole."
 )
 _FEWEST = 15
 """Prompts from which on a UMAP is offered: of fewer it shows little but its own settings."""
@@ -54,7 +56,8 @@ def show(chosen: Chosen) -> None:
     metric, centred, without = settings()
     found = compare(chosen, metric, centred, without, ask=True)
     if found is not None:
-        _matrix(list(compared), *found, metric)
+        python = transfer_scripts.similar(chosen, metric, centred, without, _name(metric))
+        _matrix(list(compared), *found, metric, python)
     _remarks(chosen, left_out, without)
     with st.expander("Map of the prompts", key="map-open", on_change="rerun") as box:
         if box.open:
@@ -137,11 +140,15 @@ def _wait(words: str) -> None:
     st.fragment(look, run_every=0.6)()
 
 
-def _matrix(names: list[str], found: Similarity, tree: Tree, metric: str) -> None:
+def _name(metric: str) -> str:
+    return f"similarity-{metric.replace(' ', '-')}"
+
+
+def _matrix(names: list[str], found: Similarity, tree: Tree, metric: str, python: str) -> None:
     alt = drawn.tell_similarity(found.values, names, tree, metric)
     read = _READ_SIMILARITY + (_READ_NEURONS if metric == NEURONS else "")
     panel(drawn.draw_similarity(found.values, names, tree, metric), alt, read, key="similarity",
-          name=f"similarity-{metric.replace(' ', '-')}")  # fmt: skip
+          name=_name(metric), python=python)  # fmt: skip
     if found.rows is not None:
         st.caption(
             f"Prompts differ in length: this measure compares the first {found.rows} tokens of each pair or more."
@@ -169,25 +176,28 @@ def _map(chosen: Chosen, centred: bool, without: bool) -> None:
     if centred:
         means = means - means.mean(0)
     kind = "PCA"
-    if len(names) >= _FEWEST and find_spec("umap") is not None and chosen.carrier is not None:
+    # The worker is asked for a map by way of a run, whichever: a map is made of vectors and knows no backbone.
+    carrier = chosen.carrier or next(iter(record.candidates(store())), None)
+    if len(names) >= _FEWEST and find_spec("umap") is not None and carrier is not None:
         kind = (
             st.segmented_control("kind of map", ("PCA", "UMAP"), default="PCA", key="map", bind="query-params") or kind
         )
-    found = _laid(chosen, means) if kind == "UMAP" else remembered(
-        ("task-map", chosen.key, centred, without), lambda: project(means, np.zeros((0, 0, means.shape[1])), "PCA")
+    found = _laid(carrier, means) if kind == "UMAP" else remembered(
+        ("task-map", chosen.key, centred, without),
+        lambda: project(means, np.zeros((0, 0, means.shape[1])), "PCA", normalise=True),
     )  # fmt: skip
     if found is None:
         return
     tasks = [chosen.runs[place].config.task for place in chosen.places] + list(chosen.extra)
     groups = [list(dict.fromkeys(tasks)).index(task) for task in tasks]
+    python = transfer_scripts.mapped(chosen, kind, groups, centred, without, "map-of-prompts")
     panel(drawn.draw_map(found, names, groups), drawn.tell_map(found, names), _READ_MAP, key=f"map-{kind}",
-          name="map-of-prompts")  # fmt: skip
+          name="map-of-prompts", python=python)  # fmt: skip
 
 
-def _laid(chosen: Chosen, means: np.ndarray) -> Map | None:
-    carrier = chosen.carrier
+def _laid(carrier: Summary | None, means: np.ndarray) -> Map | None:
     # A map is of words and prompts: the words are the mean tokens here, and the prompt is one of them again.
-    order = Order(means, (means[:1][None],), "UMAP")
+    order = Order(means, (means[:1][None],), "UMAP", normalise=True)
     found = laid(folder_of(order.name))
     if found is None and carrier is not None:
         asked(("task-map", order.name), lambda: lay_map(carrier.id, order))

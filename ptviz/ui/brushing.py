@@ -5,7 +5,7 @@ Both go by a token's number, which stays the same whatever is left out, at every
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 
 import streamlit as st
 
@@ -41,10 +41,36 @@ def rows(m: int, odd: Sequence[int], about: Hashable) -> tuple[list[int], frozen
     return shown, frozenset(picked)
 
 
-def pick(numbers: list[int], more: bool) -> None:
+def box(
+    label: str, numbers: Sequence[int], about: Hashable, key: str = BRUSH, *, named: Callable[[int], str] = str
+) -> frozenset[int]:
+    """A box to choose what stands out in every panel, by numbers that stay the same; ``about`` as in ``rows``.
+
+    What is picked in a figure that hears ``picker(key)`` shows up in it.
+    """
+    mine = f"{_ABOUT}-{key}"
+    if st.session_state.setdefault(mine, about) != about:
+        st.session_state[mine] = about
+        if key in st.session_state:
+            st.session_state[key] = []
+    _within(key, numbers)
+    return frozenset(
+        st.multiselect(
+            label, list(numbers), key=key, format_func=named, placeholder="all; pick here or in a figure",
+            help="click in a figure: every figure that shows the same things dims the others", bind="query-params",
+        )
+    )  # fmt: skip
+
+
+def pick(numbers: list[int], more: bool, key: str = BRUSH) -> None:
     """Take over what was picked in a figure: ``more`` adds to the brush, and takes away what was in it."""
-    before = list(st.session_state.get(BRUSH, []))
-    st.session_state[BRUSH] = sorted(set(before) ^ set(numbers)) if more else sorted(numbers)
+    before = list(st.session_state.get(key, []))
+    st.session_state[key] = sorted(set(before) ^ set(numbers)) if more else sorted(numbers)
+
+
+def picker(key: str) -> Callable[[list[int], bool], None]:
+    """``pick`` for the box of another key."""
+    return lambda numbers, more: pick(numbers, more, key)
 
 
 def _warn(odd: list[int], shown: int) -> None:

@@ -30,9 +30,13 @@ export default function (component) {
   };
   node.onclick = open;
   node.onkeydown = open;
-  node.onpointermove = (event) => {
-    node.style.cursor = event.target.closest("[data-open]") || found(event) ? "pointer" : "";
+  const point = (target) => {
+    node.querySelectorAll(".pointed").forEach((each) => each.classList.remove("pointed"));
+    target?.classList.add("pointed");
+    node.style.cursor = target ? "pointer" : "";
   };
+  node.onpointermove = (event) => point(found(event));
+  node.onpointerleave = () => point(null);
   button.hidden = !data.name;
   button.onclick = () => {
     const address = URL.createObjectURL(new Blob([data.file], { type: "image/svg+xml" }));

@@ -18,7 +18,7 @@ _HTML = """
 """
 _CSS = """
 .ptviz-drawing { color: var(--st-text-color); font-family: var(--st-font); }
-.ptviz-drawing [data-open]:hover > rect, .ptviz-drawing [data-open]:focus-visible > rect {
+.ptviz-drawing .pointed > rect, .ptviz-drawing [data-open]:focus-visible > rect {
   stroke: var(--st-primary-color); stroke-width: 2.5;
 }
 .ptviz-drawing [data-open]:focus { outline: none; }

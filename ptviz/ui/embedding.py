@@ -74,6 +74,8 @@ def _place(part: Track) -> dict[str, int]:
     if not leading:
         return {}
     offered = places(part, leading)
+    if st.session_state.get("expert", 0) not in range(len(offered)):
+        st.session_state.pop("expert", None)  # of a run with more of them
     return offered[st.selectbox("expert", range(len(offered)), key="expert", bind="query-params")]
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import inspect
+import re
 import sys
 
+import pandas as pd
 import streamlit as st
 
-from ptviz.analysis.anatomy import Panel
+from ptviz.analysis.anatomy import GREEK, Panel, spoken
 from ptviz.figures.anatomy import draw_panel
 from ptviz.figures.cost import draw_cost
 from ptviz.figures.framework import legend_scene
@@ -17,16 +19,18 @@ from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import knobs_of
 from ptviz.runs import RunConfig
 from ptviz.ui import anatomies, scripts
-from ptviz.ui.anatomies import Shape, choose_run, choose_shape, panel_of
+from ptviz.ui.anatomies import Shape, choose_run, choose_shape, panel_of, runs_of
 from ptviz.ui.drawing import drawing
 from ptviz.ui.equation import equation
 from ptviz.ui.forms import pick
-from ptviz.ui.live_plot import live_plot
 from ptviz.ui.marks import title_of
+from ptviz.ui.panels import panel
 from ptviz.ui.starting import COMPOSE, address_of
 
 SURVEY = "learn/survey.py"
 AFTER, BEFORE = "after training", "before training"
+_BESIDE = 290
+"""Height in pixels of what stands beside the anatomy."""
 AXES = {
     "m": "prompt tokens", "d": "embedding width", "r": "rank", "k": "experts or source tasks", "T": "input tokens",
     "S": "attention sites", "H": "key/value heads", "h": "width of a head", "kv": "key and value", "c": "classes",
@@ -45,7 +49,8 @@ def head() -> tuple[str, Shape]:
     card = REGISTRY[name].card
     with top:
         st.title(card.title)
-        st.markdown(f"{card.idea}")
+        st.markdown(f"**{card.idea}**")
+        st.markdown(f"{card.lesson} **Try:** {card.tries}")
         st.caption(f"[{card.citation}]({card.url}). In the survey: {', '.join(card.branch)}.")
         config = RunConfig(backbone=shape.name, method=name)
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -62,27 +67,48 @@ def anatomy(name: str, shape: Shape) -> None:
     with right:
         st.header("Equation")
         equation(name, shape)
-        rows = anatomies.symbols(name, shape, panel_of(name, shape))
-        height = min(36 * (len(rows) + 1) + 2, 254)
-        st.dataframe(rows, hide_index=True, width="stretch", height=height, column_config={"part": None})
-        used = {axis for row in rows for axis in row["axes"].split(", ")}
-        known = ", ".join(f"{axis} {words}" for axis, words in AXES.items() if axis in used)
-        st.caption(f"Shapes are those on {shape.title}. Axes: {known}; any other is the method's own.")
         _told(panel_of(name, shape))
-        drawing(legend_scene(560), key="legend")
-        run = choose_run(name)
-        if run is None:
-            st.caption("Once you trained a run of this method, its tensors can be looked at here.")
+        symbols, source = st.tabs(["Shapes", "Source file"])
+        with symbols:
+            _shapes(name, shape)
+        with source:
+            _source(name)
     with left:
         st.header("Anatomy")
-        panel, when = panel_of(name, shape), None
+        run = choose_run(name)
+        if run is None and not runs_of(name):
+            st.caption("Once you have trained a run of this method, its tensors can be looked at here.")
+        drawn, when = panel_of(name, shape), None
         if run is not None:
-            when = st.segmented_control("Tensors", [AFTER, BEFORE], default=AFTER, key="when", required=True)
-            panel = live_panel(run, first=when == BEFORE)
+            when = st.segmented_control(
+                "Tensors", [AFTER, BEFORE], default=AFTER, key="when", required=True, label_visibility="collapsed",
+                bind="query-params",
+            )  # fmt: skip
+            drawn = live_panel(run, first=when == BEFORE)
         python = scripts.panel(name, shape.name, run, first=when == BEFORE)
-        drawing(draw_panel(panel), key="anatomy", name=f"ptviz-{name}", zoom=1.5, python=python)
+        drawing(draw_panel(drawn), key="anatomy", name=f"ptviz-{name}", zoom=1.5, python=python)
         if run is not None:
-            st.caption("Heat maps: the run's own tensors, blue below zero, orange above; long axes are averaged.")
+            st.caption(
+                "Heat maps: the run's own tensors, blue below zero, orange above, each on a scale of its own (point at "
+                "one to see it); long axes are averaged."
+            )
+        drawing(legend_scene(400), key="legend")
+
+
+def _shapes(name: str, shape: Shape) -> None:
+    rows = anatomies.symbols(name, shape, panel_of(name, shape))
+    height = min(36 * (len(rows) + 1) + 2, _BESIDE)
+    st.dataframe(rows, hide_index=True, width="stretch", height=height, column_config={"part": None})
+    used = {axis for row in rows for axis in row["axes"].split(", ")}
+    known = ", ".join(f"{axis} {words}" for axis, words in AXES.items() if axis in used)
+    st.caption(f"Shapes are those on {shape.title}. Axes: {known}; any other is the method's own.")
+
+
+def _source(name: str) -> None:
+    """The method's own file: the equation as it runs."""
+    code = inspect.getsource(sys.modules[REGISTRY[name].__module__])
+    st.code(code, language="python", line_numbers=True, height=_BESIDE)
+    st.caption(f"The file that trains {title_of(name)}, as it is installed here.")
 
 
 def _told(panel: Panel) -> None:
@@ -108,10 +134,19 @@ def knobs(name: str) -> None:
         if info.knob.low is not None and info.knob.high is not None:
             span = f"{info.knob.low:g} to {info.knob.high:g}"
         rows.append(
-            {"name": knob, "symbol": info.knob.symbol, "what it does": info.knob.meaning, "default": str(info.default),
-             "range": span}
+            {"name": knob, "symbol": _spoken(info.knob.symbol), "what it does": info.knob.meaning,
+             "default": str(info.default), "range": span}
         )  # fmt: skip
-    st.dataframe(rows, hide_index=True, width="stretch")
+    # A table, because it breaks its lines: what a knob does takes a sentence.
+    st.table(pd.DataFrame(rows).set_index("name"))
+
+
+_SYMBOL = re.compile(rf"\b(?:[A-Za-z]|{'|'.join(GREEK)})(?:_[A-Za-z0-9]+)?\b")
+
+
+def _spoken(symbol: str) -> str:
+    """A knob's symbol, which may be several with signs between them."""
+    return _SYMBOL.sub(lambda found: spoken(found[0]), symbol)
 
 
 def cost(name: str, shape: Shape) -> None:
@@ -124,9 +159,10 @@ def cost(name: str, shape: Shape) -> None:
     for i, curve in enumerate(curves):
         with columns[i % len(columns)]:
             ends = f"{curve.trained[0]:,} at {curve.at[0]}, {curve.trained[-1]:,} at {curve.at[-1]}"
-            live_plot(
-                draw_cost(curve), f"Numbers trained over {curve.meaning}: {ends}.", key=f"cost-{i}", tools=False,
-                name=f"ptviz-{name}-cost-{curve.knob}", python=scripts.cost(name, shape.name, curve.knob),
+            panel(
+                draw_cost(curve), f"Numbers trained over {curve.meaning}: {ends}.",
+                "Orange is trained, blue is kept for use; the dotted line is the usual value.", key=f"cost-{i}",
+                name=f"ptviz-{name}-cost-{curve.knob}", tools=False, python=scripts.cost(name, shape.name, curve.knob),
             )  # fmt: skip
     st.caption(f"Counted on live modules with the shapes of {shape.title}, one knob at a time.")
 
@@ -145,11 +181,3 @@ def judgement(name: str, shape: Shape) -> None:
         lines = [f":material/add_circle: {line}" for line in good]
         lines += [f":material/do_not_disturb_on: {line}" for line in limits]
         st.markdown("\n\n".join(lines))
-
-
-def source(name: str) -> None:
-    """The method's own file: the equation as it runs."""
-    st.header("Source")
-    st.caption(f"The file that trains {title_of(name)}, as it is installed here.")
-    with st.expander("Show the code", expanded=False, icon=":material/code:"):
-        st.code(inspect.getsource(sys.modules[REGISTRY[name].__module__]), language="python", line_numbers=True)

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
+from typing import Any
 
 import streamlit as st
 
+from ptviz.figures.brushing import dim, dim_bars, pickable
 from ptviz.runs import Run
-from ptviz.ui import inside, scripts, thinning
+from ptviz.ui import brushing, inside, making, scripts
 from ptviz.ui.inside import Moment
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
-from ptviz.views import Track, View, called, views_of
+from ptviz.views import Cells, Track, View, called, views_of
 
 LESSON = (
     "Some methods write the prompt as a product of thin factors, others prune it or pass it through a small network. "
@@ -28,27 +30,39 @@ def show(found: Moment) -> None:
     if not parts:
         st.caption("Reading the sizes of the backbone; this takes a few seconds the first time.")
         return
-    thinning.glance(found, parts)
+    making.glance(found, parts)
     track = inside.choose_part(parts)
-    views(track, found.key, found.run.id, found.run)
-    thinning.compared(found, track, parts)
-    thinning.thinned(found)
-    thinning.salient(found, parts)
-    thinning.shifted(found, parts)
+    sources = found.run.config.source_tasks()
+    if sources and "k" in track.axes:
+        st.caption("Source tasks, from 0: " + ", ".join(f"{i} {name}" for i, name in enumerate(sources)) + ".")
+    picked = _brush(found, parts)
+    views(track, found.key, found.run.id, found.run, picked)
+    making.compared(found, track, parts, picked)
+    making.thinned(found)
+    making.salient(found, parts, picked)
+    making.shifted(found, parts)
 
 
-def views(track: Track, key: Hashable, name: str, run: Run | None = None) -> None:
+def _brush(found: Moment, parts: dict[str, Track]) -> frozenset[int]:
+    """The prompt tokens that stand out in every panel that shows them one by one."""
+    counts = [track.now.shape[track.axes.index("m")] for track in parts.values() if "m" in track.axes]
+    if not counts:
+        return frozenset()
+    return brushing.box("prompt tokens to highlight", range(max(counts)), (found.run.id, next(iter(parts))))
+
+
+def views(track: Track, key: Hashable, name: str, run: Run | None = None, picked: frozenset[int] = frozenset()) -> None:
     """Every view of a part; ``key`` names what its values depend on, ``name`` begins those of its files.
 
-    ``run`` is where a script finds the part again.
+    ``run`` is where a script finds the part again; ``picked`` prompt tokens stand out.
     """
     whole = [view for view in views_of(track.axes) if view.whole]
     sliced = [view for view in views_of(track.axes) if not view.whole]
-    _grid(track, whole, key, name, run)
+    _grid(track, whole, key, name, run, picked)
     if not sliced:
         return
     leading = sliced[0].leading(track.axes)
-    _grid(track.slice(_place(track, leading)), sliced, key, name, run)
+    _grid(track.slice(_place(track, leading)), sliced, key, name, run, picked)
 
 
 def _place(track: Track, leading: tuple[str, ...]) -> dict[str, int]:
@@ -63,24 +77,39 @@ def _place(track: Track, leading: tuple[str, ...]) -> dict[str, int]:
         }
 
 
-def _grid(track: Track, offered: list[View], key: Hashable, name: str, run: Run | None) -> None:
+def _grid(track: Track, offered: list[View], key: Hashable, name: str, run: Run | None, picked: frozenset[int]) -> None:
     columns = st.columns(2, gap="medium") if len(offered) > 1 else [st.container()]
     for index, view in enumerate(offered):
         with columns[index % len(columns)]:
-            _show(track, view, key, name, run)
+            _show(track, view, key, name, run, picked)
 
 
-def _show(track: Track, view: View, key: Hashable, name: str, run: Run | None) -> None:
+def _show(track: Track, view: View, key: Hashable, name: str, run: Run | None, picked: frozenset[int]) -> None:
     rows = track.now.size // max(track.now.shape[-1], 1)
     work = track.now.size * min(rows, track.now.shape[-1] or 1)
     shown = inside.shorter(track, int(max(2, min(inside.MOST, _COST // max(work, 1)))))
-    own = ("view", key, track.name, view.name, shown.at, shown.steps)
-    figure, alt = remembered(own, lambda: _drawn(shown, view))
-    python = "" if run is None else scripts.view(run, shown, view)
+    own = ("view", key, track.name, view.name, shown.at, shown.steps, picked)
+    figure, alt, after, brushed = remembered(own, lambda: _drawn(shown, view, picked))
+    python = "" if run is None else scripts.view(run, shown, view, after=after)
     panel(figure, alt, view.read, key=f"view-{view.name}", name=f"{name}-{track.name}-{view.name}",
-          title=view.title, python=python)  # fmt: skip
+          title=view.title, on_pick=brushing.pick if brushed and run is not None else None, python=python)  # fmt: skip
 
 
-def _drawn(track: Track, view: View) -> tuple[object, str]:
+def _drawn(track: Track, view: View, picked: frozenset[int]) -> tuple[Any, str, list[str], bool]:
+    """The figure, its words, the lines of a script that dim what is not picked, and whether it shows prompt tokens."""
     info = view.analyse(track)
-    return view.draw(info), f"{track.name}. {view.tell(info)}"
+    figure, token = view.draw(info), called("m")
+    if isinstance(info, Cells):
+        rows, columns = (picked if axis == token else frozenset() for axis in (info.rows, info.columns))
+        brushed = token in (info.rows, info.columns)
+        if brushed:
+            down = info.rows == token
+            pickable(figure, range(info.values.shape[0 if down else 1]), columns=not down)
+        after = scripts.dimmed(rows, columns)
+        dim(figure, rows, columns)
+    else:
+        brushed = track.axes == ("m",)
+        after = scripts.dimmed_by("dim_bars", picked) if brushed else []
+        if brushed:
+            dim_bars(pickable(figure, range(len(track.now))), picked)
+    return figure, f"{track.name}. {view.tell(info)}", after, brushed

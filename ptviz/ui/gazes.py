@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -9,10 +11,12 @@ import streamlit as st
 
 from ptviz.analysis.attention import PromptMass, given, prompt_mass
 from ptviz.figures import attention as drawn
+from ptviz.figures.brushing import dim, pickable
 from ptviz.figures.lens import draw_lens, tell_lens
 from ptviz.runs.packed import unpack
+from ptviz.ui import brushing, scripts
 from ptviz.ui.inside import Moment, asked
-from ptviz.ui.measuring import measured
+from ptviz.ui.measuring import measured, question
 from ptviz.ui.panels import panel
 from ptviz.ui.services import attention
 
@@ -52,12 +56,9 @@ _READINGS = {
 
 def show(found: Moment) -> None:
     """Every panel of the page at one step."""
-    text = st.text_input(
-        "Try it: a sentence of your own", key="own", max_chars=2000, bind="query-params",
-        placeholder="empty: the first validation text",
-    ).strip()  # fmt: skip
+    text, row = _text(found)
     place = found.here.stage, found.here.step
-    answer = asked(("attention", found.run.id, place, text), lambda: attention(found.run.id, text, *place))
+    answer = asked(("attention", found.run.id, place, text, row), lambda: attention(found.run.id, text, *place, row))
     if answer is None:
         st.caption("The worker is reading the text with the prompt of this step.")
         return
@@ -65,10 +66,55 @@ def show(found: Moment) -> None:
     st.text(shown if len(shown) <= 300 else shown[:299] + "…")
     weights = unpack(answer["weights"], answer["shape"])
     mass = prompt_mass(weights, np.array(answer["others"]), np.array(answer["kept"]))
+    names = answer["prompt"]
     _numbers(mass, answer)
-    _by_site(found, mass, answer)
-    _givers(found, weights, answer)
-    _lens(found, text)
+    picked = brushing.box("prompt tokens to highlight", range(len(names)), found.run.id, named=names.__getitem__)
+    seen = _Seen(found, answer, mass, weights, picked, text, row)
+    _by_site(seen)
+    _givers(seen)
+    _lens(seen)
+
+
+@dataclass(frozen=True, eq=False)
+class _Seen:
+    """What the panels share: the answer of the worker in numbers, and the prompt tokens to stand out in them."""
+
+    found: Moment
+    answer: dict[str, Any]
+    mass: PromptMass
+    weights: np.ndarray
+    picked: frozenset[int]
+    text: str
+    row: int
+
+    def script(self, drawn: str, name: str, *lines: str, columns: Collection[int] = ()) -> str:
+        """The Python of a panel: a call in terms of ``weights``, ``mass`` and ``answer``."""
+        here = self.found.here
+        question = {"kind": "attention", "text": self.text, "stage": here.stage, "step": here.step, "row": self.row}
+        made = (
+            "import numpy as np", "from ptviz.analysis.attention import prompt_mass",
+            "from ptviz.runs.packed import unpack", 'weights = unpack(answer["weights"], answer["shape"])',
+            'mass = prompt_mass(weights, np.array(answer["others"]), np.array(answer["kept"]))',
+        )  # fmt: skip
+        after = scripts.dimmed((), columns)
+        return scripts.answered(self.found.run, question, "attention", drawn, name, *made, *lines, after=after)
+
+
+def _text(found: Moment) -> tuple[str, int]:
+    """The sentence that is read: one's own, or a validation text by its number."""
+    left, right = st.columns([4, 1], vertical_alignment="bottom")
+    text = left.text_input(
+        "Try it: a sentence of your own", key="own", max_chars=2000, bind="query-params",
+        placeholder="empty: a validation text",
+    ).strip()  # fmt: skip
+    most = found.run.config.training.validation_rows - 1
+    if int(st.session_state.get("row", 0)) > most:
+        st.session_state["row"] = 0  # another run with fewer texts
+    row = right.number_input(
+        "or validation text", 0, max(most, 1), key="row", bind="query-params", disabled=bool(text),
+        help="the number of a text of the validation set, from 0; beyond the last one it stays the last",
+    )  # fmt: skip
+    return text, 0 if text else int(row)
 
 
 def _numbers(mass: PromptMass, answer: dict[str, Any]) -> None:
@@ -81,44 +127,75 @@ def _numbers(mass: PromptMass, answer: dict[str, Any]) -> None:
     st.caption(_READINGS[answer["reading"]])
 
 
-def _by_site(found: Moment, mass: PromptMass, answer: dict[str, Any]) -> None:
+def _by_site(seen: _Seen) -> None:
+    mass, answer, name = seen.mass, seen.answer, seen.found.run.id
     sites, heads = answer["sites"], [str(head) for head in range(mass.answer.shape[1])]
-    panel(drawn.draw_mass(mass, sites), drawn.tell_mass(mass, sites), _READ_MASS, key="mass",
-          name=f"{found.run.id}-mass", title="Attention on the prompt, site by site")  # fmt: skip
+    chosen = f", {sorted(seen.picked)}" if seen.picked else ""
+    panel(drawn.draw_mass(mass, sites, seen.picked), drawn.tell_mass(mass, sites), _READ_MASS, key="mass",
+          name=f"{name}-mass", title="Attention on the prompt, site by site",
+          python=seen.script(f'draw_mass(mass, answer["sites"]{chosen})', "mass"))  # fmt: skip
     left, right = st.columns(2, gap="medium")
     with left:
         axes = "site", "head", sites, heads
         panel(drawn.draw_share(mass.answer, *axes), drawn.tell_share(mass.answer, *axes), _READ_HEADS, key="heads",
-              name=f"{found.run.id}-heads", title="The answer's heads", tools=False)  # fmt: skip
+              name=f"{name}-heads", title="The answer's heads", tools=False,
+              python=seen.script('draw_share(mass.answer, "site", "head", answer["sites"], heads)', "heads",
+                                 "heads = [str(head) for head in range(mass.answer.shape[1])]"))  # fmt: skip
     with right:
-        axes = "site", "prompt token", sites, answer["prompt"]
-        panel(drawn.draw_share(mass.by_site, *axes), drawn.tell_share(mass.by_site, *axes), _READ_TOKENS, key="tokens",
-              name=f"{found.run.id}-tokens", title="The answer, by prompt token", tools=False)  # fmt: skip
+        named = "site", "prompt token", sites, answer["prompt"]
+        python = seen.script(
+            'draw_share(mass.by_site, "site", "prompt token", answer["sites"], answer["prompt"])', "tokens",
+            columns=seen.picked,
+        )  # fmt: skip
+        panel(_brushed(drawn.draw_share(mass.by_site, *named), seen), drawn.tell_share(mass.by_site, *named),
+              _READ_TOKENS, key="tokens", name=f"{name}-tokens", title="The answer, by prompt token", tools=False,
+              on_pick=brushing.pick, python=python)  # fmt: skip
 
 
-def _givers(found: Moment, weights: np.ndarray, answer: dict[str, Any]) -> None:
+def _givers(seen: _Seen) -> None:
+    answer, weights = seen.answer, seen.weights
     with st.container(horizontal=True):
         site = _one("site", answer["sites"])
         head = _one("head", [str(head) for head in range(weights.shape[1])])
     values = given(weights, site, head)
     named = "token", "prompt token", [*answer["tokens"], "answer"], answer["prompt"]
-    panel(drawn.draw_share(values, *named), drawn.tell_share(values, *named), _READ_GIVEN, key="given",
-          name=f"{found.run.id}-given", title="Who looks at which prompt token")  # fmt: skip
+    python = seen.script(
+        f'draw_share(given(weights, {site}, {head}), "token", "prompt token", names, answer["prompt"])', "given",
+        "from ptviz.analysis.attention import given", 'names = [*answer["tokens"], "answer"]', columns=seen.picked,
+    )  # fmt: skip
+    panel(_brushed(drawn.draw_share(values, *named), seen), drawn.tell_share(values, *named), _READ_GIVEN,
+          key="given", name=f"{seen.found.run.id}-given", title="Who looks at which prompt token",
+          on_pick=brushing.pick, python=python)  # fmt: skip
 
 
-def _lens(found: Moment, text: str) -> None:
+def _brushed(figure: Any, seen: _Seen) -> Any:
+    """A figure with a column for each prompt token, which can be picked."""
+    return dim(pickable(figure, range(len(seen.answer["prompt"])), columns=True), (), seen.picked)
+
+
+def _lens(seen: _Seen) -> None:
     """The words that the frozen head reads at the prompt's places, or why it cannot."""
     st.markdown("**What the frozen head reads at the prompt tokens**")
     told = "The likeliest next word, or word in place, at every prompt token and layer: the logit lens."
-    answer = measured(found, "lens", "Read the prompt tokens", told, text=text)
+    answer = measured(seen.found, "lens", "Read the prompt tokens", told, text=seen.text, row=seen.row)
     if answer is None:
         return
     if "refused" in answer:
         st.text(answer["refused"])
         return
     shares = np.array(answer["shares"])
-    panel(draw_lens(answer["words"], shares), tell_lens(answer["words"], shares), _READ_LENS, key="lens",
-          name=f"{found.run.id}-lens")  # fmt: skip
+    # Keys and values come first among the prompt tokens, and the lens reads those in the input alone.
+    inside = len(seen.answer["prompt"]) - shares.shape[1]
+    numbers = range(inside, inside + shares.shape[1])
+    bright = [place for place, number in enumerate(numbers) if number in seen.picked]
+    python = scripts.answered(
+        seen.found.run, question(seen.found, "lens", text=seen.text, row=seen.row), "lens",
+        'draw_lens(answer["words"], np.array(answer["shares"]))', "lens", "import numpy as np",
+        after=scripts.dimmed((), bright),
+    )  # fmt: skip
+    figure = dim(pickable(draw_lens(answer["words"], shares), numbers, columns=True), (), bright)
+    panel(figure, tell_lens(answer["words"], shares), _READ_LENS, key="lens", name=f"{seen.found.run.id}-lens",
+          on_pick=brushing.pick, python=python)  # fmt: skip
 
 
 def _one(label: str, names: list[str]) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -130,6 +131,9 @@ def _chosen(wanted: Callable[[str], bool] | None) -> Run | KeptPrompt | None:
     names = {
         s.id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})" for s in known
     } | {id: f"{one.title} (kept prompt, {one.m} tokens)" for id, one in kept.items()}
+    # A box tells its entries apart by their labels alone.
+    twice = {name for name, count in Counter(names.values()).items() if count > 1}
+    names = {id: f"{name} {id}" if name in twice else name for id, name in names.items()}
 
     def changed() -> None:
         st.query_params["run"] = st.session_state["look-run"]

@@ -112,15 +112,20 @@ export default function (component) {
     if (state.dragging) { state.waiting = true; return; }
     state.waiting = false;
     const figure = JSON.parse(data.figure);
-    state.home = JSON.parse(data.figure).layout;
+    state.home = structuredClone(figure.layout);
     const layout = themed(figure.layout, getComputedStyle(node));
+    // What a box or a lasso caught comes back dimmed by the server, in every figure: plotly's own marking gives way.
+    layout.selectionrevision = state.updates;
+    layout.selections = [];
     for (const [axis, range] of Object.entries(state.zoom)) {
       if (layout[axis]) layout[axis] = { ...layout[axis], range, autorange: false };
     }
     const config = {
       responsive: true, displaylogo: false, displayModeBar: data.tools ? "hover" : false, scrollZoom: false,
       modeBarButtons: [
-        ["zoom2d", "pan2d", ...(data.picks ? ["select2d", "lasso2d"] : []), "zoomIn2d", "zoomOut2d", "resetScale2d"],
+        layout.scene
+          ? ["orbitRotation", "tableRotation", "zoom3d", "pan3d", "resetCameraDefault3d"]
+          : ["zoom2d", "pan2d", ...(data.picks ? ["select2d", "lasso2d"] : []), "zoomIn2d", "zoomOut2d", "resetScale2d"],
       ],
     };
     return window.Plotly.react(node, figure.data, layout, config).then(() => {

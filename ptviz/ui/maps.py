@@ -18,7 +18,7 @@ from ptviz.material import rows_of
 from ptviz.runs import Run
 from ptviz.runs.disk import StoreError
 from ptviz.runs.mapping import folder_of
-from ptviz.runs.prompts import kept, tensors
+from ptviz.runs.prompts import KeptPrompt, kept, tensors
 from ptviz.runs.vocabulary import Vocabulary
 from ptviz.ui import inside, scripts
 from ptviz.ui.brushing import pick
@@ -86,7 +86,7 @@ def show(
     scaled = False
     if kind == "PCA":
         scaled = fourth.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
-    own = _own(found, part.name, place, _SPREAD[kind])
+    own = _own(found, part, place, _SPREAD[kind])
     guests = [own, *_others(found, part, place, _SPREAD[kind])]
     key: Hashable = ("map", found.key, part.name, tuple(place.items()), kind, dims, scaled, len(ids))
     key = (key, tuple((guest.script, guest.steps) for guest in guests[1:]))
@@ -99,7 +99,8 @@ def show(
         )
     else:
         # Minutes of work, to which single rows make little difference: they are laid with all rows, and not drawn.
-        guests, fitted = _ordered(found, kind, dims, words, ids, guests, key)
+        about = part.name, tuple(place.items())
+        guests, fitted = _ordered(found, kind, dims, words, ids, guests, about, key)
         if fitted is None:
             return
         maps = (replace(fitted[0], tokens=fitted[0].tokens[:, rows]), *fitted[1:])
@@ -128,6 +129,31 @@ def alone(found: Moment, track: Track, rows: Sequence[int], picked: frozenset[in
     )  # fmt: skip
     panel(draw_map(walkers, []), tell_map(walkers), read, key="map-alone", name=f"{found.run.id}-map", title=title,
           on_pick=pick, python=python)  # fmt: skip
+
+
+def still(kept: KeptPrompt, track: Track, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]) -> None:
+    """The map (PCA) of a prompt that has no steps: the tokens ``rows`` of its part."""
+    first, second, third = st.columns([2, 3, 3], vertical_alignment="bottom")
+    dims = first.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
+    ids, told = _words(second, words, "PCA")
+    scaled = third.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
+    shown = np.stack(track.values)
+    key = ("map", kept.id, kept.made, tuple(rows), dims, len(ids), scaled)
+    laid = remembered(
+        key, lambda: project_together(words.table[ids], [shown], "PCA", dims, normalise=scaled, fitted=_FITTED)[0]
+    )
+    labels = remembered(("labels", kept.backbone, len(ids)), lambda: words.words(ids))
+    walker = Walker(laid, 0, "this prompt", HERE, tuple(rows), tuple(sorted(picked)))
+    python = scripts.still(
+        kept.id, kept.backbone, rows, "maps", "draw_map([walker], words.words(ids))", "map", "import numpy as np",
+        "from ptviz.analysis.projection import project_together", "from ptviz.figures.maps import Walker",
+        "from ptviz.figures.style import Mark", f"ids = {told}",
+        f"maps = project_together(words.table[ids], [tokens[None]], 'PCA', {dims}, normalise={scaled}, "
+        f"fitted={_FITTED})",
+        f"walker = {_walker('maps[0]', walker)}",
+    )  # fmt: skip
+    panel(draw_map([walker], labels), tell_map([walker]), _READ + _READ_KIND["PCA"], key=f"map-{dims}",
+          name=f"{kept.id}-map", on_pick=pick, python=python)  # fmt: skip
 
 
 def _walker(laid: str, walker: Walker) -> str:
@@ -174,9 +200,11 @@ def _words(
     return np.concatenate([words.common, rare]), told
 
 
-def _own(found: Moment, part: str, place: Mapping[str, int], spread: int) -> Guest:
-    track, config = inside.tracks(found, spread)[part].slice(place), found.run.config
-    script = f"tokens_of(run, {part!r}, {track.steps!r}{f', {dict(place)!r}' if place else ''})"
+def _own(found: Moment, part: Track, place: Mapping[str, int], spread: int) -> Guest:
+    track, config = inside.tracks(found, spread).get(part.name, part), found.run.config
+    # The step before, which the map would show, may belong to a stage where the part looks otherwise.
+    track = (track if track.now.shape == part.now.shape else part).slice(place)
+    script = f"tokens_of(run, {part.name!r}, {track.steps!r}{f', {dict(place)!r}' if place else ''})"
     return Guest("this run", config.method, config.task, track.steps, np.stack(track.values), track.at, script)
 
 
@@ -203,7 +231,7 @@ def _others(found: Moment, part: Track, place: Mapping[str, int], spread: int) -
     for id in chosen:
         guest: Guest | None
         if id in siblings:
-            guest = replace(_own(found, part.name, siblings[id], spread), name=names[id])
+            guest = replace(_own(found, part, siblings[id], spread), name=names[id])
         elif id in saved:
             script = f'tensors(store, {saved[id].id!r})["embeddings"].numpy()[None]'
             tokens = tensors(store(), saved[id].id)["embeddings"].numpy()[None]
@@ -256,12 +284,13 @@ def _ordered(
     words: Vocabulary,
     ids: Int[np.ndarray, " n"],
     guests: list[Guest],
+    about: Hashable,
     key: Hashable,
 ) -> tuple[list[Guest], tuple[Map, ...] | None]:
     """The map from the disk or the worker, and what is on it; None while it is being made."""
     alive = found.run.status().state in ALIVE
     made: dict[Hashable, tuple[Order, list[Guest]]] = st.session_state.setdefault("maps-made", {})
-    name = (found.run.id, kind, dims, len(ids), tuple(guest.name for guest in guests))
+    name = (found.run.id, about, kind, dims, len(ids), tuple(guest.name for guest in guests))
     if name not in made or not alive or _again(made[name][1], guests):
 
         def draw_up() -> Order:

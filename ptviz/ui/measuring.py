@@ -10,6 +10,11 @@ from ptviz.ui.inside import Moment, asked
 from ptviz.ui.services import measure
 
 
+def question(found: Moment, what: str, **more: object) -> dict[str, object]:
+    """What a script asks ``ptviz.runs.looking.answer_of`` for the same measurement."""
+    return {"kind": "measure", "what": what, "stage": found.here.stage, "step": found.here.step, **more}
+
+
 def measured(
     found: Moment, what: str, label: str, told: str, *, button: bool = True, **more: Any
 ) -> dict[str, Any] | None:

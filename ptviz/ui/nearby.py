@@ -18,9 +18,9 @@ from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.views import Track
 
-COUNT = 6
+COUNT = 5
 """Words a prompt token."""
-_STEPS, _VECTORS = 12, 400
+_STEPS, _VECTORS = 8, 400
 """Most steps that are compared, and most vectors of all of them: the page answers while training goes on."""
 READ_WORDS = (
     "How to read it: one row a prompt token, its nearest words from left to right. Near does not mean that the token "
@@ -74,7 +74,7 @@ def show(
     def script(call: str, name: str, *lines: str, after: Sequence[str] = ()) -> str:
         return scripts.part(run, every, "words", call, name, *found, *lines, rows=numbers, after=after)
 
-    left, right = st.columns(2, gap="medium")
+    left, right = st.columns([4, 5], gap="medium")
     with left:
         rows = [words.words(ids) for ids in now.ids]
         python = script(f"draw_neighbours(by_step[track.at], rows, {labels})", "words",

@@ -10,15 +10,21 @@ import re
 from collections.abc import Sequence
 from dataclasses import asdict
 from functools import lru_cache
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import streamlit as st
+from numpy.typing import NDArray
 
 from ptviz import places
+from ptviz.analysis.similarity import METRICS, similarity
 from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, hub, open_checkpoint
+from ptviz.checkpoints.bundle import Array as Matrix
+from ptviz.checkpoints.formats.ours import BUNDLE
 from ptviz.checkpoints.inspect import fit
 from ptviz.figures.checkpoint import Glance, draw_cells, draw_norms
+from ptviz.runs.carry import unpack
 from ptviz.runs.opened import choices, keep_opened
 from ptviz.runs.parts import sizes_of
 from ptviz.ui.failures import explained
@@ -26,13 +32,14 @@ from ptviz.ui.inside import KEPT, waiting, words_of
 from ptviz.ui.live_plot import live_plot
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
-from ptviz.ui.starting import COMPOSE
+from ptviz.ui.starting import COMPOSE, watch
 
 SIDES = ("a", "b")
 LOOK = "look/embeddings.py"
 KEEPS = 200
 """Uploads kept at most; the oldest go first."""
 CELLS = 160
+COMPARED = 512
 LARGEST = 50_000_000
 READ_CELLS = "Each row is a prompt token: blue numbers are below zero, orange ones above. A pale stripe is a dead row."
 READ_NORMS = (
@@ -66,7 +73,9 @@ def choose(side: str, label: str, help: str = _DROP, where: str = _WHERE, exampl
         placeholder=examples,
         bind="query-params",
     ).strip()
-    return Path(path) if path else None
+    if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":  # as file managers copy paths
+        path = path[1:-1]
+    return Path(path).expanduser() if path else None
 
 
 def fetched(side: str, path: Path) -> Path | None:
@@ -117,7 +126,7 @@ def opened(path: Path) -> PromptBundle:
     return _opened(str(path), age(path))
 
 
-@lru_cache(maxsize=8)
+@lru_cache(maxsize=4)  # a prompt may have up to 64 million numbers
 def _opened(path: str, age: float) -> PromptBundle:
     return open_checkpoint(path)
 
@@ -125,7 +134,8 @@ def _opened(path: str, age: float) -> PromptBundle:
 def age(path: Path) -> float:
     """When anything at a path last changed; 0 where there is nothing."""
     try:
-        inner = [entry.stat().st_mtime for entry in path.iterdir()][:500] if path.is_dir() else []
+        entries = islice(path.iterdir(), 500) if path.is_dir() else ()
+        inner = [entry.stat().st_mtime for entry in entries]
         return max([path.stat().st_mtime, *inner])
     except (OSError, ValueError):
         return 0.0
@@ -178,15 +188,23 @@ def show(side: str, path: Path, ground: Ground | None) -> None:
         with st.spinner("Reading it in a process of its own"):
             bundle = opened(path)
         provenance(bundle, path)
-        facts = examine(bundle, ground)
+        facts = examined(bundle, path, ground)
         warn(bundle, facts, ground)
         glance(side, bundle, facts, ground)
         uses(bundle)
         keeping(side, bundle, path, ground)
 
 
+def examined(bundle: PromptBundle, path: Path, ground: Ground | None) -> tuple[Facts, ...]:
+    """The facts of a checkpoint, measured once: a page is drawn again at every click."""
+    against = None if ground is None else (ground.name, len(ground.norms))
+    return remembered(("facts", str(path), age(path), against), lambda: examine(bundle, ground))
+
+
 def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) -> None:
     """Keep one of its prompts beside the runs; look inside it, or start a run from it."""
+    if bundle.format == BUNDLE:
+        bringing(side, path)
     names = list(choices(bundle))
     if not names:
         return
@@ -213,6 +231,14 @@ def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) 
         st.switch_page(COMPOSE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
     st.badge("kept", icon=":material/check_circle:", color="green")
     st.text(f"{kept.title}: {kept.m} prompt tokens, as {kept.id}")
+
+
+def bringing(side: str, path: Path) -> None:
+    """Bring a bundled run in, whole: its curve, its snapshots and its config."""
+    st.subheader("Bring the run in")
+    st.caption("The file holds a whole run: brought in, it replays here as if it had been trained here.")
+    if st.button("Bring it in", icon=":material/move_to_inbox:", key=f"bring-{side}"):
+        watch(unpack(store(), path).id)
 
 
 def provenance(bundle: PromptBundle, path: Path) -> None:
@@ -262,8 +288,10 @@ def glance(side: str, bundle: PromptBundle, facts: tuple[Facts, ...], ground: Gr
     # Names come from a stranger: a select box shows them as text.
     which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
     fact = facts[names.index(which)]
-    small = shrunk(fact, bundle.prompts()[fact.name], ground)
+    small = shrunk(fact, matrices(bundle)[fact.name], ground)
     most = min(fact.tokens - 1, fact.width)
+    if fact.inner:
+        st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
     left, middle, right = st.columns(3)
     left.metric("median norm", f"{fact.median:.3g}")
     middle.metric("effective rank", f"{fact.rank:.1f}", help=f"how many directions its tokens spread over, of {most}")
@@ -277,15 +305,22 @@ def glance(side: str, bundle: PromptBundle, facts: tuple[Facts, ...], ground: Gr
     st.caption(READ_CELLS)
 
 
-def shrunk(fact: Facts, matrix: np.ndarray[tuple[int, ...], np.dtype[np.float32]], ground: Ground | None) -> Glance:
+def shrunk(fact: Facts, matrix: Matrix, ground: Ground | None) -> Glance:
     """A prompt small enough to draw: block means of at most 160 by 160."""
     for axis in (0, 1):
         parts = np.array_split(matrix, min(CELLS, matrix.shape[axis]), axis=axis)
         matrix = np.stack([part.mean(axis) for part in parts], axis=axis)
     limit = float(np.quantile(np.abs(matrix), 0.98)) or 1.0
     cells = tuple(tuple(round(float(value), 5) for value in row) for row in matrix)
-    band = (float(ground.norms.min()), float(ground.norms.max())) if ground and ground.width == fact.width else None
-    return Glance(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width)
+    held = fact.inside is not None and ground is not None
+    band = (float(ground.norms.min()), float(ground.norms.max())) if held and ground is not None else None
+    across = "keys and values, site by site" if fact.inner else "embedding dimension"
+    return Glance(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width, across)
+
+
+def matrices(bundle: PromptBundle) -> dict[str, Matrix]:
+    """Every prompt of a checkpoint with one row a token: those at the input, then keys and values."""
+    return {**bundle.prompts(), **bundle.inner()}
 
 
 def uses(bundle: PromptBundle) -> None:
@@ -295,31 +330,72 @@ def uses(bundle: PromptBundle) -> None:
     st.dataframe(rows, hide_index=True)
 
 
-def compare(first: PromptBundle, second: PromptBundle) -> None:
-    """Two checkpoints in one table."""
-    rows = []
-    for bundle in (first, second):
-        facts = examine(bundle)
-        rows.append(
-            {
-                "name": bundle.name,
-                "format": bundle.format,
-                "kind": bundle.kind,
-                "numbers": bundle.scalars,
-                "median norm": float(np.median([f.median for f in facts])) if facts else None,
-                "effective rank": float(np.median([f.ranked for f in facts])) if facts else None,
-            }
-        )
+def compare(paths: Sequence[Path]) -> None:
+    """Two checkpoints in one table, and how alike their prompts are under every measure; the ones drawn above."""
+    bundles = [opened(path) for path in paths]
+    facts = [examined(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
+    names = [_drawn(side, known) for side, known in zip(SIDES, facts, strict=True)]
+    shown = [next((f for f in known if f.name == name), None) for known, name in zip(facts, names, strict=True)]
+    rows = [
+        {
+            "name": bundle.name,
+            "prompt": fact.name if fact else None,
+            "format": bundle.format,
+            "kind": bundle.kind,
+            "numbers": bundle.scalars,
+            "tokens": fact.tokens if fact else None,
+            "median norm": fact.median if fact else None,
+            "effective rank": fact.rank if fact else None,
+            "without odd rows": fact.ranked if fact else None,
+        }
+        for bundle, fact in zip(bundles, shown, strict=True)
+    ]
     st.subheader("Side by side")
-    st.dataframe(rows, hide_index=True)
-    one, two = first.prompts(), second.prompts()
-    if not one or not two:
-        st.caption("Only prompts of single tokens can be compared number by number.")
+    short = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without odd rows"), short)
+    )
+    one, two = shown
+    if one is None or two is None:
+        st.caption("One of them holds no prompt of single tokens, so their numbers are not compared.")
         return
-    a, b = next(iter(one.values())), next(iter(two.values()))
-    if a.shape[1] != b.shape[1]:
-        st.text(f"Their widths differ ({a.shape[1]} and {b.shape[1]}): they belong to different backbones.")
+    if one.inner != two.inner:
+        st.text("One stands at the input, the other is keys and values inside the backbone: they cannot be compared.")
         return
-    means = [matrix.mean(0) / max(float(np.linalg.norm(matrix.mean(0))), 1e-12) for matrix in (a, b)]
-    st.metric("cosine of their mean tokens", f"{float(means[0] @ means[1]):.3f}")
-    st.caption("1 points the same way, 0 is unrelated. Of several prompts in a file, the first is compared.")
+    if one.width != two.width:
+        st.text(f"Their widths differ ({one.width} and {two.width}): they belong to different backbones.")
+        return
+    odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
+    without = odd and st.toggle("Leave out rows that stand out or carry nothing", value=True, key="without-odd")
+    pair = [matrices(bundle)[fact.name][:COMPARED] for bundle, fact in zip(bundles, (one, two), strict=True)]
+    odd_rows = [(*fact.dead, *fact.outliers) for fact in (one, two)]
+    out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
+    if max(one.tokens, two.tokens) > COMPARED:
+        st.caption(f"Their first {COMPARED} tokens are compared: every token is held against every other.")
+    key = ("alike", *(str(path) for path in paths), *(age(path) for path in paths), *names, without)
+    found = remembered(key, lambda: _alike(pair, out))
+    st.dataframe(found, hide_index=True, column_config={"alike": st.column_config.NumberColumn(format="%.3f")})
+    st.caption(
+        "1 is the same, 0 unrelated; the Euclidean two shrink with distance. The measures do not agree, which is a "
+        "lesson in itself: the page Transfer asks which of them foretells anything."
+    )
+
+
+def _drawn(side: str, facts: Sequence[Facts]) -> str:
+    """The prompt of a checkpoint that is drawn above; its first if it has but one."""
+    names = [fact.name for fact in facts]
+    chosen = st.session_state.get(f"which-{side}")
+    return chosen if chosen in names else next(iter(names), "")
+
+
+def _alike(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) -> list[dict[str, object]]:
+    """Two prompts under every measure, and why one cannot be had."""
+    rows: list[dict[str, object]] = []
+    for metric in METRICS:
+        try:
+            info = similarity(pair, metric, leave_out=out)
+            note = f"the first {info.rows} rows of both" if info.rows else ""
+            rows.append({"measure": metric, "alike": float(info.values[0, 1]), "": note})
+        except ValueError as error:
+            rows.append({"measure": metric, "alike": None, "": str(error)})
+    return rows

@@ -31,18 +31,17 @@ def panel(
     if title:
         st.markdown(f"**{title}**")
     live_plot(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
-    words, numbers = st.columns([7, 1], gap="small")
-    words.caption(read)
-    if python:
-        with numbers:
+    st.caption(read)
+    with st.container(horizontal=True, gap="small"):
+        if python:
             offer(python, key)
-    numbers.download_button(
-        "CSV",
-        data=lambda: as_csv(figure),
-        file_name=f"{name}.csv",
-        mime="text/csv",
-        type="tertiary",
-        on_click="ignore",
-        key=f"csv-{key}",
-        help="download the numbers of this figure",
-    )
+        st.download_button(
+            "CSV",
+            data=lambda: as_csv(figure),
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            type="tertiary",
+            on_click="ignore",
+            key=f"csv-{key}",
+            help="download the numbers of this figure",
+        )

@@ -6,6 +6,7 @@ import streamlit as st
 
 from ptviz.analysis.published import tables
 from ptviz.figures import transfer as drawn
+from ptviz.ui import transfer_scripts as scripts
 from ptviz.ui.panels import panel
 
 
@@ -27,6 +28,6 @@ def show() -> None:
             figure = drawn.draw_gains(reduction, table.targets, table.sources)
             told = drawn.tell_gains(reduction, table.targets, table.sources)
             read = "How to read it: as your grid of starts; here the share of the errors left without any source."
-        panel(
-            figure, f"Published by {table.citation}. {told}", read, key=f"published-{title}", name="published-transfer"
-        )
+        python = scripts.published(list(found).index(str(title)), reduction is not None, "published-transfer")
+        panel(figure, f"Published by {table.citation}. {told}", read, key=f"published-{title}",
+              name="published-transfer", python=python)  # fmt: skip

@@ -126,7 +126,15 @@ def results(order: Sequence[Standing], laps: Sequence[Lap], found: Sequence[Entr
     if not order:
         st.caption("The table appears with the first finished run.")
         return
-    show_table(tabled(order), "Results of the race")
+    table = tabled(order)
+    zeros = {None if one.zero_shot is None else round(one.zero_shot, 4) for one in order}
+    (zero,) = zeros if len(zeros) == 1 else (None,)
+    alone = "" if zero is None else f" The backbone alone: {percent(zero)} on the test rows."
+    for row in table:
+        if alone:  # One number for all is no column.
+            del row["Zero-shot"]
+    show_table(table, "Results of the race")
+    st.caption(f"{words.COLUMNS}{alone}")
     with st.container(horizontal=True):
         st.download_button(
             "Table as CSV", data=lambda: as_csv(order), file_name="race.csv", mime="text/csv", on_click="ignore",
@@ -159,7 +167,7 @@ def tabled(order: Sequence[Standing], name: Callable[[str], str] = title_of) -> 
             "Memory (MB)": megabytes(one.memory),
             "Length": one.length,
             "File (MB)": megabytes(one.size),
-            "Steps to 90, 95 %": None if one.steps95 is None else f"{one.steps90:.0f}, {one.steps95:.0f}",
+            "To 90, 95 %": None if one.steps95 is None else f"{one.steps90:.0f}, {one.steps95:.0f}",
             "Seeds": len(one.seeds),
         }
         for one in order
@@ -211,7 +219,9 @@ def grid_picture(method: str, found: Sequence[Entry]) -> None:
     if made.beating is not None:
         st.metric("Runs that beat zero-shot", percent(made.beating, 0))
     read = "How to read it: brighter is better; ✗ marks a run that does not beat the backbone without a prompt."
-    panel(figures.draw_grid(made), words.of_grid(made), read, key=f"race-grid-{len(made.rates)}", name="stability")
+    python = scripts.grid([entry.run for entry in found if entry.run is not None])
+    key = f"race-grid-{len(made.rates)}"
+    panel(figures.draw_grid(made), words.of_grid(made), read, key=key, name="stability", python=python)
 
 
 def as_csv(order: Sequence[Standing]) -> str:

@@ -22,6 +22,10 @@ FAIRNESS = """
 - **Seconds** are those of this machine and of what else it did. **Memory** is the rise of the process's peak above what
   it held before; older runs did not record it.
 """
+COLUMNS = (
+    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. To 90, 95 %: updates "
+    "until a run first reached these shares of its own best."
+)
 READ = {
     "Curves": "How to read it: one line a method, the mean over seeds; the band reaches from the lowest to the highest "
     "seed. Further left is faster, narrower is steadier. Click a name to hide a method, double-click to see it alone.",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -10,13 +10,23 @@ import streamlit as st
 
 from ptviz.analysis.routing import Counterfactual, counterfactual
 from ptviz.figures import rerouting as drawn
+from ptviz.figures.brushing import dim, dim_bars, pickable
 from ptviz.runs.rerouting import FACTORS
+from ptviz.ui import scripts
+from ptviz.ui.brushing import picker
 from ptviz.ui.forms import knob
 from ptviz.ui.inside import Moment
-from ptviz.ui.measuring import measured
+from ptviz.ui.measuring import measured, question
 from ptviz.ui.panels import panel
 from ptviz.ui.starting import COMPOSE, address_of
 
+EXPERTS, TEXTS = "experts", "texts"
+"""The brushes of the page, in the session and in the address: experts or sources, and validation texts."""
+_FORCED = "weights", "losses", "right", "loss", "hit"
+_LINES = (
+    "import numpy as np", "from ptviz.analysis.routing import counterfactual", "from ptviz.material import names_of",
+    f"found = counterfactual(*(np.array(answer[key]) for key in {_FORCED}))",
+)  # fmt: skip
 _READ_FORCED = (
     "How to read it: one bar an expert: the validation texts' {what} if all of them went to it. The grey line is the "
     "method's own routing, the dashed green one the best expert of each text. Bars as good as the grey line say that "
@@ -34,6 +44,14 @@ _READ_TASKS = (
     "How to read it: one row a task: which prompts its texts would take under this method. If the rows look alike, the "
     "attention does not tell the tasks apart."
 )
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What stands out in every panel: experts or sources by their places, validation texts by theirs."""
+
+    experts: frozenset[int] = frozenset()
+    texts: frozenset[int] = frozenset()
 
 
 def temperature(found: Moment, trained: float | None) -> float:
@@ -59,11 +77,15 @@ def tempering(found: Moment, factor: float) -> None:
     if answer is not None:
         shown = answer["factors"], answer["loss"], answer["accuracy"]
         at = None if np.isinf(factor) else factor
+        python = scripts.answered(
+            found.run, question(found, "tempered"), "rerouting",
+            f'draw_tempered(answer["factors"], answer["loss"], answer["accuracy"], {at!r})', "temperature",
+        )  # fmt: skip
         panel(drawn.draw_tempered(*shown, at), f"{drawn.tell_tempered(*shown)} On {answer['rows']} validation texts.",
-              _READ_TEMPERED, key="tempered", name=f"{found.run.id}-temperature")  # fmt: skip
+              _READ_TEMPERED, key="tempered", name=f"{found.run.id}-temperature", python=python)  # fmt: skip
 
 
-def tasks(found: Moment, names: list[str]) -> None:
+def tasks(found: Moment, names: list[str], chosen: Chosen) -> None:
     """Where the texts of the source tasks would go, beside those of the target."""
     if not found.run.config.source_tasks():
         return
@@ -72,40 +94,62 @@ def tasks(found: Moment, names: list[str]) -> None:
     answer = measured(found, "by-task", "Route the source tasks' texts", told)
     if answer is not None:
         weights = np.array(answer["weights"])
-        panel(drawn.draw_tasks(weights, answer["tasks"], names, answer["rows"]),
+        python = scripts.answered(
+            found.run, question(found, "by-task"), "rerouting",
+            'draw_tasks(weights, answer["tasks"], names_of(run, weights.shape[1]), answer["rows"])', "tasks",
+            "import numpy as np", 'weights = np.array(answer["weights"])', "from ptviz.material import names_of",
+            after=scripts.dimmed((), chosen.experts),
+        )  # fmt: skip
+        figure = drawn.draw_tasks(weights, answer["tasks"], names, answer["rows"])
+        panel(dim(pickable(figure, range(len(names)), columns=True), (), chosen.experts),
               drawn.tell_tasks(weights, answer["tasks"], names), _READ_TASKS, key="tasks",
-              name=f"{found.run.id}-tasks")  # fmt: skip
+              name=f"{found.run.id}-tasks", on_pick=picker(EXPERTS), python=python)  # fmt: skip
 
 
-def forcing(found: Moment, names: list[str]) -> None:
+def forcing(found: Moment, names: list[str], chosen: Chosen) -> None:
     """Every text to every expert in turn."""
     st.markdown("**What if every text went to one expert?**")
     told = "Each validation text at each expert in turn: loss and accuracy, and the best expert against the chosen one."
     answer = measured(found, "forced", "Force every expert", told)
     if answer is None:
         return
-    keys = "weights", "losses", "right", "loss", "hit"
-    info = counterfactual(*(np.array(answer[key]) for key in keys))
+    info = counterfactual(*(np.array(answer[key]) for key in _FORCED))
     with st.container(horizontal=True):
         st.metric("As routed", f"{info.own[1]:.1%}", help=f"accuracy on {len(info.chosen)} validation texts")
         st.metric("Each text at its best expert", f"{info.ideal[1]:.1%}", f"{info.ideal[1] - info.own[1]:+.1%}")
         st.metric("Chosen is best", f"{info.agreement:.0%}", help="texts that go where they cost least")
     for column, what in zip(st.columns(2, gap="medium"), ("accuracy", "loss"), strict=True):
         with column:
-            panel(drawn.draw_counterfactual(info, names, what), drawn.tell_counterfactual(info, names, what),
+            python = scripts.answered(
+                found.run, question(found, "forced"), "rerouting",
+                f"draw_counterfactual(found, names_of(run, len(found.loss)), {what!r})", f"forced-{what}", *_LINES,
+                after=scripts.dimmed_by("dim_bars", chosen.experts),
+            )  # fmt: skip
+            figure = pickable(drawn.draw_counterfactual(info, names, what), range(len(names)))
+            panel(dim_bars(figure, chosen.experts), drawn.tell_counterfactual(info, names, what),
                   _READ_FORCED.format(what=what), key=f"forced-{what}", name=f"{found.run.id}-forced-{what}",
-                  tools=False)  # fmt: skip
-    _rises(found, info, answer, names)
+                  tools=False, on_pick=picker(EXPERTS), python=python)  # fmt: skip
+    _rises(found, info, answer, names, chosen)
 
 
-def _rises(found: Moment, info: Counterfactual, answer: dict[str, Any], names: list[str]) -> None:
-    costs = info.rises.min(1)
-    order = np.argsort(costs, kind="stable").tolist()
+def _rises(found: Moment, info: Counterfactual, answer: dict[str, Any], names: list[str], chosen: Chosen) -> None:
+    order = np.argsort(info.rises.min(1), kind="stable").tolist()
     texts = [
         f"{answer['classes'][label]}: {text}" for label, text in zip(answer["labels"], answer["texts"], strict=True)
     ]
-    panel(drawn.draw_rises(info, order, names, texts), drawn.tell_rises(info, names), _READ_RISES, key="rises",
-          name=f"{found.run.id}-rises", title="Each text at each expert")  # fmt: skip
+    rows = [place for place, i in enumerate(order) if i in chosen.texts]
+    python = scripts.answered(
+        found.run, question(found, "forced"), "rerouting",
+        "draw_rises(found, order, names_of(run, len(found.loss)), texts)", "rises", *_LINES,
+        'order = np.argsort(found.rises.min(1), kind="stable").tolist()',
+        'pairs = zip(answer["labels"], answer["texts"])',
+        "texts = [f\"{answer['classes'][label]}: {text}\" for label, text in pairs]",
+        after=scripts.dimmed(rows, chosen.experts),
+    )  # fmt: skip
+    figure = pickable(drawn.draw_rises(info, order, names, texts), order)
+    panel(dim(figure, rows, chosen.experts), drawn.tell_rises(info, names), _READ_RISES, key="rises",
+          name=f"{found.run.id}-rises", title="Each text at each expert", on_pick=picker(TEXTS),
+          python=python)  # fmt: skip
 
 
 def again(found: Moment) -> None:

@@ -73,9 +73,12 @@ def track(run: Run, shown: Track, rows: Sequence[int] | None = None) -> list[str
     place = {axis: int(i) for axis, i in (told.split("=") for told in places.rstrip("]").split(", ") if told)}
     cut = f".slice({place!r})" if place else ""
     cut += "" if rows is None else f'.take("m", {list(rows)!r})'
+    step = shown.steps[shown.at]
+    # The end of a stage and the start of the next are two snapshots at one step.
+    which = ", earlier=True" if step in shown.steps[shown.at % len(shown.steps) + 1 :] else ""
     return [
         *_run(run), "from ptviz.material import track_of",
-        f"track = track_of(run, {part!r}, steps={shown.steps!r}, at={shown.steps[shown.at]}){cut}",
+        f"track = track_of(run, {part!r}, steps={shown.steps!r}, at={step}{which}){cut}",
     ]  # fmt: skip
 
 
@@ -103,12 +106,60 @@ def part(
     return script(module, [*track(run, shown, rows), *lines], drawn, f"{run.id}-{name}", after)
 
 
+def of_run(run: Run, module: str, drawn: str, name: str, *lines: str, after: Sequence[str] = ()) -> str:
+    """A figure of a run: ``drawn`` is a call in terms of ``run`` and of what ``lines`` make."""
+    return script(module, [*_run(run), *lines], drawn, f"{run.id}-{name}", after)
+
+
+def answered(
+    run: Run, question: Mapping[str, object], module: str, drawn: str, name: str, *lines: str, after: Sequence[str] = ()
+) -> str:
+    """A figure of what the worker answered: ``drawn`` is a call in terms of ``answer`` and of what ``lines`` make.
+
+    ``question`` is that of ``ptviz.runs.looking.answer_of``, its kind among it.
+    """
+    told = ", ".join(f"{name}={value!r}" for name, value in question.items())
+    asked = ["from ptviz.runs.looking import answer_of", f"answer = answer_of(run, {told})"]
+    return of_run(run, module, drawn, name, *asked, *lines, after=after)
+
+
+def still(
+    kept: str, backbone: str, rows: Sequence[int], module: str, drawn: str, name: str, *lines: str,
+    after: Sequence[str] = (),
+) -> str:  # fmt: skip
+    """A figure of a kept prompt's ``rows``: ``drawn`` in terms of ``tokens``, ``words`` and of what ``lines`` make."""
+    found = [
+        "from ptviz.runs import Store", "from ptviz.runs.prompts import tensors",
+        "from ptviz.runs.vocabulary import vocabulary",
+        f'tokens = tensors(Store(), {kept!r})["embeddings"].numpy()[{list(rows)}]', f"words = vocabulary({backbone!r})",
+    ]  # fmt: skip
+    return script(module, [*found, *lines], drawn, f"{kept}-{name}", after)
+
+
 def dimmed(rows: Collection[int], columns: Collection[int] = ()) -> list[str]:
     """The lines that dim the cells of ``figure`` but for some rows or columns; none if nothing stands out."""
     if not rows and not columns:
         return []
     told = f", {sorted(columns)}" if columns else ""
     return ["from ptviz.figures.brushing import dim", f"figure = dim(figure, {sorted(rows)}{told})"]
+
+
+def dimmed_by(function: str, places: Collection[int]) -> list[str]:
+    """As ``dimmed``, with another function of ``ptviz.figures.brushing``."""
+    if not places:
+        return []
+    return [f"from ptviz.figures.brushing import {function}", f"figure = {function}(figure, {sorted(places)})"]
+
+
+def waywardness(ids: Sequence[str], name: str) -> str:
+    """Runs that were pulled to one sentence: how much of it they read as, and what they lost."""
+    lines = [
+        "from ptviz.material import waywardness_of", "from ptviz.runs import Store",
+        "from ptviz.runs.vocabulary import vocabulary", "store = Store()",
+        f"runs = [store.get(id) for id in {list(ids)!r}]",
+        "found = waywardness_of(runs, vocabulary(runs[0].config.backbone))",
+    ]  # fmt: skip
+    return script("waywardness", lines, "draw_waywardness(found)", name)
 
 
 def race(ids: Sequence[str], drawn: str, name: str, module: str = "race") -> str:
@@ -124,6 +175,19 @@ def race(ids: Sequence[str], drawn: str, name: str, module: str = "race") -> str
         "zero_shot = fmean(known) if known else None",
     ]  # fmt: skip
     return script(module, lines, drawn, name)
+
+
+def grid(ids: Sequence[str]) -> str:
+    """Learning rates against seeds, of runs of one method."""
+    lines = [
+        "from ptviz.analysis.race import grid", "from ptviz.material import laps_of", "from ptviz.runs import Store",
+        "from ptviz.training import default_rate", f"runs = [Store().get(id) for id in {list(ids)!r}]",
+        "configs = {run.id: run.config for run in runs}",
+        "rates = {id: own.training.lr or default_rate(own.method, own.backbone) for id, own in configs.items()}",
+        "told = [(rates[lap.run], lap.seed, lap.test, lap.zero_shot) for lap in laps_of(runs)]",
+        "made = grid(next((own.method for own in configs.values()), ''), told)",
+    ]  # fmt: skip
+    return script("race", lines, "draw_grid(made)", "stability")
 
 
 def taxonomy(values: Mapping[str, float], measure: str, unit: str, log: bool) -> str:

@@ -67,9 +67,9 @@ def route(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[
     return _beside(lambda: executor().route(run, texts, stage, step))
 
 
-def attention(run: str, text: str, stage: int, step: int) -> Future[dict[str, Any]]:
-    """Ask the worker what a text looks at in the prompt; of a validation text if there is none."""
-    return _beside(lambda: executor().attention(run, text, stage, step))
+def attention(run: str, text: str, stage: int, step: int, row: int = 0) -> Future[dict[str, Any]]:
+    """Ask the worker what a text looks at in the prompt, or the validation text at place ``row`` if it is empty."""
+    return _beside(lambda: executor().attention(run, text, stage, step, row))
 
 
 def operate(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Sequence
 
+import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import cloud, geometry
+from ptviz.analysis.geometry import cloud, geometry, outliers
 from ptviz.analysis.neighbours import nearest
 from ptviz.figures import words as drawn
+from ptviz.figures.brushing import dim, pickable
 from ptviz.runs import prompts
 from ptviz.runs.prompts import AXES, KeptPrompt
 from ptviz.runs.vocabulary import Vocabulary
-from ptviz.ui import factors, inside, nearby, tokens
+from ptviz.ui import brushing, factors, inside, maps, nearby, scripts, tokens
+from ptviz.ui.brushing import pick
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
@@ -31,15 +34,19 @@ def embeddings(kept: KeptPrompt) -> None:
         st.caption("Its keys and values lie inside the backbone, where there are no words to compare with.")
         factors.views(tracks["KV"], kept.id, kept.id)
         return
+    whole = tracks["P"]
+    odd = np.flatnonzero(outliers(whole.now)).tolist()
+    rows, picked = brushing.rows(len(whole.now), odd, kept.id)
+    track = whole.take("m", rows)
     if kept.backbone:
         words = inside.words_of(kept.backbone)
         if words is None:
             st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         else:
-            _among(kept, tracks["P"], words)
+            _among(kept, track, words, rows, picked)
     else:
         st.caption("Nobody said which backbone it is for, so there are no words to compare with.")
-    factors.views(tracks["P"], kept.id, kept.id)
+    factors.views(track, (kept.id, tuple(rows)), kept.id)
 
 
 def parts(kept: KeptPrompt) -> None:
@@ -77,26 +84,45 @@ def _tracks(kept: KeptPrompt) -> dict[str, Track]:
     }
 
 
-def _among(kept: KeptPrompt, track: Track, words: Vocabulary) -> None:
-    """Norms, distances and nearest words."""
-    table, key = words.table, (kept.id, kept.made)
+def _among(kept: KeptPrompt, track: Track, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]) -> None:
+    """A map, norms, distances and nearest words."""
+    table, key = words.table, (kept.id, kept.made, tuple(rows))
     if table.shape[1] != track.now.shape[1]:
         st.warning(f"Its vectors have {track.now.shape[1]} numbers, those of {kept.backbone} {table.shape[1]}.")
         return
     around = remembered(("cloud", kept.backbone, table.shape), lambda: cloud(table))
     info = remembered(("geometry", key), lambda: geometry(track.now, table, around))
-    bands = (("norms", tokens.READ_NORMS), ("distances", tokens.READ_DISTANCES))
-    for column, (what, read) in zip(st.columns(2, gap="medium"), bands, strict=True):
-        with column:
-            panel(drawn.draw_norms(info, what), drawn.tell_norms(info, what), read, key=what, name=f"{kept.id}-{what}")
-    _words(kept, track, words, key)
+    chosen = f"numbers={list(rows)}" + (f", picked={sorted(picked)}" if picked else "")
+    left, right = st.columns([3, 2], gap="medium")
+    with left:
+        maps.still(kept, track, words, rows, picked)
+    with right:
+        for what, read in (("norms", tokens.READ_NORMS), ("distances", tokens.READ_DISTANCES)):
+            python = scripts.still(
+                kept.id, kept.backbone, rows, "words", f"draw_norms(found, {what!r}, {chosen})", what,
+                "from ptviz.analysis.geometry import cloud, geometry",
+                "found = geometry(tokens, words.table, cloud(words.table))",
+            )  # fmt: skip
+            panel(drawn.draw_norms(info, what, numbers=rows, picked=picked),
+                  drawn.tell_norms(info, what, numbers=rows), read, key=what, name=f"{kept.id}-{what}", on_pick=pick,
+                  python=python)  # fmt: skip
+    _words(kept, track, words, rows, picked)
 
 
-def _words(kept: KeptPrompt, track: Track, words: Vocabulary, key: Hashable) -> None:
+def _words(kept: KeptPrompt, track: Track, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]) -> None:
     st.subheader("Nearest words")
-    metric, count = nearby.choose_measure(), nearby.COUNT
-    found = remembered(("neighbours", key, metric), lambda: nearest(track.now, words.table, count, metric))
-    texts = words.words(found.ids)
-    rows = [texts[i : i + count] for i in range(0, len(texts), count)]
-    panel(drawn.draw_neighbours(found, rows), drawn.tell_neighbours(found, rows), nearby.READ_WORDS,
-          key=f"words-{metric}", name=f"{kept.id}-words", tools=False)  # fmt: skip
+    metric, count, labels = nearby.choose_measure(), nearby.COUNT, [str(number) for number in rows]
+    bright = [i for i, number in enumerate(rows) if number in picked]
+    key = ("neighbours", kept.id, kept.made, tuple(rows), metric)
+    found = remembered(key, lambda: nearest(track.now, words.table, count, metric))
+    told = [words.words(ids) for ids in found.ids]
+    python = scripts.still(
+        kept.id, kept.backbone, rows, "words",
+        f"draw_neighbours(found, [words.words(ids) for ids in found.ids], {labels})", "words",
+        "from ptviz.analysis.neighbours import nearest",
+        f"found = nearest(tokens, words.table, {count}, {metric!r})",
+        after=scripts.dimmed(bright),
+    )  # fmt: skip
+    panel(dim(pickable(drawn.draw_neighbours(found, told, labels), rows), bright),
+          drawn.tell_neighbours(found, told, labels), nearby.READ_WORDS, key=f"words-{metric}",
+          name=f"{kept.id}-words", tools=False, on_pick=pick, python=python)  # fmt: skip

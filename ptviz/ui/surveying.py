@@ -70,11 +70,8 @@ def taxonomy_section() -> None:
     measure = tree.measure
     told = (measure.name, measure.unit, measure.log) if measure else ("", "", False)
     python = scripts.taxonomy(values, *told)
-    wide, beside = st.columns([9, 2], gap="medium")
-    with wide:
-        _open(drawing(draw_taxonomy(tree), key="taxonomy", name="ptviz-taxonomy", zoom=1.25, python=python))
-    with beside, st.container(gap=None):
-        st.markdown("**Outline**")
+    _open(drawing(draw_taxonomy(tree), key="taxonomy", name="ptviz-taxonomy", zoom=1.3, python=python))
+    with st.expander("The same tree as an outline", icon=":material/format_list_bulleted:"):
         _outline(tree.root)
     st.caption(
         "How to read it: from left to right, whether a method learns on the target task alone or from other tasks too; "
@@ -82,16 +79,15 @@ def taxonomy_section() -> None:
     )
 
 
-def _outline(branch: Branch) -> None:
-    """The tree as nested text with links: what a click does, for those who do not click."""
-    for below in branch.branches:
-        if below.level == 1:
-            st.markdown(f"**{below.label}**")
-        elif below.level == 2:
-            st.caption(below.label)
-        _outline(below)
-    for leaf in branch.leaves:
-        st.page_link(METHOD, label=leaf.title, query_params={"of": leaf.name}, help=leaf.idea)
+def _outline(root: Branch) -> None:
+    """The tree as text with links, a column a group: what a click does, for those who do not click."""
+    for family in root.branches:
+        st.markdown(f"**{family.label}**")
+        for group, column in zip(family.branches, st.columns(max(len(family.branches), 4)), strict=False):
+            with column, st.container(gap=None):
+                st.caption(group.label)
+                for leaf in group.methods():
+                    st.page_link(METHOD, label=leaf.title, query_params={"of": leaf.name}, help=leaf.idea)
 
 
 def _open(name: str | None) -> None:
@@ -105,7 +101,8 @@ def framework_section() -> None:
     shape = _shape()
     panels = all_panels(shape)
     python = scripts.framework(shape.name)
-    _open(drawing(draw_framework(panels), key="framework", name="ptviz-framework", zoom=1.25, python=python))
+    wide, narrow = draw_framework(panels), draw_framework(panels, 3)
+    _open(drawing(wide, key="framework", name="ptviz-framework", zoom=1.25, python=python, narrow=narrow))
     st.caption(
         f"How to read it: data flows upwards into the frozen {shape.title}. A block is as wide and as tall as its axes "
         "ask for: long for the embedding width, short for a rank, tall for many tokens. Below it stand its sizes. "

@@ -14,22 +14,23 @@ from ptviz.analysis.similarity import NEURONS
 from ptviz.analysis.transfer import Relation, over_seeds, relation
 from ptviz.figures import transfer as drawn
 from ptviz.figures.race import Look, draw_bands
-from ptviz.figures.style import mark
+from ptviz.figures.style import Mark, mark
 from ptviz.runs import filling, gains
 from ptviz.runs import transfer as record
 from ptviz.runs.filling import Order
 from ptviz.runs.gains import Setting
 from ptviz.runs.transfer_record import Target, Trial, TrialKey, scratch
 from ptviz.ui import alike
+from ptviz.ui import transfer_scripts as scripts
 from ptviz.ui.failures import explained, problem
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import executor, store
+from ptviz.ui.transfer_scripts import ACCURACY, START, ZERO_SHOT
 from ptviz.ui.transferring import Chosen, short
 from ptviz.ui.watching import TICK
 from ptviz.ui.wording import duration
 
-START, ZERO_SHOT, ACCURACY = "gain of the start", "gain over no prompt", "accuracy"
 _READ_GRID = (
     "How to read it: one column a prompt, one row a task it is tried on, as it is. Brackets: the prompt's own task. A "
     "transfer is good where a cell beats the column *no prompt*."
@@ -96,10 +97,7 @@ def _watched(going: bool, show: Callable[[], None]) -> None:
 
 def _grid(chosen: Chosen, tasks: tuple[Target, ...]) -> np.ndarray:
     """Accuracies without training, rows tasks, columns no prompt and then every prompt; NaN where unknown."""
-    cells = record.known(store(), chosen.runs, tasks)
-    found = {key[:2]: cell.accuracy for key, cell in cells.items()}
-    ids = [record.bare(chosen.backbone), *(run.id for run in chosen.runs)]
-    return np.array([[found.get((id, task.name), np.nan) for id in ids] for task in tasks], dtype=np.float64)
+    return record.accuracies(chosen.runs, tasks, record.known(store(), chosen.runs, tasks))
 
 
 def _as_they_are(chosen: Chosen, tasks: tuple[Target, ...]) -> None:
@@ -111,7 +109,8 @@ def _as_they_are(chosen: Chosen, tasks: tuple[Target, ...]) -> None:
         columns = ["no prompt", *chosen.names]
         own = [[False, *(run.config.task == task.name for run in chosen.runs)] for task in tasks]
         panel(drawn.draw_grid(grid, titles, columns, own), drawn.tell_grid(grid, titles, columns), _READ_GRID,
-              key="grid", name="measured-transfer")  # fmt: skip
+              key="grid", name="measured-transfer",
+              python=scripts.grid(chosen, titles, "measured-transfer"))  # fmt: skip
 
 
 def _as_a_start(chosen: Chosen, tasks: tuple[Target, ...], setting: Setting) -> None:
@@ -130,12 +129,13 @@ def _as_a_start(chosen: Chosen, tasks: tuple[Target, ...], setting: Setting) -> 
     reductions = over_seeds(*gains.ends(store(), chosen.runs, tasks, found, setting))
     if np.isfinite(reductions).any():
         panel(drawn.draw_gains(reductions, titles, chosen.names), drawn.tell_gains(reductions, titles, chosen.names),
-              _READ_GAINS, key="gains", name="gain-of-a-start")  # fmt: skip
+              _READ_GAINS, key="gains", name="gain-of-a-start",
+              python=scripts.gained(chosen, titles, setting, "gain-of-a-start"))  # fmt: skip
     if found:
-        _courses(chosen, tasks, found)
+        _courses(chosen, tasks, found, setting)
     grid = _grid(chosen, tasks)
     if np.isfinite(grid).any() or np.isfinite(reductions).any():
-        _related(chosen, tasks, titles, grid, reductions)
+        _related(chosen, tasks, titles, setting, grid, reductions)
 
 
 def _todo(
@@ -194,38 +194,45 @@ def _command(chosen: Chosen, wanted: Order) -> str:
     return shlex.join(["ptviz", "transfer", "--backbone", chosen.backbone, *ids, *more])
 
 
-def _courses(chosen: Chosen, tasks: tuple[Target, ...], found: dict[TrialKey, Trial]) -> None:
+def _courses(chosen: Chosen, tasks: tuple[Target, ...], found: dict[TrialKey, Trial], setting: Setting) -> None:
     """Validation accuracy over steps on one task, from scratch and from every source."""
     trained = [task.name for task in tasks if any(trial.task == task.name for trial in found.values())]
     target = st.selectbox("Curves of the task", trained, key="course", format_func=short)
     own = [trial for trial in found.values() if trial.task == target]
-    names, looks = _starts(chosen, own)
+    names, places = _starts(chosen, own)
+    looks = {name: Look(name, Mark() if place is None else mark(place)) for name, place in places.items()}
     laps = [
         Lap(names[trial.start], trial.seed, evaluated=trial.evaluated, accuracies=trial.accuracies)
         for trial in sorted(own, key=lambda trial: [*names].index(trial.start))
     ]
     curves = bands(laps)
     ends = ", ".join(f"{curve.method} {curve.mean[-1]:.0%}" for curve in curves if curve.mean)
+    name = "from-source-against-from-scratch"
     panel(draw_bands(curves, looks), f"Validation accuracy on {short(str(target))} over steps. At the end: {ends}.",
-          _READ_COURSES, key="courses", name="from-source-against-from-scratch")  # fmt: skip
+          _READ_COURSES, key="courses", name=name,
+          python=scripts.courses(chosen, str(target), names, places, setting, name))  # fmt: skip
 
 
-def _starts(chosen: Chosen, own: list[Trial]) -> tuple[dict[str, str], dict[str, Look]]:
-    """Names of starts by id, from scratch first, and how each is drawn."""
+def _starts(chosen: Chosen, own: list[Trial]) -> tuple[dict[str, str], dict[str, int | None]]:
+    """Names of starts by id, from scratch first, and the place of the mark that each has; None: none of its own."""
     lengths = sorted({len(array) for array in chosen.prompts.values()})
     fresh = {
         scratch(chosen.backbone, m): f"from scratch (m = {m})" if len(lengths) > 1 else "from scratch" for m in lengths
     }
     begun = {run.id: f"from {name}" for run, name in zip(chosen.runs, chosen.names, strict=True)}
     names = {id: name for id, name in {**fresh, **begun}.items() if any(trial.start == id for trial in own)}
-    looks = {name: Look(name) for name in fresh.values()}
     # By the place among all prompts: a prompt keeps its mark from task to task.
-    looks |= {begun[run.id]: Look(begun[run.id], mark(place)) for place, run in enumerate(chosen.runs)}
-    return names, looks
+    marks = {run.id: place for place, run in enumerate(chosen.runs)}
+    return names, {name: marks.get(id) for id, name in names.items()}
 
 
 def _related(
-    chosen: Chosen, tasks: tuple[Target, ...], titles: list[str], grid: np.ndarray, reductions: np.ndarray
+    chosen: Chosen,
+    tasks: tuple[Target, ...],
+    titles: list[str],
+    setting: Setting,
+    grid: np.ndarray,
+    reductions: np.ndarray,
 ) -> None:
     st.subheader("Does similarity foretell transfer?")
     places = chosen.places
@@ -260,12 +267,18 @@ def _related(
     with left:
         alt = drawn.tell_relation(found[metric], metric)
         panel(drawn.draw_relation(found[metric], titles, names, metric, kind), alt, _READ_RELATION, key="relation",
-              name="similarity-and-transfer", title=f"By {metric}")  # fmt: skip
+              name="similarity-and-transfer", title=f"By {metric}",
+              python=scripts.related(chosen, titles, setting, kind, metric, centred, without,
+                                     "similarity-and-transfer"))  # fmt: skip
     with right:
         panel(drawn.draw_estimates(found), drawn.tell_estimates(found), _READ_ESTIMATES, key="estimates",
-              name="correlations", title="By every measure")  # fmt: skip
+              name="correlations", title="By every measure",
+              python=scripts.estimated(chosen, titles, setting, kind, found, centred, without,
+                                       "correlations"))  # fmt: skip
+    points = len(found[metric].similarity)
     missing = "" if NEURONS in found else " Choose the measure *neurons* above once to have it here, too."
     st.caption(
-        f"{len(found[metric].similarity)} points, own tasks left out. Accuracies of different tasks are on different "
-        "levels, so a gain is the fairer axis. Few prompts make wide bars: this is evidence, not proof." + missing
+        f"{points} point{'s' if points != 1 else ''}, own tasks left out. Accuracies of different tasks are on "
+        "different levels, so a gain is the fairer axis. Few prompts make wide bars: this is evidence, not proof."
+        + missing
     )

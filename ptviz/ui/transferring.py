@@ -11,16 +11,19 @@ import numpy as np
 import streamlit as st
 
 from ptviz.checkpoints.bundle import INPUT, LIBRARY
+from ptviz.methods import REGISTRY, build
 from ptviz.methods.base import learns_from_sources
-from ptviz.runs import Summary
+from ptviz.prompt import Spec
+from ptviz.runs import RunConfig, Summary
 from ptviz.runs import transfer as record
 from ptviz.runs.parts import sizes_of
 from ptviz.runs.transfer_record import KEPT
-from ptviz.ui import inside, opening
+from ptviz.training.library import METHOD
+from ptviz.ui import every_task, inside, opening
 from ptviz.ui.failures import explained
 from ptviz.ui.forms import pick
 from ptviz.ui.marks import title_of
-from ptviz.ui.routes import routed
+from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
 from ptviz.ui.starting import COMPOSE, start_button
 
@@ -31,8 +34,9 @@ LESSON = (
 OPENED = "opened"
 """In place of a backbone: look at the prompts of the opened checkpoint alone."""
 _AT_FIRST = 12
+"""Prompts up to which all are shown at first; of more, one of each task."""
 _KEY, _LIBRARY = "runs", "library"
-_LOOK = {"routing": "look/routing.py", "factors": "look/factors.py", "": "look/embeddings.py"}
+_EMBEDDINGS, _ROUTING, _FACTORS = "look/embeddings.py", "look/routing.py", "look/factors.py"
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,7 +44,7 @@ class Chosen:
     """Prompts under their names: ``runs`` (kept prompts among them) of one backbone, and ``extra`` opened ones.
 
     ``prompts`` holds the vectors of those that are one prompt in front of the input, by id. ``left_out`` names opened
-    prompts of another width.
+    prompts of another width. ``lines`` of a script add the opened ones to its ``prompts``.
     """
 
     backbone: str
@@ -50,6 +54,7 @@ class Chosen:
     extra: dict[str, np.ndarray]
     left_out: tuple[str, ...]
     key: Hashable
+    lines: tuple[str, ...] = ()
 
     @property
     def places(self) -> list[int]:
@@ -81,6 +86,7 @@ def choose() -> Chosen | None:
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
             st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+        every_task.offer(RunConfig().backbone, ())
         _library()
         return None
     counts = Counter(run.config.backbone for run in found)
@@ -90,20 +96,22 @@ def choose() -> Chosen | None:
     backbone = pick("Backbone", titles, key="backbone", help="only prompts of one backbone can be compared")
     own = [run for run in found if run.config.backbone == backbone]
     names = dict(zip([run.id for run in own], _names(own), strict=True))
-    ids = _ids([run.id for run in own], names) if own else []
+    ids = _ids([run.id for run in own], names, _usual(own)) if own else []
     _library()
+    every_task.offer(backbone, own)
     runs = tuple(run for run in reversed(own) if run.id in ids)
     prompts = _vectors(runs)
     width = next((array.shape[1] for array in prompts.values()), None)
     if width is None and (sizes := sizes_of(backbone)) is not None:
         width = sizes.width
-    extra, left_out = _fitting({**unsaid, **opened}, width, set(names.values()))
+    extra, given, left_out = _fitting({**unsaid, **opened}, width, set(names.values()))
     if not runs and not extra:
         st.caption("Choose at least two prompts.")
         return None
     _links(runs, names)
     key = (str(store().root), *((id, array.tobytes()) for id, array in {**prompts, **extra}.items()))
-    return Chosen(backbone, runs, tuple(names[run.id] for run in runs), prompts, extra, left_out, hash(key))
+    lines = _lines(given, bool(unsaid), bool(opened))
+    return Chosen(backbone, runs, tuple(names[run.id] for run in runs), prompts, extra, left_out, hash(key), lines)
 
 
 def _vectors(runs: Sequence[Summary]) -> dict[str, np.ndarray]:
@@ -117,14 +125,33 @@ def _vectors(runs: Sequence[Summary]) -> dict[str, np.ndarray]:
 
 def _fitting(
     prompts: dict[str, np.ndarray], width: int | None, taken: set[str]
-) -> tuple[dict[str, np.ndarray], tuple[str, ...]]:
-    """The prompts of that width (of the first's, if none is asked), under names that are free; names of the others."""
+) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
+    """The prompts of that width (of the first's, if none is asked) under names that are free.
+
+    Then the names they came with, by the free ones; last the names of those of another width.
+    """
     width = width or next((array.shape[1] for array in prompts.values()), None)
     found: dict[str, np.ndarray] = {}
+    given: dict[str, str] = {}
     for name, array in prompts.items():
         if array.shape[1] == width:
-            found[f"{name} (opened)" if name in taken else name] = array
-    return found, tuple(name for name, array in prompts.items() if array.shape[1] != width)
+            free = f"{name} (opened)" if name in taken else name
+            found[free], given[free] = array, name
+    return found, given, tuple(name for name, array in prompts.items() if array.shape[1] != width)
+
+
+def _lines(given: dict[str, str], unsaid: bool, opened: bool) -> tuple[str, ...]:
+    """The lines of a script that add opened prompts to ``prompts``."""
+    if not given:
+        return ()
+    kept = "{one.name: transfer.vectors(store, one) for one in transfer.kept(store, '')}" if unsaid else "{}"
+    return (
+        "import numpy as np", f"more = {kept}",
+        *(["from ptviz.checkpoints import open_checkpoint", f"more |= open_checkpoint({_path()!r}).prompts()"]
+          if opened else []),
+        f"given = {given!r}",
+        "prompts |= {name: np.asarray(more[own], dtype=np.float32) for name, own in given.items()}",
+    )  # fmt: skip
 
 
 def _library() -> None:
@@ -138,31 +165,49 @@ def _library() -> None:
 
 def _opened_before() -> dict[str, np.ndarray]:
     """The prompts of the checkpoint whose path is typed further down."""
-    path = str(st.session_state.get(_LIBRARY) or st.query_params.get(_LIBRARY, "")).strip()
     found: dict[str, np.ndarray] = {}
-    if path:
+    if path := _path():
         with explained():
-            bundle = opening.opened(Path(path).expanduser())
+            bundle = opening.opened(Path(path))
             if bundle.kind not in (INPUT, LIBRARY):
                 raise ValueError(f"{bundle.name} ({bundle.kind}): expected prompts of vectors in front of the input")
             found = {name: np.asarray(matrix, dtype=np.float32) for name, matrix in bundle.prompts().items()}
     return found
 
 
+def _path() -> str:
+    typed = str(st.session_state.get(_LIBRARY) or st.query_params.get(_LIBRARY, "")).strip()
+    return str(Path(typed).expanduser()) if typed else ""
+
+
 def _links(runs: Sequence[Summary], names: dict[str, str]) -> None:
-    """Ways to the pages that look inside, each to the one that shows what its method learnt from its sources."""
+    """Ways to the pages that look inside, each to what its method learnt from its sources if it has any."""
     if not runs:
         return
     with st.popover("Look inside", icon=":material/visibility:"):
         for run in runs:
-            kind = (
-                ""
-                if not learns_from_sources(run.config.method)
-                else "routing"
-                if routed(run.config.method)
-                else "factors"
-            )
-            st.page_link(_LOOK[kind], label=names[run.id], query_params={"run": run.id})
+            page, part = inside_of(run.config.method)
+            address = {"run": run.id, **({"part": part} if part else {})}
+            st.page_link(page, label=names[run.id], query_params=address)
+
+
+def inside_of(method: str) -> tuple[str, str]:
+    """The page that shows what a method makes of its source tasks, and which part there: "" where it is not one.
+
+    Weights for each input: the routing. Else the smallest part that counts the sources, as SPoT's similarities and
+    MPT's factors. A method without sources: the prompt among the words.
+    """
+    if not learns_from_sources(method):
+        return _EMBEDDINGS, ""
+    if hasattr(REGISTRY[method], "route"):
+        return _ROUTING, ""
+    return _FACTORS, str(remembered(("part-of-sources", method), lambda: _part(method)))
+
+
+def _part(method: str) -> str:
+    parts = build(method, Spec.of_shape(64, 1, 1, 64, 4, ("a", "b"))).parts()
+    counting = [name for name, part in parts.items() if "k" in part.axes]
+    return min(counting, key=lambda name: parts[name].tensor.numel(), default="")  # the first of several
 
 
 def _names(runs: Sequence[Summary]) -> list[str]:
@@ -188,13 +233,26 @@ def short(name: str) -> str:
     return Path(name).stem if Path(name).suffix else name.removeprefix("hub:")
 
 
-def _ids(ids: list[str], names: dict[str, str]) -> list[str]:
-    """The runs chosen; the address keeps their ids once they are not the newest few."""
+def _usual(runs: Sequence[Summary]) -> list[str]:
+    """All prompts if they are few; else one of each task, the newest that can be compared, plainly tuned ones first."""
+    if len(runs) <= _AT_FIRST:
+        return [run.id for run in runs]
+    found = [run.id for run in runs if run.id.startswith(KEPT)]
+    # Stable: of one kind the newest stay first.
+    order = sorted((run for run in runs if run.id not in found), key=lambda run: run.config.method != METHOD)
+    for task in sorted({run.config.task for run in order}):
+        own = [run for run in order if run.config.task == task]
+        found.append(next((run.id for run in own if record.vectors(store(), run) is not None), own[0].id))
+    return found if len(found) > 1 else [run.id for run in runs[:_AT_FIRST]]
+
+
+def _ids(ids: list[str], names: dict[str, str], usual: list[str]) -> list[str]:
+    """The runs chosen; the address keeps their ids once they are not the usual ones."""
     if not set(st.session_state.get(_KEY, ids[:1])) <= set(ids):
         del st.session_state[_KEY]  # another backbone was chosen, or a run deleted
     if _KEY not in st.session_state:
         asked = [id for id in str(st.query_params.get(_KEY, "")).split(",") if id in names]
-        st.session_state[_KEY] = asked or ids[:_AT_FIRST]
+        st.session_state[_KEY] = asked or usual
 
     def keep() -> None:
         st.query_params[_KEY] = ",".join(st.session_state[_KEY])
@@ -207,6 +265,6 @@ def _ids(ids: list[str], names: dict[str, str]) -> list[str]:
         chosen: list[str] = st.multiselect(
             "Prompts", ids, key=_KEY, format_func=lambda i: names.get(i, i), on_change=keep
         )
-        if len(ids) > _AT_FIRST:
+        if len(ids) > len(usual):
             st.button("All", key="all-runs", on_click=take_all, help=f"all {len(ids)} prompts of this backbone")
     return chosen

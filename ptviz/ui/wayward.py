@@ -6,18 +6,17 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
-import numpy as np
 import streamlit as st
 
-from ptviz.analysis.neighbours import nearest
-from ptviz.analysis.waywardness import Pulled, Waywardness, prompt_f1, spelled, waywardness
+from ptviz.analysis.waywardness import prompt_f1
 from ptviz.figures.waywardness import draw_waywardness, tell_waywardness
+from ptviz.material import reading_of, waywardness_of
 from ptviz.methods import REGISTRY
 from ptviz.methods.knobs import knobs_of
 from ptviz.runs import Run, RunConfig
-from ptviz.runs.parts import parts_of
 from ptviz.runs.race import entries, same, start
 from ptviz.runs.vocabulary import Vocabulary
+from ptviz.ui import scripts
 from ptviz.ui.failures import explained
 from ptviz.ui.inside import Moment, vocabulary_of
 from ptviz.ui.panels import panel
@@ -78,9 +77,11 @@ def _figure(found: Moment, runs: list[Run]) -> None:
     if words is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         return
-    info = measured(runs, words)
+    info = waywardness_of(runs, words, _reading)
     st.text(f"The sentence: {info.sentence}")
-    panel(draw_waywardness(info), tell_waywardness(info), _READ, key="wayward", name=f"{found.run.id}-wayward")
+    name = f"{found.run.id}-wayward"
+    panel(draw_waywardness(info), tell_waywardness(info), _READ, key="wayward", name=name,
+          python=scripts.waywardness([run.id for run in runs], name))  # fmt: skip
     with st.expander("What the prompts read as"):
         rows = [
             {
@@ -103,24 +104,8 @@ def _figure(found: Moment, runs: list[Run]) -> None:
         )
 
 
-def measured(runs: list[Run], words: Vocabulary) -> Waywardness:
-    """What runs that were pulled to one sentence read as, and what they lost."""
-    sentence, pulled = "", []
-    for run in runs:
-        text, sentence = remembered(("wayward", str(run.path)), partial(_read, run, words))
-        finished, knobs = run.curve().finished, run.config.knobs
-        accuracy = finished.test if finished is not None else float("nan")
-        pulled.append(Pulled(run.id, float(knobs.get("gamma", 0.0)), run.config.training.seed, accuracy, text))
-    return waywardness(sentence, pulled)
-
-
-def _read(run: Run, words: Vocabulary) -> tuple[str, str]:
-    """The nearest words of a run's best prompt, and those of the sentence it was pulled to."""
-    parts = parts_of(run.config, run.prompt(), words.sizes)
-    pair = np.concatenate([parts["P"].array, parts["D"].array])
-    told = words.words(nearest(pair, words.table, 1, "L2").ids)
-    m = len(parts["P"].array)
-    return spelled(told[:m]), spelled(told[m:])
+def _reading(run: Run, words: Vocabulary) -> tuple[str, str]:
+    return remembered(("wayward", str(run.path)), partial(reading_of, run, words))
 
 
 def _train(config: RunConfig, usual: str) -> None:

@@ -10,7 +10,7 @@ from ptviz.analysis.anatomy import anatomy_of, differences, original, shown, spo
 from ptviz.analysis.taxonomy import taxonomy
 from ptviz.methods import REGISTRY, build
 from ptviz.methods.anatomy import Anatomy, Input, Product, Routed, Sum, Symbol, derived
-from ptviz.prompt import Spec
+from ptviz.prompt import Batch, Spec
 
 SPEC = Spec.of_shape(32, 4, 2, 8, 24, ("one", "two", "three"))
 METHODS = pytest.mark.parametrize("name", list(REGISTRY))
@@ -131,6 +131,46 @@ def test_values_come_only_when_asked_and_only_from_real_tensors():
     assert item.values.shape == (3, 24)
     assert anatomy_of(method, 24, 32, 4).items["part-P"].values is None
     assert anatomy_of(build("prompt-tuning", SPEC), 24, 32, 4, values=True).items["part-P"].values is None
+
+
+@pytest.mark.parametrize(("name", "called"), [("p-tuning", "h"), ("residual", "P'"), ("dpt", "P"), ("mpt", "P"),
+                                              ("ctpt", "P")])  # fmt: skip
+def test_the_result_has_the_paper_s_name_and_the_values_that_enter_the_backbone(name: str, called: str):
+    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one", "two"))
+    method = build(name, spec).eval()
+    item = anatomy_of(method, 24, 32, 4, values=True).items["end-prompt"]
+    assert item.label == called
+    words = torch.ones(1, 24, dtype=torch.long)
+    batch = Batch(words, words > 0, words > 1, words > 0, words[:, 0], words[:, 0], torch.zeros(1, 24, 32))
+    made = method(batch).embeddings[0]
+    assert np.allclose(item.values, shown(made.detach().numpy()))
+    assert anatomy_of(method, 24, 32, 4).items["end-prompt"].values is None
+
+
+def test_keys_and_values_that_a_network_writes_are_shown():
+    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"))
+    method = build("prefix-tuning", spec)
+    item = anatomy_of(method, 24, 32, 4, values=True).items["end-key_values"]
+    assert item.label == "KV"
+    assert np.allclose(item.values, shown(method.prefix().detach().numpy()))
+
+
+def test_a_prompt_that_depends_on_the_text_says_so_and_has_no_one_value():
+    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one",))
+    for name in ("smop", "pt-moe", "attempt"):
+        item = anatomy_of(build(name, spec), 24, 32, 4, values=True).items["end-prompt"]
+        assert item.label == "P(x)"
+        assert item.values is None
+
+
+@pytest.mark.parametrize("name", ["p-tuning", "transprompt"])
+def test_shapes_alone_are_those_of_the_real_prompt(name: str):
+    """What is known without a pass through the LSTM is what the pass gives."""
+    real = build(name, Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one",)))
+    meta = build(name, Spec.of_shape(32, 4, 2, 8, 24, ("one",)))
+    assert {key: part.tensor.shape for key, part in real.parts().items()} == {
+        key: part.tensor.shape for key, part in meta.parts().items()
+    }
 
 
 def test_heat_maps_average_long_axes_and_keep_short_ones():

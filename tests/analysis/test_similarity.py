@@ -65,6 +65,18 @@ def test_taking_the_shared_mean_away_shows_what_differs():
     assert similarity([P + shift, Q + shift], "mean", centred=True).values[0, 1] == pytest.approx(-1)
 
 
+def test_a_collapsed_prompt_is_compared_in_the_directions_it_has():
+    thin = RNG.normal(size=(2, 40))
+    other = RNG.normal(size=(2, 40))
+    other -= other @ np.linalg.pinv(thin) @ thin
+    p, q, away = (RNG.normal(size=(20, 2)) @ rows for rows in (thin, thin, other))
+    # Rounding as of a product of float32 factors: the directions that it makes up are not compared.
+    found = similarity([x.astype(np.float32) for x in (p, q, away, np.zeros((20, 40)))], "subspace").values
+    assert found[0, 1] == pytest.approx(1, abs=1e-5)
+    assert found[0, 2] == pytest.approx(0, abs=1e-5)
+    assert found[0, 3] == 0
+
+
 def test_lengths_that_differ_are_cut_and_told():
     found = similarity([P, Q[:3]], "concatenated")
     assert found.rows == 3

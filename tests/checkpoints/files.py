@@ -89,6 +89,11 @@ class Quiet:
         return torch.nn.Linear, (2, 2), {"weight": 1}
 
 
+def _torch_zip(pickled: bytes) -> bytes:
+    """A torch file whose pickle was written by hand."""
+    return zipped({"a/data.pkl": pickled, "a/version": b"3\n", "a/byteorder": b"little"})
+
+
 def bombs(mark: Path) -> dict[str, bytes]:
     """Pickles that would make the file ``mark`` if anything ran them."""
     system = Bomb(os.system, f"touch {mark}")
@@ -104,6 +109,13 @@ def bombs(mark: Path) -> dict[str, bytes]:
         "os.system in a plain pickle": pickle.dumps(system),
         "protocol 0": b"cos\nsystem\n(S'touch " + str(mark).encode() + b"'\ntR.",
         "a zip made by hand": inner,
+        "INST in a torch zip": _torch_zip(b"(S'touch " + str(mark).encode() + b"'\nios\nsystem\n."),
+        "OBJ in a torch zip": _torch_zip(b"(cos\nsystem\nS'touch " + str(mark).encode() + b"'\no."),
+        "names out of the memo": _torch_zip(
+            b"\x80\x04\x8c\x02os\x94\x8c\x06system\x940h\x00h\x01\x93\x8c\x04true\x85R."
+        ),
+        "an extension's code": _torch_zip(b"\x80\x02\x82\x01."),
+        "a trillion bytes": _torch_zip(b"\x80\x02cbuiltins\nbytearray\n\x8a\x06\x00\x00\x00\x00\x00\x01\x85R."),
         "a module (Petals)": saved(torch.nn.Embedding(M, D)),
         "a BUILD on a module": saved(Quiet()),
         "mkultra with os.system": json.dumps({"metadata": {}, "tensor": text}).encode(),
@@ -199,6 +211,11 @@ def absurd() -> dict[str, bytes]:
         "a stretched tensor": saved({"a": stretched}),
         "a sparse tensor": saved({"a": torch.eye(4).to_sparse()}),
         "a deep pickle": saved(_nested(200)),
+        "lists that hold one list a thousand times": saved(_laughing(300)),
+        "names of megabytes": saved({"k" * 3_000_000: {"j" * 3_000_000: ROWS}}),
+        "json that is one long text": b'{"metadata":1,"tensor":"' + b"\\\\" * 10_000_000,
+        "json larger than any prompt": b'{"metadata":1,"tensor":"' + bytes(40_000_000),
+        "very deep json": b'{"metadata":1,"tensor":' + b"[" * 20_000_000,
         "random bytes": np.random.default_rng(0).bytes(5000),
         "a text file": b"hello\n" * 100,
         "a picture": b"\x89PNG\r\n\x1a\n" + bytes(100),
@@ -214,6 +231,13 @@ def _nested(depth: int) -> Any:
     value: Any = ROWS
     for _ in range(depth):
         value = [value]
+    return value
+
+
+def _laughing(times: int) -> Any:
+    value: Any = []
+    for _ in range(6):
+        value = [value] * times
     return value
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import os
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -17,7 +19,7 @@ from ptviz.checkpoints import CheckpointError
 from ptviz.checkpoints.peft_writer import Home, write_peft
 from ptviz.checkpoints.sniff import open_here
 from ptviz.cli.exporting import factors_of, static_prompt
-from ptviz.methods import PromptMethod, build
+from ptviz.methods import REGISTRY, PromptMethod, build
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
 from ptviz.runs.carry import pack, unpack
@@ -74,6 +76,37 @@ def test_peft_gives_the_same_scores(family: str, name: str, scores_of: Callable[
     read = open_here(tmp_path)
     expected = method.P if slots else method.KV
     assert torch.equal(torch.from_numpy(next(iter(read.tensors.values())).array), expected.detach())
+
+
+NO_FORM = {"dept", "smop", "pt-moe", "attempt"}
+"""They shift the words, or make another prompt for each text."""
+
+
+@pytest.mark.parametrize("name", sorted(REGISTRY))
+@torch.no_grad()
+def test_every_methods_folded_form_gives_the_same_scores_under_peft(name: str, tmp_path: Path) -> None:
+    backbone = backbone_of("llama")
+    method = method_of(name, fresh("llama"), m=M).eval()
+    random = torch.Generator().manual_seed(3)
+    for parameter in method.parameters():
+        parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
+    if name == "xprompt":
+        method.gamma[1] = 0  # a pruned token
+    prompt = static_prompt(method, backbone)
+    if name in NO_FORM:
+        with pytest.raises(CheckpointError, match="PEFT has no form for"):
+            write_peft(tmp_path / "x", prompt, home_of("llama"))
+        return
+    config, _ = write_peft(tmp_path, prompt, home_of("llama"), factors_of(method, prompt))
+    backbone, batch, readout = case("llama", method.slots)
+    reference, skip = under_peft("llama", tmp_path), method.slots
+    if config["peft_type"] == "MULTITASK_PROMPT_TUNING":
+        reference = functools.partial(reference, task_ids=torch.zeros(len(batch.labels), dtype=torch.long))
+    theirs = last_scores(reference, batch, skip)
+    torch.testing.assert_close(backbone(batch, method(batch), readout).logits, theirs, **CLOSE)
+    bare_backbone, bare, bare_readout = case("llama", 0)
+    assert (bare_backbone(bare, Prompt(), bare_readout).logits - theirs).abs().max() > 1e-3
+    assert open_here(tmp_path).format == f"PEFT {config['peft_type']}"
 
 
 @torch.no_grad()
@@ -198,6 +231,25 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
             unpack(there, path)
     assert not there.list()
     assert not [*there.root.glob(".new-*")] if there.root.exists() else True
+
+
+def test_a_bundle_cannot_eat_memory(finished: Run, tmp_path: Path) -> None:
+    """Neither by events without end, nor by a way of packing that wants gigabytes to be undone."""
+    path, there = tmp_path / "run.zip", Store(tmp_path / "elsewhere")
+    pack(finished, path)
+    files = entries(path)
+    flood = {"events.jsonl": b"{}\n" * 22_000_000, "padding": os.urandom(700_000)}  # below a bomb's ratio
+    path.write_bytes(zipped({**files, **flood}, zipfile.ZIP_DEFLATED))
+    with pytest.raises(CheckpointError, match=r"events.jsonl has 66.0 MB; .* at most 64 MB"):
+        unpack(there, path)
+    long = {"events.jsonl": b'{"a":"' + b"x" * 300_000 + b'"}\n'}
+    path.write_bytes(zipped({**files, **long}))
+    with pytest.raises(CheckpointError, match=r"a line of events.jsonl has 0.3 MB"):
+        unpack(there, path)
+    path.write_bytes(zipped(files, zipfile.ZIP_LZMA))
+    with pytest.raises(CheckpointError, match="in a way that is not looked for"):
+        unpack(there, path)
+    assert not there.list()
 
 
 def test_a_foreign_backbone_is_taken_only_by_name(finished: Run, tmp_path: Path) -> None:

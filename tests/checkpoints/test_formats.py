@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
+import time
 import warnings
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import save as save_safetensors
 
-from ptviz.checkpoints import Ground, PromptBundle, examine
+from ptviz.checkpoints import Facts, Ground, PromptBundle, examine
 from ptviz.checkpoints.apart import packed, unpacked
 from ptviz.checkpoints.arrays import bytes_of, read_npy
 from ptviz.checkpoints.inspect import fit
@@ -147,6 +149,55 @@ def test_a_task_head_and_disagreeing_sizes_are_told(tmp_path: Path) -> None:
     assert "20 prompt tokens" in told
 
 
+def test_an_adapters_weights_are_told_by_their_content(tmp_path: Path) -> None:
+    config = b'{"peft_type": "PROMPT_TUNING"}'
+    for name, data in (
+        ("adapter_model.bin", save_safetensors({"prompt_embeddings": ROWS})),
+        ("adapter_model.safetensors", saved({"prompt_embeddings": ROWS})),
+    ):
+        assert same(of_bytes(zipped({"adapter_config.json": config, name: data}), "a.zip"))
+
+
+def test_one_file_of_an_adapter_is_read_with_the_config_beside_it(tmp_path: Path) -> None:
+    flat = torch.randn(M, 2 * 2 * 2 * 3)
+    config = {"peft_type": "PREFIX_TUNING", "num_layers": 2, "num_attention_heads": 2, "token_dim": 6}
+    (tmp_path / "adapter_config.json").write_text(json.dumps(config))
+    (tmp_path / "adapter_model.safetensors").write_bytes(save_safetensors({"prompt_embeddings": flat}))
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        assert open_here(tmp_path / name).tensors["KV"].array.shape == (2, 2, 2, M, 3)
+    (tmp_path / "adapter_config.json").unlink()
+    alone = open_here(tmp_path / "adapter_model.safetensors")
+    assert any("Give both files" in text for text in alone.warnings)
+
+
+def test_what_cpt_and_a_two_part_mpt_hold_is_told(tmp_path: Path) -> None:
+    _, found = peft_saved(
+        tmp_path / "a", "gpt2", "CPT", task_type="CAUSAL_LM", cpt_token_ids=[5, 6, 7, 8], cpt_mask=[1] * 4,
+        cpt_tokens_type_mask=[1, 2, 3, 4],
+    )  # fmt: skip
+    assert any("1 of them, labels of examples" in text for text in found.warnings)
+    _, found = peft_saved(
+        tmp_path / "b", "t5", "MultitaskPromptTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M, num_tasks=1,
+        num_ranks=1,
+    )  # fmt: skip
+    assert f"rows 0 to {M - 1} are for the encoder, rows {M} to {2 * M - 1} for the decoder" in found.warnings
+
+
+def test_a_header_of_ours_may_be_anybodys() -> None:
+    def read(shape: tuple[int, ...], axes: object) -> tuple[str, ...]:
+        texts = {"axes": json.dumps({"P": axes})}
+        return of_bytes(save_safetensors({"P": torch.ones(shape)}, texts), "p").tensors["P"].axes
+
+    assert read((4, 8), ["m", "d"]) == ("m", "d")
+    assert read((2, 2, 1, 4, 5), ["S", "kv", "H", "m", "h"]) == ("S", "kv", "H", "m", "h")
+    for shape, axes in (
+        ((4, 8), ["m", ["d"]]), ((4, 8), ["m", "m"]), ((4, 8), ["m", "evil"]), ((4, 8), "md"),
+        ((20_000, 4), ["m", "d"]),
+        ((2, 3, 1, 4, 5), ["S", "kv", "H", "m", "h"]), ((4, 1), ["m", "d"]),
+    ):  # fmt: skip
+        assert read(shape, axes) == tuple(f"axis {i}" for i in range(len(shape))), axes
+
+
 # Others.
 
 
@@ -238,6 +289,42 @@ def test_facts_find_what_was_planted() -> None:
     assert any("collapsed" in text for text in examine(of_bytes(saved(thin), "p"))[0].warnings)
 
 
+def test_facts_hold_at_the_ends_of_float32() -> None:
+    def fact(rows: torch.Tensor) -> Facts:
+        return examine(of_bytes(saved(rows), "p"))[0]
+
+    rows = torch.randn(20, 16, generator=torch.Generator().manual_seed(2))
+    usual = fact(rows).rank
+    assert fact(rows * 1e37).rank == pytest.approx(usual, rel=1e-4)
+    assert fact(rows * 1e-37).rank == pytest.approx(usual, rel=1e-4)
+    assert fact(torch.full((20, 16), 3e38)).rank == 0
+    assert all(map(math.isfinite, fact(torch.full((20, 16), 3e38)).norms))
+    assert fact(torch.zeros(20, 16)).dead == tuple(range(20))
+    mostly = torch.cat([torch.zeros(12, 16), torch.ones(8, 16)])
+    assert fact(mostly).dead == tuple(range(12))
+    assert fact(torch.ones(1, 16)).rank == 0
+
+
+def test_a_very_long_prompt_is_measured_in_a_moment() -> None:
+    rows = np.random.default_rng(0).standard_normal((9000, 1500)).astype(np.float16)
+    began = time.process_time()
+    (fact,) = examine(of_bytes(npy(rows), "p"))
+    assert time.process_time() - began < 20
+    assert 400 < fact.rank < 1024
+
+
+def test_keys_and_values_have_facts(tmp_path: Path) -> None:
+    values = torch.randn(2, 2, 3, 6, 4)
+    values[:, :, :, 4] = 0
+    (tmp_path / "p.safetensors").write_bytes(
+        save_safetensors({"KV": values}, {"axes": json.dumps({"KV": ["S", "kv", "H", "m", "h"]})})
+    )
+    (fact,) = examine(open_here(tmp_path / "p.safetensors"), Ground("tiny", 64, 2, 4, 16, np.ones(3, np.float32)))
+    assert (fact.inner, fact.tokens, fact.width, fact.dead, fact.inside) == (True, 6, 48, (4,), None)
+    assert fact.norms[1] == pytest.approx(float(values[:, :, :, 1].norm()), rel=1e-5)
+    assert not any("width" in text for text in fact.warnings)
+
+
 def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
     ground = Ground("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
     assert fit(of_bytes(saved(ROWS), "p"), ground) == [
@@ -257,7 +344,7 @@ def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
         ("checkpoints/thunlp/task_prompt", "bare tensor", (100, 768)),
         ("checkpoints/attempt/record_prefix_embeddings.pt", "bare tensor", (100, 768)),
         ("checkpoints/dept-cola", "PEFT PROMPT_TUNING_LORA", (80, 768)),
-        ("checkpoints/dept-cola/adapter_model.bin", "DePT", (80, 768)),
+        ("checkpoints/dept-cola/adapter_model.bin", "PEFT PROMPT_TUNING_LORA", (80, 768)),  # its config lies beside it
         ("checkpoints/mkultra/emma_gpt2.json", "mkultra", (20, 768)),
         ("checkpoints/mkultra/iotest.json", "mkultra", (2, 768)),
     ],

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import resource
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError, open_checkpoint, torch_file
 from ptviz.checkpoints.sniff import of_bytes, open_here
@@ -67,6 +69,9 @@ def test_nothing_is_executed(kind: str, tmp_path: Path) -> None:
         ("open in a legacy file", "io.open"),
         ("os.system in a plain pickle", "posix.system"),
         ("a module (Petals)", "torch.nn.modules.sparse.Embedding"),
+        ("INST in a torch zip", "os.system"),
+        ("OBJ in a torch zip", "os.system"),
+        ("names out of the memo", "os.system"),
         ("mkultra with os.system", "posix.system"),
         ("mkultra with builtins.getattr", "builtins.getattr"),
     ],
@@ -87,6 +92,21 @@ def test_the_bombs_are_live(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", sorted(ABSURD))
 def test_absurd_content_is_refused(kind: str) -> None:
     refused(ABSURD[kind])
+
+
+@pytest.mark.parametrize(
+    "kind", ["json that is one long text", "very deep json", "lists that hold one list a thousand times"]
+)
+def test_a_refusal_is_quick(kind: str) -> None:
+    began = time.process_time()
+    refused(ABSURD[kind])
+    assert time.process_time() - began < 3
+
+
+def test_a_torch_file_is_refused_without_advice_to_load_it_unsafely() -> None:
+    for data in (saved(ROWS)[:-200], bombs(Path("x"))["an extension's code"], saved({10**5000: ROWS})):
+        assert "weights_only" not in refused(data)
+        assert "Weights only" not in refused(data)
 
 
 def test_zip_bombs_are_refused_unopened() -> None:
@@ -230,6 +250,30 @@ def test_the_reader_answers_refuses_and_survives(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"posix\.system"):
         open_checkpoint(bad)
     assert not mark.exists()
+
+
+def test_torch_is_loaded_before_the_limits_wherever_a_pickle_may_come(tmp_path: Path) -> None:
+    from ptviz.checkpoints.reader import _may_need_torch
+
+    config, safe, pickled = b'{"peft_type": "PROMPT_TUNING"}', save({"prompt_embeddings": ROWS}), saved(ROWS)
+    for number, (files, wanted) in enumerate(
+        [
+            ({"adapter_config.json": config, "adapter_model.safetensors": safe}, False),
+            ({"adapter_config.json": config, "adapter_model.safetensors": pickled}, True),
+            ({"adapter_config.json": config, "adapter_model.bin": safe}, False),
+            ({"a.npy": npy(ROWS.numpy())}, False),
+            ({"a.zip": kobold()}, False),
+            ({"a.zip": zipped({"adapter_config.json": config, "adapter_model.bin": pickled})}, True),
+            ({"task_prompt": pickled}, True),
+            ({"a.json": mkultra()}, True),
+        ]
+    ):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        for name, data in files.items():
+            (folder / name).write_bytes(data)
+        assert _may_need_torch(folder / next(iter(files))) == wanted, files.keys()
+        assert "adapter_config.json" not in files or _may_need_torch(folder) == wanted
 
 
 def test_a_reader_that_hangs_is_ended(tmp_path: Path) -> None:

@@ -41,6 +41,7 @@ def test_the_readmes_journey(shell: Shell, own: Path) -> None:
     for _, *words in COMMANDS:
         answer = shell(*[word.replace("RUN", run) for word in words])
         assert answer.code == 0, answer.err
+        assert words[0] != "inspect" or "fits ./my-model\n" in answer.out
         run = run or re.match(r"([\w-]+): test ", answer.out)[1]
     # The script of the README, in a process that knows nothing of ptviz.
     (own / "use.py").write_text(SCRIPT)
@@ -56,6 +57,7 @@ def test_the_readmes_journey(shell: Shell, own: Path) -> None:
     # The kept prompt is the exported one, and the second run started there.
     kept = {one.title: one for one in prompts.kept(Store())}
     assert kept["reviews"].origin["format"] == "PEFT PROMPT_TUNING"
+    assert kept["reviews"].backbone == str(own / "my-model")
     second = next(s for s in Store().list() if s.config.start)
     assert second.config.knobs["m"] == 8
     start, best = Store().get(second.id).start()["embeddings"], Store().get(run).prompt()["P"]

@@ -19,6 +19,12 @@ def test_the_table_of_methods_is_generated(capsys: pytest.CaptureFixture[str]) -
     assert told.strip() == capsys.readouterr().out.strip(), "run: ptviz methods --markdown, and paste it in the README"
 
 
+def test_the_table_of_findings_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["findings", "--markdown"]) == 0
+    told = README.split("<!-- findings:", 1)[1].split("-->", 1)[1].split("<!-- /findings -->", 1)[0]
+    assert told.strip() == capsys.readouterr().out.strip(), "run: ptviz findings --markdown, and paste it in the README"
+
+
 def test_every_command_it_names_exists() -> None:
     known = {command.name for command in app.registered_commands}
     named = set(re.findall(r"\bptviz (?!=)([a-z]+)", "\n".join(re.findall(r"```sh.*?```|`ptviz[^`]*`", README, re.S))))

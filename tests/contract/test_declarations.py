@@ -108,6 +108,9 @@ def test_the_card_is_complete(name: str) -> None:
     assert card.name == name
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
     assert card.claims, "what its paper reports"
+    assert 3 <= len(re.findall(r"[.:;?] ", card.lesson + " ")) <= 9, "a paragraph for who hears of it the first time"
+    assert card.tries.endswith((".", "?")), "one thing to try, which goes on after a colon"
+    assert card.tries[0].islower()
     told = [claim.text for claim in card.claims]
     assert len(set(told)) == len(told)
     for field in fields(card):

@@ -309,7 +309,7 @@ def test_ctpt_adds_a_projection_and_attention_over_the_sources(heads: int) -> No
     torch.testing.assert_close(method(rows_of_task(0)).embeddings[0], precise(expected), **EXACT)
 
 
-def test_ctpts_projection_is_as_loud_as_word_embeddings() -> None:
+def test_ctpts_projection_is_as_loud_as_the_words_it_starts_from() -> None:
     """Sun et al. 2022: sigma_A = alpha std / (sqrt(q) sigma), so that A z at z ~ N(0, 1) looks like words."""
     spec = backbone_of("gpt2").spec(64, TASK.words)
     usual = float(spec.table[spec.common].std())
@@ -336,12 +336,15 @@ def test_ctpt_starts_from_the_source_that_does_best_on_the_target() -> None:
     def score() -> tuple[float, float]:
         return 0.5, 1.0 if torch.equal(best.P_0, prompts[0]) else 0.7
 
+    drawn = best.A.clone()
     best.choose(handed(score=score))
     assert torch.equal(best.P_0, prompts[1])
+    torch.testing.assert_close(best.A, drawn * prompts[1].std() / best.std)
     words = double("ctpt", start="words", q=6)
-    before = words.P_0.clone()
+    before, drawn = words.P_0.clone(), words.A.clone()
     words.choose(handed())
     assert torch.equal(words.P_0, before)
+    assert torch.equal(words.A, drawn)
     assert torch.equal(words.sources, torch.stack(prompts))
 
 

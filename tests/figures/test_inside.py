@@ -12,12 +12,15 @@ import pytest
 from ptviz.analysis.curves import training_curve
 from ptviz.analysis.geometry import cloud, geometry
 from ptviz.analysis.neighbours import METRICS, nearest
-from ptviz.analysis.projection import project
+from ptviz.analysis.projection import Map, project, project_together
 from ptviz.analysis.routing import load_curve, routing
 from ptviz.analysis.spectrum import spectrum
-from ptviz.figures import matrix, moment, words
+from ptviz.figures import maps, matrix, moment, words
 from ptviz.figures import routing as routes
 from ptviz.figures import spectrum as spectra
+from ptviz.figures.brushing import FAINT, PICK, dim, pickable
+from ptviz.figures.maps import Walker
+from ptviz.figures.style import FROZEN, mark, plain
 from ptviz.figures.table import as_csv
 
 RNG = np.random.default_rng(0)
@@ -80,26 +83,67 @@ def test_approximation_of_anything(x):
     assert spectra.tell_approximation(found)
 
 
+def walker(steps: np.ndarray, dims: int = 2, **how) -> Walker:
+    return Walker(project(TABLE, steps.astype(np.float32), dims=dims), **how)
+
+
 @pytest.mark.parametrize("dims", [2, 3])
 @pytest.mark.parametrize(("steps", "m"), [(0, 3), (1, 0), (1, 1), (4, 3)])
 def test_a_map_of_any_number_of_steps(steps, m, dims):
-    laid = project(TABLE, RNG.normal(size=(steps, m, 6)).astype(np.float32), dims=dims)
-    figure = words.draw_map(laid, [HOSTILE] * 40, steps - 1)
+    one = walker(RNG.normal(size=(steps, m, 6)), dims, name=HOSTILE)
+    figure = maps.draw_map([one], [HOSTILE] * 40)
     traces = {trace.name: trace for trace in figure.data}
-    assert ("prompt tokens" in traces) == (steps > 0 and m > 0)
-    assert "<b>" not in traces["vocabulary"].text[0]
-    assert words.tell_map(laid)
+    assert (plain(HOSTILE) in traces) == (steps > 0 and m > 0)
+    assert "<b>" not in figure.to_json().replace("\\u003c", "<")
+    assert maps.tell_map([one])
     if steps == 4:
         # Each trail ends with a gap, so that no line joins two tokens.
-        assert np.isnan(traces["way since step 0"].x[steps])
-        assert len(traces["way since step 0"].x) == m * (steps + 1)
+        way = traces[f"way of {plain(HOSTILE)}"]
+        assert np.isnan(way.x[steps])
+        assert len(way.x) == m * (steps + 1)
+
+
+def test_a_map_of_nothing_says_so():
+    assert not maps.draw_map([], []).data
+    assert "no prompt token yet" in maps.tell_map([])
 
 
 def test_the_map_shows_the_step_asked_for():
-    laid = project(TABLE, np.stack([TABLE[:2], TABLE[2:4] + 3]))
-    shown = [words.draw_map(laid, [""] * 40, at).data[-1].x for at in (0, 1)]
-    assert np.allclose(shown[0], laid.tokens[0, :, 0], atol=1e-5)
-    assert np.allclose(shown[1], laid.tokens[1, :, 0], atol=1e-5)
+    steps = np.stack([TABLE[:2], TABLE[2:4] + 3])
+    laid = project(TABLE, steps)
+    for at in (0, 1):
+        shown = maps.draw_map([Walker(laid, at)], [""] * 40).data
+        assert np.allclose(shown[-1].x, laid.tokens[at, :, 0], atol=1e-5)
+        assert len(shown) == 2 + at, "no trail before the first move"
+
+
+def test_every_prompt_has_its_mark_and_the_first_can_be_picked():
+    one, other = project_together(TABLE, [TABLE[None, :3] + 1, TABLE[None, 3:8] - 1])
+    walkers = [Walker(one, name="mine"), Walker(other, name="theirs", mark=mark(2))]
+    traces = {trace.name: trace for trace in maps.draw_map(walkers, [""] * 40).data}
+    assert (traces["mine"].meta, traces["theirs"].meta) == (PICK, None)
+    assert traces["mine"].marker.color != traces["theirs"].marker.color != FROZEN
+    assert "mine: 3 tokens" in maps.tell_map(walkers)
+    assert "theirs: 5 tokens" in maps.tell_map(walkers)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+def test_what_is_not_picked_is_dimmed_and_not_hidden(dims):
+    one = walker(RNG.normal(size=(2, 4, 6)), dims, numbers=(0, 2, 5, 7), picked=(5,))
+    drawn = [trace for trace in maps.draw_map([one], [""] * 40).data if trace.meta == PICK]
+    assert {tuple(trace.customdata): trace.opacity for trace in drawn} == {(0, 2, 7): FAINT, (5,): 1.0}
+    assert [trace.showlegend for trace in drawn] == [False, True], "what stands out comes last, on top"
+
+
+@pytest.mark.parametrize(("words", "dims"), [(30_522, 2), (30_522, 3), (1500, 2)])
+def test_a_whole_vocabulary_is_one_layer_of_the_graphics_card(words, dims):
+    laid = Map("UMAP", np.zeros((words, dims), np.float32), np.zeros((2, 3, dims), np.float32))
+    figure = maps.draw_map([Walker(laid)], ["w"] * words)
+    kinds = [trace.type for trace in figure.data]
+    assert kinds[0] == ("scatter3d" if dims == 3 else "scattergl" if words > 2000 else "scatter")
+    assert kinds.count("scattergl") <= 1
+    assert figure.layout[("scene" if dims == 3 else "xaxis")] is not None
+    assert len(figure.to_json()) < 40 * words + 20_000, "places go as numbers of four bytes, not as text"
 
 
 @pytest.mark.parametrize("n", [0, 1, 12])
@@ -128,6 +172,52 @@ def test_words_are_text(metric, n):
         assert figure.data[0].text[0][0].startswith("&lt;b&gt;")
         assert figure.data[0].reversescale == (metric == "L2")
     assert words.tell_neighbours(found, [[HOSTILE] * 3] * n)
+
+
+def test_panels_call_tokens_by_their_numbers_and_dim_the_others():
+    numbers, found = [1, 4, 6], geometry(TABLE[[1, 4, 6]], TABLE, cloud(TABLE))
+    figure = words.draw_norms(found, numbers=numbers, picked={4})
+    dots = next(trace for trace in figure.data if trace.meta == PICK)
+    assert list(dots.customdata) == list(dots.x) == numbers
+    assert dots.marker.opacity.tolist() == [FAINT, 1.0, FAINT]
+    labels = [str(number) for number in numbers]
+    near = nearest(TABLE[numbers], TABLE, 3)
+    assert "token 4: a" in words.tell_neighbours(near, [["a"] * 3] * 3, labels)
+    drawn = dim(pickable(words.draw_neighbours(near, [["a"] * 3] * 3, labels), numbers), [1])
+    bright, faint = drawn.data
+    assert np.isfinite(bright.z).tolist() == [[False] * 3, [True] * 3, [False] * 3]
+    assert (np.isfinite(faint.z) == ~np.isfinite(bright.z)).all(), "dimmed, and not hidden"
+    assert faint.opacity < bright.opacity == 1
+    assert (bright.zmin, bright.zmax) == (faint.zmin, faint.zmax), "colours mean the same in both"
+    assert [row[0] for row in bright.customdata] == numbers
+    assert len(lines(drawn)) == 1 + 9, "each cell once, whatever is dimmed"
+
+
+def test_nothing_picked_dims_nothing():
+    figure = matrix.draw_matrix(np.eye(3))
+    assert len(dim(figure, [], []).data) == 1
+    assert len(dim(matrix.draw_matrix(np.zeros((0, 0))), [1]).data) == 0
+
+
+def test_a_cross_of_a_square_stands_out():
+    figure = dim(matrix.draw_matrix(np.eye(3), limit=1.0), {1}, {1})
+    assert np.isfinite(figure.data[0].z).tolist() == [[False, True, False], [True] * 3, [False, True, False]]
+
+
+@pytest.mark.parametrize(("m", "steps"), [(0, 0), (1, 1), (3, 4)])
+def test_words_over_the_steps(m, steps):
+    rows = [[f"{HOSTILE}{i}{j}" for j in range(steps)] for i in range(m)]
+    scores, places = RNG.random((m, steps)), RNG.integers(1, 40, (m, steps))
+    at = steps - 1 if steps else None
+    figure = words.draw_word_steps(list(range(steps)), rows, scores, "cosine", at=at)
+    assert "<b>" not in figure.to_json().replace("\\u003c", "<")
+    assert words.tell_word_steps(list(range(steps)), rows)
+    lines_ = words.draw_places(list(range(steps)), places, [HOSTILE] * m, numbers=range(5, 5 + m), picked={6}, at=at)
+    assert [trace.customdata[0] for trace in lines_.data] == list(range(5, 5 + m))
+    if m == 3:
+        assert [trace.opacity for trace in lines_.data] == [FAINT, 1.0, FAINT]
+        assert "token 6, " in words.tell_places(places, [HOSTILE] * m, numbers=range(5, 5 + m))
+    assert words.tell_places(places, [HOSTILE] * m)
 
 
 @pytest.mark.parametrize("n", [0, 1, 30])

@@ -4,13 +4,24 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from itertools import pairwise
+from math import log
 
 import pytest
 
 from ptviz.analysis.race import Lap, bands, grid, standings
 from ptviz.figures.convergence import draw_convergence
 from ptviz.figures.labels import _box, _hidden, places
-from ptviz.figures.race import COSTS, Look, draw_bands, draw_front, draw_grid, draw_small_multiples, draw_spread
+from ptviz.figures.race import (
+    COSTS,
+    Look,
+    draw_bands,
+    draw_front,
+    draw_grid,
+    draw_small_multiples,
+    draw_spread,
+    ticks_of,
+)
 from ptviz.figures.style import mark, variant
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script> %{x}"
@@ -62,6 +73,32 @@ def test_the_front_joins_what_is_not_beaten():
     figure = draw_front(standings(laps(3)), "trained", looks(3))
     assert list(figure.data[0].x) == [10, 100, 1000]
     assert figure.layout.xaxis.type == "log"
+
+
+@pytest.mark.parametrize("n", [1, 3, 5])
+def test_small_multiples_fill_the_width_and_name_their_axes(n):
+    figure = draw_small_multiples(bands(laps(n)), looks(n), 0.4)
+    axes = [figure.layout[f"xaxis{i or ''}"] for i in [0, *range(2, n + 1)]]
+    assert max(axis.domain[1] for axis in axes) > 0.8
+    assert sum(axis.title.text == "updates" for axis in axes) == min(n, 4)
+    assert figure.layout.yaxis.title.text == "accuracy"
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "most"), [(3_000, 9_000, 9), (50, 300, 9), (200, 9_000, 12), (200, 3_000_000, 10)]
+)
+def test_ticks_of_a_logarithmic_axis_do_not_touch(low, high, most):
+    ticks = ticks_of([low, high])
+    inside = [tick for tick in ticks if low <= tick <= high]
+    assert 2 <= len(inside) <= most
+    assert all(log(b / a) / log(high / low) > 0.07 for a, b in pairwise(inside)), "shares of the axis"
+    assert 1.0 in ticks_of([])
+
+
+def test_many_curves_have_fainter_bands():
+    few, many = (draw_bands(bands(laps(n)), looks(n)).data[0].fillcolor for n in (2, 16))
+    assert few.endswith("0.14)")
+    assert many.endswith("0.07)")
 
 
 def test_small_multiples_share_their_axes():

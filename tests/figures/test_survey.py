@@ -22,6 +22,7 @@ from ptviz.figures.scene import Box, Cells, Line, Scene, Sign, Text, bounds, civ
 from ptviz.figures.shapes import to_figure
 from ptviz.figures.stages import Leg, draw_stages
 from ptviz.figures.svg import to_svg
+from ptviz.figures.table import table_csv
 from ptviz.figures.taxonomy import draw_taxonomy
 from ptviz.methods import REGISTRY, build
 from ptviz.prompt import Spec
@@ -95,6 +96,88 @@ def test_framework_draws_any_number_of_panels(count: int):
     assert links == [shown.name for shown in panels if shown.trained]
     parsed(scene)
     to_figure(scene)
+
+
+@pytest.mark.parametrize("columns", [1, 3, 4])
+def test_framework_keeps_the_groups_of_the_tree_together(columns: int):
+    panels = [original(4, 24, 32), *map(panel, REGISTRY)]
+    scene = draw_framework(panels, columns)
+    boxes = {e.link: e for e in scene.elements if isinstance(e, Box) and e.link}
+    assert [*boxes] == [shown.name for shown in panels[1:]]
+    words = [e for e in scene.elements if isinstance(e, Text)]
+    for group in {shown.branch[:2] for shown in panels[1:]}:
+        (head,) = [text for text in words if text.words == " · ".join(group)][:1]
+        members = [boxes[shown.name] for shown in panels if shown.branch[:2] == group]
+        assert head.y < members[0].y - members[0].h / 2
+        assert head.x < members[0].x
+        if len(members) <= columns:
+            assert len({(box.y, box.h) for box in members}) == 1, "one row, as tall as the tallest of it"
+    # No two panels overlap, and none leaves the picture.
+    for i, one in enumerate(boxes.values()):
+        assert one.x + one.w / 2 <= scene.width
+        assert one.y + one.h / 2 <= scene.height
+        for other in [*boxes.values()][i + 1 :]:
+            assert abs(one.x - other.x) >= one.w or abs(one.y - other.y) >= (one.h + other.h) / 2
+
+
+def test_a_panel_is_as_tall_as_what_it_holds():
+    small, large = draw_panel(panel("prompt-tuning")), draw_panel(panel("mpt"))
+    assert small.height < large.height
+    assert draw_panel(panel("prompt-tuning"), tall=large.height).height == large.height
+
+
+@METHODS
+def test_no_words_run_out_of_a_panel(name: str):
+    scene = draw_panel(
+        anatomy_of(build(name, Spec.of_shape(384, 6, 12, 32, 64, ("a", "b", "c"))), 64, 384, 6, 22 * 10**6)
+    )
+    left, top, right, bottom = bounds(e for e in scene.elements if isinstance(e, Text))
+    assert left >= 4
+    assert top >= 4
+    assert right <= scene.width - 4
+    assert bottom <= scene.height - 4
+
+
+def test_what_a_drawing_cannot_show_is_said_in_and_beside_it():
+    scene = draw_panel(panel("prefix-tuning"))
+    said = " ".join(e.words for e in scene.elements if isinstance(e, Text) and e.italic)
+    assert "the encoder never sees the text" in said
+    assert "The encoder never sees the text" in scene.alt
+
+
+def test_a_router_says_how_many_it_picks():
+    def words(**knobs: object) -> str:
+        drawn = draw_panel(anatomy_of(build("smop", SPEC, knobs), 24, 32, 4))
+        return " ".join(e.words for e in drawn.elements if isinstance(e, Text))
+
+    assert "picks one" in words()
+    assert "picks some" in words(top=2)
+
+
+def test_drawings_tell_their_rows():
+    head, *rows = draw_panel(panel("dpt")).table
+    assert head == ("method", "item", "kind", "is", "axes", "shape", "numbers")
+    assert ("dpt", "A", "tensor", "trained", "m r", "10x4", "40") in rows
+    framework = draw_framework([panel(name) for name in REGISTRY]).table
+    assert {row[0] for row in framework[1:]} == set(REGISTRY)
+    head, *rows = draw_pair(panel("prompt-tuning"), panel("smop")).table
+    assert head[-1] == "only here"
+    assert {row[1]: row[-1] for row in rows if row[0] == "smop"}["router"] == "yes"
+    assert {row[1]: row[-1] for row in rows if row[0] == "smop"}["X"] == "no"
+    cards = [method.card for method in REGISTRY.values()]
+    head, *rows = draw_taxonomy(taxonomy(cards, {cards[1].name: 0.25}, "accuracy", "%")).table
+    assert head[-1] == "accuracy"
+    assert [row[0] for row in rows] == [card.name for card in cards]
+    assert [row[-1] for row in rows[:2]] == ["", "0.25"]
+    assert all(len(row) == len(head) for row in rows)
+    assert draw_stages([Leg("tune", "target", 5, "trains P")]).table[1] == (
+        "tune",
+        "target task",
+        "5",
+        "trains P",
+        "gradient",
+    )
+    assert table_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\n1,2\n'
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 99])

@@ -9,6 +9,7 @@ from ptviz.analysis.projection import Map, project
 from ptviz.analysis.transfer import clustered, error_reduction, over_seeds
 from ptviz.figures import transfer as drawn
 from ptviz.figures.matrix import DIVERGING
+from ptviz.figures.table import as_csv
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script>"
 
@@ -33,15 +34,56 @@ def test_gains_and_maps_draw_for_any_number(count):
 
 
 def test_colours_of_similarity_spread_over_what_there_is():
-    for away, expected in (((0.7, 0.8, 0.75), (0.7, 0.8)), ((0.1, 0.8, 0.2), (0, 0.8)), ((-0.2, 0.1, 0), (-0.2, 0.2))):
+    for away, expected in (
+        ((0.7, 0.8, 0.75), (0.7, 0.8)),
+        ((0.1, 0.8, 0.2), (0, 0.8)),
+        ((-0.2, 0.1, 0), (-0.2, 0.2)),
+        ((0.1, 0.8, -0.01), (0, 0.8)),
+    ):
         values = np.eye(3)
         values[np.triu_indices(3, 1)] = away
         values = values + values.T - np.eye(3)
         trace = drawn.draw_similarity(values, "abc", clustered(values), "mean").data[0]
         assert (trace.zmin, trace.zmax) == pytest.approx(expected)
-        assert (len(trace.colorscale) == len(DIVERGING)) == (min(away) < 0)
+        assert (len(trace.colorscale) == len(DIVERGING)) == (expected[0] < 0)
     same = drawn.draw_similarity(np.full((2, 2), 0.5), "ab", clustered(np.full((2, 2), 0.5)), "mean").data[0]
     assert same.zmin < same.zmax
+
+
+@pytest.mark.parametrize(("apart", "low"), [((0.97, 0.98, 0.99), 0.9), ((0.1, 0.5, 0.6), 0)])
+def test_a_dendrogram_shows_its_joints_where_all_prompts_are_far_apart(apart, low):
+    alike = np.eye(3)
+    alike[np.triu_indices(3, 1)] = 1 - np.array(apart)
+    alike = alike + alike.T - np.eye(3)
+    tree = clustered(alike)
+    base, top = drawn.draw_similarity(alike, "abc", tree, "mean").layout.yaxis2.range
+    joints = tree.heights.max(1)
+    assert base >= low
+    assert base < joints.min() <= joints.max() < top
+    assert (joints.max() - joints.min()) / (top - base) > 0.3  # not all at the top
+
+
+def test_names_on_a_map_are_written_where_there_is_room():
+    for count, written in ((3, 3), (41, 0)):
+        means = np.random.default_rng(0).normal(size=(count, 6))
+        figure = drawn.draw_map(project(means, np.zeros((0, 0, 6)), "PCA"), [HOSTILE] * count, [0] * count)
+        assert len(figure.layout.annotations) == written
+        assert not any("<b>" in label.text for label in figure.layout.annotations)
+
+
+def test_a_cell_says_of_what_it_is():
+    values = np.array([[0.5, np.nan], [0.25, 1.0]])
+    grid = drawn.draw_grid(values, ["trec6", HOSTILE], ["sms", "tweets"], [[True, False], [False, False]])
+    assert grid.data[0].hovertext[0][0] == "sms on trec6: [50%]"
+    assert drawn.draw_gains(values, ["trec6", "sms"], ["sms", "tweets"]).data[0].hovertext[1][0] == "sms from sms: +25%"
+    assert "<script" not in grid.data[0].hovertext[1][1]
+    assert "sms on trec6: [50%]" in as_csv(grid)
+    alike = np.array([[1, 0.2, 0.9], [0.2, 1, 0.3], [0.9, 0.3, 1]])
+    tree = clustered(alike)
+    told = drawn.draw_similarity(alike, "abc", tree, "mean").data[0]
+    place = [*tree.order].index
+    assert told.hovertext[place(1)][place(2)] == "b and c: 0.30"
+    assert told.z[place(1)][place(2)] == pytest.approx(0.3)
 
 
 def test_error_reduction_is_spots():

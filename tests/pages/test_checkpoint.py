@@ -8,9 +8,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
 from ptviz.checkpoints.sniff import open_here
+from ptviz.runs import Run, Store
+from ptviz.runs.carry import pack
 from ptviz.ui import opening
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
 
@@ -79,9 +83,60 @@ def test_two_are_compared(page: Page, tmp_path: Path) -> None:
     paths = {"path-a": str(tmp_path / "a.npy"), "two": "true"}
     at = page(PATH, **paths, **{"path-b": str(tmp_path / "b.npy")})
     assert not at.exception
-    assert next(m for m in at.metric if m.label.startswith("cosine")).value == "1.000"
+    alike = next(f.value for f in at.dataframe if "measure" in f.value).set_index("measure")["alike"]
+    assert len(alike) == 7
+    assert alike["mean"] == pytest.approx(1)
+    assert alike["concatenated"] == pytest.approx(1)
+    assert alike["euclidean"] < 0.5
     at = page(PATH, **paths, **{"path-b": str(tmp_path / "c.npy")})
     assert "widths differ" in texts(at)
+
+
+def test_odd_rows_are_left_out_of_a_comparison(page: Page, tmp_path: Path) -> None:
+    rows = np.random.default_rng(0).standard_normal((2, 40, 64)).astype(np.float32)
+    rows[:, 0] = 90 * np.ones(64) / 8  # both ran away in the same direction
+    for name, one in zip("ab", rows, strict=True):
+        (tmp_path / f"{name}.npy").write_bytes(npy(one))
+    address = {"path-a": str(tmp_path / "a.npy"), "path-b": str(tmp_path / "b.npy"), "two": "true"}
+
+    def mean(at: AppTest) -> float:
+        frame = next(f.value for f in at.dataframe if "measure" in f.value).set_index("measure")
+        return float(frame["alike"]["mean"])
+
+    at = page(PATH, **address)
+    assert not at.exception
+    assert abs(mean(at)) < 0.5
+    at.toggle(key="without-odd").set_value(False).run()
+    assert mean(at) > 0.7
+
+
+def test_keys_and_values_are_drawn_and_not_compared_with_an_input(page: Page, tmp_path: Path) -> None:
+    axes = {"axes": json.dumps({"KV": ["S", "kv", "H", "m", "h"]})}
+    (tmp_path / "kv.safetensors").write_bytes(save({"KV": torch.randn(2, 2, 4, 5, 8)}, axes))
+    (tmp_path / "p.npy").write_bytes(npy(ROWS.numpy()))
+    at = page(PATH, **{"path-a": str(tmp_path / "kv.safetensors"), "path-b": str(tmp_path / "p.npy"), "two": "true"})
+    assert not at.exception
+    assert len(figures(at)) == 4
+    assert "cannot be compared" in texts(at)
+
+
+def test_a_bundled_run_is_brought_in(page: Page, store: Store, make_run: Callable[..., Run], tmp_path: Path) -> None:
+    run = make_run()
+    pack(run, tmp_path / "run.zip")
+    at = page(PATH, **{"path-a": str(tmp_path / "run.zip")})
+    at.button(key="bring-a").click().run()
+    assert not at.exception
+    assert len(store.list()) == 2
+
+
+def test_a_path_may_be_quoted_or_in_the_home(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "p.npy").write_bytes(npy(ROWS.numpy()))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    at = page(PATH, **{"path-a": '"~/p.npy"'})
+    assert figures(at)
+    at.button(key="keep-a").click().run()
+    assert not at.exception
+    assert "4 prompt tokens" in texts(at)
 
 
 def test_against_a_backbone_the_width_is_told(page: Page, tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert (one.m, one.backbone, one.origin["format"]) == (5, "tiny-encoder", "bare tensor")
     assert len(one.origin["sha256"]) == 64
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
-    assert {f"{one.id}-norms", f"{one.id}-distances", f"{one.id}-words"} <= set(figures(at))
+    assert {f"{one.id}-{name}" for name in ("map", "norms", "distances", "words")} <= set(figures(at))
     at = well(page("look/factors.py", run=f"kept:{one.id}"))
     assert any(name.startswith(f"{one.id}-P-") for name in figures(at))
     for path in ("look/attention.py", "look/routing.py"):
@@ -60,6 +60,22 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
         assert any("has no task" in m.value for m in at.markdown)
     at = well(page("look/embeddings.py"))  # with no run at all, the kept prompt is what there is to see
     assert at.selectbox(key="look-run").value == f"kept:{one.id}"
+
+
+def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, store: Store) -> None:
+    keep_table(load_backbone("tiny-encoder"))
+    rows = torch.randn(6, 32)
+    rows[4] *= 40
+    one = prompts.keep(store, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
+    at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert [warning.value.split(":")[0] for warning in at.warning] == ["Token 4"]
+    before = figures(at)
+    at = well(at.button(key="leave-out").click().run())
+    assert not at.warning
+    after = figures(at)
+    assert not {name for name in before if before[name] == after[name]}, "no panel counts it any more"
+    picked = [t["customdata"] for t in after[f"{one.id}-norms"]["data"] if t.get("meta") == "pick"]
+    assert picked == [[0, 1, 2, 3, 5]]
 
 
 def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:

@@ -91,10 +91,38 @@ def test_every_method_has_its_page(page: Page, name: str):
     [equation] = [data["mathml"] for data in told(at) if "mathml" in data]
     assert all(words in html.unescape(equation) for words in (term.words for term in card.terms))
     assert card.idea in words(at)
+    assert card.lesson in words(at)
+    assert card.tries in words(at)
     assert any(card.title in drawn for drawn in drawings(at))
     assert f"class {REGISTRY[name].__name__}" in "\n".join(code.value for code in at.code)
     assert "Our analysis" in words(at)
     assert all(claim.text in words(at) for claim in card.claims)
+
+
+def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(page: Page):
+    at = well(page(SURVEY, shape="tiny-encoder"))
+    (framework,) = [data for data in told(at) if data.get("narrow")]
+    wide, narrow = (float(framework[form].split('viewBox="0 0 ')[1].split()[0]) for form in ("svg", "narrow"))
+    assert narrow < framework["least"] < wide
+    for method in REGISTRY:
+        assert f'data-open="{method}"' in framework["narrow"]
+    names = [button.proto.label for button in at.get("download_button")]
+    assert names == ["CSV"] * 3
+
+
+def test_symbols_of_knobs_are_letters(page: Page):
+    from ptviz.ui.explaining import _spoken
+
+    assert _spoken("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
+    assert _spoken("1 - |gamma|/m") == "1 - |\u03b3|/m"
+    assert _spoken("mlp_lr/lr") == "mlp_lr/lr"
+    (table,) = well(page(METHOD, of="mpt")).table
+    assert table.value.loc["lam", "symbol"] == "\u03bb"
+
+
+def test_a_run_is_asked_for_only_where_there_is_none(page: Page, trained: Run):
+    assert "Once you have trained a run" in words(well(page(METHOD, of="dpt")))
+    assert "Once you have trained a run" not in words(well(page(METHOD, of="prompt-tuning")))
 
 
 def test_shapes_are_those_of_the_backbone_chosen(page: Page):

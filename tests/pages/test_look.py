@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import time
 from collections.abc import Callable
@@ -9,12 +10,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer
+from ptviz.analysis import projection
+from ptviz.analysis.laying import lay
+from ptviz.figures.brushing import FAINT, PICK
+from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer, prompts
 from ptviz.runs.looking import Looking
 from ptviz.runs.mailbox import Letter
+from ptviz.runs.mapping import Mapping, folder_of
 from ptviz.runs.vocabulary import keep
 from ptviz.runs.warm import Warm
 from tests.pages.looking import figures, settled, well
@@ -32,10 +39,14 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """The worker's answers, computed in this process."""
     monkeypatch.setenv("PTVIZ_CACHE", str(cache))
+    monkeypatch.setattr(projection, "_ROUNDS", 250)
     warm = Warm()
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        answer = Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        if kind == "map" and "error" not in answer:
+            lay(folder_of(body["name"]))
+        return answer
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
 
@@ -64,10 +75,172 @@ def test_an_unknown_run_is_told(page: Page, path: str):
     assert "there is no run 'gone'" in " ".join(t.value for t in at.text)
 
 
+def drawn(at: AppTest) -> dict[str, dict]:
+    """The figures under the last parts of their names."""
+    return {name.rsplit("-", 1)[-1]: figure for name, figure in figures(at).items()}
+
+
+def maps(at: AppTest) -> dict[str, dict]:
+    """The traces of the map by their names."""
+    return {trace["name"]: trace for trace in drawn(at)["map"]["data"]}
+
+
+def opacities(at: AppTest) -> dict[int, float]:
+    """How bright the map shows each prompt token of the run."""
+    return {
+        number: trace["opacity"]
+        for trace in drawn(at)["map"]["data"]
+        if trace.get("meta") == PICK
+        for number in trace["customdata"]
+    }
+
+
+def numbers(at: AppTest) -> dict[str, list[int]]:
+    """The prompt tokens that each panel shows."""
+    found = drawn(at)
+    cells = np.array(decoded(found["cosines"]["data"][0]["z"]), dtype=float)
+    return {
+        "map": sorted(opacities(at)),
+        "norms": sorted(n for t in found["norms"]["data"] if t.get("meta") == PICK for n in t["customdata"]),
+        "distances": sorted(n for t in found["distances"]["data"] if t.get("meta") == PICK for n in t["customdata"]),
+        "words": [row[0] for row in found["words"]["data"][0]["customdata"]],
+        "steps": [row[0] for row in found["steps"]["data"][0]["customdata"]],
+        "places": [trace["customdata"][0] for trace in found["places"]["data"]],
+        "cosines": np.flatnonzero(np.isfinite(np.diag(cells))).tolist(),
+    }
+
+
+def decoded(values: Any) -> np.ndarray:
+    """An array as plotly writes it."""
+    if not isinstance(values, dict):
+        return np.array(values, dtype=float)
+    flat = np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])
+    return flat.reshape([int(n) for n in values["shape"].split(",")]) if "shape" in values else flat
+
+
 def test_tokens_among_words(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/embeddings.py", run=trained(m=6).id)))
-    assert {"map", "norms", "distances", "words", "drift", "cosines", "spectrum", "moment"} <= ending(at)
+    shown = {"map", "norms", "distances", "words", "steps", "places", "drift", "cosines", "spectrum"}
+    assert shown | {"moment"} == ending(at)
     assert {m.label: m.value for m in at.metric}["Prompt tokens"] == "6"
+    assert [caption.value for caption in at.caption if "How to read it" in caption.value]
+    assert len(at.get("download_button")) == len(shown)
+    scripts = [code.value for code in at.code if "figure.write_html" in code.value]
+    assert len(scripts) == len(shown) + 1, "every figure can be drawn again"
+    gl = [t for figure in drawn(at).values() for t in figure["data"] if t["type"] in ("scattergl", "scatter3d")]
+    assert len(gl) <= 4
+
+
+def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/embeddings.py", run=trained(m=6).id)))
+    at.multiselect(key="brush").set_value([1, 4]).run()
+    found = drawn(well(at))
+    assert opacities(at) == {0: FAINT, 1: 1.0, 2: FAINT, 3: FAINT, 4: 1.0, 5: FAINT}
+    for name in ("norms", "distances"):
+        dots = next(trace for trace in found[name]["data"] if trace.get("meta") == PICK)
+        assert np.flatnonzero(decoded(dots["marker"]["opacity"]) == 1).tolist() == [1, 4], name
+    for name in ("words", "steps", "cosines"):
+        bright, faint = (decoded(trace["z"]) for trace in found[name]["data"])
+        assert np.isfinite(bright[1]).all(), name
+        assert (np.isfinite(bright) != np.isfinite(faint)).all(), f"{name}: dimmed, and not hidden"
+    assert [trace["opacity"] == 1 for trace in found["places"]["data"]] == [n in (1, 4) for n in range(6)]
+    at.select_slider(key="at").set_value("0").run()
+    assert opacities(well(at))[4] == 1.0, "a token keeps its number at every step"
+
+
+def test_rows_left_out_are_in_no_panel(page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch):
+    one, other = trained(m=6), trained(m=6)
+    monkeypatch.setattr("ptviz.ui.embedding.outliers", lambda rows: np.arange(len(rows)) == 2)
+    at = well(settled(page("look/embeddings.py", run=one.id)))
+    before = drawn(at)["map"]["data"][0]["x"]
+    assert any(warning.value.startswith("Token 2: norm above") for warning in at.warning)
+    assert all(shown == [0, 1, 2, 3, 4, 5] for shown in numbers(at).values())
+    at.multiselect(key="brush").set_value([2, 3]).run()
+    at = well(at.button(key="leave-out").click().run())
+    assert {tuple(shown) for shown in numbers(at).values()} == {(0, 1, 3, 4, 5)}
+    assert at.multiselect(key="brush").value == [3], "what is gone cannot stand out"
+    assert not at.warning
+    assert {m.label: m.value for m in at.metric}["Prompt tokens"] == "5"
+    assert drawn(at)["map"]["data"][0]["x"] != before, "the axes are fitted without it"
+    at.selectbox(key="look-run").set_value(other.id).run()
+    assert at.multiselect(key="out").value == [], "another prompt has other tokens"
+
+
+def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
+    run = trained(m=6)
+    at = well(settled(page("look/embeddings.py", run=run.id, out="2", brush="1", dims="3", metric="L2")))
+    assert {tuple(shown) for name, shown in numbers(at).items()} == {(0, 1, 3, 4, 5)}
+    assert opacities(at)[1] == 1.0
+    assert {trace["type"] for trace in maps(at).values()} == {"scatter3d"}
+    assert drawn(at)["words"]["data"][0]["name"] == "L2"
+    at = well(settled(page("look/embeddings.py", run=run.id, out="99", brush="77", expert="9")))
+    assert all(shown == [0, 1, 2, 3, 4, 5] for shown in numbers(at).values())
+
+
+def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store: Store):
+    run, other, routed = trained(m=6), trained(m=3), trained("smop", m=2, k=3)
+    inner = trained("p-tuning-v2", m=2)
+    kept = prompts.keep(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    at = well(settled(page("look/embeddings.py", run=run.id)))
+    at.multiselect(key="beside").set_value([other.id, routed.id, f"kept:{kept.id}"]).run()
+    found = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]
+    assert [len(decoded(trace["x"])) for trace in found[1:]] == [6, 3, 6, 4], "all experts of a run that has some"
+    assert len({(t["marker"]["color"], t["marker"]["symbol"]) for t in found}) == 5
+    assert [trace.get("meta") == PICK for trace in found[1:]] == [True, False, False, False]
+    at.segmented_control(key="colours").set_value("method").run()
+    again = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]
+    assert again[1]["marker"]["color"] == again[2]["marker"]["color"] != again[3]["marker"]["color"]
+    assert again[1]["marker"]["symbol"] != again[2]["marker"]["symbol"]
+    at.multiselect(key="beside").set_value([inner.id]).run()
+    assert any("it is not on the map" in text.value for text in well(at).text)
+
+
+def test_every_expert_has_its_turn(page: Page, trained: Callable[..., Run]):
+    run = trained("smop", m=2, k=3)
+    at = well(settled(page("look/embeddings.py", run=run.id)))
+    part = next(name for name in at.selectbox(key="part").options if "k x m x d" in name)
+    at.selectbox(key="part").set_value(part.split("  ")[0]).run()
+    first = drawn(well(at))["norms"]
+    at.selectbox(key="expert").set_value(2).run()
+    assert drawn(well(at))["norms"] != first
+    at.multiselect(key="beside").set_value(["here:0", "here:1"]).run()
+    assert {"expert 0 of this run", "expert 1 of this run"} <= set(maps(well(at)))
+
+
+def test_a_map_of_neighbourhoods_comes_from_the_worker_once(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/embeddings.py", run=trained(m=4).id, map="t-SNE", fitted="1000")))
+    for _ in range(20):
+        if "map" in drawn(at):
+            break
+        at = well(settled(at))
+    assert drawn(at)["map"]["layout"]["xaxis"]["title"]["text"] == "t-SNE axis 1"
+    before = decoded(maps(at)["vocabulary"]["x"])
+    at.select_slider(key="at").set_value("0").run()
+    assert np.array_equal(decoded(maps(well(at))["vocabulary"]["x"]), before), "fitted once: motion means motion"
+    at.multiselect(key="out").set_value([0]).run()
+    assert sorted(opacities(well(at))) == [1, 2, 3]
+    assert np.array_equal(decoded(maps(at)["vocabulary"]["x"]), before)
+
+
+def test_a_map_under_way_shows_how_far_it_is_and_can_be_cancelled(
+    page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(Mapping, "take", lambda self, name: None)
+    monkeypatch.setattr("tests.pages.test_look.lay", lambda folder: None)
+    at = well(page("look/embeddings.py", run=trained(m=3).id, map="UMAP", fitted="1000"))
+    for _ in range(100):
+        waiting = [folder for folder in folder_of("0" * 24).parent.glob("*") if (folder / "order.npz").exists()]
+        if waiting:
+            break
+        time.sleep(0.05)
+    (waiting[0] / "progress.json").write_text('{"doing": "fitting", "share": 0.5}')
+    at = well(at.run())
+    assert "fitting (50%)" in at.get("progress")[0].proto.text
+    assert "map" not in drawn(at)
+    at = well(at.button(key="map-cancel").click().run())
+    assert not (waiting[0] / "order.npz").exists()
+    assert any("was cancelled" in caption.value for caption in at.caption)
+    assert at.button(key="map-on")
 
 
 def test_one_step_moves_every_panel(page: Page, trained: Callable[..., Run]):
@@ -103,8 +276,25 @@ def test_playing_goes_from_step_to_step_and_ends(page: Page, trained: Callable[.
 
 def test_keys_and_values_have_views_of_their_own(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/embeddings.py", run=trained("p-tuning-v2", m=4).id)))
-    assert {"sites", "cosines"} <= ending(at)
-    assert "map" not in ending(at)
+    shown = {"sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"}
+    assert shown | {"moment"} == ending(at)
+    assert "vocabulary" not in maps(at), "there are no words in that space"
+    before = drawn(at)
+    at.number_input(key="head").set_value(1).run()
+    after = drawn(well(at))
+    for name in shown:
+        assert (before[name] == after[name]) == (name in ("sites", "tokens", "directions")), name
+    at.multiselect(key="brush").set_value([2]).run()
+    tokens = [decoded(trace["z"]) for trace in drawn(well(at))["tokens"]["data"]]
+    assert np.flatnonzero(np.isfinite(tokens[0]).all(0)).tolist() == [2]
+    assert opacities(at) == {0: FAINT, 1: FAINT, 2: 1.0, 3: FAINT}
+    at.multiselect(key="out").set_value([0]).run()
+    tokens = [decoded(trace["z"]) for trace in drawn(well(at))["tokens"]["data"]]
+    assert tokens[0].shape[1] == 3
+    assert sorted(opacities(at)) == [1, 2, 3]
+    other = trained(m=3)
+    at.selectbox(key="look-run").set_value(other.id).run()
+    well(settled(at))
 
 
 @pytest.mark.parametrize("method", ["dept", "smop"])

@@ -68,6 +68,15 @@ def test_every_picture_is_shown(page, run_of, picture):
     assert "How to read it" in texts(at)
 
 
+def test_what_is_the_same_for_all_is_said_once(page, run_of):
+    for method in ("prompt-tuning", "smop"):
+        run_of(method, 0)
+    at = page(RACE, **ADDRESS)
+    (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
+    assert "Zero-shot" not in table
+    assert "The backbone alone: 38.0% on the test rows" in texts(at)
+
+
 def test_no_method_and_all_methods(page):
     at = page(RACE, **ADDRESS)
     at.multiselect(key="methods").set_value([]).run()

@@ -12,28 +12,34 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from ptviz.figures.brushing import PICK
 from ptviz.figures.matrix import draw_matrix
 from ptviz.material import track_of
-from ptviz.runs import Run, RunConfig, Store, StoreError
+from ptviz.runs import Run, RunConfig, Store, StoreError, prompts
+from ptviz.runs.vocabulary import keep
 from ptviz.runs.work import work
 from ptviz.training import TrainConfig
 from ptviz.ui import scripts as made
+from ptviz.ui import services
 
 Page = Callable[..., AppTest]
 
 
 def told(at: AppTest, key: str) -> dict[str, Any]:
-    """What the component of that key was told."""
+    """What the component of that key was told; the strip of steps has no name of its own."""
     found = [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
-    return next(data for data in found if data.get("name") == key)
+    name = "" if key.endswith("-moment") else key
+    return next(data for data in found if data.get("name") == name and "figure" in data)
 
 
 def scripts(at: AppTest, called: str) -> list[str]:
-    """The scripts on a page that call a function."""
+    """The scripts on a page that call a function, or all that draw a figure."""
     assert not at.exception
-    return [code.value for code in at.code if f"= {called}(" in code.value]
+    wanted = f"= {called}(" if called else "figure = "
+    return [code.value for code in at.code if wanted in code.value]
 
 
 def drawn(script: str, name: str) -> Any:
@@ -43,8 +49,17 @@ def drawn(script: str, name: str) -> Any:
     return space[name]
 
 
+def bare(figure: str) -> dict[str, Any]:
+    """A figure without what it tells the page about clicks."""
+    read: dict[str, Any] = json.loads(figure)
+    for trace in read["data"]:
+        if trace.get("meta") == PICK:
+            del trace["meta"], trace["customdata"]
+    return read
+
+
 def same(figure: Any, shown: dict[str, Any]) -> None:
-    assert json.loads(figure.to_json()) == json.loads(shown["figure"])
+    assert bare(figure.to_json()) == bare(shown["figure"])
 
 
 @pytest.fixture
@@ -104,6 +119,20 @@ def test_the_pictures_of_a_race(runs: list[Run], picture: str, call: str, name: 
     same(drawn(script, "figure"), told(at, name))
 
 
+def _grid() -> None:
+    from ptviz.runs.race import Entry
+    from ptviz.ui import race_charts, services
+
+    found = [Entry(found.config, found.id, found.status.state) for found in services.store().list()]
+    race_charts.grid_picture("dpt", found)
+
+
+def test_the_grid_of_rates_and_seeds(runs: list[Run]):
+    at = AppTest.from_function(_grid, default_timeout=30).run()
+    [script] = scripts(at, "draw_grid")
+    same(drawn(script, "figure"), told(at, "stability"))
+
+
 def test_taxonomy_framework_and_pair(page: Page, runs: list[Run]):
     at = page("learn/survey.py", shape="tiny-encoder")
     for call, name in (("draw_taxonomy", "ptviz-taxonomy"), ("draw_framework", "ptviz-framework"), ("draw_pair", None)):
@@ -123,6 +152,49 @@ def test_a_panel_with_the_tensors_of_a_run(page: Page, runs: list[Run]):
     assert len(costs) == 2
     for script, knob in zip(costs, ("m", "r"), strict=True):
         same(drawn(script, "figure"), told(at, f"ptviz-dpt-cost-{knob}"))
+
+
+def shown_as(script: str, at: AppTest) -> str:
+    """The name of the page's figure that a script draws, once the two were found to hold the same marks."""
+    figure = json.loads(drawn(script, "figure").to_json())
+    name = script.split('write_html("')[1].split('.html"')[0]
+    shown = json.loads(told(at, name)["figure"])
+    for trace in (*figure["data"], *shown["data"]):
+        for pickable in ("customdata", "meta"):
+            trace.pop(pickable, None)
+    assert figure["data"] == shown["data"], name
+    assert figure["layout"] == shown["layout"], name
+    return name
+
+
+def test_every_figure_of_the_page_of_embeddings(
+    page: Page, runs: list[Run], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from ptviz import load_backbone
+
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    keep(load_backbone("tiny-encoder"))
+    one = prompts.keep(services.store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    address = {"run": runs[0].id, "at": "2", "out": "1", "brush": "2", "words": "all"}
+    at = page("look/embeddings.py", **address)
+    at.multiselect(key="beside").set_value([runs[1].id, f"kept:{one.id}"]).run()
+    found = [shown_as(script, at).removeprefix(f"{runs[0].id}-") for script in scripts(at, "")]
+    assert sorted(found) == sorted(
+        ["moment", "map", "norms", "distances", "words", "word-steps", "places", "drift", "cosines", "spectrum"]
+    )
+
+
+def test_every_figure_of_keys_and_values(page: Page, store: Store, table: Path, monkeypatch: pytest.MonkeyPatch,
+                                         tmp_path: Path):  # fmt: skip
+    training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
+    run = store.create(
+        RunConfig("tiny-encoder", str(table), "p-tuning-v2", {"m": 4}, training, text="text", label="label")
+    )
+    work(run.path)
+    monkeypatch.chdir(tmp_path)
+    at = page("look/embeddings.py", run=run.id, out="1", brush="2", site="1", head="2")
+    found = [shown_as(script, at).removeprefix(f"{run.id}-") for script in scripts(at, "")]
+    assert sorted(found) == sorted(["moment", "sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"])
 
 
 def test_a_part_at_the_step_looked_at(runs: list[Run]):

@@ -13,15 +13,18 @@ import torch
 from safetensors.torch import save_file
 
 from ptviz.analysis.similarity import METRICS
-from ptviz.runs import Run, RunConfig, Store, filling, prompts
+from ptviz.runs import Run, RunConfig, Store, Summary, filling, gains, prompts
 from ptviz.runs import transfer as record
 from ptviz.runs.looking import Looking
 from ptviz.runs.mailbox import Letter
+from ptviz.runs.status import Status
+from ptviz.runs.transfer_record import KEPT
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import work
 from ptviz.training import TrainConfig
-from ptviz.ui import alike
+from ptviz.ui import alike, every_task, transferring
 from tests.pages.looking import figures
+from tests.pages.test_scripts import scripts, shown_as
 
 PAGE = "compare/transfer.py"
 WARM = Warm()
@@ -198,3 +201,66 @@ def test_the_papers_tables_are_marked_as_theirs(page, trained):
     at = page(PAGE)
     assert "published numbers, not yours" in " ".join(box.label for box in at.expander)
     assert "aclanthology.org/2022.acl-long.346" in texts(at)
+
+
+def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
+    def run(place: int, task: str, method: str = "prompt-tuning") -> Summary:
+        return Summary(f"run-{place}", RunConfig("tiny-encoder", task, method), Status("finished"))
+
+    newest = [run(0, "trec6", "attempt"), run(1, "trec6", "dpt"), run(2, "trec6"), run(3, "trec6")]
+    others = [run(4, "sms", "attempt"), run(5, "sms", "dpt"), run(6, "tweets", "smop")]
+    many = [*newest, *others, *(run(place, "trec6") for place in range(7, 20))]
+    several = {"attempt", "smop"}
+    monkeypatch.setattr(
+        record, "vectors", lambda store, one: None if one.config.method in several else np.zeros((1, 1))
+    )
+    assert sorted(transferring._usual(many)) == ["run-2", "run-5", "run-6"]
+    assert transferring._usual(newest) == [one.id for one in newest]  # few: all of them
+    assert transferring._usual(many[7:]) == [one.id for one in many[7:19]]  # of one task: the newest
+    kept = Summary(f"{KEPT}a", RunConfig("tiny-encoder", "trec6"), Status("finished"))
+    assert f"{KEPT}a" in transferring._usual([*many, kept])
+
+
+def test_each_method_leads_to_what_it_makes_of_its_sources():
+    assert transferring.inside_of("prompt-tuning") == ("look/embeddings.py", "")
+    assert transferring.inside_of("attempt") == ("look/routing.py", "")
+    assert transferring.inside_of("spot-single") == ("look/factors.py", "sim")
+    assert transferring.inside_of("mpt") == ("look/factors.py", "u_k")
+
+
+def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):
+    trained()
+    some = [info for info in every_task.tasks.catalogue() if info.name in ("trec6", "sms")]
+    monkeypatch.setattr(every_task.tasks, "catalogue", lambda: some)
+    at = page(PAGE)
+    at.button(key="every-task-start").click().run()
+    assert not at.exception
+    queued = [one for one in store.list() if one.status.state == "queued"]
+    assert sorted(one.config.task for one in queued) == ["sms", "trec6"]
+    assert {(one.config.method, one.config.backbone) for one in queued} == {("prompt-tuning", "tiny-encoder")}
+    assert "2 under way" in texts(at)
+    assert at.button(key="every-task-stop")
+    with pytest.raises(KeyError):
+        at.button(key="every-task-start")
+
+
+def test_every_figure_can_be_redrawn_by_its_script(page, trained, store, tmp_path, monkeypatch):
+    for place in range(3):
+        trained(place)
+    measure(store)
+    runs = record.candidates(store)
+    for _ in gains.train_missing(store, runs, record.targets(runs), gains.Setting(2), WARM):
+        pass
+    save_file({"first": torch.randn(4, 32), "second": torch.randn(3, 32)}, str(tmp_path / "library.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    asked = {"steps": "2", "library": str(tmp_path / "library.safetensors"), "centred": "true", "without": "true"}
+    at = page(PAGE, metric="CKA", **asked)
+    at.session_state["map-open"] = True
+    found = scripts(at.run(), "")
+    assert {shown_as(script, at) for script in found} == {
+        "similarity-CKA", "map-of-prompts", "measured-transfer", "gain-of-a-start", "from-source-against-from-scratch",
+        "similarity-and-transfer", "correlations", "published-transfer",
+    }  # fmt: skip
+    at.segmented_control(key="against").set_value("gain over no prompt").run()
+    redrawn = [script for script in scripts(at, "") if "draw_relation" in script or "draw_estimates" in script]
+    assert len({shown_as(script, at) for script in redrawn}) == 2

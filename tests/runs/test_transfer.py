@@ -6,14 +6,18 @@ import json
 import shutil
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import torch
 
+from ptviz.methods import build
+from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.runs import transfer as record
 from ptviz.runs.lock import Lock
-from ptviz.runs.parts import sizes_of
+from ptviz.runs.parts import Sizes, sizes_of
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import work
 from ptviz.training import TrainConfig
@@ -143,6 +147,34 @@ def test_input_prompts(store, trained, warm):
         else:
             assert found is not None
             assert found.shape == (3, 32)
+
+
+def test_a_prompt_made_for_each_input_is_not_taken_for_one_prompt():
+    # ATTEMPT has a part P (m, d), yet every input gets a mixture of its own.
+    sizes = Sizes(32, 2, 4, 8)
+    for method, single in (("attempt", False), ("smop", False), ("dpt", True), ("mpt", True)):
+        config = RunConfig("tiny-encoder", "trec6", method).checked()
+        spec = Spec.of_shape(32, 2, 4, 8, config.training.length, config.source_tasks())
+        shapes = build(method, spec, config.knobs).state_dict()
+        state = {name: torch.rand(t.shape).to(t.dtype) for name, t in shapes.items()}
+        found = record.input_prompt(SimpleNamespace(config=config, prompt=lambda state=state: state), sizes)
+        assert (found is not None) == single, method
+        if found is not None:
+            assert found.shape[1] == 32
+
+
+def test_accuracies_stand_where_they_belong(store, trained, warm):
+    runs = record.candidates(store)
+    tasks = record.targets(runs)
+    cells = {cell.key: cell for cell in record.fill(store, runs, tasks, 5, warm)}
+    grid = record.accuracies(runs, tasks, cells, 5)
+    assert grid.shape == (2, 3)
+    assert grid[1, 0] == cells["bare:tiny-encoder", tasks[1].name, 5].accuracy
+    assert grid[0, 2] == cells[runs[1].id, tasks[0].name, 5].accuracy
+    del cells[runs[0].id, tasks[1].name, 5]
+    assert np.isnan(record.accuracies(runs, tasks, cells, 5)).tolist() == [[False] * 3, [False, True, False]]
+    assert np.isnan(record.accuracies(runs, tasks, cells)).all()  # another number of rows
+    assert record.accuracies([], [], {}).shape == (0, 1)
 
 
 def test_more_tasks_come_behind_those_of_the_runs(store, trained, tables):

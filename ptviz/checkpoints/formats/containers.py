@@ -14,7 +14,7 @@ from ptviz.checkpoints.arrays import read_npy
 from ptviz.checkpoints.bundle import INPUT, PromptBundle, uses_of
 from ptviz.checkpoints.errors import CheckpointError, shown
 from ptviz.checkpoints.formats.state import State, prompt
-from ptviz.checkpoints.safety import LIMITS, MB, Folder, plain_json
+from ptviz.checkpoints.safety import LIMITS, Folder, plain_json
 
 
 def read_koboldai(folder: Folder) -> PromptBundle:
@@ -50,7 +50,7 @@ def read_mkultra(data: bytes, name: str) -> PromptBundle:
     Raises:
         CheckpointError: if it is damaged, or the pickle holds anything but one tensor.
     """
-    found = plain_json(data, shown(name), 64 * MB)
+    found = plain_json(data, shown(name), LIMITS.encoded)
     told = {"container": "JSON with a base64 pickle"}
     if isinstance(found.get("metadata"), dict):
         told |= {shown(key, 60): shown(text, 300) for key, text in [*found["metadata"].items()][:40]}
@@ -61,8 +61,6 @@ def read_mkultra(data: bytes, name: str) -> PromptBundle:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
         raise CheckpointError(f"{shown(name)}: its `tensor` is no base64 text: damaged or cut short") from error
-    if len(raw) > LIMITS.file:
-        raise CheckpointError(f"{shown(name)}: its tensor is larger than any prompt: refused")
     values = prompt(name, torch_file.read_bare_tensor(raw, f"tensor in {name}"))
     title = told.get("name") or name
     return PromptBundle(title, "mkultra", INPUT, {"P": values}, told, (), uses_of(INPUT, values.array.shape[1]))

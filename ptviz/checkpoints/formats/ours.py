@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ptviz.checkpoints.arrays import read_safetensors
-from ptviz.checkpoints.bundle import INPUT, KEY_VALUE, STATE, PromptBundle, Use, Values, uses_of
+from ptviz.checkpoints.bundle import INPUT, KEY_VALUE, STATE, Array, PromptBundle, Use, Values, uses_of
 from ptviz.checkpoints.errors import CheckpointError, shown
 from ptviz.checkpoints.formats.state import State
-from ptviz.checkpoints.safety import Folder, plain_json
+from ptviz.checkpoints.safety import LIMITS, Folder, plain_json
 
 CONFIG = "config.json"
 MARK = "ptviz-bundle.json"
+BUNDLE = "ptviz bundle"
+"""The format of a whole run in one file."""
 PROMPTS = ("prompt.safetensors", "resume.safetensors")
 _FIELDS = {"backbone", "task", "method", "training"}
 _AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V"}
@@ -32,8 +36,8 @@ def read(state: State) -> PromptBundle:
         if name.startswith("resume."):
             continue
         short = name.removeprefix("method.")
-        names = axes.get(short)
-        if not isinstance(names, list) or len(names) != array.ndim or not all(n in _AXES for n in names):
+        names: Any = axes.get(short)
+        if not _fitting(names, array):
             names = [f"axis {index}" for index in range(array.ndim)]
         tensors[shown(short)] = Values(array, tuple(names))
     if not tensors:
@@ -42,6 +46,15 @@ def read(state: State) -> PromptBundle:
     kind = _kind(tensors)
     width = next((values.array.shape[-1] for values in tensors.values() if values.axes[-1:] == ("d",)), None)
     return PromptBundle(state.name, "ptviz", kind, tensors, told, (), uses_of(kind, width))
+
+
+def _fitting(names: object, array: Array) -> bool:
+    """Whether the names that a header gives to a tensor's axes can be these: it may be anybody's header."""
+    if not isinstance(names, list) or len(names) != array.ndim or not all(isinstance(n, str) for n in names):
+        return False
+    sizes = dict(zip(names, array.shape, strict=True))
+    small = sizes.get("m", 1) <= LIMITS.rows and sizes.get("d", 2) >= 2 and sizes.get("kv", 2) == 2
+    return small and len(sizes) == len(names) and set(names) <= _AXES
 
 
 def _kind(tensors: dict[str, Values]) -> str:
@@ -74,7 +87,7 @@ def read_run(folder: Folder) -> PromptBundle:
     told = {key: shown(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
     whole = Use("go on with the training it came from", True, "resume the run; import it first if it is not yours")
     uses = tuple(whole if use.what == whole.what else use for use in bundle.uses)
-    form = "ptviz bundle" if MARK in folder.names() else "ptviz run"
+    form = BUNDLE if MARK in folder.names() else "ptviz run"
     return PromptBundle(
         folder.name, form, bundle.kind, bundle.tensors, {**told, **bundle.source}, bundle.warnings, uses
     )

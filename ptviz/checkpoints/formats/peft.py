@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ptviz.checkpoints import torch_file
-from ptviz.checkpoints.arrays import read_safetensors
+from ptviz.checkpoints.arrays import is_safetensors, read_safetensors
 from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LAYERS, Array, PromptBundle, Use, Values, uses_of
 from ptviz.checkpoints.errors import CheckpointError, listed, shown
 from ptviz.checkpoints.formats import dept
@@ -112,7 +112,7 @@ def _state(folder: Folder, start: str) -> tuple[State, str]:
             f"{shown(folder.name)} has {CONFIG} but neither {WEIGHTS[0]} nor {WEIGHTS[1]}: give the weights as well"
         )
     data = folder.read(file)
-    tensors = read_safetensors(data, file).tensors if file.endswith("s") else torch_file.read(data, file)[0]
+    tensors = read_safetensors(data, file).tensors if is_safetensors(data[:9]) else torch_file.read(data, file)[0]
     return State(folder.name, file, tensors), file
 
 
@@ -181,6 +181,9 @@ def _multitask(config: Config, state: State) -> Found:
             "PEFT itself will look for the source prompts' file when it loads this adapter, and fail where that file "
             "is missing; here the numbers are read directly"
         )
+    if (config.count("num_transformer_submodules") or 1) == 2 and len(shared) % 2 == 0:
+        half = len(shared) // 2
+        warnings.append(f"rows 0 to {half - 1} are for the encoder, rows {half} to {len(shared) - 1} for the decoder")
     if left is None or right is None:
         return Found(INPUT, {"P": Values(shared, ("m", "d"))}, [*warnings, "its task factors are missing"])
     if left.ndim != 3 or right.ndim != 3 or (left.shape[0], left.shape[2]) != right.shape[:2]:
@@ -206,6 +209,14 @@ def _cpt(config: Config, state: State) -> Found:
     warnings = []
     if isinstance(ids, list) and len(ids) != len(rows):
         warnings.append(f"{CONFIG} names {len(ids)} starting tokens; the file has {len(rows)} rows")
+    kinds = config.data.get("cpt_tokens_type_mask")
+    if isinstance(kinds, list) and len(kinds) == len(rows) and all(type(kind) is int for kind in kinds):
+        fixed = sum(kind % 4 == 0 for kind in kinds)
+        told = f"; {fixed} of them, labels of examples, were held at their words" if fixed else ""
+        warnings.append(
+            f"each of its {len(rows)} tokens is a word of its text, moved a little way at most: nearest words show the "
+            f"text rather than what was learned{told}"
+        )
     return Found(INPUT, {"P": Values(rows, ("m", "d"))}, warnings)
 
 

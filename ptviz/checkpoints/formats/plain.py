@@ -32,6 +32,11 @@ def read_single(state: State) -> PromptBundle:
         notes.append(f"leading axes of size 1 were dropped from {shown(key)}")
     if values.array.shape[0] > values.array.shape[1]:
         notes.append("more rows than columns: this may be a weight of another layer rather than a prompt")
+    if key.endswith("prompt_embeddings"):
+        notes.append(
+            "these look like the weights of a PEFT adapter: without adapter_config.json it cannot be told whether they "
+            "stand at the input or are keys and values. Give both files"
+        )
     form = _titles(key) or "bare tensor"
     told = {**state.told(), **({"tensor": shown(key)} if key else {})}
     width = values.array.shape[1]

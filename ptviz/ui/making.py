@@ -7,9 +7,12 @@ import streamlit as st
 
 from ptviz.analysis.parts import beside
 from ptviz.figures import parts as drawn
+from ptviz.figures.brushing import dim, dim_bars, pickable
 from ptviz.figures.matrix import draw_bars, tell_bars
+from ptviz.ui import scripts
+from ptviz.ui.brushing import pick
 from ptviz.ui.inside import Moment
-from ptviz.ui.measuring import measured
+from ptviz.ui.measuring import measured, question
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.views import Track, called
@@ -47,12 +50,18 @@ def glance(found: Moment, parts: dict[str, Track]) -> None:
     kept = [(name, track.axes, track.now) for name, track in [*small.items()][:_MOST]]
     key = ("gallery", found.key, found.at)
     figure, alt = remembered(key, lambda: (drawn.draw_gallery(kept), drawn.tell_gallery(kept)))
+    here = found.here
+    python = scripts.of_run(
+        found.run, "parts", "draw_gallery([(name, part.axes, part.array) for name, part in small])", "parts",
+        "from ptviz.material import parts_at", f"parts = parts_at(run, stage={here.stage}, step={here.step})",
+        f"small = [(name, part) for name, part in parts.items() if part.array.size <= {_CELLS}][:{_MOST}]",
+    )  # fmt: skip
     panel(figure, alt, _READ_GALLERY, key="gallery", name=f"{found.run.id}-parts", title="All parts at this step",
-          tools=False)  # fmt: skip
+          tools=False, python=python)  # fmt: skip
 
 
-def compared(found: Moment, track: Track, parts: dict[str, Track]) -> None:
-    """The chosen part beside another one of its axes and size."""
+def compared(found: Moment, track: Track, parts: dict[str, Track], picked: frozenset[int]) -> None:
+    """The chosen part beside another one of its axes and size; ``picked`` prompt tokens stand out."""
     same = [n for n, other in parts.items() if n != track.name and other.now.shape == track.now.shape
             and other.axes == track.axes]  # fmt: skip
     if not same or len(track.axes) != 2:
@@ -63,9 +72,21 @@ def compared(found: Moment, track: Track, parts: dict[str, Track]) -> None:
     st.metric(f"Added to {other}", f"{info.share:.1%}",
               help=f"the energy of {track.name} - {other}, as a share of its own and {other}'s: 50 % is as much as "
               f"{other} itself")  # fmt: skip
-    panel(drawn.draw_beside(info, other, track.name, called(track.axes[0])),
-          drawn.tell_beside(info, other, track.name), _READ_BESIDE, key="beside",
-          name=f"{found.run.id}-{track.name}-beside-{other}")  # fmt: skip
+    rows, token = called(track.axes[0]), track.axes[0] == "m"
+    figure = drawn.draw_beside(info, other, track.name, rows)
+    if token:
+        dim_bars(pickable(figure, range(len(info.first))), picked)
+    here = found.here
+    python = scripts.of_run(
+        found.run, "parts", f"draw_beside(found, {other!r}, {track.name!r}, {rows!r})", f"{track.name}-beside-{other}",
+        "from ptviz.analysis.parts import beside", "from ptviz.material import parts_at",
+        f"parts = parts_at(run, stage={here.stage}, step={here.step})",
+        f"found = beside(parts[{other!r}].array, parts[{track.name!r}].array)",
+        after=scripts.dimmed_by("dim_bars", picked if token else ()),
+    )  # fmt: skip
+    panel(figure, drawn.tell_beside(info, other, track.name), _READ_BESIDE, key="beside",
+          name=f"{found.run.id}-{track.name}-beside-{other}", on_pick=pick if token else None,
+          python=python)  # fmt: skip
 
 
 def thinned(found: Moment) -> None:
@@ -77,11 +98,18 @@ def thinned(found: Moment) -> None:
         three = answer["ranks"], answer["accuracy"], answer["errors"]
         panel(drawn.draw_thinned(answer["ranks"], answer["accuracy"], answer["loss"], answer["errors"]),
               f"{drawn.tell_thinned(*three)} On {answer['rows']} validation texts.", _READ_THINNED, key="ranks",
-              name=f"{found.run.id}-ranks")  # fmt: skip
+              name=f"{found.run.id}-ranks",
+              python=scripts.answered(
+                  found.run, question(found, "ranks"), "parts",
+                  'draw_thinned(*(answer[key] for key in ("ranks", "accuracy", "loss", "errors")))', "ranks",
+              ))  # fmt: skip
 
 
-def salient(found: Moment, parts: dict[str, Track]) -> None:
-    """First-order scores of tokens and pieces now, beside those that the method kept when it pruned."""
+def salient(found: Moment, parts: dict[str, Track], picked: frozenset[int]) -> None:
+    """First-order scores of tokens and pieces now, beside those that the method kept when it pruned.
+
+    ``picked`` prompt tokens stand out.
+    """
     st.markdown("**Which tokens and pieces matter?**")
     told = "The first-order score of every prompt token and of its pieces, at this step."
     left, right = st.columns(2, gap="medium")
@@ -91,19 +119,38 @@ def salient(found: Moment, parts: dict[str, Track]) -> None:
             first = next(iter(parts.values()))  # the prompt as used
             pieces = called("S") if "S" in first.axes else "piece"
             scores, pruned = np.array(answer["pieces"]), np.array(answer["pruned"], dtype=bool)
-            panel(drawn.draw_saliency(scores, pruned, pieces), drawn.tell_saliency(scores, pruned),
-                  _READ_SALIENCY.format(pieces=pieces), key="saliency", name=f"{found.run.id}-saliency",
-                  title="Measured at this step")  # fmt: skip
+            lines = "import numpy as np", 'scores, pruned = np.array(answer["pieces"]), np.array(answer["pruned"])'
+            figure = dim(pickable(drawn.draw_saliency(scores, pruned, pieces), range(len(scores))), picked)
+            panel(figure, drawn.tell_saliency(scores, pruned), _READ_SALIENCY.format(pieces=pieces), key="saliency",
+                  name=f"{found.run.id}-saliency", title="Measured at this step", on_pick=pick,
+                  python=scripts.answered(
+                      found.run, question(found, "saliency"), "parts", f"draw_saliency(scores, pruned, {pieces!r})",
+                      "saliency", *lines, after=scripts.dimmed(picked),
+                  ))  # fmt: skip
     with right:
         for name, track in _recorded(parts).items():
             gone = _pruned(track, parts)
-            panel(drawn.draw_saliency(track.now, gone), drawn.tell_saliency(track.now, gone),
-                  _READ_SALIENCY.format(pieces="piece"), key=f"recorded-{name}",
-                  name=f"{found.run.id}-{name}-recorded", title=f"{name}: kept when it was pruned")  # fmt: skip
+            figure = dim(pickable(drawn.draw_saliency(track.now, gone), range(len(gone))), picked)
+            python = scripts.part(
+                found.run, track, "parts", "draw_saliency(track.now, pruned)", f"{name}-recorded",
+                "import numpy as np", f"pruned = np.array({gone.astype(int).tolist()}, dtype=bool)",
+                after=scripts.dimmed(picked),
+            )  # fmt: skip
+            panel(figure, drawn.tell_saliency(track.now, gone), _READ_SALIENCY.format(pieces="piece"),
+                  key=f"recorded-{name}", name=f"{found.run.id}-{name}-recorded",
+                  title=f"{name}: kept when it was pruned", on_pick=pick, python=python)  # fmt: skip
         if answer is not None:
             signed = np.array(answer["signed"])
-            panel(draw_bars(signed, "prompt token", "signed score"), tell_bars(signed, "prompt token"), _READ_SIGNED,
-                  key="signed", name=f"{found.run.id}-signed", title="Tokens that do harm")  # fmt: skip
+            axis = "prompt token", "signed score"
+            figure = dim_bars(pickable(draw_bars(signed, *axis), range(len(signed))), picked)
+            python = scripts.answered(
+                found.run, question(found, "saliency"), "matrix",
+                f'draw_bars(np.array(answer["signed"]), {axis[0]!r}, {axis[1]!r})', "signed", "import numpy as np",
+                after=scripts.dimmed_by("dim_bars", picked),
+            )  # fmt: skip
+            panel(figure, tell_bars(signed, "prompt token"), _READ_SIGNED, key="signed",
+                  name=f"{found.run.id}-signed", title="Tokens that do harm", on_pick=pick,
+                  python=python)  # fmt: skip
 
 
 def _recorded(parts: dict[str, Track]) -> dict[str, Track]:
@@ -137,13 +184,20 @@ def shifted(found: Moment, parts: dict[str, Track]) -> None:
     if answer is None:
         return
     st.text(answer["text"])
+    asked = question(found, "shift", text=text)
     left, right = st.columns(2, gap="medium")
     with left:
+        three = 'answer["moved"], answer["tokens"], answer["nearest"]'
         panel(drawn.draw_moved(answer["moved"], answer["tokens"], answer["nearest"]),
               drawn.tell_moved(answer["moved"], answer["tokens"]), _READ_MOVED, key="moved",
-              name=f"{found.run.id}-moved", title="This text, word by word", tools=False)  # fmt: skip
+              name=f"{found.run.id}-moved", title="This text, word by word", tools=False,
+              python=scripts.answered(found.run, asked, "parts", f"draw_moved({three})", "moved"))  # fmt: skip
     with right:
         counts = [f"in {count} places" for count in answer["counts"]]
+        python = scripts.answered(
+            found.run, asked, "parts", 'draw_moved(answer["by"], answer["most"], counts, "found")', "most",
+            'counts = [f"in {count} places" for count in answer["counts"]]',
+        )  # fmt: skip
         panel(drawn.draw_moved(answer["by"], answer["most"], counts, "found"),
               drawn.tell_moved(answer["by"], answer["most"]), _READ_MOVED, key="most", name=f"{found.run.id}-most",
-              title=f"Moved most in {answer['rows']} validation texts", tools=False)  # fmt: skip
+              title=f"Moved most in {answer['rows']} validation texts", tools=False, python=python)  # fmt: skip
