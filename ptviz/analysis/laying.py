@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
@@ -92,13 +93,14 @@ def ordered(folder: Path) -> bool:
 def laid(folder: Path) -> tuple[Map, ...] | None:
     """The finished map of a folder, one ``Map`` a prompt; None if it is not there, or damaged."""
     try:
-        with np.load(folder / "map.npz", allow_pickle=False) as file:
+        # Opened here: numpy leaves a file open that it cannot make sense of.
+        with (folder / "map.npz").open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             kind: Kind = str(file["kind"])  # type: ignore[assignment]
             count = sum(name.startswith("prompt") for name in file.files)
             return tuple(Map(kind, file["words"], file[f"prompt{i}"]) for i in range(count))
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, EOFError):
+    except (OSError, ValueError, KeyError, EOFError, BadZipFile):
         # A copy that was cut short: throw it away, it is computed again.
         with suppress(OSError):
             (folder / "map.npz").unlink()

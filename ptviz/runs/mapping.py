@@ -87,6 +87,7 @@ class Mapping:
     def _begin(self, folder: Path) -> None:
         _sweep(folder.parent)
         if self._process is None or self._process.poll() is not None:
+            self.end()
             self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, start_new_session=True)
         assert self._process.stdin is not None
         self._current = folder

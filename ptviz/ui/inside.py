@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections import Counter
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass, replace
@@ -26,7 +25,7 @@ from ptviz.ui.remembered import remembered
 from ptviz.ui.services import keep_vocabulary, keep_words, store
 from ptviz.ui.starting import COMPOSE, start_button, transfer_link
 from ptviz.ui.watching import TICK, run_of_address
-from ptviz.ui.wording import ALIVE, heading
+from ptviz.ui.wording import ALIVE, heading, told_apart
 from ptviz.views import Track
 
 T = TypeVar("T")
@@ -131,9 +130,7 @@ def _chosen(wanted: Callable[[str], bool] | None) -> Run | KeptPrompt | None:
     names = {
         s.id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})" for s in known
     } | {id: f"{one.title} (kept prompt, {one.m} tokens)" for id, one in kept.items()}
-    # A box tells its entries apart by their labels alone.
-    twice = {name for name, count in Counter(names.values()).items() if count > 1}
-    names = {id: f"{name} {id}" if name in twice else name for id, name in names.items()}
+    names = told_apart(names)
 
     def changed() -> None:
         st.query_params["run"] = st.session_state["look-run"]

@@ -27,7 +27,7 @@ from ptviz.ui.marks import mark_of, title_of
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import lay_map, store
-from ptviz.ui.wording import ALIVE
+from ptviz.ui.wording import ALIVE, told_apart
 from ptviz.views import Track, places
 
 _FITTED = 1500
@@ -222,6 +222,7 @@ def _others(found: Moment, part: Track, place: Mapping[str, int], spread: int) -
     }  # fmt: skip
     if not names:
         return []
+    names = told_apart(names)
     st.session_state["beside"] = [id for id in st.session_state.get("beside", []) if id in names]
     chosen = st.multiselect(
         "other prompts on this map", list(names), key="beside", format_func=names.__getitem__,

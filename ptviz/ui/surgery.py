@@ -14,6 +14,7 @@ from ptviz.ui import worth
 from ptviz.ui.failures import explained
 from ptviz.ui.inside import Moment, asked
 from ptviz.ui.services import operate, store
+from ptviz.ui.wording import told_apart
 
 LESSON = (
     "What would this prompt be worth with some of its tokens changed? Edits are applied one after another and measured "
@@ -156,8 +157,8 @@ def _others(found: Moment, m: int) -> dict[tuple[Any, str], str]:
         and summary.config.knobs.get("m") == m
         and summary.id != found.run.id
     ]
-    named = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}
-    return {**named, **{("run", summary.id): f"run: {summary.name}" for summary in runs}}
+    named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}
+    return told_apart(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
 
 
 _FORMS: dict[str, Callable[[Moment, int, Any], Edit | None]] = {

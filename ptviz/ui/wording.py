@@ -4,9 +4,14 @@ from __future__ import annotations
 
 import html
 import time
+from collections import Counter
+from collections.abc import Hashable, Mapping
 from pathlib import Path
+from typing import TypeVar
 
 import streamlit as st
+
+K = TypeVar("K", bound=Hashable)
 
 ICON = str(Path(__file__).parent / "icon.svg")
 """The page's own icon: a named one would be fetched from a content network."""
@@ -57,6 +62,16 @@ def shortened(text: str, longest: int = 120) -> str:
     """A text on one line, cut if it is longer than ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
+
+
+def told_apart(names: Mapping[K, str]) -> dict[K, str]:
+    """Names of which no two are alike: a box tells its entries apart by nothing else. Twins get their ids behind.
+
+    A key is an id, or a tuple that ends in one.
+    """
+    counts = Counter(names.values())
+    ids = {key: key[-1] if isinstance(key, tuple) else key for key in names}
+    return {key: name if counts[name] == 1 else f"{name} {ids[key]}" for key, name in names.items()}
 
 
 def heading(text: str) -> None:

@@ -55,9 +55,9 @@ def test_a_map_is_laid_once(tmp_path: Path):
 
 
 def test_a_failure_is_told_in_words_and_forgotten_when_it_is_ordered_again(tmp_path: Path):
-    place(replace(ORDER, kind="no such"), tmp_path)  # type: ignore[arg-type]
+    place(replace(ORDER, words=ORDER.words[:0], prompts=()), tmp_path)
     lay(tmp_path)
-    assert "expected a map of kind PCA, UMAP, t-SNE" in progress(tmp_path).problem
+    assert "expected some vocabulary or prompt tokens" in progress(tmp_path).problem
     assert laid(tmp_path) is None
     place(ORDER, tmp_path)
     assert progress(tmp_path).problem == ""

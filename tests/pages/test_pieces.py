@@ -21,7 +21,7 @@ from ptviz.ui.failures import told
 from ptviz.ui.listing import find, frame
 from ptviz.ui.marks import mark_of, title_of
 from ptviz.ui.picture import anatomy
-from ptviz.ui.wording import ago, duration, percent
+from ptviz.ui.wording import ago, duration, percent, told_apart
 
 MakeRun = Callable[..., Run]
 
@@ -196,3 +196,8 @@ def test_the_same_settings_make_the_same_run_again():
     assert params["hub"] == "ag_news"
     assert params["text"] == "body"
     assert params["dept-r"] == "4"
+
+
+def test_two_entries_of_a_box_never_look_alike():
+    assert told_apart({"a1": "same", "b2": "other", "c3": "same"}) == {"a1": "same a1", "b2": "other", "c3": "same c3"}
+    assert told_apart({("run", "a1"): "x", ("kept", "b2"): "x"}) == {("run", "a1"): "x a1", ("kept", "b2"): "x b2"}

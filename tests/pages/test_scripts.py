@@ -32,7 +32,7 @@ def told(at: AppTest, key: str) -> dict[str, Any]:
     """What the component of that key was told; the strip of steps has no name of its own."""
     found = [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
     name = "" if key.endswith("-moment") else key
-    return next(data for data in found if data.get("name") == name and "figure" in data)
+    return next(data for data in found if data.get("name") == name and {"figure", "file"} & set(data))
 
 
 def scripts(at: AppTest, called: str) -> list[str]:
