@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ptviz.ui import opening
+from ptviz.ui import opening, side_by_side
 from ptviz.ui.failures import explained
 from ptviz.ui.live_plot import preload
 
@@ -28,6 +28,6 @@ if not any(chosen.values()):
     st.caption("Nothing opened yet: drop a file above, or type a path.")
 elif both and all(chosen.values()):
     with explained():
-        opening.compare([chosen[side] for side in opening.SIDES])
+        side_by_side.compare([chosen[side] for side in opening.SIDES])
 opening.waits()
 preload()

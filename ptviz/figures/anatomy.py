@@ -8,14 +8,14 @@ Source of the grammar: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, fi
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
 from dataclasses import replace
 
 import numpy as np
 
 from ptviz.analysis.anatomy import Edge, Item, Panel
+from ptviz.figures.anatomy_told import STATES, described, listed, shape_of
 from ptviz.figures.layout import INFIX, LABEL, Places, arrange
-from ptviz.figures.scene import DARK, WHITE, Box, Cells, Element, Line, Scene, Sign, Table, Text, bounds, moved
+from ptviz.figures.scene import DARK, WHITE, Box, Cells, Element, Line, Scene, Sign, Text, bounds, moved
 from ptviz.figures.style import FROZEN, GREY, PROMPT, PURPLE
 
 LILAC, ORANGE, SALMON, PINK = "#B9A6E0", "#F59A52", "#FBD0BE", "#F3B4D2"
@@ -46,11 +46,6 @@ def short(count: int) -> str:
         if count >= size:
             return f"{count / (1e3 if letter == 'k' else size):.3g} {letter}"
     return f"{count:,}"
-
-
-def shape_of(item: Item) -> str:
-    """A tensor's sizes: 10 x 384."""
-    return " × ".join(map(str, item.sizes))  # noqa: RUF001  # the sign of a product
 
 
 def draw_panel(
@@ -218,7 +213,7 @@ def _tensor(item: Item, x: float, y: float, w: float, h: float) -> list[Element]
     fill, edge, hatch = _look(item)
     behind = min(item.stack - 1, 3) if item.stack > 1 else 0
     w, h, x, y = w - 4 * behind, h - 4 * behind, x - 2 * behind, y + 2 * behind
-    told = f"{item.label}: {shape_of(item)}, {_STATES[item.state]}"
+    told = f"{item.label}: {shape_of(item)}, {STATES[item.state]}"
     drawn: list[Element] = []
     for i in range(behind, 0, -1):
         drawn.append(Box(x + 4 * i, y - 4 * i, w, h, fill, edge or WHITE, radius=2.5))
@@ -241,9 +236,6 @@ def _tensor(item: Item, x: float, y: float, w: float, h: float) -> list[Element]
     if shape:
         drawn.append(Text(x, y + h / 2 + LABEL - 5, shape, 9, faint=True))
     return drawn
-
-
-_STATES = {"trained": "trained", "frozen": "held fixed", "processed": "made from what lies below", "input": "the text"}
 
 
 def _name(item: Item, x: float, y: float, w: float, h: float, hatched: bool) -> list[Element]:
@@ -333,40 +325,3 @@ def _begun(edge: Edge, xs: float, top: float, door: float, floor: float) -> list
     middle = (floor + top) / 2 - 5.5 * (len(lines) - 1)
     words = [Text(xs + 7, middle + 11 * i, line, 9.5, italic=True, anchor="start") for i, line in enumerate(lines)]
     return [Line(points, dash=True), *words]
-
-
-def described(panel: Panel) -> str:
-    """The panel in words, for readers who cannot see it."""
-    told = [f"{panel.title}, {panel.citation}."]
-    for item in panel.items.values():
-        if item.kind in ("tensor", "result"):
-            told.append(f"{item.label} ({shape_of(item)}): {_STATES[item.state]}.")
-        elif item.kind in ("encoder", "router"):
-            told.append(f"{item.kind} {item.label} with {item.scalars:,} numbers.")
-    doors = [
-        words
-        for key, words in (
-            (panel.prompt, "a prompt in front of the text"),
-            (panel.key_values, "keys and values at every attention site"),
-            (panel.tokens if panel.tokens and panel.into(panel.tokens) else None, "shifted word embeddings"),
-        )
-        if key
-    ]
-    told.append(f"Into the frozen backbone go {' and '.join(doors) or 'the words of the text alone'}.")
-    if panel.trained:
-        told.append(f"{panel.trained:,} numbers are trained.")
-    if panel.remark:
-        told.append(f"{panel.remark[0].upper()}{panel.remark[1:]}.")
-    return " ".join(told)
-
-
-def listed(panels: Sequence[Panel]) -> Table:
-    """The items of panels as rows: what is drawn, as data."""
-    head = ("method", "item", "kind", "is", "axes", "shape", "numbers")
-    rows = [
-        (panel.name, item.label, item.kind, item.state, " ".join(item.axes), "x".join(map(str, item.sizes)),
-         str(item.scalars or ""))
-        for panel in panels
-        for item in panel.items.values()
-    ]  # fmt: skip
-    return (head, *rows)

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from ptviz.analysis.anatomy import Panel, differences
-from ptviz.figures.anatomy import HALO, LEGEND, WIDE, draw_panel, height_of, listed
+from ptviz.figures.anatomy import HALO, LEGEND, WIDE, draw_panel, height_of
+from ptviz.figures.anatomy_told import listed
 from ptviz.figures.scene import Box, Element, Line, Scene, Sign, Text, bounds, moved
 from ptviz.figures.style import GREY
 from ptviz.figures.taxonomy import FAMILIES

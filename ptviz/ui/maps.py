@@ -3,30 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 
 import numpy as np
 import streamlit as st
 from jaxtyping import Float, Int
 
-from ptviz.analysis.laying import Order, Progress, drop, laid, progress
+from ptviz.analysis.laying import Order
 from ptviz.analysis.projection import KINDS, Kind, Map, project_together
 from ptviz.figures.maps import Walker, draw_map, tell_map
 from ptviz.figures.style import FROZEN, PROMPT, Mark, mark, variant
 from ptviz.material import rows_of
 from ptviz.runs import Run
-from ptviz.runs.disk import StoreError
-from ptviz.runs.mapping import folder_of
 from ptviz.runs.prompts import KeptPrompt, kept, tensors
 from ptviz.runs.vocabulary import Vocabulary
 from ptviz.ui import inside, scripts
+from ptviz.ui.awaited import awaited
 from ptviz.ui.brushing import pick
-from ptviz.ui.inside import Moment, asked
+from ptviz.ui.inside import Moment
 from ptviz.ui.marks import mark_of, title_of
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
-from ptviz.ui.services import lay_map, store
+from ptviz.ui.services import store
 from ptviz.ui.wording import ALIVE, told_apart
 from ptviz.views import Track, places
 
@@ -304,7 +302,7 @@ def _ordered(
     order, before = made[name]
     # What is on the map stays while newer steps come; the cursor goes as far as the map does.
     before = [replace(old, at=min(new.at, len(old.steps) - 1)) for old, new in zip(before, guests, strict=True)]
-    return before, _awaited(found, order)
+    return before, awaited(found, order)
 
 
 def _again(before: Sequence[Guest], guests: Sequence[Guest]) -> bool:
@@ -316,41 +314,3 @@ def _again(before: Sequence[Guest], guests: Sequence[Guest]) -> bool:
         return False
     st.caption(f"This map ends at step {last}; the run has come to step {newest}.")
     return st.button("Lay it out again", icon=":material/refresh:", key="map-again")
-
-
-def _awaited(found: Moment, order: Order) -> tuple[Map, ...] | None:
-    """The map of an order, asked for once; how far it is, until it is there."""
-    folder = folder_of(order.name)
-    if (maps := laid(folder)) is not None:
-        return maps
-    key = ("map", order.name)
-    if st.session_state.get("map-off") == order.name:
-        st.caption("This map was cancelled.")
-        if st.button("Lay it out", icon=":material/play_arrow:", key="map-on"):
-            st.session_state.pop("map-off")
-            st.rerun()
-        return None
-    try:
-        asked(key, lambda: lay_map(found.run.id, order))
-    except (StoreError, OSError) as error:
-        st.text(f"The map could not be made: {error}")
-        if st.button("Try again", icon=":material/refresh:", key="map-retry"):
-            inside.forget(key)
-            st.rerun()
-        return None
-    _waits(progress(folder))
-    if st.button("Cancel", icon=":material/close:", key="map-cancel"):
-        with suppress(OSError):
-            drop(folder)
-        st.session_state["map-off"] = order.name
-        inside.forget(key)
-        st.rerun()
-    return None
-
-
-def _waits(far: Progress) -> None:
-    st.progress(far.share, text=f"The worker makes this map: {far.doing} ({far.share:.0%})")
-    st.caption(
-        "The first map takes one to four minutes, since UMAP prepares itself; the next ones are quicker, and this one "
-        "is kept. Training goes on meanwhile, and so can you: leave the page or choose PCA."
-    )

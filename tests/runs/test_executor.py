@@ -356,9 +356,8 @@ def test_minilm_is_warm_for_its_second_run(tmp_path: Path) -> None:
     executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
     training = TrainConfig(steps=3, validation_rows=40, test_rows=40, snapshot_every=1)
     config = RunConfig("minilm-l6", "trec6", "prompt-tuning", {}, training)
-    assert over(executor.submit(config)).state == "finished"
     times = []
-    for seed in range(3):
+    for seed in range(4):
         began = time.perf_counter()
         run = executor.submit(replace(config, training=replace(training, seed=seed)))
         wait(lambda run=run: any(isinstance(event, Stepped) for event in run.events()[0]))
@@ -366,4 +365,5 @@ def test_minilm_is_warm_for_its_second_run(tmp_path: Path) -> None:
         assert over(run).state == "finished"
     print(json.dumps(times))
     end(executor)
-    assert min(times) < 1.0
+    cold, *warm = times
+    assert min(warm) < 0.5 * cold, "the backbone is loaded once"

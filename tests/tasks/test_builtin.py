@@ -4,7 +4,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -144,12 +143,17 @@ def test_same_seed_same_splits() -> None:
     assert load_task("mcid").fingerprint() == first.fingerprint() != load_task("mcid", seed=1).fingerprint()
 
 
-def test_the_second_load_is_quick(cache: Path) -> None:
-    load_task("stackoverflow")
-    start = time.perf_counter()
-    load_task("stackoverflow")
-    assert time.perf_counter() - start < 0.5
+def test_the_second_load_prepares_nothing(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = load_task("stackoverflow")
     assert (cache / "tasks" / "stackoverflow-0.json").exists()
+
+    def again(*given: object) -> None:
+        raise AssertionError("prepared and kept a second time")
+
+    monkeypatch.setattr("ptviz.tasks.cache._write", again)
+    assert load_task("stackoverflow") == first
+    with pytest.raises(AssertionError, match="a second time"):
+        load_task("stackoverflow", seed=1)
 
 
 @pytest.mark.parametrize(
