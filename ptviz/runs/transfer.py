@@ -117,7 +117,7 @@ def vectors(store: Store, source: Summary) -> Float[np.ndarray, "m d"] | None:
     return _vectors(store.root, source.id, stamp(store, source.id, Target("")), sizes)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=1024)  # a page over many runs asks for all of them, every time
 def _vectors(root: Path, id: str, stamped: str, sizes: Sizes | None) -> Float[np.ndarray, "m d"] | None:
     store = Store(root)
     try:
