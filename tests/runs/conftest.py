@@ -160,3 +160,12 @@ def events() -> list[Event]:
         Evaluated(0, 3, 0.9, 0.75, True, 1.5),
         Finished(0.75, 0.7, 0.9, 0.25, 0.5, 3, 3, 2.0, 3.0, 'all "steps" done\nwirklich ✓'),
     ]
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty short texts of two classes, as a person's own table."""
+    path = tmp_path_factory.mktemp("table") / "texts.csv"
+    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    path.write_text("\n".join(["text,label", *lines]))
+    return path

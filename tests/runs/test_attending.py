@@ -24,14 +24,6 @@ from ptviz.training.rows import Rows, readout_of
 FAMILIES = ("tiny-encoder", "tiny-decoder", "tiny-encoder-decoder")
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-    return path
-
-
 def looked(backbone_name: str, method_name: str, table, m: int = 3, **knobs):
     backbone = load_backbone(backbone_name)
     task = load_task(str(table), text="text", label="label")

@@ -23,14 +23,6 @@ from ptviz.training import TrainConfig
 from ptviz.training.rows import Rows, readout_of
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-    return path
-
-
 @pytest.fixture
 def trained(home, table):
     """A run of two steps, and how to measure something of it."""

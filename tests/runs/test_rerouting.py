@@ -34,14 +34,6 @@ def batch_of(rows: int) -> Batch:
     return Batch(torch.zeros(rows, 6, dtype=torch.long), marks, ~marks, marks, row, row, x)
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    path = tmp_path_factory.mktemp("table") / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-    return path
-
-
 @pytest.fixture
 def ask(home, table):
     """Measure something of a small run of a method."""
