@@ -25,6 +25,8 @@ INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE = (
     "prompts inside layers",
     "parts of a method",
 )
+WHOLE = ("m", "features")
+"""The axes of keys and values that the file does not split by site and head."""
 KINDS = (INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE)
 
 
@@ -91,7 +93,7 @@ class PromptBundle:
         for name, values in self.tensors.items():
             if values.axes == ("S", "kv", "H", "m", "h"):
                 found[name] = np.moveaxis(values.array, 3, 0).reshape(values.array.shape[3], -1)
-            elif values.axes == ("m", "features"):
+            elif values.axes == WHOLE:
                 found[name] = values.array
         return found
 

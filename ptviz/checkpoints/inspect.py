@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptviz.checkpoints.bundle import Array, PromptBundle
+from ptviz.checkpoints.bundle import WHOLE, Array, PromptBundle
 
 DEAD = 1e-3
 """A row whose norm is below this share of the median norm carries nothing."""
@@ -202,7 +202,7 @@ def fit(bundle: PromptBundle, ground: Ground) -> list[str]:
             theirs = (ground.sites, ground.heads, ground.head_width)
             if own != theirs:
                 wrong.append(f"{name} is for (sites, heads, head width) {own}; {ground.name} has {theirs}")
-        elif values.axes == ("m", "features"):
+        elif values.axes == WHOLE:
             features = 2 * ground.sites * ground.heads * ground.head_width
             if sizes["features"] != features:
                 wrong.append(f"{name} has {sizes['features']:,} numbers a token; {ground.name} needs {features:,}")

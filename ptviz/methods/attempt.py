@@ -159,8 +159,8 @@ class ATTEMPT(PromptMethod):
     @torch.no_grad()
     def take(self, probe: Probe) -> None:
         """Copy the source prompts, start P_target from one of them, and read the keys' scale."""
-        for row, name in enumerate(self.sources):
-            self.P_s[row] = probe.sources[name].prompt
+        for row, source in zip(self.P_s, probe.sources, strict=True):
+            row.copy_(source.prompt)
         rows = range(len(self.sources))
         if self.start == "words" or not self.sources:
             self.begin(self.P)

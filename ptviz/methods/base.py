@@ -39,7 +39,7 @@ class Probe:
 
     ``gradients(parameters)`` is E|dL/dp|, the absolute gradient per batch, averaged; ``outputs()`` is one pass over
     the stage's data without gradients, hidden states included; ``score()`` is (accuracy, loss in nats) of the method
-    as it stands on the target's validation rows. ``sources`` holds the source prompts by task, in the order of
+    as it stands on the target's validation rows. ``sources`` holds the source prompts in the order of
     ``Spec.sources``, for methods with a ``library``; they are handed to the first stage's ``enter`` alone, which
     copies what it needs.
     """
@@ -47,7 +47,7 @@ class Probe:
     gradients: Callable[[list[Tensor]], list[Tensor]]
     outputs: Callable[[], Iterator[tuple[Batch, Output]]]
     score: Callable[[], tuple[float, float]]
-    sources: Mapping[str, SourcePrompt] = field(default_factory=lambda: MappingProxyType({}))
+    sources: tuple[SourcePrompt, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -151,7 +151,7 @@ class CTPT(PromptMethod):
     @torch.no_grad()
     def choose(self, probe: Probe) -> None:
         """Copy the source prompts, and start from the one that does best on the target's validation rows."""
-        for place, source in zip(self.sources, probe.sources.values(), strict=True):
+        for place, source in zip(self.sources, probe.sources, strict=True):
             place.copy_(source.prompt)
         if self.start == "words" or not len(self.sources):
             return

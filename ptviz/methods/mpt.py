@@ -134,7 +134,7 @@ class MPT(PromptMethod):
     @torch.no_grad()
     def learn(self, probe: Probe) -> None:
         """Copy the source prompts: they are the teachers."""
-        for teacher, source in zip(self.teachers, probe.sources.values(), strict=True):
+        for teacher, source in zip(self.teachers, probe.sources, strict=True):
             teacher.copy_(source.prompt)
 
     @torch.no_grad()

@@ -157,9 +157,9 @@ class SPoTSingle(PromptMethod):
         """
         if not self.sources:
             raise ValueError(f"{self.card.title} needs at least one source task; this run has none: name some")
-        for row, name in enumerate(self.sources):
-            self.P_s[row] = probe.sources[name].prompt
-            self.e_s[row] = probe.sources[name].embedding
+        for prompt, embedding, source in zip(self.P_s, self.e_s, probe.sources, strict=True):
+            prompt.copy_(source.prompt)
+            embedding.copy_(source.embedding)
 
     def look_up(self) -> Tensor:
         """Take the present prompt as the target's embedding; the rows of the top k sources, most similar first."""

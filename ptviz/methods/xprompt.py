@@ -155,9 +155,9 @@ class XPrompt(PromptMethod):
     def stages(self) -> tuple[Stage, ...]:
         """Prompt tuning, and a rewound retraining after each level of pruning."""
         return (
-            Stage("prompt tuning", fit(self), share=0.5),
-            Stage("prune tokens, rewind and retrain", fit(self), enter=self.prune_tokens, share=0.25),
-            Stage("prune pieces, rewind and retrain", fit(self), enter=self.prune_pieces, share=0.25),
+            Stage("prompt tuning", fit(self), share=0.3),
+            Stage("prune tokens, rewind and retrain", fit(self), enter=self.prune_tokens, share=0.2),
+            Stage("prune pieces, rewind and retrain", fit(self), enter=self.prune_pieces, share=0.5),
         )
 
     @torch.no_grad()

@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptviz.backbones import Backbone
+from ptviz.methods import REGISTRY
 from ptviz.methods.base import PromptMethod
+from ptviz.methods.folded import Folded
+from ptviz.runs import prompts
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
 from ptviz.runs.mailbox import Letter
@@ -17,6 +20,7 @@ from ptviz.runs.store import Store
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import load
 from ptviz.tasks import Task
+from ptviz.training.library import METHOD
 
 
 class Answers:
@@ -59,7 +63,10 @@ class Answers:
 
 @dataclass(frozen=True)
 class Opened:
-    """A run's method as it was at a place (stage and step), ready to answer on its warm backbone and task."""
+    """A run's method as it was at a place (stage and step), ready to answer on its warm backbone and task.
+
+    A kept prompt has no place.
+    """
 
     config: RunConfig
     backbone: Backbone
@@ -82,6 +89,33 @@ def opened(store: Store, warm: Warm, run: str, stage: int | None, step: int | No
     load(method, state)
     method.eval()
     return Opened(config, backbone, task, method, {"stage": stage, "step": step})
+
+
+def opened_kept(store: Store, warm: Warm, id: str, task: str) -> Opened:
+    """Open the kept prompt called ``id`` in front of the backbone it is for, to answer about the texts of a task.
+
+    Raises:
+        StoreError: if there is no such prompt, nobody said which backbone it is for, or its shapes do not fit that.
+    """
+    one = prompts.get(store, id)
+    if not one.backbone:
+        raise StoreError(
+            "nobody said which backbone this prompt is for, and without one no text can meet it: open its checkpoint "
+            "again, choose the backbone, and keep it"
+        )
+    config = RunConfig(one.backbone, task, METHOD)
+    backbone, own = warm.backbone(config), warm.task(config)
+    wanted = {
+        "embeddings": (one.m, backbone.width),
+        "key_values": (backbone.sites, 2, backbone.heads, one.m, backbone.head_width),
+    }
+    for name, shape in one.shapes.items():
+        if shape != wanted[name]:
+            raise StoreError(f"{name} of this prompt: expected {wanted[name]} for {one.backbone}; got {shape}")
+    whole = prompts.whole(prompts.tensors(store, id))
+    slots = 0 if whole.embeddings is None else one.m
+    method = Folded(REGISTRY[METHOD].card, slots, whole.embeddings, whole.key_values).to(backbone.device)
+    return Opened(config, backbone, own, method, {})
 
 
 def chosen(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:

@@ -13,10 +13,12 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from ptviz.runs import prompts
 from ptviz.runs.again import at_rest, lengthened
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError, explained
 from ptviz.runs.office import BUSY, Office, WorkerInfo, built
+from ptviz.runs.prompts import KEPT
 from ptviz.runs.run import Run
 from ptviz.runs.status import ALIVE, Status
 from ptviz.runs.store import Store
@@ -170,17 +172,20 @@ class LocalExecutor:
         stage: int | None = None,
         step: int | None = None,
         row: int = 0,
+        task: str = "",
         timeout: float = 60.0,
     ) -> dict[str, Any]:
         """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
 
-        Of the validation text at place ``row`` if there is none. What comes back: ``ptviz.runs.attending.attention``,
-        and how many ``rows`` there are.
+        Of the validation text at place ``row`` if there is none. ``id`` names a run, or a kept prompt behind
+        ``ptviz.runs.prompts.KEPT``, which looks at the texts of ``task``. What comes back:
+        ``ptviz.runs.attending.attention``, and how many ``rows`` there are.
 
         Raises:
             StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
         """
-        return self._ask("attention", {"run": id, "text": text, "stage": stage, "step": step, "row": row}, timeout)
+        body = {"run": id, "text": text, "stage": stage, "step": step, "row": row, "task": task}
+        return self._ask("attention", body, timeout)
 
     def operate(
         self,
@@ -239,8 +244,11 @@ class LocalExecutor:
         self._ask("map", {"run": id, "name": name}, timeout)
 
     def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        if "run" in body:
-            self.store.get(body["run"])
+        id = str(body.get("run", ""))
+        if id.startswith(KEPT):
+            prompts.get(self.store, id.removeprefix(KEPT))
+        elif id:
+            self.store.get(id)
         self.ensure_worker()
         letter = self.office.mail.post(kind, body, timeout)
         answer = self.office.mail.wait(letter, timeout, self._trouble)
@@ -324,7 +332,8 @@ class LocalExecutor:
 
 def placed(config: RunConfig) -> RunConfig:
     """The config with its own files named in full: the worker may stand in another folder."""
-    return replace(config, task=_full(config.task), backbone=_full(config.backbone))
+    sources = None if config.sources is None else tuple(map(_full, config.sources))
+    return replace(config, task=_full(config.task), backbone=_full(config.backbone), sources=sources)
 
 
 def _full(name: str) -> str:

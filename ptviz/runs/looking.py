@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from ptviz.prompt import Batch
-from ptviz.runs.answers import opened
+from ptviz.runs.answers import Opened, opened, opened_kept
 from ptviz.runs.attending import attention
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
@@ -16,6 +16,7 @@ from ptviz.runs.mailbox import Letter
 from ptviz.runs.mapping import Mapping
 from ptviz.runs.measuring import MEASURES
 from ptviz.runs.operating import Operating
+from ptviz.runs.prompts import KEPT
 from ptviz.runs.reasons import of_exception, out_of_memory
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
@@ -68,21 +69,31 @@ class Looking:
         self.mapping.take(name)
         return {}
 
+    def _open(self, run: str, stage: int | None, step: int | None, task: str) -> Opened:
+        """A run at a step; or a kept prompt, its id behind ``KEPT``, in front of the texts of a task."""
+        if run.startswith(KEPT):
+            return opened_kept(self.store, self.warm, run.removeprefix(KEPT), task)
+        return opened(self.store, self.warm, run, stage, step)
+
     @torch.no_grad()
-    def _attention(self, run: str, text: str, stage: int | None, step: int | None, row: int = 0) -> dict[str, Any]:
+    def _attention(
+        self, run: str, text: str, stage: int | None = None, step: int | None = None, row: int = 0, task: str = ""
+    ) -> dict[str, Any]:
         """Attention on the prompt from ``text``, or from the validation text at place ``row``, or the last one."""
-        at = opened(self.store, self.warm, run, stage, step)
+        at = self._open(run, stage, step, task)
         rows = limited(at.task, at.config.training).validation
         chosen = Row(text, 0) if text else rows[min(row, len(rows) - 1)]
         found = attention(at.backbone, at.task, at.method, at.method.slots, at.config.training.length, chosen)
         return {**found, "rows": len(rows), **at.place}
 
     @torch.no_grad()
-    def _measure(self, run: str, what: str, stage: int | None, step: int | None, **more: Any) -> dict[str, Any]:
+    def _measure(
+        self, run: str, what: str, stage: int | None = None, step: int | None = None, task: str = "", **more: Any
+    ) -> dict[str, Any]:
         """One of ``MEASURES``."""
         if what not in MEASURES:
             raise StoreError(f"expected one of {', '.join(MEASURES)}; got {what!r}")
-        at = opened(self.store, self.warm, run, stage, step)
+        at = self._open(run, stage, step, task)
         return {**MEASURES[what](at, self.warm, **more), **at.place}
 
     @torch.no_grad()
@@ -115,12 +126,23 @@ def _routing(method: torch.nn.Module, batch: Batch) -> list[list[float]]:
 
 
 def answer_of(run: Run, kind: str, **question: Any) -> dict[str, Any]:
-    """What the worker answers to a letter about a run, worked out in this process: for scripts, which have no worker.
+    """As ``answer_about``, for a run at hand.
 
     Raises:
         StoreError: with the worker's reason, if it has no answer.
     """
-    found = Looking(Store(run.path.parent), Warm()).answer(Letter("", kind, {"run": run.id, **question}, math.inf))
+    return answer_about(Store(run.path.parent), run.id, kind, **question)
+
+
+def answer_about(store: Store, id: str, kind: str, **question: Any) -> dict[str, Any]:
+    """What the worker answers to a letter, worked out in this process: for scripts, which have no worker.
+
+    ``id`` names a run, or a kept prompt behind ``ptviz.runs.prompts.KEPT``.
+
+    Raises:
+        StoreError: with the worker's reason, if it has no answer.
+    """
+    found = Looking(store, Warm()).answer(Letter("", kind, {"run": id, **question}, math.inf))
     if "error" in found:
         raise StoreError(found["error"])
     return found

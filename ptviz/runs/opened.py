@@ -11,40 +11,68 @@ import torch
 from torch import Tensor
 
 from ptviz.checkpoints import Ground, PromptBundle
-from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY
+from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, WHOLE, Array
 from ptviz.checkpoints.errors import listed, shown
 from ptviz.checkpoints.formats.ours import PROMPTS
 from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
+from ptviz.checkpoints.formats.state import key_values
 from ptviz.checkpoints.inspect import fit
 from ptviz.checkpoints.safety import DiskFolder, content_of
 from ptviz.checkpoints.sniff import MODELS
 from ptviz.runs import prompts
 from ptviz.runs.disk import StoreError
-from ptviz.runs.parts import sizes_of
+from ptviz.runs.parts import Sizes, sizes_of
 from ptviz.runs.prompts import AXES, KeptPrompt
 from ptviz.runs.store import Store
+from ptviz.runs.vocabulary import vocabulary
 
 _CLAIMS = 24
 
 
-def choices(bundle: PromptBundle) -> dict[str, dict[str, Tensor]]:
-    """Every prompt of a checkpoint that can be kept, by its name there; none if it holds parts of a method."""
+def choices(bundle: PromptBundle, backbone: str = "") -> dict[str, dict[str, Tensor]]:
+    """Every prompt of a checkpoint that can be kept, by its name there; none if it holds parts of a method.
+
+    Keys and values that the file does not split by site and head are split as ``backbone`` has them, if that fits.
+    """
     if bundle.kind not in (INPUT, KEY_VALUE, LIBRARY, FACTORS):
         return {}
     found = {name: {"embeddings": torch.tensor(matrix)} for name, matrix in bundle.prompts().items()}
     for name, values in bundle.tensors.items():
         if values.axes == AXES["key_values"]:
             found[name] = {"key_values": torch.tensor(values.array)}
+        elif values.axes == WHOLE and (split := _split(values.array, backbone)) is not None:
+            found[name] = {"key_values": split}
     return found
 
 
-def chosen(bundle: PromptBundle, which: str | None = None) -> str:
+def _split(flat: Array, backbone: str) -> Tensor | None:
+    """Keys and values (m, S * 2 * H * h) as a backbone has them, (S, 2, H, m, h); None if its sizes are others."""
+    sizes = _sizes(backbone)
+    if sizes is None or flat.shape[1] != 2 * sizes.sites * sizes.heads * sizes.head_width:
+        return None
+    return torch.tensor(key_values(flat, sizes.sites, sizes.heads).array)
+
+
+def _sizes(backbone: str) -> Sizes | None:
+    """The sizes of a backbone, known by its name or once a worker has looked at it."""
+    if not backbone:
+        return None
+    words = None if (known := sizes_of(backbone)) else vocabulary(backbone)
+    return known or (words.sizes if words is not None else None)
+
+
+def chosen(bundle: PromptBundle, which: str | None = None, backbone: str = "") -> str:
     """The name of the prompt meant: ``which``, or the only one.
 
     Raises:
         StoreError: if there is none, no such, or more than one to choose from.
     """
-    names = list(choices(bundle))
+    names = list(choices(bundle, backbone))
+    if not names and any(values.axes == WHOLE for values in bundle.tensors.values()):
+        raise StoreError(
+            f"{bundle.name} does not say how many layers and heads its keys and values are for: name the backbone they "
+            f"were trained for{f', whose sizes differ from those of {backbone}' if backbone else ''}"
+        )
     if not names:
         raise StoreError(
             f"{bundle.name} ({bundle.kind}) holds no single prompt to keep: expected vectors at the input, or keys and "
@@ -74,9 +102,10 @@ def keep_opened(
     Raises:
         StoreError: if there is no such prompt, it does not fit the backbone, or it cannot be written.
     """
-    which = chosen(bundle, which)
-    found = choices(bundle)[which]
     _fits(bundle, backbone)
+    known = choices(bundle, backbone)
+    which = chosen(bundle, which, backbone)
+    found = known[which]
     origin = {
         "file": shown(path.name),
         "format": bundle.format,
@@ -84,7 +113,7 @@ def keep_opened(
         "prompt": which,
         "says": dict([*bundle.source.items()][:_CLAIMS]),
     }
-    name = bundle.name if len(choices(bundle)) == 1 else f"{bundle.name} {which}"
+    name = bundle.name if len(known) == 1 else f"{bundle.name} {which}"
     title = title or shown(name, 100)
     for one in prompts.kept(store):
         if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
@@ -93,7 +122,7 @@ def keep_opened(
 
 
 def _fits(bundle: PromptBundle, backbone: str) -> None:
-    sizes = sizes_of(backbone)
+    sizes = _sizes(backbone)
     if sizes is not None:
         ground = Ground(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
         if unfit := fit(bundle, ground):

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
 """The tensors a kept prompt may have: vectors at the input, keys and values at every attention site, or both."""
+KEPT = "kept:"
+"""What the id of a kept prompt has in front wherever the ids of runs stand beside it."""
 _ABOUT, _PROMPT = "about.json", "prompt.safetensors"
 _ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 _LONGEST_TITLE = 120

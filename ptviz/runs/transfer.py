@@ -6,6 +6,7 @@ The accuracies lie in the record of ``ptviz.runs.transfer_record``, keyed by pro
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import lru_cache
@@ -20,21 +21,11 @@ from ptviz.runs import prompts
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
 from ptviz.runs.parts import Sizes, sizes_of, used_of
+from ptviz.runs.prompts import KEPT
 from ptviz.runs.run import Run
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store, Summary
-from ptviz.runs.transfer_record import (
-    KEPT,
-    Cell,
-    Key,
-    Target,
-    bare,
-    filling,
-    keep,
-    locked,
-    measured,
-    stamp,
-)
+from ptviz.runs.transfer_record import Cell, Key, Target, bare, filling, keep, locked, measured, stamp
 from ptviz.runs.vocabulary import vocabulary
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import load
@@ -44,8 +35,8 @@ from ptviz.training.library import METHOD, source_knobs
 from ptviz.training.rows import Rows, readout_of
 
 __all__ = [
-    "ROWS", "Cell", "Target", "accuracies", "bare", "candidates", "fill", "filling", "input_prompt", "kept", "known",
-    "measured", "missing", "sources", "targets", "vectors",
+    "ROWS", "Cell", "Target", "accuracies", "bare", "candidates", "fill", "filling", "homeless", "input_prompt", "kept",
+    "known", "measured", "missing", "sources", "targets", "vectors",
 ]  # fmt: skip
 
 ROWS = 200
@@ -76,6 +67,15 @@ def kept(store: Store, backbone: str | None = None) -> list[Summary]:
         for one in prompts.kept(store)
         if set(one.shapes) == {"embeddings"} and backbone in (None, one.backbone)
     ]  # fmt: skip
+
+
+def homeless(store: Store) -> dict[str, Float[np.ndarray, "m d"]]:
+    """The kept prompts of which nobody said the backbone, by title; of those with one title, with their id behind."""
+    ones = kept(store, "")
+    counts = Counter(one.name for one in ones)
+    named = {one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(KEPT)}": one for one in ones}
+    found = {name: vectors(store, one) for name, one in named.items()}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def sources(store: Store, backbone: str | None = None) -> list[Summary]:

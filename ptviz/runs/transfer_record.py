@@ -16,11 +16,10 @@ from typing import Any, TypeVar
 from ptviz.runs import prompts
 from ptviz.runs.disk import StoreError, write_whole
 from ptviz.runs.lock import Lock, held
+from ptviz.runs.prompts import KEPT
 from ptviz.runs.run import read_json
 from ptviz.runs.store import Store
 
-KEPT = "kept:"
-"""What the id of a kept prompt has in front where the ids of runs stand beside it."""
 _RECORD, _LOCK = ".transfer.json", ".transfer.lock"
 Key = tuple[str, str, int]
 TrialKey = tuple[str, str, int, int, int]

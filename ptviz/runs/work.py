@@ -32,6 +32,7 @@ from ptviz.runs.writer import Writer, alone
 from ptviz.tasks import Task
 from ptviz.training import Baselines, Event, Finished, Resume, default_rate
 from ptviz.training.evaluate import limited
+from ptviz.training.library import distinct
 
 Watch = Callable[[Event], None]
 Heed = Callable[[], str | None]
@@ -148,6 +149,7 @@ def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, he
     if not method.transfers:
         return {}
     tasks = warm.sources(config)
+    distinct(tasks)
     if not method.library or writer.status.kept is not None:
         return {"sources": tasks}
 

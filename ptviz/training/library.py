@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from torch import Tensor
@@ -37,6 +37,20 @@ def source_config(config: TrainConfig) -> TrainConfig:
         dtype=config.dtype,
     )
     return replace(fixed, steps=config.source_steps, source_steps=config.source_steps)
+
+
+def distinct(sources: Sequence[Task]) -> None:
+    """See to it that no two source tasks go by one name, under which each has its prompt.
+
+    Raises:
+        ValueError: naming the name they share.
+    """
+    names = [task.name for task in sources]
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"sources: expected tasks of different names; got {twins[0]!r} {names.count(twins[0])} times. A table goes "
+            "by the name of its file: rename one"
+        )
 
 
 def source_prompt(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ def probe(
     mixture: Mixture,
     config: TrainConfig,
     validation: Rows,
-    sources: Mapping[str, SourcePrompt],
+    sources: Sequence[SourcePrompt],
 ) -> Probe:
     """A look at ``stage``'s training rows in batches of the config's size, and at the target's validation rows."""
     count = min(BATCHES, max(1, -(-len(mixture) // config.batch)))
@@ -51,4 +51,4 @@ def probe(
         scores = evaluate(method, validation)
         return scores.accuracy, scores.loss
 
-    return Probe(gradients, outputs, score, sources)
+    return Probe(gradients, outputs, score, tuple(sources))

@@ -22,7 +22,7 @@ from ptviz.training.evaluate import baselines_of, clone, evaluate, limited
 from ptviz.training.events import Baselines, Evaluated, Event, Finished, Snapshot, SourceReady, StageStarted, Stepped
 from ptviz.training.evolution import EvolutionStepper
 from ptviz.training.lengths import stage_steps
-from ptviz.training.library import source_config, source_method, source_prompt
+from ptviz.training.library import distinct, source_config, source_method, source_prompt
 from ptviz.training.mixture import Mixture, Part
 from ptviz.training.probe import probe
 from ptviz.training.rates import default_rate
@@ -97,6 +97,7 @@ def train(
         raise ValueError(f"{method} does not learn from source tasks; got {len(sources)}: leave them out")
     if sources is None:
         sources = [load_task(name) for name in default_sources(task.name, task.family)] if transfers else []
+    distinct(sources)
     if isinstance(method, str):
         spec = backbone.spec(config.length, tuple(task.words)).with_sources(tuple(source.name for source in sources))
         method = build(method, spec, knobs or {}, config.seed)
@@ -192,7 +193,9 @@ class _Training:
                 # Each stage finds its own best: what counts is the prompt the last one leaves.
                 progress.best_accuracy, progress.best_loss = -1.0, math.inf
         rows = self.mixture(stage)
-        look = probe(self.method, stage, rows, config, self.validation, self.library if index == 0 else {})
+        library = self.library if index == 0 else {}
+        prompts = [library[task.name] for task in self.sources if task.name in library]
+        look = probe(self.method, stage, rows, config, self.validation, prompts)
         if self.resumed is None and stage.enter is not None:
             with randomness(config.seed, index, 0, self.backbone.device):
                 stage.enter(look)

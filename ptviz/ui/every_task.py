@@ -10,7 +10,7 @@ import streamlit as st
 from ptviz import backbones, tasks
 from ptviz.runs import RunConfig, Summary
 from ptviz.runs import race as races
-from ptviz.runs.transfer_record import KEPT
+from ptviz.runs.prompts import KEPT
 from ptviz.training.library import METHOD
 from ptviz.ui.failures import explained
 from ptviz.ui.racing import controls

@@ -16,7 +16,7 @@ from ptviz.figures.lens import draw_lens, tell_lens
 from ptviz.runs.packed import unpack
 from ptviz.ui import brushing, scripts
 from ptviz.ui.inside import Moment, asked
-from ptviz.ui.measuring import measured, question
+from ptviz.ui.measuring import Place, measured, question
 from ptviz.ui.panels import panel
 from ptviz.ui.services import attention
 
@@ -56,11 +56,18 @@ _READINGS = {
 
 def show(found: Moment) -> None:
     """Every panel of the page at one step."""
-    text, row = _text(found)
-    place = found.here.stage, found.here.step
-    answer = asked(("attention", found.run.id, place, text, row), lambda: attention(found.run.id, text, *place, row))
+    gaze(Place.of(found), found.run.config.training.validation_rows)
+
+
+def gaze(place: Place, texts: int) -> None:
+    """Every panel, for one prompt; ``texts`` counts the validation texts on offer."""
+    text, row = _text(texts - 1)
+    answer = asked(
+        ("attention", place, text, row),
+        lambda: attention(place.id, text, place.stage, place.step, row, place.task),
+    )
     if answer is None:
-        st.caption("The worker is reading the text with the prompt of this step.")
+        st.caption("The worker is reading the text with this prompt.")
         return
     shown = answer["text"]
     st.text(shown if len(shown) <= 300 else shown[:299] + "…")
@@ -68,8 +75,8 @@ def show(found: Moment) -> None:
     mass = prompt_mass(weights, np.array(answer["others"]), np.array(answer["kept"]))
     names = answer["prompt"]
     _numbers(mass, answer)
-    picked = brushing.box("prompt tokens to highlight", range(len(names)), found.run.id, named=names.__getitem__)
-    seen = _Seen(found, answer, mass, weights, picked, text, row)
+    picked = brushing.box("prompt tokens to highlight", range(len(names)), place.name, named=names.__getitem__)
+    seen = _Seen(place, answer, mass, weights, picked, text, row)
     _by_site(seen)
     _givers(seen)
     _lens(seen)
@@ -79,7 +86,7 @@ def show(found: Moment) -> None:
 class _Seen:
     """What the panels share: the answer of the worker in numbers, and the prompt tokens to stand out in them."""
 
-    found: Moment
+    place: Place
     answer: dict[str, Any]
     mass: PromptMass
     weights: np.ndarray
@@ -89,25 +96,24 @@ class _Seen:
 
     def script(self, drawn: str, name: str, *lines: str, columns: Collection[int] = ()) -> str:
         """The Python of a panel: a call in terms of ``weights``, ``mass`` and ``answer``."""
-        here = self.found.here
-        question = {"kind": "attention", "text": self.text, "stage": here.stage, "step": here.step, "row": self.row}
+        question = {"kind": "attention", "text": self.text, **self.place.where(), "row": self.row}
         made = (
             "import numpy as np", "from ptviz.analysis.attention import prompt_mass",
             "from ptviz.runs.packed import unpack", 'weights = unpack(answer["weights"], answer["shape"])',
             'mass = prompt_mass(weights, np.array(answer["others"]), np.array(answer["kept"]))',
         )  # fmt: skip
         after = scripts.dimmed((), columns)
-        return scripts.answered(self.found.run, question, "attention", drawn, name, *made, *lines, after=after)
+        called = f"{self.place.name}-{name}"
+        return scripts.asked(self.place.id, question, "attention", drawn, called, *made, *lines, after=after)
 
 
-def _text(found: Moment) -> tuple[str, int]:
-    """The sentence that is read: one's own, or a validation text by its number."""
+def _text(most: int) -> tuple[str, int]:
+    """The sentence that is read: one's own, or a validation text by its number, up to ``most``."""
     left, right = st.columns([4, 1], vertical_alignment="bottom")
     text = left.text_input(
         "Try it: a sentence of your own", key="own", max_chars=2000, bind="query-params",
         placeholder="empty: a validation text",
     ).strip()  # fmt: skip
-    most = found.run.config.training.validation_rows - 1
     if int(st.session_state.get("row", 0)) > most:
         st.session_state["row"] = 0  # another run with fewer texts
     row = right.number_input(
@@ -128,7 +134,7 @@ def _numbers(mass: PromptMass, answer: dict[str, Any]) -> None:
 
 
 def _by_site(seen: _Seen) -> None:
-    mass, answer, name = seen.mass, seen.answer, seen.found.run.id
+    mass, answer, name = seen.mass, seen.answer, seen.place.name
     sites, heads = answer["sites"], [str(head) for head in range(mass.answer.shape[1])]
     chosen = f", {sorted(seen.picked)}" if seen.picked else ""
     panel(drawn.draw_mass(mass, sites, seen.picked), drawn.tell_mass(mass, sites), _READ_MASS, key="mass",
@@ -164,7 +170,7 @@ def _givers(seen: _Seen) -> None:
         "from ptviz.analysis.attention import given", 'names = [*answer["tokens"], "answer"]', columns=seen.picked,
     )  # fmt: skip
     panel(_brushed(drawn.draw_share(values, *named), seen), drawn.tell_share(values, *named), _READ_GIVEN,
-          key="given", name=f"{seen.found.run.id}-given", title="Who looks at which prompt token",
+          key="given", name=f"{seen.place.name}-given", title="Who looks at which prompt token",
           on_pick=brushing.pick, python=python)  # fmt: skip
 
 
@@ -177,7 +183,7 @@ def _lens(seen: _Seen) -> None:
     """The words that the frozen head reads at the prompt's places, or why it cannot."""
     st.markdown("**What the frozen head reads at the prompt tokens**")
     told = "The likeliest next word, or word in place, at every prompt token and layer: the logit lens."
-    answer = measured(seen.found, "lens", "Read the prompt tokens", told, text=seen.text, row=seen.row)
+    answer = measured(seen.place, "lens", "Read the prompt tokens", told, text=seen.text, row=seen.row)
     if answer is None:
         return
     if "refused" in answer:
@@ -188,14 +194,15 @@ def _lens(seen: _Seen) -> None:
     inside = len(seen.answer["prompt"]) - shares.shape[1]
     numbers = range(inside, inside + shares.shape[1])
     bright = [place for place, number in enumerate(numbers) if number in seen.picked]
-    python = scripts.answered(
-        seen.found.run, question(seen.found, "lens", text=seen.text, row=seen.row), "lens",
-        'draw_lens(answer["words"], np.array(answer["shares"]))', "lens", "import numpy as np",
+    name = f"{seen.place.name}-lens"
+    python = scripts.asked(
+        seen.place.id, question(seen.place, "lens", text=seen.text, row=seen.row), "lens",
+        'draw_lens(answer["words"], np.array(answer["shares"]))', name, "import numpy as np",
         after=scripts.dimmed((), bright),
     )  # fmt: skip
     figure = dim(pickable(draw_lens(answer["words"], shares), numbers, columns=True), (), bright)
-    panel(figure, tell_lens(answer["words"], shares), _READ_LENS, key="lens", name=f"{seen.found.run.id}-lens",
-          on_pick=brushing.pick, python=python)  # fmt: skip
+    told = tell_lens(answer["words"], shares)
+    panel(figure, told, _READ_LENS, key="lens", name=name, on_pick=brushing.pick, python=python)
 
 
 def _one(label: str, names: list[str]) -> int | None:

@@ -15,7 +15,7 @@ from ptviz.figures.moment import draw_moment, tell_moment
 from ptviz.material import curve_of, positions
 from ptviz.runs import Run, SnapshotInfo, prompts
 from ptviz.runs.parts import Sizes, Values, parts_of, sizes_of
-from ptviz.runs.prompts import KeptPrompt
+from ptviz.runs.prompts import KEPT, KeptPrompt
 from ptviz.runs.vocabulary import Vocabulary, place_of, vocabulary
 from ptviz.ui import scripts
 from ptviz.ui.failures import explained
@@ -31,8 +31,6 @@ from ptviz.views import Track
 T = TypeVar("T")
 PLAYING = 0.7
 """Seconds a step stays on screen while the page plays."""
-KEPT = "kept:"
-"""What stands in the address before the id of a kept prompt, where the id of a run would."""
 FEW = 12
 MOST = 40
 _LARGE = 4 << 20

@@ -18,6 +18,7 @@ import streamlit as st
 
 from ptviz import places
 from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, hub, open_checkpoint
+from ptviz.checkpoints.bundle import WHOLE
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.checkpoints.formats.ours import BUNDLE
 from ptviz.checkpoints.inspect import fit
@@ -25,8 +26,9 @@ from ptviz.figures.checkpoint import Glance, draw_cells, draw_norms
 from ptviz.runs.carry import unpack
 from ptviz.runs.opened import choices, keep_opened
 from ptviz.runs.parts import sizes_of
+from ptviz.runs.prompts import KEPT
 from ptviz.ui.failures import explained
-from ptviz.ui.inside import KEPT, waiting, words_of
+from ptviz.ui.inside import waiting, words_of
 from ptviz.ui.live_plot import live_plot
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
@@ -202,15 +204,20 @@ def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) 
     """Keep one of its prompts beside the runs; look inside it, or start a run from it."""
     if bundle.format == BUNDLE:
         bringing(side, path)
-    names = list(choices(bundle))
+    home = ground.name if ground is not None and not fit(bundle, ground) else ""
+    names = list(choices(bundle, home))
     if not names:
+        if any(values.axes == WHOLE for values in bundle.tensors.values()):
+            st.caption(
+                "The file does not say how many layers and heads its keys and values are for. Choose above the "
+                "backbone they were trained for, and it can be kept."
+            )
         return
     st.subheader("Keep it")
     above = st.session_state.get(f"which-{side}")  # the one of several that is drawn
     several = above not in names and len(names) > 1
     which = st.selectbox("Prompt to keep", names, key=f"keep-which-{side}") if several else names[0]
     which = above if above in names else which
-    home = ground.name if ground is not None and not fit(bundle, ground) else ""
     st.caption(
         "A kept prompt is offered on the pages that look inside, and as the start of a new run. "
         + (f"It is kept as one for {home}." if home else "Choose above the backbone it is for, to see words beside it.")

@@ -123,6 +123,18 @@ def answered(
     return of_run(run, module, drawn, name, *asked, *lines, after=after)
 
 
+def asked(
+    id: str, question: Mapping[str, object], module: str, drawn: str, name: str, *lines: str, after: Sequence[str] = ()
+) -> str:
+    """As ``answered``, for a run or a kept prompt by its id, and without ``run`` at hand."""
+    told = ", ".join(f"{name}={value!r}" for name, value in question.items())
+    found = [
+        "from ptviz.runs import Store", "from ptviz.runs.looking import answer_about",
+        f"answer = answer_about(Store(), {id!r}, {told})",
+    ]  # fmt: skip
+    return script(module, [*found, *lines], drawn, name, after)
+
+
 def still(
     kept: str, backbone: str, rows: Sequence[int], module: str, drawn: str, name: str, *lines: str,
     after: Sequence[str] = (),

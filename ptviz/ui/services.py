@@ -67,9 +67,11 @@ def route(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[
     return _beside(lambda: executor().route(run, texts, stage, step))
 
 
-def attention(run: str, text: str, stage: int, step: int, row: int = 0) -> Future[dict[str, Any]]:
+def attention(
+    run: str, text: str, stage: int | None, step: int | None, row: int = 0, task: str = ""
+) -> Future[dict[str, Any]]:
     """Ask the worker what a text looks at in the prompt, or the validation text at place ``row`` if it is empty."""
-    return _beside(lambda: executor().attention(run, text, stage, step, row))
+    return _beside(lambda: executor().attention(run, text, stage, step, row, task))
 
 
 def operate(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
@@ -77,7 +79,7 @@ def operate(run: str, what: str, stage: int, step: int, **more: Any) -> Future[d
     return _beside(lambda: executor().operate(run, what, stage, step, **more))
 
 
-def measure(what: str, run: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
+def measure(what: str, run: str, stage: int | None, step: int | None, **more: Any) -> Future[dict[str, Any]]:
     """Ask the worker for one of ``ptviz.runs.measuring.MEASURES``."""
     return _beside(lambda: executor().measure(run, what, stage, step, **more))
 

@@ -13,6 +13,7 @@ WATCH = "train/watch.py"
 COMPOSE = "train/compose.py"
 RUNS = "train/runs.py"
 TRANSFER = "compare/transfer.py"
+CHECKPOINT = "open/checkpoint.py"
 
 
 def start(config: RunConfig) -> None:

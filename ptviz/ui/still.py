@@ -7,19 +7,22 @@ from collections.abc import Sequence
 import numpy as np
 import streamlit as st
 
+from ptviz import tasks
 from ptviz.analysis.geometry import cloud, geometry, outliers
 from ptviz.analysis.neighbours import nearest
 from ptviz.figures import words as drawn
 from ptviz.figures.brushing import dim, pickable
 from ptviz.runs import prompts
-from ptviz.runs.prompts import AXES, KeptPrompt
+from ptviz.runs.prompts import AXES, KEPT, KeptPrompt
 from ptviz.runs.vocabulary import Vocabulary
-from ptviz.ui import brushing, factors, inside, maps, nearby, scripts, tokens
+from ptviz.training.config import TrainConfig
+from ptviz.ui import brushing, factors, forms, gazes, inside, maps, nearby, scripts, tokens
 from ptviz.ui.brushing import pick
+from ptviz.ui.measuring import Place
 from ptviz.ui.panels import panel
 from ptviz.ui.remembered import remembered
 from ptviz.ui.services import store
-from ptviz.ui.starting import COMPOSE
+from ptviz.ui.starting import CHECKPOINT, COMPOSE
 from ptviz.views import Track
 
 _LETTERS = {"embeddings": "P", "key_values": "KV"}
@@ -55,12 +58,32 @@ def parts(kept: KeptPrompt) -> None:
     factors.views(inside.choose_part(_tracks(kept)), kept.id, kept.id)
 
 
-def needs_run(kept: KeptPrompt) -> None:
-    """What a page says that shows how texts meet a prompt: a kept prompt has neither task nor texts."""
+def attention(kept: KeptPrompt) -> None:
+    """What texts of a task look at in it: the task is for a person to choose."""
+    about(kept)
+    if not kept.backbone:
+        st.markdown(
+            "Nobody said which backbone this prompt is for, and without one no text can meet it. Open its checkpoint "
+            "again, choose the backbone there, and keep it."
+        )
+        st.page_link(CHECKPOINT, label="Open a checkpoint", icon=":material/folder_open:")
+        return
+    known = {info.name: info.title for info in tasks.catalogue() if info.available}
+    if kept.task and kept.task not in known:
+        known = {kept.task: kept.task, **known}
+    names = {name: known[name] for name in sorted(known, key=lambda name: name != kept.task)}
+    task = forms.pick(
+        "Texts and classes of", names, key="task", help="what the backbone is asked while it wears this prompt"
+    )
+    gazes.gaze(Place(KEPT + kept.id, task=task), TrainConfig().validation_rows)
+
+
+def routing(kept: KeptPrompt) -> None:
+    """There is nothing to route in one prompt; the page says so, and what would route."""
     about(kept)
     st.markdown(
-        "This page shows what texts of a task do with a prompt. A kept prompt has no task: start a run from it, and "
-        "look at step 0 of that run."
+        "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods that "
+        "keep several prompts, as SMoP, PT-MoE and ATTEMPT do: choose such a run above, or start one from this prompt."
     )
     st.page_link(COMPOSE, label="Start a run from it", icon=":material/tune:", query_params={"begin": kept.id})
 

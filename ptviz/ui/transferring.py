@@ -17,7 +17,7 @@ from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Summary
 from ptviz.runs import transfer as record
 from ptviz.runs.parts import sizes_of
-from ptviz.runs.transfer_record import KEPT
+from ptviz.runs.prompts import KEPT
 from ptviz.training.library import METHOD
 from ptviz.ui import every_task, inside, opening
 from ptviz.ui.failures import explained
@@ -78,9 +78,7 @@ def choose() -> Chosen | None:
     """The backbone and the prompts; None, and what to do next, where there is nothing to compare."""
     found = record.sources(store())
     opened = _opened_before()
-    unsaid = {
-        run.name: array for run in record.kept(store(), "") if (array := record.vectors(store(), run)) is not None
-    }
+    unsaid = record.homeless(store())
     if not found and not opened and not unsaid:
         st.markdown("No finished run yet. Press Start for a good first one; train it on a second task, then come back.")
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -144,7 +142,7 @@ def _lines(given: dict[str, str], unsaid: bool, opened: bool) -> tuple[str, ...]
     """The lines of a script that add opened prompts to ``prompts``."""
     if not given:
         return ()
-    kept = "{one.name: transfer.vectors(store, one) for one in transfer.kept(store, '')}" if unsaid else "{}"
+    kept = "transfer.homeless(store)" if unsaid else "{}"
     return (
         "import numpy as np", f"more = {kept}",
         *(["from ptviz.checkpoints import open_checkpoint", f"more |= open_checkpoint({_path()!r}).prompts()"]
@@ -206,7 +204,8 @@ def inside_of(method: str) -> tuple[str, str]:
 
 def _part(method: str) -> str:
     parts = build(method, Spec.of_shape(64, 1, 1, 64, 4, ("a", "b"))).parts()
-    counting = [name for name, part in parts.items() if "k" in part.axes]
+    # What is told by class says more about the classes than about the sources.
+    counting = [name for name, part in parts.items() if "k" in part.axes and "c" not in part.axes]
     return min(counting, key=lambda name: parts[name].tensor.numel(), default="")  # the first of several
 
 

@@ -41,7 +41,7 @@ def served(folder: Path, **environment: str) -> Iterator[tuple[psutil.Process, i
         ) as child,
     ):
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + 180
             while get(port, "/_stcore/health") is None:
                 assert child.poll() is None, log.read_text()
                 assert time.monotonic() < deadline, log.read_text()
@@ -59,7 +59,7 @@ def get(port: int, path: str) -> bytes | None:
         with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
             body: bytes = answer.read()
             return body
-    except (urllib.error.URLError, ConnectionError):
+    except OSError:  # Not up yet, or up and too busy importing to answer in time.
         return None
 
 

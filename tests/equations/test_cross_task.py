@@ -73,7 +73,7 @@ def handed(**more: object) -> Probe:
     def never(*_: object) -> None:
         raise AssertionError("not asked for here")
 
-    return Probe(**{"gradients": never, "outputs": never, "score": never, "sources": library(), **more})
+    return Probe(**{"gradients": never, "outputs": never, "score": never, "sources": tuple(library().values()), **more})
 
 
 def test_mpt_scales_rows_by_u_and_columns_by_v() -> None:

@@ -38,7 +38,7 @@ def library(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
 def probing(
     sources: Mapping[str, SourcePrompt] = MappingProxyType({}), score: Callable[[], tuple[float, float]] | None = None
 ) -> Probe:
-    return Probe(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), sources)
+    return Probe(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), tuple(sources.values()))
 
 
 def dot(a: Vector, b: Vector) -> float:
@@ -193,7 +193,7 @@ def test_attempt_with_one_source_that_is_its_start_has_a_temperature_too() -> No
     spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES[:1])
     method = build("attempt", spec, {"m": M})
     assert isinstance(method, ATTEMPT)
-    method.take(probing(library()))
+    method.take(probing({NAMES[0]: library()[NAMES[0]]}))
     assert method.tau > 0
     assert method(case("gpt2", M)[1]).routing.tolist() == [[0.5, 0.5]] * 8
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -14,13 +15,17 @@ from streamlit.testing.v1 import AppTest
 from ptviz import load_backbone
 from ptviz.checkpoints import hub
 from ptviz.checkpoints.sniff import open_here
-from ptviz.runs import Store, prompts
+from ptviz.runs import LocalExecutor, Store, prompts
+from ptviz.runs.looking import Looking
+from ptviz.runs.mailbox import Letter
 from ptviz.runs.vocabulary import keep as keep_table
+from ptviz.runs.warm import Engine, Warm
 from ptviz.ui import opening
 from tests.checkpoints.files import kobold, npy
 from tests.pages.looking import figures, settled, well
 
 Page = Callable[..., AppTest]
+TINY = load_backbone("tiny-encoder")
 
 
 @pytest.fixture(autouse=True)
@@ -55,9 +60,8 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert {f"{one.id}-{name}" for name in ("map", "norms", "distances", "words")} <= set(figures(at))
     at = well(page("look/factors.py", run=f"kept:{one.id}"))
     assert any(name.startswith(f"{one.id}-P-") for name in figures(at))
-    for path in ("look/attention.py", "look/routing.py"):
-        at = well(page(path, run=f"kept:{one.id}"))
-        assert any("has no task" in m.value for m in at.markdown)
+    at = well(page("look/routing.py", run=f"kept:{one.id}"))
+    assert any("nothing to route" in m.value for m in at.markdown)
     at = well(page("look/embeddings.py"))  # with no run at all, the kept prompt is what there is to see
     assert at.selectbox(key="look-run").value == f"kept:{one.id}"
 
@@ -82,6 +86,33 @@ def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
     one = prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {})
     for path in ("look/embeddings.py", "look/factors.py"):
         assert figures(well(page(path, run=f"kept:{one.id}")))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape"), [("embeddings", (3, 32)), ("key_values", (2, 2, 4, 3, 8))], ids=["input", "keys and values"]
+)
+def test_texts_of_a_chosen_task_look_at_it(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch, tensor: str, shape: tuple[int, ...]
+) -> None:
+    warm = Warm(replace(Engine.real(), load_backbone=lambda *a, **k: TINY))
+
+    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+
+    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    one = prompts.keep(store, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {})
+    at = well(settled(page("look/attention.py", run=f"kept:{one.id}")))
+    first = figures(at)
+    assert set(first) == {f"{one.id}-{name}" for name in ("mass", "heads", "tokens", "given")}
+    assert at.selectbox(key="task").value == "sms", "the task it was kept with is offered first"
+    at = well(settled(at.selectbox(key="task").set_value("trec6").run()))
+    assert figures(at) != first, "other texts, another attention"
+
+
+def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, store: Store) -> None:
+    one = prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
+    at = well(page("look/attention.py", run=f"kept:{one.id}"))
+    assert any("which backbone" in m.value for m in at.markdown)
 
 
 def test_words_are_fetched_by_the_worker_and_not_here(

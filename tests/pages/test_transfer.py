@@ -226,6 +226,7 @@ def test_each_method_leads_to_what_it_makes_of_its_sources():
     assert transferring.inside_of("attempt") == ("look/routing.py", "")
     assert transferring.inside_of("spot-single") == ("look/factors.py", "sim")
     assert transferring.inside_of("mpt") == ("look/factors.py", "u_k")
+    assert transferring.inside_of("transprompt") == ("look/factors.py", "P_k")
 
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):

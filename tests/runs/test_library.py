@@ -10,6 +10,7 @@ import torch
 
 from ptviz.methods import PromptMethod
 from ptviz.runs import Run, RunConfig, Store
+from ptviz.runs.executors import placed
 from ptviz.runs.library import find, source_runs
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import train_run
@@ -93,3 +94,38 @@ def test_a_config_with_sources_says_so_everywhere(toy: type[PromptMethod]) -> No
     assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python()
     assert replace(CONFIG, sources=None).source_tasks() == ("yahoo", "stackoverflow", "mcid")
     assert RunConfig().source_tasks() == ()
+
+
+def tables(folder: Path, *names: str) -> tuple[str, ...]:
+    paths = []
+    for place, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"{'good' if i % 2 else 'bad'} thing {place} {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+        path.write_text("\n".join(["text,label", *rows]))
+        paths.append(str(path))
+    return tuple(paths)
+
+
+@pytest.mark.parametrize("method", ["attempt", "spot-single", "mpt", "ctpt"])
+def test_own_tables_are_sources(store: Store, tmp_path: Path, method: str) -> None:
+    sources = tables(tmp_path, "first.csv", "second.csv")
+    run = store.create(replace(CONFIG, method=method, sources=sources, training=replace(TRAINING, steps=2)))
+    train_run(run, Warm())
+    assert run.status().state == "finished", run.status().reason
+    assert [event.task for event in told(run)] == list(sources)
+
+
+def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:
+    run = store.create(replace(CONFIG, method="attempt", sources=tables(tmp_path, "a/same.csv", "b/same.csv")))
+    train_run(run, Warm())
+    status = run.status()
+    assert status.state == "failed"
+    assert "'same' 2 times" in status.reason
+    assert len(store.list()) == 1
+
+
+def test_paths_of_sources_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (full,) = tables(tmp_path, "first.csv")
+    monkeypatch.chdir(tmp_path)
+    assert placed(replace(CONFIG, method="attempt", sources=("first.csv", "sms"))).sources == (full, "sms")

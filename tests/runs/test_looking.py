@@ -7,14 +7,18 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from ptviz import load_backbone
-from ptviz.runs import RunConfig, Store
+from ptviz.runs import RunConfig, Store, prompts
+from ptviz.runs.answers import opened
 from ptviz.runs.looking import MOST, Looking
 from ptviz.runs.mailbox import Letter
+from ptviz.runs.rerouting import encoded
 from ptviz.runs.vocabulary import keep, place_of, readable, vocabulary
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import work
+from ptviz.tasks import Row
 from ptviz.training import TrainConfig
 
 
@@ -109,3 +113,26 @@ def test_the_worker_keeps_the_words(home, cache, table):
     answer = Looking(store, Warm()).answer(letter("vocabulary", run=run.id))
     assert answer == {"place": str(place_of("tiny-encoder"))}
     assert vocabulary("tiny-encoder") is not None
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
+def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table, method):
+    store = Store(tmp_path / "runs")
+    run = trained(store, table, method, m=3)
+    looking = Looking(store, Warm())
+    at = opened(store, looking.warm, run.id, None, None)
+    batch = encoded(at, at.task, [Row("a", 0)]).batch([0])
+    one = prompts.keep(store, prompts.shared(at.method(batch)), "mine", "tiny-encoder", None, {})
+    kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
+    of_run = looking.answer(letter("attention", run=run.id, text="a good thing"))
+    of_kept = looking.answer(letter("attention", **kept))
+    assert of_kept["weights"] == of_run["weights"]
+    of_kept = looking.answer(letter("measure", what="lens", **kept))
+    of_run = looking.answer(letter("measure", what="lens", run=run.id, text="a good thing"))
+    assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
+    other = prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {})
+    told = looking.answer(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
+    assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
+    nobody = prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
+    assert "which backbone" in looking.answer(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
+    assert "there is no kept prompt" in looking.answer(letter("attention", **{**kept, "run": "kept:gone"}))["error"]

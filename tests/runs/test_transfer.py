@@ -14,7 +14,7 @@ import torch
 
 from ptviz.methods import build
 from ptviz.prompt import Spec
-from ptviz.runs import RunConfig, Store, StoreError
+from ptviz.runs import RunConfig, Store, StoreError, prompts
 from ptviz.runs import transfer as record
 from ptviz.runs.lock import Lock
 from ptviz.runs.parts import Sizes, sizes_of
@@ -182,6 +182,15 @@ def test_more_tasks_come_behind_those_of_the_runs(store, trained, tables):
     found = record.targets(runs, [str(tables[0]), "trec6", "trec6"])
     assert [target.name for target in found] == [*sorted(map(str, tables)), "trec6"]
     assert record.targets([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
+
+
+def test_kept_prompts_of_one_title_stay_two(store):
+    for title in ("mine", "mine", "other"):
+        prompts.keep(store, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
+    found = record.homeless(store)
+    assert len(found) == 3
+    assert "other" in found
+    assert "mine" not in found, "twins are told apart by their ids"
 
 
 def test_a_held_lock_is_seen(store, trained):

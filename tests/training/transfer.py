@@ -40,7 +40,7 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
             return Prompt(embeddings=self.P[None])
 
         def take(self, probe: Probe) -> None:
-            self.S.copy_(torch.stack([source.prompt for source in probe.sources.values()]))
+            self.S.copy_(torch.stack([source.prompt for source in probe.sources]))
             with torch.no_grad():
                 self.P.copy_(self.S.mean(0))
 

@@ -8,7 +8,7 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ptviz.checkpoints.bundle import KEY_VALUE, Array, PromptBundle, Values, uses_of
+from ptviz.checkpoints.bundle import KEY_VALUE, WHOLE, Array, PromptBundle, Values, uses_of
 from ptviz.checkpoints.errors import CheckpointError, shown
 from ptviz.checkpoints.safety import LIMITS
 
@@ -61,7 +61,7 @@ def key_values(flat: Array, sites: int | None, heads: int | None) -> Values:
     """
     tokens, features = flat.shape
     if not sites or not heads or features % (sites * 2 * heads):
-        return Values(flat, ("m", "features"))
+        return Values(flat, WHOLE)
     split = flat.reshape(tokens, sites, 2, heads, -1).transpose(1, 2, 3, 0, 4)
     return Values(np.ascontiguousarray(split), ("S", "kv", "H", "m", "h"))
 
@@ -71,7 +71,7 @@ def key_value_bundle(
 ) -> PromptBundle:
     """A bundle of one key-value prompt."""
     values = key_values(flat, state.hints.get("layers"), state.hints.get("heads"))
-    if values.axes == ("m", "features"):
+    if values.axes == WHOLE:
         warnings = (*warnings, "the file does not say how many layers and heads it is for: keys and values stay whole")
     return PromptBundle(
         name, form, KEY_VALUE, {"KV": values}, state.told(), warnings, uses_of(KEY_VALUE, None, irreversible)
