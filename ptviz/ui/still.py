@@ -83,7 +83,7 @@ def routing(kept: KeptPrompt) -> None:
     about(kept)
     st.markdown(
         "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods that "
-        "keep several prompts, as SMoP, PT-MoE and ATTEMPT do: choose such a run above, or start one from this prompt."
+        "keep several prompts, as SMoP, PT-MoE and ATTEMPT do: choose such a run above."
     )
     st.page_link(COMPOSE, label="Start a run from it", icon=":material/tune:", query_params={"begin": kept.id})
 

@@ -91,7 +91,7 @@ def test_there_is_nothing_to_predict_for_no_words(texts: list[str]) -> None:
 
 def looking(method: PromptMethod, rows: Rows, size: int) -> Probe:
     """A probe of a stage on these rows, which are the validation rows too."""
-    return probe(method, Stage("tune", fit(method)), Mixture([rows]), TrainConfig(batch=size, seed=3), rows, {})
+    return probe(method, Stage("tune", fit(method)), Mixture([rows]), TrainConfig(batch=size, seed=3), rows, ())
 
 
 def test_a_probe_scores_the_method_as_it_stands() -> None:
