@@ -23,9 +23,9 @@ from ptviz.methods import REGISTRY, PromptMethod, Stage, build
 from ptviz.methods.knobs import knobs_of
 from ptviz.prompt import Spec
 from ptviz.runs import Curve, Run, SnapshotInfo, StoreError
-from ptviz.runs.parts import Sizes, Values, parts_of, sizes_of
+from ptviz.runs.parts import Sizes, Values, parts_of
 from ptviz.runs.race import outcome
-from ptviz.runs.vocabulary import Vocabulary, vocabulary
+from ptviz.runs.vocabulary import Vocabulary, known_sizes
 from ptviz.training import TrainConfig
 from ptviz.views import Track
 
@@ -115,8 +115,7 @@ def names_of(run: Run, count: int) -> list[str]:
 
 
 def _sizes(run: Run) -> Sizes:
-    words = None if sizes_of(run.config.backbone) else vocabulary(run.config.backbone)
-    sizes = words.sizes if words is not None else sizes_of(run.config.backbone)
+    sizes = known_sizes(run.config.backbone)
     if sizes is None:
         raise StoreError(f"the sizes of {run.config.backbone} are not known yet: open the run in the app once")
     return sizes

@@ -244,11 +244,12 @@ class LocalExecutor:
         self._ask("map", {"run": id, "name": name}, timeout)
 
     def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        id = str(body.get("run", ""))
-        if id.startswith(KEPT):
-            prompts.get(self.store, id.removeprefix(KEPT))
-        elif id:
-            self.store.get(id)
+        if "run" in body:
+            id = str(body["run"])
+            if id.startswith(KEPT):
+                prompts.get(self.store, id.removeprefix(KEPT))
+            else:
+                self.store.get(id)
         self.ensure_worker()
         letter = self.office.mail.post(kind, body, timeout)
         answer = self.office.mail.wait(letter, timeout, self._trouble)

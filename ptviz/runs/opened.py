@@ -21,10 +21,9 @@ from ptviz.checkpoints.safety import DiskFolder, content_of
 from ptviz.checkpoints.sniff import MODELS
 from ptviz.runs import prompts
 from ptviz.runs.disk import StoreError
-from ptviz.runs.parts import Sizes, sizes_of
 from ptviz.runs.prompts import AXES, KeptPrompt
 from ptviz.runs.store import Store
-from ptviz.runs.vocabulary import vocabulary
+from ptviz.runs.vocabulary import known_sizes
 
 _CLAIMS = 24
 
@@ -47,18 +46,10 @@ def choices(bundle: PromptBundle, backbone: str = "") -> dict[str, dict[str, Ten
 
 def _split(flat: Array, backbone: str) -> Tensor | None:
     """Keys and values (m, S * 2 * H * h) as a backbone has them, (S, 2, H, m, h); None if its sizes are others."""
-    sizes = _sizes(backbone)
+    sizes = known_sizes(backbone) if backbone else None
     if sizes is None or flat.shape[1] != 2 * sizes.sites * sizes.heads * sizes.head_width:
         return None
     return torch.tensor(key_values(flat, sizes.sites, sizes.heads).array)
-
-
-def _sizes(backbone: str) -> Sizes | None:
-    """The sizes of a backbone, known by its name or once a worker has looked at it."""
-    if not backbone:
-        return None
-    words = None if (known := sizes_of(backbone)) else vocabulary(backbone)
-    return known or (words.sizes if words is not None else None)
 
 
 def chosen(bundle: PromptBundle, which: str | None = None, backbone: str = "") -> str:
@@ -122,7 +113,7 @@ def keep_opened(
 
 
 def _fits(bundle: PromptBundle, backbone: str) -> None:
-    sizes = _sizes(backbone)
+    sizes = known_sizes(backbone) if backbone else None
     if sizes is not None:
         ground = Ground(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
         if unfit := fit(bundle, ground):

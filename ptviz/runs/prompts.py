@@ -195,11 +195,9 @@ def check(config: RunConfig, start: KeptPrompt) -> None:
     Raises:
         ValueError: if the method or the backbone cannot take it, with what was expected.
     """
-    from ptviz.runs.parts import sizes_of
-    from ptviz.runs.vocabulary import vocabulary
+    from ptviz.runs.vocabulary import known_sizes
 
-    words = None if (sizes := sizes_of(config.backbone)) else vocabulary(config.backbone)
-    sizes = sizes or (words.sizes if words is not None else None)
+    sizes = known_sizes(config.backbone)
     if sizes is None:
         return
     shape = sizes.width, sizes.sites, sizes.heads, sizes.head_width, config.training.length

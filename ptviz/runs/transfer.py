@@ -20,13 +20,13 @@ from ptviz.methods.base import PromptMethod
 from ptviz.runs import prompts
 from ptviz.runs.config import RunConfig
 from ptviz.runs.disk import StoreError
-from ptviz.runs.parts import Sizes, sizes_of, used_of
+from ptviz.runs.parts import Sizes, used_of
 from ptviz.runs.prompts import KEPT
 from ptviz.runs.run import Run
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store, Summary
 from ptviz.runs.transfer_record import Cell, Key, Target, bare, filling, keep, locked, measured, stamp
-from ptviz.runs.vocabulary import vocabulary
+from ptviz.runs.vocabulary import known_sizes
 from ptviz.runs.warm import Warm
 from ptviz.runs.work import load
 from ptviz.tasks import Task
@@ -109,9 +109,7 @@ def vectors(store: Store, source: Summary) -> Float[np.ndarray, "m d"] | None:
     None for a method that has no single such prompt, a prompt that cannot be read, and a backbone that nobody has
     looked at yet.
     """
-    backbone = source.config.backbone
-    words = None if (sizes := sizes_of(backbone)) else vocabulary(backbone)
-    sizes = sizes or (words.sizes if words is not None else None)
+    sizes = known_sizes(source.config.backbone)
     if sizes is None and not source.id.startswith(KEPT):
         return None
     return _vectors(store.root, source.id, stamp(store, source.id, Target("")), sizes)

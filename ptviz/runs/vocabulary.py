@@ -17,7 +17,7 @@ from jaxtyping import Float, Int
 
 from ptviz import places
 from ptviz.runs.disk import explained
-from ptviz.runs.parts import Sizes
+from ptviz.runs.parts import Sizes, sizes_of
 
 if TYPE_CHECKING:
     from ptviz.backbones import Backbone
@@ -83,6 +83,14 @@ def keep(backbone: Backbone) -> Path:
     finally:
         shutil.rmtree(draft, ignore_errors=True)
     return place
+
+
+def known_sizes(backbone: str) -> Sizes | None:
+    """The sizes of a backbone, told by its name or by the table that a worker kept; None if nobody looked at it yet."""
+    if (sizes := sizes_of(backbone)) is not None:
+        return sizes
+    words = vocabulary(backbone)
+    return None if words is None else words.sizes
 
 
 def vocabulary(backbone: str) -> Vocabulary | None:

@@ -118,8 +118,7 @@ def answered(
 
     ``question`` is that of ``ptviz.runs.looking.answer_of``, its kind among it.
     """
-    told = ", ".join(f"{name}={value!r}" for name, value in question.items())
-    asked = ["from ptviz.runs.looking import answer_of", f"answer = answer_of(run, {told})"]
+    asked = ["from ptviz.runs.looking import answer_of", f"answer = answer_of(run, {_told(question)})"]
     return of_run(run, module, drawn, name, *asked, *lines, after=after)
 
 
@@ -127,12 +126,15 @@ def asked(
     id: str, question: Mapping[str, object], module: str, drawn: str, name: str, *lines: str, after: Sequence[str] = ()
 ) -> str:
     """As ``answered``, for a run or a kept prompt by its id, and without ``run`` at hand."""
-    told = ", ".join(f"{name}={value!r}" for name, value in question.items())
     found = [
         "from ptviz.runs import Store", "from ptviz.runs.looking import answer_about",
-        f"answer = answer_about(Store(), {id!r}, {told})",
+        f"answer = answer_about(Store(), {id!r}, {_told(question)})",
     ]  # fmt: skip
     return script(module, [*found, *lines], drawn, name, after)
+
+
+def _told(question: Mapping[str, object]) -> str:
+    return ", ".join(f"{name}={value!r}" for name, value in question.items())
 
 
 def still(
