@@ -10,9 +10,12 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
+from ptviz.cli.figures import scenes
+from ptviz.figures.svg import to_svg
 from ptviz.methods import REGISTRY
 from tests.cli.conftest import Shell
 
+ASSETS = Path(__file__).resolve().parents[2] / "assets"
 NAMES = {"taxonomy", "framework", "panel-original", *(f"panel-{name}" for name in REGISTRY)}
 
 
@@ -25,6 +28,12 @@ def test_svg_writes_every_drawing_without_a_browser(shell: Shell, tmp_path: Path
         root = ElementTree.parse(path).getroot()
         assert root.get("aria-label") == answer.json["alt"][path.stem]
         assert float(root.get("width", 0)) > 100
+
+
+@pytest.mark.parametrize("name", ["taxonomy", "framework"])
+def test_the_pictures_in_assets_are_the_live_figures(name: str):
+    kept = (ASSETS / f"{name}.svg").read_text(encoding="utf-8")
+    assert kept == to_svg(scenes("minilm-l6", 3)[name]), f"run: ptviz figures --out NEW, and copy {name}.svg to assets"
 
 
 def test_json_is_a_plotly_figure(shell: Shell, tmp_path: Path):

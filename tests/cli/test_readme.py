@@ -25,6 +25,12 @@ def test_the_table_of_findings_is_generated(capsys: pytest.CaptureFixture[str]) 
     assert told.strip() == capsys.readouterr().out.strip(), "run: ptviz findings --markdown, and paste it in the README"
 
 
+def test_every_picture_it_shows_is_here() -> None:
+    shown = re.findall(r"!\[[^\]]+\]\(([^)]+)\)", README)
+    assert shown
+    assert all((ROOT / picture).is_file() for picture in shown)
+
+
 def test_every_command_it_names_exists() -> None:
     known = {command.name for command in app.registered_commands}
     named = set(re.findall(r"\bptviz (?!=)([a-z]+)", "\n".join(re.findall(r"```sh.*?```|`ptviz[^`]*`", README, re.S))))
