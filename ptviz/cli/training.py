@@ -59,7 +59,9 @@ def train(
     clip: Annotated[float, typer.Option(help="Largest gradient norm; 0: no limit.")] = 1.0,
     seed: Annotated[int, typer.Option(help="Same seed, same numbers.")] = 0,
     evaluate_every: Annotated[int, typer.Option(help="Updates between two evaluations.")] = 25,
-    snapshot_every: Annotated[int, typer.Option(help="Updates between two snapshots.")] = 10,
+    snapshot_every: Annotated[
+        int, typer.Option(help="Updates between two snapshots; the best so far is kept besides.")
+    ] = 10,
     patience: Annotated[int, typer.Option(help="Stop after so many evaluations without a better one; 0: never.")] = 0,
     shots: Annotated[int, typer.Option(help="Training rows per class; 0: as many as --train-rows allows.")] = 0,
     train_rows: Annotated[int, typer.Option(help="Most training rows.")] = 2000,

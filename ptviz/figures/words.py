@@ -16,6 +16,11 @@ from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, named_axis, note, 
 _PALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
 
 
+def _room(columns: int) -> int:
+    """How many letters of a word find room in a cell where figures stand two in a row; the hover text has them all."""
+    return max(4, min(10, 60 // max(columns, 1)))
+
+
 def draw_norms(
     found: Geometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
 ) -> go.Figure:
@@ -88,7 +93,7 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
     figure.add_heatmap(
         z=np.asarray(found.scores, dtype=np.float32),
-        text=[[plain(word, 11) for word in row] for row in words],
+        text=[[plain(word, _room(k)) for word in row] for row in words],
         hovertext=[
             [f"token {plain(name, 24)}, place {i + 1}: {plain(word, 60)}" for i, word in enumerate(row)]
             for name, row in zip(names, words, strict=True)
@@ -171,7 +176,7 @@ def draw_word_steps(
     names = labels or [str(i) for i in range(m)]
     figure.add_heatmap(
         z=np.asarray(scores, dtype=np.float32),
-        text=[[plain(word, 9) for word in row] for row in words],
+        text=[[plain(word, _room(len(steps))) for word in row] for row in words],
         hovertext=[
             [f"token {plain(name, 24)}, step {step}: {plain(word, 60)}" for step, word in zip(steps, row, strict=True)]
             for name, row in zip(names, words, strict=True)

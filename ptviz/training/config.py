@@ -17,10 +17,10 @@ class TrainConfig:
 
     ``steps`` and ``batch`` in updates and rows; ``lr`` None takes the recorded default of method and backbone;
     ``warmup`` as a share of the steps; ``clip`` the largest gradient norm (0: none); ``evaluate_every`` and
-    ``snapshot_every`` in updates; ``patience`` evaluations without a better validation accuracy before stopping
-    (0: never); ``shots`` training rows per class (0: all of ``train_rows``); rows are upper limits. ``source_steps``
-    are the updates of each source prompt, and of a stage on source tasks; ``begun`` is the number of steps that a run
-    was planned for before it was made longer (0: it was not).
+    ``snapshot_every`` in updates (a snapshot of the best prompt so far is taken besides); ``patience`` evaluations
+    without a better validation accuracy before stopping (0: never); ``shots`` training rows per class (0: all of
+    ``train_rows``); rows are upper limits. ``source_steps`` are the updates of each source prompt, and of a stage on
+    source tasks; ``begun`` is the number of steps that a run was planned for before it was made longer (0: it was not).
 
     Raises:
         ValueError: naming the field, what was expected and what came.

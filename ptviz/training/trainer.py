@@ -253,9 +253,13 @@ class _Training:
         return Stepped(index, progress.step, value, rate, stepper.norm, self.elapsed(), load(batch, prompt))
 
     def looks(self, index: int, stage: Stage, stepper: Stepper) -> Iterator[Event]:
+        better = False
         if stage.tasks != "sources" and self.progress.step % self.config.evaluate_every == 0:
-            yield self.evaluated(index)
-        if self.progress.step % self.config.snapshot_every == 0:
+            seen = self.evaluated(index)
+            better = seen.best
+            yield seen
+        # The best prompt is what a finished run answers with: whoever looks at its steps finds that one among them.
+        if better or self.progress.step % self.config.snapshot_every == 0:
             yield self.snapshot(index, stepper)
 
     def evaluated(self, index: int) -> Evaluated:

@@ -96,7 +96,13 @@ _NUMBERS = (
     _Setting("batch", "rows per step", "how many training rows each update looks at", 1, 512),
     _Setting("seed", "seed", "the same seed gives the same numbers", 0, 2**31 - 1),
     _Setting("evaluate_every", "evaluate every … steps", "how often validation accuracy is measured", 1, 100_000),
-    _Setting("snapshot_every", "snapshot every … steps", "how often the prompt is kept for later looks", 1, 100_000),
+    _Setting(
+        "snapshot_every",
+        "snapshot every … steps",
+        "how often the prompt is kept for later looks; the best always is",
+        1,
+        100_000,
+    ),
     _Setting(
         "patience", "patience", "evaluations without a better accuracy before stopping; 0 never stops early", 0, 10_000
     ),

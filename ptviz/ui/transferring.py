@@ -102,13 +102,13 @@ def choose() -> Chosen | None:
     width = next((array.shape[1] for array in prompts.values()), None)
     if width is None and (sizes := sizes_of(backbone)) is not None:
         width = sizes.width
-    extra, given, left_out = _fitting({**unsaid, **opened}, width, set(names.values()))
+    extra, given, left_out = _fitting((unsaid, opened), width, set(names.values()))
     if not runs and not extra:
         st.caption("Choose at least two prompts.")
         return None
     _links(runs, names)
     key = (str(store().root), *((id, array.tobytes()) for id, array in {**prompts, **extra}.items()))
-    lines = _lines(given, bool(unsaid), bool(opened))
+    lines = _lines(*given)
     return Chosen(backbone, runs, tuple(names[run.id] for run in runs), prompts, extra, left_out, hash(key), lines)
 
 
@@ -122,34 +122,45 @@ def _vectors(runs: Sequence[Summary]) -> dict[str, np.ndarray]:
 
 
 def _fitting(
-    prompts: dict[str, np.ndarray], width: int | None, taken: set[str]
-) -> tuple[dict[str, np.ndarray], dict[str, str], tuple[str, ...]]:
+    groups: Sequence[dict[str, np.ndarray]], width: int | None, taken: set[str]
+) -> tuple[dict[str, np.ndarray], list[dict[str, str]], tuple[str, ...]]:
     """The prompts of that width (of the first's, if none is asked) under names that are free.
 
-    Then the names they came with, by the free ones; last the names of those of another width.
+    Then, for each group, the names they came with by the free ones; last the names of those of another width.
     """
-    width = width or next((array.shape[1] for array in prompts.values()), None)
+    width = width or next((array.shape[1] for group in groups for array in group.values()), None)
     found: dict[str, np.ndarray] = {}
-    given: dict[str, str] = {}
-    for name, array in prompts.items():
-        if array.shape[1] == width:
-            free = f"{name} (opened)" if name in taken else name
-            found[free], given[free] = array, name
-    return found, given, tuple(name for name, array in prompts.items() if array.shape[1] != width)
+    given: list[dict[str, str]] = []
+    for group in groups:
+        own: dict[str, str] = {}
+        for name, array in group.items():
+            if array.shape[1] != width:
+                continue
+            free = name
+            while free in taken or free in found:
+                free += " (opened)"
+            found[free], own[free] = array, name
+        given.append(own)
+    left = tuple(name for group in groups for name, array in group.items() if array.shape[1] != width)
+    return found, given, left
 
 
-def _lines(given: dict[str, str], unsaid: bool, opened: bool) -> tuple[str, ...]:
-    """The lines of a script that add opened prompts to ``prompts``."""
-    if not given:
-        return ()
-    kept = "transfer.homeless(store)" if unsaid else "{}"
+def _lines(kept: dict[str, str], opened: dict[str, str]) -> tuple[str, ...]:
+    """The lines of a script that add kept prompts without a backbone, and opened ones, to ``prompts``."""
+    lines: list[str] = ["import numpy as np"] if kept or opened else []
+    if kept:
+        lines += ["kept = transfer.homeless(store)", *_adding("kept", kept)]
+    if opened:
+        lines += ["from ptviz.checkpoints import open_checkpoint", f"opened = open_checkpoint({_path()!r}).prompts()"]
+        lines += _adding("opened", opened)
+    return tuple(lines)
+
+
+def _adding(source: str, given: dict[str, str]) -> tuple[str, ...]:
     return (
-        "import numpy as np", f"more = {kept}",
-        *(["from ptviz.checkpoints import open_checkpoint", f"more |= open_checkpoint({_path()!r}).prompts()"]
-          if opened else []),
         f"given = {given!r}",
-        "prompts |= {name: np.asarray(more[own], dtype=np.float32) for name, own in given.items()}",
-    )  # fmt: skip
+        f"prompts |= {{name: np.asarray({source}[own], dtype=np.float32) for name, own in given.items()}}",
+    )
 
 
 def _library() -> None:

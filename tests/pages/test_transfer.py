@@ -177,6 +177,18 @@ def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_pat
     assert "nothing.safetensors" in texts(wrong)
 
 
+def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_path, monkeypatch):
+    torch.manual_seed(0)
+    prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
+    save_file({"first": torch.randn(4, 32), "second": torch.randn(4, 32)}, str(tmp_path / "library.safetensors"))
+    monkeypatch.chdir(tmp_path)
+    at = page(PAGE, library=str(tmp_path / "library.safetensors"), backbone="opened")
+    assert not at.exception
+    similar = figures(at)["similarity-mean"]
+    assert list(similar["layout"]["yaxis"]["ticktext"]) == ["first", "first (opened)", "second"]
+    assert "similarity-mean" in {shown_as(script, at) for script in scripts(at, "")}
+
+
 def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
     runs = [trained(), trained(1)]
     looking = Looking(store, WARM)

@@ -63,6 +63,17 @@ def test_events_come_in_order() -> None:
     ]  # fmt: skip
 
 
+def test_the_best_prompt_is_among_the_snapshots_however_rare_they_are() -> None:
+    events = list(run(config=replace(SHORT, steps=20, evaluate_every=1, snapshot_every=100, seed=3)))
+    best = [e.step for e in events if isinstance(e, Evaluated) and e.best]
+    kept = {e.step: e for e in events if isinstance(e, Snapshot)}
+    assert list(kept) == sorted({0, 20, *best})
+    assert 0 < events[-1].best_step < 20  # or this shows nothing
+    for name, tensor in kept[20].resume.items():
+        if name.startswith("best/"):
+            assert torch.equal(tensor, kept[events[-1].best_step].method[name.removeprefix("best/")])
+
+
 def test_the_first_step_is_shown_before_anything_slow() -> None:
     first, second = itertools.islice(run(), 2)
     assert isinstance(first, StageStarted)
