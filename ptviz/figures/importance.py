@@ -52,7 +52,7 @@ def draw_importance(found: Importance) -> go.Figure:
     )
     if found.scores is None:
         figure.add_annotation(
-            text="no first-order score", x=0.5, y=0.14, xref="paper", yref="paper", showarrow=False,
+            text="no first-order score measured", x=0.5, y=0.14, xref="paper", yref="paper", showarrow=False,
             font={"color": GREY},
         )  # fmt: skip
     return figure

@@ -18,7 +18,7 @@ _PALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
 
 def _room(columns: int) -> int:
     """How many letters of a word find room in a cell where figures stand two in a row; the hover text has them all."""
-    return max(4, min(10, 60 // max(columns, 1)))
+    return max(4, min(10, 72 // max(columns, 1)))
 
 
 def draw_norms(
@@ -182,7 +182,7 @@ def draw_word_steps(
             for name, row in zip(names, words, strict=True)
         ],
         texttemplate="%{text}",
-        textfont={"size": 11, "color": "#1B2430"},
+        textfont={"size": 10, "color": "#1B2430"},
         colorscale=_PALE,
         reversescale=metric == "L2",
         xgap=2,

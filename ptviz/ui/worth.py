@@ -47,6 +47,8 @@ def _every_token(found: Moment, patient: dict[str, Any]) -> None:
         m = patient["m"]
         if len(measured.tokens) < m:
             st.progress(len(measured.tokens) / m, f"{len(measured.tokens)} of {m} tokens measured")
+        elif measured.scores is None and not patient["inside"]:
+            st.progress(1.0, "Every token is measured; the first-order score comes next")
         if patient["inside"]:
             st.caption("The first-order score is defined for vectors at the input: keys and values have none.")
         if measured.agreement is not None:
