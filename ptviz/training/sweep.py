@@ -42,7 +42,7 @@ GRID: dict[str, tuple[float, ...]] = {
     "spot-single": (0.02, 0.05, 0.1, 0.2),
     "spot-multi": (0.02, 0.05, 0.1, 0.2),
     "attempt": (0.02, 0.05, 0.1, 0.2),
-    "transprompt": (0.001, 0.003, 0.01),
+    "transprompt": (0.001, 0.003, 0.01, 0.02, 0.03),
     "mpt": (0.02, 0.05, 0.1),
     "ctpt": (0.02,),  # a search without gradients: its step size is its own
 }
@@ -139,7 +139,7 @@ def choose(record: dict[str, Any]) -> None:
 def table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
     """Test accuracies of the winning rates at default knobs as a Markdown table: the mean over seeds, and each seed.
 
-    What was not measured has an empty cell.
+    What was not measured has an empty cell, and a method of which nothing was has no row.
     """
     runs = [run for run in record["runs"] if run["backbone"] == backbone and run["steps"] == steps]
     lines = ["| method | learning rate | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
@@ -150,7 +150,8 @@ def table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: st
         rate = record["winners"].get(backbone, {}).get(method, {}).get("lr")
         usual = [run for run in runs if run["method"] == method and run["lr"] == rate and _usual(run)]
         cells = [_scores([run for run in usual if run["task"] == task]) for task in tasks]
-        lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
+        if any(cells):
+            lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 

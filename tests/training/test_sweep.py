@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -49,9 +50,42 @@ def test_a_run_recorded_before_a_knob_existed_counts_as_run() -> None:
     assert not sweep._ran(lacking, key | {"seed": 1})
 
 
-@pytest.mark.parametrize(("name", "tasks", "steps"), [("accuracies", ["trec6", "tweets", "sms"], 200)])
+MAIN = ["trec6", "tweets", "sms"]
+LOW = ["yahoo", "stackoverflow", "dbpedia", "hwu", "mcid", "banking77", "clinc150", "clinc-pairs", "banking-pairs"]
+"""The other built-in tasks of which the untouched backbone answers less than 80 % right."""
+
+
+@pytest.mark.parametrize(("name", "tasks", "steps"), [("accuracies", MAIN, 200), ("after-60", LOW, 60)])
 def test_the_readme_shows_the_record(name: str, tasks: list[str], steps: int) -> None:
     told = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", README.read_text(), re.S)
     assert told is not None
     command = f"python -m ptviz.training.sweep --table --steps {steps} --tasks {' '.join(tasks)}"
     assert told[1].strip() == sweep.table(json.loads(sweep.RECORD.read_text()), tasks, steps), f"run: {command}"
+
+
+def recorded(task: str, method: str) -> list[dict[str, Any]]:
+    """The runs of a method's default knobs and rate on a task, of at most 300 steps."""
+    record = json.loads(sweep.RECORD.read_text())
+    rate = record["winners"]["minilm-l6"][method]["lr"]
+    found = [
+        run for run in record["runs"] if (run["backbone"], run["method"], run["task"]) == ("minilm-l6", method, task)
+    ]
+    return [run for run in found if run["lr"] == rate and run["steps"] <= 300 and sweep._usual(run)]
+
+
+@pytest.mark.parametrize("method", [name for name in REGISTRY if name != "ctpt"])
+def test_every_gradient_method_was_seen_to_learn(method: str) -> None:
+    for task, least in zip(MAIN, (0.75, 0.84, 0.95), strict=True):
+        runs = recorded(task, method)
+        assert {run["seed"] for run in runs} >= {0, 1, 2}
+        assert statistics.mean(run["test"] for run in runs if run["steps"] == 200) >= least
+    for task in [*MAIN, *LOW]:
+        assert all(run["test"] > run["zero_shot"] for run in recorded(task, method)), task
+        assert recorded(task, method), task
+
+
+@pytest.mark.parametrize("task", ["trec6", "tweets"])
+def test_the_search_without_gradients_was_seen_to_learn(task: str) -> None:
+    runs = recorded(task, "ctpt")
+    assert {run["seed"] for run in runs} >= {0, 1, 2}
+    assert all(run["test"] > run["zero_shot"] for run in runs)
