@@ -77,13 +77,13 @@ def show(
     picked: frozenset[int],
 ) -> None:
     """The map of one part of a run at one ``place`` of its leading axes: its tokens ``rows``, and other prompts."""
-    first, second, third, fourth = st.columns([4, 2, 3, 3], vertical_alignment="bottom")
-    kind: Kind = first.segmented_control("map", KINDS, default="PCA", key="map", bind="query-params") or "PCA"
-    dims = second.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
-    ids, told = _words(third, words, kind)
     scaled = False
-    if kind == "PCA":
-        scaled = fourth.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
+    with st.container(horizontal=True, vertical_alignment="bottom"):  # which wraps where there is little room
+        kind: Kind = st.segmented_control("map", KINDS, default="PCA", key="map", bind="query-params") or "PCA"
+        dims = st.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
+        ids, told = _words(words, kind)
+        if kind == "PCA":
+            scaled = _directions()
     own = _own(found, part, place, _SPREAD[kind])
     guests = [own, *_others(found, part, place, _SPREAD[kind])]
     key: Hashable = ("map", found.key, part.name, tuple(place.items()), kind, dims, scaled, len(ids))
@@ -131,10 +131,10 @@ def alone(found: Moment, track: Track, rows: Sequence[int], picked: frozenset[in
 
 def still(kept: KeptPrompt, track: Track, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]) -> None:
     """The map (PCA) of a prompt that has no steps: the tokens ``rows`` of its part."""
-    first, second, third = st.columns([2, 3, 3], vertical_alignment="bottom")
-    dims = first.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
-    ids, told = _words(second, words, "PCA")
-    scaled = third.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        dims = st.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
+        ids, told = _words(words, "PCA")
+        scaled = _directions()
     shown = np.stack(track.values)
     key = ("map", kept.id, kept.made, tuple(rows), dims, len(ids), scaled)
     laid = remembered(
@@ -184,13 +184,15 @@ def _script(
     return scripts.script("maps", lines, "draw_map(walkers, words.words(ids))", f"{run.id}-map")
 
 
-def _words(
-    where: st.delta_generator.DeltaGenerator, words: Vocabulary, kind: Kind
-) -> tuple[Int[np.ndarray, " n"], str]:
+def _directions() -> bool:
+    return st.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
+
+
+def _words(words: Vocabulary, kind: Kind) -> tuple[Int[np.ndarray, " n"], str]:
     """The words on the map, the most frequent ones first, and the Python that finds them."""
     counts: tuple[int | str, ...] = (500, 1500, 5000, _ALL) if kind == "PCA" else (1000, 3000, 5000)
     key = "words" if kind == "PCA" else "fitted"
-    shown = where.selectbox("words", counts, 1, key=key, bind="query-params")
+    shown = st.selectbox("words", counts, 1, key=key, bind="query-params", width=110)
     if isinstance(shown, int):
         return words.common[:shown], f"words.common[:{shown}]"
     rare = np.setdiff1d(np.arange(len(words.table)), words.common)
