@@ -46,7 +46,7 @@ def choices(bundle: PromptBundle, backbone: str = "") -> dict[str, dict[str, Ten
 
 def _split(flat: Array, backbone: str) -> Tensor | None:
     """Keys and values (m, S * 2 * H * h) as a backbone has them, (S, 2, H, m, h); None if its sizes are others."""
-    sizes = known_sizes(backbone) if backbone else None
+    sizes = known_sizes(backbone)
     if sizes is None or flat.shape[1] != 2 * sizes.sites * sizes.heads * sizes.head_width:
         return None
     return torch.tensor(key_values(flat, sizes.sites, sizes.heads).array)
@@ -113,7 +113,7 @@ def keep_opened(
 
 
 def _fits(bundle: PromptBundle, backbone: str) -> None:
-    sizes = known_sizes(backbone) if backbone else None
+    sizes = known_sizes(backbone)
     if sizes is not None:
         ground = Ground(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
         if unfit := fit(bundle, ground):

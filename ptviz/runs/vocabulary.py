@@ -86,7 +86,12 @@ def keep(backbone: Backbone) -> Path:
 
 
 def known_sizes(backbone: str) -> Sizes | None:
-    """The sizes of a backbone, told by its name or by the table that a worker kept; None if nobody looked at it yet."""
+    """The sizes of a backbone, told by its name or by the table that a worker kept.
+
+    None if nobody looked at it yet, and for the empty name: a kept prompt of which nobody said the backbone.
+    """
+    if not backbone:
+        return None
     if (sizes := sizes_of(backbone)) is not None:
         return sizes
     words = vocabulary(backbone)

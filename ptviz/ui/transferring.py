@@ -131,18 +131,19 @@ def _fitting(
     width = width or next((array.shape[1] for group in groups for array in group.values()), None)
     found: dict[str, np.ndarray] = {}
     given: list[dict[str, str]] = []
+    left: list[str] = []
     for group in groups:
         own: dict[str, str] = {}
         for name, array in group.items():
             if array.shape[1] != width:
+                left.append(name)
                 continue
             free = name
             while free in taken or free in found:
                 free += " (opened)"
             found[free], own[free] = array, name
         given.append(own)
-    left = tuple(name for group in groups for name, array in group.items() if array.shape[1] != width)
-    return found, given, left
+    return found, given, tuple(left)
 
 
 def _lines(kept: dict[str, str], opened: dict[str, str]) -> tuple[str, ...]:
