@@ -157,17 +157,3 @@ def test_every_method_has_parts_with_views(name):
 def test_a_state_of_other_sizes_is_told(made_up):
     with pytest.raises(StoreError, match="does not fit"):
         parts_of(RunConfig(method="made-up"), {"Q": torch.zeros(3, 5, 2), "R": torch.zeros(2, 99)}, BACKBONE)
-
-
-def test_the_readmes_notebook_runs():
-    import re
-    from pathlib import Path
-
-    from ptviz import load_backbone
-    from ptviz.methods import build
-
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    (code,) = (block for block in re.findall(r"```python\n(.*?)```", readme, re.S) if "ptviz.analysis" in block)
-    backbone = load_backbone("tiny-encoder")
-    method = build("prompt-tuning", backbone.spec(length=64), {"m": 5})
-    exec(compile(code, "README.md", "exec"), {"backbone": backbone, "method": method})

@@ -61,7 +61,7 @@ def describe(method: type[PromptMethod]) -> dict[str, Any]:
 
 
 def markdown(described: Iterable[dict[str, Any]]) -> str:
-    """The README's table of methods."""
+    """Return the table of docs/methods.md."""
     lines = ["| method | paper | branch of the survey | idea | knobs (default) |", "|---|---|---|---|---|"]
     for method in described:
         knobs = ", ".join(f"`{knob['name']}={knob['default']}`" for knob in method["knobs"] if knob["default"] != "")
@@ -78,7 +78,7 @@ def markdown(described: Iterable[dict[str, Any]]) -> str:
 
 def methods(
     as_json: Json = False,
-    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the README's table.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")] = False,
 ) -> None:
     """List the methods with their papers and knobs."""
     from ptviz.methods import REGISTRY

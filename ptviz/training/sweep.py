@@ -196,7 +196,7 @@ def main() -> None:
     ask.add_argument("--batch", type=int, default=16)
     ask.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
     ask.add_argument("--record", type=Path, default=RECORD)
-    ask.add_argument("--table", action="store_true", help="train nothing: the accuracies as the README's table")
+    ask.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
     a = ask.parse_args()
     if a.table:
         print(table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))

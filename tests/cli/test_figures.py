@@ -15,7 +15,7 @@ from ptviz.figures.svg import to_svg
 from ptviz.methods import REGISTRY
 from tests.cli.conftest import Shell
 
-ASSETS = Path(__file__).resolve().parents[2] / "assets"
+ASSETS = Path(__file__).resolve().parents[2] / "docs" / "assets"
 NAMES = {"taxonomy", "framework", "panel-original", *(f"panel-{name}" for name in REGISTRY)}
 
 
@@ -33,7 +33,7 @@ def test_svg_writes_every_drawing_without_a_browser(shell: Shell, tmp_path: Path
 @pytest.mark.parametrize("name", ["taxonomy", "framework"])
 def test_the_pictures_in_assets_are_the_live_figures(name: str):
     kept = (ASSETS / f"{name}.svg").read_text(encoding="utf-8")
-    assert kept == to_svg(scenes("minilm-l6", 3)[name]), f"run: ptviz figures --out NEW, and copy {name}.svg to assets"
+    assert kept == to_svg(scenes("minilm-l6", 3)[name]), f"run: ptviz figures --out NEW, then copy {name}.svg"
 
 
 def test_json_is_a_plotly_figure(shell: Shell, tmp_path: Path):

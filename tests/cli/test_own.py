@@ -1,4 +1,4 @@
-"""The README's journey with one's own data and model, word for word: train, look, export, and answer under PEFT."""
+"""The guide to your own data and model, word for word: train, inspect, export, and answer under PEFT."""
 
 from __future__ import annotations
 
@@ -19,10 +19,9 @@ from ptviz.backbones.tiny import tiny_model, tiny_tokeniser
 from ptviz.runs import Store, prompts
 
 Shell = Callable[..., Any]
-README = (Path(__file__).resolve().parents[2] / "README.md").read_text()
-SECTION = README.split("## Your own data and model", 1)[1].split("\n## ", 1)[0]
-COMMANDS = [shlex.split(line, comments=True) for line in re.search(r"```sh\n(.*?)```", SECTION, re.S)[1].splitlines()]
-SCRIPT = re.search(r"```python\n(.*?)```", SECTION, re.S)[1]
+GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "own-data-and-model.md").read_text()
+COMMANDS = [shlex.split(line, comments=True) for line in re.search(r"```sh\n(.*?)```", GUIDE, re.S)[1].splitlines()]
+SCRIPT = re.search(r"```python\n(.*?)```", GUIDE, re.S)[1]
 
 
 @pytest.fixture
@@ -36,14 +35,14 @@ def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def test_the_readmes_journey(shell: Shell, own: Path) -> None:
+def test_the_guide_works(shell: Shell, own: Path) -> None:
     run = ""
     for _, *words in COMMANDS:
         answer = shell(*[word.replace("RUN", run) for word in words])
         assert answer.code == 0, answer.err
         assert words[0] != "inspect" or "fits ./my-model\n" in answer.out
         run = run or re.match(r"([\w-]+): test ", answer.out)[1]
-    # The script of the README, in a process that knows nothing of ptviz.
+    # The script of the guide, in a process that knows nothing of ptviz.
     (own / "use.py").write_text(SCRIPT)
     assert "ptviz" not in SCRIPT
     told = subprocess.run(

@@ -1,0 +1,168 @@
+"""README and docs agree with the code: tables are generated, links resolve, commands exist, examples run."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+import ptviz
+from ptviz.cli import app, run
+from ptviz.methods import REGISTRY, build
+from ptviz.runs import RunConfig, Store
+from ptviz.runs.environment import environment
+from ptviz.runs.status import Status
+from ptviz.runs.work import sizes
+from ptviz.training import TrainConfig
+from ptviz.training.events import PLAIN
+
+ROOT = Path(__file__).resolve().parents[2]
+README = (ROOT / "README.md").read_text()
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+RESULTS, METHODS, STORAGE, PYTHON = (
+    (ROOT / "docs" / name).read_text() for name in ("results.md", "methods.md", "storage.md", "guides/python.md")
+)
+
+
+def marked(text: str, name: str) -> str:
+    """The part of a page between ``<!-- name: ... -->`` and ``<!-- /name -->``."""
+    return text.split(f"<!-- {name}:", 1)[1].split("-->", 1)[1].split(f"<!-- /{name} -->", 1)[0].strip()
+
+
+def test_the_table_of_methods_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["methods", "--markdown"]) == 0
+    expected = capsys.readouterr().out.strip()
+    assert marked(METHODS, "methods") == expected, "run: ptviz methods --markdown, and paste it in docs/methods.md"
+
+
+def test_the_table_of_findings_is_generated(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["findings", "--markdown"]) == 0
+    expected = capsys.readouterr().out.strip()
+    assert marked(RESULTS, "findings") == expected, "run: ptviz findings --markdown, and paste it in docs/results.md"
+
+
+def test_the_readme_stays_short() -> None:
+    assert len(README.splitlines()) <= 150
+    assert len((ROOT / "CONTRIBUTING.md").read_text().splitlines()) <= 60
+
+
+def test_the_readme_names_every_method_with_its_paper() -> None:
+    linked = re.findall(r"\[([^\]]+)\]\((https://[^)]+)\)", README.partition("## Methods")[2].partition("\n## ")[0])
+    assert linked == [(method.card.title, method.card.url) for method in REGISTRY.values()]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_relative_link_resolves(page: Path) -> None:
+    text = re.sub(r"```.*?```|`[^`\n]*`", "", page.read_text(), flags=re.S)
+    links = [link for link in re.findall(r"\]\(([^)\s]+)\)", text) if not link.startswith(("https://", "mailto:"))]
+    assert page.name != "README.md" or links
+    for link in links:
+        path, _, anchor = link.partition("#")
+        target = (page.parent / path).resolve() if path else page
+        assert target.is_file(), f"{page.relative_to(ROOT)} links to {link}, which is not there"
+        assert not anchor or anchor in anchors(target), f"{page.relative_to(ROOT)}: no heading {anchor} in {path}"
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as Markdown renderers make them."""
+    headings = re.findall(r"^#+ (.+)$", page.read_text(), re.M)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_every_page_is_reached_from_the_readme() -> None:
+    linked = {(ROOT / link).resolve() for link in re.findall(r"\]\((docs/[^)#]+\.md)", README)}
+    inner = {ROOT / "docs" / "index.md", *(ROOT / "docs" / "api").glob("*.md")}  # of the site, see mkdocs.yml
+    assert set((ROOT / "docs").rglob("*.md")) - inner == linked
+
+
+def test_every_picture_has_a_description() -> None:
+    pictures = [(page, *found) for page in PAGES for found in re.findall(r"!\[([^\]]*)\]\(([^)]+)\)", page.read_text())]
+    assert any(page.name == "README.md" for page, _, _ in pictures)
+    assert all(len(words.split()) > 4 for _, words, _ in pictures)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_command_it_names_exists(page: Path) -> None:
+    known = {command.name for command in app.registered_commands}
+    shell = "\n".join(re.findall(r"```sh.*?```|`ptviz[^`]*`", page.read_text(), re.S))
+    named = set(re.findall(r"\bptviz (?!=)([a-z]+)", shell))
+    assert named or page.name != "README.md"
+    assert named <= known
+
+
+def python_blocks(text: str) -> list[str]:
+    """The Python examples of a page."""
+    return re.findall(r"```python\n(.*?)```", text, re.S)
+
+
+def small(code: str) -> str:
+    """An example on a tiny backbone, with few steps and rows."""
+    return code.replace('"minilm-l6"', '"tiny-encoder"').replace("steps=200", "steps=2, train_rows=32, test_rows=16")
+
+
+def test_the_example_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    [code] = python_blocks(README)
+    assert len(code.strip().splitlines()) <= 12
+    exec(compile(small(code), "README.md", "exec"), {})
+    printed = capsys.readouterr().out
+    assert "Finished(" in printed
+    assert "tensor(" in printed
+
+
+def test_the_guide_to_python_runs(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
+    stored(tmp_path)
+    names: dict[str, Any] = {}
+    for code in python_blocks(PYTHON):
+        exec(compile(small(code), "docs/guides/python.md", "exec"), names)
+    printed = capsys.readouterr().out
+    assert "Finished(" in printed
+    assert "a stored run finished" in printed
+
+
+def stored(home: Path) -> None:
+    """Put a finished run of two steps in a store."""
+    from ptviz.runs.work import work
+
+    training = TrainConfig(steps=2, train_rows=16, validation_rows=8, test_rows=8, length=16)
+    config = RunConfig(backbone="tiny-encoder", task="sms", name="a stored run", training=training)
+    work(Store(home / "runs").create(config).path)
+
+
+def documented(heading: str) -> dict[str, str]:
+    """The rows of the first table below a heading of docs/storage.md, or a line of its text: first cell to second."""
+    below = STORAGE.partition(f"\n{heading}\n")[2]
+    table = re.search(r"((?:^\|.*\n)+)", below, re.M)
+    assert table is not None, heading
+    rows = [line.strip("|\n ").split(" | ") for line in table[1].splitlines()[2:]]
+    return {name: row[1] for row in rows for name in re.findall(r"`([^`]+)`", row[0])}
+
+
+def test_the_layout_of_a_run_names_every_field() -> None:
+    assert set(documented("## config.json")) == {field.name for field in fields(RunConfig)}
+    assert set(documented("`training`:")) == {field.name for field in fields(TrainConfig)}
+    assert set(documented("## status.json")) == {field.name for field in fields(Status)}
+    method = build("prompt-tuning", ptviz.load_backbone("tiny-encoder").spec())
+    facts = environment(torch.device("cpu"), torch.float32, 0) | sizes(method, RunConfig())
+    assert set(documented("## environment.json")) == {*facts, "memory"}
+
+
+def test_the_layout_of_a_run_names_every_event() -> None:
+    told = {kind: set(re.findall(r"`([^`]+)`", cell)) for kind, cell in documented("## events.jsonl").items()}
+    places = {"snapshot": {"stage", "step"}, "resumed": {"stage", "step", "steps"}}
+    assert told == {kind: {field.name for field in fields(event)} for kind, event in PLAIN.items()} | places
+
+
+def test_the_layout_of_a_run_names_every_file(tmp_path: Path) -> None:
+    stored(tmp_path)
+    [folder] = [path for path in (tmp_path / "runs").iterdir() if not path.name.startswith(".")]
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.json", "status.json", "events.jsonl", "predictions.parquet"} <= names
+    layout = STORAGE.partition("```text")[2].partition("```")[0]
+    assert all(name in layout for name in names)
