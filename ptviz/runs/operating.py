@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
 import torch
+from cachetools import LRUCache
 from torch import Tensor
 
 from ptviz.methods.folded import Folded
@@ -18,7 +19,7 @@ from ptviz.runs.edits import KINDS, Ablate, Edit, Snap, Surroundings, applied, l
 from ptviz.runs.edits import read as edit_of
 from ptviz.runs.store import Store
 from ptviz.runs.vocabulary import readable
-from ptviz.runs.warm import Recent, Warm
+from ptviz.runs.warm import Warm, recent
 from ptviz.training.evaluate import evaluate, limited
 from ptviz.training.importance import importance
 from ptviz.training.rows import Rows, readout_of
@@ -100,7 +101,7 @@ class Operating:
 
     def __init__(self, store: Store, warm: Warm) -> None:
         self.store, self.warm = store, warm
-        self._trials: Recent[Trial] = Recent(3)
+        self._trials: LRUCache[Hashable, Trial] = LRUCache(3)
 
     def forget(self) -> None:
         """Let go of everything: memory ran out."""
@@ -235,7 +236,7 @@ class Operating:
             return self._other(of, id, at, self._trial(run, at, ROWS))
 
         key = run, *at.place.values(), count, id(at.backbone)
-        return self._trials.get(key, lambda: Trial(at, count, Surroundings(at.backbone.table, other)))
+        return recent(self._trials, key, lambda: Trial(at, count, Surroundings(at.backbone.table, other)))
 
     def _other(self, of: str, id: str, at: Opened, trial: Trial) -> Mapping[str, Tensor]:
         """The tensors of another prompt for the same backbone."""

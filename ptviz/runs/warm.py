@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
+from cachetools import LRUCache
 from torch import Tensor
 
 from ptviz.backbones import Backbone
@@ -69,30 +69,14 @@ def build(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
     return build_method(config.method, spec, config.knobs, config.training.seed)
 
 
-class Recent(Generic[T]):
-    """The most recently used few of something."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, T] = OrderedDict()
-
-    def get(self, key: Hashable, make: Callable[[], T]) -> T:
-        """What is kept under a key, made if nothing is."""
-        if key not in self._kept:
-            # Room first: two large backbones need not fit beside a third.
-            while len(self._kept) >= self._most:
-                self._kept.popitem(last=False)
-            self._kept[key] = make()
-        self._kept.move_to_end(key)
-        return self._kept[key]
-
-    def find(self, key: Hashable) -> T | None:
-        """What is kept under a key, or None."""
-        return self._kept.get(key)
-
-    def clear(self) -> None:
-        """Keep nothing."""
-        self._kept.clear()
+def recent(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+    """Return what is cached under a key, made if nothing is."""
+    if key not in cache:
+        # Room first: two large backbones need not fit beside a third.
+        if cache.currsize >= cache.maxsize:
+            cache.popitem()
+        cache[key] = make()
+    return cache[key]
 
 
 class Warm:
@@ -100,19 +84,21 @@ class Warm:
 
     def __init__(self, engine: Engine | None = None) -> None:
         self.engine = engine or Engine.real()
-        self._backbones: Recent[Backbone] = Recent(2)
-        self._tasks: Recent[Task] = Recent(6)
-        self._prints: Recent[str] = Recent(6)
-        self._baselines: Recent[Baselines] = Recent(256)
+        self._backbones: LRUCache[Hashable, Backbone] = LRUCache(2)
+        self._tasks: LRUCache[Hashable, Task] = LRUCache(6)
+        self._prints: LRUCache[Hashable, str] = LRUCache(6)
+        self._baselines: LRUCache[Hashable, Baselines] = LRUCache(256)
 
     def backbone(self, config: RunConfig) -> Backbone:
         """The run's backbone on its device."""
         key = config.backbone, config.device, config.training.dtype
-        return self._backbones.get(key, lambda: self.engine.load_backbone(*key))
+        return recent(self._backbones, key, lambda: self.engine.load_backbone(*key))
 
     def task(self, config: RunConfig) -> Task:
         """The run's task; a file that changed is read anew."""
-        return self._tasks.get(_task_key(config), lambda: self.engine.load_task(config.task, config.text, config.label))
+        return recent(
+            self._tasks, _task_key(config), lambda: self.engine.load_task(config.task, config.text, config.label)
+        )
 
     def sources(self, config: RunConfig) -> list[Task]:
         """The source tasks of a run, in order."""
@@ -121,15 +107,15 @@ class Warm:
 
     def baselines(self, config: RunConfig) -> Baselines | None:
         """What the bare backbone scored on the run's validation rows, if that was measured before."""
-        return self._baselines.find(self._rows_key(config))
+        return self._baselines.get(self._rows_key(config))
 
     def remember(self, config: RunConfig, baselines: Baselines) -> None:
         """Keep baselines for the next run on the same rows."""
-        self._baselines.get(self._rows_key(config), lambda: baselines)
+        self._baselines[self._rows_key(config)] = baselines
 
     def _rows_key(self, config: RunConfig) -> Hashable:
         t = config.training
-        content = self._prints.get(_task_key(config), self.task(config).fingerprint)
+        content = recent(self._prints, _task_key(config), self.task(config).fingerprint)
         rows = t.train_rows, t.validation_rows, t.shots, t.seed
         return config.backbone, config.device, t.dtype, content, rows, t.length
 
