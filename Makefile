@@ -8,12 +8,13 @@ PYTHON ?= $(firstword $(foreach p,$(CANDIDATES),$(shell $(p) -c '$(USABLE)' >/de
 PIP := $(VENV)/bin/python -m pip --disable-pip-version-check
 ARGS ?=
 
-.PHONY: help app test lint format wheel clean
+.PHONY: help app test docs lint format wheel clean
 
 help:
 	@echo "make app      set up $(VENV) and open the app in the browser (ARGS='--port 8600' for another port)"
 	@echo "make test     set up $(VENV) and run every check and test (ARGS='-m \"not slow\"' for the quick ones)"
-	@echo "make lint     ruff, mypy and the import contracts alone"
+	@echo "make docs     build the documentation as a site in site/"
+	@echo "make lint     ruff, mypy and the import contracts only"
 	@echo "make format   let ruff order imports and format the code"
 	@echo "make wheel    build dist/*.whl"
 	@echo "make clean    remove $(VENV) and everything that was built"
@@ -24,6 +25,10 @@ app: $(VENV)/.installed-app
 test: $(VENV)/.installed-test
 	# Two at a time, one thread each: threads of two processes on few cores wait for each other.
 	OMP_NUM_THREADS=1 $(VENV)/bin/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+docs: $(VENV)/.installed-test
+	# The variable silences a notice about the theme's successor.
+	NO_MKDOCS_2_WARNING=1 $(VENV)/bin/python -m mkdocs build --strict $(ARGS)
 
 lint: $(VENV)/.installed-test
 	$(VENV)/bin/ruff check .
@@ -39,7 +44,7 @@ wheel: $(VENV)/.installed-test
 	$(VENV)/bin/python -m build --wheel
 
 clean:
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build site .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 
 # The stamps make a second call quick; a change of what is required installs again.
 $(VENV)/.installed-app: pyproject.toml constraints.txt | $(VENV)/.made
@@ -47,7 +52,7 @@ $(VENV)/.installed-app: pyproject.toml constraints.txt | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) install -c constraints.txt -e ".[embedded,test]"
+	$(PIP) install -c constraints.txt -e ".[embedded,test,docs]"
 	@touch $@ $(VENV)/.installed-app
 
 $(VENV)/.made:
