@@ -51,8 +51,8 @@ def importance(
 
 
 def _ranks_agree(a: np.ndarray, b: np.ndarray) -> float | None:
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return None
-    return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1])
+    return float(spearmanr(a, b).statistic)

@@ -6,21 +6,21 @@ https://github.com/huggingface/safetensors#format. bfloat16 is widened by hand, 
 
 from __future__ import annotations
 
-import ast
 import io
 import math
-import struct
 from collections.abc import Mapping
+from tokenize import TokenError
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.errors import CheckpointError, listed, shown
 from ptviz.checkpoints.safety import LIMITS, MB, plain_json
 
-NPY = b"\x93NUMPY"
+NPY = npy.MAGIC_PREFIX
 FLOATS = ("F64", "F32", "F16", "BF16")
 _BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4,
@@ -92,26 +92,16 @@ def read_npy(data: bytes, name: str) -> Array:
 
 def _npy_header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """Shape, type, order, and where the numbers begin."""
+    file = io.BytesIO(data)
     try:
-        if data[:6] != NPY or data[6] not in (1, 2, 3):
+        version = npy.read_magic(file)
+        if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError("no .npy of version 1, 2 or 3")
-        form = "<H" if data[6] == 1 else "<I"
-        (length,) = struct.unpack_from(form, data, 8)
-        start = 8 + struct.calcsize(form)
-        if length > 10_000:
-            raise ValueError(f"a header of {length:,} bytes")
-        if start + length > len(data):
-            raise ValueError("it ends within its header")
-        head = ast.literal_eval(data[start : start + length].decode("latin1").strip())
-        if not isinstance(head, dict) or set(head) != {"descr", "fortran_order", "shape"}:
-            raise ValueError("a header without descr, fortran_order and shape")
-        shape, fortran = head["shape"], head["fortran_order"]
-        if not isinstance(shape, tuple) or not all(type(size) is int for size in shape) or type(fortran) is not bool:
-            raise ValueError("a shape that is no tuple of whole numbers")
-        if not isinstance(head["descr"], str) or len(head["descr"]) > 20:
-            raise ValueError("a structured type")
-        return shape, np.dtype(head["descr"]), fortran, start + length
-    except (ValueError, TypeError, SyntaxError, IndexError, struct.error, MemoryError, RecursionError) as error:
+        # Version 3 differs from 2 in how names of columns are encoded, and a table with columns is refused anyway.
+        read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = read(file, max_header_size=10_000)
+        return tuple(map(int, shape)), dtype, fortran, file.tell()
+    except (ValueError, TypeError, SyntaxError, LookupError, TokenError, MemoryError, RecursionError) as error:
         raise CheckpointError(
             f"{shown(name)}: expected a .npy file of numbers; its header is damaged ({shown(error)}). Copy it again"
         ) from error
@@ -219,5 +209,5 @@ def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) ->
 def bytes_of(array: Array) -> bytes:
     """The bytes of a .npy file."""
     buffer = io.BytesIO()
-    np.lib.format.write_array(buffer, array, allow_pickle=False)
+    npy.write_array(buffer, array, allow_pickle=False)
     return buffer.getvalue()

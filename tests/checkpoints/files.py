@@ -25,7 +25,7 @@ ABSENT = "the real prompts are not here; un-skip by putting them into ../shared/
 
 def npy(array: Any, **options: Any) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, array, **options)
+    np.lib.format.write_array(buffer, np.asanyarray(array), **options)
     return buffer.getvalue()
 
 
@@ -187,6 +187,9 @@ def absurd() -> dict[str, bytes]:
         "npy shape of floats": npy_header(shape % "5.5"),
         "npy header of calls": npy_header("__import__('os').system('true')"),
         "npy header that is deep": npy_header("(" * 9000),
+        "npy header of open brackets": npy_header("[" * 3000),
+        "npy header of 20 kB": npy_header("{" + " " * 20_000),
+        "npy of columns": npy(np.zeros(4, "f4,f4")),
         "npy header beyond the file": npy_header("{", length=60_000),
         "npy subarray type": npy_header("{'descr': '(9999,9999)<f8', 'fortran_order': False, 'shape': (9999,), }"),
         "npy of version 9": b"\x93NUMPY\x09\x00" + bytes(100),

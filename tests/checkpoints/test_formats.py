@@ -207,6 +207,8 @@ def test_a_header_of_ours_may_be_anybodys() -> None:
         (npy(ROWS.numpy()), "bare tensor"),
         (npy(np.asfortranarray(ROWS.numpy())), "bare tensor"),
         (npy(ROWS.numpy().astype(">f4")), "bare tensor"),
+        (npy(ROWS.numpy(), version=(2, 0)), "bare tensor"),
+        (npy(ROWS.numpy(), version=(3, 0)), "bare tensor"),
         (saved(torch.nn.Parameter(ROWS)), "bare tensor"),
         (saved(ROWS, legacy=True), "bare tensor"),
         (saved({"step": 5, "tensor": ROWS, "opt_state": {"a": [1]}, "loss": 0.5}), "bare tensor"),
