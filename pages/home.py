@@ -2,12 +2,12 @@
 
 import streamlit as st
 
-from ptviz.ui.failures import explained
-from ptviz.ui.listing import follow, recent
-from ptviz.ui.live_plot import preload
-from ptviz.ui.picture import INTRODUCTION, first_run
-from ptviz.ui.services import store
-from ptviz.ui.starting import COMPOSE, RUNS, start_button
+from ptviz.ui.backend import store
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.home import INTRODUCTION, first_run
+from ptviz.ui.navigation import COMPOSE, RUNS, start_button
+from ptviz.ui.train.run_table import follow, recent
 
 st.title("See a prompt learn")
 st.markdown(INTRODUCTION)

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ptviz.ui.wording import ICON
+from ptviz.ui.components.formatting import ICON
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 page = st.navigation(

@@ -23,7 +23,7 @@ from ptviz.backbones.tiny import SIZES, tiny_tokeniser
 from ptviz.methods import PromptMethod, build
 from ptviz.prompt import Batch
 from ptviz.tasks import Row, Task
-from ptviz.training.rows import Rows, readout_of
+from ptviz.training.batches import Rows, readout_of
 
 # Other work on the machine must not fail a property.
 settings.register_profile("patient", deadline=None)

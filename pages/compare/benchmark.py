@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from ptviz.ui import benchmarking
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
+from ptviz.ui.compare import peft_benchmark
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
 
 st.title("PEFT benchmark")
 st.markdown(
@@ -15,10 +15,10 @@ st.markdown(
 )
 path = None
 with explained():
-    path = benchmarking.choose()
+    path = peft_benchmark.choose()
 if path is not None:
     with explained():
-        benchmarking.show(path)
+        peft_benchmark.show(path)
 else:
     st.caption(
         "Nothing opened yet: drop result files above, or type the path of a folder. "

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from ptviz.ui import racing
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
-from ptviz.ui.race_words import FAIRNESS
+from ptviz.ui.compare import methods_setup
+from ptviz.ui.compare.methods_text import FAIRNESS
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
 
 st.title("Race")
 st.markdown(
@@ -14,14 +14,14 @@ st.markdown(
 )
 configs = None
 with explained():
-    configs = racing.setup()
+    configs = methods_setup.setup()
 if configs:
     with explained():
-        racing.follow(configs)
+        methods_setup.follow(configs)
     with st.expander("Is this race fair?", icon=":material/balance:"):
         st.markdown(FAIRNESS)
     with st.expander("How steady is a method? Learning rates against seeds", icon=":material/grid_on:"), explained():
-        racing.stability(configs)
+        methods_setup.stability(configs)
 elif configs is not None:
     st.caption("Choose at least one method, a backbone and a task.")
 preload()

@@ -2,21 +2,21 @@
 
 import streamlit as st
 
-from ptviz.ui import alike, published_tables, transfer_grids, transferring
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
+from ptviz.ui.compare import measured_transfer, prompt_selection, prompt_similarity, published_transfer
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
 
 st.title("Transfer")
-st.markdown(transferring.LESSON)
+st.markdown(prompt_selection.LESSON)
 chosen = None
 with explained():
-    chosen = transferring.choose()
+    chosen = prompt_selection.choose()
 if chosen:
     with explained():
-        alike.show(chosen)
+        prompt_similarity.show(chosen)
     if chosen.runs:
         with explained():
-            transfer_grids.show(chosen)
+            measured_transfer.show(chosen)
 with explained():
-    published_tables.show()
+    published_transfer.show()
 preload()

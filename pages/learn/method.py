@@ -1,8 +1,9 @@
 """One method: the idea, the anatomy, the equation and its source, stages, knobs, cost, and a way to train it now."""
 
-from ptviz.ui import claiming, explaining
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.learn import method as explaining
+from ptviz.ui.learn import paper_claims
 
 with explained():
     method, shape = explaining.head()
@@ -15,7 +16,7 @@ with explained():
     with explained():
         explaining.cost(method, shape)
     with explained():
-        claiming.claims(method)
+        paper_claims.claims(method)
     with explained():
         explaining.judgement(method, shape)
 preload()

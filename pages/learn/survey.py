@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from ptviz.ui import surveying
-from ptviz.ui.failures import explained
+from ptviz.ui.components.errors import explained
+from ptviz.ui.learn import survey
 
 st.title("The survey")
-st.markdown(surveying.INTRODUCTION)
+st.markdown(survey.INTRODUCTION)
 with explained():
-    surveying.taxonomy_section()
+    survey.taxonomy_section()
 with explained():
-    surveying.framework_section()
+    survey.framework_section()
 with explained():
-    surveying.pair_section()
+    survey.pair_section()

@@ -1,8 +1,8 @@
 """What looks at which prompt token."""
 
-from ptviz.ui import gazes, still
-from ptviz.ui.inside import look
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.look import attention, inspect_saved_prompt
+from ptviz.ui.look.inspect_run import look
 
-look("Attention", gazes.LESSON, gazes.show, still=still.attention)
+look("Attention", attention.LESSON, attention.show, still=inspect_saved_prompt.attention)
 preload()

@@ -1,8 +1,8 @@
 """Prompt tokens among the words of the frozen backbone."""
 
-from ptviz.ui import embedding, still
-from ptviz.ui.inside import look
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.look import embeddings, inspect_saved_prompt
+from ptviz.ui.look.inspect_run import look
 
-look("Embeddings", embedding.LESSON, embedding.show, still=still.embeddings)
+look("Embeddings", embeddings.LESSON, embeddings.show, still=inspect_saved_prompt.embeddings)
 preload()

@@ -1,8 +1,8 @@
 """The parts of a method: products, factors, masks, networks."""
 
-from ptviz.ui import factors, still
-from ptviz.ui.inside import look
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.look import decompositions, inspect_saved_prompt
+from ptviz.ui.look.inspect_run import look
 
-look("Decompositions", factors.LESSON, factors.show, still=still.parts)
+look("Decompositions", decompositions.LESSON, decompositions.show, still=inspect_saved_prompt.parts)
 preload()

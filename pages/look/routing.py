@@ -1,8 +1,8 @@
 """Which input gets which prompt."""
 
-from ptviz.ui import routes, still
-from ptviz.ui.inside import look
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.look import inspect_saved_prompt, routing
+from ptviz.ui.look.inspect_run import look
 
-look("Routing", routes.LESSON, routes.show, routes.routed, still=still.routing)
+look("Routing", routing.LESSON, routing.show, routing.routed, still=inspect_saved_prompt.routing)
 preload()

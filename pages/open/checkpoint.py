@@ -2,9 +2,9 @@
 
 import streamlit as st
 
-from ptviz.ui import opening, side_by_side
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.open import checkpoint, compare_checkpoints
 
 st.title("Open a checkpoint")
 st.markdown(
@@ -14,20 +14,20 @@ st.markdown(
 )
 ground = None
 with explained():
-    ground = opening.choose_ground()
+    ground = checkpoint.choose_ground()
 both = st.toggle("Compare two", key="two", bind="query-params")
 chosen = {}
-for side, column in zip(opening.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
+for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
     with column, explained():
         chosen[side] = None
-        if (path := opening.choose(side, "Drop files here")) is not None:
-            chosen[side] = opening.fetched(side, path)
+        if (path := checkpoint.choose(side, "Drop files here")) is not None:
+            chosen[side] = checkpoint.fetched(side, path)
         if chosen[side] is not None:
-            opening.show(side, chosen[side], ground)
+            checkpoint.show(side, chosen[side], ground)
 if not any(chosen.values()):
     st.caption("Nothing opened yet: drop a file above, or type a path.")
 elif both and all(chosen.values()):
     with explained():
-        side_by_side.compare([chosen[side] for side in opening.SIDES])
-opening.waits()
+        compare_checkpoints.compare([chosen[side] for side in checkpoint.SIDES])
+checkpoint.waits()
 preload()

@@ -2,14 +2,15 @@
 
 import streamlit as st
 
+from ptviz.plots.method_style import title_of
 from ptviz.runs import RunConfig
 from ptviz.training import default_rate
-from ptviz.ui import choosing, forms
-from ptviz.ui.failures import explained
-from ptviz.ui.live_plot import preload
-from ptviz.ui.marks import title_of
-from ptviz.ui.planning import show_plan
-from ptviz.ui.starting import prepare, start
+from ptviz.ui.components import forms
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.run_estimate import show_plan
+from ptviz.ui.navigation import prepare, start
+from ptviz.ui.train import run_form
 
 st.title("New run")
 st.markdown(
@@ -20,12 +21,12 @@ left, right = st.columns([3, 2], gap="large")
 with left, explained():
     first, second = st.columns([3, 2], gap="medium")
     with first:
-        backbone = choosing.choose_backbone()
+        backbone = run_form.choose_backbone()
     with second:
-        method = choosing.choose_method()
-    task = choosing.choose_task()
+        method = run_form.choose_method()
+    task = run_form.choose_task()
     st.subheader(title_of(method))
-    begin = choosing.choose_start(backbone, method) if backbone else None
+    begin = run_form.choose_start(backbone, method) if backbone else None
     knobs = forms.knob_form(method)
     sources = forms.sources_input(RunConfig(backbone or "none", task.name or "none", method))
     st.subheader("Training")

@@ -2,10 +2,10 @@
 
 import streamlit as st
 
-from ptviz.ui import listing
-from ptviz.ui.failures import explained
-from ptviz.ui.services import store
-from ptviz.ui.starting import COMPOSE, start_button
+from ptviz.ui.backend import store
+from ptviz.ui.components.errors import explained
+from ptviz.ui.navigation import COMPOSE, start_button
+from ptviz.ui.train import run_table
 
 st.title("All runs")
 with explained():
@@ -23,14 +23,14 @@ with explained():
             icon=":material/search:",
             bind="query-params",
         )
-        found = listing.find(summaries, words)
+        found = run_table.find(summaries, words)
         if found:
-            picked = listing.table(found)
-            listing.actions(picked)
+            picked = run_table.table(found)
+            run_table.actions(picked)
             st.subheader("Compare")
-            listing.compare(picked)
+            run_table.compare(picked)
         else:
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
-    listing.unreadable()
-    listing.follow(summaries)
+    run_table.unreadable()
+    run_table.follow(summaries)

@@ -2,21 +2,21 @@
 
 import streamlit as st
 
-from ptviz.ui import watching
-from ptviz.ui.failures import explained
-from ptviz.ui.starting import COMPOSE, RUNS, start_button
+from ptviz.ui.components.errors import explained
+from ptviz.ui.navigation import COMPOSE, RUNS, start_button
+from ptviz.ui.train import run_page
 
 run = None
 asked_for = "run" in st.query_params
 top = st.container()
 with explained():
-    run = watching.run_of_address()
+    run = run_page.run_of_address()
 
 if run is not None:
     with explained():
         status = run.status()
-        watching.head(run, status)
-        watching.live(run, status)
+        run_page.head(run, status)
+        run_page.live(run, status)
 else:
     top.title("Watch")
     if asked_for:

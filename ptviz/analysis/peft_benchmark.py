@@ -12,10 +12,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ptviz.analysis.race import Lap, rows, standings
+from ptviz.analysis.comparison import Lap, rows, standings
+from ptviz.checkpoints.benchmark_files import LARGEST
 from ptviz.checkpoints.errors import shown
-from ptviz.checkpoints.results import LARGEST
-from ptviz.checkpoints.safety import plain_json
+from ptviz.checkpoints.limits import plain_json
 
 _LONGEST = 120
 _ENTRIES = 20_000
@@ -154,7 +154,7 @@ def labels(results: Sequence[Result]) -> dict[str, str]:
 
 
 def loss_laps(results: Iterable[Result]) -> list[Lap]:
-    """Laps whose curve is the training loss: what ``ptviz.analysis.race.bands`` takes."""
+    """Laps whose curve is the training loss: what ``ptviz.analysis.comparison.bands`` takes."""
     return [replace(r.lap, evaluated=r.trained_steps, accuracies=r.losses) for r in results if r.losses]
 
 

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptviz.backbones.backbone import Backbone, Readout, at, join, kv, pick, unwatched
-from ptviz.backbones.vocabulary import label_tokens
+from ptviz.backbones.base import Backbone, Readout, at, join, kv, pick, unwatched
+from ptviz.backbones.label_tokens import label_tokens
 from ptviz.prompt import Batch, Prompt
 
 

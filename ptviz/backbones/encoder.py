@@ -10,10 +10,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from ptviz.backbones import tail
+from ptviz.backbones import bert_last_layer
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.backbone import Backbone, Readout, at, kv, pick, unwatched
-from ptviz.backbones.vocabulary import label_tokens
+from ptviz.backbones.base import Backbone, Readout, at, kv, pick, unwatched
+from ptviz.backbones.label_tokens import label_tokens
 from ptviz.prompt import Batch, Prompt
 
 SCALE = 20.0
@@ -54,10 +54,10 @@ class EncoderBackbone(Backbone):
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Last hidden states (B, R, d), which of their columns are read (B, R), and all hidden states if asked for."""
         positions, filled, trunk = self.positions(batch), self.fill(batch, x, prompt), self.model.base_model
-        if unwatched(keywords) and positions is not None and self.model.config.model_type in tail.FAMILIES:
+        if unwatched(keywords) and positions is not None and self.model.config.model_type in bert_last_layer.FAMILIES:
             columns = batch.read.any(0).nonzero()[:, 0]
             return (
-                tail.read_columns(trunk, filled, mask, positions, columns, **kv(prompt)),
+                bert_last_layer.read_columns(trunk, filled, mask, positions, columns, **kv(prompt)),
                 batch.read[:, columns],
                 None,
             )

@@ -12,10 +12,10 @@ import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from ptviz import places
+from ptviz import paths
 from ptviz.checkpoints.errors import CheckpointError, listed, shown
 from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
-from ptviz.checkpoints.safety import LIMITS, MB
+from ptviz.checkpoints.limits import LIMITS, MB
 
 START = "hub:"
 README = "README.md"
@@ -73,7 +73,7 @@ def _parsed(id: str) -> tuple[str, str]:
 
 
 def _folder(repository: str, inner: str) -> Path:
-    return places.cache() / "adapters" / (repository + "/" + inner).strip("/").replace("/", "--")
+    return paths.cache() / "adapters" / (repository + "/" + inner).strip("/").replace("/", "--")
 
 
 def _wanted(repository: str, inner: str, sizes: dict[str, Any]) -> list[str]:

@@ -15,20 +15,20 @@ import typer
 
 from ptviz import __version__
 from ptviz.cli import (
-    bench,
-    benchmark,
+    catalogue,
+    compare,
     count,
-    exporting,
+    doctor,
+    export,
     figures,
     findings,
-    health,
-    lists,
-    opening,
+    inspect,
+    peft_benchmark,
     predict,
-    race,
     runs,
     serve,
-    training,
+    step_benchmark,
+    train,
     transfer,
 )
 from ptviz.cli.output import BadInput, RunFailed, complain
@@ -44,20 +44,20 @@ app = typer.Typer(
 )
 for part in (
     serve,
-    training,
-    race,
-    benchmark,
+    train,
+    compare,
+    peft_benchmark,
     transfer,
     runs,
-    exporting,
-    opening,
+    export,
+    inspect,
     predict,
     findings,
-    lists,
+    catalogue,
     count,
     figures,
-    bench,
-    health,
+    step_benchmark,
+    doctor,
 ):
     part.register(app)
 

@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
+from ptviz.cli.options import Sets, knobs
 from ptviz.cli.output import Json, bad_input, emit
-from ptviz.cli.settings import Sets, knobs
 
 
 def register(app: typer.Typer) -> None:

@@ -11,7 +11,7 @@ import typer
 from ptviz.cli.output import BadInput, Json, emit
 
 if TYPE_CHECKING:
-    from ptviz.figures.scene import Scene
+    from ptviz.figures.diagrams.scene import Scene
 
 FORMATS = ("svg", "html", "json", "png")
 
@@ -59,11 +59,11 @@ def scenes(backbone: str, sources: int) -> dict[str, Scene]:
         BadInput: if no backbone of known sizes has that name.
     """
     from ptviz.analysis.taxonomy import taxonomy
-    from ptviz.figures.anatomy import draw_panel
-    from ptviz.figures.framework import draw_framework
-    from ptviz.figures.taxonomy import draw_taxonomy
-    from ptviz.material import all_panels, backbone_of
+    from ptviz.figures.diagrams.framework_comparison import draw_framework
+    from ptviz.figures.diagrams.method import draw_panel
+    from ptviz.figures.diagrams.taxonomy import draw_taxonomy
     from ptviz.methods import REGISTRY
+    from ptviz.plots.material import all_panels, backbone_of
 
     try:
         panels = all_panels(backbone_of(backbone), sources)
@@ -77,26 +77,26 @@ def scenes(backbone: str, sources: int) -> dict[str, Scene]:
 
 
 def _svg(scene: Scene, path: Path) -> None:
-    from ptviz.figures.svg import to_svg
+    from ptviz.figures.diagrams.svg import to_svg
 
     path.write_text(to_svg(scene), encoding="utf-8")
 
 
 def _html(scene: Scene, path: Path) -> None:
-    from ptviz.figures.shapes import to_figure
+    from ptviz.figures.diagrams.plotly import to_figure
 
     # One copy of the plotting library lies beside all the pages: they open offline.
     to_figure(scene).write_html(path, include_plotlyjs="directory", full_html=True)
 
 
 def _json(scene: Scene, path: Path) -> None:
-    from ptviz.figures.shapes import to_figure
+    from ptviz.figures.diagrams.plotly import to_figure
 
     path.write_text(json.dumps(json.loads(to_figure(scene).to_json()), indent=1), encoding="utf-8")
 
 
 def _png(drawn: dict[str, Scene], paths: list[Path]) -> None:
-    from ptviz.figures.shapes import write_png
+    from ptviz.figures.diagrams.plotly import write_png
 
     try:
         write_png(list(drawn.values()), paths)

@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.live import Following, Stopping
 from ptviz.cli.output import BadInput, Json, RunFailed, bad_input, emit, progress_console, quietly, table
+from ptviz.cli.progress import Following, Stopping
 
 if TYPE_CHECKING:
-    from ptviz.findings import Finding, Judged, Record
+    from ptviz.experiments.replication import Finding, Judged, Record
     from ptviz.training import Event
 
 HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95 % interval", "seeds", "verdict")
@@ -38,7 +38,7 @@ def findings(
     is trained. Ctrl-C stops it, and the same command goes on from there.
     """
     with quietly(), bad_input(OSError):
-        from ptviz.findings import FINDINGS, Record
+        from ptviz.experiments.replication import FINDINGS, Record
 
         known = {finding.id: finding for finding in FINDINGS}
         if run not in (None, "all", *known):
@@ -65,9 +65,9 @@ def findings(
 
 def _run(chosen: list[Finding], record: Record, seeds: tuple[int, ...]) -> bool:
     """Train and measure what is missing; whether it was interrupted."""
+    from ptviz.engine.model_cache import Warm
     from ptviz.runs import Run, Store
-    from ptviz.runs.disk import StoreError
-    from ptviz.runs.warm import Warm
+    from ptviz.runs.atomic_io import StoreError
 
     console = progress_console()
     store, warm = Store(), Warm()
@@ -125,7 +125,7 @@ def _arms(judged: Judged, record: Record) -> list[dict[str, Any]]:
 
 
 def _rows(judged: Judged) -> list[tuple[str, ...]]:
-    from ptviz.findings.telling import told
+    from ptviz.experiments.replication.report import told
 
     return [
         (
@@ -137,7 +137,7 @@ def _rows(judged: Judged) -> list[tuple[str, ...]]:
 
 
 def _markdown(judged: list[Judged]) -> str:
-    from ptviz.findings.telling import told
+    from ptviz.experiments.replication.report import told
 
     lines = [
         "| finding | here | compared, in points of accuracy or counts | difference | 95 % interval | seeds |",

@@ -42,10 +42,10 @@ def predict(
 
 
 def _answers(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
+    from ptviz.engine.loaded_prompt import chosen
+    from ptviz.engine.model_cache import Warm
     from ptviz.runs import Store
-    from ptviz.runs.answers import chosen
-    from ptviz.runs.warm import Warm
-    from ptviz.runs.work import load
+    from ptviz.runs.load_state import load
 
     run, warm = Store().get(id), Warm()
     state, stage, step = chosen(run, None, step)

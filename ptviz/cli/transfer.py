@@ -12,8 +12,8 @@ from ptviz.cli.output import BadInput, Json, RunFailed, bad_input, emit, percent
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from ptviz.experiments.transfer import Cell, Target
     from ptviz.runs import Store, Summary
-    from ptviz.runs.transfer import Cell, Target
 
 
 def register(app: typer.Typer) -> None:
@@ -43,8 +43,8 @@ def transfer(
     if gain:
         _gain(runs, backbone, _tasks(tasks), steps, seeds, rows, as_json)
         return
+    from ptviz.experiments.transfer import fill, known, missing
     from ptviz.runs import Store
-    from ptviz.runs.transfer import fill, known, missing
 
     store = Store()
     with bad_input(OSError), quietly():
@@ -75,8 +75,8 @@ def _gain(
     rows: int,
     as_json: bool,
 ) -> None:
+    from ptviz.experiments.transfer_gain import Setting, known, missing, train_missing
     from ptviz.runs import Store
-    from ptviz.runs.gains import Setting, known, missing, train_missing
 
     store, setting = Store(), Setting(steps, seeds, rows)
     with bad_input(OSError), quietly():
@@ -115,7 +115,7 @@ def _show_gains(
     store: Store, chosen: Sequence[Summary], aims: Sequence[Target], found: dict[Any, Any], setting: Any
 ) -> None:
     from ptviz.analysis.transfer import over_seeds
-    from ptviz.runs.gains import ends
+    from ptviz.experiments.transfer_gain import ends
 
     grid = over_seeds(*ends(store, chosen, aims, found, setting)).T.tolist()
     rows = [
@@ -131,7 +131,7 @@ def _show_gains(
 
 
 def _chosen(store: Store, runs: str | None, backbone: str | None) -> list[Summary]:
-    from ptviz.runs.transfer import sources
+    from ptviz.experiments.transfer import sources
 
     found = sources(store, backbone)
     if runs is not None:
@@ -157,7 +157,7 @@ def _tasks(tasks: str | None) -> tuple[str, ...] | None:
 
 def _aims(chosen: Sequence[Summary], names: tuple[str, ...] | None) -> tuple[Target, ...]:
     """The target tasks; those named are looked up at once, before anything is measured."""
-    from ptviz.runs.transfer import targets
+    from ptviz.experiments.transfer import targets
     from ptviz.tasks import load_task
 
     found = targets(chosen, names or ())
@@ -200,7 +200,7 @@ def _result(found: Any, rows: int, lacking: int, refused: Sequence[Cell]) -> dic
 
 
 def _show(chosen: Sequence[Summary], aims: Sequence[Target], found: dict[Any, Cell], rows: int) -> None:
-    from ptviz.runs.transfer import bare
+    from ptviz.experiments.transfer import bare
 
     backbones = [bare(name) for name in dict.fromkeys(run.config.backbone for run in chosen)]
     ids = [*backbones, *(run.id for run in chosen)]

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass
-from ptviz.figures.matrix import SEQUENTIAL
+from ptviz.figures.heatmap import SEQUENTIAL
 from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, canvas, note, plain
 
 _TALLEST = 900

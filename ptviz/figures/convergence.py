@@ -6,8 +6,8 @@ from collections.abc import Sequence
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.race import Standing
-from ptviz.figures.race import Look, Looks
+from ptviz.analysis.comparison import Standing
+from ptviz.figures.comparison import Look, Looks
 from ptviz.figures.style import canvas, named_axis, note
 
 

@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.routing import LoadCurve, Routing
-from ptviz.figures.matrix import SEQUENTIAL
+from ptviz.figures.heatmap import SEQUENTIAL
 from ptviz.figures.style import GREY, canvas, mark, named_axis, note, plain
 
 

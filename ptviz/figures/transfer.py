@@ -11,8 +11,8 @@ from jaxtyping import Float
 
 from ptviz.analysis.projection import Map
 from ptviz.analysis.transfer import Estimate, Relation, Tree
-from ptviz.figures.labels import places
-from ptviz.figures.matrix import DIVERGING, SEQUENTIAL
+from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
+from ptviz.figures.label_placement import places
 from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, named_axis, note, plain
 
 _ROW = 30

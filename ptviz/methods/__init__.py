@@ -1,7 +1,7 @@
 """The survey's methods, one file each; importing this package fills the registry in the survey's order."""
 
 from ptviz.methods.base import REGISTRY, Card, Claim, Part, Probe, PromptMethod, Stage, build, fit
-from ptviz.methods.folded import Folded
+from ptviz.methods.static_prompt import Folded
 from ptviz.methods.prompt_tuning import PromptTuning  # isort: skip
 from ptviz.methods.xprompt import XPrompt  # isort: skip
 from ptviz.methods.p_tuning_v2 import PTuningV2  # isort: skip

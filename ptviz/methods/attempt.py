@@ -33,10 +33,10 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Routed, Sum, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Routed, Sum, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
 from ptviz.prompt import Batch, Prompt, Spec
 
 Bottleneck = Annotated[int, Knob("r", "width of the attention's bottleneck", 1, 1024)]

@@ -12,10 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, derived
-from ptviz.methods.knobs import check_knobs
-from ptviz.methods.sources import SourcePrompt
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, derived
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import check_knobs
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 Objective = Callable[[Batch, Run], tuple[Float[Tensor, ""], Prompt, Output]]

@@ -32,11 +32,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Product, Routed, Sum, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Product, Routed, Sum, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 Intrinsic = Annotated[int, Knob("q", "numbers that are searched, the gate among them", 2, 2000)]

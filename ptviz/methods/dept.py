@@ -22,12 +22,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy
 from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Knob, Length, Rank, Text
-from ptviz.methods.starts import given, start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Knob, Length, Rank, Text
+from ptviz.methods.initializers import given, start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 Ratio = Annotated[float, Knob("alpha_2/alpha_1", "learning rate of A and B as a share of the prompt's", 0.0, 10.0)]

@@ -19,10 +19,10 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Length, Rank, Text
-from ptviz.methods.starts import factors, given, start
-from ptviz.methods.terms import Term
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Length, Rank, Text
+from ptviz.methods.initializers import factors, given, start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 

@@ -28,12 +28,12 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Examples, Product, Scaled, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Examples, Product, Scaled, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Knob, Length, Text
+from ptviz.methods.initializers import start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 Lambda = Annotated[float, Knob("lambda", "weight of both distillation losses; 0: no teachers", 0.0, 100.0)]

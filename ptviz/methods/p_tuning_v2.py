@@ -18,9 +18,9 @@ import torch
 from torch import nn
 
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.starts import given_inside
-from ptviz.methods.terms import Term
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.initializers import given_inside
 from ptviz.prompt import Batch, Prompt, Spec
 
 Dropout = Annotated[float, Knob("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]

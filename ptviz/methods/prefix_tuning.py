@@ -23,11 +23,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Encoded, Symbol
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Encoded, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 Hidden = Annotated[int, Knob("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)]

@@ -26,12 +26,12 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from ptviz.methods.anatomy import Anatomy, Symbol
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import given, start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Knob, Length, Text
+from ptviz.methods.initializers import given, start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 Toward = Annotated[str, Knob("toward", "a sentence that gamma pulls the prompt to; cut or repeated to m tokens")]

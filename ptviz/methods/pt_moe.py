@@ -27,11 +27,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Product, Routed, Symbol
 from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.knobs import Experts, Init, Knob, Length, Rank, Text
-from ptviz.methods.starts import factors, start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Product, Routed, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Experts, Init, Knob, Length, Rank, Text
+from ptviz.methods.initializers import factors, start
 from ptviz.prompt import Batch, Prompt, Spec
 
 Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0, routes=True)]

@@ -23,12 +23,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Encoded, Sum, Symbol
 from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import given, start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Encoded, Sum, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Knob, Length, Text
+from ptviz.methods.initializers import given, start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 Bottleneck = Annotated[int, Knob("q", "width between W_down and W_up; the paper sees no gain above 50", 1, 2048)]

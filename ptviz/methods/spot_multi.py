@@ -18,11 +18,11 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ptviz.methods.anatomy import Anatomy, Examples, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Examples, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Length
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 

@@ -32,11 +32,11 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Examples, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Examples, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 EMBEDDING = 0.3

@@ -29,11 +29,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Encoded, Sum, Symbol
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Knob, Length
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Encoded, Sum, Symbol
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Output, Prompt, Run, Spec
 
 CLASSES = 160

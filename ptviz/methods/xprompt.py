@@ -28,12 +28,12 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ptviz.methods.anatomy import Anatomy, Masked
 from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.folded import Folded
-from ptviz.methods.knobs import Init, Knob, Length, Text
-from ptviz.methods.starts import given, start
-from ptviz.methods.terms import Term
+from ptviz.methods.diagram import Anatomy, Masked
+from ptviz.methods.glossary import Term
+from ptviz.methods.hyperparameters import Init, Knob, Length, Text
+from ptviz.methods.initializers import given, start
+from ptviz.methods.static_prompt import Folded
 from ptviz.prompt import Batch, Prompt, Spec
 
 RATIOS = tuple(tenth / 10 for tenth in range(1, 10))

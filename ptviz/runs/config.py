@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
+from pathlib import Path
 from typing import Any
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import learns_from_sources
-from ptviz.methods.knobs import KnobValue, check_knobs
+from ptviz.methods.hyperparameters import KnobValue, check_knobs
 from ptviz.tasks import default_sources
 from ptviz.training.config import TrainConfig
 
 _LONGEST_NAME = 120
+_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -24,7 +27,7 @@ class RunConfig:
     branch starts from; ``text`` and ``label`` name the columns of a person's own table; ``device`` None chooses;
     ``planned`` holds the totals of steps planned before each extension; ``sources`` are the source tasks of a method
     that transfers, None for the usual ones of the target's family; ``start`` is the id of the kept prompt
-    (``ptviz.runs.prompts``) that it starts from.
+    (``ptviz.runs.saved_prompts``) that it starts from.
     """
 
     backbone: str = "minilm-l6"
@@ -190,3 +193,15 @@ class RunConfig:
 
 def _shell(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def placed(config: RunConfig) -> RunConfig:
+    """The config with its own files named in full: the worker may stand in another folder."""
+    sources = None if config.sources is None else tuple(map(_full, config.sources))
+    return replace(config, task=_full(config.task), backbone=_full(config.backbone), sources=sources)
+
+
+def _full(name: str) -> str:
+    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or name.lower().endswith(_TABLES)
+    path = Path(name).expanduser()
+    return str(path.resolve()) if looks_local and path.exists() else name

@@ -12,12 +12,12 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 from torch import Tensor
 
-from ptviz.runs import tensors
+from ptviz.runs import snapshots as tensors
+from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.curve import Curve, Telling, gather, parse, typed
-from ptviz.runs.disk import StoreError
+from ptviz.runs.history import Curve, Telling, gather, parse, typed
+from ptviz.runs.snapshots import Kept, SnapshotInfo
 from ptviz.runs.status import Status, seen
-from ptviz.runs.tensors import Kept, SnapshotInfo
 from ptviz.training.events import Event
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ptviz.runs.lock import held
-from ptviz.runs.reasons import after_death
+from ptviz.runs.failure_messages import after_death
+from ptviz.runs.file_lock import held
 
 State = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
 STATES: tuple[str, ...] = get_args(State)

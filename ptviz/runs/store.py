@@ -17,11 +17,11 @@ from pathlib import Path
 
 from torch import Tensor
 
-from ptviz import places
-from ptviz.runs import prompts, tensors
+from ptviz import paths
+from ptviz.runs import saved_prompts, snapshots
+from ptviz.runs.atomic_io import Signature, StoreError, explained, signature, slug, write_whole
 from ptviz.runs.config import RunConfig
-from ptviz.runs.disk import Signature, StoreError, explained, signature, slug, write_whole
-from ptviz.runs.lock import Lock
+from ptviz.runs.file_lock import Lock
 from ptviz.runs.run import Run, read_config, written_status
 from ptviz.runs.status import Status, seen
 
@@ -54,10 +54,10 @@ class Problem:
 
 
 class Store:
-    """The runs under ``root``, by default ``ptviz.places.home() / "runs"``. Hidden names are the worker's own."""
+    """The runs under ``root``, by default ``ptviz.paths.home() / "runs"``. Hidden names are the worker's own."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root) if root is not None else places.home() / "runs"
+        self.root = Path(root) if root is not None else paths.home() / "runs"
         self._runs: dict[str, tuple[tuple[int, int], Run]] = {}
         self._summaries: dict[str, tuple[tuple[Signature, Signature], Summary]] = {}
         self._problems: tuple[Problem, ...] = ()
@@ -73,7 +73,7 @@ class Store:
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = config.checked()
-        start = prompts.first(self, config) if config.start is not None else start
+        start = saved_prompts.first(self, config) if config.start is not None else start
         state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
         status = replace(state, steps=config.training.steps)
         draft = self.root / f".new-{secrets.token_hex(4)}"
@@ -82,7 +82,7 @@ class Store:
             write_whole(draft / "config.json", encoded(config))
             write_whole(draft / "status.json", status.to_bytes())
             if start is not None:
-                tensors.write(draft / "start.safetensors", start, {})
+                snapshots.write(draft / "start.safetensors", start, {})
             return Run(self._settle(draft, config))
         except OSError as error:
             raise explained(error, self.root) from error

@@ -11,14 +11,14 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
-from ptviz.runs import tensors
-from ptviz.runs.curve import resumed
-from ptviz.runs.disk import DiskFullError, Lines, StoreError, sweep, write_whole
-from ptviz.runs.lock import Lock, holder
-from ptviz.runs.reasons import memory_kills
+from ptviz.runs import snapshots
+from ptviz.runs.atomic_io import DiskFullError, Lines, StoreError, sweep, write_whole
+from ptviz.runs.failure_messages import memory_kills
+from ptviz.runs.file_lock import Lock, holder
+from ptviz.runs.history import resumed
 from ptviz.runs.run import Run, best, written_status
+from ptviz.runs.snapshots import Axes, Kept
 from ptviz.runs.status import Status
-from ptviz.runs.tensors import Axes, Kept
 from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, Stepped
 from ptviz.training.events import to_json
 
@@ -175,9 +175,9 @@ class Writer:
         self._events.sync()
         state = dict(event.method), dict(event.resume), dict(event.progress)
         self._kept = Kept(event.stage, event.step, *state, axes=self.axes)
-        path = self.folder / "snapshots" / tensors.snapshot_name(event.stage, event.step)
-        tensors.write(path, event.method, tensors.header(event.stage, event.step, self.axes))
-        tensors.write_kept(self.folder / "resume.safetensors", self._kept)
+        path = self.folder / "snapshots" / snapshots.snapshot_name(event.stage, event.step)
+        snapshots.write(path, event.method, snapshots.header(event.stage, event.step, self.axes))
+        snapshots.write_kept(self.folder / "resume.safetensors", self._kept)
 
     def _finish(self, event: Finished) -> None:
         self._events.sync()
@@ -199,8 +199,8 @@ class Writer:
         """The best prompt so far, as a file of its own."""
         kept = self._kept or self.run.kept()
         if kept is not None:
-            head = tensors.header(kept.stage, step, kept.axes)
-            tensors.write(self.folder / "prompt.safetensors", best(kept), head)
+            head = snapshots.header(kept.stage, step, kept.axes)
+            snapshots.write(self.folder / "prompt.safetensors", best(kept), head)
 
     def _tell(self, at_once: bool, durable: bool = False) -> None:
         now = time.monotonic()

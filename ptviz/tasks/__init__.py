@@ -5,12 +5,12 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from ptviz.tasks.builtin import BUILTIN, TaskInfo, catalogue, load_builtin
-from ptviz.tasks.files import read_table
-from ptviz.tasks.hub import from_hub
-from ptviz.tasks.related import default_sources
-from ptviz.tasks.rows import Row, Split, TaskError
-from ptviz.tasks.tables import KINDS
+from ptviz.tasks.builtin.registry import BUILTIN, TaskInfo, catalogue, load_builtin
+from ptviz.tasks.custom.from_file import read_table
+from ptviz.tasks.custom.from_hub import from_hub
+from ptviz.tasks.custom.tables import KINDS
+from ptviz.tasks.default_sources import default_sources
+from ptviz.tasks.example import Row, Split, TaskError
 from ptviz.tasks.task import Task
 from ptviz.tasks.template import Encoded, Template
 

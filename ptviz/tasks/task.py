@@ -7,8 +7,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ptviz.tasks.rows import Row, Split, TaskError
-from ptviz.tasks.split import few_shot, subsample
+from ptviz.tasks.example import Row, Split, TaskError
+from ptviz.tasks.splits import few_shot, subsample
 from ptviz.tasks.template import Template
 
 

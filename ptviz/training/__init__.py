@@ -1,7 +1,9 @@
 """Training a prompt on a frozen backbone, as a stream of events."""
 
 from ptviz.training.config import TrainConfig
-from ptviz.training.evaluate import Scores, baselines_of, evaluate, predict
+from ptviz.training.default_lr import default_rate
+from ptviz.training.estimate import Plan, plan
+from ptviz.training.evaluation import Scores, baselines_of, evaluate, predict
 from ptviz.training.events import (
     Baselines,
     Evaluated,
@@ -13,8 +15,6 @@ from ptviz.training.events import (
     StageStarted,
     Stepped,
 )
-from ptviz.training.plan import Plan, plan
-from ptviz.training.rates import default_rate
 from ptviz.training.trainer import Resume, TrainingError, train
 
 __all__ = [

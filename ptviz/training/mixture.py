@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from random import Random
 
 from ptviz.prompt import Batch
-from ptviz.training.rows import Rows
+from ptviz.training.batches import Rows
 
 Part = tuple[Rows, Batch]
 

@@ -14,20 +14,20 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod, Stage, build, learns_from_sources
-from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.tasks import Task, default_sources, load_task
+from ptviz.training.batches import Rows, readout_of
+from ptviz.training.cma_es import EvolutionStepper
 from ptviz.training.config import TrainConfig
-from ptviz.training.evaluate import baselines_of, clone, evaluate, limited
+from ptviz.training.default_lr import default_rate
+from ptviz.training.evaluation import baselines_of, clone, evaluate, limited
 from ptviz.training.events import Baselines, Evaluated, Event, Finished, Snapshot, SourceReady, StageStarted, Stepped
-from ptviz.training.evolution import EvolutionStepper
-from ptviz.training.lengths import stage_steps
-from ptviz.training.library import distinct, source_config, source_method, source_prompt
 from ptviz.training.mixture import Mixture, Part
-from ptviz.training.probe import probe
-from ptviz.training.rates import default_rate
-from ptviz.training.rows import Rows, readout_of
-from ptviz.training.steppers import GradientStepper, Stepper
+from ptviz.training.optimizers import GradientStepper, Stepper
+from ptviz.training.source_prompts import distinct, source_config, source_method, source_prompt
+from ptviz.training.stage_context import probe
+from ptviz.training.stage_steps import stage_steps
 
 STEPPERS: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float, int], Stepper]] = {
     "gradient": GradientStepper,

@@ -47,7 +47,7 @@ async def plotly_script(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """Whether the server answers and what its worker does, as JSON."""
-    from ptviz.ui.services import executor
+    from ptviz.ui.backend import executor
 
     info = await anyio.to_thread.run_sync(lambda: executor().worker())
     worker = {"pid": info.pid, "run": info.run} if info is not None else None
@@ -59,7 +59,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Start the worker with the server, and open a browser. A worker that trains outlives the server."""
     # Before the first page is served: two pages that import torch at the same time can trip over each other.
     await anyio.to_thread.run_sync(_load)
-    from ptviz.ui.services import start_worker, stop_idle_worker
+    from ptviz.ui.backend import start_worker, stop_idle_worker
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(anyio.to_thread.run_sync, start_worker)

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from ptviz.analysis import peft_benchmark as peft
-from ptviz.analysis.race import front, standings, steps_to
+from ptviz.analysis.comparison import front, standings, steps_to
 from ptviz.checkpoints import CheckpointError
-from ptviz.checkpoints import results as reading
+from ptviz.checkpoints import benchmark_files as reading
 from tests.analysis.peft_results import GIB, result, written
 
 

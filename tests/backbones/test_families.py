@@ -9,8 +9,8 @@ import torch
 import transformers as T
 
 from ptviz.backbones import BackboneError, load_backbone, wrap
+from ptviz.backbones.label_tokens import label_tokens
 from ptviz.backbones.tiny import SIZES, tiny_tokeniser
-from ptviz.backbones.vocabulary import label_tokens
 from ptviz.prompt import Batch, Prompt
 from tests.families import DECODERS, ENCODER_DECODERS, ENCODERS, MODELS, SITES, TASK, backbone_of, case, model_of
 

@@ -6,10 +6,10 @@ import pytest
 import torch
 
 from ptviz.backbones import BackboneError, load_backbone, pick_device
-from ptviz.backbones.vocabulary import common_tokens, label_tokens
+from ptviz.backbones.label_tokens import common_tokens, label_tokens
 from ptviz.prompt import Prompt
 from ptviz.tasks import Row
-from ptviz.training.rows import Rows, readout_of
+from ptviz.training.batches import Rows, readout_of
 from tests.families import TASK, backbone_of, case
 
 

@@ -17,7 +17,8 @@ import pytest
 import torch
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
 
 ROOT = Path(__file__).parents[2]

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Page, expect
 
-from ptviz.runs import LocalExecutor, RunConfig, Store
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import RunConfig, Store
 
 pytestmark = pytest.mark.browser
 

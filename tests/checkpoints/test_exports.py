@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError
-from ptviz.checkpoints.peft_writer import Home, write_peft
-from ptviz.checkpoints.sniff import open_here
-from ptviz.cli.exporting import factors_of, static_prompt
+from ptviz.checkpoints.detect import open_here
+from ptviz.checkpoints.writers.peft import Home, write_peft
+from ptviz.cli.export import factors_of, static_prompt
 from ptviz.methods import REGISTRY, PromptMethod, build
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
-from ptviz.runs.carry import pack, unpack
+from ptviz.runs.archive import pack, unpack
 from tests.checkpoints.files import zipped
 from tests.equivalence.test_peft import WORDS, first_scores, last_scores
 from tests.families import TASK, backbone_of, case, fresh, method_of, model_of

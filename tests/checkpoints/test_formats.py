@@ -15,10 +15,10 @@ import torch
 from safetensors.torch import save as save_safetensors
 
 from ptviz.checkpoints import Facts, Ground, PromptBundle, examine
-from ptviz.checkpoints.apart import packed, unpacked
-from ptviz.checkpoints.arrays import bytes_of, read_npy
-from ptviz.checkpoints.inspect import fit
-from ptviz.checkpoints.sniff import of_bytes, open_here
+from ptviz.checkpoints.containers.arrays import bytes_of, read_npy
+from ptviz.checkpoints.detect import of_bytes, open_here
+from ptviz.checkpoints.diagnostics import fit
+from ptviz.checkpoints.sandbox.parent import packed, unpacked
 from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
 from tests.families import model_of
 

@@ -14,8 +14,9 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from ptviz.checkpoints import CheckpointError, open_checkpoint, torch_file
-from ptviz.checkpoints.sniff import of_bytes, open_here
+from ptviz.checkpoints import CheckpointError, open_checkpoint
+from ptviz.checkpoints.containers import torch_pickle
+from ptviz.checkpoints.detect import of_bytes, open_here
 from tests.checkpoints.files import (
     DATA,
     ROWS,
@@ -234,8 +235,8 @@ def test_names_from_files_stay_plain() -> None:
 
 
 def test_globals_are_read_without_running_them() -> None:
-    assert torch_file.named(b"cos\nsystem\n(S'true'\ntR.") == ["os.system"]
-    assert torch_file.named(b"not a pickle") == []
+    assert torch_pickle.named(b"cos\nsystem\n(S'true'\ntR.") == ["os.system"]
+    assert torch_pickle.named(b"not a pickle") == []
 
 
 # The process of its own: few calls, since each starts an interpreter.
@@ -253,7 +254,7 @@ def test_the_reader_answers_refuses_and_survives(tmp_path: Path) -> None:
 
 
 def test_torch_is_loaded_before_the_limits_wherever_a_pickle_may_come(tmp_path: Path) -> None:
-    from ptviz.checkpoints.reader import _may_need_torch
+    from ptviz.checkpoints.sandbox.child import _may_need_torch
 
     config, safe, pickled = b'{"peft_type": "PROMPT_TUNING"}', save({"prompt_embeddings": ROWS}), saved(ROWS)
     for number, (files, wanted) in enumerate(
@@ -285,7 +286,7 @@ def test_a_reader_that_hangs_is_ended(tmp_path: Path) -> None:
 
 SCRIPT = """
 import ctypes, os, socket, subprocess, sys, tempfile, urllib.request
-from ptviz.checkpoints.confine import confine
+from ptviz.checkpoints.sandbox.restrictions import confine
 confine(memory=300_000_000, seconds=5)
 def tried(what):
     try:
@@ -314,7 +315,7 @@ def test_the_kernel_refuses_sockets_even_without_pythons_hook() -> None:
     import subprocess
 
     script = (
-        "import socket, subprocess\nfrom ptviz.checkpoints import confine\nconfine._filter_calls()\n"
+        "import socket, subprocess\nfrom ptviz.checkpoints.sandbox import restrictions\nrestrictions._filter_calls()\n"
         "for what in (lambda: socket.socket(), lambda: subprocess.run(['true'])):\n"
         "    try:\n        what()\n    except PermissionError as e:\n        print(e.errno)\n"
     )

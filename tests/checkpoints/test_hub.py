@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError, hub
-from ptviz.checkpoints.sniff import open_here
+from ptviz.checkpoints.detect import open_here
 
 CONFIG = json.dumps(
     {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "token_dim": 4, "base_model_name_or_path": "evil/model",

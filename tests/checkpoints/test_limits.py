@@ -12,20 +12,20 @@ import pytest
 import torch
 
 from ptviz.checkpoints import CheckpointError, open_checkpoint
-from ptviz.checkpoints.sniff import of_bytes
+from ptviz.checkpoints.detect import of_bytes
 from tests.checkpoints.files import ROWS, mkultra, npy
 
 LIMITED = """
 import sys
-from ptviz.checkpoints import confine, reader
+from ptviz.checkpoints.sandbox import child, restrictions
 limits = {{{limit}}}
-whole = confine.confine
-reader.confine = lambda: whole(**limits)
+whole = restrictions.confine
+child.confine = lambda: whole(**limits)
 def hostile(path):
     {act}
-reader.open_here = hostile
+child.open_here = hostile
 from pathlib import Path
-reader.main(Path(sys.argv[1]))
+child.main(Path(sys.argv[1]))
 """
 
 
@@ -49,13 +49,13 @@ def test_a_parser_with_a_hole_is_ended_by_the_limits(
     limit: str, act: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader's own process, with its parser replaced by what a hole in it might do."""
-    from ptviz.checkpoints import apart
+    from ptviz.checkpoints.sandbox import parent
 
     path = tmp_path / "good.npy"
     path.write_bytes(npy(ROWS.numpy()))
     command = [sys.executable, "-P", "-c", LIMITED.format(limit=limit, act=act), str(path)]
-    popen = apart.subprocess.Popen
-    monkeypatch.setattr(apart.subprocess, "Popen", lambda _, **settings: popen(command, **settings))
+    popen = parent.subprocess.Popen
+    monkeypatch.setattr(parent.subprocess, "Popen", lambda _, **settings: popen(command, **settings))
     with pytest.raises(CheckpointError, match=told):
         open_checkpoint(path)
 

@@ -11,7 +11,7 @@ import plotly.io
 import pytest
 
 from ptviz.cli.figures import scenes
-from ptviz.figures.svg import to_svg
+from ptviz.figures.diagrams.svg import to_svg
 from ptviz.methods import REGISTRY
 from tests.cli.conftest import Shell
 

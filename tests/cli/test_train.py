@@ -19,9 +19,9 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from ptviz.cli import training
+from ptviz.cli import train as training
+from ptviz.engine.model_cache import Engine
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.warm import Engine
 from ptviz.training import Event, StageStarted, TrainConfig, TrainingError
 
 Shell = Callable[..., Any]

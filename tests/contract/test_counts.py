@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from ptviz.methods import REGISTRY, build
-from ptviz.methods.knobs import knobs_of
+from ptviz.methods.hyperparameters import knobs_of
 from ptviz.prompt import Spec
 from tests.families import MODELS, TASK, backbone_of
 

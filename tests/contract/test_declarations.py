@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ptviz.methods import REGISTRY, Card, Part, build
-from ptviz.methods.knobs import KnobInfo, check_knobs, knobs_of
+from ptviz.methods.hyperparameters import KnobInfo, check_knobs, knobs_of
 from tests.families import TASK, backbone_of, method_of
 
 METHODS = pytest.mark.parametrize("name", REGISTRY)

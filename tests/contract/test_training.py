@@ -12,10 +12,10 @@ from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import Backbone
 from ptviz.methods import REGISTRY, PromptMethod, build
-from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.training import Finished, Stepped, TrainConfig, train
 from ptviz.training.events import Evaluated, StageStarted
-from ptviz.training.lengths import stage_steps
+from ptviz.training.stage_steps import stage_steps
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, rows_of
 
 METHODS = list(REGISTRY)

@@ -12,11 +12,11 @@ import torch
 
 import ptviz
 from ptviz.cli import app, run
+from ptviz.engine.train_job import sizes
 from ptviz.methods import REGISTRY, build
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.environment import environment
 from ptviz.runs.status import Status
-from ptviz.runs.work import sizes
 from ptviz.training import TrainConfig
 from ptviz.training.events import PLAIN
 
@@ -128,7 +128,7 @@ def test_the_guide_to_python_runs(
 
 def stored(home: Path) -> None:
     """Put a finished run of two steps in a store."""
-    from ptviz.runs.work import work
+    from ptviz.engine.train_job import work
 
     training = TrainConfig(steps=2, train_rows=16, validation_rows=8, test_rows=8, length=16)
     config = RunConfig(backbone="tiny-encoder", task="sms", name="a stored run", training=training)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
 from ptviz.methods import DPT, Probe, PromptMethod, PTMoE, XPrompt, build
-from ptviz.methods.starts import factors, start
+from ptviz.methods.initializers import factors, start
 from ptviz.methods.xprompt import RATIOS, survivors
 from ptviz.prompt import Batch, Output
 from ptviz.training import TrainConfig, train

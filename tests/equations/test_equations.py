@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
 from ptviz.methods import DePT, PromptTuning, PTuningV2, SMoP
-from ptviz.methods.starts import start
+from ptviz.methods.initializers import start
 from ptviz.prompt import Batch, Prompt, Spec
 from tests.families import TASK, backbone_of, case, copied, method_of, precisely
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from ptviz.methods import ATTEMPT, Probe, PromptMethod, SPoTMulti, SPoTSingle, build
-from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.methods.spot_single import average_similarity, per_token_similarity
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.training import Snapshot, StageStarted, Stepped, TrainConfig, train

@@ -6,10 +6,11 @@ import pytest
 import torch
 
 from ptviz import TrainConfig, load_backbone, load_task, train
+from ptviz.backbones.shape import Sizes
 from ptviz.methods import build
 from ptviz.prompt import Batch
 from ptviz.runs.config import RunConfig
-from ptviz.runs.parts import Sizes, parts_of
+from ptviz.runs.method_tensors import parts_of
 
 PULL = {"m": 3, "toward": "good thing"}
 

@@ -16,8 +16,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
+from ptviz.backbones.label_tokens import label_tokens
 from ptviz.backbones.tiny import tiny_tokeniser
-from ptviz.backbones.vocabulary import label_tokens
 from ptviz.prompt import Batch, Prompt
 from tests.families import TASK, case, fresh, method_of, model_of, rows_of
 

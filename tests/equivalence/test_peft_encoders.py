@@ -13,8 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from ptviz.backbones.label_tokens import label_tokens
 from ptviz.backbones.tiny import tiny_tokeniser
-from ptviz.backbones.vocabulary import label_tokens
 from ptviz.methods import PrefixTuning, PromptMethod, PTuning
 from ptviz.prompt import Batch
 from tests.families import TASK, case, fresh, method_of, model_of

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from ptviz.analysis.curves import StageSpan, TrainingCurve, training_curve
-from ptviz.figures.answers import Answers, draw_answers
+from ptviz.figures.class_probabilities import Answers, draw_answers
 from ptviz.figures.style import DASHES, PALETTE, mark, plain
 from ptviz.figures.training import draw_comparison, draw_training
 

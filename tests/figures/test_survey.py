@@ -11,19 +11,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptviz.analysis.anatomy import Item, Panel, anatomy_of, original
-from ptviz.analysis.cost import CostCurve, cost_curve, ladder
+from ptviz.analysis.method_diagram import Item, Panel, anatomy_of, original
+from ptviz.analysis.parameter_cost import CostCurve, cost_curve, ladder
 from ptviz.analysis.taxonomy import taxonomy
-from ptviz.figures.anatomy import draw_panel
-from ptviz.figures.cost import draw_cost
-from ptviz.figures.framework import draw_framework, draw_pair, legend_scene
-from ptviz.figures.layout import arrange
-from ptviz.figures.scene import Box, Cells, Line, Scene, Sign, Text, bounds, cividis, diverging, readable
-from ptviz.figures.shapes import to_figure
-from ptviz.figures.stages import Leg, draw_stages
-from ptviz.figures.svg import to_svg
-from ptviz.figures.table import table_csv
-from ptviz.figures.taxonomy import draw_taxonomy
+from ptviz.figures.csv_export import table_csv
+from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_pair, legend_scene
+from ptviz.figures.diagrams.layout import arrange
+from ptviz.figures.diagrams.method import draw_panel
+from ptviz.figures.diagrams.plotly import to_figure
+from ptviz.figures.diagrams.scene import Box, Cells, Line, Scene, Sign, Text, bounds, cividis, diverging, readable
+from ptviz.figures.diagrams.stage_timeline import Leg, draw_stages
+from ptviz.figures.diagrams.svg import to_svg
+from ptviz.figures.diagrams.taxonomy import draw_taxonomy
+from ptviz.figures.parameter_cost import draw_cost
 from ptviz.methods import REGISTRY, build
 from ptviz.prompt import Spec
 
@@ -327,8 +327,7 @@ def test_elements_move_and_scale_together():
 
 
 def test_svg_needs_no_plotly():
-    script = (
-        "import sys, ptviz.figures.svg, ptviz.figures.scene; print('kaleido' in sys.modules, 'torch' in sys.modules)"
-    )
+    loaded = "print('kaleido' in sys.modules, 'torch' in sys.modules)"
+    script = f"import sys, ptviz.figures.diagrams.svg, ptviz.figures.diagrams.scene; {loaded}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["False", "False"]

@@ -11,11 +11,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer
-from ptviz.runs.work import work
+from ptviz.engine.train_job import work
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
-from ptviz.ui import services
+from ptviz.ui import backend
 
 INDEX = Path(__file__).parents[2] / "pages" / "index.py"
 HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[no] $x^2$ [link](javascript:alert(1)) `code`"
@@ -38,10 +39,10 @@ class QuietExecutor(LocalExecutor):
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    services.forget()
-    monkeypatch.setattr(services, "LocalExecutor", QuietExecutor)
+    backend.forget()
+    monkeypatch.setattr(backend, "LocalExecutor", QuietExecutor)
     yield
-    services.forget()
+    backend.forget()
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def hostile() -> str:
 @pytest.fixture
 def store(home: Path) -> Store:
     """The store that the pages read in this test."""
-    return services.store()
+    return backend.store()
 
 
 @pytest.fixture(scope="module")

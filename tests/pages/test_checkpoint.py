@@ -12,10 +12,10 @@ import torch
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from ptviz.checkpoints.sniff import open_here
+from ptviz.checkpoints.detect import open_here
 from ptviz.runs import Run, Store
-from ptviz.runs.carry import pack
-from ptviz.ui import opening
+from ptviz.runs.archive import pack
+from ptviz.ui.open import checkpoint
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
 
 Page = Callable[..., AppTest]
@@ -25,8 +25,8 @@ PATH = "open/checkpoint.py"
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in this process: the reader's own process has tests of its own, and takes a second to start."""
-    opening._opened.cache_clear()
-    monkeypatch.setattr(opening, "open_checkpoint", lambda path: open_here(Path(path)))
+    checkpoint._opened.cache_clear()
+    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_here(Path(path)))
 
 
 def texts(at: AppTest) -> str:
@@ -147,10 +147,10 @@ def test_against_a_backbone_the_width_is_told(page: Page, tmp_path: Path) -> Non
 
 
 def test_uploads_are_kept_under_safe_names(home: Path) -> None:
-    path = opening.keep([("../../evil name.pt", b"x")])
+    path = checkpoint.keep([("../../evil name.pt", b"x")])
     assert path.is_relative_to(home / "uploads")
     assert path.name == "evil-name.pt"
-    folder = opening.keep([("adapter_config.json", b"{}"), ("adapter_model.bin", b"x")])
+    folder = checkpoint.keep([("adapter_config.json", b"{}"), ("adapter_model.bin", b"x")])
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.bin"]
     with pytest.raises(ValueError, match="different names"):
-        opening.keep([("a.pt", b"x"), ("a.pt", b"y")])
+        checkpoint.keep([("a.pt", b"x"), ("a.pt", b"y")])

@@ -111,7 +111,7 @@ def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(p
 
 
 def test_symbols_of_knobs_are_letters(page: Page):
-    from ptviz.ui.explaining import _spoken
+    from ptviz.ui.learn.method import _spoken
 
     assert _spoken("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
     assert _spoken("1 - |gamma|/m") == "1 - |\u03b3|/m"
@@ -152,7 +152,7 @@ def test_an_unknown_method_in_the_address_falls_back(page: Page):
 
 def test_knobs_and_costs_come_from_live_modules():
     from ptviz.backbones import catalogue
-    from ptviz.ui.anatomies import costs
+    from ptviz.ui.learn.method_diagrams import costs
 
     shape = next(info for info in catalogue() if info.name == "tiny-encoder")
     curve = next(curve for curve in costs("prompt-tuning", shape) if curve.knob == "m")

@@ -16,15 +16,16 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.analysis import projection
-from ptviz.analysis.laying import lay
-from ptviz.figures.brushing import FAINT, PICK
-from ptviz.runs import LocalExecutor, Run, RunConfig, Store, Writer, prompts
-from ptviz.runs.looking import Looking
-from ptviz.runs.mailbox import Letter
-from ptviz.runs.mapping import Mapping, folder_of
-from ptviz.runs.vocabulary import keep
-from ptviz.runs.warm import Warm
-from tests.pages.looking import figures, settled, well
+from ptviz.engine.model_cache import Warm
+from ptviz.executors.local import LocalExecutor
+from ptviz.figures.linked_selection import FAINT, PICK
+from ptviz.runs import Run, RunConfig, Store, Writer, saved_prompts
+from ptviz.runs.embedding_table import keep
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.projection_process import lay
+from ptviz.worker.projection_queue import Mapping, folder_of
+from ptviz.worker.rpc import Letter
+from tests.pages.run_pages import figures, settled, well
 
 PAGES = ("look/embeddings.py", "look/factors.py", "look/routing.py")
 Page = Callable[..., AppTest]
@@ -152,7 +153,7 @@ def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..
 
 def test_rows_left_out_are_in_no_panel(page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch):
     one, other = trained(m=6), trained(m=6)
-    monkeypatch.setattr("ptviz.ui.embedding.outliers", lambda rows: np.arange(len(rows)) == 2)
+    monkeypatch.setattr("ptviz.ui.look.embeddings.outliers", lambda rows: np.arange(len(rows)) == 2)
     at = well(settled(page("look/embeddings.py", run=one.id)))
     before = drawn(at)["map"]["data"][0]["x"]
     assert any(warning.value.startswith("Token 2: norm above") for warning in at.warning)
@@ -182,7 +183,7 @@ def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
 def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store: Store):
     run, other, routed = trained(m=6), trained(m=3), trained("smop", m=2, k=3)
     inner = trained("p-tuning-v2", m=2)
-    kept = prompts.keep(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    kept = saved_prompts.keep(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
     at = well(settled(page("look/embeddings.py", run=run.id)))
     at.multiselect(key="beside").set_value([other.id, routed.id, f"kept:{kept.id}"]).run()
     found = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]

@@ -10,12 +10,13 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.runs import LocalExecutor, Run
-from ptviz.runs.looking import Looking
-from ptviz.runs.mailbox import Letter
-from ptviz.runs.warm import Warm
-from tests.pages import looking
-from tests.pages.looking import settled, well
+from ptviz.engine.model_cache import Warm
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Run
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+from tests.pages import run_pages
+from tests.pages.run_pages import settled, well
 
 Page = Callable[..., AppTest]
 
@@ -36,7 +37,7 @@ def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
 
 def figures(at: AppTest) -> set[str]:
     """The last parts of the figures' names."""
-    return {name.rsplit("-", 1)[-1] for name in looking.figures(at)}
+    return {name.rsplit("-", 1)[-1] for name in run_pages.figures(at)}
 
 
 def pressed(at: AppTest, *keys: str) -> AppTest:
@@ -72,12 +73,12 @@ def test_a_run_with_another_routing_is_one_click_away(page: Page, trained: Calla
 
 def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/routing.py", run=trained("smop", m=2, k=3, top=2).id)))
-    before = {name: f for name, f in looking.figures(at).items() if name.endswith("inputs")}
+    before = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     at = pressed(at, "tempered")
     assert "temperature" in figures(at)
     at.select_slider(key="temperature").set_value("one only").run()
     at = well(settled(at))
-    after = {name: f for name, f in looking.figures(at).items() if name.endswith("inputs")}
+    after = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     assert before != after
     assert {m.label: m.value for m in at.metric}["Undecided"] == "0.00 nats"
 
@@ -99,7 +100,7 @@ def test_scores_kept_when_pruning_stand_beside_those_of_now(page: Page, trained:
     at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
     assert "recorded" in figures(at)
     at.selectbox(key="part").set_value("P").run()
-    assert any("beside" in name for name in looking.figures(well(settled(at))))
+    assert any("beside" in name for name in run_pages.figures(well(settled(at))))
 
 
 def test_the_words_that_move_most(page: Page, trained: Callable[..., Run]):

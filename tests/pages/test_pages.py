@@ -212,7 +212,7 @@ def test_the_forms_state_is_in_the_address(page: Page):
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
 def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
     from ptviz.methods import REGISTRY
-    from ptviz.methods.knobs import knobs_of
+    from ptviz.methods.hyperparameters import knobs_of
 
     at = well(page("train/compose.py", method=method))
     keys = {w.key for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
@@ -220,7 +220,7 @@ def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
 
 
 def test_change_and_run_again_fills_the_form(page: Page, make_run: MakeRun):
-    from ptviz.ui.starting import address_of
+    from ptviz.ui.navigation import address_of
 
     config = make_run("finished", method="smop", knobs={"k": 2}, task="tweets", backbone="tiny-encoder").config
     at = well(page("train/compose.py", **address_of(config)))

@@ -15,15 +15,15 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.figures.brushing import PICK
-from ptviz.figures.matrix import draw_matrix
-from ptviz.material import track_of
-from ptviz.runs import Run, RunConfig, Store, StoreError, prompts
-from ptviz.runs.vocabulary import keep
-from ptviz.runs.work import work
+from ptviz.engine.train_job import work
+from ptviz.figures.heatmap import draw_matrix
+from ptviz.figures.linked_selection import PICK
+from ptviz.plots.material import track_of
+from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
+from ptviz.runs.embedding_table import keep
 from ptviz.training import TrainConfig
+from ptviz.ui import backend
 from ptviz.ui import scripts as made
-from ptviz.ui import services
 
 Page = Callable[..., AppTest]
 
@@ -96,10 +96,11 @@ def test_the_spectrum_and_every_view_of_a_part(page: Page, runs: list[Run]):
 
 
 def _race() -> None:
-    from ptviz.runs.race import Entry
-    from ptviz.ui import race_charts, services
+    from ptviz.experiments.comparison import Entry
+    from ptviz.ui import backend
+    from ptviz.ui.compare import methods_results
 
-    race_charts.show([Entry(found.config, found.id, found.status.state) for found in services.store().list()])
+    methods_results.show([Entry(found.config, found.id, found.status.state) for found in backend.store().list()])
 
 
 @pytest.mark.parametrize(
@@ -120,11 +121,12 @@ def test_the_pictures_of_a_race(runs: list[Run], picture: str, call: str, name: 
 
 
 def _grid() -> None:
-    from ptviz.runs.race import Entry
-    from ptviz.ui import race_charts, services
+    from ptviz.experiments.comparison import Entry
+    from ptviz.ui import backend
+    from ptviz.ui.compare import methods_results
 
-    found = [Entry(found.config, found.id, found.status.state) for found in services.store().list()]
-    race_charts.grid_picture("dpt", found)
+    found = [Entry(found.config, found.id, found.status.state) for found in backend.store().list()]
+    methods_results.grid_picture("dpt", found)
 
 
 def test_the_grid_of_rates_and_seeds(runs: list[Run]):
@@ -174,7 +176,7 @@ def test_every_figure_of_the_page_of_embeddings(
 
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
     keep(load_backbone("tiny-encoder"))
-    one = prompts.keep(services.store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    one = saved_prompts.keep(backend.store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
     address = {"run": runs[0].id, "at": "2", "out": "1", "brush": "2", "words": "all"}
     at = page("look/embeddings.py", **address)
     at.multiselect(key="beside").set_value([runs[1].id, f"kept:{one.id}"]).run()

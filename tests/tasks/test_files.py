@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from ptviz.tasks import Split, Task, TaskError, load_task, read_table
-from ptviz.tasks.gather import class_name
+from ptviz.tasks.custom.assemble import class_name
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 ROWS = [(f"a fine text, number {i}", "good" if i % 3 else "bad") for i in range(60)]

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from ptviz.methods import MPT, build
-from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.training import Event, Resume, Snapshot, StageStarted, Stepped, TrainConfig, train
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored

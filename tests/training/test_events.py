@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ptviz.methods import PromptMethod, build
-from ptviz.training import (
+from ptviz.training import (  # fmt: skip
     Baselines,
     Evaluated,
     Event,
@@ -27,8 +27,8 @@ from ptviz.training import (
     evaluate,
     train,
     trainer,
-)  # fmt: skip
-from ptviz.training.rows import Rows, readout_of
+)
+from ptviz.training.batches import Rows, readout_of
 from tests.families import TASK, backbone_of, method_of
 
 SHORT = TrainConfig(steps=6, batch=8, lr=0.05, evaluate_every=3, snapshot_every=2)

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ptviz.methods import REGISTRY, Card, Part, PromptMethod, Stage, fit
 from ptviz.prompt import Batch, Output, Prompt, Spec
 from ptviz.training import Finished, Stepped, TrainConfig, train
-from ptviz.training.evolution import POPULATION, EvolutionStepper
-from ptviz.training.steppers import Measure
+from ptviz.training.cma_es import POPULATION, EvolutionStepper
+from ptviz.training.optimizers import Measure
 from tests.families import TASK, backbone_of
 
 CARD = Card("valley", "Valley", "nobody 2000", "https://example.org", ("direct", "test", "test"), "z", "A test.")

@@ -14,11 +14,11 @@ from ptviz.methods.base import Probe, Stage
 from ptviz.prompt import Prompt
 from ptviz.tasks import default_sources
 from ptviz.training import Stepped, TrainConfig, default_rate, evaluate, plan, predict, train
-from ptviz.training import rows as rows_module
-from ptviz.training.lengths import stage_steps
+from ptviz.training import batches as rows_module
+from ptviz.training.batches import Rows
 from ptviz.training.mixture import Mixture
-from ptviz.training.probe import BATCHES, probe
-from ptviz.training.rows import Rows
+from ptviz.training.stage_context import BATCHES, probe
+from ptviz.training.stage_steps import stage_steps
 from tests.families import TASK, backbone_of, method_of, rows_of
 
 FAMILIES = pytest.mark.parametrize("family", ["tiny-encoder", "pooled", "tiny-decoder", "tiny-encoder-decoder"])
@@ -174,7 +174,7 @@ def test_default_rates_come_from_the_record() -> None:
 
 def test_a_first_guess_is_no_larger_than_what_was_right_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"one": {"a": {"lr": 0.3}, "b": {"lr": 0.001}}, "two": {"b": {"lr": 0.5}}}
-    monkeypatch.setattr("ptviz.training.rates.record", lambda: known)
+    monkeypatch.setattr("ptviz.training.default_lr.record", lambda: known)
     rates = [default_rate(method, backbone) for method, backbone in (("a", "one"), ("a", "two"), ("b", "three"))]
     assert rates == [0.3, 0.02, 0.001]
     assert default_rate("c", "one") == 0.02

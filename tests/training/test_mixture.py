@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptviz.prompt import Batch
+from ptviz.training.batches import Rows
 from ptviz.training.mixture import Mixture
-from ptviz.training.rows import Rows
 
 SIZES = (40, 100, 60)
 KINDS = pytest.mark.parametrize("kind", ["proportional", "stochastic"])

@@ -9,10 +9,10 @@ import pytest
 import torch
 
 from ptviz.methods import PromptMethod, Stage, build, fit
-from ptviz.methods.sources import SourcePrompt
+from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.training import Finished, Snapshot, SourceReady, StageStarted, Stepped, TrainConfig, train
-from ptviz.training.lengths import stage_steps
-from ptviz.training.library import source_config
+from ptviz.training.source_prompts import source_config
+from ptviz.training.stage_steps import stage_steps
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored
 

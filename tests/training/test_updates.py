@@ -11,7 +11,7 @@ import torch
 from ptviz.methods import PromptMethod, build
 from ptviz.methods.base import Stage, fit
 from ptviz.training import Snapshot, Stepped, TrainConfig, train
-from ptviz.training.steppers import GradientStepper
+from ptviz.training.optimizers import GradientStepper
 from tests.families import TASK, backbone_of, rows_of
 
 CONFIG = TrainConfig(steps=5, batch=8, lr=0.1, evaluate_every=5, snapshot_every=1, warmup=0.0)

@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from ptviz.methods import REGISTRY, Card, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.knobs import Length
+from ptviz.methods.hyperparameters import Length
 from ptviz.prompt import Batch, Prompt, Spec
 
 CARD = Card(

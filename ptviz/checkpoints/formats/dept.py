@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from ptviz.checkpoints.bundle import INPUT, PromptBundle, Use, Values, uses_of
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state import State, prompt
+from ptviz.checkpoints.formats.state_dict import State, prompt
 
 
 def recognise(state: State) -> bool:

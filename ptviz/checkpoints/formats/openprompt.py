@@ -11,11 +11,11 @@ import re
 
 import numpy as np
 
-from ptviz.checkpoints.arrays import checked
 from ptviz.checkpoints.bundle import INPUT, Array, PromptBundle, Values, uses_of
+from ptviz.checkpoints.containers.arrays import checked
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.prefix_encoder import applied
-from ptviz.checkpoints.formats.state import State, key_value_bundle, prompt
+from ptviz.checkpoints.formats.state_dict import State, key_value_bundle, prompt
 
 NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
 

@@ -13,13 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ptviz.checkpoints import torch_file
-from ptviz.checkpoints.arrays import is_safetensors, read_safetensors
 from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LAYERS, Array, PromptBundle, Use, Values, uses_of
+from ptviz.checkpoints.containers import torch_pickle
+from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors
 from ptviz.checkpoints.errors import CheckpointError, listed, shown
 from ptviz.checkpoints.formats import dept
-from ptviz.checkpoints.formats.state import State, key_values, prompt
-from ptviz.checkpoints.safety import Folder, plain_json
+from ptviz.checkpoints.formats.state_dict import State, key_values, prompt
+from ptviz.checkpoints.limits import Folder, plain_json
 
 CONFIG = "adapter_config.json"
 WEIGHTS = ("adapter_model.safetensors", "adapter_model.bin")
@@ -112,7 +112,7 @@ def _state(folder: Folder, start: str) -> tuple[State, str]:
             f"{shown(folder.name)} has {CONFIG} but neither {WEIGHTS[0]} nor {WEIGHTS[1]}: give the weights as well"
         )
     data = folder.read(file)
-    tensors = read_safetensors(data, file).tensors if is_safetensors(data[:9]) else torch_file.read(data, file)[0]
+    tensors = read_safetensors(data, file).tensors if is_safetensors(data[:9]) else torch_pickle.read(data, file)[0]
     return State(folder.name, file, tensors), file
 
 

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from ptviz.checkpoints.arrays import check_shape, checked
 from ptviz.checkpoints.bundle import Array, PromptBundle
+from ptviz.checkpoints.containers.arrays import check_shape, checked
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state import State, key_value_bundle, prompt
+from ptviz.checkpoints.formats.state_dict import State, key_value_bundle, prompt
 
 
 def recognise(state: State) -> bool:

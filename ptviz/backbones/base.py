@@ -1,0 +1,209 @@
+"""Frozen transformers models scored on label words, and the one place where a prompt enters them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import torch
+import torch.nn.functional as F
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
+
+from ptviz.backbones.attention import NAME, BackboneError, Visit, join
+from ptviz.backbones.label_tokens import common_tokens
+from ptviz.prompt import Batch, Output, Prompt, Spec
+
+Reading = Literal["pooled", "mask", "last", "first"]
+
+
+@dataclass(frozen=True)
+class Readout:
+    """How an answer becomes one score per label: ``scores = scale * x @ weight.T + bias``.
+
+    For label words, ``weight`` (c, d) holds rows of the frozen output embedding; for pooled sentences, the frozen
+    embeddings of the label descriptions, with ``normalise`` making the product a cosine. The labels' words are kept
+    for display.
+    """
+
+    weight: Float[Tensor, "c d"]
+    bias: Float[Tensor, " c"] | None
+    scale: float
+    normalise: bool
+    words: tuple[str, ...]
+
+    def scores(self, hidden: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
+        """One score per label, in float32."""
+        x = hidden.float()
+        scores = self.scale * (F.normalize(x, dim=-1) if self.normalise else x) @ self.weight.T
+        return scores if self.bias is None else scores + self.bias
+
+
+class Backbone(nn.Module, ABC):
+    """A frozen language model. Subclasses say how the input runs through it and where the answer is read.
+
+    Nothing in it ever asks for a gradient; ``forward`` is differentiable in the prompt alone.
+    """
+
+    family: ClassVar[Literal["encoder", "decoder", "encoder-decoder"]]
+    reading: Reading
+
+    def __init__(
+        self, name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool
+    ) -> None:
+        super().__init__()
+        model.set_attn_implementation(NAME)
+        self.name, self.title, self.random, self.tokeniser = name, title, random, tokeniser
+        self.model = model.eval().requires_grad_(False)
+        self.pad = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
+        self.sites, self.heads, self.head_width = self._survey()
+        # Lookups stay in float32 so that a low-precision backbone does not round where prompts start.
+        self.table: Tensor = model.get_input_embeddings().weight
+        self._common: Tensor | None = None
+
+    @property
+    def device(self) -> torch.device:
+        """Where the frozen weights live."""
+        return self.table.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The type of the frozen weights; prompts are float32 whatever it is."""
+        return self.table.dtype
+
+    @property
+    def width(self) -> int:
+        """The embedding width d."""
+        return self.table.shape[1]
+
+    @property
+    def parameters_frozen(self) -> int:
+        """Scalars of the frozen model."""
+        return sum(p.numel() for p in self.model.parameters())
+
+    @torch.no_grad()
+    def _survey(self) -> tuple[int, int, int]:
+        """Find the attention sites in call order, and their heads, by one forward pass of two tokens."""
+        found: dict[nn.Module, torch.Size] = {}
+        ids = torch.tensor([[self.pad, self.pad]], device=self.model.device)
+        decoder = {"decoder_input_ids": ids[:, :1]} if self.model.config.is_encoder_decoder else {}
+        self.model(input_ids=ids, survey=found, **decoder)
+        if not found:
+            raise BackboneError(
+                f"{self.name}: {type(self.model).__name__} does not route its attention through transformers' "
+                "AttentionInterface, so prompts cannot reach it. Families known to work: BERT, RoBERTa, DistilBERT, "
+                "ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, Qwen3, T5, BART."
+            )
+        shapes = {(shape[1], shape[3]) for shape in found.values()}
+        if len(shapes) != 1:
+            raise BackboneError(
+                f"{self.name}: attention sites differ in (heads, head width): {sorted(shapes)}; expected one shape"
+            )
+        for index, site in enumerate(found):
+            site.site = index  # type: ignore[assignment]
+        heads, width = shapes.pop()
+        return len(found), heads, width
+
+    def spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
+        """The sizes and the table that a method is built for; ``length`` is the longest text in tokens."""
+        if self._common is None:
+            self._common = common_tokens(self.tokeniser, len(self.table)).to(self.device)
+        words = self.tokenise
+        return Spec(self.table, self.sites, self.heads, self.head_width, length, self._common, labels, sources, words)
+
+    def tokenise(self, text: str) -> list[int]:
+        """The ids of a text's tokens, without special tokens."""
+        return list(self.tokeniser(text, add_special_tokens=False)["input_ids"])
+
+    @torch.no_grad()
+    def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+        """The frozen input embeddings of token ids."""
+        found: Tensor = self.model.get_input_embeddings()(ids.to(self.device))
+        return found.float()
+
+    @abstractmethod
+    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+        """How this backbone scores a task's labels."""
+
+    @abstractmethod
+    def read(
+        self, batch: Batch, x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], prompt: Prompt, **keywords: Any
+    ) -> tuple[Float[Tensor, "B d"], Float[Tensor, "layer B d"] | None]:
+        """Run the embedded input; return what the readout scores, and hidden states there if asked for."""
+
+    def forward(
+        self, batch: Batch, prompt: Prompt, readout: Readout, *, hidden: bool = False, visit: Visit | None = None
+    ) -> Output:
+        """Score every label for every row, under a prompt.
+
+        Raises:
+            BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
+        """
+        self._check(batch, prompt)
+        x, mask = batch.embeddings, batch.mask
+        if prompt.delta is not None:
+            x = x + prompt.delta
+        if prompt.keep is not None:
+            mask = mask.masked_scatter(batch.slots, prompt.keep.expand(len(x), -1).contiguous())
+        answer, states = self.read(
+            batch, x, mask, prompt, output_hidden_states=hidden, **({"visit": visit} if visit else {})
+        )
+        logits = readout.scores(answer)
+        return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
+
+    def _check(self, batch: Batch, prompt: Prompt) -> None:
+        counts = batch.slots.sum(1)
+        slots = int(counts[0])
+        if bool((counts != slots).any()):
+            raise BackboneError(f"expected the same number of slots in every row, got {sorted(set(counts.tolist()))}")
+        given = 0 if prompt.embeddings is None else prompt.embeddings.shape[1]
+        if slots != given:
+            raise BackboneError(
+                f"the batch has {slots} slots a row, but the prompt brings {given} vectors; "
+                f"encode the texts with m={given}"
+            )
+        if prompt.embeddings is not None and prompt.embeddings.shape[2] != self.width:
+            raise BackboneError(
+                f"expected prompt vectors of width {self.width} for {self.name}, got {prompt.embeddings.shape[2]}"
+            )
+        if prompt.key_values is not None:
+            expected = (self.sites, 2, self.heads, self.head_width)
+            got = tuple(prompt.key_values.shape[i] for i in (0, 1, 3, 5))
+            if got != expected:
+                raise BackboneError(
+                    f"expected key-value prompts of (sites, 2, heads, head width) {expected} for {self.name}, got {got}"
+                )
+
+    def fill(self, batch: Batch, x: Float[Tensor, "B T d"], prompt: Prompt) -> Float[Tensor, "B T d"]:
+        """The input embeddings with the prompt in its slots, in the type of the frozen weights."""
+        if prompt.embeddings is not None:
+            x = x.masked_scatter(
+                batch.slots[..., None], prompt.embeddings.to(x.dtype).expand(len(x), -1, -1).contiguous()
+            )
+        return x.to(self.dtype)
+
+
+def at(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
+    """The one marked column of each row."""
+    return read.long().argmax(1)
+
+
+def pick(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) -> Tensor | None:
+    """Hidden states of every layer at the answer, (layer, B, d); None if they were not asked for."""
+    return None if states is None else torch.stack([choose(state) for state in states])
+
+
+def unwatched(keywords: Mapping[str, Any]) -> bool:
+    """Whether nobody asked for hidden states or attention weights, so that a shortcut may leave them out."""
+    return not keywords.get("output_hidden_states") and "visit" not in keywords
+
+
+def kv(prompt: Prompt) -> dict[str, Any]:
+    """The keyword under which key-value prompts reach the attention function."""
+    return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
+
+
+__all__ = ["Backbone", "Reading", "Readout", "at", "join", "kv", "pick", "unwatched"]

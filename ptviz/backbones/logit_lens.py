@@ -1,0 +1,76 @@
+"""The logit lens: the words that a frozen language-model head reads off the states in the middle of its backbone.
+
+nostalgebraist, "interpreting GPT: the logit lens", 2020,
+https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.base import Backbone, Readout
+from ptviz.prompt import Batch, Prompt
+
+_FINAL = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")
+"""Where families keep the norm between their last layer and the head."""
+
+
+def lens(
+    backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, columns: Sequence[int]
+) -> Float[Tensor, "layer n V"]:
+    """Logits over the vocabulary at some columns of one row, from the input to the last layer.
+
+    Each state passes the norm that stands before the head, as the last one does, and then the head.
+
+    Raises:
+        BackboneError: if the backbone has no head that reads these states.
+    """
+    if why := blind(backbone):
+        raise BackboneError(why)
+    n = len(columns)
+    copies = Batch(*(part.expand(n, *part.shape[1:]) for part in (
+        batch.input_ids, batch.mask, batch.slots, batch.read, batch.labels, batch.tasks, batch.embeddings
+    )))  # fmt: skip
+    # One copy of the row for each column, read there: the way every backbone hands out its states.
+    read = torch.zeros_like(copies.read)
+    read[torch.arange(n), torch.tensor(columns)] = True
+    states = backbone(replace(copies, read=read), prompt, readout, hidden=True).hidden
+    assert states is not None
+    norm = _final(backbone.model.base_model)
+    inner = norm(states[:-1]) if norm is not None else states[:-1]
+    states = torch.cat([inner, states[-1:]])
+    transform = getattr(backbone, "transform", nn.Identity())
+    logits: Tensor = backbone.model.get_output_embeddings()(transform(states))
+    return logits.float()
+
+
+def blind(backbone: Backbone) -> str:
+    """Why the head of a backbone cannot read its states, in a sentence; empty if it can."""
+    if backbone.reading == "pooled":
+        return (
+            f"{backbone.title} is a sentence encoder: it came without a language-model head, so no word can be read "
+            "off its states. A decoder, such as smollm2-135m, or a masked language model has one."
+        )
+    if backbone.reading == "first":
+        return (
+            f"In {backbone.title} the prompt stands in the encoder, and the head has only ever read the decoder's "
+            "states, so what it would say there means nothing."
+        )
+    return ""
+
+
+def _final(trunk: nn.Module) -> nn.Module | None:
+    """The norm after the last layer; None where each layer ends with its own."""
+    for path in _FINAL:
+        found: object = trunk
+        for name in path.split("."):
+            found = getattr(found, name, None)
+        if isinstance(found, nn.Module):
+            return found
+    return None

@@ -1,0 +1,77 @@
+r"""Which neurons of the feed-forward layers a prompt activates, with no sentence beside it.
+
+The backbone is given the prompt and one special token; a neuron of a layer is active if its pre-activation at that
+token is positive. Source: Su et al., "On Transferability of Prompt Tuning for Natural Language Processing", NAACL 2022,
+section 5.1, https://aclanthology.org/2022.naacl-main.290. Their RoBERTa reads at the mask token in front of the prompt
+and their T5 at the decoder's first token, as here. Ours, for families that the paper leaves out: encoders without a
+mask token are read at [CLS], decoders at a token behind the prompt; of a gated layer the gate counts.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.base import Backbone
+from ptviz.prompt import Batch, Prompt
+
+FIRST = (
+    "intermediate.dense", "ffn.lin1", "mlp.Wi", "mlp.c_fc", "fc1", "mlp.dense_h_to_4h", "mlp.gate_proj",
+    "DenseReluDense.wi", "DenseReluDense.wi_0",
+)  # fmt: skip
+"""The layer in front of the activation function, by its name at the end of its path: what it gives is > 0 exactly where
+the activation (ReLU, GELU, SiLU) is. ModernBERT's ``Wi`` holds the gated half first."""
+
+
+@torch.no_grad()
+def activated(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, "layers n"]:
+    """Which of the n neurons of every feed-forward layer (of the decoder, if there is one) a prompt activates.
+
+    Raises:
+        BackboneError: if the prompt has another width, or the feed-forward layers of this family are not known.
+    """
+    if prompt.ndim != 2 or prompt.shape[1] != backbone.width:
+        raise BackboneError(f"expected a prompt (m, {backbone.width}) for {backbone.name}; got {tuple(prompt.shape)}")
+    batch, place = _alone(backbone, len(prompt))
+    found: list[Tensor] = []
+
+    def hear(layer: nn.Module, given: object, out: Tensor) -> None:
+        found.append(out.reshape(-1, out.shape[-1])[place])  # OPT lays rows and positions on one axis
+
+    hooks = [layer.register_forward_hook(hear) for layer in _layers(backbone)]
+    try:
+        given = Prompt(embeddings=prompt.to(backbone.device)[None])
+        # With hidden states asked for, no family takes a shortcut past a layer.
+        backbone.read(batch, batch.embeddings, batch.mask, given, output_hidden_states=True)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    active: Bool[Tensor, "layers n"] = torch.stack(found).cpu() > 0
+    return active[:, : active.shape[1] // 2] if backbone.model.config.model_type == "modernbert" else active
+
+
+def _layers(backbone: Backbone) -> list[nn.Module]:
+    trunk = backbone.model.get_decoder() if backbone.family == "encoder-decoder" else backbone.model
+    found = [layer for name, layer in trunk.named_modules() if name.endswith(FIRST)]
+    if not found:
+        kind = backbone.model.config.model_type
+        raise BackboneError(f"{backbone.name}: the feed-forward layers of {kind} are not known, so no neurons")
+    return found
+
+
+def _alone(backbone: Backbone, m: int) -> tuple[Batch, int]:
+    """A batch of one row without a sentence, and the position among those the layers see at which neurons are read."""
+    tokeniser, decodes = backbone.tokeniser, backbone.family == "decoder"
+    wanted = {"mask": ("mask",), "pooled": ("cls", "bos"), "last": ("bos", "eos"), "first": ("eos",)}[backbone.reading]
+    ids = (getattr(tokeniser, f"{name}_token_id") for name in wanted)
+    special = next((int(id) for id in ids if id is not None), backbone.pad)
+    # An encoder sees the token in front, where the mask of the paper's RoBERTa stands; elsewhere it closes the row.
+    place = 0 if backbone.family == "encoder" else m
+    row = torch.full((1, m + 1), backbone.pad, device=backbone.device)
+    row[0, place] = special
+    own = torch.arange(m + 1, device=backbone.device)[None] == place
+    zero = torch.zeros(1, dtype=torch.long, device=backbone.device)
+    batch = Batch(row, torch.ones_like(own), ~own, own, zero, zero, backbone.embed(row))
+    return batch, place if decodes else 0

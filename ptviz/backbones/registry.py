@@ -1,0 +1,273 @@
+"""From a name to a frozen backbone: embedded, fetched on demand, tiny, a local folder, or a hub id."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import (
+    AutoConfig,
+    AutoModel,
+    AutoModelForCausalLM,
+    AutoModelForMaskedLM,
+    AutoModelForSeq2SeqLM,
+    AutoTokenizer,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
+from transformers.utils import logging
+
+from ptviz.backbones import packaged, tiny
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.base import Backbone
+from ptviz.backbones.decoder import DecoderBackbone
+from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
+from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
+
+DEFAULT = "minilm-l6"
+HUBS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
+TITLES = {"minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)", "smollm2-135m": "SmolLM2-135M-Instruct (decoder)"}
+REFUSED = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
+"""Families whose attention cannot be reached through transformers' AttentionInterface."""
+
+
+def pick_device(device: str | None = None) -> torch.device:
+    """The asked device, or the best there is: CUDA, then MPS, then the CPU.
+
+    Raises:
+        BackboneError: if the asked device is not on this machine.
+    """
+    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    if not device or device == "auto":
+        return torch.device(next(name for name, ok in there.items() if ok))
+    kind = device.split(":")[0]
+    if not there.get(kind, False):
+        found = ", ".join(name for name, ok in there.items() if ok)
+        raise BackboneError(f"device {device!r} is not on this machine; expected auto or one of {found}")
+    return torch.device(device)
+
+
+def load_backbone(name: str = DEFAULT, device: str | None = None, dtype: str = "float32") -> Backbone:
+    """A frozen backbone, ready to take prompts.
+
+    ``name`` is ``minilm-l6``, ``smollm2-135m``, ``tiny-encoder``, ``tiny-decoder``, ``tiny-encoder-decoder``, a local
+    folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen weights, ``float32`` or
+    ``bfloat16``; prompts are float32 either way. Code that comes with a model is never run.
+
+    Raises:
+        BackboneError: naming what is missing or unsupported, and the command that mends it.
+    """
+    place = pick_device(device)
+    if dtype not in ("float32", "bfloat16"):
+        raise BackboneError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
+    if name in tiny.TINY:
+        backbone = wrap(name, tiny.TINY[name][0], tiny.tiny_model(name), tiny.tiny_tokeniser(), random=True)
+    else:
+        source = _source(name)
+        model, tokeniser = _read(name, source)
+        if name in TITLES:
+            backbone = wrap(name, TITLES[name], model, tokeniser)
+        else:
+            reference = _sample(model, "eager")
+            backbone = wrap(name, name, model, tokeniser)
+            _same(name, reference, _sample(model, None))
+    return backbone.to(device=place, dtype=getattr(torch, dtype)).eval()
+
+
+def wrap(
+    name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
+) -> Backbone:
+    """The backbone class that suits a transformers model: by its family, and by the head it has."""
+    kind: type[Backbone]
+    if model.config.is_encoder_decoder:
+        kind = EncoderDecoderBackbone
+    elif "CausalLM" in type(model).__name__ or type(model).__name__.endswith("LMHeadModel"):
+        kind = DecoderBackbone
+    elif "MaskedLM" in type(model).__name__:
+        kind = MaskedEncoder
+    else:
+        kind = PooledEncoder
+    if tokeniser.pad_token_id is None:
+        tokeniser.pad_token = tokeniser.eos_token or tokeniser.unk_token
+    return kind(name, title, model, tokeniser, random)
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """No bars and no reports while transformers loads: a head that is left out on purpose is not news."""
+    level = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logging.set_verbosity(level)
+        if bars:
+            logging.enable_progress_bar()
+
+
+@torch.no_grad()
+def _sample(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
+    """What a model says to a few tokens, one of them padding, under a named attention (None: the present one)."""
+    if attention is not None:
+        model.set_attn_implementation(attention)
+    ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
+    mask = torch.tensor([[1] * 7 + [0]])
+    decoder = {"decoder_input_ids": ids[:, :2]} if model.config.is_encoder_decoder else {}
+    out = model.eval()(input_ids=ids, attention_mask=mask, **decoder)
+    found: torch.Tensor = out[0]
+    return found if decoder else found[:, :7]
+
+
+def _same(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
+    """A stranger's model may use a variant of attention that is not computed here: compare before trusting it.
+
+    Raises:
+        BackboneError: if the two differ.
+    """
+    apart = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-9))
+    if not apart < 1e-3:
+        raise BackboneError(
+            f"{name}: its own attention and ptviz's give different outputs (by {apart:.2g}), so prompts would not be "
+            "trained on the model you know; choose another backbone"
+        )
+
+
+def _source(name: str) -> str:
+    if name in packaged.MEND:
+        found = packaged.folder(name)
+        return str(found) if found is not None else str(HUBS[name])
+    path = Path(name).expanduser()
+    looks_local = name.startswith((".", "/", "~")) or path.exists()
+    if looks_local and not (path / "config.json").is_file():
+        came = "no config.json there" if path.is_dir() else "no such folder"
+        raise BackboneError(f"{path}: expected a folder with config.json, weights and tokenizer; {came}")
+    return str(path) if looks_local else name
+
+
+def _read(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False)
+        family = model_class(name, config)
+        extras: dict[str, Any] = (
+            {"add_pooling_layer": False} if family is AutoModel and config.model_type in ("bert", "roberta") else {}
+        )
+        with quiet():
+            model = family.from_pretrained(
+                source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **extras
+            )
+            tokeniser = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
+    except BackboneError:
+        raise
+    except (OSError, ValueError, KeyError, ImportError) as error:
+        mend = packaged.MEND.get(name)
+        first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
+        folder = "a local folder with config.json, safetensors weights and a tokenizer"
+        hint = f"run: {mend}" if mend else f"check the name, the connection, or give {folder}"
+        raise BackboneError(f"cannot load backbone {name!r}: {first}; {hint}") from error
+    return model, tokeniser
+
+
+def model_class(name: str, config: Any) -> Any:
+    """Which Auto class a checkpoint wants: its own architecture decides, its config where it names none.
+
+    Raises:
+        BackboneError: for a family that prompts cannot reach.
+    """
+    if config.model_type in REFUSED:
+        raise BackboneError(
+            f"{name}: the {config.model_type} family has no attention interface, so prompts cannot reach it. "
+            "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, "
+            "Qwen3, T5, BART."
+        )
+    if config.is_encoder_decoder:
+        return AutoModelForSeq2SeqLM
+    architecture = (config.architectures or [""])[0]
+    if "CausalLM" in architecture or architecture.endswith("LMHeadModel"):
+        return AutoModelForCausalLM
+    if "MaskedLM" in architecture:
+        return AutoModelForMaskedLM
+    if (
+        not architecture
+        and type(config) in AutoModelForCausalLM._model_mapping
+        and type(config) not in AutoModelForMaskedLM._model_mapping
+    ):
+        return AutoModelForCausalLM
+    return AutoModel
+
+
+@dataclass(frozen=True)
+class BackboneInfo:
+    """A named backbone as a list shows it; sizes in layers, vectors and scalars."""
+
+    name: str
+    title: str
+    family: str
+    layers: int
+    sites: int
+    width: int
+    heads: int
+    head_width: int
+    parameters: int
+    available: bool
+    mend: str
+    random: bool
+
+
+def catalogue() -> list[BackboneInfo]:
+    """The backbones that have a name here; any local folder or hub id works besides them."""
+    here = packaged.available
+    return [
+        BackboneInfo(
+            "minilm-l6",
+            TITLES["minilm-l6"],
+            "encoder",
+            6,
+            6,
+            384,
+            12,
+            32,
+            22_565_376,
+            here("minilm-l6"),
+            packaged.MEND["minilm-l6"],
+            False,
+        ),
+        BackboneInfo(
+            "smollm2-135m",
+            TITLES["smollm2-135m"],
+            "decoder",
+            30,
+            30,
+            576,
+            3,
+            64,
+            134_515_008,
+            here("smollm2-135m"),
+            packaged.MEND["smollm2-135m"],
+            False,
+        ),
+        BackboneInfo("tiny-encoder", tiny.TINY["tiny-encoder"][0], "encoder", 2, 2, 32, 4, 8, 0, True, "", True),
+        BackboneInfo("tiny-decoder", tiny.TINY["tiny-decoder"][0], "decoder", 2, 2, 32, 2, 8, 0, True, "", True),
+        BackboneInfo(
+            "tiny-encoder-decoder",
+            tiny.TINY["tiny-encoder-decoder"][0],
+            "encoder-decoder",
+            4,
+            6,
+            32,
+            4,
+            8,
+            0,
+            True,
+            "",
+            True,
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""File containers: arrays, torch pickles without code, and archives."""

@@ -1,0 +1,289 @@
+"""torch's pickles, without code: ``weights_only=True`` and nothing else, never a fallback.
+
+Two holes in torch's own restricted unpickler are known (CVE-2025-32434, mended in 2.6.0; CVE-2026-24747, mended in
+2.10.0), so older versions are refused. What a file wanted to call is named in the refusal; it is read off the pickle's
+opcodes, which executes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import pickletools
+import re
+import warnings
+import zipfile
+from collections import OrderedDict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ptviz.checkpoints.bundle import Array
+from ptviz.checkpoints.containers.arrays import check_shape, checked
+from ptviz.checkpoints.errors import CheckpointError, listed, shown
+from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+OLDEST = (2, 10)
+LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+"""How a torch file older than the zip layout begins: a pickle of torch's magic number."""
+_DEEPEST = 8
+_LONGEST = 2000
+_VISITS = 2 * LIMITS.tensors
+"""Values looked at in a file: one list may stand in another a thousand times, and that one in a third."""
+
+
+def read(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
+    """The floating-point tensors of a torch file by dotted name, and its plain values as text.
+
+    A bare tensor has the name "". Dictionaries and lists are walked.
+
+    Raises:
+        CheckpointError: for anything that is not plain tensors, with the names of what it wanted to call.
+    """
+    if zipfile.is_zipfile(io.BytesIO(data)):
+        ZipFolder(data, name)  # its directory is checked before torch sees it
+    found = _loaded(data, name)
+    tensors: dict[str, Tensor] = {}
+    texts: dict[str, str] = {}
+    _walk(found, "", tensors, texts, name, [])
+    return _arrays(tensors, name), texts
+
+
+def _require_torch() -> Any:
+    import torch
+
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < OLDEST:
+        raise CheckpointError(
+            f"torch {torch.__version__} has known holes in reading strangers' files: expected at least 2.10. "
+            "Run: pip install --upgrade torch"
+        )
+    return torch
+
+
+def _loaded(data: bytes, name: str) -> Any:
+    torch = _require_torch()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # torch's own remarks on old storages
+            return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if called := wanted(data):
+            raise CheckpointError(
+                f"{shown(name)}: expected plain tensors; the file wants to call {listed(called)}. It was not run, and "
+                "will not be. Ask its author for a .safetensors file"
+            ) from error
+        raise _damaged(name, error) from error
+    except (MemoryError, RecursionError) as error:
+        raise CheckpointError(f"{shown(name)}: needs more memory than a prompt does: refused") from error
+    except Exception as error:  # a damaged pickle can raise whatever it likes
+        raise _damaged(name, error) from error
+
+
+def _damaged(name: str, error: Exception) -> CheckpointError:
+    # Torch's own refusals begin with advice on how to go on unsafely, and say what was wrong behind it.
+    told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
+    first = told.strip().splitlines()[0] if told.strip() else type(error).__name__
+    return CheckpointError(
+        f"{shown(name)}: expected a file made by torch.save; it is damaged, cut short or something else "
+        f"({shown(first)}). Copy the file again"
+    )
+
+
+def wanted(data: bytes) -> list[str]:
+    """What a pickle would call beyond plain tensors, read off its opcodes without executing it."""
+    import torch
+
+    try:
+        if found := torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data)):
+            return sorted(found)
+    except Exception:  # only whole zips are understood by torch here
+        pass
+    return [found for found in named(_pickled(data)) if found not in _PLAIN and not _STORAGE.fullmatch(found)]
+
+
+def _pickled(data: bytes) -> bytes:
+    """The pickle of a torch file: an entry of its zip, or all of it."""
+    try:
+        with zipfile.ZipFile(io.BytesIO(data)) as archive:
+            entry = next(info for info in archive.infolist() if info.filename.endswith("data.pkl"))
+            return archive.read(entry) if entry.file_size <= LIMITS.unpacked else b""
+    except Exception:  # no zip, or a damaged one
+        return data
+
+
+_STORAGE = re.compile(r"torch\.(storage\.)?\w*Storage")
+_PLAIN = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
+
+
+def named(data: bytes) -> list[str]:
+    """Every global that the pickles in a stream name, in order of first mention."""
+    found: list[str] = []
+    stream = io.BytesIO(data)
+    try:
+        while stream.tell() < len(data):
+            _globals_of(stream, found)
+    except Exception:  # what follows the pickles is no pickle: the numbers of a legacy file
+        pass
+    return list(dict.fromkeys(found))
+
+
+def _globals_of(stream: io.BytesIO, found: list[str]) -> None:
+    texts: list[str] = []
+    memo: dict[int, str] = {}  # A module's name is written once, and fetched from here by the globals that follow.
+    last = ""
+    for opcode, argument, _ in pickletools.genops(stream):
+        if opcode.name in ("GLOBAL", "INST"):
+            found.append(str(argument).replace(" ", "."))
+        elif opcode.name == "STACK_GLOBAL":
+            found.append(".".join(texts[-2:]))
+        elif opcode.name in ("MEMOIZE", "PUT", "BINPUT", "LONG_BINPUT"):
+            memo[len(memo) if argument is None else int(str(argument))] = last
+            continue
+        elif opcode.name in ("GET", "BINGET", "LONG_BINGET"):
+            argument = memo.get(int(str(argument)))
+        last = argument if isinstance(argument, str) else ""
+        if last:
+            texts = [*texts[-8:], last]
+
+
+def _walk(
+    value: Any,
+    path: str,
+    tensors: dict[str, Tensor],
+    texts: dict[str, str],
+    name: str,
+    seen: list[None],
+    depth: int = 0,
+) -> None:
+    """Gather tensors and plain values under dotted names; ``seen`` grows by one a visit, also of empty containers."""
+    import torch
+
+    seen.append(None)
+    if depth > _DEEPEST or len(seen) > _VISITS:
+        raise CheckpointError(f"{shown(name)}: too many or too deeply nested values for a prompt: refused")
+    if isinstance(value, torch.Tensor):
+        tensors[path] = value
+    elif isinstance(value, Mapping):
+        for key, inner in value.items():
+            _walk(inner, _joined(path, str(key)), tensors, texts, name, seen, depth + 1)
+    elif isinstance(value, list | tuple):
+        for index, inner in enumerate(value):
+            _walk(inner, _joined(path, str(index)), tensors, texts, name, seen, depth + 1)
+    elif isinstance(value, str | int | float | bool):
+        texts[path] = shown(value, 300)
+
+
+def _joined(path: str, key: str) -> str:
+    if len(path) + len(key) > _LONGEST:
+        raise CheckpointError(f"a tensor's name of more than {_LONGEST:,} letters ({shown(key)}): refused")
+    return f"{path}.{key}" if path else key
+
+
+def _arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
+    import torch
+
+    # A tensor may claim far more numbers than its file holds (strides of 0): count before making it whole.
+    total = 0
+    for key, tensor in tensors.items():
+        if tensor.is_floating_point():
+            check_shape(key or name, tuple(tensor.shape)) if tensor.ndim else None
+            total += tensor.numel()
+    if total > LIMITS.scalars:
+        raise CheckpointError(f"{shown(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
+    found: dict[str, Array] = {}
+    for key, tensor in tensors.items():
+        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+            raise CheckpointError(
+                f"{shown(key or name)}: expected a dense tensor; got {tensor.layout}, {tensor.device}"
+            )
+        if tensor.is_floating_point() and tensor.ndim:
+            found[key] = checked(key or name, tensor.detach().float().contiguous().numpy())
+    if not found:
+        kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
+        raise CheckpointError(
+            f"{shown(name)}: expected a floating-point tensor; got {listed(kinds) if kinds else 'no tensor at all'}"
+        )
+    return found
+
+
+class _OnlyTensors(pickle.Unpickler):
+    """Unpickles one bare tensor: three names are known, and none of them runs code of the file's choosing."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        """The function for one of the three names.
+
+        Raises:
+            CheckpointError: for any other.
+        """
+        known = {
+            "torch._utils._rebuild_tensor_v2": _rebuilt,
+            "torch.storage._load_from_bytes": _storage,
+            "collections.OrderedDict": OrderedDict,
+        }
+        if (found := known.get(f"{module}.{name}")) is None:
+            raise CheckpointError(
+                f"expected one plain tensor; its pickle wants to call {shown(f'{module}.{name}')}. It was not run, "
+                "and will not be"
+            )
+        return found
+
+    def persistent_load(self, pid: Any) -> Any:
+        """Refuse: a bare tensor refers to nothing outside itself.
+
+        Raises:
+            CheckpointError: always.
+        """
+        raise CheckpointError("expected one plain tensor; its pickle refers to something outside itself: refused")
+
+
+_OPCODES = {
+    "PROTO", "FRAME", "SHORT_BINUNICODE", "BINUNICODE", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
+    "STACK_GLOBAL", "GLOBAL", "MARK", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
+    "EMPTY_TUPLE", "REDUCE", "BININT", "BININT1", "BININT2", "NEWTRUE", "NEWFALSE", "STOP",
+}  # fmt: skip
+
+
+def read_bare_tensor(data: bytes, name: str) -> Array:
+    """The one tensor that a plain ``pickle.dumps(tensor)`` holds.
+
+    Raises:
+        CheckpointError: for any opcode or name that such a pickle has no need of.
+    """
+    import torch
+
+    _require_torch()
+    try:
+        strange = sorted({opcode.name for opcode, _, _ in pickletools.genops(data)} - _OPCODES)
+        others = [found for found in named(data) if found not in {*_PLAIN, "torch.storage._load_from_bytes"}]
+        if others:
+            raise CheckpointError(
+                f"{shown(name)}: expected one plain tensor; its pickle wants to call {listed(others)}. It was not run, "
+                "and will not be"
+            )
+        if strange:
+            raise CheckpointError(
+                f"{shown(name)}: its pickle does more than hold a tensor ({listed(strange)}): refused"
+            )
+        found = _OnlyTensors(io.BytesIO(data)).load()
+    except CheckpointError:
+        raise
+    except Exception as error:
+        raise _damaged(name, error) from error
+    if not isinstance(found, torch.Tensor):
+        raise CheckpointError(f"{shown(name)}: expected a tensor; got {type(found).__name__}")
+    return _arrays({"": found}, name)[""]
+
+
+def _storage(data: bytes) -> Any:
+    return _loaded(data, "the tensor's storage")
+
+
+def _rebuilt(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Any:
+    torch = _require_torch()
+    if not isinstance(storage, torch.storage.TypedStorage | torch.UntypedStorage):
+        raise CheckpointError(f"expected a tensor's storage; got {type(storage).__name__}")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch._utils._rebuild_tensor_v2(storage, offset, size, stride, False, OrderedDict())

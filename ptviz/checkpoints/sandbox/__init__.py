@@ -1,0 +1,1 @@
+"""The confined process in which untrusted files are parsed, and its limits."""

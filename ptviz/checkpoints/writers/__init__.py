@@ -1,0 +1,1 @@
+"""Writers of formats that other tools read."""

@@ -1,0 +1,123 @@
+"""A trained prompt as a folder that Hugging Face's PEFT loads: adapter_config.json and adapter_model.safetensors.
+
+Layouts: see ``formats/peft.py``. Written by hand, so that exporting needs no PEFT; a test loads what is written with
+the real one and compares scores.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ptviz.checkpoints.bundle import Array
+from ptviz.checkpoints.containers.arrays import write_safetensors
+from ptviz.checkpoints.errors import CheckpointError
+from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
+from ptviz.prompt import Prompt
+
+_TASKS = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
+
+
+@dataclass(frozen=True)
+class Home:
+    """The backbone a prompt was trained in front of, as PEFT's config names its sizes."""
+
+    name: str
+    family: str
+    width: int
+    sites: int
+    heads: int
+
+
+@dataclass(frozen=True)
+class Factors:
+    """A prompt as ``shared * outer(u, v)``: (m, d), (m,) and (d,), as PEFT keeps it for each task."""
+
+    shared: Array
+    u: Array
+    v: Array
+
+
+def write_peft(
+    folder: Path, prompt: Prompt, home: Home, factors: Factors | None = None
+) -> tuple[dict[str, Any], list[str]]:
+    """Write a static prompt; the config written, and what PEFT will do otherwise than we did.
+
+    With ``factors`` whose product it is, it is written as a multitask prompt of one task.
+
+    Raises:
+        CheckpointError: if PEFT has no form for this prompt.
+        OSError: if the folder cannot be written.
+    """
+    config, array, notes = _formed(prompt, home)
+    tensors = {"prompt_embeddings": array}
+    if factors is not None and config["peft_type"] == "PROMPT_TUNING":
+        config |= {"peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 1, "num_ranks": 1}
+        cols, rows = factors.u[None, :, None], factors.v[None, None, :]
+        tensors = {"prompt_embeddings": factors.shared, "prefix_task_cols": cols, "prefix_task_rows": rows}
+        notes.append("PEFT wants task_ids=0 with every call of a multitask prompt")
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / WEIGHTS[0]).write_bytes(write_safetensors(tensors, {"format": "pt"}))
+    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    return config, notes
+
+
+def _formed(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str]]:
+    if not prompt.static:
+        raise CheckpointError(
+            "expected one prompt for every text; this method makes another one for each, which PEFT has no form for. "
+            "Export it with --to npz or --to bundle"
+        )
+    if prompt.delta is not None:
+        raise CheckpointError(
+            "expected a prompt alone; this method also shifts the words of the text, which PEFT has no form for. "
+            "Export it with --to npz or --to bundle"
+        )
+    if prompt.embeddings is not None and prompt.key_values is not None:
+        raise CheckpointError("expected vectors at the input or keys and values; PEFT has no form for both at once")
+    if prompt.key_values is not None:
+        return _prefix(prompt, home)
+    if prompt.embeddings is None:
+        raise CheckpointError("expected a prompt; this method gave none")
+    rows = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]
+    array = rows.detach().float().cpu().numpy()
+    notes = []
+    if home.family == "encoder":
+        notes.append(
+            "PEFT puts the prompt ahead of [CLS] and moves the text's positions; it was trained right behind [CLS]: "
+            "scores under PEFT will differ"
+        )
+    return _config("PROMPT_TUNING", home, len(array), home.width, prompt_tuning_init="RANDOM"), array, notes
+
+
+def _prefix(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str]]:
+    if home.family != "decoder":
+        raise CheckpointError(
+            f"expected a decoder; {home.name} is an {home.family}, where PEFT's prefix does not reach every attention "
+            "site that this one was trained at. Export it with --to npz or --to bundle"
+        )
+    assert prompt.key_values is not None
+    stacked = prompt.key_values[:, :, 0].detach().float().cpu().numpy()
+    sites, _, heads, tokens, width = stacked.shape
+    flat = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2, 4)).reshape(tokens, -1)
+    config = _config("PREFIX_TUNING", home, tokens, heads * width, prefix_projection=False)
+    return {**config, "num_layers": sites, "num_attention_heads": heads}, flat, []
+
+
+def _config(kind: str, home: Home, tokens: int, width: int, **more: object) -> dict[str, Any]:
+    return {
+        "peft_type": kind,
+        "task_type": _TASKS[home.family],
+        "base_model_name_or_path": home.name,
+        "inference_mode": True,
+        "num_virtual_tokens": tokens,
+        "token_dim": width,
+        "num_transformer_submodules": 1,
+        "num_attention_heads": home.heads,
+        "num_layers": home.sites,
+        **more,
+    }

@@ -1,0 +1,175 @@
+"""``ptviz doctor``: what is here, what is missing, and the one command that mends it."""
+
+from __future__ import annotations
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Literal
+
+import typer
+
+from ptviz import __version__, paths
+from ptviz.cli.output import Json, emit, progress_console, table
+
+ENOUGH = 2_000_000_000
+"""Bytes of free disk below which runs and a fetched backbone may not fit."""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One finding. ``note`` is worth knowing, ``broken`` makes the doctor fail; ``mend`` is what to do about it."""
+
+    name: str
+    state: Literal["ok", "note", "broken"]
+    detail: str
+    mend: str = ""
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("doctor")(doctor)
+
+
+def doctor(as_json: Json = False) -> None:
+    """Check this installation, and say what mends it.
+
+    Versions, device, backbones by hash, tasks, folders, runs, browser, disk. Exits with 1 if something is broken.
+    """
+    with progress_console().status("looking"):
+        checks = [check for examine in EXAMINATIONS for check in _guarded(examine)]
+    healthy = all(check.state != "broken" for check in checks)
+    if as_json:
+        emit({"healthy": healthy, "checks": [asdict(check) for check in checks]})
+    else:
+        table(("state", "what", "found"), [(c.state, c.name, c.detail) for c in checks])
+        for check in checks:
+            if check.mend:
+                typer.echo(f"{'mend' if check.state == 'broken' else 'note'}: {check.name}: {check.mend}", err=True)
+    if not healthy:
+        raise typer.Exit(1)
+
+
+def _guarded(examine: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+    try:
+        yield from examine()
+    except Exception as error:  # a doctor reports whatever it meets
+        detail = f"{type(error).__name__}: {error}".splitlines()[0]
+        mend = 'install again, in the folder of pyproject.toml: pip install -c constraints.txt -e ".[embedded]"'
+        yield Check(examine.__name__, "broken", detail, mend)
+
+
+def versions() -> Iterator[Check]:
+    """Python and the libraries that carry the weight."""
+    python = platform.python_version()
+    new_enough = sys.version_info >= (3, 11)
+    yield Check("python", "ok", python) if new_enough else Check("python", "broken", python, "install Python >= 3.11")
+    yield Check("ptviz", "ok", __version__)
+    for package in ("torch", "transformers", "streamlit", "plotly", "safetensors", "datasets"):
+        try:
+            yield Check(package, "ok", version(package))
+        except PackageNotFoundError:
+            yield Check(package, "broken", "not installed", f"pip install {package}")
+
+
+def machine() -> Iterator[Check]:
+    """Where training will run."""
+    import torch
+
+    from ptviz.backbones import pick_device
+
+    device = pick_device()
+    name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
+    yield Check("device", "ok", f"{device} ({name})")
+    yield Check("threads", "ok", f"{torch.get_num_threads()} of {os.cpu_count()} cores")
+
+
+def backbones() -> Iterator[Check]:
+    """The named backbones, their files compared with the known hashes."""
+    from ptviz.backbones import catalogue, packaged
+
+    for info in catalogue():
+        if info.random:
+            continue
+        try:
+            folder = packaged.folder(info.name)
+        except ValueError as error:
+            yield Check(f"backbone {info.name}", "broken", str(error), info.mend)
+            continue
+        if folder is not None:
+            yield Check(f"backbone {info.name}", "ok", f"hashes match in {folder}")
+        elif info.name == "minilm-l6":
+            yield Check(f"backbone {info.name}", "broken", "the default backbone is not installed", info.mend)
+        else:
+            yield Check(f"backbone {info.name}", "note", "not fetched (only needed if you want it)", info.mend)
+
+
+def tasks() -> Iterator[Check]:
+    """The built-in tasks: is the data here, and in the version that was tested?"""
+    from ptviz.tasks import catalogue
+
+    found: dict[str, list[str]] = {}
+    for info in catalogue():
+        if info.available:
+            found.setdefault(info.source, []).append(info.name)
+        else:
+            yield Check(f"task {info.name}", "broken", "its package is not installed", info.mend)
+    for source, names in found.items():
+        yield Check(f"tasks of {source}", "ok", ", ".join(names))
+
+
+def folders() -> Iterator[Check]:
+    """May we write where runs and caches go, and is there room?"""
+    for name, path, variable in (("runs", paths.home(), "PTVIZ_HOME"), ("cache", paths.cache(), "PTVIZ_CACHE")):
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path):
+                pass
+        except OSError as error:
+            mend = f"make it writable, or choose another folder with {variable}=/some/folder"
+            yield Check(f"folder of {name}", "broken", f"{path}: {error.strerror}", mend)
+            continue
+        yield Check(f"folder of {name}", "ok", f"{path} ({_size(path) / 1e6:,.0f} MB used)")
+        free = shutil.disk_usage(path).free
+        state: Literal["ok", "broken"] = "ok" if free >= ENOUGH else "broken"
+        mend = "" if state == "ok" else f"free some space, or choose another disk with {variable}=/some/folder"
+        yield Check(f"disk of {name}", state, f"{free / 1e9:,.1f} GB free", mend)
+
+
+def _size(folder: Path) -> int:
+    return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
+
+
+def store() -> Iterator[Check]:
+    """Are all runs readable?"""
+    from ptviz.runs import Store
+
+    found = Store()
+    summaries = found.list()
+    yield Check("runs", "ok", f"{len(summaries)} readable in {found.root}")
+    for problem in found.problems():
+        yield Check("runs", "broken", problem.reason, f"move {problem.path} away; other runs are not affected")
+
+
+def browser() -> Iterator[Check]:
+    """What opens the app, and what the browser tests drive."""
+    import webbrowser
+
+    try:
+        yield Check("browser", "ok", webbrowser.get().__class__.__name__)
+    except webbrowser.Error:
+        mend = "start with `ptviz app --headless` and open the address it prints in a browser of yours"
+        yield Check("browser", "note", "none that `ptviz app` could open", mend)
+    names = ("chromium", "chromium-browser", "google-chrome")
+    chromium = next((path for name in names if (path := shutil.which(name))), "")
+    mend = "" if chromium else "only the browser tests need it: apt-get install chromium"
+    yield Check("chromium", "ok" if chromium else "note", chromium or "not found", mend)
+
+
+EXAMINATIONS = (versions, machine, backbones, tasks, folders, store, browser)

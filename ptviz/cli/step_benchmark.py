@@ -1,0 +1,121 @@
+"""``ptviz bench``: our training step against PEFT's, one edit of a prompt, and how soon pages answer."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from dataclasses import asdict
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.progress import Progress
+
+from ptviz.cli.output import BadInput, Json, RunFailed, emit, progress_console, quietly, table
+
+if TYPE_CHECKING:
+    from ptviz.experiments.step_benchmark import Row
+
+FAMILIES = ("encoder", "decoder", "encoder-decoder")
+DTYPES = ("float32", "bfloat16")
+COLUMNS = {
+    "family": "family", "m": "m", "dtype": "dtype", "ratio": "ratio", "ours_examples_per_second": "ours/s",
+    "peft_examples_per_second": "PEFT/s", "ours_peak_mb": "ours MB", "peft_peak_mb": "PEFT MB",
+    "ceiling_share": "of ceiling",
+}  # fmt: skip
+
+
+def register(app: typer.Typer) -> None:
+    """Add this file's command."""
+    app.command("bench")(bench)
+
+
+def bench(
+    family: Annotated[list[str] | None, typer.Option(help="encoder, decoder, encoder-decoder. Repeatable.")] = None,
+    m: Annotated[list[int] | None, typer.Option("--m", min=1, max=200, help="Prompt tokens. Repeatable.")] = None,
+    dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16 (frozen weights). Repeatable.")] = None,
+    rows: Annotated[int, typer.Option(min=16, help="Examples that pass through both.")] = 512,
+    passes: Annotated[int, typer.Option(min=1, help="How often; each batch counts with its median.")] = 3,
+    edit: Annotated[bool, typer.Option("--edit", help="Measure one edit of prompt surgery instead.")] = False,
+    pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
+    runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
+    as_json: Json = False,
+) -> None:
+    """Measure a training step against PEFT's, one edit of prompt surgery, or how soon each page of the app answers.
+
+    Same weights, same rows, same loss and gradient: that they agree is checked first. Left to itself it measures
+    every family, 20 and 100 prompt tokens, and both types, which takes some twenty minutes on two cores.
+    """
+    _known("--family", family, FAMILIES)
+    _known("--dtype", dtype, DTYPES)
+    if pages:
+        _pages(runs, as_json)
+        return
+    if edit:
+        _edits(m or [20], passes, as_json)
+        return
+    if find_spec("peft") is None:
+        raise BadInput("the bench compares with PEFT, which is not installed; run: pip install peft")
+    with quietly():
+        found = _measured(family or list(FAMILIES), m or [20, 100], dtype or list(DTYPES), rows, passes)
+    plain = [asdict(row) for row in found]
+    if as_json:
+        emit({"rows": plain})
+    else:
+        table(tuple(COLUMNS.values()), [[_cell(row[name]) for name in COLUMNS] for row in plain])
+
+
+def _pages(runs: int, as_json: bool) -> None:
+    """Let a process of its own measure the pages: the shell itself knows no streamlit."""
+    from ptviz.cli.serve import script
+
+    index = script().parent / "pages" / "index.py"
+    with progress_console().status(f"opening every page over {runs} runs"):
+        words = [sys.executable, "-m", "ptviz.ui.page_benchmark", str(index), str(runs)]
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        told = done.stderr.strip().splitlines() or ["it said nothing"]
+        raise RunFailed(f"the pages could not be measured: {told[-1]}")
+    plain = json.loads(done.stdout)
+    if as_json:
+        emit({"runs": runs, "rows": plain})
+    else:
+        table(tuple(plain[0]), [[_cell(value) for value in row.values()] for row in plain])
+
+
+def _edits(lengths: list[int], passes: int, as_json: bool) -> None:
+    from ptviz.experiments.step_benchmark import edit_time
+
+    with quietly():
+        plain = [asdict(edit_time(m, passes)) for m in lengths]
+    if as_json:
+        emit({"rows": plain})
+    else:
+        table(tuple(plain[0]), [[_cell(value) for value in row.values()] for row in plain])
+
+
+def _measured(families: list[str], lengths: list[int], dtypes: list[str], rows: int, passes: int) -> list[Row]:
+    from ptviz.experiments import step_benchmark as measuring
+
+    chosen = [family for family in measuring.FAMILIES if family in families]
+    with Progress(console=progress_console(), transient=True) as bar:
+        task = bar.add_task("measuring", total=1.0)
+
+        def show(what: str, share: float) -> None:
+            bar.update(task, description=what, completed=share)
+
+        try:
+            return measuring.measure(chosen, lengths, dtypes, count=rows, passes=passes, progress=show)
+        except AssertionError as error:
+            raise RunFailed(f"the two sides do not compute the same thing, so nothing was timed: {error}") from error
+
+
+def _known(option: str, values: list[str] | None, choices: tuple[str, ...]) -> None:
+    for value in values or ():
+        if value not in choices:
+            raise BadInput(f"{option}: expected one of {', '.join(choices)}; got {value!r}")
+
+
+def _cell(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,0 +1,1 @@
+"""Trained methods in memory: training a run, answering with it, and the cache of backbones."""

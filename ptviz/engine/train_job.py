@@ -1,0 +1,250 @@
+"""Working on one run: train it, write what happens, and say in plain words why it ended."""
+
+from __future__ import annotations
+
+import faulthandler
+import io
+import traceback
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing, contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, TextIO
+
+import pandas as pd
+
+from ptviz.backbones import Backbone
+from ptviz.engine.model_cache import Engine, Warm
+from ptviz.engine.peak_memory import Peak
+from ptviz.engine.source_prompts import gather
+from ptviz.methods.base import PromptMethod
+from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.runs import saved_prompts
+from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.runs.config import RunConfig
+from ptviz.runs.environment import environment
+from ptviz.runs.failure_messages import going_on, of_exception, out_of_memory
+from ptviz.runs.load_state import load
+from ptviz.runs.run import Run
+from ptviz.runs.snapshots import Axes
+from ptviz.runs.store import Store
+from ptviz.runs.writer import Writer, alone
+from ptviz.tasks import Task
+from ptviz.training import Baselines, Event, Finished, Resume, default_rate
+from ptviz.training.evaluation import limited
+from ptviz.training.source_prompts import distinct
+
+Watch = Callable[[Event], None]
+Heed = Callable[[], str | None]
+_CHUNK = 8
+"""Texts answered in one go by a worker after a run: few enough for the next run not to wait."""
+
+
+@dataclass(frozen=True)
+class Trained:
+    """A finished run still in memory: ``method`` is the best prompt by validation."""
+
+    run: Run
+    config: RunConfig
+    method: PromptMethod
+    backbone: Backbone
+    task: Task
+
+
+def work(folder: Path, warm: Warm | None = None, watch: Watch | None = None, heed: Heed | None = None) -> None:
+    """Train the run in ``folder`` from where it stands to its end, then write its predictions.
+
+    ``watch`` is shown every event after it was written; ``heed`` is asked between events, and a text from it stops
+    the run for that reason. How the run ended is in its status: nothing is raised for a run that failed.
+
+    Raises:
+        StoreError: if the folder is no run, cannot be written, or another process is writing it.
+        KeyboardInterrupt: after writing that the run was stopped.
+    """
+    warm = warm or Warm()
+    trained = train_run(Run(folder), warm, watch, heed)
+    if trained is not None:
+        for _ in predictions(trained, warm.engine, chunk=512):
+            pass
+
+
+def train_run(
+    run: Run, warm: Warm, watch: Watch | None = None, heed: Heed | None = None, *, if_queued: bool = False
+) -> Trained | None:
+    """The training alone; what ``predictions`` needs, if it came to its end.
+
+    ``if_queued`` leaves a run alone that someone took out of the queue meanwhile.
+
+    Raises:
+        StoreError: if the run cannot be written.
+        KeyboardInterrupt: after writing that the run was stopped.
+    """
+    with Writer(run) as writer:
+        if if_queued and writer.status.state != "queued":
+            return None
+        try:
+            with _crash_note(run.path):
+                return _train(writer, warm, watch or (lambda event: None), heed or (lambda: None))
+        except KeyboardInterrupt:
+            writer.end("stopped", f"interrupted from the keyboard; {going_on(writer.status.kept)}")
+            raise
+        except Exception as error:
+            writer.end("failed", of_exception(error, writer.status.kept))
+            with suppress(StoreError):
+                write_whole(run.path / "error.txt", traceback.format_exc().encode())
+            if out_of_memory(error):
+                warm.forget()
+            return None
+
+
+def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | None:
+    run, config = writer.run, writer.run.config.checked()
+    kept = run.kept()
+    writer.begin(kept)
+    backbone, task = warm.backbone(config), warm.task(config)
+    method = warm.engine.build(config, backbone, task)
+    writer.axes = axes_of(method)
+    facts = environment(backbone.device, backbone.dtype, config.training.seed) | sizes(method, config)
+    writer.environment(facts)
+    if kept is None:
+        _begin(method, run)
+    resume = None if kept is None else Resume(kept.method, kept.resume, kept.progress)
+    if stopped(writer, heed):
+        return None
+    baselines = warm.baselines(config) or (run.curve().baselines if kept else None)
+    peak = Peak(backbone.device)
+    transfer = _transfer(writer, warm, method, watch, heed)
+    if transfer is None:
+        return None
+    events = warm.engine.train(method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer)
+    with closing(_iterator(events)) as told:
+        for event in told:
+            if isinstance(event, Finished):
+                writer.environment(facts | {"memory": peak.rise()})
+            writer.take(event)
+            if isinstance(event, Baselines):
+                warm.remember(config, event)
+            watch(event)
+            if writer.status.state == "running" and stopped(writer, heed):
+                return None
+    if writer.status.state != "finished":
+        raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
+    return Trained(run, config, method, backbone, limited(task, config.training))
+
+
+def _begin(method: PromptMethod, run: Run) -> None:
+    """Put what the run starts from, if anything, in a fresh method."""
+    start = run.start()
+    if run.config.start is not None:
+        if start is None:
+            raise StoreError(f"run {run.id} starts from a kept prompt, and lost its copy: make the run anew")
+        method.begin_with(saved_prompts.whole(start))
+    elif start is not None:
+        load(method, start)
+
+
+def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, heed: Heed) -> dict[str, Any] | None:
+    """What a method learns from beside its target, source prompts told as they come; None if the run was stopped."""
+    run, config = writer.run, writer.run.config
+    if not method.transfers:
+        return {}
+    tasks = warm.sources(config)
+    distinct(tasks)
+    if not method.library or writer.status.kept is not None:
+        return {"sources": tasks}
+
+    def asked() -> str | None:
+        return heed() or ("the run that wants it was stopped" if (run.path / "stop").exists() else None)
+
+    def make(source: Run) -> None:
+        train_run(source, warm, heed=asked)
+
+    found: dict[str, SourcePrompt] = {}
+    for told, prompt in gather(Store(run.path.parent), config, method.slots, make, warm.task(config).family):
+        # A task that is a file goes by its path in the config, and by its own name in the training.
+        task = tasks[len(found)].name
+        found[task] = replace(prompt, task=task)
+        writer.take(told)
+        watch(told)
+        if stopped(writer, heed):
+            return None
+    if len(found) < len(tasks):
+        reason = heed() or "stopped by you"
+        writer.end("stopped", f"{reason} while its source prompts were trained; resume goes on with them")
+        return None
+    return {"sources": tasks, "library": found}
+
+
+def _iterator(events: Iterable[Event]) -> Generator[Event, None, None]:
+    """Closing this closes the training at once, also from within a step."""
+    yield from events
+
+
+def stopped(writer: Writer, heed: Heed) -> bool:
+    """Stop the run if someone asked for it."""
+    reason = heed()
+    if reason is None and (writer.folder / "stop").exists():
+        reason = "stopped by you"
+    if reason is None:
+        return False
+    status = writer.status
+    writer.end("stopped", f"{reason} at step {status.step}; {going_on(status.kept)}")
+    return True
+
+
+@contextmanager
+def _crash_note(folder: Path) -> Iterator[None]:
+    """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
+    path = folder / "crash.txt"
+    file: TextIO | None = None
+    with suppress(OSError):  # Without room for a note, a crash reads as a kill.
+        path.unlink(missing_ok=True)
+        file = None if faulthandler.is_enabled() else path.open("w")
+    if file is None:
+        yield
+        return
+    with file:
+        faulthandler.enable(file, all_threads=False)
+        try:
+            yield
+        finally:
+            faulthandler.disable()
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
+
+
+def axes_of(method: PromptMethod) -> Axes:
+    """The axes of the parameters that are parts, by their names in the state dict."""
+    parts, named = method.parts().values(), method.named_parameters()
+    return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
+
+
+def sizes(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
+    """What the run's method turned out to be: its learning rate, scalars trained and stored, and input positions."""
+    rate = config.training.lr or default_rate(config.method, config.backbone)
+    return {"lr": rate, "trained": method.trained(), "stored": method.stored(), "slots": method.slots}
+
+
+def predictions(trained: Trained, engine: Engine, chunk: int = _CHUNK) -> Iterator[None]:
+    """Answer the test rows with the best prompt, a chunk at a time; the table is written after the last chunk."""
+    run, config, task = trained.run, trained.config, trained.task
+    load(trained.method, run.prompt())
+    probabilities: list[list[float]] = [[]] * len(task.test)
+    # Texts of like length together: little padding, and chunks of like cost.
+    order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
+    for first in range(0, len(order), chunk):
+        rows = order[first : first + chunk]
+        texts = [task.test[index].text for index in rows]
+        answers = engine.predict(trained.method, trained.backbone, task, texts, config.training.length)
+        for index, answer in zip(rows, answers.tolist(), strict=True):
+            probabilities[index] = answer
+        yield
+    predicted = [task.classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
+    columns = {f"p({name})": [row[i] for row in probabilities] for i, name in enumerate(task.classes)}
+    labels = [task.classes[row.label] for row in task.test]
+    table = pd.DataFrame({"text": [row.text for row in task.test], "label": labels, "predicted": predicted, **columns})
+    buffer = io.BytesIO()
+    table.to_parquet(buffer, index=False)
+    with alone(run) as status:
+        if status.state == "finished":
+            write_whole(run.path / "predictions.parquet", buffer.getvalue())

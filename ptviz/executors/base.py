@@ -1,0 +1,36 @@
+"""What pages, shell and experiments ask of an executor, wherever it trains."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+from ptviz.runs.config import RunConfig
+from ptviz.runs.run import Run
+from ptviz.runs.store import Store
+
+
+class Executor(Protocol):
+    """Trains runs of a store, one or many at a time, in some other process."""
+
+    store: Store
+
+    def submit(self, config: RunConfig) -> Run:
+        """Queue a new run and see that it is trained."""
+        ...
+
+    def stop(self, id: str) -> None:
+        """Stop a run within a step, or take it out of the queue."""
+        ...
+
+    def resume(self, id: str) -> Run:
+        """Queue a stopped or failed run again, from its newest state."""
+        ...
+
+    def extend(self, id: str, steps: int) -> Run:
+        """Queue a run that is over for ``steps`` more."""
+        ...
+
+    def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
+        """Queue a new run that starts from a snapshot of another, with a fresh optimiser."""
+        ...

@@ -1,0 +1,340 @@
+"""Asking for work: put runs in the queue, stop them, go on with them, and see that a worker is there."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from ptviz.runs import saved_prompts
+from ptviz.runs.atomic_io import StoreError, explained
+from ptviz.runs.config import RunConfig, placed
+from ptviz.runs.extend import at_rest, lengthened
+from ptviz.runs.run import Run
+from ptviz.runs.saved_prompts import KEPT
+from ptviz.runs.status import ALIVE, Status
+from ptviz.runs.store import Store
+from ptviz.runs.writer import alone, put_status, settle
+from ptviz.training.config import TrainConfig
+from ptviz.worker.directory import BUSY, Office, WorkerInfo, built
+
+_LARGEST_LOG = 1 << 20
+
+
+class _Child(subprocess.Popen[bytes]):
+    """A worker that this process started, and that is meant to outlive it."""
+
+    def __del__(self) -> None:
+        """No warning that it still runs."""
+
+
+_CHILDREN: dict[Path, _Child] = {}
+"""Workers that this process started, by their folder: kept, since they may outlive the executor that asked."""
+_STARTING = threading.Lock()
+
+
+class LocalExecutor:
+    """Runs on this machine: one worker process per folder of runs, which outlives whoever started it."""
+
+    def __init__(self, store: Store | None = None, idle: float = 30.0) -> None:
+        self.store = store or Store()
+        self.office = Office.of(self.store.root)
+        self._idle = idle
+        self._outdated: set[int] = set()
+
+    def submit(self, config: RunConfig) -> Run:
+        """Queue a new run and see that a worker takes it.
+
+        Raises:
+            ValueError: if the config is wrong.
+            StoreError: if the folder cannot be written, or the disk is full.
+        """
+        run = self.store.create(placed(config), queued=True)
+        self._call()
+        return run
+
+    def stop(self, id: str) -> None:
+        """Stop a run within a step, or take it out of the queue; nothing happens to one that is over.
+
+        Raises:
+            StoreError: if there is no such run, or it cannot be written.
+        """
+        run = self.store.get(id)
+        state, mark = run.status().state, run.path / "stop"
+        if state not in ALIVE:
+            settle(run)
+            return
+        try:
+            # The mark first: if a worker takes the run meanwhile, it finds it.
+            mark.touch()
+        except OSError as error:
+            raise explained(error, mark) from error
+        if state == "queued":
+            with suppress(StoreError), alone(run) as status:
+                if status.state == "queued":
+                    put_status(run.path, status.now(state="stopped", reason="stopped by you while it was queued"))
+        if run.status().state not in ALIVE:
+            mark.unlink(missing_ok=True)
+
+    def resume(self, id: str) -> Run:
+        """Queue a stopped or failed run again, from its newest state.
+
+        Raises:
+            StoreError: if it is running, queued or finished, or cannot be written.
+        """
+        run = self.store.get(id)
+        with at_rest(run) as status:
+            if status.state == "finished":
+                raise StoreError(f"run {id} has made all its steps; extend it to go on")
+            self._queue(run, status)
+        self._call()
+        return run
+
+    def extend(self, id: str, steps: int) -> Run:
+        """Queue a run that is over for ``steps`` more; the schedule is that of ``ptviz.runs.extend.lengthened``.
+
+        Raises:
+            ValueError: if ``steps`` is not positive.
+            StoreError: if the run is running or queued, or cannot be written.
+        """
+        run = self.store.get(id)
+        with at_rest(run) as status:
+            self._queue(run, lengthened(run, status, steps))
+        self._call()
+        return run
+
+    def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
+        """Queue a new run that starts from a snapshot of another, with a fresh optimiser.
+
+        ``changes`` are fields of ``RunConfig``, such as ``training`` or ``name``.
+
+        Raises:
+            ValueError: for an unknown field, or another method.
+            StoreError: if there is no such snapshot, or the folder cannot be written.
+        """
+        source = self.store.get(id)
+        config = source.config
+        start = source.snapshot(stage, step)
+        fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
+        config = RunConfig.from_json({**config.to_json(), **_plain(fresh)})
+        if config.method != source.config.method:
+            raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
+        run = self.store.create(placed(config), queued=True, start=start)
+        self._call()
+        return run
+
+    def predict(
+        self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
+    ) -> dict[str, Any]:
+        """Class probabilities of texts with and without a run's prompt, asked of the worker.
+
+        Without ``step``: the newest snapshot of a run under way, the best prompt of one that is over.
+
+        Returns:
+            ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``.
+
+        Raises:
+            StoreError: if the run has no such prompt, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("predict", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
+
+    def route(
+        self,
+        id: str,
+        texts: Sequence[str] = (),
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 60.0,
+    ) -> dict[str, Any]:
+        """Routing weights of texts under a run's prompt; of up to 200 validation rows if there are none.
+
+        Returns:
+            ``{"weights": (n, k), "texts": [n], "labels": [n], "classes": [c names], "stage": int, "step": int}``;
+            ``labels`` is empty for texts of one's own.
+
+        Raises:
+            StoreError: if the method routes nothing, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("route", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
+
+    def attention(
+        self,
+        id: str,
+        text: str = "",
+        stage: int | None = None,
+        step: int | None = None,
+        row: int = 0,
+        task: str = "",
+        timeout: float = 60.0,
+    ) -> dict[str, Any]:
+        """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
+
+        Of the validation text at place ``row`` if there is none. ``id`` names a run, or a kept prompt behind
+        ``ptviz.runs.saved_prompts.KEPT``, which looks at the texts of ``task``. What comes back:
+        ``ptviz.probes.attention.attention``, and how many ``rows`` there are.
+
+        Raises:
+            StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
+        """
+        body = {"run": id, "text": text, "stage": stage, "step": step, "row": row, "task": task}
+        return self._ask("attention", body, timeout)
+
+    def operate(
+        self,
+        id: str,
+        what: str,
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 120.0,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Edit a run's prompt: ``what`` is a method of ``ptviz.probes.prompt_editing.Operating``, ``more`` its own.
+
+        Raises:
+            StoreError: if the prompt cannot be changed so, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("surgery", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
+
+    def measure(
+        self,
+        id: str,
+        what: str,
+        stage: int | None = None,
+        step: int | None = None,
+        timeout: float = 120.0,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """One of ``ptviz.worker.probe_requests.MEASURES``, whose docstring says what comes back; ``more`` is its own.
+
+        Raises:
+            StoreError: if it cannot be measured on this run, or the worker does not answer within ``timeout`` seconds.
+        """
+        return self._ask("measure", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
+
+    def keep_vocabulary(self, id: str, timeout: float = 120.0) -> None:
+        """Have the worker put the table of a run's backbone where ``ptviz.runs.embedding_table`` finds it.
+
+        Raises:
+            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("vocabulary", {"run": id}, timeout)
+
+    def keep_words(self, backbone: str, timeout: float = 120.0) -> None:
+        """Have the worker put the table of a backbone where ``ptviz.runs.embedding_table`` finds it.
+
+        Raises:
+            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("vocabulary", {"backbone": backbone}, timeout)
+
+    def lay_map(self, id: str, name: str, timeout: float = 60.0) -> None:
+        """Have the worker see to the map ordered in ``ptviz.worker.projection_queue.folder_of(name)``. Does not wait.
+
+        Raises:
+            StoreError: if there is no such order, or the worker does not answer within ``timeout`` seconds.
+        """
+        self._ask("map", {"run": id, "name": name}, timeout)
+
+    def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
+        if "run" in body:
+            id = str(body["run"])
+            if id.startswith(KEPT):
+                saved_prompts.get(self.store, id.removeprefix(KEPT))
+            else:
+                self.store.get(id)
+        self.ensure_worker()
+        letter = self.office.mail.post(kind, body, timeout)
+        answer = self.office.mail.wait(letter, timeout, self._trouble)
+        if "error" in answer:
+            raise StoreError(str(answer["error"]))
+        return answer
+
+    def warm(self, config: RunConfig) -> None:
+        """Hint that such a run is coming: an idle worker loads its backbone and task ahead."""
+        self.ensure_worker()
+        self.office.mail.post("warm", placed(config).to_json(), 120.0)
+
+    def worker(self) -> WorkerInfo | None:
+        """The living worker, if there is one."""
+        return WorkerInfo.of(self.office)
+
+    def retire(self, at_once: bool = False) -> None:
+        """Ask the worker to end when its queue is empty; ``at_once`` stops its run, which can be resumed."""
+        if self.worker() is not None:
+            self.office.mail.post("retire", {"at_once": at_once}, 3600.0)
+
+    def ensure_worker(self) -> None:
+        """Start a worker unless one lives. Cheap enough to be called at every tick of a page.
+
+        A worker that runs older code than this process is asked to make room when it is idle.
+
+        Raises:
+            StoreError: if its folder cannot be written or it cannot be started.
+        """
+        with _STARTING:
+            worker = self.worker()
+            if worker is None and not self._starting():
+                self._start()
+            elif worker is not None and worker.built < built() and worker.pid not in self._outdated:
+                self._outdated.add(worker.pid)
+                self.retire()
+
+    def _start(self) -> None:
+        office = self.office.open()
+        environment = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", **os.environ}
+        command = [
+            sys.executable,
+            "-m",
+            "ptviz.worker.process",
+            str(self.store.root.resolve()),
+            "--idle",
+            str(self._idle),
+        ]
+        try:
+            large = office.log.exists() and office.log.stat().st_size > _LARGEST_LOG
+            with office.log.open("wb" if large else "ab") as log:
+                _CHILDREN[self.store.root.resolve()] = _Child(
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
+                    env=environment,
+                    start_new_session=True,  # Closing the terminal, or Ctrl-C in it, does not reach the worker.
+                )
+        except OSError as error:
+            raise explained(error, office.log) from error
+
+    def _starting(self) -> bool:
+        child = self._child()
+        return child is not None and child.poll() is None
+
+    def _child(self) -> _Child | None:
+        return _CHILDREN.get(self.store.root.resolve())
+
+    def _trouble(self) -> str | None:
+        """Why no reply will come, if so."""
+        if self._starting() or self.worker() is not None:
+            return None
+        child = self._child()
+        if child is not None and child.returncode not in (0, BUSY):
+            return f"the worker died. Its last words are in {self.office.log}; try again"
+        self.ensure_worker()
+        return None
+
+    def _queue(self, run: Run, status: Status) -> None:
+        (run.path / "stop").unlink(missing_ok=True)
+        put_status(run.path, status.now(state="queued", reason="", pid=None, queued=time.time()))
+
+    def _call(self) -> None:
+        self.office.ring()
+        self.ensure_worker()
+
+
+def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value.to_json() if isinstance(value, TrainConfig) else value for name, value in changes.items()}

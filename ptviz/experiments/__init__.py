@@ -1,0 +1,1 @@
+"""Experiments of many runs: comparison, transfer, learning-rate sweep, benchmark, replication."""

@@ -1,0 +1,186 @@
+"""What the findings' runs came to, kept in one file: only what is missing is ever trained.
+
+A value is kept under what it depends on (the run's settings and the metric), so that a finding whose definition changes
+is measured anew where it changed, and nowhere else.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from ptviz import paths
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import Heed, Watch, work
+from ptviz.experiments import comparison
+from ptviz.experiments.replication.metrics import METRICS
+from ptviz.experiments.replication.study import Arm, Finding, Judged, judge
+from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.runs.config import RunConfig
+from ptviz.runs.environment import commit
+from ptviz.runs.extend import go_on
+from ptviz.runs.run import Run
+from ptviz.runs.store import Store
+
+SEEDS = (0, 1, 2)
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A run that some finding waits for, and the metrics it will be asked for."""
+
+    config: RunConfig
+    metrics: tuple[str, ...]
+
+
+class Record:
+    """Measured values by settings and metric. What ships with the package is read beneath one's own file."""
+
+    def __init__(self, path: Path | None = None) -> None:
+        self.path = path if path is not None else paths.home() / "findings.json"
+        self._shipped = _read((files("ptviz.experiments.replication") / "record.json").read_text()) if _ships() else {}
+        self._own = _read(self.path.read_text()) if self.path.exists() else {}
+
+    def get(self, config: RunConfig, metric: str) -> float | None:
+        """A run's value, if it was measured."""
+        key = _key(config, metric)
+        told = self._own.get(key) or self._shipped.get(key)
+        return None if told is None else float(told["value"])
+
+    def put(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
+        """Keep a value, at once and whole.
+
+        Raises:
+            StoreError: if the file cannot be written.
+        """
+        training = config.training
+        self._own[_key(config, metric)] = {
+            "method": config.method, "task": config.task, "backbone": config.backbone, "knobs": dict(config.knobs),
+            "seed": training.seed, "steps": training.steps, "lr": run.environment().get("lr", training.lr),
+            "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": commit(),
+        }  # fmt: skip
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
+        write_whole(self.path, f"{{\n{lines}\n}}\n".encode())
+
+    def values(self, finding: Finding, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
+        """An arm's values by seed; only seeds whose every setting was measured."""
+        found: dict[int, tuple[float, ...]] = {}
+        for seed in self._seeds():
+            told = [self.get(config, metric) for config in _configs(finding, arm, seed)]
+            if told and None not in told:
+                found[seed] = tuple(value for value in told if value is not None)
+        return found
+
+    def _seeds(self) -> list[int]:
+        known = {int(told["seed"]) for told in [*self._own.values(), *self._shipped.values()]}
+        return sorted(known)
+
+    def judged(self, finding: Finding) -> Judged:
+        """A finding weighed by what is known."""
+        return judge(finding, lambda arm, metric: self.values(finding, arm, metric))
+
+    def missing(self, finding: Finding, seeds: tuple[int, ...] = SEEDS) -> tuple[Missing, ...]:
+        """What has to be trained or measured for a finding.
+
+        Raises:
+            ValueError: if this version lacks a method or knob that it needs.
+        """
+        wanted: dict[str, tuple[RunConfig, list[str]]] = {}
+        for seed in seeds:
+            for arm, metric in finding.measured():
+                for config in finding.configs(arm, seed):
+                    if self.get(config, metric) is None:
+                        wanted.setdefault(comparison.same(config), (config, []))[1].append(metric)
+        return tuple(Missing(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
+
+    def fill(
+        self,
+        missing: tuple[Missing, ...],
+        store: Store,
+        warm: Warm | None = None,
+        watch: Watch | None = None,
+        heed: Heed | None = None,
+        begun: Callable[[Run], None] | None = None,
+    ) -> Iterator[Run]:
+        """Train and measure, one run after another, each kept in the store like any other; yields each when done.
+
+        A run that is there already with the same settings is not trained again; one that was stopped goes on.
+
+        Raises:
+            StoreError: if a run did not come to its end, saying why.
+        """
+        warm = warm or Warm()
+        for wanted in missing:
+            run = _run(store, wanted.config, warm, watch, heed, begun)
+            if run is None:
+                return
+            for metric in wanted.metrics:
+                self.put(wanted.config, metric, METRICS[metric](run, warm), run)
+            yield run
+
+
+def _run(
+    store: Store,
+    config: RunConfig,
+    warm: Warm,
+    watch: Watch | None,
+    heed: Heed | None,
+    begun: Callable[[Run], None] | None,
+) -> Run | None:
+    """The finished run of a config; None if it was stopped on the way."""
+    entry = comparison.entries(store, [config])[0]
+    if entry.state in ("queued", "running", "stopping"):
+        raise StoreError(f"run {entry.run} is {entry.state} elsewhere: wait for it, or stop it, then run this again")
+    anew = entry.run is None or entry.state == "failed"
+    run = store.create(entry.config) if anew else store.get(str(entry.run))
+    if entry.state == "finished":
+        return run
+    if begun is not None:
+        begun(run)
+    if entry.state == "stopped":
+        go_on(run)
+    work(run.path, warm, watch, heed)
+    status = run.status()
+    if status.state == "stopped":
+        return None
+    if status.state != "finished":
+        raise StoreError(f"run {run.id} {status.state}: {status.reason}")
+    return run
+
+
+def _configs(finding: Finding, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+    with suppress(ValueError):  # A method or knob of another version: nothing of it is known here.
+        return finding.configs(arm, seed)
+    return ()
+
+
+def _key(config: RunConfig, metric: str) -> str:
+    return hashlib.sha256(f"{comparison.same(config)} {metric}".encode()).hexdigest()[:16]
+
+
+def _ships() -> bool:
+    return (files("ptviz.experiments.replication") / "record.json").is_file()
+
+
+def _read(text: str) -> dict[str, Mapping[str, Any]]:
+    """A record file.
+
+    Raises:
+        ValueError: if it is damaged or something else.
+    """
+    try:
+        data = json.loads(text)
+    except ValueError as error:
+        raise ValueError(f"the record of findings is damaged ({error}); put a whole copy back, or delete it") from error
+    if not isinstance(data, dict) or not all(
+        isinstance(v, dict) and {"value", "seed"} <= set(v) for v in data.values()
+    ):
+        raise ValueError("the record of findings: expected an object of measured values; delete it to begin anew")
+    return data

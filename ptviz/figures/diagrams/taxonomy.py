@@ -1,0 +1,135 @@
+"""The survey's figure 1: the family tree of prompt tuning, coloured by family or by what was counted and measured."""
+
+from __future__ import annotations
+
+import textwrap
+
+from ptviz.analysis.taxonomy import LEVELS, Branch, Leaf, Measure, Taxonomy
+from ptviz.figures.diagrams.scene import DARK, WHITE, Box, Element, Line, Scene, Table, Text, cividis, readable
+from ptviz.figures.style import FROZEN, GREEN, GREY, PURPLE
+
+ROW, TOP = 44.0, 60.0
+COLUMNS = ((8.0, 104.0), (136.0, 80.0), (240.0, 134.0), (398.0, 128.0), (550.0, 362.0))
+"""Left edge and width of the root, the family, the group, where the prompt enters, and the methods."""
+WIDE = 920.0
+HEADS = ("", "family", "group", "where the prompt enters", "method and paper")
+FAMILIES = ((FROZEN, "#CFE4F2"), ("#00795A", "#CDEBE0"), (PURPLE, "#F5DDEA"), (GREEN, "#CDEBE0"))
+UNMEASURED = "#E3E6EA"
+
+
+def draw_taxonomy(tree: Taxonomy) -> Scene:
+    """The tree from left to right; each method opens its page."""
+    leaves = tree.root.methods()
+    height = TOP + ROW * max(len(leaves), 1) + 16
+    elements: list[Element] = []
+    for (left, width), head in zip(COLUMNS, HEADS, strict=True):
+        elements.append(Text(left + width / 2, 18, head, 12, faint=True))
+    _branch(elements, tree.root, TOP, tree.measure, 0)
+    if tree.measure is not None:
+        elements += _scale(tree.measure)
+        height += 4
+    if not leaves:
+        elements.append(Text(WIDE / 2, TOP + 20, "No method is registered.", 13))
+    return Scene(WIDE, height, tuple(elements), described(tree), "Taxonomy of prompt tuning", listed(tree))
+
+
+def _branch(elements: list[Element], branch: Branch, top: float, measure: Measure | None, family: int) -> float:
+    """Draw a branch whose leaves start at ``top``; the height of its own box's middle."""
+    rows = len(branch.methods())
+    middle = top + ROW * max(rows, 1) / 2
+    left, width = COLUMNS[branch.level]
+    y = top
+    for place, below in enumerate(branch.branches):
+        own = place if branch.level == 0 else family
+        target = _branch(elements, below, y, measure, own)
+        elements.append(_link(left + width, middle, COLUMNS[branch.level + 1][0], target))
+        y += ROW * len(below.methods())
+    for leaf in branch.leaves:
+        elements.append(_link(left + width, middle, COLUMNS[4][0], y + ROW / 2))
+        _leaf(elements, leaf, y + ROW / 2, measure, family)
+        y += ROW
+    strong, pale = FAMILIES[family % len(FAMILIES)]
+    fill = DARK if branch.level == 0 else strong if branch.level == 1 else pale
+    # The root's and a family's boxes are strong; deeper ones pale, so that the eye reads from left to right.
+    elements.append(Box(left + width / 2, middle, width, 34, fill, GREY if branch.level == 0 else strong, radius=6))
+    lines = textwrap.wrap(branch.label, 20 if branch.level else 15) or [""]
+    for i, line in enumerate(lines):
+        at = middle + 13 * (i - (len(lines) - 1) / 2)
+        colour = WHITE if branch.level < 2 else DARK
+        elements.append(Text(left + width / 2, at, line, 12, bold=branch.level < 2, colour=colour))
+    return middle
+
+
+def _leaf(elements: list[Element], leaf: Leaf, y: float, measure: Measure | None, family: int) -> None:
+    left, width = COLUMNS[4]
+    strong, pale = FAMILIES[family % len(FAMILIES)]
+    fill = pale if measure is None else UNMEASURED if leaf.share is None else cividis(leaf.share)
+    ink = readable(fill)
+    value = "" if measure is None else told(leaf.value, measure)
+    hover = f"{leaf.title}, {leaf.citation}. {leaf.idea}" + (f" {measure.name}: {value}." if measure else "")
+    elements.append(Box(left + width / 2, y, width, 36, fill, strong, 1, radius=6, link=leaf.name, hover=hover))
+    elements.append(Text(left + 12, y - 7, leaf.title, 13, bold=True, colour=ink, anchor="start"))
+    elements.append(Text(left + 12, y + 9, leaf.citation, 11, colour=ink, anchor="start"))
+    if value:
+        elements.append(Text(left + width - 12, y, value, 13, bold=True, colour=ink, anchor="end"))
+
+
+def told(value: float | None, measure: Measure) -> str:
+    """A value with its unit; words where nothing was measured."""
+    if value is None:
+        return "no run yet"
+    if measure.unit == "%":
+        return f"{value:.1%}"
+    number = f"{value:,.0f}" if value >= 100 or value == int(value) else f"{value:.3g}"
+    return f"{number} {measure.unit}".strip()
+
+
+def _link(x0: float, y0: float, x1: float, y1: float) -> Line:
+    middle = (x0 + x1) / 2
+    return Line(((x0, y0), (middle, y0), (middle, y1), (x1, y1)), arrow=False, width=1.2)
+
+
+def _scale(measure: Measure) -> list[Element]:
+    left, width = COLUMNS[4]
+    cells = 40
+    start, step = left + width / 2 - 100, 200 / cells
+    bar: list[Element] = [
+        Box(start + step * (i + 0.5), 44, step + 0.3, 10, cividis(i / (cells - 1)), radius=0) for i in range(cells)
+    ]
+    if not measure.high and not measure.low:
+        return [Text(left + width / 2, 44, f"{measure.name}: nothing measured yet", 11)]
+    name = f"{measure.name}{', logarithmic' if measure.log else ''}"
+    return [
+        *bar,
+        Text(start - 8, 44, told(measure.low, measure), 10, anchor="end"),
+        Text(start + 208, 44, told(measure.high, measure), 10, anchor="start"),
+        Text(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
+    ]
+
+
+def listed(tree: Taxonomy) -> Table:
+    """The methods as rows, with their places in the tree and their values."""
+    value = (tree.measure.name,) if tree.measure else ()
+    head = ("method", "title", "paper", *LEVELS, *value)
+    rows = []
+    for family in tree.root.branches:
+        for group in family.branches:
+            for where in group.branches:
+                rows += [
+                    (leaf.name, leaf.title, leaf.citation, family.label, group.label, where.label,
+                     *(() if not value else ("" if leaf.value is None else f"{leaf.value:.6g}",)))
+                    for leaf in where.leaves
+                ]  # fmt: skip
+    return (head, *rows)
+
+
+def described(tree: Taxonomy) -> str:
+    """The tree in words, for readers who cannot see it."""
+    families = [
+        f"{family.label}: " + ", ".join(leaf.title for leaf in family.methods()) for family in tree.root.branches
+    ]
+    words = f"Taxonomy of {len(tree.root.methods())} prompt-tuning methods. " + "; ".join(families) + "."
+    if tree.measure is not None:
+        values = [f"{leaf.title} {told(leaf.value, tree.measure)}" for leaf in tree.root.methods()]
+        words += f" Coloured by {tree.measure.name}: " + ", ".join(values) + "."
+    return words

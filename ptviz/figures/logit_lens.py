@@ -1,0 +1,67 @@
+"""What the head reads at each prompt token and layer: the likeliest word in its cell, coloured by its probability."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ptviz.figures.heatmap import SEQUENTIAL
+from ptviz.figures.style import canvas, note, plain
+
+
+def draw_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
+    """A row a layer, the last on top, and a column a prompt token; the runners-up are told on hovering."""
+    figure = canvas(int(min(120 + 24 * max(len(words), 4), 900)))
+    if not shares.size:
+        return note(figure, "No prompt token to read.")
+    told = [
+        [
+            "<br>".join(f"{plain(word, 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
+            for cell, row in zip(layer, table, strict=True)
+        ]
+        for layer, table in zip(words, shares.tolist(), strict=True)
+    ]
+    figure.add_heatmap(
+        z=shares[..., 0].astype(np.float32),
+        zmin=0,
+        zmax=max(float(shares[..., 0].max()), 1e-6),
+        colorscale=SEQUENTIAL,
+        text=[[plain(cell[0], 10) for cell in layer] for layer in words],
+        texttemplate="%{text}",
+        hovertext=told,
+        name="probability",
+        colorbar={
+            "title": {"text": "probability", "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickformat": ".0%" if shares[..., 0].max() > 0.05 else ".2%",
+        },
+        hovertemplate="layer %{y}, token %{x}<br>%{hovertext}<extra></extra>",
+        xgap=1,
+        ygap=1,
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": {"text": "prompt token"}, "dtick": 1, "showgrid": False, "zeroline": False},
+        yaxis={
+            "title": {"text": "after layer (0: the input)"},
+            "tickformat": "d",
+            "showgrid": False,
+            "zeroline": False,
+        },
+    )
+    return figure
+
+
+def tell_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> str:
+    """The readings in words: those of the last layer."""
+    if not shares.size:
+        return "No prompt token to read."
+    last = ", ".join(
+        f"token {i}: {cell[0]} ({share:.0%})"
+        for i, (cell, share) in enumerate(zip(words[-1], shares[-1, :, 0].tolist(), strict=True))
+    )
+    return f"Likeliest word at each prompt token after the last of {len(words) - 1} layers: {last}."

@@ -1,0 +1,267 @@
+"""Prompt tokens beside the vocabulary: norms against the vocabulary's bands, and the nearest words."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float, Int
+
+from ptviz.analysis.geometry import Geometry
+from ptviz.analysis.neighbours import Neighbours
+from ptviz.figures.linked_selection import FAINT, PICK
+from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, named_axis, note, plain
+
+_PALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
+
+
+def _room(columns: int) -> int:
+    """How many letters of a word find room in a cell where figures stand two in a row; the hover text has them all."""
+    return max(4, min(10, 72 // max(columns, 1)))
+
+
+def draw_norms(
+    found: Geometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
+) -> go.Figure:
+    """Norms of the prompt tokens (or their ``distances`` to the nearest vocabulary token), beside the vocabulary's.
+
+    ``numbers`` are those of the tokens, 0, 1, 2, ... by default; where some are ``picked``, the others are dimmed.
+    """
+    values = found.norms if what == "norms" else found.distances
+    bands = None if found.cloud is None else (found.cloud.norms if what == "norms" else found.cloud.spacing)
+    figure = canvas(300)
+    figure.update_layout(
+        xaxis={"title": {"text": "prompt token"}, "zeroline": False},
+        yaxis={
+            "title": {"text": "L2 norm" if what == "norms" else "L2 distance to the nearest word"},
+            "rangemode": "tozero",
+        },
+        hovermode="closest",
+        showlegend=True,
+    )
+    if not len(values):
+        return note(figure, "The first snapshot will appear here.")
+    counted = np.array(numbers or range(len(values)))
+    if bands is not None:
+        for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
+            figure.add_hrect(y0=bands[low], y1=bands[high], fillcolor=FROZEN, opacity=opacity, line_width=0)
+        figure.add_scatter(
+            x=[counted[0], counted[-1]],
+            y=[bands[2]] * 2,
+            mode="lines",
+            line={"color": FROZEN, "width": 1.5, "dash": "dash"},
+            name="vocabulary: median, and its middle 50 % and 90 %",
+            hovertemplate="vocabulary's median %{y:.3g}<extra></extra>",
+        )
+    odd = found.outliers
+    for name, rows, symbol in (("prompt tokens", ~odd, "circle"), ("outliers: over 3 times the median", odd, "x")):
+        if rows.any():
+            bright = np.isin(counted[rows], list(picked)) | (not picked)
+            figure.add_scatter(
+                x=counted[rows], y=values[rows], mode="markers", name=name,
+                marker={"size": 9, "color": PROMPT, "symbol": symbol, "opacity": np.where(bright, 1.0, FAINT)},
+                meta=PICK, customdata=counted[rows].tolist(),
+                hovertemplate="token %{x}: %{y:.3g}<extra></extra>",
+            )  # fmt: skip
+    return figure
+
+
+def tell_norms(found: Geometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
+    """Norms or distances in words; ``numbers`` as in ``draw_norms``."""
+    values = found.norms if what == "norms" else found.distances
+    if not len(values):
+        return "No prompt token yet."
+    told = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
+    told += f", median {np.median(values):.3g}"
+    if found.cloud is not None:
+        bands = found.cloud.norms if what == "norms" else found.cloud.spacing
+        told += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
+    odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
+    return told + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
+
+
+def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> go.Figure:
+    """A table of words: one row a prompt token, the nearest word first, coloured by how near it is.
+
+    ``words`` holds the k words of each row; ``labels`` name the rows, by default with their numbers.
+    """
+    rows, k = found.ids.shape
+    figure = canvas(90 + 26 * max(rows, 3))
+    if not rows or not k:
+        return note(figure, "The first snapshot will appear here.")
+    far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
+    figure.add_heatmap(
+        z=np.asarray(found.scores, dtype=np.float32),
+        text=[[plain(word, _room(k)) for word in row] for row in words],
+        hovertext=[
+            [f"token {plain(name, 24)}, place {i + 1}: {plain(word, 60)}" for i, word in enumerate(row)]
+            for name, row in zip(names, words, strict=True)
+        ],
+        texttemplate="%{text}",
+        # Dark words on light cells, on a light page and on a dark one.
+        textfont={"size": 11, "color": "#1B2430"},
+        colorscale=_PALE,
+        reversescale=far,
+        xgap=2,
+        ygap=2,
+        name=found.metric,
+        colorbar={"title": {"text": found.metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        hovertemplate="%{hovertext}<br>" + found.metric + " %{z:.3f}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        margin={"l": 56, "r": 16, "t": 30, "b": 16},
+        xaxis={
+            "tickvals": list(range(k)),
+            "ticktext": ["nearest", *[f"{i + 1}." for i in range(1, k)]],
+            "side": "top",
+            "showgrid": False,
+            "zeroline": False,
+        },
+        yaxis={
+            "title": {"text": "prompt token"},
+            "tickvals": list(range(rows)),
+            "ticktext": [plain(name, 24) for name in names],
+            "autorange": "reversed",
+            "showgrid": False,
+            "zeroline": False,
+            "automargin": True,
+        },
+    )
+    return figure
+
+
+def tell_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+    """The nearest words in words; ``labels`` as in ``draw_neighbours``."""
+    if not len(words):
+        return "Nearest words: no prompt token yet."
+    named = labels or [str(i) for i in range(len(words))]
+    told = [f"token {name}: {', '.join(row[:3])}" for name, row in zip(named[:12], words[:12], strict=True)]
+    return f"Nearest vocabulary tokens by {found.metric}. " + "; ".join(told) + "."
+
+
+def draw_drift(steps: Sequence[int], shares: Sequence[float], at: int | None = None) -> go.Figure:
+    """How many of the neighbours of the start are still neighbours, over the steps (0 to 1)."""
+    figure = canvas(240)
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "first neighbours kept"}, "tickformat": ".0%", "range": [0, 1.03]},
+        showlegend=False,
+    )
+    if not steps:
+        return note(figure, "The first snapshot will appear here.")
+    figure.add_scatter(
+        x=list(steps), y=list(shares), mode="lines+markers", line={"color": PROMPT, "width": 2.5},
+        name="neighbours kept", hovertemplate="%{y:.0%} kept<extra></extra>",
+    )  # fmt: skip
+    if at is not None:
+        figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
+    return figure
+
+
+def draw_word_steps(
+    steps: Sequence[int],
+    words: Sequence[Sequence[str]],
+    scores: Float[np.ndarray, "m steps"],
+    metric: str,
+    labels: Sequence[str] = (),
+    at: int | None = None,
+) -> go.Figure:
+    """The nearest word of each prompt token (rows) at each step (columns), coloured by how near it is."""
+    m = len(words)
+    figure = canvas(90 + 26 * max(m, 3))
+    if not m or not steps:
+        return note(figure, "The first snapshot will appear here.")
+    names = labels or [str(i) for i in range(m)]
+    figure.add_heatmap(
+        z=np.asarray(scores, dtype=np.float32),
+        text=[[plain(word, _room(len(steps))) for word in row] for row in words],
+        hovertext=[
+            [f"token {plain(name, 24)}, step {step}: {plain(word, 60)}" for step, word in zip(steps, row, strict=True)]
+            for name, row in zip(names, words, strict=True)
+        ],
+        texttemplate="%{text}",
+        textfont={"size": 10, "color": "#1B2430"},
+        colorscale=_PALE,
+        reversescale=metric == "L2",
+        xgap=2,
+        ygap=2,
+        name=metric,
+        colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        hovertemplate="%{hovertext}<br>" + metric + " %{z:.3f}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        margin={"l": 56, "r": 16, "t": 44, "b": 16},
+        xaxis={**named_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
+        yaxis={
+            **named_axis(names, 24),
+            "title": {"text": "prompt token"},
+            "autorange": "reversed",
+            "automargin": True,
+        },
+    )
+    if at is not None:
+        figure.add_vrect(x0=at - 0.5, x1=at + 0.5, line={"color": PROMPT, "width": 2})
+    return figure
+
+
+def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+    """The nearest words over the steps in words; ``labels`` name the rows, by default with their numbers."""
+    if not len(words) or not steps:
+        return "Nearest word over the steps: no prompt token yet."
+    changed = [i for i, row in enumerate(words) if row[0] != row[-1]]
+    told = [f"token {labels[i] if labels else i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
+    return (
+        f"The nearest word of {len(words)} prompt tokens from step {steps[0]} to {steps[-1]}; it changed for "
+        f"{len(changed)} of them" + (": " + "; ".join(told) if told else "") + "."
+    )
+
+
+def draw_places(
+    steps: Sequence[int],
+    places: Int[np.ndarray, "m steps"],
+    words: Sequence[str],
+    *,
+    numbers: Sequence[int] = (),
+    picked: Collection[int] = (),
+    at: int | None = None,
+) -> go.Figure:
+    """The place of one word a prompt token, its last nearest, among all its neighbours over the steps; 1 is nearest."""
+    figure = canvas(260)
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "place of its last word"}, "type": "log", "autorange": "reversed", "dtick": 1},
+        hovermode="closest",
+        showlegend=False,
+    )
+    if not len(places) or not steps:
+        return note(figure, "The first snapshot will appear here.")
+    for i, number in enumerate(numbers or range(len(places))):
+        figure.add_scatter(
+            x=list(steps),
+            y=places[i],
+            mode="lines",
+            meta=PICK,
+            customdata=[number] * len(steps),
+            line={"color": PROMPT, "width": 2 if number in picked else 1.2},
+            opacity=0.6 if not picked else 1.0 if number in picked else FAINT,
+            name=f"token {number}: {plain(words[i], 20)}",
+            hovertemplate=f"token {number}, {plain(words[i], 20)}: place %{{y:,}} at step %{{x}}<extra></extra>",
+        )
+    if at is not None:
+        figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
+    return figure
+
+
+def tell_places(places: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()) -> str:
+    """Places of the last nearest words in words; ``numbers`` are those of the tokens, 0, 1, 2, ... by default."""
+    if not places.size:
+        return "Places of the last nearest words: no prompt token yet."
+    named = numbers or range(len(places))
+    told = [
+        f"token {number}, {word}: place {row[0]:,}"
+        for number, word, row in zip(named, words, places.tolist()[:12], strict=False)
+    ]
+    return "The word nearest to each prompt token at the last step was, at the first, at " + "; ".join(told) + "."

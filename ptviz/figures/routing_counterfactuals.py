@@ -1,0 +1,269 @@
+"""Other routings than the method's own: all to one expert, softer and sharper mixtures, other tasks' texts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Float
+
+from ptviz.analysis.routing import Counterfactual, LoadCurve
+from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, canvas, mark, named_axis, note, plain
+
+
+def draw_balance(curve: LoadCurve, at: int | None = None) -> go.Figure:
+    """Balance of the load over the steps, from 1/k (one expert for everything) to 1 (even); ``at`` is the step."""
+    figure = canvas(240)
+    k = max(curve.loads.shape[1], 1) if curve.loads.ndim == 2 else 1
+    figure.update_layout(
+        xaxis={"title": {"text": "step"}, "zeroline": False},
+        yaxis={"title": {"text": "balance"}, "range": [0, 1.03], "zeroline": False},
+        showlegend=False,
+    )
+    figure.add_scatter(
+        x=curve.steps,
+        y=curve.balance,
+        mode="lines",
+        line={"color": PROMPT, "width": 2.5},
+        name="balance",
+        customdata=curve.entropy,
+        hovertemplate="balance %{y:.2f}, entropy %{customdata:.2f} nats<extra></extra>",
+    )
+    figure.add_hline(y=1 / k, line={"color": GREY, "dash": "dot", "width": 1.5})
+    if at is not None:
+        figure.add_vline(x=at, line={"color": GREY, "width": 2})
+    if not len(curve.steps):
+        note(figure, "The first step will appear here.")
+    return figure
+
+
+def tell_balance(curve: LoadCurve) -> str:
+    """The balance in words."""
+    if not len(curve.steps):
+        return "Balance of the load: no step yet."
+    low = int(curve.balance.argmin())
+    return (
+        f"Balance of the load: {curve.balance[0]:.2f} at step {curve.steps[0]}, {curve.balance[-1]:.2f} at step "
+        f"{curve.steps[-1]}, lowest {curve.balance[low]:.2f} at step {curve.steps[low]}; entropy "
+        f"{curve.entropy[-1]:.2f} nats at the end."
+    )
+
+
+def draw_counterfactual(found: Counterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
+    """One bar an expert: loss or accuracy if every text went there; lines for the own routing and for the best one."""
+    values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
+    share = what != "loss"
+    figure = canvas(300)
+    figure.update_layout(
+        hovermode="closest",
+        margin={"t": 34, "r": 16, "l": 56, "b": 44},
+        xaxis={"title": {"text": "every text to"}, **named_axis(names, 14)},
+        yaxis={
+            "title": {"text": "accuracy" if share else "loss (nats)"},
+            "rangemode": "tozero",
+            **({"tickformat": ".0%"} if share else {}),
+        },
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    )
+    style = [mark(index) for index in range(len(names))]
+    form = "%{y:.1%}" if share else "%{y:.3f}"
+    figure.add_bar(
+        x=list(range(len(names))),
+        y=values,
+        marker={"color": [one.colour for one in style]},
+        text=[f"{value:.0%}" if share else f"{value:.2f}" for value in values.tolist()],
+        textposition="inside",
+        insidetextanchor="start",
+        textangle=0,
+        name="forced",
+        showlegend=False,
+        hovertemplate=f"all forced: {form}<extra></extra>",
+    )
+    for name, value, colour, dash in (
+        ("as routed", found.own[place], GREY, "solid"),
+        ("each at its best", found.ideal[place], GREEN, "dash"),
+    ):
+        figure.add_scatter(
+            x=[-0.5, len(names) - 0.5],
+            y=[value, value],
+            mode="lines",
+            line={"color": colour, "dash": dash, "width": 2.5},
+            name=f"{name} {value:.0%}" if share else f"{name} {value:.2f}",
+            hovertemplate=f"{name}: {form}<extra></extra>",
+        )
+    return figure
+
+
+def tell_counterfactual(found: Counterfactual, names: Sequence[str], what: str = "loss") -> str:
+    """The counterfactual in words."""
+    values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
+
+    def told(value: float) -> str:
+        return f"{value:.2f} nats" if what == "loss" else f"{value:.0%}"
+
+    each = ", ".join(f"{name} {told(value)}" for name, value in zip(names, values.tolist(), strict=True))
+    return (
+        f"The {what} if every text went to one expert: {each}; as routed {told(found.own[place])}, each text at its "
+        f"best expert {told(found.ideal[place])}. The router chooses the best expert for {found.agreement:.0%} of them."
+    )
+
+
+def draw_rises(found: Counterfactual, order: Sequence[int], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
+    """A row for each text, in ``order``, and a column for each expert: how much more it would cost there."""
+    figure = canvas(max(260, min(90 + 5 * len(order), 640)))
+    if not len(order):
+        return note(figure, "No text yet.")
+    shown = found.rises[list(order)]
+    # Not the largest rise: a few lost texts would bleach all others.
+    limit = max(float(np.quantile(np.abs(shown), 0.98)), 1e-6)
+    figure.add_heatmap(
+        z=shown.astype(np.float32),
+        zmin=-limit,
+        zmax=limit,
+        colorscale=DIVERGING,
+        text=[
+            [f"{plain(texts[i], 110)}<br>chosen {plain(names[found.chosen[i]])}, best {plain(names[found.best[i]])}"]
+            * len(names)
+            for i in order
+        ],
+        colorbar={"title": {"text": "rise (nats)", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        name="rise of the loss",
+        hovertemplate="%{text}<br>expert %{x}: %{z:+.2f} nats<extra></extra>",
+    )
+    chosen = [int(found.chosen[i]) for i in order]
+    figure.add_scatter(
+        x=chosen,
+        y=list(range(len(chosen))),
+        mode="markers",
+        marker={"size": 4, "color": "#000000", "symbol": "circle"},
+        name="chosen",
+        hoverinfo="skip",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        showlegend=False,
+        xaxis={**named_axis(names, 14), "range": [-0.5, len(names) - 0.5]},
+        yaxis={"title": {"text": "text"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
+    )
+    return figure
+
+
+def tell_rises(found: Counterfactual, names: Sequence[str]) -> str:
+    """The chosen expert against the best one, in words."""
+    regret = found.own[0] - found.ideal[0]
+    pairs = sorted(
+        ((int(found.table[i, j]), i, j) for i in range(len(names)) for j in range(len(names)) if i != j), reverse=True
+    )
+    count, i, j = pairs[0] if pairs else (0, 0, 0)
+    worst = f" Most often {names[i]} is chosen where {names[j]} would be best ({count} texts)." if count else ""
+    return (
+        f"{len(found.chosen)} texts: the chosen expert is the best one for {found.agreement:.0%}; the choice costs "
+        f"{regret:.2f} nats more than the best.{worst}"
+    )
+
+
+def draw_tempered(
+    factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], at: float | None = 1.0
+) -> go.Figure:
+    """Loss and accuracy of a mixture against its temperature in multiples of the trained one; ``at`` is ringed."""
+    figure = canvas(300)
+    names = [called(factor) for factor in factors]
+    figure.update_layout(
+        margin={"t": 34, "r": 56, "l": 56, "b": 44},
+        xaxis={"title": {"text": "temperature"}, **named_axis(names, 12), "range": [-0.4, len(names) - 0.6]},
+        yaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
+        yaxis2={"title": {"text": "loss (nats)"}, "overlaying": "y", "side": "right", "showgrid": False},
+    )
+    places = list(range(len(names)))
+    for name, values, axis, colour, dash, form in (
+        ("accuracy", accuracy, "y", PROMPT, "solid", "%{y:.1%}"),
+        ("loss", loss, "y2", FROZEN, "dash", "%{y:.3f} nats"),
+    ):
+        figure.add_scatter(
+            x=places,
+            y=list(values),
+            yaxis=axis,
+            mode="lines+markers",
+            line={"color": colour, "dash": dash, "width": 2.5},
+            name=name,
+            hovertemplate=f"{name} {form}<extra></extra>",
+        )
+    if 1.0 in factors:
+        figure.add_vline(
+            x=list(factors).index(1.0),
+            line={"color": GREY, "dash": "dot", "width": 2},
+            annotation={"text": "trained", "yanchor": "bottom", "y": 1},
+        )
+    if at in factors:
+        place = list(factors).index(at)
+        figure.add_scatter(
+            x=[place],
+            y=[accuracy[place]],
+            mode="markers",
+            marker={"size": 16, "symbol": "circle-open", "color": PROMPT, "line": {"width": 2.5}},
+            name="chosen above",
+            hoverinfo="skip",
+        )
+    return figure
+
+
+def tell_tempered(factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float]) -> str:
+    """The temperatures in words."""
+    told = ", ".join(
+        f"{called(factor)} {right:.0%} ({nats:.2f} nats)"
+        for factor, nats, right in zip(factors, loss, accuracy, strict=True)
+    )
+    return f"Accuracy and loss by temperature, in multiples of the trained one: {told}."
+
+
+def called(factor: float | None) -> str:
+    """A multiple of the trained temperature, for an axis or a slider."""
+    if factor is None:
+        return "even"
+    return "one only" if factor == 0 else f"x {factor:g}"
+
+
+def draw_tasks(
+    weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str], rows: Sequence[int] = ()
+) -> go.Figure:
+    """A row a task and a column a source prompt or expert: the mean weight that the task's texts give it."""
+    figure = canvas(110 + 38 * max(len(tasks), 3))
+    if not weights.size:
+        return note(figure, "No task yet.")
+    counts = list(rows) or [0] * len(tasks)
+    figure.add_heatmap(
+        z=np.asarray(weights, dtype=np.float32),
+        zmin=0,
+        zmax=1,
+        colorscale=SEQUENTIAL,
+        text=[[f"{weight:.0%}" for weight in row] for row in np.asarray(weights).tolist()],
+        texttemplate="%{text}",
+        hovertext=[[f"{plain(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)],
+        xgap=2,
+        ygap=2,
+        name="mean weight",
+        colorbar={
+            "title": {"text": "mean weight", "side": "right"},
+            "thickness": 12,
+            "outlinewidth": 0,
+            "tickformat": ".0%",
+        },
+        hovertemplate="%{hovertext}: %{z:.1%}<extra></extra>",
+    )
+    figure.update_layout(
+        hovermode="closest",
+        xaxis={"title": {"text": "prompt"}, **named_axis(names, 14)},
+        yaxis={"title": {"text": "texts of"}, **named_axis(tasks, 22), "autorange": "reversed", "automargin": True},
+    )
+    return figure
+
+
+def tell_tasks(weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str]) -> str:
+    """The tasks in words."""
+    told = [
+        f"texts of {task} give {names[int(row.argmax())]} most ({row.max():.0%})"
+        for task, row in zip(tasks, np.asarray(weights), strict=True)
+    ]
+    return "Mean weight by task: " + ("; ".join(told) or "no task") + "."

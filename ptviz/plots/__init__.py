@@ -1,0 +1,1 @@
+"""Public figures: one function for every figure of the app, for notebooks and pages alike."""

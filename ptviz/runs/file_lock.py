@@ -1,0 +1,90 @@
+"""One writer at a time: a lock file that the system releases when its holder dies, however it dies."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from typing import IO
+
+from ptviz.runs.atomic_io import explained
+
+if sys.platform == "win32":
+    import msvcrt
+
+    _FAR = 1 << 30  # Lock a byte behind the process id, so that others can still read who holds it.
+
+    def _lock(file: IO[bytes], shared: bool) -> None:
+        file.seek(_FAR)
+        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+else:
+    import fcntl
+
+    def _lock(file: IO[bytes], shared: bool) -> None:
+        fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+
+
+class Lock:
+    """An exclusive lock on ``path``, which holds the holder's process id."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._file: IO[bytes] | None = None
+
+    def acquire(self, wait: float = 0.3) -> bool:
+        """Take the lock, trying for ``wait`` seconds; False if another holds it.
+
+        The wait covers readers, who touch the lock for an instant to see whether it is held.
+
+        Raises:
+            StoreError: if the lock file cannot be written.
+        """
+        until = time.monotonic() + wait
+        try:
+            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
+        except OSError as error:
+            raise explained(error, self.path) from error
+        while True:
+            try:
+                _lock(file, shared=False)
+                break
+            except OSError:
+                if time.monotonic() > until:
+                    file.close()
+                    return False
+                time.sleep(0.01)
+        with suppress(OSError):  # The id is only for messages: a full disk must not keep a run from being settled.
+            file.seek(0)
+            file.write(f"{os.getpid():<20}".encode())
+            file.flush()
+        self._file = file
+        return True
+
+    def release(self) -> None:
+        """Let go; nothing happens if the lock is not ours."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+
+def held(path: Path) -> bool:
+    """Whether a living process holds the lock at ``path``."""
+    try:
+        file = path.open("rb")
+    except OSError:
+        return False
+    with file:
+        try:
+            _lock(file, shared=True)
+        except OSError:
+            return True
+    return False
+
+
+def holder(path: Path) -> int | None:
+    """The process id written by the last holder, for messages."""
+    with suppress(OSError, ValueError):
+        return int(path.read_bytes().split()[0])
+    return None

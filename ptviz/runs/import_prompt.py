@@ -1,0 +1,138 @@
+"""A prompt out of somebody's checkpoint, kept beside the runs as any other."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ptviz.checkpoints import Ground, PromptBundle
+from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, WHOLE, Array
+from ptviz.checkpoints.detect import MODELS
+from ptviz.checkpoints.diagnostics import fit
+from ptviz.checkpoints.errors import listed, shown
+from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
+from ptviz.checkpoints.formats.ptviz import PROMPTS
+from ptviz.checkpoints.formats.state_dict import key_values
+from ptviz.checkpoints.limits import DiskFolder, content_of
+from ptviz.runs import saved_prompts
+from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.embedding_table import known_sizes
+from ptviz.runs.saved_prompts import AXES, KeptPrompt
+from ptviz.runs.store import Store
+
+_CLAIMS = 24
+
+
+def choices(bundle: PromptBundle, backbone: str = "") -> dict[str, dict[str, Tensor]]:
+    """Every prompt of a checkpoint that can be kept, by its name there; none if it holds parts of a method.
+
+    Keys and values that the file does not split by site and head are split as ``backbone`` has them, if that fits.
+    """
+    if bundle.kind not in (INPUT, KEY_VALUE, LIBRARY, FACTORS):
+        return {}
+    found = {name: {"embeddings": torch.tensor(matrix)} for name, matrix in bundle.prompts().items()}
+    for name, values in bundle.tensors.items():
+        if values.axes == AXES["key_values"]:
+            found[name] = {"key_values": torch.tensor(values.array)}
+        elif values.axes == WHOLE and (split := _split(values.array, backbone)) is not None:
+            found[name] = {"key_values": split}
+    return found
+
+
+def _split(flat: Array, backbone: str) -> Tensor | None:
+    """Keys and values (m, S * 2 * H * h) as a backbone has them, (S, 2, H, m, h); None if its sizes are others."""
+    sizes = known_sizes(backbone)
+    if sizes is None or flat.shape[1] != 2 * sizes.sites * sizes.heads * sizes.head_width:
+        return None
+    return torch.tensor(key_values(flat, sizes.sites, sizes.heads).array)
+
+
+def chosen(bundle: PromptBundle, which: str | None = None, backbone: str = "") -> str:
+    """The name of the prompt meant: ``which``, or the only one.
+
+    Raises:
+        StoreError: if there is none, no such, or more than one to choose from.
+    """
+    names = list(choices(bundle, backbone))
+    if not names and any(values.axes == WHOLE for values in bundle.tensors.values()):
+        raise StoreError(
+            f"{bundle.name} does not say how many layers and heads its keys and values are for: name the backbone they "
+            f"were trained for{f', whose sizes differ from those of {backbone}' if backbone else ''}"
+        )
+    if not names:
+        raise StoreError(
+            f"{bundle.name} ({bundle.kind}) holds no single prompt to keep: expected vectors at the input, or keys and "
+            "values split by site and head"
+        )
+    if which is None and len(names) > 1:
+        raise StoreError(f"{bundle.name} holds {len(names)} prompts; name one of {listed(names, 20)}")
+    if which is not None and which not in names:
+        raise StoreError(f"{bundle.name} holds no prompt {shown(which)!r}; name one of {listed(names, 20)}")
+    return which or names[0]
+
+
+def keep_opened(
+    store: Store,
+    path: Path,
+    bundle: PromptBundle,
+    which: str | None = None,
+    *,
+    title: str = "",
+    backbone: str = "",
+    task: str | None = None,
+) -> KeptPrompt:
+    """Keep a prompt of the checkpoint at ``path``, opened as ``bundle``; one that is kept already is not kept twice.
+
+    ``backbone`` is the person's word: what the file says of it is kept as a claim and never loaded.
+
+    Raises:
+        StoreError: if there is no such prompt, it does not fit the backbone, or it cannot be written.
+    """
+    _fits(bundle, backbone)
+    known = choices(bundle, backbone)
+    which = chosen(bundle, which, backbone)
+    found = known[which]
+    origin = {
+        "file": shown(path.name),
+        "format": bundle.format,
+        "sha256": digest(path),
+        "prompt": which,
+        "says": dict([*bundle.source.items()][:_CLAIMS]),
+    }
+    name = bundle.name if len(known) == 1 else f"{bundle.name} {which}"
+    title = title or shown(name, 100)
+    for one in saved_prompts.kept(store):
+        if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
+            return one
+    return saved_prompts.keep(store, found, title, backbone, task, origin)
+
+
+def _fits(bundle: PromptBundle, backbone: str) -> None:
+    sizes = known_sizes(backbone)
+    if sizes is not None:
+        ground = Ground(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
+        if unfit := fit(bundle, ground):
+            raise StoreError("; ".join(unfit))
+
+
+def digest(path: Path) -> str:
+    """sha256 of a file, or of the names and contents of those files of a folder that hold its prompt."""
+    if path.is_file():
+        return hashlib.sha256(content_of(path)).hexdigest()
+    whole, folder = hashlib.sha256(), DiskFolder(path)
+    for name in _holding(folder.names()):
+        whole.update(name.encode() + b"\0" + folder.read(name))
+    return whole.hexdigest()
+
+
+def _holding(names: list[str]) -> list[str]:
+    """The files that were read: what else lies beside an adapter, a whole model maybe, is nobody's business here."""
+    for known in ((CONFIG, *WEIGHTS), PROMPTS, MODELS):
+        if found := [name for name in names if name.rpartition("/")[2] in known]:
+            return found
+    return [name for name in names if "/" not in name]

@@ -1,0 +1,1 @@
+"""Tasks whose texts come with packages from the package index."""

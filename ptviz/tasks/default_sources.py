@@ -1,0 +1,31 @@
+"""Which tasks to learn from by default: of the target's own kind first, never of the target's own data."""
+
+from __future__ import annotations
+
+from ptviz.tasks.builtin.registry import BUILTIN
+
+RELATED: dict[str, tuple[str, ...]] = {
+    "question type": ("yahoo", "stackoverflow", "mcid", "trec6"),
+    "sentiment": ("sms", "bbc", "yahoo", "tweets"),
+    "spam": ("tweets", "bbc", "trec6", "sms"),
+    "topic": ("yahoo", "dbpedia", "bbc", "stackoverflow"),
+    "intent": ("clinc", "banking", "hwu", "mcid", "yahoo"),
+    "pairs": ("clinc-pairs", "banking-pairs", "hwu", "mcid", "yahoo"),
+}
+"""Source tasks by the target's family, best first: our choice, by what the texts and the answers are about."""
+_UNKNOWN = ("trec6", "tweets", "yahoo")
+
+
+def default_sources(task: str, family: str = "", count: int = 3) -> tuple[str, ...]:
+    """The names of ``count`` built-in source tasks for a target.
+
+    ``family`` is asked only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
+    """
+    family = BUILTIN[task].family if task in BUILTIN else family
+    choice = RELATED.get(family, _UNKNOWN)
+    return tuple(name for name in choice if _data(name) != _data(task))[:count]
+
+
+def _data(task: str) -> str:
+    """The data set that a task is made of: banking, banking77 and banking-pairs share theirs."""
+    return task.removesuffix("-pairs").rstrip("0123456789") if task in BUILTIN else task

@@ -1,0 +1,58 @@
+r"""How much a loss depends on things that could be pruned, to first order: the score of XPrompt.
+
+.. math:: I = \mathbb{E}_x \left| \frac{\partial L(x)}{\partial \gamma} \right|_{\gamma = 1}
+
+Ma et al., "XPrompt: Exploring the Extreme of Prompt Tuning", EMNLP 2022, section 3.
+https://aclanthology.org/2022.emnlp-main.758
+
+The expectation is over batches: the absolute value is taken of each batch's gradient, then averaged.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ptviz.prompt import Batch, Prompt
+from ptviz.training.batches import Rows
+
+
+def sensitivity(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+    """E |dL/dp| over the losses, one for each batch, in the shape of each parameter."""
+    total, seen = [torch.zeros_like(p) for p in parameters], 0
+    for loss in losses:
+        for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
+            sum_ += gradient.abs()
+        seen += 1
+    return [sum_ / seen for sum_ in total]
+
+
+def importance(
+    rows: Rows, prompt_of: Callable[[Batch], Prompt], size: int, seed: int, batches: int
+) -> Float[Tensor, " m"]:
+    """The score of each prompt token at the input, in nats: gamma multiplies the vectors of one token each.
+
+    Over the first ``batches`` training batches of ``size`` of these rows, in the order that ``seed`` gives.
+
+    Raises:
+        ValueError: if the prompt has no vectors at the input, where the score is defined.
+    """
+    first = prompt_of(rows.training(0, size, seed)).embeddings
+    if first is None:
+        raise ValueError("expected prompt vectors at the input; this prompt has none, and the score needs them")
+    gamma = torch.ones(first.shape[1], 1, device=first.device, requires_grad=True)
+
+    def losses() -> Iterator[Tensor]:
+        for step in range(batches):
+            batch = rows.training(step, size, seed)
+            with torch.no_grad():
+                prompt = prompt_of(batch)
+            assert prompt.embeddings is not None
+            masked = replace(prompt, embeddings=gamma * prompt.embeddings)
+            yield rows.backbone(batch, masked, rows.readout).loss
+
+    return sensitivity(losses(), [gamma])[0].squeeze(1)

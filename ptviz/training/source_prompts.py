@@ -1,0 +1,66 @@
+"""Source prompts: what plain prompt tuning learns on each source task, for methods that transfer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from torch import Tensor
+
+from ptviz.backbones import Backbone
+from ptviz.methods.base import PromptMethod, build
+from ptviz.methods.source_prompts import SourcePrompt
+from ptviz.tasks import Task
+from ptviz.training.config import TrainConfig
+
+METHOD = "prompt-tuning"
+"""How source prompts are trained: SPoT, ATTEMPT and MPT all start from plain prompt tuning."""
+
+
+def source_knobs(m: int) -> dict[str, int]:
+    """The knobs of a source prompt of m tokens."""
+    return {"m": m}
+
+
+def source_config(config: TrainConfig) -> TrainConfig:
+    """How the source prompts of a run with this config are trained.
+
+    ``source_steps`` updates on all rows, at the default rate, with seed 0 whatever the run's: one library serves all
+    seeds, and runs of it are found again.
+    """
+    fixed = TrainConfig(
+        batch=config.batch,
+        train_rows=config.train_rows,
+        validation_rows=config.validation_rows,
+        test_rows=config.test_rows,
+        length=config.length,
+        dtype=config.dtype,
+    )
+    return replace(fixed, steps=config.source_steps, source_steps=config.source_steps)
+
+
+def distinct(sources: Sequence[Task]) -> None:
+    """See to it that no two source tasks go by one name, under which each has its prompt.
+
+    Raises:
+        ValueError: naming the name they share.
+    """
+    names = [task.name for task in sources]
+    if twins := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(
+            f"sources: expected tasks of different names; got {twins[0]!r} {names.count(twins[0])} times. A table goes "
+            "by the name of its file: rename one"
+        )
+
+
+def source_prompt(
+    task: str, best: Mapping[str, Tensor], last: Mapping[str, Tensor], accuracy: float, run: str = ""
+) -> SourcePrompt:
+    """The source prompt of two states of plain prompt tuning: its best by validation, and its last."""
+    return SourcePrompt(task, best["P"].detach().clone(), last["P"].detach().clone(), accuracy, run)
+
+
+def source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
+    """The fresh prompt of a source task."""
+    spec = backbone.spec(config.length, tuple(task.words))
+    return build(METHOD, spec, source_knobs(m), config.seed)

@@ -1,0 +1,1 @@
+"""The pages that compare methods, prompts and tasks."""

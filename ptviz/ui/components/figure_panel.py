@@ -1,0 +1,47 @@
+"""One figure on a page with everything that belongs to it: words for who cannot see it, how to read it, its numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from ptviz.figures.csv_export import as_csv
+from ptviz.ui.components.plotly_chart import live_plot
+from ptviz.ui.components.python_snippet import offer
+
+
+def panel(
+    figure: Any,
+    alt: str,
+    read: str,
+    *,
+    key: str,
+    name: str,
+    title: str = "",
+    tools: bool = True,
+    on_pick: Callable[[list[int], bool], None] | None = None,
+    python: str = "",
+) -> None:
+    """A figure under its title, with SVG and CSV to take along; ``name`` is that of the files, without ending.
+
+    ``python`` is the script that redraws it.
+    """
+    if title:
+        st.markdown(f"**{title}**")
+    live_plot(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
+    st.caption(read)
+    with st.container(horizontal=True, gap="small"):
+        if python:
+            offer(python, key)
+        st.download_button(
+            "CSV",
+            data=lambda: as_csv(figure),
+            file_name=f"{name}.csv",
+            mime="text/csv",
+            type="tertiary",
+            on_click="ignore",
+            key=f"csv-{key}",
+            help="download the numbers of this figure",
+        )

@@ -1,0 +1,97 @@
+"""A plotly figure on the page that keeps its zoom while it changes.
+
+``st.plotly_chart`` mounts a new DOM node whenever its data changes, and forgets zoom, pan and legend each time
+(https://github.com/streamlit/streamlit/issues/8782). This component calls ``Plotly.react`` on one node instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ptviz.ui.components.python_snippet import offer
+from ptviz.ui.server import PLOTLY_ROUTE
+
+_HTML = """
+<div class="ptviz-plot" data-testid="ptviz-plot"></div>
+<div class="ptviz-plot-message" role="status" hidden></div>
+<button class="ptviz-plot-save" type="button" hidden>Save as SVG</button>
+"""
+_CSS = """
+.ptviz-plot:not([hidden]) { width: 100%; min-height: 60px; }
+.ptviz-plot-message { padding: 0.5rem 0; }
+.ptviz-plot-save {
+  font: inherit; font-size: 0.85rem; padding: 0.2rem 0.7rem; cursor: pointer;
+  color: var(--st-text-color); background: transparent;
+  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
+}
+.ptviz-plot-save:hover, .ptviz-plot-save:focus-visible {
+  border-color: var(--st-primary-color); color: var(--st-primary-color);
+}
+"""
+
+_COMPONENT = st.components.v2.component(
+    "ptviz_live_plot",
+    html=_HTML,
+    css=_CSS,
+    js=(Path(__file__).parent / "plotly_chart.js").read_text(encoding="utf-8"),
+    isolate_styles=False,  # plotly puts its own styles into the document's head
+)
+
+
+def preload() -> None:
+    """Let the browser read the plotting library before the first figure is due. Shows nothing."""
+    _COMPONENT(key="preload", data={"source": PLOTLY_ROUTE.lstrip("/")}, height=1)
+
+
+def live_plot(
+    figure: Any,
+    alt: str,
+    *,
+    key: str,
+    name: str = "",
+    tools: bool = True,
+    zoom: str = "",
+    zoom_param: str | None = None,
+    on_pick: Callable[[list[int], bool], None] | None = None,
+    python: str = "",
+) -> None:
+    """Draw a plotly figure, or bring the one drawn under this key up to date without losing the reader's zoom.
+
+    ``alt`` tells a reader who cannot see it what it shows; ``name`` is the file name (without ending) of the "Save as
+    SVG" button, none without one; ``zoom_param`` names the query parameter that keeps the zoom in the address.
+    ``on_pick`` hears what a reader picks of the traces marked ``ptviz.figures.linked_selection.PICK``, and whether it
+    comes
+    on top of what was picked before (a click) or in its place (a box or a lasso). ``python`` is the script that redraws
+    the figure, offered below it.
+    """
+    start = zoom or (str(st.query_params.get(zoom_param, "")) if zoom_param else "")
+    data = {
+        "figure": figure.to_json(),
+        "alt": alt,
+        "name": name,
+        "tools": tools,
+        "zoom": start[:200],
+        "follows": zoom_param is not None,
+        "picks": on_pick is not None,
+        "source": PLOTLY_ROUTE.lstrip("/"),
+    }
+
+    def zoomed() -> None:
+        new = st.session_state[key].zoom if zoom_param else None
+        if zoom_param and new:
+            st.query_params[zoom_param] = new
+        elif zoom_param and zoom_param in st.query_params:
+            del st.query_params[zoom_param]
+
+    def picked() -> None:
+        found = st.session_state[key].picked
+        if on_pick is not None and found:
+            on_pick([int(number) for number in found["points"]], bool(found["more"]))
+
+    _COMPONENT(key=key, data=data, on_zoom_change=zoomed, on_picked_change=picked)
+    if python:
+        offer(python, key)

@@ -1,0 +1,53 @@
+"""A person's own table, kept on this machine so that a later run can read it again."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+import unicodedata
+from pathlib import Path
+
+from ptviz import paths
+
+ENDINGS = ("csv", "tsv", "jsonl", "parquet")
+
+
+def folder() -> Path:
+    """Where uploads are kept."""
+    return paths.home() / "uploads"
+
+
+def safe_name(name: str) -> str:
+    """A file name of letters, digits, dots, dashes and underscores, that starts with a letter or digit.
+
+    Raises:
+        ValueError: if its ending is none of ``ENDINGS``.
+    """
+    last = re.split(r"[/\\]", name)[-1]
+    stem, dot, ending = last.rpartition(".")
+    if not dot or ending.lower() not in ENDINGS:
+        raise ValueError(f"expected a file that ends in {', '.join('.' + e for e in ENDINGS)}; got {last[:80]!r}")
+    ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
+    cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem).strip("-_")[:60]
+    return f"{cleaned or 'table'}.{ending.lower()}"
+
+
+def keep(name: str, content: bytes) -> Path:
+    """Write an upload to its folder and return its path; the same content under the same name is kept once.
+
+    Raises:
+        ValueError: for an ending that is not a table's, or an empty file.
+        OSError: if the folder cannot be written.
+    """
+    safe = safe_name(name)
+    if not content:
+        raise ValueError(f"{safe} is empty: expected a table with a column of texts and a column of labels")
+    stem, _, ending = safe.rpartition(".")
+    # The content is part of the name: another table of the same name must not replace one that a run was made from.
+    path = folder() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_name(f".{path.name}.part")
+        fresh.write_bytes(content)
+        fresh.replace(path)
+    return path

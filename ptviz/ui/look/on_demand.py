@@ -1,0 +1,69 @@
+"""A measurement that the worker makes when a person asks for it: a button, and its answer for the step looked at."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import streamlit as st
+
+from ptviz.runs.saved_prompts import KEPT
+from ptviz.ui.backend import measure
+from ptviz.ui.look.inspect_run import Moment, asked
+
+
+@dataclass(frozen=True)
+class Place:
+    """What the worker is asked about: a run at a step, or a kept prompt (its id behind ``KEPT``) on a task's texts."""
+
+    id: str
+    stage: int | None = None
+    step: int | None = None
+    task: str = ""
+
+    @classmethod
+    def of(cls, found: Moment) -> Place:
+        """The run and step that a page looks at."""
+        return cls(found.run.id, found.here.stage, found.here.step)
+
+    @property
+    def name(self) -> str:
+        """What files of it are called."""
+        return self.id.removeprefix(KEPT)
+
+    def where(self) -> dict[str, object]:
+        """The part of a question that says which prompt is meant, beside its id."""
+        return {"task": self.task} if self.id.startswith(KEPT) else {"stage": self.stage, "step": self.step}
+
+
+def question(found: Moment | Place, what: str, **more: object) -> dict[str, object]:
+    """What a script asks ``ptviz.worker.probe_handlers.answer_of`` for the same measurement."""
+    place = found if isinstance(found, Place) else Place.of(found)
+    return {"kind": "measure", "what": what, **place.where(), **more}
+
+
+def measured(
+    found: Moment | Place, what: str, label: str, told: str, *, button: bool = True, **more: Any
+) -> dict[str, Any] | None:
+    """One of ``ptviz.worker.probe_requests.MEASURES`` at this step; None until the answer to it is there.
+
+    ``told`` says under the button what will be measured; without a ``button`` it is asked for at once. ``more`` goes
+    with the question.
+
+    Raises:
+        StoreError: if it cannot be measured on this run.
+    """
+    place = found if isinstance(found, Place) else Place.of(found)
+    if place.task:
+        more["task"] = place.task
+    key = ("measure", what, place, *sorted(more.items()))
+    if button:
+        if st.button(label, icon=":material/play_arrow:", key=f"measure-{what}"):
+            st.session_state[f"measured-{what}"] = key
+        if st.session_state.get(f"measured-{what}") != key:
+            st.caption(f"{told} Measured by the worker; a run under way waits for some seconds meanwhile.")
+            return None
+    answer = asked(key, lambda: measure(what, place.id, place.stage, place.step, **more))
+    if answer is None:
+        st.caption("The worker is measuring the prompt of this step." if not place.task else "The worker is measuring.")
+    return answer

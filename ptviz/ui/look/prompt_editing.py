@@ -1,0 +1,226 @@
+"""Surgery on the page of embeddings: edit the prompt of this step, measure each edit, undo it, keep the result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import streamlit as st
+
+from ptviz.probes import edits as editing
+from ptviz.probes.edits import DISTANCES, KINDS, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
+from ptviz.runs import saved_prompts
+from ptviz.ui.backend import operate, store
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.formatting import told_apart
+from ptviz.ui.look import token_importance
+from ptviz.ui.look.inspect_run import Moment, asked
+
+LESSON = (
+    "What would this prompt be worth with some of its tokens changed? Edits are applied one after another and measured "
+    "on validation texts; the run itself stays as it is. **Try:** take out token 0, then snap every token to its "
+    "nearest word, and undo."
+)
+_ACTIONS = {
+    "ablate": "take out",
+    "scale": "scale",
+    "swap": "swap two",
+    "noise": "add noise",
+    "snap": "snap to word",
+    "mix": "mix with another",
+}
+_INSIDE = (
+    "This prompt is keys and values inside the backbone. A token taken out is gone from every attention site; scaling "
+    "multiplies its values: it is looked at as before, but adds more or less; noise falls on each key and value. "
+    "There is no swap, for attention has no order among them, and no snap, for no word lies in that space."
+)
+_APART = (
+    "This method makes a prompt of its own for each text. Edits change the same token of every text's prompt; there "
+    "is no one prompt that could be snapped to words, mixed with another or kept."
+)
+
+
+def show(found: Moment) -> None:
+    """The operating table: nothing is measured before somebody asks for it."""
+    st.subheader("Prompt surgery")
+    st.markdown(LESSON)
+    place = found.run.id, found.here.stage, found.here.step
+    done = _list(found.run.id)
+    if st.session_state.get("operated") != place:
+        label = "Measure these edits at this step" if done else "Begin"
+        with st.container(horizontal=True, vertical_alignment="center"):
+            if not st.button(label, icon=":material/content_cut:", key="operate"):
+                st.caption("The worker measures the untouched prompt first: a second or two if it has nothing to do.")
+                return
+        st.session_state["operated"] = place
+    answer = None
+    with explained():
+        answer = asked(_key(place, done), lambda: _measured(place, done))
+        if answer is not None:
+            st.session_state["patient"] = {"run": found.run.id, **answer}
+    # What an edit failed with stands above the tools, which can undo it.
+    patient = st.session_state.get("patient", {})
+    if patient.get("run") != found.run.id:
+        st.caption("The worker measures the prompt of this step; a run under way waits for a second meanwhile.")
+        return
+    _tools(found, patient, done)
+    if answer is not None:
+        _results(done, answer)
+    _keeping(found, place, patient, done)
+    token_importance.show(found, patient, done)
+
+
+def _list(run: str) -> list[dict[str, Any]]:
+    """The edits made on this run's prompt, oldest first."""
+    lists: dict[str, list[dict[str, Any]]] = st.session_state.setdefault("edits", {})
+    return lists.setdefault(run, [])
+
+
+def _key(place: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple[object, ...]:
+    return "surgery", *place, tuple(map(editing.read, done))
+
+
+def _measured(place: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
+    run, stage, step = place
+    return operate(run, "edits", stage, step, edits=list(done))
+
+
+def _tools(found: Moment, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+    """Choose an edit and its tokens; apply, undo, reset."""
+    if patient["inside"]:
+        st.caption(_INSIDE)
+    elif "snap" not in patient["kinds"]:
+        st.caption(_APART)
+    kinds = [kind for kind in _ACTIONS if kind in patient["kinds"]]
+    kind = st.segmented_control("edit", kinds, default="ablate", key="edit", format_func=_ACTIONS.__getitem__)
+    columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
+    edit = None if kind is None else _FORMS[kind](found, patient["m"], columns)
+    made = [] if edit is None else [edit.to_json()]
+    with st.container(horizontal=True):
+        st.button("Apply", type="primary", icon=":material/content_cut:", key="apply", disabled=not made,
+                  on_click=done.extend, args=(made,))  # fmt: skip
+        st.button("Undo", icon=":material/undo:", key="undo", disabled=not done, on_click=done.__delitem__,
+                  args=(-1,))  # fmt: skip
+        st.button("Reset", icon=":material/restart_alt:", key="reset", disabled=not done, on_click=done.clear)
+
+
+def _tokens(m: int, columns: Any, nothing: str = "every token") -> tuple[int, ...]:
+    chosen = columns[0].multiselect("prompt tokens", range(m), key="cut-tokens", placeholder=nothing)
+    return tuple(sorted(chosen))
+
+
+def _ablate(found: Moment, m: int, columns: Any) -> Edit | None:
+    tokens = _tokens(m, columns, "choose some")
+    return Ablate(tokens) if 0 < len(tokens) < m else None
+
+
+def _scale(found: Moment, m: int, columns: Any) -> Edit:
+    tokens = _tokens(m, columns)
+    return Scale(tokens, float(columns[1].number_input("times", -10.0, 10.0, 0.5, 0.25, key="cut-factor")))
+
+
+def _swap(found: Moment, m: int, columns: Any) -> Edit | None:
+    first = int(columns[1].number_input("token", 0, m - 1, 0, key="cut-first"))
+    second = int(columns[2].number_input("and token", 0, m - 1, min(1, m - 1), key="cut-second"))
+    return Swap(first, second) if first != second else None
+
+
+def _noise(found: Moment, m: int, columns: Any) -> Edit:
+    tokens = _tokens(m, columns)
+    size = columns[1].number_input("size, of its length", 0.0, 10.0, 0.5, 0.1, key="cut-size")
+    return Noise(tokens, float(size), int(columns[2].number_input("seed", 0, 2**31, 0, key="cut-seed")))
+
+
+def _snap(found: Moment, m: int, columns: Any) -> Edit:
+    tokens = _tokens(m, columns)
+    return Snap(tokens, columns[1].selectbox("nearest by", DISTANCES, key="cut-distance"))
+
+
+def _mix(found: Moment, m: int, columns: Any) -> Edit | None:
+    others = _others(found, m)
+    chosen = columns[0].selectbox(
+        "the other prompt", list(others), key="cut-other", format_func=others.__getitem__, placeholder="none fits"
+    )
+    share = columns[1].slider("share of the other", 0.0, 1.0, 0.5, 0.05, key="cut-share")
+    return None if chosen is None else Mix(chosen[0], chosen[1], float(share))
+
+
+def _others(found: Moment, m: int) -> dict[tuple[Any, str], str]:
+    """Prompts that may be mixed in: finished runs and kept prompts of the same backbone and length."""
+    backbone = found.run.config.backbone
+    kept = [prompt for prompt in saved_prompts.kept(store()) if prompt.m == m and prompt.backbone in ("", backbone)]
+    runs = [
+        summary
+        for summary in store().list()
+        if summary.status.state == "finished"
+        and summary.config.backbone == backbone
+        and summary.config.knobs.get("m") == m
+        and summary.id != found.run.id
+    ]
+    named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}
+    return told_apart(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
+
+
+_FORMS: dict[str, Callable[[Moment, int, Any], Edit | None]] = {
+    "ablate": _ablate,
+    "scale": _scale,
+    "swap": _swap,
+    "noise": _noise,
+    "snap": _snap,
+    "mix": _mix,
+}
+assert list(_FORMS) == list(KINDS), "every edit has its form"
+
+
+def _results(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
+    """What the prompt is worth now, and how it came there."""
+    before, rows = answer["untouched"], answer["rows"]
+    now = {"changed": 0, **before} if not done else answer["after"][-1]
+    with st.container(horizontal=True):
+        gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
+        shown = f"{100 * gained:+.1f} points" if gained else None
+        st.metric("Accuracy now", f"{now['accuracy']:.1%}", shown, help=f"on {rows} validation texts")
+        st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+.3f}" if rise else None, "inverse")
+        st.metric("Other answers", f"{now['changed']} of {rows}", help="texts answered otherwise than by the original")
+    if not done:
+        return
+    said = [editing.read(edit).say() for edit in done]
+    told = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
+    after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
+    st.dataframe(
+        {
+            "edit": ["untouched", *(one + more for one, more in zip(said, told, strict=True))],
+            "accuracy (%)": [100 * score["accuracy"] if score else None for score in after],
+            "loss (nats)": [score.get("loss") for score in after],
+            "other answers": [score.get("changed") for score in after],
+        },
+        hide_index=True,
+        column_config={
+            "edit": st.column_config.TextColumn(width="large"),
+            "accuracy (%)": st.column_config.NumberColumn(format="%.1f"),
+            "loss (nats)": st.column_config.NumberColumn(format="%.3f"),
+        },
+    )
+
+
+def _keeping(found: Moment, place: tuple[str, int, int], patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+    """Keep the edited prompt beside the runs."""
+    if "mix" not in patient["kinds"]:  # What differs by text can neither be mixed nor kept.
+        return
+    with st.popover("Save as a new prompt", icon=":material/save:"):
+        title = st.text_input("title", f"{found.run.id}, {len(done)} edits", key="keep-title", max_chars=120)
+        if st.button("Save", key="keep", disabled=not title.strip()):
+            st.session_state["kept"] = (*_key(place, done), title)
+    wanted = st.session_state.get("kept")
+    if wanted is None or wanted[:-1] != _key(place, done):
+        return
+    run, stage, step = place
+    with explained():
+        answer = asked(("save", wanted), lambda: operate(run, "save", stage, step, edits=list(done), title=wanted[-1]))
+        if answer is None:
+            st.caption("The worker is saving the prompt, and measures what it saved.")
+            return
+        st.success(f"Kept as {answer['id']}: {answer['m']} prompt tokens, accuracy {answer['accuracy']:.1%} read back.")
+        st.caption("It lies in this folder, is offered wherever a prompt can be chosen, and can start a run:")
+        method = found.run.config.method
+        st.code(f"{answer['place']}\nptviz train {method} --start {answer['id']} --set m={answer['m']}", language=None)

@@ -1,0 +1,132 @@
+"""Waywardness on the page of embeddings: train prompts that are pulled to a sentence, and see what it costs them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import streamlit as st
+
+from ptviz.analysis.waywardness import prompt_f1
+from ptviz.experiments.comparison import entries, same, start
+from ptviz.figures.waywardness import draw_waywardness, tell_waywardness
+from ptviz.methods import REGISTRY
+from ptviz.methods.hyperparameters import knobs_of
+from ptviz.plots.material import reading_of, waywardness_of
+from ptviz.runs import Run, RunConfig
+from ptviz.runs.embedding_table import Vocabulary
+from ptviz.ui import scripts
+from ptviz.ui.backend import executor, store
+from ptviz.ui.cache import remembered
+from ptviz.ui.components.errors import explained
+from ptviz.ui.components.figure_panel import panel
+from ptviz.ui.components.formatting import ALIVE
+from ptviz.ui.look.inspect_run import Moment, vocabulary_of
+
+LESSON = (
+    "Nearest words do not explain a prompt. [Khashabi et al. 2022](https://aclanthology.org/2022.naacl-main.266) "
+    "pulled prompts to any sentence they liked, even about another task, and lost little accuracy. **Try:** a sentence "
+    "of yours that has nothing to do with the task."
+)
+_READ = (
+    "How to read it: one mark a run, its weight gamma above it; the open circle was not pulled. To the right, a prompt "
+    "whose nearest words (by L2) are the sentence's; upwards, the share of test accuracy that this cost. Low and to "
+    "the right is wayward: it solves the task and reads as something else."
+)
+_SENTENCE = "classify the sentiment of this movie review as positive or negative"
+_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
+
+
+def show(found: Moment) -> None:
+    """The form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
+    config = found.run.config
+    if config.method not in REGISTRY or "toward" not in knobs_of(REGISTRY[config.method]):
+        return
+    st.subheader("Waywardness")
+    st.markdown(LESSON)
+    known = _family(config)
+    if known:
+        _figure(found, known)
+    with explained():
+        _train(config, str(known[0].config.knobs["toward"]) if known else _SENTENCE)
+
+
+def _family(config: RunConfig) -> list[Run]:
+    """Finished runs pulled to one sentence that differ in gamma and seed alone: this run's, else the newest such."""
+    near = [
+        summary
+        for summary in store().list()
+        if (summary.config.method, summary.config.backbone, summary.config.task)
+        == (config.method, config.backbone, config.task)
+        and summary.config.knobs.get("toward")
+    ]
+    if not near:
+        return []
+    wanted = _kin(config if config.knobs.get("toward") else near[0].config)
+    return [store().get(s.id) for s in near if s.status.state == "finished" and _kin(s.config) == wanted]
+
+
+def _kin(config: RunConfig) -> str:
+    training = replace(config.training, seed=0)
+    return same(replace(config, knobs={**config.knobs, "gamma": 0.0}, training=training))
+
+
+def _figure(found: Moment, runs: list[Run]) -> None:
+    words = vocabulary_of(found.run)
+    if words is None:
+        st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
+        return
+    info = waywardness_of(runs, words, _reading)
+    st.text(f"The sentence: {info.sentence}")
+    name = f"{found.run.id}-wayward"
+    panel(draw_waywardness(info), tell_waywardness(info), _READ, key="wayward", name=name,
+          python=scripts.waywardness([run.id for run in runs], name))  # fmt: skip
+    with st.expander("What the prompts read as"):
+        rows = [
+            {
+                "gamma": p.prompt.gamma,
+                "seed": p.prompt.seed,
+                "accuracy (%)": 100 * p.prompt.accuracy,
+                "F1": p.f1,
+                "nearest words": p.prompt.words,
+            }
+            for p in info.places
+        ]
+        st.dataframe(
+            rows,
+            hide_index=True,
+            column_config={
+                "gamma": st.column_config.NumberColumn(format="%g"),
+                "accuracy (%)": st.column_config.NumberColumn(format="%.1f"),
+                "F1": st.column_config.NumberColumn(format="%.2f"),
+            },
+        )
+
+
+def _reading(run: Run, words: Vocabulary) -> tuple[str, str]:
+    return remembered(("wayward", str(run.path)), partial(reading_of, run, words))
+
+
+def _train(config: RunConfig, usual: str) -> None:
+    """A form for more such runs, one for each gamma; what there is already is not trained again."""
+    with st.expander("Train prompts that are pulled to a sentence", icon=":material/model_training:"):
+        sentence = st.text_input("sentence", usual, key="wayward-sentence", max_chars=300).strip()
+        left, right = st.columns([2, 1])
+        gammas = left.multiselect("gamma, the weight of the pull", _GAMMAS, _GAMMAS[:3], key="wayward-gammas")
+        m = right.number_input("prompt tokens", 1, 200, max(1, len(sentence.split())), key="wayward-m")
+        if not prompt_f1(sentence, sentence):
+            st.caption("Type a sentence of at least one word.")
+            return
+        st.caption("The prompt starts as the sentence, cut or repeated to its length; one run more has no pull.")
+        pull: dict[str, Any] = {"init": "text", "text": sentence, "toward": sentence, "m": int(m)}
+        fresh = replace(config, name="", parent=None, planned=(), start=None)
+        configs = [
+            replace(fresh, knobs={**config.knobs, **pull, "gamma": gamma}).checked() for gamma in (0.0, *sorted(gammas))
+        ]
+        st.code("\n".join(config.command() for config in configs), language="shell", wrap_lines=True)
+        missing = [entry for entry in entries(store(), configs) if entry.state not in ("finished", *ALIVE)]
+        label = f"Train {len(missing)} runs" if missing else "All of these were trained"
+        if st.button(label, icon=":material/play_arrow:", key="wayward-train", disabled=not missing):
+            start(executor(), missing)
+            st.success(f"{len(missing)} runs wait for the worker. The figure grows as they finish.")

@@ -1,0 +1,1 @@
+"""The pages that open trained prompts from other places."""

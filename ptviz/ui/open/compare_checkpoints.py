@@ -1,0 +1,89 @@
+"""Two opened checkpoints beside each other: their facts in one table, and how alike their prompts are."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import streamlit as st
+from numpy.typing import NDArray
+
+from ptviz.analysis.similarity import METRICS, similarity
+from ptviz.checkpoints import Facts
+from ptviz.checkpoints.bundle import Array as Matrix
+from ptviz.ui.cache import remembered
+from ptviz.ui.open.checkpoint import SIDES, age, examined, matrices, opened
+
+COMPARED = 512
+
+
+def compare(paths: Sequence[Path]) -> None:
+    """Two checkpoints in one table, and how alike their prompts are under every measure; the ones drawn above."""
+    bundles = [opened(path) for path in paths]
+    facts = [examined(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
+    names = [_drawn(side, known) for side, known in zip(SIDES, facts, strict=True)]
+    shown = [next((f for f in known if f.name == name), None) for known, name in zip(facts, names, strict=True)]
+    rows = [
+        {
+            "name": bundle.name,
+            "prompt": fact.name if fact else None,
+            "format": bundle.format,
+            "kind": bundle.kind,
+            "numbers": bundle.scalars,
+            "tokens": fact.tokens if fact else None,
+            "median norm": fact.median if fact else None,
+            "effective rank": fact.rank if fact else None,
+            "without odd rows": fact.ranked if fact else None,
+        }
+        for bundle, fact in zip(bundles, shown, strict=True)
+    ]
+    st.subheader("Side by side")
+    short = st.column_config.NumberColumn(format="%.2f")
+    st.dataframe(
+        rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without odd rows"), short)
+    )
+    one, two = shown
+    if one is None or two is None:
+        st.caption("One of them holds no prompt of single tokens, so their numbers are not compared.")
+        return
+    if one.inner != two.inner:
+        st.text("One stands at the input, the other is keys and values inside the backbone: they cannot be compared.")
+        return
+    if one.width != two.width:
+        st.text(f"Their widths differ ({one.width} and {two.width}): they belong to different backbones.")
+        return
+    odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
+    without = odd and st.toggle("Leave out rows that stand out or carry nothing", value=True, key="without-odd")
+    pair = [matrices(bundle)[fact.name][:COMPARED] for bundle, fact in zip(bundles, (one, two), strict=True)]
+    odd_rows = [(*fact.dead, *fact.outliers) for fact in (one, two)]
+    out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
+    if max(one.tokens, two.tokens) > COMPARED:
+        st.caption(f"Their first {COMPARED} tokens are compared: every token is held against every other.")
+    key = ("alike", *(str(path) for path in paths), *(age(path) for path in paths), *names, without)
+    found = remembered(key, lambda: _alike(pair, out))
+    st.dataframe(found, hide_index=True, column_config={"alike": st.column_config.NumberColumn(format="%.3f")})
+    st.caption(
+        "1 is the same, 0 unrelated; the Euclidean two shrink with distance. The measures do not agree, which is a "
+        "lesson in itself: the page Transfer asks which of them foretells anything."
+    )
+
+
+def _drawn(side: str, facts: Sequence[Facts]) -> str:
+    """The prompt of a checkpoint that is drawn above; its first if it has but one."""
+    names = [fact.name for fact in facts]
+    chosen = st.session_state.get(f"which-{side}")
+    return chosen if chosen in names else next(iter(names), "")
+
+
+def _alike(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) -> list[dict[str, object]]:
+    """Two prompts under every measure, and why one cannot be had."""
+    rows: list[dict[str, object]] = []
+    for metric in METRICS:
+        try:
+            info = similarity(pair, metric, leave_out=out)
+            note = f"the first {info.rows} rows of both" if info.rows else ""
+            rows.append({"measure": metric, "alike": float(info.values[0, 1]), "": note})
+        except ValueError as error:
+            rows.append({"measure": metric, "alike": None, "": str(error)})
+    return rows

@@ -1,0 +1,109 @@
+"""How soon each page answers over many runs: ``ptviz bench --pages`` runs this in a process of its own.
+
+A tiny run is trained and its folder copied under other configs, in a folder that is removed afterwards. Pages are run
+as Streamlit runs them, without a browser. No worker is started.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import sys
+import tempfile
+import time
+from dataclasses import replace
+from pathlib import Path
+
+from ptviz import paths
+
+REPEATS = 5
+_STEPS = 200
+_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
+ADDRESSES = {
+    "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
+    "compare/race.py": {"methods": "all", "seeds": "20", "steps": str(_STEPS)}, "compare/transfer.py": {},
+    "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {}, "look/embeddings.py": {},
+    "look/factors.py": {}, "look/routing.py": {}, "look/attention.py": {}, "open/checkpoint.py": {},
+}  # fmt: skip
+"""The pages, with what a person would have chosen there; the race finds all runs that it asks for."""
+
+
+def fill(count: int) -> None:
+    """Put ``count`` finished runs into the store: one trained, the others copies that say they are of a race."""
+    import shutil
+
+    from ptviz.engine.train_job import work
+    from ptviz.experiments.comparison import lineup
+    from ptviz.methods import REGISTRY
+    from ptviz.runs import RunConfig, Store
+    from ptviz.runs.store import encoded
+    from ptviz.training import TrainConfig, default_rate
+
+    store, table = Store(), paths.home() / "rows.csv"
+    table.write_text("text,label\n" + "\n".join(_ROWS) + "\n")
+    training = TrainConfig(steps=_STEPS, snapshot_every=20, evaluate_every=10, batch=4)
+    run = store.create(RunConfig("tiny-encoder", str(table), training=training, text="text", label="label"))
+    work(run.path)
+    environment, status = run.environment(), run.status()
+    seeds = range(-(-count // len(REGISTRY)))
+    others = lineup([*REGISTRY], seeds, RunConfig(training=TrainConfig(steps=_STEPS)))
+    for place, config in enumerate(others[: count - 1], start=1):
+        folder = store.root / f"copy-{place}"
+        shutil.copytree(run.path, folder)
+        (folder / "config.json").write_bytes(encoded(config))
+        told = environment | {"lr": default_rate(config.method, config.backbone)}
+        (folder / "environment.json").write_text(json.dumps(told))
+        (folder / "status.json").write_bytes(replace(status, created=status.created - place).to_bytes())
+
+
+def measure(index: Path, count: int) -> list[dict[str, object]]:
+    """Seconds of each page: its first visit, later ones (median), and the processor's time in those.
+
+    Raises:
+        RuntimeError: if a page shows an exception.
+    """
+    from streamlit.testing.v1 import AppTest
+
+    from ptviz.executors.local import LocalExecutor
+    from ptviz.ui import backend
+
+    class Alone(LocalExecutor):
+        """An executor without a worker: its start would be measured too."""
+
+        def ensure_worker(self) -> None:
+            """None."""
+
+    backend.LocalExecutor = Alone  # type: ignore[attr-defined]
+    fill(count)
+    found: list[dict[str, object]] = []
+    for page, address in ADDRESSES.items():
+        app = AppTest.from_file(str(index), default_timeout=120).run()
+        if page != "home.py":
+            app.switch_page(page)
+        for name, value in address.items():
+            app.query_params[name] = value
+        times: list[tuple[float, float]] = []
+        for _ in range(1 + REPEATS):
+            wall, busy = time.perf_counter(), time.process_time()
+            app.run()
+            times.append((time.perf_counter() - wall, time.process_time() - busy))
+        if app.exception:
+            raise RuntimeError(f"{page}: {app.exception[0].message}")
+        again, cpu = (statistics.median(column) for column in zip(*times[1:], strict=True))
+        found.append({"page": page, "first_seconds": times[0][0], "seconds": again, "cpu_seconds": cpu})
+    return found
+
+
+def main() -> None:
+    """``python -m ptviz.ui.page_benchmark INDEX RUNS``: one JSON document on stdout."""
+    import logging
+
+    logging.disable(logging.WARNING)  # Streamlit warns of every widget that has no browser.
+    with tempfile.TemporaryDirectory(prefix="ptviz-pace-") as folder:
+        os.environ["PTVIZ_HOME"] = folder
+        print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+
+
+if __name__ == "__main__":
+    main()

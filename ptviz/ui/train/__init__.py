@@ -1,0 +1,1 @@
+"""The pages that start, watch and list runs."""

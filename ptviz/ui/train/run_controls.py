@@ -1,0 +1,95 @@
+"""The buttons of one run: stop, resume, extend, branch, and a fresh run from the same settings."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import streamlit as st
+
+from ptviz.runs import Run, Status
+from ptviz.ui.backend import executor
+from ptviz.ui.components.errors import explained
+from ptviz.ui.navigation import COMPOSE, address_of, watch
+
+
+def buttons(run: Run, status: Status) -> None:
+    """The actions that make sense in the run's present state."""
+    config = run.config
+    if status.state in ("queued", "running"):
+        _act(
+            "Stop", ":material/stop:", lambda: executor().stop(run.id), "finishes this step and keeps what was learned"
+        )
+    if status.state == "stopping":
+        st.button("Stopping…", icon=":material/stop:", disabled=True, key="stopping")
+    if status.state in ("stopped", "failed"):
+        _act(
+            "Resume",
+            ":material/play_arrow:",
+            lambda: executor().resume(run.id),
+            "goes on from the newest snapshot",
+            True,
+        )
+    if status.state == "finished":
+        with st.popover("Extend", icon=":material/more_time:"):
+            _extend(run)
+    if run.snapshots():
+        with st.popover("Branch", icon=":material/call_split:"):
+            _branch(run)
+    st.page_link(
+        COMPOSE,
+        label="Run again",
+        icon=":material/tune:",
+        help="opens the form with this run's settings: change what you like, and start",
+        query_params=address_of(config),
+    )
+
+
+def _act(label: str, icon: str, action: Callable[[], object], help: str, primary: bool = False) -> None:
+    kind = "primary" if primary else "secondary"
+    if st.button(label, icon=icon, help=help, type=kind, key=label.lower()):  # type: ignore[arg-type]
+        done = False
+        with explained():
+            action()
+            done = True
+        if done:
+            st.rerun()
+
+
+def _extend(run: Run) -> None:
+    st.markdown("**More steps from where it ended**")
+    more = int(st.number_input("more steps", 1, 100_000, max(run.config.training.steps // 2, 1), key="more"))
+    st.caption(
+        "The learning-rate schedule is laid over the new total length; there is no second warm-up. "
+        "The numbers of the steps already made stay as they are."
+    )
+    _act("Extend by these steps", ":material/more_time:", lambda: executor().extend(run.id, more), "", True)
+
+
+def _branch(run: Run) -> None:
+    st.markdown("**A new run from a snapshot of this one**")
+    places = [(info.stage, info.step) for info in run.snapshots()]
+    several = len({stage for stage, _ in places}) > 1
+    stage, step = st.selectbox(
+        "from step",
+        places,
+        index=len(places) - 1,
+        key="branch-from",
+        format_func=lambda place: f"{place[1]} of stage {place[0] + 1}" if several else str(place[1]),
+    )
+    training = run.config.training
+    left, right = st.columns(2)
+    steps = int(left.number_input("training steps", 1, 100_000, training.steps, key="branch-steps"))
+    seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key="branch-seed"))
+    rate = left.number_input(
+        "learning rate", 1e-6, 100.0, training.lr, format="%g", key="branch-lr", placeholder="as by default"
+    )
+    name = right.text_input("name", key="branch-name", max_chars=120, placeholder="made for you")
+    st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
+    if st.button("Start the branch", type="primary", icon=":material/call_split:", key="branch-start"):
+        made = None
+        with explained():
+            changes = {"training": replace(training, steps=steps, seed=seed, lr=rate), "name": name.strip()}
+            made = executor().branch(run.id, stage, step, changes)
+        if made is not None:
+            watch(made.id)

@@ -1,0 +1,1 @@
+"""The worker process: the queue of requests, their handlers, and work in the background."""

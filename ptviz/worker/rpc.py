@@ -1,0 +1,109 @@
+"""Letters to the worker and its replies, as small files: any process may write one, and none needs a port."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import secrets
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ptviz.runs.atomic_io import StoreError, explained, write_whole
+
+_NAME = re.compile(r"[0-9a-f-]+\.letter")
+_STALE = 3600.0
+
+
+class Letter(NamedTuple):
+    """A request: what is wanted, and the time after which nobody waits for the answer any more."""
+
+    id: str
+    kind: str
+    body: dict[str, Any]
+    expires: float
+
+
+class Mailbox:
+    """A folder of letters and replies."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def post(self, kind: str, body: Mapping[str, Any], lasts: float) -> str:
+        """Leave a letter that is worth answering for ``lasts`` seconds; returns its id.
+
+        Raises:
+            StoreError: if the disk is full or the folder cannot be written.
+        """
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise explained(error, self.folder) from error
+        # The time first, so that letters are read in the order they were written.
+        id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
+        content = {"kind": kind, "body": dict(body), "expires": time.time() + lasts}
+        write_whole(self.folder / f"{id}.letter", json.dumps(content).encode(), durable=False)
+        return id
+
+    def take(self) -> list[Letter]:
+        """All letters, oldest first, out of the box; those that nobody waits for are thrown away."""
+        try:
+            names = sorted(entry.name for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name))
+        except OSError:
+            return []
+        letters = []
+        for name in names:
+            path = self.folder / name
+            with suppress(OSError, ValueError, KeyError, TypeError):
+                data = json.loads(path.read_bytes())
+                letter = Letter(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
+                if letter.expires > time.time():
+                    letters.append(letter)
+            with suppress(OSError):
+                path.unlink()
+        return letters
+
+    def reply(self, id: str, answer: Mapping[str, Any]) -> None:
+        """Answer a letter.
+
+        Raises:
+            StoreError: if the disk is full or the folder cannot be written.
+        """
+        write_whole(self.folder / f"{id}.reply", json.dumps(dict(answer)).encode(), durable=False)
+
+    def wait(self, id: str, seconds: float, alive: Callable[[], str | None]) -> dict[str, Any]:
+        """The reply to a letter.
+
+        ``alive`` is asked now and then; a text from it means that no reply will come, and why.
+
+        Raises:
+            StoreError: if no reply came in time, or none will.
+        """
+        path, until, asked = self.folder / f"{id}.reply", time.monotonic() + seconds, time.monotonic()
+        try:
+            while True:
+                with suppress(FileNotFoundError):
+                    return dict(json.loads(path.read_bytes()))
+                now = time.monotonic()
+                if now > until:
+                    raise StoreError(f"the worker did not answer within {seconds:g} s: it is busy; try again soon")
+                if now - asked > 0.5:
+                    asked = now
+                    if trouble := alive():
+                        raise StoreError(trouble)
+                time.sleep(0.01)
+        finally:
+            for end in ("reply", "letter"):
+                with suppress(OSError):
+                    (self.folder / f"{id}.{end}").unlink()
+
+    def sweep(self) -> None:
+        """Throw away replies that nobody fetched."""
+        with suppress(OSError):
+            for path in self.folder.iterdir():
+                if time.time() - path.stat().st_mtime > _STALE:
+                    path.unlink()

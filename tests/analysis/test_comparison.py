@@ -1,0 +1,105 @@
+"""The numbers of a race, against what can be worked out by hand."""
+
+from __future__ import annotations
+
+import math
+from itertools import product
+
+import numpy as np
+import pytest
+
+from ptviz.analysis.comparison import COLUMNS, Lap, bands, front, grid, interval, paired, rows, standings, steps_to
+
+
+def lap(method: str, seed: int, test: float, **more) -> Lap:
+    return Lap(method, seed, f"{method}-{seed}", test, **more)
+
+
+def test_three_seeds_span_lowest_to_highest():
+    found = interval([0.7, 0.8, 0.9])
+    assert (found.low, found.high) == pytest.approx((0.7, 0.9))
+
+
+def test_the_exact_interval_is_that_of_all_resamples_written_out():
+    values = [0.5, 0.61, 0.64, 0.7, 0.9]
+    means = sorted(sum(drawn) / 5 for drawn in product(values, repeat=5))
+    found = interval(values)
+    inside = sum(found.low - 1e-12 <= mean <= found.high + 1e-12 for mean in means) / len(means)
+    assert 0.95 <= inside <= 0.96
+    assert min(values) < found.low < sum(values) / 5 < found.high < max(values)
+
+
+def test_many_values_are_drawn_and_always_the_same():
+    values = np.random.default_rng(1).normal(0.8, 0.1, 50)
+    found = interval(values)
+    assert found == interval(values)
+    width = 1.96 * values.std() / math.sqrt(50)
+    assert (found.low, found.high) == pytest.approx((values.mean() - width, values.mean() + width), abs=0.006)
+
+
+@pytest.mark.parametrize("values", [[], [0.5]])
+def test_too_few_values_give_no_interval(values):
+    assert interval(values) is None
+
+
+def test_steps_to_a_share_of_the_own_best():
+    evaluated, accuracies = (0, 25, 50, 75), (0.2, 0.77, 0.8, 0.7)
+    assert steps_to(evaluated, accuracies, 0.95) == 25
+    assert steps_to(evaluated, accuracies, 1.0) == 50
+    assert steps_to((), (), 0.9) is None
+
+
+def test_standings_put_the_best_mean_first_and_keep_unknown_unknown():
+    order = standings([lap("a", 1, 0.7), lap("b", 0, 0.9), lap("a", 0, 0.6, trained=10, seconds=4.0, memory=5)])
+    assert [one.method for one in order] == ["b", "a"]
+    assert order[1].tests == (0.6, 0.7)
+    assert order[1].sd == pytest.approx(0.1 / math.sqrt(2))
+    assert (order[1].trained, order[1].seconds, order[1].memory) == (10, 4.0, 5)
+    assert (order[0].sd, order[0].interval, order[0].trained, order[0].steps95) == (None, None, None, None)
+    assert standings([]) == ()
+
+
+def test_the_table_names_every_column():
+    table = rows(standings([lap("a", 0, 0.5, memory=2**21)]))
+    assert tuple(table[0]) == COLUMNS
+    assert table[0]["memory_mb"] == 2.0
+
+
+def test_pairs_are_taken_seed_by_seed():
+    first, second = standings(
+        [*(lap("a", s, 0.8 + s / 100) for s in (0, 1, 2)), *(lap("b", s, 0.7) for s in (1, 2, 3))]
+    )
+    pair = paired(first, second)
+    assert pair.seeds == (1, 2)
+    assert pair.differences == pytest.approx((0.11, 0.12))
+    assert pair.clear
+    assert not paired(second, second).clear
+    assert math.isnan(paired(standings([lap("a", 0, 1.0)])[0], standings([lap("b", 1, 1.0)])[0]).mean)
+
+
+def test_a_band_reads_every_seed_at_every_step():
+    made = bands([
+        lap("a", 0, 0.5, evaluated=(0, 20), accuracies=(0.2, 0.6)),
+        lap("a", 1, 0.5, evaluated=(0, 10, 20), accuracies=(0.4, 0.5, 0.8)),
+        lap("b", 0, 0.5),
+    ])  # fmt: skip
+    assert [band.method for band in made] == ["a", "b"]
+    assert made[0].steps == (0, 10, 20)
+    assert made[0].mean == pytest.approx((0.3, 0.35, 0.7))
+    assert made[0].low == (0.2, 0.2, 0.6)
+    assert made[0].high == (0.4, 0.5, 0.8)
+    assert made[1].steps == ()
+
+
+def test_the_front_keeps_what_nothing_beats_in_both():
+    assert front([1, 2, 3, 2, None], [0.5, 0.4, 0.9, 0.6, 1.0]) == (0, 3, 2)
+    assert front([], []) == ()
+    assert front([1, 1], [0.5, 0.7]) == (1,)
+
+
+def test_a_grid_counts_who_beats_zero_shot():
+    made = grid("a", [(0.1, 0, 0.5, 0.4), (0.1, 1, 0.3, 0.4), (1.0, 0, 0.4, 0.4)])
+    assert made.rates == (0.1, 1.0)
+    assert made.accuracies == ((0.5, 0.3), (0.4, None))
+    assert made.beating == pytest.approx(1 / 3)
+    assert grid("a", []).beating is None

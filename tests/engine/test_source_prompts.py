@@ -1,0 +1,131 @@
+"""Source prompts of transfer runs: trained once as runs of the store, then reused, and told so."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.source_prompts import find, source_runs
+from ptviz.engine.train_job import train_run
+from ptviz.methods import PromptMethod
+from ptviz.runs import Run, RunConfig, Store
+from ptviz.runs.config import placed
+from ptviz.training import SourceReady, TrainConfig
+from tests.training.transfer import toy
+
+__all__ = ["toy"]
+TRAINING = TrainConfig(
+    steps=4, source_steps=3, batch=4, length=16, train_rows=40, validation_rows=20, test_rows=20, snapshot_every=1
+)
+CONFIG = RunConfig("tiny-encoder", "trec6", "toy-transfer", {"m": 4}, TRAINING, sources=("mcid", "sms"))
+
+
+@pytest.fixture
+def store(home: Path) -> Store:
+    return Store(home / "runs")
+
+
+def told(run: Run) -> list[SourceReady]:
+    return [event for event in run.events()[0] if isinstance(event, SourceReady)]
+
+
+def test_sources_become_runs_and_are_reused(toy: type[PromptMethod], store: Store) -> None:
+    warm = Warm()
+    first = store.create(CONFIG)
+    train_run(first, warm)
+    assert first.status().state == "finished", first.status().reason
+    assert [(event.task, event.reused) for event in told(first)] == [("mcid", False), ("sms", False)]
+    assert len(store.list()) == 3
+    source = store.get(told(first)[0].run)
+    assert source.config.method == "prompt-tuning"
+    assert source.status().accuracy == told(first)[0].accuracy
+    assert torch.equal(first.snapshot(0, 0)["S"][0], source.prompt()["P"])
+
+    second = store.create(replace(CONFIG, training=replace(TRAINING, seed=5, shots=3)))
+    train_run(second, warm)
+    assert [(event.run, event.reused) for event in told(second)] == [(event.run, True) for event in told(first)]
+    assert len(store.list()) == 4
+
+    longer = store.create(replace(CONFIG, training=replace(TRAINING, source_steps=4)))
+    train_run(longer, warm)
+    assert not any(event.reused for event in told(longer))
+
+
+def test_a_library_run_is_found_whatever_it_is_called(toy: type[PromptMethod], store: Store) -> None:
+    wanted = source_runs(CONFIG, 4)[0]
+    assert find(store, wanted) is None
+    run = store.create(replace(wanted, name="my own", training=replace(wanted.training, snapshot_every=2)))
+    assert find(store, wanted).id == run.id  # type: ignore[union-attr]
+    assert find(store, replace(wanted, knobs={**wanted.knobs, "m": 5})) is None
+    assert find(store, replace(wanted, training=replace(wanted.training, seed=1))) is None
+
+
+def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:
+    warm, run = Warm(), store.create(CONFIG)
+    asked = iter([None, None, None, "stopped in a test", "stopped in a test", "stopped in a test"])
+    train_run(run, warm, heed=lambda: next(asked, "stopped in a test"))
+    assert run.status().state == "stopped"
+    assert "source prompts" in run.status().reason
+    train_run(run, warm)
+    assert run.status().state == "finished", run.status().reason
+    assert len(store.list()) == 3
+
+
+@pytest.mark.parametrize(
+    ("sources", "why"), [((), "at least one"), (("sms", "sms"), "different"), (("trec6",), "source of its own")]
+)
+def test_bad_sources_are_refused(toy: type[PromptMethod], sources: tuple[str, ...], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        replace(CONFIG, sources=sources).checked()
+
+
+def test_sources_are_refused_for_a_method_without_transfer() -> None:
+    with pytest.raises(ValueError, match="does not learn from source tasks"):
+        RunConfig(sources=("sms",)).checked()
+
+
+def test_a_config_with_sources_says_so_everywhere(toy: type[PromptMethod]) -> None:
+    assert RunConfig.from_json(CONFIG.to_json()) == CONFIG
+    assert "--sources mcid,sms" in CONFIG.command()
+    assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python()
+    assert replace(CONFIG, sources=None).source_tasks() == ("yahoo", "stackoverflow", "mcid")
+    assert RunConfig().source_tasks() == ()
+
+
+def tables(folder: Path, *names: str) -> tuple[str, ...]:
+    paths = []
+    for place, name in enumerate(names):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        rows = [f"{'good' if i % 2 else 'bad'} thing {place} {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+        path.write_text("\n".join(["text,label", *rows]))
+        paths.append(str(path))
+    return tuple(paths)
+
+
+@pytest.mark.parametrize("method", ["attempt", "spot-single", "mpt", "ctpt"])
+def test_own_tables_are_sources(store: Store, tmp_path: Path, method: str) -> None:
+    sources = tables(tmp_path, "first.csv", "second.csv")
+    run = store.create(replace(CONFIG, method=method, sources=sources, training=replace(TRAINING, steps=2)))
+    train_run(run, Warm())
+    assert run.status().state == "finished", run.status().reason
+    assert [event.task for event in told(run)] == list(sources)
+
+
+def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:
+    run = store.create(replace(CONFIG, method="attempt", sources=tables(tmp_path, "a/same.csv", "b/same.csv")))
+    train_run(run, Warm())
+    status = run.status()
+    assert status.state == "failed"
+    assert "'same' 2 times" in status.reason
+    assert len(store.list()) == 1
+
+
+def test_paths_of_sources_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (full,) = tables(tmp_path, "first.csv")
+    monkeypatch.chdir(tmp_path)
+    assert placed(replace(CONFIG, method="attempt", sources=("first.csv", "sms"))).sources == (full, "sms")

@@ -1,0 +1,180 @@
+"""Measured gain: a trial is what training says, starts where it should, and is made once; the worker's orders."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.experiments import transfer as record
+from ptviz.experiments import transfer_gain
+from ptviz.experiments.transfer_results import KEPT, Trial, scratch, trials
+from ptviz.prompt import Prompt
+from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
+from ptviz.training import Evaluated, TrainConfig, train
+from ptviz.worker import background_experiments
+
+SETTING = transfer_gain.Setting(steps=3, rows=12)
+WARM = Warm()
+
+
+@pytest.fixture(scope="module")
+def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a finished run on each of two tables."""
+    folder = tmp_path_factory.mktemp("made")
+    store = Store(folder / "runs")
+    for name, yes, no in (("feelings", "good", "bad"), ("mail", "free", "day")):
+        rows = [f"{yes} thing {i},{yes}\n{no} thing {i},{no}" for i in range(40)]
+        (folder / f"{name}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
+        training = TrainConfig(steps=2, batch=4, lr=0.5, seed=5)
+        config = RunConfig("tiny-encoder", str(folder / f"{name}.csv"), "prompt-tuning", {"m": 3}, training)
+        work(store.create(config).path, WARM)
+    return store.root
+
+
+@pytest.fixture
+def runs(store: Store, made: Path) -> list[record.Summary]:
+    shutil.copytree(made, store.root)
+    return record.candidates(store)
+
+
+def test_a_trial_is_what_training_from_that_prompt_says(store, runs):
+    tasks = record.targets(runs)
+    assert transfer_gain.missing(store, runs, tasks, SETTING) == transfer_gain.size(store, runs, tasks, SETTING) == 4
+    found = [trial for trial in transfer_gain.train_missing(store, runs, tasks, SETTING, WARM) if trial]
+    assert {trial.start for trial in found} == {scratch("tiny-encoder", 3), *(run.id for run in runs)}
+    own = {run.id: run.config.task for run in runs}
+    assert all(own.get(trial.start) != trial.task for trial in found)
+    backbone = WARM.backbone(runs[0].config)
+    for trial in found:
+        assert not trial.reason
+        task = WARM.task(RunConfig("tiny-encoder", trial.task))
+        training = TrainConfig(steps=3, evaluate_every=1, validation_rows=12)
+        config = RunConfig("tiny-encoder", trial.task, "prompt-tuning", {"m": 3}, training).checked()
+        method = WARM.engine.build(config, backbone, task)
+        if trial.start in own:
+            method.begin_with(Prompt(embeddings=store.get(trial.start).prompt()["P"][None]))
+        told = [event for event in train(method, backbone, task, training) if isinstance(event, Evaluated)]
+        assert trial.evaluated == (0, 1, 2, 3) == tuple(event.step for event in told)
+        assert trial.accuracies == tuple(event.accuracy for event in told)
+        assert trial.seconds > 0
+    # A source as it is: the first point of its trial is its cell of the grid without training.
+    cells = {cell.key: cell.accuracy for cell in record.fill(store, runs, tasks, 12, WARM)}
+    for trial in found:
+        if trial.start in own:
+            assert trial.accuracies[0] == pytest.approx(cells[trial.start, trial.task, 12])
+    assert list(transfer_gain.known(store, runs, tasks, SETTING).values()) == found
+    assert trials(Store(store.root)) == {trial.key: trial for trial in found}
+
+
+def test_training_begins_at_the_source_or_afresh(store, runs):
+    begun: list[torch.Tensor] = []
+
+    def spy(method: Any, *rest: Any, **more: Any) -> Any:
+        begun.append(method.P.detach().clone())
+        return WARM.engine.train(method, *rest, **more)
+
+    warm = Warm(replace(WARM.engine, train=spy))
+    found = [trial for trial in transfer_gain.train_missing(store, runs, record.targets(runs), SETTING, warm) if trial]
+    fresh = [start for start, trial in zip(begun, found, strict=True) if trial.start.startswith("scratch")]
+    assert torch.equal(fresh[0], fresh[1])
+    for start, trial in zip(begun, found, strict=True):
+        if not trial.start.startswith("scratch"):
+            assert torch.equal(start, store.get(trial.start).prompt()["P"])
+            assert not torch.equal(start, fresh[0])
+
+
+def test_nothing_is_made_twice_and_a_stop_loses_one_trial_at_most(store, runs):
+    tasks = record.targets(runs)
+    going = transfer_gain.train_missing(store, runs, tasks, SETTING, WARM)
+    first = next(trial for trial in going if trial)
+    next(going)
+    with pytest.raises(StoreError, match="another"):
+        next(transfer_gain.train_missing(store, runs, tasks, SETTING, WARM))
+    going.close()
+    assert not record.filling(store)
+    rest = [trial for trial in transfer_gain.train_missing(store, runs, tasks, SETTING, WARM) if trial]
+    assert len(rest) == 3
+    assert first.key not in {trial.key for trial in rest}
+    assert not list(transfer_gain.train_missing(store, runs, tasks, SETTING, WARM))
+    assert transfer_gain.missing(store, runs, tasks, replace(SETTING, seeds=2)) == 4
+    assert transfer_gain.missing(store, runs, tasks, replace(SETTING, steps=4)) == 4
+    path = store.get(runs[0].id).path / "prompt.safetensors"
+    path.write_bytes((store.get(runs[1].id).path / "prompt.safetensors").read_bytes())
+    assert transfer_gain.missing(store, runs, tasks, SETTING) == 1
+
+
+def test_a_kept_prompt_is_a_source_in_both_grids(store, runs):
+    torch.manual_seed(0)
+    one = saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {})
+    saved_prompts.keep(store, {"embeddings": torch.randn(5, 8)}, "elsewhere", "other", None, {})
+    saved_prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {})
+    found = record.sources(store, "tiny-encoder")
+    assert [source.id for source in found] == [*(run.id for run in runs), KEPT + one.id]
+    tasks = record.targets(found)
+    assert len(tasks) == 2
+    assert np.array_equal(record.vectors(store, found[-1]), saved_prompts.tensors(store, one.id)["embeddings"].numpy())
+    cells = list(record.fill(store, found[-1:], tasks, 6, WARM))
+    assert [cell.run for cell in cells] == ["bare:tiny-encoder", KEPT + one.id] * 2
+    assert not any(cell.reason for cell in cells)
+    told = [trial for trial in transfer_gain.train_missing(store, found[-1:], tasks, SETTING, WARM) if trial]
+    assert [trial.start for trial in told] == [scratch("tiny-encoder", 5), KEPT + one.id] * 2
+    assert not any(trial.reason for trial in told)
+
+
+def test_a_setting_is_checked():
+    for name in ("steps", "seeds", "rows"):
+        with pytest.raises(ValueError, match=name):
+            transfer_gain.Setting(**{name: 0})
+
+
+def test_orders_are_worked_on_in_small_pieces_and_can_be_stopped(store, runs):
+    worker, ids = background_experiments.Filling(store, WARM), tuple(run.id for run in runs)
+    assert not worker.step()
+    background_experiments.place(store, background_experiments.Order("gain", ids, steps=2, rows=6))
+    assert worker.step()
+    assert record.filling(store)
+    assert not trials(store)  # one step at a time: letters are answered between them
+    background_experiments.cancel(store)
+    assert not worker.step()
+    assert not record.filling(store)
+    background_experiments.place(store, background_experiments.Order("gain", ids, steps=2, rows=6))
+    assert sum(1 for _ in islice(iter(worker.step, False), 500)) < 500
+    assert len(trials(store)) == 4
+    assert background_experiments.ordered(store) is None
+    background_experiments.place(store, background_experiments.Order("zero-shot", ids, rows=6))
+    while worker.step():
+        pass
+    assert len(record.measured(store)) == 6
+
+
+def test_an_order_that_fails_says_why_and_is_over(store, runs):
+    (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
+    worker = background_experiments.Filling(store, WARM)
+    background_experiments.place(
+        store, background_experiments.Order("zero-shot", tuple(run.id for run in runs), rows=6)
+    )
+    while worker.step():
+        pass
+    told = background_experiments.ordered(store)
+    assert told is not None
+    assert "2 could not be measured" in told.problem
+    assert not background_experiments.Filling(store, WARM).step()  # nor does a new worker try it again by itself
+
+
+def test_a_damaged_trial_says_what_to_do(store, runs):
+    path = store.root / ".transfer.json"
+    whole = Trial("a", "b", 1, 1, 0, (0,), (0.5,))
+    for broken in ({}, {"evaluated": [0]}, {**whole.__dict__, "accuracies": []}):
+        path.write_text(json.dumps({"cells": [], "trials": [broken]}))
+        with pytest.raises(StoreError, match="delete it"):
+            trials(store)

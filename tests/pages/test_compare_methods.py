@@ -1,0 +1,130 @@
+"""The race page: what is there joins, what is missing can be started, and it stays quick."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptviz.experiments import comparison
+from ptviz.runs import RunConfig
+from ptviz.training import TrainConfig
+from ptviz.ui.compare import methods_text as words
+from ptviz.ui.compare.methods_results import PICTURES
+
+RACE = "compare/race.py"
+ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
+
+
+def texts(at) -> str:
+    return " ".join(
+        str(element.value) for kind in ("text", "caption", "markdown", "metric") for element in at.get(kind)
+    )
+
+
+@pytest.fixture
+def run_of(store, make_run):
+    """A finished run as the page would ask for it."""
+
+    def make(method: str, seed: int, state: str = "finished"):
+        run = make_run(state, method=method)
+        config = RunConfig(method=method, training=TrainConfig(steps=20, seed=seed)).checked()
+        from ptviz.runs.atomic_io import write_whole
+        from ptviz.runs.store import encoded
+
+        write_whole(run.path / "config.json", encoded(config))
+        return run
+
+    return make
+
+
+def test_an_empty_store_offers_to_train_all(page):
+    at = page(RACE, **ADDRESS)
+    assert not at.exception
+    assert at.button(key="race-start").label == "Train 4 runs"
+    assert "0 of 4 runs are here" in texts(at)
+
+
+def test_old_runs_join_and_only_the_rest_is_trained(page, run_of, store):
+    run_of("prompt-tuning", 0)
+    run_of("smop", 0)
+    at = page(RACE, **ADDRESS)
+    assert not at.exception
+    assert "2 of 4 runs are here" in texts(at)
+    at.button(key="race-start").click().run()
+    assert not at.exception
+    queued = [s.config for s in store.list() if s.status.state == "queued"]
+    assert {(c.method, c.training.seed) for c in queued} == {("prompt-tuning", 1), ("smop", 1)}
+    assert "2 under way" in texts(at)
+    at.button(key="race-stop").click().run()
+    assert not [s for s in store.list() if s.status.state == "queued"]
+
+
+@pytest.mark.parametrize("picture", PICTURES)
+def test_every_picture_is_shown(page, run_of, picture):
+    for method in ("prompt-tuning", "smop"):
+        for seed in (0, 1):
+            run_of(method, seed)
+    at = page(RACE, picture=picture, **ADDRESS)
+    assert not at.exception
+    assert not [b for b in at.button if b.key == "race-start"]
+    assert "How to read it" in texts(at)
+
+
+def test_what_is_the_same_for_all_is_said_once(page, run_of):
+    for method in ("prompt-tuning", "smop"):
+        run_of(method, 0)
+    at = page(RACE, **ADDRESS)
+    (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
+    assert "Zero-shot" not in table
+    assert "The backbone alone: 38.0% on the test rows" in texts(at)
+
+
+def test_no_method_and_all_methods(page):
+    at = page(RACE, **ADDRESS)
+    at.multiselect(key="methods").set_value([]).run()
+    assert not at.exception
+    assert "Choose at least one method" in texts(at)
+    at.button(key="all-methods").click().run()
+    assert at.query_params["methods"] in ("all", ["all"])
+    assert not at.exception
+
+
+def test_a_length_for_all_reaches_every_run(page, store):
+    at = page(RACE, m="7", **ADDRESS)
+    at.button(key="race-start").click().run()
+    assert {s.config.knobs["m"] for s in store.list()} == {7}
+
+
+def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
+    """What keeps the page quick with many runs; `ptviz bench --pages` says how quick."""
+    for seed in (0, 1):
+        run_of("smop", seed)
+    wanted = comparison.lineup(["smop"], range(2), RunConfig(training=TrainConfig(steps=20)))
+    found = comparison.entries(store, wanted)
+    first = comparison.outcomes(store, found)
+    assert len(first) == 2
+
+    def read_again(*args):
+        raise AssertionError("a file that did not change was read again")
+
+    monkeypatch.setattr("ptviz.runs.run.read_json", read_again)
+    monkeypatch.setattr("ptviz.runs.run.Run._lines", read_again)
+    assert comparison.entries(store, wanted) == found
+    assert comparison.outcomes(store, found) == first
+
+
+def test_an_outcome_follows_its_files(run_of, store):
+    run = run_of("smop", 0)
+    wanted = comparison.lineup(["smop"], range(1), RunConfig(training=TrainConfig(steps=20)))
+    found = comparison.entries(store, wanted)
+    assert comparison.outcomes(store, found)[0].size == (run.path / "prompt.safetensors").stat().st_size
+    (run.path / "prompt.safetensors").write_bytes(b"12345")
+    assert comparison.outcomes(store, found)[0].size == 5
+
+
+def test_fairness_is_told_beside_the_pictures(page, run_of):
+    run_of("prompt-tuning", 0)
+    at = page(RACE, **ADDRESS)
+    assert f"Same budget for all: 20 updates of {TrainConfig().batch} rows, 2 seeds." in texts(at)
+    told = words.of_fairness([5, None, 20], 200, 16, 1)
+    assert "Not the same length: 5 to 20" in told
+    assert "Same length: 20" in words.of_fairness([20, 20], 200, 16, 3)

@@ -1,0 +1,207 @@
+"""The pieces the pages are made of, each by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import csv
+import io
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from xml.etree import ElementTree
+
+import pytest
+
+from ptviz.analysis.curves import TrainingCurve
+from ptviz.methods import REGISTRY
+from ptviz.plots.method_style import mark_of, title_of
+from ptviz.runs import Run, RunConfig, Store
+from ptviz.ui import backend, server
+from ptviz.ui.components import uploads
+from ptviz.ui.components.errors import told
+from ptviz.ui.components.formatting import ago, duration, percent, told_apart
+from ptviz.ui.home import anatomy
+from ptviz.ui.train import training_curves
+from ptviz.ui.train.run_table import find, frame
+
+MakeRun = Callable[..., Run]
+
+
+@pytest.mark.parametrize(
+    ("name", "kept"),
+    [
+        ("reviews.csv", "reviews.csv"),
+        ("../../etc/passwd.csv", "passwd.csv"),
+        ("C:\\Users\\me\\my table.TSV", "my-table.tsv"),
+        ("réviews été.jsonl", "reviews-ete.jsonl"),
+        ("<script>alert(1)</script>.parquet", "script.parquet"),
+        ("....csv", "table.csv"),
+        ("日本語.csv", "table.csv"),
+        ("-rf.csv", "rf.csv"),
+        ("x" * 500 + ".csv", "x" * 60 + ".csv"),
+        ("a\x00b\n.csv", "a-b.csv"),
+    ],
+)
+def test_upload_names_are_made_safe(name: str, kept: str):
+    assert uploads.safe_name(name) == kept
+
+
+@pytest.mark.parametrize("name", ["evil.exe", "csv", "", "table.csv.pkl", ".csv.sh"])
+def test_other_endings_are_refused(name: str):
+    with pytest.raises(ValueError, match="ends in"):
+        uploads.safe_name(name)
+
+
+def test_an_upload_never_replaces_another(home: Path):
+    first, same, other = (uploads.keep("t.csv", content) for content in (b"a", b"a", b"b"))
+    assert first == same != other
+    assert {first.parent, other.parent} == {home / "uploads"}
+    assert (first.read_bytes(), other.read_bytes()) == (b"a", b"b")
+
+
+def test_an_empty_upload_is_refused(home: Path):
+    with pytest.raises(ValueError, match="empty"):
+        uploads.keep("t.csv", b"")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "words"),
+    [(None, "—"), (0, "0 s"), (41.6, "42 s"), (200, "3 min 20 s"), (1830, "30 min"), (7500, "2 h 5 min"), (-3, "0 s")],
+)
+def test_durations_in_words(seconds: float | None, words: str):
+    assert duration(seconds) == words
+
+
+@pytest.mark.parametrize(
+    ("passed", "words"),
+    [(5, "just now"), (100, "1 minute ago"), (7200, "2 hours ago"), (90000, "1 day ago"), (-50, "just now")],
+)
+def test_moments_in_words(passed: float, words: str):
+    assert ago(1000.0, now=1000.0 + passed) == words
+
+
+def test_percent():
+    assert (percent(None), percent(0.8265), percent(1, 0)) == ("—", "82.7%", "100%")
+
+
+def test_errors_of_ours_stand_as_they_are_and_others_are_named():
+    assert told(ValueError("m: expected 1 to 200; got 0")) == "m: expected 1 to 200; got 0"
+    assert told(KeyError("x")).startswith("an unexpected KeyError")
+    assert told(ValueError("")).startswith("an unexpected ValueError")
+
+
+def test_every_method_has_a_mark_of_its_own():
+    marks = [(mark_of(name).colour, mark_of(name).dash) for name in REGISTRY]
+    assert len(set(marks)) == len(marks)
+    assert title_of("method-of-the-future") == "method-of-the-future"
+    assert mark_of("method-of-the-future") not in [mark_of(name) for name in REGISTRY]
+
+
+def test_a_curve_in_words():
+    assert "no step" in training_curves.described(TrainingCurve())
+    words = training_curves.described(
+        TrainingCurve((0, 9), (2.0, 1.0), (2.0, 1.5), (0,), (0.8,), (0, 0.8), 0.26, 0.38, end=20)
+    )
+    assert "after 9 of 20 steps" in words
+    assert "Best validation accuracy 80.0% at step 0" in words
+
+
+def test_the_csv_holds_every_point_once(make_run: MakeRun):
+    rows = list(csv.DictReader(io.StringIO(training_curves.as_csv({"one": make_run("finished").curve()}))))
+    assert [int(row["step"]) for row in rows] == list(range(21))
+    assert [row["step"] for row in rows if row["validation_accuracy"]] == ["0", "5", "10", "15", "20"]
+    assert float(rows[0]["training_loss_nats"]) == 2.0
+    assert {row["run"] for row in rows} == {"one"}
+
+
+def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
+    from ptviz.runs import Writer
+    from ptviz.training.events import Evaluated
+
+    run = make_run("stopped", made=4)
+    with Writer(run) as writer:
+        writer.take(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
+    *_, last = csv.DictReader(io.StringIO(training_curves.as_csv({"one": run.curve()})))
+    assert (last["position"], last["step"], last["validation_accuracy"], last["training_loss_nats"]) == (
+        "5",
+        "5",
+        "0.7",
+        "",
+    )
+
+
+def test_find_takes_every_word(make_run: MakeRun, store: Store):
+    make_run("finished", name="Alpha")
+    make_run("queued", name="Beta", method="dept")
+    names = [s.name for s in find(store.list(), "waiting DEPT beta")]
+    assert names == ["Beta"]
+    assert len(find(store.list(), "")) == 2
+    assert find([], "x") == []
+    assert frame([]).empty
+
+
+def test_plotly_comes_from_the_wheel_and_is_kept_by_browsers():
+    answer = asyncio.run(server.plotly_script(None))  # type: ignore[arg-type]
+    assert answer.status_code == 200
+    assert "immutable" in answer.headers["cache-control"]
+    assert Path(answer.path).stat().st_size > 1_000_000
+
+
+def test_health_tells_of_the_worker():
+    answer = asyncio.run(server.health(None))  # type: ignore[arg-type]
+    assert json.loads(answer.body)["status"] == "ok"
+    assert json.loads(answer.body)["worker"] is None
+
+
+def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
+    asked: list[str] = []
+    executor = backend.executor()
+    monkeypatch.setattr(executor, "retire", lambda: asked.append("retire"))
+    for run, expected in (("some-run", []), (None, ["retire"])):
+        monkeypatch.setattr(executor, "worker", lambda run=run: SimpleNamespace(run=run))
+        backend.stop_idle_worker()
+        assert asked == expected
+
+
+def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
+    make_run("queued")
+    executor = backend.executor()
+    monkeypatch.setattr(executor, "worker", lambda: SimpleNamespace(run=None))
+    monkeypatch.setattr(executor, "retire", lambda: pytest.fail("the queue would wait for nobody"))
+    backend.stop_idle_worker()
+
+
+def test_the_shipped_settings_keep_the_app_to_this_machine():
+    import tomllib
+
+    config = tomllib.loads((Path(__file__).parents[2] / ".streamlit" / "config.toml").read_text())
+    assert config["server"]["address"] == "127.0.0.1"
+    assert config["server"]["fileWatcherType"] == "none"
+    assert config["server"]["maxUploadSize"] <= 200
+    assert config["browser"]["gatherUsageStats"] is False
+    assert {"light", "dark"} <= set(config["theme"])
+
+
+def test_the_drawing_is_whole_and_speaks():
+    root = ElementTree.fromstring(anatomy("Who is <b>?", "human & more", "22 million", tokens=20))
+    assert "20 trained vectors" in root.attrib["aria-label"]
+
+
+def test_the_same_settings_make_the_same_run_again():
+    from ptviz.ui.navigation import address_of
+
+    params = address_of(
+        RunConfig(backbone="some/model", task="hub:ag_news", text="body", method="dept", knobs={"r": 4})
+    )
+    assert params["backbone"] == "other"
+    assert params["other"] == "some/model"
+    assert params["from"] == "from the hub"
+    assert params["hub"] == "ag_news"
+    assert params["text"] == "body"
+    assert params["dept-r"] == "4"
+
+
+def test_two_entries_of_a_box_never_look_alike():
+    assert told_apart({"a1": "same", "b2": "other", "c3": "same"}) == {"a1": "same a1", "b2": "other", "c3": "same c3"}
+    assert told_apart({("run", "a1"): "x", ("kept", "b2"): "x"}) == {("run", "a1"): "x a1", ("kept", "b2"): "x b2"}

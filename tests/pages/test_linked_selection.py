@@ -1,0 +1,146 @@
+"""Brushes on the pages that look inside a run, and the Python under what the worker measured there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.engine.model_cache import Warm
+from ptviz.executors.local import LocalExecutor
+from ptviz.figures.linked_selection import FAINT
+from ptviz.runs import Run
+from ptviz.ui.components import linked_selection
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+from tests.pages import run_pages
+from tests.pages.run_pages import settled, well
+from tests.pages.test_scripts import bare
+
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The worker's answers, computed in this process; scripts find the same backbone loaded."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    warm = Warm()
+    monkeypatch.setattr("ptviz.worker.probe_handlers.Warm", lambda: warm)
+
+    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+
+    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+
+
+def pressed(at: AppTest, *keys: str) -> AppTest:
+    for key in keys:
+        at.button(key=f"measure-{key}").click().run()
+        at = well(settled(at))
+    return at
+
+
+def faint(figure: dict[str, Any]) -> bool:
+    """Whether something in a figure is dimmed."""
+    opacities = [trace.get("opacity") for trace in figure["data"]]
+    bars = [trace.get("marker", {}).get("opacity") for trace in figure["data"] if trace["type"] == "bar"]
+    return FAINT * 2 in opacities or any(isinstance(found, list) and FAINT * 2 in found for found in bars)
+
+
+def dimmed(at: AppTest) -> set[str]:
+    """The last parts of the names of the figures in which something is dimmed."""
+    return {name.rsplit("-", 1)[-1] for name, figure in run_pages.figures(at).items() if faint(figure)}
+
+
+def every_script_redraws(at: AppTest) -> int:
+    """How many figures have a script that gives the very figure shown; all must have one."""
+    shown = {name: bare(json.dumps(figure)) for name, figure in run_pages.figures(at).items()}
+    drawn = []
+    for code in at.code:
+        space: dict[str, Any] = {}
+        exec(compile(code.value, "script", "exec"), space)
+        drawn.append(bare(space["figure"].to_json()))
+    missing = [name for name, figure in shown.items() if figure not in drawn]
+    assert not missing
+    return len(shown)
+
+
+def test_experts_and_texts(page: Page, trained: Callable[..., Run]):
+    run = trained("smop", m=2, k=3)
+    at = well(settled(page("look/routing.py", run=run.id, own="a good thing")))
+    at = pressed(at, "forced")
+    assert not dimmed(at)
+    at.multiselect(key="experts").select(1).run()
+    at = well(settled(at))
+    assert dimmed(at) == {"load", "classes", "inputs", "alike", "own", "sentence", "accuracy", "loss", "rises"}
+    at.multiselect(key="experts").unselect(1).run()
+    at.multiselect(key="texts").select(2).run()
+    at = well(settled(at))
+    assert dimmed(at) == {"inputs", "rises"}
+    assert at.dataframe[0].value["number"].tolist() == [2]
+    assert every_script_redraws(at) == 11
+
+
+def test_the_same_text_is_bright_however_rows_are_sorted(page: Page, trained: Callable[..., Run]):
+    run = trained("smop", m=2, k=3)
+    found = []
+    for sort in ("class", "certainty"):
+        at = well(settled(page("look/routing.py", run=run.id, texts=["4"], sort=sort)))
+        figure = next(f for name, f in run_pages.figures(at).items() if name.endswith("inputs"))
+        bright = next(trace for trace in figure["data"] if trace.get("opacity") == 1.0)
+        (row,) = {i for i, told in enumerate(bright["text"]) if told[0]}
+        assert set(bright["customdata"][row]) == {4}
+        found.append(bright["text"][row][0])
+    assert found[0] == found[1]
+
+
+def test_prompt_tokens_of_parts(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/factors.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
+    at = pressed(at, "ranks", "saliency")
+    assert dimmed(at) == {"cosines", "values", "saliency", "signed"}
+    assert every_script_redraws(at) == 10
+    at.selectbox(key="part").set_value("B").run()
+    assert not {"cosines", "values"} & dimmed(well(settled(at))), "rows of B are no prompt tokens"
+
+
+def test_prompt_tokens_looked_at(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/attention.py", run=trained(m=3).id, brush=["2"])))
+    assert dimmed(at) == {"tokens", "given"}
+    mass = next(figure for name, figure in run_pages.figures(at).items() if name.endswith("mass"))
+    assert "answer, highlighted tokens" in [trace["name"] for trace in mass["data"]]
+    assert every_script_redraws(at) == 5
+
+
+def test_stages_share_a_step(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
+    at = pressed(at, "saliency")
+    assert every_script_redraws(at) > 8
+    labels = at.select_slider(key="at").options
+    last = [label for label in labels if label.startswith("1:")][-1]  # the next stage starts at the same step
+    at.select_slider(key="at").set_value(last).run()
+    every_script_redraws(well(settled(at)))
+
+
+def test_another_validation_text(page: Page, trained: Callable[..., Run]):
+    run = trained(m=3)
+    told = []
+    for row in ("0", "1"):
+        at = well(settled(page("look/attention.py", run=run.id, row=row)))
+        told.append((at.text[0].value, run_pages.figures(at)))
+    assert told[0][0] != told[1][0]
+    assert np.isfinite(json.loads(json.dumps(told[1][1]))[f"{run.id}-given"]["data"][0]["zmax"])
+
+
+def test_another_run_begins_without_a_brush(page: Page, trained: Callable[..., Run]):
+    one, other = trained(m=6), trained(m=6)
+    at = well(settled(page("look/factors.py", run=one.id)))
+    at.multiselect(key=linked_selection.BRUSH).select(2).run()
+    assert dimmed(well(at))
+    at.selectbox(key="look-run").set_value(other.id).run()
+    assert not dimmed(well(settled(at)))

@@ -1,0 +1,26 @@
+"""The store that `ptviz bench --pages` measures on: made of real files, and found by a race."""
+
+from __future__ import annotations
+
+from ptviz.experiments import comparison
+from ptviz.methods import REGISTRY
+from ptviz.runs import RunConfig
+from ptviz.training import TrainConfig
+from ptviz.ui import page_benchmark
+
+
+def test_the_copies_are_finished_runs_that_join_a_race(store):
+    page_benchmark.fill(4)
+    assert [summary.status.state for summary in store.list()] == ["finished"] * 4
+    wanted = comparison.lineup([*REGISTRY][:3], [0], RunConfig(training=TrainConfig(steps=page_benchmark._STEPS)))
+    found = comparison.entries(store, wanted)
+    assert {entry.state for entry in found} == {"finished"}
+    assert len(comparison.outcomes(store, found)) == 3
+
+
+def test_every_page_is_measured():
+    from tests.pages.conftest import INDEX
+
+    pages = INDEX.parent
+    ours = {path.relative_to(pages).as_posix() for path in pages.rglob("*.py")} - {"index.py"}
+    assert ours == set(page_benchmark.ADDRESSES)

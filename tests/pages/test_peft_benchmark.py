@@ -1,0 +1,90 @@
+"""The page of PEFT's benchmark: opens files and folders of strangers, and shows their names as text."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+
+from ptviz.analysis.peft_benchmark import result_of, results_of
+from ptviz.checkpoints.benchmark_files import read_results
+from ptviz.plots.method_style import mark_of
+from ptviz.ui.compare import peft_benchmark
+from tests.analysis.peft_results import result, written
+
+PAGE = "compare/benchmark.py"
+
+
+def texts(at) -> str:
+    return " ".join(str(element.value) for kind in ("text", "caption", "markdown") for element in at.get(kind))
+
+
+@pytest.fixture
+def folder(tmp_path, hostile):
+    odd = result(f"{hostile}/v", test=0.2)
+    names = ["prompt_tuning/llama-3.2-3B-lr_0.001", "prompt_tuning/llama-3.2-3B-default", "lora/llama-3.2-3B-rank32"]
+    made = written(tmp_path / "results", *(result(name, test=0.3 + i / 10) for i, name in enumerate(names)))
+    (made / "odd.json").write_text(json.dumps(odd))
+    (made / "broken.json").write_text("{")
+    return made
+
+
+def test_without_files_it_says_where_they_are(page):
+    at = page(PAGE)
+    assert not at.exception
+    assert "method_comparison/MetaMathQA/results" in texts(at)
+
+
+@pytest.mark.parametrize("picture", peft_benchmark.PICTURES)
+def test_a_folder_is_a_race(page, folder, picture, hostile):
+    at = page(PAGE, **{"path-results": str(folder), "picture": picture})
+    assert not at.exception
+    frame = at.dataframe[0].value
+    assert frame["Method"].tolist()[0] == "lora rank32"
+    assert hostile not in "".join(str(m.value) for m in at.markdown), "a stranger's name became Markdown"
+    assert "How to read it" in texts(at)
+    assert "broken.json" in texts(at)
+    assert "One seed each" in texts(at)
+
+
+def test_one_file_is_enough_and_a_bad_one_is_explained(page, folder):
+    at = page(PAGE, **{"path-results": str(next(folder.glob("lora*")))})
+    assert not at.exception
+    assert len(at.dataframe[0].value) == 1
+    at = page(PAGE, **{"path-results": str(folder / "broken.json")})
+    assert "expected JSON" in texts(at)
+    assert "No result could be read" in texts(at)
+    at = page(PAGE, **{"path-results": str(folder / "nowhere")})
+    assert "there is nothing" in texts(at)
+
+
+def test_methods_keep_their_colour_and_variants_differ(folder):
+    results, _ = results_of(read_results([folder])[0])
+    known = peft_benchmark.looks(results)
+    prompts = [look.mark for method, look in known.items() if method.startswith("prompt_tuning/")]
+    assert {mark.colour for mark in prompts} == {mark_of("prompt-tuning").colour}
+    assert len({mark.symbol for mark in prompts}) == 2
+    alone = peft_benchmark.looks([found for found in results if found.kind == "lora"])
+    assert alone["lora/llama-3.2-3B-rank32"].mark == known["lora/llama-3.2-3B-rank32"].mark
+
+
+def test_the_csv_says_what_the_files_say():
+    found = result_of(json.dumps(result("lora/a", test=0.5, lr=3e-4)))
+    [row] = csv.DictReader(io.StringIO(peft_benchmark.as_csv([found])))
+    assert (row["method"], float(row["test_mean"]), float(row["lr"]), row["kind"]) == ("lora/a", 0.5, 3e-4, "lora")
+    assert float(row["file_mb"]) == pytest.approx(2457728 / 2**20)
+
+
+@pytest.mark.parametrize("picture", ["Validation", "Training loss", "Side by side"])
+def test_the_scripts_redraw_the_figures(folder, picture, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    shown = ["lora/llama-3.2-3B-rank32"]
+    for script in (
+        peft_benchmark.front_python(folder, "memory"),
+        peft_benchmark.curves_python(folder, shown, picture),
+    ):
+        names: dict[str, object] = {}
+        exec(script, names)
+        assert len(names["figure"].data) >= 1

@@ -1,0 +1,160 @@
+"""Surgery and waywardness on the page of embeddings: asked for, measured, undone, saved; honest where not possible."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.engine.model_cache import Warm
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Run, Store, saved_prompts
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+from tests.pages import run_pages
+from tests.pages.run_pages import well
+
+PATH = "look/embeddings.py"
+Page = Callable[..., AppTest]
+
+
+@pytest.fixture(autouse=True)
+def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """The worker's answers, computed in this process."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
+    warm, kept = Warm(), []
+
+    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        kept or kept.append(Looking(self.store, warm))
+        answer = kept[0].answer(Letter("1", kind, dict(body), float("inf")))
+        if "error" in answer:
+            raise ValueError(answer["error"])
+        return answer
+
+    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+
+
+def settled(at: AppTest) -> AppTest:
+    """The page once every answer has come: one may lead to the next question."""
+    seen = -1
+    for _ in range(12):
+        run_pages.settled(at)
+        asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
+        if len(asked) == seen:
+            break
+        seen = len(asked)
+    return at
+
+
+def press(at: AppTest, key: str) -> AppTest:
+    return settled(at.button(key=key).click().run())
+
+
+def begun(page: Page, run: Run) -> AppTest:
+    return well(press(settled(page(PATH, run=run.id)), "operate"))
+
+
+def figures(at: AppTest) -> dict[str, dict]:
+    return {name.rsplit("-", 1)[-1]: figure for name, figure in run_pages.figures(at).items()}
+
+
+def metrics(at: AppTest) -> dict[str, str]:
+    return {metric.label: metric.value for metric in at.metric}
+
+
+def test_nothing_is_measured_before_it_is_asked_for(page: Page, trained: Callable[..., Run]):
+    at = well(settled(page(PATH, run=trained(m=3).id)))
+    assert "Accuracy now" not in metrics(at)
+    at = well(press(at, "operate"))
+    assert metrics(at)["Other answers"].startswith("0 of")
+    at.select_slider(key="at").set_value("0").run()
+    assert "Accuracy now" not in metrics(settled(at)), "a measurement belongs to its step"
+
+
+def test_edits_are_applied_one_after_another_and_undone(page: Page, trained: Callable[..., Run]):
+    at = begun(page, trained(m=3))
+    assert len(at.button_group(key="edit").options) == 6
+    assert at.button(key="apply").disabled, "taking out nothing is no edit"
+    at.multiselect(key="cut-tokens").set_value([1]).run()
+    at = well(press(at, "apply"))
+    at.button_group(key="edit").set_value("scale").run()
+    at = well(press(at, "apply"))
+    told = at.dataframe[0].value["edit"].tolist()
+    assert told == ["untouched", "take out token 1", "multiply token 1 by 0.5"]
+    assert at.dataframe[0].value["loss (nats)"].notna().all()
+    at = well(press(at, "undo"))
+    assert len(at.dataframe[0].value) == 2
+    at = well(press(at, "reset"))
+    assert at.button(key="undo").disabled
+
+
+def test_an_edit_that_fails_is_told_and_can_be_undone(page: Page, trained: Callable[..., Run]):
+    run = trained(m=3)
+    at = begun(page, run)
+    at.session_state["edits"][run.id].append({"kind": "ablate", "tokens": [9]})
+    at = settled(at.run())
+    assert any("prompt tokens from 0 to 2" in text.value for text in at.text)
+    assert well(press(at, "undo"))
+
+
+def test_every_token_is_weighed_beside_its_first_order_score(page: Page, trained: Callable[..., Run]):
+    at = well(press(begun(page, trained(m=3)), "weigh"))
+    worth = figures(at)["worth"]
+    assert [len(trace["x"]) for trace in worth["data"]] == [3, 3, 3]
+    assert "Rank agreement" in metrics(at)
+
+
+def test_the_faithfulness_gap_is_shown_with_the_words(page: Page, trained: Callable[..., Run]):
+    at = well(press(begun(page, trained(m=3)), "faithful"))
+    assert metrics(at)["Faithfulness gap"].endswith("points")
+    assert any(text.value.startswith("Read as words: ") for text in at.text)
+
+
+def test_an_edited_prompt_is_kept(page: Page, trained: Callable[..., Run], store: Store):
+    run = trained(m=3)
+    at = begun(page, run)
+    at.multiselect(key="cut-tokens").set_value([0]).run()
+    at = well(press(at, "apply"))
+    at.text_input(key="keep-title").set_value("without the first").run()
+    at = well(press(at, "keep"))
+    (kept,) = saved_prompts.kept(store)
+    assert (kept.title, kept.m, kept.origin["run"]) == ("without the first", 2, run.id)
+    assert any(kept.id in code.value for code in at.code)
+
+
+@pytest.mark.parametrize(("method", "kinds", "told"), [("p-tuning-v2", 4, "no order"), ("smop", 4, "for each text")])
+def test_what_is_not_possible_is_said(page: Page, trained: Callable[..., Run], method: str, kinds: int, told: str):
+    at = begun(page, trained(method, m=3))
+    assert len(at.button_group(key="edit").options) == kinds
+    assert any(told in caption.value for caption in at.caption)
+    assert any("no words of its own" in caption.value for caption in at.caption)
+    at = well(press(at, "weigh"))
+    assert len(figures(at)["worth"]["data"]) == (2 if method == "p-tuning-v2" else 3)
+
+
+def test_waywardness_needs_runs_and_offers_to_train_them(page: Page, trained: Callable[..., Run], store: Store):
+    at = well(settled(page(PATH, run=trained(m=3).id)))
+    assert "wayward" not in figures(at)
+    assert any("gamma=0.01" in code.value for code in at.code)
+    at = press(at, "wayward-train")
+    queued = [summary.config for summary in store.list() if summary.status.state == "queued"]
+    assert sorted(config.knobs["gamma"] for config in queued) == [0.0, 0.0001, 0.001, 0.01]
+    assert {config.knobs["m"] for config in queued} == {11}
+    assert len({config.training.steps for config in queued}) == 1
+
+
+def test_pulled_prompts_are_drawn_by_gamma(page: Page, trained: Callable[..., Run]):
+    pull = {"m": 2, "toward": "good thing", "init": "text", "text": "good thing"}
+    runs = [trained(**pull, gamma=gamma) for gamma in (0.0, 50.0)]
+    trained(**{**pull, "toward": "bad thing"})
+    at = well(settled(page(PATH, run=runs[1].id)))
+    drawn = figures(at)["wayward"]["data"][0]
+    assert drawn["text"] == ["0", "50"]
+    assert any("The sentence: " in text.value for text in at.text)
+    other = well(settled(page(PATH, run=trained("dpt", m=3).id)))
+    assert not any(header.value == "Waywardness" for header in other.subheader)
+    assert replace(runs[0].config, knobs={}).checked().knobs["gamma"] == 0

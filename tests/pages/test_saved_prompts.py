@@ -1,0 +1,181 @@
+"""Kept prompts on the pages: kept from a checkpoint, looked into, and offered as the start of a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+import torch
+from streamlit.testing.v1 import AppTest
+
+from ptviz import load_backbone
+from ptviz.checkpoints import hub
+from ptviz.checkpoints.detect import open_here
+from ptviz.engine.model_cache import Engine, Warm
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Store, saved_prompts
+from ptviz.runs.embedding_table import keep as keep_table
+from ptviz.ui.open import checkpoint
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+from tests.checkpoints.files import kobold, npy
+from tests.pages.run_pages import figures, settled, well
+
+Page = Callable[..., AppTest]
+TINY = load_backbone("tiny-encoder")
+
+
+@pytest.fixture(autouse=True)
+def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    checkpoint._opened.cache_clear()
+    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_here(Path(path)))
+    monkeypatch.setattr("ptviz.backbones.load_backbone", lambda *a, **k: pytest.fail("loaded in the app's process"))
+
+
+def texts(at: AppTest) -> str:
+    return "\n".join(text.value for text in at.text)
+
+
+def harmless(at: AppTest) -> None:
+    for kind in ("markdown", "caption", "html", "badge", "success", "warning"):
+        for element in at.get(kind):
+            assert "onerror" not in str(getattr(element, "value", ""))
+
+
+def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store, tmp_path: Path) -> None:
+    keep_table(load_backbone("tiny-encoder"))
+    (tmp_path / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
+    at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "p.npy"), "ground": "tiny-encoder"})
+    assert "fits tiny-encoder" in " ".join(str(m.value) for m in at.markdown)
+    well(at.button(key="keep-a").click().run())
+    well(at.button(key="keep-a").click().run())
+    (one,) = saved_prompts.kept(store)
+    assert (one.m, one.backbone, one.origin["format"]) == (5, "tiny-encoder", "bare tensor")
+    assert len(one.origin["sha256"]) == 64
+    at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert {f"{one.id}-{name}" for name in ("map", "norms", "distances", "words")} <= set(figures(at))
+    at = well(page("look/factors.py", run=f"kept:{one.id}"))
+    assert any(name.startswith(f"{one.id}-P-") for name in figures(at))
+    at = well(page("look/routing.py", run=f"kept:{one.id}"))
+    assert any("nothing to route" in m.value for m in at.markdown)
+    at = well(page("look/embeddings.py"))  # with no run at all, the kept prompt is what there is to see
+    assert at.selectbox(key="look-run").value == f"kept:{one.id}"
+
+
+def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, store: Store) -> None:
+    keep_table(load_backbone("tiny-encoder"))
+    rows = torch.randn(6, 32)
+    rows[4] *= 40
+    one = saved_prompts.keep(store, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
+    at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert [warning.value.split(":")[0] for warning in at.warning] == ["Token 4"]
+    before = figures(at)
+    at = well(at.button(key="leave-out").click().run())
+    assert not at.warning
+    after = figures(at)
+    assert not {name for name in before if before[name] == after[name]}, "no panel counts it any more"
+    picked = [t["customdata"] for t in after[f"{one.id}-norms"]["data"] if t.get("meta") == "pick"]
+    assert picked == [[0, 1, 2, 3, 5]]
+
+
+def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
+    one = saved_prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {})
+    for path in ("look/embeddings.py", "look/factors.py"):
+        assert figures(well(page(path, run=f"kept:{one.id}")))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "shape"), [("embeddings", (3, 32)), ("key_values", (2, 2, 4, 3, 8))], ids=["input", "keys and values"]
+)
+def test_texts_of_a_chosen_task_look_at_it(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch, tensor: str, shape: tuple[int, ...]
+) -> None:
+    warm = Warm(replace(Engine.real(), load_backbone=lambda *a, **k: TINY))
+
+    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
+        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+
+    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    one = saved_prompts.keep(store, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {})
+    at = well(settled(page("look/attention.py", run=f"kept:{one.id}")))
+    first = figures(at)
+    assert set(first) == {f"{one.id}-{name}" for name in ("mass", "heads", "tokens", "given")}
+    assert at.selectbox(key="task").value == "sms", "the task it was kept with is offered first"
+    at = well(settled(at.selectbox(key="task").set_value("trec6").run()))
+    assert figures(at) != first, "other texts, another attention"
+
+
+def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, store: Store) -> None:
+    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
+    at = well(page("look/attention.py", run=f"kept:{one.id}"))
+    assert any("which backbone" in m.value for m in at.markdown)
+
+
+def test_words_are_fetched_by_the_worker_and_not_here(
+    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("ptviz.executors.local.LocalExecutor.keep_words", lambda self, name, **k: asked.append(name))
+    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {})
+    at = settled(page("look/embeddings.py", run=f"kept:{one.id}"))
+    assert asked == ["tiny-encoder"]
+    assert any("fetching the words" in caption.value for caption in at.caption)
+
+
+def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_path: Path, hostile: str) -> None:
+    (tmp_path / "x.zip").write_bytes(kobold(name=hostile, description=hostile))
+    at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "x.zip")})
+    harmless(well(at.button(key="keep-a").click().run()))
+    says = {"says": {hostile: hostile}, "file": hostile}
+    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
+    for path in ("look/embeddings.py", "look/factors.py", "look/attention.py"):
+        at = well(page(path, run=f"kept:{one.id}"))
+        harmless(at)
+        assert hostile in texts(at)
+    at = well(page("train/compose.py", begin=one.id))
+    harmless(at)
+    assert at.selectbox(key="begin").value == one.id
+
+
+def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) -> None:
+    wide = saved_prompts.keep(store, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
+    own = saved_prompts.keep(store, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {})
+    address = {"backbone": "tiny-encoder", "begin": own.id}
+    at = well(page("train/compose.py", **address))
+    assert at.number_input(key="prompt-tuning-m").value == 7
+    assert wide.title not in " ".join(at.selectbox(key="begin").options)
+    at.button(key="start").click().run()
+    (run,) = store.list()
+    assert (run.config.start, run.config.knobs["m"]) == (own.id, 7)
+    assert torch.equal(store.get(run.id).start()["embeddings"], saved_prompts.tensors(store, own.id)["embeddings"])
+    at = well(page("train/compose.py", **address, method="smop"))
+    assert "begin" not in [box.key for box in at.selectbox]
+
+
+def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    (tmp_path / "fetched").mkdir()
+    (tmp_path / "fetched" / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
+
+    def fetch(id: str) -> Path:
+        asked.append(id)
+        return tmp_path / "fetched"
+
+    monkeypatch.setattr(checkpoint, "hub", SimpleNamespace(START=hub.START, known=hub.known, fetch=fetch))
+    at = well(page("open/checkpoint.py", **{"path-a": "hub:me/it"}))
+    assert asked == []
+    assert "not on this machine yet" in texts(at)
+    well(at.button(key="fetch-a").click().run())
+    assert asked == ["hub:me/it"]
+
+
+def test_a_gone_prompt_is_told(page: Page, make_run: Callable[..., Any]) -> None:
+    make_run()
+    at = page("look/embeddings.py", run="kept:gone")
+    assert not at.exception
+    assert "there is no kept prompt 'gone'" in texts(at)

@@ -1,0 +1,96 @@
+"""The logit lens on prompt tokens: where a head can read them, and a sentence where it cannot."""
+
+from __future__ import annotations
+
+import json
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from ptviz import load_backbone
+from ptviz.backbones import BackboneError
+from ptviz.backbones.logit_lens import blind, lens
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.methods import build
+from ptviz.prompt import Prompt
+from ptviz.runs import RunConfig, Store
+from ptviz.tasks import Row, load_task
+from ptviz.training import TrainConfig
+from ptviz.training.batches import Rows, readout_of
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+
+
+def one(name: str, table, m: int = 3):
+    backbone = load_backbone(name)
+    task = load_task(str(table), text="text", label="label")
+    method = build("prompt-tuning", backbone.spec(16, tuple(task.words)), {"m": m}).eval()
+    data = Rows(backbone, task, [Row("a good thing", 0)], m, 16, readout_of(backbone, task))
+    batch = data.batch([0])
+    return backbone, task, data, batch, method(batch)
+
+
+@pytest.mark.parametrize("name", ["tiny-encoder", "tiny-decoder"])
+def test_at_the_answers_place_the_last_layer_says_what_the_backbone_answers(name, table):
+    backbone, task, data, batch, prompt = one(name, table)
+    from ptviz.backbones.label_tokens import label_tokens
+
+    place = int(batch.read[0].long().argmax())
+    with torch.no_grad():
+        logits = lens(backbone, batch, prompt, data.readout, [place])
+        answered = backbone(batch, prompt, data.readout).logits[0]
+    assert logits.shape[1:] == (1, len(backbone.table))
+    torch.testing.assert_close(logits[-1, 0, label_tokens(backbone.tokeniser, task.words)], answered, atol=1e-4, rtol=0)
+
+
+@pytest.mark.parametrize("name", ["tiny-encoder", "tiny-decoder"])
+def test_the_input_itself_is_read_first(name, table):
+    backbone, _, data, batch, prompt = one(name, table)
+    columns = batch.slots[0].nonzero()[:, 0].tolist()
+    with torch.no_grad():
+        logits = lens(backbone, batch, prompt, data.readout, columns)
+        other = Prompt(
+            embeddings=prompt.embeddings + torch.eye(3)[:, :1] * torch.ones(prompt.embeddings.shape[-1]).cumsum(0)
+        )
+        changed = lens(backbone, batch, other, data.readout, columns)
+    assert torch.allclose(logits[0, 1:], changed[0, 1:], atol=1e-5)  # only the first token's input was changed
+    assert not torch.allclose(logits[0, 0], changed[0, 0], atol=1e-3)
+
+
+def test_a_head_that_never_read_these_states_is_refused(table):
+    backbone, _, data, batch, prompt = one("tiny-encoder-decoder", table)
+    assert "decoder's states" in blind(backbone)
+    with pytest.raises(BackboneError, match="decoder's states"):
+        lens(backbone, batch, prompt, data.readout, [0])
+
+
+@pytest.mark.parametrize(
+    ("backbone", "method", "refused"),
+    [
+        ("tiny-decoder", "prompt-tuning", ""),
+        ("tiny-decoder", "p-tuning-v2", "keys and values"),
+        ("tiny-encoder-decoder", "prompt-tuning", "decoder's states"),
+    ],
+)
+def test_the_worker_answers(home, table, backbone, method, refused):
+    training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
+    run = Store().create(RunConfig(backbone, str(table), method, {"m": 3}, training, text="text", label="label"))
+    work(run.path)
+    body = {"run": run.id, "what": "lens", "stage": 0, "step": 2, "text": "a good thing"}
+    answer = json.loads(json.dumps(Looking(Store(), Warm()).answer(Letter("1", "measure", body, math.inf))))
+    if refused:
+        assert refused in answer["refused"]
+        return
+    shares = np.array(answer["shares"])
+    assert shares.shape == (3, 3, 5)  # the input and two layers, three tokens
+    assert (np.diff(shares, axis=-1) <= 0).all()
+    assert len(answer["words"][0][0]) == 5
+
+
+def test_a_sentence_encoder_has_no_head(monkeypatch):
+    backbone = load_backbone("tiny-encoder")
+    monkeypatch.setattr(backbone, "reading", "pooled")
+    assert "without a language-model head" in blind(backbone)

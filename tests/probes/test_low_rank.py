@@ -1,0 +1,159 @@
+"""What the worker measures about a prompt's make: ranks, first-order scores, shifts of the words."""
+
+from __future__ import annotations
+
+import json
+import math
+from dataclasses import replace
+from itertools import product
+
+import numpy as np
+import pytest
+import torch
+
+from ptviz.analysis.spectrum import approximate
+from ptviz.engine.loaded_prompt import opened
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.probes.low_rank import _matrices, _with
+from ptviz.runs import RunConfig, Store
+from ptviz.training import TrainConfig
+from ptviz.training.batches import Rows, readout_of
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+
+
+@pytest.fixture
+def trained(home, table):
+    """A run of two steps, and how to measure something of it."""
+    warm = Warm()
+
+    def make(method: str, steps: int = 2, **knobs):
+        training = TrainConfig(steps=steps, snapshot_every=1, evaluate_every=2, batch=4)
+        run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+        work(run.path)
+
+        def ask(what: str, stage: int = 0, step: int = 2, **more) -> dict:
+            body = {"run": run.id, "what": what, "stage": stage, "step": step, **more}
+            return json.loads(json.dumps(Looking(Store(), warm).answer(Letter("1", "measure", body, math.inf))))
+
+        last = run.snapshots()[-1]
+        return run, ask, opened(Store(), warm, run.id, last.stage, last.step)
+
+    return make
+
+
+@pytest.mark.parametrize(("method", "m"), [("prompt-tuning", 5), ("p-tuning-v2", 5), ("smop", 5)])
+def test_accuracy_by_rank(trained, method, m):
+    _, ask, at = trained(method, m=m)
+    # The tiny backbone's small weights hardly let a prompt through: the loss would move by less than it is told to.
+    with torch.no_grad():
+        for layer in at.backbone.model.modules():
+            if isinstance(layer, torch.nn.Linear):
+                layer.weight *= 20
+    answer = ask("ranks")
+    assert answer["ranks"] == [1, 2, 3, 4, 5]
+    assert answer["errors"] == sorted(answer["errors"], reverse=True)
+    assert answer["errors"][-1] == pytest.approx(0, abs=1e-5)
+    data = Rows(at.backbone, at.task, at.task.validation, at.method.slots, 64, readout_of(at.backbone, at.task))
+    assert answer["rows"] == len(data)
+
+    def loss(rank: int) -> float:
+        """The loss with each prompt, or the keys or values of each site, approximated on its own."""
+        found = 0.0
+        for _, batch in data.large():
+            prompt = at.method(batch)
+            if prompt.key_values is None:
+                thin = np.stack([approximate(one, rank) for one in prompt.embeddings.numpy()])
+                prompt = replace(prompt, embeddings=torch.tensor(thin, dtype=torch.float32))
+            else:
+                thin = prompt.key_values.clone()
+                for site, kind in product(range(thin.shape[0]), range(2)):
+                    flat = thin[site, kind, 0].transpose(0, 1).flatten(1)  # (m, H h)
+                    near = torch.tensor(approximate(flat.numpy(), rank), dtype=torch.float32)
+                    thin[site, kind, 0] = near.unflatten(1, (thin.shape[3], -1)).transpose(0, 1)
+                prompt = replace(prompt, key_values=thin)
+            found += float(data.backbone(batch, prompt, data.readout).nll.sum())
+        return found / len(data)
+
+    with torch.no_grad():
+        for place, rank in enumerate(answer["ranks"]):
+            assert answer["loss"][place] == pytest.approx(loss(rank), abs=1e-5), rank
+    assert abs(answer["loss"][0] - answer["loss"][-1]) > 1e-4
+
+
+def test_a_product_of_rank_two_needs_no_more(trained):
+    answer = trained("dpt", m=5, r=2)[1]("ranks")
+    assert answer["errors"][1] == pytest.approx(0, abs=1e-4)
+    assert answer["loss"][1] == pytest.approx(answer["loss"][-1], abs=1e-4)
+
+
+def test_keys_and_values_keep_their_places(trained):
+    at = trained("p-tuning-v2", m=3)[2]
+    data = Rows(at.backbone, at.task, at.task.validation[:1], 0, 64, readout_of(at.backbone, at.task))
+    prompt = at.method(data.batch([0]))
+    again = _with(prompt, _matrices(prompt))
+    assert torch.equal(again.key_values, prompt.key_values)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
+def test_first_order_scores_are_slopes(trained, method):
+    _, ask, at = trained(method, m=3)
+    answer = ask("saliency")
+    pieces, signed = np.array(answer["pieces"]), np.array(answer["signed"])
+    assert pieces.shape == (3, 16 if method == "prompt-tuning" else at.backbone.sites)
+    assert (np.abs(signed) <= np.array(answer["tokens"]) + 1e-9).all()
+    assert not np.array(answer["pruned"]).any()
+    # The signed score of a token is the slope of the loss in a factor on that token alone.
+    data = Rows(at.backbone, at.task, at.task.validation, at.method.slots, 64, readout_of(at.backbone, at.task))
+    batches = [data.batch(range(i, min(i + 8, len(data)))) for i in range(0, len(data), 8)]
+
+    def loss(factor: float) -> float:
+        found = []
+        for batch in batches:
+            prompt = at.method(batch)
+            if method == "prompt-tuning":
+                values = prompt.embeddings.clone()
+                values[:, 1] *= factor
+                prompt = replace(prompt, embeddings=values)
+            else:
+                values = prompt.key_values.clone()
+                values[..., 1, :] *= factor
+                prompt = replace(prompt, key_values=values)
+            found.append(float(data.backbone(batch, prompt, data.readout).loss))
+        return float(np.mean(found))
+
+    with torch.no_grad():
+        slope = (loss(1.05) - loss(0.95)) / 0.1
+    assert signed[1] == pytest.approx(slope, abs=2e-3 * max(1, abs(slope)))
+
+
+def test_pruned_pieces_are_told(trained):
+    run, ask, at = trained("xprompt", steps=8, m=4, pieces=16)
+    last = run.snapshots()[-1]
+    pruned = np.array(ask("saliency", stage=last.stage, step=last.step)["pruned"])
+    method = at.method
+    assert pruned.shape == (4, 16)
+    assert pruned.any()
+    assert np.array_equal(pruned, ~(method.gamma[:, None] * method.zeta > 0).numpy())
+
+
+def test_the_shift_of_each_word(trained):
+    _, ask, at = trained("dept", m=2)
+    answer = ask("shift", text="a good thing")
+    assert answer["text"] == "a good thing"
+    assert len(answer["moved"]) == len(answer["tokens"]) == len(answer["nearest"])
+    assert answer["by"] == sorted(answer["by"], reverse=True)
+    data = Rows(at.backbone, at.task, [*at.task.validation[:1]], at.method.slots, 64, readout_of(at.backbone, at.task))
+    batch = data.batch([0])
+    own = ask("shift")
+    assert own["text"] == at.task.validation[0].text
+    with torch.no_grad():
+        shift = at.method(batch).delta[0][batch.text[0]].norm(dim=-1)
+    words = batch.embeddings[0][batch.text[0]].norm(dim=-1)
+    np.testing.assert_allclose(own["moved"], (shift / words).numpy(), rtol=1e-4)
+
+
+@pytest.mark.parametrize(("what", "method", "reason"), [("shift", "prompt-tuning", "leaves the words as they are")])
+def test_what_a_method_has_not_is_told(trained, what, method, reason):
+    assert reason in trained(method, m=2)[1](what)["error"]

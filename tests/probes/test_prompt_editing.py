@@ -1,0 +1,213 @@
+"""Surgery: an edited prompt is measured as if it had been made so, and what is measured is undone by leaving it out."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ptviz import load_backbone
+from ptviz.engine.loaded_prompt import opened
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.methods import build
+from ptviz.methods.static_prompt import Folded
+from ptviz.probes.prompt_editing import ROWS, Trial, rows_for
+from ptviz.prompt import Prompt
+from ptviz.runs import RunConfig, Store, saved_prompts
+from ptviz.tasks import Row, load_task
+from ptviz.training import TrainConfig
+from ptviz.training.batches import Rows, readout_of
+from ptviz.training.evaluation import evaluate, limited
+from ptviz.training.importance_scores import importance
+from ptviz.worker.probe_handlers import Looking
+from ptviz.worker.rpc import Letter
+
+ABLATE = {"kind": "ablate", "tokens": [1]}
+DOUBLE = {"kind": "scale", "tokens": [0], "factor": 2.0}
+SNAP = {"kind": "snap", "tokens": [], "distance": "cosine"}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    path = tmp_path_factory.mktemp("table") / "texts.csv"
+    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{('no', 'yes')[i % 2]}" for i in range(60)]
+    path.write_text("\n".join(["text,label", *lines]))
+    return path
+
+
+@pytest.fixture
+def store(home):
+    return Store()
+
+
+@pytest.fixture
+def looking(store):
+    return Looking(store, Warm())
+
+
+def trained(store: Store, table, method: str = "prompt-tuning", **knobs):
+    training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
+    knobs = {"m": 3, **knobs}
+    run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+    work(run.path)
+    return run
+
+
+def ask(looking: Looking, run, what: str, step: int = 2, **more):
+    body = {"run": run.id, "what": what, "stage": 0, "step": step, **more}
+    return json.loads(json.dumps(looking.answer(Letter("1", "surgery", body, float("inf")))))
+
+
+def scored(looking: Looking, run, prompt: Prompt, slots: int = 3):
+    """The prompt on the run's validation rows, evaluated as training does."""
+    at = opened(looking.store, looking.warm, run.id, 0, 2)
+    task = limited(at.task, at.config.training)
+    folded = Folded(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
+    return evaluate(folded, Rows(at.backbone, task, task.validation[:ROWS], slots, 64, readout_of(at.backbone, task)))
+
+
+def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, looking, table):
+    run = trained(store, table)
+    untouched = ask(looking, run, "edits", edits=[])
+    vectors = run.snapshot(0, 2)["P"]
+    assert untouched["untouched"]["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None])).loss, abs=1e-5)
+    assert (untouched["after"], untouched["m"], untouched["inside"]) == ([], 3, False)
+    one = ask(looking, run, "edits", edits=[ABLATE])
+    two = ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    changed = vectors.clone()
+    changed[0] *= 2
+    expected = scored(looking, run, Prompt(changed[None], keep=torch.tensor([True, False, True])))
+    assert two["after"][1]["loss"] == pytest.approx(expected.loss, abs=1e-5)
+    assert two["after"][1]["accuracy"] == pytest.approx(expected.accuracy)
+    assert two["after"][0] == one["after"][0]
+    assert ask(looking, run, "edits", edits=[ABLATE]) == one
+    assert ask(looking, run, "edits", edits=[]) == untouched
+
+
+def test_what_was_measured_is_not_measured_again(store, looking, table, monkeypatch):
+    run, passes = trained(store, table), []
+    real = Trial._measured
+    monkeypatch.setattr(Trial, "_measured", lambda self, edits: passes.append(edits) or real(self, edits))
+    ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    assert len(passes) == 2  # untouched, and the whole list: not each of its beginnings
+    again = ask(looking, run, "edits", edits=[ABLATE])
+    ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    assert len(passes) == 3
+    assert again["after"][0] is not None
+    ask(looking, run, "edits", step=1, edits=[])
+    assert len(passes) == 4  # another step is another prompt
+
+
+def test_ablation_takes_one_token_at_a_time(store, looking, table):
+    run = trained(store, table)
+    found = ask(looking, run, "ablation", tokens=[0, 2])
+    keep = torch.tensor([True, True, False])
+    expected = scored(looking, run, Prompt(run.snapshot(0, 2)["P"][None], keep=keep))
+    assert found["losses"][1] == pytest.approx(expected.loss, abs=1e-5)
+    assert len(found["losses"]) == len(found["accuracies"]) == 2
+
+
+def test_a_key_value_token_taken_out_is_a_prompt_without_it(store, looking, table):
+    run = trained(store, table, "p-tuning-v2")
+    values = opened(store, looking.warm, run.id, 0, 2).method.parts()["KV"].tensor[:, :, None]
+    without = torch.cat([values[..., :1, :], values[..., 2:, :]], -2)
+    found = ask(looking, run, "edits", edits=[ABLATE])
+    assert found["after"][0]["loss"] == pytest.approx(scored(looking, run, Prompt(None, without), 0).loss, abs=1e-5)
+    assert found["inside"]
+    assert found["kinds"] == ["ablate", "scale", "noise", "mix"]
+    assert "vectors at the input" in ask(looking, run, "importance")["error"]
+    assert "snap" in ask(looking, run, "faithfulness", edits=[])["error"]
+
+
+def test_a_method_with_a_prompt_for_each_text(store, looking, table):
+    run = trained(store, table, "smop", k=2)
+    found = ask(looking, run, "edits", edits=[DOUBLE])
+    assert found["kinds"] == ["ablate", "scale", "swap", "noise"]
+    assert found["after"][0]["loss"] != found["untouched"]["loss"]
+    assert len(ask(looking, run, "importance")["scores"]) == 3
+    assert "depends on the text" in ask(looking, run, "save", edits=[], title="mine")["error"]
+    assert saved_prompts.kept(store) == []
+
+
+@torch.no_grad()
+def test_shifted_words_stay_shifted(store, looking, table, monkeypatch):
+    monkeypatch.setattr("ptviz.training.batches.POSITIONS", 40)  # several batches, each with a shift of its own
+    with torch.enable_grad():
+        run = trained(store, table, "dept")
+    at = opened(store, looking.warm, run.id, 0, 2)
+    task = limited(at.task, at.config.training)
+    rows = Rows(at.backbone, task, task.validation[:ROWS], 3, 64, readout_of(at.backbone, task))
+    at.method.B.normal_()  # trained for two steps, the shift would hardly show
+    trial = Trial(at, ROWS, None)
+    assert trial.score().loss == pytest.approx(evaluate(at.method, rows).loss, abs=1e-5)
+
+
+def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking, table):
+    run = trained(store, table)
+    found = ask(looking, run, "faithfulness", edits=[], distance="L2")
+    words, vectors = load_backbone("tiny-encoder").table, run.snapshot(0, 2)["P"]
+    near = torch.cdist(vectors, words)
+    expected = scored(looking, run, Prompt(words[near.argmin(1)][None]))
+    assert found["snapped"]["loss"] == pytest.approx(expected.loss, abs=1e-5)
+    assert found["near"] == pytest.approx(near.amin(1).tolist(), abs=1e-4)
+    assert len(found["words"]) == 3
+    assert ask(looking, run, "edits", edits=[SNAP])["words"] == [
+        ask(looking, run, "faithfulness", edits=[], distance="cosine")["words"]
+    ]
+
+
+def test_a_saved_prompt_remembers_run_and_edits(store, looking, table):
+    run = trained(store, table)
+    saved = ask(looking, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
+    kept = saved_prompts.get(store, saved["id"])
+    assert (kept.title, kept.backbone, kept.m, saved["m"]) == ("cut and doubled", "tiny-encoder", 2, 2)
+    assert kept.origin == {"run": run.id, "stage": 0, "step": 2, "edits": [ABLATE, DOUBLE]}
+    assert saved_prompts.folder(store) / kept.id == type(run.path)(saved["place"])
+    vectors = saved_prompts.tensors(store, saved["id"])["embeddings"]
+    assert torch.equal(vectors, run.snapshot(0, 2)["P"][[0, 2]] * torch.tensor([[2.0], [1.0]]))
+    assert saved["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
+
+
+def test_another_run_or_kept_prompt_is_mixed_in(store, looking, table):
+    run, other = trained(store, table), trained(store, table, init="uniform")
+    half = 0.5 * run.snapshot(0, 2)["P"] + 0.5 * other.prompt()["P"]
+    mix = {"kind": "mix", "of": "run", "id": other.id, "share": 0.5}
+    expected = scored(looking, run, Prompt(half[None])).loss
+    assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
+    kept = saved_prompts.keep(store, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {})
+    mix |= {"of": "kept", "id": kept.id}
+    assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
+    far = saved_prompts.keep(store, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {})
+    assert "is for tiny-decoder" in ask(looking, run, "edits", edits=[{**mix, "id": far.id}])["error"]
+    elsewhere = store.create(replace(run.config, backbone="tiny-decoder"))
+    mix |= {"of": "run", "id": elsewhere.id}
+    assert "is on tiny-decoder" in ask(looking, run, "edits", edits=[mix])["error"]
+
+
+def test_what_cannot_be_done_is_told(store, looking, table):
+    run = trained(store, table)
+    assert "expected one of edits" in ask(looking, run, "fold")["error"]
+    assert "prompt tokens from 0 to 2" in ask(looking, run, "edits", edits=[{"kind": "ablate", "tokens": [7]}])["error"]
+    assert "error" not in ask(looking, run, "edits", edits=[])
+
+
+def test_many_tokens_are_measured_on_fewer_rows():
+    assert (rows_for(1), rows_for(20), rows_for(40), rows_for(1000)) == (200, 200, 100, 20)
+
+
+@pytest.mark.parametrize("name", ["prompt-tuning", "smop"])
+def test_the_first_order_score_is_the_prompts_product_with_its_gradient(name, table):
+    """dL/dgamma_i = <p_i, dL/dp_i>, its size averaged over the batches."""
+    backbone, task = load_backbone("tiny-encoder"), load_task(str(table), text="text", label="label")
+    method = build(name, backbone.spec(16, tuple(task.words)), {"m": 3}).eval()
+    rows = Rows(backbone, task, [Row(f"a thing {i}", i % 2) for i in range(8)], 3, 16, readout_of(backbone, task))
+    expected = torch.zeros(3)
+    for step in range(2):
+        batch = rows.training(step, 4, 0)
+        vectors = method(batch).embeddings.detach().requires_grad_()
+        backbone(batch, Prompt(vectors), rows.readout).loss.backward()
+        expected += (vectors * vectors.grad).sum((0, 2)).detach().abs() / 2
+    assert torch.allclose(importance(rows, method, 4, 0, 2), expected, rtol=1e-4)

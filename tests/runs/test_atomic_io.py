@@ -1,0 +1,112 @@
+from __future__ import annotations
+
+import errno
+import os
+import re
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from ptviz.runs.atomic_io import DiskFullError, Lines, StoreError, explained, slug, sweep, write_whole
+from ptviz.runs.file_lock import Lock, held, holder
+
+
+def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "status.json"
+    write_whole(path, b"old")
+
+    def full(handle: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(os, "fsync", full)
+    with pytest.raises(DiskFullError, match=r"the disk is full: .*status.json"):
+        write_whole(path, b"new")
+    assert path.read_bytes() == b"old"
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_killed_writers_parts_are_swept(tmp_path: Path) -> None:
+    (tmp_path / ".status.json.1-ab.part").write_bytes(b"ha")
+    write_whole(tmp_path / "status.json", b"whole")
+    sweep(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
+
+
+def test_a_torn_last_line_is_cut_before_the_next(tmp_path: Path) -> None:
+    path = tmp_path / "events.jsonl"
+    path.write_bytes(b"one\ntwo\nthr")
+    lines = Lines(path)
+    lines.append(b"three")
+    lines.close()
+    assert path.read_bytes() == b"one\ntwo\nthree\n"
+
+
+def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    lines = Lines(tmp_path / "events.jsonl")
+    lines.append(b"one")
+    real, calls = os.write, []
+
+    def short(handle: int, data: bytes) -> int:
+        calls.append(data)
+        if len(calls) > 1:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        return real(handle, data[:2])
+
+    monkeypatch.setattr(os, "write", short)
+    with pytest.raises(DiskFullError):
+        lines.append(b"two")
+    monkeypatch.undo()
+    lines.append(b"three")
+    lines.close()
+    assert (tmp_path / "events.jsonl").read_bytes() == b"one\nthree\n"
+
+
+def test_errors_say_what_to_do(tmp_path: Path) -> None:
+    assert "set PTVIZ_HOME" in str(explained(PermissionError(errno.EACCES, "Permission denied"), tmp_path))
+    assert "set PTVIZ_HOME" in str(explained(OSError(errno.EROFS, "Read-only file system"), tmp_path))
+    assert "Free some space" in str(explained(OSError(errno.ENOSPC, "No space left"), tmp_path))
+    (tmp_path / "file").write_text("x")
+    with pytest.raises(StoreError, match=r"could not be written: Not a directory|No such file"):
+        write_whole(tmp_path / "file" / "x", b"")
+
+
+@given(st.text())
+def test_slugs_are_safe_folder_names(text: str) -> None:
+    assert re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", slug(text))
+    assert len(slug(text)) <= 40
+
+
+def test_a_lock_has_one_holder(tmp_path: Path) -> None:
+    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
+    assert not held(tmp_path / "lock")
+    assert first.acquire()
+    assert held(tmp_path / "lock")
+    assert holder(tmp_path / "lock") == os.getpid()
+    assert not second.acquire(wait=0.05)
+    first.release()
+    assert not held(tmp_path / "lock")
+    assert second.acquire()
+    second.release()
+
+
+def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
+    code = (
+        "import sys, time; from pathlib import Path; from ptviz.runs.file_lock import Lock; "
+        "lock = Lock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
+    assert child.stdout is not None
+    with child.stdout:
+        assert child.stdout.readline() == b"held\n"
+        assert held(tmp_path / "lock")
+        child.kill()
+        child.wait()
+    until = time.monotonic() + 5
+    while held(tmp_path / "lock") and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not held(tmp_path / "lock")

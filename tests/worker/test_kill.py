@@ -1,0 +1,55 @@
+"""Killed at any moment, a run goes on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import time
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.runs import RunConfig, Store
+
+pytestmark = [
+    pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork: un-skip with a spawned child on Windows"),
+    # The child touches no thread of ours: it moves one small tensor and writes files.
+    pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning"),
+]
+
+
+def test_sigkill_at_any_moment_changes_nothing(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+    config = replace(config, training=replace(config.training, steps=60))
+    whole, run = store.create(config), store.create(config)
+    work(whole.path, warm)
+    training.before = lambda step: time.sleep(0.002)
+    chance, kills = random.Random(0), 0
+    while run.status().state != "finished" and kills < 200:
+        kept = run.status().kept
+        child = os.fork()
+        if child == 0:
+            try:
+                work(run.path, warm)
+            finally:
+                os._exit(0)
+        # Ever longer lives, so that a busy machine comes to the end too.
+        time.sleep(chance.uniform(0.0, 0.08 + kills / 100))
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        kills += 1
+        status = run.status()
+        assert status.state in ("stopped", "finished")
+        assert (status.kept or 0) >= (kept or 0)
+        assert run.curve().damaged == 0
+        run.snapshots()
+    assert kills > 3
+    assert torch.equal(run.prompt()["P"], whole.prompt()["P"])
+    assert torch.equal(run.snapshot(0, 60)["P"], whole.snapshot(0, 60)["P"])
+    assert run.curve().losses.tolist() == whole.curve().losses.tolist()
+    assert run.curve().evaluations == whole.curve().evaluations
+    assert not [path for path in run.path.rglob("*.part")]

@@ -1,0 +1,138 @@
+"""What the worker does for pages that look inside: words on disk, and where texts are routed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from ptviz import load_backbone
+from ptviz.engine.loaded_prompt import opened
+from ptviz.engine.model_cache import Warm
+from ptviz.engine.train_job import work
+from ptviz.probes.routing import encoded
+from ptviz.runs import RunConfig, Store, saved_prompts
+from ptviz.runs.embedding_table import keep, place_of, readable, vocabulary
+from ptviz.tasks import Row
+from ptviz.training import TrainConfig
+from ptviz.worker.probe_handlers import MOST, Looking
+from ptviz.worker.rpc import Letter
+
+
+@pytest.fixture
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """Sixty short texts of two classes."""
+    path = tmp_path_factory.mktemp("table") / "texts.csv"
+    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    path.write_text("\n".join(["text,label", *lines]))
+    return path
+
+
+def letter(kind: str, **body) -> Letter:
+    return Letter("1", kind, body, float("inf"))
+
+
+def trained(store: Store, table, method: str, **knobs):
+    training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
+    run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+    work(run.path)
+    return run
+
+
+def test_the_words_on_disk_are_the_backbones(cache):
+    assert vocabulary("tiny-encoder") is None
+    backbone = load_backbone("tiny-encoder")
+    place = keep(backbone)
+    found = vocabulary("tiny-encoder")
+    assert isinstance(found.table, np.memmap)
+    assert np.array_equal(found.table, backbone.table.numpy())
+    assert found.sizes.width == backbone.width
+    assert found.tokens[5] == backbone.tokeniser.convert_ids_to_tokens(5)
+    assert found.words(np.array([5]))[0] == readable(found.tokens[5])
+    stamp = (place / "table.npy").stat().st_mtime_ns
+    assert keep(backbone) == place
+    assert (place / "table.npy").stat().st_mtime_ns == stamp  # written once
+    assert [path.name for path in place.parent.iterdir()] == [place.name]
+
+
+def test_a_damaged_copy_is_thrown_away(cache):
+    place = keep(load_backbone("tiny-encoder"))
+    (place / "table.npy").write_bytes(b"cut short")
+    assert vocabulary("tiny-encoder") is None
+    assert not place.exists()
+
+
+def test_a_folder_that_changed_has_another_place(cache, tmp_path):
+    (tmp_path / "config.json").write_text("{}")
+    before = place_of(str(tmp_path))
+    import os
+
+    os.utime(tmp_path / "config.json", ns=(1, 1))
+    assert place_of(str(tmp_path)) != before
+
+
+def test_a_token_is_shown_with_its_space():
+    assert readable("Ġhello") == " hello"
+
+
+def test_validation_texts_are_routed(home, table):
+    store = Store()
+    run = trained(store, table, "smop", m=2, k=3)
+    looking = Looking(store, Warm())
+    answer = json.loads(json.dumps(looking.answer(letter("route", run=run.id, texts=[], stage=0, step=2))))
+    assert "error" not in answer, answer
+    weights = np.array(answer["weights"])
+    assert weights.shape[1] == 3
+    assert len(weights) == len(answer["texts"]) == len(answer["labels"]) <= MOST
+    assert np.allclose(weights.sum(1), 1, atol=1e-5)
+    own = looking.answer(letter("route", run=run.id, texts=answer["texts"][:2], stage=0, step=2))
+    assert np.allclose(own["weights"], weights[:2], atol=1e-5)  # in their own order, without noise
+    assert own["labels"] == []
+
+
+def test_what_cannot_be_routed_is_told_in_words(home, table):
+    store = Store()
+    run = trained(store, table, "prompt-tuning", m=2)
+    answer = Looking(store, Warm()).answer(letter("route", run=run.id, texts=["a"], stage=0, step=2))
+    assert "routes nothing" in answer["error"]
+    assert "no run" in Looking(store, Warm()).answer(letter("vocabulary", run="none"))["error"]
+
+
+def test_the_worker_keeps_the_words(home, cache, table):
+    store = Store()
+    run = store.create(replace(RunConfig(), backbone="tiny-encoder"))
+    answer = Looking(store, Warm()).answer(letter("vocabulary", run=run.id))
+    assert answer == {"place": str(place_of("tiny-encoder"))}
+    assert vocabulary("tiny-encoder") is not None
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
+def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table, method):
+    store = Store(tmp_path / "runs")
+    run = trained(store, table, method, m=3)
+    looking = Looking(store, Warm())
+    at = opened(store, looking.warm, run.id, None, None)
+    batch = encoded(at, at.task, [Row("a", 0)]).batch([0])
+    one = saved_prompts.keep(store, saved_prompts.shared(at.method(batch)), "mine", "tiny-encoder", None, {})
+    kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
+    of_run = looking.answer(letter("attention", run=run.id, text="a good thing"))
+    of_kept = looking.answer(letter("attention", **kept))
+    assert of_kept["weights"] == of_run["weights"]
+    of_kept = looking.answer(letter("measure", what="lens", **kept))
+    of_run = looking.answer(letter("measure", what="lens", run=run.id, text="a good thing"))
+    assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
+    other = saved_prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {})
+    told = looking.answer(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
+    assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
+    nobody = saved_prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
+    assert "which backbone" in looking.answer(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
+    assert "there is no kept prompt" in looking.answer(letter("attention", **{**kept, "run": "kept:gone"}))["error"]
