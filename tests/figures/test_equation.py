@@ -7,7 +7,7 @@ import xml.etree.ElementTree as ElementTree
 
 import pytest
 
-from ptviz.figures.diagrams.equation import key, parse, to_mathml, unexplained
+from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import REGISTRY
 from ptviz.methods.glossary import COMMON
 
@@ -20,10 +20,18 @@ def drawn(latex: str, words: dict[str, str] | None = None) -> ElementTree.Elemen
     return ElementTree.fromstring(f"<div>{to_mathml(latex, words or {})}</div>")
 
 
+def unexplained(node: ElementTree.Element) -> list[str]:
+    """The letters and names that no explanation covers."""
+    if node.get("class") == "term":
+        return []
+    own = [node.text] if node.tag in ("mi", "mo", "mn") and any(sign.isalpha() for sign in node.text or "") else []
+    return own + [name for child in node for name in unexplained(child)]
+
+
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_every_symbol_of_every_equation_is_explained(name: str):
     card = REGISTRY[name].card
-    assert unexplained(card.equation, told(name)) == []
+    assert unexplained(drawn(card.equation, told(name))) == []
     shown = {node.get("data-told") for node in drawn(card.equation, told(name)).iter() if node.get("tabindex") == "0"}
     assert {term.words for term in card.terms} <= shown, "no explanation of what is not there"
     assert {term.part for term in card.terms if term.part} <= parts_of(name)
@@ -55,22 +63,35 @@ def test_fractions_roots_sums_and_wide_spaces():
 
 
 def test_words_are_escaped():
-    text = to_mathml("P < Q", {"P": '<b onclick="x">&'})
+    text = to_mathml("P < Q", {key("P"): '<b onclick="x">&'})
     assert "<b" not in text
     assert re.search(r'data-told="&lt;b onclick=&quot;x&quot;&gt;&amp;"', text)
     assert "&lt;</mo>" in text
+
+
+def test_greek_letters_and_names_are_drawn_as_they_are_read():
+    assert [node.text for node in drawn(r"\beta + \Sigma").iter("mi")] == ["β", "Σ"]
+    assert [node.text for node in drawn(r"\mathrm{diag}(x)").iter("mi")] == ["diag", "x"], "a name is one word"
+    outlined = [node.text for node in drawn(r"\mathbb{1}[\mathbb{R}]").iter() if node.tag in ("mi", "mn")]
+    assert outlined == ["\U0001d7d9", "\u211d"]
+    best = drawn(r"\arg\max_j p; \arg\min l")
+    assert [node.text for node in best.iter("mo")] == ["arg\u2009max", ";", "arg\u2009min"]
+    assert len(best.findall(".//munder")) == 1
 
 
 @pytest.mark.parametrize(
     ("latex", "words"),
     [
         (r"\begin{x}", "begin"),
+        (r"a + \unheard{P}", r"\\unheard is unknown"),
         ("{a", "closing"),
-        ("_a", "follows nothing"),
-        (r"\hat", "ends where"),
-        (r"\text a", "braces"),
+        ("_a", "lacks a part"),
+        (r"\frac{1}", "lacks a part"),
+        (r"\hat", "it ends where"),
+        ("", "it ends where"),
+        ("a^b^c", "DoubleSuperscripts"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(latex: str, words: str):
     with pytest.raises(ValueError, match=words):
-        parse(latex)
+        to_mathml(latex, {})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import streamlit as st
@@ -59,7 +60,7 @@ def explained_symbols(name: str, shape: Shape) -> dict[str, str]:
     }
     told = {}
     for term in (*COMMON, *REGISTRY[name].card.terms):
-        part = term.part or key(term.latex).replace("\\", "")
+        part = term.part or re.sub(r"[\\{}\s]", "", term.latex)
         words = [term.words]
         if part in shapes:
             words.append(f"({shapes[part]})")
