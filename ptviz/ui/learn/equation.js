@@ -5,7 +5,7 @@ export default function (component) {
   const node = parentElement.querySelector(".ptviz-equation");
   const words = parentElement.querySelector(".ptviz-told");
   if (node.dataset.drawn !== data.mathml) {
-    node.innerHTML = data.mathml; // made by ptviz.figures.mathml, which escapes every word
+    node.innerHTML = data.mathml; // made by ptviz.figures.diagrams.equation, which escapes every word
     node.dataset.drawn = data.mathml;
     words.textContent = data.hint;
   }
