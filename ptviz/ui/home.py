@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
+from ptviz.figures.diagrams.scene import Box, Element, Line, Scene, Text
+from ptviz.figures.diagrams.svg import to_svg
 from ptviz.figures.style import FROZEN, PROMPT
 from ptviz.runs import RunConfig
 from ptviz.training import plan
@@ -19,46 +19,38 @@ def anatomy(question: str, answer: str, frozen: str, tokens: int) -> str:
     ``frozen`` says how large the backbone is. Text takes the page's own colour, so both themes can read it.
     """
     shown = 7
-    words = question.split()
-    prompt = "".join(_cell(20 + 25 * i, 21, PROMPT) for i in range(shown))
-    text, x = "", 34.0 + 25 * shown
-    for word in words:
+    text = 34.0 + 25 * shown
+    drawn = [element for i in range(shown) for element in _vector(30.0 + 25 * i)]
+    x = text
+    for word in question.split():
         width = 15 + 8.6 * len(word)
-        text += _word(x, width, word)
+        drawn += [
+            Box(x + width / 2, 43, width, 32, _INPUT, radius=4),
+            Text(x + width / 2, 43, word, 14, colour="#1B2430"),
+        ]
         x += width + 5
     box = x + 42
     end = box + 190
+    drawn += [
+        Text(20, 95, f"{tokens} vectors, trained", 14, anchor="start", faint=True),
+        Text(text, 95, "your text", 14, anchor="start", faint=True),
+        _arrow(x + 4, box - 6),
+        Box(box + 95, 43, 190, 66, FROZEN, radius=9),
+        Text(box + 95, 34, "frozen backbone", 14, bold=True, colour="#fff"),
+        Text(box + 95, 55, frozen, 14, colour="#fff"),
+        _arrow(end + 6, end + 40),
+        Text(end + 50, 43, answer, 18, bold=True, anchor="start"),
+    ]
     alt = f"{tokens} trained vectors and the question {question} enter a frozen backbone, which answers {answer}"
-    return (
-        f'<svg role="img" aria-label="{html.escape(alt)}" viewBox="0 0 {end + 150:.0f} 112" '
-        'style="width:100%;max-width:880px;height:auto;font-family:var(--st-font);color:var(--st-text-color)" '
-        'fill="currentColor" font-size="14">'
-        f"{prompt}{text}"
-        f'<text x="20" y="100" opacity=".75">{tokens} vectors, trained</text>'
-        f'<text x="{34 + 25 * shown}" y="100" opacity=".75">your text</text>'
-        f"{_arrow(x + 4, box - 6)}"
-        f'<rect x="{box:.0f}" y="10" width="190" height="66" rx="9" fill="{FROZEN}"/>'
-        f'<text x="{box + 95:.0f}" y="39" fill="#fff" text-anchor="middle" font-weight="600">frozen backbone</text>'
-        f'<text x="{box + 95:.0f}" y="60" fill="#fff" text-anchor="middle">{html.escape(frozen)}</text>'
-        f"{_arrow(end + 6, end + 40)}"
-        f'<text x="{end + 50:.0f}" y="49" font-weight="600" font-size="18">{html.escape(answer)}</text>'
-        "</svg>"
-    )
+    return to_svg(Scene(end + 150, 112, tuple(drawn), alt), page=True)
 
 
-def _cell(x: float, y: float, colour: str) -> str:
-    dots = "".join(f'<circle cx="{x + 10}" cy="{y + 10 + 12 * i}" r="3" fill="#fff" opacity=".9"/>' for i in range(3))
-    return f'<rect x="{x}" y="{y}" width="20" height="44" rx="4" fill="{colour}"/>{dots}'
+def _vector(x: float) -> list[Element]:
+    return [Box(x, 43, 20, 44, PROMPT, radius=4), *(Box(x, y, 6, 6, "#fff", radius=3) for y in (31, 43, 55))]
 
 
-def _word(x: float, width: float, word: str) -> str:
-    box = f'<rect x="{x:.1f}" y="27" width="{width:.1f}" height="32" rx="4" fill="{_INPUT}"/>'
-    return f'{box}<text x="{x + width / 2:.1f}" y="48" fill="#1B2430" text-anchor="middle">{html.escape(word)}</text>'
-
-
-def _arrow(start: float, end: float) -> str:
-    line = f'<path d="M{start:.0f} 43H{end - 7:.0f}" stroke="currentColor" stroke-width="2"/>'
-    return f'{line}<path d="M{end:.0f} 43l-9 -5v10z"/>'
+def _arrow(start: float, end: float) -> Line:
+    return Line(((start, 43), (end, 43)), "currentColor", 2)
 
 
 _FIRST = RunConfig().checked()
@@ -75,7 +67,8 @@ INTRODUCTION = (
 # A component, because st.html leaves drawings out. Components take trusted text only: all of this one is ours.
 _HOME = st.components.v2.component(
     "ptviz_anatomy",
-    html="\n" + anatomy("Who painted the Mona Lisa?", "human", _FROZEN, int(_FIRST.knobs["m"])) + "\n<i></i>",
+    html=f"\n<div>{anatomy('Who painted the Mona Lisa?', 'human', _FROZEN, int(_FIRST.knobs['m']))}</div>",
+    css="\ndiv { color: var(--st-text-color); font-family: var(--st-font); }",
 )
 
 

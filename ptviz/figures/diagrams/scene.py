@@ -105,8 +105,9 @@ class Line:
         """The same path elsewhere, larger or smaller."""
         return replace(self, points=tuple((x * scale + dx, y * scale + dy) for x, y in self.points))
 
-    def head(self, size: float = 5.0) -> tuple[Point, Point, Point]:
-        """The three corners of the arrow's head."""
+    def head(self) -> tuple[Point, Point, Point]:
+        """Return the three corners of the arrow's head, which is larger on a wider line."""
+        size = self.width / 0.28
         (x0, y0), (x1, y1) = self.points[-2:]
         length = math.hypot(x1 - x0, y1 - y0) or 1.0
         ux, uy = (x1 - x0) / length, (y1 - y0) / length
