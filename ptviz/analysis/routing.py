@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 DEAD = 0.01
@@ -152,11 +153,8 @@ def load_curve(steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps
     if window < 1:
         raise ValueError(f"expected a window of at least one step; got {window}")
     x = np.asarray(loads, dtype=np.float64)
-    half = window // 2
-    sums = np.concatenate([np.zeros((1, x.shape[1])), np.cumsum(x, axis=0)])
-    low = np.maximum(np.arange(len(x)) - half, 0)
-    high = np.minimum(np.arange(len(x)) + half + 1, len(x))
-    smooth = (sums[high] - sums[low]) / (high - low)[:, None] if len(x) else x
+    around = pd.DataFrame(x).rolling(window // 2 * 2 + 1, center=True, min_periods=1)
+    smooth = around.mean().to_numpy(dtype=np.float64)
     spread = entropy(smooth)
     return LoadCurve(steps, x, smooth, spread, np.exp(spread) / max(x.shape[1], 1))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 from contextlib import suppress
 from pathlib import Path
 
@@ -25,8 +24,8 @@ class Peak:
             torch.cuda.reset_peak_memory_stats(device)
             self._before = torch.cuda.memory_allocated(device)
             return
-        with suppress(OSError, AttributeError):
-            ctypes.CDLL(None).malloc_trim(0)
+        with suppress(AttributeError):  # not every C library can
+            psutil.heap_trim()
         with suppress(OSError):
             # proc(5): 5 resets the high-water mark, https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
             (_PROCESS / "clear_refs").write_text("5")

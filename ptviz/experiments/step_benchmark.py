@@ -9,12 +9,12 @@ one batch, to 1e-5.
 
 from __future__ import annotations
 
-import ctypes
 import gc
 import statistics
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -204,8 +204,8 @@ def ceiling_seconds(backbone: Backbone, positions: int) -> float:
 def peak_mb(work: Callable[[], object]) -> float:
     """Largest growth of this process's memory while ``work`` runs, in MB."""
     gc.collect()
-    if hasattr(libc := ctypes.CDLL(None), "malloc_trim"):
-        libc.malloc_trim(0)
+    with suppress(AttributeError):  # not every C library can
+        psutil.heap_trim()
     process, peak, done = psutil.Process(), 0, threading.Event()
     before = process.memory_info().rss
 

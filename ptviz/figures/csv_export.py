@@ -16,16 +16,12 @@ def as_csv(figure: go.Figure) -> str:
 
     A cell without a number is no mark.
     """
-    out = io.StringIO()
-    sheet = csv.writer(out, lineterminator="\n")
-    sheet.writerow(["trace", "x", "y", "z", "text"])
-    for trace in figure.data:
-        sheet.writerows([trace.name or "", *row] for row in _rows(trace))
-    return out.getvalue()
+    marks = ([trace.name or "", *row] for trace in figure.data for row in _rows(trace))
+    return table_csv([["trace", "x", "y", "z", "text"], *marks])
 
 
-def table_csv(table: Iterable[Sequence[str]]) -> str:
-    """Rows of a drawing, the head first, as CSV."""
+def table_csv(table: Iterable[Sequence[object]]) -> str:
+    """Return rows, the head first, as CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue()

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, fields
 from typing import Any
@@ -16,6 +14,7 @@ from ptviz.experiments.comparison import Entry, outcomes
 from ptviz.figures import comparison as figures
 from ptviz.figures.comparison import Look
 from ptviz.figures.convergence import draw_convergence
+from ptviz.figures.csv_export import table_csv
 from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import mark_of, title_of
 from ptviz.runs import ALIVE, RunConfig
@@ -226,23 +225,18 @@ def grid_picture(method: str, found: Sequence[Entry]) -> None:
 
 def as_csv(order: Sequence[Standing]) -> str:
     """The table as CSV, one row a method."""
-    out = io.StringIO()
-    sheet = csv.DictWriter(out, COLUMNS, lineterminator="\n")
-    sheet.writeheader()
-    sheet.writerows(rows(order))
-    return out.getvalue()
+    return table_csv([COLUMNS, *(tuple(row.values()) for row in rows(order))])
 
 
 def curves_csv(laps: Sequence[Lap]) -> str:
     """Every evaluation of every finished run, one row each, with the run's results beside it."""
     once = [field.name for field in fields(Lap) if field.name not in ("evaluated", "accuracies")]
-    out = io.StringIO()
-    sheet = csv.writer(out, lineterminator="\n")
-    sheet.writerow([*once, "step", "validation_accuracy"])
-    for lap in laps:
-        for step, accuracy in zip(lap.evaluated, lap.accuracies, strict=True):
-            sheet.writerow([*(getattr(lap, name) for name in once), step, accuracy])
-    return out.getvalue()
+    points = (
+        [*(getattr(lap, name) for name in once), *point]
+        for lap in laps
+        for point in zip(lap.evaluated, lap.accuracies, strict=True)
+    )
+    return table_csv([[*once, "step", "validation_accuracy"], *points])
 
 
 def command(found: Sequence[Entry]) -> str:

@@ -5,8 +5,6 @@ Names in the files are a stranger's: they are shown as text, never as Markdown o
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +16,7 @@ from ptviz.analysis.peft_benchmark import Result
 from ptviz.checkpoints.benchmark_files import read_results
 from ptviz.figures import comparison as figures
 from ptviz.figures.comparison import Look
+from ptviz.figures.csv_export import table_csv
 from ptviz.figures.style import variant
 from ptviz.plots.method_style import mark_of, title_of
 from ptviz.ui import scripts
@@ -157,11 +156,8 @@ def of_losses(curves: Sequence[Band]) -> str:
 
 def as_csv(results: Sequence[Result]) -> str:
     """The table as CSV, one row an experiment."""
-    out = io.StringIO()
-    sheet = csv.DictWriter(out, (*COLUMNS, *benchmark.COLUMNS), lineterminator="\n")
-    sheet.writeheader()
-    sheet.writerows(benchmark.table(results))
-    return out.getvalue()
+    columns = (*COLUMNS, *benchmark.COLUMNS)
+    return table_csv([columns, *([row[name] for name in columns] for row in benchmark.table(results))])
 
 
 def command(path: Path) -> str:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections.abc import Iterator, Mapping
 
 import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
+from ptviz.figures.csv_export import table_csv
 from ptviz.figures.training import draw_comparison, draw_training
 from ptviz.plots.material import curve_of
 from ptviz.plots.method_style import mark_of
@@ -63,25 +62,11 @@ def comparison_figure(runs: list[tuple[Summary, Curve]]) -> None:
 
 def as_csv(runs: Mapping[str, Curve]) -> str:
     """Every step and evaluation of some runs by id, unthinned: one row a step, empty where nothing was measured."""
-    out = io.StringIO()
-    sheet = csv.writer(out, lineterminator="\n")
-    sheet.writerow(
-        [
-            "run",
-            "position",
-            "stage",
-            "step",
-            "training_loss_nats",
-            "learning_rate",
-            "gradient_norm",
-            "seconds",
-            "validation_loss_nats",
-            "validation_accuracy",
-        ]
-    )
-    for run, curve in runs.items():
-        sheet.writerows([run, *row] for row in _rows(curve))
-    return out.getvalue()
+    columns = (
+        "run", "position", "stage", "step", "training_loss_nats", "learning_rate", "gradient_norm", "seconds",
+        "validation_loss_nats", "validation_accuracy",
+    )  # fmt: skip
+    return table_csv([columns, *([run, *row] for run, curve in runs.items() for row in _rows(curve))])
 
 
 def _rows(curve: Curve) -> Iterator[list[object]]:
