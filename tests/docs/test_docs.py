@@ -73,6 +73,14 @@ def anchors(page: Path) -> set[str]:
     return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_file_it_names_exists(page: Path) -> None:
+    named = re.findall(r"`((?:ptviz|tests|pages|docs)/[\w./-]+)`", page.read_text())
+    yours = ("/mine.py", "test_mine.py", "/NAME.py")  # the reader's own files, in the guides to extending
+    missing = [name for name in named if not (ROOT / name).exists() and not name.endswith(yours)]
+    assert not missing
+
+
 def test_every_page_is_reached_from_the_readme() -> None:
     linked = {(ROOT / link).resolve() for link in re.findall(r"\]\((docs/[^)#]+\.md)", README)}
     inner = {ROOT / "docs" / "index.md", *(ROOT / "docs" / "api").glob("*.md")}  # of the site, see mkdocs.yml
