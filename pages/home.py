@@ -2,27 +2,27 @@
 
 import streamlit as st
 
-from ptviz.ui.backend import store
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
-from ptviz.ui.home import INTRODUCTION, first_run
-from ptviz.ui.navigation import COMPOSE, RUNS, start_button
-from ptviz.ui.train.run_table import follow, recent
+from ptviz.ui.backend import get_store
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
+from ptviz.ui.home import INTRODUCTION, render_introduction
+from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
+from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
 st.title("See a prompt learn")
 st.markdown(INTRODUCTION)
-first_run()
+render_introduction()
 with st.container(horizontal=True, vertical_alignment="center"):
     start_button()
-    st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+    st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
 
 st.subheader("Recent runs")
-with explained():
-    summaries = store().list()
+with show_errors():
+    summaries = get_store().list()
     if summaries:
-        recent(summaries)
-        follow(summaries)
-        st.page_link(RUNS, label="All runs", icon=":material/list:")
+        render_recent_runs(summaries)
+        rerun_on_change(summaries)
+        st.page_link(RUNS_PAGE, label="All runs", icon=":material/list:")
     else:
         st.caption("None yet. Your first one will appear here; it stays when you close the page.")
-preload()
+preload_plotly()

@@ -8,11 +8,11 @@ from pathlib import Path
 import platformdirs
 
 
-def home() -> Path:
+def data_dir() -> Path:
     """The folder of runs and the worker's mail: ``$PTVIZ_HOME``, or the user's data folder."""
     return Path(os.environ.get("PTVIZ_HOME") or platformdirs.user_data_dir("ptviz", appauthor=False))
 
 
-def cache() -> Path:
+def cache_dir() -> Path:
     """The folder of converted backbones and prepared data: ``$PTVIZ_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("PTVIZ_CACHE") or platformdirs.user_cache_dir("ptviz", appauthor=False))

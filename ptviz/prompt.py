@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 
-def _untokenised(text: str) -> list[int]:
+def _fallback_tokenise(text: str) -> list[int]:
     return list(range(max(1, len(text.split()))))
 
 
@@ -29,18 +29,18 @@ class Spec:
     most frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2).
     """
 
-    table: Float[Tensor, "V d"]
+    embedding_table: Float[Tensor, "V d"]
     sites: int
     heads: int
     head_width: int
     length: int
-    common: Int[Tensor, " n"]
-    labels: tuple[str, ...] = ()
-    sources: tuple[str, ...] = ()
-    tokenise: Callable[[str], list[int]] = field(default=_untokenised, compare=False, repr=False)
+    common_ids: Int[Tensor, " n"]
+    label_words: tuple[str, ...] = ()
+    source_tasks: tuple[str, ...] = ()
+    tokenise: Callable[[str], list[int]] = field(default=_fallback_tokenise, compare=False, repr=False)
 
     @classmethod
-    def of_shape(
+    def from_sizes(
         cls, width: int, sites: int, heads: int, head_width: int, length: int, sources: tuple[str, ...] = ()
     ) -> Spec:
         """A Spec of sizes alone, on torch's ``meta`` device: enough to count parameters of any backbone.
@@ -58,20 +58,20 @@ class Spec:
     @property
     def width(self) -> int:
         """The embedding width d."""
-        return self.table.shape[1]
+        return self.embedding_table.shape[1]
 
-    def words(self, *shape: int) -> Float[Tensor, ...]:
+    def sample_embeddings(self, *shape: int) -> Float[Tensor, ...]:
         """Embeddings of tokens drawn from ``common``, without replacement where it suffices: ``(*shape, d)``, float32.
 
         Source: Lester et al. 2021, section 3.2 ("sampled vocabulary"), https://aclanthology.org/2021.emnlp-main.243
         """
         count = math.prod(shape)
-        pool = len(self.common)
+        pool = len(self.common_ids)
         drawn = torch.randperm(pool)[:count] if count <= pool else torch.randint(pool, (count,))
-        ids = self.common[drawn.to(self.common.device)]
-        return self.table[ids].float().reshape(*shape, self.width).clone()
+        ids = self.common_ids[drawn.to(self.common_ids.device)]
+        return self.embedding_table[ids].float().reshape(*shape, self.width).clone()
 
-    def text(self, string: str) -> Float[Tensor, "n d"]:
+    def embed_text(self, string: str) -> Float[Tensor, "n d"]:
         """The embeddings of a string's tokens, ``(n, d)``, float32.
 
         Raises:
@@ -80,11 +80,11 @@ class Spec:
         ids = self.tokenise(string)
         if not ids:
             raise ValueError(f"expected a text with at least one token, got {string!r}")
-        return self.table[torch.tensor(ids, device=self.table.device)].float().clone()
+        return self.embedding_table[torch.tensor(ids, device=self.embedding_table.device)].float().clone()
 
-    def with_sources(self, sources: tuple[str, ...]) -> Spec:
+    def with_source_tasks(self, sources: tuple[str, ...]) -> Spec:
         """The same backbone, for a run with these source tasks."""
-        return replace(self, sources=sources)
+        return replace(self, source_tasks=sources)
 
 
 @dataclass(frozen=True)
@@ -94,27 +94,27 @@ class Batch:
     input_ids: Int[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
     slots: Bool[Tensor, "B T"]
-    read: Bool[Tensor, "B T"]
+    readout_mask: Bool[Tensor, "B T"]
     labels: Int[Tensor, " B"]
-    tasks: Int[Tensor, " B"]
+    task_ids: Int[Tensor, " B"]
     embeddings: Float[Tensor, "B T d"]
 
     def __len__(self) -> int:
         return len(self.input_ids)
 
     @property
-    def text(self) -> Bool[Tensor, "B T"]:
+    def text_mask(self) -> Bool[Tensor, "B T"]:
         """Real input tokens: neither padding nor prompt slots."""
         return self.mask & ~self.slots
 
-    def mean(self) -> Float[Tensor, "B d"]:
+    def mean_embedding(self) -> Float[Tensor, "B d"]:
         """Mean embedding of each row's real tokens, ``(B, d)``; what routers read."""
-        weight = self.text.to(torch.float32)[..., None]
+        weight = self.text_mask.to(torch.float32)[..., None]
         return (self.embeddings.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
 
-    def max(self) -> Float[Tensor, "B d"]:
+    def max_embedding(self) -> Float[Tensor, "B d"]:
         """Largest value over each row's real tokens, per coordinate, ``(B, d)``."""
-        return self.embeddings.float().masked_fill(~self.text[..., None], -torch.inf).amax(1)
+        return self.embeddings.float().masked_fill(~self.text_mask[..., None], -torch.inf).amax(1)
 
 
 @dataclass(frozen=True)
@@ -134,7 +134,7 @@ class Prompt:
     losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
-    def static(self) -> bool:
+    def is_static(self) -> bool:
         """Whether the same prompt serves every row: visible in the shape alone."""
         shared = self.embeddings is None or self.embeddings.shape[0] == 1
         return shared and (self.key_values is None or self.key_values.shape[2] == 1)
@@ -146,7 +146,7 @@ class Output:
 
     logits: Float[Tensor, "B c"]
     nll: Float[Tensor, " B"]
-    hidden: Float[Tensor, "layer B d"] | None = None
+    hidden_states: Float[Tensor, "layer B d"] | None = None
 
     @property
     def loss(self) -> Float[Tensor, ""]:
@@ -154,5 +154,5 @@ class Output:
         return self.nll.mean()
 
 
-Run = Callable[[Prompt], Output]
+ForwardFn = Callable[[Prompt], Output]
 """One forward pass of the frozen backbone over the batch at hand."""

@@ -12,26 +12,26 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Engine, Warm
-from ptviz.methods import build
+from ptviz.engine.model_cache import Backend, ModelCache
+from ptviz.methods import build_method
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store
-from ptviz.tasks.task import Row, Task
+from ptviz.tasks.task import Example, Task
 from ptviz.training import (
     Baselines,
     Evaluated,
     Event,
     Finished,
-    Resume,
+    ResumePoint,
     Snapshot,
     StageStarted,
-    Stepped,
+    StepCompleted,
     TrainConfig,
 )
 
 
-def rows(count: int, start: int = 0) -> tuple[Row, ...]:
-    return tuple(Row(f"text {start + i}", i % 2) for i in range(count))
+def rows(count: int, start: int = 0) -> tuple[Example, ...]:
+    return tuple(Example(f"text {start + i}", i % 2) for i in range(count))
 
 
 NAMES = ("no", "yes")
@@ -54,7 +54,7 @@ class FakeTraining:
         task: Any,
         config: TrainConfig,
         *,
-        resume: Resume | None,
+        resume: ResumePoint | None,
         baselines: Baselines | None,
     ) -> Iterator[Event]:
         start = method.P.detach().clone()
@@ -77,7 +77,9 @@ class FakeTraining:
             self.before(step)
             if step in self.fails:
                 raise self.fails[step]
-            yield Stepped(0, step, 1 / (step + 1), 0.1 * (1 - step / config.steps), float(state.norm()), step * 0.01)
+            yield StepCompleted(
+                0, step, 1 / (step + 1), 0.1 * (1 - step / config.steps), float(state.norm()), step * 0.01
+            )
             if baselines is None and step == 0:
                 yield Baselines(0.5, 0.6, 0.7)
             if step != told and step % config.evaluate_every == 0:
@@ -97,7 +99,7 @@ class FakeTraining:
 
 def fake_build(config: RunConfig, backbone: Any, task: Any) -> Any:
     table = torch.arange(400, dtype=torch.float32).reshape(50, 8) / 400
-    return build(
+    return build_method(
         config.method,
         Spec(table, 2, 2, 4, config.training.length, torch.arange(50)),
         config.knobs,
@@ -118,14 +120,14 @@ def training() -> FakeTraining:
 
 
 @pytest.fixture
-def warm(training: FakeTraining) -> Warm:
+def warm(training: FakeTraining) -> ModelCache:
     loads: list[str] = []
 
     def load_backbone(name: str, device: str | None, dtype: str) -> Any:
         loads.append(name)
         return SimpleNamespace(name=name, device=torch.device("cpu"), dtype=torch.float32)
 
-    made = Warm(Engine(load_backbone, lambda *names: TASK, fake_build, training, fake_predict))
+    made = ModelCache(Backend(load_backbone, lambda *names: TASK, fake_build, training, fake_predict))
     made.loads = loads
     return made
 
@@ -152,11 +154,11 @@ def events() -> list[Event]:
     """A short run's plain events, one of each kind."""
     return [
         StageStarted(0, "tune", 3),
-        Stepped(0, 0, 1.5, 0.1, 2.0, 0.25),
+        StepCompleted(0, 0, 1.5, 0.1, 2.0, 0.25),
         Baselines(0.25, 0.5, 1.25),
         Evaluated(0, 0, 1.5, 0.5, True, 0.5),
-        Stepped(0, 1, 1.25, 0.1, 2.0, 0.75, (0.5, 0.5)),
-        Stepped(0, 2, 1.0, 0.05, 1.0, 1.0),
+        StepCompleted(0, 1, 1.25, 0.1, 2.0, 0.75, (0.5, 0.5)),
+        StepCompleted(0, 2, 1.0, 0.05, 1.0, 1.0),
         Evaluated(0, 3, 0.9, 0.75, True, 1.5),
         Finished(0.75, 0.7, 0.9, 0.25, 0.5, 3, 3, 2.0, 3.0, 'all "steps" done\nwirklich ✓'),
     ]

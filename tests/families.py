@@ -18,12 +18,12 @@ import torch
 import transformers as T
 from hypothesis import settings
 
-from ptviz.backbones import Backbone, Readout, load_backbone, wrap
-from ptviz.backbones.tiny import SIZES, tiny_tokeniser
-from ptviz.methods import PromptMethod, build
+from ptviz.backbones import Backbone, Readout, load_backbone, wrap_model
+from ptviz.backbones.tiny import TINY_SIZES, make_tiny_tokeniser
+from ptviz.methods import PromptMethod, build_method
 from ptviz.prompt import Batch
-from ptviz.tasks import Row, Task
-from ptviz.training.batches import Rows, readout_of
+from ptviz.tasks import Example, Task
+from ptviz.training.batches import EncodedExamples, make_task_readout
 
 # Other work on the machine must not fail a property.
 settings.register_profile("patient", deadline=None)
@@ -31,7 +31,7 @@ settings.load_profile("patient")
 
 T5 = {"vocab_size": 600, "d_model": 32, "d_kv": 8, "d_ff": 37, "num_layers": 2, "num_heads": 4}
 DISTILBERT = {"vocab_size": 600, "dim": 32, "n_layers": 2, "n_heads": 4, "hidden_dim": 37}
-OPT = {**SIZES, "ffn_dim": 37, "word_embed_proj_dim": 32}
+OPT = {**TINY_SIZES, "ffn_dim": 37, "word_embed_proj_dim": 32}
 OPT.pop("intermediate_size")
 MARKS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "cls_token_id": 1, "sep_token_id": 2}
 BART = {
@@ -40,17 +40,17 @@ BART = {
 }  # fmt: skip
 
 MODELS: dict[str, Callable[[], T.PreTrainedModel]] = {
-    "bert": lambda: T.BertForMaskedLM(T.BertConfig(**SIZES)),
-    "pooled": lambda: T.BertModel(T.BertConfig(**SIZES), add_pooling_layer=False),
-    "roberta": lambda: T.RobertaForMaskedLM(T.RobertaConfig(**SIZES)),
+    "bert": lambda: T.BertForMaskedLM(T.BertConfig(**TINY_SIZES)),
+    "pooled": lambda: T.BertModel(T.BertConfig(**TINY_SIZES), add_pooling_layer=False),
+    "roberta": lambda: T.RobertaForMaskedLM(T.RobertaConfig(**TINY_SIZES)),
     "distilbert": lambda: T.DistilBertForMaskedLM(T.DistilBertConfig(**DISTILBERT)),
-    "electra": lambda: T.ElectraForMaskedLM(T.ElectraConfig(**SIZES, embedding_size=32)),
-    "modernbert": lambda: T.ModernBertForMaskedLM(T.ModernBertConfig(**SIZES, **MARKS)),
+    "electra": lambda: T.ElectraForMaskedLM(T.ElectraConfig(**TINY_SIZES, embedding_size=32)),
+    "modernbert": lambda: T.ModernBertForMaskedLM(T.ModernBertConfig(**TINY_SIZES, **MARKS)),
     "gpt2": lambda: T.GPT2LMHeadModel(T.GPT2Config(vocab_size=600, n_embd=32, n_layer=2, n_head=4)),
     "opt": lambda: T.OPTForCausalLM(T.OPTConfig(**OPT)),
-    "gpt-neox": lambda: T.GPTNeoXForCausalLM(T.GPTNeoXConfig(**SIZES)),
-    "llama": lambda: T.LlamaForCausalLM(T.LlamaConfig(**SIZES, num_key_value_heads=2)),
-    "qwen3": lambda: T.Qwen3ForCausalLM(T.Qwen3Config(**SIZES, num_key_value_heads=2, head_dim=8)),
+    "gpt-neox": lambda: T.GPTNeoXForCausalLM(T.GPTNeoXConfig(**TINY_SIZES)),
+    "llama": lambda: T.LlamaForCausalLM(T.LlamaConfig(**TINY_SIZES, num_key_value_heads=2)),
+    "qwen3": lambda: T.Qwen3ForCausalLM(T.Qwen3Config(**TINY_SIZES, num_key_value_heads=2, head_dim=8)),
     "t5": lambda: T.T5ForConditionalGeneration(T.T5Config(**T5, decoder_start_token_id=0)),
     "t5-untied": lambda: T.T5ForConditionalGeneration(
         T.T5Config(**T5, decoder_start_token_id=0, tie_word_embeddings=False)
@@ -82,7 +82,7 @@ def fresh(family: str) -> Backbone:
     """A backbone of one's own, to be changed at will."""
     if family.startswith("tiny-"):
         return load_backbone(family, "cpu")
-    return wrap(family, family, model_of(family), tiny_tokeniser(), random=True).eval()
+    return wrap_model(family, family, model_of(family), make_tiny_tokeniser(), random=True).eval()
 
 
 @cache
@@ -91,14 +91,14 @@ def backbone_of(family: str) -> Backbone:
     return fresh(family)
 
 
-def texts(count: int, seed: int) -> tuple[Row, ...]:
+def texts(count: int, seed: int) -> tuple[Example, ...]:
     """Questions of 3 to 12 words; the asking word decides the class."""
     asks, random = ("who", "where", "how many"), Random(seed)
     filler = ("the", "team", "market", "science", "music", "free", "bank", "account", "city", "day", "good", "sad")
 
-    def one(label: int) -> Row:
+    def one(label: int) -> Example:
         words = random.choices(filler, k=random.randrange(2, 10))
-        return Row(" ".join([asks[label], *words]), label)
+        return Example(" ".join([asks[label], *words]), label)
 
     return tuple(one(i % 3) for i in range(count))
 
@@ -108,7 +108,7 @@ TASK = Task(
     title="Asking words",
     family="test",
     classes=("person", "place", "number"),
-    words=("person", "place", "number"),
+    label_words=("person", "place", "number"),
     descriptions=("a person", "a city or a country", "how many, a number"),
     cue="Answer type:",
     train=texts(45, 1),
@@ -119,7 +119,7 @@ TASK = Task(
 
 
 SOURCES = tuple(
-    replace(TASK, name=name, train=texts(30, seed), classes=classes, words=classes, descriptions=classes)
+    replace(TASK, name=name, train=texts(30, seed), classes=classes, label_words=classes, descriptions=classes)
     for seed, (name, classes) in enumerate(
         {"first source": ("person", "place", "number"), "second source": ("good", "bad", "sad")}.items(), 4
     )
@@ -127,22 +127,22 @@ SOURCES = tuple(
 """Source tasks for methods that transfer: the target's own question about other words, and one about nothing."""
 
 
-def rows_of(family: str | Backbone, m: int, count: int = 8) -> Rows:
+def rows_of(family: str | Backbone, m: int, count: int = 8) -> EncodedExamples:
     """Rows of the task, tokenised for a backbone, with m slots."""
     backbone = backbone_of(family) if isinstance(family, str) else family
-    return Rows(backbone, TASK, TASK.train[:count], m, 64, readout_of(backbone, TASK))
+    return EncodedExamples(backbone, TASK, TASK.train[:count], m, 64, make_task_readout(backbone, TASK))
 
 
 def case(family: str | Backbone, m: int, count: int = 8) -> tuple[Backbone, Batch, Readout]:
     """A backbone, one batch of rows of mixed length with m slots each, and the task's read-out."""
     rows = rows_of(family, m, count)
-    return rows.backbone, rows.batch(range(count)), rows.readout
+    return rows.backbone, rows.make_batch(range(count)), rows.readout
 
 
 def method_of(name: str, backbone: Backbone, seed: int = 0, **knobs: object) -> PromptMethod:
     """A method with loud parameters, as after a long training, in evaluation mode."""
     sources = tuple(source.name for source in SOURCES)
-    method = build(name, backbone.spec(64, TASK.words).with_sources(sources), knobs, seed).eval()
+    method = build_method(name, backbone.make_spec(64, TASK.label_words).with_source_tasks(sources), knobs, seed).eval()
     draw = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in method.parameters():

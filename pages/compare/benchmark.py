@@ -3,8 +3,8 @@
 import streamlit as st
 
 from ptviz.ui.compare import peft_benchmark
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
 
 st.title("PEFT benchmark")
 st.markdown(
@@ -14,14 +14,14 @@ st.markdown(
     "what it costs. **Try:** open all of them, and see which prompt methods lie on the front."
 )
 path = None
-with explained():
-    path = peft_benchmark.choose()
+with show_errors():
+    path = peft_benchmark.results_input()
 if path is not None:
-    with explained():
-        peft_benchmark.show(path)
+    with show_errors():
+        peft_benchmark.render_benchmark(path)
 else:
     st.caption(
         "Nothing opened yet: drop result files above, or type the path of a folder. "
         "They are in PEFT's repository, in the folder method_comparison/MetaMathQA/results."
     )
-preload()
+preload_plotly()

@@ -3,9 +3,9 @@
 import streamlit as st
 
 from ptviz.ui.compare import methods_setup
-from ptviz.ui.compare.methods_text import FAIRNESS
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.compare.methods_text import FAIRNESS_TEXT
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
 
 st.title("Race")
 st.markdown(
@@ -13,15 +13,15 @@ st.markdown(
     "missing is trained."
 )
 configs = None
-with explained():
-    configs = methods_setup.setup()
+with show_errors():
+    configs = methods_setup.comparison_form()
 if configs:
-    with explained():
-        methods_setup.follow(configs)
+    with show_errors():
+        methods_setup.render_live_comparison(configs)
     with st.expander("Is this race fair?", icon=":material/balance:"):
-        st.markdown(FAIRNESS)
-    with st.expander("How steady is a method? Learning rates against seeds", icon=":material/grid_on:"), explained():
-        methods_setup.stability(configs)
+        st.markdown(FAIRNESS_TEXT)
+    with st.expander("How steady is a method? Learning rates against seeds", icon=":material/grid_on:"), show_errors():
+        methods_setup.render_learning_rate_study(configs)
 elif configs is not None:
     st.caption("Choose at least one method, a backbone and a task.")
-preload()
+preload_plotly()

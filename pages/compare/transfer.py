@@ -3,20 +3,20 @@
 import streamlit as st
 
 from ptviz.ui.compare import measured_transfer, prompt_selection, prompt_similarity, published_transfer
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
 
 st.title("Transfer")
 st.markdown(prompt_selection.LESSON)
 chosen = None
-with explained():
-    chosen = prompt_selection.choose()
+with show_errors():
+    chosen = prompt_selection.select_prompts()
 if chosen:
-    with explained():
-        prompt_similarity.show(chosen)
+    with show_errors():
+        prompt_similarity.render_similarity(chosen)
     if chosen.runs:
-        with explained():
-            measured_transfer.show(chosen)
-with explained():
-    published_transfer.show()
-preload()
+        with show_errors():
+            measured_transfer.render_measured_transfer(chosen)
+with show_errors():
+    published_transfer.render_published_transfer()
+preload_plotly()

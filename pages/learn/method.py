@@ -1,22 +1,22 @@
 """One method: the idea, the anatomy, the equation and its source, stages, knobs, cost, and a way to train it now."""
 
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.learn import method as explaining
 from ptviz.ui.learn import paper_claims
 
-with explained():
-    method, shape = explaining.head()
-    with explained():
-        explaining.anatomy(method, shape)
-    with explained():
-        explaining.stages(method, shape)
-    with explained():
-        explaining.knobs(method)
-    with explained():
-        explaining.cost(method, shape)
-    with explained():
-        paper_claims.claims(method)
-    with explained():
-        explaining.judgement(method, shape)
-preload()
+with show_errors():
+    method, shape = explaining.render_method_header()
+    with show_errors():
+        explaining.render_method_diagram(method, shape)
+    with show_errors():
+        explaining.render_stages(method, shape)
+    with show_errors():
+        explaining.render_hyperparameters(method)
+    with show_errors():
+        explaining.render_parameter_cost(method, shape)
+    with show_errors():
+        paper_claims.render_paper_claims(method)
+    with show_errors():
+        explaining.render_differences_and_limits(method, shape)
+preload_plotly()

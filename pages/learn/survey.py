@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from ptviz.ui.components.errors import explained
+from ptviz.ui.components.errors import show_errors
 from ptviz.ui.learn import survey
 
 st.title("The survey")
 st.markdown(survey.INTRODUCTION)
-with explained():
-    survey.taxonomy_section()
-with explained():
-    survey.framework_section()
-with explained():
-    survey.pair_section()
+with show_errors():
+    survey.render_taxonomy()
+with show_errors():
+    survey.render_framework()
+with show_errors():
+    survey.render_method_pair()

@@ -1,8 +1,10 @@
 """What looks at which prompt token."""
 
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import attention, inspect_saved_prompt
-from ptviz.ui.look.inspect_run import look
+from ptviz.ui.look.inspect_run import render_inspect_page
 
-look("Attention", attention.LESSON, attention.show, still=inspect_saved_prompt.attention)
-preload()
+render_inspect_page(
+    "Attention", attention.LESSON, attention.render_run_attention, still=inspect_saved_prompt.render_saved_attention
+)
+preload_plotly()

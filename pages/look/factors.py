@@ -1,8 +1,13 @@
 """The parts of a method: products, factors, masks, networks."""
 
-from ptviz.ui.components.plotly_chart import preload
+from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import decompositions, inspect_saved_prompt
-from ptviz.ui.look.inspect_run import look
+from ptviz.ui.look.inspect_run import render_inspect_page
 
-look("Decompositions", decompositions.LESSON, decompositions.show, still=inspect_saved_prompt.parts)
-preload()
+render_inspect_page(
+    "Decompositions",
+    decompositions.LESSON,
+    decompositions.render_decompositions,
+    still=inspect_saved_prompt.render_saved_tensors,
+)
+preload_plotly()

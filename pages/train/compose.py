@@ -2,14 +2,14 @@
 
 import streamlit as st
 
-from ptviz.plots.method_style import title_of
+from ptviz.plots.method_style import method_title
 from ptviz.runs import RunConfig
-from ptviz.training import default_rate
+from ptviz.training import default_learning_rate
 from ptviz.ui.components import forms
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import preload
-from ptviz.ui.components.run_estimate import show_plan
-from ptviz.ui.navigation import prepare, start
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import preload_plotly
+from ptviz.ui.components.run_estimate import render_run_estimate
+from ptviz.ui.navigation import preload_for_form, start_run
 from ptviz.ui.train import run_form
 
 st.title("New run")
@@ -18,26 +18,26 @@ st.markdown(
 )
 left, right = st.columns([3, 2], gap="large")
 
-with left, explained():
+with left, show_errors():
     first, second = st.columns([3, 2], gap="medium")
     with first:
-        backbone = run_form.choose_backbone()
+        backbone = run_form.select_backbone()
     with second:
-        method = run_form.choose_method()
-    task = run_form.choose_task()
-    st.subheader(title_of(method))
-    begin = run_form.choose_start(backbone, method) if backbone else None
-    knobs = forms.knob_form(method)
-    sources = forms.sources_input(RunConfig(backbone or "none", task.name or "none", method))
+        method = run_form.select_method()
+    task = run_form.select_task()
+    st.subheader(method_title(method))
+    begin = run_form.select_start_prompt(backbone, method) if backbone else None
+    knobs = forms.hyperparameter_form(method)
+    sources = forms.source_tasks_input(RunConfig(backbone or "none", task.name or "none", method))
     st.subheader("Training")
     steps = forms.steps_input()
     with st.expander("More training settings"):
-        training = forms.training_form(steps, default_rate(method, backbone), "by default")
+        training = forms.training_form(steps, default_learning_rate(method, backbone), "by default")
     name = st.text_input(
         "Name of the run", key="name", max_chars=120, placeholder="made from task, method and seed", bind="query-params"
     )
 
-with right, explained():
+with right, show_errors():
     if not backbone or not task.name:
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
@@ -45,8 +45,8 @@ with right, explained():
             backbone, task.name, method, knobs, training, name, text=task.text, label=task.label, sources=sources,
             start=begin,
         )  # fmt: skip
-        show_plan(config)
-        prepare(config)
+        render_run_estimate(config)
+        preload_for_form(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
-            start(config)
-preload()
+            start_run(config)
+preload_plotly()

@@ -2,19 +2,19 @@
 
 import streamlit as st
 
-from ptviz.ui.backend import store
-from ptviz.ui.components.errors import explained
-from ptviz.ui.navigation import COMPOSE, start_button
+from ptviz.ui.backend import get_store
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.navigation import COMPOSE_PAGE, start_button
 from ptviz.ui.train import run_table
 
 st.title("All runs")
-with explained():
-    summaries = store().list()
+with show_errors():
+    summaries = get_store().list()
     if not summaries:
         st.markdown("No run yet. Press Start for a good first one, or choose your own.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
-            st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+            st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
     else:
         words = st.text_input(
             "Find",
@@ -23,14 +23,14 @@ with explained():
             icon=":material/search:",
             bind="query-params",
         )
-        found = run_table.find(summaries, words)
+        found = run_table.filter_runs(summaries, words)
         if found:
-            picked = run_table.table(found)
-            run_table.actions(picked)
+            picked = run_table.render_run_table(found)
+            run_table.render_run_actions(picked)
             st.subheader("Compare")
-            run_table.compare(picked)
+            run_table.render_comparison_section(picked)
         else:
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
-    run_table.unreadable()
-    run_table.follow(summaries)
+    run_table.render_unreadable_runs()
+    run_table.rerun_on_change(summaries)

@@ -2,21 +2,21 @@
 
 import streamlit as st
 
-from ptviz.ui.components.errors import explained
-from ptviz.ui.navigation import COMPOSE, RUNS, start_button
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train import run_page
 
 run = None
 asked_for = "run" in st.query_params
 top = st.container()
-with explained():
-    run = run_page.run_of_address()
+with show_errors():
+    run = run_page.run_from_address()
 
 if run is not None:
-    with explained():
+    with show_errors():
         status = run.status()
-        run_page.head(run, status)
-        run_page.live(run, status)
+        run_page.render_run_header(run, status)
+        run_page.render_live_run(run, status)
 else:
     top.title("Watch")
     if asked_for:
@@ -27,5 +27,5 @@ else:
         )
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
-        st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
-        st.page_link(RUNS, label="All runs", icon=":material/list:")
+        st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+        st.page_link(RUNS_PAGE, label="All runs", icon=":material/list:")

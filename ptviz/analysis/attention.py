@@ -30,7 +30,7 @@ class PromptMass:
     text: Float[np.ndarray, "S N"]
     by_site: Float[np.ndarray, "S m"]
     by_token: Float[np.ndarray, " m"]
-    even: Float[np.ndarray, " S"]
+    uniform: Float[np.ndarray, " S"]
 
 
 def prompt_mass(
@@ -45,24 +45,24 @@ def prompt_mass(
     if not w.shape[2]:
         raise ValueError(f"expected at least one giver, the answer as the last of them; got weights {w.shape}")
     answer = w[:, :, -1]
-    by_site = _mean(answer, (1,))
+    by_site = _nan_mean(answer, (1,))
     even = kept / np.maximum(np.asarray(kept) + others, 1)
     # Where the prompt is out of sight, or the answer is not there yet, there is no even share either.
     even = np.where(np.isnan(answer).all((1, 2)), np.nan, even)
-    text = _mean(_total(w[:, :, :-1]), (2,))
-    return PromptMass(_total(answer), text, by_site, _mean(by_site, (0,)), even)
+    text = _nan_mean(_nan_sum(w[:, :, :-1]), (2,))
+    return PromptMass(_nan_sum(answer), text, by_site, _nan_mean(by_site, (0,)), even)
 
 
-def given(
+def attention_given(
     weights: Float[np.ndarray, "S N Q m"], site: int | None = None, head: int | None = None
 ) -> Float[np.ndarray, "Q m"]:
     """What each giver gives to each prompt token at one site and head; None averages over all of them."""
     chosen = np.asarray(weights, dtype=np.float64)
     chosen = chosen if site is None else chosen[site : site + 1]
-    return _mean(chosen if head is None else chosen[:, head : head + 1], (0, 1))
+    return _nan_mean(chosen if head is None else chosen[:, head : head + 1], (0, 1))
 
 
-def _mean(values: Float[np.ndarray, ...], axes: tuple[int, ...]) -> Float[np.ndarray, ...]:
+def _nan_mean(values: Float[np.ndarray, ...], axes: tuple[int, ...]) -> Float[np.ndarray, ...]:
     """The mean of what is there; NaN where nothing is."""
     there = ~np.isnan(values)
     count = there.sum(axes)
@@ -70,7 +70,7 @@ def _mean(values: Float[np.ndarray, ...], axes: tuple[int, ...]) -> Float[np.nda
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
 
 
-def _total(values: Float[np.ndarray, "... m"]) -> Float[np.ndarray, ...]:
+def _nan_sum(values: Float[np.ndarray, "... m"]) -> Float[np.ndarray, ...]:
     """The sum of what is there along the last axis; NaN where nothing is."""
     there = ~np.isnan(values)
     return np.where(there.any(-1), np.where(there, values, 0.0).sum(-1), np.nan)

@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float, Int
 
-POINTS = 1500
+MAX_POINTS = 1500
 """A line keeps at most about this many points: more than a screen has columns, few enough to redraw twice a second."""
 
 
@@ -27,24 +27,25 @@ class StageSpan:
 class TrainingCurve:
     """One run, ready to draw.
 
-    ``steps`` and ``losses`` (nats, one batch each) may be thinned, ``smooth`` is the loss smoothed before thinning;
+    ``steps`` and ``losses`` (nats, one batch each) may be thinned, ``smooth_losses`` is the loss smoothed before
+    thinning;
     ``evaluated`` and ``accuracies`` (0 to 1) describe the validation rows, ``best`` is their highest point, the
     earliest if several. ``majority`` and ``zero_shot`` are accuracies to beat. ``end`` is the last step planned.
     """
 
     steps: tuple[int, ...] = ()
     losses: tuple[float, ...] = ()
-    smooth: tuple[float, ...] = ()
-    evaluated: tuple[int, ...] = ()
+    smoothed_losses: tuple[float, ...] = ()
+    evaluated_steps: tuple[int, ...] = ()
     accuracies: tuple[float, ...] = ()
     best: tuple[int, float] | None = None
-    majority: float | None = None
-    zero_shot: float | None = None
+    majority_accuracy: float | None = None
+    zero_shot_accuracy: float | None = None
     stages: tuple[StageSpan, ...] = ()
-    end: int = 0
+    last_step: int = 0
 
 
-def smooth(losses: Sequence[float] | Float[np.ndarray, " n"], weight: float) -> Float[np.ndarray, " n"]:
+def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: float) -> Float[np.ndarray, " n"]:
     """An exponential moving average, corrected for its start; ``weight`` 0 changes nothing, 0.99 is nearly flat.
 
     Raises:
@@ -56,7 +57,7 @@ def smooth(losses: Sequence[float] | Float[np.ndarray, " n"], weight: float) -> 
     return pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean().to_numpy(dtype=np.float64)
 
 
-def thin(values: Sequence[float] | Float[np.ndarray, " n"], points: int = POINTS) -> Int[np.ndarray, " kept"]:
+def downsample(values: Sequence[float] | Float[np.ndarray, " n"], points: int = MAX_POINTS) -> Int[np.ndarray, " kept"]:
     """Which of many values to draw: the lowest and highest of each of ``points / 2`` equal stretches, and both ends."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) <= points:
@@ -70,7 +71,7 @@ def thin(values: Sequence[float] | Float[np.ndarray, " n"], points: int = POINTS
     return np.array(sorted(kept))
 
 
-def stage_spans(
+def locate_stages(
     stages: Sequence[tuple[int, str, int]],
     positions: Sequence[int] | Int[np.ndarray, " n"],
     stage_of: Sequence[int] | Int[np.ndarray, " n"],
@@ -93,7 +94,7 @@ def stage_spans(
     return tuple(spans)
 
 
-def training_curve(
+def build_training_curve(
     positions: Sequence[int] | Int[np.ndarray, " n"],
     losses: Sequence[float] | Float[np.ndarray, " n"],
     evaluated: Sequence[int] = (),
@@ -102,7 +103,7 @@ def training_curve(
     stages: tuple[StageSpan, ...] = (),
     baselines: tuple[float, float] | None = None,
     weight: float = 0.9,
-    points: int = POINTS,
+    points: int = MAX_POINTS,
 ) -> TrainingCurve:
     """A run's points on the common axis of steps, as a curve to draw.
 
@@ -112,19 +113,19 @@ def training_curve(
         ValueError: for a bad smoothing weight.
     """
     values = np.asarray(losses, dtype=np.float64)
-    smoothed = smooth(values, weight)
-    kept = thin(values, points)
+    smoothed = smooth_losses(values, weight)
+    kept = downsample(values, points)
     pairs = [(int(step), float(accuracy)) for step, accuracy in zip(evaluated, accuracies, strict=True)]
     planned = stages[-1].start + stages[-1].steps if stages else 0
     return TrainingCurve(
         steps=tuple(int(positions[i]) for i in kept),
         losses=tuple(float(values[i]) for i in kept),
-        smooth=tuple(float(smoothed[i]) for i in kept),
-        evaluated=tuple(step for step, _ in pairs),
+        smoothed_losses=tuple(float(smoothed[i]) for i in kept),
+        evaluated_steps=tuple(step for step, _ in pairs),
         accuracies=tuple(accuracy for _, accuracy in pairs),
         best=max(pairs, key=lambda point: (point[1], -point[0]), default=None),
-        majority=baselines[0] if baselines else None,
-        zero_shot=baselines[1] if baselines else None,
+        majority_accuracy=baselines[0] if baselines else None,
+        zero_shot_accuracy=baselines[1] if baselines else None,
         stages=stages,
-        end=max([planned, *(int(p) for p in positions[-1:]), *(step for step, _ in pairs[-1:])]),
+        last_step=max([planned, *(int(p) for p in positions[-1:]), *(step for step, _ in pairs[-1:])]),
     )

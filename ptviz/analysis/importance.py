@@ -14,7 +14,7 @@ from jaxtyping import Float, Int
 
 
 @dataclass(frozen=True, eq=False)
-class Importance:
+class TokenImportance:
     """Of each measured token: its number, and the rise of the loss (nats) and of accuracy (0 to 1) without it.
 
     ``scores`` are the first-order scores of the same tokens in nats, if they were computed: E |dL/dgamma|, how much
@@ -23,19 +23,19 @@ class Importance:
     """
 
     tokens: Int[np.ndarray, " n"]
-    losses: Float[np.ndarray, " n"]
-    accuracies: Float[np.ndarray, " n"]
+    loss_increases: Float[np.ndarray, " n"]
+    accuracy_changes: Float[np.ndarray, " n"]
     scores: Float[np.ndarray, " n"] | None
-    agreement: float | None
+    rank_correlation: float | None
 
 
-def importance(
+def compute_importance(
     losses: Sequence[float],
     accuracies: Sequence[float],
     loss: float,
     accuracy: float,
     scores: Sequence[float] = (),
-) -> Importance:
+) -> TokenImportance:
     """Put measurements side by side: loss and accuracy without each of the first n tokens, and of the whole prompt.
 
     Raises:
@@ -46,11 +46,11 @@ def importance(
         raise ValueError(f"expected {n} accuracies and scores; got {len(accuracies)} and {len(scores)}")
     rises = np.asarray(losses, dtype=np.float64) - loss
     first = np.asarray(scores[:n], dtype=np.float64) if scores else None
-    agreement = None if first is None else _ranks_agree(np.abs(rises), first)
-    return Importance(np.arange(n), rises, np.asarray(accuracies, dtype=np.float64) - accuracy, first, agreement)
+    agreement = None if first is None else _rank_correlation(np.abs(rises), first)
+    return TokenImportance(np.arange(n), rises, np.asarray(accuracies, dtype=np.float64) - accuracy, first, agreement)
 
 
-def _ranks_agree(a: np.ndarray, b: np.ndarray) -> float | None:
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:
     from scipy.stats import spearmanr
 
     if len(a) < 3 or np.ptp(a) == 0 or np.ptp(b) == 0:

@@ -13,9 +13,9 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Float, Int
 
-Metric = Literal["cosine", "dot", "L2"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-CHUNK = 8192
+NeighbourMetric = Literal["cosine", "dot", "L2"]
+NEIGHBOUR_METRICS: tuple[NeighbourMetric, ...] = get_args(NeighbourMetric)
+CHUNK_ROWS = 8192
 """Vocabulary rows looked at together: a table that lies on disk is never in memory as a whole."""
 
 
@@ -26,25 +26,28 @@ class Neighbours:
     Scores are cosines (-1 to 1), dot products, or L2 distances, the last in the unit of the vectors.
     """
 
-    metric: Metric
+    metric: NeighbourMetric
     ids: Int[np.ndarray, "m k"]
     scores: Float[np.ndarray, "m k"]
 
 
-def nearest(
-    vectors: Float[np.ndarray, "m d"], vocabulary: Float[np.ndarray, "V _"], k: int = 5, metric: Metric = "cosine"
+def nearest_tokens(
+    vectors: Float[np.ndarray, "m d"],
+    vocabulary: Float[np.ndarray, "V _"],
+    k: int = 5,
+    metric: NeighbourMetric = "cosine",
 ) -> Neighbours:
     """The k tokens nearest to each vector; fewer if the vocabulary is smaller. Streams over the vocabulary.
 
     Raises:
         ValueError: for an unknown metric, a k below 1, or widths that differ.
     """
-    _check(vectors, vocabulary, metric)
+    _check_arguments(vectors, vocabulary, metric)
     if k < 1:
         raise ValueError(f"expected at least one neighbour; got k={k}")
     ids = np.zeros((len(vectors), 0), dtype=np.int64)
     best = np.zeros((len(vectors), 0), dtype=np.float32)
-    for start, closeness in _closeness(vectors, vocabulary, metric):
+    for start, closeness in _iterate_scores(vectors, vocabulary, metric):
         here = np.broadcast_to(np.arange(start, start + closeness.shape[1]), closeness.shape)
         ids, best = np.concatenate([ids, here], 1), np.concatenate([best, closeness], 1)
         kept = min(k, best.shape[1])
@@ -58,25 +61,25 @@ def nearest(
     return Neighbours(metric, ids, best)
 
 
-def ranks(
+def neighbour_ranks(
     vectors: Float[np.ndarray, "m d"],
     vocabulary: Float[np.ndarray, "V d"],
     ids: Int[np.ndarray, " m"],
-    metric: Metric = "cosine",
+    metric: NeighbourMetric = "cosine",
 ) -> Int[np.ndarray, " m"]:
     """The place of one given token among all neighbours of each vector; 1 is the nearest.
 
     Raises:
         ValueError: for an unknown metric or widths that differ.
     """
-    _check(vectors, vocabulary, metric)
+    _check_arguments(vectors, vocabulary, metric)
     token = np.asarray(vocabulary[ids], dtype=np.float32)
     own = np.concatenate(
-        [next(_closeness(vectors[i : i + 1], token[i : i + 1], metric))[1][:, 0] for i in range(len(ids))]
+        [next(_iterate_scores(vectors[i : i + 1], token[i : i + 1], metric))[1][:, 0] for i in range(len(ids))]
         or [np.zeros(0, dtype=np.float32)]
     )
     nearer = np.zeros(len(vectors), dtype=np.int64)
-    for start, closeness in _closeness(vectors, vocabulary, metric):
+    for start, closeness in _iterate_scores(vectors, vocabulary, metric):
         # The token itself is computed in another order of sums here: it must not outrank itself by rounding.
         inside = (ids >= start) & (ids < start + closeness.shape[1])
         closeness[np.flatnonzero(inside), ids[inside] - start] = -np.inf
@@ -84,44 +87,46 @@ def ranks(
     return nearer + 1
 
 
-def nearest_over_steps(
+def nearest_tokens_over_steps(
     values: Sequence[Float[np.ndarray, "m d"]],
     vocabulary: Float[np.ndarray, "V d"],
     k: int = 5,
-    metric: Metric = "cosine",
+    metric: NeighbourMetric = "cosine",
 ) -> list[Neighbours]:
-    """The k tokens nearest to each of m vectors at every step: ``nearest``, with one look at the vocabulary for all.
+    """The k tokens nearest to each of m vectors at every step: ``nearest_tokens``, with one look at the vocabulary for all.
 
     Raises:
-        ValueError: as ``nearest``.
+        ValueError: as ``nearest_tokens``.
     """
     if not len(values):
         return []
-    m, found = len(values[0]), nearest(np.concatenate(values), vocabulary, k, metric)
+    m, found = len(values[0]), nearest_tokens(np.concatenate(values), vocabulary, k, metric)
     return [
         Neighbours(metric, found.ids[i * m : i * m + m], found.scores[i * m : i * m + m]) for i in range(len(values))
     ]
 
 
-def ranks_over_steps(
+def neighbour_ranks_over_steps(
     values: Sequence[Float[np.ndarray, "m d"]],
     vocabulary: Float[np.ndarray, "V d"],
     ids: Int[np.ndarray, " m"],
-    metric: Metric = "cosine",
+    metric: NeighbourMetric = "cosine",
 ) -> Int[np.ndarray, "m steps"]:
     """The place of one given token of each of m vectors among all its neighbours at every step; 1 is the nearest.
 
     Raises:
-        ValueError: as ``ranks``.
+        ValueError: as ``neighbour_ranks``.
     """
     count = len(values)
     if not count:
         return np.zeros((len(ids), 0), dtype=np.int64)
-    places: Int[np.ndarray, "m steps"] = ranks(np.concatenate(values), vocabulary, np.tile(ids, count), metric)
+    places: Int[np.ndarray, "m steps"] = neighbour_ranks(
+        np.concatenate(values), vocabulary, np.tile(ids, count), metric
+    )
     return places.reshape(count, -1).T
 
 
-def kept(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:
+def neighbour_overlap(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:
     """The share (0 to 1) of each vector's neighbours that are its neighbours in another state too.
 
     Raises:
@@ -133,27 +138,29 @@ def kept(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:
     return np.array([len(set(a) & set(b)) / len(a) for a, b in pairs], dtype=np.float64)
 
 
-def _check(vectors: np.ndarray, vocabulary: np.ndarray, metric: str) -> None:
-    if metric not in METRICS:
-        raise ValueError(f"expected a metric of {', '.join(METRICS)}; got {metric!r}")
+def _check_arguments(vectors: np.ndarray, vocabulary: np.ndarray, metric: str) -> None:
+    if metric not in NEIGHBOUR_METRICS:
+        raise ValueError(f"expected a metric of {', '.join(NEIGHBOUR_METRICS)}; got {metric!r}")
     if vectors.shape[1] != vocabulary.shape[1]:
         raise ValueError(f"expected vectors as wide as the vocabulary, {vocabulary.shape[1]}; got {vectors.shape[1]}")
 
 
-def _closeness(vectors: np.ndarray, vocabulary: np.ndarray, metric: Metric) -> Iterator[tuple[int, np.ndarray]]:
+def _iterate_scores(
+    vectors: np.ndarray, vocabulary: np.ndarray, metric: NeighbourMetric
+) -> Iterator[tuple[int, np.ndarray]]:
     """Chunk by chunk, a number that is larger for nearer tokens: (first id, (m, chunk))."""
     x = np.asarray(vectors, dtype=np.float32)
     if metric == "cosine":
-        x = unit(x)
-    for start in range(0, len(vocabulary), CHUNK):
-        rows = np.asarray(vocabulary[start : start + CHUNK], dtype=np.float32)
+        x = normalise_rows(x)
+    for start in range(0, len(vocabulary), CHUNK_ROWS):
+        rows = np.asarray(vocabulary[start : start + CHUNK_ROWS], dtype=np.float32)
         if metric == "cosine":
-            rows = unit(rows)
+            rows = normalise_rows(rows)
         product = x @ rows.T
         yield start, product if metric != "L2" else 2 * product - (rows**2).sum(1)
 
 
-def unit(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
+def normalise_rows(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
     """Rows at length 1; a row of zeros stays one."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Float[np.ndarray, "n d"] = rows / np.where(lengths > 0, lengths, 1)

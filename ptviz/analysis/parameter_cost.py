@@ -10,15 +10,15 @@ from dataclasses import dataclass
 class CostCurve:
     """Scalars trained and stored at each value of one knob, the others at their defaults; ``usual`` is its default."""
 
-    knob: str
+    hyperparameter: str
     meaning: str
-    at: tuple[int, ...] = ()
-    trained: tuple[int, ...] = ()
-    stored: tuple[int, ...] = ()
-    usual: int | None = None
+    values: tuple[int, ...] = ()
+    trainable_parameters: tuple[int, ...] = ()
+    stored_parameters: tuple[int, ...] = ()
+    default: int | None = None
 
 
-def ladder(low: int, high: int, usual: int, most: int = 12) -> tuple[int, ...]:
+def value_grid(low: int, high: int, usual: int, most: int = 12) -> tuple[int, ...]:
     """A few whole numbers from ``low`` to ``high``, closer together at the small end, ``usual`` among them."""
     if high <= low:
         return (low,)
@@ -27,7 +27,7 @@ def ladder(low: int, high: int, usual: int, most: int = 12) -> tuple[int, ...]:
     return tuple(sorted(steps | {low, high, min(max(usual, low), high)}))
 
 
-def cost_curve(
+def compute_cost_curve(
     knob: str, meaning: str, at: Sequence[int], count: Callable[[int], tuple[int, int]], usual: int | None = None
 ) -> CostCurve:
     """Count a method at each value of a knob; ``count`` returns (trained, stored). Values it refuses are left out."""

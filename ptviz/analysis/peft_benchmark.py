@@ -12,17 +12,17 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from ptviz.analysis.comparison import Lap, rows, standings
-from ptviz.checkpoints.benchmark_files import LARGEST
-from ptviz.checkpoints.errors import shown
-from ptviz.checkpoints.limits import plain_json
+from ptviz.analysis.comparison import RunResult, summarise_methods, table_rows
+from ptviz.checkpoints.benchmark_files import MAX_FILE_BYTES
+from ptviz.checkpoints.errors import safe_text
+from ptviz.checkpoints.limits import parse_json_object
 
-_LONGEST = 120
-_ENTRIES = 20_000
-_STEPS = 10**9
+_MAX_TEXT = 120
+_MAX_ENTRIES = 20_000
+_MAX_STEP = 10**9
 _UNKNOWN_SIZE = 99_999_999
 """What the benchmark writes for a checkpoint whose size it could not find out: ``get_file_size`` in its utils.py."""
-_OURS = {
+_SURVEY_METHODS = {
     "PROMPT_TUNING": "prompt-tuning",
     "P_TUNING": "p-tuning",
     "PREFIX_TUNING": "p-tuning-v2",
@@ -32,188 +32,197 @@ _OURS = {
 
 
 @dataclass(frozen=True)
-class Result:
+class BenchmarkResult:
     """One result file. ``lap.method`` is the experiment, as "method/variant"; ``lap.run`` the time it was made.
 
     ``kind`` is the method as PEFT calls it, ``ours`` the survey's method that it is ("" for none of them). ``losses``
     are training losses in nats a token, means since the entry before, after ``trained_steps`` updates.
     """
 
-    lap: Lap
+    run_result: RunResult
     kind: str
-    ours: str = ""
+    survey_method: str = ""
     backbone: str = ""
     steps: int | None = None
     batch: int | None = None
     lr: float | None = None
     accelerator: str = ""
-    trained_steps: tuple[int, ...] = ()
+    loss_steps: tuple[int, ...] = ()
     losses: tuple[float, ...] = ()
 
 
-def result_of(text: str | bytes, name: str = "this file") -> Result:
+def parse_result(text: str | bytes, name: str = "this file") -> BenchmarkResult:
     """One result file; memory is the accelerator's highest above what was held before, in bytes.
 
     Raises:
         ValueError: if it is no such file, or tells of a run that did not succeed.
     """
     content = text.encode() if isinstance(text, str) else text
-    if len(content) > LARGEST:
+    if len(content) > MAX_FILE_BYTES:
         raise ValueError(
-            f"{shown(name)} has {len(content) / 1e6:,.1f} MB; a result file of PEFT's benchmark has at most "
-            f"{LARGEST / 1e6:.0f} MB, and usually 15 kB. Choose the JSON files out of its folder results"
+            f"{safe_text(name)} has {len(content) / 1e6:,.1f} MB; a result file of PEFT's benchmark has at most "
+            f"{MAX_FILE_BYTES / 1e6:.0f} MB, and usually 15 kB. Choose the JSON files out of its folder results"
         )
-    data = plain_json(content, shown(name), LARGEST, constant=lambda _: None)
-    run, training = (_part(data, part, name) for part in ("run_info", "train_info"))
+    data = parse_json_object(content, safe_text(name), MAX_FILE_BYTES, constant=lambda _: None)
+    run, training = (_section(data, part, name) for part in ("run_info", "train_info"))
     if training.get("status") != "success":
-        status = shown(training.get("status"))
-        raise ValueError(f"{shown(name)}: this run did not succeed (its status is {status}); leave its file out")
+        status = safe_text(training.get("status"))
+        raise ValueError(f"{safe_text(name)}: this run did not succeed (its status is {status}); leave its file out")
     entries = training.get("metrics")
-    metrics = [e for e in entries[:_ENTRIES] if isinstance(e, Mapping)] if isinstance(entries, list) else []
-    tests = [test for entry in metrics if (test := _share(entry.get("test accuracy"))) is not None]
+    metrics = [e for e in entries[:_MAX_ENTRIES] if isinstance(e, Mapping)] if isinstance(entries, list) else []
+    tests = [test for entry in metrics if (test := _as_fraction(entry.get("test accuracy"))) is not None]
     if not tests:
-        raise ValueError(f"{shown(name)}: expected a `test accuracy` from 0 to 1 in train_info.metrics; got none")
-    setup, peft = (_mapping(run.get(part)) for part in ("train_config", "peft_config"))
-    experiment = shown(run.get("experiment_name") or "unnamed", _LONGEST)
-    evaluated, accuracies = _series(metrics, "valid accuracy", _share)
-    trained_steps, losses = _series(metrics, "train loss", _number)
-    lap = Lap(
+        raise ValueError(f"{safe_text(name)}: expected a `test accuracy` from 0 to 1 in train_info.metrics; got none")
+    setup, peft = (_as_mapping(run.get(part)) for part in ("train_config", "peft_config"))
+    experiment = safe_text(run.get("experiment_name") or "unnamed", _MAX_TEXT)
+    evaluated, accuracies = _values_by_step(metrics, "valid accuracy", _as_fraction)
+    trained_steps, losses = _values_by_step(metrics, "train loss", _as_finite)
+    lap = RunResult(
         method=experiment,
-        seed=_whole(setup.get("seed")) or 0,
-        run=shown(run.get("created_at") or "", 40),
+        seed=_as_count(setup.get("seed")) or 0,
+        run=safe_text(run.get("created_at") or "", 40),
         test=tests[-1],
         validation=max(accuracies, default=math.nan),
-        seconds=_positive(training.get("train_time")),
-        trained=_whole(training.get("num_trainable_params")),
+        seconds=_as_positive(training.get("train_time")),
+        trained=_as_count(training.get("num_trainable_params")),
         # Older files say cuda where newer ones say accelerator.
-        memory=_whole(training.get("accelerator_memory_max", training.get("cuda_memory_max"))),
-        length=_whole(peft.get("num_virtual_tokens")),
-        size=None if (size := _whole(training.get("file_size"))) == _UNKNOWN_SIZE else size,
+        memory=_as_count(training.get("accelerator_memory_max", training.get("cuda_memory_max"))),
+        length=_as_count(peft.get("num_virtual_tokens")),
+        size=None if (size := _as_count(training.get("file_size"))) == _UNKNOWN_SIZE else size,
         evaluated=evaluated,
         accuracies=accuracies,
     )
-    machine = _mapping(_mapping(data.get("meta_info")).get("system_info"))
-    return Result(
+    machine = _as_mapping(_as_mapping(data.get("meta_info")).get("system_info"))
+    return BenchmarkResult(
         lap,
         kind=experiment.split("/")[0],
-        ours=_ours(peft),
-        backbone=shown(setup.get("model_id") or "", _LONGEST),
-        steps=_whole(setup.get("max_steps")),
-        batch=_whole(setup.get("batch_size")),
-        lr=_positive(_mapping(setup.get("optimizer_kwargs")).get("lr")),
-        accelerator=shown(machine.get("accelerator") or machine.get("gpu") or "", 60),
-        trained_steps=trained_steps,
+        survey_method=_survey_method(peft),
+        backbone=safe_text(setup.get("model_id") or "", _MAX_TEXT),
+        steps=_as_count(setup.get("max_steps")),
+        batch=_as_count(setup.get("batch_size")),
+        lr=_as_positive(_as_mapping(setup.get("optimizer_kwargs")).get("lr")),
+        accelerator=safe_text(machine.get("accelerator") or machine.get("gpu") or "", 60),
+        loss_steps=trained_steps,
         losses=losses,
     )
 
 
-def _ours(peft: Mapping[str, Any]) -> str:
+def _survey_method(peft: Mapping[str, Any]) -> str:
     if peft.get("peft_type") == "PREFIX_TUNING" and peft.get("prefix_projection") is True:
         return "prefix-tuning"
-    return _OURS.get(str(peft.get("peft_type")), "")
+    return _SURVEY_METHODS.get(str(peft.get("peft_type")), "")
 
 
-def results_of(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[Result], list[str]]:
+def parse_results(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[BenchmarkResult], list[str]]:
     """Files given as (name, content): their results, and a sentence for each that could not be read.
 
     Of several results of one experiment, backbone and seed only the newest is kept, as PEFT's own page does.
     """
-    found: dict[tuple[str, str, int], Result] = {}
+    found: dict[tuple[str, str, int], BenchmarkResult] = {}
     problems, older = [], 0
     for name, text in files:
         try:
-            result = result_of(text, name)
+            result = parse_result(text, name)
         except ValueError as error:
             problems.append(str(error))
             continue
-        key = result.lap.method, result.backbone, result.lap.seed
+        key = result.run_result.method, result.backbone, result.run_result.seed
         older += key in found
-        if key not in found or result.lap.run >= found[key].lap.run:
+        if key not in found or result.run_result.run >= found[key].run_result.run:
             found[key] = result
     if older:
         problems.append(f"{older} older results of experiments that are here in a newer one were left out")
-    return _apart(list(found.values())), problems
+    return _separate_backbones(list(found.values())), problems
 
 
-def _apart(results: list[Result]) -> list[Result]:
+def _separate_backbones(results: list[BenchmarkResult]) -> list[BenchmarkResult]:
     """Name the backbone beside the experiment where there are several: runs of two backbones are no seeds of one."""
     if len({result.backbone for result in results}) < 2:
         return results
-    return [replace(r, lap=replace(r.lap, method=f"{r.lap.method} ({r.backbone or 'unknown'})")) for r in results]
+    return [
+        replace(r, run_result=replace(r.run_result, method=f"{r.run_result.method} ({r.backbone or 'unknown'})"))
+        for r in results
+    ]
 
 
-def labels(results: Sequence[Result]) -> dict[str, str]:
+def short_labels(results: Sequence[BenchmarkResult]) -> dict[str, str]:
     """A short name for every experiment: without the backbone's, with which the benchmark begins its variants."""
     short = {}
     for result in results:
-        kind, _, variant = result.lap.method.partition("/")
+        kind, _, variant = result.run_result.method.partition("/")
         prefix = result.backbone.split("/")[-1].lower() + "-"
         rest = variant[len(prefix) :] if variant.lower().startswith(prefix) else variant
-        short[result.lap.method] = kind if rest in ("", "default") else f"{kind} {rest}"
+        short[result.run_result.method] = kind if rest in ("", "default") else f"{kind} {rest}"
     return short if len(set(short.values())) == len(short) else {method: method for method in short}
 
 
-def loss_laps(results: Iterable[Result]) -> list[Lap]:
-    """Laps whose curve is the training loss: what ``ptviz.analysis.comparison.bands`` takes."""
-    return [replace(r.lap, evaluated=r.trained_steps, accuracies=r.losses) for r in results if r.losses]
+def training_loss_results(results: Iterable[BenchmarkResult]) -> list[RunResult]:
+    """Laps whose curve is the training loss: what ``ptviz.analysis.comparison.compute_seed_bands`` takes."""
+    return [replace(r.run_result, evaluated=r.loss_steps, accuracies=r.losses) for r in results if r.losses]
 
 
-COLUMNS = ("kind", "backbone", "lr", "steps", "accelerator")
+EXTRA_COLUMNS = ("kind", "backbone", "lr", "steps", "accelerator")
 """What the table of a benchmark says beyond that of a race."""
 
 
-def table(results: Sequence[Result]) -> list[dict[str, object]]:
-    """One row an experiment, the best test accuracy first: the columns of a race's table, then ``COLUMNS``."""
-    first = {result.lap.method: result for result in reversed(results)}
-    made = rows(standings(result.lap for result in results))
-    return [row | {name: getattr(first[str(row["method"])], name) for name in COLUMNS} for row in made]
+def benchmark_rows(results: Sequence[BenchmarkResult]) -> list[dict[str, object]]:
+    """One row an experiment, the best test accuracy first: the columns of a race's table, then ``EXTRA_COLUMNS``."""
+    first = {result.run_result.method: result for result in reversed(results)}
+    made = table_rows(summarise_methods(result.run_result for result in results))
+    return [row | {name: getattr(first[str(row["method"])], name) for name in EXTRA_COLUMNS} for row in made]
 
 
-def remarks(results: Sequence[Result]) -> list[str]:
+def comparability_notes(results: Sequence[BenchmarkResult]) -> list[str]:
     """What to keep in mind when these results are compared: where they were not made alike."""
     told = []
     for what, values, so in (
         ("backbones", {r.backbone for r in results}, "their accuracies are no comparison of methods"),
         ("budgets", {f"{r.steps or '?'} steps of {r.batch or '?'} rows" for r in results}, "more steps may win alone"),
         ("accelerators", {r.accelerator or "unknown" for r in results}, "seconds and memory compare only within one"),
-        ("prompt lengths", {str(r.lap.length) for r in results if r.lap.length is not None}, "a longer one may win"),
+        (
+            "prompt lengths",
+            {str(r.run_result.length) for r in results if r.run_result.length is not None},
+            "a longer one may win",
+        ),
     ):
         if len(values) > 1:
             some = ", ".join(sorted(values)[:5])
             told.append(f"{len(values)} {what} ({some}{', and others' if len(values) > 5 else ''}): {so}.")
-    seeds = {result.lap.method: 0 for result in results}
+    seeds = {result.run_result.method: 0 for result in results}
     for result in results:
-        seeds[result.lap.method] += 1
+        seeds[result.run_result.method] += 1
     if results and max(seeds.values()) == 1:
         told.append("One seed each: differences of a few points may be luck, and nothing here can say how many.")
     return told
 
 
-def _part(data: Mapping[str, Any], part: str, name: str) -> Mapping[str, Any]:
+def _section(data: Mapping[str, Any], part: str, name: str) -> Mapping[str, Any]:
     found = data.get(part)
     if not isinstance(found, Mapping):
         raise ValueError(
-            f"{shown(name)}: expected a result file of PEFT's benchmark with a part {part!r}; this one has none"
+            f"{safe_text(name)}: expected a result file of PEFT's benchmark with a part {part!r}; this one has none"
         )
     return found
 
 
-def _mapping(value: Any) -> Mapping[str, Any]:
+def _as_mapping(value: Any) -> Mapping[str, Any]:
     return value if isinstance(value, Mapping) else {}
 
 
-def _series(metrics: Sequence[Mapping[str, Any]], name: str, read: Any) -> tuple[tuple[int, ...], tuple[float, ...]]:
+def _values_by_step(
+    metrics: Sequence[Mapping[str, Any]], name: str, read: Any
+) -> tuple[tuple[int, ...], tuple[float, ...]]:
     """The values under one name by step, each step once, the first entry of several."""
     found: dict[int, float] = {}
     for entry in metrics:
-        step, value = _whole(entry.get("step")), read(entry.get(name))
-        if step is not None and step <= _STEPS and value is not None:
+        step, value = _as_count(entry.get("step")), read(entry.get(name))
+        if step is not None and step <= _MAX_STEP and value is not None:
             found.setdefault(step, value)
     steps = tuple(sorted(found))
     return steps, tuple(found[step] for step in steps)
 
 
-def _number(value: object) -> float | None:
+def _as_finite(value: object) -> float | None:
     """A finite number as a float; None for everything else, integers beyond all floats included."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
@@ -223,16 +232,16 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _share(value: object) -> float | None:
-    number = _number(value)
+def _as_fraction(value: object) -> float | None:
+    number = _as_finite(value)
     return number if number is not None and 0 <= number <= 1 else None
 
 
-def _positive(value: object) -> float | None:
-    number = _number(value)
+def _as_positive(value: object) -> float | None:
+    number = _as_finite(value)
     return number if number is not None and number > 0 else None
 
 
-def _whole(value: object) -> int | None:
-    number = _number(value)
+def _as_count(value: object) -> int | None:
+    number = _as_finite(value)
     return int(number) if number is not None and 0 <= number < 2**53 else None

@@ -20,39 +20,39 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.analysis.neighbours import unit
+from ptviz.analysis.neighbours import normalise_rows
 
-Kind = Literal["PCA", "UMAP", "t-SNE"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-Tell: TypeAlias = Callable[[str, float], None]
-_ROUNDS = 1000
-_COUNT = "{n}/{total} "
+ProjectionMethod = Literal["PCA", "UMAP", "t-SNE"]
+PROJECTION_METHODS: tuple[ProjectionMethod, ...] = get_args(ProjectionMethod)
+ProgressCallback: TypeAlias = Callable[[str, float], None]
+_TSNE_ITERATIONS = 1000
+_TQDM_FORMAT = "{n}/{total} "
 _PROGRESS = re.compile(r"(?:Iteration )?(\d+)(?:/(\d+)|(?=: error))")
 """tqdm's count as UMAP writes it, and scikit-learn's ``Iteration 50: error = ...``."""
 
 
 @dataclass(frozen=True, eq=False)
-class Map:
+class Projection:
     """Places on one map: those of the vocabulary tokens shown, and of m prompt tokens at each step.
 
     ``explained`` holds the share of the variance along each axis, for PCA only.
     """
 
-    kind: Kind
+    kind: ProjectionMethod
     background: Float[np.ndarray, "b dims"]
     tokens: Float[np.ndarray, "steps m dims"]
-    explained: tuple[float, ...] = ()
+    explained_variance: tuple[float, ...] = ()
 
 
 def project(
     background: Float[np.ndarray, "b d"],
     tokens: Float[np.ndarray, "steps m d"],
-    kind: Kind = "PCA",
+    kind: ProjectionMethod = "PCA",
     dims: int = 2,
     *,
     normalise: bool = False,
     seed: int = 0,
-) -> Map:
+) -> Projection:
     """Lay a prompt's steps and some vocabulary tokens on a map of 2 or 3 axes: ``project_together`` with one prompt."""
     return project_together(background, [tokens], kind, dims, normalise=normalise, seed=seed)[0]
 
@@ -60,15 +60,15 @@ def project(
 def project_together(
     background: Float[np.ndarray, "b d"],
     prompts: Sequence[Float[np.ndarray, "_ _ d"]],
-    kind: Kind = "PCA",
+    kind: ProjectionMethod = "PCA",
     dims: int = 2,
     *,
     normalise: bool = False,
     seed: int = 0,
     fitted: int | None = None,
-    tell: Tell | None = None,
-) -> tuple[Map, ...]:
-    """Lay the steps of several prompts, and some vocabulary tokens, on one map of 2 or 3 axes: a ``Map`` a prompt.
+    tell: ProgressCallback | None = None,
+) -> tuple[Projection, ...]:
+    """Lay the steps of several prompts, and some vocabulary tokens, on one map of 2 or 3 axes: a ``Projection`` a prompt.
 
     ``normalise`` scales every vector to length 1 first: direction only, for prompts whose norms dwarf the vocabulary's.
     The axes of PCA are fitted on the first ``fitted`` vocabulary tokens (all by default), the others laid on them.
@@ -78,27 +78,27 @@ def project_together(
         ValueError: for an unknown kind, or if there is nothing to fit.
         ImportError: saying what to install, where umap-learn or scikit-learn is missing.
     """
-    if kind not in KINDS:
-        raise ValueError(f"expected a map of kind {', '.join(KINDS)}; got {kind!r}")
+    if kind not in PROJECTION_METHODS:
+        raise ValueError(f"expected a map of kind {', '.join(PROJECTION_METHODS)}; got {kind!r}")
     words = np.asarray(background, dtype=np.float32)
     paths = [np.asarray(tokens, dtype=np.float32).reshape(-1, tokens.shape[-1]) for tokens in prompts]
     if not len(words) and not any(len(path) for path in paths):
         raise ValueError("expected some vocabulary or prompt tokens to lay on a map; got none")
     if normalise:
-        words, paths = unit(words), [unit(path) for path in paths]
+        words, paths = normalise_rows(words), [normalise_rows(path) for path in paths]
     path = np.concatenate([words[:0], *paths])
     explained: tuple[float, ...] = ()
     if kind == "PCA":
         laid, walked, explained = _pca(words, path, dims, len(words) if fitted is None else fitted)
     elif kind == "UMAP":
         last = np.concatenate([words[:0], *(rows[-t.shape[1] :] for rows, t in zip(paths, prompts, strict=True))])
-        laid, walked = _umap(words, path, last, dims, seed, tell or _silent)
+        laid, walked = _umap(words, path, last, dims, seed, tell or _ignore_progress)
     else:
-        laid, walked = _tsne(words, path, dims, seed, tell or _silent)
+        laid, walked = _tsne(words, path, dims, seed, tell or _ignore_progress)
     ends = np.cumsum([len(rows) for rows in paths])[:-1]
     parts = np.split(walked, ends) if paths else []
     return tuple(
-        Map(kind, laid, part.reshape(*tokens.shape[:2], dims), explained)
+        Projection(kind, laid, part.reshape(*tokens.shape[:2], dims), explained)
         for part, tokens in zip(parts, prompts, strict=True)
     )
 
@@ -125,52 +125,54 @@ def _pca(
 
 
 def _umap(
-    words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int, tell: Tell
+    words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int, tell: ProgressCallback
 ) -> tuple[np.ndarray, np.ndarray]:
     tell("loading UMAP", 0.0)
-    umap = _imported("umap")
-    bar = {"file": _Ear(lambda share: tell("fitting", share)), "disable": False, "bar_format": _COUNT}
+    umap = _import_optional("umap")
+    bar = {"file": _ProgressStream(lambda share: tell("fitting", share)), "disable": False, "bar_format": _TQDM_FORMAT}
     tell("looking for neighbours", 0.0)
     reducer = umap.UMAP(n_components=dims, random_state=seed, n_jobs=1, metric="cosine", tqdm_kwds=bar)
     reducer.fit(np.concatenate([words, last]))
     fitted = np.asarray(reducer.embedding_)
-    reducer.tqdm_kwds = {**bar, "file": _Ear(lambda share: tell("placing the steps", share))}
+    reducer.tqdm_kwds = {**bar, "file": _ProgressStream(lambda share: tell("placing the steps", share))}
     tell("placing the steps", 0.0)
     return fitted[: len(words)], np.asarray(reducer.transform(path))
 
 
-def _tsne(words: np.ndarray, path: np.ndarray, dims: int, seed: int, tell: Tell) -> tuple[np.ndarray, np.ndarray]:
+def _tsne(
+    words: np.ndarray, path: np.ndarray, dims: int, seed: int, tell: ProgressCallback
+) -> tuple[np.ndarray, np.ndarray]:
     tell("loading t-SNE", 0.0)
-    manifold = _imported("sklearn.manifold")
+    manifold = _import_optional("sklearn.manifold")
     rows = np.concatenate([words, path])
     perplexity = max(1.0, min(30.0, (len(rows) - 1) / 3))
     tell("looking for neighbours", 0.0)
     # It says how far it is only in print.
-    with redirect_stdout(_Ear(lambda share: tell("fitting", share))):
+    with redirect_stdout(_ProgressStream(lambda share: tell("fitting", share))):
         fitted = manifold.TSNE(
             n_components=dims, random_state=seed, init="pca", perplexity=perplexity, metric="cosine", verbose=2,
-            max_iter=_ROUNDS,
+            max_iter=_TSNE_ITERATIONS,
         ).fit_transform(rows)  # fmt: skip
     return np.asarray(fitted)[: len(words)], np.asarray(fitted)[len(words) :]
 
 
-class _Ear(io.TextIOBase):
+class _ProgressStream(io.TextIOBase):
     """Listens to what a library prints of its progress, and passes on the share that is done."""
 
     def __init__(self, tell: Callable[[float], None]) -> None:
-        self.pass_on = tell
+        self.on_progress = tell
 
     def write(self, text: str, /) -> int:
         for done, of in _PROGRESS.findall(text):
-            self.pass_on(min(int(done) / (int(of) if of else _ROUNDS), 1.0))
+            self.on_progress(min(int(done) / (int(of) if of else _TSNE_ITERATIONS), 1.0))
         return len(text)
 
 
-def _silent(what: str, share: float) -> None:
+def _ignore_progress(what: str, share: float) -> None:
     """Nobody wants to know."""
 
 
-def _imported(module: str) -> Any:
+def _import_optional(module: str) -> Any:
     from importlib import import_module
 
     package = {"umap": "umap-learn", "sklearn": "scikit-learn"}[module.split(".")[0]]

@@ -11,7 +11,7 @@ from ptviz.analysis.transfer import error_reduction
 
 
 @dataclass(frozen=True, eq=False)
-class Published:
+class PublishedTransfer:
     """Scores in percent as published: rows target tasks, columns source prompts.
 
     ``baseline`` is what each target reaches without a source; None where the paper tells none.
@@ -20,21 +20,21 @@ class Published:
     title: str
     citation: str
     url: str
-    what: str
+    description: str
     targets: tuple[str, ...]
     sources: tuple[str, ...]
     scores: Float[np.ndarray, "t n"]
     baseline: Float[np.ndarray, " t"] | None = None
 
     @property
-    def reduction(self) -> Float[np.ndarray, "t n"] | None:
+    def error_reduction(self) -> Float[np.ndarray, "t n"] | None:
         """The relative error reduction over the baseline (1: no error left)."""
         if self.baseline is None:
             return None
         return error_reduction(self.scores / 100, np.broadcast_to(self.baseline[:, None] / 100, self.scores.shape))
 
 
-_SPOT = """
+_SPOT_SCORES = """
          BoolQ CoLA STS-B WiC  CR   MRPC RTE  WSC  COPA CB
 none     73.0 52.9 88.1 63.6 93.5 86.1 68.7 71.5 56.7 92.7
 C4       75.8 54.8 87.8 66.3 93.9 88.0 69.1 68.0 54.3 83.1
@@ -54,7 +54,7 @@ MultiRC  74.0 50.0 88.2 66.4 93.4 86.4 67.6 69.2 56.0 80.0
 CosmosQA 73.4 52.1 87.7 65.9 93.6 87.9 68.7 69.6 62.3 83.9
 RACE     73.6 52.5 87.5 63.1 93.4 86.5 66.5 68.9 57.3 84.8
 """
-_SU = """
+_SU_SCORES = """
            IMDB SST-2 laptop restaurant movie tweets MNLI QNLI SNLI deontology justice QQP MRPC
 IMDB       89.7 73.6 79.8 68.0 85.8 78.4 57.1 50.3 57.7 51.3 62.7 58.4 50.3
 SST-2      86.1 93.3 86.8 85.6 74.2 86.3 58.5 51.2 55.4 50.8 51.7 51.2 50.4
@@ -72,18 +72,18 @@ MRPC       68.0 52.6 43.8 65.4 68.5 51.8 65.9 68.0 59.9 63.5 56.8 70.0 84.4
 """
 
 
-def _read(text: str) -> tuple[tuple[str, ...], tuple[str, ...], Float[np.ndarray, "rows columns"]]:
+def _parse_scores(text: str) -> tuple[tuple[str, ...], tuple[str, ...], Float[np.ndarray, "rows columns"]]:
     """Names of the columns, names of the rows, and the numbers."""
     first, *rest = (line.split() for line in text.strip().splitlines())
     return tuple(first), tuple(row[0] for row in rest), np.array([[float(cell) for cell in row[1:]] for row in rest])
 
 
-def tables() -> tuple[Published, ...]:
+def load_published_tables() -> tuple[PublishedTransfer, ...]:
     """SPoT's gains on T5-Base, and Su et al.'s zero-shot transfer on RoBERTa-Base."""
-    spot, sources, scores = _read(_SPOT)
-    su, targets, zero_shot = _read(_SU)
+    spot, sources, scores = _parse_scores(_SPOT_SCORES)
+    su, targets, zero_shot = _parse_scores(_SU_SCORES)
     return (
-        Published(
+        PublishedTransfer(
             "Tuned from a source prompt (T5-Base)",
             "Vu et al., SPoT, ACL 2022, appendix; mean of 3 seeds",
             "https://aclanthology.org/2022.acl-long.346",
@@ -93,7 +93,7 @@ def tables() -> tuple[Published, ...]:
             scores[1:].T,
             scores[0],
         ),
-        Published(
+        PublishedTransfer(
             "Zero-shot, without training (RoBERTa-Base)",
             "Su et al., NAACL 2022; numbers of the released result files",
             "https://github.com/thunlp/Prompt-Transferability",

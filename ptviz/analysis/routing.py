@@ -16,12 +16,12 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Float, Int
 
-DEAD = 0.01
+DEAD_SHARE = 0.01
 """An expert that gets less than this share of the inputs is called dead."""
 
 
 @dataclass(frozen=True, eq=False)
-class LoadCurve:
+class ExpertLoadCurve:
     """How the load spread while a run trained: ``loads`` (steps, k), each row the share of one batch each expert won.
 
     ``smooth`` is averaged over neighbouring steps, ``entropy`` (nats) and ``balance`` (1/k to 1; 1 is even) are
@@ -30,13 +30,13 @@ class LoadCurve:
 
     steps: Int[np.ndarray, " steps"]
     loads: Float[np.ndarray, "steps k"]
-    smooth: Float[np.ndarray, "steps k"]
+    smoothed_loads: Float[np.ndarray, "steps k"]
     entropy: Float[np.ndarray, " steps"]
     balance: Float[np.ndarray, " steps"]
 
 
 @dataclass(frozen=True, eq=False)
-class Routing:
+class RoutingSummary:
     """n inputs over k experts. ``load`` is the mean weight and ``share`` the part of inputs each expert wins.
 
     ``entropy`` is that of one input's weights, averaged (nats; 0 is decided, log k is undecided); ``balance`` is
@@ -45,18 +45,18 @@ class Routing:
     """
 
     experts: Int[np.ndarray, " n"]
-    load: Float[np.ndarray, " k"]
-    share: Float[np.ndarray, " k"]
+    mean_weights: Float[np.ndarray, " k"]
+    win_shares: Float[np.ndarray, " k"]
     entropy: float
     balance: float
     dead: Bool[np.ndarray, " k"]
-    table: Int[np.ndarray, "c k"]
-    information: float
+    class_counts: Int[np.ndarray, "c k"]
+    mutual_information: float
     class_entropy: float
 
 
 @dataclass(frozen=True, eq=False)
-class Counterfactual:
+class RoutingCounterfactual:
     """What n inputs would cost at each of k experts, against the method's own choice; losses in nats.
 
     ``loss`` and ``accuracy`` (k) are those of every input going to one expert; ``own`` and ``ideal`` are (loss,
@@ -67,22 +67,22 @@ class Counterfactual:
 
     loss: Float[np.ndarray, " k"]
     accuracy: Float[np.ndarray, " k"]
-    own: tuple[float, float]
-    ideal: tuple[float, float]
-    chosen: Int[np.ndarray, " n"]
-    best: Int[np.ndarray, " n"]
-    table: Int[np.ndarray, "k k"]
+    as_routed: tuple[float, float]
+    best_case: tuple[float, float]
+    chosen_experts: Int[np.ndarray, " n"]
+    best_experts: Int[np.ndarray, " n"]
+    choice_counts: Int[np.ndarray, "k k"]
     agreement: float
-    rises: Float[np.ndarray, "n k"]
+    loss_increases: Float[np.ndarray, "n k"]
 
 
-def counterfactual(
+def compute_counterfactual(
     weights: Float[np.ndarray, "n k"],
     losses: Float[np.ndarray, "n k"],
     right: Bool[np.ndarray, "n k"],
     loss: Float[np.ndarray, " n"],
     hit: Bool[np.ndarray, " n"],
-) -> Counterfactual:
+) -> RoutingCounterfactual:
     """Compare each expert's loss and answer on each input with those of the method's own routing, ``loss`` and ``hit``.
 
     Raises:
@@ -96,7 +96,7 @@ def counterfactual(
     np.add.at(table, (chosen, best), 1)
     hits = np.asarray(right, dtype=bool)
     own = np.asarray(loss, dtype=np.float64)
-    return Counterfactual(
+    return RoutingCounterfactual(
         x.mean(0),
         hits.mean(0),
         (float(own.mean()), float(np.mean(hit))),
@@ -109,7 +109,7 @@ def counterfactual(
     )
 
 
-def tempered(weights: Float[np.ndarray, "n k"], factor: float) -> Float[np.ndarray, "n k"]:
+def rescale_temperature(weights: Float[np.ndarray, "n k"], factor: float) -> Float[np.ndarray, "n k"]:
     r"""Softmax weights as they would be at ``factor`` times their temperature: 0 is one-hot, infinity even.
 
     A softmax at :math:`f \tau` is :math:`a_j^{1/f} / \sum_i a_i^{1/f}` of the one at :math:`\tau`.
@@ -144,7 +144,9 @@ def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
     return found
 
 
-def load_curve(steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps k"], window: int = 15) -> LoadCurve:
+def compute_expert_load(
+    steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps k"], window: int = 15
+) -> ExpertLoadCurve:
     """The load over the steps, smoothed by a centred mean over ``window`` of them.
 
     Raises:
@@ -156,10 +158,10 @@ def load_curve(steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps
     around = pd.DataFrame(x).rolling(window // 2 * 2 + 1, center=True, min_periods=1)
     smooth = around.mean().to_numpy(dtype=np.float64)
     spread = entropy(smooth)
-    return LoadCurve(steps, x, smooth, spread, np.exp(spread) / max(x.shape[1], 1))
+    return ExpertLoadCurve(steps, x, smooth, spread, np.exp(spread) / max(x.shape[1], 1))
 
 
-def routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> Routing:
+def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> RoutingSummary:
     """How n inputs of known classes (0 to ``classes`` - 1) spread over k experts.
 
     Raises:
@@ -176,13 +178,13 @@ def routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], cl
     spread = float(entropy(share[None])[0]) if count else 0.0
     class_spread = float(entropy(table.sum(1)[None].astype(np.float64))[0]) if classes else 0.0
     joint = float(entropy(table.reshape(1, -1).astype(np.float64))[0]) if table.size else 0.0
-    return Routing(
+    return RoutingSummary(
         experts,
         w.mean(0) if count else np.zeros(k),
         share,
         float(entropy(w).mean()) if count else 0.0,
         float(np.exp(spread)) / k if k and count else 0.0,
-        (share < DEAD) if count else np.zeros(k, dtype=bool),
+        (share < DEAD_SHARE) if count else np.zeros(k, dtype=bool),
         table,
         max(class_spread + spread - joint, 0.0),
         class_spread,

@@ -30,38 +30,38 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ptviz.analysis.neighbours import unit
+from ptviz.analysis.neighbours import normalise_rows
 
-Metric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
-METRICS: tuple[Metric, ...] = get_args(Metric)
-NEURONS: Literal["neurons"] = "neurons"
-"""The measure that compares what prompts do to a backbone, see ``overlap``, and not the prompts themselves."""
-ALIGNED: tuple[Metric, ...] = ("concatenated", "euclidean", "CKA")
+SimilarityMetric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
+SIMILARITY_METRICS: tuple[SimilarityMetric, ...] = get_args(SimilarityMetric)
+NEURON_METRIC: Literal["neurons"] = "neurons"
+"""The measure that compares what prompts do to a backbone, see ``neuron_overlap``, and not the prompts themselves."""
+ROWWISE_METRICS: tuple[SimilarityMetric, ...] = ("concatenated", "euclidean", "CKA")
 """Measures that compare row i with row i: both prompts need the same rows."""
-_RANK = 8
+_SUBSPACE_RANK = 8
 
 
 @dataclass(frozen=True, eq=False)
-class Similarity:
+class SimilarityMatrix:
     """The similarity of every pair of n prompts under one measure.
 
     ``rows`` says how many rows of the shorter prompt a row-by-row measure compared; None if all were used. ``centred``
     says whether the mean of all prompts was taken away first.
     """
 
-    metric: Metric | Literal["neurons"]
+    metric: SimilarityMetric | Literal["neurons"]
     values: Float[np.ndarray, "n n"]
-    rows: int | None = None
+    compared_rows: int | None = None
     centred: bool = False
 
 
-def similarity(
+def compute_similarity(
     prompts: Sequence[Float[np.ndarray, "_ _"]],
-    metric: Metric = "mean",
+    metric: SimilarityMetric = "mean",
     *,
     leave_out: Sequence[Bool[np.ndarray, " _"]] | None = None,
     centred: bool = False,
-) -> Similarity:
+) -> SimilarityMatrix:
     """Compare every prompt (m, d) with every other.
 
     ``leave_out`` marks rows of each prompt to ignore, such as ``geometry.outliers``; a row-by-row measure ignores a row
@@ -71,8 +71,8 @@ def similarity(
     Raises:
         ValueError: for an unknown metric, widths that differ, or a prompt without rows left.
     """
-    if metric not in METRICS:
-        raise ValueError(f"expected a metric of {', '.join(METRICS)}; got {metric!r}")
+    if metric not in SIMILARITY_METRICS:
+        raise ValueError(f"expected a metric of {', '.join(SIMILARITY_METRICS)}; got {metric!r}")
     widths = {prompt.shape[1] for prompt in prompts}
     if len(widths) > 1:
         raise ValueError(f"expected prompts of one width d; got {sorted(widths)}: they belong to different backbones")
@@ -86,15 +86,15 @@ def similarity(
         found = [p - shared for p in found]
     values = np.eye(len(found))
     shortest = min((len(p) for p in found), default=0)
-    trimmed = metric in ALIGNED and any(len(p) != shortest for p in found)
+    trimmed = metric in ROWWISE_METRICS and any(len(p) != shortest for p in found)
     for i in range(len(found)):
         for j in range(i, len(found)):
-            pair = _pair(found[i], found[j], ignored[i], ignored[j], metric in ALIGNED)
-            values[i, j] = values[j, i] = _MEASURES[metric](*pair)
-    return Similarity(metric, values, shortest if trimmed else None, centred)
+            pair = _comparable_rows(found[i], found[j], ignored[i], ignored[j], metric in ROWWISE_METRICS)
+            values[i, j] = values[j, i] = _METRIC_FUNCTIONS[metric](*pair)
+    return SimilarityMatrix(metric, values, shortest if trimmed else None, centred)
 
 
-def overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> Similarity:
+def neuron_overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> SimilarityMatrix:
     """Compare the neurons that every prompt activates with those of every other: 1 are the same, 0 none in common.
 
     Raises:
@@ -108,10 +108,10 @@ def overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> Similarity:
     for i in range(len(flat)):
         for j in range(i):
             values[i, j] = values[j, i] = _cosine(flat[i], flat[j])
-    return Similarity(NEURONS, values)
+    return SimilarityMatrix(NEURON_METRIC, values)
 
 
-def _pair(
+def _comparable_rows(
     p: np.ndarray, q: np.ndarray, out_p: np.ndarray, out_q: np.ndarray, aligned: bool
 ) -> tuple[np.ndarray, np.ndarray]:
     if not aligned:
@@ -128,23 +128,23 @@ def _cosine(a: np.ndarray, b: np.ndarray) -> float:
     return float(a @ b) / size if size > 0 else 0.0
 
 
-def _mean(p: np.ndarray, q: np.ndarray) -> float:
+def _mean_cosine(p: np.ndarray, q: np.ndarray) -> float:
     return _cosine(p.mean(0), q.mean(0))
 
 
-def _tokens(p: np.ndarray, q: np.ndarray) -> float:
-    return float((unit(p) @ unit(q).T).mean())
+def _token_cosine(p: np.ndarray, q: np.ndarray) -> float:
+    return float((normalise_rows(p) @ normalise_rows(q).T).mean())
 
 
-def _concatenated(p: np.ndarray, q: np.ndarray) -> float:
+def _concatenated_cosine(p: np.ndarray, q: np.ndarray) -> float:
     return _cosine(p.ravel(), q.ravel())
 
 
-def _euclidean(p: np.ndarray, q: np.ndarray) -> float:
+def _euclidean_similarity(p: np.ndarray, q: np.ndarray) -> float:
     return 1 / (1 + float(np.linalg.norm(p - q)))
 
 
-def _euclidean_tokens(p: np.ndarray, q: np.ndarray) -> float:
+def _euclidean_token_similarity(p: np.ndarray, q: np.ndarray) -> float:
     squares = (p**2).sum(1)[:, None] + (q**2).sum(1)[None] - 2 * p @ q.T
     return 1 / (1 + float(np.sqrt(np.maximum(squares, 0)).mean()))
 
@@ -157,23 +157,23 @@ def _cka(p: np.ndarray, q: np.ndarray) -> float:
     return _cosine(grams[0], grams[1])
 
 
-def _subspace(p: np.ndarray, q: np.ndarray) -> float:
+def _subspace_overlap(p: np.ndarray, q: np.ndarray) -> float:
     found = [np.linalg.svd(x, full_matrices=False)[1:] for x in (p, q)]
     # Directions behind the rank of a collapsed prompt are whatever rounding makes of nothing.
     ranks = [int((sizes > 1e-6 * sizes[0]).sum()) for sizes, _ in found]
-    rank = min(_RANK, *ranks)
+    rank = min(_SUBSPACE_RANK, *ranks)
     if not rank:
         return 0.0
     bases = [directions[:rank] for _, directions in found]
     return float(((bases[0] @ bases[1].T) ** 2).sum() / rank)
 
 
-_MEASURES: dict[Metric, Callable[[np.ndarray, np.ndarray], float]] = {
-    "mean": _mean,
-    "tokens": _tokens,
-    "concatenated": _concatenated,
-    "euclidean": _euclidean,
-    "euclidean tokens": _euclidean_tokens,
+_METRIC_FUNCTIONS: dict[SimilarityMetric, Callable[[np.ndarray, np.ndarray], float]] = {
+    "mean": _mean_cosine,
+    "tokens": _token_cosine,
+    "concatenated": _concatenated_cosine,
+    "euclidean": _euclidean_similarity,
+    "euclidean tokens": _euclidean_token_similarity,
     "CKA": _cka,
-    "subspace": _subspace,
+    "subspace": _subspace_overlap,
 }

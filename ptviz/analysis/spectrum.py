@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-COLLAPSED = 0.1
+COLLAPSE_RATIO = 0.1
 """A matrix whose effective rank is under this share of the largest possible one is called collapsed."""
 
 
@@ -28,24 +28,24 @@ class Spectrum:
     """
 
     values: Float[np.ndarray, " n"]
-    errors: Float[np.ndarray, " ranks"]
+    approximation_errors: Float[np.ndarray, " ranks"]
     effective_rank: float
     rows: int
     columns: int
     centred: bool = False
 
     @property
-    def highest(self) -> int:
+    def max_rank(self) -> int:
         """The largest rank such a matrix can have."""
         return max(min(self.rows - self.centred, self.columns), 0)
 
     @property
-    def collapsed(self) -> bool:
+    def is_collapsed(self) -> bool:
         """Whether the rows use few of the directions they could: under a tenth, for ten rows or more."""
-        return self.highest >= 10 and self.effective_rank < COLLAPSED * self.highest
+        return self.max_rank >= 10 and self.effective_rank < COLLAPSE_RATIO * self.max_rank
 
 
-def spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False) -> Spectrum:
+def compute_spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False) -> Spectrum:
     """The spectrum of a matrix, such as a prompt of m tokens x d numbers; ``centred`` takes the mean row away first.
 
     A matrix of zeros has effective rank 0.
@@ -64,7 +64,7 @@ def spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False
     return Spectrum(values, errors, rank, x.shape[0], x.shape[1], centred)
 
 
-def approximate(matrix: Float[np.ndarray, "rows columns"], rank: int) -> Float[np.ndarray, "rows columns"]:
+def low_rank_approximation(matrix: Float[np.ndarray, "rows columns"], rank: int) -> Float[np.ndarray, "rows columns"]:
     """The nearest matrix of at most ``rank``, in the Frobenius norm (Eckart and Young 1936).
 
     Raises:

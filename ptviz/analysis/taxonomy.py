@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptviz.methods.base import Card
+    from ptviz.methods.base import MethodCard
 
 LEVELS = ("family", "group", "where the prompt enters")
 
@@ -25,7 +25,7 @@ class Leaf:
     citation: str
     idea: str
     value: float | None = None
-    share: float | None = None
+    relative_value: float | None = None
 
 
 @dataclass(frozen=True)
@@ -43,14 +43,14 @@ class Branch:
 
 
 @dataclass(frozen=True)
-class Measure:
+class ColourScale:
     """What colours the tree: its name, its unit, and its lowest and highest value; ``log`` for counts and times."""
 
     name: str
     unit: str = ""
     low: float = 0.0
     high: float = 0.0
-    log: bool = False
+    logarithmic: bool = False
 
 
 @dataclass(frozen=True)
@@ -58,11 +58,11 @@ class Taxonomy:
     """The whole tree, and what its colours mean, if anything."""
 
     root: Branch
-    measure: Measure | None = None
+    colour_scale: ColourScale | None = None
 
 
-def taxonomy(
-    cards: Iterable[Card],
+def build_taxonomy(
+    cards: Iterable[MethodCard],
     values: Mapping[str, float] | None = None,
     measure: str = "",
     unit: str = "",
@@ -72,29 +72,29 @@ def taxonomy(
     known = {name: value for name, value in (values or {}).items() if math.isfinite(value) and (value > 0 or not log)}
     low, high = (min(known.values()), max(known.values())) if known else (0.0, 0.0)
 
-    def leaf(card: Card) -> Leaf:
+    def leaf(card: MethodCard) -> Leaf:
         value = known.get(card.name)
-        share = None if value is None else _between(value, low, high, log)
+        share = None if value is None else _relative_position(value, low, high, log)
         return Leaf(card.name, card.title, card.citation, card.idea, value, share)
 
     rows = [(card.branch, leaf(card)) for card in cards]
-    root = Branch("Prompt tuning", 0, _grow(rows, 0))
-    return Taxonomy(root, Measure(measure, unit, low, high, log) if measure else None)
+    root = Branch("Prompt tuning", 0, _build_branch(rows, 0))
+    return Taxonomy(root, ColourScale(measure, unit, low, high, log) if measure else None)
 
 
-def _grow(rows: list[tuple[tuple[str, str, str], Leaf]], level: int) -> tuple[Branch, ...]:
+def _build_branch(rows: list[tuple[tuple[str, str, str], Leaf]], level: int) -> tuple[Branch, ...]:
     # By first appearance: the registry's order is the survey's, and a newcomer joins its group.
     labels = list(dict.fromkeys(branch[level] for branch, _ in rows))
     grown = []
     for label in labels:
         own = [row for row in rows if row[0][level] == label]
         deeper = level + 1 < len(LEVELS)
-        below = _grow(own, level + 1) if deeper else ()
+        below = _build_branch(own, level + 1) if deeper else ()
         grown.append(Branch(label, level + 1, below, () if deeper else tuple(leaf for _, leaf in own)))
     return tuple(grown)
 
 
-def _between(value: float, low: float, high: float, log: bool) -> float:
+def _relative_position(value: float, low: float, high: float, log: bool) -> float:
     if high <= low:
         return 0.5
     if log:

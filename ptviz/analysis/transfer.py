@@ -17,26 +17,26 @@ from scipy.cluster.hierarchy import dendrogram, linkage
 from scipy.spatial.distance import squareform
 from scipy.stats import rankdata
 
-DRAWS = 500
+BOOTSTRAP_RESAMPLES = 500
 """Resamples of a bootstrap."""
-_FEWEST = 4
+_MIN_POINTS = 4
 """Points below which no correlation is told: three points lie near some line by chance."""
 
 
 @dataclass(frozen=True, eq=False)
-class Tree:
+class Dendrogram:
     """A clustering of n prompts: the order that puts like beside like, and the n - 1 brackets that join them.
 
     A bracket has four corners: ``places`` across, in units of leaves from 0; ``heights`` up, as distances.
     """
 
     order: tuple[int, ...]
-    places: Float[np.ndarray, "links 4"]
+    positions: Float[np.ndarray, "links 4"]
     heights: Float[np.ndarray, "links 4"]
 
 
 @dataclass(frozen=True)
-class Estimate:
+class CorrelationEstimate:
     """A correlation (-1 to 1) and its bootstrap interval of 95 %; NaN where there are too few points to tell."""
 
     value: float = math.nan
@@ -45,7 +45,7 @@ class Estimate:
 
 
 @dataclass(frozen=True, eq=False)
-class Relation:
+class TransferCorrelation:
     """Similarity against measured transfer: n points, each a source prompt on another task.
 
     ``targets`` and ``sources`` say which task (row of the grid) and which prompt (column) a point belongs to.
@@ -55,11 +55,11 @@ class Relation:
     transfer: Float[np.ndarray, " n"]
     targets: tuple[int, ...]
     sources: tuple[int, ...]
-    pearson: Estimate
-    spearman: Estimate
+    pearson: CorrelationEstimate
+    spearman: CorrelationEstimate
 
 
-def clustered(similarity: Float[np.ndarray, "n n"]) -> Tree:
+def cluster(similarity: Float[np.ndarray, "n n"]) -> Dendrogram:
     """Cluster by average linkage (UPGMA) on the distance 1 - similarity, neighbours ordered to be alike.
 
     Ordering of leaves: Bar-Joseph et al., "Fast optimal leaf ordering for hierarchical clustering", Bioinformatics
@@ -67,14 +67,16 @@ def clustered(similarity: Float[np.ndarray, "n n"]) -> Tree:
     """
     count = len(similarity)
     if count < 2:
-        return Tree(tuple(range(count)), np.zeros((0, 4)), np.zeros((0, 4)))
+        return Dendrogram(tuple(range(count)), np.zeros((0, 4)), np.zeros((0, 4)))
     apart = np.maximum(1 - (similarity + similarity.T) / 2, 0)
     np.fill_diagonal(apart, 0)
     joined = linkage(squareform(apart, checks=False), "average", optimal_ordering=True)
     drawn = dendrogram(joined, no_plot=True)
     # scipy puts leaf i at 5 + 10 i.
     places = (np.asarray(drawn["icoord"], dtype=np.float64) - 5) / 10
-    return Tree(tuple(int(leaf) for leaf in drawn["leaves"]), places, np.asarray(drawn["dcoord"], dtype=np.float64))
+    return Dendrogram(
+        tuple(int(leaf) for leaf in drawn["leaves"]), places, np.asarray(drawn["dcoord"], dtype=np.float64)
+    )
 
 
 def error_reduction(reached: Float[np.ndarray, "t n"], scratch: Float[np.ndarray, "t n"]) -> Float[np.ndarray, "t n"]:
@@ -89,7 +91,7 @@ def error_reduction(reached: Float[np.ndarray, "t n"], scratch: Float[np.ndarray
     return found
 
 
-def over_seeds(
+def mean_error_reduction(
     reached: Float[np.ndarray, "t n seeds"], scratch: Float[np.ndarray, "t n seeds"]
 ) -> Float[np.ndarray, "t n"]:
     """The error reduction of mean accuracies, over the seeds that were made both ways; NaN where there is none."""
@@ -102,15 +104,15 @@ def over_seeds(
     return error_reduction(*means)
 
 
-def relation(
+def correlate_transfer(
     similarity: Float[np.ndarray, "n n"],
     trained_on: Sequence[str],
     measured: Float[np.ndarray, "t n"],
     tasks: Sequence[str],
     *,
-    draws: int = DRAWS,
+    draws: int = BOOTSTRAP_RESAMPLES,
     seed: int = 0,
-) -> Relation:
+) -> TransferCorrelation:
     """Does the similarity of source prompt j to the prompts of task i go with what j reaches on i?
 
     ``measured`` holds accuracies or gains, rows target tasks, columns source prompts, NaN where nothing was measured.
@@ -130,12 +132,12 @@ def relation(
     x = np.array([point[0] for point in found], dtype=np.float64)
     y = np.array([point[1] for point in found], dtype=np.float64)
     targets, sources = tuple(point[2] for point in found), tuple(point[3] for point in found)
-    drawn = _drawn(sources, draws, seed)
-    pearson = _estimate(x, y, drawn, ranked=False)
-    return Relation(x, y, targets, sources, pearson, _estimate(x, y, drawn, ranked=True))
+    drawn = _resample_sources(sources, draws, seed)
+    pearson = _estimate_correlation(x, y, drawn, ranked=False)
+    return TransferCorrelation(x, y, targets, sources, pearson, _estimate_correlation(x, y, drawn, ranked=True))
 
 
-def _drawn(sources: tuple[int, ...], draws: int, seed: int) -> list[np.ndarray]:
+def _resample_sources(sources: tuple[int, ...], draws: int, seed: int) -> list[np.ndarray]:
     """The places of the points in each resample."""
     blocks = [np.flatnonzero(np.array(sources) == source) for source in dict.fromkeys(sources)]
     if len(blocks) < 3:
@@ -145,16 +147,18 @@ def _drawn(sources: tuple[int, ...], draws: int, seed: int) -> list[np.ndarray]:
     return [np.concatenate([blocks[block] for block in pick.tolist()]) for pick in picks]
 
 
-def _estimate(x: np.ndarray, y: np.ndarray, drawn: Sequence[np.ndarray], *, ranked: bool) -> Estimate:
-    if len(x) < _FEWEST:
-        return Estimate()
+def _estimate_correlation(
+    x: np.ndarray, y: np.ndarray, drawn: Sequence[np.ndarray], *, ranked: bool
+) -> CorrelationEstimate:
+    if len(x) < _MIN_POINTS:
+        return CorrelationEstimate()
     value = _correlation(x, y, ranked)
     again = np.array([_correlation(x[places], y[places], ranked) for places in drawn])
     again = again[np.isfinite(again)]
     if not math.isfinite(value) or not len(again):
-        return Estimate(value)
+        return CorrelationEstimate(value)
     low, high = np.quantile(again, (0.025, 0.975)).tolist()
-    return Estimate(value, low, high)
+    return CorrelationEstimate(value, low, high)
 
 
 def _correlation(x: np.ndarray, y: np.ndarray, ranked: bool) -> float:

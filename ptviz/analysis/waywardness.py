@@ -17,23 +17,23 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 
 @dataclass(frozen=True)
-class Pulled:
+class WaywardRun:
     """One trained prompt: the weight of its pull to the sentence, its accuracy, and the words it reads as."""
 
     run: str
     gamma: float
     seed: int
     accuracy: float
-    words: str
+    nearest_words: str
 
 
 @dataclass(frozen=True)
-class Place:
+class WaywardPoint:
     """Where a prompt stands: ``f1`` of its words with the sentence, and the share ``drop`` of the accuracy lost."""
 
-    prompt: Pulled
+    run: WaywardRun
     f1: float
-    drop: float
+    accuracy_drop: float
 
 
 @dataclass(frozen=True)
@@ -45,18 +45,18 @@ class Waywardness:
     """
 
     sentence: str
-    free: float | None
-    places: tuple[Place, ...]
+    unconstrained_accuracy: float | None
+    points: tuple[WaywardPoint, ...]
 
 
-def waywardness(sentence: str, prompts: Sequence[Pulled]) -> Waywardness:
+def compute_waywardness(sentence: str, prompts: Sequence[WaywardRun]) -> Waywardness:
     """Prompt F1 and relative accuracy drop of each prompt."""
     free = [prompt.accuracy for prompt in prompts if prompt.gamma == 0]
     best = sum(free) / len(free) if free else None
     if not best:
         return Waywardness(sentence, best, ())
     ordered = sorted(prompts, key=lambda prompt: (prompt.gamma, prompt.seed))
-    places = tuple(Place(p, prompt_f1(p.words, sentence), (best - p.accuracy) / best) for p in ordered)
+    places = tuple(WaywardPoint(p, prompt_f1(p.nearest_words, sentence), (best - p.accuracy) / best) for p in ordered)
     return Waywardness(sentence, best, places)
 
 
@@ -66,7 +66,7 @@ def prompt_f1(words: str, sentence: str) -> float:
     Case, punctuation and articles do not count.
     Source: ``f1_score`` in ``util.py`` of https://github.com/Alrope123/prompt-waywardness.
     """
-    found, wanted = _plain(words), _plain(sentence)
+    found, wanted = _normalised_words(words), _normalised_words(sentence)
     same = sum((Counter(found) & Counter(wanted)).values())
     if not same:
         return 0.0
@@ -74,12 +74,12 @@ def prompt_f1(words: str, sentence: str) -> float:
     return 2 * precision * recall / (precision + recall)
 
 
-def spelled(tokens: Sequence[str]) -> str:
+def join_tokens(tokens: Sequence[str]) -> str:
     """A text from tokens as a reader knows them: a leading space begins a word, or, of word pieces, ## goes on."""
     if any(token.startswith(" ") for token in tokens):
         return "".join(tokens).strip()
     return " ".join(tokens).replace(" ##", "").strip()
 
 
-def _plain(text: str) -> list[str]:
+def _normalised_words(text: str) -> list[str]:
     return _ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split()

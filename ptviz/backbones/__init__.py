@@ -2,18 +2,25 @@
 
 from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, Readout
-from ptviz.backbones.packaged import get
-from ptviz.backbones.registry import DEFAULT, BackboneInfo, catalogue, load_backbone, pick_device, wrap
+from ptviz.backbones.packaged import fetch_backbone
+from ptviz.backbones.registry import (
+    DEFAULT_BACKBONE,
+    BackboneInfo,
+    list_backbones,
+    load_backbone,
+    select_device,
+    wrap_model,
+)
 
 __all__ = [
-    "DEFAULT",
+    "DEFAULT_BACKBONE",
     "Backbone",
     "BackboneError",
     "BackboneInfo",
     "Readout",
-    "catalogue",
-    "get",
+    "fetch_backbone",
+    "list_backbones",
     "load_backbone",
-    "pick_device",
-    "wrap",
+    "select_device",
+    "wrap_model",
 ]

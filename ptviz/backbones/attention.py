@@ -15,9 +15,9 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
-NAME = "ptviz"
+ATTENTION_NAME = "ptviz"
 
-Visit = Callable[[int, Tensor], None]
+AttentionCallback = Callable[[int, Tensor], None]
 """Told (site index, attention weights (B, heads, queries, prompt + keys)) at every site."""
 
 
@@ -45,7 +45,7 @@ def attend(
     prompt_kv: KeyValues | None = None,
     collect: dict[int, tuple[Tensor, Tensor]] | None = None,
     survey: dict[nn.Module, torch.Size] | None = None,
-    visit: Visit | None = None,
+    visit: AttentionCallback | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
     """Softmax attention that sees ``prompt_kv`` before the sequence's own keys and values.
@@ -82,18 +82,18 @@ def attend(
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
-    bias = _bias(attention_mask, position_bias)
+    bias = _combine_bias(attention_mask, position_bias)
     weights = None
     if visit is None:
         mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=scaling)
     else:
-        weights = _weights(query, key, bias, scaling)
+        weights = _attention_weights(query, key, bias, scaling)
         visit(module.site, weights)  # type: ignore[arg-type]
         mixed = weights @ value
     return mixed.transpose(1, 2).contiguous().to(dtype), weights
 
 
-def _bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor | None:
+def _combine_bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor | None:
     """The mask and the positions' bias as one: boolean without a bias, added to the scores with one."""
     if position_bias is None:
         return mask
@@ -101,7 +101,7 @@ def _bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor | None:
     return bias if mask is None else bias.masked_fill(~mask, -torch.inf)
 
 
-def _weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
+def _attention_weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
     """The softmax written out, for somebody who wants to see it."""
     scores = query @ key.mT * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if bias is not None:
@@ -109,13 +109,13 @@ def _weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | N
     return scores.softmax(-1)
 
 
-def boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
+def make_boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
     """Transformers' boolean attention mask; never left out for causal attention, because a prefix must widen it."""
     mask: Tensor | None = sdpa_mask(*arguments, **{**keywords, "allow_is_causal_skip": False})
     return mask
 
 
-def join(
+def join_key_values(
     first: Sequence[tuple[Tensor, Tensor]] | Tensor, second: dict[int, tuple[Tensor, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
     """Two prefixes one after the other, site by site, along the prompt-token axis."""
@@ -125,5 +125,5 @@ def join(
     ]
 
 
-AttentionInterface.register(NAME, attend)
-AttentionMaskInterface.register(NAME, boolean_mask)
+AttentionInterface.register(ATTENTION_NAME, attend)
+AttentionMaskInterface.register(ATTENTION_NAME, make_boolean_mask)

@@ -13,11 +13,11 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ptviz.backbones.attention import NAME, BackboneError, Visit, join
-from ptviz.backbones.label_tokens import common_tokens
+from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError, join_key_values
+from ptviz.backbones.label_tokens import find_common_tokens
 from ptviz.prompt import Batch, Output, Prompt, Spec
 
-Reading = Literal["pooled", "mask", "last", "first"]
+ReadoutMode = Literal["pooled", "mask", "last", "first"]
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class Readout:
     bias: Float[Tensor, " c"] | None
     scale: float
     normalise: bool
-    words: tuple[str, ...]
+    label_words: tuple[str, ...]
 
     def scores(self, hidden: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
         """One score per label, in float32."""
@@ -49,46 +49,46 @@ class Backbone(nn.Module, ABC):
     """
 
     family: ClassVar[Literal["encoder", "decoder", "encoder-decoder"]]
-    reading: Reading
+    readout_mode: ReadoutMode
 
     def __init__(
         self, name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool
     ) -> None:
         super().__init__()
-        model.set_attn_implementation(NAME)
-        self.name, self.title, self.random, self.tokeniser = name, title, random, tokeniser
+        model.set_attn_implementation(ATTENTION_NAME)
+        self.name, self.title, self.random_weights, self.tokeniser = name, title, random, tokeniser
         self.model = model.eval().requires_grad_(False)
-        self.pad = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
-        self.sites, self.heads, self.head_width = self._survey()
+        self.pad_id = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
+        self.sites, self.heads, self.head_width = self._find_attention_sites()
         # Lookups stay in float32 so that a low-precision backbone does not round where prompts start.
-        self.table: Tensor = model.get_input_embeddings().weight
-        self._common: Tensor | None = None
+        self.embedding_table: Tensor = model.get_input_embeddings().weight
+        self._common_ids: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
         """Where the frozen weights live."""
-        return self.table.device
+        return self.embedding_table.device
 
     @property
     def dtype(self) -> torch.dtype:
         """The type of the frozen weights; prompts are float32 whatever it is."""
-        return self.table.dtype
+        return self.embedding_table.dtype
 
     @property
     def width(self) -> int:
         """The embedding width d."""
-        return self.table.shape[1]
+        return self.embedding_table.shape[1]
 
     @property
-    def parameters_frozen(self) -> int:
+    def frozen_parameters(self) -> int:
         """Scalars of the frozen model."""
         return sum(p.numel() for p in self.model.parameters())
 
     @torch.no_grad()
-    def _survey(self) -> tuple[int, int, int]:
+    def _find_attention_sites(self) -> tuple[int, int, int]:
         """Find the attention sites in call order, and their heads, by one forward pass of two tokens."""
         found: dict[nn.Module, torch.Size] = {}
-        ids = torch.tensor([[self.pad, self.pad]], device=self.model.device)
+        ids = torch.tensor([[self.pad_id, self.pad_id]], device=self.model.device)
         decoder = {"decoder_input_ids": ids[:, :1]} if self.model.config.is_encoder_decoder else {}
         self.model(input_ids=ids, survey=found, **decoder)
         if not found:
@@ -107,54 +107,70 @@ class Backbone(nn.Module, ABC):
         heads, width = shapes.pop()
         return len(found), heads, width
 
-    def spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
+    def make_spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
         """The sizes and the table that a method is built for; ``length`` is the longest text in tokens."""
-        if self._common is None:
-            self._common = common_tokens(self.tokeniser, len(self.table)).to(self.device)
+        if self._common_ids is None:
+            self._common_ids = find_common_tokens(self.tokeniser, len(self.embedding_table)).to(self.device)
         words = self.tokenise
-        return Spec(self.table, self.sites, self.heads, self.head_width, length, self._common, labels, sources, words)
+        return Spec(
+            self.embedding_table,
+            self.sites,
+            self.heads,
+            self.head_width,
+            length,
+            self._common_ids,
+            labels,
+            sources,
+            words,
+        )
 
     def tokenise(self, text: str) -> list[int]:
         """The ids of a text's tokens, without special tokens."""
         return list(self.tokeniser(text, add_special_tokens=False)["input_ids"])
 
     @torch.no_grad()
-    def embed(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
+    def embed_tokens(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
         """The frozen input embeddings of token ids."""
         found: Tensor = self.model.get_input_embeddings()(ids.to(self.device))
         return found.float()
 
     @abstractmethod
-    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """How this backbone scores a task's labels."""
 
     @abstractmethod
-    def read(
+    def compute_answer_states(
         self, batch: Batch, x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], prompt: Prompt, **keywords: Any
     ) -> tuple[Float[Tensor, "B d"], Float[Tensor, "layer B d"] | None]:
         """Run the embedded input; return what the readout scores, and hidden states there if asked for."""
 
     def forward(
-        self, batch: Batch, prompt: Prompt, readout: Readout, *, hidden: bool = False, visit: Visit | None = None
+        self,
+        batch: Batch,
+        prompt: Prompt,
+        readout: Readout,
+        *,
+        hidden: bool = False,
+        visit: AttentionCallback | None = None,
     ) -> Output:
         """Score every label for every row, under a prompt.
 
         Raises:
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
         """
-        self._check(batch, prompt)
+        self._check_prompt(batch, prompt)
         x, mask = batch.embeddings, batch.mask
         if prompt.delta is not None:
             x = x + prompt.delta
         if prompt.keep is not None:
             mask = mask.masked_scatter(batch.slots, prompt.keep.expand(len(x), -1).contiguous())
-        answer, states = self.read(
+        answer, states = self.compute_answer_states(
             batch, x, mask, prompt, output_hidden_states=hidden, **({"visit": visit} if visit else {})
         )
         logits = readout.scores(answer)
         return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
 
-    def _check(self, batch: Batch, prompt: Prompt) -> None:
+    def _check_prompt(self, batch: Batch, prompt: Prompt) -> None:
         counts = batch.slots.sum(1)
         slots = int(counts[0])
         if bool((counts != slots).any()):
@@ -177,7 +193,7 @@ class Backbone(nn.Module, ABC):
                     f"expected key-value prompts of (sites, 2, heads, head width) {expected} for {self.name}, got {got}"
                 )
 
-    def fill(self, batch: Batch, x: Float[Tensor, "B T d"], prompt: Prompt) -> Float[Tensor, "B T d"]:
+    def fill_slots(self, batch: Batch, x: Float[Tensor, "B T d"], prompt: Prompt) -> Float[Tensor, "B T d"]:
         """The input embeddings with the prompt in its slots, in the type of the frozen weights."""
         if prompt.embeddings is not None:
             x = x.masked_scatter(
@@ -186,24 +202,33 @@ class Backbone(nn.Module, ABC):
         return x.to(self.dtype)
 
 
-def at(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
+def marked_column(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
     """The one marked column of each row."""
     return read.long().argmax(1)
 
 
-def pick(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) -> Tensor | None:
+def select_hidden(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) -> Tensor | None:
     """Hidden states of every layer at the answer, (layer, B, d); None if they were not asked for."""
     return None if states is None else torch.stack([choose(state) for state in states])
 
 
-def unwatched(keywords: Mapping[str, Any]) -> bool:
+def needs_no_intermediates(keywords: Mapping[str, Any]) -> bool:
     """Whether nobody asked for hidden states or attention weights, so that a shortcut may leave them out."""
     return not keywords.get("output_hidden_states") and "visit" not in keywords
 
 
-def kv(prompt: Prompt) -> dict[str, Any]:
+def kv_kwargs(prompt: Prompt) -> dict[str, Any]:
     """The keyword under which key-value prompts reach the attention function."""
     return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
 
 
-__all__ = ["Backbone", "Reading", "Readout", "at", "join", "kv", "pick", "unwatched"]
+__all__ = [
+    "Backbone",
+    "Readout",
+    "ReadoutMode",
+    "join_key_values",
+    "kv_kwargs",
+    "marked_column",
+    "needs_no_intermediates",
+    "select_hidden",
+]

@@ -13,11 +13,11 @@ from torch import Tensor, nn
 
 from ptviz.backbones.attention import attend
 
-FAMILIES = ("bert",)
+SUPPORTED_FAMILIES = ("bert",)
 """Families whose layers are laid out as below."""
 
 
-def read_columns(
+def encode_columns(
     trunk: Any,
     x: Float[Tensor, "B T d"],
     mask: Bool[Tensor, "B T"],

@@ -7,8 +7,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptviz.backbones.base import Backbone, Readout, at, join, kv, pick, unwatched
-from ptviz.backbones.label_tokens import label_tokens
+from ptviz.backbones.base import (
+    Backbone,
+    Readout,
+    join_key_values,
+    kv_kwargs,
+    marked_column,
+    needs_no_intermediates,
+    select_hidden,
+)
+from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 
 
@@ -21,30 +29,31 @@ class DecoderBackbone(Backbone):
     """
 
     family = "decoder"
-    reading = "last"
+    readout_mode = "last"
 
-    def read(
+    def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The last hidden state of each row's final token."""
-        lead = self.lead(batch, prompt)
-        if lead and unwatched(keywords):
-            hidden = self.shared(batch, x, mask, prompt, lead)
+        lead = self.shared_columns(batch, prompt)
+        if lead and needs_no_intermediates(keywords):
+            hidden = self.run_shared_prompt(batch, x, mask, prompt, lead)
             rows = torch.arange(len(x), device=x.device)
-            return hidden[rows, at(batch.read) - lead], None
+            return hidden[rows, marked_column(batch.readout_mask) - lead], None
         past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
         positions = (mask.long().cumsum(1) - 1).clamp(min=0) + past
         out = self.model.base_model(
-            inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, position_ids=positions, use_cache=False,
-            **kv(prompt), **keywords,
+            inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, position_ids=positions,
+            use_cache=False,
+            **kv_kwargs(prompt), **keywords,
         )  # fmt: skip
-        rows, columns = torch.arange(len(x), device=x.device), at(batch.read)
-        states = pick(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
+        rows, columns = torch.arange(len(x), device=x.device), marked_column(batch.readout_mask)
+        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
         return out.last_hidden_state[rows, columns], states
 
-    def lead(self, batch: Batch, prompt: Prompt) -> int:
+    def shared_columns(self, batch: Batch, prompt: Prompt) -> int:
         """How many first columns are the same in every row and end with the prompt; 0 if the prompt is not shared."""
-        if prompt.embeddings is None or not prompt.static:
+        if prompt.embeddings is None or not prompt.is_static:
             return 0
         width = int(batch.slots.any(0).nonzero()[-1]) + 1
         front = batch.slots[:, :width]
@@ -56,20 +65,26 @@ class DecoderBackbone(Backbone):
             same = bool((ahead == ahead[:1]).all())
         return width if same else 0
 
-    def shared(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
+    def run_shared_prompt(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
         """Hidden states of the columns after ``lead``, from a prompt that was run once; (B, T - lead, d)."""
         past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
-        ids, real, slots, read = (part[:1, :lead] for part in (batch.input_ids, batch.mask, batch.slots, batch.read))
-        one = Batch(ids, real, slots, read, batch.labels[:1], batch.tasks[:1], x[:1, :lead])
-        front = self.fill(one, one.embeddings, prompt)[:, mask[0, :lead]]  # pruned tokens are not run at all
+        ids, real, slots, read = (
+            part[:1, :lead] for part in (batch.input_ids, batch.mask, batch.slots, batch.readout_mask)
+        )
+        one = Batch(ids, real, slots, read, batch.labels[:1], batch.task_ids[:1], x[:1, :lead])
+        front = self.fill_slots(one, one.embeddings, prompt)[:, mask[0, :lead]]  # pruned tokens are not run at all
         m = front.shape[1]
         gathered: dict[int, tuple[Tensor, Tensor]] = {}
         trunk = self.model.base_model
         if m:
             positions = torch.arange(past, past + m, device=x.device)[None]
-            trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv(prompt))
+            trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv_kwargs(prompt))
         prefix: Any = (
-            gathered if prompt.key_values is None else join(prompt.key_values, gathered) if m else prompt.key_values
+            gathered
+            if prompt.key_values is None
+            else join_key_values(prompt.key_values, gathered)
+            if m
+            else prompt.key_values
         )
         own = mask[:, lead:]
         positions = (own.long().cumsum(1) - 1).clamp(min=0) + past + m
@@ -79,9 +94,9 @@ class DecoderBackbone(Backbone):
         ).last_hidden_state  # fmt: skip
         return states
 
-    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """The label words' rows of the frozen output embedding: no other logit is ever computed."""
-        ids = label_tokens(self.tokeniser, words)
+        ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         bias = None if head.bias is None else head.bias[ids].float()
         return Readout(head.weight[ids].float(), bias, 1.0, False, words)

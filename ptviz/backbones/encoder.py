@@ -12,11 +12,11 @@ from transformers import PreTrainedModel
 
 from ptviz.backbones import bert_last_layer
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.base import Backbone, Readout, at, kv, pick, unwatched
-from ptviz.backbones.label_tokens import label_tokens
+from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, needs_no_intermediates, select_hidden
+from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 
-SCALE = 20.0
+COSINE_SCALE = 20.0
 """Sharpness of the cosine read-out: the scale that sentence encoders of this kind were trained with."""
 
 
@@ -28,15 +28,15 @@ class EncoderBackbone(Backbone):
     """
 
     family = "encoder"
-    sequential = False
+    sequential_positions = False
     """Whether positions run through prompt and text alike, as in PEFT, instead of leaving the text where it was."""
 
-    def positions(self, batch: Batch) -> Tensor | None:
+    def position_ids(self, batch: Batch) -> Tensor | None:
         """Position ids (B, T): those of the text as if there were no prompt, and 1..m for the slots."""
         offset = POSITION_OFFSETS.get(self.model.config.model_type)
         if offset is None:
             return None
-        if self.sequential:
+        if self.sequential_positions:
             return torch.arange(offset, offset + batch.mask.shape[1], device=batch.mask.device).expand(len(batch), -1)
         text = (~batch.slots).long().cumsum(1) - 1
         slots = batch.slots.long().cumsum(1)
@@ -49,22 +49,26 @@ class EncoderBackbone(Backbone):
             )
         return positions + offset
 
-    def run(
+    def encode_text(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Last hidden states (B, R, d), which of their columns are read (B, R), and all hidden states if asked for."""
-        positions, filled, trunk = self.positions(batch), self.fill(batch, x, prompt), self.model.base_model
-        if unwatched(keywords) and positions is not None and self.model.config.model_type in bert_last_layer.FAMILIES:
-            columns = batch.read.any(0).nonzero()[:, 0]
+        positions, filled, trunk = self.position_ids(batch), self.fill_slots(batch, x, prompt), self.model.base_model
+        if (
+            needs_no_intermediates(keywords)
+            and positions is not None
+            and self.model.config.model_type in bert_last_layer.SUPPORTED_FAMILIES
+        ):
+            columns = batch.readout_mask.any(0).nonzero()[:, 0]
             return (
-                bert_last_layer.read_columns(trunk, filled, mask, positions, columns, **kv(prompt)),
-                batch.read[:, columns],
+                bert_last_layer.encode_columns(trunk, filled, mask, positions, columns, **kv_kwargs(prompt)),
+                batch.readout_mask[:, columns],
                 None,
             )
         if positions is not None:
             keywords["position_ids"] = positions
-        out = trunk(inputs_embeds=filled, attention_mask=mask, **kv(prompt), **keywords)
-        return out.last_hidden_state, batch.read, getattr(out, "hidden_states", None)
+        out = trunk(inputs_embeds=filled, attention_mask=mask, **kv_kwargs(prompt), **keywords)
+        return out.last_hidden_state, batch.readout_mask, getattr(out, "hidden_states", None)
 
 
 POSITION_OFFSETS = {
@@ -76,22 +80,22 @@ POSITION_OFFSETS = {
 class PooledEncoder(EncoderBackbone):
     """Sentence encoders without a language-model head: mean of the text's outputs, cosine with label descriptions."""
 
-    reading = "pooled"
+    readout_mode = "pooled"
 
-    def read(
+    def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The mean over the text's tokens alone: the prompt speaks only through what the text makes of it."""
-        last, read, states = self.run(batch, x, mask, prompt, **keywords)
+        last, read, states = self.encode_text(batch, x, mask, prompt, **keywords)
 
         def pool(state: Tensor) -> Tensor:
             weight = read.to(state.dtype)[..., None]
             return (state * weight).sum(1) / weight.sum(1)
 
-        return pool(last), pick(states, pool)
+        return pool(last), select_hidden(states, pool)
 
     @torch.no_grad()
-    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """Cosine, times 20, with the frozen embeddings of the label descriptions."""
         ids = self.tokeniser(list(descriptions), padding=True, return_tensors="pt").to(self.device)
         state = self.model.base_model(
@@ -99,35 +103,35 @@ class PooledEncoder(EncoderBackbone):
         ).last_hidden_state
         weight = ids["attention_mask"][..., None].to(state.dtype)
         pooled = (state * weight).sum(1) / weight.sum(1)
-        return Readout(F.normalize(pooled.float(), dim=-1), None, SCALE, True, words)
+        return Readout(F.normalize(pooled.float(), dim=-1), None, COSINE_SCALE, True, words)
 
 
 class MaskedEncoder(EncoderBackbone):
     """Masked language models: the score of each label word at the mask token."""
 
-    reading = "mask"
+    readout_mode = "mask"
 
     def __init__(self, name: str, title: str, model: PreTrainedModel, tokeniser: Any, random: bool) -> None:
         super().__init__(name, title, model, tokeniser, random)
-        self.transform = masked_head(model)
+        self.transform = masked_lm_transform(model)
 
-    def read(
+    def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The hidden state at the mask token, through the head's transform."""
-        last, read, states = self.run(batch, x, mask, prompt, **keywords)
-        rows, columns = torch.arange(len(x), device=x.device), at(read)
-        return self.transform(last[rows, columns]), pick(states, lambda state: state[rows, columns])
+        last, read, states = self.encode_text(batch, x, mask, prompt, **keywords)
+        rows, columns = torch.arange(len(x), device=x.device), marked_column(read)
+        return self.transform(last[rows, columns]), select_hidden(states, lambda state: state[rows, columns])
 
-    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """The label words' rows of the frozen output embedding."""
-        ids = label_tokens(self.tokeniser, words)
+        ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         bias = None if head.bias is None else head.bias[ids].float()
         return Readout(head.weight[ids].float(), bias, 1.0, False, words)
 
 
-def masked_head(model: PreTrainedModel) -> nn.Module:
+def masked_lm_transform(model: PreTrainedModel) -> nn.Module:
     """What a masked language model does between its last hidden state and its output embedding.
 
     Raises:

@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptviz.backbones.base import Backbone, Readout, kv, pick
-from ptviz.backbones.label_tokens import label_tokens
+from ptviz.backbones.base import Backbone, Readout, kv_kwargs, select_hidden
+from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 
 
@@ -16,28 +16,28 @@ class EncoderDecoderBackbone(Backbone):
     """T5 and kin. Input prompts enter the encoder; key-value prompts reach encoder, decoder and cross-attention."""
 
     family = "encoder-decoder"
-    reading = "first"
+    readout_mode = "first"
 
-    def read(
+    def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """The decoder's last hidden state at its start token."""
         start = self.model.config.decoder_start_token_id
-        first = torch.full((len(x), 1), self.pad if start is None else start, device=x.device)
+        first = torch.full((len(x), 1), self.pad_id if start is None else start, device=x.device)
         # Encoder and decoder are called one by one: the logits of the whole vocabulary are never computed.
         encoded = self.model.get_encoder()(
-            inputs_embeds=self.fill(batch, x, prompt), attention_mask=mask, **kv(prompt), **keywords
+            inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, **kv_kwargs(prompt), **keywords
         ).last_hidden_state
         out = self.model.get_decoder()(
             input_ids=first, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False,
-            **kv(prompt), **keywords,
+            **kv_kwargs(prompt), **keywords,
         )  # fmt: skip
-        states = pick(getattr(out, "hidden_states", None), lambda state: state[:, 0])
+        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[:, 0])
         return out.last_hidden_state[:, 0], states
 
-    def readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """The label words' rows of the frozen output embedding, at T5's scale where it ties its embeddings."""
-        ids = label_tokens(self.tokeniser, words)
+        ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         config = self.model.config
         scale = config.d_model**-0.5 if getattr(config, "scale_decoder_outputs", False) else 1.0

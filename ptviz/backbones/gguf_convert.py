@@ -20,7 +20,7 @@ from transformers import LlamaConfig, PreTrainedTokenizerFast
 
 from ptviz.backbones.attention import BackboneError
 
-LAYER = {
+LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",
     "attn_k": "self_attn.k_proj",
     "attn_v": "self_attn.v_proj",
@@ -31,10 +31,10 @@ LAYER = {
     "attn_norm": "input_layernorm",
     "ffn_norm": "post_attention_layernorm",
 }
-TOP = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
+TOP_LEVEL_NAMES = {"token_embd": "model.embed_tokens", "output_norm": "model.norm", "output": "lm_head"}
 
 
-def convert(source: Path, target: Path) -> None:
+def convert_gguf(source: Path, target: Path) -> None:
     """Write config.json, model.safetensors (float32) and the tokenizer of a GGUF Llama into a fresh folder.
 
     Raises:
@@ -46,22 +46,22 @@ def convert(source: Path, target: Path) -> None:
         raise BackboneError(
             f"{source.name}: expected a GGUF file of a llama, got {facts.get('general.architecture')!r}"
         )
-    config = _config(facts)
+    config = _make_config(facts)
     target.mkdir(parents=True)
     tensors = {}
     for tensor in reader.tensors:
         weight = torch.from_numpy(np.ascontiguousarray(dequantize(tensor.data, tensor.tensor_type), dtype=np.float32))
-        name, weight = _place(tensor.name, weight, config)
+        name, weight = _convert_tensor(tensor.name, weight, config)
         tensors[name] = weight.clone()
     config.tie_word_embeddings = "lm_head.weight" not in tensors
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     (target / "config.json").write_text(
         json.dumps({**config.to_dict(), "architectures": ["LlamaForCausalLM"]}, indent=1)
     )
-    _tokeniser(facts).save_pretrained(target)
+    _make_tokeniser(facts).save_pretrained(target)
 
 
-def _config(facts: dict[str, Any]) -> LlamaConfig:
+def _make_config(facts: dict[str, Any]) -> LlamaConfig:
     def fact(name: str) -> Any:
         return facts[f"llama.{name}"]
 
@@ -80,19 +80,19 @@ def _config(facts: dict[str, Any]) -> LlamaConfig:
     )
 
 
-def _place(name: str, weight: torch.Tensor, config: LlamaConfig) -> tuple[str, torch.Tensor]:
+def _convert_tensor(name: str, weight: torch.Tensor, config: LlamaConfig) -> tuple[str, torch.Tensor]:
     parts = name.split(".")
     if parts[0] != "blk":
-        return f"{TOP[parts[0]]}.weight", weight
+        return f"{TOP_LEVEL_NAMES[parts[0]]}.weight", weight
     kind = parts[2]
     heads = {"attn_q": config.num_attention_heads, "attn_k": config.num_key_value_heads}.get(kind)
     if heads is not None:
         rows, columns = weight.shape
         weight = weight.view(heads, rows // heads // 2, 2, columns).transpose(1, 2).reshape(rows, columns)
-    return f"model.layers.{parts[1]}.{LAYER[kind]}.weight", weight
+    return f"model.layers.{parts[1]}.{LAYER_NAMES[kind]}.weight", weight
 
 
-def _tokeniser(facts: dict[str, Any]) -> PreTrainedTokenizerFast:
+def _make_tokeniser(facts: dict[str, Any]) -> PreTrainedTokenizerFast:
     tokens: list[str] = facts["tokenizer.ggml.tokens"]
     merges = [tuple(merge.split(" ", 1)) for merge in facts["tokenizer.ggml.merges"]]
     core = Tokenizer(models.BPE(vocab={token: i for i, token in enumerate(tokens)}, merges=merges))

@@ -10,7 +10,7 @@ from transformers import PreTrainedTokenizerBase
 from ptviz.backbones.attention import BackboneError
 
 
-def common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int = 5000) -> Int[Tensor, " n"]:
+def find_common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int = 5000) -> Int[Tensor, " n"]:
     """Ids of the first ``limit`` ordinary word pieces: vocabularies are ordered by frequency (or order of merging).
 
     Special, unused, byte and one-letter tokens are left out: their embeddings are barely trained. Lester et al. 2021
@@ -27,7 +27,7 @@ def common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int = 50
     return torch.tensor(ids or [i for i in range(rows) if i not in special])
 
 
-def label_tokens(tokeniser: PreTrainedTokenizerBase, words: tuple[str, ...]) -> list[int]:
+def assign_label_tokens(tokeniser: PreTrainedTokenizerBase, words: tuple[str, ...]) -> list[int]:
     """One token per label word, all different: its first token where that is free, else a later or varied spelling.
 
     Raises:

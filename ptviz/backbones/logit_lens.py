@@ -17,11 +17,11 @@ from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, Readout
 from ptviz.prompt import Batch, Prompt
 
-_FINAL = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")
+_FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")
 """Where families keep the norm between their last layer and the head."""
 
 
-def lens(
+def logit_lens(
     backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, columns: Sequence[int]
 ) -> Float[Tensor, "layer n V"]:
     """Logits over the vocabulary at some columns of one row, from the input to the last layer.
@@ -31,18 +31,18 @@ def lens(
     Raises:
         BackboneError: if the backbone has no head that reads these states.
     """
-    if why := blind(backbone):
+    if why := lens_unavailable_reason(backbone):
         raise BackboneError(why)
     n = len(columns)
     copies = Batch(*(part.expand(n, *part.shape[1:]) for part in (
-        batch.input_ids, batch.mask, batch.slots, batch.read, batch.labels, batch.tasks, batch.embeddings
+        batch.input_ids, batch.mask, batch.slots, batch.readout_mask, batch.labels, batch.task_ids, batch.embeddings
     )))  # fmt: skip
     # One copy of the row for each column, read there: the way every backbone hands out its states.
-    read = torch.zeros_like(copies.read)
+    read = torch.zeros_like(copies.readout_mask)
     read[torch.arange(n), torch.tensor(columns)] = True
-    states = backbone(replace(copies, read=read), prompt, readout, hidden=True).hidden
+    states = backbone(replace(copies, readout_mask=read), prompt, readout, hidden=True).hidden_states
     assert states is not None
-    norm = _final(backbone.model.base_model)
+    norm = _find_final_norm(backbone.model.base_model)
     inner = norm(states[:-1]) if norm is not None else states[:-1]
     states = torch.cat([inner, states[-1:]])
     transform = getattr(backbone, "transform", nn.Identity())
@@ -50,14 +50,14 @@ def lens(
     return logits.float()
 
 
-def blind(backbone: Backbone) -> str:
+def lens_unavailable_reason(backbone: Backbone) -> str:
     """Why the head of a backbone cannot read its states, in a sentence; empty if it can."""
-    if backbone.reading == "pooled":
+    if backbone.readout_mode == "pooled":
         return (
             f"{backbone.title} is a sentence encoder: it came without a language-model head, so no word can be read "
             "off its states. A decoder, such as smollm2-135m, or a masked language model has one."
         )
-    if backbone.reading == "first":
+    if backbone.readout_mode == "first":
         return (
             f"In {backbone.title} the prompt stands in the encoder, and the head has only ever read the decoder's "
             "states, so what it would say there means nothing."
@@ -65,9 +65,9 @@ def blind(backbone: Backbone) -> str:
     return ""
 
 
-def _final(trunk: nn.Module) -> nn.Module | None:
+def _find_final_norm(trunk: nn.Module) -> nn.Module | None:
     """The norm after the last layer; None where each layer ends with its own."""
-    for path in _FINAL:
+    for path in _FINAL_NORM_PATHS:
         found: object = trunk
         for name in path.split("."):
             found = getattr(found, name, None)

@@ -17,7 +17,7 @@ from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone
 from ptviz.prompt import Batch, Prompt
 
-FIRST = (
+FIRST_LAYER_SUFFIXES = (
     "intermediate.dense", "ffn.lin1", "mlp.Wi", "mlp.c_fc", "fc1", "mlp.dense_h_to_4h", "mlp.gate_proj",
     "DenseReluDense.wi", "DenseReluDense.wi_0",
 )  # fmt: skip
@@ -26,7 +26,7 @@ the activation (ReLU, GELU, SiLU) is. ModernBERT's ``Wi`` holds the gated half f
 
 
 @torch.no_grad()
-def activated(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, "layers n"]:
+def activated_neurons(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, "layers n"]:
     """Which of the n neurons of every feed-forward layer (of the decoder, if there is one) a prompt activates.
 
     Raises:
@@ -34,17 +34,17 @@ def activated(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, 
     """
     if prompt.ndim != 2 or prompt.shape[1] != backbone.width:
         raise BackboneError(f"expected a prompt (m, {backbone.width}) for {backbone.name}; got {tuple(prompt.shape)}")
-    batch, place = _alone(backbone, len(prompt))
+    batch, place = _make_prompt_only_batch(backbone, len(prompt))
     found: list[Tensor] = []
 
     def hear(layer: nn.Module, given: object, out: Tensor) -> None:
         found.append(out.reshape(-1, out.shape[-1])[place])  # OPT lays rows and positions on one axis
 
-    hooks = [layer.register_forward_hook(hear) for layer in _layers(backbone)]
+    hooks = [layer.register_forward_hook(hear) for layer in _find_first_layers(backbone)]
     try:
         given = Prompt(embeddings=prompt.to(backbone.device)[None])
         # With hidden states asked for, no family takes a shortcut past a layer.
-        backbone.read(batch, batch.embeddings, batch.mask, given, output_hidden_states=True)
+        backbone.compute_answer_states(batch, batch.embeddings, batch.mask, given, output_hidden_states=True)
     finally:
         for hook in hooks:
             hook.remove()
@@ -52,26 +52,28 @@ def activated(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, 
     return active[:, : active.shape[1] // 2] if backbone.model.config.model_type == "modernbert" else active
 
 
-def _layers(backbone: Backbone) -> list[nn.Module]:
+def _find_first_layers(backbone: Backbone) -> list[nn.Module]:
     trunk = backbone.model.get_decoder() if backbone.family == "encoder-decoder" else backbone.model
-    found = [layer for name, layer in trunk.named_modules() if name.endswith(FIRST)]
+    found = [layer for name, layer in trunk.named_modules() if name.endswith(FIRST_LAYER_SUFFIXES)]
     if not found:
         kind = backbone.model.config.model_type
         raise BackboneError(f"{backbone.name}: the feed-forward layers of {kind} are not known, so no neurons")
     return found
 
 
-def _alone(backbone: Backbone, m: int) -> tuple[Batch, int]:
+def _make_prompt_only_batch(backbone: Backbone, m: int) -> tuple[Batch, int]:
     """A batch of one row without a sentence, and the position among those the layers see at which neurons are read."""
     tokeniser, decodes = backbone.tokeniser, backbone.family == "decoder"
-    wanted = {"mask": ("mask",), "pooled": ("cls", "bos"), "last": ("bos", "eos"), "first": ("eos",)}[backbone.reading]
+    wanted = {"mask": ("mask",), "pooled": ("cls", "bos"), "last": ("bos", "eos"), "first": ("eos",)}[
+        backbone.readout_mode
+    ]
     ids = (getattr(tokeniser, f"{name}_token_id") for name in wanted)
-    special = next((int(id) for id in ids if id is not None), backbone.pad)
+    special = next((int(id) for id in ids if id is not None), backbone.pad_id)
     # An encoder sees the token in front, where the mask of the paper's RoBERTa stands; elsewhere it closes the row.
     place = 0 if backbone.family == "encoder" else m
-    row = torch.full((1, m + 1), backbone.pad, device=backbone.device)
+    row = torch.full((1, m + 1), backbone.pad_id, device=backbone.device)
     row[0, place] = special
     own = torch.arange(m + 1, device=backbone.device)[None] == place
     zero = torch.zeros(1, dtype=torch.long, device=backbone.device)
-    batch = Batch(row, torch.ones_like(own), ~own, own, zero, zero, backbone.embed(row))
+    batch = Batch(row, torch.ones_like(own), ~own, own, zero, zero, backbone.embed_tokens(row))
     return batch, place if decodes else 0

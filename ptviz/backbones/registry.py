@@ -29,14 +29,14 @@ from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
 
-DEFAULT = "minilm-l6"
-HUBS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
+DEFAULT_BACKBONE = "minilm-l6"
+HUB_IDS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
 TITLES = {"minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)", "smollm2-135m": "SmolLM2-135M-Instruct (decoder)"}
-REFUSED = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
+UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
 """Families whose attention cannot be reached through transformers' AttentionInterface."""
 
 
-def pick_device(device: str | None = None) -> torch.device:
+def select_device(device: str | None = None) -> torch.device:
     """The asked device, or the best there is: CUDA, then MPS, then the CPU.
 
     Raises:
@@ -52,7 +52,7 @@ def pick_device(device: str | None = None) -> torch.device:
     return torch.device(device)
 
 
-def load_backbone(name: str = DEFAULT, device: str | None = None, dtype: str = "float32") -> Backbone:
+def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype: str = "float32") -> Backbone:
     """A frozen backbone, ready to take prompts.
 
     ``name`` is ``minilm-l6``, ``smollm2-135m``, ``tiny-encoder``, ``tiny-decoder``, ``tiny-encoder-decoder``, a local
@@ -62,24 +62,26 @@ def load_backbone(name: str = DEFAULT, device: str | None = None, dtype: str = "
     Raises:
         BackboneError: naming what is missing or unsupported, and the command that mends it.
     """
-    place = pick_device(device)
+    place = select_device(device)
     if dtype not in ("float32", "bfloat16"):
         raise BackboneError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
-    if name in tiny.TINY:
-        backbone = wrap(name, tiny.TINY[name][0], tiny.tiny_model(name), tiny.tiny_tokeniser(), random=True)
+    if name in tiny.TINY_BACKBONES:
+        backbone = wrap_model(
+            name, tiny.TINY_BACKBONES[name][0], tiny.make_tiny_model(name), tiny.make_tiny_tokeniser(), random=True
+        )
     else:
-        source = _source(name)
-        model, tokeniser = _read(name, source)
+        source = _resolve_source(name)
+        model, tokeniser = _load_pretrained(name, source)
         if name in TITLES:
-            backbone = wrap(name, TITLES[name], model, tokeniser)
+            backbone = wrap_model(name, TITLES[name], model, tokeniser)
         else:
-            reference = _sample(model, "eager")
-            backbone = wrap(name, name, model, tokeniser)
-            _same(name, reference, _sample(model, None))
+            reference = _sample_output(model, "eager")
+            backbone = wrap_model(name, name, model, tokeniser)
+            _check_same_output(name, reference, _sample_output(model, None))
     return backbone.to(device=place, dtype=getattr(torch, dtype)).eval()
 
 
-def wrap(
+def wrap_model(
     name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
 ) -> Backbone:
     """The backbone class that suits a transformers model: by its family, and by the head it has."""
@@ -98,7 +100,7 @@ def wrap(
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
+def suppress_output() -> Iterator[None]:
     """No bars and no reports while transformers loads: a head that is left out on purpose is not news."""
     level = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
@@ -115,7 +117,7 @@ def quiet() -> Iterator[None]:
 
 
 @torch.no_grad()
-def _sample(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
+def _sample_output(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
     """What a model says to a few tokens, one of them padding, under a named attention (None: the present one)."""
     if attention is not None:
         model.set_attn_implementation(attention)
@@ -127,7 +129,7 @@ def _sample(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
     return found if decoder else found[:, :7]
 
 
-def _same(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
+def _check_same_output(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
     """A stranger's model may use a variant of attention that is not computed here: compare before trusting it.
 
     Raises:
@@ -141,10 +143,10 @@ def _same(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
         )
 
 
-def _source(name: str) -> str:
-    if name in packaged.MEND:
-        found = packaged.folder(name)
-        return str(found) if found is not None else str(HUBS[name])
+def _resolve_source(name: str) -> str:
+    if name in packaged.INSTALL_COMMANDS:
+        found = packaged.find_checked_folder(name)
+        return str(found) if found is not None else str(HUB_IDS[name])
     path = Path(name).expanduser()
     looks_local = name.startswith((".", "/", "~")) or path.exists()
     if looks_local and not (path / "config.json").is_file():
@@ -153,14 +155,14 @@ def _source(name: str) -> str:
     return str(path) if looks_local else name
 
 
-def _read(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
-        family = model_class(name, config)
+        family = select_auto_class(name, config)
         extras: dict[str, Any] = (
             {"add_pooling_layer": False} if family is AutoModel and config.model_type in ("bert", "roberta") else {}
         )
-        with quiet():
+        with suppress_output():
             model = family.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **extras
             )
@@ -168,7 +170,7 @@ def _read(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     except BackboneError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
-        mend = packaged.MEND.get(name)
+        mend = packaged.INSTALL_COMMANDS.get(name)
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         folder = "a local folder with config.json, safetensors weights and a tokenizer"
         hint = f"run: {mend}" if mend else f"check the name, the connection, or give {folder}"
@@ -176,13 +178,13 @@ def _read(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerB
     return model, tokeniser
 
 
-def model_class(name: str, config: Any) -> Any:
+def select_auto_class(name: str, config: Any) -> Any:
     """Which Auto class a checkpoint wants: its own architecture decides, its config where it names none.
 
     Raises:
         BackboneError: for a family that prompts cannot reach.
     """
-    if config.model_type in REFUSED:
+    if config.model_type in UNSUPPORTED_FAMILIES:
         raise BackboneError(
             f"{name}: the {config.model_type} family has no attention interface, so prompts cannot reach it. "
             "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, "
@@ -218,13 +220,13 @@ class BackboneInfo:
     head_width: int
     parameters: int
     available: bool
-    mend: str
+    install_command: str
     random: bool
 
 
-def catalogue() -> list[BackboneInfo]:
+def list_backbones() -> list[BackboneInfo]:
     """The backbones that have a name here; any local folder or hub id works besides them."""
-    here = packaged.available
+    here = packaged.is_available
     return [
         BackboneInfo(
             "minilm-l6",
@@ -237,7 +239,7 @@ def catalogue() -> list[BackboneInfo]:
             32,
             22_565_376,
             here("minilm-l6"),
-            packaged.MEND["minilm-l6"],
+            packaged.INSTALL_COMMANDS["minilm-l6"],
             False,
         ),
         BackboneInfo(
@@ -251,14 +253,18 @@ def catalogue() -> list[BackboneInfo]:
             64,
             134_515_008,
             here("smollm2-135m"),
-            packaged.MEND["smollm2-135m"],
+            packaged.INSTALL_COMMANDS["smollm2-135m"],
             False,
         ),
-        BackboneInfo("tiny-encoder", tiny.TINY["tiny-encoder"][0], "encoder", 2, 2, 32, 4, 8, 0, True, "", True),
-        BackboneInfo("tiny-decoder", tiny.TINY["tiny-decoder"][0], "decoder", 2, 2, 32, 2, 8, 0, True, "", True),
+        BackboneInfo(
+            "tiny-encoder", tiny.TINY_BACKBONES["tiny-encoder"][0], "encoder", 2, 2, 32, 4, 8, 0, True, "", True
+        ),
+        BackboneInfo(
+            "tiny-decoder", tiny.TINY_BACKBONES["tiny-decoder"][0], "decoder", 2, 2, 32, 2, 8, 0, True, "", True
+        ),
         BackboneInfo(
             "tiny-encoder-decoder",
-            tiny.TINY["tiny-encoder-decoder"][0],
+            tiny.TINY_BACKBONES["tiny-encoder-decoder"][0],
             "encoder-decoder",
             4,
             6,

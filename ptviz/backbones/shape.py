@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Sizes:
+class BackboneShape:
     """What a backbone offers a prompt: embedding width, attention sites, key/value heads and their width."""
 
     width: int
@@ -16,11 +16,11 @@ class Sizes:
     head_width: int
 
 
-def sizes_of(backbone: str) -> Sizes | None:
+def named_backbone_shape(backbone: str) -> BackboneShape | None:
     """The sizes of a backbone that has a name here; None for any other."""
-    from ptviz.backbones.registry import catalogue
+    from ptviz.backbones.registry import list_backbones
 
     with suppress(StopIteration):
-        info = next(info for info in catalogue() if info.name == backbone)
-        return Sizes(info.width, info.sites, info.heads, info.head_width)
+        info = next(info for info in list_backbones() if info.name == backbone)
+        return BackboneShape(info.width, info.sites, info.heads, info.head_width)
     return None

@@ -17,7 +17,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-WORDS = (
+TOKENISER_CORPUS = (
     "the of and to in is was for on that by this with what which who where when why how many much does do did a an are "
     "person place number thing meaning reason description entity human location numeric abbreviation positive negative "
     "good bad happy sad love hate great terrible spam normal ham message free call text win now sport business "
@@ -26,7 +26,7 @@ WORDS = (
     "country name"
 )
 
-SIZES = {
+TINY_SIZES = {
     "vocab_size": 600,
     "hidden_size": 32,
     "num_hidden_layers": 2,
@@ -35,7 +35,7 @@ SIZES = {
 }
 
 
-def tiny_tokeniser() -> PreTrainedTokenizerFast:
+def make_tiny_tokeniser() -> PreTrainedTokenizerFast:
     """A byte-level vocabulary of at most 600 pieces: any text can be written in it."""
     special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "</s>"]
     core = Tokenizer(models.BPE())
@@ -44,36 +44,36 @@ def tiny_tokeniser() -> PreTrainedTokenizerFast:
     trainer = trainers.BpeTrainer(
         vocab_size=600, special_tokens=special, initial_alphabet=sorted(alphabet), min_frequency=1, show_progress=False
     )
-    core.train_from_iterator([WORDS, " " + WORDS] * 3, trainer)
+    core.train_from_iterator([TOKENISER_CORPUS, " " + TOKENISER_CORPUS] * 3, trainer)
     pad, cls, sep, mask, eos = special
     return PreTrainedTokenizerFast(
         tokenizer_object=core, pad_token=pad, cls_token=cls, sep_token=sep, mask_token=mask, eos_token=eos
     )
 
 
-def _encoder() -> PreTrainedModel:
-    return BertForMaskedLM(BertConfig(**SIZES, max_position_embeddings=512))
+def _make_encoder() -> PreTrainedModel:
+    return BertForMaskedLM(BertConfig(**TINY_SIZES, max_position_embeddings=512))
 
 
-def _decoder() -> PreTrainedModel:
-    return LlamaForCausalLM(LlamaConfig(**SIZES, num_key_value_heads=2, max_position_embeddings=1024))
+def _make_decoder() -> PreTrainedModel:
+    return LlamaForCausalLM(LlamaConfig(**TINY_SIZES, num_key_value_heads=2, max_position_embeddings=1024))
 
 
-def _encoder_decoder() -> PreTrainedModel:
+def _make_encoder_decoder() -> PreTrainedModel:
     return T5ForConditionalGeneration(
         T5Config(vocab_size=600, d_model=32, d_kv=8, d_ff=37, num_layers=2, num_heads=4, decoder_start_token_id=0)
     )
 
 
-TINY: dict[str, tuple[str, Callable[[], PreTrainedModel]]] = {
-    "tiny-encoder": ("Tiny encoder (random weights)", _encoder),
-    "tiny-decoder": ("Tiny decoder, grouped heads (random weights)", _decoder),
-    "tiny-encoder-decoder": ("Tiny encoder-decoder (random weights)", _encoder_decoder),
+TINY_BACKBONES: dict[str, tuple[str, Callable[[], PreTrainedModel]]] = {
+    "tiny-encoder": ("Tiny encoder (random weights)", _make_encoder),
+    "tiny-decoder": ("Tiny decoder, grouped heads (random weights)", _make_decoder),
+    "tiny-encoder-decoder": ("Tiny encoder-decoder (random weights)", _make_encoder_decoder),
 }
 
 
-def tiny_model(name: str) -> PreTrainedModel:
+def make_tiny_model(name: str) -> PreTrainedModel:
     """The same random weights every time; torch's global state is untouched."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TINY[name][1]().eval()
+        return TINY_BACKBONES[name][1]().eval()

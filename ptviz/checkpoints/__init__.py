@@ -3,9 +3,18 @@
 ``open_checkpoint(path)`` gives a ``PromptBundle`` or raises ``CheckpointError``. Nothing is ever unpickled with code.
 """
 
-from ptviz.checkpoints.bundle import PromptBundle, Use, Values
-from ptviz.checkpoints.diagnostics import Facts, Ground, examine
+from ptviz.checkpoints.bundle import Capability, NamedAxesArray, PromptBundle
+from ptviz.checkpoints.diagnostics import BackboneReference, PromptDiagnostics, diagnose
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.sandbox.parent import open_checkpoint
 
-__all__ = ["CheckpointError", "Facts", "Ground", "PromptBundle", "Use", "Values", "examine", "open_checkpoint"]
+__all__ = [
+    "BackboneReference",
+    "Capability",
+    "CheckpointError",
+    "NamedAxesArray",
+    "PromptBundle",
+    "PromptDiagnostics",
+    "diagnose",
+    "open_checkpoint",
+]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 Array = NDArray[np.float32]
 
-INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE = (
+INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, METHOD_STATE = (
     "input prompt",
     "key-value prompt",
     "library of prompts",
@@ -25,13 +25,13 @@ INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE = (
     "prompts inside layers",
     "parts of a method",
 )
-WHOLE = ("m", "features")
+UNSPLIT_AXES = ("m", "features")
 """The axes of keys and values that the file does not split by site and head."""
-KINDS = (INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, STATE)
+PROMPT_KINDS = (INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, METHOD_STATE)
 
 
 @dataclass(frozen=True)
-class Values:
+class NamedAxesArray:
     """One tensor, float32, with a name for each axis."""
 
     array: Array
@@ -42,18 +42,18 @@ class Values:
             raise ValueError(f"expected one axis name for each of {self.array.shape}; got {self.axes}")
 
     @property
-    def sizes(self) -> str:
+    def shape_text(self) -> str:
         """The shape in words, as in ``m=100 x d=768``."""
         return " x ".join(f"{axis}={size}" for axis, size in zip(self.axes, self.array.shape, strict=True))
 
 
 @dataclass(frozen=True)
-class Use:
+class Capability:
     """One thing a person may want to do with a prompt, whether it can be done, and why (not)."""
 
-    what: str
+    action: str
     possible: bool
-    why: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True)
@@ -67,17 +67,17 @@ class PromptBundle:
     name: str
     format: str
     kind: str
-    tensors: Mapping[str, Values]
-    source: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    tensors: Mapping[str, NamedAxesArray]
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
     warnings: tuple[str, ...] = ()
-    uses: tuple[Use, ...] = ()
+    capabilities: tuple[Capability, ...] = ()
 
     @property
-    def scalars(self) -> int:
+    def parameter_count(self) -> int:
         """Numbers in all tensors together."""
         return sum(values.array.size for values in self.tensors.values())
 
-    def prompts(self) -> dict[str, Array]:
+    def input_prompts(self) -> dict[str, Array]:
         """Every input prompt in it, ``(m, d)`` by name; a stack of tasks or layers gives one for each."""
         found: dict[str, Array] = {}
         for name, values in self.tensors.items():
@@ -87,17 +87,17 @@ class PromptBundle:
                 found |= {f"{name}[{index}]": matrix for index, matrix in enumerate(values.array)}
         return found
 
-    def inner(self) -> dict[str, Array]:
+    def key_value_prompts(self) -> dict[str, Array]:
         """Every key-value prompt in it, by name: one row a prompt token, all its keys and values in it."""
         found: dict[str, Array] = {}
         for name, values in self.tensors.items():
             if values.axes == ("S", "kv", "H", "m", "h"):
                 found[name] = np.moveaxis(values.array, 3, 0).reshape(values.array.shape[3], -1)
-            elif values.axes == WHOLE:
+            elif values.axes == UNSPLIT_AXES:
                 found[name] = values.array
         return found
 
-    def warned(self, *more: str) -> PromptBundle:
+    def with_warnings(self, *more: str) -> PromptBundle:
         """The same bundle with further warnings."""
         return replace(self, warnings=(*self.warnings, *more))
 
@@ -111,13 +111,13 @@ class PromptBundle:
                 name: {"shape": list(values.array.shape), "axes": list(values.axes)}
                 for name, values in self.tensors.items()
             },
-            "source": dict(self.source),
+            "source": dict(self.metadata),
             "warnings": list(self.warnings),
-            "uses": [{"what": use.what, "possible": use.possible, "why": use.why} for use in self.uses],
+            "uses": [{"what": use.action, "possible": use.possible, "why": use.reason} for use in self.capabilities],
         }
 
 
-def uses_of(kind: str, width: int | None, irreversible: str = "") -> tuple[Use, ...]:
+def list_capabilities(kind: str, width: int | None, irreversible: str = "") -> tuple[Capability, ...]:
     """What a kind of prompt can and cannot be used for; ``irreversible`` says why its training cannot go on."""
     wide = f"of embedding width {width}" if width else "it was trained for"
     compare = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
@@ -125,26 +125,26 @@ def uses_of(kind: str, width: int | None, irreversible: str = "") -> tuple[Use, 
     alike = "keys and values of the same shape, side by side" if kind == KEY_VALUE else alike
     run = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
     return (
-        Use("look at its vectors", True),
-        Use(
+        Capability("look at its vectors", True),
+        Capability(
             "compare it with other prompts",
             compare,
             alike if compare else "it holds no prompt of single tokens",
         ),
-        Use(
+        Capability(
             "answer with it",
             run,
             f"in front of a backbone {wide}" if run else "the arrays alone do not say how they enter the backbone",
         ),
-        Use(
+        Capability(
             "start a new run from it",
             kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE),
             "its vectors become the first value of a new prompt" if run else "no single prompt lies in the file",
         ),
-        Use(
+        Capability(
             "go on with the training it came from",
             False,
             irreversible or "the file holds the prompt alone: no optimiser, no data",
         ),
-        Use("merge it into the backbone's weights", False, "a prompt is an input, not a change of weights"),
+        Capability("merge it into the backbone's weights", False, "a prompt is an input, not a change of weights"),
     )

@@ -13,19 +13,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ptviz.checkpoints.bundle import WHOLE, Array, PromptBundle
+from ptviz.checkpoints.bundle import UNSPLIT_AXES, Array, PromptBundle
 
-DEAD = 1e-3
+DEAD_NORM_SHARE = 1e-3
 """A row whose norm is below this share of the median norm carries nothing."""
-OUTLIER = 3.0
+OUTLIER_FACTOR = 3.0
 """A row this many times longer (or shorter) than the median is worth a look, if it also lies outside the bulk."""
-MOST_ROWS = 1024
-COLLAPSED = 0.1
+MAX_ROWS = 1024
+COLLAPSE_SHARE = 0.1
 """An effective rank below this share of the most there could be."""
 
 
 @dataclass(frozen=True)
-class Ground:
+class BackboneReference:
     """The backbone a prompt is held against: its sizes, and the norms of its vocabulary's vectors, if known."""
 
     name: str
@@ -37,7 +37,7 @@ class Ground:
 
 
 @dataclass(frozen=True)
-class Facts:
+class PromptDiagnostics:
     """Measurements of one matrix of prompt tokens ``(m, d)``, or of keys and values ``(m, S * 2 * H * h)``.
 
     Rows are counted from 0; ``inner`` marks keys and values, which no vocabulary can be held against.
@@ -54,9 +54,9 @@ class Facts:
     median: float
     dead: tuple[int, ...]
     outliers: tuple[int, ...]
-    twins: int
-    rank: float
-    ranked: float
+    duplicate_rows: int
+    effective_rank: float
+    effective_rank_without_outliers: float
     inside: float | None
     warnings: tuple[str, ...]
     inner: bool = False
@@ -66,10 +66,12 @@ class Facts:
         return {**asdict(self), "norms": [round(norm, 4) for norm in self.norms]}
 
 
-def examine(bundle: PromptBundle, ground: Ground | None = None) -> tuple[Facts, ...]:
+def diagnose(bundle: PromptBundle, ground: BackboneReference | None = None) -> tuple[PromptDiagnostics, ...]:
     """The facts of every prompt of a bundle: those at the input, then keys and values."""
-    inputs = (_facts(name, matrix, ground) for name, matrix in bundle.prompts().items())
-    inner = (replace(_facts(name, matrix, None), inner=True) for name, matrix in bundle.inner().items())
+    inputs = (_diagnose_matrix(name, matrix, ground) for name, matrix in bundle.input_prompts().items())
+    inner = (
+        replace(_diagnose_matrix(name, matrix, None), inner=True) for name, matrix in bundle.key_value_prompts().items()
+    )
     return (*inputs, *inner)
 
 
@@ -81,7 +83,7 @@ def effective_rank(matrix: Array) -> float:
 
     Of more than 1024 rows, 1024 evenly spread ones are taken: nobody waits for more.
     """
-    rows = matrix if len(matrix) <= MOST_ROWS else matrix[np.linspace(0, len(matrix) - 1, MOST_ROWS).astype(int)]
+    rows = matrix if len(matrix) <= MAX_ROWS else matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(int)]
     whole = rows.astype(np.float64)
     largest = float(np.abs(whole).max(initial=0.0))
     if largest == 0:
@@ -97,21 +99,21 @@ def effective_rank(matrix: Array) -> float:
     return float(np.exp(-(shares * np.log(shares)).sum()))
 
 
-def unusual(norms: NDArray[np.float64] | Array) -> tuple[int, ...]:
+def find_outlier_rows(norms: NDArray[np.float64] | Array) -> tuple[int, ...]:
     """Rows whose norm is far from the others': a factor of 3 from the median, and far outside their spread."""
     if len(norms) < 4:
         return ()
     logs = np.log(np.maximum(norms, 1e-60))
     distance = np.abs(logs - np.median(logs))
     spread = 1.4826 * float(np.median(distance))
-    return tuple(int(i) for i in np.flatnonzero((distance > np.log(OUTLIER)) & (distance > 6 * spread)))
+    return tuple(int(i) for i in np.flatnonzero((distance > np.log(OUTLIER_FACTOR)) & (distance > 6 * spread)))
 
 
-def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
+def _diagnose_matrix(name: str, matrix: Array, ground: BackboneReference | None) -> PromptDiagnostics:
     norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
     median = float(np.median(norms))
-    dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD * median))
-    outliers = tuple(row for row in unusual(norms) if row not in dead)
+    dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD_NORM_SHARE * median))
+    outliers = tuple(row for row in find_outlier_rows(norms) if row not in dead)
     rank = effective_rank(matrix)
     rest = np.delete(matrix, [*outliers, *dead], axis=0)
     ranked = effective_rank(rest) if len(rest) > 1 and len(rest) < len(matrix) else rank
@@ -119,7 +121,7 @@ def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
     inside = None
     if ground is not None and ground.width == matrix.shape[1] and len(ground.norms):
         inside = float(((norms >= ground.norms.min()) & (norms <= ground.norms.max())).mean())
-    facts = Facts(
+    facts = PromptDiagnostics(
         name,
         len(matrix),
         matrix.shape[1],
@@ -133,48 +135,50 @@ def _facts(name: str, matrix: Array, ground: Ground | None) -> Facts:
         inside,
         (),
     )
-    return replace(facts, warnings=tuple(_warnings(facts, ground)))
+    return replace(facts, warnings=tuple(_list_warnings(facts, ground)))
 
 
-def _warnings(facts: Facts, ground: Ground | None) -> list[str]:
+def _list_warnings(facts: PromptDiagnostics, ground: BackboneReference | None) -> list[str]:
     found = []
     if facts.dead:
-        found.append(f"{_rows(facts.dead)} {_verb(facts.dead, 'carries', 'carry')} nothing (norm near 0)")
+        found.append(
+            f"{_format_rows(facts.dead)} {_agreeing_verb(facts.dead, 'carries', 'carry')} nothing (norm near 0)"
+        )
     if facts.outliers:
         middle = max(facts.median, 1e-60)  # most rows may be all zeros
         worst = max(facts.outliers, key=lambda row: abs(np.log(max(facts.norms[row], 1e-60) / middle)))
-        who = f"{_rows(facts.outliers)} {_verb(facts.outliers, 'stands', 'stand')} out"
+        who = f"{_format_rows(facts.outliers)} {_agreeing_verb(facts.outliers, 'stands', 'stand')} out"
         found.append(
             f"{who}: norm {facts.norms[worst]:.3g} in row {worst} against a median of {facts.median:.3g}. Leave such "
             "rows out when you compare prompts"
         )
-    if facts.twins:
-        found.append(f"{facts.twins} of {facts.tokens} rows repeat another row exactly")
+    if facts.duplicate_rows:
+        found.append(f"{facts.duplicate_rows} of {facts.tokens} rows repeat another row exactly")
     most = min(facts.tokens - 1, facts.width)
-    if facts.ranked > 2 * facts.rank:
+    if facts.effective_rank_without_outliers > 2 * facts.effective_rank:
         found.append(
-            f"its effective rank of {facts.rank:.1f} is the doing of those rows alone: {facts.ranked:.1f} without them"
+            f"its effective rank of {facts.effective_rank:.1f} is the doing of those rows alone: {facts.effective_rank_without_outliers:.1f} without them"
         )
-    if most >= 10 and facts.ranked < COLLAPSED * most:
+    if most >= 10 and facts.effective_rank_without_outliers < COLLAPSE_SHARE * most:
         found.append(
-            f"collapsed: its {facts.tokens} tokens spread over {facts.ranked:.1f} directions only, of {most} there "
+            f"collapsed: its {facts.tokens} tokens spread over {facts.effective_rank_without_outliers:.1f} directions only, of {most} there "
             "could be"
         )
     if ground is not None:
-        found += _against(facts, ground)
+        found += _vocabulary_warnings(facts, ground)
     return found
 
 
-def _rows(rows: tuple[int, ...]) -> str:
+def _format_rows(rows: tuple[int, ...]) -> str:
     some = ", ".join(map(str, rows[:8])) + (" …" if len(rows) > 8 else "")
     return f"{'row' if len(rows) == 1 else 'rows'} {some}"
 
 
-def _verb(rows: tuple[int, ...], one: str, many: str) -> str:
+def _agreeing_verb(rows: tuple[int, ...], one: str, many: str) -> str:
     return one if len(rows) == 1 else many
 
 
-def _against(facts: Facts, ground: Ground) -> list[str]:
+def _vocabulary_warnings(facts: PromptDiagnostics, ground: BackboneReference) -> list[str]:
     if facts.width != ground.width:
         return [f"wrong width for {ground.name}: its vectors have {ground.width} numbers, these have {facts.width}"]
     if facts.inside is not None and facts.inside < 0.5:
@@ -186,7 +190,7 @@ def _against(facts: Facts, ground: Ground) -> list[str]:
     return []
 
 
-def fit(bundle: PromptBundle, ground: Ground) -> list[str]:
+def incompatibilities(bundle: PromptBundle, ground: BackboneReference) -> list[str]:
     """Why a bundle cannot enter a backbone, said before a forward pass would; empty if it can."""
     wrong: list[str] = []
     widths = {
@@ -202,7 +206,7 @@ def fit(bundle: PromptBundle, ground: Ground) -> list[str]:
             theirs = (ground.sites, ground.heads, ground.head_width)
             if own != theirs:
                 wrong.append(f"{name} is for (sites, heads, head width) {own}; {ground.name} has {theirs}")
-        elif values.axes == WHOLE:
+        elif values.axes == UNSPLIT_AXES:
             features = 2 * ground.sites * ground.heads * ground.head_width
             if sizes["features"] != features:
                 wrong.append(f"{name} has {sizes['features']:,} numbers a token; {ground.name} needs {features:,}")

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
 
-from ptviz.checkpoints.errors import CheckpointError, shown
+from ptviz.checkpoints.errors import CheckpointError, safe_text
 
 MB = 1_000_000
 
@@ -44,7 +44,7 @@ class Limits:
 LIMITS = Limits()
 
 
-def size_of(path: Path, most: int = LIMITS.file) -> int:
+def checked_file_size(path: Path, most: int = LIMITS.file) -> int:
     """The size of a regular file in bytes.
 
     Raises:
@@ -54,13 +54,15 @@ def size_of(path: Path, most: int = LIMITS.file) -> int:
         found = path.stat()
     except (OSError, ValueError) as error:
         told = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"expected a checkpoint at {shown(path)}; it cannot be read: {told}") from error
+        raise CheckpointError(f"expected a checkpoint at {safe_text(path)}; it cannot be read: {told}") from error
     if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(f"expected a plain file at {shown(path)}; got a device, pipe or socket. Choose a file")
-    return bounded(found.st_size, shown(path.name), most)
+        raise CheckpointError(
+            f"expected a plain file at {safe_text(path)}; got a device, pipe or socket. Choose a file"
+        )
+    return check_size(found.st_size, safe_text(path.name), most)
 
 
-def bounded(size: int, what: str, most: int) -> int:
+def check_size(size: int, what: str, most: int) -> int:
     """The size, if it is between 1 and ``most`` bytes.
 
     Raises:
@@ -76,18 +78,18 @@ def bounded(size: int, what: str, most: int) -> int:
     return size
 
 
-def content_of(path: Path, most: int = LIMITS.file) -> bytes:
+def read_file(path: Path, most: int = LIMITS.file) -> bytes:
     """All bytes of a regular file of at most ``most`` bytes.
 
     Raises:
         CheckpointError: if it is missing, too large or unreadable.
     """
-    size = size_of(path, most)
+    size = checked_file_size(path, most)
     try:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise CheckpointError(f"{shown(path)} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(f"{safe_text(path)} cannot be read: {error.strerror or error}") from error
 
 
 class Folder(Protocol):
@@ -110,14 +112,16 @@ class DiskFolder:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.name = path.resolve().name
-        self._real = path.resolve()
+        self._resolved_path = path.resolve()
 
     def names(self) -> list[str]:
         """Files within the folder and one level of folders below it."""
         found: list[str] = []
         for entry in [*self.path.iterdir(), *self.path.glob("*/*")]:
             if len(found) > LIMITS.entries:
-                raise CheckpointError(f"{shown(self.path)} holds more than {LIMITS.entries} files; choose one of them")
+                raise CheckpointError(
+                    f"{safe_text(self.path)} holds more than {LIMITS.entries} files; choose one of them"
+                )
             if not entry.is_dir() and not (entry.parent != self.path and entry.parent.is_symlink()):
                 found.append(entry.relative_to(self.path).as_posix())
         return sorted(found)
@@ -132,14 +136,16 @@ class DiskFolder:
         try:
             real = path.resolve(strict=True)
         except (OSError, RuntimeError) as error:
-            raise CheckpointError(f"expected a file {shown(name)} in {shown(self.path)}; there is none") from error
-        # A snapshot folder of the hub's cache links to the blobs beside it.
-        hub = self._real.parent.parent / "blobs" if self._real.parent.name == "snapshots" else None
-        if not real.is_relative_to(self._real) and not (hub and real.is_relative_to(hub)):
             raise CheckpointError(
-                f"{shown(name)} is a link that leads out of {shown(self.path)}: refused. Copy the file itself there"
+                f"expected a file {safe_text(name)} in {safe_text(self.path)}; there is none"
+            ) from error
+        # A snapshot folder of the hub's cache links to the blobs beside it.
+        hub = self._resolved_path.parent.parent / "blobs" if self._resolved_path.parent.name == "snapshots" else None
+        if not real.is_relative_to(self._resolved_path) and not (hub and real.is_relative_to(hub)):
+            raise CheckpointError(
+                f"{safe_text(name)} is a link that leads out of {safe_text(self.path)}: refused. Copy the file itself there"
             )
-        return content_of(real, most)
+        return read_file(real, most)
 
 
 class ZipFolder:
@@ -151,9 +157,9 @@ class ZipFolder:
             self._zip = zipfile.ZipFile(io.BytesIO(data))
         except (zipfile.BadZipFile, ValueError, NotImplementedError, OverflowError, OSError) as error:
             raise CheckpointError(
-                f"{shown(name)} begins like a zip but is damaged or cut short ({shown(error)}). Copy it again"
+                f"{safe_text(name)} begins like a zip but is damaged or cut short ({safe_text(error)}). Copy it again"
             ) from error
-        check_entries(self._zip.infolist(), len(data), name)
+        check_zip_entries(self._zip.infolist(), len(data), name)
 
     def names(self) -> list[str]:
         """The files within."""
@@ -168,24 +174,26 @@ class ZipFolder:
         try:
             info = self._zip.getinfo(name)
             if info.compress_type not in methods:
-                _refuse(self.name, f"packs {shown(name)} in a way that is not looked for here")
-            bounded(info.file_size, f"{shown(name)} in {shown(self.name)}", most)
+                _refuse(self.name, f"packs {safe_text(name)} in a way that is not looked for here")
+            check_size(info.file_size, f"{safe_text(name)} in {safe_text(self.name)}", most)
             with self._zip.open(info) as file:
                 data = file.read(info.file_size + 1)
         except CheckpointError:
             raise
         except KeyError:
-            raise CheckpointError(f"expected {shown(name)} in {shown(self.name)}; there is none") from None
+            raise CheckpointError(f"expected {safe_text(name)} in {safe_text(self.name)}; there is none") from None
         except Exception as error:  # zlib, lzma and zipfile each have errors of their own
             raise CheckpointError(
-                f"{shown(name)} in {shown(self.name)} is damaged ({shown(error)}). Copy the file again"
+                f"{safe_text(name)} in {safe_text(self.name)} is damaged ({safe_text(error)}). Copy the file again"
             ) from error
         if len(data) != info.file_size:
-            raise CheckpointError(f"{shown(name)} in {shown(self.name)} unpacks to more than it declares: refused")
+            raise CheckpointError(
+                f"{safe_text(name)} in {safe_text(self.name)} unpacks to more than it declares: refused"
+            )
         return data
 
 
-def check_entries(infos: list[zipfile.ZipInfo], packed: int, name: str) -> None:
+def check_zip_entries(infos: list[zipfile.ZipInfo], packed: int, name: str) -> None:
     """Look over a zip's directory before anything is unpacked.
 
     Raises:
@@ -204,16 +212,16 @@ def check_entries(infos: list[zipfile.ZipInfo], packed: int, name: str) -> None:
     if len({info.filename for info in infos}) != len(infos):
         _refuse(name, "has two entries of one name")
     for info in infos:
-        unsafe = unsafe_path(info.filename) or unsafe_path(info.orig_filename)
+        unsafe = unsafe_path_reason(info.filename) or unsafe_path_reason(info.orig_filename)
         if unsafe:
-            _refuse(name, f"has an entry {shown(info.filename)!r}, {unsafe}")
+            _refuse(name, f"has an entry {safe_text(info.filename)!r}, {unsafe}")
         if stat.S_ISLNK(info.external_attr >> 16):
-            _refuse(name, f"has a link {shown(info.filename)!r}; links are not followed")
+            _refuse(name, f"has a link {safe_text(info.filename)!r}; links are not followed")
         if info.flag_bits & 0x1:
             _refuse(name, "is encrypted")
 
 
-def unsafe_path(name: str) -> str:
+def unsafe_path_reason(name: str) -> str:
     """Why a path within an archive is refused; "" for a good one."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or "\0" in name:
@@ -224,10 +232,10 @@ def unsafe_path(name: str) -> str:
 
 
 def _refuse(name: str, why: str) -> NoReturn:
-    raise CheckpointError(f"{shown(name)} {why}: refused. Use a file that holds a prompt and nothing else")
+    raise CheckpointError(f"{safe_text(name)} {why}: refused. Use a file that holds a prompt and nothing else")
 
 
-def plain_json(
+def parse_json_object(
     data: bytes, what: str, most: int = LIMITS.json, constant: Callable[[str], object] | None = None
 ) -> dict[str, Any]:
     """A JSON object, of bounded size and depth; NaN and Infinity are refused, or become what ``constant`` returns.
@@ -235,27 +243,27 @@ def plain_json(
     Raises:
         CheckpointError: if it is too large, too deep, damaged or no object.
     """
-    bounded(len(data), what, most)
+    check_size(len(data), what, most)
     try:
         text = data.decode("utf-8")
         _check_depth(text, what)
-        found = json.loads(text, parse_constant=constant or _no_constant)
+        found = json.loads(text, parse_constant=constant or _reject_constant)
     except (ValueError, RecursionError) as error:
         if isinstance(error, CheckpointError):
             raise
-        raise CheckpointError(f"{what}: expected JSON; it is damaged or cut short ({shown(error)})") from error
+        raise CheckpointError(f"{what}: expected JSON; it is damaged or cut short ({safe_text(error)})") from error
     if not isinstance(found, dict):
         raise CheckpointError(f"{what}: expected a JSON object; got {type(found).__name__}")
     return found
 
 
-_MARKS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
+_STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
 """A text, whole, or a bracket. Possessive: a text of many megabytes is passed in one go, with nothing to go back to."""
 
 
 def _check_depth(text: str, what: str) -> None:
     depth = 0
-    for found in _MARKS.finditer(text):
+    for found in _STRINGS_AND_BRACKETS.finditer(text):
         mark = text[found.start()]
         if mark == '"':
             continue
@@ -264,5 +272,5 @@ def _check_depth(text: str, what: str) -> None:
             raise CheckpointError(f"{what}: nested deeper than {LIMITS.depth} levels: refused")
 
 
-def _no_constant(name: str) -> NoReturn:
+def _reject_constant(name: str) -> NoReturn:
     raise ValueError(f"{name} is no JSON")

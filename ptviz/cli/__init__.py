@@ -31,7 +31,7 @@ from ptviz.cli import (
     train,
     transfer,
 )
-from ptviz.cli.output import BadInput, RunFailed, complain
+from ptviz.cli.output import RunFailed, UsageError, print_error
 
 app = typer.Typer(
     name="ptviz",
@@ -62,17 +62,17 @@ for part in (
     part.register(app)
 
 
-def _version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         typer.echo(f"ptviz {__version__}")
         raise typer.Exit
 
 
 @app.callback()
-def options(
+def root_command(
     context: typer.Context,
     version: Annotated[
-        bool, typer.Option("--version", help="Print the version.", callback=_version, is_eager=True)
+        bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
     """Prompt tuning, trained live on a real frozen backbone: in the browser (`ptviz app`) or right here."""
@@ -92,13 +92,13 @@ def run(arguments: list[str] | None = None) -> int:
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" See: {context.command_path} --help" if context is not None else ""
-        return complain(error.format_message().rstrip(".") + "." + hint, error.exit_code)
-    except BadInput as error:
-        return complain(str(error), 2)
+        return print_error(error.format_message().rstrip(".") + "." + hint, error.exit_code)
+    except UsageError as error:
+        return print_error(str(error), 2)
     except RunFailed as error:
-        return complain(str(error), 1)
+        return print_error(str(error), 1)
     except (KeyboardInterrupt, typer.Abort):
-        return complain("interrupted", 130)
+        return print_error("interrupted", 130)
     except BrokenPipeError:  # `ptviz runs | head`
         sys.stderr.close()
         return 1
@@ -106,5 +106,5 @@ def run(arguments: list[str] | None = None) -> int:
         if os.environ.get("PTVIZ_DEBUG"):
             raise
         told = f"{type(error).__name__}: {error}"
-        return complain(f"{told} (this is a mistake of ptviz, not yours; PTVIZ_DEBUG=1 shows where)", 1)
+        return print_error(f"{told} (this is a mistake of ptviz, not yours; PTVIZ_DEBUG=1 shows where)", 1)
     return code if isinstance(code, int) else 0

@@ -10,59 +10,59 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import Sets, knobs
+from ptviz.cli.options import SetOption, parse_hyperparameters
 from ptviz.cli.output import (
-    BadInput,
-    Json,
+    JsonOption,
     RunFailed,
-    bad_input,
-    emit,
+    UsageError,
+    as_usage_error,
+    format_percent,
     markdown_table,
-    percent,
+    print_json,
+    print_table,
     progress_console,
-    quietly,
-    table,
+    quiet_libraries,
     write_csv,
 )
-from ptviz.cli.progress import Stopping
+from ptviz.cli.progress import GracefulStop
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from ptviz.analysis.comparison import Lap, Standing
+    from ptviz.analysis.comparison import MethodSummary, RunResult
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import Entry
+    from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
 
-_LOOK = 0.5
+_POLL_SECONDS = 0.5
 """Seconds between two looks at the runs."""
 HEADINGS = (
     "method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length",
     "file MB", "steps to 90, 95 %", "seeds",
 )  # fmt: skip
-AGAINST = ("against", "points", "95 % interval", "seeds", "told apart")
+PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "told apart")
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's command."""
-    app.command("race")(race)
+    app.command("race")(compare)
 
 
-def race(
+def compare(
     methods: Annotated[str, typer.Option(help="all, or names with commas between: see `ptviz methods`.")] = "all",
     task: Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")] = "trec6",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many: seeds 0, 1, 2, ...")] = 3,
     backbone: Annotated[str, typer.Option(help="A name, a local folder, or a hub id.")] = "minilm-l6",
     steps: Annotated[int, typer.Option(min=1, help="Updates on the task.")] = 200,
-    sets: Sets = None,
+    sets: SetOption = None,
     text: Annotated[str | None, typer.Option(help="The column of texts in your file.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels in your file.")] = None,
     path: Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table here.")] = None,
     dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
     markdown: Annotated[bool, typer.Option("--markdown", help="Answer with Markdown tables.")] = False,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Let methods race on one task.
 
@@ -74,38 +74,38 @@ def race(
     from ptviz.experiments import comparison as racing
 
     console = progress_console()
-    with quietly(), console.status("reading the task and the runs"):
-        configs = _configs(methods, seeds, sets, task, backbone, steps, text, label)
+    with quiet_libraries(), console.status("reading the task and the runs"):
+        configs = _make_configs(methods, seeds, sets, task, backbone, steps, text, label)
         executor = LocalExecutor()
-        with bad_input(OSError):
-            found = racing.entries(executor.store, configs)
+        with as_usage_error(OSError):
+            found = racing.find_runs(executor.store, configs)
     old = {entry.run for entry in found if entry.state == "finished"}
-    _say(console, _plan(found))
+    _print_line(console, _describe_plan(found))
     if dry:
-        _dry(found, as_json)
+        _print_dry_run(found, as_json)
         return
     began = time.monotonic()
-    with Stopping() as stopping:  # Before the first run is queued: Ctrl-C must find all that were.
-        with quietly(), bad_input(OSError):
-            found = racing.start(executor, found)
-        found = _follow(executor, found, stopping, console)
-    laps = _laps(executor, found)
-    result = _result(found, laps, old, time.monotonic() - began)
+    with GracefulStop() as stopping:  # Before the first run is queued: Ctrl-C must find all that were.
+        with quiet_libraries(), as_usage_error(OSError):
+            found = racing.start_runs(executor, found)
+        found = _wait_for_runs(executor, found, stopping, console)
+    laps = _load_results(executor, found)
+    result = _comparison_json(found, laps, old, time.monotonic() - began)
     if path is not None:
-        from ptviz.analysis.comparison import COLUMNS
+        from ptviz.analysis.comparison import TABLE_COLUMNS
 
-        write_csv(path, COLUMNS, result["methods"])
+        write_csv(path, TABLE_COLUMNS, result["methods"])
     order = result.pop("standings")
     if as_json:
-        emit(result)
+        print_json(result)
     elif markdown:
-        print(_markdown(result, order))
+        print(_format_markdown(result, order))
     else:
-        _show(result, order)
-    _ending(found, stopping.asked)
+        _print_comparison(result, order)
+    _exit_if_incomplete(found, stopping.requested)
 
 
-def _configs(
+def _make_configs(
     methods: str,
     seeds: int,
     sets: list[str] | None,
@@ -117,22 +117,24 @@ def _configs(
 ) -> tuple[RunConfig, ...]:
     """The runs asked for, once everything that can be wrong with them was looked at."""
     from ptviz import backbones
-    from ptviz.experiments.comparison import chosen, lineup
+    from ptviz.experiments.comparison import make_configs, parse_methods
     from ptviz.runs import RunConfig
     from ptviz.tasks import load_task
     from ptviz.training import TrainConfig
 
-    known = {info.name: info for info in backbones.catalogue()}
+    known = {info.name: info for info in backbones.list_backbones()}
     if backbone in known and not known[backbone].available:
-        raise BadInput(f"backbone {backbone} is not on this machine yet; get it with: {known[backbone].mend}")
-    with bad_input(OSError):
+        raise UsageError(
+            f"backbone {backbone} is not on this machine yet; get it with: {known[backbone].install_command}"
+        )
+    with as_usage_error(OSError):
         base = RunConfig(backbone, task, training=TrainConfig(steps=steps), text=text, label=label)
-        made = lineup(chosen(methods), range(seeds), base, knobs(sets))
+        made = make_configs(parse_methods(methods), range(seeds), base, parse_hyperparameters(sets))
         load_task(task, text=text, label=label)
     return made
 
 
-def _plan(found: Sequence[Entry]) -> str:
+def _describe_plan(found: Sequence[PlannedRun]) -> str:
     done = sum(entry.state == "finished" for entry in found)
     going = sum(entry.state in ("queued", "running", "stopping") for entry in found)
     again = sum(entry.state == "stopped" for entry in found)
@@ -144,22 +146,22 @@ def _plan(found: Sequence[Entry]) -> str:
     return f"{len(found)} runs: {', '.join(parts)}"
 
 
-def _dry(found: Sequence[Entry], as_json: bool) -> None:
+def _print_dry_run(found: Sequence[PlannedRun], as_json: bool) -> None:
     rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in found]
     if as_json:
-        emit([dict(zip(("method", "seed", "state", "run"), row, strict=True)) for row in rows])
+        print_json([dict(zip(("method", "seed", "state", "run"), row, strict=True)) for row in rows])
     else:
-        table(("method", "seed", "state", "run"), rows)
+        print_table(("method", "seed", "state", "run"), rows)
 
 
-def _follow(
-    executor: LocalExecutor, found: tuple[Entry, ...], stopping: Stopping, console: Console
-) -> tuple[Entry, ...]:
+def _wait_for_runs(
+    executor: LocalExecutor, found: tuple[PlannedRun, ...], stopping: GracefulStop, console: Console
+) -> tuple[PlannedRun, ...]:
     """Show the runs until none is under way; on Ctrl-C stop those of this race, the waiting ones first."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     from ptviz.experiments import comparison as racing
-    from ptviz.runs.status import ALIVE
+    from ptviz.runs.status import ACTIVE_STATES
 
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
@@ -169,49 +171,51 @@ def _follow(
     with Progress(*columns, console=console, transient=True) as bar:
         whole = bar.add_task("race", total=len(found), completed=len(told))
         single = bar.add_task("waiting for the worker", total=1, completed=0)
-        while not racing.over(found):
-            if stopping.asked and not stopped:
+        while not racing.is_done(found):
+            if stopping.requested and not stopped:
                 stopped = True
-                count = racing.stop(executor, found)
-                _say(console, f"stopping {count} run{'s' if count != 1 else ''} of this race")
+                count = racing.stop_runs(executor, found)
+                _print_line(console, f"stopping {count} run{'s' if count != 1 else ''} of this race")
             elif not stopped:
                 executor.ensure_worker()
-            time.sleep(_LOOK)
-            found = racing.looked_at(executor.store, found)
+            time.sleep(_POLL_SECONDS)
+            found = racing.refresh(executor.store, found)
             for entry in found:
-                if entry.state not in ALIVE and entry.run not in told:
+                if entry.state not in ACTIVE_STATES and entry.run not in told:
                     told.add(entry.run)
-                    _say(console, _line(executor, entry))
-            bar.update(whole, completed=sum(entry.state not in ALIVE for entry in found))
+                    _print_line(console, _describe_run(executor, entry))
+            bar.update(whole, completed=sum(entry.state not in ACTIVE_STATES for entry in found))
             for entry in found:
                 if entry.state in ("running", "stopping"):
                     status = executor.store.get(str(entry.run)).status()
-                    bar.update(single, description=_named(entry), total=status.steps, completed=status.step)
+                    bar.update(single, description=_run_label(entry), total=status.steps, completed=status.step)
     return found
 
 
-def _named(entry: Entry) -> str:
+def _run_label(entry: PlannedRun) -> str:
     return f"{entry.config.method}, seed {entry.config.training.seed}"
 
 
-def _line(executor: LocalExecutor, entry: Entry) -> str:
+def _describe_run(executor: LocalExecutor, entry: PlannedRun) -> str:
     status = executor.store.get(str(entry.run)).status()
     if status.state == "finished":
-        return f"{_named(entry)}: test {percent(status.test)} in {status.seconds:.0f} s"
-    return f"{_named(entry)}: {status.state}: {status.reason}"
+        return f"{_run_label(entry)}: test {format_percent(status.test)} in {status.seconds:.0f} s"
+    return f"{_run_label(entry)}: {status.state}: {status.reason}"
 
 
-def _laps(executor: LocalExecutor, found: Sequence[Entry]) -> list[Lap]:
-    from ptviz.analysis.comparison import Lap
-    from ptviz.experiments.comparison import outcomes
+def _load_results(executor: LocalExecutor, found: Sequence[PlannedRun]) -> list[RunResult]:
+    from ptviz.analysis.comparison import RunResult
+    from ptviz.experiments.comparison import load_results
 
-    return [Lap(**asdict(outcome)) for outcome in outcomes(executor.store, found)]
+    return [RunResult(**asdict(outcome)) for outcome in load_results(executor.store, found)]
 
 
-def _result(found: Sequence[Entry], laps: Sequence[Lap], old: set[str | None], wall: float) -> dict[str, Any]:
-    from ptviz.analysis.comparison import paired, rows, standings
+def _comparison_json(
+    found: Sequence[PlannedRun], laps: Sequence[RunResult], old: set[str | None], wall: float
+) -> dict[str, Any]:
+    from ptviz.analysis.comparison import compare_paired, summarise_methods, table_rows
 
-    order = standings(laps)
+    order = summarise_methods(laps)
     config = found[0].config
     numbers = {lap.run: asdict(lap) for lap in laps}
     runs = [
@@ -220,35 +224,40 @@ def _result(found: Sequence[Entry], laps: Sequence[Lap], old: set[str | None], w
         | numbers.get(str(e.run), {})
         for e in found
     ]
-    pairs = [asdict(pair) | {"clear": pair.clear} for pair in (paired(order[0], other) for other in order[1:])]
+    pairs = [
+        asdict(pair) | {"clear": pair.significant} for pair in (compare_paired(order[0], other) for other in order[1:])
+    ]
     return {
         "backbone": config.backbone, "task": config.task, "steps": config.training.steps,
-        "reused": len([run for run in runs if run["reused"]]), "wall_seconds": wall, "methods": rows(order),
+        "reused": len([run for run in runs if run["reused"]]), "wall_seconds": wall, "methods": table_rows(order),
         "against_the_first": pairs, "runs": runs, "standings": order,
     }  # fmt: skip
 
 
-def _show(result: dict[str, Any], order: Sequence[Standing]) -> None:
+def _print_comparison(result: dict[str, Any], order: Sequence[MethodSummary]) -> None:
     if order:
-        table(HEADINGS, [cells(one) for one in order], parted=True)
+        print_table(HEADINGS, [table_cells(one) for one in order], parted=True)
     if len(order) > 1 and sys.stdout.isatty():  # Elsewhere stdout is one table; --json has both.
         typer.echo(f"\n{order[0].method} against the others, seed by seed:")
-        table(AGAINST, _pairs(result))
+        print_table(PAIR_HEADINGS, _pair_rows(result))
     if result["reused"]:
         typer.echo(f"{result['reused']} of {len(result['runs'])} runs had been trained before.", err=True)
     if len(order) > 1 and max(len(one.seeds) for one in order) < 5:
         typer.echo("Few seeds: an interval of three holds the true middle about three times in four.", err=True)
 
 
-def _markdown(result: dict[str, Any], order: Sequence[Standing]) -> str:
+def _format_markdown(result: dict[str, Any], order: Sequence[MethodSummary]) -> str:
     said = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
-    parts = [said, markdown_table(HEADINGS, [cells(one) for one in order])]
+    parts = [said, markdown_table(HEADINGS, [table_cells(one) for one in order])]
     if len(order) > 1:
-        parts += [f"{order[0].method} against the others, seed by seed:", markdown_table(AGAINST, _pairs(result))]
+        parts += [
+            f"{order[0].method} against the others, seed by seed:",
+            markdown_table(PAIR_HEADINGS, _pair_rows(result)),
+        ]
     return "\n\n".join(parts)
 
 
-def _pairs(result: dict[str, Any]) -> list[tuple[str, ...]]:
+def _pair_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
     """The first against every other, in points of accuracy."""
     rows: list[tuple[str, ...]] = []
     for pair in result["against_the_first"]:
@@ -259,32 +268,33 @@ def _pairs(result: dict[str, Any]) -> list[tuple[str, ...]]:
     return rows
 
 
-def cells(one: Standing) -> tuple[str, ...]:
+def table_cells(one: MethodSummary) -> tuple[str, ...]:
     """A row of the table for people, under ``HEADINGS``."""
-    from ptviz.analysis.comparison import megabytes
+    from ptviz.analysis.comparison import to_mebibytes
 
     def number(value: float | None, form: str = ",.0f") -> str:
         return "-" if value is None else format(value, form)
 
-    span = f"{percent(one.interval.low)} to {percent(one.interval.high)}" if one.interval else "-"
+    span = f"{format_percent(one.interval.low)} to {format_percent(one.interval.high)}" if one.interval else "-"
     steps = "-" if one.steps95 is None else f"{number(one.steps90)}, {number(one.steps95)}"
     return (
-        one.method, percent(one.mean), percent(one.sd), span, percent(one.zero_shot), number(one.trained),
-        number(one.stored), number(one.seconds), number(megabytes(one.memory)), number(one.length),
-        number(megabytes(one.size), ".3g"), steps, str(len(one.seeds)),
+        one.method, format_percent(one.mean), format_percent(one.sd), span, format_percent(one.zero_shot),
+        number(one.trained),
+        number(one.stored), number(one.seconds), number(to_mebibytes(one.memory)), number(one.length),
+        number(to_mebibytes(one.size), ".3g"), steps, str(len(one.seeds)),
     )  # fmt: skip
 
 
-def _ending(found: Sequence[Entry], interrupted: bool) -> None:
+def _exit_if_incomplete(found: Sequence[PlannedRun], interrupted: bool) -> None:
     stopped = [entry for entry in found if entry.state == "stopped"]
     failed = [entry for entry in found if entry.state in ("failed", "missing")]
     if interrupted or stopped:
         typer.echo(f"ptviz: {len(stopped)} runs stopped. Go on: the same command again", err=True)
         raise typer.Exit(130 if interrupted else 1)
     if failed:
-        names = ", ".join(entry.run or _named(entry) for entry in failed)
+        names = ", ".join(entry.run or _run_label(entry) for entry in failed)
         raise RunFailed(f"{len(failed)} of {len(found)} runs failed: {names}. Why: ptviz show RUN")
 
 
-def _say(console: Console, line: str) -> None:
+def _print_line(console: Console, line: str) -> None:
     console.print(line, markup=False, highlight=False, soft_wrap=True)

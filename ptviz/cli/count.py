@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from ptviz.cli.options import Sets, knobs
-from ptviz.cli.output import Json, bad_input, emit
+from ptviz.cli.options import SetOption, parse_hyperparameters
+from ptviz.cli.output import JsonOption, as_usage_error, print_json
 
 
 def register(app: typer.Typer) -> None:
@@ -23,22 +23,22 @@ def count(
     head_width: Annotated[int, typer.Option(help="Width h of one head.")] = 32,
     length: Annotated[int, typer.Option(help="Longest input s, in tokens.")] = 64,
     sources: Annotated[int, typer.Option(min=0, max=1000, help="How many source tasks k, for transfer methods.")] = 0,
-    sets: Sets = None,
-    as_json: Json = False,
+    sets: SetOption = None,
+    as_json: JsonOption = False,
 ) -> None:
     """Count a method's parameters for a backbone of any shape.
 
     Those it trains, and those kept for inference. The default shape is that of minilm-l6.
     """
-    from ptviz.methods import build
+    from ptviz.methods import build_method
     from ptviz.prompt import Spec
 
-    with bad_input():
+    with as_usage_error():
         names = tuple(f"source-{index + 1}" for index in range(sources))
-        spec = Spec.of_shape(width, sites, heads, head_width, length, names)
-        made = build(method, spec, knobs(sets))
-    counts = {"trained": made.trained(), "stored": made.stored()}
+        spec = Spec.from_sizes(width, sites, heads, head_width, length, names)
+        made = build_method(method, spec, parse_hyperparameters(sets))
+    counts = {"trained": made.trainable_parameters(), "stored": made.stored_parameters()}
     if as_json:
-        emit(counts)
+        print_json(counts)
     else:
         typer.echo(f"trained {counts['trained']:,}\nstored  {counts['stored']:,}")

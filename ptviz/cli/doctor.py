@@ -16,9 +16,9 @@ from typing import Literal
 import typer
 
 from ptviz import __version__, paths
-from ptviz.cli.output import Json, emit, progress_console, table
+from ptviz.cli.output import JsonOption, print_json, print_table, progress_console
 
-ENOUGH = 2_000_000_000
+MIN_FREE_BYTES = 2_000_000_000
 """Bytes of free disk below which runs and a fetched backbone may not fit."""
 
 
@@ -37,18 +37,18 @@ def register(app: typer.Typer) -> None:
     app.command("doctor")(doctor)
 
 
-def doctor(as_json: Json = False) -> None:
+def doctor(as_json: JsonOption = False) -> None:
     """Check this installation, and say what mends it.
 
     Versions, device, backbones by hash, tasks, folders, runs, browser, disk. Exits with 1 if something is broken.
     """
     with progress_console().status("looking"):
-        checks = [check for examine in EXAMINATIONS for check in _guarded(examine)]
+        checks = [check for examine in CHECKS for check in _run_check(examine)]
     healthy = all(check.state != "broken" for check in checks)
     if as_json:
-        emit({"healthy": healthy, "checks": [asdict(check) for check in checks]})
+        print_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
     else:
-        table(("state", "what", "found"), [(c.state, c.name, c.detail) for c in checks])
+        print_table(("state", "what", "found"), [(c.state, c.name, c.detail) for c in checks])
         for check in checks:
             if check.mend:
                 typer.echo(f"{'mend' if check.state == 'broken' else 'note'}: {check.name}: {check.mend}", err=True)
@@ -56,7 +56,7 @@ def doctor(as_json: Json = False) -> None:
         raise typer.Exit(1)
 
 
-def _guarded(examine: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+def _run_check(examine: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
         yield from examine()
     except Exception as error:  # a doctor reports whatever it meets
@@ -82,9 +82,9 @@ def machine() -> Iterator[Check]:
     """Where training will run."""
     import torch
 
-    from ptviz.backbones import pick_device
+    from ptviz.backbones import select_device
 
-    device = pick_device()
+    device = select_device()
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else platform.processor() or platform.machine()
     yield Check("device", "ok", f"{device} ({name})")
     yield Check("threads", "ok", f"{torch.get_num_threads()} of {os.cpu_count()} cores")
@@ -92,41 +92,45 @@ def machine() -> Iterator[Check]:
 
 def backbones() -> Iterator[Check]:
     """The named backbones, their files compared with the known hashes."""
-    from ptviz.backbones import catalogue, packaged
+    from ptviz.backbones import list_backbones, packaged
 
-    for info in catalogue():
+    for info in list_backbones():
         if info.random:
             continue
         try:
-            folder = packaged.folder(info.name)
+            folder = packaged.find_checked_folder(info.name)
         except ValueError as error:
-            yield Check(f"backbone {info.name}", "broken", str(error), info.mend)
+            yield Check(f"backbone {info.name}", "broken", str(error), info.install_command)
             continue
         if folder is not None:
             yield Check(f"backbone {info.name}", "ok", f"hashes match in {folder}")
         elif info.name == "minilm-l6":
-            yield Check(f"backbone {info.name}", "broken", "the default backbone is not installed", info.mend)
+            yield Check(
+                f"backbone {info.name}", "broken", "the default backbone is not installed", info.install_command
+            )
         else:
-            yield Check(f"backbone {info.name}", "note", "not fetched (only needed if you want it)", info.mend)
+            yield Check(
+                f"backbone {info.name}", "note", "not fetched (only needed if you want it)", info.install_command
+            )
 
 
 def tasks() -> Iterator[Check]:
     """The built-in tasks: is the data here, and in the version that was tested?"""
-    from ptviz.tasks import catalogue
+    from ptviz.tasks import list_builtin_tasks
 
     found: dict[str, list[str]] = {}
-    for info in catalogue():
+    for info in list_builtin_tasks():
         if info.available:
             found.setdefault(info.source, []).append(info.name)
         else:
-            yield Check(f"task {info.name}", "broken", "its package is not installed", info.mend)
+            yield Check(f"task {info.name}", "broken", "its package is not installed", info.install_command)
     for source, names in found.items():
         yield Check(f"tasks of {source}", "ok", ", ".join(names))
 
 
 def folders() -> Iterator[Check]:
     """May we write where runs and caches go, and is there room?"""
-    for name, path, variable in (("runs", paths.home(), "PTVIZ_HOME"), ("cache", paths.cache(), "PTVIZ_CACHE")):
+    for name, path, variable in (("runs", paths.data_dir(), "PTVIZ_HOME"), ("cache", paths.cache_dir(), "PTVIZ_CACHE")):
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
@@ -135,14 +139,14 @@ def folders() -> Iterator[Check]:
             mend = f"make it writable, or choose another folder with {variable}=/some/folder"
             yield Check(f"folder of {name}", "broken", f"{path}: {error.strerror}", mend)
             continue
-        yield Check(f"folder of {name}", "ok", f"{path} ({_size(path) / 1e6:,.0f} MB used)")
+        yield Check(f"folder of {name}", "ok", f"{path} ({_folder_size(path) / 1e6:,.0f} MB used)")
         free = shutil.disk_usage(path).free
-        state: Literal["ok", "broken"] = "ok" if free >= ENOUGH else "broken"
+        state: Literal["ok", "broken"] = "ok" if free >= MIN_FREE_BYTES else "broken"
         mend = "" if state == "ok" else f"free some space, or choose another disk with {variable}=/some/folder"
         yield Check(f"disk of {name}", state, f"{free / 1e9:,.1f} GB free", mend)
 
 
-def _size(folder: Path) -> int:
+def _folder_size(folder: Path) -> int:
     return sum(file.stat().st_size for file in folder.rglob("*") if file.is_file() and not file.is_symlink())
 
 
@@ -172,4 +176,4 @@ def browser() -> Iterator[Check]:
     yield Check("chromium", "ok" if chromium else "note", chromium or "not found", mend)
 
 
-EXAMINATIONS = (versions, machine, backbones, tasks, folders, store, browser)
+CHECKS = (versions, machine, backbones, tasks, folders, store, browser)

@@ -9,31 +9,31 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.inspect import PLACES, place_of
-from ptviz.cli.output import BadInput, Json, bad_input, emit, progress_console, quietly
+from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
+from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
 from ptviz.cli.runs import RunId
-from ptviz.engine.load_method import load_backbone_of, restored
+from ptviz.engine.load_method import load_method, load_run_backbone
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ptviz.backbones import Backbone
-    from ptviz.checkpoints.writers.peft import Factors
+    from ptviz.checkpoints.writers.peft import MultitaskFactors
     from ptviz.methods import PromptMethod
     from ptviz.prompt import Prompt
     from ptviz.runs import Run
 
 FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
-LAYOUT = "layout.json"
+LAYOUT_FILE = "layout.json"
 """Beside an exported adapter: what a script needs to ask as the run did."""
-WORDS = 2000
+PROJECTOR_WORDS = 2000
 """Frequent words of the vocabulary that go beside the prompt's tokens into the projector."""
 
 
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("export")(export)
-    app.command("import")(bring)
+    app.command("import")(import_)
 
 
 def export(
@@ -42,7 +42,7 @@ def export(
     place: Annotated[
         Path | None, typer.Argument(metavar="PLACE", help="A file or a folder; named after the run if left out.")
     ] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Write the best prompt for another program.
 
@@ -53,22 +53,22 @@ def export(
     from ptviz.runs import Store
 
     if to not in FORMATS:
-        raise BadInput(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
-    with progress_console().status(f"reading {id}"), quietly(), bad_input(OSError, CheckpointError):
+        raise UsageError(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
+    with progress_console().status(f"reading {id}"), quiet_libraries(), as_usage_error(OSError, CheckpointError):
         run = Store().get(id)
         if to == "bundle":
-            answer = _bundle(run, _file(place, f"{id}.zip"))
+            answer = _export_bundle(run, _output_file(place, f"{id}.zip"))
         else:
-            backbone = load_backbone_of(run)
-            method = restored(run, backbone)
+            backbone = load_run_backbone(run)
+            method = load_method(run, backbone)
             if to == "peft":
-                answer = _peft(run, backbone, method, place or Path(f"{id}-peft"))
+                answer = _export_peft(run, backbone, method, place or Path(f"{id}-peft"))
             elif to == "tensorboard-projector":
-                answer = _projector(backbone, method, place or Path(f"{id}-projector"))
+                answer = _export_projector(backbone, method, place or Path(f"{id}-projector"))
             else:
-                answer = _arrays(method, to, _file(place, f"{id}.{to}"))
+                answer = _export_arrays(method, to, _output_file(place, f"{id}.{to}"))
     if as_json:
-        emit({"run": id, **answer})
+        print_json({"run": id, **answer})
         return
     for name, shape in answer.get("parts", {}).items():
         sizes = (f"{axis}={size}" for axis, size in zip(answer["axes"][name], shape, strict=True))
@@ -78,47 +78,51 @@ def export(
     typer.echo(f"written to {answer['path']}")
 
 
-def bring(
-    path: Annotated[Path, typer.Argument(metavar="PATH", help=f"A bundle of `ptviz export RUN --to bundle`. {PLACES}")],
+def import_(
+    path: Annotated[
+        Path, typer.Argument(metavar="PATH", help=f"A bundle of `ptviz export RUN --to bundle`. {PATH_HELP}")
+    ],
     backbone: Annotated[str | None, typer.Option(help="The backbone it is for; a bundle names its own.")] = None,
     task: Annotated[str | None, typer.Option(help="The task it was trained on; a bundle names its own.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Which prompt, of a file with several.")] = None,
     title: Annotated[str, typer.Option(help="What to call a kept prompt.")] = "",
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Bring in a bundled run, or keep the prompt of a checkpoint to look at and to start runs from.
 
     Opens whatever `ptviz inspect` opens, as safely; a kept prompt starts a run with `ptviz train --start ID`.
     """
     from ptviz.checkpoints import CheckpointError, open_checkpoint
-    from ptviz.checkpoints.formats.ptviz import BUNDLE
+    from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
     from ptviz.runs import RunConfig, Store
-    from ptviz.runs.archive import unpack
-    from ptviz.runs.config import placed
-    from ptviz.runs.import_prompt import keep_opened
+    from ptviz.runs.archive import unpack_run
+    from ptviz.runs.config import with_absolute_paths
+    from ptviz.runs.import_prompt import import_checkpoint_prompt
 
     if backbone is not None:  # a folder of one's own is kept by its whole path: the app stands elsewhere
-        backbone = placed(RunConfig(backbone=backbone)).backbone
-    with progress_console().status("reading"), bad_input(OSError, CheckpointError):
-        place = place_of(path)
+        backbone = with_absolute_paths(RunConfig(backbone=backbone)).backbone
+    with progress_console().status("reading"), as_usage_error(OSError, CheckpointError):
+        place = resolve_checkpoint(path)
         bundle = open_checkpoint(place)
-        if bundle.format == BUNDLE:
+        if bundle.format == BUNDLE_FORMAT:
             if prompt is not None or title:
-                raise BadInput("--prompt and --title are for a single prompt; this is the bundle of a whole run")
-            run = unpack(Store(), place, backbone, task)
+                raise UsageError("--prompt and --title are for a single prompt; this is the bundle of a whole run")
+            run = unpack_run(Store(), place, backbone, task)
             told: dict[str, Any] = {"run": run.id, "folder": str(run.path)}
             line = f"{run.id}: see it with `ptviz show {run.id}` or in the app"
         else:
-            kept = keep_opened(Store(), place, bundle, prompt, title=title, backbone=backbone or "", task=task)
+            kept = import_checkpoint_prompt(
+                Store(), place, bundle, prompt, title=title, backbone=backbone or "", task=task
+            )
             told = {"prompt": kept.id, "m": kept.m, "shapes": dict(kept.shapes)}
             line = f"{kept.id}: kept, {kept.m} prompt tokens. Start a run from it with `ptviz train --start {kept.id}`"
     if as_json:
-        emit(told)
+        print_json(told)
     else:
         typer.echo(line)
 
 
-def _file(place: Path | None, name: str) -> Path:
+def _output_file(place: Path | None, name: str) -> Path:
     if place is None:
         return Path(name)
     if place.is_dir() or str(place).endswith(("/", "\\")):
@@ -126,32 +130,32 @@ def _file(place: Path | None, name: str) -> Path:
     return place
 
 
-def _bundle(run: Run, path: Path) -> dict[str, Any]:
-    from ptviz.runs.archive import pack
+def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
+    from ptviz.runs.archive import pack_run
 
-    return {"files": pack(run, path), "path": str(path)}
+    return {"files": pack_run(run, path), "path": str(path)}
 
 
-def _peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
-    from ptviz.checkpoints.writers.peft import Home, write_peft
+def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
+    from ptviz.checkpoints.writers.peft import BackboneSizes, write_peft
 
-    home = Home(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
-    prompt = static_prompt(method, backbone)
-    config, notes = write_peft(folder, prompt, home, factors_of(method, prompt))
-    if (layout := _layout(run, backbone)) is not None:
-        (folder / LAYOUT).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
-        notes = [*notes, f"{LAYOUT} says how texts were laid out, and which token answers for which class"]
+    home = BackboneSizes(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
+    prompt = compute_static_prompt(method, backbone)
+    config, notes = write_peft(folder, prompt, home, find_factors(method, prompt))
+    if (layout := _text_layout(run, backbone)) is not None:
+        (folder / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
+        notes = [*notes, f"{LAYOUT_FILE} says how texts were laid out, and which token answers for which class"]
     return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
 
 
-def _layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
+def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
     """How a script lays out a text and reads the answer as this run did.
 
     None where PEFT lays it out otherwise, or the task cannot be had here any more.
     ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens, ``answers`` the token whose
     score is a class's. The prompt comes first.
     """
-    from ptviz.backbones.label_tokens import label_tokens
+    from ptviz.backbones.label_tokens import assign_label_tokens
     from ptviz.tasks import load_task
 
     config = run.config
@@ -161,19 +165,19 @@ def _layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
         task = load_task(config.task, text=config.text, label=config.label)
     except (OSError, ValueError):  # The adapter is whole without it.
         return None
-    before, after = task.template(backbone.reading).around(backbone.tokeniser)
-    answers = dict(zip(task.classes, label_tokens(backbone.tokeniser, task.words), strict=True))
+    before, after = task.make_template(backbone.readout_mode).surrounding_ids(backbone.tokeniser)
+    answers = dict(zip(task.classes, assign_label_tokens(backbone.tokeniser, task.label_words), strict=True))
     return {"before": before, "after": after, "length": config.training.length, "answers": answers}
 
 
-def static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
+def compute_static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
     """The prompt a trained method gives for two made-up rows: of batch axis 1 if it does not look at them."""
     import torch
 
     from ptviz.prompt import Batch
 
-    folded = method.fold().eval()
-    ids = torch.full((2, folded.slots + 3), backbone.pad, device=backbone.device)
+    folded = method.merge().eval()
+    ids = torch.full((2, folded.slots + 3), backbone.pad_id, device=backbone.device)
     mask = torch.ones_like(ids, dtype=torch.bool)
     slots = torch.zeros_like(mask)
     slots[:, : folded.slots] = True
@@ -181,59 +185,59 @@ def static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
     read[:, -1] = True
     none = torch.zeros(2, dtype=torch.long, device=backbone.device)
     with torch.no_grad():
-        found: Prompt = folded(Batch(ids, mask, slots, read, none, none, backbone.embed(ids)))
+        found: Prompt = folded(Batch(ids, mask, slots, read, none, none, backbone.embed_tokens(ids)))
     return found
 
 
-def factors_of(method: PromptMethod, prompt: Prompt) -> Factors | None:
+def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | None:
     """A shared prompt, a column and a row among a method's parts whose product is this prompt; None without."""
     import torch
 
-    from ptviz.checkpoints.writers.peft import Factors
+    from ptviz.checkpoints.writers.peft import MultitaskFactors
 
-    if prompt.embeddings is None or not prompt.static or prompt.keep is not None:
+    if prompt.embeddings is None or not prompt.is_static or prompt.keep is not None:
         return None
-    parts = [(part.axes, part.tensor.detach().float().cpu()) for part in method.parts().values()]
+    parts = [(part.axes, part.tensor.detach().float().cpu()) for part in method.tensors().values()]
     columns = [tensor for axes, tensor in parts if axes == ("m",)]
     rows = [tensor for axes, tensor in parts if axes == ("d",)]
     whole = prompt.embeddings[0].detach().float().cpu()
     for shared in (tensor for axes, tensor in parts if axes == ("m", "d")):
         for u, v in itertools.product(columns, rows):
             if shared.shape == whole.shape and torch.allclose(shared * torch.outer(u, v), whole, atol=1e-6):
-                return Factors(shared.numpy(), u.numpy(), v.numpy())
+                return MultitaskFactors(shared.numpy(), u.numpy(), v.numpy())
     return None
 
 
-def _projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
+def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from ptviz.checkpoints.writers.embedding_projector import nearest, write_projector
+    from ptviz.checkpoints.writers.embedding_projector import nearest_rows, write_embedding_projector
 
-    prompt = static_prompt(method, backbone)
-    if prompt.embeddings is None or not prompt.static:
-        raise BadInput("the projector shows vectors at the input, the same for every text; use --to npz for this run")
+    prompt = compute_static_prompt(method, backbone)
+    if prompt.embeddings is None or not prompt.is_static:
+        raise UsageError("the projector shows vectors at the input, the same for every text; use --to npz for this run")
     rows = prompt.embeddings[0].detach().float().cpu().numpy()
-    table = backbone.table.detach().float().cpu().numpy()
-    common = backbone.spec().common.cpu().numpy()[:WORDS]
+    table = backbone.embedding_table.detach().float().cpu().numpy()
+    common = backbone.make_spec().common_ids.cpu().numpy()[:PROJECTOR_WORDS]
 
     def word(token: int) -> str:
         return str(backbone.tokeniser.convert_ids_to_tokens(int(token)))
 
-    labels = [(f"P[{i}]", "prompt", word(common[near])) for i, near in enumerate(nearest(rows, table[common]))]
+    labels = [(f"P[{i}]", "prompt", word(common[near])) for i, near in enumerate(nearest_rows(rows, table[common]))]
     labels += [(word(token), "word", "") for token in common]
-    write_projector(folder, np.concatenate([rows, table[common]]), labels, ("label", "kind", "nearest word"))
+    write_embedding_projector(folder, np.concatenate([rows, table[common]]), labels, ("label", "kind", "nearest word"))
     return {"path": str(folder), "rows": len(labels)}
 
 
-def _arrays(method: PromptMethod, to: str, path: Path) -> dict[str, Any]:
-    parts = method.parts()
+def _export_arrays(method: PromptMethod, to: str, path: Path) -> dict[str, Any]:
+    parts = method.tensors()
     arrays = {name: part.tensor.detach().float().cpu().contiguous() for name, part in parts.items()}
     axes = {name: list(part.axes) for name, part in parts.items()}
-    written = _write(path, to, arrays, axes)
+    written = _write_arrays(path, to, arrays, axes)
     return {"path": str(written), "parts": {name: list(array.shape) for name, array in arrays.items()}, "axes": axes}
 
 
-def _write(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
+def _write_arrays(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str, list[str]]) -> Path:
     import numpy as np
     from safetensors.torch import save_file
 

@@ -6,15 +6,15 @@ from typing import Annotated
 
 import typer
 
-from ptviz.cli.output import BadInput
+from ptviz.cli.output import UsageError
 
-Sets = Annotated[
+SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="KNOB=VALUE", help="Set one of the method's knobs, as in --set m=20. Repeatable."),
 ]
 
 
-def knobs(sets: list[str] | None) -> dict[str, str]:
+def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:
     """The knobs as written, by name; the method checks their values.
 
     Raises:
@@ -25,14 +25,14 @@ def knobs(sets: list[str] | None) -> dict[str, str]:
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise BadInput(f"--set: expected KNOB=VALUE as in --set m=20; got {text!r}")
+            raise UsageError(f"--set: expected KNOB=VALUE as in --set m=20; got {text!r}")
         if name in found:
-            raise BadInput(f"--set: {name} is given twice ({found[name]!r} and {value!r}); give it once")
+            raise UsageError(f"--set: {name} is given twice ({found[name]!r} and {value!r}); give it once")
         found[name] = value
     return found
 
 
-def snapshot_place(text: str) -> tuple[str, int, int]:
+def parse_snapshot(text: str) -> tuple[str, int, int]:
     """The run, stage and step of ``RUN:STAGE:STEP``.
 
     Raises:
@@ -40,5 +40,5 @@ def snapshot_place(text: str) -> tuple[str, int, int]:
     """
     run, *numbers = text.split(":")
     if not run or len(numbers) != 2 or not all(number.isdigit() for number in numbers):
-        raise BadInput(f"--branch: expected RUN:STAGE:STEP, as in trec6-dept-0-ab12:0:100; got {text!r}")
+        raise UsageError(f"--branch: expected RUN:STAGE:STEP, as in trec6-dept-0-ab12:0:100; got {text!r}")
     return run, int(numbers[0]), int(numbers[1])

@@ -18,10 +18,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-Json = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
 
 
-class BadInput(Exception):
+class UsageError(Exception):
     """What was asked for cannot be: exit code 2, and the message is the one line on stderr."""
 
 
@@ -29,7 +29,7 @@ class RunFailed(Exception):
     """What was asked for was tried and failed: exit code 1."""
 
 
-def complain(message: str, code: int) -> int:
+def print_error(message: str, code: int) -> int:
     """Write one line to stderr; return the exit code."""
     line = " ".join(message.split())
     print(f"ptviz: {line}", file=sys.stderr)
@@ -37,18 +37,18 @@ def complain(message: str, code: int) -> int:
 
 
 @contextlib.contextmanager
-def bad_input(*kinds: type[Exception]) -> Iterator[None]:
+def as_usage_error(*kinds: type[Exception]) -> Iterator[None]:
     """Inside this block the library's refusals (ValueError and those given) count as bad input."""
     try:
         yield
     except Exception as error:
         if isinstance(error, (ValueError, *kinds)):
-            raise BadInput(str(error)) from error
+            raise UsageError(str(error)) from error
         raise
 
 
 @contextlib.contextmanager
-def quietly() -> Iterator[None]:
+def quiet_libraries() -> Iterator[None]:
     """Inside this block libraries keep to themselves: what they print goes to stderr, loading draws no bars.
 
     So stdout stays one JSON document, and stderr shows our own progress. Downloads still show theirs.
@@ -61,22 +61,22 @@ def quietly() -> Iterator[None]:
         yield
 
 
-def emit(data: Any) -> None:
+def print_json(data: Any) -> None:
     """One JSON document on one line of stdout; numbers that JSON does not know become null."""
-    print(json.dumps(_plain(data), ensure_ascii=False, allow_nan=False))
+    print(json.dumps(_to_json_values(data), ensure_ascii=False, allow_nan=False))
 
 
-def _plain(data: Any) -> Any:
+def _to_json_values(data: Any) -> Any:
     if isinstance(data, dict):
-        return {str(key): _plain(value) for key, value in data.items()}
+        return {str(key): _to_json_values(value) for key, value in data.items()}
     if isinstance(data, list | tuple):
-        return [_plain(value) for value in data]
+        return [_to_json_values(value) for value in data]
     if isinstance(data, float) and not math.isfinite(data):
         return None
     return data
 
 
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: bool = False) -> None:
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: bool = False) -> None:
     """A table for people on stdout; names and texts are shown as they are, never as markup.
 
     ``parted`` is for tables of many short columns: one wider than the terminal is shown in parts, one below the
@@ -88,7 +88,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: b
             print("\t".join(str(cell) for cell in row))
         return
     whole = range(len(columns))
-    for turn, part in enumerate(_parts(columns, rows, console.width) if parted else [whole]):
+    for turn, part in enumerate(_split_columns(columns, rows, console.width) if parted else [whole]):
         grid = Table(*(columns[place] for place in part), box=None, header_style="bold", pad_edge=False)
         for row in rows:
             grid.add_row(*(Text(str(row[place])) for place in part))
@@ -97,7 +97,7 @@ def table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: b
         console.print(grid)
 
 
-def _parts(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> list[Sequence[int]]:
+def _split_columns(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> list[Sequence[int]]:
     """The places of the columns of each part: as many as fit, after the first column."""
     needs = [max(cell_len(str(row[place])) for row in (columns, *rows)) for place in range(len(columns))]
     parts: list[list[int]] = [[0]]
@@ -140,6 +140,6 @@ def progress_console() -> Console:
     return Console(stderr=True)
 
 
-def percent(share: float | None) -> str:
+def format_percent(share: float | None) -> str:
     """An accuracy for people: 0.8375 as 83.8 %, nothing as a dash."""
     return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"

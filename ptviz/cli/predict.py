@@ -7,7 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from ptviz.cli.output import BadInput, Json, bad_input, emit, percent, progress_console, quietly, table
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    format_percent,
+    print_json,
+    print_table,
+    progress_console,
+    quiet_libraries,
+)
 from ptviz.cli.runs import RunId
 
 
@@ -22,37 +31,37 @@ def predict(
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Left out: stdin, a line each.")
     ] = None,
     step: Annotated[int | None, typer.Option(min=0, help="The snapshot after this step; left out: the best.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Class probabilities of texts, with and without the prompt."""
     if not texts and not sys.stdin.isatty():
         texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
-        raise BadInput('expected at least one text, as in: ptviz predict RUN "Where is the Nile?"')
-    with progress_console().status("asking the backbone"), quietly(), bad_input(OSError):
-        answer = _answers(id, texts, step)
+        raise UsageError('expected at least one text, as in: ptviz predict RUN "Where is the Nile?"')
+    with progress_console().status("asking the backbone"), quiet_libraries(), as_usage_error(OSError):
+        answer = _predict_texts(id, texts, step)
     if as_json:
-        emit(answer)
+        print_json(answer)
         return
     for text, prompted, bare in zip(texts, answer["with"], answer["without"], strict=True):
         typer.echo(text)
         order = sorted(range(len(prompted)), key=lambda index: -prompted[index])
-        rows = [(answer["classes"][i], percent(prompted[i]), percent(bare[i])) for i in order]
-        table(("class", "with the prompt", "without"), rows)
+        rows = [(answer["classes"][i], format_percent(prompted[i]), format_percent(bare[i])) for i in order]
+        print_table(("class", "with the prompt", "without"), rows)
 
 
-def _answers(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
-    from ptviz.engine.loaded_prompt import chosen
-    from ptviz.engine.model_cache import Warm
+def _predict_texts(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
+    from ptviz.engine.loaded_prompt import select_state
+    from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Store
-    from ptviz.runs.load_state import load
+    from ptviz.runs.load_state import load_state
 
-    run, warm = Store().get(id), Warm()
-    state, stage, step = chosen(run, None, step)
+    run, warm = Store().get(id), ModelCache()
+    state, stage, step = select_state(run, None, step)
     config = run.config.checked()
     task, backbone = warm.task(config), warm.backbone(config)
-    method = warm.engine.build(config, backbone, task)
-    load(method, state)
+    method = warm.backend.build_method(config, backbone, task)
+    load_state(method, state)
     length = config.training.length
     return {
         "run": id,
@@ -60,6 +69,6 @@ def _answers(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
         "step": step,
         "classes": list(task.classes),
         "texts": texts,
-        "with": warm.engine.predict(method, backbone, task, texts, length).tolist(),
-        "without": warm.engine.predict(None, backbone, task, texts, length).tolist(),
+        "with": warm.backend.predict(method, backbone, task, texts, length).tolist(),
+        "without": warm.backend.predict(None, backbone, task, texts, length).tolist(),
     }

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import BadInput, Json, bad_input, emit, percent, table
+from ptviz.cli.output import JsonOption, UsageError, as_usage_error, format_percent, print_json, print_table
 
 if TYPE_CHECKING:
-    from ptviz.runs import Run, Summary
+    from ptviz.runs import Run, RunSummary
 
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptviz runs`.")]
 
@@ -19,10 +19,10 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptvi
 def register(app: typer.Typer) -> None:
     """Add this file's commands."""
     app.command("runs")(runs)
-    app.command("show")(show)
+    app.command("show")(show_run)
 
 
-def summarise(summary: Summary) -> dict[str, Any]:
+def summary_to_json(summary: RunSummary) -> dict[str, Any]:
     """One line of the list of runs as plain data; accuracies from 0 to 1, null where not known yet."""
     config, status = summary.config, summary.status
     return {
@@ -49,23 +49,23 @@ def runs(
     state: Annotated[str | None, typer.Option(help="Only runs in this state: finished, running, stopped, ...")] = None,
     task: Annotated[str | None, typer.Option(help="Only runs on this task.")] = None,
     method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """List the runs, newest first."""
     from ptviz.runs import Store
-    from ptviz.runs.status import STATES
+    from ptviz.runs.status import RUN_STATES
 
-    if state is not None and state not in STATES:
-        raise BadInput(f"--state: expected one of {', '.join(STATES)}; got {state!r}")
+    if state is not None and state not in RUN_STATES:
+        raise UsageError(f"--state: expected one of {', '.join(RUN_STATES)}; got {state!r}")
     store = Store()
-    with bad_input(OSError):
-        found = [summarise(summary) for summary in store.list()]
+    with as_usage_error(OSError):
+        found = [summary_to_json(summary) for summary in store.list()]
     wanted = {"state": state, "task": task, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
     for problem in store.problems():
         typer.echo(f"ptviz: left out: {problem.reason}", err=True)
     if as_json:
-        emit(found)
+        print_json(found)
         return
     if not found:
         typer.echo("no runs here yet; make one: ptviz train prompt-tuning --task trec6", err=True)
@@ -77,44 +77,44 @@ def runs(
             run["task"],
             run["backbone"],
             f"{run['step']}/{run['steps']}",
-            percent(run["zero_shot"]),
-            percent(run["validation"]),
-            percent(run["test"]),
+            format_percent(run["zero_shot"]),
+            format_percent(run["validation"]),
+            format_percent(run["test"]),
             time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"])),
         )
         for run in found
     ]
-    table(("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "made"), rows)
+    print_table(("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "made"), rows)
 
 
-def show(id: RunId, as_json: Json = False) -> None:
+def show_run(id: RunId, as_json: JsonOption = False) -> None:
     """Show one run: settings, curve, how to make it again."""
     from ptviz.runs import Store
 
-    with bad_input(OSError):
-        data = _described(Store().get(id))
+    with as_usage_error(OSError):
+        data = _run_to_json(Store().get(id))
     if as_json:
-        emit(data)
+        print_json(data)
         return
     status = data["status"]
     typer.echo(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
     typer.echo(f"folder      {data['folder']}\nagain       {data['command']}")
     typer.echo(f"step        {status['step']} of {status['steps']}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
-        typer.echo(f"{name.replace('_', '-'):<11} {percent(status[name])}")
+        typer.echo(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
     if data["evaluations"]:
-        rows = [(e["step"], f"{e['loss']:.3f}", percent(e["accuracy"])) for e in data["evaluations"]]
-        table(("step", "validation loss (nats)", "accuracy"), rows)
+        rows = [(e["step"], f"{e['loss']:.3f}", format_percent(e["accuracy"])) for e in data["evaluations"]]
+        print_table(("step", "validation loss (nats)", "accuracy"), rows)
 
 
-def _described(run: Run) -> dict[str, Any]:
-    curve = run.curve()
+def _run_to_json(run: Run) -> dict[str, Any]:
+    curve = run.history()
     return {
         "run": run.id,
         "folder": str(run.path),
         "config": run.config.to_json(),
         "status": run.status().to_json(),
-        "command": run.config.command(),
+        "command": run.config.shell_command(),
         "environment": run.environment(),
         "evaluations": [asdict(evaluated) for evaluated in curve.evaluations],
         "steps": curve.steps.tolist(),

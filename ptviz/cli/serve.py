@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from ptviz.cli.output import BadInput
+from ptviz.cli.output import UsageError
 
 
 def register(app: typer.Typer) -> None:
@@ -19,7 +19,7 @@ def register(app: typer.Typer) -> None:
     app.command("app")(serve)
 
 
-def script() -> Path:
+def find_app_script() -> Path:
     """Where app.py lies: beside the package in a checkout, inside the package in an installed wheel.
 
     Raises:
@@ -29,7 +29,7 @@ def script() -> Path:
     for folder in (package / "_app", package.parent):
         if (folder / "app.py").is_file() and (folder / "pages" / "index.py").is_file():
             return folder / "app.py"
-    raise BadInput(f"the app's files are not in {package / '_app'} nor beside {package}; install ptviz again")
+    raise UsageError(f"the app's files are not in {package / '_app'} nor beside {package}; install ptviz again")
 
 
 def serve(
@@ -43,9 +43,9 @@ def serve(
 
     It answers to this machine alone unless --host says otherwise.
     """
-    path = script()
-    if not _free(host, port):
-        raise BadInput(f"port {port} of {host} is taken or not allowed; choose another: ptviz app --port {port + 1}")
+    path = find_app_script()
+    if not _is_port_free(host, port):
+        raise UsageError(f"port {port} of {host} is taken or not allowed; choose another: ptviz app --port {port + 1}")
     command = [sys.executable, "-m", "streamlit", "run", str(path), f"--server.address={host}", f"--server.port={port}"]
     if headless:  # left out, Streamlit sees for itself whether there is a display
         command.append("--server.headless=true")
@@ -55,7 +55,7 @@ def serve(
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 
 
-def _free(host: str, port: int) -> bool:
+def _is_port_free(host: str, port: int) -> bool:
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         with socket.socket(family, kind, protocol) as probe:

@@ -12,13 +12,21 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.progress import Progress
 
-from ptviz.cli.output import BadInput, Json, RunFailed, emit, progress_console, quietly, table
+from ptviz.cli.output import (
+    JsonOption,
+    RunFailed,
+    UsageError,
+    print_json,
+    print_table,
+    progress_console,
+    quiet_libraries,
+)
 
 if TYPE_CHECKING:
-    from ptviz.experiments.step_benchmark import Row
+    from ptviz.experiments.step_benchmark import StepBenchmarkResult
 
-FAMILIES = ("encoder", "decoder", "encoder-decoder")
-DTYPES = ("float32", "bfloat16")
+FAMILY_CHOICES = ("encoder", "decoder", "encoder-decoder")
+DTYPE_CHOICES = ("float32", "bfloat16")
 COLUMNS = {
     "family": "family", "m": "m", "dtype": "dtype", "ratio": "ratio", "ours_examples_per_second": "ours/s",
     "peft_examples_per_second": "PEFT/s", "ours_peak_mb": "ours MB", "peft_peak_mb": "PEFT MB",
@@ -40,37 +48,39 @@ def bench(
     edit: Annotated[bool, typer.Option("--edit", help="Measure one edit of prompt surgery instead.")] = False,
     pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
     runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure a training step against PEFT's, one edit of prompt surgery, or how soon each page of the app answers.
 
     Same weights, same rows, same loss and gradient: that they agree is checked first. Left to itself it measures
     every family, 20 and 100 prompt tokens, and both types, which takes some twenty minutes on two cores.
     """
-    _known("--family", family, FAMILIES)
-    _known("--dtype", dtype, DTYPES)
+    _check_choices("--family", family, FAMILY_CHOICES)
+    _check_choices("--dtype", dtype, DTYPE_CHOICES)
     if pages:
-        _pages(runs, as_json)
+        _benchmark_pages(runs, as_json)
         return
     if edit:
-        _edits(m or [20], passes, as_json)
+        _benchmark_edits(m or [20], passes, as_json)
         return
     if find_spec("peft") is None:
-        raise BadInput("the bench compares with PEFT, which is not installed; run: pip install peft")
-    with quietly():
-        found = _measured(family or list(FAMILIES), m or [20, 100], dtype or list(DTYPES), rows, passes)
+        raise UsageError("the bench compares with PEFT, which is not installed; run: pip install peft")
+    with quiet_libraries():
+        found = _benchmark_steps(
+            family or list(FAMILY_CHOICES), m or [20, 100], dtype or list(DTYPE_CHOICES), rows, passes
+        )
     plain = [asdict(row) for row in found]
     if as_json:
-        emit({"rows": plain})
+        print_json({"rows": plain})
     else:
-        table(tuple(COLUMNS.values()), [[_cell(row[name]) for name in COLUMNS] for row in plain])
+        print_table(tuple(COLUMNS.values()), [[_format_cell(row[name]) for name in COLUMNS] for row in plain])
 
 
-def _pages(runs: int, as_json: bool) -> None:
+def _benchmark_pages(runs: int, as_json: bool) -> None:
     """Let a process of its own measure the pages: the shell itself knows no streamlit."""
-    from ptviz.cli.serve import script
+    from ptviz.cli.serve import find_app_script
 
-    index = script().parent / "pages" / "index.py"
+    index = find_app_script().parent / "pages" / "index.py"
     with progress_console().status(f"opening every page over {runs} runs"):
         words = [sys.executable, "-m", "ptviz.ui.page_benchmark", str(index), str(runs)]
         done = subprocess.run(words, capture_output=True, text=True, check=False)
@@ -79,23 +89,25 @@ def _pages(runs: int, as_json: bool) -> None:
         raise RunFailed(f"the pages could not be measured: {told[-1]}")
     plain = json.loads(done.stdout)
     if as_json:
-        emit({"runs": runs, "rows": plain})
+        print_json({"runs": runs, "rows": plain})
     else:
-        table(tuple(plain[0]), [[_cell(value) for value in row.values()] for row in plain])
+        print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
 
 
-def _edits(lengths: list[int], passes: int, as_json: bool) -> None:
-    from ptviz.experiments.step_benchmark import edit_time
+def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:
+    from ptviz.experiments.step_benchmark import time_prompt_edit
 
-    with quietly():
-        plain = [asdict(edit_time(m, passes)) for m in lengths]
+    with quiet_libraries():
+        plain = [asdict(time_prompt_edit(m, passes)) for m in lengths]
     if as_json:
-        emit({"rows": plain})
+        print_json({"rows": plain})
     else:
-        table(tuple(plain[0]), [[_cell(value) for value in row.values()] for row in plain])
+        print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
 
 
-def _measured(families: list[str], lengths: list[int], dtypes: list[str], rows: int, passes: int) -> list[Row]:
+def _benchmark_steps(
+    families: list[str], lengths: list[int], dtypes: list[str], rows: int, passes: int
+) -> list[StepBenchmarkResult]:
     from ptviz.experiments import step_benchmark as measuring
 
     chosen = [family for family in measuring.FAMILIES if family in families]
@@ -106,16 +118,16 @@ def _measured(families: list[str], lengths: list[int], dtypes: list[str], rows: 
             bar.update(task, description=what, completed=share)
 
         try:
-            return measuring.measure(chosen, lengths, dtypes, count=rows, passes=passes, progress=show)
+            return measuring.run_step_benchmark(chosen, lengths, dtypes, count=rows, passes=passes, progress=show)
         except AssertionError as error:
             raise RunFailed(f"the two sides do not compute the same thing, so nothing was timed: {error}") from error
 
 
-def _known(option: str, values: list[str] | None, choices: tuple[str, ...]) -> None:
+def _check_choices(option: str, values: list[str] | None, choices: tuple[str, ...]) -> None:
     for value in values or ():
         if value not in choices:
-            raise BadInput(f"{option}: expected one of {', '.join(choices)}; got {value!r}")
+            raise UsageError(f"{option}: expected one of {', '.join(choices)}; got {value!r}")
 
 
-def _cell(value: object) -> str:
+def _format_cell(value: object) -> str:
     return f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -7,28 +7,28 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import Sets, knobs, snapshot_place
+from ptviz.cli.options import SetOption, parse_hyperparameters, parse_snapshot
 from ptviz.cli.output import (
-    BadInput,
-    Json,
+    JsonOption,
     RunFailed,
-    bad_input,
-    emit,
-    percent,
+    UsageError,
+    as_usage_error,
+    format_percent,
+    print_json,
     progress_console,
-    quietly,
+    quiet_libraries,
 )
-from ptviz.cli.progress import Following, Stopping
+from ptviz.cli.progress import GracefulStop, RunProgress
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ptviz.engine.model_cache import Warm
+    from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Run, RunConfig, Store
 
-WITH_RESUME = ("resume", "extend", "as_json")
+RESUME_OPTIONS = ("resume", "extend", "as_json")
 """Options that may stand beside --resume: a resumed run keeps the settings it was started with."""
-TRAINING = (
+TRAINING_OPTIONS = (
     "steps", "batch", "lr", "optimiser", "schedule", "warmup", "weight_decay", "clip", "seed", "evaluate_every",
     "snapshot_every", "patience", "shots", "train_rows", "validation_rows", "test_rows", "length", "dtype",
     "source_steps",
@@ -46,7 +46,7 @@ def train(
     method: Annotated[str | None, typer.Argument(metavar="[METHOD]", help="See `ptviz methods`.")] = None,
     backbone: Annotated[str, typer.Option(help="A name, a local folder, or a hub id.")] = "minilm-l6",
     task: Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")] = "trec6",
-    sets: Sets = None,
+    sets: SetOption = None,
     text: Annotated[str | None, typer.Option(help="The column of texts in your file.")] = None,
     label: Annotated[str | None, typer.Option(help="The column of labels in your file.")] = None,
     steps: Annotated[int, typer.Option(help="Updates on the target task, in all stages together.")] = 200,
@@ -83,158 +83,159 @@ def train(
     ] = None,
     resume: Annotated[str | None, typer.Option(metavar="RUN", help="Go on with a run that was stopped.")] = None,
     extend: Annotated[int | None, typer.Option(min=1, help="With --resume: so many more steps.")] = None,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Train a prompt, and keep the run where the app finds it.
 
     Ctrl-C stops it cleanly: `ptviz train --resume RUN` goes on from there.
     """
-    given = _given(context)
+    given = _given_options(context)
     console = progress_console()
-    with quietly():
+    with quiet_libraries():
         if resume is not None:
-            if extra := [option for option in given if option not in WITH_RESUME]:
-                raise BadInput(
-                    f"--resume goes on with the run's own settings; leave out {', '.join(map(_flag, extra))}"
+            if extra := [option for option in given if option not in RESUME_OPTIONS]:
+                raise UsageError(
+                    f"--resume goes on with the run's own settings; leave out {', '.join(map(_option_flag, extra))}"
                 )
             with console.status("reading the run"):
-                run, warm = _resumed(resume, extend)
+                run, warm = _resume_run(resume, extend)
         else:
             if method is None:
-                raise BadInput("train what? Name a method, as in `ptviz train prompt-tuning`, or --resume RUN")
+                raise UsageError("train what? Name a method, as in `ptviz train prompt-tuning`, or --resume RUN")
             if extend is not None:
-                raise BadInput("--extend adds steps to a kept run; say which: --resume RUN --extend N")
-            training = {option: context.params[option] for option in TRAINING}
+                raise UsageError("--extend adds steps to a kept run; say which: --resume RUN --extend N")
+            training = {option: context.params[option] for option in TRAINING_OPTIONS}
             fields: dict[str, Any] = {
-                "backbone": backbone, "task": task, "method": method, "knobs": knobs(sets), "name": name,
-                "text": text, "label": label, "device": device, "sources": _names(sources),
+                "backbone": backbone, "task": task, "method": method, "knobs": parse_hyperparameters(sets),
+                "name": name,
+                "text": text, "label": label, "device": device, "sources": _split_names(sources),
             }  # fmt: skip
-            fields |= _started(start, method, fields["knobs"]) if start is not None else {}
+            fields |= _start_fields(start, method, fields["knobs"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
-                run, warm = _created(training, fields, branch)
-        result = _worked(run, warm)
-    _answer(run, result, as_json)
+                run, warm = _create_run(training, fields, branch)
+        result = _train_to_end(run, warm)
+    _print_result(run, result, as_json)
 
 
-def _given(context: typer.Context) -> list[str]:
+def _given_options(context: typer.Context) -> list[str]:
     """The options that stand on the command line."""
     sources = {option: context.get_parameter_source(option) for option in context.params}
     return [option for option, source in sources.items() if source is not None and source.name == "COMMANDLINE"]
 
 
-def _names(listed: str | None) -> tuple[str, ...] | None:
+def _split_names(listed: str | None) -> tuple[str, ...] | None:
     """The names of a list with commas."""
     return None if listed is None else tuple(name.strip() for name in listed.split(",") if name.strip())
 
 
-def _flag(option: str) -> str:
+def _option_flag(option: str) -> str:
     return {"method": "METHOD", "sets": "--set"}.get(option, "--" + option.replace("_", "-"))
 
 
-def _created(training: dict[str, Any], fields: dict[str, Any], branch: str | None) -> tuple[Run, Warm]:
+def _create_run(training: dict[str, Any], fields: dict[str, Any], branch: str | None) -> tuple[Run, ModelCache]:
     """A new run, made only after everything that can be wrong with it was looked at."""
     from ptviz.runs import RunConfig, Store
-    from ptviz.runs.config import placed
+    from ptviz.runs.config import with_absolute_paths
     from ptviz.training import TrainConfig
 
     store = Store()
-    with bad_input():
-        parent = snapshot_place(branch) if branch is not None else None
-        config = placed(RunConfig(training=TrainConfig(**training), parent=parent, **fields).checked())
-        start = _start(store, config)
-        warm = _ready(config, start)
+    with as_usage_error():
+        parent = parse_snapshot(branch) if branch is not None else None
+        config = with_absolute_paths(RunConfig(training=TrainConfig(**training), parent=parent, **fields).checked())
+        start = _load_branch_state(store, config)
+        warm = _load_models(config, start)
     try:
         return store.create(config, start=start), warm
     except (OSError, ValueError) as error:
         raise RunFailed(str(error)) from error
 
 
-def _started(start: str, method: str, knobs: dict[str, str]) -> dict[str, Any]:
+def _start_fields(start: str, method: str, knobs: dict[str, str]) -> dict[str, Any]:
     """The fields of a run that starts from a kept prompt, or from a checkpoint that is kept now; m follows it."""
     from ptviz.checkpoints import CheckpointError, open_checkpoint
-    from ptviz.cli.inspect import place_of
+    from ptviz.cli.inspect import resolve_checkpoint
     from ptviz.methods import REGISTRY
-    from ptviz.methods.hyperparameters import knobs_of
+    from ptviz.methods.hyperparameters import hyperparameters_of
     from ptviz.runs import Store, saved_prompts
-    from ptviz.runs.import_prompt import keep_opened
+    from ptviz.runs.import_prompt import import_checkpoint_prompt
 
     store = Store()
-    with bad_input(OSError, CheckpointError):
-        if start in [one.id for one in saved_prompts.kept(store)]:
-            found = saved_prompts.get(store, start)
+    with as_usage_error(OSError, CheckpointError):
+        if start in [one.id for one in saved_prompts.list_saved_prompts(store)]:
+            found = saved_prompts.get_saved_prompt(store, start)
         else:
-            place = place_of(Path(start))
-            found = keep_opened(store, place, open_checkpoint(place))
-    if method in REGISTRY and "m" in knobs_of(REGISTRY[method]):
+            place = resolve_checkpoint(Path(start))
+            found = import_checkpoint_prompt(store, place, open_checkpoint(place))
+    if method in REGISTRY and "m" in hyperparameters_of(REGISTRY[method]):
         knobs = {"m": str(found.m), **knobs}
     return {"start": found.id, "knobs": knobs}
 
 
-def _start(store: Store, config: RunConfig) -> dict[str, Tensor] | None:
+def _load_branch_state(store: Store, config: RunConfig) -> dict[str, Tensor] | None:
     """The snapshot that a branch starts from."""
     if config.parent is None:
         return None
     id, stage, step = config.parent
     source = store.get(id)
     if source.config.method != config.method:
-        raise BadInput(
+        raise UsageError(
             f"--branch: run {id} trained {source.config.method}, and a branch keeps its method; got {config.method}"
         )
     return source.snapshot(stage, step)
 
 
-def _resumed(id: str, more: int | None) -> tuple[Run, Warm]:
+def _resume_run(id: str, more: int | None) -> tuple[Run, ModelCache]:
     """A kept run, ready to go on."""
     from ptviz.runs import Store
-    from ptviz.runs.extend import go_on
+    from ptviz.runs.extend import prepare_resume
 
-    with bad_input(OSError):
+    with as_usage_error(OSError):
         run = Store().get(id)
         if run.status().state == "finished" and more is None:
-            raise BadInput(f"run {id} has made all its steps; add some: ptviz train --resume {id} --extend 100")
-        warm = _ready(run.config.checked())
-        go_on(run, more or 0)
+            raise UsageError(f"run {id} has made all its steps; add some: ptviz train --resume {id} --extend 100")
+        warm = _load_models(run.config.checked())
+        prepare_resume(run, more or 0)
         return run, warm
 
 
-def _ready(config: RunConfig, start: dict[str, Tensor] | None = None) -> Warm:
+def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> ModelCache:
     """The backbone and the task, loaded, and a trial start of the method.
 
     Raises:
         ValueError: if one cannot be had, or they do not go together.
     """
-    from ptviz.engine.model_cache import Warm
+    from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Store, saved_prompts
-    from ptviz.runs.load_state import load
-    from ptviz.training.evaluation import limited
+    from ptviz.runs.load_state import load_state
+    from ptviz.training.evaluation import subsample_task
 
-    warm = Warm()
+    warm = ModelCache()
     task, backbone = warm.task(config), warm.backbone(config)
-    limited(task, config.training)
-    method = warm.engine.build(config, backbone, task)
+    subsample_task(task, config.training)
+    method = warm.backend.build_method(config, backbone, task)
     if start is not None:
-        load(method, start)
+        load_state(method, start)
     if config.start is not None:
-        method.begin_with(saved_prompts.whole(saved_prompts.tensors(Store(), config.start)))
+        method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), config.start)))
     return warm
 
 
-def _worked(run: Run, warm: Warm) -> dict[str, Any]:
+def _train_to_end(run: Run, warm: ModelCache) -> dict[str, Any]:
     """Train the run to its end; what came out."""
-    from ptviz.engine.train_job import work
+    from ptviz.engine.train_job import execute_run
 
-    following = Following(run.id, run.config.training.steps, progress_console())
-    with Stopping() as stopping, following:
+    following = RunProgress(run.id, run.config.training.steps, progress_console())
+    with GracefulStop() as stopping, following:
         try:
-            work(run.path, warm, following.watch, stopping.reason)
+            execute_run(run.path, warm, following.on_event, stopping.reason)
         except ValueError as error:
             raise RunFailed(str(error)) from error
-    return _result(run, warm) | {"interrupted": stopping.asked}
+    return _result_json(run, warm) | {"interrupted": stopping.requested}
 
 
-def _result(run: Run, warm: Warm) -> dict[str, Any]:
-    config, status, curve = run.config.checked(), run.status(), run.curve()
-    method = warm.engine.build(config, warm.backbone(config), warm.task(config))
+def _result_json(run: Run, warm: ModelCache) -> dict[str, Any]:
+    config, status, curve = run.config.checked(), run.status(), run.history()
+    method = warm.backend.build_method(config, warm.backbone(config), warm.task(config))
     finished, baselines = curve.finished, curve.baselines
     bare = finished or baselines
     return {
@@ -248,18 +249,18 @@ def _result(run: Run, warm: Warm) -> dict[str, Any]:
         "best_step": finished.best_step if finished else status.best_step,
         "seconds": finished.seconds if finished else status.seconds,
         "steps_per_second": finished.steps_per_second if finished else status.steps_per_second,
-        "trained": method.trained(),
+        "trained": method.trainable_parameters(),
     }
 
 
-def _answer(run: Run, result: dict[str, Any], as_json: bool) -> None:
+def _print_result(run: Run, result: dict[str, Any], as_json: bool) -> None:
     interrupted = result.pop("interrupted")
     if as_json:
-        emit(result)
+        print_json(result)
     elif result["state"] == "finished":
         typer.echo(
-            f"{result['run']}: test {percent(result['test'])}, validation {percent(result['validation'])}; "
-            f"zero-shot {percent(result['zero_shot'])}, majority {percent(result['majority'])} of the same test rows. "
+            f"{result['run']}: test {format_percent(result['test'])}, validation {format_percent(result['validation'])}; "
+            f"zero-shot {format_percent(result['zero_shot'])}, majority {format_percent(result['majority'])} of the same test rows. "
             f"{result['trained']:,} parameters trained in {result['seconds']:.0f} s "
             f"({result['steps_per_second']:.1f} steps/s)"
         )

@@ -7,13 +7,23 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import BadInput, Json, RunFailed, bad_input, emit, percent, progress_console, quietly, table
+from ptviz.cli.output import (
+    JsonOption,
+    RunFailed,
+    UsageError,
+    as_usage_error,
+    format_percent,
+    print_json,
+    print_table,
+    progress_console,
+    quiet_libraries,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from ptviz.experiments.transfer import Cell, Target
-    from ptviz.runs import Store, Summary
+    from ptviz.experiments.transfer import TargetTask, TransferScore
+    from ptviz.runs import RunSummary, Store
 
 
 def register(app: typer.Typer) -> None:
@@ -29,7 +39,7 @@ def transfer(
     gain: Annotated[bool, typer.Option("--gain", help="Train each task a little from each prompt instead.")] = False,
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="With --gain: training steps.")] = 30,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="With --gain: seeds.")] = 1,
-    as_json: Json = False,
+    as_json: JsonOption = False,
 ) -> None:
     """Measure zero-shot transfer: the accuracy of every trained prompt on every task.
 
@@ -41,32 +51,32 @@ def transfer(
     the grids measured on 200 rows.
     """
     if gain:
-        _gain(runs, backbone, _tasks(tasks), steps, seeds, rows, as_json)
+        _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, as_json)
         return
-    from ptviz.experiments.transfer import fill, known, missing
+    from ptviz.experiments.transfer import count_missing, measure_missing, measured_scores
     from ptviz.runs import Store
 
     store = Store()
-    with bad_input(OSError), quietly():
-        chosen, wanted = _chosen(store, runs, backbone), _tasks(tasks)
-        aims = _aims(chosen, wanted)
-        lacking = missing(store, chosen, aims, rows)
-    refused: list[Cell] = []
-    with quietly(), bad_input(OSError):
+    with as_usage_error(OSError), quiet_libraries():
+        chosen, wanted = _select_prompts(store, runs, backbone), _parse_tasks(tasks)
+        aims = _find_targets(chosen, wanted)
+        lacking = count_missing(store, chosen, aims, rows)
+    refused: list[TransferScore] = []
+    with quiet_libraries(), as_usage_error(OSError):
         if lacking:
-            refused = _measure(fill(store, chosen, aims, rows), lacking)
-        found = known(store, chosen, aims, rows)
-    result = _result(found.values(), rows, lacking, refused)
+            refused = _collect_failures(measure_missing(store, chosen, aims, rows), lacking)
+        found = measured_scores(store, chosen, aims, rows)
+    result = _scores_json(found.values(), rows, lacking, refused)
     if as_json:
-        emit(result)
+        print_json(result)
     else:
-        _show(chosen, aims, found, rows)
+        _print_scores(chosen, aims, found, rows)
     if refused:
         first = f"{refused[0].run} on {refused[0].task}: {refused[0].reason}"
         raise RunFailed(f"{len(refused)} of {lacking} cells could not be measured; the first: {first}")
 
 
-def _gain(
+def _run_gain(
     runs: str | None,
     backbone: str | None,
     tasks: tuple[str, ...] | None,
@@ -75,29 +85,34 @@ def _gain(
     rows: int,
     as_json: bool,
 ) -> None:
-    from ptviz.experiments.transfer_gain import Setting, known, missing, train_missing
+    from ptviz.experiments.transfer_gain import (
+        TransferGainSettings,
+        count_missing_runs,
+        measured_runs,
+        train_missing_pairs,
+    )
     from ptviz.runs import Store
 
-    store, setting = Store(), Setting(steps, seeds, rows)
-    with bad_input(OSError), quietly():
-        chosen = _chosen(store, runs, backbone)
-        aims = _aims(chosen, tasks)
-        lacking = missing(store, chosen, aims, setting)
+    store, setting = Store(), TransferGainSettings(steps, seeds, rows)
+    with as_usage_error(OSError), quiet_libraries():
+        chosen = _select_prompts(store, runs, backbone)
+        aims = _find_targets(chosen, tasks)
+        lacking = count_missing_runs(store, chosen, aims, setting)
     refused: list[Any] = []
-    with quietly(), bad_input(OSError):
+    with quiet_libraries(), as_usage_error(OSError):
         if lacking:
-            refused = _measure(train_missing(store, chosen, aims, setting), lacking)
-        found = known(store, chosen, aims, setting)
+            refused = _collect_failures(train_missing_pairs(store, chosen, aims, setting), lacking)
+        found = measured_runs(store, chosen, aims, setting)
     if as_json:
-        emit(_trials(found.values(), setting, lacking, refused))
+        print_json(_gain_json(found.values(), setting, lacking, refused))
     else:
-        _show_gains(store, chosen, aims, found, setting)
+        _print_gains(store, chosen, aims, found, setting)
     if refused:
         first = f"{refused[0].start} on {refused[0].task}: {refused[0].reason}"
         raise RunFailed(f"{len(refused)} of {lacking} trials could not be made; the first: {first}")
 
 
-def _trials(found: Any, setting: Any, lacking: int, refused: Sequence[Any]) -> dict[str, Any]:
+def _gain_json(found: Any, setting: Any, lacking: int, refused: Sequence[Any]) -> dict[str, Any]:
     told = [
         {
             "start": trial.start, "task": trial.task, "seed": trial.seed, "evaluated": list(trial.evaluated),
@@ -111,18 +126,18 @@ def _trials(found: Any, setting: Any, lacking: int, refused: Sequence[Any]) -> d
     return {**own, "made": made, "reused": len(told) - made, "trials": told, "refused": reasons}
 
 
-def _show_gains(
-    store: Store, chosen: Sequence[Summary], aims: Sequence[Target], found: dict[Any, Any], setting: Any
+def _print_gains(
+    store: Store, chosen: Sequence[RunSummary], aims: Sequence[TargetTask], found: dict[Any, Any], setting: Any
 ) -> None:
-    from ptviz.analysis.transfer import over_seeds
-    from ptviz.experiments.transfer_gain import ends
+    from ptviz.analysis.transfer import mean_error_reduction
+    from ptviz.experiments.transfer_gain import final_accuracies
 
-    grid = over_seeds(*ends(store, chosen, aims, found, setting)).T.tolist()
+    grid = mean_error_reduction(*final_accuracies(store, chosen, aims, found, setting)).T.tolist()
     rows = [
-        (one.id, *(percent(value) if isfinite(value) else "" for value in row))
+        (one.id, *(format_percent(value) if isfinite(value) else "" for value in row))
         for one, row in zip(chosen, grid, strict=True)
     ]
-    table(("start", *(aim.name for aim in aims)), rows)
+    print_table(("start", *(aim.name for aim in aims)), rows)
     typer.echo(
         f"A row is the prompt a task's training starts from, a column the task. Errors left after {setting.steps} "
         "steps from scratch that this start takes away; empty on its own task.",
@@ -130,37 +145,37 @@ def _show_gains(
     )
 
 
-def _chosen(store: Store, runs: str | None, backbone: str | None) -> list[Summary]:
-    from ptviz.experiments.transfer import sources
+def _select_prompts(store: Store, runs: str | None, backbone: str | None) -> list[RunSummary]:
+    from ptviz.experiments.transfer import source_prompts
 
-    found = sources(store, backbone)
+    found = source_prompts(store, backbone)
     if runs is not None:
         known = {summary.id: summary for summary in found}
         wanted = [id.strip() for id in runs.split(",") if id.strip()]
         for id in wanted:
             if id not in known:
                 store.get(id)  # says so in words, if there is none
-                raise BadInput(f"--runs: {id} has not finished, or is in front of another backbone; see `ptviz runs`")
+                raise UsageError(f"--runs: {id} has not finished, or is in front of another backbone; see `ptviz runs`")
         found = [known[id] for id in dict.fromkeys(wanted)]
     if not found:
         which = f" in front of {backbone}" if backbone else ""
-        raise BadInput(f"there is no finished run{which} to measure; train some, as in: ptviz train --task trec6")
+        raise UsageError(f"there is no finished run{which} to measure; train some, as in: ptviz train --task trec6")
     return found
 
 
-def _tasks(tasks: str | None) -> tuple[str, ...] | None:
+def _parse_tasks(tasks: str | None) -> tuple[str, ...] | None:
     names = None if tasks is None else tuple(name.strip() for name in tasks.split(",") if name.strip())
     if names == ():
-        raise BadInput("--tasks: expected names with commas between, as in trec6,emotion; see `ptviz tasks`")
+        raise UsageError("--tasks: expected names with commas between, as in trec6,emotion; see `ptviz tasks`")
     return names
 
 
-def _aims(chosen: Sequence[Summary], names: tuple[str, ...] | None) -> tuple[Target, ...]:
+def _find_targets(chosen: Sequence[RunSummary], names: tuple[str, ...] | None) -> tuple[TargetTask, ...]:
     """The target tasks; those named are looked up at once, before anything is measured."""
-    from ptviz.experiments.transfer import targets
+    from ptviz.experiments.transfer import target_tasks
     from ptviz.tasks import load_task
 
-    found = targets(chosen, names or ())
+    found = target_tasks(chosen, names or ())
     if names is None:
         return found
     found = tuple(target for target in found if target.name in names)
@@ -169,14 +184,14 @@ def _aims(chosen: Sequence[Summary], names: tuple[str, ...] | None) -> tuple[Tar
     return found
 
 
-def _measure(cells: Any, total: int) -> list[Cell]:
+def _collect_failures(cells: Any, total: int) -> list[TransferScore]:
     """Go through the cells with a bar on stderr; those that could not be measured."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     columns = (
         TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
     )  # fmt: skip
-    refused: list[Cell] = []
+    refused: list[TransferScore] = []
     with Progress(*columns, console=progress_console(), transient=True) as bar:
         whole = bar.add_task("loading", total=total)
         for cell in cells:
@@ -189,7 +204,7 @@ def _measure(cells: Any, total: int) -> list[Cell]:
     return refused
 
 
-def _result(found: Any, rows: int, lacking: int, refused: Sequence[Cell]) -> dict[str, Any]:
+def _scores_json(found: Any, rows: int, lacking: int, refused: Sequence[TransferScore]) -> dict[str, Any]:
     cells = [
         {"run": cell.run, "task": cell.task, "rows": cell.rows, "accuracy": cell.accuracy, "loss": cell.loss}
         for cell in found
@@ -199,17 +214,19 @@ def _result(found: Any, rows: int, lacking: int, refused: Sequence[Cell]) -> dic
     return {"rows": rows, "measured": measured, "reused": len(cells) - measured, "cells": cells, "refused": reasons}
 
 
-def _show(chosen: Sequence[Summary], aims: Sequence[Target], found: dict[Any, Cell], rows: int) -> None:
-    from ptviz.experiments.transfer import bare
+def _print_scores(
+    chosen: Sequence[RunSummary], aims: Sequence[TargetTask], found: dict[Any, TransferScore], rows: int
+) -> None:
+    from ptviz.experiments.transfer import no_prompt_key
 
-    backbones = [bare(name) for name in dict.fromkeys(run.config.backbone for run in chosen)]
+    backbones = [no_prompt_key(name) for name in dict.fromkeys(run.config.backbone for run in chosen)]
     ids = [*backbones, *(run.id for run in chosen)]
 
     def cell(id: str, task: str) -> str:
         known = found.get((id, task, rows))
-        return percent(known.accuracy if known else None)
+        return format_percent(known.accuracy if known else None)
 
-    table(("prompt", *(aim.name for aim in aims)), [(id, *(cell(id, aim.name) for aim in aims)) for id in ids])
+    print_table(("prompt", *(aim.name for aim in aims)), [(id, *(cell(id, aim.name) for aim in aims)) for id in ids])
     typer.echo(
         "A row is a prompt (bare: none), a column a target task; on its own task a prompt is no transfer.", err=True
     )

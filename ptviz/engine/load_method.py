@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from ptviz.runs import Run
 
 
-def load_backbone_of(run: Run, device: str | None = None) -> Backbone:
+def load_run_backbone(run: Run, device: str | None = None) -> Backbone:
     """The frozen backbone that the run trained in front of.
 
     Raises:
@@ -22,16 +22,16 @@ def load_backbone_of(run: Run, device: str | None = None) -> Backbone:
     return load_backbone(config.backbone, device or config.device, config.training.dtype)
 
 
-def restored(run: Run, backbone: Backbone) -> PromptMethod:
+def load_method(run: Run, backbone: Backbone) -> PromptMethod:
     """The run's method with its best prompt by validation, ready to answer.
 
     Raises:
         ValueError: if nothing was learned yet, or a file of the run is damaged.
     """
-    from ptviz.methods import build
+    from ptviz.methods import build_method
 
     config, state = run.config, run.prompt()
     # The start is overwritten at once, so any label word serves a method that would start from them.
-    method = build(config.method, backbone.spec(config.training.length, ("label",)), config.knobs)
+    method = build_method(config.method, backbone.make_spec(config.training.length, ("label",)), config.knobs)
     method.load_state_dict(state)
     return method.to(backbone.device).eval()

@@ -6,23 +6,23 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptviz.backbones import Backbone
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import PromptMethod
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.load_state import load
+from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
-from ptviz.runs.status import ALIVE
+from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
 from ptviz.tasks import Task
-from ptviz.training.source_prompts import METHOD
+from ptviz.training.source_prompts import SOURCE_METHOD
 
 
 @dataclass(frozen=True)
-class Opened:
+class LoadedPrompt:
     """A run's method as it was at a place (stage and step), ready to answer on its warm backbone and task.
 
     A kept prompt has no place.
@@ -32,38 +32,38 @@ class Opened:
     backbone: Backbone
     task: Task
     method: PromptMethod
-    place: dict[str, int]
+    position: dict[str, int]
 
 
-def opened(store: Store, warm: Warm, run: str, stage: int | None, step: int | None) -> Opened:
-    """Open a run at a step, as ``chosen`` finds it.
+def load_run_prompt(store: Store, warm: ModelCache, run: str, stage: int | None, step: int | None) -> LoadedPrompt:
+    """Open a run at a step, as ``select_state`` finds it.
 
     Raises:
         StoreError: if the run has no such prompt, or its shapes do not fit.
     """
     found = store.get(run)
     config = found.config.checked()
-    state, stage, step = chosen(found, stage, step)
+    state, stage, step = select_state(found, stage, step)
     backbone, task = warm.backbone(config), warm.task(config)
-    method = warm.engine.build(config, backbone, task)
-    load(method, state)
+    method = warm.backend.build_method(config, backbone, task)
+    load_state(method, state)
     method.eval()
-    return Opened(config, backbone, task, method, {"stage": stage, "step": step})
+    return LoadedPrompt(config, backbone, task, method, {"stage": stage, "step": step})
 
 
-def opened_kept(store: Store, warm: Warm, id: str, task: str) -> Opened:
+def load_saved_prompt(store: Store, warm: ModelCache, id: str, task: str) -> LoadedPrompt:
     """Open the kept prompt called ``id`` in front of the backbone it is for, to answer about the texts of a task.
 
     Raises:
         StoreError: if there is no such prompt, nobody said which backbone it is for, or its shapes do not fit that.
     """
-    one = saved_prompts.get(store, id)
+    one = saved_prompts.get_saved_prompt(store, id)
     if not one.backbone:
         raise StoreError(
             "nobody said which backbone this prompt is for, and without one no text can meet it: open its checkpoint "
             "again, choose the backbone, and keep it"
         )
-    config = RunConfig(one.backbone, task, METHOD)
+    config = RunConfig(one.backbone, task, SOURCE_METHOD)
     backbone, own = warm.backbone(config), warm.task(config)
     wanted = {
         "embeddings": (one.m, backbone.width),
@@ -72,13 +72,13 @@ def opened_kept(store: Store, warm: Warm, id: str, task: str) -> Opened:
     for name, shape in one.shapes.items():
         if shape != wanted[name]:
             raise StoreError(f"{name} of this prompt: expected {wanted[name]} for {one.backbone}; got {shape}")
-    whole = saved_prompts.whole(saved_prompts.tensors(store, id))
+    whole = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store, id))
     slots = 0 if whole.embeddings is None else one.m
-    method = Folded(REGISTRY[METHOD].card, slots, whole.embeddings, whole.key_values).to(backbone.device)
-    return Opened(config, backbone, own, method, {})
+    method = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, whole.embeddings, whole.key_values).to(backbone.device)
+    return LoadedPrompt(config, backbone, own, method, {})
 
 
-def chosen(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:
+def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:
     """A state dict and its place: the asked one, or the newest of a living run, or the best of a run that is over."""
     snapshots = run.snapshots()
     if step is not None:
@@ -86,9 +86,9 @@ def chosen(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any
         place = (last if stage is None else stage), step
         return run.snapshot(*place), *place
     status = run.status()
-    if status.state in ALIVE and snapshots:
+    if status.state in ACTIVE_STATES and snapshots:
         newest = snapshots[-1]
         return run.snapshot(newest.stage, newest.step), newest.stage, newest.step
-    if status.state in ALIVE:
+    if status.state in ACTIVE_STATES:
         raise StoreError("this run has no prompt yet: wait for its first snapshot")
     return run.prompt(), status.stage, status.best_step or status.kept or 0

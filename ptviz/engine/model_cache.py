@@ -12,15 +12,15 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
-from ptviz.methods.base import build as build_method
+from ptviz.methods.base import build_method as build_method
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import Task
-from ptviz.training import Baselines, Event, Resume, TrainConfig
+from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
 
 T = TypeVar("T")
 
 
-class _Train(Protocol):
+class _TrainFunction(Protocol):
     def __call__(
         self,
         method: PromptMethod,
@@ -28,30 +28,30 @@ class _Train(Protocol):
         task: Task,
         config: TrainConfig,
         *,
-        resume: Resume | None,
+        resume: ResumePoint | None,
         baselines: Baselines | None,
         **transfer: Any,
     ) -> Iterable[Event]: ...
 
 
-class _Predict(Protocol):
+class _PredictFunction(Protocol):
     def __call__(
         self, method: PromptMethod | None, backbone: Backbone, task: Task, texts: list[str], length: int
     ) -> Tensor: ...
 
 
 @dataclass(frozen=True)
-class Engine:
+class Backend:
     """The library's doors that a run goes through, as values: a test may open others."""
 
     load_backbone: Callable[[str, str | None, str], Backbone]
     load_task: Callable[[str, str | None, str | None], Task]
-    build: Callable[[RunConfig, Backbone, Task], PromptMethod]
-    train: _Train
-    predict: _Predict
+    build_method: Callable[[RunConfig, Backbone, Task], PromptMethod]
+    train: _TrainFunction
+    predict: _PredictFunction
 
     @classmethod
-    def real(cls) -> Engine:
+    def default(cls) -> Backend:
         """The library itself."""
         from ptviz.backbones import load_backbone
         from ptviz.tasks import load_task
@@ -60,16 +60,18 @@ class Engine:
         def task(name: str, text: str | None, label: str | None) -> Task:
             return load_task(name, text=text, label=label)
 
-        return cls(load_backbone, task, build, train, predict)
+        return cls(load_backbone, task, build_run_method, train, predict)
 
 
-def build(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
+def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
     """The method of a run as it starts, for the backbone and task at hand."""
-    spec = backbone.spec(config.training.length, tuple(task.words)).with_sources(config.source_tasks(task.family))
+    spec = backbone.make_spec(config.training.length, tuple(task.label_words)).with_source_tasks(
+        config.source_tasks(task.family)
+    )
     return build_method(config.method, spec, config.knobs, config.training.seed)
 
 
-def recent(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
+def get_or_create(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
     """Return what is cached under a key, made if nothing is."""
     if key not in cache:
         # Room first: two large backbones need not fit beside a third.
@@ -79,49 +81,49 @@ def recent(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -
     return cache[key]
 
 
-class Warm:
+class ModelCache:
     """Backbones, tasks and baselines, loaded once."""
 
-    def __init__(self, engine: Engine | None = None) -> None:
-        self.engine = engine or Engine.real()
+    def __init__(self, engine: Backend | None = None) -> None:
+        self.backend = engine or Backend.default()
         self._backbones: LRUCache[Hashable, Backbone] = LRUCache(2)
         self._tasks: LRUCache[Hashable, Task] = LRUCache(6)
-        self._prints: LRUCache[Hashable, str] = LRUCache(6)
+        self._fingerprints: LRUCache[Hashable, str] = LRUCache(6)
         self._baselines: LRUCache[Hashable, Baselines] = LRUCache(256)
 
     def backbone(self, config: RunConfig) -> Backbone:
         """The run's backbone on its device."""
         key = config.backbone, config.device, config.training.dtype
-        return recent(self._backbones, key, lambda: self.engine.load_backbone(*key))
+        return get_or_create(self._backbones, key, lambda: self.backend.load_backbone(*key))
 
     def task(self, config: RunConfig) -> Task:
         """The run's task; a file that changed is read anew."""
-        return recent(
-            self._tasks, _task_key(config), lambda: self.engine.load_task(config.task, config.text, config.label)
+        return get_or_create(
+            self._tasks, _task_key(config), lambda: self.backend.load_task(config.task, config.text, config.label)
         )
 
-    def sources(self, config: RunConfig) -> list[Task]:
+    def source_tasks(self, config: RunConfig) -> list[Task]:
         """The source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
         return [self.task(replace(config, task=name, text=None, label=None)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:
         """What the bare backbone scored on the run's validation rows, if that was measured before."""
-        return self._baselines.get(self._rows_key(config))
+        return self._baselines.get(self._baselines_key(config))
 
-    def remember(self, config: RunConfig, baselines: Baselines) -> None:
+    def save_baselines(self, config: RunConfig, baselines: Baselines) -> None:
         """Keep baselines for the next run on the same rows."""
-        self._baselines[self._rows_key(config)] = baselines
+        self._baselines[self._baselines_key(config)] = baselines
 
-    def _rows_key(self, config: RunConfig) -> Hashable:
+    def _baselines_key(self, config: RunConfig) -> Hashable:
         t = config.training
-        content = recent(self._prints, _task_key(config), self.task(config).fingerprint)
+        content = get_or_create(self._fingerprints, _task_key(config), self.task(config).fingerprint)
         rows = t.train_rows, t.validation_rows, t.shots, t.seed
         return config.backbone, config.device, t.dtype, content, rows, t.length
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         """Let go of everything: memory ran out."""
-        for kept in (self._backbones, self._tasks, self._prints):
+        for kept in (self._backbones, self._tasks, self._fingerprints):
             kept.clear()
 
 

@@ -8,10 +8,10 @@ from pathlib import Path
 import psutil
 import torch
 
-_PROCESS = Path("/proc/self")
+_PROC_SELF = Path("/proc/self")
 
 
-class Peak:
+class PeakMemory:
     """Measures from its making on: on an accelerator what torch allocated there, else the process's memory (Linux).
 
     Freed memory is given back first: what an earlier run of the same process left behind must not hide this one's.
@@ -19,26 +19,26 @@ class Peak:
 
     def __init__(self, device: torch.device) -> None:
         self._device = device
-        self._before: int | None = None
+        self._bytes_before: int | None = None
         if device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(device)
-            self._before = torch.cuda.memory_allocated(device)
+            self._bytes_before = torch.cuda.memory_allocated(device)
             return
         with suppress(AttributeError):  # not every C library can
             psutil.heap_trim()
         with suppress(OSError):
             # proc(5): 5 resets the high-water mark, https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
-            (_PROCESS / "clear_refs").write_text("5")
-            self._before = psutil.Process().memory_info().rss
+            (_PROC_SELF / "clear_refs").write_text("5")
+            self._bytes_before = psutil.Process().memory_info().rss
 
-    def rise(self) -> int | None:
+    def bytes_above_start(self) -> int | None:
         """Bytes between the start and the peak so far; None where the system does not tell."""
-        if self._before is None:
+        if self._bytes_before is None:
             return None
         if self._device.type == "cuda":
-            return max(0, torch.cuda.max_memory_allocated(self._device) - self._before)
+            return max(0, torch.cuda.max_memory_allocated(self._device) - self._bytes_before)
         with suppress(OSError, ValueError, StopIteration):
-            lines = (_PROCESS / "status").read_text().splitlines()
+            lines = (_PROC_SELF / "status").read_text().splitlines()
             peak = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("VmHWM:"))
-            return max(0, peak - self._before)
+            return max(0, peak - self._bytes_before)
         return None

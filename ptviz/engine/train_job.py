@@ -14,34 +14,34 @@ from typing import Any, TextIO
 import pandas as pd
 
 from ptviz.backbones import Backbone
-from ptviz.engine.model_cache import Engine, Warm
-from ptviz.engine.peak_memory import Peak
-from ptviz.engine.source_prompts import gather
+from ptviz.engine.model_cache import Backend, ModelCache
+from ptviz.engine.peak_memory import PeakMemory
+from ptviz.engine.source_prompts import collect_source_prompts
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
-from ptviz.runs.environment import environment
-from ptviz.runs.failure_messages import going_on, of_exception, out_of_memory
-from ptviz.runs.load_state import load
+from ptviz.runs.environment import describe_environment
+from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
+from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
-from ptviz.runs.snapshots import Axes
+from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.store import Store
-from ptviz.runs.writer import Writer, alone
+from ptviz.runs.writer import Writer, exclusive
 from ptviz.tasks import Task
-from ptviz.training import Baselines, Event, Finished, Resume, default_rate
-from ptviz.training.evaluation import limited
-from ptviz.training.source_prompts import distinct
+from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
+from ptviz.training.evaluation import subsample_task
+from ptviz.training.source_prompts import check_unique_names
 
-Watch = Callable[[Event], None]
-Heed = Callable[[], str | None]
-_CHUNK = 8
+EventCallback = Callable[[Event], None]
+StopCheck = Callable[[], str | None]
+_PREDICTION_CHUNK = 8
 """Texts answered in one go by a worker after a run: few enough for the next run not to wait."""
 
 
 @dataclass(frozen=True)
-class Trained:
+class TrainedRun:
     """A finished run still in memory: ``method`` is the best prompt by validation."""
 
     run: Run
@@ -51,7 +51,9 @@ class Trained:
     task: Task
 
 
-def work(folder: Path, warm: Warm | None = None, watch: Watch | None = None, heed: Heed | None = None) -> None:
+def execute_run(
+    folder: Path, warm: ModelCache | None = None, watch: EventCallback | None = None, heed: StopCheck | None = None
+) -> None:
     """Train the run in ``folder`` from where it stands to its end, then write its predictions.
 
     ``watch`` is shown every event after it was written; ``heed`` is asked between events, and a text from it stops
@@ -61,17 +63,22 @@ def work(folder: Path, warm: Warm | None = None, watch: Watch | None = None, hee
         StoreError: if the folder is no run, cannot be written, or another process is writing it.
         KeyboardInterrupt: after writing that the run was stopped.
     """
-    warm = warm or Warm()
+    warm = warm or ModelCache()
     trained = train_run(Run(folder), warm, watch, heed)
     if trained is not None:
-        for _ in predictions(trained, warm.engine, chunk=512):
+        for _ in write_predictions(trained, warm.backend, chunk=512):
             pass
 
 
 def train_run(
-    run: Run, warm: Warm, watch: Watch | None = None, heed: Heed | None = None, *, if_queued: bool = False
-) -> Trained | None:
-    """The training alone; what ``predictions`` needs, if it came to its end.
+    run: Run,
+    warm: ModelCache,
+    watch: EventCallback | None = None,
+    heed: StopCheck | None = None,
+    *,
+    if_queued: bool = False,
+) -> TrainedRun | None:
+    """The training alone; what ``write_predictions`` needs, if it came to its end.
 
     ``if_queued`` leaves a run alone that someone took out of the queue meanwhile.
 
@@ -83,74 +90,76 @@ def train_run(
         if if_queued and writer.status.state != "queued":
             return None
         try:
-            with _crash_note(run.path):
-                return _train(writer, warm, watch or (lambda event: None), heed or (lambda: None))
+            with _crash_report(run.path):
+                return _train_and_record(writer, warm, watch or (lambda event: None), heed or (lambda: None))
         except KeyboardInterrupt:
-            writer.end("stopped", f"interrupted from the keyboard; {going_on(writer.status.kept)}")
+            writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.kept)}")
             raise
         except Exception as error:
-            writer.end("failed", of_exception(error, writer.status.kept))
+            writer.end("failed", failure_reason(error, writer.status.kept))
             with suppress(StoreError):
-                write_whole(run.path / "error.txt", traceback.format_exc().encode())
-            if out_of_memory(error):
-                warm.forget()
+                atomic_write(run.path / "error.txt", traceback.format_exc().encode())
+            if is_out_of_memory(error):
+                warm.clear()
             return None
 
 
-def _train(writer: Writer, warm: Warm, watch: Watch, heed: Heed) -> Trained | None:
+def _train_and_record(writer: Writer, warm: ModelCache, watch: EventCallback, heed: StopCheck) -> TrainedRun | None:
     run, config = writer.run, writer.run.config.checked()
-    kept = run.kept()
+    kept = run.resume_state()
     writer.begin(kept)
     backbone, task = warm.backbone(config), warm.task(config)
-    method = warm.engine.build(config, backbone, task)
-    writer.axes = axes_of(method)
-    facts = environment(backbone.device, backbone.dtype, config.training.seed) | sizes(method, config)
-    writer.environment(facts)
+    method = warm.backend.build_method(config, backbone, task)
+    writer.axes = axes_by_tensor(method)
+    facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
+    writer.write_environment(facts)
     if kept is None:
-        _begin(method, run)
-    resume = None if kept is None else Resume(kept.method, kept.resume, kept.progress)
-    if stopped(writer, heed):
+        _load_initial_state(method, run)
+    resume = None if kept is None else ResumePoint(kept.method, kept.resume, kept.progress)
+    if stop_if_requested(writer, heed):
         return None
-    baselines = warm.baselines(config) or (run.curve().baselines if kept else None)
-    peak = Peak(backbone.device)
-    transfer = _transfer(writer, warm, method, watch, heed)
+    baselines = warm.baselines(config) or (run.history().baselines if kept else None)
+    peak = PeakMemory(backbone.device)
+    transfer = _source_arguments(writer, warm, method, watch, heed)
     if transfer is None:
         return None
-    events = warm.engine.train(method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer)
-    with closing(_iterator(events)) as told:
+    events = warm.backend.train(method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer)
+    with closing(_as_generator(events)) as told:
         for event in told:
             if isinstance(event, Finished):
-                writer.environment(facts | {"memory": peak.rise()})
-            writer.take(event)
+                writer.write_environment(facts | {"memory": peak.bytes_above_start()})
+            writer.write_event(event)
             if isinstance(event, Baselines):
-                warm.remember(config, event)
+                warm.save_baselines(config, event)
             watch(event)
-            if writer.status.state == "running" and stopped(writer, heed):
+            if writer.status.state == "running" and stop_if_requested(writer, heed):
                 return None
     if writer.status.state != "finished":
         raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
-    return Trained(run, config, method, backbone, limited(task, config.training))
+    return TrainedRun(run, config, method, backbone, subsample_task(task, config.training))
 
 
-def _begin(method: PromptMethod, run: Run) -> None:
+def _load_initial_state(method: PromptMethod, run: Run) -> None:
     """Put what the run starts from, if anything, in a fresh method."""
-    start = run.start()
+    start = run.initial_state()
     if run.config.start is not None:
         if start is None:
             raise StoreError(f"run {run.id} starts from a kept prompt, and lost its copy: make the run anew")
-        method.begin_with(saved_prompts.whole(start))
+        method.init_from_prompt(saved_prompts.to_prompt(start))
     elif start is not None:
-        load(method, start)
+        load_state(method, start)
 
 
-def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, heed: Heed) -> dict[str, Any] | None:
+def _source_arguments(
+    writer: Writer, warm: ModelCache, method: PromptMethod, watch: EventCallback, heed: StopCheck
+) -> dict[str, Any] | None:
     """What a method learns from beside its target, source prompts told as they come; None if the run was stopped."""
     run, config = writer.run, writer.run.config
-    if not method.transfers:
+    if not method.uses_source_tasks:
         return {}
-    tasks = warm.sources(config)
-    distinct(tasks)
-    if not method.library or writer.status.kept is not None:
+    tasks = warm.source_tasks(config)
+    check_unique_names(tasks)
+    if not method.needs_source_prompts or writer.status.kept is not None:
         return {"sources": tasks}
 
     def asked() -> str | None:
@@ -160,13 +169,15 @@ def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, he
         train_run(source, warm, heed=asked)
 
     found: dict[str, SourcePrompt] = {}
-    for told, prompt in gather(Store(run.path.parent), config, method.slots, make, warm.task(config).family):
+    for told, prompt in collect_source_prompts(
+        Store(run.path.parent), config, method.slots, make, warm.task(config).family
+    ):
         # A task that is a file goes by its path in the config, and by its own name in the training.
         task = tasks[len(found)].name
         found[task] = replace(prompt, task=task)
-        writer.take(told)
+        writer.write_event(told)
         watch(told)
-        if stopped(writer, heed):
+        if stop_if_requested(writer, heed):
             return None
     if len(found) < len(tasks):
         reason = heed() or "stopped by you"
@@ -175,12 +186,12 @@ def _transfer(writer: Writer, warm: Warm, method: PromptMethod, watch: Watch, he
     return {"sources": tasks, "library": found}
 
 
-def _iterator(events: Iterable[Event]) -> Generator[Event, None, None]:
+def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:
     """Closing this closes the training at once, also from within a step."""
     yield from events
 
 
-def stopped(writer: Writer, heed: Heed) -> bool:
+def stop_if_requested(writer: Writer, heed: StopCheck) -> bool:
     """Stop the run if someone asked for it."""
     reason = heed()
     if reason is None and (writer.folder / "stop").exists():
@@ -188,12 +199,12 @@ def stopped(writer: Writer, heed: Heed) -> bool:
     if reason is None:
         return False
     status = writer.status
-    writer.end("stopped", f"{reason} at step {status.step}; {going_on(status.kept)}")
+    writer.end("stopped", f"{reason} at step {status.step}; {resume_hint(status.kept)}")
     return True
 
 
 @contextmanager
-def _crash_note(folder: Path) -> Iterator[None]:
+def _crash_report(folder: Path) -> Iterator[None]:
     """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
     path = folder / "crash.txt"
     file: TextIO | None = None
@@ -213,22 +224,27 @@ def _crash_note(folder: Path) -> Iterator[None]:
                 path.unlink(missing_ok=True)
 
 
-def axes_of(method: PromptMethod) -> Axes:
+def axes_by_tensor(method: PromptMethod) -> AxesByTensor:
     """The axes of the parameters that are parts, by their names in the state dict."""
-    parts, named = method.parts().values(), method.named_parameters()
+    parts, named = method.tensors().values(), method.named_parameters()
     return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
 
 
-def sizes(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
+def method_facts(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
     """What the run's method turned out to be: its learning rate, scalars trained and stored, and input positions."""
-    rate = config.training.lr or default_rate(config.method, config.backbone)
-    return {"lr": rate, "trained": method.trained(), "stored": method.stored(), "slots": method.slots}
+    rate = config.training.lr or default_learning_rate(config.method, config.backbone)
+    return {
+        "lr": rate,
+        "trained": method.trainable_parameters(),
+        "stored": method.stored_parameters(),
+        "slots": method.slots,
+    }
 
 
-def predictions(trained: Trained, engine: Engine, chunk: int = _CHUNK) -> Iterator[None]:
+def write_predictions(trained: TrainedRun, engine: Backend, chunk: int = _PREDICTION_CHUNK) -> Iterator[None]:
     """Answer the test rows with the best prompt, a chunk at a time; the table is written after the last chunk."""
     run, config, task = trained.run, trained.config, trained.task
-    load(trained.method, run.prompt())
+    load_state(trained.method, run.prompt())
     probabilities: list[list[float]] = [[]] * len(task.test)
     # Texts of like length together: little padding, and chunks of like cost.
     order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
@@ -245,6 +261,6 @@ def predictions(trained: Trained, engine: Engine, chunk: int = _CHUNK) -> Iterat
     table = pd.DataFrame({"text": [row.text for row in task.test], "label": labels, "predicted": predicted, **columns})
     buffer = io.BytesIO()
     table.to_parquet(buffer, index=False)
-    with alone(run) as status:
+    with exclusive(run) as status:
         if status.state == "finished":
-            write_whole(run.path / "predictions.parquet", buffer.getvalue())
+            atomic_write(run.path / "predictions.parquet", buffer.getvalue())

@@ -13,30 +13,30 @@ from pathlib import Path
 from typing import Any
 
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError, explained
-from ptviz.runs.config import RunConfig, placed
-from ptviz.runs.extend import at_rest, lengthened
+from ptviz.runs.atomic_io import StoreError, to_store_error
+from ptviz.runs.config import RunConfig, with_absolute_paths
+from ptviz.runs.extend import locked_idle_run, plan_extension
 from ptviz.runs.run import Run
-from ptviz.runs.saved_prompts import KEPT
-from ptviz.runs.status import ALIVE, Status
+from ptviz.runs.saved_prompts import SAVED_PREFIX
+from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import Store
-from ptviz.runs.writer import alone, put_status, settle
+from ptviz.runs.writer import exclusive, mark_if_dead, write_status
 from ptviz.training.config import TrainConfig
-from ptviz.worker.directory import BUSY, Office, WorkerInfo, built
+from ptviz.worker.directory import EXIT_BUSY, WorkerDir, WorkerInfo, code_modified_at
 
-_LARGEST_LOG = 1 << 20
+_MAX_LOG_BYTES = 1 << 20
 
 
-class _Child(subprocess.Popen[bytes]):
+class _WorkerProcess(subprocess.Popen[bytes]):
     """A worker that this process started, and that is meant to outlive it."""
 
     def __del__(self) -> None:
         """No warning that it still runs."""
 
 
-_CHILDREN: dict[Path, _Child] = {}
+_WORKER_PROCESSES: dict[Path, _WorkerProcess] = {}
 """Workers that this process started, by their folder: kept, since they may outlive the executor that asked."""
-_STARTING = threading.Lock()
+_START_LOCK = threading.Lock()
 
 
 class LocalExecutor:
@@ -44,9 +44,9 @@ class LocalExecutor:
 
     def __init__(self, store: Store | None = None, idle: float = 30.0) -> None:
         self.store = store or Store()
-        self.office = Office.of(self.store.root)
-        self._idle = idle
-        self._outdated: set[int] = set()
+        self.worker_dir = WorkerDir.of_store(self.store.root)
+        self._idle_minutes = idle
+        self._outdated_pids: set[int] = set()
 
     def submit(self, config: RunConfig) -> Run:
         """Queue a new run and see that a worker takes it.
@@ -55,8 +55,8 @@ class LocalExecutor:
             ValueError: if the config is wrong.
             StoreError: if the folder cannot be written, or the disk is full.
         """
-        run = self.store.create(placed(config), queued=True)
-        self._call()
+        run = self.store.create(with_absolute_paths(config), queued=True)
+        self._wake_worker()
         return run
 
     def stop(self, id: str) -> None:
@@ -67,19 +67,21 @@ class LocalExecutor:
         """
         run = self.store.get(id)
         state, mark = run.status().state, run.path / "stop"
-        if state not in ALIVE:
-            settle(run)
+        if state not in ACTIVE_STATES:
+            mark_if_dead(run)
             return
         try:
             # The mark first: if a worker takes the run meanwhile, it finds it.
             mark.touch()
         except OSError as error:
-            raise explained(error, mark) from error
+            raise to_store_error(error, mark) from error
         if state == "queued":
-            with suppress(StoreError), alone(run) as status:
+            with suppress(StoreError), exclusive(run) as status:
                 if status.state == "queued":
-                    put_status(run.path, status.now(state="stopped", reason="stopped by you while it was queued"))
-        if run.status().state not in ALIVE:
+                    write_status(
+                        run.path, status.with_changes(state="stopped", reason="stopped by you while it was queued")
+                    )
+        if run.status().state not in ACTIVE_STATES:
             mark.unlink(missing_ok=True)
 
     def resume(self, id: str) -> Run:
@@ -89,24 +91,24 @@ class LocalExecutor:
             StoreError: if it is running, queued or finished, or cannot be written.
         """
         run = self.store.get(id)
-        with at_rest(run) as status:
+        with locked_idle_run(run) as status:
             if status.state == "finished":
                 raise StoreError(f"run {id} has made all its steps; extend it to go on")
-            self._queue(run, status)
-        self._call()
+            self._enqueue(run, status)
+        self._wake_worker()
         return run
 
     def extend(self, id: str, steps: int) -> Run:
-        """Queue a run that is over for ``steps`` more; the schedule is that of ``ptviz.runs.extend.lengthened``.
+        """Queue a run that is over for ``steps`` more; the schedule is that of ``ptviz.runs.extend.plan_extension``.
 
         Raises:
             ValueError: if ``steps`` is not positive.
             StoreError: if the run is running or queued, or cannot be written.
         """
         run = self.store.get(id)
-        with at_rest(run) as status:
-            self._queue(run, lengthened(run, status, steps))
-        self._call()
+        with locked_idle_run(run) as status:
+            self._enqueue(run, plan_extension(run, status, steps))
+        self._wake_worker()
         return run
 
     def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
@@ -122,11 +124,11 @@ class LocalExecutor:
         config = source.config
         start = source.snapshot(stage, step)
         fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
-        config = RunConfig.from_json({**config.to_json(), **_plain(fresh)})
+        config = RunConfig.from_json({**config.to_json(), **_to_json_values(fresh)})
         if config.method != source.config.method:
             raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
-        run = self.store.create(placed(config), queued=True, start=start)
-        self._call()
+        run = self.store.create(with_absolute_paths(config), queued=True, start=start)
+        self._wake_worker()
         return run
 
     def predict(
@@ -144,7 +146,7 @@ class LocalExecutor:
         """
         return self._ask("predict", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
 
-    def route(
+    def measure_routing(
         self,
         id: str,
         texts: Sequence[str] = (),
@@ -163,7 +165,7 @@ class LocalExecutor:
         """
         return self._ask("route", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
 
-    def attention(
+    def measure_attention(
         self,
         id: str,
         text: str = "",
@@ -176,8 +178,8 @@ class LocalExecutor:
         """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
 
         Of the validation text at place ``row`` if there is none. ``id`` names a run, or a kept prompt behind
-        ``ptviz.runs.saved_prompts.KEPT``, which looks at the texts of ``task``. What comes back:
-        ``ptviz.probes.attention.attention``, and how many ``rows`` there are.
+        ``ptviz.runs.saved_prompts.SAVED_PREFIX``, which looks at the texts of ``task``. What comes back:
+        ``ptviz.probes.attention.measure_attention``, and how many ``rows`` there are.
 
         Raises:
             StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
@@ -185,7 +187,7 @@ class LocalExecutor:
         body = {"run": id, "text": text, "stage": stage, "step": step, "row": row, "task": task}
         return self._ask("attention", body, timeout)
 
-    def operate(
+    def edit_prompt(
         self,
         id: str,
         what: str,
@@ -194,14 +196,14 @@ class LocalExecutor:
         timeout: float = 120.0,
         **more: Any,
     ) -> dict[str, Any]:
-        """Edit a run's prompt: ``what`` is a method of ``ptviz.probes.prompt_editing.Operating``, ``more`` its own.
+        """Edit a run's prompt: ``what`` is a method of ``ptviz.probes.prompt_editing.PromptEditor``, ``more`` its own.
 
         Raises:
             StoreError: if the prompt cannot be changed so, or the worker does not answer within ``timeout`` seconds.
         """
         return self._ask("surgery", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
 
-    def measure(
+    def run_probe(
         self,
         id: str,
         what: str,
@@ -210,14 +212,14 @@ class LocalExecutor:
         timeout: float = 120.0,
         **more: Any,
     ) -> dict[str, Any]:
-        """One of ``ptviz.worker.probe_requests.MEASURES``, whose docstring says what comes back; ``more`` is its own.
+        """One of ``ptviz.worker.probe_requests.PROBES``, whose docstring says what comes back; ``more`` is its own.
 
         Raises:
             StoreError: if it cannot be measured on this run, or the worker does not answer within ``timeout`` seconds.
         """
         return self._ask("measure", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
 
-    def keep_vocabulary(self, id: str, timeout: float = 120.0) -> None:
+    def save_run_vocabulary(self, id: str, timeout: float = 120.0) -> None:
         """Have the worker put the table of a run's backbone where ``ptviz.runs.embedding_table`` finds it.
 
         Raises:
@@ -225,7 +227,7 @@ class LocalExecutor:
         """
         self._ask("vocabulary", {"run": id}, timeout)
 
-    def keep_words(self, backbone: str, timeout: float = 120.0) -> None:
+    def save_vocabulary(self, backbone: str, timeout: float = 120.0) -> None:
         """Have the worker put the table of a backbone where ``ptviz.runs.embedding_table`` finds it.
 
         Raises:
@@ -233,8 +235,8 @@ class LocalExecutor:
         """
         self._ask("vocabulary", {"backbone": backbone}, timeout)
 
-    def lay_map(self, id: str, name: str, timeout: float = 60.0) -> None:
-        """Have the worker see to the map ordered in ``ptviz.worker.projection_queue.folder_of(name)``. Does not wait.
+    def queue_projection(self, id: str, name: str, timeout: float = 60.0) -> None:
+        """Have the worker see to the map ordered in ``ptviz.worker.projection_queue.projection_folder(name)``. Does not wait.
 
         Raises:
             StoreError: if there is no such order, or the worker does not answer within ``timeout`` seconds.
@@ -244,30 +246,30 @@ class LocalExecutor:
     def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
         if "run" in body:
             id = str(body["run"])
-            if id.startswith(KEPT):
-                saved_prompts.get(self.store, id.removeprefix(KEPT))
+            if id.startswith(SAVED_PREFIX):
+                saved_prompts.get_saved_prompt(self.store, id.removeprefix(SAVED_PREFIX))
             else:
                 self.store.get(id)
         self.ensure_worker()
-        letter = self.office.mail.post(kind, body, timeout)
-        answer = self.office.mail.wait(letter, timeout, self._trouble)
+        letter = self.worker_dir.requests.post(kind, body, timeout)
+        answer = self.worker_dir.requests.wait_for_reply(letter, timeout, self._no_reply_reason)
         if "error" in answer:
             raise StoreError(str(answer["error"]))
         return answer
 
-    def warm(self, config: RunConfig) -> None:
+    def preload_models(self, config: RunConfig) -> None:
         """Hint that such a run is coming: an idle worker loads its backbone and task ahead."""
         self.ensure_worker()
-        self.office.mail.post("warm", placed(config).to_json(), 120.0)
+        self.worker_dir.requests.post("warm", with_absolute_paths(config).to_json(), 120.0)
 
-    def worker(self) -> WorkerInfo | None:
+    def worker_info(self) -> WorkerInfo | None:
         """The living worker, if there is one."""
-        return WorkerInfo.of(self.office)
+        return WorkerInfo.of_worker_dir(self.worker_dir)
 
-    def retire(self, at_once: bool = False) -> None:
+    def request_shutdown(self, at_once: bool = False) -> None:
         """Ask the worker to end when its queue is empty; ``at_once`` stops its run, which can be resumed."""
-        if self.worker() is not None:
-            self.office.mail.post("retire", {"at_once": at_once}, 3600.0)
+        if self.worker_info() is not None:
+            self.worker_dir.requests.post("retire", {"at_once": at_once}, 3600.0)
 
     def ensure_worker(self) -> None:
         """Start a worker unless one lives. Cheap enough to be called at every tick of a page.
@@ -277,16 +279,16 @@ class LocalExecutor:
         Raises:
             StoreError: if its folder cannot be written or it cannot be started.
         """
-        with _STARTING:
-            worker = self.worker()
-            if worker is None and not self._starting():
-                self._start()
-            elif worker is not None and worker.built < built() and worker.pid not in self._outdated:
-                self._outdated.add(worker.pid)
-                self.retire()
+        with _START_LOCK:
+            worker = self.worker_info()
+            if worker is None and not self._is_starting():
+                self._start_worker()
+            elif worker is not None and worker.built < code_modified_at() and worker.pid not in self._outdated_pids:
+                self._outdated_pids.add(worker.pid)
+                self.request_shutdown()
 
-    def _start(self) -> None:
-        office = self.office.open()
+    def _start_worker(self) -> None:
+        office = self.worker_dir.create()
         environment = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", **os.environ}
         command = [
             sys.executable,
@@ -294,12 +296,12 @@ class LocalExecutor:
             "ptviz.worker.process",
             str(self.store.root.resolve()),
             "--idle",
-            str(self._idle),
+            str(self._idle_minutes),
         ]
         try:
-            large = office.log.exists() and office.log.stat().st_size > _LARGEST_LOG
-            with office.log.open("wb" if large else "ab") as log:
-                _CHILDREN[self.store.root.resolve()] = _Child(
+            large = office.log_file.exists() and office.log_file.stat().st_size > _MAX_LOG_BYTES
+            with office.log_file.open("wb" if large else "ab") as log:
+                _WORKER_PROCESSES[self.store.root.resolve()] = _WorkerProcess(
                     command,
                     stdin=subprocess.DEVNULL,
                     stdout=log,
@@ -308,33 +310,33 @@ class LocalExecutor:
                     start_new_session=True,  # Closing the terminal, or Ctrl-C in it, does not reach the worker.
                 )
         except OSError as error:
-            raise explained(error, office.log) from error
+            raise to_store_error(error, office.log_file) from error
 
-    def _starting(self) -> bool:
-        child = self._child()
+    def _is_starting(self) -> bool:
+        child = self._worker_process()
         return child is not None and child.poll() is None
 
-    def _child(self) -> _Child | None:
-        return _CHILDREN.get(self.store.root.resolve())
+    def _worker_process(self) -> _WorkerProcess | None:
+        return _WORKER_PROCESSES.get(self.store.root.resolve())
 
-    def _trouble(self) -> str | None:
+    def _no_reply_reason(self) -> str | None:
         """Why no reply will come, if so."""
-        if self._starting() or self.worker() is not None:
+        if self._is_starting() or self.worker_info() is not None:
             return None
-        child = self._child()
-        if child is not None and child.returncode not in (0, BUSY):
-            return f"the worker died. Its last words are in {self.office.log}; try again"
+        child = self._worker_process()
+        if child is not None and child.returncode not in (0, EXIT_BUSY):
+            return f"the worker died. Its last words are in {self.worker_dir.log_file}; try again"
         self.ensure_worker()
         return None
 
-    def _queue(self, run: Run, status: Status) -> None:
+    def _enqueue(self, run: Run, status: Status) -> None:
         (run.path / "stop").unlink(missing_ok=True)
-        put_status(run.path, status.now(state="queued", reason="", pid=None, queued=time.time()))
+        write_status(run.path, status.with_changes(state="queued", reason="", pid=None, queued=time.time()))
 
-    def _call(self) -> None:
-        self.office.ring()
+    def _wake_worker(self) -> None:
+        self.worker_dir.wake()
         self.ensure_worker()
 
 
-def _plain(changes: Mapping[str, Any]) -> dict[str, Any]:
+def _to_json_values(changes: Mapping[str, Any]) -> dict[str, Any]:
     return {name: value.to_json() if isinstance(value, TrainConfig) else value for name, value in changes.items()}

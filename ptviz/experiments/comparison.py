@@ -10,26 +10,26 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import KnobInfo, knobs_of
-from ptviz.runs.atomic_io import Signature, StoreError, signature
-from ptviz.runs.config import RunConfig, placed
+from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
+from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
+from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
-from ptviz.runs.status import ALIVE
-from ptviz.runs.store import Store, Summary
-from ptviz.training import default_rate
+from ptviz.runs.status import ACTIVE_STATES
+from ptviz.runs.store import RunSummary, Store
+from ptviz.training import default_learning_rate
 
 if TYPE_CHECKING:
     from ptviz.executors.base import Executor
 
 MISSING = "missing"
-_REMEMBERED = 4096
+_CACHE_SIZE = 4096
 """Runs whose numbers are kept in memory, so that a page with many answers at once."""
-_BETTER = ("finished", *ALIVE, "stopped", "failed", MISSING)
+_STATE_PRIORITY = ("finished", *ACTIVE_STATES, "stopped", "failed", MISSING)
 """Which of several runs of one config stands for it: the most advanced."""
 
 
 @dataclass(frozen=True)
-class Entry:
+class PlannedRun:
     """One place in a race: what is asked for, the run that stands for it (None: not there yet), and its state."""
 
     config: RunConfig
@@ -38,8 +38,8 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """A finished run in numbers; the fields are those of ``ptviz.analysis.comparison.Lap``."""
+class RunResult:
+    """A finished run in numbers; the fields are those of ``ptviz.analysis.comparison.RunResult``."""
 
     method: str
     seed: int
@@ -57,7 +57,7 @@ class Outcome:
     accuracies: tuple[float, ...]
 
 
-def chosen(methods: str) -> tuple[str, ...]:
+def parse_methods(methods: str) -> tuple[str, ...]:
     """The registry names in a list with commas; ``all`` is every method, in the survey's order.
 
     Raises:
@@ -73,7 +73,7 @@ def chosen(methods: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(names))
 
 
-def lineup(
+def make_configs(
     methods: Sequence[str], seeds: Iterable[int], base: RunConfig, knobs: Mapping[str, Any] | None = None
 ) -> tuple[RunConfig, ...]:
     """The runs of a race, every method's first seed first.
@@ -84,25 +84,27 @@ def lineup(
         ValueError: for an unknown method, a bad knob, or one that none of the methods has.
     """
     knobs = knobs or {}
-    had = {name for method in methods for name in _knobs(method)}
+    had = {name for method in methods for name in _hyperparameters(method)}
     if stray := [name for name in knobs if name not in had]:
         raise ValueError(f"unknown knob {', '.join(stray)}: none of these methods has it")
-    own = {method: {name: value for name, value in knobs.items() if name in _knobs(method)} for method in methods}
+    own = {
+        method: {name: value for name, value in knobs.items() if name in _hyperparameters(method)} for method in methods
+    }
     return tuple(
-        placed(replace(base, method=m, knobs=own[m], training=replace(base.training, seed=seed))).checked()
+        with_absolute_paths(replace(base, method=m, knobs=own[m], training=replace(base.training, seed=seed))).checked()
         for seed in seeds
         for m in methods
     )
 
 
 @cache
-def _knobs(method: str) -> dict[str, KnobInfo]:
+def _hyperparameters(method: str) -> dict[str, HyperparameterInfo]:
     if method not in REGISTRY:
         raise ValueError(f"unknown method {method!r}; expected one of {', '.join(REGISTRY)}")
-    return knobs_of(REGISTRY[method])
+    return hyperparameters_of(REGISTRY[method])
 
 
-def same(config: RunConfig) -> str:
+def training_fingerprint(config: RunConfig) -> str:
     """A key that two configs share if they train the same prompt.
 
     Left out: what a run is called, where it runs, how often it is kept, and source steps without source tasks. Filled
@@ -112,91 +114,95 @@ def same(config: RunConfig) -> str:
     for name in ("name", "device"):
         del plain[name]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
-    plain["training"]["lr"] = config.training.lr or default_rate(config.method, config.backbone)
+    plain["training"]["lr"] = config.training.lr or default_learning_rate(config.method, config.backbone)
     if config.method in REGISTRY:
         given = config.knobs
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]
-        usual = {name: info.check(given.get(name, info.default)) for name, info in _knobs(config.method).items()}
+        usual = {
+            name: info.validate(given.get(name, info.default)) for name, info in _hyperparameters(config.method).items()
+        }
         plain["knobs"] = {**given, **usual}
     return json.dumps(plain, sort_keys=True)
 
 
-def entries(store: Store, configs: Iterable[RunConfig]) -> tuple[Entry, ...]:
+def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:
     """What stands in the store for each config: the most advanced run of an equal config, the newest of several.
 
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
-    near: dict[tuple[Any, ...], list[Summary]] = {}
+    near: dict[tuple[Any, ...], list[RunSummary]] = {}
     for summary in store.list():
-        near.setdefault(_outline(summary.config), []).append(summary)
-    return tuple(_entry(store, config, near.get(_outline(config), [])) for config in configs)
+        near.setdefault(_coarse_key(summary.config), []).append(summary)
+    return tuple(_find_run(store, config, near.get(_coarse_key(config), [])) for config in configs)
 
 
-def _outline(config: RunConfig) -> tuple[Any, ...]:
+def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
     """Cheap to compare, and equal where the keys are."""
     training = config.training
     return config.method, config.task, config.backbone, training.seed, training.steps, training.batch
 
 
-def _entry(store: Store, config: RunConfig, near: list[Summary]) -> Entry:
+def _find_run(store: Store, config: RunConfig, near: list[RunSummary]) -> PlannedRun:
     if not near:
-        return Entry(config)
-    key = same(config)
-    equal = [summary for summary in near if _same(summary.config, key) and _rate_kept(store, summary, config)]
+        return PlannedRun(config)
+    key = training_fingerprint(config)
+    equal = [
+        summary for summary in near if _has_fingerprint(summary.config, key) and _has_same_lr(store, summary, config)
+    ]
     # Stable: within one state the newest stays first, as the store lists them.
-    best = sorted(equal, key=lambda summary: _BETTER.index(summary.status.state))
-    return Entry(config, best[0].id, best[0].status.state) if best else Entry(config)
+    best = sorted(equal, key=lambda summary: _STATE_PRIORITY.index(summary.status.state))
+    return PlannedRun(config, best[0].id, best[0].status.state) if best else PlannedRun(config)
 
 
-def _same(config: RunConfig, key: str) -> bool:
+def _has_fingerprint(config: RunConfig, key: str) -> bool:
     try:
-        return same(config) == key
+        return training_fingerprint(config) == key
     except ValueError:  # A knob out of the bounds that hold today.
         return False
 
 
-def _rate_kept(store: Store, summary: Summary, config: RunConfig) -> bool:
+def _has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:
     """Whether an old run that took the default learning rate took the one of today."""
     if summary.config.training.lr is not None:
         return True
     folder = store.root / summary.id
-    told = _rate_told(folder, signature(folder / "environment.json"))
-    wanted = config.training.lr or default_rate(config.method, config.backbone)
+    told = _recorded_lr(folder, file_signature(folder / "environment.json"))
+    wanted = config.training.lr or default_learning_rate(config.method, config.backbone)
     return told is None or told == wanted
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _rate_told(folder: Path, signature: Signature) -> float | None:
+@lru_cache(maxsize=_CACHE_SIZE)
+def _recorded_lr(folder: Path, signature: FileSignature) -> float | None:
     """The learning rate that a run wrote down; read again only if the file changed."""
     told = Run(folder).environment().get("lr")
     return None if told is None else float(told)
 
 
-def start(executor: Executor, found: Iterable[Entry]) -> tuple[Entry, ...]:
+def start_runs(executor: Executor, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     """Queue what is missing, go on with what was stopped, try again what failed; the entries as they are then.
 
     Raises:
         ValueError: if a config is wrong.
         StoreError: if the folder cannot be written, or the disk is full.
     """
-    return tuple(_started(executor, entry) for entry in found)
+    return tuple(_start_run(executor, entry) for entry in found)
 
 
-def _started(executor: Executor, entry: Entry) -> Entry:
+def _start_run(executor: Executor, entry: PlannedRun) -> PlannedRun:
     if entry.state == "stopped" and entry.run is not None:
         try:
             return replace(entry, run=executor.resume(entry.run).id, state="queued")
         except StoreError:  # It went on meanwhile, or is gone.
-            return entries(executor.store, [entry.config])[0]
+            return find_runs(executor.store, [entry.config])[0]
     if entry.state in (MISSING, "failed"):
         return replace(entry, run=executor.submit(entry.config).id, state="queued")
     return entry
 
 
-def looked_at(store: Store, found: Iterable[Entry]) -> tuple[Entry, ...]:
+def refresh(store: Store, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     """The same entries with the states their runs are in now; a run that was deleted meanwhile is missing."""
     fresh = []
     for entry in found:
@@ -206,37 +212,37 @@ def looked_at(store: Store, found: Iterable[Entry]) -> tuple[Entry, ...]:
         try:
             fresh.append(replace(entry, state=store.get(entry.run).status().state))
         except StoreError:
-            fresh.append(Entry(entry.config))
+            fresh.append(PlannedRun(entry.config))
     return tuple(fresh)
 
 
-def over(found: Iterable[Entry]) -> bool:
+def is_done(found: Iterable[PlannedRun]) -> bool:
     """Whether nothing of the race is under way."""
-    return not any(entry.state in ALIVE for entry in found)
+    return not any(entry.state in ACTIVE_STATES for entry in found)
 
 
-def stop(executor: Executor, found: Iterable[Entry]) -> int:
+def stop_runs(executor: Executor, found: Iterable[PlannedRun]) -> int:
     """Stop those that wait or train, the waiting first; how many. Each can go on later."""
-    alive = [entry for entry in found if entry.state in ALIVE and entry.run is not None]
+    alive = [entry for entry in found if entry.state in ACTIVE_STATES and entry.run is not None]
     for entry in sorted(alive, key=lambda entry: entry.state != "queued"):
         executor.stop(str(entry.run))
     return len(alive)
 
 
-def outcome(run: Run) -> Outcome | None:
+def load_result(run: Run) -> RunResult | None:
     """A run's numbers; None before it has finished.
 
     Raises:
         StoreError: if the run cannot be read.
     """
-    curve, config = run.curve(), run.config
+    curve, config = run.history(), run.config
     done = curve.finished
     if done is None:
         return None
     facts = run.environment()
     # A prefix of keys and values takes no input positions, but is attended to all the same.
     length = facts.get("slots") or config.knobs.get("m")
-    return Outcome(
+    return RunResult(
         config.method,
         config.training.seed,
         run.id,
@@ -244,40 +250,40 @@ def outcome(run: Run) -> Outcome | None:
         done.validation,
         done.zero_shot,
         done.seconds,
-        _whole(facts.get("trained")),
-        _whole(facts.get("stored")),
-        _whole(facts.get("memory")),
-        _whole(length),
-        _size(run.path / "prompt.safetensors"),
-        curve.evaluated,
+        _as_int(facts.get("trained")),
+        _as_int(facts.get("stored")),
+        _as_int(facts.get("memory")),
+        _as_int(length),
+        _file_size(run.path / "prompt.safetensors"),
+        curve.evaluation_steps,
         tuple(evaluation.accuracy for evaluation in curve.evaluations),
     )
 
 
-def outcomes(store: Store, found: Iterable[Entry]) -> tuple[Outcome, ...]:
+def load_results(store: Store, found: Iterable[PlannedRun]) -> tuple[RunResult, ...]:
     """The numbers of all finished entries, in the race's order."""
     folders = [store.root / entry.run for entry in found if entry.run is not None and entry.state == "finished"]
-    made = (_outcome(folder, *map(signature, _told_by(folder))) for folder in folders)
+    made = (_cached_result(folder, *map(file_signature, _result_files(folder))) for folder in folders)
     return tuple(done for done in made if done is not None)
 
 
-def _told_by(folder: Path) -> tuple[Path, ...]:
+def _result_files(folder: Path) -> tuple[Path, ...]:
     """The files that an outcome is read from."""
     return tuple(folder / name for name in ("config.json", "events.jsonl", "environment.json", "prompt.safetensors"))
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def _outcome(folder: Path, *signatures: Signature) -> Outcome | None:
+@lru_cache(maxsize=_CACHE_SIZE)
+def _cached_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
     """The outcome of a finished run; read again only if one of its files changed."""
-    return outcome(Run(folder))
+    return load_result(Run(folder))
 
 
-def _size(path: Path) -> int | None:
+def _file_size(path: Path) -> int | None:
     try:
         return path.stat().st_size
     except OSError:
         return None
 
 
-def _whole(value: object) -> int | None:
+def _as_int(value: object) -> int | None:
     return value if isinstance(value, int) and not isinstance(value, bool) else None

@@ -19,17 +19,17 @@ from typing import Any
 
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import check_knobs
+from ptviz.methods.hyperparameters import check_hyperparameters
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.tasks import Task, default_sources, load_task
+from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines, Finished
-from ptviz.training.source_prompts import source_config
-from ptviz.training.trainer import learn_source, train
+from ptviz.training.source_prompts import make_source_config
+from ptviz.training.trainer import train, train_source_prompt
 
-RECORD = Path(str(files("ptviz.training"))) / "defaults.json"
-SCORES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
-GRID: dict[str, tuple[float, ...]] = {
+RECORD_PATH = Path(str(files("ptviz.training"))) / "defaults.json"
+SCORE_NAMES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
+LR_GRID: dict[str, tuple[float, ...]] = {
     "prompt-tuning": (0.02, 0.05, 0.1),
     "p-tuning-v2": (0.02, 0.05, 0.1),
     "dept": (0.02, 0.05, 0.1),
@@ -48,11 +48,11 @@ GRID: dict[str, tuple[float, ...]] = {
     "ctpt": (0.02,),  # a search without gradients: its step size is its own
 }
 
-Library = dict[tuple[str, int, int], SourcePrompt]
+SourcePromptCache = dict[tuple[str, int, int], SourcePrompt]
 """Source prompts by task, length and steps."""
 
 
-def sweep(
+def run_sweep(
     backbone: str,
     tasks: list[str],
     methods: list[str],
@@ -60,8 +60,8 @@ def sweep(
     steps: int,
     batch: int,
     confirm: bool,
-    path: Path = RECORD,
-    library: Library | None = None,
+    path: Path = RECORD_PATH,
+    library: SourcePromptCache | None = None,
 ) -> None:
     """Run what the record lacks, one run at a time, saving after each; then choose the winners.
 
@@ -73,21 +73,26 @@ def sweep(
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
     for seed, name, method in itertools.product(seeds, tasks, methods):
-        task, knobs = load_task(name), check_knobs(REGISTRY[method], {})
-        rates = (record["winners"][backbone][method]["lr"],) if confirm else GRID[method]
+        task, knobs = load_task(name), check_hyperparameters(REGISTRY[method], {})
+        rates = (record["winners"][backbone][method]["lr"],) if confirm else LR_GRID[method]
         for lr in rates:
             key = {"backbone": backbone, "method": method, "knobs": knobs, "lr": lr, "task": name, "seed": seed}
             key |= {"steps": steps, "batch": batch}
-            if any(_ran(run, key) for run in record["runs"]):
+            if any(_matches_key(run, key) for run in record["runs"]):
                 continue
             evaluate_every = max(25, steps // 4)
             config = TrainConfig(
                 steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=evaluate_every, snapshot_every=steps
             )
-            sources = [load_task(source) for source in default_sources(name)] if REGISTRY[method].transfers else None
-            wanted = sources if REGISTRY[method].library else None
+            sources = (
+                [load_task(source) for source in default_source_tasks(name)]
+                if REGISTRY[method].uses_source_tasks
+                else None
+            )
+            wanted = sources if REGISTRY[method].needs_source_prompts else None
             prompts = {
-                source.name: borrowed(library, frozen, source, int(knobs["m"]), config) for source in wanted or []
+                source.name: get_source_prompt(library, frozen, source, int(knobs["m"]), config)
+                for source in wanted or []
             }
             known = baselines.get(name)
             for event in train(
@@ -96,23 +101,25 @@ def sweep(
                 if isinstance(event, Baselines):
                     baselines[name] = event
                 if isinstance(event, Finished):
-                    run = {**key, **{score: round(getattr(event, score), 4) for score in SCORES}}
+                    run = {**key, **{score: round(getattr(event, score), 4) for score in SCORE_NAMES}}
                     record["runs"].append(run)
                     print(json.dumps(run), flush=True)
-                    save(record, path)
-    choose(record)
-    save(record, path)
+                    save_record(record, path)
+    select_winners(record)
+    save_record(record, path)
 
 
-def borrowed(library: Library, backbone: Backbone, task: Task, m: int, config: TrainConfig) -> SourcePrompt:
+def get_source_prompt(
+    library: SourcePromptCache, backbone: Backbone, task: Task, m: int, config: TrainConfig
+) -> SourcePrompt:
     """The source prompt of a task, trained if the library lacks it: it is the same for all methods, rates and seeds."""
     key = (task.name, m, config.source_steps)
     if key not in library:
-        library[key] = learn_source(backbone, task, m, source_config(config))
+        library[key] = train_source_prompt(backbone, task, m, make_source_config(config))
     return library[key]
 
 
-def choose(record: dict[str, Any]) -> None:
+def select_winners(record: dict[str, Any]) -> None:
     """The winners, from the runs of default knobs: best mean validation accuracy where all rates were tried.
 
     Rates are compared on the (task, seed, steps) that every one of them ran; further runs of the winner confirm it on
@@ -120,13 +127,13 @@ def choose(record: dict[str, Any]) -> None:
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
-        if _usual(run):
+        if _has_default_hyperparameters(run):
             groups[run["backbone"], run["method"]][run["lr"]].append(run)
     winners: dict[str, dict[str, Any]] = defaultdict(dict)
     for (backbone, method), rates in groups.items():
-        shared = set.intersection(*({_cell(run) for run in runs} for runs in rates.values()))
+        shared = set.intersection(*({_comparison_key(run) for run in runs} for runs in rates.values()))
         means = {
-            lr: statistics.mean(run["validation"] for run in runs if _cell(run) in shared)
+            lr: statistics.mean(run["validation"] for run in runs if _comparison_key(run) in shared)
             for lr, runs in rates.items()
             if shared
         }
@@ -137,7 +144,7 @@ def choose(record: dict[str, Any]) -> None:
     record["winners"] = winners
 
 
-def table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
+def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
     """Test accuracies of the winning rates at default knobs as a Markdown table: the mean over seeds, and each seed.
 
     What was not measured has an empty cell, and a method of which nothing was has no row.
@@ -149,37 +156,39 @@ def table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: st
         lines.append(f"| *{label}* | | " + " | ".join(known) + " |")
     for method in REGISTRY:
         rate = record["winners"].get(backbone, {}).get(method, {}).get("lr")
-        usual = [run for run in runs if run["method"] == method and run["lr"] == rate and _usual(run)]
-        cells = [_scores([run for run in usual if run["task"] == task]) for task in tasks]
+        usual = [
+            run for run in runs if run["method"] == method and run["lr"] == rate and _has_default_hyperparameters(run)
+        ]
+        cells = [_format_scores([run for run in usual if run["task"] == task]) for task in tasks]
         if any(cells):
             lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
-def _ran(run: dict[str, Any], key: dict[str, Any]) -> bool:
+def _matches_key(run: dict[str, Any], key: dict[str, Any]) -> bool:
     """Whether a recorded run is the one asked for; knobs that came after it were at their defaults."""
     same = all(run[name] == value for name, value in key.items() if name != "knobs")
-    return same and check_knobs(REGISTRY[run["method"]], run["knobs"]) == key["knobs"]
+    return same and check_hyperparameters(REGISTRY[run["method"]], run["knobs"]) == key["knobs"]
 
 
-def _usual(run: dict[str, Any]) -> bool:
+def _has_default_hyperparameters(run: dict[str, Any]) -> bool:
     """Whether a run left every knob at its default; knobs that came later were at theirs."""
     cls = REGISTRY[run["method"]]
-    return check_knobs(cls, run["knobs"]) == check_knobs(cls, {})
+    return check_hyperparameters(cls, run["knobs"]) == check_hyperparameters(cls, {})
 
 
-def _scores(runs: list[dict[str, Any]]) -> str:
+def _format_scores(runs: list[dict[str, Any]]) -> str:
     seeds = [run["test"] for run in sorted(runs, key=lambda run: run["seed"])]
     if len(seeds) < 2:
         return "".join(f"{test:.3f}" for test in seeds)
     return f"{statistics.mean(seeds):.3f} ({', '.join(f'{test:.3f}' for test in seeds)})"
 
 
-def _cell(run: dict[str, Any]) -> tuple[str, int, int]:
+def _comparison_key(run: dict[str, Any]) -> tuple[str, int, int]:
     return run["task"], run["seed"], run["steps"]
 
 
-def save(record: dict[str, Any], path: Path = RECORD) -> None:
+def save_record(record: dict[str, Any], path: Path = RECORD_PATH) -> None:
     """Write the record, one run a line, so that a change reads well in a diff."""
     runs = ",\n  ".join(json.dumps(run) for run in record["runs"])
     winners = json.dumps(record.get("winners", {}), indent=1)
@@ -191,18 +200,18 @@ def main() -> None:
     ask = argparse.ArgumentParser(description=__doc__)
     ask.add_argument("--backbone", default="minilm-l6")
     ask.add_argument("--tasks", nargs="+", default=["trec6", "tweets", "sms"])
-    ask.add_argument("--methods", nargs="+", default=list(GRID))
+    ask.add_argument("--methods", nargs="+", default=list(LR_GRID))
     ask.add_argument("--steps", type=int, default=200)
     ask.add_argument("--seeds", type=int, nargs="+", default=[0])
     ask.add_argument("--batch", type=int, default=16)
     ask.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
-    ask.add_argument("--record", type=Path, default=RECORD)
+    ask.add_argument("--record", type=Path, default=RECORD_PATH)
     ask.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
     a = ask.parse_args()
     if a.table:
-        print(table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))
+        print(format_table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))
         return
-    sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
+    run_sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
 
 
 if __name__ == "__main__":

@@ -15,36 +15,61 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.backbones.shape import Sizes
-from ptviz.engine.model_cache import Warm
-from ptviz.experiments.transfer_results import Cell, Key, Target, bare, filling, keep, locked, measured, stamp
+from ptviz.backbones.shape import BackboneShape
+from ptviz.engine.model_cache import ModelCache
+from ptviz.experiments.transfer_results import (
+    ScoreKey,
+    TargetTask,
+    TransferScore,
+    acquire_record_lock,
+    fingerprint,
+    is_measuring,
+    no_prompt_key,
+    read_transfer_scores,
+    save_measurement,
+)
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import PromptMethod
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.embedding_table import known_sizes
-from ptviz.runs.load_state import load
-from ptviz.runs.method_tensors import used_of
+from ptviz.runs.embedding_table import find_backbone_shape
+from ptviz.runs.load_state import load_state
+from ptviz.runs.method_tensors import effective_prompt
 from ptviz.runs.run import Run
-from ptviz.runs.saved_prompts import KEPT
+from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import Status
-from ptviz.runs.store import Store, Summary
+from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import Task
 from ptviz.training import evaluate
-from ptviz.training.batches import Rows, readout_of
-from ptviz.training.source_prompts import METHOD, source_knobs
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 __all__ = [
-    "ROWS", "Cell", "Target", "accuracies", "bare", "candidates", "fill", "filling", "homeless", "input_prompt", "kept",
-    "known", "measured", "missing", "sources", "targets", "vectors",
+    "DEFAULT_ROWS",
+    "TargetTask",
+    "TransferScore",
+    "accuracy_matrix",
+    "count_missing",
+    "finished_runs",
+    "is_measuring",
+    "load_input_prompt",
+    "load_prompt_vectors",
+    "measure_missing",
+    "measured_scores",
+    "no_prompt_key",
+    "prompts_without_backbone",
+    "read_transfer_scores",
+    "saved_prompt_summaries",
+    "source_prompts",
+    "target_tasks",
 ]  # fmt: skip
 
-ROWS = 200
+DEFAULT_ROWS = 200
 """Validation rows a cell is measured on, unless told otherwise: its standard error is then at most 3.6 points."""
 
 
-def candidates(store: Store, backbone: str | None = None) -> list[Summary]:
+def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]:
     """The finished runs, of one backbone if it is named, newest first."""
     return [
         summary
@@ -55,44 +80,49 @@ def candidates(store: Store, backbone: str | None = None) -> list[Summary]:
     ]
 
 
-def kept(store: Store, backbone: str | None = None) -> list[Summary]:
+def saved_prompt_summaries(store: Store, backbone: str | None = None) -> list[RunSummary]:
     """The kept prompts that stand in front of an input, as if each were a run that had just been finished."""
     return [
-        Summary(
-            KEPT + one.id,
+        RunSummary(
+            SAVED_PREFIX + one.id,
             RunConfig(
-                one.backbone, one.task or "", METHOD, source_knobs(one.m), name=one.title, start=one.id
+                one.backbone, one.task or "", SOURCE_METHOD, source_hyperparameters(one.m), name=one.title, start=one.id
             ),
             Status("finished", created=one.made),
         )
-        for one in saved_prompts.kept(store)
+        for one in saved_prompts.list_saved_prompts(store)
         if set(one.shapes) == {"embeddings"} and backbone in (None, one.backbone)
     ]  # fmt: skip
 
 
-def homeless(store: Store) -> dict[str, Float[np.ndarray, "m d"]]:
+def prompts_without_backbone(store: Store) -> dict[str, Float[np.ndarray, "m d"]]:
     """The kept prompts of which nobody said the backbone, by title; of those with one title, with their id behind."""
-    ones = kept(store, "")
+    ones = saved_prompt_summaries(store, "")
     counts = Counter(one.name for one in ones)
-    named = {one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(KEPT)}": one for one in ones}
-    found = {name: vectors(store, one) for name, one in named.items()}
+    named = {
+        one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}": one for one in ones
+    }
+    found = {name: load_prompt_vectors(store, one) for name, one in named.items()}
     return {name: array for name, array in found.items() if array is not None}
 
 
-def sources(store: Store, backbone: str | None = None) -> list[Summary]:
+def source_prompts(store: Store, backbone: str | None = None) -> list[RunSummary]:
     """Every prompt that can be tried on other tasks: those of finished runs, then the kept ones."""
-    return [*candidates(store, backbone), *(one for one in kept(store, backbone) if one.config.backbone)]
+    return [
+        *finished_runs(store, backbone),
+        *(one for one in saved_prompt_summaries(store, backbone) if one.config.backbone),
+    ]
 
 
-def targets(runs: Iterable[Summary], more: Iterable[str] = ()) -> tuple[Target, ...]:
+def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:
     """The tasks that these runs were trained on, in the order of their names, and further ones behind."""
-    trained = [run.config for run in runs if run.config.task and not run.id.startswith(KEPT)]
-    found = {config.task: Target(config.task, config.text, config.label) for config in trained}
+    trained = [run.config for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)]
+    found = {config.task: TargetTask(config.task, config.text, config.label) for config in trained}
     own = [found[name] for name in sorted(found)]
-    return (*own, *(Target(name) for name in dict.fromkeys(more) if name not in found))
+    return (*own, *(TargetTask(name) for name in dict.fromkeys(more) if name not in found))
 
 
-def input_prompt(run: Run, sizes: Sizes) -> Float[np.ndarray, "m d"] | None:
+def load_input_prompt(run: Run, sizes: BackboneShape) -> Float[np.ndarray, "m d"] | None:
     """The run's best prompt as vectors in front of the input.
 
     None for a method that gives keys and values, or every input a prompt of its own.
@@ -100,62 +130,75 @@ def input_prompt(run: Run, sizes: Sizes) -> Float[np.ndarray, "m d"] | None:
     Raises:
         StoreError: if the run's prompt is damaged, or does not fit the method any more.
     """
-    used = used_of(run.config, run.prompt(), sizes)
+    used = effective_prompt(run.config, run.prompt(), sizes)
     return used.array if used is not None and used.axes == ("m", "d") else None
 
 
-def vectors(store: Store, source: Summary) -> Float[np.ndarray, "m d"] | None:
+def load_prompt_vectors(store: Store, source: RunSummary) -> Float[np.ndarray, "m d"] | None:
     """The prompt of a run or of a kept prompt as vectors in front of the input.
 
     None for a method that has no single such prompt, a prompt that cannot be read, and a backbone that nobody has
     looked at yet.
     """
-    sizes = known_sizes(source.config.backbone)
-    if sizes is None and not source.id.startswith(KEPT):
+    sizes = find_backbone_shape(source.config.backbone)
+    if sizes is None and not source.id.startswith(SAVED_PREFIX):
         return None
-    return _vectors(store.root, source.id, stamp(store, source.id, Target("")), sizes)
+    return _cached_prompt_vectors(store.root, source.id, fingerprint(store, source.id, TargetTask("")), sizes)
 
 
 @lru_cache(maxsize=1024)  # a page over many runs asks for all of them, every time
-def _vectors(root: Path, id: str, stamped: str, sizes: Sizes | None) -> Float[np.ndarray, "m d"] | None:
+def _cached_prompt_vectors(
+    root: Path, id: str, stamped: str, sizes: BackboneShape | None
+) -> Float[np.ndarray, "m d"] | None:
     store = Store(root)
     try:
-        if sizes is None or id.startswith(KEPT):
-            return saved_prompts.tensors(store, id.removeprefix(KEPT))["embeddings"].numpy()
-        return input_prompt(store.get(id), sizes)
+        if sizes is None or id.startswith(SAVED_PREFIX):
+            return saved_prompts.load_prompt_tensors(store, id.removeprefix(SAVED_PREFIX))["embeddings"].numpy()
+        return load_input_prompt(store.get(id), sizes)
     except (StoreError, ValueError):
         return None
 
 
-def known(store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: int = ROWS) -> dict[Key, Cell]:
+def measured_scores(
+    store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
+) -> dict[ScoreKey, TransferScore]:
     """The cells of a grid of these runs and tasks that are there and still hold, those without a prompt included."""
-    have = measured(store)
-    return {key: have[key] for key, _, _ in _grid(store, runs, tasks, rows, have) if key in have}
+    have = read_transfer_scores(store)
+    return {key: have[key] for key, _, _ in _plan_grid(store, runs, tasks, rows, have) if key in have}
 
 
-def accuracies(
-    runs: Sequence[Summary], tasks: Sequence[Target], found: Mapping[Key, Cell], rows: int = ROWS
+def accuracy_matrix(
+    runs: Sequence[RunSummary],
+    tasks: Sequence[TargetTask],
+    found: Mapping[ScoreKey, TransferScore],
+    rows: int = DEFAULT_ROWS,
 ) -> Float[np.ndarray, "t n"]:
     """The accuracies (0 to 1) of these cells of runs in front of one backbone, NaN where there is none.
 
     Rows are tasks; columns are the backbone without a prompt, and then every run.
     """
     backbone = runs[0].config.backbone if runs else ""
-    ids = [bare(backbone), *(run.id for run in runs)]
-    unknown = Cell("", "", rows, math.nan, math.nan)
+    ids = [no_prompt_key(backbone), *(run.id for run in runs)]
+    unknown = TransferScore("", "", rows, math.nan, math.nan)
     told = [[found.get((id, task.name, rows), unknown).accuracy for id in ids] for task in tasks]
     return np.array(told, dtype=np.float64).reshape(len(tasks), len(ids))
 
 
-def missing(store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: int = ROWS) -> int:
+def count_missing(
+    store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
+) -> int:
     """How many cells of that grid are still to measure."""
-    have = measured(store)
-    return sum(key not in have for key, _, _ in _grid(store, runs, tasks, rows, have))
+    have = read_transfer_scores(store)
+    return sum(key not in have for key, _, _ in _plan_grid(store, runs, tasks, rows, have))
 
 
-def fill(
-    store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: int = ROWS, warm: Warm | None = None
-) -> Iterator[Cell]:
+def measure_missing(
+    store: Store,
+    runs: Sequence[RunSummary],
+    tasks: Sequence[TargetTask],
+    rows: int = DEFAULT_ROWS,
+    warm: ModelCache | None = None,
+) -> Iterator[TransferScore]:
     """Measure what the grid lacks, cell by cell, each kept at once: whoever stops here goes on from there.
 
     A cell that cannot be measured comes with its reason, and the others go on.
@@ -167,28 +210,32 @@ def fill(
         raise ValueError(f"rows: expected at least 1; got {rows}")
     if not runs:
         return
-    lock = locked(store)
+    lock = acquire_record_lock(store)
     try:
-        have = measured(store)
-        lacking = [place for place in _grid(store, runs, tasks, rows, have) if place[0] not in have]
-        bench = _Bench(store, warm or Warm(), rows)
+        have = read_transfer_scores(store)
+        lacking = [place for place in _plan_grid(store, runs, tasks, rows, have) if place[0] not in have]
+        bench = _TransferEvaluator(store, warm or ModelCache(), rows)
         for key, summary, target in lacking:
-            stamped = stamp(store, key[0], target)
+            stamped = fingerprint(store, key[0], target)
             try:
                 accuracy, loss = bench.score(key[0], summary.config, target)
             except (ValueError, OSError) as error:
-                yield Cell(*key, math.nan, math.nan, stamped, " ".join(str(error).split()))
+                yield TransferScore(*key, math.nan, math.nan, stamped, " ".join(str(error).split()))
                 continue
-            cell = Cell(*key, accuracy, loss, stamped)
-            keep(store, cell)
+            cell = TransferScore(*key, accuracy, loss, stamped)
+            save_measurement(store, cell)
             yield cell
     finally:
         lock.release()
 
 
-def _grid(
-    store: Store, runs: Sequence[Summary], tasks: Sequence[Target], rows: int, have: dict[Key, Cell]
-) -> list[tuple[Key, Summary, Target]]:
+def _plan_grid(
+    store: Store,
+    runs: Sequence[RunSummary],
+    tasks: Sequence[TargetTask],
+    rows: int,
+    have: dict[ScoreKey, TransferScore],
+) -> list[tuple[ScoreKey, RunSummary, TargetTask]]:
     """Every cell of the grid with a run that tells its settings; takes out of ``have`` what holds no more.
 
     Backbones outermost, then tasks: each is loaded once.
@@ -197,55 +244,63 @@ def _grid(
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone]
         for target in tasks:
-            for id, summary in ((bare(backbone), own[0]), *((run.id, run) for run in own)):
+            for id, summary in ((no_prompt_key(backbone), own[0]), *((run.id, run) for run in own)):
                 key = id, target.name, rows
-                if key in have and have[key].stamp != stamp(store, id, target):
+                if key in have and have[key].stamp != fingerprint(store, id, target):
                     del have[key]
                 found.append((key, summary, target))
     return found
 
 
-class _Bench:
+class _TransferEvaluator:
     """Prompts and encoded rows, made once for all cells that share them."""
 
-    def __init__(self, store: Store, warm: Warm, rows: int) -> None:
-        self.store, self.warm, self.rows = store, warm, rows
+    def __init__(self, store: Store, warm: ModelCache, rows: int) -> None:
+        self.store, self.model_cache, self.row_count = store, warm, rows
         self._methods: dict[str, PromptMethod] = {}
-        self._task: tuple[Target, Task] | None = None
-        self._encoded: dict[tuple[object, ...], Rows] = {}
+        self._task: tuple[TargetTask, Task] | None = None
+        self._examples: dict[tuple[object, ...], EncodedExamples] = {}
 
-    def score(self, run: str, config: RunConfig, target: Target) -> tuple[float, float]:
+    def score(self, run: str, config: RunConfig, target: TargetTask) -> tuple[float, float]:
         """Accuracy and loss of a run's prompt, or of none, on the target's validation rows."""
-        method = self._method(run, config, target) if run != bare(config.backbone) else None
-        scores = evaluate(method, self._rows(config, target, 0 if method is None else method.slots))
+        method = self._load_method(run, config, target) if run != no_prompt_key(config.backbone) else None
+        scores = evaluate(method, self._encode_examples(config, target, 0 if method is None else method.slots))
         return scores.accuracy, scores.loss
 
-    def _method(self, run: str, config: RunConfig, target: Target) -> PromptMethod:
+    def _load_method(self, run: str, config: RunConfig, target: TargetTask) -> PromptMethod:
         if run not in self._methods:
-            config = (_aimed(config, target) if run.startswith(KEPT) else config).checked()
-            method = self.warm.engine.build(config, self.warm.backbone(config), self.warm.task(config))
-            if run.startswith(KEPT):
-                method.begin_with(saved_prompts.whole(saved_prompts.tensors(self.store, run.removeprefix(KEPT))))
+            config = (_with_target_task(config, target) if run.startswith(SAVED_PREFIX) else config).checked()
+            method = self.model_cache.backend.build_method(
+                config, self.model_cache.backbone(config), self.model_cache.task(config)
+            )
+            if run.startswith(SAVED_PREFIX):
+                method.init_from_prompt(
+                    saved_prompts.to_prompt(
+                        saved_prompts.load_prompt_tensors(self.store, run.removeprefix(SAVED_PREFIX))
+                    )
+                )
             else:
-                load(method, self.store.get(run).prompt())
-            self._methods[run] = method.to(self.warm.backbone(config).device).eval()
+                load_state(method, self.store.get(run).prompt())
+            self._methods[run] = method.to(self.model_cache.backbone(config).device).eval()
         return self._methods[run]
 
-    def _rows(self, config: RunConfig, target: Target, slots: int) -> Rows:
+    def _encode_examples(self, config: RunConfig, target: TargetTask, slots: int) -> EncodedExamples:
         if self._task is None or self._task[0] != target:
-            task = self.warm.task(_aimed(config, target))
+            task = self.model_cache.task(_with_target_task(config, target))
             if not task.validation:
                 raise StoreError(f"task {target.name} has no validation rows to measure on")
-            self._task = target, task.limited(len(task.train), self.rows, len(task.test))
-            self._encoded.clear()
+            self._task = target, task.subsample(len(task.train), self.row_count, len(task.test))
+            self._examples.clear()
         task = self._task[1]
         key = config.backbone, config.device, config.training.dtype, slots, config.training.length
-        if key not in self._encoded:
-            backbone = self.warm.backbone(config)
+        if key not in self._examples:
+            backbone = self.model_cache.backbone(config)
             length = config.training.length
-            self._encoded[key] = Rows(backbone, task, task.validation, slots, length, readout_of(backbone, task))
-        return self._encoded[key]
+            self._examples[key] = EncodedExamples(
+                backbone, task, task.validation, slots, length, make_task_readout(backbone, task)
+            )
+        return self._examples[key]
 
 
-def _aimed(config: RunConfig, target: Target) -> RunConfig:
+def _with_target_task(config: RunConfig, target: TargetTask) -> RunConfig:
     return replace(config, task=target.name, text=target.text, label=target.label)

@@ -10,24 +10,24 @@ from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, canvas, note, plain
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, add_note, empty_figure, escape_text
 
-_TALLEST = 900
+_MAX_HEIGHT = 900
 
 
-def draw_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = ()) -> go.Figure:
+def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = ()) -> go.Figure:
     """The share of attention that the whole prompt gets at each site, from the answer, its heads, and the text.
 
     ``picked`` prompt tokens get a line of their own: what the answer gives to them together.
     """
-    figure = canvas(320)
+    figure = empty_figure(320)
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": "attention site"}, "zeroline": False, **_ticks(sites)},
+        xaxis={"title": {"text": "attention site"}, "zeroline": False, **_axis_ticks(sites)},
         yaxis={"title": {"text": "attention on the prompt"}, "tickformat": ".0%", "rangemode": "tozero"},
     )
     if not mass.answer.size:
-        return note(figure, "No attention to show yet.")
+        return add_note(figure, "No attention to show yet.")
     places, heads = list(range(len(sites))), mass.answer.shape[1]
     figure.add_scatter(
         x=np.repeat(places, heads),
@@ -41,7 +41,7 @@ def draw_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = 
     lines = [
         ("answer", mass.answer.mean(1), PROMPT, "solid"),
         ("text tokens", mass.text.mean(1), FROZEN, "dash"),
-        ("even share", mass.even, GREY, "dot"),
+        ("even share", mass.uniform, GREY, "dot"),
     ]
     if picked:
         lines.append(("answer, highlighted tokens", mass.by_site[:, sorted(picked)].sum(1), GREEN, "dashdot"))
@@ -57,7 +57,7 @@ def draw_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = 
     return figure
 
 
-def tell_mass(mass: PromptMass, sites: Sequence[str]) -> str:
+def describe_attention_mass(mass: PromptMass, sites: Sequence[str]) -> str:
     """The attention on the prompt in words."""
     means = mass.answer.mean(1) if mass.answer.size else np.zeros(0)
     there = np.flatnonzero(~np.isnan(means))
@@ -67,11 +67,11 @@ def tell_mass(mass: PromptMass, sites: Sequence[str]) -> str:
     return (
         f"Attention that the answer gives to the prompt, by site: lowest {means[low]:.0%} at {sites[low]}, highest "
         f"{means[high]:.0%} at {sites[high]}, {means[there].mean():.0%} on average; an even share would be "
-        f"{np.nanmean(mass.even):.0%}."
+        f"{np.nanmean(mass.uniform):.0%}."
     )
 
 
-def draw_share(
+def draw_attention_heatmap(
     values: Float[np.ndarray, "rows columns"],
     rows: str,
     columns: str,
@@ -79,13 +79,15 @@ def draw_share(
     column_names: Sequence[str],
 ) -> go.Figure:
     """Shares of attention as coloured cells, named along both sides; ``rows`` and ``columns`` say what they count."""
-    figure = canvas(int(min(120 + 22 * max(len(values), 4), _TALLEST)))
+    figure = empty_figure(int(min(120 + 22 * max(len(values), 4), _MAX_HEIGHT)))
     if not values.size or np.isnan(values).all():
-        return note(
+        return add_note(
             figure, "No attention here: at this site there is no such token, or the prompt is out of its sight."
         )
     # Names go into the text of each cell, where no character of a stranger's word is read as a place to fill in.
-    named = [[f"{plain(row, 30)}, {columns} {plain(column, 30)}" for column in column_names] for row in row_names]
+    named = [
+        [f"{escape_text(row, 30)}, {columns} {escape_text(column, 30)}" for column in column_names] for row in row_names
+    ]
     figure.add_heatmap(
         z=np.asarray(values, dtype=np.float32),
         zmin=0,
@@ -106,20 +108,20 @@ def draw_share(
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": columns}, "showgrid": False, "zeroline": False, **_ticks(column_names)},
+        xaxis={"title": {"text": columns}, "showgrid": False, "zeroline": False, **_axis_ticks(column_names)},
         yaxis={
             "title": {"text": rows},
             "autorange": "reversed",
             "automargin": True,
             "showgrid": False,
             "zeroline": False,
-            **_ticks(row_names),
+            **_axis_ticks(row_names),
         },
     )
     return figure
 
 
-def tell_share(
+def describe_attention_heatmap(
     values: Float[np.ndarray, "rows columns"],
     rows: str,
     columns: str,
@@ -136,10 +138,10 @@ def tell_share(
     )
 
 
-def _ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
+def _axis_ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
     """A name at each place, or at every other one and so on if there are many."""
     every = max(1, -(-len(names) // most))
     return {
         "tickvals": list(range(0, len(names), every)),
-        "ticktext": [plain(name, 18) for name in names[::every]],
+        "ticktext": [escape_text(name, 18) for name in names[::every]],
     }

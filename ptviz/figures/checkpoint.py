@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from ptviz.figures.style import BLUE, FROZEN, PROMPT, canvas, note, plain
+from ptviz.figures.style import BLUE, FROZEN, PROMPT, add_note, empty_figure, escape_text
 
-_AROUND_ZERO = [[0.0, BLUE], [0.5, "#F4F4F4"], [1.0, PROMPT]]
+_DIVERGING_SCALE = [[0.0, BLUE], [0.5, "#F4F4F4"], [1.0, PROMPT]]
 
 
 @dataclass(frozen=True)
-class Glance:
+class PromptThumbnail:
     """A prompt made small: ``cells`` are block means (rows of tokens, columns of width), ``limit`` the colour's end.
 
     ``norms`` has one value a token; ``marked`` are rows that stand out; ``band`` is the lowest and highest norm of
@@ -23,45 +23,45 @@ class Glance:
 
     name: str
     cells: tuple[tuple[float, ...], ...] = ()
-    limit: float = 1.0
+    colour_limit: float = 1.0
     norms: tuple[float, ...] = ()
-    marked: tuple[int, ...] = ()
-    band: tuple[float, float] | None = None
+    outlier_rows: tuple[int, ...] = ()
+    vocabulary_norm_range: tuple[float, float] | None = None
     width: int = 0
-    across: str = "embedding dimension"
+    column_label: str = "embedding dimension"
 
 
-def draw_cells(glance: Glance) -> go.Figure:
+def draw_thumbnail(glance: PromptThumbnail) -> go.Figure:
     """Tokens from top to bottom, embedding dimensions from left to right, blue below zero and orange above."""
-    figure = canvas(height=280)
+    figure = empty_figure(height=280)
     if not glance.cells:
-        return note(figure, "No prompt of single tokens lies in this file.")
+        return add_note(figure, "No prompt of single tokens lies in this file.")
     columns = len(glance.cells[0])
     figure.add_heatmap(
         z=glance.cells,
         x=[(column + 0.5) * glance.width / columns for column in range(columns)],
         y=[(row + 0.5) * len(glance.norms) / len(glance.cells) - 0.5 for row in range(len(glance.cells))],
-        zmin=-glance.limit,
-        zmax=glance.limit,
-        colorscale=_AROUND_ZERO,
+        zmin=-glance.colour_limit,
+        zmax=glance.colour_limit,
+        colorscale=_DIVERGING_SCALE,
         colorbar={"thickness": 10, "title": {"text": "value", "side": "right"}},
         hovertemplate="token %{y:.0f}, dimension %{x:.0f}: %{z:.3g}<extra></extra>",
-        name=plain(glance.name),
+        name=escape_text(glance.name),
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": glance.across}, "zeroline": False, "showgrid": False},
+        xaxis={"title": {"text": glance.column_label}, "zeroline": False, "showgrid": False},
         yaxis={"title": {"text": "prompt token"}, "autorange": "reversed", "zeroline": False, "showgrid": False},
     )
     return figure
 
 
-def draw_norms(glance: Glance) -> go.Figure:
+def draw_thumbnail_norms(glance: PromptThumbnail) -> go.Figure:
     """The length of each token's vector; rows that stand out as diamonds, the vocabulary's range as a blue band."""
-    figure = canvas(height=220)
+    figure = empty_figure(height=220)
     if not glance.norms:
-        return note(figure, "No prompt of single tokens lies in this file.")
-    marked = set(glance.marked)
+        return add_note(figure, "No prompt of single tokens lies in this file.")
+    marked = set(glance.outlier_rows)
     usual = [row for row in range(len(glance.norms)) if row not in marked]
     for name, rows, symbol, size in (("token", usual, "circle", 5), ("stands out", sorted(marked), "diamond", 11)):
         if rows:
@@ -74,9 +74,15 @@ def draw_norms(glance: Glance) -> go.Figure:
                 hovertemplate=f"{name} %{{x}}: norm %{{y:.3g}}<extra></extra>",
                 showlegend=False,
             )
-    if glance.band is not None:
-        figure.add_hrect(y0=glance.band[0], y1=glance.band[1], fillcolor=FROZEN, opacity=0.15, line_width=0)
-    positive = [norm for norm in (*glance.norms, *(glance.band or ())) if norm > 0]
+    if glance.vocabulary_norm_range is not None:
+        figure.add_hrect(
+            y0=glance.vocabulary_norm_range[0],
+            y1=glance.vocabulary_norm_range[1],
+            fillcolor=FROZEN,
+            opacity=0.15,
+            line_width=0,
+        )
+    positive = [norm for norm in (*glance.norms, *(glance.vocabulary_norm_range or ())) if norm > 0]
     # A runaway row would press all others against the axis.
     far = bool(positive) and max(positive) > 20 * min(positive) and min(glance.norms) > 0
     axis: dict[str, object] = {"title": {"text": "norm"}, "zeroline": False, "rangemode": "tozero"}

@@ -6,33 +6,33 @@ from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
-from ptviz.figures.style import FROZEN, PROMPT, canvas, note, plain
+from ptviz.figures.style import FROZEN, PROMPT, add_note, empty_figure, escape_text
 
 
 @dataclass(frozen=True)
-class Answers:
+class ClassProbabilities:
     """Class probabilities (0 to 1) for one sentence, with the prompt and from the frozen backbone alone."""
 
     classes: tuple[str, ...] = ()
     prompted: tuple[float, ...] = ()
     frozen: tuple[float, ...] = ()
 
-    def likeliest(self, most: int) -> Answers:
+    def most_likely(self, most: int) -> ClassProbabilities:
         """The classes that either answer holds likeliest, in their own order, at most ``most`` of them."""
         ranked = sorted(range(len(self.classes)), key=lambda i: -max(self.prompted[i], self.frozen[i]))
         kept = sorted(ranked[:most])
-        return Answers(
+        return ClassProbabilities(
             tuple(self.classes[i] for i in kept),
             tuple(self.prompted[i] for i in kept),
             tuple(self.frozen[i] for i in kept),
         )
 
 
-def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
+def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.Figure:
     """Two bars a class: the frozen backbone alone in blue, with the prompt in orange. Shows the ``most`` likeliest."""
-    shown = answers.likeliest(most)
+    shown = answers.most_likely(most)
     count = len(shown.classes)
-    figure = canvas(height=110 + 44 * max(count, 2))
+    figure = empty_figure(height=110 + 44 * max(count, 2))
     # Places, not names, on the axis: two classes of a stranger's table may look alike once shortened.
     places = list(range(count))
     figure.update_layout(
@@ -44,7 +44,7 @@ def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
         xaxis={"title": {"text": "probability"}, "range": [0, 1], "tickformat": ".0%", "zeroline": False},
         yaxis={
             "tickvals": places,
-            "ticktext": [plain(name, 22) for name in shown.classes],
+            "ticktext": [escape_text(name, 22) for name in shown.classes],
             "autorange": "reversed",
             "automargin": True,
             "showgrid": False,
@@ -72,5 +72,5 @@ def draw_answers(answers: Answers, most: int = 10) -> go.Figure:
     )
     if not count:
         figure.update_layout(xaxis={"visible": False}, yaxis={"visible": False})
-        note(figure, "The answer will appear here.")
+        add_note(figure, "The answer will appear here.")
     return figure

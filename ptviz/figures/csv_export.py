@@ -11,23 +11,23 @@ import numpy as np
 import plotly.graph_objects as go
 
 
-def as_csv(figure: go.Figure) -> str:
+def figure_to_csv(figure: go.Figure) -> str:
     """Every mark of a figure as a line of CSV: trace, x, y, z and text. Cells of a matrix give their row and column.
 
     A cell without a number is no mark.
     """
-    marks = ([trace.name or "", *row] for trace in figure.data for row in _rows(trace))
-    return table_csv([["trace", "x", "y", "z", "text"], *marks])
+    marks = ([trace.name or "", *row] for trace in figure.data for row in _trace_rows(trace))
+    return table_to_csv([["trace", "x", "y", "z", "text"], *marks])
 
 
-def table_csv(table: Iterable[Sequence[object]]) -> str:
+def table_to_csv(table: Iterable[Sequence[object]]) -> str:
     """Return rows, the head first, as CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue()
 
 
-def _rows(trace: Any) -> Iterator[list[object]]:
+def _trace_rows(trace: Any) -> Iterator[list[object]]:
     if trace.type == "heatmap":
         texts = trace.text if trace.hovertext is None else trace.hovertext  # the longer of the two
         for row, values in enumerate(np.asarray(trace.z).tolist()):

@@ -8,15 +8,15 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.style import BLUE, PROMPT, canvas, note, plain
+from ptviz.figures.style import BLUE, PROMPT, add_note, empty_figure, escape_text
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
-_NAMED, _TICKED = 40, 15
+_MAX_NAMED, _MAX_TICKS = 40, 15
 """Rows or columns that still get a label of their own, and a number of their own."""
 
 
-def draw_matrix(
+def draw_heatmap(
     values: Float[np.ndarray, "rows columns"],
     rows: str = "row",
     columns: str = "column",
@@ -32,9 +32,9 @@ def draw_matrix(
 
     ``signed`` colours around zero, up to ``limit`` (the largest magnitude by default); otherwise from 0 upwards.
     """
-    figure = canvas(height)
+    figure = empty_figure(height)
     if not values.size:
-        return note(figure, "Nothing to show yet.")
+        return add_note(figure, "Nothing to show yet.")
     largest = limit if limit is not None else float(np.nanmax(np.abs(values))) or 1.0
     figure.add_heatmap(
         z=np.asarray(values, dtype=np.float32),
@@ -44,8 +44,8 @@ def draw_matrix(
         colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12, "outlinewidth": 0},
         name=unit,
         hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}<extra></extra>",
-        xgap=1 if values.shape[1] <= _NAMED else 0,
-        ygap=1 if values.shape[0] <= _NAMED else 0,
+        xgap=1 if values.shape[1] <= _MAX_NAMED else 0,
+        ygap=1 if values.shape[0] <= _MAX_NAMED else 0,
     )
     figure.update_layout(
         hovermode="closest",
@@ -53,7 +53,7 @@ def draw_matrix(
             "title": {"text": columns},
             "showgrid": False,
             "zeroline": False,
-            **_labels(column_names, values.shape[1]),
+            **_axis_labels(column_names, values.shape[1]),
         },
         yaxis={
             "title": {"text": rows},
@@ -61,20 +61,20 @@ def draw_matrix(
             "showgrid": False,
             "zeroline": False,
             "automargin": True,
-            **_labels(row_names, values.shape[0]),
+            **_axis_labels(row_names, values.shape[0]),
         },
     )
     return figure
 
 
-def _labels(names: Sequence[str], count: int) -> dict[str, object]:
+def _axis_labels(names: Sequence[str], count: int) -> dict[str, object]:
     """Labels at places, not categories: two names may look alike once shortened. Never between two places."""
-    if not names or len(names) > _NAMED:
-        return {"dtick": 1} if count <= _TICKED else {"tickformat": "d"}
-    return {"tickvals": list(range(len(names))), "ticktext": [plain(name, 24) for name in names]}
+    if not names or len(names) > _MAX_NAMED:
+        return {"dtick": 1} if count <= _MAX_TICKS else {"tickformat": "d"}
+    return {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, 24) for name in names]}
 
 
-def tell_matrix(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
+def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
     """The matrix in words: its size and where its extremes lie."""
     if not values.size:
         return "An empty matrix."
@@ -89,9 +89,9 @@ def draw_bars(
     values: Float[np.ndarray, " n"], axis: str = "place", unit: str = "value", names: Sequence[str] = ()
 ) -> go.Figure:
     """One number a place, as bars around zero."""
-    figure = canvas(260)
+    figure = empty_figure(260)
     if not values.size:
-        return note(figure, "Nothing to show yet.")
+        return add_note(figure, "Nothing to show yet.")
     places = list(range(len(values)))
     colours = [PROMPT if value >= 0 else BLUE for value in values.tolist()]
     figure.add_bar(
@@ -103,14 +103,14 @@ def draw_bars(
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": axis}, "zeroline": False, "showgrid": False, **_labels(names, len(values))},
+        xaxis={"title": {"text": axis}, "zeroline": False, "showgrid": False, **_axis_labels(names, len(values))},
         yaxis={"title": {"text": unit}},
         showlegend=False,
     )
     return figure
 
 
-def tell_bars(values: Float[np.ndarray, " n"], axis: str = "place") -> str:
+def describe_bars(values: Float[np.ndarray, " n"], axis: str = "place") -> str:
     """The bars in words."""
     if not values.size:
         return "No values."

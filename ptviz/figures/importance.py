@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.importance import Importance
-from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, canvas, note
+from ptviz.analysis.importance import TokenImportance
+from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, add_note, empty_figure
 
 
-def draw_importance(found: Importance) -> go.Figure:
+def draw_importance(found: TokenImportance) -> go.Figure:
     """Three rows over the same prompt tokens: rise of the loss, change of accuracy in points, first-order score."""
-    figure = canvas(470)
+    figure = empty_figure(470)
     if not len(found.tokens):
-        return note(figure, "No token measured yet.")
+        return add_note(figure, "No token measured yet.")
     tokens = found.tokens.tolist()
     rows = [
-        ("y", "loss without it", found.losses, "rise of the loss: %{y:+.3g} nats"),
-        ("y2", "accuracy without it", 100 * found.accuracies, "accuracy: %{y:+.1f} points"),
+        ("y", "loss without it", found.loss_increases, "rise of the loss: %{y:+.3g} nats"),
+        ("y2", "accuracy without it", 100 * found.accuracy_changes, "accuracy: %{y:+.1f} points"),
     ]
     for axis, name, values, told in rows:
         # What makes things worse is the prompt's orange in both rows; a token that does harm is blue.
@@ -58,21 +58,21 @@ def draw_importance(found: Importance) -> go.Figure:
     return figure
 
 
-def tell_importance(found: Importance) -> str:
+def describe_importance(found: TokenImportance) -> str:
     """The bars in words: what is worth most, what does harm, and whether the score foretells it."""
     if not len(found.tokens):
         return "No prompt token was measured yet."
-    worst, best = int(found.losses.argmax()), int(found.losses.argmin())
+    worst, best = int(found.loss_increases.argmax()), int(found.loss_increases.argmin())
     told = (
         f"{len(found.tokens)} prompt tokens taken out in turn. The loss rises most without token "
-        f"{found.tokens[worst]}, by {found.losses[worst]:+.3g} nats (accuracy "
-        f"{100 * found.accuracies[worst]:+.1f} points)"
+        f"{found.tokens[worst]}, by {found.loss_increases[worst]:+.3g} nats (accuracy "
+        f"{100 * found.accuracy_changes[worst]:+.1f} points)"
     )
-    told += f", and least without token {found.tokens[best]}, by {found.losses[best]:+.3g} nats."
-    harmful = int((found.losses < 0).sum())
+    told += f", and least without token {found.tokens[best]}, by {found.loss_increases[best]:+.3g} nats."
+    harmful = int((found.loss_increases < 0).sum())
     told += f" {harmful} of them do harm: the loss falls without them." if harmful else " None of them does harm."
     if found.scores is not None:
         told += f" The first-order score is largest for token {found.tokens[int(found.scores.argmax())]}."
-    if found.agreement is not None:
-        told += f" Rank correlation between the score and the measured change: {found.agreement:.2f}."
+    if found.rank_correlation is not None:
+        told += f" Rank correlation between the score and the measured change: {found.rank_correlation:.2f}."
     return told

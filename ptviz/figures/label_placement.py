@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 _WIDTH, _HEIGHT = 850.0, 330.0
 """A plot's size in pixels, about: the page decides, and nothing breaks where it decides otherwise."""
-_LETTER, _LINE = 6.6, 15.0
-_PLACES = [
+_CHAR_WIDTH, _LINE_HEIGHT = 6.6, 15.0
+_CANDIDATES = [
     (anchor, 9 * side, up)
     for up in (11, -11, 25, -25, 39, -39)
     for anchor, side in (("left", 1), ("right", -1))
@@ -16,41 +16,43 @@ _PLACES = [
 
 
 @dataclass(frozen=True)
-class Place:
+class LabelPlacement:
     """One label: which of its ends is at the point, and the shift from there in pixels, right and up."""
 
     anchor: str
-    right: int
-    up: int
+    dx: int
+    dy: int
 
 
-def places(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[Place]:
+def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[LabelPlacement]:
     """A place for the label of each of the first points; points are shares of the plot's width and height, 0 to 1."""
     dots = [(x * _WIDTH, y * _HEIGHT) for x, y in points]
     taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in dots]
     found = []
     for (x, y), text in zip(dots, texts, strict=False):
-        boxes = [_box(x, y, place, text) for place in _PLACES]
-        best = min(range(len(boxes)), key=lambda i: (_hidden(boxes[i], taken), i))
+        boxes = [_label_bounds(x, y, place, text) for place in _CANDIDATES]
+        best = min(range(len(boxes)), key=lambda i: (_hidden_area(boxes[i], taken), i))
         taken.append(boxes[best])
-        found.append(Place(*_PLACES[best]))
+        found.append(LabelPlacement(*_CANDIDATES[best]))
     return found
 
 
-_Box = tuple[float, float, float, float]
+_Bounds = tuple[float, float, float, float]
 
 
-def _box(x: float, y: float, place: tuple[str, int, int], text: str) -> _Box:
+def _label_bounds(x: float, y: float, place: tuple[str, int, int], text: str) -> _Bounds:
     anchor, right, up = place
-    left = x + right - (len(text) * _LETTER if anchor == "right" else 0)
-    return left, left + len(text) * _LETTER, y + up - _LINE / 2, y + up + _LINE / 2
+    left = x + right - (len(text) * _CHAR_WIDTH if anchor == "right" else 0)
+    return left, left + len(text) * _CHAR_WIDTH, y + up - _LINE_HEIGHT / 2, y + up + _LINE_HEIGHT / 2
 
 
-def _hidden(box: _Box, taken: Sequence[_Box]) -> float:
+def _hidden_area(box: _Bounds, taken: Sequence[_Bounds]) -> float:
     """Square pixels of a box that lie on others, or outside the plot."""
     outside = max(0.0, -box[0]) + max(0.0, box[1] - _WIDTH)
-    return outside * _LINE + sum(_common(box[:2], other[:2]) * _common(box[2:], other[2:]) for other in taken)
+    return outside * _LINE_HEIGHT + sum(
+        _overlap_length(box[:2], other[:2]) * _overlap_length(box[2:], other[2:]) for other in taken
+    )
 
 
-def _common(one: tuple[float, ...], other: tuple[float, ...]) -> float:
+def _overlap_length(one: tuple[float, ...], other: tuple[float, ...]) -> float:
     return max(0.0, min(one[1], other[1]) - max(one[0], other[0]))

@@ -8,13 +8,13 @@ import numpy as np
 import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
-FAINT = 0.15
+DIMMED_OPACITY = 0.15
 """Opacity of what is not picked."""
-PICK = "pick"
+PICKABLE = "pick"
 """Marks a trace whose points a reader may pick; each point's ``customdata`` is what it stands for."""
 
 
-def dim(figure: go.Figure, rows: Collection[int], columns: Collection[int] = ()) -> go.Figure:
+def dim_cells(figure: go.Figure, rows: Collection[int], columns: Collection[int] = ()) -> go.Figure:
     """Dim the cells of a figure's heat maps but for those in some rows or columns; returns the figure.
 
     Nothing is dimmed if nothing is picked.
@@ -35,7 +35,7 @@ def dim(figure: go.Figure, rows: Collection[int], columns: Collection[int] = ())
         faint = figure.data[-1]
         scaled = bright.showscale is not False
         full = 1.0 if bright.opacity is None else float(bright.opacity)
-        for trace, cells, opacity in ((bright, kept, full), (faint, ~kept, FAINT * 2 * full)):
+        for trace, cells, opacity in ((bright, kept, full), (faint, ~kept, DIMMED_OPACITY * 2 * full)):
             z_shown = np.where(cells, z, np.nan)
             trace.update(z=z_shown, opacity=opacity, hoverongaps=False, showscale=scaled and trace is bright)
             if trace.text is not None:
@@ -48,7 +48,9 @@ def dim_bars(figure: go.Figure, places: Collection[int]) -> go.Figure:
     if places:
         for trace in figure.data:
             if trace.type == "bar":
-                trace.update(marker_opacity=[1.0 if place in places else FAINT * 2 for place in range(len(trace.x))])
+                trace.update(
+                    marker_opacity=[1.0 if place in places else DIMMED_OPACITY * 2 for place in range(len(trace.x))]
+                )
     return figure
 
 
@@ -58,14 +60,14 @@ def dim_traces(figure: go.Figure, places: Collection[int]) -> go.Figure:
         for place, trace in enumerate(figure.data):
             if place in places:
                 continue
-            trace.opacity = FAINT * 2
+            trace.opacity = DIMMED_OPACITY * 2
             if getattr(trace, "fillcolor", None):  # the opacity of a trace leaves its area as it is
                 red, green, blue = hex_to_rgb(trace.fillcolor)
-                trace.fillcolor = f"rgba({red}, {green}, {blue}, {FAINT * 2})"
+                trace.fillcolor = f"rgba({red}, {green}, {blue}, {DIMMED_OPACITY * 2})"
     return figure
 
 
-def pickable(figure: go.Figure, numbers: Collection[int], *, columns: bool = False) -> go.Figure:
+def make_pickable(figure: go.Figure, numbers: Collection[int], *, columns: bool = False) -> go.Figure:
     """Let a reader pick the rows of a heat map, or its ``columns``, and the bars of a bar chart.
 
     ``numbers`` are what the rows, columns or bars stand for. Returns the figure.
@@ -74,7 +76,7 @@ def pickable(figure: go.Figure, numbers: Collection[int], *, columns: bool = Fal
         if trace.type == "heatmap":
             height, width = np.asarray(trace.z).shape
             told = [list(numbers)] * height if columns else [[number] * width for number in numbers]
-            trace.update(customdata=told, meta=PICK)
+            trace.update(customdata=told, meta=PICKABLE)
         elif trace.type == "bar":
-            trace.update(customdata=list(numbers), meta=PICK)
+            trace.update(customdata=list(numbers), meta=PICKABLE)
     return figure

@@ -9,17 +9,17 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import canvas, note, plain
+from ptviz.figures.style import add_note, empty_figure, escape_text
 
 
-def draw_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
+def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
     """A row a layer, the last on top, and a column a prompt token; the runners-up are told on hovering."""
-    figure = canvas(int(min(120 + 24 * max(len(words), 4), 900)))
+    figure = empty_figure(int(min(120 + 24 * max(len(words), 4), 900)))
     if not shares.size:
-        return note(figure, "No prompt token to read.")
+        return add_note(figure, "No prompt token to read.")
     told = [
         [
-            "<br>".join(f"{plain(word, 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
+            "<br>".join(f"{escape_text(word, 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
             for cell, row in zip(layer, table, strict=True)
         ]
         for layer, table in zip(words, shares.tolist(), strict=True)
@@ -29,7 +29,7 @@ def draw_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray
         zmin=0,
         zmax=max(float(shares[..., 0].max()), 1e-6),
         colorscale=SEQUENTIAL,
-        text=[[plain(cell[0], 10) for cell in layer] for layer in words],
+        text=[[escape_text(cell[0], 10) for cell in layer] for layer in words],
         texttemplate="%{text}",
         hovertext=told,
         name="probability",
@@ -56,7 +56,7 @@ def draw_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray
     return figure
 
 
-def tell_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> str:
+def describe_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> str:
     """The readings in words: those of the last layer."""
     if not shares.size:
         return "No prompt token to read."

@@ -8,29 +8,33 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from ptviz.analysis.geometry import Geometry
+from ptviz.analysis.geometry import PromptGeometry
 from ptviz.analysis.neighbours import Neighbours
-from ptviz.figures.linked_selection import FAINT, PICK
-from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, named_axis, note, plain
+from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
+from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, category_axis, empty_figure, escape_text
 
-_PALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
+_PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
 
 
-def _room(columns: int) -> int:
+def _letters_per_cell(columns: int) -> int:
     """How many letters of a word find room in a cell where figures stand two in a row; the hover text has them all."""
     return max(4, min(10, 72 // max(columns, 1)))
 
 
 def draw_norms(
-    found: Geometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
+    found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
 ) -> go.Figure:
     """Norms of the prompt tokens (or their ``distances`` to the nearest vocabulary token), beside the vocabulary's.
 
     ``numbers`` are those of the tokens, 0, 1, 2, ... by default; where some are ``picked``, the others are dimmed.
     """
     values = found.norms if what == "norms" else found.distances
-    bands = None if found.cloud is None else (found.cloud.norms if what == "norms" else found.cloud.spacing)
-    figure = canvas(300)
+    bands = (
+        None
+        if found.vocabulary_stats is None
+        else (found.vocabulary_stats.norm_quantiles if what == "norms" else found.vocabulary_stats.distance_quantiles)
+    )
+    figure = empty_figure(300)
     figure.update_layout(
         xaxis={"title": {"text": "prompt token"}, "zeroline": False},
         yaxis={
@@ -41,7 +45,7 @@ def draw_norms(
         showlegend=True,
     )
     if not len(values):
-        return note(figure, "The first snapshot will appear here.")
+        return add_note(figure, "The first snapshot will appear here.")
     counted = np.array(numbers or range(len(values)))
     if bands is not None:
         for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
@@ -60,22 +64,22 @@ def draw_norms(
             bright = np.isin(counted[rows], list(picked)) | (not picked)
             figure.add_scatter(
                 x=counted[rows], y=values[rows], mode="markers", name=name,
-                marker={"size": 9, "color": PROMPT, "symbol": symbol, "opacity": np.where(bright, 1.0, FAINT)},
-                meta=PICK, customdata=counted[rows].tolist(),
+                marker={"size": 9, "color": PROMPT, "symbol": symbol, "opacity": np.where(bright, 1.0, DIMMED_OPACITY)},
+                meta=PICKABLE, customdata=counted[rows].tolist(),
                 hovertemplate="token %{x}: %{y:.3g}<extra></extra>",
             )  # fmt: skip
     return figure
 
 
-def tell_norms(found: Geometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
+def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
     """Norms or distances in words; ``numbers`` as in ``draw_norms``."""
     values = found.norms if what == "norms" else found.distances
     if not len(values):
         return "No prompt token yet."
     told = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
     told += f", median {np.median(values):.3g}"
-    if found.cloud is not None:
-        bands = found.cloud.norms if what == "norms" else found.cloud.spacing
+    if found.vocabulary_stats is not None:
+        bands = found.vocabulary_stats.norm_quantiles if what == "norms" else found.vocabulary_stats.distance_quantiles
         told += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
     odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
     return told + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
@@ -87,21 +91,21 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     ``words`` holds the k words of each row; ``labels`` name the rows, by default with their numbers.
     """
     rows, k = found.ids.shape
-    figure = canvas(90 + 26 * max(rows, 3))
+    figure = empty_figure(90 + 26 * max(rows, 3))
     if not rows or not k:
-        return note(figure, "The first snapshot will appear here.")
+        return add_note(figure, "The first snapshot will appear here.")
     far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
     figure.add_heatmap(
         z=np.asarray(found.scores, dtype=np.float32),
-        text=[[plain(word, _room(k)) for word in row] for row in words],
+        text=[[escape_text(word, _letters_per_cell(k)) for word in row] for row in words],
         hovertext=[
-            [f"token {plain(name, 24)}, place {i + 1}: {plain(word, 60)}" for i, word in enumerate(row)]
+            [f"token {escape_text(name, 24)}, place {i + 1}: {escape_text(word, 60)}" for i, word in enumerate(row)]
             for name, row in zip(names, words, strict=True)
         ],
         texttemplate="%{text}",
         # Dark words on light cells, on a light page and on a dark one.
         textfont={"size": 11, "color": "#1B2430"},
-        colorscale=_PALE,
+        colorscale=_PALE_SCALE,
         reversescale=far,
         xgap=2,
         ygap=2,
@@ -122,7 +126,7 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
         yaxis={
             "title": {"text": "prompt token"},
             "tickvals": list(range(rows)),
-            "ticktext": [plain(name, 24) for name in names],
+            "ticktext": [escape_text(name, 24) for name in names],
             "autorange": "reversed",
             "showgrid": False,
             "zeroline": False,
@@ -132,7 +136,7 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     return figure
 
 
-def tell_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+def describe_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
     """The nearest words in words; ``labels`` as in ``draw_neighbours``."""
     if not len(words):
         return "Nearest words: no prompt token yet."
@@ -141,16 +145,16 @@ def tell_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     return f"Nearest vocabulary tokens by {found.metric}. " + "; ".join(told) + "."
 
 
-def draw_drift(steps: Sequence[int], shares: Sequence[float], at: int | None = None) -> go.Figure:
+def draw_neighbour_overlap(steps: Sequence[int], shares: Sequence[float], at: int | None = None) -> go.Figure:
     """How many of the neighbours of the start are still neighbours, over the steps (0 to 1)."""
-    figure = canvas(240)
+    figure = empty_figure(240)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
         yaxis={"title": {"text": "first neighbours kept"}, "tickformat": ".0%", "range": [0, 1.03]},
         showlegend=False,
     )
     if not steps:
-        return note(figure, "The first snapshot will appear here.")
+        return add_note(figure, "The first snapshot will appear here.")
     figure.add_scatter(
         x=list(steps), y=list(shares), mode="lines+markers", line={"color": PROMPT, "width": 2.5},
         name="neighbours kept", hovertemplate="%{y:.0%} kept<extra></extra>",
@@ -160,7 +164,7 @@ def draw_drift(steps: Sequence[int], shares: Sequence[float], at: int | None = N
     return figure
 
 
-def draw_word_steps(
+def draw_nearest_words_over_steps(
     steps: Sequence[int],
     words: Sequence[Sequence[str]],
     scores: Float[np.ndarray, "m steps"],
@@ -170,20 +174,23 @@ def draw_word_steps(
 ) -> go.Figure:
     """The nearest word of each prompt token (rows) at each step (columns), coloured by how near it is."""
     m = len(words)
-    figure = canvas(90 + 26 * max(m, 3))
+    figure = empty_figure(90 + 26 * max(m, 3))
     if not m or not steps:
-        return note(figure, "The first snapshot will appear here.")
+        return add_note(figure, "The first snapshot will appear here.")
     names = labels or [str(i) for i in range(m)]
     figure.add_heatmap(
         z=np.asarray(scores, dtype=np.float32),
-        text=[[plain(word, _room(len(steps))) for word in row] for row in words],
+        text=[[escape_text(word, _letters_per_cell(len(steps))) for word in row] for row in words],
         hovertext=[
-            [f"token {plain(name, 24)}, step {step}: {plain(word, 60)}" for step, word in zip(steps, row, strict=True)]
+            [
+                f"token {escape_text(name, 24)}, step {step}: {escape_text(word, 60)}"
+                for step, word in zip(steps, row, strict=True)
+            ]
             for name, row in zip(names, words, strict=True)
         ],
         texttemplate="%{text}",
         textfont={"size": 10, "color": "#1B2430"},
-        colorscale=_PALE,
+        colorscale=_PALE_SCALE,
         reversescale=metric == "L2",
         xgap=2,
         ygap=2,
@@ -194,9 +201,9 @@ def draw_word_steps(
     figure.update_layout(
         hovermode="closest",
         margin={"l": 56, "r": 16, "t": 44, "b": 16},
-        xaxis={**named_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
+        xaxis={**category_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
         yaxis={
-            **named_axis(names, 24),
+            **category_axis(names, 24),
             "title": {"text": "prompt token"},
             "autorange": "reversed",
             "automargin": True,
@@ -207,7 +214,9 @@ def draw_word_steps(
     return figure
 
 
-def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
+def describe_nearest_words_over_steps(
+    steps: Sequence[int], words: Sequence[Sequence[str]], labels: Sequence[str] = ()
+) -> str:
     """The nearest words over the steps in words; ``labels`` name the rows, by default with their numbers."""
     if not len(words) or not steps:
         return "Nearest word over the steps: no prompt token yet."
@@ -219,7 +228,7 @@ def tell_word_steps(steps: Sequence[int], words: Sequence[Sequence[str]], labels
     )
 
 
-def draw_places(
+def draw_neighbour_ranks(
     steps: Sequence[int],
     places: Int[np.ndarray, "m steps"],
     words: Sequence[str],
@@ -229,7 +238,7 @@ def draw_places(
     at: int | None = None,
 ) -> go.Figure:
     """The place of one word a prompt token, its last nearest, among all its neighbours over the steps; 1 is nearest."""
-    figure = canvas(260)
+    figure = empty_figure(260)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
         yaxis={"title": {"text": "place of its last word"}, "type": "log", "autorange": "reversed", "dtick": 1},
@@ -237,25 +246,27 @@ def draw_places(
         showlegend=False,
     )
     if not len(places) or not steps:
-        return note(figure, "The first snapshot will appear here.")
+        return add_note(figure, "The first snapshot will appear here.")
     for i, number in enumerate(numbers or range(len(places))):
         figure.add_scatter(
             x=list(steps),
             y=places[i],
             mode="lines",
-            meta=PICK,
+            meta=PICKABLE,
             customdata=[number] * len(steps),
             line={"color": PROMPT, "width": 2 if number in picked else 1.2},
-            opacity=0.6 if not picked else 1.0 if number in picked else FAINT,
-            name=f"token {number}: {plain(words[i], 20)}",
-            hovertemplate=f"token {number}, {plain(words[i], 20)}: place %{{y:,}} at step %{{x}}<extra></extra>",
+            opacity=0.6 if not picked else 1.0 if number in picked else DIMMED_OPACITY,
+            name=f"token {number}: {escape_text(words[i], 20)}",
+            hovertemplate=f"token {number}, {escape_text(words[i], 20)}: place %{{y:,}} at step %{{x}}<extra></extra>",
         )
     if at is not None:
         figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
     return figure
 
 
-def tell_places(places: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()) -> str:
+def describe_neighbour_ranks(
+    places: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()
+) -> str:
     """Places of the last nearest words in words; ``numbers`` are those of the tokens, 0, 1, 2, ... by default."""
     if not places.size:
         return "Places of the last nearest words: no prompt token yet."

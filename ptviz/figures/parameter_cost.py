@@ -7,24 +7,24 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from ptviz.analysis.parameter_cost import CostCurve
-from ptviz.figures.style import FROZEN, GREY, PROMPT, canvas, note, plain
+from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, empty_figure, escape_text
 
 
-def draw_cost(curve: CostCurve) -> go.Figure:
+def draw_parameter_cost(curve: CostCurve) -> go.Figure:
     """Two lines over one knob: trained in orange, stored in blue and dashed; the default is marked."""
-    figure = canvas(height=260)
+    figure = empty_figure(height=260)
     figure.update_layout(
-        xaxis={"title": {"text": plain(f"{curve.meaning} ({curve.knob})")}, "rangemode": "tozero"},
+        xaxis={"title": {"text": escape_text(f"{curve.meaning} ({curve.hyperparameter})")}, "rangemode": "tozero"},
         yaxis={"title": {"text": "numbers"}, "rangemode": "tozero", "tickformat": ",~s"},
         margin={"l": 62, "r": 20, "t": 36, "b": 46},
     )
     lines: Sequence[tuple[str, tuple[int, ...], str, str]] = (
-        ("trained", curve.trained, PROMPT, "solid"),
-        ("stored", curve.stored, FROZEN, "dash"),
+        ("trained", curve.trainable_parameters, PROMPT, "solid"),
+        ("stored", curve.stored_parameters, FROZEN, "dash"),
     )
     for name, values, colour, dash in lines:
         figure.add_scatter(
-            x=curve.at,
+            x=curve.values,
             y=values,
             name=name,
             mode="lines+markers",
@@ -32,9 +32,15 @@ def draw_cost(curve: CostCurve) -> go.Figure:
             marker={"size": 6, "symbol": "circle" if name == "trained" else "square"},
             hovertemplate="%{y:,} " + name + "<extra></extra>",
         )
-    if curve.usual is not None:
-        figure.add_vline(x=curve.usual, line={"color": GREY, "width": 1, "dash": "dot"})
+    if curve.default is not None:
+        figure.add_vline(x=curve.default, line={"color": GREY, "width": 1, "dash": "dot"})
         figure.add_annotation(
-            x=curve.usual, y=1, yref="paper", text=f"default {curve.usual}", showarrow=False, xanchor="left", xshift=4
+            x=curve.default,
+            y=1,
+            yref="paper",
+            text=f"default {curve.default}",
+            showarrow=False,
+            xanchor="left",
+            xshift=4,
         )
-    return figure if curve.at else note(figure, "This knob could not be varied here.")
+    return figure if curve.values else add_note(figure, "This knob could not be varied here.")

@@ -8,24 +8,24 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.routing import LoadCurve, Routing
+from ptviz.analysis.routing import ExpertLoadCurve, RoutingSummary
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import GREY, canvas, mark, named_axis, note, plain
+from ptviz.figures.style import GREY, add_note, category_axis, empty_figure, escape_text, series_style
 
 
-def draw_load(curve: LoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
+def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
     """The share of the inputs that each expert gets, stacked to 1, over the steps; ``at`` is the step looked at."""
-    figure = canvas(340)
+    figure = empty_figure(340)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
         yaxis={"title": {"text": "share of the inputs"}, "tickformat": ".0%", "range": [0, 1], "zeroline": False},
         legend={"traceorder": "normal"},
     )
     for index, name in enumerate(names):
-        style = mark(index)
+        style = series_style(index)
         figure.add_scatter(
             x=curve.steps,
-            y=curve.smooth[:, index],
+            y=curve.smoothed_loads[:, index],
             mode="lines",
             stackgroup="load",
             line={"color": style.colour, "width": 1},
@@ -39,49 +39,49 @@ def draw_load(curve: LoadCurve, names: Sequence[str], at: int | None = None) -> 
                 "solidity": 0.15,
                 "size": 9,
             },
-            name=plain(name, 30),
-            hovertemplate=plain(name, 30).replace("%{", "%&#123;") + " %{y:.0%}<extra></extra>",
+            name=escape_text(name, 30),
+            hovertemplate=escape_text(name, 30).replace("%{", "%&#123;") + " %{y:.0%}<extra></extra>",
         )
     if at is not None:
         figure.add_vline(x=at, line={"color": GREY, "width": 2})
     if not len(curve.steps):
-        note(figure, "The first step will appear here.")
+        add_note(figure, "The first step will appear here.")
     return figure
 
 
-def tell_load(curve: LoadCurve, names: Sequence[str]) -> str:
+def describe_expert_load(curve: ExpertLoadCurve, names: Sequence[str]) -> str:
     """The load in words."""
     if not len(curve.steps):
         return "Load of the experts: no step yet."
-    last = curve.smooth[-1]
+    last = curve.smoothed_loads[-1]
     told = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, last.tolist(), strict=True))
     return f"Share of the inputs by expert at step {curve.steps[-1]}: {told}. Balance {curve.balance[-1]:.2f} of 1."
 
 
-def draw_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
+def draw_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
     """A row for each input and a column for each expert, coloured by weight; the text is shown on hovering."""
-    figure = canvas(max(260, min(90 + 5 * len(weights), 640)))
+    figure = empty_figure(max(260, min(90 + 5 * len(weights), 640)))
     if not weights.size:
-        return note(figure, "No routed input yet.")
+        return add_note(figure, "No routed input yet.")
     figure.add_heatmap(
         z=np.asarray(weights, dtype=np.float32),
         zmin=0,
         zmax=1,
         colorscale=SEQUENTIAL,
-        text=[[plain(text, 110)] * len(names) for text in texts],
+        text=[[escape_text(text, 110)] * len(names) for text in texts],
         colorbar={"title": {"text": "weight", "side": "right"}, "thickness": 12, "outlinewidth": 0},
         name="weight",
         hovertemplate="%{text}<br>expert %{x}: %{z:.2f}<extra></extra>",
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis=named_axis(names, 18),
+        xaxis=category_axis(names, 18),
         yaxis={"title": {"text": "input"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
     )
     return figure
 
 
-def tell_inputs(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
+def describe_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
     """The weights in words: who wins how many inputs, and how surely."""
     if not weights.size:
         return "Routing weights by input: no routed input yet."
@@ -94,20 +94,20 @@ def tell_inputs(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
     )
 
 
-def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str]) -> go.Figure:
+def draw_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequence[str]) -> go.Figure:
     """Where the inputs of each class go: a row a class, a column an expert, coloured by the share of the row."""
-    figure = canvas(110 + 38 * max(len(classes), 3))
-    if not found.table.sum():
-        return note(figure, "No routed input yet.")
-    shares = found.table / np.maximum(found.table.sum(1, keepdims=True), 1)
+    figure = empty_figure(110 + 38 * max(len(classes), 3))
+    if not found.class_counts.sum():
+        return add_note(figure, "No routed input yet.")
+    shares = found.class_counts / np.maximum(found.class_counts.sum(1, keepdims=True), 1)
     figure.add_heatmap(
         z=shares.astype(np.float32),
         zmin=0,
         zmax=1,
         colorscale=SEQUENTIAL,
-        text=[[str(count) if count else "" for count in row] for row in found.table.tolist()],
+        text=[[str(count) if count else "" for count in row] for row in found.class_counts.tolist()],
         texttemplate="%{text}",
-        hovertext=[[f"{count} of {sum(row)}" for count in row] for row in found.table.tolist()],
+        hovertext=[[f"{count} of {sum(row)}" for count in row] for row in found.class_counts.tolist()],
         xgap=2,
         ygap=2,
         name="share of the class",
@@ -121,22 +121,22 @@ def draw_confusion(found: Routing, classes: Sequence[str], names: Sequence[str])
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis=named_axis(names, 18),
-        yaxis={**named_axis(classes, 22), "autorange": "reversed", "automargin": True},
+        xaxis=category_axis(names, 18),
+        yaxis={**category_axis(classes, 22), "autorange": "reversed", "automargin": True},
     )
     return figure
 
 
-def tell_routing(found: Routing, classes: Sequence[str], names: Sequence[str]) -> str:
+def describe_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequence[str]) -> str:
     """Classes and experts in words."""
-    if not found.table.sum():
+    if not found.class_counts.sum():
         return "Routing by class: no input yet."
     told = []
-    for name, row in zip(classes, found.table, strict=True):
+    for name, row in zip(classes, found.class_counts, strict=True):
         if row.sum():
             best = int(row.argmax())
             told.append(f"{name} mostly to {names[best]} ({row[best] / row.sum():.0%})")
     return (
-        "Routing by class. " + "; ".join(told[:12]) + f". The expert tells {found.information:.2f} of "
+        "Routing by class. " + "; ".join(told[:12]) + f". The expert tells {found.mutual_information:.2f} of "
         f"{found.class_entropy:.2f} nats about the class."
     )

@@ -8,14 +8,24 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.routing import Counterfactual, LoadCurve
+from ptviz.analysis.routing import ExpertLoadCurve, RoutingCounterfactual
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, canvas, mark, named_axis, note, plain
+from ptviz.figures.style import (
+    FROZEN,
+    GREEN,
+    GREY,
+    PROMPT,
+    add_note,
+    category_axis,
+    empty_figure,
+    escape_text,
+    series_style,
+)
 
 
-def draw_balance(curve: LoadCurve, at: int | None = None) -> go.Figure:
+def draw_balance(curve: ExpertLoadCurve, at: int | None = None) -> go.Figure:
     """Balance of the load over the steps, from 1/k (one expert for everything) to 1 (even); ``at`` is the step."""
-    figure = canvas(240)
+    figure = empty_figure(240)
     k = max(curve.loads.shape[1], 1) if curve.loads.ndim == 2 else 1
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
@@ -35,11 +45,11 @@ def draw_balance(curve: LoadCurve, at: int | None = None) -> go.Figure:
     if at is not None:
         figure.add_vline(x=at, line={"color": GREY, "width": 2})
     if not len(curve.steps):
-        note(figure, "The first step will appear here.")
+        add_note(figure, "The first step will appear here.")
     return figure
 
 
-def tell_balance(curve: LoadCurve) -> str:
+def describe_balance(curve: ExpertLoadCurve) -> str:
     """The balance in words."""
     if not len(curve.steps):
         return "Balance of the load: no step yet."
@@ -51,15 +61,15 @@ def tell_balance(curve: LoadCurve) -> str:
     )
 
 
-def draw_counterfactual(found: Counterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
+def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
     """One bar an expert: loss or accuracy if every text went there; lines for the own routing and for the best one."""
     values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
     share = what != "loss"
-    figure = canvas(300)
+    figure = empty_figure(300)
     figure.update_layout(
         hovermode="closest",
         margin={"t": 34, "r": 16, "l": 56, "b": 44},
-        xaxis={"title": {"text": "every text to"}, **named_axis(names, 14)},
+        xaxis={"title": {"text": "every text to"}, **category_axis(names, 14)},
         yaxis={
             "title": {"text": "accuracy" if share else "loss (nats)"},
             "rangemode": "tozero",
@@ -67,7 +77,7 @@ def draw_counterfactual(found: Counterfactual, names: Sequence[str], what: str =
         },
         legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     )
-    style = [mark(index) for index in range(len(names))]
+    style = [series_style(index) for index in range(len(names))]
     form = "%{y:.1%}" if share else "%{y:.3f}"
     figure.add_bar(
         x=list(range(len(names))),
@@ -82,8 +92,8 @@ def draw_counterfactual(found: Counterfactual, names: Sequence[str], what: str =
         hovertemplate=f"all forced: {form}<extra></extra>",
     )
     for name, value, colour, dash in (
-        ("as routed", found.own[place], GREY, "solid"),
-        ("each at its best", found.ideal[place], GREEN, "dash"),
+        ("as routed", found.as_routed[place], GREY, "solid"),
+        ("each at its best", found.best_case[place], GREEN, "dash"),
     ):
         figure.add_scatter(
             x=[-0.5, len(names) - 0.5],
@@ -96,7 +106,7 @@ def draw_counterfactual(found: Counterfactual, names: Sequence[str], what: str =
     return figure
 
 
-def tell_counterfactual(found: Counterfactual, names: Sequence[str], what: str = "loss") -> str:
+def describe_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> str:
     """The counterfactual in words."""
     values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
 
@@ -105,17 +115,19 @@ def tell_counterfactual(found: Counterfactual, names: Sequence[str], what: str =
 
     each = ", ".join(f"{name} {told(value)}" for name, value in zip(names, values.tolist(), strict=True))
     return (
-        f"The {what} if every text went to one expert: {each}; as routed {told(found.own[place])}, each text at its "
-        f"best expert {told(found.ideal[place])}. The router chooses the best expert for {found.agreement:.0%} of them."
+        f"The {what} if every text went to one expert: {each}; as routed {told(found.as_routed[place])}, each text at its "
+        f"best expert {told(found.best_case[place])}. The router chooses the best expert for {found.agreement:.0%} of them."
     )
 
 
-def draw_rises(found: Counterfactual, order: Sequence[int], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
+def draw_loss_increases(
+    found: RoutingCounterfactual, order: Sequence[int], names: Sequence[str], texts: Sequence[str]
+) -> go.Figure:
     """A row for each text, in ``order``, and a column for each expert: how much more it would cost there."""
-    figure = canvas(max(260, min(90 + 5 * len(order), 640)))
+    figure = empty_figure(max(260, min(90 + 5 * len(order), 640)))
     if not len(order):
-        return note(figure, "No text yet.")
-    shown = found.rises[list(order)]
+        return add_note(figure, "No text yet.")
+    shown = found.loss_increases[list(order)]
     # Not the largest rise: a few lost texts would bleach all others.
     limit = max(float(np.quantile(np.abs(shown), 0.98)), 1e-6)
     figure.add_heatmap(
@@ -124,7 +136,9 @@ def draw_rises(found: Counterfactual, order: Sequence[int], names: Sequence[str]
         zmax=limit,
         colorscale=DIVERGING,
         text=[
-            [f"{plain(texts[i], 110)}<br>chosen {plain(names[found.chosen[i]])}, best {plain(names[found.best[i]])}"]
+            [
+                f"{escape_text(texts[i], 110)}<br>chosen {escape_text(names[found.chosen_experts[i]])}, best {escape_text(names[found.best_experts[i]])}"
+            ]
             * len(names)
             for i in order
         ],
@@ -132,7 +146,7 @@ def draw_rises(found: Counterfactual, order: Sequence[int], names: Sequence[str]
         name="rise of the loss",
         hovertemplate="%{text}<br>expert %{x}: %{z:+.2f} nats<extra></extra>",
     )
-    chosen = [int(found.chosen[i]) for i in order]
+    chosen = [int(found.chosen_experts[i]) for i in order]
     figure.add_scatter(
         x=chosen,
         y=list(range(len(chosen))),
@@ -144,35 +158,36 @@ def draw_rises(found: Counterfactual, order: Sequence[int], names: Sequence[str]
     figure.update_layout(
         hovermode="closest",
         showlegend=False,
-        xaxis={**named_axis(names, 14), "range": [-0.5, len(names) - 0.5]},
+        xaxis={**category_axis(names, 14), "range": [-0.5, len(names) - 0.5]},
         yaxis={"title": {"text": "text"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
     )
     return figure
 
 
-def tell_rises(found: Counterfactual, names: Sequence[str]) -> str:
+def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) -> str:
     """The chosen expert against the best one, in words."""
-    regret = found.own[0] - found.ideal[0]
+    regret = found.as_routed[0] - found.best_case[0]
     pairs = sorted(
-        ((int(found.table[i, j]), i, j) for i in range(len(names)) for j in range(len(names)) if i != j), reverse=True
+        ((int(found.choice_counts[i, j]), i, j) for i in range(len(names)) for j in range(len(names)) if i != j),
+        reverse=True,
     )
     count, i, j = pairs[0] if pairs else (0, 0, 0)
     worst = f" Most often {names[i]} is chosen where {names[j]} would be best ({count} texts)." if count else ""
     return (
-        f"{len(found.chosen)} texts: the chosen expert is the best one for {found.agreement:.0%}; the choice costs "
+        f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; the choice costs "
         f"{regret:.2f} nats more than the best.{worst}"
     )
 
 
-def draw_tempered(
+def draw_temperature(
     factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], at: float | None = 1.0
 ) -> go.Figure:
     """Loss and accuracy of a mixture against its temperature in multiples of the trained one; ``at`` is ringed."""
-    figure = canvas(300)
-    names = [called(factor) for factor in factors]
+    figure = empty_figure(300)
+    names = [format_factor(factor) for factor in factors]
     figure.update_layout(
         margin={"t": 34, "r": 56, "l": 56, "b": 44},
-        xaxis={"title": {"text": "temperature"}, **named_axis(names, 12), "range": [-0.4, len(names) - 0.6]},
+        xaxis={"title": {"text": "temperature"}, **category_axis(names, 12), "range": [-0.4, len(names) - 0.6]},
         yaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
         yaxis2={"title": {"text": "loss (nats)"}, "overlaying": "y", "side": "right", "showgrid": False},
     )
@@ -209,29 +224,29 @@ def draw_tempered(
     return figure
 
 
-def tell_tempered(factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float]) -> str:
+def describe_temperature(factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float]) -> str:
     """The temperatures in words."""
     told = ", ".join(
-        f"{called(factor)} {right:.0%} ({nats:.2f} nats)"
+        f"{format_factor(factor)} {right:.0%} ({nats:.2f} nats)"
         for factor, nats, right in zip(factors, loss, accuracy, strict=True)
     )
     return f"Accuracy and loss by temperature, in multiples of the trained one: {told}."
 
 
-def called(factor: float | None) -> str:
+def format_factor(factor: float | None) -> str:
     """A multiple of the trained temperature, for an axis or a slider."""
     if factor is None:
         return "even"
     return "one only" if factor == 0 else f"x {factor:g}"
 
 
-def draw_tasks(
+def draw_task_routing(
     weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str], rows: Sequence[int] = ()
 ) -> go.Figure:
     """A row a task and a column a source prompt or expert: the mean weight that the task's texts give it."""
-    figure = canvas(110 + 38 * max(len(tasks), 3))
+    figure = empty_figure(110 + 38 * max(len(tasks), 3))
     if not weights.size:
-        return note(figure, "No task yet.")
+        return add_note(figure, "No task yet.")
     counts = list(rows) or [0] * len(tasks)
     figure.add_heatmap(
         z=np.asarray(weights, dtype=np.float32),
@@ -240,7 +255,9 @@ def draw_tasks(
         colorscale=SEQUENTIAL,
         text=[[f"{weight:.0%}" for weight in row] for row in np.asarray(weights).tolist()],
         texttemplate="%{text}",
-        hovertext=[[f"{plain(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)],
+        hovertext=[
+            [f"{escape_text(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)
+        ],
         xgap=2,
         ygap=2,
         name="mean weight",
@@ -254,13 +271,13 @@ def draw_tasks(
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": "prompt"}, **named_axis(names, 14)},
-        yaxis={"title": {"text": "texts of"}, **named_axis(tasks, 22), "autorange": "reversed", "automargin": True},
+        xaxis={"title": {"text": "prompt"}, **category_axis(names, 14)},
+        yaxis={"title": {"text": "texts of"}, **category_axis(tasks, 22), "autorange": "reversed", "automargin": True},
     )
     return figure
 
 
-def tell_tasks(weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str]) -> str:
+def describe_task_routing(weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str]) -> str:
     """The tasks in words."""
     told = [
         f"texts of {task} give {names[int(row.argmax())]} most ({row.max():.0%})"

@@ -7,57 +7,59 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from ptviz.analysis.spectrum import Spectrum
-from ptviz.figures.style import GREY, PROMPT, canvas, mark, note, plain
+from ptviz.figures.style import GREY, PROMPT, add_note, empty_figure, escape_text, series_style
 
 
 def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
     """Singular values, largest first, on a log scale: one line for each (name, spectrum)."""
-    figure = canvas(320)
+    figure = empty_figure(320)
     figure.update_layout(
         xaxis={"title": {"text": "index of the singular value"}, "zeroline": False, "rangemode": "tozero"},
         yaxis={"title": {"text": "singular value"}, "type": "log", "exponentformat": "power", "zeroline": False},
         hovermode="closest",
     )
-    shown = [value for _, found in spectra for value in (found.values.max(initial=0), _least(found)) if value > 0]
+    shown = [
+        value for _, found in spectra for value in (found.values.max(initial=0), _smallest_drawn(found)) if value > 0
+    ]
     if shown and max(shown) < 100 * min(shown):
         figure.update_yaxes(dtick="D2")  # all nine digits of a decade would stand on each other
     for index, (name, found) in enumerate(spectra):
-        style = mark(index)
-        values = found.values[found.values >= _least(found)]
+        style = series_style(index)
+        values = found.values[found.values >= _smallest_drawn(found)]
         figure.add_scatter(
             x=list(range(1, len(values) + 1)),
             y=values,
             mode="lines+markers" if len(values) <= 40 else "lines",
             line={"color": style.colour, "dash": style.dash, "width": 2.5},
             marker={"size": 6, "symbol": style.symbol},
-            name=plain(f"{name} (effective rank {found.effective_rank:.1f})"),
+            name=escape_text(f"{name} (effective rank {found.effective_rank:.1f})"),
             hovertemplate="number %{x}: %{y:.4g}<extra></extra>",
             showlegend=True,
         )
     if not any(found.values.any() for _, found in spectra):
-        note(figure, "No singular value above zero.")
+        add_note(figure, "No singular value above zero.")
     return figure
 
 
-def _least(found: Spectrum) -> float:
+def _smallest_drawn(found: Spectrum) -> float:
     """The smallest singular value that is drawn: rounding's leftovers would stretch the log axis by ten decades."""
     largest = max(float(found.values.max(initial=0.0)), 1e-30)
     return float(found.values[found.values > 1e-6 * largest].min(initial=largest))
 
 
-def tell_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
+def describe_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
     """The spectra in words."""
     told = [
         f"{name}: {len(s.values)} singular values, largest {s.values.max(initial=0.0):.3g}, effective rank "
-        f"{s.effective_rank:.1f} of at most {s.highest}{', collapsed' if s.collapsed else ''}"
+        f"{s.effective_rank:.1f} of at most {s.max_rank}{', collapsed' if s.is_collapsed else ''}"
         for name, s in spectra
     ]
     return "Singular values. " + ("; ".join(told) or "None") + "."
 
 
-def draw_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None = None) -> go.Figure:
+def draw_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None = None) -> go.Figure:
     """Effective rank over the steps; ``at`` is the place in ``steps`` that the page looks at."""
-    figure = canvas(260)
+    figure = empty_figure(260)
     ranks = [found.effective_rank for found in spectra]
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
@@ -82,17 +84,17 @@ def draw_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None
             hoverinfo="skip",
         )
     if spectra:
-        highest = max(found.highest for found in spectra)
+        highest = max(found.max_rank for found in spectra)
         figure.add_annotation(
             text=f"at most {highest}", x=1, xref="x domain", y=0, yref="y domain", xanchor="right", yanchor="bottom",
             showarrow=False, font={"color": GREY, "size": 12},
         )  # fmt: skip
     else:
-        note(figure, "The first snapshot will appear here.")
+        add_note(figure, "The first snapshot will appear here.")
     return figure
 
 
-def tell_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
+def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
     """Effective rank over the steps, in words."""
     if not spectra:
         return "Effective rank: no snapshot yet."
@@ -102,7 +104,7 @@ def tell_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
 
 def draw_approximation(found: Spectrum) -> go.Figure:
     """The share of a matrix that its best approximation of each rank misses."""
-    figure = canvas(300)
+    figure = empty_figure(300)
     figure.update_layout(
         xaxis={"title": {"text": "rank r of the approximation"}, "zeroline": False, "rangemode": "tozero"},
         yaxis={"title": {"text": "relative error"}, "tickformat": ".0%", "range": [0, 1.03]},
@@ -110,22 +112,22 @@ def draw_approximation(found: Spectrum) -> go.Figure:
         showlegend=False,
     )
     figure.add_scatter(
-        x=list(range(len(found.errors))),
-        y=found.errors,
-        mode="lines+markers" if len(found.errors) <= 40 else "lines",
+        x=list(range(len(found.approximation_errors))),
+        y=found.approximation_errors,
+        mode="lines+markers" if len(found.approximation_errors) <= 40 else "lines",
         line={"color": PROMPT, "width": 2.5},
         name="relative error",
         hovertemplate="rank %{x}: misses %{y:.1%}<extra></extra>",
     )
     if not found.values.any():
-        note(figure, "A matrix of zeros has nothing to approximate.")
+        add_note(figure, "A matrix of zeros has nothing to approximate.")
     return figure
 
 
-def tell_approximation(found: Spectrum) -> str:
+def describe_approximation(found: Spectrum) -> str:
     """The approximation errors in words."""
     if not found.values.any():
         return "A matrix of zeros."
-    ranks = [r for r in (1, 2, 5, 10, 20, 50) if r < len(found.errors)]
-    told = ", ".join(f"{found.errors[r]:.0%} at rank {r}" for r in ranks)
+    ranks = [r for r in (1, 2, 5, 10, 20, 50) if r < len(found.approximation_errors)]
+    told = ", ".join(f"{found.approximation_errors[r]:.0%} at rank {r}" for r in ranks)
     return f"Relative error of the best approximation: {told}."

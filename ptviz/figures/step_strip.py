@@ -5,16 +5,16 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from ptviz.analysis.curves import TrainingCurve
-from ptviz.figures.style import PROMPT, Mark, canvas, note
+from ptviz.figures.style import PROMPT, SeriesStyle, add_note, empty_figure
 
 
-def draw_moment(curve: TrainingCurve, at: int | None, mark: Mark | None = None) -> go.Figure:
+def draw_step_strip(curve: TrainingCurve, at: int | None, mark: SeriesStyle | None = None) -> go.Figure:
     """Smoothed training loss (nats, left) and validation accuracy (right) over the steps; a cursor stands at ``at``."""
-    mark = mark or Mark()
-    figure = canvas(140)
+    mark = mark or SeriesStyle()
+    figure = empty_figure(140)
     figure.update_layout(
         margin={"l": 56, "r": 60, "t": 8, "b": 24},
-        xaxis={"range": [0, max(curve.end, 1)], "zeroline": False},
+        xaxis={"range": [0, max(curve.last_step, 1)], "zeroline": False},
         yaxis={"title": {"text": "loss"}, "rangemode": "tozero", "zeroline": False, "nticks": 3},
         yaxis2={
             "title": {"text": "accuracy"},
@@ -29,26 +29,25 @@ def draw_moment(curve: TrainingCurve, at: int | None, mark: Mark | None = None) 
         showlegend=False,
     )
     figure.add_scatter(
-        x=curve.steps, y=curve.smooth, mode="lines", line={"color": mark.colour, "width": 2}, name="smoothed loss",
+        x=curve.steps, y=curve.smoothed_losses, mode="lines", line={"color": mark.colour, "width": 2},
+        name="smoothed loss",
         hovertemplate="loss %{y:.3f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
-        x=curve.evaluated, y=curve.accuracies, yaxis="y2", mode="lines+markers", name="validation accuracy",
+        x=curve.evaluated_steps, y=curve.accuracies, yaxis="y2", mode="lines+markers", name="validation accuracy",
         line={"color": mark.colour, "width": 1.5, "dash": "dot"}, marker={"size": 5, "symbol": mark.symbol},
         hovertemplate="validation %{y:.1%}<extra></extra>",
     )  # fmt: skip
     if at is not None:
         figure.add_vline(x=at, line={"color": PROMPT, "width": 3})
     if not curve.steps:
-        note(figure, "No step yet.")
+        add_note(figure, "No step yet.")
     return figure
 
 
-def tell_moment(curve: TrainingCurve, at: int | None) -> str:
+def describe_step_strip(curve: TrainingCurve, at: int | None) -> str:
     """The strip in words."""
     if at is None or not curve.steps:
         return "Training curve: no snapshot yet."
     place = min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - at))
-    return (
-        f"Training curve of {curve.end} steps; this page looks at step {at}, smoothed loss {curve.smooth[place]:.2f}."
-    )
+    return f"Training curve of {curve.last_step} steps; this page looks at step {at}, smoothed loss {curve.smoothed_losses[place]:.2f}."

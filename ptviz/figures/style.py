@@ -31,7 +31,7 @@ FROZEN, PROMPT = BLUE, VERMILLION
 
 
 @dataclass(frozen=True)
-class Mark:
+class SeriesStyle:
     """How one category is drawn: a colour, and a line dash and marker symbol as a second cue."""
 
     colour: str = GREY
@@ -39,36 +39,36 @@ class Mark:
     symbol: str = "circle"
 
 
-def mark(index: int) -> Mark:
+def series_style(index: int) -> SeriesStyle:
     """The mark of the category at a fixed place: a colour of its own first, then one again with dash and symbol new."""
     turn, place = divmod(index, len(PALETTE))
     # As many symbols as colours: each turn moves them on by one, or a colour would keep its symbol for ever.
-    return Mark(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
+    return SeriesStyle(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
-def variant(base: Mark, turn: int) -> Mark:
+def style_variant(base: SeriesStyle, turn: int) -> SeriesStyle:
     """One of several versions of a category: its colour, with another dash and symbol at each ``turn``; 0 is itself."""
     dash, symbol = DASHES.index(base.dash), SYMBOLS.index(base.symbol)
-    return Mark(base.colour, DASHES[(dash + turn) % len(DASHES)], SYMBOLS[(symbol + turn) % len(SYMBOLS)])
+    return SeriesStyle(base.colour, DASHES[(dash + turn) % len(DASHES)], SYMBOLS[(symbol + turn) % len(SYMBOLS)])
 
 
-def plain(text: str, longest: int = 60) -> str:
+def escape_text(text: str, longest: int = 60) -> str:
     """A stranger's text as plotly will show it: letter for letter, never as its pseudo-HTML, cut if very long."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
 
 
-def named_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
+def category_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
     """An axis whose places 0, 1, 2, ... carry strangers' names, cut to ``longest`` characters; no grid."""
     return {
         "tickvals": list(range(len(names))),
-        "ticktext": [plain(name, longest) for name in names],
+        "ticktext": [escape_text(name, longest) for name in names],
         "showgrid": False,
         "zeroline": False,
     }
 
 
-def canvas(height: int) -> go.Figure:
+def empty_figure(height: int) -> go.Figure:
     """An empty figure of a height in pixels, with the margins, fonts and hovering shared by all."""
     figure = go.Figure()
     figure.update_layout(
@@ -84,7 +84,7 @@ def canvas(height: int) -> go.Figure:
     return figure
 
 
-def note(figure: go.Figure, text: str) -> go.Figure:
+def add_note(figure: go.Figure, text: str) -> go.Figure:
     """Say in the middle of an empty figure why it is empty; returns the figure."""
-    figure.add_annotation(text=plain(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
+    figure.add_annotation(text=escape_text(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
     return figure

@@ -10,11 +10,11 @@ import plotly.graph_objects as go
 from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 
-from ptviz.analysis.tensor_comparison import Beside, Shared
+from ptviz.analysis.tensor_comparison import RowComparison, SharedEnergy
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, canvas, named_axis, note, plain
+from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, add_note, category_axis, empty_figure, escape_text
 
-_ACROSS = 3
+_GALLERY_COLUMNS = 3
 
 
 def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> go.Figure:
@@ -24,15 +24,15 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
     """
     shown = [(name, axes, values) for name, axes, values in parts if values.size]
     if not shown:
-        return note(canvas(200), "No part to show yet.")
-    down = math.ceil(len(shown) / _ACROSS)
+        return add_note(empty_figure(200), "No part to show yet.")
+    down = math.ceil(len(shown) / _GALLERY_COLUMNS)
     titles = [
-        f"<b>{plain(name, 24)}</b>  {' x '.join(plain(axis, 12) for axis in axes) or 'one number'}"
+        f"<b>{escape_text(name, 24)}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one number'}"
         f" = {' x '.join(map(str, values.shape)) or f'{float(values):.3g}'}"
         for name, axes, values in shown
     ]
-    figure = make_subplots(down, _ACROSS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down))
-    base = canvas(60 + 150 * down)
+    figure = make_subplots(down, _GALLERY_COLUMNS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down))
+    base = empty_figure(60 + 150 * down)
     figure.update_layout({**base.layout.to_plotly_json(), "annotations": figure.layout.annotations})
     figure.update_layout(hovermode="closest", showlegend=False, margin={"l": 30, "r": 16, "t": 30, "b": 34})
     for index, (name, axes, values) in enumerate(shown):
@@ -44,22 +44,24 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
             zmax=largest,
             colorscale=DIVERGING,
             showscale=False,
-            name=plain(name, 24),
-            hovertemplate=f"{plain(name, 24)} row %{{y}}, {plain(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
+            name=escape_text(name, 24),
+            hovertemplate=f"{escape_text(name, 24)} row %{{y}}, {escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
             "<extra></extra>",
-            row=index // _ACROSS + 1,
-            col=index % _ACROSS + 1,
+            row=index // _GALLERY_COLUMNS + 1,
+            col=index % _GALLERY_COLUMNS + 1,
         )
     figure.update_xaxes(showgrid=False, zeroline=False, tickformat="d", nticks=4)
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", tickformat="d", nticks=4)
     for index, trace in enumerate(figure.data):
         if len(trace.z) == 1:  # one row needs no number
-            figure.update_yaxes(showticklabels=False, row=index // _ACROSS + 1, col=index % _ACROSS + 1)
+            figure.update_yaxes(
+                showticklabels=False, row=index // _GALLERY_COLUMNS + 1, col=index % _GALLERY_COLUMNS + 1
+            )
     figure.update_annotations(font={"size": 12})
     return figure
 
 
-def tell_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> str:
+def describe_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> str:
     """The parts in words."""
     told = "; ".join(
         f"{name} ({' x '.join(axes) or 'a number'}: {' x '.join(map(str, values.shape)) or 1}), largest magnitude "
@@ -69,56 +71,59 @@ def tell_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
     return f"The parts of the method: {told or 'none'}."
 
 
-def draw_shared(found: Shared, names: Sequence[str] = ()) -> go.Figure:
+def draw_shared_energy(found: SharedEnergy, names: Sequence[str] = ()) -> go.Figure:
     """One bar a prompt: the share of its energy that is its own; the line is that of all together."""
-    figure = canvas(260)
-    count = len(found.own)
+    figure = empty_figure(260)
+    count = len(found.own_shares)
     if not count:
-        return note(figure, "Nothing to compare yet.")
+        return add_note(figure, "Nothing to compare yet.")
     labels = list(names) or [str(i) for i in range(count)]
     figure.add_bar(
         x=list(range(count)),
-        y=found.own,
+        y=found.own_shares,
         marker={"color": PROMPT},
-        text=[f"{share:.0%}" for share in found.own.tolist()],
+        text=[f"{share:.0%}" for share in found.own_shares.tolist()],
         textposition="inside",
         insidetextanchor="start",
         textangle=0,
         name="own share",
         hovertemplate="its own: %{y:.1%}<extra></extra>",
     )
-    figure.add_hline(y=found.total, line={"color": GREY, "dash": "dot", "width": 2})
+    figure.add_hline(y=found.total_share, line={"color": GREY, "dash": "dot", "width": 2})
     figure.update_layout(
         hovermode="closest",
         showlegend=False,
-        xaxis={"title": {"text": "expert, source or task"}, **named_axis(labels, 14)},
+        xaxis={"title": {"text": "expert, source or task"}, **category_axis(labels, 14)},
         yaxis={"title": {"text": "share of energy"}, "tickformat": ".0%", "rangemode": "tozero"},
     )
     return figure
 
 
-def tell_shared(found: Shared) -> str:
+def describe_shared_energy(found: SharedEnergy) -> str:
     """The shares in words."""
-    if not len(found.own):
+    if not len(found.own_shares):
         return "Nothing to compare yet."
-    each = ", ".join(f"{i}: {share:.0%}" for i, share in enumerate(found.own.tolist()))
-    return f"Share of each prompt's energy that the others do not have: {each}; {found.total:.0%} altogether."
+    each = ", ".join(f"{i}: {share:.0%}" for i, share in enumerate(found.own_shares.tolist()))
+    return f"Share of each prompt's energy that the others do not have: {each}; {found.total_share:.0%} altogether."
 
 
-def draw_beside(found: Beside, first: str, second: str, axis: str = "prompt token") -> go.Figure:
+def draw_row_comparison(found: RowComparison, first: str, second: str, axis: str = "prompt token") -> go.Figure:
     """Two parts row by row: their lengths as bars, the cosine between them as a line on the right."""
-    figure = canvas(320)
-    count = len(found.first)
+    figure = empty_figure(320)
+    count = len(found.first_norms)
     if not count:
-        return note(figure, "Nothing to compare yet.")
+        return add_note(figure, "Nothing to compare yet.")
     places = list(range(count))
-    for name, values, colour, shape in ((first, found.first, FROZEN, "/"), (second, found.second, PROMPT, "")):
+    for name, values, colour, shape in (
+        (first, found.first_norms, FROZEN, "/"),
+        (second, found.second_norms, PROMPT, ""),
+    ):
         figure.add_bar(
             x=places,
             y=values,
             marker={"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "size": 6, "solidity": 0.25}},
-            name=f"length of {plain(name, 20)}",
-            hovertemplate=f"{plain(name, 20)}: %{{y:.3g}}<extra></extra>",
+            name=f"length of {escape_text(name, 20)}",
+            hovertemplate=f"{escape_text(name, 20)}: %{{y:.3g}}<extra></extra>",
         )
     figure.add_scatter(
         x=places,
@@ -141,24 +146,24 @@ def draw_beside(found: Beside, first: str, second: str, axis: str = "prompt toke
     return figure
 
 
-def tell_beside(found: Beside, first: str, second: str) -> str:
+def describe_row_comparison(found: RowComparison, first: str, second: str) -> str:
     """The comparison in words."""
-    if not len(found.first):
+    if not len(found.first_norms):
         return "Nothing to compare yet."
     return (
-        f"{first} and {second} row by row: mean length {found.first.mean():.3g} and {found.second.mean():.3g}, mean "
-        f"cosine {found.cosines.mean():.2f}; the difference has {found.share:.0%} of its and {first}'s energy."
+        f"{first} and {second} row by row: mean length {found.first_norms.mean():.3g} and {found.second_norms.mean():.3g}, mean "
+        f"cosine {found.cosines.mean():.2f}; the difference has {found.total_difference_share:.0%} of its and {first}'s energy."
     )
 
 
-def draw_thinned(
+def draw_low_rank_accuracy(
     ranks: Sequence[int], accuracy: Sequence[float], loss: Sequence[float], errors: Sequence[float]
 ) -> go.Figure:
     """Accuracy of the best approximation of each rank, and the share of the prompt that it misses."""
-    figure = canvas(320)
+    figure = empty_figure(320)
     names = [str(rank) for rank in ranks]
     if not names:
-        return note(figure, "Nothing measured yet.")
+        return add_note(figure, "Nothing measured yet.")
     places = list(range(len(names)))
     figure.add_scatter(
         x=places,
@@ -180,13 +185,13 @@ def draw_thinned(
     )
     figure.add_hline(y=accuracy[-1], line={"color": GREY, "dash": "dot", "width": 1.5})
     figure.update_layout(
-        xaxis={"title": {"text": "rank of the approximation; the last is the whole prompt"}, **named_axis(names, 6)},
+        xaxis={"title": {"text": "rank of the approximation; the last is the whole prompt"}, **category_axis(names, 6)},
         yaxis={"title": {"text": "share"}, "tickformat": ".0%", "range": [0, 1.03]},
     )
     return figure
 
 
-def tell_thinned(ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float]) -> str:
+def describe_low_rank_accuracy(ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float]) -> str:
     """The ranks in words."""
     told = ", ".join(
         f"rank {rank} {right:.0%} (misses {missed:.0%})"
@@ -199,9 +204,9 @@ def draw_saliency(
     scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None, pieces: str = "piece"
 ) -> go.Figure:
     """Scores by prompt token and piece, bright where much; pruned cells are grey."""
-    figure = canvas(int(min(140 + 18 * max(len(scores), 5), 700)))
+    figure = empty_figure(int(min(140 + 18 * max(len(scores), 5), 700)))
     if not scores.size:
-        return note(figure, "Nothing to show yet.")
+        return add_note(figure, "Nothing to show yet.")
     gone = np.zeros(scores.shape, dtype=bool) if pruned is None else pruned
     figure.add_heatmap(
         z=np.where(gone, 1.0, np.nan),
@@ -240,7 +245,7 @@ def draw_saliency(
     return figure
 
 
-def tell_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None) -> str:
+def describe_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None) -> str:
     """The scores in words."""
     if not scores.size:
         return "No scores yet."
@@ -254,22 +259,25 @@ def tell_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m 
     )
 
 
-def draw_moved(
+def draw_embedding_shift(
     shares: Sequence[float], words: Sequence[str], others: Sequence[str] = (), told: str = "nearest word after"
 ) -> go.Figure:
     """One bar a word: the length of its shift as a share of its vector; ``others`` are told on hovering."""
-    figure = canvas(int(min(110 + 20 * max(len(words), 4), 620)))
+    figure = empty_figure(int(min(110 + 20 * max(len(words), 4), 620)))
     if not words:
-        return note(figure, "No word yet.")
+        return add_note(figure, "No word yet.")
     places = list(range(len(words)))
     figure.add_bar(
         x=list(shares),
         y=places,
         orientation="h",
         marker={"color": [PROMPT if share > 1 else BLUE for share in shares]},
-        text=[f"{plain(word, 24)}, {told} {plain(other, 24)}" for word, other in zip(words, others, strict=True)]
+        text=[
+            f"{escape_text(word, 24)}, {told} {escape_text(other, 24)}"
+            for word, other in zip(words, others, strict=True)
+        ]
         if others
-        else [plain(word, 24) for word in words],
+        else [escape_text(word, 24) for word in words],
         textposition="none",
         name="shift",
         hovertemplate="%{text}: %{x:.1%}<extra></extra>",
@@ -278,12 +286,12 @@ def draw_moved(
         hovermode="closest",
         showlegend=False,
         xaxis={"title": {"text": "length of the shift, as a share of the word's vector"}, "tickformat": ".0%"},
-        yaxis={**named_axis(words, 18), "autorange": "reversed", "automargin": True},
+        yaxis={**category_axis(words, 18), "autorange": "reversed", "automargin": True},
     )
     return figure
 
 
-def tell_moved(shares: Sequence[float], words: Sequence[str]) -> str:
+def describe_embedding_shift(shares: Sequence[float], words: Sequence[str]) -> str:
     """The shifts in words."""
     if not words:
         return "No word yet."

@@ -7,20 +7,20 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from ptviz.analysis.curves import TrainingCurve
-from ptviz.figures.style import DASHES, GREY, Mark, canvas, note, plain
+from ptviz.figures.style import DASHES, GREY, SeriesStyle, add_note, empty_figure, escape_text
 
-ACCURACY = {"title": {"text": "validation accuracy"}, "tickformat": ".0%", "range": [0, 1.03], "zeroline": False}
-CLOSE = 0.07
+ACCURACY_AXIS = {"title": {"text": "validation accuracy"}, "tickformat": ".0%", "range": [0, 1.03], "zeroline": False}
+MIN_LABEL_GAP = 0.07
 """Two baselines nearer than this (in accuracy) would print their labels over each other."""
 
 
-def draw_training(curve: TrainingCurve, mark: Mark | None = None) -> go.Figure:
+def draw_training_curve(curve: TrainingCurve, mark: SeriesStyle | None = None) -> go.Figure:
     """Validation accuracy with its baselines above, training loss (nats) below, over one axis of steps."""
-    mark = mark or Mark()
-    figure = canvas(height=470)
+    mark = mark or SeriesStyle()
+    figure = empty_figure(height=470)
     figure.update_layout(
-        xaxis={"title": {"text": "step"}, "anchor": "y2", "range": [0, max(curve.end, 1)], "zeroline": False},
-        yaxis={**ACCURACY, "domain": [0.46, 1]},
+        xaxis={"title": {"text": "step"}, "anchor": "y2", "range": [0, max(curve.last_step, 1)], "zeroline": False},
+        yaxis={**ACCURACY_AXIS, "domain": [0.46, 1]},
         yaxis2={
             "title": {"text": "training loss (nats)"},
             "domain": [0, 0.38],
@@ -30,34 +30,39 @@ def draw_training(curve: TrainingCurve, mark: Mark | None = None) -> go.Figure:
         legend={"y": 1.0},
         hoversubplots="axis",
     )
-    _baselines(figure, curve)
-    _accuracy(figure, curve, mark)
-    _loss(figure, curve, mark)
+    _draw_baselines(figure, curve)
+    _draw_accuracy(figure, curve, mark)
+    _draw_loss(figure, curve, mark)
     for span in curve.stages[1:]:
         figure.add_vline(x=span.start, line={"color": GREY, "width": 1, "dash": "dot"})
     if len(curve.stages) > 1:
         for span in curve.stages:
             figure.add_annotation(
-                text=plain(span.name), x=span.start + span.steps / 2, y=1, yref="paper", yanchor="top", showarrow=False
+                text=escape_text(span.name),
+                x=span.start + span.steps / 2,
+                y=1,
+                yref="paper",
+                yanchor="top",
+                showarrow=False,
             )
-    if not curve.steps and not curve.evaluated:
-        note(figure, "The first step will appear here.")
+    if not curve.steps and not curve.evaluated_steps:
+        add_note(figure, "The first step will appear here.")
     return figure
 
 
-def _baselines(figure: go.Figure, curve: TrainingCurve) -> None:
+def _draw_baselines(figure: go.Figure, curve: TrainingCurve) -> None:
     lines = [
-        ("zero-shot", curve.zero_shot, "dash"),
-        ("majority class", curve.majority, "dot"),
+        ("zero-shot", curve.zero_shot_accuracy, "dash"),
+        ("majority class", curve.majority_accuracy, "dot"),
     ]
     known = [(label, level, dash) for label, level, dash in lines if level is not None]
     levels = [level for _, level, _ in known]
-    crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < CLOSE
+    crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < MIN_LABEL_GAP
     for label, level, dash in known:
         below = crowded and level == min(levels) and label != known[0][0]
         # A trace, not a shape: it then has a place in the legend's hover and in the exported data.
         figure.add_scatter(
-            x=[0, max(curve.end, 1)],
+            x=[0, max(curve.last_step, 1)],
             y=[level, level],
             mode="lines",
             line={"color": GREY, "width": 1.5, "dash": dash},
@@ -77,9 +82,9 @@ def _baselines(figure: go.Figure, curve: TrainingCurve) -> None:
         )
 
 
-def _accuracy(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
+def _draw_accuracy(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> None:
     figure.add_scatter(
-        x=curve.evaluated,
+        x=curve.evaluated_steps,
         y=curve.accuracies,
         mode="lines+markers",
         line={"color": mark.colour, "width": 2.5},
@@ -103,7 +108,7 @@ def _accuracy(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
         )
 
 
-def _loss(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
+def _draw_loss(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> None:
     figure.add_scatter(
         x=curve.steps,
         y=curve.losses,
@@ -117,7 +122,7 @@ def _loss(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
     )
     figure.add_scatter(
         x=curve.steps,
-        y=curve.smooth,
+        y=curve.smoothed_losses,
         yaxis="y2",
         mode="lines",
         line={"color": mark.colour, "width": 2.5},
@@ -127,16 +132,16 @@ def _loss(figure: go.Figure, curve: TrainingCurve, mark: Mark) -> None:
     )
 
 
-def draw_comparison(runs: Sequence[tuple[str, Mark, TrainingCurve]]) -> go.Figure:
+def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]]) -> go.Figure:
     """Validation accuracy of several runs, given as (name, mark of the method, curve), over steps.
 
     Runs that share a mark (the same method twice) are told apart by their dash.
     """
-    figure = canvas(height=460)
-    end = max([1, *(curve.end for _, _, curve in runs)])
+    figure = empty_figure(height=460)
+    end = max([1, *(curve.last_step for _, _, curve in runs)])
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "range": [0, end], "zeroline": False},
-        yaxis=dict(ACCURACY),
+        yaxis=dict(ACCURACY_AXIS),
         hovermode="closest",
         legend={"y": -0.2, "yanchor": "top"},
     )
@@ -144,9 +149,9 @@ def draw_comparison(runs: Sequence[tuple[str, Mark, TrainingCurve]]) -> go.Figur
     for name, mark, curve in runs:
         again = seen[mark.colour] = seen.get(mark.colour, -1) + 1
         first = DASHES.index(mark.dash)
-        label = plain(name, 40)
+        label = escape_text(name, 40)
         figure.add_scatter(
-            x=curve.evaluated,
+            x=curve.evaluated_steps,
             y=curve.accuracies,
             mode="lines+markers",
             line={"color": mark.colour, "width": 2.5, "dash": DASHES[(first + again) % len(DASHES)]},
@@ -156,6 +161,8 @@ def draw_comparison(runs: Sequence[tuple[str, Mark, TrainingCurve]]) -> go.Figur
             hovertemplate=label.replace("%{", "%&#123;") + "<br>step %{x}: %{y:.1%}<extra></extra>",
             showlegend=True,
         )
-    if not any(curve.evaluated for _, _, curve in runs):
-        note(figure, "No run chosen has been evaluated yet." if runs else "Choose runs in the table to compare them.")
+    if not any(curve.evaluated_steps for _, _, curve in runs):
+        add_note(
+            figure, "No run chosen has been evaluated yet." if runs else "Choose runs in the table to compare them."
+        )
     return figure

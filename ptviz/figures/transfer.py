@@ -9,29 +9,29 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.projection import Map
-from ptviz.analysis.transfer import Estimate, Relation, Tree
+from ptviz.analysis.projection import Projection
+from ptviz.analysis.transfer import CorrelationEstimate, Dendrogram, TransferCorrelation
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.label_placement import places
-from ptviz.figures.style import BLUE, GREY, ORANGE, canvas, mark, named_axis, note, plain
+from ptviz.figures.label_placement import place_labels
+from ptviz.figures.style import BLUE, GREY, ORANGE, add_note, category_axis, empty_figure, escape_text, series_style
 
-_ROW = 30
-_WARM = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
-_WRITTEN = 20
+_ROW_HEIGHT = 30
+_SEQUENTIAL_SCALE = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
+_MAX_WRITTEN = 20
 """Columns up to which a cell has room for its number."""
-_NAMED = 40
+_MAX_NAMED = 40
 """Points up to which a map has room for names."""
 
 
-def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Tree, metric: str) -> go.Figure:
+def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> go.Figure:
     """Similarities as cells in the order of the clustering, with its dendrogram on top.
 
     The colours reach to the largest value off the diagonal: the diagonal, a prompt with itself, says nothing.
     """
     count = len(values)
-    figure = canvas(170 + _ROW * max(count, 4))
+    figure = empty_figure(170 + _ROW_HEIGHT * max(count, 4))
     if count < 2:
-        return note(figure, "Two prompts at least can be compared.")
+        return add_note(figure, "Two prompts at least can be compared.")
     order = list(tree.order)
     away = values[~np.eye(count, dtype=bool)]
     limit, least = float(np.abs(away).max()) or 1.0, float(away.min())
@@ -40,29 +40,29 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
     texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
-    told = [plain(names[i], 34) for i in order]
+    told = [escape_text(names[i], 34) for i in order]
     longer = [[f"{told[i]} and {told[j]}: {value}" for j, value in enumerate(row)] for i, row in enumerate(texts)]
     figure.add_heatmap(
         z=shown.astype(np.float32),
         zmin=low,
         zmax=limit,
-        colorscale=DIVERGING if unlike else _WARM,
+        colorscale=DIVERGING if unlike else _SEQUENTIAL_SCALE,
         colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
         text=texts,
-        texttemplate="%{text}" if count <= _WRITTEN else None,
+        texttemplate="%{text}" if count <= _MAX_WRITTEN else None,
         hovertext=longer,
         hovertemplate="%{hovertext}<extra></extra>",
         name=metric,
         xgap=1,
         ygap=1,
     )
-    for x, height in zip(tree.places.tolist(), tree.heights.tolist(), strict=True):
+    for x, height in zip(tree.positions.tolist(), tree.heights.tolist(), strict=True):
         figure.add_scatter(
             x=x, y=height, yaxis="y2", mode="lines", line={"color": GREY, "width": 1.6}, hoverinfo="skip",
             showlegend=False, name="dendrogram",
         )  # fmt: skip
-    labels = named_axis([names[i] for i in order], 34)
-    share = 70 / (126 + _ROW * max(count, 4))
+    labels = category_axis([names[i] for i in order], 34)
+    share = 70 / (126 + _ROW_HEIGHT * max(count, 4))
     figure.update_layout(
         hovermode="closest",
         xaxis={**labels, "range": [-0.5, count - 0.5], "tickangle": 40},
@@ -72,14 +72,14 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
         },
         yaxis2={
             "domain": [1 - share, 1], "anchor": "x", "showgrid": False, "zeroline": False, "nticks": 3,
-            "title": {"text": "apart"}, "range": _reach(tree.heights),
+            "title": {"text": "apart"}, "range": _dendrogram_range(tree.heights),
         },
     )  # fmt: skip
     figure.update_xaxes(automargin=True)
     return figure
 
 
-def _reach(heights: Float[np.ndarray, "links 4"]) -> list[float]:
+def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
     """The range of the axis of a dendrogram: from 0, unless the joints then would all lie at its top."""
     low, high = float(heights.max(1).min()), float(heights.max())
     span = high - low
@@ -87,7 +87,7 @@ def _reach(heights: Float[np.ndarray, "links 4"]) -> list[float]:
     return [base, (high + 0.05 * (high - base)) or 1.0]
 
 
-def tell_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Tree, metric: str) -> str:
+def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> str:
     """The heat map in words."""
     if len(values) < 2:
         return "Fewer than two prompts: nothing to compare."
@@ -102,47 +102,47 @@ def tell_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     )
 
 
-def draw_grid(
+def draw_transfer_grid(
     accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str], own: Sequence[Sequence[bool]]
 ) -> go.Figure:
     """Accuracies (0 to 1) without training, rows target tasks, columns prompts; NaN cells stay empty.
 
     ``own`` marks the cells where a prompt meets its own task: they get brackets, for they are no transfer.
     """
-    figure = canvas(160 + _ROW * max(len(accuracies), 3))
+    figure = empty_figure(160 + _ROW_HEIGHT * max(len(accuracies), 3))
     if not accuracies.size:
-        return note(figure, "No prompt and no task to show.")
+        return add_note(figure, "No prompt and no task to show.")
     texts = [
-        [_cell(value, mine) for value, mine in zip(row, marks, strict=True)]
+        [_cell_text(value, mine) for value, mine in zip(row, marks, strict=True)]
         for row, marks in zip(accuracies.tolist(), own, strict=True)
     ]
     finite = accuracies[np.isfinite(accuracies)]
     low = float(finite.min()) if finite.size else 0.0
     high = max(float(finite.max()) if finite.size else 1.0, low + 0.05)
-    longer = _told(texts, tasks, prompts, "{prompt} on {task}: {value}")
-    _heat(figure, accuracies, texts, longer, (low, high), SEQUENTIAL, "accuracy")
-    _named(figure, tasks, prompts, "prompt")
-    return note(figure, "Nothing was measured yet.") if not finite.size else figure
+    longer = _hover_texts(texts, tasks, prompts, "{prompt} on {task}: {value}")
+    _add_heatmap(figure, accuracies, texts, longer, (low, high), SEQUENTIAL, "accuracy")
+    _label_axes(figure, tasks, prompts, "prompt")
+    return add_note(figure, "Nothing was measured yet.") if not finite.size else figure
 
 
-def draw_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
+def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
     """Relative error reductions (1: no error left), rows target tasks, columns the prompts that training starts from.
 
     NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at 100 % either way: harm has no bound.
     """
-    figure = canvas(160 + _ROW * max(len(gains), 3))
+    figure = empty_figure(160 + _ROW_HEIGHT * max(len(gains), 3))
     if not gains.size:
-        return note(figure, "No prompt and no task to show.")
+        return add_note(figure, "No prompt and no task to show.")
     texts = [[f"{value:+.0%}" if math.isfinite(value) else "" for value in row] for row in gains.tolist()]
     finite = np.abs(gains[np.isfinite(gains)])
     limit = min(max(float(finite.max()) if finite.size else 1.0, 0.05), 1.0)
-    longer = _told(texts, tasks, prompts, "{task} from {prompt}: {value}")
-    _heat(figure, gains, texts, longer, (-limit, limit), DIVERGING, "errors taken away")
-    _named(figure, tasks, prompts, "training starts from the prompt of")
-    return note(figure, "Nothing was trained yet.") if not finite.size else figure
+    longer = _hover_texts(texts, tasks, prompts, "{task} from {prompt}: {value}")
+    _add_heatmap(figure, gains, texts, longer, (-limit, limit), DIVERGING, "errors taken away")
+    _label_axes(figure, tasks, prompts, "training starts from the prompt of")
+    return add_note(figure, "Nothing was trained yet.") if not finite.size else figure
 
 
-def tell_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
+def describe_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
     """The gains in words: how far the grid is filled, and the best start for every task."""
     known = np.isfinite(gains)
     told = [f"Errors taken away by {len(prompts)} starts on {len(tasks)} tasks; {int(known.sum())} known."]
@@ -156,18 +156,20 @@ def tell_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: S
     return " ".join(told)
 
 
-def _told(texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str) -> list[list[str]]:
+def _hover_texts(
+    texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str
+) -> list[list[str]]:
     """What the pointer tells of each cell: of what, and how much."""
     return [
         [
-            words.format(task=plain(task, 34), prompt=plain(prompt, 34), value=text)
+            words.format(task=escape_text(task, 34), prompt=escape_text(prompt, 34), value=text)
             for prompt, text in zip(prompts, row, strict=True)
         ]
         for task, row in zip(tasks, texts, strict=True)
     ]
 
 
-def _heat(
+def _add_heatmap(
     figure: go.Figure,
     values: Float[np.ndarray, "t n"],
     texts: Sequence[Sequence[str]],
@@ -183,7 +185,7 @@ def _heat(
         colorscale=colours,
         colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "tickformat": ".0%"},
         text=texts,
-        texttemplate="%{text}" if values.shape[1] <= _WRITTEN else None,
+        texttemplate="%{text}" if values.shape[1] <= _MAX_WRITTEN else None,
         hovertext=longer,
         hovertemplate="%{hovertext}<extra></extra>",
         hoverongaps=False,
@@ -193,27 +195,27 @@ def _heat(
     )
 
 
-def _named(figure: go.Figure, tasks: Sequence[str], prompts: Sequence[str], title: str) -> None:
+def _label_axes(figure: go.Figure, tasks: Sequence[str], prompts: Sequence[str], title: str) -> None:
     figure.update_layout(
         hovermode="closest",
         xaxis={
-            **named_axis(prompts, 34), "title": {"text": title}, "tickangle": 40, "automargin": True,
+            **category_axis(prompts, 34), "title": {"text": title}, "tickangle": 40, "automargin": True,
             "range": [-0.5, len(prompts) - 0.5],
         },
         yaxis={
-            **named_axis(tasks, 34), "title": {"text": "target task", "standoff": 10}, "automargin": True,
+            **category_axis(tasks, 34), "title": {"text": "target task", "standoff": 10}, "automargin": True,
             "range": [len(tasks) - 0.5, -0.5],
         },
     )  # fmt: skip
 
 
-def _cell(value: float, own: bool) -> str:
+def _cell_text(value: float, own: bool) -> str:
     if not math.isfinite(value):
         return ""
     return f"[{value:.0%}]" if own else f"{value:.0%}"
 
 
-def tell_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
+def describe_transfer_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
     """The grid in words: how far it is filled, and the best prompt of every task."""
     filled = int(np.isfinite(accuracies).sum())
     told = [f"Zero-shot accuracy of {len(prompts)} prompts on {len(tasks)} tasks; {filled} of {accuracies.size} known."]
@@ -224,37 +226,38 @@ def tell_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompt
     return " ".join(told)
 
 
-def draw_map(found: Map, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
+def draw_prompt_projection(found: Projection, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
     """Prompts as points on a map of two axes, each at its mean token; ``groups`` says which share a mark."""
-    figure = canvas(430)
+    figure = empty_figure(430)
     figure.update_layout(hovermode="closest")
     titles = [f"axis {axis + 1}" for axis in range(2)]
-    if found.explained:
+    if found.explained_variance:
         titles = [
-            f"{title} ({share:.0%} of the variance)" for title, share in zip(titles, found.explained, strict=True)
+            f"{title} ({share:.0%} of the variance)"
+            for title, share in zip(titles, found.explained_variance, strict=True)
         ]
     # No squares: the axes of a PCA differ in how much they tell, and labels need room.
     figure.update_xaxes(title={"text": titles[0]}, zeroline=False, automargin=True)
     figure.update_yaxes(title={"text": titles[1]}, zeroline=False, automargin=True)
     points = found.background[:, :2].tolist()
     for place, (x, y) in enumerate(points):
-        look = mark(groups[place])
+        look = series_style(groups[place])
         figure.add_scatter(
-            x=[x], y=[y], mode="markers", text=[plain(names[place], 28)],
-            marker={"size": 11, "color": look.colour, "symbol": look.symbol}, name=plain(names[place], 40),
+            x=[x], y=[y], mode="markers", text=[escape_text(names[place], 28)],
+            marker={"size": 11, "color": look.colour, "symbol": look.symbol}, name=escape_text(names[place], 40),
             showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
-    if len(names) <= _NAMED:
-        titles = [plain(name, 28) for name in names]
-        for (x, y), title, at in zip(points, titles, places(_shares(points), titles), strict=True):
+    if len(names) <= _MAX_NAMED:
+        titles = [escape_text(name, 28) for name in names]
+        for (x, y), title, at in zip(points, titles, place_labels(_axis_fractions(points), titles), strict=True):
             figure.add_annotation(
-                x=x, y=y, text=title, showarrow=False, xanchor=at.anchor, xshift=at.right, yshift=at.up,
+                x=x, y=y, text=title, showarrow=False, xanchor=at.anchor, xshift=at.dx, yshift=at.dy,
                 font={"size": 12},
             )  # fmt: skip
-    return figure if names else note(figure, "No prompt to show.")
+    return figure if names else add_note(figure, "No prompt to show.")
 
 
-def _shares(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
+def _axis_fractions(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     """Points as shares of the axes that plotly makes for them."""
     if not points:
         return []
@@ -263,43 +266,47 @@ def _shares(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
     return [(x, y) for x, y in (0.05 + 0.9 * (values - low) / span).tolist()]
 
 
-def tell_map(found: Map, names: Sequence[str]) -> str:
+def describe_prompt_projection(found: Projection, names: Sequence[str]) -> str:
     """The map in words."""
-    share = f" Its two axes hold {sum(found.explained):.0%} of the variance." if found.explained else ""
+    share = (
+        f" Its two axes hold {sum(found.explained_variance):.0%} of the variance." if found.explained_variance else ""
+    )
     return f"{found.kind} map of the mean tokens of {len(names)} prompts: {', '.join(names)}.{share}"
 
 
-def draw_relation(found: Relation, tasks: Sequence[str], prompts: Sequence[str], metric: str, axis: str) -> go.Figure:
+def draw_transfer_correlation(
+    found: TransferCorrelation, tasks: Sequence[str], prompts: Sequence[str], metric: str, axis: str
+) -> go.Figure:
     """Similarity against what was measured, one point a source prompt on another task, a mark for each target."""
-    figure = canvas(400)
+    figure = empty_figure(400)
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title={"text": f"similarity to the target's prompt ({metric})"}, zeroline=False)
     figure.update_yaxes(title={"text": axis}, tickformat=".0%", zeroline=True)
     targets = np.array(found.targets, dtype=int)
     for row in dict.fromkeys(found.targets):
         places = np.flatnonzero(targets == row).tolist()
-        look = mark(row)
+        look = series_style(row)
         figure.add_scatter(
             x=found.similarity[places],
             y=found.transfer[places],
             mode="markers",
             marker={"size": 10, "color": look.colour, "symbol": look.symbol},
-            text=[plain(prompts[found.sources[place]], 40) for place in places],
-            name=f"on {plain(tasks[row], 34)}",
+            text=[escape_text(prompts[found.sources[place]], 40) for place in places],
+            name=f"on {escape_text(tasks[row], 34)}",
             showlegend=True,
             hovertemplate="%{text}: similarity %{x:.3g}, %{y:.1%}",
         )
     if not len(found.similarity):
-        note(figure, "No pair of a prompt and another prompt's task was measured yet.")
+        add_note(figure, "No pair of a prompt and another prompt's task was measured yet.")
     return figure
 
 
-def tell_relation(found: Relation, metric: str) -> str:
+def describe_transfer_correlation(found: TransferCorrelation, metric: str) -> str:
     """The scatter in words."""
-    return f"{len(found.similarity)} points. {metric}: Pearson {said(found.pearson)}, Spearman {said(found.spearman)}."
+    return f"{len(found.similarity)} points. {metric}: Pearson {format_interval(found.pearson)}, Spearman {format_interval(found.spearman)}."
 
 
-def said(estimate: Estimate) -> str:
+def format_interval(estimate: CorrelationEstimate) -> str:
     """A correlation and its interval as text."""
     if not math.isfinite(estimate.value):
         return "unknown (too few points, or all alike)"
@@ -308,9 +315,9 @@ def said(estimate: Estimate) -> str:
     return f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
 
 
-def draw_estimates(found: Mapping[str, Relation]) -> go.Figure:
+def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
     """Pearson's and Spearman's correlation under every metric, with intervals of 95 %."""
-    figure = canvas(90 + 44 * max(len(found), 3))
+    figure = empty_figure(90 + 44 * max(len(found), 3))
     metrics = list(found)
     figure.update_layout(hovermode="closest", showlegend=True)
     figure.update_xaxes(title={"text": "correlation with measured transfer"}, range=[-1.05, 1.05], zeroline=True)
@@ -325,25 +332,28 @@ def draw_estimates(found: Mapping[str, Relation]) -> go.Figure:
             y=[place + shift for place in range(len(told))],
             error_x={
                 "type": "data", "symmetric": False, "thickness": 1.4, "width": 4, "color": colour,
-                "array": [_span(one.high - one.value) for one in told],
-                "arrayminus": [_span(one.value - one.low) for one in told],
+                "array": [_error_width(one.high - one.value) for one in told],
+                "arrayminus": [_error_width(one.value - one.low) for one in told],
             },
             mode="markers",
             marker={"size": 10, "color": colour, "symbol": symbol},
-            text=[f"{metric}: {said(one)}" for metric, one in zip(metrics, told, strict=True)],
+            text=[f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, told, strict=True)],
             hovertemplate="%{text}",
             name=name,
         )  # fmt: skip
     if not any(math.isfinite(one.pearson.value) for one in found.values()):
-        note(figure, "No correlation to tell yet.")
+        add_note(figure, "No correlation to tell yet.")
     return figure
 
 
-def _span(width: float) -> float:
+def _error_width(width: float) -> float:
     return max(width, 0.0) if math.isfinite(width) else 0.0
 
 
-def tell_estimates(found: Mapping[str, Relation]) -> str:
+def describe_correlations(found: Mapping[str, TransferCorrelation]) -> str:
     """All correlations in words."""
-    lines = [f"{name}: Pearson {said(one.pearson)}, Spearman {said(one.spearman)}" for name, one in found.items()]
+    lines = [
+        f"{name}: Pearson {format_interval(one.pearson)}, Spearman {format_interval(one.spearman)}"
+        for name, one in found.items()
+    ]
     return "Correlation of similarity with measured transfer, with 95 % intervals. " + "; ".join(lines) + "."

@@ -1,7 +1,17 @@
 """The survey's methods, one file each; importing this package fills the registry in the survey's order."""
 
-from ptviz.methods.base import REGISTRY, Card, Claim, Part, Probe, PromptMethod, Stage, build, fit
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import (
+    REGISTRY,
+    MethodCard,
+    ReportedResult,
+    MethodTensor,
+    StageContext,
+    PromptMethod,
+    Stage,
+    build_method,
+    task_objective,
+)
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.methods.prompt_tuning import PromptTuning  # isort: skip
 from ptviz.methods.xprompt import XPrompt  # isort: skip
 from ptviz.methods.p_tuning_v2 import PTuningV2  # isort: skip
@@ -25,25 +35,25 @@ __all__ = [
     "DPT",
     "MPT",
     "REGISTRY",
-    "Card",
-    "Claim",
     "DePT",
-    "Folded",
+    "MethodCard",
+    "MethodTensor",
     "PTMoE",
     "PTuning",
     "PTuningV2",
-    "Part",
     "PrefixTuning",
-    "Probe",
     "PromptMethod",
     "PromptTuning",
+    "ReportedResult",
     "Residual",
     "SMoP",
     "SPoTMulti",
     "SPoTSingle",
     "Stage",
+    "StageContext",
+    "StaticPrompt",
     "TransPrompt",
     "XPrompt",
-    "build",
-    "fit",
+    "build_method",
+    "task_objective",
 ]

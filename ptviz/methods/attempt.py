@@ -33,30 +33,47 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Routed, Sum, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import MethodDiagram, RouterOutput, Sum, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
 from ptviz.prompt import Batch, Prompt, Spec
 
-Bottleneck = Annotated[int, Knob("r", "width of the attention's bottleneck", 1, 1024)]
+Bottleneck = Annotated[int, Hyperparameter("r", "width of the attention's bottleneck", 1, 1024)]
 Temperature = Annotated[
-    float, Knob("tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9, routes=True)
+    float,
+    Hyperparameter(
+        "tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9, affects_routing=True
+    ),
 ]
-Ratio = Annotated[float, Knob("ratio", "learning rate of the attention as a share of the prompt's", 0.0, 10.0)]
-Trained = Annotated[Literal["trained", "frozen"], Knob("LN", "LayerNorm trained as in the paper, or left as it starts")]
-Pads = Annotated[bool, Knob("pads", "let the maximum see padding too, as the released code does")]
-Spread = Annotated[float, Knob("sigma", "standard deviation of the attention's random start", 0.0, 1.0)]
-First = Annotated[
+Ratio = Annotated[
+    float, Hyperparameter("ratio", "learning rate of the attention as a share of the prompt's", 0.0, 10.0)
+]
+LayerNormMode = Annotated[
+    Literal["trained", "frozen"], Hyperparameter("LN", "LayerNorm trained as in the paper, or left as it starts")
+]
+PadsInMaximum = Annotated[bool, Hyperparameter("pads", "let the maximum see padding too, as the released code does")]
+InitStd = Annotated[float, Hyperparameter("sigma", "standard deviation of the attention's random start", 0.0, 1.0)]
+TargetInit = Annotated[
     Literal["first", "best", "words"],
-    Knob("P_target", "starts as the first source prompt, as the best one on validation rows, or as sampled words"),
+    Hyperparameter(
+        "P_target", "starts as the first source prompt, as the best one on validation rows, or as sampled words"
+    ),
 ]
 
 
 class ATTEMPT(PromptMethod):
     """``P`` (m, d), the frozen ``P_s`` (k, m, d), and the attention ``W_down`` (r, d), ``W_up`` (d, r), LayerNorm."""
 
-    card = Card(
+    card = MethodCard(
         name="attempt",
         title="ATTEMPT",
         citation="Asai et al., EMNLP 2022",
@@ -71,36 +88,36 @@ class ATTEMPT(PromptMethod):
         " much of each to take: it compares a summary of the text with a summary of every prompt. Their mix is"
         " added to a new prompt that is trained on your task. So one text may borrow from one task, and the"
         " next text from another.",
-        tries="look at a run on the page Routing: from which tasks does each class borrow?",
-        claims=(
-            Claim(
+        suggested_experiment="look at a run on the page Routing: from which tasks does each class borrow?",
+        reported_results=(
+            ReportedResult(
                 "Over 21 data sets it updates about 2,300 times fewer numbers than tuning the model, when tasks"
                 " share the attention.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Question answering with Llama-3.2-1B: F1 56.17, a little below prompt tuning's 56.77.",
                 by="Li, Su and Collier 2025 (PT-MoE)",
             ),
         ),
-        terms=(
-            Term("P_{instance}", "the prompt for one text"),
-            Term("P_{target}", "the target's own prompt, trained", "P"),
-            Term("P_j", "candidate j: a frozen source prompt, or the target's own", "P_s"),
-            Term("a_j", "how much candidate j counts for this text"),
-            Term("a", "how much each candidate counts for this text"),
-            Term("j", "a candidate"),
-            Term(r"\hat{P}_j", "the largest value of candidate j in each coordinate"),
-            Term(r"\mathrm{LN}", "LayerNorm: brings a vector to a fixed length"),
-            Term("W_{up}", "trained: back up to the embedding width"),
-            Term("W_{down}", "trained: down to a narrow width"),
-            Term(r"\hat{x}", "the largest value of the text's embeddings in each coordinate"),
-            Term(r"\tau", "temperature: the higher, the more equal the shares"),
+        symbols=(
+            EquationSymbol("P_{instance}", "the prompt for one text"),
+            EquationSymbol("P_{target}", "the target's own prompt, trained", "P"),
+            EquationSymbol("P_j", "candidate j: a frozen source prompt, or the target's own", "P_s"),
+            EquationSymbol("a_j", "how much candidate j counts for this text"),
+            EquationSymbol("a", "how much each candidate counts for this text"),
+            EquationSymbol("j", "a candidate"),
+            EquationSymbol(r"\hat{P}_j", "the largest value of candidate j in each coordinate"),
+            EquationSymbol(r"\mathrm{LN}", "LayerNorm: brings a vector to a fixed length"),
+            EquationSymbol("W_{up}", "trained: back up to the embedding width"),
+            EquationSymbol("W_{down}", "trained: down to a narrow width"),
+            EquationSymbol(r"\hat{x}", "the largest value of the text's embeddings in each coordinate"),
+            EquationSymbol(r"\tau", "temperature: the higher, the more equal the shares"),
         ),
     )
-    transfers = True
-    library = True
-    mixes = True
+    uses_source_tasks = True
+    needs_source_prompts = True
+    soft_routing = True
 
     def __init__(
         self,
@@ -109,98 +126,102 @@ class ATTEMPT(PromptMethod):
         bottleneck: Bottleneck = 100,
         temperature: Temperature = 0.0,
         ratio: Ratio = 0.1,
-        layernorm: Trained = "trained",
-        pads: Pads = False,
-        sigma: Spread = 0.05,
-        start: First = "first",
+        layernorm: LayerNormMode = "trained",
+        pads: PadsInMaximum = False,
+        sigma: InitStd = 0.05,
+        start: TargetInit = "first",
     ) -> None:
         super().__init__()
         self.slots = m
-        self.sources = spec.sources
-        self.P = nn.Parameter(spec.words(m))
-        self.P_s = nn.Buffer(torch.zeros(len(spec.sources), m, spec.width))
+        self.source_tasks = spec.source_tasks
+        self.P = nn.Parameter(spec.sample_embeddings(m))
+        self.P_s = nn.Buffer(torch.zeros(len(spec.source_tasks), m, spec.width))
         self.W_down = nn.Linear(spec.width, bottleneck, bias=False)
         self.W_up = nn.Linear(bottleneck, spec.width, bias=False)
         for layer in (self.W_down, self.W_up):
             nn.init.normal_(layer.weight, std=sigma)
         self.norm = nn.LayerNorm(spec.width, elementwise_affine=layernorm == "trained")
-        self.own_scale = temperature == 0
+        self.auto_temperature = temperature == 0
         scale = self.P.detach().amax(0).norm()
-        self.tau = nn.Buffer(scale if self.own_scale else torch.full_like(scale, temperature))
+        self.tau = nn.Buffer(scale if self.auto_temperature else torch.full_like(scale, temperature))
         self.ratio, self.pads, self.start = ratio, pads, start
 
-    def candidates(self) -> Float[Tensor, "n m d"]:
+    def candidate_prompts(self) -> Float[Tensor, "n m d"]:
         """The source prompts, and the target's after them."""
         return torch.cat([self.P_s, self.P[None]])
 
-    def route(self, batch: Batch) -> Float[Tensor, "B n"]:
+    def routing_weights(self, batch: Batch) -> Float[Tensor, "B n"]:
         """a, how much of each candidate an input takes."""
-        x = batch.max()
+        x = batch.max_embedding()
         if self.pads:
             x = batch.embeddings.float().masked_fill(batch.slots[..., None], -torch.inf).amax(1)
         H = self.norm(self.W_up(F.silu(self.W_down(x))))
-        scores: Tensor = H @ self.candidates().amax(1).T / self.tau
+        scores: Tensor = H @ self.candidate_prompts().amax(1).T / self.tau
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:
         """P_instance of each row."""
-        return self.routed(batch, self.route(batch))
+        return self.prompt_for(batch, self.routing_weights(batch))
 
-    def routed(self, batch: Batch, routing: Float[Tensor, "B n"]) -> Prompt:
+    def prompt_for(self, batch: Batch, routing: Float[Tensor, "B n"]) -> Prompt:
         """The same under another attention."""
-        mixed = torch.einsum("bk,kmd->bmd", routing, self.candidates())
+        mixed = torch.einsum("bk,kmd->bmd", routing, self.candidate_prompts())
         return Prompt(embeddings=mixed + self.P, routing=routing)
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage at two rates."""
         attention = dict.fromkeys(("W_down", "W_up", "norm"), self.ratio)
-        return (Stage("attend", fit(self), trains={"P": 1.0, **attention}, enter=self.take),)
+        return (
+            Stage("attend", task_objective(self), lr_scales={"P": 1.0, **attention}, on_start=self.init_from_sources),
+        )
 
     @torch.no_grad()
-    def take(self, probe: Probe) -> None:
+    def init_from_sources(self, probe: StageContext) -> None:
         """Copy the source prompts, start P_target from one of them, and read the keys' scale."""
-        for row, source in zip(self.P_s, probe.sources, strict=True):
+        for row, source in zip(self.P_s, probe.source_prompts, strict=True):
             row.copy_(source.prompt)
-        rows = range(len(self.sources))
-        if self.start == "words" or not self.sources:
-            self.begin(self.P)
+        rows = range(len(self.source_tasks))
+        if self.start == "words" or not self.source_tasks:
+            self.set_target_prompt(self.P)
         else:
             first = self.start == "first"
-            self.begin(self.P_s[0 if first else max(rows, key=lambda row: self.tried(self.P_s[row], probe))])
+            self.set_target_prompt(
+                self.P_s[0 if first else max(rows, key=lambda row: self.score_initial_prompt(self.P_s[row], probe))]
+            )
 
-    def begin(self, prompt: Float[Tensor, "m d"]) -> None:
+    def set_target_prompt(self, prompt: Float[Tensor, "m d"]) -> None:
         """Start P_target from this prompt, and take the temperature from the candidates' scale unless it is given."""
         self.P.copy_(prompt)
-        if self.own_scale:
-            keys = self.candidates().amax(1)
+        if self.auto_temperature:
+            keys = self.candidate_prompts().amax(1)
             spread = (keys - keys.mean(0)).norm(dim=-1).mean()
             self.tau.copy_(spread if spread > 0 else keys.norm(dim=-1).mean())
 
-    def tried(self, prompt: Float[Tensor, "m d"], probe: Probe) -> tuple[float, float]:
+    def score_initial_prompt(self, prompt: Float[Tensor, "m d"], probe: StageContext) -> tuple[float, float]:
         """Validation accuracy, and minus the loss, when P_target starts from this prompt."""
-        self.begin(prompt)
-        accuracy, loss = probe.score()
+        self.set_target_prompt(prompt)
+        accuracy, loss = probe.validation_score()
         return accuracy, -loss
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """The mix of all candidates by the attention, plus the target's prompt."""
-        mixed = Routed((Symbol("P_s"), Symbol("P")), ("W_down", "W_up", "norm"), "mix", label="attention")
+        mixed = RouterOutput((TensorNode("P_s"), TensorNode("P")), ("W_down", "W_up", "norm"), "mix", label="attention")
         remark = "the target's own prompt is a candidate, and is added once more"
-        return Anatomy(Sum((mixed, Symbol("P"))), called="P(x)", remark=remark)
+        return MethodDiagram(Sum((mixed, TensorNode("P"))), prompt_label="P(x)", note=remark)
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """All that is trained, and the source prompts: attention needs them at inference too."""
-        return self.trained() + self.P_s.numel()
+        return self.trainable_parameters() + self.P_s.numel()
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and the LayerNorm's gamma, beta (d) if trained."""
         found = {
-            "P": Part(self.P, ("m", "d")),
-            "P_s": Part(self.P_s, ("k", "m", "d")),
-            "W_down": Part(self.W_down.weight, ("r", "d")),
-            "W_up": Part(self.W_up.weight, ("d", "r")),
-            "tau": Part(self.tau, ()),
+            "P": MethodTensor(self.P, ("m", "d")),
+            "P_s": MethodTensor(self.P_s, ("k", "m", "d")),
+            "W_down": MethodTensor(self.W_down.weight, ("r", "d")),
+            "W_up": MethodTensor(self.W_up.weight, ("d", "r")),
+            "tau": MethodTensor(self.tau, ()),
         }
         if self.norm.elementwise_affine:
-            found |= {"gamma": Part(self.norm.weight, ("d",)), "beta": Part(self.norm.bias, ("d",))}
+            found |= {"gamma": MethodTensor(self.norm.weight, ("d",)), "beta": MethodTensor(self.norm.bias, ("d",))}
         return found

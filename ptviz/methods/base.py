@@ -12,20 +12,20 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.diagram import Anatomy, derived
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import check_knobs
+from ptviz.methods.diagram import MethodDiagram, derive_diagram
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import check_hyperparameters
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
-Objective = Callable[[Batch, Run], tuple[Float[Tensor, ""], Prompt, Output]]
+Objective = Callable[[Batch, ForwardFn], tuple[Float[Tensor, ""], Prompt, Output]]
 """What a stage minimises: (batch, run) -> (loss, the prompt it used, the backbone's answer)."""
 
 
-def fit(prompt_of: Callable[[Batch], Prompt]) -> Objective:
+def task_objective(prompt_of: Callable[[Batch], Prompt]) -> Objective:
     """The task loss, plus whatever losses the prompt brings along."""
 
-    def objective(batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+    def objective(batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
         prompt = prompt_of(batch)
         output = run(prompt)
         return output.loss + sum(prompt.losses.values()), prompt, output
@@ -34,7 +34,7 @@ def fit(prompt_of: Callable[[Batch], Prompt]) -> Objective:
 
 
 @dataclass(frozen=True)
-class Probe:
+class StageContext:
     """What a method may ask of its training data between stages or epochs.
 
     ``gradients(parameters)`` is E|dL/dp|, the absolute gradient per batch, averaged; ``outputs()`` is one pass over
@@ -44,10 +44,10 @@ class Probe:
     copies what it needs.
     """
 
-    gradients: Callable[[list[Tensor]], list[Tensor]]
-    outputs: Callable[[], Iterator[tuple[Batch, Output]]]
-    score: Callable[[], tuple[float, float]]
-    sources: tuple[SourcePrompt, ...] = ()
+    mean_gradients: Callable[[list[Tensor]], list[Tensor]]
+    iterate_outputs: Callable[[], Iterator[tuple[Batch, Output]]]
+    validation_score: Callable[[], tuple[float, float]]
+    source_prompts: tuple[SourcePrompt, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,26 +68,26 @@ class Stage:
     objective: Objective
     tasks: Literal["target", "sources", "all"] = "target"
     mixture: Literal["proportional", "stochastic"] = "proportional"
-    trains: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
-    enter: Callable[[Probe], None] | None = None
-    epoch: Callable[[Probe], None] | None = None
+    lr_scales: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))
+    on_start: Callable[[StageContext], None] | None = None
+    on_epoch: Callable[[StageContext], None] | None = None
     optimiser: Literal["gradient", "evolution"] = "gradient"
-    share: float = 1.0
-    rivals: bool = False
-    hidden: bool = False
+    step_fraction: float = 1.0
+    keeps_previous_best: bool = False
+    needs_hidden_states: bool = False
 
-    def rate(self, parameter: str) -> float:
+    def lr_scale(self, parameter: str) -> float:
         """The learning-rate scale of a named parameter; 0 leaves it alone."""
-        if not self.trains:
+        if not self.lr_scales:
             return 1.0
         matches = (
-            scale for name, scale in self.trains.items() if parameter == name or parameter.startswith(name + ".")
+            scale for name, scale in self.lr_scales.items() if parameter == name or parameter.startswith(name + ".")
         )
         return next(matches, 0.0)
 
 
 @dataclass(frozen=True)
-class Part:
+class MethodTensor:
     """A tensor worth looking at, with its axes named as in ``ptviz.prompt``: figures match on the names."""
 
     tensor: Tensor
@@ -99,7 +99,7 @@ class Part:
 
 
 @dataclass(frozen=True)
-class Claim:
+class ReportedResult:
     """Something the method's paper reports, in our words. ``where`` is its table, figure or section, if known.
 
     ``read`` says where we read it: in the paper's own text, in its released code, or in someone's summary, whose
@@ -113,7 +113,7 @@ class Claim:
 
 
 @dataclass(frozen=True)
-class Card:
+class MethodCard:
     """A method's identity: where it stands in the survey, what was found, and where our code differs from the paper.
 
     ``idea`` is one sentence, ``lesson`` a paragraph for who hears of it for the first time, ``tries`` one thing to try.
@@ -128,9 +128,9 @@ class Card:
     idea: str
     differs: str = ""
     lesson: str = ""
-    tries: str = ""
-    claims: tuple[Claim, ...] = ()
-    terms: tuple[Term, ...] = ()
+    suggested_experiment: str = ""
+    reported_results: tuple[ReportedResult, ...] = ()
+    symbols: tuple[EquationSymbol, ...] = ()
 
 
 REGISTRY: dict[str, type[PromptMethod]] = {}
@@ -142,10 +142,10 @@ class PromptMethod(nn.Module, ABC):
     No mode flags: a reloaded ``state_dict`` is the finished method.
     """
 
-    card: ClassVar[Card]
-    transfers: ClassVar[bool] = False
+    card: ClassVar[MethodCard]
+    uses_source_tasks: ClassVar[bool] = False
     """Whether it learns from source tasks, the ones of ``Spec.sources``."""
-    library: ClassVar[bool] = False
+    needs_source_prompts: ClassVar[bool] = False
     """Whether it wants a prompt of m tokens for each source task, trained by plain prompt tuning."""
     slots: int
     """Input positions the prompt needs; 0 for key-value methods."""
@@ -160,83 +160,87 @@ class PromptMethod(nn.Module, ABC):
         """The trained method's prompt for one batch: what is evaluated, saved and drawn."""
 
     @abstractmethod
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """The method's tensors under the paper's symbols."""
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """Take a prompt that was trained before as the start; by default there is no place for one.
 
         Raises:
             ValueError: if this method has none, or the prompt is of another kind or size, with what was expected.
         """
-        able = ", ".join(name for name, method in REGISTRY.items() if method.begin_with is not PromptMethod.begin_with)
+        able = ", ".join(
+            name for name, method in REGISTRY.items() if method.init_from_prompt is not PromptMethod.init_from_prompt
+        )
         raise ValueError(f"start: {self.card.title} has no free prompt to put one in; choose one of {able}")
 
     def stages(self) -> tuple[Stage, ...]:
         """The legs of training, in order."""
-        return (Stage("tune", fit(self)),)
+        return (Stage("tune", task_objective(self)),)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """How the parts make up what enters the backbone; told by their axes, unless a method says it better."""
         attributes = dict([*self.named_parameters(), *self.named_buffers()])
         own = {
             symbol: (part.axes, name)
-            for symbol, part in self.parts().items()
+            for symbol, part in self.tensors().items()
             for name, tensor in attributes.items()
             if tensor is part.tensor
         }
         axes = {symbol: axes for symbol, (axes, _) in own.items()}
-        return derived(axes, {symbol: name for symbol, (_, name) in own.items()}, self.slots)
+        return derive_diagram(axes, {symbol: name for symbol, (_, name) in own.items()}, self.slots)
 
-    def trained(self) -> int:
+    def trainable_parameters(self) -> int:
         """Scalars that some stage on the target task trains."""
         stages = [stage for stage in self.stages() if stage.tasks != "sources"]
-        moving = (p for n, p in self.named_parameters() if any(stage.rate(n) for stage in stages))
+        moving = (p for n, p in self.named_parameters() if any(stage.lr_scale(n) for stage in stages))
         return sum(p.numel() for p in moving)
 
-    def fold(self) -> PromptMethod:
+    def merge(self) -> PromptMethod:
         """An equal method without what only training needed: the same logits from fewer scalars; itself by default."""
         return self
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """Scalars to keep for inference, after folding what can be folded."""
-        return self.trained()
+        return self.trainable_parameters()
 
 
 @runtime_checkable
-class Routes(Protocol):
+class RoutedMethod(Protocol):
     """A method that gives each input weights over its experts or source prompts, and makes a prompt of them.
 
     Its ``forward`` is ``routed`` under its own weights; under others it tells what another routing would be worth.
     ``mixes`` says whether all weights enter the prompt; elsewhere the largest ones alone.
     """
 
-    mixes: bool
+    soft_routing: bool
 
-    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+    def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
         """The weights of each input, which sum to 1."""
 
-    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+    def prompt_for(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
         """The prompt of each row under these weights."""
 
 
-def learns_from_sources(name: str) -> bool:
+def method_uses_source_tasks(name: str) -> bool:
     """Whether a method of the registry transfers from source tasks; False for a name it does not know."""
-    return name in REGISTRY and REGISTRY[name].transfers
+    return name in REGISTRY and REGISTRY[name].uses_source_tasks
 
 
-def build(name: str, spec: Spec, knobs: Mapping[str, object] = MappingProxyType({}), seed: int = 0) -> PromptMethod:
+def build_method(
+    name: str, spec: Spec, knobs: Mapping[str, object] = MappingProxyType({}), seed: int = 0
+) -> PromptMethod:
     """A fresh method of the registry. Its random start depends on ``seed`` alone; torch's global state is untouched.
 
     Raises:
-        ValueError: for an unknown method, or a bad knob (see ``check_knobs``).
+        ValueError: for an unknown method, or a bad knob (see ``check_hyperparameters``).
     """
     if name not in REGISTRY:
         raise ValueError(f"unknown method {name!r}; expected one of {', '.join(REGISTRY)}")
-    checked = check_knobs(REGISTRY[name], knobs)
+    checked = check_hyperparameters(REGISTRY[name], knobs)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # A meta spec yields a method of shapes alone: what `count` needs, for a backbone of any size.
-        with torch.device(spec.table.device if spec.table.is_meta else "cpu"):
+        with torch.device(spec.embedding_table.device if spec.embedding_table.is_meta else "cpu"):
             method = REGISTRY[name](spec, **checked)
-    return method.to(spec.table.device)
+    return method.to(spec.embedding_table.device)

@@ -32,27 +32,36 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Product, Routed, Sum, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import MatrixProduct, MethodDiagram, RouterOutput, Sum, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Intrinsic = Annotated[int, Knob("q", "numbers that are searched, the gate among them", 2, 2000)]
-Heads = Annotated[int, Knob("h", "attention heads over the source prompts", 1, 16)]
+IntrinsicDimension = Annotated[int, Hyperparameter("q", "numbers that are searched, the gate among them", 2, 2000)]
+Heads = Annotated[int, Hyperparameter("h", "attention heads over the source prompts", 1, 16)]
 Alpha = Annotated[
-    float, Knob("alpha", "size of the random projection, 1: that of the prompt it starts from", 0.01, 100.0)
+    float, Hyperparameter("alpha", "size of the random projection, 1: that of the prompt it starts from", 0.01, 100.0)
 ]
-Start = Annotated[
-    Literal["source", "words"], Knob("P_0", "where the prompt starts: at the best source prompt, or at sampled words")
+PromptInit = Annotated[
+    Literal["source", "words"],
+    Hyperparameter("P_0", "where the prompt starts: at the best source prompt, or at sampled words"),
 ]
 
 
 class CTPT(PromptMethod):
     """``z`` (q) is all that moves; ``A`` (m, d, q - 1), the attention's projections and the sources are fixed."""
 
-    card = Card(
+    card = MethodCard(
         name="ctpt",
         title="CTPT (reconstruction)",
         citation="Xu, Zeng and Shen, Findings of EMNLP 2023",
@@ -68,77 +77,77 @@ class CTPT(PromptMethod):
         " towards those that did better. A fixed random matrix turns the numbers into a whole prompt, and"
         " attention brings in the prompts of other tasks. The paper's equations could not be read: this is a"
         " reconstruction.",
-        tries="put it in a race with Prompt Tuning: what does it cost to do without gradients?",
-        claims=(
-            Claim(
+        suggested_experiment="put it in a race with Prompt Tuning: what does it cost to do without gradients?",
+        reported_results=(
+            ReportedResult(
                 "Only a vector of low dimension is searched, without gradients; source tasks help with few"
                 " examples and with none, on five data sets of emotions in conversation.",
                 where="abstract",
                 read="summary",
             ),
         ),
-        terms=(
-            Term("P", "the prompt"),
-            Term("P_0", "where the prompt starts: fixed", "P_0"),
-            Term("A", "a fixed random matrix"),
-            Term("z", "the few hundred numbers that are searched, without gradients"),
-            Term("g", "how much the source prompts count: the last number of z"),
-            Term("h", "an attention head"),
-            Term("j", "a source task"),
-            Term(r"\bar{P}", "the mean of the task's own prompt, P_0 + A z"),
-            Term("A_Q^h", "a fixed random projection to queries, of head h"),
-            Term(r"\bar{P}_j", "the mean of source prompt j"),
-            Term("A_K^h", "a fixed random projection to keys, of head h"),
-            Term("d_h", "width of a head"),
-            Term("P_j", "source prompt j: frozen", "P_k"),
-            Term("A_V^h", "a fixed random projection to values, of head h"),
-            Term(r"A_V^{h\top}", "the same projection, back to the embedding width"),
+        symbols=(
+            EquationSymbol("P", "the prompt"),
+            EquationSymbol("P_0", "where the prompt starts: fixed", "P_0"),
+            EquationSymbol("A", "a fixed random matrix"),
+            EquationSymbol("z", "the few hundred numbers that are searched, without gradients"),
+            EquationSymbol("g", "how much the source prompts count: the last number of z"),
+            EquationSymbol("h", "an attention head"),
+            EquationSymbol("j", "a source task"),
+            EquationSymbol(r"\bar{P}", "the mean of the task's own prompt, P_0 + A z"),
+            EquationSymbol("A_Q^h", "a fixed random projection to queries, of head h"),
+            EquationSymbol(r"\bar{P}_j", "the mean of source prompt j"),
+            EquationSymbol("A_K^h", "a fixed random projection to keys, of head h"),
+            EquationSymbol("d_h", "width of a head"),
+            EquationSymbol("P_j", "source prompt j: frozen", "P_k"),
+            EquationSymbol("A_V^h", "a fixed random projection to values, of head h"),
+            EquationSymbol(r"A_V^{h\top}", "the same projection, back to the embedding width"),
         ),
     )
-    library, transfers = True, True
+    needs_source_prompts, uses_source_tasks = True, True
 
     def __init__(
         self,
         spec: Spec,
         m: Length = 10,
-        q: Intrinsic = 200,
+        q: IntrinsicDimension = 200,
         heads: Heads = 4,
         alpha: Alpha = 3.0,
-        start: Start = "source",
+        start: PromptInit = "source",
     ) -> None:
         super().__init__()
-        d, k = spec.width, len(spec.sources)
+        d, k = spec.width, len(spec.source_tasks)
         self.slots = m
         self.start = start
         heads = min(heads, d)
         each = d // heads
         self.z = nn.Parameter(torch.zeros(q))
-        usual = spec.table[spec.common].float().std()
+        usual = spec.embedding_table[spec.common_ids].float().std()
         self.std = nn.Buffer(usual.clone())
         self.A = nn.Buffer(torch.randn(m, d, q - 1) * (alpha * usual / math.sqrt(q - 1)))
         self.A_Q, self.A_K = (nn.Buffer(torch.randn(heads, d, each) / math.sqrt(d)) for _ in range(2))
         rotation = torch.linalg.qr(torch.randn(d, d))[0]
         self.A_V = nn.Buffer(rotation[:, : heads * each].reshape(d, heads, each).transpose(0, 1).contiguous())
-        self.P_0 = nn.Buffer(spec.words(m))
+        self.P_0 = nn.Buffer(spec.sample_embeddings(m))
         self.sources = nn.Buffer(torch.zeros(k, m, d))
 
-    def task(self) -> Float[Tensor, "m d"]:
+    def task_prompt(self) -> Float[Tensor, "m d"]:
         """P_0 + A z, the prompt without other tasks."""
         return self.P_0 + self.A @ self.z[:-1]
 
-    def attention(self) -> Float[Tensor, "e k"]:
+    def source_attention(self) -> Float[Tensor, "e k"]:
         """How much each head looks at each source prompt."""
-        query = torch.einsum("d,hde->he", self.task().mean(0) / self.std, self.A_Q)
+        query = torch.einsum("d,hde->he", self.task_prompt().mean(0) / self.std, self.A_Q)
         keys = torch.einsum("kd,hde->hke", self.sources.mean(1) / self.std, self.A_K)
         return (torch.einsum("he,hke->hk", query, keys) / math.sqrt(self.A_Q.shape[2])).softmax(-1)
 
-    def cross(self) -> Float[Tensor, "m d"]:
+    def cross_task_mixture(self) -> Float[Tensor, "m d"]:
         """C, the mixture of the source prompts."""
-        return torch.einsum("hk,kmd,hde,hfe->mf", self.attention(), self.sources, self.A_V, self.A_V)
+        return torch.einsum("hk,kmd,hde,hfe->mf", self.source_attention(), self.sources, self.A_V, self.A_V)
 
     def prompt(self) -> Float[Tensor, "m d"]:
         """P = P_0 + A z + g C."""
-        return self.task() + self.z[-1] * self.cross()
+        return self.task_prompt() + self.z[-1] * self.cross_task_mixture()
 
     def forward(self, batch: Batch) -> Prompt:
         """P for every row, batch axis 1."""
@@ -146,48 +155,48 @@ class CTPT(PromptMethod):
 
     def stages(self) -> tuple[Stage, ...]:
         """One search."""
-        return (Stage("search", fit(self), enter=self.choose, optimiser="evolution"),)
+        return (Stage("search", task_objective(self), on_start=self.start_from_best_source, optimiser="evolution"),)
 
     @torch.no_grad()
-    def choose(self, probe: Probe) -> None:
+    def start_from_best_source(self, probe: StageContext) -> None:
         """Copy the source prompts, and start from the one that does best on the target's validation rows."""
-        for place, source in zip(self.sources, probe.sources, strict=True):
+        for place, source in zip(self.sources, probe.source_prompts, strict=True):
             place.copy_(source.prompt)
         if self.start == "words" or not len(self.sources):
             return
 
         def score(prompt: Tensor) -> tuple[float, float]:
             self.P_0.copy_(prompt)
-            accuracy, loss = probe.score()
+            accuracy, loss = probe.validation_score()
             return accuracy, -loss
 
         self.P_0.copy_(max(self.sources, key=score))
         self.A.mul_(self.P_0.std() / self.std)
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """P alone, without projections and sources."""
-        return Folded(self.card, self.slots, self.prompt()[None])
+        return StaticPrompt(self.card, self.slots, self.prompt()[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """P: m d."""
         return self.P_0.numel()
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P_0 + A z, and the source prompts by attention."""
-        task = Sum((Symbol("P_0"), Product(Symbol("A"), Symbol("z"))))
-        mixed = Routed((Symbol("P_k"),), (), "mix", task, "attention")
+        task = Sum((TensorNode("P_0"), MatrixProduct(TensorNode("A"), TensorNode("z"))))
+        mixed = RouterOutput((TensorNode("P_k"),), (), "mix", task, "attention")
         remark = "z is searched without gradients; its last number weighs the attention. Not in the survey's figure"
-        return Anatomy(Sum((task, mixed)), called="P", remark=remark)
+        return MethodDiagram(Sum((task, mixed)), prompt_label="P", note=remark)
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """The vector z (q), A z, P_0, C and P (m, d), the source prompts P_k (k, m, d), the attention a (e, k)."""
         return {
-            "z": Part(self.z, ("q",)),
-            "A": Part(self.A, ("m", "d", "p")),
-            "Az": Part(self.A @ self.z[:-1], ("m", "d")),
-            "P_0": Part(self.P_0, ("m", "d")),
-            "P_k": Part(self.sources, ("k", "m", "d")),
-            "C": Part(self.cross(), ("m", "d")),
-            "P": Part(self.prompt(), ("m", "d")),
-            "a": Part(self.attention(), ("e", "k")),
+            "z": MethodTensor(self.z, ("q",)),
+            "A": MethodTensor(self.A, ("m", "d", "p")),
+            "Az": MethodTensor(self.A @ self.z[:-1], ("m", "d")),
+            "P_0": MethodTensor(self.P_0, ("m", "d")),
+            "P_k": MethodTensor(self.sources, ("k", "m", "d")),
+            "C": MethodTensor(self.cross_task_mixture(), ("m", "d")),
+            "P": MethodTensor(self.prompt(), ("m", "d")),
+            "a": MethodTensor(self.source_attention(), ("e", "k")),
         }

@@ -22,22 +22,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Init, Knob, Length, Rank, Text
-from ptviz.methods.initializers import given, start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult, Stage, task_objective
+from ptviz.methods.diagram import MethodDiagram
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Rank, Text
+from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Ratio = Annotated[float, Knob("alpha_2/alpha_1", "learning rate of A and B as a share of the prompt's", 0.0, 10.0)]
-Scale = Annotated[Literal["paper", "code"], Knob("scale", "A B as in the paper, or times 8/sqrt(r) as in the code")]
+Ratio = Annotated[
+    float, Hyperparameter("alpha_2/alpha_1", "learning rate of A and B as a share of the prompt's", 0.0, 10.0)
+]
+Scale = Annotated[
+    Literal["paper", "code"], Hyperparameter("scale", "A B as in the paper, or times 8/sqrt(r) as in the code")
+]
 
 
 class DePT(PromptMethod):
     """``P_s`` (m, d), and the shift ``A B`` of shape (s, d) where s is the longest input."""
 
-    card = Card(
+    card = MethodCard(
         name="dept",
         title="DePT",
         citation="Shi and Lipani, ICLR 2024",
@@ -51,27 +55,27 @@ class DePT(PromptMethod):
         " numbers that it saves on the words: each place of the text gets a shift, which is added to whatever"
         " word stands there. The shifts are the product of two thin factors, so they are cheap. The prompt"
         " learns fast, the shifts slowly.",
-        tries="set ratio to 0: the shifts stay zero, and only the short prompt is left.",
-        claims=(
-            Claim(
+        suggested_experiment="set ratio to 0: the shifts stay zero, and only the short prompt is left.",
+        reported_results=(
+            ReportedResult(
                 "T5-Base with 76.8 thousand numbers: 85.9 on GLUE and 76.5 on SuperGLUE; prompt tuning of the same"
                 " size 84.9 and 73.3.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Training takes over 20 % less time and memory than a prompt of 100 tokens, more so for larger models.",
                 read="summary",
             ),
-            Claim("The prompt wants a large learning rate, the low-rank pair a small one.", read="summary"),
-            Claim("Without the short prompt, the low-rank shift alone loses about 20 points.", read="summary"),
+            ReportedResult("The prompt wants a large learning rate, the low-rank pair a small one.", read="summary"),
+            ReportedResult("Without the short prompt, the low-rank shift alone loses about 20 points.", read="summary"),
         ),
-        terms=(
-            Term("P_s", "a short prompt, trained"),
-            Term("E", "looks tokens up in the frozen embedding table"),
-            Term("X", "the text: its own tokens"),
-            Term("A", "the tall factor, trained: one row for each place in the text"),
-            Term("B", "the wide factor, trained"),
-            Term("s", "the longest text in tokens"),
+        symbols=(
+            EquationSymbol("P_s", "a short prompt, trained"),
+            EquationSymbol("E", "looks tokens up in the frozen embedding table"),
+            EquationSymbol("X", "the text: its own tokens"),
+            EquationSymbol("A", "the tall factor, trained: one row for each place in the text"),
+            EquationSymbol("B", "the wide factor, trained"),
+            EquationSymbol("s", "the longest text in tokens"),
         ),
     )
 
@@ -87,7 +91,7 @@ class DePT(PromptMethod):
     ) -> None:
         super().__init__()
         self.slots = m
-        self.P = nn.Parameter(start(spec, m, init, text))
+        self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.A = nn.Parameter((2 * torch.rand(spec.length, r) - 1) / math.sqrt(r))
         self.B = nn.Parameter(torch.zeros(r, spec.width))
         self.ratio = ratio
@@ -97,33 +101,33 @@ class DePT(PromptMethod):
         """A B, the shift of each position's word embedding."""
         return self.scale * self.A @ self.B
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """P_s is the prompt that was trained before; A B is still 0."""
         with torch.no_grad():
-            self.P.copy_(given(first, *self.P.shape))
+            self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """P_s for every row, and row i of A B for the i-th real token."""
-        position = (batch.text.cumsum(1) - 1).clamp(0, len(self.A) - 1)
-        return Prompt(embeddings=self.P[None], delta=self.shift()[position] * batch.text[..., None])
+        position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.A) - 1)
+        return Prompt(embeddings=self.P[None], delta=self.shift()[position] * batch.text_mask[..., None])
 
     def stages(self) -> tuple[Stage, ...]:
         """One stage at two rates."""
-        return (Stage("tune", fit(self), trains={"P": 1.0, "A": self.ratio, "B": self.ratio}),)
+        return (Stage("tune", task_objective(self), lr_scales={"P": 1.0, "A": self.ratio, "B": self.ratio}),)
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """P_s and A B, multiplied out into a table of shifts; A and B themselves take less room."""
-        return Folded(self.card, self.slots, embeddings=self.P[None], shift=self.shift())
+        return StaticPrompt(self.card, self.slots, embeddings=self.P[None], shift=self.shift())
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P_s, and the shift of the words, as their axes tell."""
-        return replace(super().anatomy(), remark="row i of A shifts the i-th word, whichever word it is")
+        return replace(super().diagram(), note="row i of A shifts the i-th word, whichever word it is")
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P_s (m, d), A (T, r), B (r, d) and their product (T, d)."""
         return {
-            "P_s": Part(self.P, ("m", "d")),
-            "A": Part(self.A, ("T", "r")),
-            "B": Part(self.B, ("r", "d")),
-            "AB": Part(self.shift(), ("T", "d")),
+            "P_s": MethodTensor(self.P, ("m", "d")),
+            "A": MethodTensor(self.A, ("T", "r")),
+            "B": MethodTensor(self.B, ("r", "d")),
+            "AB": MethodTensor(self.shift(), ("T", "d")),
         }

@@ -13,101 +13,111 @@ from typing import Literal, TypeAlias
 
 
 @dataclass(frozen=True)
-class Input:
+class TextInput:
     """The embeddings of the text's own tokens."""
 
 
 @dataclass(frozen=True)
-class Examples:
+class SourceExamples:
     """Training rows of the source tasks: what a first stage learns from."""
 
 
 @dataclass(frozen=True)
-class Symbol:
+class TensorNode:
     """One of the method's parts, under the paper's symbol.
 
     ``start`` is what the part is set to or learned from before its last stage, and ``how`` says it in a few words.
     """
 
-    part: str
-    start: Node | None = None
-    how: str = ""
+    tensor: str
+    initial_node: DiagramNode | None = None
+    init_label: str = ""
 
 
 @dataclass(frozen=True)
-class Masked:
+class MaskedTensor:
     """A part, some of which is masked out by other parts of the method."""
 
-    part: str
+    tensor: str
     masks: tuple[str, ...]
 
 
 @dataclass(frozen=True)
-class Encoded:
+class EncoderOutput:
     """What an encoder makes of ``of``; ``modules`` are the method's own submodules or parameters."""
 
-    of: Node
+    source: DiagramNode
     modules: tuple[str, ...]
     label: str = "encoder"
 
 
 @dataclass(frozen=True)
-class Routed:
+class RouterOutput:
     """One, some, or a mix of all of several: ``of`` are stacks or single prompts; the router sees ``reads``."""
 
-    of: tuple[Node, ...]
+    sources: tuple[DiagramNode, ...]
     modules: tuple[str, ...]
-    how: Literal["one", "some", "mix"] = "one"
-    reads: Node | None = Input()
+    selection: Literal["one", "some", "mix"] = "one"
+    router_input: DiagramNode | None = TextInput()
     label: str = "router"
 
 
 @dataclass(frozen=True)
-class Product:
+class MatrixProduct:
     """The matrix product of two parts."""
 
-    left: Node
-    right: Node
+    left: DiagramNode
+    right: DiagramNode
 
 
 @dataclass(frozen=True)
-class Scaled:
+class ElementwiseProduct:
     """The elementwise product of two things of one shape."""
 
-    left: Node
-    right: Node
+    left: DiagramNode
+    right: DiagramNode
 
 
 @dataclass(frozen=True)
 class Sum:
     """The sum of two or more, or their ``mean``."""
 
-    terms: tuple[Node, ...]
+    terms: tuple[DiagramNode, ...]
     mean: bool = False
 
 
-Node: TypeAlias = Input | Examples | Symbol | Masked | Encoded | Routed | Product | Scaled | Sum
+DiagramNode: TypeAlias = (
+    TextInput
+    | SourceExamples
+    | TensorNode
+    | MaskedTensor
+    | EncoderOutput
+    | RouterOutput
+    | MatrixProduct
+    | ElementwiseProduct
+    | Sum
+)
 
 
 @dataclass(frozen=True)
-class Anatomy:
+class MethodDiagram:
     """What reaches the frozen backbone: a prompt in its slots, the text's tokens, keys and values at every site.
 
     ``called`` is what the paper calls the prompt that all of it makes: one of the method's parts, or plain text.
     ``remark`` says in a few words what the drawing alone does not.
     """
 
-    prompt: Node | None = None
-    tokens: Node = Input()
-    key_values: Node | None = None
-    called: str = ""
-    remark: str = ""
+    prompt: DiagramNode | None = None
+    tokens: DiagramNode = TextInput()
+    key_values: DiagramNode | None = None
+    prompt_label: str = ""
+    note: str = ""
 
 
-Axes = Mapping[str, tuple[str, ...]]
+AxesBySymbol = Mapping[str, tuple[str, ...]]
 
 
-def derived(axes: Axes, modules: Mapping[str, str], slots: int) -> Anatomy:
+def derive_diagram(axes: AxesBySymbol, modules: Mapping[str, str], slots: int) -> MethodDiagram:
     """The anatomy that the axes of a method's own tensors tell by themselves.
 
     ``axes`` holds the parts that are parameters or buffers, ``modules`` their attribute names. A part with sites is
@@ -115,22 +125,22 @@ def derived(axes: Axes, modules: Mapping[str, str], slots: int) -> Anatomy:
     tokens; a leading ``k`` with a router ``(k, d)`` means that one is picked; several prompts are added. Whatever
     does not fit is left out: such a method writes its own ``anatomy``.
     """
-    key_values = next((Symbol(name) for name, own in axes.items() if "S" in own), None)
+    key_values = next((TensorNode(name) for name, own in axes.items() if "S" in own), None)
     wide = next((name for name, own in axes.items() if own == ("r", "d")), None)
     router = next((name for name, own in axes.items() if own == ("k", "d")), None)
-    prompts: list[Node] = []
-    tokens: Node = Input()
+    prompts: list[DiagramNode] = []
+    tokens: DiagramNode = TextInput()
     for name, own in axes.items():
         factor = own[-1:] == ("r",) and wide is not None
         if own[:1] == ("k",) and own[1:2] == ("m",) and router is not None:
-            picked: Node = Routed((Symbol(name),), (modules.get(router, router),))
+            picked: DiagramNode = RouterOutput((TensorNode(name),), (modules.get(router, router),))
         elif own[:1] == ("m",) and (own[-1:] == ("d",) or factor):
-            picked = Symbol(name)
+            picked = TensorNode(name)
         elif own == ("T", "r") and wide is not None:
-            tokens = Sum((Input(), Product(Symbol(name), Symbol(wide))))
+            tokens = Sum((TextInput(), MatrixProduct(TensorNode(name), TensorNode(wide))))
             continue
         else:
             continue
-        prompts.append(Product(picked, Symbol(wide)) if factor and wide is not None else picked)
+        prompts.append(MatrixProduct(picked, TensorNode(wide)) if factor and wide is not None else picked)
     prompt = None if not slots or not prompts else prompts[0] if len(prompts) == 1 else Sum(tuple(prompts))
-    return Anatomy(prompt, tokens, key_values)
+    return MethodDiagram(prompt, tokens, key_values)

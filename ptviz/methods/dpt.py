@@ -18,18 +18,18 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.glossary import Term
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Init, Length, Rank, Text
-from ptviz.methods.initializers import factors, given, start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.initializers import init_prompt, prompt_embeddings_of, svd_factors
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 
 class DPT(PromptMethod):
     """``A`` (m, r) times ``B`` (r, d): the same prompt for every input."""
 
-    card = Card(
+    card = MethodCard(
         name="dpt",
         title="Decomposed Prompt Tuning (DPT)",
         citation="Xiao et al., Findings of EMNLP 2023",
@@ -43,27 +43,27 @@ class DPT(PromptMethod):
         " it need not be stored in full. DPT writes the prompt as a product: a wide factor holds r patterns, a"
         " tall one says how much of each pattern a token takes. Only the two factors are trained, r (m + d)"
         " numbers instead of m d.",
-        tries="lower r to 1: how far does a single pattern get?",
-        claims=(
-            Claim(
+        suggested_experiment="lower r to 1: how far does a single pattern get?",
+        reported_results=(
+            ReportedResult(
                 "As good as prompt tuning or better with about a ninth of its numbers: 11.2 thousand on T5-Large"
                 " at rank 10.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "The rank of a soft prompt falls while it trains: singular values that pass through a threshold go"
                 " to zero.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "T5-Base at rank 10: 84.6 on GLUE and 71.7 on SuperGLUE, slightly below prompt tuning's 84.9 and 73.3.",
                 by="the ULPT paper's replication",
             ),
         ),
-        terms=(
-            Term("P", "the soft prompt: the product"),
-            Term("A", "the tall factor, trained"),
-            Term("B", "the wide factor, trained"),
+        symbols=(
+            EquationSymbol("P", "the soft prompt: the product"),
+            EquationSymbol("A", "the tall factor, trained"),
+            EquationSymbol("B", "the wide factor, trained"),
         ),
     )
 
@@ -73,17 +73,17 @@ class DPT(PromptMethod):
         if init == "uniform":
             A, B = torch.rand(m, r) - 0.5, torch.rand(r, spec.width) - 0.5
         else:
-            A, B = factors(start(spec, m, init, text), r)
+            A, B = svd_factors(init_prompt(spec, m, init, text), r)
         self.A, self.B = nn.Parameter(A), nn.Parameter(B)
 
     def prompt(self) -> Float[Tensor, "m d"]:
         """A B, the soft prompt."""
         return self.A @ self.B
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """A B is the best product of rank r to the prompt that was trained before."""
         with torch.no_grad():
-            A, B = factors(given(first, *self.prompt().shape), self.A.shape[1])
+            A, B = svd_factors(prompt_embeddings_of(first, *self.prompt().shape), self.A.shape[1])
             self.A.copy_(A)
             self.B.copy_(B)
 
@@ -91,18 +91,18 @@ class DPT(PromptMethod):
         """A B for every row, batch axis 1."""
         return Prompt(embeddings=self.prompt()[None])
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """A B, multiplied out."""
-        return Folded(self.card, self.slots, embeddings=self.prompt()[None])
+        return StaticPrompt(self.card, self.slots, embeddings=self.prompt()[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """The m times d scalars of the folded prompt."""
         return self.slots * self.B.shape[1]
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """A (m, r), B (r, d) and their product P (m, d)."""
         return {
-            "A": Part(self.A, ("m", "r")),
-            "B": Part(self.B, ("r", "d")),
-            "P": Part(self.prompt(), ("m", "d")),
+            "A": MethodTensor(self.A, ("m", "r")),
+            "B": MethodTensor(self.B, ("r", "d")),
+            "P": MethodTensor(self.prompt(), ("m", "d")),
         }

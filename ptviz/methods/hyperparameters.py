@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-KnobValue = int | float | str | bool
+HyperparameterValue = int | float | str | bool
 
 
 @dataclass(frozen=True)
-class Knob:
+class Hyperparameter:
     """What a constructor argument means: the paper's letter, words for people, and its bounds (inclusive).
 
     ``routes`` marks what changes how inputs are routed: the page on routing offers it.
@@ -21,22 +21,22 @@ class Knob:
 
     symbol: str
     meaning: str
-    low: float | None = None
-    high: float | None = None
-    routes: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    affects_routing: bool = False
 
 
 @dataclass(frozen=True)
-class KnobInfo:
+class HyperparameterInfo:
     """A knob of one method: its argument name, declaration, type, default, and choices if it has a fixed list."""
 
     name: str
-    knob: Knob
-    kind: type[int] | type[float] | type[str] | type[bool]
-    default: KnobValue
+    declaration: Hyperparameter
+    value_type: type[int] | type[float] | type[str] | type[bool]
+    default: HyperparameterValue
     choices: tuple[str, ...] = ()
 
-    def check(self, value: Any) -> KnobValue:
+    def validate(self, value: Any) -> HyperparameterValue:
         """The value in this knob's type.
 
         Raises:
@@ -46,75 +46,77 @@ class KnobInfo:
             if value not in self.choices:
                 raise ValueError(f"{self.name}: expected one of {', '.join(self.choices)}; got {value!r}")
             return str(value)
-        if self.kind is bool:
+        if self.value_type is bool:
             words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
             found = value if isinstance(value, bool) else words.get(str(value).lower())
             if found is None:
                 raise ValueError(f"{self.name}: expected true or false; got {value!r}")
             return found
-        if self.kind is str:
+        if self.value_type is str:
             return str(value)
-        return self._number(value)
+        return self._validate_number(value)
 
-    def _number(self, value: Any) -> int | float:
-        expected = "a whole number" if self.kind is int else "a number"
-        low, high = self.knob.low, self.knob.high
+    def _validate_number(self, value: Any) -> int | float:
+        expected = "a whole number" if self.value_type is int else "a number"
+        low, high = self.declaration.minimum, self.declaration.maximum
         span = f" from {low:g} to {high:g}" if low is not None and high is not None else ""
         try:
             number = float(value) if not isinstance(value, bool) else math.nan
         except (TypeError, ValueError):
             number = math.nan
-        whole = self.kind is not int or number == math.floor(number) if math.isfinite(number) else False
+        whole = self.value_type is not int or number == math.floor(number) if math.isfinite(number) else False
         inside = (low is None or number >= low) and (high is None or number <= high)
         if not (whole and inside):
-            raise ValueError(f"{self.name} ({self.knob.meaning}): expected {expected}{span}; got {value!r}")
-        return int(number) if self.kind is int else number
+            raise ValueError(f"{self.name} ({self.declaration.meaning}): expected {expected}{span}; got {value!r}")
+        return int(number) if self.value_type is int else number
 
 
-Length = Annotated[int, Knob("m", "prompt tokens", 1, 200)]
-Rank = Annotated[int, Knob("r", "rank of the factorisation", 1, 512)]
-Experts = Annotated[int, Knob("k", "prompt experts", 1, 32, routes=True)]
+Length = Annotated[int, Hyperparameter("m", "prompt tokens", 1, 200)]
+Rank = Annotated[int, Hyperparameter("r", "rank of the factorisation", 1, 512)]
+Experts = Annotated[int, Hyperparameter("k", "prompt experts", 1, 32, affects_routing=True)]
 Init = Annotated[
     Literal["vocabulary", "labels", "uniform", "text"],
-    Knob("init", "where the prompt starts: sampled vocabulary, class labels, uniform noise, or a text of yours"),
+    Hyperparameter(
+        "init", "where the prompt starts: sampled vocabulary, class labels, uniform noise, or a text of yours"
+    ),
 ]
-Text = Annotated[str, Knob("text", "the words to start from when init is text")]
+Text = Annotated[str, Hyperparameter("text", "the words to start from when init is text")]
 
 
-def knobs_of(method: type) -> dict[str, KnobInfo]:
+def hyperparameters_of(method: type) -> dict[str, HyperparameterInfo]:
     """The hyperparameters of a method, read from its constructor, in order.
 
     Raises:
-        TypeError: if an argument carries no ``Knob`` or no default.
+        TypeError: if an argument carries no ``Hyperparameter`` or no default.
     """
-    return dict(_declared(method))
+    return dict(_declared_hyperparameters(method))
 
 
 @cache
-def _declared(method: type) -> dict[str, KnobInfo]:
+def _declared_hyperparameters(method: type) -> dict[str, HyperparameterInfo]:
     constructor: Any = method.__init__  # type: ignore[misc]  # it is read, not called
     hints = get_type_hints(constructor, include_extras=True)
-    found: dict[str, KnobInfo] = {}
+    found: dict[str, HyperparameterInfo] = {}
     for name, argument in inspect.signature(constructor).parameters.items():
         if name in ("self", "spec"):
             continue
         base, *extras = get_args(hints.get(name)) or (None,)
-        knob = next((extra for extra in extras if isinstance(extra, Knob)), None)
+        knob = next((extra for extra in extras if isinstance(extra, Hyperparameter)), None)
         if knob is None or argument.default is inspect.Parameter.empty:
             raise TypeError(f"{method.__name__}.{name} needs Annotated[type, Knob(...)] and a default")
         choices = tuple(get_args(base)) if get_origin(base) is Literal else ()
-        found[name] = KnobInfo(name, knob, str if choices else base, argument.default, choices)
+        found[name] = HyperparameterInfo(name, knob, str if choices else base, argument.default, choices)
     return found
 
 
-def check_knobs(method: type, values: Mapping[str, Any]) -> dict[str, KnobValue]:
+def check_hyperparameters(method: type, values: Mapping[str, Any]) -> dict[str, HyperparameterValue]:
     """Every knob of the method, in its type: the given values, checked, and defaults for the rest.
 
     Raises:
         ValueError: for an unknown knob, or a value of the wrong type or out of bounds.
     """
-    knobs = knobs_of(method)
+    knobs = hyperparameters_of(method)
     unknown = sorted(set(values) - set(knobs))
     if unknown:
         raise ValueError(f"unknown knob {', '.join(unknown)}; {method.__name__} has: {', '.join(knobs)}")
-    return {name: info.check(values.get(name, info.default)) for name, info in knobs.items()}
+    return {name: info.validate(values.get(name, info.default)) for name, info in knobs.items()}

@@ -13,7 +13,7 @@ from torch import Tensor
 from ptviz.prompt import Prompt, Spec
 
 
-def start(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]:
+def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]:
     """A soft prompt's first value.
 
     ``uniform`` draws from [-0.5, 0.5] as in the paper; ``vocabulary`` copies sampled words; ``labels`` puts each
@@ -23,21 +23,21 @@ def start(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]
         ValueError: if ``labels`` is asked for a task without label words, or ``text`` without a text.
     """
     if init == "uniform":
-        return torch.rand(m, spec.width, device=spec.table.device) - 0.5
+        return torch.rand(m, spec.width, device=spec.embedding_table.device) - 0.5
     if init == "labels":
-        if not spec.labels:
+        if not spec.label_words:
             raise ValueError("init 'labels' needs a task with label words; choose vocabulary, uniform or text")
-        rows = torch.stack([spec.text(label).mean(0) for label in spec.labels])[:m]
-        return torch.cat([rows, spec.words(m - len(rows))]) if len(rows) < m else rows
+        rows = torch.stack([spec.embed_text(label).mean(0) for label in spec.label_words])[:m]
+        return torch.cat([rows, spec.sample_embeddings(m - len(rows))]) if len(rows) < m else rows
     if init == "text":
         if not text.strip():
             raise ValueError("init 'text' needs some words in the knob `text`; got none")
-        rows = spec.text(text)
+        rows = spec.embed_text(text)
         return rows.repeat(-(-m // len(rows)), 1)[:m]
-    return spec.words(m)
+    return spec.sample_embeddings(m)
 
 
-def given(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
+def prompt_embeddings_of(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
     """The vectors of a prompt trained before, once they are found to be m of this width.
 
     Raises:
@@ -53,7 +53,7 @@ def given(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
     return first.embeddings[0]
 
 
-def given_inside(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H m h"]:
+def key_values_of(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H m h"]:
     """The keys and values of a prompt trained before, once they are found to be of this shape (S, 2, H, m, h).
 
     Raises:
@@ -73,7 +73,7 @@ def given_inside(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H 
     return found
 
 
-def factors(matrix: Float[Tensor, "m d"], r: int) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r d"]]:
+def svd_factors(matrix: Float[Tensor, "m d"], r: int) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r d"]]:
     """A and B with A B = the best approximation of rank r: U_r S_r^(1/2) and S_r^(1/2) V_r^T.
 
     Directions without a singular value of their own (r above the matrix's rank) get 0 in A and a random row of usual

@@ -28,23 +28,35 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Examples, Product, Scaled, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Init, Knob, Length, Text
-from ptviz.methods.initializers import start
-from ptviz.methods.static_prompt import Folded
-from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import ElementwiseProduct, MatrixProduct, MethodDiagram, SourceExamples, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
+from ptviz.methods.initializers import init_prompt
+from ptviz.methods.static_prompt import StaticPrompt
+from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
-Lambda = Annotated[float, Knob("lambda", "weight of both distillation losses; 0: no teachers", 0.0, 100.0)]
-Ratio = Annotated[float, Knob("alpha_2/alpha_1", "learning rate of u and v as a share of the prompt's", 0.0, 10.0)]
-Fast = Annotated[Literal["ones", "normal"], Knob("W_0", "where u and v start: at 1, or drawn from N(1, 0.02)")]
+Lambda = Annotated[float, Hyperparameter("lambda", "weight of both distillation losses; 0: no teachers", 0.0, 100.0)]
+Ratio = Annotated[
+    float, Hyperparameter("alpha_2/alpha_1", "learning rate of u and v as a share of the prompt's", 0.0, 10.0)
+]
+FastWeightInit = Annotated[
+    Literal["ones", "normal"], Hyperparameter("W_0", "where u and v start: at 1, or drawn from N(1, 0.02)")
+]
 
 
 class MPT(PromptMethod):
     """``P`` (m, d) shared, ``U`` (k, m) and ``V`` (k, d) for the sources, ``u`` (m) and ``v`` (d) for the target."""
 
-    card = Card(
+    card = MethodCard(
         name="mpt",
         title="MPT",
         citation="Wang et al., ICLR 2023",
@@ -60,32 +72,32 @@ class MPT(PromptMethod):
         " prompt and lists together must answer as the teachers do, so what is common goes into the one and"
         " what is special into the others. Your task starts from the shared prompt and the average of the"
         " lists.",
-        tries="set lam to 0: without teachers, does the shared prompt still help?",
-        claims=(
-            Claim(
+        suggested_experiment="set lam to 0: without teachers, does the shared prompt still help?",
+        reported_results=(
+            ReportedResult(
                 "Over 23 data sets it tunes 0.035 % of the numbers a task and beats tuning the whole model on GLUE"
                 " and SuperGLUE; on question answering (MRQA) a clear gap remains.",
                 read="summary",
             ),
-            Claim("Decomposition and distillation both help.", read="summary"),
-            Claim(
+            ReportedResult("Decomposition and distillation both help.", read="summary"),
+            ReportedResult(
                 "Writing text with T5-Large gains 3.03 % BLEU on E2E and 6.25 % on WebNLG over prompt tuning.",
                 read="summary",
             ),
         ),
-        terms=(
-            Term(r"\hat{P}_k", "the prompt of task k"),
-            Term("P^*", "the prompt that all tasks share, trained", "P*"),
-            Term("u_k", "task k's scale of each token, trained"),
-            Term(r"v_k^\top", "task k's scale of each coordinate, trained", "v_k"),
-            Term("L_{task}", "the loss of the answers"),
-            Term(r"\lambda", "how much the teachers count"),
-            Term("L_{logits}", "how far the student's answers are from its teacher's"),
-            Term("L_{hidden}", "how far the student's hidden states are from its teacher's"),
-            Term("k", "a source task"),
+        symbols=(
+            EquationSymbol(r"\hat{P}_k", "the prompt of task k"),
+            EquationSymbol("P^*", "the prompt that all tasks share, trained", "P*"),
+            EquationSymbol("u_k", "task k's scale of each token, trained"),
+            EquationSymbol(r"v_k^\top", "task k's scale of each coordinate, trained", "v_k"),
+            EquationSymbol("L_{task}", "the loss of the answers"),
+            EquationSymbol(r"\lambda", "how much the teachers count"),
+            EquationSymbol("L_{logits}", "how far the student's answers are from its teacher's"),
+            EquationSymbol("L_{hidden}", "how far the student's hidden states are from its teacher's"),
+            EquationSymbol("k", "a source task"),
         ),
     )
-    library, transfers = True, True
+    needs_source_prompts, uses_source_tasks = True, True
 
     def __init__(
         self,
@@ -93,107 +105,113 @@ class MPT(PromptMethod):
         m: Length = 10,
         lam: Lambda = 0.9,
         ratio: Ratio = 1.0,
-        fast: Fast = "ones",
+        fast: FastWeightInit = "ones",
         init: Init = "vocabulary",
         text: Text = "",
     ) -> None:
         super().__init__()
-        k, d = len(spec.sources), spec.width
+        k, d = len(spec.source_tasks), spec.width
         spread = 0.02 if fast == "normal" else 0.0
         self.slots = m
-        self.P = nn.Parameter(start(spec, m, init, text))
+        self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.U, self.V = (nn.Parameter(1 + spread * torch.randn(k, size)) for size in (m, d))
         self.u, self.v = (nn.Parameter(1 + spread * torch.randn(size)) for size in (m, d))
         self.teachers = nn.Buffer(torch.zeros(k, m, d))
         self.lam = lam
         self.ratio = ratio
 
-    def student(self, k: int) -> Float[Tensor, "m d"]:
+    def student_prompt(self, k: int) -> Float[Tensor, "m d"]:
         """The prompt of source task k: P* o (u_k v_k^T)."""
         return self.P * torch.outer(self.U[k], self.V[k])
 
-    def target(self) -> Float[Tensor, "m d"]:
+    def target_prompt(self) -> Float[Tensor, "m d"]:
         """The target's prompt: P* o (u v^T)."""
         return self.P * torch.outer(self.u, self.v)
 
     def forward(self, batch: Batch) -> Prompt:
         """The target's prompt for every row, batch axis 1."""
-        return Prompt(embeddings=self.target()[None])
+        return Prompt(embeddings=self.target_prompt()[None])
 
     def stages(self) -> tuple[Stage, ...]:
         """Distillation on the source tasks, then the target alone."""
         fast = self.ratio
         return (
             Stage(
-                "distil", self.distil, tasks="sources", mixture="stochastic", enter=self.learn, hidden=self.lam > 0,
-                trains={"P": 1.0, "U": fast, "V": fast},
+                "distil", self.distillation_objective, tasks="sources", mixture="stochastic",
+                on_start=self.copy_teachers, needs_hidden_states=self.lam > 0,
+                lr_scales={"P": 1.0, "U": fast, "V": fast},
             ),
-            Stage("target", fit(self), enter=self.average, trains={"P": 1.0, "u": fast, "v": fast}),
+            Stage("target", task_objective(self), on_start=self.average_source_factors, lr_scales={"P": 1.0,
+            "u": fast, "v": fast}),
         )  # fmt: skip
 
     @torch.no_grad()
-    def learn(self, probe: Probe) -> None:
+    def copy_teachers(self, probe: StageContext) -> None:
         """Copy the source prompts: they are the teachers."""
-        for teacher, source in zip(self.teachers, probe.sources, strict=True):
+        for teacher, source in zip(self.teachers, probe.source_prompts, strict=True):
             teacher.copy_(source.prompt)
 
     @torch.no_grad()
-    def average(self, probe: Probe) -> None:
+    def average_source_factors(self, probe: StageContext) -> None:
         """Start the target's u and v at the average of the sources'."""
         self.u.copy_(self.U.mean(0))
         self.v.copy_(self.V.mean(0))
 
-    def distil(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+    def distillation_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
         """The task loss of one source task's rows, and how far its student is from its teacher."""
-        k = int(batch.tasks[0])
-        prompt = Prompt(embeddings=self.student(k)[None])
+        k = int(batch.task_ids[0])
+        prompt = Prompt(embeddings=self.student_prompt(k)[None])
         output = run(prompt)
         if self.lam > 0:
             with torch.no_grad():
                 teacher = run(Prompt(embeddings=self.teachers[k][None]))
-            logits, hidden = distance(teacher, output)
+            logits, hidden = distillation_losses(teacher, output)
             prompt = replace(prompt, losses={"logits": self.lam * logits, "hidden": self.lam * hidden})
         return output.loss + sum(prompt.losses.values()), prompt, output
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The target's prompt, multiplied out."""
-        return Folded(self.card, self.slots, self.target()[None])
+        return StaticPrompt(self.card, self.slots, self.target_prompt()[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """The target's prompt: m d."""
         return self.P.numel()
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P* o (u v^T); P* comes from the source tasks' own prompts, the teachers, or without them from rows alone."""
-        teachers = Symbol("P_k") if self.lam > 0 else Examples()
-        shared = Symbol("P*", teachers, "distilled" if self.lam > 0 else "tuned")
-        u, v = (Symbol(name, Symbol(f"{name}_k"), "average") for name in ("u", "v"))
-        return Anatomy(Scaled(shared, Product(u, v)), called="P", remark="on the target P* is trained on, u and v too")
+        teachers = TensorNode("P_k") if self.lam > 0 else SourceExamples()
+        shared = TensorNode("P*", teachers, "distilled" if self.lam > 0 else "tuned")
+        u, v = (TensorNode(name, TensorNode(f"{name}_k"), "average") for name in ("u", "v"))
+        return MethodDiagram(
+            ElementwiseProduct(shared, MatrixProduct(u, v)),
+            prompt_label="P",
+            note="on the target P* is trained on, u and v too",
+        )
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P* and the target's prompt (m, d), u (m), v (d), and by source u_k (k, m), v_k (k, d), both prompts."""
         students = self.P * self.U[:, :, None] * self.V[:, None, :]
         return {
-            "P*": Part(self.P, ("m", "d")),
-            "u": Part(self.u, ("m",)),
-            "v": Part(self.v, ("d",)),
-            "P": Part(self.target(), ("m", "d")),
-            "u_k": Part(self.U, ("k", "m")),
-            "v_k": Part(self.V, ("k", "d")),
-            "P_k": Part(self.teachers, ("k", "m", "d")),
-            "P^_k": Part(students, ("k", "m", "d")),
+            "P*": MethodTensor(self.P, ("m", "d")),
+            "u": MethodTensor(self.u, ("m",)),
+            "v": MethodTensor(self.v, ("d",)),
+            "P": MethodTensor(self.target_prompt(), ("m", "d")),
+            "u_k": MethodTensor(self.U, ("k", "m")),
+            "v_k": MethodTensor(self.V, ("k", "d")),
+            "P_k": MethodTensor(self.teachers, ("k", "m", "d")),
+            "P^_k": MethodTensor(students, ("k", "m", "d")),
         }
 
 
-def distance(teacher: Output, student: Output) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
+def distillation_losses(teacher: Output, student: Output) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
     """KL(teacher || student) in nats, a mean over rows; and the mean squared distance of their hidden states.
 
     Raises:
         ValueError: if an answer came without hidden states.
     """
-    if teacher.hidden is None or student.hidden is None:
+    if teacher.hidden_states is None or student.hidden_states is None:
         raise ValueError("distillation compares hidden states; run the backbone with hidden=True")
     kl = F.kl_div(
         student.logits.log_softmax(-1), teacher.logits.log_softmax(-1), reduction="batchmean", log_target=True
     )
-    return kl, F.mse_loss(student.hidden, teacher.hidden)
+    return kl, F.mse_loss(student.hidden_states, teacher.hidden_states)

@@ -22,30 +22,32 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.diagram import Anatomy, Encoded, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length, Text
-from ptviz.methods.initializers import start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length, Text
+from ptviz.methods.initializers import init_prompt
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 Hidden = Annotated[
-    int, Knob("q", "the encoder's width; 0: the code's, d/2 per LSTM direction or d for the MLP", 0, 1024)
+    int, Hyperparameter("q", "the encoder's width; 0: the code's, d/2 per LSTM direction or d for the MLP", 0, 1024)
 ]
 Encoder = Annotated[
-    Literal["lstm", "mlp"], Knob("encoder", "what stands between P and the prompt: LSTM and MLP, or MLP")
+    Literal["lstm", "mlp"], Hyperparameter("encoder", "what stands between P and the prompt: LSTM and MLP, or MLP")
 ]
-Start = Annotated[
+PromptInit = Annotated[
     Literal["normal", "vocabulary", "labels", "uniform", "text"],
-    Knob("init", "where P starts: N(0, 1) as in the code, sampled vocabulary, class labels, uniform noise, or a text"),
+    Hyperparameter(
+        "init", "where P starts: N(0, 1) as in the code, sampled vocabulary, class labels, uniform noise, or a text"
+    ),
 ]
 
 
 class PTuning(PromptMethod):
     """``P`` (m, d), an encoder ``LSTM`` (or none) and ``MLP``, and their product ``h`` (m, d)."""
 
-    card = Card(
+    card = MethodCard(
         name="p-tuning",
         title="P-Tuning",
         citation="Liu et al., AI Open 2024 (arXiv 2021)",
@@ -60,30 +62,30 @@ class PTuning(PromptMethod):
         " poor prompt. P-Tuning lets a small recurrent network read a row of trained vectors in both"
         " directions and write the prompt from them, so that each token depends on its neighbours. When"
         " training ends, the network has done its work: what it wrote is kept, the network is thrown away.",
-        tries="set encoder to mlp: does it learn as fast without the recurrent part?",
-        claims=(
-            Claim(
+        suggested_experiment="set encoder to mlp: does it learn as fast without the recurrent part?",
+        reported_results=(
+            ReportedResult(
                 "Facts asked of a frozen model (LAMA-34k): 43.3 % right with hand-written prompts, 50.6 % with"
                 " P-Tuning; with MegatronLM of 11 billion numbers (LAMA-29k) 45.2 % and 64.2 %.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "With P-Tuning GPT-2 base beats BERT base on six of seven SuperGLUE tasks; there the model is"
                 " tuned as well.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Without the LSTM, small models learn more slowly and end at a similar score; large ones end lower.",
                 where="issue 5 of the repository",
                 read="code",
             ),
         ),
-        terms=(
-            Term("h_i", "prompt token i as the network writes it", "h"),
-            Term("h_1", "the first prompt token as the network writes it"),
-            Term("h_m", "the last prompt token as the network writes it"),
-            Term("P_{0:i}", "the trained vectors up to token i: the network reads them forwards", "P"),
-            Term("P_{i:m}", "the trained vectors from token i on: the network reads them backwards", "P"),
+        symbols=(
+            EquationSymbol("h_i", "prompt token i as the network writes it", "h"),
+            EquationSymbol("h_1", "the first prompt token as the network writes it"),
+            EquationSymbol("h_m", "the last prompt token as the network writes it"),
+            EquationSymbol("P_{0:i}", "the trained vectors up to token i: the network reads them forwards", "P"),
+            EquationSymbol("P_{i:m}", "the trained vectors from token i on: the network reads them backwards", "P"),
         ),
     )
 
@@ -93,13 +95,13 @@ class PTuning(PromptMethod):
         m: Length = 10,
         hidden: Hidden = 0,
         encoder: Encoder = "lstm",
-        init: Start = "normal",
+        init: PromptInit = "normal",
         text: Text = "",
     ) -> None:
         super().__init__()
         d = spec.width
         self.slots = m
-        self.P = nn.Parameter(torch.randn(m, d) if init == "normal" else start(spec, m, init, text))
+        self.P = nn.Parameter(torch.randn(m, d) if init == "normal" else init_prompt(spec, m, init, text))
         if encoder == "lstm":
             q = hidden or max(1, d // 2)
             self.LSTM: nn.LSTM | None = nn.LSTM(d, q, num_layers=2, bidirectional=True)
@@ -121,33 +123,33 @@ class PTuning(PromptMethod):
         """The prompt h for every row, batch axis 1."""
         return Prompt(embeddings=self.prompt()[None])
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The prompt alone, without its encoder."""
-        return Folded(self.card, self.slots, self.prompt()[None])
+        return StaticPrompt(self.card, self.slots, self.prompt()[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """The prompt h alone: m d."""
         return self.P.numel()
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P through the encoder."""
         label = "MLP" if self.LSTM is None else "BiLSTM + MLP"
         remark = "the template says which places among the words the prompt takes"
-        return Anatomy(Encoded(Symbol("P"), ("LSTM", "MLP"), label), called="h", remark=remark)
+        return MethodDiagram(EncoderOutput(TensorNode("P"), ("LSTM", "MLP"), label), prompt_label="h", note=remark)
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P and h (m, d), and the encoder's weights by layer.
 
         The LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
         """
-        found = {"P": Part(self.P, ("m", "d")), "h": Part(self.prompt(), ("m", "d"))}
+        found = {"P": MethodTensor(self.P, ("m", "d")), "h": MethodTensor(self.prompt(), ("m", "d"))}
         if self.LSTM is not None:
             for name, weight in self.LSTM.named_parameters():
                 inner = ("q",) if name.startswith("weight_hh") else ("d",) if "_l0" in name else ("p",)
-                found[f"LSTM.{name}"] = Part(weight, ("g", *inner)[: weight.ndim])
+                found[f"LSTM.{name}"] = MethodTensor(weight, ("g", *inner)[: weight.ndim])
         linear = [layer for layer in self.MLP if isinstance(layer, nn.Linear)]
         widths = ("p", "p", "d") if self.LSTM is not None else ("d", *("q" * (len(linear) - 1)), "d")
         for i, layer in enumerate(linear):
-            found[f"W_{i + 1}"] = Part(layer.weight, (widths[i + 1], widths[i]))
-            found[f"b_{i + 1}"] = Part(layer.bias, (widths[i + 1],))
+            found[f"W_{i + 1}"] = MethodTensor(layer.weight, (widths[i + 1], widths[i]))
+            found[f"b_{i + 1}"] = MethodTensor(layer.bias, (widths[i + 1],))
         return found

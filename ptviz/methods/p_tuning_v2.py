@@ -17,19 +17,19 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
-from ptviz.methods.initializers import given_inside
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.initializers import key_values_of
 from ptviz.prompt import Batch, Prompt, Spec
 
-Dropout = Annotated[float, Knob("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
+Dropout = Annotated[float, Hyperparameter("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
 
 
 class PTuningV2(PromptMethod):
     """``KV`` of shape (S, 2, H, m, h): a key and a value per prompt token at every site."""
 
-    card = Card(
+    card = MethodCard(
         name="p-tuning-v2",
         title="P-Tuning v2",
         citation="Liu et al., ACL 2022",
@@ -43,28 +43,30 @@ class PTuningV2(PromptMethod):
         " by and a value to be taken. P-Tuning v2 gives every layer m more keys and values, which are trained,"
         " and leaves the input alone. So the prompt has a say at every depth and not only at the door, for the"
         " price of more trained numbers.",
-        tries="race it against Prompt Tuning with the same number of prompt tokens.",
-        claims=(
-            Claim(
+        suggested_experiment="race it against Prompt Tuning with the same number of prompt tokens.",
+        reported_results=(
+            ReportedResult(
                 "With a fixed number of prompted layers, deep ones serve better than shallow ones: on RTE layers"
                 " 17 to 24 of 24 do about as well as all.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Fewer than 20 tokens suffice for easy classification; labelling every word wants about 100.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Writing the keys and values with an MLP helps on some tasks (RTE) and not on others (BoolQ).",
                 read="summary",
             ),
-            Claim("With RoBERTa-large: BoolQ 84.0, RTE 86.6, WiC 73.7 % accuracy.", where="README", read="code"),
+            ReportedResult(
+                "With RoBERTa-large: BoolQ 84.0, RTE 86.6, WiC 73.7 % accuracy.", where="README", read="code"
+            ),
         ),
-        terms=(
-            Term("K_P", "the trained keys, in front of the text's own at every layer", "KV"),
-            Term("V_P", "the trained values, in front of the text's own at every layer", "KV"),
-            Term("H", "key and value heads"),
-            Term("h", "width of a head"),
+        symbols=(
+            EquationSymbol("K_P", "the trained keys, in front of the text's own at every layer", "KV"),
+            EquationSymbol("V_P", "the trained values, in front of the text's own at every layer", "KV"),
+            EquationSymbol("H", "key and value heads"),
+            EquationSymbol("h", "width of a head"),
         ),
     )
     slots = 0
@@ -74,15 +76,15 @@ class PTuningV2(PromptMethod):
         self.KV = nn.Parameter(0.02 * torch.randn(spec.sites, 2, spec.heads, m, spec.head_width))
         self.dropout = nn.Dropout(dropout)
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """KV are the keys and values that were trained before."""
         with torch.no_grad():
-            self.KV.copy_(given_inside(first, tuple(self.KV.shape)))
+            self.KV.copy_(key_values_of(first, tuple(self.KV.shape)))
 
     def forward(self, batch: Batch) -> Prompt:
         """KV for every row, batch axis 1."""
         return Prompt(key_values=self.dropout(self.KV)[:, :, None])
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """KV (S, kv, H, m, h)."""
-        return {"KV": Part(self.KV, ("S", "kv", "H", "m", "h"))}
+        return {"KV": MethodTensor(self.KV, ("S", "kv", "H", "m", "h"))}

@@ -23,21 +23,23 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.diagram import Anatomy, Encoded, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Hidden = Annotated[int, Knob("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)]
-Dropout = Annotated[float, Knob("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
+Hidden = Annotated[
+    int, Hyperparameter("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)
+]
+Dropout = Annotated[float, Hyperparameter("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
 
 
 class PrefixTuning(PromptMethod):
     """``P'`` (m, d) and an MLP of width q that writes ``KV`` (S, 2, H, m, h) from it."""
 
-    card = Card(
+    card = MethodCard(
         name="prefix-tuning",
         title="Prefix Tuning",
         citation="Li and Liang, ACL 2021",
@@ -53,35 +55,35 @@ class PrefixTuning(PromptMethod):
         " at them. To train so many numbers directly is shaky. So each prefix token has one short vector, and"
         " a network writes all its keys and values from it. The network reads these vectors alone and never"
         " the text: the prefix is the same for every input. Afterwards only what it wrote is kept.",
-        tries="race it against P-Tuning v2, which trains its keys and values directly.",
-        claims=(
-            Claim(
+        suggested_experiment="race it against P-Tuning v2, which trains its keys and values directly.",
+        reported_results=(
+            ReportedResult(
                 "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the numbers; 68.2 for tuning all of them.",
             ),
-            Claim(
+            ReportedResult(
                 "A prefix at every layer (69.7) beats infixes (66.7 to 67.9), which beat trained input vectors"
                 " alone (48.1 to 62.2).",
             ),
-            Claim("With 50 to 500 examples it gains 2.9 BLEU over tuning the model, on average."),
-            Claim(
+            ReportedResult("With 50 to 500 examples it gains 2.9 BLEU over tuning the model, on average."),
+            ReportedResult(
                 "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2 % of the numbers against 37.25"
                 " (XSUM, BART-large).",
             ),
-            Claim(
+            ReportedResult(
                 "About 10 tokens are best for table to text, about 200 for summaries; with little data real words"
                 " are a much better start than random numbers.",
             ),
         ),
-        terms=(
-            Term(r"P_\theta", "keys and values of every prefix token at every layer", "KV"),
-            Term(r"P'_\theta", "a small trained vector for every prefix token", "P'"),
-            Term(
+        symbols=(
+            EquationSymbol(r"P_\theta", "keys and values of every prefix token at every layer", "KV"),
+            EquationSymbol(r"P'_\theta", "a small trained vector for every prefix token", "P'"),
+            EquationSymbol(
                 r"\mathrm{MLP}_\theta",
                 "a trained network that writes them; it never sees the text, and is dropped after training",
             ),
-            Term("i", "a prefix token"),
-            Term("K_P", "the prefix's keys, in front of the text's own at every layer", "KV"),
-            Term("V_P", "the prefix's values, in front of the text's own at every layer", "KV"),
+            EquationSymbol("i", "a prefix token"),
+            EquationSymbol("K_P", "the prefix's keys, in front of the text's own at every layer", "KV"),
+            EquationSymbol("V_P", "the prefix's values, in front of the text's own at every layer", "KV"),
         ),
     )
     slots = 0
@@ -103,26 +105,26 @@ class PrefixTuning(PromptMethod):
         """KV for every row, batch axis 1."""
         return Prompt(key_values=self.dropout(self.prefix())[:, :, None])
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The keys and values alone, without P' and the MLP: a P-tuning v2."""
-        return Folded(self.card, self.slots, key_values=self.prefix()[:, :, None])
+        return StaticPrompt(self.card, self.slots, key_values=self.prefix()[:, :, None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """KV: 2 S m H h."""
         return len(self.P) * math.prod(self.shape)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P' through the MLP. The survey's sketch feeds the text to it; in the paper, and here, it never sees it."""
         remark = "the encoder never sees the text, although the survey's sketch feeds it in"
-        return Anatomy(key_values=Encoded(Symbol("P'"), ("W_1", "W_2"), "MLP"), remark=remark)
+        return MethodDiagram(key_values=EncoderOutput(TensorNode("P'"), ("W_1", "W_2"), "MLP"), note=remark)
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P' (m, d), KV (S, kv, H, m, h), and the MLP: W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""
         return {
-            "P'": Part(self.P, ("m", "d")),
-            "KV": Part(self.prefix(), ("S", "kv", "H", "m", "h")),
-            "W_1": Part(self.W_1.weight, ("q", "d")),
-            "b_1": Part(self.W_1.bias, ("q",)),
-            "W_2": Part(self.W_2.weight.reshape(*self.shape, -1), ("S", "kv", "H", "h", "q")),
-            "b_2": Part(self.W_2.bias.reshape(self.shape), ("S", "kv", "H", "h")),
+            "P'": MethodTensor(self.P, ("m", "d")),
+            "KV": MethodTensor(self.prefix(), ("S", "kv", "H", "m", "h")),
+            "W_1": MethodTensor(self.W_1.weight, ("q", "d")),
+            "b_1": MethodTensor(self.W_1.bias, ("q",)),
+            "W_2": MethodTensor(self.W_2.weight.reshape(*self.shape, -1), ("S", "kv", "H", "h", "q")),
+            "b_2": MethodTensor(self.W_2.bias.reshape(self.shape), ("S", "kv", "H", "h")),
         }

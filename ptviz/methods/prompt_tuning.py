@@ -26,22 +26,26 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.diagram import Anatomy, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Init, Knob, Length, Text
-from ptviz.methods.initializers import given, start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.diagram import MethodDiagram, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
+from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Toward = Annotated[str, Knob("toward", "a sentence that gamma pulls the prompt to; cut or repeated to m tokens")]
-Gamma = Annotated[float, Knob("gamma", "weight of the squared distance to the words of toward; 0: none", 0.0, 100.0)]
+Toward = Annotated[
+    str, Hyperparameter("toward", "a sentence that gamma pulls the prompt to; cut or repeated to m tokens")
+]
+Gamma = Annotated[
+    float, Hyperparameter("gamma", "weight of the squared distance to the words of toward; 0: none", 0.0, 100.0)
+]
 
 
 class PromptTuning(PromptMethod):
     """``P`` of shape (m, d), the same for every input."""
 
-    card = Card(
+    card = MethodCard(
         name="prompt-tuning",
         title="Prompt Tuning",
         citation="Lester, Al-Rfou and Constant, EMNLP 2021",
@@ -55,33 +59,33 @@ class PromptTuning(PromptMethod):
         " as copies of a few and are then moved a little at every step, so that the frozen model's answers to"
         " your examples get better. Many tasks can share one model, for all that a task needs are its m"
         " vectors.",
-        tries="train it with 1, 5 and 20 prompt tokens: how many does your task need?",
-        claims=(
-            Claim(
+        suggested_experiment="train it with 1, 5 and 20 prompt tokens: how many does your task need?",
+        reported_results=(
+            ReportedResult(
                 "Prompt tuning is far behind tuning the whole model on small T5s and catches up as they grow: at"
                 " 11 billion numbers both are level on SuperGLUE.",
             ),
-            Claim(
+            ReportedResult(
                 "Longer prompts help up to about 20 tokens, little beyond; more than 100 slightly hurts large"
                 " models, and the largest does well with a single token.",
             ),
-            Claim(
+            ReportedResult(
                 "Starting from class labels beats sampled words, which beat random numbers; at the largest size"
                 " the start no longer matters.",
             ),
-            Claim(
+            ReportedResult(
                 "Short prompts learn sooner: on BoolQ the largest T5 needs 21 minutes with 1 token and 3:51 hours"
                 " with 100.",
             ),
-            Claim(
+            ReportedResult(
                 "It carries over better to other domains: trained on SQuAD and tried on TextbookQA, F1 is 66.8"
                 " against 54.3 for the tuned model.",
             ),
-            Claim("A hundred tokens for the largest T5 are 0.0037 % of its numbers.", where="table 4"),
+            ReportedResult("A hundred tokens for the largest T5 are 0.0037 % of its numbers.", where="table 4"),
         ),
-        terms=(
-            Term("P", "the prompt: m trained vectors, as wide as a word's embedding"),
-            Term(r"\theta_P", "what is trained: the prompt alone"),
+        symbols=(
+            EquationSymbol("P", "the prompt: m trained vectors, as wide as a word's embedding"),
+            EquationSymbol(r"\theta_P", "what is trained: the prompt alone"),
         ),
     )
 
@@ -98,13 +102,13 @@ class PromptTuning(PromptMethod):
         if gamma and not toward.strip():
             raise ValueError("gamma pulls the prompt towards the words in the knob `toward`; got none")
         self.slots, self.gamma = m, gamma
-        self.P = nn.Parameter(start(spec, m, init, text))
-        self.D = nn.Buffer(start(spec, m, "text", toward)) if toward.strip() else None
+        self.P = nn.Parameter(init_prompt(spec, m, init, text))
+        self.D = nn.Buffer(init_prompt(spec, m, "text", toward)) if toward.strip() else None
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """P is the prompt that was trained before."""
         with torch.no_grad():
-            self.P.copy_(given(first, *self.P.shape))
+            self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """P for every row, batch axis 1; with gamma above 0, the price of its distance to the sentence."""
@@ -113,15 +117,15 @@ class PromptTuning(PromptMethod):
         distance = (self.P - self.D).square().sum() / self.slots
         return Prompt(embeddings=self.P[None], losses={"waywardness": self.gamma * distance})
 
-    def fold(self) -> PromptMethod:
+    def merge(self) -> PromptMethod:
         """P alone, without the sentence."""
-        return self if self.D is None else Folded(self.card, self.slots, embeddings=self.P[None])
+        return self if self.D is None else StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P; the sentence is only where training is pulled to."""
-        return Anatomy(prompt=Symbol("P"))
+        return MethodDiagram(prompt=TensorNode("P"))
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (m, d), and the words D (m, d) of the sentence, if there is one."""
-        sentence = {} if self.D is None else {"D": Part(self.D, ("m", "d"))}
-        return {"P": Part(self.P, ("m", "d")), **sentence}
+        sentence = {} if self.D is None else {"D": MethodTensor(self.D, ("m", "d"))}
+        return {"P": MethodTensor(self.P, ("m", "d")), **sentence}

@@ -27,24 +27,31 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.diagram import Anatomy, Product, Routed, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Experts, Init, Knob, Length, Rank, Text
-from ptviz.methods.initializers import factors, start
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.diagram import MatrixProduct, MethodDiagram, RouterOutput, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Experts, Hyperparameter, Init, Length, Rank, Text
+from ptviz.methods.initializers import init_prompt, svd_factors
 from ptviz.prompt import Batch, Prompt, Spec
 
-Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0, routes=True)]
+Noise = Annotated[
+    float,
+    Hyperparameter("sigma", "relative noise on the router's scores while training", 0.0, 5.0, affects_routing=True),
+]
 Selection = Annotated[
     Literal["probationary", "hard", "soft"],
-    Knob("w", "one expert at its probability, one expert at weight 1, or all at their probabilities", routes=True),
+    Hyperparameter(
+        "w",
+        "one expert at its probability, one expert at weight 1, or all at their probabilities",
+        affects_routing=True,
+    ),
 ]
 
 
 class PTMoE(PromptMethod):
     """``A`` (k, m, r) with one shared ``B`` (r, d), and a router ``W`` (k, d) with bias ``b`` (k)."""
 
-    card = Card(
+    card = MethodCard(
         name="pt-moe",
         title="PT-MoE",
         citation="Li, Su and Collier, NeurIPS 2025",
@@ -59,32 +66,32 @@ class PTMoE(PromptMethod):
         " text. The tall factors are the experts, one of which is picked for each text; the wide factor is"
         " shared by all of them. So another expert costs next to nothing, and what experts have in common is"
         " learned from every example.",
-        tries="set k to 1: it becomes decomposed prompt tuning. Does the router earn its place on your task?",
-        claims=(
-            Claim(
+        suggested_experiment="set k to 1: it becomes decomposed prompt tuning. Does the router earn its place on your task?",
+        reported_results=(
+            ReportedResult(
                 "Llama-3.2-1B, 80 thousand numbers: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"
                 " % on mathematics (46.16 %).",
             ),
-            Claim(
+            ReportedResult(
                 "Decomposition and routing are each below prompt tuning alone (F1 55.77 and 56.25), and above it"
                 " together.",
             ),
-            Claim(
+            ReportedResult(
                 "Picking one expert and scaling it by its probability (F1 60.66) beats mixing all (59.24) and"
                 " picking without scaling (58.78).",
             ),
-            Claim("A single expert is worst (F1 58.90); 40 prompt tokens are best."),
+            ReportedResult("A single expert is worst (F1 58.90); 40 prompt tokens are best."),
         ),
-        terms=(
-            Term("P", "the prompt for one text"),
-            Term("A_i", "expert i's own tall factor, trained", "A"),
-            Term("B", "the wide factor that all experts share, trained"),
-            Term("w_i", "how much expert i counts: its probability if it was picked, else 0"),
-            Term("w", "how much each expert counts"),
-            Term("i", "an expert"),
-            Term("l", "the router's scores of the experts"),
-            Term("W", "the router's matrix, trained"),
-            Term("b", "the router's offsets, trained"),
+        symbols=(
+            EquationSymbol("P", "the prompt for one text"),
+            EquationSymbol("A_i", "expert i's own tall factor, trained", "A"),
+            EquationSymbol("B", "the wide factor that all experts share, trained"),
+            EquationSymbol("w_i", "how much expert i counts: its probability if it was picked, else 0"),
+            EquationSymbol("w", "how much each expert counts"),
+            EquationSymbol("i", "an expert"),
+            EquationSymbol("l", "the router's scores of the experts"),
+            EquationSymbol("W", "the router's matrix, trained"),
+            EquationSymbol("b", "the router's offsets, trained"),
         ),
     )
 
@@ -101,7 +108,7 @@ class PTMoE(PromptMethod):
     ) -> None:
         super().__init__()
         self.slots = m
-        A, B = factors(start(spec, m, init, text), r)
+        A, B = svd_factors(init_prompt(spec, m, init, text), r)
         self.A = nn.Parameter(A.repeat(k, 1, 1))
         self.B = nn.Parameter(B)
         self.router = nn.Linear(spec.width, k)
@@ -110,16 +117,16 @@ class PTMoE(PromptMethod):
         nn.init.zeros_(self.router.bias)
         self.sigma = sigma
         self.selection = selection
-        self.mixes = selection == "soft"
+        self.soft_routing = selection == "soft"
 
-    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+    def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
         """Routing probabilities of each input; noisy while training."""
-        scores: Tensor = self.router(batch.mean())
+        scores: Tensor = self.router(batch.mean_embedding())
         if self.training:
             scores = scores * (1 + self.sigma * torch.randn_like(scores))
         return scores.softmax(-1)
 
-    def weights(self, routing: Float[Tensor, "B k"]) -> Float[Tensor, "B k"]:
+    def expert_weights(self, routing: Float[Tensor, "B k"]) -> Float[Tensor, "B k"]:
         """w, the weight of each expert."""
         if self.selection == "soft":
             return routing
@@ -128,25 +135,25 @@ class PTMoE(PromptMethod):
 
     def forward(self, batch: Batch) -> Prompt:
         """The weighted sum of A_i B for each row."""
-        return self.routed(batch, self.route(batch))
+        return self.prompt_for(batch, self.routing_weights(batch))
 
-    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+    def prompt_for(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
         """The same under other probabilities."""
-        A = torch.einsum("bk,kmr->bmr", self.weights(routing), self.A)
+        A = torch.einsum("bk,kmr->bmr", self.expert_weights(routing), self.A)
         return Prompt(embeddings=A @ self.B, routing=routing)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """One A_i for each input, times the B that all experts share."""
-        picked = Routed((Symbol("A"),), ("router",), "mix" if self.selection == "soft" else "one")
+        picked = RouterOutput((TensorNode("A"),), ("router",), "mix" if self.selection == "soft" else "one")
         scaled = "the router's probability scales the prompt" if self.selection == "probationary" else ""
-        return Anatomy(Product(picked, Symbol("B")), called="P(x)", remark=scaled)
+        return MethodDiagram(MatrixProduct(picked, TensorNode("B")), prompt_label="P(x)", note=scaled)
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """A (k, m, r), B (r, d), their products P (k, m, d), and the router W (k, d), b (k)."""
         return {
-            "A": Part(self.A, ("k", "m", "r")),
-            "B": Part(self.B, ("r", "d")),
-            "P": Part(self.A @ self.B, ("k", "m", "d")),
-            "W": Part(self.router.weight, ("k", "d")),
-            "b": Part(self.router.bias, ("k",)),
+            "A": MethodTensor(self.A, ("k", "m", "r")),
+            "B": MethodTensor(self.B, ("r", "d")),
+            "P": MethodTensor(self.A @ self.B, ("k", "m", "d")),
+            "W": MethodTensor(self.router.weight, ("k", "d")),
+            "b": MethodTensor(self.router.bias, ("k",)),
         }

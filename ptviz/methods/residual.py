@@ -23,26 +23,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Encoded, Sum, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Init, Knob, Length, Text
-from ptviz.methods.initializers import given, start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult, Stage, task_objective
+from ptviz.methods.diagram import EncoderOutput, MethodDiagram, Sum, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
+from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Bottleneck = Annotated[int, Knob("q", "width between W_down and W_up; the paper sees no gain above 50", 1, 2048)]
+Bottleneck = Annotated[
+    int, Hyperparameter("q", "width between W_down and W_up; the paper sees no gain above 50", 1, 2048)
+]
 Gain = Annotated[
     Literal["table", "paper", "zero"],
-    Knob("gamma", "where LayerNorm's gain starts: the embeddings' rms, 1 as in the paper, or 0"),
+    Hyperparameter("gamma", "where LayerNorm's gain starts: the embeddings' rms, 1 as in the paper, or 0"),
 ]
-Ratio = Annotated[float, Knob("mlp_lr/lr", "learning rate of phi as a share of the prompt's", 0.0, 10.0)]
+Ratio = Annotated[float, Hyperparameter("mlp_lr/lr", "learning rate of phi as a share of the prompt's", 0.0, 10.0)]
 
 
 class Residual(PromptMethod):
     """``P`` (m, d) and the shared ``phi``: W_down (q, d), W_up (d, q) and a LayerNorm."""
 
-    card = Card(
+    card = MethodCard(
         name="residual",
         title="Residual Prompt Tuning",
         citation="Razdaibiedina et al., Findings of ACL 2023",
@@ -58,36 +60,38 @@ class Residual(PromptMethod):
         " itself. The detour gives training a second, smoother way to move the prompt; the direct way makes"
         " sure that nothing is lost. After training both are added up once and for all, and the network is"
         " dropped.",
-        tries="open the stability grid of a race, learning rates against seeds, for this method and for Prompt Tuning.",
-        claims=(
-            Claim(
+        suggested_experiment="open the stability grid of a race, learning rates against seeds, for this method and for Prompt Tuning.",
+        reported_results=(
+            ReportedResult(
                 "T5-Base on SuperGLUE gains 7 points over prompt tuning with 100 tokens, about 3 with 10.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Learning rates from 0.01 to 10 change the score by less than 2 points; prompt tuning is far more"
                 " sensitive.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Between sampled words and random numbers as a start prompt tuning differs by about 10 points, the"
                 " residual prompt hardly.",
                 read="summary",
             ),
-            Claim("With 5 and 20 examples a class it gains 7 and 2 points over prompt tuning.", read="summary"),
-            Claim(
+            ReportedResult(
+                "With 5 and 20 examples a class it gains 7 and 2 points over prompt tuning.", read="summary"
+            ),
+            ReportedResult(
                 "A wider detour than 50 gains nothing, and without the skip connection learning is slower than"
                 " prompt tuning's.",
                 read="summary",
             ),
         ),
-        terms=(
-            Term("P_i", "prompt token i: a trained vector", "P"),
-            Term("P'_i", "the token that enters the backbone: the trained vector plus its detour", "P'"),
-            Term("P'", "the prompt that enters the backbone"),
-            Term("W_{up}", "trained: back up to the embedding width"),
-            Term("W_{down}", "trained: down to a narrow width"),
-            Term(r"\mathrm{LayerNorm}", "brings a vector to a fixed length, times a trained gain"),
+        symbols=(
+            EquationSymbol("P_i", "prompt token i: a trained vector", "P"),
+            EquationSymbol("P'_i", "the token that enters the backbone: the trained vector plus its detour", "P'"),
+            EquationSymbol("P'", "the prompt that enters the backbone"),
+            EquationSymbol("W_{up}", "trained: back up to the embedding width"),
+            EquationSymbol("W_{down}", "trained: down to a narrow width"),
+            EquationSymbol(r"\mathrm{LayerNorm}", "brings a vector to a fixed length, times a trained gain"),
         ),
     )
 
@@ -103,12 +107,12 @@ class Residual(PromptMethod):
     ) -> None:
         super().__init__()
         self.slots = m
-        self.P = nn.Parameter(start(spec, m, init, text))
+        self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.down = nn.Linear(spec.width, bottleneck)
         self.up = nn.Linear(bottleneck, spec.width)
         self.norm = nn.LayerNorm(spec.width)
         if gain != "paper":
-            usual = spec.table[spec.common].float().pow(2).mean().sqrt()
+            usual = spec.embedding_table[spec.common_ids].float().pow(2).mean().sqrt()
             with torch.no_grad():
                 self.norm.weight.copy_(usual if gain == "table" else torch.zeros(()))
         self.ratio = ratio
@@ -118,10 +122,10 @@ class Residual(PromptMethod):
         added: Tensor = self.norm(self.up(self.down(self.P).relu()))
         return added
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """P is the prompt that was trained before; phi adds to it at once unless ``gain`` is "zero"."""
         with torch.no_grad():
-            self.P.copy_(given(first, *self.P.shape))
+            self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """P' = P + phi(P) for every row, batch axis 1."""
@@ -130,32 +134,34 @@ class Residual(PromptMethod):
     def stages(self) -> tuple[Stage, ...]:
         """One stage; phi may have a rate of its own."""
         shares = dict.fromkeys(("down", "up", "norm"), self.ratio)
-        return (Stage("tune", fit(self), trains={"P": 1.0, **shares}),)
+        return (Stage("tune", task_objective(self), lr_scales={"P": 1.0, **shares}),)
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """P' alone, without phi."""
-        return Folded(self.card, self.slots, (self.P + self.phi())[None])
+        return StaticPrompt(self.card, self.slots, (self.P + self.phi())[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """P': m d."""
         return self.P.numel()
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P, and what the detour makes of the same P."""
-        detour = Encoded(Symbol("P"), ("down", "up", "norm"), "bottleneck")
-        return Anatomy(Sum((Symbol("P"), detour)), called="P'", remark="one bottleneck, shared by all prompt tokens")
+        detour = EncoderOutput(TensorNode("P"), ("down", "up", "norm"), "bottleneck")
+        return MethodDiagram(
+            Sum((TensorNode("P"), detour)), prompt_label="P'", note="one bottleneck, shared by all prompt tokens"
+        )
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P, phi(P) and P' (m, d); W_down (q, d), W_up (d, q), their biases, and LayerNorm's gamma and beta (d)."""
         phi = self.phi()
         return {
-            "P": Part(self.P, ("m", "d")),
-            "phi(P)": Part(phi, ("m", "d")),
-            "P'": Part(self.P + phi, ("m", "d")),
-            "W_down": Part(self.down.weight, ("q", "d")),
-            "b_down": Part(self.down.bias, ("q",)),
-            "W_up": Part(self.up.weight, ("d", "q")),
-            "b_up": Part(self.up.bias, ("d",)),
-            "gamma": Part(self.norm.weight, ("d",)),
-            "beta": Part(self.norm.bias, ("d",)),
+            "P": MethodTensor(self.P, ("m", "d")),
+            "phi(P)": MethodTensor(phi, ("m", "d")),
+            "P'": MethodTensor(self.P + phi, ("m", "d")),
+            "W_down": MethodTensor(self.down.weight, ("q", "d")),
+            "b_down": MethodTensor(self.down.bias, ("q",)),
+            "W_up": MethodTensor(self.up.weight, ("d", "q")),
+            "b_up": MethodTensor(self.up.bias, ("d",)),
+            "gamma": MethodTensor(self.norm.weight, ("d",)),
+            "beta": MethodTensor(self.norm.bias, ("d",)),
         }

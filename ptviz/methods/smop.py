@@ -20,21 +20,26 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, PromptMethod
-from ptviz.methods.diagram import Anatomy, Routed, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Experts, Init, Knob, Length, Text
-from ptviz.methods.initializers import start
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.diagram import MethodDiagram, RouterOutput, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Experts, Hyperparameter, Init, Length, Text
+from ptviz.methods.initializers import init_prompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-Noise = Annotated[float, Knob("sigma", "relative noise on the router's scores while training", 0.0, 5.0, routes=True)]
-Top = Annotated[int, Knob("top", "experts that each input gets, each at its probability", 1, 32, routes=True)]
+Noise = Annotated[
+    float,
+    Hyperparameter("sigma", "relative noise on the router's scores while training", 0.0, 5.0, affects_routing=True),
+]
+TopExperts = Annotated[
+    int, Hyperparameter("top", "experts that each input gets, each at its probability", 1, 32, affects_routing=True)
+]
 
 
 class SMoP(PromptMethod):
     """``P`` of shape (k, m, d) and a router ``L`` of shape (k, d) without bias."""
 
-    card = Card(
+    card = MethodCard(
         name="smop",
         title="SMoP",
         citation="Choi et al., EMNLP 2023",
@@ -47,31 +52,31 @@ class SMoP(PromptMethod):
         " that looks at the mean of the text's vectors and picks the prompt to use. The probability with which"
         " it picked scales the prompt, for only so can the router learn whether its choice was a good one."
         " While training, noise on its scores sees to it that every prompt gets some inputs.",
-        tries="look at a run on the page Routing: which classes go to which prompt?",
-        claims=(
-            Claim(
+        suggested_experiment="look at a run on the page Routing: which classes go to which prompt?",
+        reported_results=(
+            ReportedResult(
                 "On SuperGLUE it gains 2.5 points over prompt tuning with T5-Base and 3.4 with T5-Large.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Training takes 14.6 % less time and 22.9 % less memory, use 27.2 % fewer operations: its prompts"
                 " are shorter.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Question answering with Llama-3.2: F1 56.25 against prompt tuning's 56.77 at 1 billion numbers,"
                 " 69.61 against 66.43 at 3 billion.",
                 by="Li, Su and Collier 2025 (PT-MoE)",
             ),
         ),
-        terms=(
-            Term("p", "the router's shares of the experts"),
-            Term("p_i", "the share of the expert that was picked: it scales its prompt"),
-            Term("p_j", "the router's share of expert j"),
-            Term(r"L_\mu", "the router's matrix, trained", "L"),
-            Term("i", "the expert that was picked"),
-            Term("j", "any expert"),
-            Term("P_i", "the short prompt of the expert that was picked", "P"),
+        symbols=(
+            EquationSymbol("p", "the router's shares of the experts"),
+            EquationSymbol("p_i", "the share of the expert that was picked: it scales its prompt"),
+            EquationSymbol("p_j", "the router's share of expert j"),
+            EquationSymbol(r"L_\mu", "the router's matrix, trained", "L"),
+            EquationSymbol("i", "the expert that was picked"),
+            EquationSymbol("j", "any expert"),
+            EquationSymbol("P_i", "the short prompt of the expert that was picked", "P"),
         ),
     )
 
@@ -81,41 +86,41 @@ class SMoP(PromptMethod):
         m: Length = 5,
         k: Experts = 4,
         sigma: Noise = 1.0,
-        top: Top = 1,
+        top: TopExperts = 1,
         init: Init = "vocabulary",
         text: Text = "",
     ) -> None:
         super().__init__()
         self.slots = m
-        self.P = nn.Parameter(torch.stack([start(spec, m, init, text) for _ in range(k)]))
+        self.P = nn.Parameter(torch.stack([init_prompt(spec, m, init, text) for _ in range(k)]))
         self.L = nn.Linear(spec.width, k, bias=False)
         if not self.L.weight.is_meta:
             nn.init.orthogonal_(self.L.weight)
         self.sigma = sigma
         self.top = min(top, k)
-        self.mixes = self.top > 1
+        self.soft_routing = self.top > 1
 
-    def route(self, batch: Batch) -> Float[Tensor, "B k"]:
+    def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
         """Routing probabilities of each input; noisy while training."""
-        scores: Tensor = self.L(batch.mean())
+        scores: Tensor = self.L(batch.mean_embedding())
         if self.training:
             scores = scores * (1 + self.sigma * torch.randn_like(scores))
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:
         """The likeliest prompt of each row, scaled by its probability."""
-        return self.routed(batch, self.route(batch))
+        return self.prompt_for(batch, self.routing_weights(batch))
 
-    def routed(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
+    def prompt_for(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
         """The same under other probabilities."""
         probabilities, experts = routing.topk(self.top, -1)
         return Prompt(embeddings=(probabilities[..., None, None] * self.P[experts]).sum(1), routing=routing)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """One P_i for each input, or the likeliest few."""
-        picked = Routed((Symbol("P"),), ("L",), "one" if self.top == 1 else "some")
-        return Anatomy(picked, called="P(x)", remark="the router's probability scales the prompt")
+        picked = RouterOutput((TensorNode("P"),), ("L",), "one" if self.top == 1 else "some")
+        return MethodDiagram(picked, prompt_label="P(x)", note="the router's probability scales the prompt")
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (k, m, d) and the router L (k, d)."""
-        return {"P": Part(self.P, ("k", "m", "d")), "L": Part(self.L.weight, ("k", "d"))}
+        return {"P": MethodTensor(self.P, ("k", "m", "d")), "L": MethodTensor(self.L.weight, ("k", "d"))}

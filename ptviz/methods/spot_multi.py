@@ -18,18 +18,26 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Examples, Symbol
-from ptviz.methods.glossary import Term
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import MethodDiagram, SourceExamples, TensorNode
+from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Length
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 
 class SPoTMulti(PromptMethod):
     """``P`` (m, d), and what it started from, ``P_mix`` (m, d)."""
 
-    card = Card(
+    card = MethodCard(
         name="spot-multi",
         title="SPoT (multi-task)",
         citation="Vu et al., ACL 2022",
@@ -42,36 +50,38 @@ class SPoTMulti(PromptMethod):
         lesson="Instead of choosing one task to start from, one prompt is trained on several at once: their rows are"
         " mixed, and larger tasks give more of them. So the prompt learns what the tasks have in common. Your"
         " task starts from it and trains as usual.",
-        tries="choose source tasks that are unlike your own: does the start still help?",
-        claims=(
-            Claim(
+        suggested_experiment="choose source tasks that are unlike your own: does the start still help?",
+        reported_results=(
+            ReportedResult(
                 "T5-Base from a mixture of GLUE tasks: 82.8 on GLUE and 73.2 on SuperGLUE; prompt tuning 81.2 and"
                 " 66.6.",
             ),
-            Claim(
+            ReportedResult(
                 "On SuperGLUE it is level with tuning the whole model or ahead from small (64.5 against 62.8) to"
                 " largest (91.2 against 89.9), but for T5-Base (73.2 against 73.7).",
                 where="figure 1",
             ),
-            Claim("A mixture of everything helps less than one of related tasks: 67.9 on SuperGLUE with 56 data sets."),
+            ReportedResult(
+                "A mixture of everything helps less than one of related tasks: 67.9 on SuperGLUE with 56 data sets."
+            ),
         ),
-        terms=(
-            Term(r"P^{\mathrm{mix}}", "one prompt, trained on all source tasks together", "P_mix"),
-            Term("P", "the target's prompt: it starts as a copy, then is trained"),
-            Term("L_s", "the loss on source task s"),
-            Term("n_s", "training rows of source task s"),
-            Term("n_u", "training rows of each source task, to sum over"),
-            Term("s", "a source task"),
-            Term("u", "a source task, to sum over"),
-            Term(r"\arg\min_P", "the prompt for which the sum is smallest"),
+        symbols=(
+            EquationSymbol(r"P^{\mathrm{mix}}", "one prompt, trained on all source tasks together", "P_mix"),
+            EquationSymbol("P", "the target's prompt: it starts as a copy, then is trained"),
+            EquationSymbol("L_s", "the loss on source task s"),
+            EquationSymbol("n_s", "training rows of source task s"),
+            EquationSymbol("n_u", "training rows of each source task, to sum over"),
+            EquationSymbol("s", "a source task"),
+            EquationSymbol("u", "a source task, to sum over"),
+            EquationSymbol(r"\arg\min_P", "the prompt for which the sum is smallest"),
         ),
     )
-    transfers = True
+    uses_source_tasks = True
 
     def __init__(self, spec: Spec, m: Length = 10) -> None:
         super().__init__()
         self.slots = m
-        self.P = nn.Parameter(spec.words(m))
+        self.P = nn.Parameter(spec.sample_embeddings(m))
         self.P_mix = nn.Buffer(torch.zeros(m, spec.width))
 
     def forward(self, batch: Batch) -> Prompt:
@@ -81,24 +91,24 @@ class SPoTMulti(PromptMethod):
     def stages(self) -> tuple[Stage, ...]:
         """One prompt for all sources, then the target from there."""
         return (
-            Stage("source tuning", fit(self), tasks="sources", mixture="proportional"),
-            Stage("transfer", fit(self), enter=self.remember),
+            Stage("source tuning", task_objective(self), tasks="sources", mixture="proportional"),
+            Stage("transfer", task_objective(self), on_start=self.copy_mixture_prompt),
         )
 
     @torch.no_grad()
-    def remember(self, probe: Probe) -> None:
+    def copy_mixture_prompt(self, probe: StageContext) -> None:
         """Keep the source prompt: P goes on from it."""
         self.P_mix.copy_(self.P)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P, started from the prompt that the sources' rows made."""
-        mixture = Symbol("P_mix", start=Examples(), how="tuned on a mixture")
-        return Anatomy(Symbol("P", start=mixture, how="starts as a copy"))
+        mixture = TensorNode("P_mix", initial_node=SourceExamples(), init_label="tuned on a mixture")
+        return MethodDiagram(TensorNode("P", initial_node=mixture, init_label="starts as a copy"))
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The prompt, without what it started from."""
-        return Folded(self.card, self.slots, embeddings=self.P[None])
+        return StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (m, d) and its start P_mix (m, d)."""
-        return {"P": Part(self.P, ("m", "d")), "P_mix": Part(self.P_mix, ("m", "d"))}
+        return {"P": MethodTensor(self.P, ("m", "d")), "P_mix": MethodTensor(self.P_mix, ("m", "d"))}

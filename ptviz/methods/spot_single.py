@@ -32,23 +32,34 @@ import torch.nn.functional as F
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Examples, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
-from ptviz.methods.static_prompt import Folded
-from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import MethodDiagram, SourceExamples, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.static_prompt import StaticPrompt
+from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
-EMBEDDING = 0.3
+EMBEDDING_STEP_FRACTION = 0.3
 """Share of the target's steps that its task embedding takes."""
 
-Top = Annotated[int, Knob("k", "most similar source tasks to transfer from", 1, 32)]
-Likeness = Annotated[
-    Literal["average", "per-token"], Knob("sim", "cosine of the mean tokens, or mean cosine of all pairs of tokens")
+TopSources = Annotated[int, Hyperparameter("k", "most similar source tasks to transfer from", 1, 32)]
+SourceSimilarity = Annotated[
+    Literal["average", "per-token"],
+    Hyperparameter("sim", "cosine of the mean tokens, or mean cosine of all pairs of tokens"),
 ]
 Retrieval = Annotated[
     Literal["best", "weighted", "mixture"],
-    Knob("retrieval", "tune from each of the top k and keep the best, start from their average, or tune on all first"),
+    Hyperparameter(
+        "retrieval", "tune from each of the top k and keep the best, start from their average, or tune on all first"
+    ),
 ]
 
 
@@ -62,13 +73,13 @@ def per_token_similarity(target: Float[Tensor, "m d"], sources: Float[Tensor, "k
     return F.normalize(sources, dim=-1).mean(1) @ F.normalize(target, dim=-1).mean(0)
 
 
-SIMILARITIES = {"average": average_similarity, "per-token": per_token_similarity}
+SIMILARITY_FUNCTIONS = {"average": average_similarity, "per-token": per_token_similarity}
 
 
 class SPoTSingle(PromptMethod):
     """``P`` (m, d), started from the library ``P_s`` (k, m, d) by the task embeddings ``e`` (m, d), ``e_s``."""
 
-    card = Card(
+    card = MethodCard(
         name="spot-single",
         title="SPoT (single-task)",
         citation="Vu et al., ACL 2022",
@@ -82,48 +93,53 @@ class SPoTSingle(PromptMethod):
         " task for a little while and takes it as the task's address: the closer it is to another task's"
         " prompt, the more alike the two tasks are. Then training starts again from the closest one. Nothing"
         " else changes: the result is a plain prompt with a better start.",
-        tries="compare it with Prompt Tuning on 16 examples a class, where a good start matters most.",
-        claims=(
-            Claim(
+        suggested_experiment="compare it with Prompt Tuning on 16 examples a class, where a good start matters most.",
+        reported_results=(
+            ReportedResult(
                 "Ten targets, T5-Base: 74.7 without transfer; from the most similar source 76.2, from the best of"
                 " the three most similar 77.4, from the best of all 48 prompts 80.7.",
             ),
-            Claim(
+            ReportedResult(
                 "How similar two prompts are tells how well one transfers, significantly so on 4 of 10 targets"
                 " (STS-B: r = 0.708).",
                 where="figure 5",
             ),
-            Claim("Related tasks have similar prompts: they cluster by type.", where="figure 4"),
-            Claim("From MNLI to CB accuracy rises from 92.7 to 97.0.", where="figure 3"),
+            ReportedResult("Related tasks have similar prompts: they cluster by type.", where="figure 4"),
+            ReportedResult("From MNLI to CB accuracy rises from 92.7 to 97.0.", where="figure 3"),
         ),
-        terms=(
-            Term("P", "the target's prompt: it starts as a mix of source prompts, then is trained"),
-            Term("P^{s_r}", "the prompt of the source at rank r, trained before and kept", "P_s"),
-            Term(r"\alpha_r", "how much the source at rank r counts", "alpha"),
-            Term("r", "rank by similarity, from 1, the most similar, to k"),
-            Term("s_r", "the source task at rank r"),
-            Term("s_l", "the source task at rank l"),
-            Term("t", "the target task: a prompt tuned on it for a little while", "e"),
-            Term("l", "the same ranks, to sum over"),
-            Term("k", "how many of the most similar sources are taken"),
+        symbols=(
+            EquationSymbol("P", "the target's prompt: it starts as a mix of source prompts, then is trained"),
+            EquationSymbol("P^{s_r}", "the prompt of the source at rank r, trained before and kept", "P_s"),
+            EquationSymbol(r"\alpha_r", "how much the source at rank r counts", "alpha"),
+            EquationSymbol("r", "rank by similarity, from 1, the most similar, to k"),
+            EquationSymbol("s_r", "the source task at rank r"),
+            EquationSymbol("s_l", "the source task at rank l"),
+            EquationSymbol("t", "the target task: a prompt tuned on it for a little while", "e"),
+            EquationSymbol("l", "the same ranks, to sum over"),
+            EquationSymbol("k", "how many of the most similar sources are taken"),
         ),
     )
-    transfers = True
-    library = True
+    uses_source_tasks = True
+    needs_source_prompts = True
 
     def __init__(
-        self, spec: Spec, m: Length = 10, k: Top = 1, retrieval: Retrieval = "best", similarity: Likeness = "average"
+        self,
+        spec: Spec,
+        m: Length = 10,
+        k: TopSources = 1,
+        retrieval: Retrieval = "best",
+        similarity: SourceSimilarity = "average",
     ) -> None:
         super().__init__()
         self.slots = m
-        self.sources = spec.sources
-        self.top = max(1, min(k, len(spec.sources)))
-        self.retrieval, self.metric = retrieval, similarity
-        self.P = nn.Parameter(spec.words(m))
+        self.source_tasks = spec.source_tasks
+        self.top_k = max(1, min(k, len(spec.source_tasks)))
+        self.retrieval, self.similarity_metric = retrieval, similarity
+        self.P = nn.Parameter(spec.sample_embeddings(m))
         self.P_0 = nn.Buffer(self.P.detach().clone())
         self.e = nn.Buffer(torch.zeros(m, spec.width))
-        self.e_s, self.P_s = (nn.Buffer(torch.zeros(len(spec.sources), m, spec.width)) for _ in range(2))
-        self.similarity, self.alpha = (nn.Buffer(torch.zeros(len(spec.sources))) for _ in range(2))
+        self.e_s, self.P_s = (nn.Buffer(torch.zeros(len(spec.source_tasks), m, spec.width)) for _ in range(2))
+        self.similarity, self.alpha = (nn.Buffer(torch.zeros(len(spec.source_tasks))) for _ in range(2))
 
     def forward(self, batch: Batch) -> Prompt:
         """P for every row, batch axis 1."""
@@ -131,95 +147,115 @@ class SPoTSingle(PromptMethod):
 
     def stages(self) -> tuple[Stage, ...]:
         """The target's embedding, then tuning from what the library holds."""
-        embed, left = Stage("task embedding", fit(self), enter=self.open, share=EMBEDDING), 1 - EMBEDDING
+        embed, left = (
+            Stage(
+                "task embedding",
+                task_objective(self),
+                on_start=self.copy_source_prompts,
+                step_fraction=EMBEDDING_STEP_FRACTION,
+            ),
+            1 - EMBEDDING_STEP_FRACTION,
+        )
         if self.retrieval == "weighted":
-            return embed, Stage("transfer", fit(self), enter=self.start_from_average, share=left)
+            return embed, Stage("transfer", task_objective(self), on_start=self.start_from_average, step_fraction=left)
         if self.retrieval == "mixture":
-            mixed = Stage("mixture", self.mixed, tasks="all", enter=self.start_afresh, share=left / 2)
-            return embed, mixed, Stage("transfer", fit(self), share=left / 2)
+            mixed = Stage(
+                "mixture",
+                self.mixture_objective,
+                tasks="all",
+                on_start=self.restart_for_mixture,
+                step_fraction=left / 2,
+            )
+            return embed, mixed, Stage("transfer", task_objective(self), step_fraction=left / 2)
         return embed, *(
             Stage(
                 "transfer" if rank == 0 else f"transfer from number {rank + 1}",
-                fit(self),
-                enter=partial(self.start_from, rank),
-                share=left / self.top,
-                rivals=rank > 0,
+                task_objective(self),
+                on_start=partial(self.start_from_rank, rank),
+                step_fraction=left / self.top_k,
+                keeps_previous_best=rank > 0,
             )
-            for rank in range(self.top)
+            for rank in range(self.top_k)
         )
 
     @torch.no_grad()
-    def open(self, probe: Probe) -> None:
+    def copy_source_prompts(self, probe: StageContext) -> None:
         """Copy the library: each source's best prompt, and its embedding.
 
         Raises:
             ValueError: if the run has no source tasks.
         """
-        if not self.sources:
+        if not self.source_tasks:
             raise ValueError(f"{self.card.title} needs at least one source task; this run has none: name some")
-        for prompt, embedding, source in zip(self.P_s, self.e_s, probe.sources, strict=True):
+        for prompt, embedding, source in zip(self.P_s, self.e_s, probe.source_prompts, strict=True):
             prompt.copy_(source.prompt)
             embedding.copy_(source.embedding)
 
-    def look_up(self) -> Tensor:
+    def measure_similarity(self) -> Tensor:
         """Take the present prompt as the target's embedding; the rows of the top k sources, most similar first."""
         self.e.copy_(self.P)
-        self.similarity.copy_(SIMILARITIES[self.metric](self.e, self.e_s))
-        return self.ranked()
+        self.similarity.copy_(SIMILARITY_FUNCTIONS[self.similarity_metric](self.e, self.e_s))
+        return self.top_sources()
 
-    def ranked(self) -> Tensor:
+    def top_sources(self) -> Tensor:
         """The rows of the top k sources, most similar first."""
-        return self.similarity.argsort(descending=True, stable=True)[: self.top]
+        return self.similarity.argsort(descending=True, stable=True)[: self.top_k]
 
     @torch.no_grad()
-    def start_from(self, rank: int, probe: Probe) -> None:
+    def start_from_rank(self, rank: int, probe: StageContext) -> None:
         """Best of top k: copy the prompt of the source at this rank."""
-        row = (self.look_up() if rank == 0 else self.ranked())[rank]
+        row = (self.measure_similarity() if rank == 0 else self.top_sources())[rank]
         self.alpha.zero_()[row] = 1.0
         self.P.copy_(self.P_s[row])
 
     @torch.no_grad()
-    def start_from_average(self, probe: Probe) -> None:
+    def start_from_average(self, probe: StageContext) -> None:
         """Weighted average: each of the top k in proportion to its similarity."""
-        top = self.look_up()
+        top = self.measure_similarity()
         weights = self.similarity[top].clamp(min=0.0)
         weights = weights if weights.sum() > 0 else torch.ones_like(weights)
         self.alpha.zero_()[top] = weights / weights.sum()
         self.P.copy_(torch.einsum("k,kmd->md", self.alpha, self.P_s))
 
     @torch.no_grad()
-    def start_afresh(self, probe: Probe) -> None:
+    def restart_for_mixture(self, probe: StageContext) -> None:
         """Mixture: pick the top k, and go back to the sampled words."""
-        self.alpha.zero_()[self.look_up()] = 1 / self.top
+        self.alpha.zero_()[self.measure_similarity()] = 1 / self.top_k
         self.P.copy_(self.P_0)
 
-    def mixed(self, batch: Batch, run: Run) -> tuple[Tensor, Prompt, Output]:
+    def mixture_objective(self, batch: Batch, run: ForwardFn) -> tuple[Tensor, Prompt, Output]:
         """The task loss on rows of the target and of picked sources; 0 on those of the others."""
-        task = int(batch.tasks[0])
-        if task == len(self.sources) or self.alpha[task] > 0:
-            return fit(self)(batch, run)
+        task = int(batch.task_ids[0])
+        if task == len(self.source_tasks) or self.alpha[task] > 0:
+            return task_objective(self)(batch, run)
         prompt, nothing = self(batch), self.alpha.new_zeros(len(batch))
         return 0.0 * self.P.sum(), prompt, Output(nothing[:, None], nothing)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P, started from the library's most similar prompts, or from what their rows and the target's make."""
         if self.retrieval == "mixture":
-            return Anatomy(Symbol("P", start=Examples(), how="tuned first on the most similar and the target"))
+            return MethodDiagram(
+                TensorNode(
+                    "P", initial_node=SourceExamples(), init_label="tuned first on the most similar and the target"
+                )
+            )
         how = {"best": "starts from the most similar", "weighted": "starts from the average of the most similar"}
         remark = "similar by a prompt that is first tuned on the target for a little while"
-        return Anatomy(Symbol("P", start=Symbol("P_s"), how=how[self.retrieval]), remark=remark)
+        return MethodDiagram(
+            TensorNode("P", initial_node=TensorNode("P_s"), init_label=how[self.retrieval]), note=remark
+        )
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The prompt, without the library."""
-        return Folded(self.card, self.slots, embeddings=self.P[None])
+        return StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (m, d), the embeddings e (m, d) and e_s (k, m, d), the prompts P_s (k, m, d), sim (k) and alpha (k)."""
         return {
-            "P": Part(self.P, ("m", "d")),
-            "e": Part(self.e, ("m", "d")),
-            "e_s": Part(self.e_s, ("k", "m", "d")),
-            "P_s": Part(self.P_s, ("k", "m", "d")),
-            "sim": Part(self.similarity, ("k",)),
-            "alpha": Part(self.alpha, ("k",)),
+            "P": MethodTensor(self.P, ("m", "d")),
+            "e": MethodTensor(self.e, ("m", "d")),
+            "e_s": MethodTensor(self.e_s, ("k", "m", "d")),
+            "P_s": MethodTensor(self.P_s, ("k", "m", "d")),
+            "sim": MethodTensor(self.similarity, ("k",)),
+            "alpha": MethodTensor(self.alpha, ("k",)),
         }

@@ -29,26 +29,30 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage
-from ptviz.methods.diagram import Anatomy, Encoded, Sum, Symbol
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Knob, Length
-from ptviz.methods.static_prompt import Folded
-from ptviz.prompt import Batch, Output, Prompt, Run, Spec
+from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult, Stage, StageContext
+from ptviz.methods.diagram import EncoderOutput, MethodDiagram, Sum, TensorNode
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.static_prompt import StaticPrompt
+from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
-CLASSES = 160
+MAX_CLASSES = 160
 """Labels of one task that there is room for: the largest built-in task has 150."""
 
-Hidden = Annotated[int, Knob("q", "width of an encoder per direction; 0: the code's, d", 0, 1024)]
-Mix = Annotated[Literal["paper", "code"], Knob("a", "share of the universal encoder: half, or 0.2 as in the code")]
-Own = Annotated[float, Knob("alpha", "weight of a row's own prototype among all prototypes", 0.0, 1.0)]
-Lambda = Annotated[float, Knob("lambda", "weight of the answers' entropy in both stages", 0.0, 1.0)]
+Hidden = Annotated[int, Hyperparameter("q", "width of an encoder per direction; 0: the code's, d", 0, 1024)]
+EncoderMix = Annotated[
+    Literal["paper", "code"], Hyperparameter("a", "share of the universal encoder: half, or 0.2 as in the code")
+]
+OwnPrototypeWeight = Annotated[
+    float, Hyperparameter("alpha", "weight of a row's own prototype among all prototypes", 0.0, 1.0)
+]
+Lambda = Annotated[float, Hyperparameter("lambda", "weight of the answers' entropy in both stages", 0.0, 1.0)]
 
 
 class TransPrompt(PromptMethod):
     """Pseudo tokens ``E`` (m, d), an encoder for each task and a universal one, and the ``MLP`` behind them."""
 
-    card = Card(
+    card = MethodCard(
         name="transprompt",
         title="TransPrompt (frozen LM)",
         citation="Wang et al., EMNLP 2021",
@@ -65,42 +69,48 @@ class TransPrompt(PromptMethod):
         " the prompt: so the shared one gathers what helps everywhere. Examples near the middle of their class"
         " count more than odd ones. Then your task goes on alone. The original trains the language model too;"
         " here it stays frozen.",
-        tries="set mix to code: the shared network then counts for a fifth instead of a half.",
-        claims=(
-            Claim(
+        suggested_experiment="set mix to code: the shared network then counts for a fifth instead of a half.",
+        reported_results=(
+            ReportedResult(
                 "It beats learning one task, and other ways of learning across tasks, with few examples and with"
                 " all; tasks that it never saw gain too.",
                 where="abstract",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "One seed of the authors' own: accuracy 0.931 on SST-2, 0.876 on MR, 0.915 on CR, with the"
                 " language model tuned too.",
                 where="log in the repository",
                 read="code",
             ),
         ),
-        terms=(
-            Term("P_k", "the prompt of task k"),
-            Term("a", "how much the universal encoder counts"),
-            Term(r"\mathrm{LSTM}_*", "the universal encoder, shared by all tasks, trained"),
-            Term(r"\mathrm{LSTM}_k", "task k's own encoder, trained"),
-            Term("E", "trained vectors that both encoders read"),
-            Term("i", "a training example"),
-            Term(r"\omega_i", "how much example i counts: typical ones count more"),
-            Term("L_i", "the loss of example i"),
-            Term(r"\lambda", "how much confidence counts"),
-            Term(r"\bar{H}", "mean entropy of the answers: how unsure they are"),
-            Term("k", "a task: one of the sources, or the target"),
+        symbols=(
+            EquationSymbol("P_k", "the prompt of task k"),
+            EquationSymbol("a", "how much the universal encoder counts"),
+            EquationSymbol(r"\mathrm{LSTM}_*", "the universal encoder, shared by all tasks, trained"),
+            EquationSymbol(r"\mathrm{LSTM}_k", "task k's own encoder, trained"),
+            EquationSymbol("E", "trained vectors that both encoders read"),
+            EquationSymbol("i", "a training example"),
+            EquationSymbol(r"\omega_i", "how much example i counts: typical ones count more"),
+            EquationSymbol("L_i", "the loss of example i"),
+            EquationSymbol(r"\lambda", "how much confidence counts"),
+            EquationSymbol(r"\bar{H}", "mean entropy of the answers: how unsure they are"),
+            EquationSymbol("k", "a task: one of the sources, or the target"),
         ),
     )
-    transfers = True
+    uses_source_tasks = True
 
     def __init__(
-        self, spec: Spec, m: Length = 10, hidden: Hidden = 64, mix: Mix = "paper", alpha: Own = 0.5, lam: Lambda = 0.01
+        self,
+        spec: Spec,
+        m: Length = 10,
+        hidden: Hidden = 64,
+        mix: EncoderMix = "paper",
+        alpha: OwnPrototypeWeight = 0.5,
+        lam: Lambda = 0.01,
     ) -> None:
         super().__init__()
-        d, tasks = spec.width, len(spec.sources) + 1
+        d, tasks = spec.width, len(spec.source_tasks) + 1
         q = hidden or d
 
         def encoder() -> nn.LSTM:
@@ -111,8 +121,11 @@ class TransPrompt(PromptMethod):
         self.universal = encoder()
         self.encoders = nn.ModuleList(encoder() for _ in range(tasks))
         self.MLP = nn.Sequential(nn.Linear(2 * q, d), nn.ReLU(), nn.Linear(d, d))
-        self.prototypes, self.rows = nn.Buffer(torch.zeros(tasks, CLASSES, d)), nn.Buffer(torch.zeros(tasks, CLASSES))
-        self.share = 0.2 if mix == "code" else 0.5
+        self.prototypes, self.rows = (
+            nn.Buffer(torch.zeros(tasks, MAX_CLASSES, d)),
+            nn.Buffer(torch.zeros(tasks, MAX_CLASSES)),
+        )
+        self.universal_share = 0.2 if mix == "code" else 0.5
         self.alpha = alpha
         self.lam = lam
 
@@ -121,7 +134,7 @@ class TransPrompt(PromptMethod):
         if self.E.is_meta:  # Shapes alone: an LSTM takes long to find out what is known.
             return torch.empty_like(self.E)
         own, shared = self.encoders[k](self.E)[0], self.universal(self.E)[0]
-        written: Tensor = self.MLP(self.share * shared + (1 - self.share) * own)
+        written: Tensor = self.MLP(self.universal_share * shared + (1 - self.universal_share) * own)
         return written
 
     def forward(self, batch: Batch) -> Prompt:
@@ -132,100 +145,107 @@ class TransPrompt(PromptMethod):
         """All tasks together, then the target alone."""
         own = {name: 1.0 for name in ("E", "universal", "MLP", f"encoders.{len(self.encoders) - 1}")}
         return (
-            Stage("meta-knowledge", self.meta, tasks="all", epoch=self.remember, hidden=True, share=0.5),
-            Stage("adaptation", self.adapt, trains=own, share=0.5),
+            Stage(
+                "meta-knowledge",
+                self.meta_knowledge_objective,
+                tasks="all",
+                on_epoch=self.update_prototypes,
+                needs_hidden_states=True,
+                step_fraction=0.5,
+            ),
+            Stage("adaptation", self.adaptation_objective, lr_scales=own, step_fraction=0.5),
         )
 
     @torch.no_grad()
-    def remember(self, probe: Probe) -> None:
+    def update_prototypes(self, probe: StageContext) -> None:
         """The mean hidden state of every task's labels, over the rows that the probe looks at."""
         total, seen = torch.zeros_like(self.prototypes), torch.zeros_like(self.rows)
-        for batch, output in probe.outputs():
-            if int(batch.labels.max()) >= CLASSES:
-                raise ValueError(f"TransPrompt has prototypes for {CLASSES} labels a task; got one of more")
-            place = (batch.tasks, batch.labels)
-            total.index_put_(place, states(output), accumulate=True)
+        for batch, output in probe.iterate_outputs():
+            if int(batch.labels.max()) >= MAX_CLASSES:
+                raise ValueError(f"TransPrompt has prototypes for {MAX_CLASSES} labels a task; got one of more")
+            place = (batch.task_ids, batch.labels)
+            total.index_put_(place, answer_hidden_states(output), accumulate=True)
             seen.index_put_(place, seen.new_ones(len(batch)), accumulate=True)
         self.prototypes.copy_(total / seen.clamp(min=1)[..., None])
         self.rows.copy_(seen)
 
-    def weights(self, batch: Batch, z: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
+    def example_weights(self, batch: Batch, z: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
         """omega: how much each row counts, by its distance to the prototypes; even before there are any."""
         known = self.rows > 0
         count = int(known.sum())
         task, label = known.nonzero(as_tuple=True)
-        own = (batch.tasks[:, None] == task) & (batch.labels[:, None] == label)
+        own = (batch.task_ids[:, None] == task) & (batch.labels[:, None] == label)
         apart = (z[:, None] - self.prototypes[known]).norm(dim=-1)
         w = torch.full_like(apart, (1 - self.alpha) / max(1, count - 1)).masked_fill(own, self.alpha)
         w = w / w.sum(1, keepdim=True).clamp(min=1e-12)  # a row whose prototype is missing weighs the others
         score: Tensor = -(w * apart).sum(1)
         return score.softmax(0)
 
-    def meta(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+    def meta_knowledge_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
         """The weighted loss of one task's rows, less the entropy of their answers."""
-        prompt = Prompt(embeddings=self.prompt(int(batch.tasks[0]))[None])
+        prompt = Prompt(embeddings=self.prompt(int(batch.task_ids[0]))[None])
         output = run(prompt)
-        weights = self.weights(batch, states(output).detach()).detach()
-        prompt = replace(prompt, losses={"entropy": -self.lam * entropy(output)})
+        weights = self.example_weights(batch, answer_hidden_states(output).detach()).detach()
+        prompt = replace(prompt, losses={"entropy": -self.lam * answer_entropy(output)})
         output = replace(output, nll=len(batch) * weights * output.nll)
         return output.loss + prompt.losses["entropy"], prompt, output
 
-    def adapt(self, batch: Batch, run: Run) -> tuple[Float[Tensor, ""], Prompt, Output]:
+    def adaptation_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
         """The target's loss, plus the entropy of its answers."""
         prompt = self(batch)
         output = run(prompt)
-        prompt = replace(prompt, losses={"entropy": self.lam * entropy(output)})
+        prompt = replace(prompt, losses={"entropy": self.lam * answer_entropy(output)})
         return output.loss + prompt.losses["entropy"], prompt, output
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The target's prompt alone, without encoders."""
-        return Folded(self.card, self.slots, self.prompt(-1)[None])
+        return StaticPrompt(self.card, self.slots, self.prompt(-1)[None])
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """The target's prompt: m d."""
         return self.E.numel()
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """E through the target's own encoder and the universal one, and their mix through the MLP."""
-        own = Encoded(Symbol("E"), (f"encoders.{len(self.encoders) - 1}",), "own LSTM")
-        shared = Encoded(Symbol("E"), ("universal",), "universal LSTM")
-        written = Encoded(Sum((own, shared), mean=self.share == 0.5), ("MLP",), "MLP")
-        return Anatomy(written, called="P", remark="the original tunes the language model as well")
+        own = EncoderOutput(TensorNode("E"), (f"encoders.{len(self.encoders) - 1}",), "own LSTM")
+        shared = EncoderOutput(TensorNode("E"), ("universal",), "universal LSTM")
+        written = EncoderOutput(Sum((own, shared), mean=self.universal_share == 0.5), ("MLP",), "MLP")
+        return MethodDiagram(written, prompt_label="P", note="the original tunes the language model as well")
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """E (m, d), the prompts P_k (k, m, d) and prototypes c (k, c, d) of all tasks, target last, and the encoders.
 
         An LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
         """
         found = {
-            "E": Part(self.E, ("m", "d")),
-            "P_k": Part(torch.stack([self.prompt(k) for k in range(len(self.encoders))]), ("k", "m", "d")),
-            "c": Part(self.prototypes, ("k", "c", "d")),
-            "n": Part(self.rows, ("k", "c")),
+            "E": MethodTensor(self.E, ("m", "d")),
+            "P_k": MethodTensor(torch.stack([self.prompt(k) for k in range(len(self.encoders))]), ("k", "m", "d")),
+            "c": MethodTensor(self.prototypes, ("k", "c", "d")),
+            "n": MethodTensor(self.rows, ("k", "c")),
         }
         for place, lstm in (("*", self.universal), *((str(k), e) for k, e in enumerate(self.encoders))):
             for name, weight in lstm.named_parameters():
                 inner = "q" if name.startswith("weight_hh") else "d" if "_l0" in name else "p"
-                found[f"LSTM_{place}.{name}"] = Part(weight, ("g", inner)[: weight.ndim])
+                found[f"LSTM_{place}.{name}"] = MethodTensor(weight, ("g", inner)[: weight.ndim])
         linear = [layer for layer in self.MLP if isinstance(layer, nn.Linear)]
         for i, layer in enumerate(linear):
-            found[f"W_{i + 1}"] = Part(layer.weight, ("d", "d" if i else "p"))
-            found[f"b_{i + 1}"] = Part(layer.bias, ("d",))
+            found[f"W_{i + 1}"] = MethodTensor(layer.weight, ("d", "d" if i else "p"))
+            found[f"b_{i + 1}"] = MethodTensor(layer.bias, ("d",))
         return found
 
 
-def states(output: Output) -> Float[Tensor, "B d"]:
+def answer_hidden_states(output: Output) -> Float[Tensor, "B d"]:
     """z: the second-to-last layer's hidden states at the answer's position.
 
     Raises:
         ValueError: if the answer came without hidden states.
     """
-    if output.hidden is None:
+    if output.hidden_states is None:
         raise ValueError("TransPrompt weighs rows by their hidden states; run the backbone with hidden=True")
-    return output.hidden[-2].float()
+    return output.hidden_states[-2].float()
 
 
-def entropy(output: Output) -> Float[Tensor, ""]:
+def answer_entropy(output: Output) -> Float[Tensor, ""]:
     """Mean entropy of the answers, in bits."""
     logs = output.logits.log_softmax(-1)
     return -(logs.exp() * logs).sum(-1).mean() / math.log(2)

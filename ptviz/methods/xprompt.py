@@ -28,31 +28,42 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import Card, Claim, Part, Probe, PromptMethod, Stage, fit
-from ptviz.methods.diagram import Anatomy, Masked
-from ptviz.methods.glossary import Term
-from ptviz.methods.hyperparameters import Init, Knob, Length, Text
-from ptviz.methods.initializers import given, start
-from ptviz.methods.static_prompt import Folded
+from ptviz.methods.base import (
+    MethodCard,
+    MethodTensor,
+    PromptMethod,
+    ReportedResult,
+    Stage,
+    StageContext,
+    task_objective,
+)
+from ptviz.methods.diagram import MaskedTensor, MethodDiagram
+from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
+from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
-RATIOS = tuple(tenth / 10 for tenth in range(1, 10))
+PRUNING_RATIOS = tuple(tenth / 10 for tenth in range(1, 10))
 """Shares pruned that the search tries: the paper's grid."""
 
-Pieces = Annotated[int, Knob("e", "pieces that each token is cut into", 1, 32)]
-TokensPruned = Annotated[float, Knob("1 - |gamma|/m", "share of the prompt tokens pruned", 0.0, 0.95)]
-PiecesPruned = Annotated[float, Knob("1 - |zeta|/me", "share of the surviving tokens' pieces pruned", 0.0, 0.95)]
+Pieces = Annotated[int, Hyperparameter("e", "pieces that each token is cut into", 1, 32)]
+TokensPruned = Annotated[float, Hyperparameter("1 - |gamma|/m", "share of the prompt tokens pruned", 0.0, 0.95)]
+PiecesPruned = Annotated[
+    float, Hyperparameter("1 - |zeta|/me", "share of the surviving tokens' pieces pruned", 0.0, 0.95)
+]
 Pruned = Annotated[
-    Literal["zero", "drop"], Knob("pruned", "a pruned token stays as a vector of 0, or cannot be seen any more")
+    Literal["zero", "drop"],
+    Hyperparameter("pruned", "a pruned token stays as a vector of 0, or cannot be seen any more"),
 ]
 Keep = Annotated[
     Literal["important", "random", "unimportant"],
-    Knob("keep", "which tokens and pieces survive; the last two are the paper's controls"),
+    Hyperparameter("keep", "which tokens and pieces survive; the last two are the paper's controls"),
 ]
-Search = Annotated[bool, Knob("search", "choose both shares by validation accuracy, from 10 % to 90 %")]
+Search = Annotated[bool, Hyperparameter("search", "choose both shares by validation accuracy, from 10 % to 90 %")]
 
 
-def survivors(candidates: int, share: float) -> int:
+def count_survivors(candidates: int, share: float) -> int:
     """How many of ``candidates`` are left when this share is pruned; at least one."""
     return max(1, round((1 - share) * candidates))
 
@@ -60,7 +71,7 @@ def survivors(candidates: int, share: float) -> int:
 class XPrompt(PromptMethod):
     """``P`` (m, d) under a mask of tokens ``gamma`` (m) and a mask of pieces ``zeta`` (m, e)."""
 
-    card = Card(
+    card = MethodCard(
         name="xprompt",
         title="XPrompt",
         citation="Ma et al., EMNLP 2022",
@@ -77,33 +88,33 @@ class XPrompt(PromptMethod):
         " plain prompt first and asks how much the loss would feel it if a token were switched off. The tokens"
         " that matter least are dropped, and after them pieces of those that are left. What survives goes back"
         " to its values from the end of the first training and is trained once more, without the ballast.",
-        tries="set keep to unimportant, the paper's control: it shows whether the scores mean anything.",
-        claims=(
-            Claim(
+        suggested_experiment="set keep to unimportant, the paper's control: it shows whether the scores mean anything.",
+        reported_results=(
+            ReportedResult(
                 "Average gain over prompt tuning on seven SuperGLUE tasks: 3.26 points with T5 Large, 2.96 with"
                 " XL, 1.88 with XXL.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15 % of the numbers beat the whole"
                 " one by 4.8 points.",
                 read="summary",
             ),
-            Claim(
+            ReportedResult(
                 "Keeping the tokens of low scores instead is worst, random ones lie in between; pruning tokens and"
                 " pieces beats either alone.",
                 read="summary",
             ),
         ),
-        terms=(
-            Term("P", "the prompt: m trained vectors"),
-            Term(r"\hat{P}", "what is left of the prompt after pruning"),
-            Term(r"\gamma", "the mask of tokens: 0 where a token is pruned, else 1"),
-            Term(r"\gamma_i", "the mask of token i"),
-            Term(r"\zeta", "the mask of pieces: 0 where a stretch of a token's vector is pruned, else 1"),
-            Term(r"\zeta_{i,e}", "the mask of piece e of token i"),
-            Term("I_{p_i}", "importance of token i: how much the loss would feel its mask", "I_p"),
-            Term("I_{q_{i,e}}", "importance of piece e of token i", "I_q"),
+        symbols=(
+            EquationSymbol("P", "the prompt: m trained vectors"),
+            EquationSymbol(r"\hat{P}", "what is left of the prompt after pruning"),
+            EquationSymbol(r"\gamma", "the mask of tokens: 0 where a token is pruned, else 1"),
+            EquationSymbol(r"\gamma_i", "the mask of token i"),
+            EquationSymbol(r"\zeta", "the mask of pieces: 0 where a stretch of a token's vector is pruned, else 1"),
+            EquationSymbol(r"\zeta_{i,e}", "the mask of piece e of token i"),
+            EquationSymbol("I_{p_i}", "importance of token i: how much the loss would feel its mask", "I_p"),
+            EquationSymbol("I_{q_{i,e}}", "importance of piece e of token i", "I_q"),
         ),
     )
 
@@ -123,11 +134,11 @@ class XPrompt(PromptMethod):
         super().__init__()
         self.slots = m
         e = min(pieces, spec.width)
-        self.P = nn.Parameter(start(spec, m, init, text))
+        self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.P_1 = nn.Buffer(torch.zeros(m, spec.width))
         self.gamma, self.zeta = nn.Buffer(torch.ones(m)), nn.Buffer(torch.ones(m, e))
         self.token_scores, self.piece_scores = nn.Buffer(torch.zeros(m)), nn.Buffer(torch.zeros(m, e))
-        self.shares = (tokens_pruned, pieces_pruned)
+        self.pruned_shares = (tokens_pruned, pieces_pruned)
         self.pruned = pruned
         self.keep = keep
         self.search = search
@@ -138,65 +149,69 @@ class XPrompt(PromptMethod):
         piece = torch.arange(width, device=self.zeta.device) * pieces // width
         return self.gamma[:, None] * self.zeta[:, piece]
 
-    def alive(self) -> Bool[Tensor, " m"]:
+    def surviving_tokens(self) -> Bool[Tensor, " m"]:
         """The tokens of which something is left."""
         return (self.gamma > 0) & (self.zeta > 0).any(1)
 
-    def begin_with(self, first: Prompt) -> None:
+    def init_from_prompt(self, first: Prompt) -> None:
         """P is the prompt that was trained before, with nothing pruned yet."""
         with torch.no_grad():
-            self.P.copy_(given(first, *self.P.shape))
+            self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
         """The masked prompt for every row, batch axis 1."""
-        keep = self.alive() if self.pruned == "drop" else None
+        keep = self.surviving_tokens() if self.pruned == "drop" else None
         return Prompt(embeddings=(self.mask() * self.P)[None], keep=keep)
 
     def stages(self) -> tuple[Stage, ...]:
         """Prompt tuning, and a rewound retraining after each level of pruning."""
         return (
-            Stage("prompt tuning", fit(self), share=0.3),
-            Stage("prune tokens, rewind and retrain", fit(self), enter=self.prune_tokens, share=0.2),
-            Stage("prune pieces, rewind and retrain", fit(self), enter=self.prune_pieces, share=0.5),
+            Stage("prompt tuning", task_objective(self), step_fraction=0.3),
+            Stage(
+                "prune tokens, rewind and retrain", task_objective(self), on_start=self.prune_tokens, step_fraction=0.2
+            ),
+            Stage(
+                "prune pieces, rewind and retrain", task_objective(self), on_start=self.prune_pieces, step_fraction=0.5
+            ),
         )
 
     @torch.no_grad()
-    def prune_tokens(self, probe: Probe) -> None:
+    def prune_tokens(self, probe: StageContext) -> None:
         """Remember the trained prompt, mask the tokens of the lowest scores, and rewind."""
         self.P_1.copy_(self.P)
-        self.token_scores.copy_(scores(self.gamma, probe))
-        self.prune(self.gamma, self.token_scores, self.shares[0], probe)
+        self.token_scores.copy_(measure_mask_importance(self.gamma, probe))
+        self.prune(self.gamma, self.token_scores, self.pruned_shares[0], probe)
 
     @torch.no_grad()
-    def prune_pieces(self, probe: Probe) -> None:
+    def prune_pieces(self, probe: StageContext) -> None:
         """Mask the pieces of the lowest scores among the surviving tokens, and rewind."""
-        self.piece_scores.copy_(scores(self.zeta, probe))
+        self.piece_scores.copy_(measure_mask_importance(self.zeta, probe))
         self.zeta.mul_(self.gamma[:, None])
-        self.prune(self.zeta, self.piece_scores, self.shares[1], probe)
+        self.prune(self.zeta, self.piece_scores, self.pruned_shares[1], probe)
 
-    def prune(self, mask: Tensor, importance: Tensor, share: float, probe: Probe) -> None:
+    def prune(self, mask: Tensor, importance: Tensor, share: float, probe: StageContext) -> None:
         """Keep the most important of what ``mask`` still shows, and set P to its rewound, masked values."""
         candidates = mask > 0
         orders = {"important": importance, "random": torch.rand_like(importance), "unimportant": -importance}
         ranking = orders[self.keep].masked_fill(~candidates, -torch.inf).flatten().argsort(descending=True)
 
         def show(share: float) -> None:
-            best = ranking[: survivors(int(candidates.sum()), share)]
+            best = ranking[: count_survivors(int(candidates.sum()), share)]
             mask.zero_().view(-1)[best] = 1.0
 
         def accuracy(share: float) -> float:
             show(share)
-            return probe.score()[0]
+            return probe.validation_score()[0]
 
-        show(max(reversed(RATIOS), key=accuracy) if self.search else share)
+        show(max(reversed(PRUNING_RATIOS), key=accuracy) if self.search else share)
         self.P.copy_(self.mask() * self.P_1)
 
-    def fold(self) -> Folded:
+    def merge(self) -> StaticPrompt:
         """The masked prompt, without the scores and the values to rewind to."""
-        keep = self.alive() if self.pruned == "drop" else None
-        return Folded(self.card, self.slots, embeddings=(self.mask() * self.P)[None], keep=keep)
+        keep = self.surviving_tokens() if self.pruned == "drop" else None
+        return StaticPrompt(self.card, self.slots, embeddings=(self.mask() * self.P)[None], keep=keep)
 
-    def stored(self) -> int:
+    def stored_parameters(self) -> int:
         """The cells left, ||M||_0; before pruning, the cells that fixed shares will leave, or m d with a search."""
         mask = self.mask()
         if not mask.is_meta and not bool(mask.all()):
@@ -204,29 +219,31 @@ class XPrompt(PromptMethod):
         if self.search:
             return mask.numel()
         pieces = self.zeta.shape[1]
-        left = survivors(survivors(self.slots, self.shares[0]) * pieces, self.shares[1])
+        left = count_survivors(count_survivors(self.slots, self.pruned_shares[0]) * pieces, self.pruned_shares[1])
         return round(left * mask.shape[1] / pieces)
 
-    def anatomy(self) -> Anatomy:
+    def diagram(self) -> MethodDiagram:
         """P under its two masks."""
-        return Anatomy(Masked("P", ("gamma", "zeta")), remark="trained, pruned by importance, rewound, trained again")
+        return MethodDiagram(
+            MaskedTensor("P", ("gamma", "zeta")), note="trained, pruned by importance, rewound, trained again"
+        )
 
-    def parts(self) -> dict[str, Part]:
+    def tensors(self) -> dict[str, MethodTensor]:
         """P (m, d), its values at the end of prompt tuning, the masks gamma (m), zeta (m, e), and both scores."""
         return {
-            "P": Part(self.P, ("m", "d")),
-            "P_1": Part(self.P_1, ("m", "d")),
-            "gamma": Part(self.gamma, ("m",)),
-            "zeta": Part(self.zeta, ("m", "e")),
-            "I_p": Part(self.token_scores, ("m",)),
-            "I_q": Part(self.piece_scores, ("m", "e")),
+            "P": MethodTensor(self.P, ("m", "d")),
+            "P_1": MethodTensor(self.P_1, ("m", "d")),
+            "gamma": MethodTensor(self.gamma, ("m",)),
+            "zeta": MethodTensor(self.zeta, ("m", "e")),
+            "I_p": MethodTensor(self.token_scores, ("m",)),
+            "I_q": MethodTensor(self.piece_scores, ("m", "e")),
         }
 
 
-def scores(mask: Tensor, probe: Probe) -> Tensor:
+def measure_mask_importance(mask: Tensor, probe: StageContext) -> Tensor:
     """E |dL/dmask| per batch at the mask's present values, all ones where something is left."""
     with torch.enable_grad():
         mask.requires_grad_(True)
-        (importance,) = probe.gradients([mask])
+        (importance,) = probe.mean_gradients([mask])
         mask.requires_grad_(False)
     return importance

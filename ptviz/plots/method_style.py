@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import zlib
 
-from ptviz.figures.style import DASHES, PALETTE, SYMBOLS, Mark, mark
+from ptviz.figures.style import DASHES, PALETTE, SYMBOLS, SeriesStyle, series_style
 from ptviz.methods import REGISTRY
 
 
-def mark_of(method: str) -> Mark:
+def method_series_style(method: str) -> SeriesStyle:
     """The mark of a method; one that this version does not know gets one by its name, the same on every page."""
     names = list(REGISTRY)
     if method in names:
-        return mark(names.index(method))
+        return series_style(names.index(method))
     # Marks repeat after so many places; those of the registry come first and stay its own.
     others = len(PALETTE) * len(DASHES) * len(SYMBOLS) - len(names)
-    return mark(len(names) + zlib.crc32(method.encode()) % others)
+    return series_style(len(names) + zlib.crc32(method.encode()) % others)
 
 
-def title_of(method: str) -> str:
+def method_title(method: str) -> str:
     """A method's title for people; its registry name if this version does not know it."""
     return REGISTRY[method].card.title if method in REGISTRY else method

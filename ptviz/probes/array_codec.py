@@ -9,12 +9,12 @@ import numpy as np
 from jaxtyping import Float
 
 
-def pack(values: Float[np.ndarray, ...]) -> str:
+def encode_array(values: Float[np.ndarray, ...]) -> str:
     """Shares as text, with 11 bits each: a page shows three digits."""
     return base64.b64encode(values.astype("<f2").tobytes()).decode()
 
 
-def unpack(packed: str, shape: Sequence[int]) -> Float[np.ndarray, ...]:
-    """What ``pack`` made text of, in float32."""
+def decode_array(packed: str, shape: Sequence[int]) -> Float[np.ndarray, ...]:
+    """What ``encode_array`` made text of, in float32."""
     flat = np.frombuffer(base64.b64decode(packed), dtype="<f2")
     return flat.reshape(tuple(shape)).astype(np.float32)

@@ -17,16 +17,16 @@ from ptviz.runs.atomic_io import StoreError
 
 Distance = Literal["cosine", "L2"]
 DISTANCES: tuple[Distance, ...] = ("cosine", "L2")
-Tokens = tuple[int, ...]
+TokenIndices = tuple[int, ...]
 """Prompt tokens by number, from 0; none means all of them."""
 
 
 @dataclass(frozen=True)
-class Surroundings:
+class EditContext:
     """What edits need besides the prompt: the table of words (V, d), and other prompts by where they lie."""
 
-    table: Float[Tensor, "V d"]
-    other: Callable[[str, str], Mapping[str, Tensor]]
+    embedding_table: Float[Tensor, "V d"]
+    load_other_prompt: Callable[[str, str], Mapping[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -38,26 +38,28 @@ class Edit(ABC):
     """
 
     kind: ClassVar[str]
-    inside: ClassVar[bool] = True
-    apart: ClassVar[bool] = True
-    why: ClassVar[str] = ""
+    supports_key_values: ClassVar[bool] = True
+    supports_input_dependent: ClassVar[bool] = True
+    unsupported_reason: ClassVar[str] = ""
 
     @classmethod
-    def refuses(cls, prompt: Prompt) -> bool:
+    def is_unsupported(cls, prompt: Prompt) -> bool:
         """Whether a prompt of this kind cannot be changed so."""
-        return (not cls.inside and prompt.embeddings is None) or (not cls.apart and not prompt.static)
+        return (not cls.supports_key_values and prompt.embeddings is None) or (
+            not cls.supports_input_dependent and not prompt.is_static
+        )
 
     @abstractmethod
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The changed prompt; the given one stays as it is."""
 
     @abstractmethod
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object that ``read`` makes an equal edit of."""
-        return {"kind": self.kind, **{name: _listed(value) for name, value in asdict(self).items()}}
+        """A plain object that ``parse_edit`` makes an equal edit of."""
+        return {"kind": self.kind, **{name: _tuple_to_list(value) for name, value in asdict(self).items()}}
 
 
 @dataclass(frozen=True)
@@ -65,20 +67,20 @@ class Ablate(Edit):
     """Take tokens away: nothing can see them any more, and the others stay in their places."""
 
     kind = "ablate"
-    tokens: Tokens
+    tokens: TokenIndices
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The prompt with these tokens hidden, or without them where they are keys and values."""
         if prompt.embeddings is None:
-            left = [i for i in range(length(prompt)) if i not in _chosen(self.tokens, prompt)]
-            return replace(prompt, key_values=_inner(prompt)[..., left, :])
-        seen = torch.ones(length(prompt), dtype=torch.bool, device=prompt.embeddings.device)
-        seen[_chosen(self.tokens, prompt)] = False
+            left = [i for i in range(prompt_length(prompt)) if i not in _token_indices(self.tokens, prompt)]
+            return replace(prompt, key_values=_key_values_of(prompt)[..., left, :])
+        seen = torch.ones(prompt_length(prompt), dtype=torch.bool, device=prompt.embeddings.device)
+        seen[_token_indices(self.tokens, prompt)] = False
         return replace(prompt, keep=seen if prompt.keep is None else prompt.keep & seen)
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
-        return f"take out {_named(self.tokens)}"
+        return f"take out {_describe_tokens(self.tokens)}"
 
 
 @dataclass(frozen=True)
@@ -86,20 +88,20 @@ class Scale(Edit):
     """Multiply vectors by ``factor``. Of keys and values the values alone: what a token adds once it is looked at."""
 
     kind = "scale"
-    tokens: Tokens
+    tokens: TokenIndices
     factor: float = 0.5
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The prompt with longer or shorter vectors."""
         if prompt.embeddings is not None:
-            return _put(prompt, self.tokens, lambda vectors: vectors * self.factor)
-        values = _inner(prompt).clone()
-        values[:, 1, ..., _chosen(self.tokens, prompt), :] *= self.factor
+            return _replace_vectors(prompt, self.tokens, lambda vectors: vectors * self.factor)
+        values = _key_values_of(prompt).clone()
+        values[:, 1, ..., _token_indices(self.tokens, prompt), :] *= self.factor
         return replace(prompt, key_values=values)
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
-        return f"multiply {_named(self.tokens)} by {self.factor:g}"
+        return f"multiply {_describe_tokens(self.tokens)} by {self.factor:g}"
 
 
 @dataclass(frozen=True)
@@ -107,20 +109,22 @@ class Swap(Edit):
     """Two tokens change places."""
 
     kind = "swap"
-    inside = False
-    why = "Keys and values inside the backbone have no order: attention sums over them, so a swap changes nothing."
+    supports_key_values = False
+    unsupported_reason = (
+        "Keys and values inside the backbone have no order: attention sums over them, so a swap changes nothing."
+    )
     first: int
     second: int
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The prompt with two of its vectors exchanged, each hidden or seen as it was."""
-        _chosen((self.first, self.second), prompt)
-        order = list(range(length(prompt)))
+        _token_indices((self.first, self.second), prompt)
+        order = list(range(prompt_length(prompt)))
         order[self.first], order[self.second] = order[self.second], order[self.first]
-        vectors = _outer(prompt)[:, order]
+        vectors = _input_vectors(prompt)[:, order]
         return replace(prompt, embeddings=vectors, keep=None if prompt.keep is None else prompt.keep[order])
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
         return f"swap tokens {self.first} and {self.second}"
 
@@ -130,24 +134,24 @@ class Noise(Edit):
     """Add to each vector a random one, ``size`` times as long as itself; the same for the same ``seed``."""
 
     kind = "noise"
-    tokens: Tokens
+    tokens: TokenIndices
     size: float = 0.5
     seed: int = 0
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The prompt with noise; of keys and values, each key and each value gets its own."""
         inner = prompt.embeddings is None
-        vectors = _inner(prompt) if inner else _outer(prompt)
+        vectors = _key_values_of(prompt) if inner else _input_vectors(prompt)
         # One draw for the whole prompt: the noise of a token does not depend on which others get some.
-        drawn = torch.randn(vectors.shape if inner else vectors.shape[1:], generator=_seeded(self.seed))
+        drawn = torch.randn(vectors.shape if inner else vectors.shape[1:], generator=_seeded_generator(self.seed))
         noise = F.normalize(drawn, dim=-1).to(vectors) * vectors.norm(dim=-1, keepdim=True) * self.size
-        changed, chosen = vectors.clone(), _chosen(self.tokens, prompt)
+        changed, chosen = vectors.clone(), _token_indices(self.tokens, prompt)
         changed[..., chosen, :] += noise[..., chosen, :]
         return replace(prompt, key_values=changed) if inner else replace(prompt, embeddings=changed)
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
-        return f"add noise of {self.size:g} of its length to {_named(self.tokens)}, seed {self.seed}"
+        return f"add noise of {self.size:g} of its length to {_describe_tokens(self.tokens)}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
@@ -155,19 +159,23 @@ class Snap(Edit):
     """Put the nearest word of the backbone in the place of each vector."""
 
     kind = "snap"
-    inside = apart = False
-    why = "No word lies in the space of keys and values, and a prompt that differs by text has no words of its own."
-    tokens: Tokens
+    supports_key_values = supports_input_dependent = False
+    unsupported_reason = (
+        "No word lies in the space of keys and values, and a prompt that differs by text has no words of its own."
+    )
+    tokens: TokenIndices
     distance: Distance = "cosine"
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The prompt made of words where it was told to be."""
-        table = around.table
-        return _put(prompt, self.tokens, lambda vectors: table[nearest(table, vectors, self.distance)])
+        table = around.embedding_table
+        return _replace_vectors(
+            prompt, self.tokens, lambda vectors: table[nearest_token_ids(table, vectors, self.distance)]
+        )
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
-        return f"snap {_named(self.tokens)} to the nearest word by {self.distance}"
+        return f"snap {_describe_tokens(self.tokens)} to the nearest word by {self.distance}"
 
 
 @dataclass(frozen=True)
@@ -178,15 +186,15 @@ class Mix(Edit):
     """
 
     kind = "mix"
-    apart = False
-    why = "A prompt that differs by text cannot be mixed with one that does not."
+    supports_input_dependent = False
+    unsupported_reason = "A prompt that differs by text cannot be mixed with one that does not."
     of: Literal["run", "kept"]
     id: str
     share: float = 0.5
 
-    def apply(self, prompt: Prompt, around: Surroundings) -> Prompt:
+    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
         """The mixture, of what both prompts have."""
-        other = around.other(self.of, self.id)
+        other = around.load_other_prompt(self.of, self.id)
         changed: dict[str, Any] = {}
         for name, own in (("embeddings", prompt.embeddings), ("key_values", prompt.key_values)):
             if own is None and name not in other:
@@ -200,24 +208,24 @@ class Mix(Edit):
             changed[name] = (1 - self.share) * own + self.share * theirs
         return replace(prompt, **changed)
 
-    def say(self) -> str:
+    def describe(self) -> str:
         """The edit in words."""
         return f"mix in {self.share:.0%} of {self.id}"
 
 
-KINDS: dict[str, type[Edit]] = {kind.kind: kind for kind in (Ablate, Scale, Swap, Noise, Snap, Mix)}
+EDIT_TYPES: dict[str, type[Edit]] = {kind.kind: kind for kind in (Ablate, Scale, Swap, Noise, Snap, Mix)}
 """Every edit by its name, in the order they are offered."""
 
 
-def read(data: Mapping[str, Any]) -> Edit:
+def parse_edit(data: Mapping[str, Any]) -> Edit:
     """What ``Edit.to_json`` wrote.
 
     Raises:
         StoreError: if it is no edit.
     """
-    kind = KINDS.get(str(data.get("kind")))
+    kind = EDIT_TYPES.get(str(data.get("kind")))
     if kind is None:
-        raise StoreError(f"expected an edit, one of {', '.join(KINDS)}; got {data.get('kind')!r}")
+        raise StoreError(f"expected an edit, one of {', '.join(EDIT_TYPES)}; got {data.get('kind')!r}")
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in data.items() if name != "kind"}
     names = [field.name for field in fields(kind)]
     if set(given) - set(names):
@@ -228,20 +236,20 @@ def read(data: Mapping[str, Any]) -> Edit:
         raise StoreError(f"{kind.kind}: {error}") from error
 
 
-def applied(edits: Sequence[Edit], prompt: Prompt, around: Surroundings) -> Prompt:
+def apply_edits(edits: Sequence[Edit], prompt: Prompt, around: EditContext) -> Prompt:
     """The prompt after every edit, one after another.
 
     Raises:
         StoreError: if the prompt is of a kind that an edit cannot change, or has no such token.
     """
     for edit in edits:
-        if edit.refuses(prompt):
-            raise StoreError(f"{edit.kind}: {edit.why}")
+        if edit.is_unsupported(prompt):
+            raise StoreError(f"{edit.kind}: {edit.unsupported_reason}")
         prompt = edit.apply(prompt, around)
     return prompt
 
 
-def length(prompt: Prompt) -> int:
+def prompt_length(prompt: Prompt) -> int:
     """Prompt tokens m, of vectors at the input before those of keys and values.
 
     Raises:
@@ -249,10 +257,12 @@ def length(prompt: Prompt) -> int:
     """
     if prompt.embeddings is not None:
         return prompt.embeddings.shape[1]
-    return _inner(prompt).shape[-2]
+    return _key_values_of(prompt).shape[-2]
 
 
-def nearest(table: Float[Tensor, "V d"], vectors: Float[Tensor, "... d"], distance: Distance) -> Int[Tensor, ...]:
+def nearest_token_ids(
+    table: Float[Tensor, "V d"], vectors: Float[Tensor, "... d"], distance: Distance
+) -> Int[Tensor, ...]:
     """The word nearest to each vector, by the largest cosine or the smallest L2 distance: ids (...).
 
     Raises:
@@ -266,39 +276,39 @@ def nearest(table: Float[Tensor, "V d"], vectors: Float[Tensor, "... d"], distan
     return (own @ words.T - words.square().sum(-1) / 2).argmax(-1)
 
 
-def _put(prompt: Prompt, tokens: Tokens, make: Callable[[Tensor], Tensor]) -> Prompt:
-    vectors, chosen = _outer(prompt).clone(), _chosen(tokens, prompt)
+def _replace_vectors(prompt: Prompt, tokens: TokenIndices, make: Callable[[Tensor], Tensor]) -> Prompt:
+    vectors, chosen = _input_vectors(prompt).clone(), _token_indices(tokens, prompt)
     vectors[:, chosen] = make(vectors[:, chosen]).to(vectors.dtype)
     return replace(prompt, embeddings=vectors)
 
 
-def _chosen(tokens: Tokens, prompt: Prompt) -> list[int]:
-    m = length(prompt)
+def _token_indices(tokens: TokenIndices, prompt: Prompt) -> list[int]:
+    m = prompt_length(prompt)
     if wrong := [token for token in tokens if not 0 <= token < m]:
         raise StoreError(f"expected prompt tokens from 0 to {m - 1}; got {', '.join(map(str, wrong))}")
     return list(tokens) or list(range(m))
 
 
-def _outer(prompt: Prompt) -> Tensor:
+def _input_vectors(prompt: Prompt) -> Tensor:
     assert prompt.embeddings is not None, "applied() asks first"
     return prompt.embeddings
 
 
-def _inner(prompt: Prompt) -> Tensor:
+def _key_values_of(prompt: Prompt) -> Tensor:
     if prompt.key_values is None:
         raise StoreError("this method has no prompt token: nothing to operate on")
     return prompt.key_values
 
 
-def _seeded(seed: int) -> torch.Generator:
+def _seeded_generator(seed: int) -> torch.Generator:
     return torch.Generator().manual_seed(seed)
 
 
-def _listed(value: object) -> object:
+def _tuple_to_list(value: object) -> object:
     return list(value) if isinstance(value, tuple) else value
 
 
-def _named(tokens: Tokens) -> str:
+def _describe_tokens(tokens: TokenIndices) -> str:
     if not tokens:
         return "every token"
     return f"token{'s' if len(tokens) > 1 else ''} {', '.join(map(str, tokens))}"

@@ -13,24 +13,24 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptviz.engine.loaded_prompt import Opened
-from ptviz.engine.model_cache import Warm
-from ptviz.probes.routing import encoded, rows_within, scored
+from ptviz.engine.loaded_prompt import LoadedPrompt
+from ptviz.engine.model_cache import ModelCache
+from ptviz.probes.routing import encode_examples, rows_per_setting, score_batch
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
-from ptviz.runs.embedding_table import readable
-from ptviz.tasks import Row
-from ptviz.training.evaluation import limited
+from ptviz.runs.embedding_table import readable_token
+from ptviz.tasks import Example
+from ptviz.training.evaluation import subsample_task
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Ranks that are measured, as far as the prompt has them, and its full one."""
-PIECES = 16
+PIECES_PER_TOKEN = 16
 """Pieces that each token's vector is cut into for its saliency, as in XPrompt."""
-_BATCHES, _ROWS = 8, 8
-_TEXTS, _MOVED = 100, 24
+_SALIENCY_BATCHES, _SALIENCY_BATCH_SIZE = 8, 8
+_MAX_SHIFT_EXAMPLES, _TOP_SHIFTED_WORDS = 100, 24
 
 
-def ranks(at: Opened, warm: Warm) -> dict[str, Any]:
+def measure_low_rank(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     """Loss and accuracy of the prompt's best approximation of each rank, measured on validation rows.
 
     Keys and values are approximated at each site on their own, with the heads side by side; a prompt that depends on
@@ -43,27 +43,27 @@ def ranks(at: Opened, warm: Warm) -> dict[str, Any]:
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = limited(at.task, at.config.training)
-    first = _prompt(at, at.method(encoded(at, task, task.validation[:1]).batch([0])))
-    full = min(_matrices(first).shape[-2:])
+    task = subsample_task(at.task, at.config.training)
+    first = _require_prompt_tokens(at, at.method(encode_examples(at, task, task.validation[:1]).make_batch([0])))
+    full = min(_prompt_matrices(first).shape[-2:])
     tried = [*(rank for rank in RANKS if rank < full), full]
-    rows = task.validation[: rows_within(len(tried))]
-    data = encoded(at, task, rows)
+    rows = task.validation[: rows_per_setting(len(tried))]
+    data = encode_examples(at, task, rows)
     totals = torch.zeros(3, len(tried))
-    for _, batch in data.large():
+    for _, batch in data.inference_batches():
         prompt: Prompt = at.method(batch)
-        matrices = _matrices(prompt).float()
+        matrices = _prompt_matrices(prompt).float()
         left, values, right = torch.linalg.svd(matrices, full_matrices=False)
         for place, rank in enumerate(tried):
             nearest = (left[..., :rank] * values[..., None, :rank]) @ right[..., :rank, :]
             missed = (matrices - nearest).norm(dim=(-2, -1)) / matrices.norm(dim=(-2, -1)).clamp(min=1e-12)
-            nll, right_ones = scored(data, batch, prompt if rank == full else _with(prompt, nearest))
+            nll, right_ones = score_batch(data, batch, prompt if rank == full else _replace_matrices(prompt, nearest))
             totals[:, place] += torch.stack([nll.sum(), right_ones.sum(), missed.mean().cpu() * len(batch)])
     loss, hits, errors = (totals / len(rows)).tolist()
     return {"ranks": tried, "loss": loss, "accuracy": hits, "errors": errors, "rows": len(rows)}
 
 
-def saliency(at: Opened, warm: Warm) -> dict[str, Any]:
+def measure_saliency(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     r"""First-order scores of each prompt token and of its pieces at this step, on validation rows.
 
     .. math:: I_i = \mathbb{E} |\langle p_i, \partial L / \partial p_i \rangle|
@@ -78,23 +78,23 @@ def saliency(at: Opened, warm: Warm) -> dict[str, Any]:
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = limited(at.task, at.config.training)
-    rows = task.validation[: _BATCHES * _ROWS]
-    data = encoded(at, task, rows)
+    task = subsample_task(at.task, at.config.training)
+    rows = task.validation[: _SALIENCY_BATCHES * _SALIENCY_BATCH_SIZE]
+    data = encode_examples(at, task, rows)
     found, signed, seen, used = [], [], 0, torch.zeros(0)
-    for start in range(0, len(rows), _ROWS):
-        batch = data.batch(range(start, min(start + _ROWS, len(rows))))
-        prompt = _prompt(at, at.method(batch))
+    for start in range(0, len(rows), _SALIENCY_BATCH_SIZE):
+        batch = data.make_batch(range(start, min(start + _SALIENCY_BATCH_SIZE, len(rows))))
+        prompt = _require_prompt_tokens(at, at.method(batch))
         inner = prompt.embeddings is None
         leaf = (prompt.key_values if prompt.embeddings is None else prompt.embeddings).detach().requires_grad_(True)  # type: ignore[union-attr]
         with torch.enable_grad():
             changed = replace(prompt, key_values=leaf) if inner else replace(prompt, embeddings=leaf)
             (slope,) = torch.autograd.grad(data.backbone(batch, changed, data.readout).loss, [leaf])
         # Rows that share a prompt share its slope; a prompt for each row adds its rows up.
-        pieces = _cut(leaf.detach() * slope, inner)
+        pieces = _sum_pieces(leaf.detach() * slope, inner)
         found.append(pieces.abs())
         signed.append(pieces.sum(1))
-        used = _cut(leaf.detach().abs(), inner)
+        used = _sum_pieces(leaf.detach().abs(), inner)
         seen += len(batch)
     whole = torch.stack(signed)
     return {
@@ -106,7 +106,7 @@ def saliency(at: Opened, warm: Warm) -> dict[str, Any]:
     }
 
 
-def shift(at: Opened, warm: Warm, text: str = "") -> dict[str, Any]:
+def measure_embedding_shift(at: LoadedPrompt, warm: ModelCache, text: str = "") -> dict[str, Any]:
     """How far each word of a text is moved before the backbone reads it, and which words move most in general.
 
     Returns:
@@ -117,54 +117,56 @@ def shift(at: Opened, warm: Warm, text: str = "") -> dict[str, Any]:
     Raises:
         StoreError: if the method does not shift the words.
     """
-    task = limited(at.task, at.config.training)
-    rows = [Row(text, 0)] if text else []
-    rows = [*rows, *task.validation[:_TEXTS]]
-    data = encoded(at, task, rows)
+    task = subsample_task(at.task, at.config.training)
+    rows = [Example(text, 0)] if text else []
+    rows = [*rows, *task.validation[:_MAX_SHIFT_EXAMPLES]]
+    data = encode_examples(at, task, rows)
     names = at.backbone.tokeniser.convert_ids_to_tokens
-    named = at.backbone.table[: len(at.backbone.tokeniser)]  # tables are often padded beyond the last token with a name
+    named = at.backbone.embedding_table[
+        : len(at.backbone.tokeniser)
+    ]  # tables are often padded beyond the last token with a name
     table = torch.nn.functional.normalize(named.float(), dim=-1)
     by_word: dict[int, list[float]] = defaultdict(list)
     own: dict[str, Any] = {}
-    for places, batch in data.large():
+    for places, batch in data.inference_batches():
         delta = at.method(batch).delta
         if delta is None:
             raise StoreError("this method leaves the words as they are: it shifts no word embedding")
         words = batch.embeddings.float()
         moved = delta.norm(dim=-1) / words.norm(dim=-1).clamp(min=1e-12)
         for row, place in enumerate(places):
-            real = batch.text[row]
+            real = batch.text_mask[row]
             ids, shares = batch.input_ids[row][real].tolist(), moved[row][real].tolist()
             if place == 0:
                 after = torch.nn.functional.normalize((words[row] + delta[row])[real], dim=-1)
                 nearest = (after @ table.T).argmax(-1).tolist()
                 own = {
-                    "tokens": [readable(token) for token in names(ids)],
+                    "tokens": [readable_token(token) for token in names(ids)],
                     "moved": shares,
-                    "nearest": [readable(token) for token in names(nearest)],
+                    "nearest": [readable_token(token) for token in names(nearest)],
                 }
             if place or not text:
                 for id, share in zip(ids, shares, strict=True):
                     by_word[id].append(share)
     often = {id: shares for id, shares in by_word.items() if len(shares) > 1} or by_word
-    ranked = sorted(often, key=lambda id: -sum(often[id]) / len(often[id]))[:_MOVED]
+    ranked = sorted(often, key=lambda id: -sum(often[id]) / len(often[id]))[:_TOP_SHIFTED_WORDS]
     return {
         "text": rows[0].text,
         **own,
-        "most": [readable(token) for token in names(ranked)],
+        "most": [readable_token(token) for token in names(ranked)],
         "by": [sum(often[id]) / len(often[id]) for id in ranked],
         "counts": [len(often[id]) for id in ranked],
         "rows": len(rows) - bool(text),
     }
 
 
-def _prompt(at: Opened, prompt: Prompt) -> Prompt:
+def _require_prompt_tokens(at: LoadedPrompt, prompt: Prompt) -> Prompt:
     if prompt.embeddings is None and prompt.key_values is None:
         raise StoreError("this method has no prompt token to measure")
     return prompt
 
 
-def _matrices(prompt: Prompt) -> Float[Tensor, "... m n"]:
+def _prompt_matrices(prompt: Prompt) -> Float[Tensor, "... m n"]:
     """The prompt as matrices with a row a token: (B, m, d), or (S, 2, B, m, H h)."""
     if prompt.embeddings is not None:
         return prompt.embeddings
@@ -172,8 +174,8 @@ def _matrices(prompt: Prompt) -> Float[Tensor, "... m n"]:
     return prompt.key_values.transpose(-3, -2).flatten(-2)
 
 
-def _with(prompt: Prompt, matrices: Float[Tensor, "... m n"]) -> Prompt:
-    """The same prompt with other values, laid out as by ``_matrices``."""
+def _replace_matrices(prompt: Prompt, matrices: Float[Tensor, "... m n"]) -> Prompt:
+    """The same prompt with other values, laid out as by ``_prompt_matrices``."""
     if prompt.embeddings is not None:
         return replace(prompt, embeddings=matrices)
     assert prompt.key_values is not None
@@ -182,11 +184,11 @@ def _with(prompt: Prompt, matrices: Float[Tensor, "... m n"]) -> Prompt:
     return replace(prompt, key_values=split.transpose(-3, -2))
 
 
-def _cut(values: Tensor, inner: bool) -> Float[Tensor, "m e"]:
+def _sum_pieces(values: Tensor, inner: bool) -> Float[Tensor, "m e"]:
     """Sums over the pieces of each token: over sites of keys and values (S, 2, B, H, m, h), else of (B, m, d)."""
     if inner:
         return values.sum((1, 2, 3, 5)).T
     summed = values.sum(0)
-    e = min(PIECES, summed.shape[1])
+    e = min(PIECES_PER_TOKEN, summed.shape[1])
     piece = torch.arange(summed.shape[1], device=summed.device) * e // summed.shape[1]
     return summed.new_zeros(len(summed), e).index_add(1, piece, summed)

@@ -9,32 +9,34 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ptviz.engine.loaded_prompt import Opened
-from ptviz.engine.model_cache import Warm
-from ptviz.methods.base import Routes
+from ptviz.engine.loaded_prompt import LoadedPrompt
+from ptviz.engine.model_cache import ModelCache
+from ptviz.methods.base import RoutedMethod
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs.atomic_io import StoreError
-from ptviz.tasks import Row, Task
-from ptviz.training.batches import Rows, readout_of
-from ptviz.training.evaluation import limited
+from ptviz.tasks import Example, Task
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.evaluation import subsample_task
 
-FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, None)
+TEMPERATURE_FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, None)
 """Multiples of the trained temperature that are measured; 0 gives everything to the largest, None the same to all."""
-_PASSES, _FEWEST, _MOST = 500, 20, 100
+_MAX_PASSES, _MIN_ROWS, _MAX_ROWS = 500, 20, 100
 """Texts run for one answer, and the rows of one measurement: training waits meanwhile."""
 
 
-def rows_within(settings: int) -> int:
+def rows_per_setting(settings: int) -> int:
     """How many validation rows each of so many settings is measured on: fewer, the more there are to measure."""
-    return max(_FEWEST, min(_MOST, _PASSES // settings))
+    return max(_MIN_ROWS, min(_MAX_ROWS, _MAX_PASSES // settings))
 
 
-def encoded(at: Opened, task: Task, rows: Sequence[Row]) -> Rows:
+def encode_examples(at: LoadedPrompt, task: Task, rows: Sequence[Example]) -> EncodedExamples:
     """Rows of a task as the method of a run reads them."""
-    return Rows(at.backbone, task, rows, at.method.slots, at.config.training.length, readout_of(at.backbone, task))
+    return EncodedExamples(
+        at.backbone, task, rows, at.method.slots, at.config.training.length, make_task_readout(at.backbone, task)
+    )
 
 
-def forced(at: Opened, warm: Warm) -> dict[str, Any]:
+def measure_forced_routing(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     """What each validation text would cost if it went to each expert in turn.
 
     Where the largest weights alone enter the prompt, the forced expert trades places with the largest, so that its
@@ -47,19 +49,19 @@ def forced(at: Opened, warm: Warm) -> dict[str, Any]:
     Raises:
         StoreError: if the method routes nothing.
     """
-    method = _router(at)
-    task = limited(at.task, at.config.training)
-    k = method.route(encoded(at, task, task.validation[:1]).batch([0])).shape[1]
-    rows = task.validation[: rows_within(k + 1)]
-    data = encoded(at, task, rows)
+    method = _require_routed_method(at)
+    task = subsample_task(at.task, at.config.training)
+    k = method.routing_weights(encode_examples(at, task, task.validation[:1]).make_batch([0])).shape[1]
+    rows = task.validation[: rows_per_setting(k + 1)]
+    data = encode_examples(at, task, rows)
     weights = torch.zeros(len(rows), k)
     losses, right = torch.zeros(len(rows), k + 1), torch.zeros(len(rows), k + 1, dtype=torch.bool)
-    for places, batch in data.large():
-        own = method.route(batch)
+    for places, batch in data.inference_batches():
+        own = method.routing_weights(batch)
         weights[places] = own.float().cpu()
-        tried = [own, *(_to(own, expert, method.mixes) for expert in range(k))]
+        tried = [own, *(_route_to_expert(own, expert, method.soft_routing) for expert in range(k))]
         for column, routing in enumerate(tried):
-            losses[places, column], right[places, column] = scored(data, batch, method.routed(batch, routing))
+            losses[places, column], right[places, column] = score_batch(data, batch, method.prompt_for(batch, routing))
     return {
         "weights": weights.tolist(),
         "losses": losses[:, 1:].tolist(),
@@ -72,7 +74,7 @@ def forced(at: Opened, warm: Warm) -> dict[str, Any]:
     }
 
 
-def tempered(at: Opened, warm: Warm) -> dict[str, Any]:
+def measure_temperatures(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     r"""Loss and accuracy of a mixture at multiples of its trained temperature, measured on validation rows.
 
     Weights that are a softmax at temperature tau become those at f tau as :math:`a_j^{1/f} / \sum_i a_i^{1/f}`.
@@ -83,28 +85,28 @@ def tempered(at: Opened, warm: Warm) -> dict[str, Any]:
     Raises:
         StoreError: if the method routes nothing, or its prompt is no mixture.
     """
-    method = _router(at)
-    if not method.mixes:
+    method = _require_routed_method(at)
+    if not method.soft_routing:
         raise StoreError("this method gives each input one prompt and mixes none, so no temperature can change the mix")
-    task = limited(at.task, at.config.training)
-    rows = task.validation[: rows_within(len(FACTORS))]
-    data = encoded(at, task, rows)
-    loss, hits = torch.zeros(len(FACTORS)), torch.zeros(len(FACTORS))
-    for _, batch in data.large():
-        own = method.route(batch)
-        for place, factor in enumerate(FACTORS):
-            nll, right = scored(data, batch, method.routed(batch, at_temperature(own, factor)))
+    task = subsample_task(at.task, at.config.training)
+    rows = task.validation[: rows_per_setting(len(TEMPERATURE_FACTORS))]
+    data = encode_examples(at, task, rows)
+    loss, hits = torch.zeros(len(TEMPERATURE_FACTORS)), torch.zeros(len(TEMPERATURE_FACTORS))
+    for _, batch in data.inference_batches():
+        own = method.routing_weights(batch)
+        for place, factor in enumerate(TEMPERATURE_FACTORS):
+            nll, right = score_batch(data, batch, method.prompt_for(batch, rescale_routing_temperature(own, factor)))
             loss[place] += nll.sum()
             hits[place] += right.sum()
     return {
-        "factors": list(FACTORS),
+        "factors": list(TEMPERATURE_FACTORS),
         "loss": (loss / len(rows)).tolist(),
         "accuracy": (hits / len(rows)).tolist(),
         "rows": len(rows),
     }
 
 
-def by_task(at: Opened, warm: Warm) -> dict[str, Any]:
+def measure_routing_by_task(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     """Mean weights that the texts of each source task and of the target give, under the target's trained method.
 
     Returns:
@@ -113,18 +115,20 @@ def by_task(at: Opened, warm: Warm) -> dict[str, Any]:
     Raises:
         StoreError: if the method routes nothing.
     """
-    method = _router(at)
+    method = _require_routed_method(at)
     means, counts = [], []
-    tasks = [*warm.sources(at.config), at.task]
+    tasks = [*warm.source_tasks(at.config), at.task]
     for task in tasks:
-        rows = limited(task, at.config.training).validation[:_MOST]
-        found = [method.route(batch).float() for _, batch in encoded(at, task, rows).large()]
+        rows = subsample_task(task, at.config.training).validation[:_MAX_ROWS]
+        found = [
+            method.routing_weights(batch).float() for _, batch in encode_examples(at, task, rows).inference_batches()
+        ]
         means.append(torch.cat(found).mean(0).tolist())
         counts.append(len(rows))
     return {"tasks": [task.name for task in tasks], "weights": means, "rows": counts}
 
 
-def at_temperature(weights: Float[Tensor, "B k"], factor: float | None) -> Float[Tensor, "B k"]:
+def rescale_routing_temperature(weights: Float[Tensor, "B k"], factor: float | None) -> Float[Tensor, "B k"]:
     """Softmax weights as they would be at ``factor`` times their temperature; 0: one-hot, None: even."""
     if factor is None:
         return torch.full_like(weights, 1 / weights.shape[1])
@@ -134,7 +138,7 @@ def at_temperature(weights: Float[Tensor, "B k"], factor: float | None) -> Float
     return tempered
 
 
-def _to(own: Float[Tensor, "B k"], expert: int, mixes: bool) -> Float[Tensor, "B k"]:
+def _route_to_expert(own: Float[Tensor, "B k"], expert: int, mixes: bool) -> Float[Tensor, "B k"]:
     """The weights under which everything goes to one expert."""
     if mixes:
         return _one_hot(own, torch.full((len(own),), expert, device=own.device))
@@ -148,14 +152,14 @@ def _one_hot(like: Float[Tensor, "B k"], places: Tensor) -> Float[Tensor, "B k"]
     return torch.zeros_like(like).scatter(1, places[:, None], 1.0)
 
 
-def scored(rows: Rows, batch: Batch, prompt: Prompt) -> tuple[Tensor, Tensor]:
+def score_batch(rows: EncodedExamples, batch: Batch, prompt: Prompt) -> tuple[Tensor, Tensor]:
     """Loss in nats, and whether the answer is right, of each row."""
     output = rows.backbone(batch, prompt, rows.readout)
     return output.nll.float().cpu(), (output.logits.argmax(-1) == batch.labels).cpu()
 
 
-def _router(at: Opened) -> Routes:
+def _require_routed_method(at: LoadedPrompt) -> RoutedMethod:
     method: object = at.method
-    if not isinstance(method, Routes):
+    if not isinstance(method, RoutedMethod):
         raise StoreError("this method routes nothing: every input gets the same prompt")
     return method

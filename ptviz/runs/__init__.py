@@ -2,14 +2,25 @@
 
 from ptviz.runs.atomic_io import DiskFullError, StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.history import Curve
+from ptviz.runs.history import RunHistory
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import SnapshotInfo
-from ptviz.runs.status import ALIVE, STATES, Status
-from ptviz.runs.store import Problem, Store, Summary
+from ptviz.runs.status import ACTIVE_STATES, RUN_STATES, Status
+from ptviz.runs.store import RunSummary, Store, StoreProblem
 from ptviz.runs.writer import Writer
 
 __all__ = [
-    "ALIVE", "STATES", "Curve", "DiskFullError", "Problem", "Run", "RunConfig", "SnapshotInfo",
-    "Status", "Store", "StoreError", "Summary", "Writer",
+    "ACTIVE_STATES",
+    "RUN_STATES",
+    "DiskFullError",
+    "Run",
+    "RunConfig",
+    "RunHistory",
+    "RunSummary",
+    "SnapshotInfo",
+    "Status",
+    "Store",
+    "StoreError",
+    "StoreProblem",
+    "Writer",
 ]  # fmt: skip

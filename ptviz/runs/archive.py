@@ -17,34 +17,34 @@ from pathlib import Path
 
 import ptviz
 from ptviz.checkpoints.containers.arrays import read_safetensors
-from ptviz.checkpoints.errors import CheckpointError, shown
-from ptviz.checkpoints.formats.ptviz import MARK
-from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, bounded, content_of, plain_json
-from ptviz.runs.atomic_io import StoreError, explained, write_whole
+from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
+from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
+from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
-from ptviz.runs.status import ALIVE, Status
-from ptviz.runs.store import Store, encoded, new_id
+from ptviz.runs.status import ACTIVE_STATES, Status
+from ptviz.runs.store import Store, encode_config, new_run_id
 
-_JSON = ("config.json", "status.json", "environment.json", MARK)
-_TENSORS = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
-_EVENTS = "events.jsonl"
-_LONGEST, _LINE = 64 * MB, MB // 4
+_JSON_FILES = ("config.json", "status.json", "environment.json", BUNDLE_MARKER)
+_TENSOR_FILE = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
+_EVENTS_FILE = "events.jsonl"
+_MAX_EVENTS_BYTES, _MAX_LINE_BYTES = 64 * MB, MB // 4
 """Bytes of a run's events, and of one of them."""
-_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
+_ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How the files of a bundle may be packed: others may want gigabytes to be unpacked."""
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
-def pack(run: Run, path: Path) -> list[str]:
+def pack_run(run: Run, path: Path) -> list[str]:
     """Write a run to one zip; the names of what is in it.
 
     Raises:
         StoreError: if the run is being trained, has learned nothing yet, or the file cannot be written.
     """
-    if (state := run.status().state) in ALIVE:
+    if (state := run.status().state) in ACTIVE_STATES:
         raise StoreError(f"run {run.id} is {state}: stop it first, or wait until it is done")
-    files = [name for name in (*_JSON[:3], _EVENTS) if (run.path / name).exists()]
+    files = [name for name in (*_JSON_FILES[:3], _EVENTS_FILE) if (run.path / name).exists()]
     names = ("prompt.safetensors", "resume.safetensors", "start.safetensors")
     files += [name for name in names if (run.path / name).exists()]
     if not any(name.endswith("s") for name in files if name.startswith(("prompt", "resume"))):
@@ -56,95 +56,103 @@ def pack(run: Run, path: Path) -> list[str]:
         path.parent.mkdir(parents=True, exist_ok=True)
         part = path.with_name(f".{path.name}.part")
         with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
-            archive.writestr(MARK, json.dumps({"bundle": 1, "id": run.id, "ptviz": ptviz.__version__}))
+            archive.writestr(BUNDLE_MARKER, json.dumps({"bundle": 1, "id": run.id, "ptviz": ptviz.__version__}))
             for name in files:
                 archive.write(run.path / name, name)
         part.replace(path)
     except OSError as error:
-        raise explained(error, path) from error
-    return [MARK, *files]
+        raise to_store_error(error, path) from error
+    return [BUNDLE_MARKER, *files]
 
 
-def unpack(store: Store, path: Path, backbone: str | None = None, task: str | None = None) -> Run:
+def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str | None = None) -> Run:
     """A new run in the store from a bundle; ``backbone`` and ``task`` replace the names that the bundle gives.
 
     Raises:
         CheckpointError: if it is no bundle, is damaged, breaks a limit, or names what would have to be fetched.
         StoreError: if the store cannot be written.
     """
-    archive = ZipFolder(content_of(path), path.name)
-    files = _files(archive)
-    config = _config(files, backbone, task)
+    archive = ZipFolder(read_file(path), path.name)
+    files = _read_files(archive)
+    config = _read_bundled_config(files, backbone, task)
     draft = store.root / f".new-{secrets.token_hex(4)}"
     try:
         (draft / "snapshots").mkdir(parents=True)
         for name, data in files.items():
-            if name != MARK:
-                write_whole(draft / name, data, durable=False)
-        write_whole(draft / "config.json", encoded(config))
-        write_whole(draft / "status.json", _status(files).to_bytes())
-        return Run(_settled(store, draft, config, plain_json(files[MARK], MARK).get("id")))
+            if name != BUNDLE_MARKER:
+                atomic_write(draft / name, data, durable=False)
+        atomic_write(draft / "config.json", encode_config(config))
+        atomic_write(draft / "status.json", _read_bundled_status(files).to_bytes())
+        return Run(
+            _rename_draft(store, draft, config, parse_json_object(files[BUNDLE_MARKER], BUNDLE_MARKER).get("id"))
+        )
     except OSError as error:
-        raise explained(error, store.root) from error
+        raise to_store_error(error, store.root) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
 
 
-def _files(archive: ZipFolder) -> dict[str, bytes]:
+def _read_files(archive: ZipFolder) -> dict[str, bytes]:
     """Every file of the bundle, checked."""
     names = archive.names()
-    missing = [name for name in (MARK, "config.json", _EVENTS) if name not in names]
+    missing = [name for name in (BUNDLE_MARKER, "config.json", _EVENTS_FILE) if name not in names]
     if missing:
-        raise CheckpointError(f"{shown(archive.name)}: expected a bundle of ptviz; it lacks {', '.join(missing)}")
+        raise CheckpointError(f"{safe_text(archive.name)}: expected a bundle of ptviz; it lacks {', '.join(missing)}")
     files = {}
     for name in names:
-        if name not in (*_JSON, _EVENTS) and not _TENSORS.fullmatch(name):
-            raise CheckpointError(f"{shown(archive.name)}: a bundle of ptviz has no file {shown(name)!r}: refused")
-        data = files[name] = archive.read(name, methods=_METHODS)
-        if name in _JSON:
-            plain_json(data, name)
-        elif name == _EVENTS:
-            bounded(len(data), _EVENTS, _LONGEST)
+        if name not in (*_JSON_FILES, _EVENTS_FILE) and not _TENSOR_FILE.fullmatch(name):
+            raise CheckpointError(
+                f"{safe_text(archive.name)}: a bundle of ptviz has no file {safe_text(name)!r}: refused"
+            )
+        data = files[name] = archive.read(name, methods=_ZIP_METHODS)
+        if name in _JSON_FILES:
+            parse_json_object(data, name)
+        elif name == _EVENTS_FILE:
+            check_size(len(data), _EVENTS_FILE, _MAX_EVENTS_BYTES)
             for line in io.BytesIO(data):
-                plain_json(line, f"a line of {_EVENTS}", _LINE)
+                parse_json_object(line, f"a line of {_EVENTS_FILE}", _MAX_LINE_BYTES)
         else:
             read_safetensors(data, name)
     return files
 
 
-def _config(files: dict[str, bytes], backbone: str | None, task: str | None) -> RunConfig:
+def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: str | None) -> RunConfig:
     from ptviz import backbones
 
     try:
-        config = RunConfig.from_json(plain_json(files["config.json"], "config.json")).checked()
+        config = RunConfig.from_json(parse_json_object(files["config.json"], "config.json")).checked()
     except (ValueError, TypeError) as error:
         raise CheckpointError(f"config.json of the bundle: {error}") from error
-    known = {info.name for info in backbones.catalogue()}
+    known = {info.name for info in backbones.list_backbones()}
     if backbone is None and config.backbone not in known:
         raise CheckpointError(
-            f"the run was made with the backbone {shown(config.backbone)}, which is not built in and might be fetched "
+            f"the run was made with the backbone {safe_text(config.backbone)}, which is not built in and might be fetched "
             "when you look at it. If you trust it, or have a copy, name it: --backbone NAME"
         )
     if task is None and config.task.startswith("hub:"):
         raise CheckpointError(
-            f"the run was made on the task {shown(config.task)}, which might be fetched when you look at it. If you "
+            f"the run was made on the task {safe_text(config.task)}, which might be fetched when you look at it. If you "
             "trust it, name it: --task NAME"
         )
     return replace(config, backbone=backbone or config.backbone, task=task or config.task, device=None).checked()
 
 
-def _status(files: dict[str, bytes]) -> Status:
+def _read_bundled_status(files: dict[str, bytes]) -> Status:
     """Where the run stood; nobody is working on it here."""
     try:
-        status = Status.from_json(plain_json(files["status.json"], "status.json"))
+        status = Status.from_json(parse_json_object(files["status.json"], "status.json"))
     except (KeyError, ValueError, TypeError):
         return Status("stopped", "imported without its status")
-    return status.now(state="stopped", reason="imported", pid=None) if status.state in ALIVE else status.now(pid=None)
+    return (
+        status.with_changes(state="stopped", reason="imported", pid=None)
+        if status.state in ACTIVE_STATES
+        else status.with_changes(pid=None)
+    )
 
 
-def _settled(store: Store, draft: Path, config: RunConfig, id: object) -> Path:
-    names = [id] if isinstance(id, str) and _ID.fullmatch(id) else []
-    for name in [*names, *(new_id(config) for _ in range(100))]:
+def _rename_draft(store: Store, draft: Path, config: RunConfig, id: object) -> Path:
+    names = [id] if isinstance(id, str) and _RUN_ID.fullmatch(id) else []
+    for name in [*names, *(new_run_id(config) for _ in range(100))]:
         path = store.root / name
         if not path.exists():
             draft.rename(path)

@@ -9,18 +9,18 @@ import secrets
 from contextlib import suppress
 from pathlib import Path
 
-_FULL = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
-_FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
+_DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
+_NO_PERMISSION_CODES = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StoreError(ValueError):
     """A run, or the folder of runs, cannot be used as asked; the message says what to do."""
 
 
-Signature = tuple[int, int, int]
+FileSignature = tuple[int, int, int]
 
 
-def signature(path: Path) -> Signature:
+def file_signature(path: Path) -> FileSignature:
     """What changes whenever a file does: its place on disk, time and size; zeros where there is none."""
     with suppress(OSError):
         stat = path.stat()
@@ -32,11 +32,11 @@ class DiskFullError(StoreError):
     """No room is left for a write; what was on disk before is whole."""
 
 
-def explained(error: OSError, path: Path) -> StoreError:
+def to_store_error(error: OSError, path: Path) -> StoreError:
     """The error in words for a person: what could not be written, why, and what to do."""
-    if error.errno in _FULL:
+    if error.errno in _DISK_FULL_CODES:
         return DiskFullError(f"the disk is full: {path} could not be written. Free some space, then resume the run")
-    if error.errno in _FORBIDDEN:
+    if error.errno in _NO_PERMISSION_CODES:
         return StoreError(
             f"{path} is not writable ({error.strerror}). Give yourself the right to write there, "
             "or set PTVIZ_HOME to a folder of your own"
@@ -44,7 +44,7 @@ def explained(error: OSError, path: Path) -> StoreError:
     return StoreError(f"{path} could not be written: {error.strerror or error}")
 
 
-def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
+def atomic_write(path: Path, data: bytes, durable: bool = True) -> None:
     """Put ``data`` at ``path``, all or nothing; ``durable`` waits until it would survive a power cut.
 
     Raises:
@@ -61,12 +61,12 @@ def write_whole(path: Path, data: bytes, durable: bool = True) -> None:
     except OSError as error:
         with suppress(OSError):
             part.unlink()
-        raise explained(error, path) from error
+        raise to_store_error(error, path) from error
     if durable:
-        _settle(path.parent)
+        _sync_folder(path.parent)
 
 
-def _settle(folder: Path) -> None:
+def _sync_folder(folder: Path) -> None:
     """Make a rename in ``folder`` survive a power cut, where the system can."""
     with suppress(OSError):  # Windows cannot open folders; some network drives cannot sync them.
         handle = os.open(folder, os.O_RDONLY)
@@ -76,25 +76,25 @@ def _settle(folder: Path) -> None:
             os.close(handle)
 
 
-def sweep(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Remove the half-written files that a killed writer left in ``folder``. Only for the folder's one writer."""
     for part in folder.glob(".*.part"):
         with suppress(OSError):
             part.unlink()
 
 
-class Lines:
+class AppendOnlyFile:
     """An append-only file of whole lines, for its one writer."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             self._file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0), 0o644)
-            self._cut(_whole(path))
+            self._truncate(_complete_lines_size(path))
         except OSError as error:
-            raise explained(error, path) from error
+            raise to_store_error(error, path) from error
 
-    def _cut(self, size: int) -> None:
+    def _truncate(self, size: int) -> None:
         os.ftruncate(self._file, size)
 
     def append(self, line: bytes) -> None:
@@ -111,22 +111,22 @@ class Lines:
                 done += os.write(self._file, whole[done:])
         except OSError as error:
             with suppress(OSError):
-                self._cut(start)
-            raise explained(error, self.path) from error
+                self._truncate(start)
+            raise to_store_error(error, self.path) from error
 
     def sync(self) -> None:
         """Wait until the lines would survive a power cut."""
         try:
             os.fsync(self._file)
         except OSError as error:
-            raise explained(error, self.path) from error
+            raise to_store_error(error, self.path) from error
 
     def close(self) -> None:
         """Let the file go."""
         os.close(self._file)
 
 
-def _whole(path: Path) -> int:
+def _complete_lines_size(path: Path) -> int:
     """Bytes up to the end of the last whole line: what lies behind is a torn line of a killed writer."""
     return path.read_bytes().rfind(b"\n") + 1
 

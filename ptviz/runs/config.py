@@ -10,13 +10,13 @@ from pathlib import Path
 from typing import Any
 
 from ptviz.methods import REGISTRY
-from ptviz.methods.base import learns_from_sources
-from ptviz.methods.hyperparameters import KnobValue, check_knobs
-from ptviz.tasks import default_sources
+from ptviz.methods.base import method_uses_source_tasks
+from ptviz.methods.hyperparameters import HyperparameterValue, check_hyperparameters
+from ptviz.tasks import default_source_tasks
 from ptviz.training.config import TrainConfig
 
-_LONGEST_NAME = 120
-_TABLES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
+_MAX_NAME_LENGTH = 120
+_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -33,7 +33,7 @@ class RunConfig:
     backbone: str = "minilm-l6"
     task: str = "trec6"
     method: str = "prompt-tuning"
-    knobs: Mapping[str, KnobValue] = field(default_factory=dict)
+    knobs: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     training: TrainConfig = field(default_factory=TrainConfig)
     name: str = ""
     parent: tuple[str, int, int] | None = None
@@ -49,9 +49,9 @@ class RunConfig:
 
         ``family`` is the target's, asked only where the task is not built in.
         """
-        if not learns_from_sources(self.method):
+        if not method_uses_source_tasks(self.method):
             return ()
-        return default_sources(self.task, family) if self.sources is None else self.sources
+        return default_source_tasks(self.task, family) if self.sources is None else self.sources
 
     def checked(self) -> RunConfig:
         """The same config with every knob present, in its type and within its bounds.
@@ -64,7 +64,7 @@ class RunConfig:
         for what in ("backbone", "task"):
             if not str(getattr(self, what)).strip():
                 raise ValueError(f"{what}: expected a name, a path or a hub id; got nothing")
-        if self.sources is not None and not learns_from_sources(self.method):
+        if self.sources is not None and not method_uses_source_tasks(self.method):
             raise ValueError(f"sources: {self.method} does not learn from source tasks; leave them out")
         if self.sources is not None and (not self.sources or len(set(self.sources)) < len(self.sources)):
             raise ValueError(
@@ -74,9 +74,9 @@ class RunConfig:
             raise ValueError(f"sources: the target {self.task} cannot be a source of its own; leave it out")
         if self.start is not None and self.parent is not None:
             raise ValueError("start: a branch starts from its parent's snapshot; leave one of the two out")
-        if len(self.name) > _LONGEST_NAME:
-            raise ValueError(f"name: expected at most {_LONGEST_NAME} characters; got {len(self.name)}")
-        return replace(self, knobs=check_knobs(REGISTRY[self.method], self.knobs))
+        if len(self.name) > _MAX_NAME_LENGTH:
+            raise ValueError(f"name: expected at most {_MAX_NAME_LENGTH} characters; got {len(self.name)}")
+        return replace(self, knobs=check_hyperparameters(REGISTRY[self.method], self.knobs))
 
     def to_json(self) -> dict[str, Any]:
         """A plain object that ``from_json`` reads back to an equal config."""
@@ -115,13 +115,13 @@ class RunConfig:
         own = {"knobs": dict(knobs), "training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
         return cls(**{**data, **own, "sources": None if sources is None else tuple(map(str, sources))})
 
-    def command(self) -> str:
+    def shell_command(self) -> str:
         """The shell line that makes this run again, quoted for pasting."""
         words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
         for name, value in self._changed_training(always=("steps", "seed")).items():
-            words += [f"--{name.replace('_', '-')}", _shell(value)]
-        for name, knob in self._changed_knobs().items():
-            words += ["--set", f"{name}={_shell(knob)}"]
+            words += [f"--{name.replace('_', '-')}", _shell_value(value)]
+        for name, knob in self._changed_hyperparameters().items():
+            words += ["--set", f"{name}={_shell_value(knob)}"]
         for name in ("text", "label", "device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
@@ -131,9 +131,9 @@ class RunConfig:
             words += ["--branch", ":".join(map(str, self.parent))]
         if self.name:
             words += ["--name", self.name]
-        return shlex.join(words) + self._remark("  # ")
+        return shlex.join(words) + self._extension_comment("  # ")
 
-    def python(self) -> str:
+    def python_script(self) -> str:
         """A script that makes this run again with the library alone."""
         training = ", ".join(f"{k}={v!r}" for k, v in self._changed_training(always=("steps", "seed")).items())
         columns = "".join(f", {n}={getattr(self, n)!r}" for n in ("text", "label") if getattr(self, n) is not None)
@@ -147,31 +147,33 @@ class RunConfig:
         ]
         named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
         learnt = f", sources=[{named}]" if named else ""
-        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_knobs()!r}{learnt}):"
+        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_hyperparameters()!r}{learnt}):"
         if self.parent or self.start:
-            imports += ["from ptviz.methods import build", "from ptviz.runs import Store"]
+            imports += ["from ptviz.methods import build_method", "from ptviz.runs import Store"]
             lines += [
-                f"spec = backbone.spec(config.length, tuple(task.words)).with_sources({self.source_tasks()!r})"
+                f"spec = backbone.make_spec(config.length, tuple(task.label_words)).with_sources({self.source_tasks()!r})"
                 if self.source_tasks()
-                else "spec = backbone.spec(config.length, tuple(task.words))",
-                f"method = build({self.method!r}, spec, {self._changed_knobs()!r}, config.seed)",
+                else "spec = backbone.make_spec(config.length, tuple(task.label_words))",
+                f"method = build_method({self.method!r}, spec, {self._changed_hyperparameters()!r}, config.seed)",
             ]
             if self.parent:
                 run, stage, step = self.parent
                 lines.append(f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))")
             else:
-                imports[-1] = "from ptviz.runs import Store, prompts"
-                lines.append(f"method.begin_with(prompts.whole(prompts.tensors(Store(), {self.start!r})))")
+                imports[-1] = "from ptviz.runs import Store, saved_prompts"
+                lines.append(
+                    f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), {self.start!r})))"
+                )
             loop = f"for event in train(method, backbone, task, config{learnt}):"
         lines += [
             loop,
             '    if event.kind in ("baselines", "step", "evaluation", "finished"):',
             "        print(event)",
         ]
-        remark = self._remark("# ")
+        remark = self._extension_comment("# ")
         return "\n".join([*imports, "", *([remark] if remark else []), *lines, ""])
 
-    def _remark(self, start: str) -> str:
+    def _extension_comment(self, start: str) -> str:
         """An extended run is not the same as one long run: say so where it is copied from."""
         if not self.planned:
             return ""
@@ -183,25 +185,25 @@ class RunConfig:
         own.pop("begun")  # An extension's own mark: one long run has none.
         return {name: value for name, value in own.items() if name in always or value != usual[name]}
 
-    def _changed_knobs(self) -> dict[str, KnobValue]:
+    def _changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
         """Knobs that differ from the method's defaults; all of them for a method this version does not know."""
         if self.method not in REGISTRY:
             return dict(self.knobs)
-        usual = check_knobs(REGISTRY[self.method], {})
+        usual = check_hyperparameters(REGISTRY[self.method], {})
         return {name: value for name, value in self.knobs.items() if value != usual.get(name)}
 
 
-def _shell(value: object) -> str:
+def _shell_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def placed(config: RunConfig) -> RunConfig:
+def with_absolute_paths(config: RunConfig) -> RunConfig:
     """The config with its own files named in full: the worker may stand in another folder."""
-    sources = None if config.sources is None else tuple(map(_full, config.sources))
-    return replace(config, task=_full(config.task), backbone=_full(config.backbone), sources=sources)
+    sources = None if config.sources is None else tuple(map(_absolute_path, config.sources))
+    return replace(config, task=_absolute_path(config.task), backbone=_absolute_path(config.backbone), sources=sources)
 
 
-def _full(name: str) -> str:
-    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or name.lower().endswith(_TABLES)
+def _absolute_path(name: str) -> str:
+    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or name.lower().endswith(_TABLE_SUFFIXES)
     path = Path(name).expanduser()
     return str(path.resolve()) if looks_local and path.exists() else name

@@ -17,16 +17,16 @@ import torch
 import ptviz
 
 
-def environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
+def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
     """Versions, machine, device, threads and seed, as plain data."""
     return {
         "ptviz": ptviz.__version__,
-        "commit": commit(),
+        "commit": source_commit(),
         "python": platform.python_version(),
-        **{name: _version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
+        **{name: _package_version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
         "platform": platform.platform(),
         "machine": platform.machine(),
-        "cpus": cpus(),
+        "cpus": available_cpus(),
         "threads": torch.get_num_threads(),
         "device": str(device),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,
@@ -36,7 +36,7 @@ def environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str
     }
 
 
-def _version(package: str) -> str | None:
+def _package_version(package: str) -> str | None:
     try:
         return version(package)
     except PackageNotFoundError:
@@ -44,7 +44,7 @@ def _version(package: str) -> str | None:
 
 
 @cache
-def commit() -> str | None:
+def source_commit() -> str | None:
     """The commit of the source tree that runs, if it is one and git is here."""
     source = Path(ptviz.__file__).parents[1]
     if not (source / ".git").exists():
@@ -56,7 +56,7 @@ def commit() -> str | None:
     return None
 
 
-def cpus() -> int:
+def available_cpus() -> int:
     """Processors this process may use: affinity and a container's quota counted, which torch does not."""
     there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):

@@ -7,29 +7,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.run import Run
-from ptviz.runs.status import ALIVE, Status
-from ptviz.runs.store import encoded
-from ptviz.runs.writer import alone, put_status
+from ptviz.runs.status import ACTIVE_STATES, Status
+from ptviz.runs.store import encode_config
+from ptviz.runs.writer import exclusive, write_status
 
 
 @contextmanager
-def at_rest(run: Run) -> Iterator[Status]:
+def locked_idle_run(run: Run) -> Iterator[Status]:
     """Hold a run that nobody works on and that waits for nobody.
 
     Raises:
         StoreError: if it is running or queued.
     """
-    if (state := run.status().state) in ALIVE:
+    if (state := run.status().state) in ACTIVE_STATES:
         raise StoreError(f"run {run.id} is {state}: stop it first")
-    with alone(run) as status:
+    with exclusive(run) as status:
         if status.state == "queued":
             raise StoreError(f"run {run.id} is queued: stop it first")
         yield status
 
 
-def lengthened(run: Run, status: Status, steps: int) -> Status:
+def plan_extension(run: Run, status: Status, steps: int) -> Status:
     """Plan ``steps`` more for a run at rest; the status to write.
 
     The learning rate follows, from where it goes on, the schedule of a run planned at the new total, without a
@@ -47,24 +47,24 @@ def lengthened(run: Run, status: Status, steps: int) -> Status:
     begun = old.begun or old.steps
     training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
     longer = replace(config, training=training, planned=(*config.planned, old.steps))
-    kept = run.kept()
+    kept = run.resume_state()
     if kept is not None and "stale" in kept.progress:
         patient = kept._replace(progress={**kept.progress, "stale": 0})
-        snapshots.write_kept(run.path / "resume.safetensors", patient)
-    write_whole(run.path / "config.json", encoded(longer))
-    return status.now(steps=total)
+        snapshots.write_resume_state(run.path / "resume.safetensors", patient)
+    atomic_write(run.path / "config.json", encode_config(longer))
+    return status.with_changes(steps=total)
 
 
-def go_on(run: Run, steps: int = 0) -> None:
+def prepare_resume(run: Run, steps: int = 0) -> None:
     """Make a run that is over ready for ``work`` in this process, ``steps`` longer than it was.
 
     Raises:
         StoreError: if it is running or queued, has made all its steps and gets no more, or cannot be written.
     """
-    with at_rest(run) as status:
+    with locked_idle_run(run) as status:
         if steps:
-            status = lengthened(run, status, steps)
+            status = plan_extension(run, status, steps)
         elif status.state == "finished":
             raise StoreError(f"run {run.id} has made all its steps; extend it to go on")
         (run.path / "stop").unlink(missing_ok=True)
-        put_status(run.path, status.now(state="stopped", reason="about to go on", pid=None))
+        write_status(run.path, status.with_changes(state="stopped", reason="about to go on", pid=None))

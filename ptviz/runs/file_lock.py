@@ -9,24 +9,24 @@ from contextlib import suppress
 from pathlib import Path
 from typing import IO
 
-from ptviz.runs.atomic_io import explained
+from ptviz.runs.atomic_io import to_store_error
 
 if sys.platform == "win32":
     import msvcrt
 
-    _FAR = 1 << 30  # Lock a byte behind the process id, so that others can still read who holds it.
+    _LOCK_OFFSET = 1 << 30  # Lock a byte behind the process id, so that others can still read who holds it.
 
-    def _lock(file: IO[bytes], shared: bool) -> None:
-        file.seek(_FAR)
+    def _lock_file(file: IO[bytes], shared: bool) -> None:
+        file.seek(_LOCK_OFFSET)
         msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock(file: IO[bytes], shared: bool) -> None:
+    def _lock_file(file: IO[bytes], shared: bool) -> None:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
-class Lock:
+class FileLock:
     """An exclusive lock on ``path``, which holds the holder's process id."""
 
     def __init__(self, path: Path) -> None:
@@ -45,10 +45,10 @@ class Lock:
         try:
             file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
         except OSError as error:
-            raise explained(error, self.path) from error
+            raise to_store_error(error, self.path) from error
         while True:
             try:
-                _lock(file, shared=False)
+                _lock_file(file, shared=False)
                 break
             except OSError:
                 if time.monotonic() > until:
@@ -69,7 +69,7 @@ class Lock:
             self._file = None
 
 
-def held(path: Path) -> bool:
+def is_locked(path: Path) -> bool:
     """Whether a living process holds the lock at ``path``."""
     try:
         file = path.open("rb")
@@ -77,13 +77,13 @@ def held(path: Path) -> bool:
         return False
     with file:
         try:
-            _lock(file, shared=True)
+            _lock_file(file, shared=True)
         except OSError:
             return True
     return False
 
 
-def holder(path: Path) -> int | None:
+def lock_owner(path: Path) -> int | None:
     """The process id written by the last holder, for messages."""
     with suppress(OSError, ValueError):
         return int(path.read_bytes().split()[0])

@@ -16,13 +16,13 @@ from ptviz.training.events import (
     Event,
     Failed,
     Finished,
-    SourceReady,
+    SourcePromptReady,
     StageStarted,
-    Stepped,
-    from_json,
+    StepCompleted,
+    event_from_json,
 )
 
-Place = tuple[int, int]
+StageStep = tuple[int, int]
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
@@ -36,35 +36,35 @@ def _floats(values: Iterable[float] = ()) -> Floats:
 
 
 @dataclass(frozen=True, eq=False)
-class Curve:
+class RunHistory:
     """What a live chart shows. The arrays share one axis, the steps told so far, in order.
 
     ``positions`` count updates through all stages, ``steps`` within each stage; ``losses`` in nats, ``seconds``
     since the run started working. ``damaged`` counts lines that could not be read.
     """
 
-    positions: Ints = field(default_factory=_ints)
+    global_steps: Ints = field(default_factory=_ints)
     stages: Ints = field(default_factory=_ints)
     steps: Ints = field(default_factory=_ints)
     losses: Floats = field(default_factory=_floats)
-    rates: Floats = field(default_factory=_floats)
-    norms: Floats = field(default_factory=_floats)
+    learning_rates: Floats = field(default_factory=_floats)
+    gradient_norms: Floats = field(default_factory=_floats)
     seconds: Floats = field(default_factory=_floats)
-    loads: tuple[tuple[float, ...], ...] = ()
+    routing_loads: tuple[tuple[float, ...], ...] = ()
     evaluations: tuple[Evaluated, ...] = ()
-    evaluated: tuple[int, ...] = ()
-    started: tuple[StageStarted, ...] = ()
-    sources: tuple[SourceReady, ...] = ()
+    evaluation_steps: tuple[int, ...] = ()
+    stages_started: tuple[StageStarted, ...] = ()
+    source_prompts: tuple[SourcePromptReady, ...] = ()
     baselines: Baselines | None = None
     finished: Finished | None = None
     failed: Failed | None = None
-    damaged: int = 0
+    damaged_lines: int = 0
 
     def __len__(self) -> int:
         return len(self.steps)
 
     @property
-    def best(self) -> Evaluated | None:
+    def best_evaluation(self) -> Evaluated | None:
         """The evaluation of the best prompt so far by validation."""
         return next((e for e in reversed(self.evaluations) if e.best), None)
 
@@ -76,73 +76,73 @@ class Curve:
         return (len(recent) - 1) / span if span > 0 else 0.0
 
 
-class Telling:
+class HistoryBuilder:
     """Gathers events as they are read; a step told again replaces the earlier telling."""
 
     def __init__(self) -> None:
-        self._steps: dict[Place, Stepped] = {}
-        self._evaluations: dict[Place, Evaluated] = {}
-        self._started: dict[int, StageStarted] = {}
-        self._last = Curve()
-        self._fresh = False
+        self._steps: dict[StageStep, StepCompleted] = {}
+        self._evaluations: dict[StageStep, Evaluated] = {}
+        self._stages_started: dict[int, StageStarted] = {}
+        self._history = RunHistory()
+        self._up_to_date = False
 
     def add(self, event: Event) -> None:
         """Take in one event."""
-        self._fresh = False
+        self._up_to_date = False
         match event:
-            case Stepped():
+            case StepCompleted():
                 self._steps[event.stage, event.step] = event
             case Evaluated():
                 self._evaluations[event.stage, event.step] = event
             case StageStarted():
-                self._started[event.index] = event
-            case SourceReady():
-                others = tuple(told for told in self._last.sources if told.task != event.task)
-                self._last = replace(self._last, sources=(*others, event))
+                self._stages_started[event.index] = event
+            case SourcePromptReady():
+                others = tuple(told for told in self._history.source_prompts if told.task != event.task)
+                self._history = replace(self._history, source_prompts=(*others, event))
             case Baselines():
-                self._last = replace(self._last, baselines=event)
+                self._history = replace(self._history, baselines=event)
             case Finished():
-                self._last = replace(self._last, finished=event)
+                self._history = replace(self._history, finished=event)
             case Failed():
-                self._last = replace(self._last, failed=event)
+                self._history = replace(self._history, failed=event)
 
-    def damage(self) -> None:
+    def count_damaged_line(self) -> None:
         """Count a line that could not be read."""
-        self._fresh = False
-        self._last = replace(self._last, damaged=self._last.damaged + 1)
+        self._up_to_date = False
+        self._history = replace(self._history, damaged_lines=self._history.damaged_lines + 1)
 
-    def back(self, stage: int, step: int) -> None:
+    def truncate_after(self, stage: int, step: int) -> None:
         """The run goes on from here: what was told beyond is no longer true."""
-        self._fresh = False
+        self._up_to_date = False
         self._steps = {place: e for place, e in self._steps.items() if place <= (stage, step)}
         self._evaluations = {place: e for place, e in self._evaluations.items() if place <= (stage, step)}
-        self._started = {index: e for index, e in self._started.items() if index <= stage}
-        self._last = replace(self._last, finished=None, failed=None)
+        self._stages_started = {index: e for index, e in self._stages_started.items() if index <= stage}
+        self._history = replace(self._history, finished=None, failed=None)
 
-    def curve(self) -> Curve:
+    def build(self) -> RunHistory:
         """Everything told so far."""
-        if not self._fresh:
+        if not self._up_to_date:
             steps = [self._steps[place] for place in sorted(self._steps)]
-            before = self._before()
+            before = self._steps_before_stages()
             evaluations = tuple(self._evaluations[place] for place in sorted(self._evaluations))
-            self._last = replace(
-                self._last,
-                positions=_ints(before.get(s.stage, 0) + s.step for s in steps),
+            self._history = replace(
+                self._history,
+                global_steps=_ints(before.get(s.stage, 0) + s.step for s in steps),
                 stages=_ints(s.stage for s in steps),
                 steps=_ints(s.step for s in steps),
                 losses=_floats(s.loss for s in steps),
-                rates=_floats(s.rate for s in steps),
-                norms=_floats(s.norm for s in steps),
+                learning_rates=_floats(s.rate for s in steps),
+                gradient_norms=_floats(s.norm for s in steps),
                 seconds=_floats(s.seconds for s in steps),
-                loads=tuple(s.load for s in steps),
+                routing_loads=tuple(s.load for s in steps),
                 evaluations=evaluations,
-                evaluated=tuple(before.get(e.stage, 0) + e.step for e in evaluations),
-                started=tuple(self._started[index] for index in sorted(self._started)),
+                evaluation_steps=tuple(before.get(e.stage, 0) + e.step for e in evaluations),
+                stages_started=tuple(self._stages_started[index] for index in sorted(self._stages_started)),
             )
-            self._fresh = True
-        return self._last
+            self._up_to_date = True
+        return self._history
 
-    def _before(self) -> dict[int, int]:
+    def _steps_before_stages(self) -> dict[int, int]:
         """Updates made before each stage: the last step of every earlier one, since a stage may stop early."""
         made: dict[int, int] = {}
         for stage, step in [*self._steps, *self._evaluations]:
@@ -154,12 +154,12 @@ class Telling:
         return before
 
 
-def resumed(stage: int, step: int, steps: int) -> bytes:
+def resume_marker(stage: int, step: int, steps: int) -> bytes:
     """The line that says: from here on the run goes on from the state after ``step`` updates of ``stage``."""
     return json.dumps({"event": "resumed", "stage": stage, "step": step, "steps": steps}).encode()
 
 
-def parse(line: bytes) -> dict[str, Any] | None:
+def parse_event_line(line: bytes) -> dict[str, Any] | None:
     """One whole line of events.jsonl; None if it is damaged."""
     try:
         data = json.loads(line)
@@ -168,21 +168,21 @@ def parse(line: bytes) -> dict[str, Any] | None:
     return data if isinstance(data, dict) and isinstance(data.get("event"), str) else None
 
 
-def typed(data: Mapping[str, Any]) -> Event | None:
+def decode_event(data: Mapping[str, Any]) -> Event | None:
     """The event of a parsed line; None for a place mark, an unknown kind or missing fields."""
     try:
-        return from_json(data)
+        return event_from_json(data)
     except (ValueError, TypeError):
         return None
 
 
-def gather(lines: Iterable[bytes], telling: Telling) -> None:
+def read_events(lines: Iterable[bytes], telling: HistoryBuilder) -> None:
     """Take whole lines in."""
     for line in lines:
-        data = parse(line)
+        data = parse_event_line(line)
         if data is None:
-            telling.damage()
+            telling.count_damaged_line()
         elif data["event"] == "resumed":
-            telling.back(int(data.get("stage", 0)), int(data.get("step", 0)))
-        elif event := typed(data):
+            telling.truncate_after(int(data.get("stage", 0)), int(data.get("step", 0)))
+        elif event := decode_event(data):
             telling.add(event)

@@ -8,7 +8,7 @@ from ptviz.methods.base import PromptMethod
 from ptviz.runs.atomic_io import StoreError
 
 
-def load(method: PromptMethod, state: dict[str, Tensor]) -> None:
+def load_state(method: PromptMethod, state: dict[str, Tensor]) -> None:
     """Put a state in a method.
 
     Raises:

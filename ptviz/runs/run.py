@@ -15,15 +15,15 @@ from torch import Tensor
 from ptviz.runs import snapshots as tensors
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.history import Curve, Telling, gather, parse, typed
-from ptviz.runs.snapshots import Kept, SnapshotInfo
-from ptviz.runs.status import Status, seen
+from ptviz.runs.history import HistoryBuilder, RunHistory, decode_event, parse_event_line, read_events
+from ptviz.runs.snapshots import ResumeState, SnapshotInfo
+from ptviz.runs.status import Status, actual_status
 from ptviz.training.events import Event
 
 if TYPE_CHECKING:
-    from ptviz.training import Resume
+    from ptviz.training import ResumePoint
 
-_BEST = "best/"
+_BEST_PREFIX = "best/"
 
 
 class Run:
@@ -32,9 +32,9 @@ class Run:
     def __init__(self, path: Path) -> None:
         self.path = path
         self.id = path.name
-        self._reading = threading.Lock()
-        self._telling = Telling()
-        self._told = 0
+        self._read_lock = threading.Lock()
+        self._history_builder = HistoryBuilder()
+        self._read_offset = 0
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
@@ -57,21 +57,21 @@ class Run:
 
         A torn last line is not there yet. An offset beyond the end starts over: the file was made anew.
         """
-        lines, end = self._lines(after)
-        parsed = (parse(line) for line in lines)
-        return [event for data in parsed if data is not None and (event := typed(data))], end
+        lines, end = self._read_lines(after)
+        parsed = (parse_event_line(line) for line in lines)
+        return [event for data in parsed if data is not None and (event := decode_event(data))], end
 
-    def curve(self) -> Curve:
+    def history(self) -> RunHistory:
         """Everything told so far, each step once."""
-        with self._reading:
-            lines, end = self._lines(self._told)
-            if end < self._told:
-                self._telling, (lines, end) = Telling(), self._lines(0)
-            gather(lines, self._telling)
-            self._told = end
-            return self._telling.curve()
+        with self._read_lock:
+            lines, end = self._read_lines(self._read_offset)
+            if end < self._read_offset:
+                self._history_builder, (lines, end) = HistoryBuilder(), self._read_lines(0)
+            read_events(lines, self._history_builder)
+            self._read_offset = end
+            return self._history_builder.build()
 
-    def _lines(self, after: int) -> tuple[list[bytes], int]:
+    def _read_lines(self, after: int) -> tuple[list[bytes], int]:
         path = self.path / "events.jsonl"
         try:
             with path.open("rb") as file:
@@ -88,7 +88,7 @@ class Run:
 
     def snapshots(self) -> list[SnapshotInfo]:
         """Where the states along the way lie, in the order of training."""
-        return tensors.snapshots(self.path / "snapshots")
+        return tensors.list_snapshots(self.path / "snapshots")
 
     def snapshot(self, stage: int, step: int) -> dict[str, Tensor]:
         """The method's state dict after ``step`` updates of ``stage``.
@@ -96,27 +96,27 @@ class Run:
         Raises:
             StoreError: if there is none, or it is damaged.
         """
-        return tensors.read(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
+        return tensors.read_tensors(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
 
-    def kept(self) -> Kept | None:
+    def resume_state(self) -> ResumeState | None:
         """The newest state to go on from, with its place; None before the first snapshot.
 
         Raises:
             StoreError: if the file is damaged.
         """
         path = self.path / "resume.safetensors"
-        return tensors.read_kept(path) if path.exists() else None
+        return tensors.read_resume_state(path) if path.exists() else None
 
-    def resume(self) -> Resume | None:
+    def resume_point(self) -> ResumePoint | None:
         """What ``train(resume=...)`` takes to go on from the newest state; None before the first snapshot.
 
         Raises:
             StoreError: if the file is damaged.
         """
-        from ptviz.training import Resume
+        from ptviz.training import ResumePoint
 
-        kept = self.kept()
-        return None if kept is None else Resume(kept.method, kept.resume, kept.progress)
+        kept = self.resume_state()
+        return None if kept is None else ResumePoint(kept.method, kept.resume, kept.progress)
 
     def prompt(self) -> dict[str, Tensor]:
         """The state dict of the best prompt so far by validation.
@@ -125,16 +125,16 @@ class Run:
             StoreError: if nothing was learned yet, or the file is damaged.
         """
         if (path := self.path / "prompt.safetensors").exists():
-            return tensors.read(path)[0]
-        kept = self.kept()
+            return tensors.read_tensors(path)[0]
+        kept = self.resume_state()
         if kept is None:
             raise StoreError(f"run {self.id} has no prompt yet: wait for its first snapshot, or resume it")
-        return best(kept)
+        return best_state(kept)
 
-    def start(self) -> dict[str, Tensor] | None:
+    def initial_state(self) -> dict[str, Tensor] | None:
         """The state that a branch starts from, or the kept prompt of ``RunConfig.start``; None for a run without."""
         path = self.path / "start.safetensors"
-        return tensors.read(path)[0] if path.exists() else None
+        return tensors.read_tensors(path)[0] if path.exists() else None
 
     def environment(self) -> dict[str, Any]:
         """Versions, machine and seed of the run; empty before it first ran."""
@@ -156,9 +156,9 @@ class Run:
             raise StoreError(f"{path} is damaged or cut short ({error}); delete it, the run stays readable") from error
 
 
-def best(kept: Kept) -> dict[str, Tensor]:
+def best_state(kept: ResumeState) -> dict[str, Tensor]:
     """The best prompt by validation within a kept state; the newest one before the first evaluation."""
-    found = {name.removeprefix(_BEST): t for name, t in kept.resume.items() if name.startswith(_BEST)}
+    found = {name.removeprefix(_BEST_PREFIX): t for name, t in kept.resume.items() if name.startswith(_BEST_PREFIX)}
     return found or kept.method
 
 
@@ -196,29 +196,29 @@ def read_config(folder: Path) -> RunConfig:
 
 def read_status(folder: Path) -> Status:
     """Where the run in ``folder`` really stands: a run whose writer died is not running."""
-    return seen(written_status(folder), folder)
+    return actual_status(read_status_file(folder), folder)
 
 
-def written_status(folder: Path) -> Status:
+def read_status_file(folder: Path) -> Status:
     """What status.json says; read off the run's events if it is missing or damaged."""
     try:
         return Status.from_json(read_json(folder / "status.json"))
     except (StoreError, ValueError, TypeError):
-        return _from_events(folder)
+        return _status_from_events(folder)
 
 
-def _from_events(folder: Path) -> Status:
-    curve = Run(folder).curve()
+def _status_from_events(folder: Path) -> Status:
+    curve = Run(folder).history()
     last = int(curve.steps[-1]) if len(curve) else 0
-    steps = curve.started[-1].steps if curve.started else 0
+    steps = curve.stages_started[-1].steps if curve.stages_started else 0
     created = (folder / "config.json").stat().st_mtime if (folder / "config.json").exists() else 0.0
-    best = curve.best
+    best = curve.best_evaluation
     status = Status(
         "stopped",
         "status.json is missing or damaged: this is read off the events; resume goes on from the newest snapshot",
         last,
         steps,
-        curve.started[-1].index if curve.started else 0,
+        curve.stages_started[-1].index if curve.stages_started else 0,
         updated=created,
         created=created,
         seconds=float(curve.seconds[-1]) if len(curve) else 0.0,
@@ -228,7 +228,9 @@ def _from_events(folder: Path) -> Status:
         zero_shot=curve.baselines.zero_shot if curve.baselines else None,
     )
     if curve.finished:
-        return status.now(state="finished", reason=curve.finished.reason, test=curve.finished.test, updated=created)
+        return status.with_changes(
+            state="finished", reason=curve.finished.reason, test=curve.finished.test, updated=created
+        )
     if curve.failed:
-        return status.now(state="failed", reason=curve.failed.reason, updated=created)
+        return status.with_changes(state="failed", reason=curve.failed.reason, updated=created)
     return status

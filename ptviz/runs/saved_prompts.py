@@ -19,31 +19,31 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
-from ptviz.methods.base import build
+from ptviz.methods.base import build_method
 from ptviz.prompt import Prompt, Spec
 from ptviz.runs import snapshots as files
-from ptviz.runs.atomic_io import StoreError, explained, slug, write_whole
+from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig
 
 if TYPE_CHECKING:
     from ptviz.runs.store import Store
 
-AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
+PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
 """The tensors a kept prompt may have: vectors at the input, keys and values at every attention site, or both."""
-KEPT = "kept:"
+SAVED_PREFIX = "kept:"
 """What the id of a kept prompt has in front wherever the ids of runs stand beside it."""
-_ABOUT, _PROMPT = "about.json", "prompt.safetensors"
-_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
-_LONGEST_TITLE = 120
+_ABOUT_FILE, _PROMPT_FILE = "about.json", "prompt.safetensors"
+_PROMPT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
+_MAX_TITLE_LENGTH = 120
 
 
 @dataclass(frozen=True)
-class KeptPrompt:
+class SavedPrompt:
     """What is known of a kept prompt.
 
     ``backbone`` is the one it was trained in front of, empty if nobody said; ``origin`` says where it came from: a
     run and the edits made to it, or a file's name, format and sha256. ``m`` counts its prompt tokens, ``made`` is
-    seconds since 1970, ``shapes`` are those of its tensors, with axes as in ``AXES``.
+    seconds since 1970, ``shapes`` are those of its tensors, with axes as in ``PROMPT_AXES``.
     """
 
     id: str
@@ -56,13 +56,13 @@ class KeptPrompt:
     shapes: Mapping[str, tuple[int, ...]]
 
 
-def shared(prompt: Prompt) -> dict[str, Tensor]:
+def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
     """The tensors of a prompt that is the same for every text, without the batch axis and without pruned tokens.
 
     Raises:
         StoreError: if each text has a prompt of its own, or it also shifts the words of the text.
     """
-    if not prompt.static or prompt.delta is not None:
+    if not prompt.is_static or prompt.delta is not None:
         raise StoreError("expected one prompt for every text; this one depends on the text, or changes its words")
     found: dict[str, Tensor] = {}
     if prompt.embeddings is not None:
@@ -72,14 +72,14 @@ def shared(prompt: Prompt) -> dict[str, Tensor]:
     return found
 
 
-def keep(
+def save_prompt(
     store: Store,
     prompt: Mapping[str, Tensor],
     title: str,
     backbone: str,
     task: str | None,
     origin: Mapping[str, Any],
-) -> KeptPrompt:
+) -> SavedPrompt:
     """Keep a prompt beside the runs of ``store``: ``embeddings`` (m, d), ``key_values`` (S, 2, H, m, h), or both.
 
     Raises:
@@ -87,34 +87,34 @@ def keep(
         ValueError: if the title is empty or too long, or ``origin`` is not JSON.
     """
     title = " ".join(title.split())
-    if not 1 <= len(title) <= _LONGEST_TITLE:
-        raise ValueError(f"title: expected 1 to {_LONGEST_TITLE} characters; got {len(title)}")
+    if not 1 <= len(title) <= _MAX_TITLE_LENGTH:
+        raise ValueError(f"title: expected 1 to {_MAX_TITLE_LENGTH} characters; got {len(title)}")
     own = {name: tensor.detach().float().cpu() for name, tensor in prompt.items()}
-    m = _length(own)
+    m = _validated_length(own)
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    about = KeptPrompt("", title, backbone, task, dict(origin), m, time.time(), shapes)
+    about = SavedPrompt("", title, backbone, task, dict(origin), m, time.time(), shapes)
     told = json.dumps({key: value for key, value in asdict(about).items() if key != "id"}, ensure_ascii=False, indent=1)
-    draft = folder(store) / f".new-{secrets.token_hex(4)}"
+    draft = prompts_folder(store) / f".new-{secrets.token_hex(4)}"
     try:
         draft.mkdir(parents=True)
-        files.write(draft / _PROMPT, own, {"axes": json.dumps({name: AXES[name] for name in own})})
-        write_whole(draft / _ABOUT, told.encode())
+        files.write_tensors(draft / _PROMPT_FILE, own, {"axes": json.dumps({name: PROMPT_AXES[name] for name in own})})
+        atomic_write(draft / _ABOUT_FILE, told.encode())
         path = draft.with_name(f"{slug(title)}-{secrets.token_hex(3)}")
         draft.rename(path)
     except OSError as error:
-        raise explained(error, folder(store)) from error
+        raise to_store_error(error, prompts_folder(store)) from error
     finally:
         shutil.rmtree(draft, ignore_errors=True)
-    return get(store, path.name)
+    return get_saved_prompt(store, path.name)
 
 
-def _length(tensors: Mapping[str, Tensor]) -> int:
+def _validated_length(tensors: Mapping[str, Tensor]) -> int:
     """Prompt tokens m of a prompt's tensors, once they are found to be one."""
-    if not tensors or set(tensors) - set(AXES):
-        raise StoreError(f"expected {' or '.join(AXES)}; got {', '.join(tensors) or 'no tensor'}")
+    if not tensors or set(tensors) - set(PROMPT_AXES):
+        raise StoreError(f"expected {' or '.join(PROMPT_AXES)}; got {', '.join(tensors) or 'no tensor'}")
     lengths = set()
     for name, tensor in tensors.items():
-        axes = AXES[name]
+        axes = PROMPT_AXES[name]
         if tensor.ndim != len(axes) or not tensor.numel() or (name == "key_values" and tensor.shape[1] != 2):
             raise StoreError(f"{name}: expected a shape ({', '.join(axes)}) with kv = 2; got {tuple(tensor.shape)}")
         if not torch.isfinite(tensor).all():
@@ -125,48 +125,48 @@ def _length(tensors: Mapping[str, Tensor]) -> int:
     return int(lengths.pop())
 
 
-def folder(store: Store) -> Path:
+def prompts_folder(store: Store) -> Path:
     """Where the prompts beside a folder of runs lie."""
     return store.root.with_name("prompts")
 
 
-def kept(store: Store) -> list[KeptPrompt]:
+def list_saved_prompts(store: Store) -> list[SavedPrompt]:
     """Every kept prompt, newest first; what cannot be read is left out."""
     found = []
     with suppress(OSError):
-        for path in folder(store).iterdir():
+        for path in prompts_folder(store).iterdir():
             with suppress(StoreError):
-                found.append(get(store, path.name))
+                found.append(get_saved_prompt(store, path.name))
     return sorted(found, key=lambda prompt: (prompt.made, prompt.id), reverse=True)
 
 
-def get(store: Store, id: str) -> KeptPrompt:
+def get_saved_prompt(store: Store, id: str) -> SavedPrompt:
     """The kept prompt called ``id``.
 
     Raises:
         StoreError: if there is none, or it cannot be read.
     """
-    path = _path(store, id) / _ABOUT
+    path = _prompt_path(store, id) / _ABOUT_FILE
     try:
         told = json.loads(path.read_bytes())
         shapes = {name: tuple(map(int, shape)) for name, shape in told.pop("shapes").items()}
-        return KeptPrompt(id=id, shapes=shapes, **told)
+        return SavedPrompt(id=id, shapes=shapes, **told)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}): delete the kept prompt {id} and keep it anew") from error
 
 
-def tensors(store: Store, id: str) -> dict[str, Tensor]:
-    """The numbers of a kept prompt, float32, by the names of ``AXES``.
+def load_prompt_tensors(store: Store, id: str) -> dict[str, Tensor]:
+    """The numbers of a kept prompt, float32, by the names of ``PROMPT_AXES``.
 
     Raises:
         StoreError: if there is none, or it cannot be read.
     """
-    found, _ = files.read(_path(store, id) / _PROMPT)
-    _length(found)
+    found, _ = files.read_tensors(_prompt_path(store, id) / _PROMPT_FILE)
+    _validated_length(found)
     return found
 
 
-def whole(tensors: Mapping[str, Tensor]) -> Prompt:
+def to_prompt(tensors: Mapping[str, Tensor]) -> Prompt:
     """A kept prompt's tensors as a prompt that is the same for every text."""
     embeddings, inner = tensors.get("embeddings"), tensors.get("key_values")
     return Prompt(
@@ -175,19 +175,19 @@ def whole(tensors: Mapping[str, Tensor]) -> Prompt:
     )
 
 
-def first(store: Store, config: RunConfig) -> dict[str, Tensor]:
+def initial_tensors(store: Store, config: RunConfig) -> dict[str, Tensor]:
     """The tensors of the kept prompt that a run starts from, once its method was found to take them.
 
     Raises:
         ValueError: if the method or the backbone cannot take this prompt, with what was expected.
         StoreError: if there is no such prompt, or it cannot be read.
     """
-    one = get(store, str(config.start))
-    check(config, one)
-    return tensors(store, one.id)
+    one = get_saved_prompt(store, str(config.start))
+    check_initial_prompt(config, one)
+    return load_prompt_tensors(store, one.id)
 
 
-def check(config: RunConfig, start: KeptPrompt) -> None:
+def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
     """Whether a run with this config could start from a kept prompt, told by shapes alone: nothing is loaded.
 
     A backbone that has no name here is checked once a worker has looked at it.
@@ -195,34 +195,36 @@ def check(config: RunConfig, start: KeptPrompt) -> None:
     Raises:
         ValueError: if the method or the backbone cannot take it, with what was expected.
     """
-    from ptviz.runs.embedding_table import known_sizes
+    from ptviz.runs.embedding_table import find_backbone_shape
 
-    sizes = known_sizes(config.backbone)
+    sizes = find_backbone_shape(config.backbone)
     if sizes is None:
         return
     shape = sizes.width, sizes.sites, sizes.heads, sizes.head_width, config.training.length
-    method = build(config.method, Spec.of_shape(*shape, config.source_tasks()), config.knobs)
-    method.begin_with(whole({name: torch.empty(shape, device="meta") for name, shape in start.shapes.items()}))
+    method = build_method(config.method, Spec.from_sizes(*shape, config.source_tasks()), config.knobs)
+    method.init_from_prompt(
+        to_prompt({name: torch.empty(shape, device="meta") for name, shape in start.shapes.items()})
+    )
 
 
-def delete(store: Store, id: str) -> None:
+def delete_saved_prompt(store: Store, id: str) -> None:
     """Remove a kept prompt for good. Runs that started from it hold a copy of their own.
 
     Raises:
         StoreError: if there is none, or the folder cannot be written.
     """
-    path = _path(store, id)
+    path = _prompt_path(store, id)
     grave = path.with_name(f".old-{secrets.token_hex(4)}")
     try:
         path.rename(grave)  # first, so that a list never shows half a prompt
     except OSError as error:
-        raise explained(error, path) from error
+        raise to_store_error(error, path) from error
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def _path(store: Store, id: str) -> Path:
-    path = folder(store) / id if _ID.fullmatch(id) else None
+def _prompt_path(store: Store, id: str) -> Path:
+    path = prompts_folder(store) / id if _PROMPT_ID.fullmatch(id) else None
     if path is None or not path.is_dir():
-        known = ", ".join(prompt.id for prompt in kept(store)[:5]) if path is not None else ""
+        known = ", ".join(prompt.id for prompt in list_saved_prompts(store)[:5]) if path is not None else ""
         raise StoreError(f"there is no kept prompt {id[:80]!r}; " + (f"there are: {known}" if known else "none by it"))
     return path

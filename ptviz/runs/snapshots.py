@@ -13,10 +13,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
-from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.runs.atomic_io import StoreError, atomic_write
 
-_PLACE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
-Axes = Mapping[str, Sequence[str]]
+_SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
+AxesByTensor = Mapping[str, Sequence[str]]
 
 
 class SnapshotInfo(NamedTuple):
@@ -27,7 +27,7 @@ class SnapshotInfo(NamedTuple):
     path: Path
 
 
-class Kept(NamedTuple):
+class ResumeState(NamedTuple):
     """A state to go on from: the three fields of a Snapshot event, and its place."""
 
     stage: int
@@ -35,7 +35,7 @@ class Kept(NamedTuple):
     method: dict[str, Tensor]
     resume: dict[str, Tensor]
     progress: dict[str, Any]
-    axes: Axes = MappingProxyType({})
+    axes: AxesByTensor = MappingProxyType({})
 
 
 def snapshot_name(stage: int, step: int) -> str:
@@ -43,15 +43,15 @@ def snapshot_name(stage: int, step: int) -> str:
     return f"{stage}-{step:06d}.safetensors"
 
 
-def snapshots(folder: Path) -> list[SnapshotInfo]:
+def list_snapshots(folder: Path) -> list[SnapshotInfo]:
     """The snapshots in a folder, in the order of training."""
     if not folder.is_dir():
         return []
-    found = ((_PLACE.fullmatch(path.name), path) for path in folder.iterdir())
+    found = ((_SNAPSHOT_FILE.fullmatch(path.name), path) for path in folder.iterdir())
     return sorted(SnapshotInfo(int(match[1]), int(match[2]), path) for match, path in found if match)
 
 
-def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
+def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
     """Put tensors in a safetensors file, all or nothing.
 
     Raises:
@@ -59,10 +59,10 @@ def write(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) 
     """
     # Copies: two names of one tensor (a prompt and the best prompt) are refused by the format.
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
-    write_whole(path, save(own, metadata={"format": "pt", **header}))
+    atomic_write(path, save(own, metadata={"format": "pt", **header}))
 
 
-def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Tensors and header of a safetensors file.
 
     Raises:
@@ -80,7 +80,7 @@ def read(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
         ) from error
 
 
-def header(stage: int, step: int, axes: Axes) -> dict[str, str]:
+def snapshot_header(stage: int, step: int, axes: AxesByTensor) -> dict[str, str]:
     """The header of a snapshot: its place, and the axes of each tensor under their names."""
     return {
         "ptviz": "1",
@@ -90,20 +90,22 @@ def header(stage: int, step: int, axes: Axes) -> dict[str, str]:
     }
 
 
-def write_kept(path: Path, kept: Kept) -> None:
+def write_resume_state(path: Path, kept: ResumeState) -> None:
     """Put a state to go on from in one file, so that its halves never disagree."""
     tensors = {f"method.{name}": tensor for name, tensor in kept.method.items()}
     tensors |= {f"resume.{name}": tensor for name, tensor in kept.resume.items()}
-    write(path, tensors, {**header(kept.stage, kept.step, kept.axes), "progress": json.dumps(kept.progress)})
+    write_tensors(
+        path, tensors, {**snapshot_header(kept.stage, kept.step, kept.axes), "progress": json.dumps(kept.progress)}
+    )
 
 
-def read_kept(path: Path) -> Kept:
+def read_resume_state(path: Path) -> ResumeState:
     """A state to go on from.
 
     Raises:
         StoreError: if the file is missing, damaged or not ours.
     """
-    tensors, head = read(path)
+    tensors, head = read_tensors(path)
     try:
         stage, step, progress = int(head["stage"]), int(head["step"]), json.loads(head["progress"])
         axes = json.loads(head.get("axes", "{}"))
@@ -111,4 +113,4 @@ def read_kept(path: Path) -> Kept:
         raise StoreError(f"{path}: expected a state to resume from; its header lacks {error}") from error
     method = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
     resume = {name.removeprefix("resume."): t for name, t in tensors.items() if name.startswith("resume.")}
-    return Kept(stage, step, method, resume, progress, axes)
+    return ResumeState(stage, step, method, resume, progress, axes)

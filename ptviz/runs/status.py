@@ -9,12 +9,12 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ptviz.runs.failure_messages import after_death
-from ptviz.runs.file_lock import held
+from ptviz.runs.failure_messages import crash_reason
+from ptviz.runs.file_lock import is_locked
 
-State = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
-STATES: tuple[str, ...] = get_args(State)
-ALIVE = ("queued", "running", "stopping")
+RunState = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
+RUN_STATES: tuple[str, ...] = get_args(RunState)
+ACTIVE_STATES = ("queued", "running", "stopping")
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class Status:
     the system had killed for lack of memory when the run began.
     """
 
-    state: State
+    state: RunState
     reason: str = ""
     step: int = 0
     steps: int = 0
@@ -57,25 +57,25 @@ class Status:
         Raises:
             ValueError: for an unknown state.
         """
-        if not isinstance(data, Mapping) or data.get("state") not in STATES:
-            raise ValueError(f"expected a status with a state out of {', '.join(STATES)}; got {data!r}")
+        if not isinstance(data, Mapping) or data.get("state") not in RUN_STATES:
+            raise ValueError(f"expected a status with a state out of {', '.join(RUN_STATES)}; got {data!r}")
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
     def to_bytes(self) -> bytes:
         """The content of status.json."""
         return json.dumps(self.to_json()).encode()
 
-    def now(self, **changes: Any) -> Status:
+    def with_changes(self, **changes: Any) -> Status:
         """The same status with some changes, dated now."""
         return replace(self, **{"updated": time.time(), **changes})
 
 
-def seen(status: Status, folder: Path) -> Status:
+def actual_status(status: Status, folder: Path) -> Status:
     """The status as it really is: a run whose writer died is not running, whatever its file says."""
     if status.state not in ("running", "stopping"):
         return status
-    if held(folder / "lock"):
+    if is_locked(folder / "lock"):
         stopping = (folder / "stop").exists()
         return replace(status, state="stopping" if stopping else "running")
-    state, reason = after_death(folder, status.kills, status.kept)
+    state, reason = crash_reason(folder, status.kills, status.kept)
     return replace(status, state=state, reason=reason, pid=None)

@@ -19,17 +19,17 @@ from torch import Tensor
 
 from ptviz import paths
 from ptviz.runs import saved_prompts, snapshots
-from ptviz.runs.atomic_io import Signature, StoreError, explained, signature, slug, write_whole
+from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig
-from ptviz.runs.file_lock import Lock
-from ptviz.runs.run import Run, read_config, written_status
-from ptviz.runs.status import Status, seen
+from ptviz.runs.file_lock import FileLock
+from ptviz.runs.run import Run, read_config, read_status_file
+from ptviz.runs.status import Status, actual_status
 
-_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """One line of the list of runs."""
 
     id: str
@@ -42,11 +42,11 @@ class Summary:
         return self.config.name or self.id
 
 
-Summaries = list[Summary]
+RunSummaries = list[RunSummary]
 
 
 @dataclass(frozen=True)
-class Problem:
+class StoreProblem:
     """Something in the folder of runs that is no readable run, and why."""
 
     path: Path
@@ -54,14 +54,14 @@ class Problem:
 
 
 class Store:
-    """The runs under ``root``, by default ``ptviz.paths.home() / "runs"``. Hidden names are the worker's own."""
+    """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names are the worker's own."""
 
     def __init__(self, root: Path | str | None = None) -> None:
-        self.root = Path(root) if root is not None else paths.home() / "runs"
+        self.root = Path(root) if root is not None else paths.data_dir() / "runs"
         self._runs: dict[str, tuple[tuple[int, int], Run]] = {}
-        self._summaries: dict[str, tuple[tuple[Signature, Signature], Summary]] = {}
-        self._problems: tuple[Problem, ...] = ()
-        self._reading = threading.Lock()  # Pages of several tabs share one store.
+        self._summaries: dict[str, tuple[tuple[FileSignature, FileSignature], RunSummary]] = {}
+        self._problems: tuple[StoreProblem, ...] = ()
+        self._cache_lock = threading.Lock()  # Pages of several tabs share one store.
 
     def create(self, config: RunConfig, *, queued: bool = False, start: Mapping[str, Tensor] | None = None) -> Run:
         """A new run, ready to be worked on; ``queued`` offers it to the worker; ``start`` is a branch's first state.
@@ -73,26 +73,26 @@ class Store:
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = config.checked()
-        start = saved_prompts.first(self, config) if config.start is not None else start
+        start = saved_prompts.initial_tensors(self, config) if config.start is not None else start
         state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
         status = replace(state, steps=config.training.steps)
         draft = self.root / f".new-{secrets.token_hex(4)}"
         try:
             (draft / "snapshots").mkdir(parents=True)
-            write_whole(draft / "config.json", encoded(config))
-            write_whole(draft / "status.json", status.to_bytes())
+            atomic_write(draft / "config.json", encode_config(config))
+            atomic_write(draft / "status.json", status.to_bytes())
             if start is not None:
-                snapshots.write(draft / "start.safetensors", start, {})
-            return Run(self._settle(draft, config))
+                snapshots.write_tensors(draft / "start.safetensors", start, {})
+            return Run(self._rename_draft(draft, config))
         except OSError as error:
-            raise explained(error, self.root) from error
+            raise to_store_error(error, self.root) from error
         finally:
             shutil.rmtree(draft, ignore_errors=True)
 
-    def _settle(self, draft: Path, config: RunConfig) -> Path:
+    def _rename_draft(self, draft: Path, config: RunConfig) -> Path:
         """Give the finished draft a name that nobody has: a whole run appears, or none."""
         for _ in range(100):
-            path = self.root / new_id(config)
+            path = self.root / new_run_id(config)
             if not path.exists():
                 draft.rename(path)
                 return path
@@ -104,11 +104,11 @@ class Store:
         Raises:
             StoreError: if there is none, or its config cannot be read.
         """
-        path = self._path(id)
+        path = self._run_path(id)
         read_config(path)
         folder = path.stat()
         place = folder.st_dev, folder.st_ino
-        with self._reading:
+        with self._cache_lock:
             known = self._runs.get(id)
             if known is None or known[0] != place:
                 known = place, Run(path)
@@ -117,17 +117,17 @@ class Store:
                     del self._runs[old]
         return known[1]
 
-    def _path(self, id: str) -> Path:
-        if not isinstance(id, str) or not _ID.fullmatch(id):
+    def _run_path(self, id: str) -> Path:
+        if not isinstance(id, str) or not _RUN_ID.fullmatch(id):
             raise StoreError(f"expected the id of a run (letters, digits, dots, dashes); got {str(id)[:80]!r}")
         path = self.root / id
         if not path.is_dir():
-            near = difflib.get_close_matches(id, self._names(), 1)
+            near = difflib.get_close_matches(id, self._folder_names(), 1)
             hint = f" Did you mean {near[0]}?" if near else f" The runs in {self.root} are listed by `ptviz runs`."
             raise StoreError(f"there is no run {id!r}.{hint}")
         return path
 
-    def _names(self) -> list[str]:
+    def _folder_names(self) -> list[str]:
         try:
             return [entry.name for entry in os.scandir(self.root) if not entry.name.startswith(".")]
         except FileNotFoundError:
@@ -135,42 +135,42 @@ class Store:
         except OSError as error:
             raise StoreError(f"the folder of runs {self.root} cannot be read: {error.strerror or error}") from error
 
-    def list(self) -> Summaries:
+    def list(self) -> RunSummaries:
         """All readable runs, newest first. What is no run is left out and told by ``problems``."""
         found, problems = [], []
-        with self._reading:
-            for name in self._names():
+        with self._cache_lock:
+            for name in self._folder_names():
                 path = self.root / name
                 try:
-                    found.append(self._summary(path))
+                    found.append(self._read_summary(path))
                 except StoreError as error:
-                    problems.append(Problem(path, str(error)))
+                    problems.append(StoreProblem(path, str(error)))
             self._problems = tuple(sorted(problems, key=lambda problem: problem.path))
             names = {summary.id for summary in found}
             self._summaries = {id: known for id, known in self._summaries.items() if id in names}
         return sorted(found, key=lambda summary: (summary.status.created, summary.id), reverse=True)
 
-    def problems(self) -> tuple[Problem, ...]:
+    def problems(self) -> tuple[StoreProblem, ...]:
         """What the last ``list`` met that is no readable run."""
         return self._problems
 
-    def _summary(self, path: Path) -> Summary:
-        if not _ID.fullmatch(path.name):
+    def _read_summary(self, path: Path) -> RunSummary:
+        if not _RUN_ID.fullmatch(path.name):
             raise StoreError(f"{path.name!r} is no name of a run: expected letters, digits, dots and dashes")
-        now = (signature(path / "config.json"), signature(path / "status.json"))
+        now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
-            known = now, Summary(path.name, read_config(path), written_status(path))
+            known = now, RunSummary(path.name, read_config(path), read_status_file(path))
             self._summaries[path.name] = known
         # Whether a run that says "running" still lives is asked anew each time: its death changes no file.
-        return replace(known[1], status=seen(known[1].status, path))
+        return replace(known[1], status=actual_status(known[1].status, path))
 
-    def queue(self) -> Summaries:
+    def queued_runs(self) -> RunSummaries:
         """The runs that wait for a worker, oldest first."""
         waiting = [summary for summary in self.list() if summary.status.state == "queued"]
         return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
 
-    def sweep(self) -> None:
+    def remove_leftovers(self) -> None:
         """Remove what killed processes left half made or half deleted, once it is an hour old."""
         for left in [*self.root.glob(".new-*"), *self.root.glob(".old-*")]:
             with suppress(OSError):
@@ -184,8 +184,8 @@ class Store:
             StoreError: if there is no such run, or it cannot be written.
             ValueError: if the name is too long.
         """
-        path = self._path(id)
-        write_whole(path / "config.json", encoded(replace(read_config(path), name=name.strip()).checked()))
+        path = self._run_path(id)
+        atomic_write(path / "config.json", encode_config(replace(read_config(path), name=name.strip()).checked()))
 
     def delete(self, id: str) -> None:
         """Remove a run for good.
@@ -193,10 +193,10 @@ class Store:
         Raises:
             StoreError: if there is no such run, it is being written, or the folder cannot be written.
         """
-        path = self._path(id)
+        path = self._run_path(id)
         if not (path / "config.json").exists():
             raise StoreError(f"{path} is no run (there is no config.json): it is not ptviz's to delete")
-        lock = Lock(path / "lock")
+        lock = FileLock(path / "lock")
         if not lock.acquire(wait=1.0):  # A run that was just stopped is let go a moment later.
             raise StoreError(f"run {id} is running: stop it first, then delete it")
         lock.release()
@@ -209,11 +209,11 @@ class Store:
             else:
                 shutil.rmtree(grave, ignore_errors=True)
         except OSError as error:
-            raise explained(error, path) from error
+            raise to_store_error(error, path) from error
         self._runs.pop(id, None)
 
 
-def new_id(config: RunConfig) -> str:
+def new_run_id(config: RunConfig) -> str:
     """A readable folder name: the person's own, or task, method and seed; and four characters that make it unique."""
     source = config.task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     task = re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", source, flags=re.IGNORECASE)
@@ -221,6 +221,6 @@ def new_id(config: RunConfig) -> str:
     return f"{words}-{secrets.token_hex(2)}"
 
 
-def encoded(config: RunConfig) -> bytes:
+def encode_config(config: RunConfig) -> bytes:
     """The content of config.json."""
     return json.dumps(config.to_json(), indent=1, ensure_ascii=False).encode()

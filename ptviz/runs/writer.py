@@ -12,46 +12,46 @@ from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
 from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import DiskFullError, Lines, StoreError, sweep, write_whole
-from ptviz.runs.failure_messages import memory_kills
-from ptviz.runs.file_lock import Lock, holder
-from ptviz.runs.history import resumed
-from ptviz.runs.run import Run, best, written_status
-from ptviz.runs.snapshots import Axes, Kept
+from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError, StoreError, atomic_write, remove_partial_files
+from ptviz.runs.failure_messages import oom_kill_count
+from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.history import resume_marker
+from ptviz.runs.run import Run, best_state, read_status_file
+from ptviz.runs.snapshots import AxesByTensor, ResumeState
 from ptviz.runs.status import Status
-from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, Stepped
-from ptviz.training.events import to_json
+from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, StepCompleted
+from ptviz.training.events import event_to_json
 
-_EVERY = 0.5
+_STATUS_INTERVAL = 0.5
 """Seconds between two writings of status.json while nothing but steps happens."""
-_LONGEST_REASON = 1500  # status.json stays within one block, so that a full disk can still hold it.
+_MAX_REASON_LENGTH = 1500  # status.json stays within one block, so that a full disk can still hold it.
 
 
 @contextmanager
-def alone(run: Run) -> Iterator[Status]:
+def exclusive(run: Run) -> Iterator[Status]:
     """Hold a run's lock while changing it; yields the status as written.
 
     Raises:
         StoreError: if another process is writing the run, or the folder cannot be written.
     """
-    lock = _taken(run)
+    lock = _acquire_lock(run)
     try:
-        yield written_status(run.path)
+        yield read_status_file(run.path)
     finally:
         lock.release()
 
 
-def _taken(run: Run) -> Lock:
-    lock = Lock(run.path / "lock")
+def _acquire_lock(run: Run) -> FileLock:
+    lock = FileLock(run.path / "lock")
     if not lock.acquire():
         raise StoreError(
-            f"run {run.id} is being written by process {holder(lock.path)}: a run has one writer. "
+            f"run {run.id} is being written by process {lock_owner(lock.path)}: a run has one writer. "
             "Stop it first, or wait until it is done"
         )
     return lock
 
 
-def put_status(folder: Path, status: Status, durable: bool = True) -> None:
+def write_status(folder: Path, status: Status, durable: bool = True) -> None:
     """Write status.json; on a full disk in place, where the old one stood.
 
     Raises:
@@ -59,7 +59,7 @@ def put_status(folder: Path, status: Status, durable: bool = True) -> None:
     """
     path, data = folder / "status.json", status.to_bytes()
     try:
-        write_whole(path, data, durable)
+        atomic_write(path, data, durable)
     except DiskFullError:
         try:
             with path.open("r+b") as file:
@@ -79,16 +79,16 @@ class Writer:
     def __init__(self, run: Run) -> None:
         self.run = run
         self.folder = run.path
-        self.axes: Axes = MappingProxyType({})
-        self._kept: Kept | None = None
-        self._written = 0.0
-        self._lock = _taken(run)
+        self.axes: AxesByTensor = MappingProxyType({})
+        self._resume_state: ResumeState | None = None
+        self._last_status_write = 0.0
+        self._lock = _acquire_lock(run)
         try:
             (self.folder / "snapshots").mkdir(exist_ok=True)
-            sweep(self.folder)
-            sweep(self.folder / "snapshots")
-            self._events = Lines(self.folder / "events.jsonl")
-            self.status = written_status(self.folder)
+            remove_partial_files(self.folder)
+            remove_partial_files(self.folder / "snapshots")
+            self._events = AppendOnlyFile(self.folder / "events.jsonl")
+            self.status = read_status_file(self.folder)
         except BaseException:
             self._lock.release()
             raise
@@ -102,7 +102,7 @@ class Writer:
         self._events.close()
         self._lock.release()
 
-    def begin(self, kept: Kept | None) -> None:
+    def begin(self, kept: ResumeState | None) -> None:
         """Mark the run as running in this process, from the state ``kept`` or from the very start.
 
         What was told beyond that state is taken back: the run tells it again.
@@ -111,20 +111,20 @@ class Writer:
             StoreError: if the disk is full or the folder cannot be written.
         """
         stage, step = (kept.stage, kept.step) if kept else (0, 0)
-        self._kept = kept
+        self._resume_state = kept
         for old in ("prompt.safetensors", "predictions.parquet", "error.txt"):
             (self.folder / old).unlink(missing_ok=True)
         for info in self.run.snapshots():
             if kept is None or (info.stage, info.step) > (stage, step):
                 info.path.unlink(missing_ok=True)
         if (self.folder / "events.jsonl").stat().st_size:
-            self._events.append(resumed(stage, step, self.run.config.training.steps))
-        so_far = self.run.curve().best
-        self.status = self.status.now(
+            self._events.append(resume_marker(stage, step, self.run.config.training.steps))
+        so_far = self.run.history().best_evaluation
+        self.status = self.status.with_changes(
             state="running",
             reason="",
             pid=os.getpid(),
-            kills=memory_kills(),
+            kills=oom_kill_count(),
             stage=stage,
             step=step,
             kept=step if kept else None,
@@ -132,57 +132,57 @@ class Writer:
             best_step=so_far.step if so_far else None,
             test=None,
         )
-        put_status(self.folder, self.status)
+        write_status(self.folder, self.status)
 
-    def environment(self, facts: Mapping[str, Any]) -> None:
+    def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write what the run is made on.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
         """
-        write_whole(self.folder / "environment.json", json.dumps(dict(facts), indent=1).encode())
+        atomic_write(self.folder / "environment.json", json.dumps(dict(facts), indent=1).encode())
 
-    def take(self, event: Event) -> None:
+    def write_event(self, event: Event) -> None:
         """Write one event of the run.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written; what was written before stays whole.
         """
         if isinstance(event, Snapshot):
-            self._keep(event)
-        self._events.append(json.dumps(to_json(event)).encode())
+            self._write_snapshot(event)
+        self._events.append(json.dumps(event_to_json(event)).encode())
         match event:
             case StageStarted():
                 same = event.index == self.status.stage  # A resumed stage is told again, from within.
                 step = self.status.step if same else 0
-                self.status = self.status.now(stage=event.index, steps=event.steps, step=step)
-            case Stepped():
-                self.status = self.status.now(step=event.step, stage=event.stage, seconds=event.seconds)
+                self.status = self.status.with_changes(stage=event.index, steps=event.steps, step=step)
+            case StepCompleted():
+                self.status = self.status.with_changes(step=event.step, stage=event.stage, seconds=event.seconds)
             case Evaluated() if event.best:
-                self.status = self.status.now(accuracy=event.accuracy, best_step=event.step)
+                self.status = self.status.with_changes(accuracy=event.accuracy, best_step=event.step)
             case Baselines():
-                self.status = self.status.now(majority=event.majority, zero_shot=event.zero_shot)
+                self.status = self.status.with_changes(majority=event.majority, zero_shot=event.zero_shot)
             case Snapshot():
-                self.status = self.status.now(step=event.step, stage=event.stage, kept=event.step)
+                self.status = self.status.with_changes(step=event.step, stage=event.stage, kept=event.step)
             case Finished():
                 self._finish(event)
                 return
         # Steps come by the dozen a second: only they wait for the next writing.
-        self._tell(at_once=not isinstance(event, Stepped), durable=isinstance(event, Snapshot))
+        self._write_status(at_once=not isinstance(event, StepCompleted), durable=isinstance(event, Snapshot))
 
-    def _keep(self, event: Snapshot) -> None:
+    def _write_snapshot(self, event: Snapshot) -> None:
         """The snapshot, then the state to go on from: killed in between, the older state is still whole."""
         self._events.sync()
         state = dict(event.method), dict(event.resume), dict(event.progress)
-        self._kept = Kept(event.stage, event.step, *state, axes=self.axes)
+        self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes)
         path = self.folder / "snapshots" / snapshots.snapshot_name(event.stage, event.step)
-        snapshots.write(path, event.method, snapshots.header(event.stage, event.step, self.axes))
-        snapshots.write_kept(self.folder / "resume.safetensors", self._kept)
+        snapshots.write_tensors(path, event.method, snapshots.snapshot_header(event.stage, event.step, self.axes))
+        snapshots.write_resume_state(self.folder / "resume.safetensors", self._resume_state)
 
     def _finish(self, event: Finished) -> None:
         self._events.sync()
-        self._keep_prompt(event.best_step)
-        self.status = self.status.now(
+        self._write_best_prompt(event.best_step)
+        self.status = self.status.with_changes(
             state="finished",
             reason=event.reason,
             pid=None,
@@ -192,40 +192,40 @@ class Writer:
             seconds=event.seconds,
             steps_per_second=event.steps_per_second,
         )
-        self._tell(at_once=True, durable=True)
+        self._write_status(at_once=True, durable=True)
         (self.folder / "stop").unlink(missing_ok=True)
 
-    def _keep_prompt(self, step: int) -> None:
+    def _write_best_prompt(self, step: int) -> None:
         """The best prompt so far, as a file of its own."""
-        kept = self._kept or self.run.kept()
+        kept = self._resume_state or self.run.resume_state()
         if kept is not None:
-            head = snapshots.header(kept.stage, step, kept.axes)
-            snapshots.write(self.folder / "prompt.safetensors", best(kept), head)
+            head = snapshots.snapshot_header(kept.stage, step, kept.axes)
+            snapshots.write_tensors(self.folder / "prompt.safetensors", best_state(kept), head)
 
-    def _tell(self, at_once: bool, durable: bool = False) -> None:
+    def _write_status(self, at_once: bool, durable: bool = False) -> None:
         now = time.monotonic()
-        if at_once or now - self._written > _EVERY:
-            put_status(self.folder, self.status, durable)
-            self._written = now
+        if at_once or now - self._last_status_write > _STATUS_INTERVAL:
+            write_status(self.folder, self.status, durable)
+            self._last_status_write = now
 
     def end(self, state: Literal["stopped", "failed"], reason: str) -> None:
         """Mark the run as over before its time. What it learned stays; nothing here raises on a full disk."""
         with suppress(StoreError):
             if state == "failed":
-                self._events.append(json.dumps(to_json(Failed(reason, self.status.step))).encode())
+                self._events.append(json.dumps(event_to_json(Failed(reason, self.status.step))).encode())
             self._events.sync()
         with suppress(StoreError):
-            self._keep_prompt(self.status.best_step or self.status.step)
-        self.status = self.status.now(state=state, reason=reason[:_LONGEST_REASON], pid=None)
+            self._write_best_prompt(self.status.best_step or self.status.step)
+        self.status = self.status.with_changes(state=state, reason=reason[:_MAX_REASON_LENGTH], pid=None)
         with suppress(StoreError):
-            put_status(self.folder, self.status)
+            write_status(self.folder, self.status)
         with suppress(OSError):
             (self.folder / "stop").unlink(missing_ok=True)
 
 
-def settle(run: Run) -> bool:
+def mark_if_dead(run: Run) -> bool:
     """Write down the end of a run whose writer died; False if there was nothing to do, or another is doing it."""
-    written, really = written_status(run.path), run.status()
+    written, really = read_status_file(run.path), run.status()
     if written.state not in ("running", "stopping") or (really.state != "stopped" and really.state != "failed"):
         return False
     try:

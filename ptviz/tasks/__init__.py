@@ -5,29 +5,29 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
-from ptviz.tasks.builtin.registry import BUILTIN, TaskInfo, catalogue, load_builtin
-from ptviz.tasks.custom.from_file import read_table
-from ptviz.tasks.custom.from_hub import from_hub
-from ptviz.tasks.custom.tables import KINDS
-from ptviz.tasks.default_sources import default_sources
-from ptviz.tasks.example import Row, Split, TaskError
+from ptviz.tasks.builtin.registry import BUILTIN_TASKS, TaskInfo, list_builtin_tasks, load_builtin_task
+from ptviz.tasks.custom.from_file import load_table_task
+from ptviz.tasks.custom.from_hub import load_hub_task
+from ptviz.tasks.custom.tables import TABLE_READERS
+from ptviz.tasks.default_sources import default_source_tasks
+from ptviz.tasks.example import Example, SplitName, TaskError
 from ptviz.tasks.task import Task
-from ptviz.tasks.template import Encoded, Template
+from ptviz.tasks.template import EncodedText, Template
 
 __all__ = [
-    "Encoded",
-    "Row",
-    "Split",
+    "EncodedText",
+    "Example",
+    "SplitName",
     "Task",
     "TaskError",
     "TaskInfo",
     "Template",
-    "catalogue",
-    "default_sources",
-    "from_hub",
-    "load_builtin",
+    "default_source_tasks",
+    "list_builtin_tasks",
+    "load_builtin_task",
+    "load_hub_task",
+    "load_table_task",
     "load_task",
-    "read_table",
 ]
 
 
@@ -39,18 +39,18 @@ def load_task(name: str, *, text: str | None = None, label: str | None = None, s
     Raises:
         TaskError: if there is no such task, its package is missing, or its table cannot be used as it is.
     """
-    if name in BUILTIN:
+    if name in BUILTIN_TASKS:
         if text is not None or label is not None:
             raise TaskError(f"task {name!r} is built in and has no columns to choose; leave out text and label")
-        return load_builtin(name, seed)
+        return load_builtin_task(name, seed)
     path = Path(name)
     if name.startswith("hub:") or path.is_dir():
-        return from_hub(name, text, label, seed=seed)
-    if path.is_file() or path.suffix.lower() in KINDS:
-        return read_table(path, text, label, seed=seed)
-    near = get_close_matches(name, BUILTIN, 1)
+        return load_hub_task(name, text, label, seed=seed)
+    if path.is_file() or path.suffix.lower() in TABLE_READERS:
+        return load_table_task(path, text, label, seed=seed)
+    near = get_close_matches(name, BUILTIN_TASKS, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise TaskError(
-        f"unknown task {name!r}: {hint}expected one of {', '.join(BUILTIN)}, the path of a CSV, TSV, JSONL or Parquet "
+        f"unknown task {name!r}: {hint}expected one of {', '.join(BUILTIN_TASKS)}, the path of a CSV, TSV, JSONL or Parquet "
         "file, or hub:ID"
     )

@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from ptviz.prompt import Batch
-from ptviz.tasks.template import Encoded
+from ptviz.tasks.template import EncodedText
 
-WINDOW = 50
+WINDOW_BATCHES = 50
 """Batches' worth of rows that are sorted by length together: short enough to keep epochs different."""
 
 
 def collate(
-    rows: Sequence[Encoded],
+    rows: Sequence[EncodedText],
     pad: int,
     embed: Callable[[Tensor], Tensor],
     task: int = 0,
@@ -41,17 +41,18 @@ def collate(
         input_ids=ids,
         mask=stack([[True] * len(row.ids) for row in rows], False, torch.bool),
         slots=stack([row.slots for row in rows], False, torch.bool),
-        read=stack([row.read for row in rows], False, torch.bool),
+        readout_mask=stack([row.readout_mask for row in rows], False, torch.bool),
         labels=torch.tensor([row.label for row in rows], device=device),
-        tasks=torch.full((len(rows),), task, device=device),
+        task_ids=torch.full((len(rows),), task, device=device),
         embeddings=embed(ids),
     )
 
 
-def schedule(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:
+def schedule_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:
     """The row indices of every batch of one epoch: each row once, rows of like length together.
 
-    Rows are shuffled, sorted by length within windows of ``WINDOW`` batches, cut into batches of ``size``, and the
+    Rows are shuffled, sorted by length within windows of ``WINDOW_BATCHES`` batches, cut into batches of ``size``,
+    and the
     batches are shuffled. At most one batch is smaller. A pure function of its arguments.
 
     Raises:
@@ -62,7 +63,7 @@ def schedule(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[l
     random = Random(f"schedule {seed} {epoch}")
     order = list(range(len(lengths)))
     random.shuffle(order)
-    window = size * WINDOW
+    window = size * WINDOW_BATCHES
     batches = []
     for start in range(0, len(order), window):
         near = sorted(order[start : start + window], key=lengths.__getitem__)

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from ptviz.tasks.builtin.registry import BUILTIN
+from ptviz.tasks.builtin.registry import BUILTIN_TASKS
 
-RELATED: dict[str, tuple[str, ...]] = {
+RELATED_TASKS: dict[str, tuple[str, ...]] = {
     "question type": ("yahoo", "stackoverflow", "mcid", "trec6"),
     "sentiment": ("sms", "bbc", "yahoo", "tweets"),
     "spam": ("tweets", "bbc", "trec6", "sms"),
@@ -13,19 +13,19 @@ RELATED: dict[str, tuple[str, ...]] = {
     "pairs": ("clinc-pairs", "banking-pairs", "hwu", "mcid", "yahoo"),
 }
 """Source tasks by the target's family, best first: our choice, by what the texts and the answers are about."""
-_UNKNOWN = ("trec6", "tweets", "yahoo")
+_FALLBACK_TASKS = ("trec6", "tweets", "yahoo")
 
 
-def default_sources(task: str, family: str = "", count: int = 3) -> tuple[str, ...]:
+def default_source_tasks(task: str, family: str = "", count: int = 3) -> tuple[str, ...]:
     """The names of ``count`` built-in source tasks for a target.
 
     ``family`` is asked only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
     """
-    family = BUILTIN[task].family if task in BUILTIN else family
-    choice = RELATED.get(family, _UNKNOWN)
-    return tuple(name for name in choice if _data(name) != _data(task))[:count]
+    family = BUILTIN_TASKS[task].family if task in BUILTIN_TASKS else family
+    choice = RELATED_TASKS.get(family, _FALLBACK_TASKS)
+    return tuple(name for name in choice if _dataset_name(name) != _dataset_name(task))[:count]
 
 
-def _data(task: str) -> str:
+def _dataset_name(task: str) -> str:
     """The data set that a task is made of: banking, banking77 and banking-pairs share theirs."""
-    return task.removesuffix("-pairs").rstrip("0123456789") if task in BUILTIN else task
+    return task.removesuffix("-pairs").rstrip("0123456789") if task in BUILTIN_TASKS else task

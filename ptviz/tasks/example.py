@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-Split = Literal["train", "validation", "test"]
+SplitName = Literal["train", "validation", "test"]
 
-PAIR = " | "
+PAIR_SEPARATOR = " | "
 """What stands between the two texts of a pair."""
 
 
@@ -14,16 +14,16 @@ class TaskError(ValueError):
     """A task that cannot be had: what was expected, what came, what to do."""
 
 
-class Row(NamedTuple):
-    """One labelled text; ``label`` indexes the task's classes. The two texts of a pair are joined by ``PAIR``."""
+class Example(NamedTuple):
+    """One labelled text; ``label`` indexes the task's classes. The two texts of a pair are joined by ``PAIR_SEPARATOR``."""
 
     text: str
     label: int
 
 
-class Splits(NamedTuple):
+class TaskSplits(NamedTuple):
     """The three splits of a task."""
 
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
-    test: tuple[Row, ...]
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]

@@ -9,44 +9,44 @@ import math
 from collections.abc import Iterable, Sequence
 from random import Random
 
-from ptviz.tasks.example import Row, Splits, TaskError
+from ptviz.tasks.example import Example, TaskError, TaskSplits
 
-SHARES = {"validation": 0.15, "test": 0.15}
-FEWEST = 3
+SPLIT_SHARES = {"validation": 0.15, "test": 0.15}
+MIN_EXAMPLES_PER_CLASS = 3
 """Rows a class needs to have one in every split."""
 
 
-def key(text: str) -> str:
+def normalised_text(text: str) -> str:
     """What makes two texts the same: spacing does not count."""
     return " ".join(text.split())
 
 
-def distinct(rows: Iterable[Row], taken: Iterable[Row] = ()) -> list[Row]:
+def drop_duplicates(rows: Iterable[Example], taken: Iterable[Example] = ()) -> list[Example]:
     """The first row of every text, leaving out texts that ``taken`` holds: no text in two splits, no text twice."""
-    seen = {key(row.text) for row in taken}
+    seen = {normalised_text(row.text) for row in taken}
     kept = []
     for row in rows:
-        mark = key(row.text)
+        mark = normalised_text(row.text)
         if mark not in seen:
             seen.add(mark)
             kept.append(row)
     return kept
 
 
-def by_class(rows: Iterable[Row]) -> dict[int, list[Row]]:
+def group_by_class(rows: Iterable[Example]) -> dict[int, list[Example]]:
     """The rows of each label, labels ascending, rows in order."""
-    groups: dict[int, list[Row]] = {}
+    groups: dict[int, list[Example]] = {}
     for row in rows:
         groups.setdefault(row.label, []).append(row)
     return dict(sorted(groups.items()))
 
 
-def cut(rows: Iterable[Row], share: float, seed: str) -> tuple[list[Row], list[Row]]:
+def split_off(rows: Iterable[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
     """Rows without and with a share (0 to 1) of every class, at least one row of each class in the latter."""
     random = Random(seed)
-    rest: list[Row] = []
-    part: list[Row] = []
-    for group in by_class(rows).values():
+    rest: list[Example] = []
+    part: list[Example] = []
+    for group in group_by_class(rows).values():
         random.shuffle(group)
         size = max(1, round(share * len(group)))
         part += group[:size]
@@ -56,22 +56,24 @@ def cut(rows: Iterable[Row], share: float, seed: str) -> tuple[list[Row], list[R
     return rest, part
 
 
-def stratified(rows: Iterable[Row], seed: int = 0) -> Splits:
+def stratified_split(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
     """Train, validation and test rows in the shares 70/15/15, each class cut alike.
 
     Raises:
         TaskError: if a class has fewer than three rows.
     """
     rows = list(rows)
-    for label, group in by_class(rows).items():
-        if len(group) < FEWEST:
-            raise TaskError(f"class {label}: expected at least {FEWEST} rows, one a split; got {len(group)}")
-    rest, test = cut(rows, SHARES["test"], f"test {seed}")
-    train, validation = cut(rest, SHARES["validation"] / (1 - SHARES["test"]), f"validation {seed}")
-    return Splits(tuple(train), tuple(validation), tuple(test))
+    for label, group in group_by_class(rows).items():
+        if len(group) < MIN_EXAMPLES_PER_CLASS:
+            raise TaskError(
+                f"class {label}: expected at least {MIN_EXAMPLES_PER_CLASS} rows, one a split; got {len(group)}"
+            )
+    rest, test = split_off(rows, SPLIT_SHARES["test"], f"test {seed}")
+    train, validation = split_off(rest, SPLIT_SHARES["validation"] / (1 - SPLIT_SHARES["test"]), f"validation {seed}")
+    return TaskSplits(tuple(train), tuple(validation), tuple(test))
 
 
-def quotas(sizes: Sequence[int], limit: int) -> list[int]:
+def class_quotas(sizes: Sequence[int], limit: int) -> list[int]:
     """How many of each class to draw, proportionally, ``limit`` in all; one at least where the limit allows it.
 
     Source: the largest-remainder method (Hamilton's).
@@ -88,27 +90,27 @@ def quotas(sizes: Sequence[int], limit: int) -> list[int]:
     return drawn
 
 
-def subsample(rows: tuple[Row, ...], limit: int, seed: str) -> tuple[Row, ...]:
+def stratified_subsample(rows: tuple[Example, ...], limit: int, seed: str) -> tuple[Example, ...]:
     """At most ``limit`` rows, classes in proportion; all of them, in their order, when they are few enough."""
     if len(rows) <= limit:
         return rows
     random = Random(seed)
-    groups = list(by_class(rows).values())
-    wanted = quotas([len(group) for group in groups], limit)
+    groups = list(group_by_class(rows).values())
+    wanted = class_quotas([len(group) for group in groups], limit)
     kept = [row for group, size in zip(groups, wanted, strict=True) for row in random.sample(group, size)]
     random.shuffle(kept)
     return tuple(kept)
 
 
-def few_shot(rows: Iterable[Row], classes: Sequence[str], shots: int, seed: str) -> tuple[Row, ...]:
+def sample_few_shot(rows: Iterable[Example], classes: Sequence[str], shots: int, seed: str) -> tuple[Example, ...]:
     """``shots`` rows of every class.
 
     Raises:
         TaskError: naming the class that has too few, and how many it has.
     """
     random = Random(seed)
-    groups = by_class(rows)
-    kept: list[Row] = []
+    groups = group_by_class(rows)
+    kept: list[Example] = []
     for label, name in enumerate(classes):
         group = groups.get(label, [])
         if len(group) < shots:

@@ -7,8 +7,8 @@ import json
 from collections import Counter
 from dataclasses import dataclass, replace
 
-from ptviz.tasks.example import Row, Split, TaskError
-from ptviz.tasks.splits import few_shot, subsample
+from ptviz.tasks.example import Example, SplitName, TaskError
+from ptviz.tasks.splits import sample_few_shot, stratified_subsample
 from ptviz.tasks.template import Template
 
 
@@ -29,12 +29,12 @@ class Task:
     title: str
     family: str
     classes: tuple[str, ...]
-    words: tuple[str, ...]
+    label_words: tuple[str, ...]
     descriptions: tuple[str, ...]
     cue: str
-    train: tuple[Row, ...]
-    validation: tuple[Row, ...]
-    test: tuple[Row, ...]
+    train: tuple[Example, ...]
+    validation: tuple[Example, ...]
+    test: tuple[Example, ...]
     source: str
     notes: tuple[str, ...] = ()
     metric: str = "accuracy"
@@ -43,29 +43,31 @@ class Task:
         count = len(self.classes)
         if count < 2:
             raise TaskError(f"{self.name}: expected at least two classes; got {', '.join(self.classes) or 'none'}")
-        for kind, texts in {"label words": self.words, "descriptions": self.descriptions}.items():
+        for kind, texts in {"label words": self.label_words, "descriptions": self.descriptions}.items():
             if len(texts) != count or not all(text.strip() for text in texts):
                 raise TaskError(f"{self.name}: expected {count} {kind}, one a class, none empty; got {texts}")
-        if len(set(self.words)) < count:
-            raise TaskError(f"{self.name}: expected a different label word for each class; got {', '.join(self.words)}")
+        if len(set(self.label_words)) < count:
+            raise TaskError(
+                f"{self.name}: expected a different label word for each class; got {', '.join(self.label_words)}"
+            )
         for split in ("train", "validation", "test"):
-            labels = {row.label for row in self.rows(split)}
+            labels = {row.label for row in self.examples(split)}
             if not labels or not labels <= set(range(count)):
                 got = sorted(labels) or "none"
                 raise TaskError(f"{self.name}: expected {split} rows with labels 0 to {count - 1}; got {got}")
 
-    def rows(self, split: Split) -> tuple[Row, ...]:
+    def examples(self, split: SplitName) -> tuple[Example, ...]:
         """The rows of a split by its name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
-    def majority(self, split: Split = "validation") -> float:
+    def majority_accuracy(self, split: SplitName = "validation") -> float:
         """Accuracy (0 to 1), on a split, of always answering the commonest class of the training rows."""
         counts = Counter(row.label for row in self.train)
         answer = min(counts, key=lambda label: (-counts[label], label))
-        rows = self.rows(split)
+        rows = self.examples(split)
         return sum(row.label == answer for row in rows) / len(rows)
 
-    def limited(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
+    def subsample(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
         """The same task with fewer rows, drawn stratified; limits are upper limits.
 
         Only the training rows depend on ``seed``: every seed is judged on the same validation and test rows.
@@ -76,25 +78,25 @@ class Task:
             TaskError: if a class has fewer training rows than ``shots``.
         """
         if shots:
-            train = few_shot(self.train, self.classes, shots, f"shots {seed}")
+            train = sample_few_shot(self.train, self.classes, shots, f"shots {seed}")
         else:
-            train = subsample(self.train, train_rows, f"train {seed}")
+            train = stratified_subsample(self.train, train_rows, f"train {seed}")
         return replace(
             self,
             train=train,
-            validation=subsample(self.validation, validation_rows, "validation"),
-            test=subsample(self.test, test_rows, "test"),
+            validation=stratified_subsample(self.validation, validation_rows, "validation"),
+            test=stratified_subsample(self.test, test_rows, "test"),
         )
 
-    def template(self, reading: str) -> Template:
+    def make_template(self, reading: str) -> Template:
         """How a text of this task is laid out for a backbone that is read at ``reading``.
 
         Raises:
             ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
         """
-        return Template.of(reading, self.cue)
+        return Template.for_readout(reading, self.cue)
 
     def fingerprint(self) -> str:
         """SHA-256 of everything that shapes a run on this task: rows, classes, words, descriptions, cue."""
-        content = [self.classes, self.words, self.descriptions, self.cue, self.train, self.validation, self.test]
+        content = [self.classes, self.label_words, self.descriptions, self.cue, self.train, self.validation, self.test]
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
-Reading = Literal["pooled", "mask", "last", "first"]
+ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
 
-PATTERNS: dict[Reading, str] = {
+PATTERNS: dict[ReadoutMode, str] = {
     "pooled": "{cls}{prompt}{text}{sep}",
     "mask": "{cls}{prompt}{text} {cue} {mask}.{sep}",
     # One newline of context suits small decoders better than their BOS token.
     "last": "{prompt}\n{text}\n{cue}",
     "first": "{prompt}{text} {cue}{eos}",
 }
-SPECIAL = ("mask", "cls", "sep", "bos", "eos")
-FIELDS = ("prompt", "text", "cue", *SPECIAL)
+SPECIAL_TOKENS = ("mask", "cls", "sep", "bos", "eos")
+TEMPLATE_FIELDS = ("prompt", "text", "cue", *SPECIAL_TOKENS)
 # BERT's [CLS] does the work of other tokenisers' <s>, and [SEP] that of </s>.
-STANDS_IN = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
+SUBSTITUTE_TOKENS = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
 
 
 @runtime_checkable
@@ -35,12 +35,12 @@ class Tokeniser(Protocol):
         """A mapping whose ``input_ids`` holds one list of ids a text."""
 
 
-class Encoded(NamedTuple):
+class EncodedText(NamedTuple):
     """One text as token ids: which places the prompt fills, and where the answer is read."""
 
     ids: list[int]
     slots: list[bool]
-    read: list[bool]
+    readout_mask: list[bool]
     label: int = -1
 
 
@@ -58,11 +58,11 @@ class Template:
     """
 
     pattern: str
-    reading: Reading = "pooled"
+    readout_mode: ReadoutMode = "pooled"
     cue: str = ""
 
     @classmethod
-    def of(cls, reading: str, cue: str = "") -> Template:
+    def for_readout(cls, reading: str, cue: str = "") -> Template:
         """The usual template of a reading.
 
         Raises:
@@ -78,25 +78,25 @@ class Template:
         except ValueError as error:
             raise ValueError(f"template {self.pattern!r}: {error}; write {{{{ and }}}} for braces") from error
         for field in fields:
-            if field not in FIELDS:
-                known = ", ".join(f"{{{name}}}" for name in FIELDS)
+            if field not in TEMPLATE_FIELDS:
+                known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
                 raise ValueError(f"template {self.pattern!r}: unknown field {{{field}}}; expected {known}")
-        needed = {"text": (1, 1), "prompt": (0, 1), "mask": (int(self.reading == "mask"), 1)}
+        needed = {"text": (1, 1), "prompt": (0, 1), "mask": (int(self.readout_mode == "mask"), 1)}
         for field, (low, high) in needed.items():
             count = fields.count(field)
             if not low <= count <= high:
                 expected = "once" if low == high else "at most once"
                 raise ValueError(f"template {self.pattern!r}: expected {{{field}}} {expected}; it comes {count} times")
-        if self.reading not in get_args(Reading):
-            raise ValueError(f"reading: expected one of {', '.join(get_args(Reading))}; got {self.reading!r}")
+        if self.readout_mode not in get_args(ReadoutMode):
+            raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
 
-    def encode(self, text: str, tokeniser: Tokeniser, m: int, length: int) -> Encoded:
+    def encode(self, text: str, tokeniser: Tokeniser, m: int, length: int) -> EncodedText:
         """One text as ids with m slots; see ``encode_all``."""
         return self.encode_all([text], tokeniser, m, length)[0]
 
     def encode_all(
         self, texts: Sequence[str], tokeniser: Tokeniser, m: int, length: int, labels: Sequence[int] | None = None
-    ) -> list[Encoded]:
+    ) -> list[EncodedText]:
         """Texts as ids with m slots at ``{prompt}``; only the text is cut, to ``length`` tokens from its beginning.
 
         A slot's id is the tokeniser's padding id (0 if it has none). Read marks: every real token but the slots
@@ -109,26 +109,26 @@ class Template:
         """
         if m < 0 or length < 1:
             raise ValueError(f"expected m of at least 0 and a length of at least 1; got {m} and {length}")
-        if m and not any(piece.kind == "prompt" for piece in self._pieces()):
+        if m and not any(piece.kind == "prompt" for piece in self._split_pattern()):
             raise ValueError(f"template {self.pattern!r}: expected {{prompt}}, a place for the {m} prompt tokens")
         if not texts:
             return []
         ids = [row[:length] for row in _tokenise(list(texts), tokeniser)]
-        before, after = self._around(tokeniser, m)
+        before, after = self._encode_surroundings(tokeniser, m)
         marks = labels if labels is not None else [-1] * len(texts)
-        return [self._lay(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
+        return [self._assemble(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
 
-    def around(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
+    def surrounding_ids(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
         """The ids before and after the text, slots left out."""
-        before, after = self._around(tokeniser, 0)
+        before, after = self._encode_surroundings(tokeniser, 0)
         return before.ids, after.ids
 
-    def overhead(self, tokeniser: Tokeniser) -> int:
+    def count_extra_tokens(self, tokeniser: Tokeniser) -> int:
         """Tokens a row has besides slots and text: the longest row has ``m + length + overhead`` tokens."""
-        before, after = self._around(tokeniser, 0)
+        before, after = self._encode_surroundings(tokeniser, 0)
         return len(before.ids) + len(after.ids)
 
-    def _pieces(self) -> list[_Piece]:
+    def _split_pattern(self) -> list[_Piece]:
         pieces: list[_Piece] = []
         literal = ""
         for text, field, _, _ in Formatter().parse(self.pattern):
@@ -142,33 +142,35 @@ class Template:
                 literal = ""
         return [piece for piece in [*pieces, _Piece("literal", literal)] if piece.kind != "literal" or piece.text]
 
-    def _around(self, tokeniser: Tokeniser, m: int) -> tuple[Encoded, Encoded]:
+    def _encode_surroundings(self, tokeniser: Tokeniser, m: int) -> tuple[EncodedText, EncodedText]:
         """Everything before and after the text."""
-        sides = (Encoded([], [], []), Encoded([], [], []))
+        sides = (EncodedText([], [], []), EncodedText([], [], []))
         side = sides[0]
         pad = getattr(tokeniser, "pad_token_id", None)
-        for kind, text in self._pieces():
+        for kind, text in self._split_pattern():
             if kind == "text":
                 side = sides[1]
                 continue
             if kind == "prompt":
                 ids = [int(pad or 0)] * m
             else:
-                ids = _tokenise([text], tokeniser)[0] if kind == "literal" else _special(kind, tokeniser)
+                ids = _tokenise([text], tokeniser)[0] if kind == "literal" else _special_token_ids(kind, tokeniser)
             side.ids.extend(ids)
             side.slots.extend([kind == "prompt"] * len(ids))
-            side.read.extend([kind == "mask" or (self.reading == "pooled" and kind != "prompt")] * len(ids))
+            side.readout_mask.extend(
+                [kind == "mask" or (self.readout_mode == "pooled" and kind != "prompt")] * len(ids)
+            )
         return sides
 
-    def _lay(self, before: Encoded, text: list[int], after: Encoded, label: int) -> Encoded:
+    def _assemble(self, before: EncodedText, text: list[int], after: EncodedText, label: int) -> EncodedText:
         ids = [*before.ids, *text, *after.ids]
         slots = [*before.slots, *[False] * len(text), *after.slots]
-        read = [*before.read, *[self.reading == "pooled"] * len(text), *after.read]
-        if self.reading in ("last", "first"):
+        read = [*before.readout_mask, *[self.readout_mode == "pooled"] * len(text), *after.readout_mask]
+        if self.readout_mode in ("last", "first"):
             read = [False] * len(ids)
-        if self.reading == "last" and ids:
+        if self.readout_mode == "last" and ids:
             read[-1] = True
-        return Encoded(ids, slots, read, label)
+        return EncodedText(ids, slots, read, label)
 
 
 def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
@@ -177,8 +179,8 @@ def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
     return [list(map(int, row)) for row in found["input_ids"]]
 
 
-def _special(kind: str, tokeniser: Tokeniser) -> list[int]:
-    for name in (kind, STANDS_IN.get(kind, kind)):
+def _special_token_ids(kind: str, tokeniser: Tokeniser) -> list[int]:
+    for name in (kind, SUBSTITUTE_TOKENS.get(kind, kind)):
         number = getattr(tokeniser, f"{name}_token_id", None)
         if number is not None:
             return [int(number)]

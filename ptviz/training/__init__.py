@@ -1,9 +1,9 @@
 """Training a prompt on a frozen backbone, as a stream of events."""
 
 from ptviz.training.config import TrainConfig
-from ptviz.training.default_lr import default_rate
-from ptviz.training.estimate import Plan, plan
-from ptviz.training.evaluation import Scores, baselines_of, evaluate, predict
+from ptviz.training.default_lr import default_learning_rate
+from ptviz.training.estimate import RunEstimate, estimate_run
+from ptviz.training.evaluation import EvaluationScores, evaluate, measure_baselines, predict
 from ptviz.training.events import (
     Baselines,
     Evaluated,
@@ -11,14 +11,31 @@ from ptviz.training.events import (
     Failed,
     Finished,
     Snapshot,
-    SourceReady,
+    SourcePromptReady,
     StageStarted,
-    Stepped,
+    StepCompleted,
 )
-from ptviz.training.trainer import Resume, TrainingError, train
+from ptviz.training.trainer import ResumePoint, TrainingError, train
 
 __all__ = [
-    "Baselines", "Evaluated", "Event", "Failed", "Finished", "Plan", "Resume", "Scores", "Snapshot", "SourceReady",
-    "StageStarted", "Stepped", "TrainConfig", "TrainingError", "baselines_of", "default_rate", "evaluate", "plan",
-    "predict", "train",
+    "Baselines",
+    "Evaluated",
+    "EvaluationScores",
+    "Event",
+    "Failed",
+    "Finished",
+    "ResumePoint",
+    "RunEstimate",
+    "Snapshot",
+    "SourcePromptReady",
+    "StageStarted",
+    "StepCompleted",
+    "TrainConfig",
+    "TrainingError",
+    "default_learning_rate",
+    "estimate_run",
+    "evaluate",
+    "measure_baselines",
+    "predict",
+    "train",
 ]  # fmt: skip

@@ -7,27 +7,27 @@ from functools import cache
 from importlib.resources import files
 from typing import Any
 
-FALLBACK = 0.02
+FALLBACK_LR = 0.02
 """Where no sweep was made: the rate that worked on most backbones tried. The plan says so."""
 
 
 @cache
-def record() -> dict[str, Any]:
+def load_sweep_winners() -> dict[str, Any]:
     """The recorded sweep's winners: ``{backbone: {method: {"lr", "steps_per_second", ...}}}``."""
     data: dict[str, Any] = json.loads((files("ptviz.training") / "defaults.json").read_text())
     return data["winners"]  # type: ignore[no-any-return]
 
 
-def default_rate(method: str, backbone: str) -> float:
+def default_learning_rate(method: str, backbone: str) -> float:
     """The learning rate that the sweep chose for this method on this backbone, or a fallback.
 
     The fallback is never above a rate that the sweep chose for the method elsewhere: an encoder's weights want far
     smaller steps than a prompt's, on every backbone.
     """
-    chosen = {name: found[method]["lr"] for name, found in record().items() if method in found}
-    return float(chosen.get(backbone, min([FALLBACK, *chosen.values()])))
+    chosen = {name: found[method]["lr"] for name, found in load_sweep_winners().items() if method in found}
+    return float(chosen.get(backbone, min([FALLBACK_LR, *chosen.values()])))
 
 
-def swept(method: str, backbone: str) -> bool:
+def has_recorded_lr(method: str, backbone: str) -> bool:
     """Whether a sweep stands behind the default."""
-    return method in record().get(backbone, {})
+    return method in load_sweep_winners().get(backbone, {})

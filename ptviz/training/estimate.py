@@ -6,17 +6,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from ptviz.backbones import catalogue
-from ptviz.methods.base import build, learns_from_sources
+from ptviz.backbones import list_backbones
+from ptviz.methods.base import build_method, method_uses_source_tasks
 from ptviz.prompt import Spec
-from ptviz.tasks import default_sources
+from ptviz.tasks import default_source_tasks
 from ptviz.training.config import TrainConfig
-from ptviz.training.default_lr import default_rate, record, swept
-from ptviz.training.stage_steps import stage_steps
+from ptviz.training.default_lr import default_learning_rate, has_recorded_lr, load_sweep_winners
+from ptviz.training.stage_steps import count_stage_steps
 
 
 @dataclass(frozen=True)
-class Plan:
+class RunEstimate:
     """What a run will be.
 
     Stages as (name, updates); scalars trained and stored; the frozen backbone's scalars; the learning rate that will
@@ -24,50 +24,52 @@ class Plan:
     """
 
     stages: tuple[tuple[str, int], ...]
-    trained: int | None
-    stored: int | None
-    frozen: int | None
+    trainable_parameters: int | None
+    stored_parameters: int | None
+    frozen_parameters: int | None
     lr: float
     seconds: float | None
     notes: tuple[str, ...]
 
 
-def plan(
+def estimate_run(
     method: str,
     backbone: str,
     task: str,
     config: TrainConfig,
     knobs: Mapping[str, Any],
     sources: tuple[str, ...] | None = None,
-) -> Plan:
+) -> RunEstimate:
     """The plan of a run, without loading a backbone. ``sources`` None takes the default source tasks.
 
     Raises:
         ValueError: for an unknown method or a bad knob.
     """
-    sizes = next((info for info in catalogue() if info.name == backbone), None)
+    sizes = next((info for info in list_backbones() if info.name == backbone), None)
     notes = []
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)
-    named = sources if sources is not None else default_sources(task)
-    built = build(
-        method, Spec.of_shape(*shape, length=config.length, sources=named if learns_from_sources(method) else ()), knobs
+    named = sources if sources is not None else default_source_tasks(task)
+    built = build_method(
+        method,
+        Spec.from_sizes(*shape, length=config.length, sources=named if method_uses_source_tasks(method) else ()),
+        knobs,
     )
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")
     if sizes is not None and sizes.random:
         notes.append("This backbone has random weights: it shows how things work, not what they achieve.")
-    if config.lr is None and not swept(method, backbone):
+    if config.lr is None and not has_recorded_lr(method, backbone):
         notes.append("No sweep was recorded for this method on this backbone: the learning rate is a first guess.")
-    if built.transfers:
+    if built.uses_source_tasks:
         notes.append(f"Source tasks: {', '.join(named)}.")
-    if built.library:
+    if built.needs_source_prompts:
         notes.append(
             f"Source prompts of {built.slots} tokens come first, {config.source_steps} steps each; "
             "those that were trained before are reused."
         )
     legs = built.stages()
-    stages = tuple((stage.name, count) for stage, count in zip(legs, stage_steps(legs, config), strict=True))
-    measured = record().get(backbone, {}).get(method, {}).get("steps_per_second")
+    stages = tuple((stage.name, count) for stage, count in zip(legs, count_stage_steps(legs, config), strict=True))
+    measured = load_sweep_winners().get(backbone, {}).get(method, {}).get("steps_per_second")
     total = sum(steps for _, steps in stages)
     seconds = None
     if measured:
@@ -77,8 +79,8 @@ def plan(
         )
         notes.append("Time as on the two-core machine of the recorded sweep.")
     known = sizes is not None
-    return Plan(
-        stages, built.trained() if known else None, built.stored() if known else None,
-        sizes.parameters if sizes and sizes.parameters else None, config.lr or default_rate(method, backbone),
+    return RunEstimate(
+        stages, built.trainable_parameters() if known else None, built.stored_parameters() if known else None,
+        sizes.parameters if sizes and sizes.parameters else None, config.lr or default_learning_rate(method, backbone),
         seconds, tuple(notes),
     )  # fmt: skip

@@ -13,14 +13,14 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
-from ptviz.tasks import Row, Task
-from ptviz.training.batches import Rows, readout_of
+from ptviz.tasks import Example, Task
+from ptviz.training.batches import EncodedExamples, make_task_readout
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines
 
 
 @dataclass(frozen=True)
-class Scores:
+class EvaluationScores:
     """Mean loss in nats, accuracy from 0 to 1, and the class probabilities of every row in its own place."""
 
     loss: float
@@ -29,33 +29,33 @@ class Scores:
 
 
 @torch.no_grad()
-def evaluate(method: PromptMethod | None, rows: Rows) -> Scores:
+def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
     """Score rows under a method's prompt, or under none. The method's training mode is restored."""
-    logits = torch.zeros(len(rows), len(rows.readout.words))
+    logits = torch.zeros(len(rows), len(rows.readout.label_words))
     training = method is not None and method.training
     if method is not None:
         method.eval()
-    for indices, batch in rows.large():
+    for indices, batch in rows.inference_batches():
         prompt = Prompt() if method is None else method(batch)
         logits[indices] = rows.backbone(batch, prompt, rows.readout).logits.float().cpu()
     if method is not None:
         method.train(training)
     loss = float(F.cross_entropy(logits, rows.labels)) if len(rows) else float("nan")
     accuracy = float((logits.argmax(-1) == rows.labels).double().mean()) if len(rows) else float("nan")
-    return Scores(loss, accuracy, logits.softmax(-1))
+    return EvaluationScores(loss, accuracy, logits.softmax(-1))
 
 
-def baselines_of(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
+def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
     """Majority class and zero-shot on the validation rows that a run with this config would use."""
-    task = limited(task, config)
-    bare = Rows(backbone, task, task.validation, 0, config.length, readout_of(backbone, task))
+    task = subsample_task(task, config)
+    bare = EncodedExamples(backbone, task, task.validation, 0, config.length, make_task_readout(backbone, task))
     scores = evaluate(None, bare)
-    return Baselines(task.majority("validation"), scores.accuracy, scores.loss)
+    return Baselines(task.majority_accuracy("validation"), scores.accuracy, scores.loss)
 
 
-def limited(task: Task, config: TrainConfig) -> Task:
+def subsample_task(task: Task, config: TrainConfig) -> Task:
     """The rows of a task that a run with this config uses."""
-    return task.limited(config.train_rows, config.validation_rows, config.test_rows, config.shots, config.seed)
+    return task.subsample(config.train_rows, config.validation_rows, config.test_rows, config.shots, config.seed)
 
 
 def predict(
@@ -70,10 +70,12 @@ def predict(
         if not text.strip():
             raise ValueError(f"text {index + 1} of {len(texts)}: expected some words, got none")
     slots = 0 if method is None else method.slots
-    rows = Rows(backbone, task, [Row(text, 0) for text in texts], slots, length, readout_of(backbone, task))
+    rows = EncodedExamples(
+        backbone, task, [Example(text, 0) for text in texts], slots, length, make_task_readout(backbone, task)
+    )
     return evaluate(method, rows).probabilities
 
 
-def clone(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+def clone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """A state dict that later updates do not touch."""
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

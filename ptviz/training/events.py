@@ -31,7 +31,7 @@ class Baselines(Event):
 
 
 @dataclass(frozen=True)
-class SourceReady(Event):
+class SourcePromptReady(Event):
     """A source prompt is at hand: of which task, its validation accuracy there (0 to 1), and which run trained it.
 
     ``reused`` says that the run was there before; ``run`` is empty for a prompt trained within this one.
@@ -55,7 +55,7 @@ class StageStarted(Event):
 
 
 @dataclass(frozen=True)
-class Stepped(Event):
+class StepCompleted(Event):
     """The training loss (nats, of one batch) after ``step`` updates; ``seconds`` since the run started working."""
 
     kind: ClassVar[str] = "step"
@@ -123,25 +123,26 @@ class Failed(Event):
     step: int
 
 
-PLAIN: dict[str, type[Event]] = {
-    event.kind: event for event in (Baselines, SourceReady, StageStarted, Stepped, Evaluated, Finished, Failed)
+PLAIN_EVENTS: dict[str, type[Event]] = {
+    event.kind: event
+    for event in (Baselines, SourcePromptReady, StageStarted, StepCompleted, Evaluated, Finished, Failed)
 }
 
 
-def to_json(event: Event) -> dict[str, Any]:
+def event_to_json(event: Event) -> dict[str, Any]:
     """A plain event as a JSON object; a Snapshot as its place only (its tensors live in files)."""
     if isinstance(event, Snapshot):
         return {"event": event.kind, "stage": event.stage, "step": event.step}
     return {"event": event.kind, **asdict(event)}
 
 
-def from_json(data: Mapping[str, Any]) -> Event | None:
-    """The event that ``to_json`` wrote; None for a snapshot's place or a kind this version does not know.
+def event_from_json(data: Mapping[str, Any]) -> Event | None:
+    """The event that ``event_to_json`` wrote; None for a snapshot's place or a kind this version does not know.
 
     Raises:
         ValueError: if a field is missing.
     """
-    kind = PLAIN.get(str(data.get("event")))
+    kind = PLAIN_EVENTS.get(str(data.get("event")))
     if kind is None:
         return None
     missing = [f.name for f in fields(kind) if f.name not in data and f.name not in ("load", "reason")]

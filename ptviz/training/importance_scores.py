@@ -18,10 +18,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ptviz.prompt import Batch, Prompt
-from ptviz.training.batches import Rows
+from ptviz.training.batches import EncodedExamples
 
 
-def sensitivity(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
+def mean_absolute_gradients(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
     """E |dL/dp| over the losses, one for each batch, in the shape of each parameter."""
     total, seen = [torch.zeros_like(p) for p in parameters], 0
     for loss in losses:
@@ -31,8 +31,8 @@ def sensitivity(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[
     return [sum_ / seen for sum_ in total]
 
 
-def importance(
-    rows: Rows, prompt_of: Callable[[Batch], Prompt], size: int, seed: int, batches: int
+def measure_token_importance(
+    rows: EncodedExamples, prompt_of: Callable[[Batch], Prompt], size: int, seed: int, batches: int
 ) -> Float[Tensor, " m"]:
     """The score of each prompt token at the input, in nats: gamma multiplies the vectors of one token each.
 
@@ -41,18 +41,18 @@ def importance(
     Raises:
         ValueError: if the prompt has no vectors at the input, where the score is defined.
     """
-    first = prompt_of(rows.training(0, size, seed)).embeddings
+    first = prompt_of(rows.training_batch(0, size, seed)).embeddings
     if first is None:
         raise ValueError("expected prompt vectors at the input; this prompt has none, and the score needs them")
     gamma = torch.ones(first.shape[1], 1, device=first.device, requires_grad=True)
 
     def losses() -> Iterator[Tensor]:
         for step in range(batches):
-            batch = rows.training(step, size, seed)
+            batch = rows.training_batch(step, size, seed)
             with torch.no_grad():
                 prompt = prompt_of(batch)
             assert prompt.embeddings is not None
             masked = replace(prompt, embeddings=gamma * prompt.embeddings)
             yield rows.backbone(batch, masked, rows.readout).loss
 
-    return sensitivity(losses(), [gamma])[0].squeeze(1)
+    return mean_absolute_gradients(losses(), [gamma])[0].squeeze(1)

@@ -12,39 +12,41 @@ from collections.abc import Sequence
 from random import Random
 
 from ptviz.prompt import Batch
-from ptviz.training.batches import Rows
+from ptviz.training.batches import EncodedExamples
 
-Part = tuple[Rows, Batch]
+TaskBatch = tuple[EncodedExamples, Batch]
 
 
-class Mixture:
+class TaskMixture:
     """Rows of one or several tasks. The batch of a step is a function of (rows, size, seed, step) alone."""
 
-    def __init__(self, tasks: Sequence[Rows], kind: str = "proportional") -> None:
+    def __init__(self, tasks: Sequence[EncodedExamples], kind: str = "proportional") -> None:
         self.tasks, self.kind = tuple(tasks), kind
-        self._key: tuple[int, int] = (0, -1)
-        self._before: list[list[int]] = []
+        self._cache_key: tuple[int, int] = (0, -1)
+        self._drawn_before: list[list[int]] = []
 
     def __len__(self) -> int:
         return sum(len(rows) for rows in self.tasks)
 
-    def parts(self, step: int, size: int, seed: int) -> list[Part]:
+    def step_batches(self, step: int, size: int, seed: int) -> list[TaskBatch]:
         """The rows of update ``step``, a batch for each task among them."""
         if len(self.tasks) == 1:
-            return [(self.tasks[0], self.tasks[0].training(step, size, seed))]
-        if self._key != (size, seed):
-            self._key, self._before = (size, seed), [[0] * len(self.tasks)]
-        while len(self._before) <= step:
-            made = self._counts(len(self._before) - 1, size, seed)
-            self._before.append([old + new for old, new in zip(self._before[-1], made, strict=True)])
+            return [(self.tasks[0], self.tasks[0].training_batch(step, size, seed))]
+        if self._cache_key != (size, seed):
+            self._cache_key, self._drawn_before = (size, seed), [[0] * len(self.tasks)]
+        while len(self._drawn_before) <= step:
+            made = self._draw_task_counts(len(self._drawn_before) - 1, size, seed)
+            self._drawn_before.append([old + new for old, new in zip(self._drawn_before[-1], made, strict=True)])
         parts = []
-        for index, count in enumerate(self._counts(step, size, seed)):
+        for index, count in enumerate(self._draw_task_counts(step, size, seed)):
             if count:
-                first, rows = self._before[step][index], self.tasks[index]
-                parts.append((rows, rows.batch([self._row(index, n, seed) for n in range(first, first + count)])))
+                first, rows = self._drawn_before[step][index], self.tasks[index]
+                parts.append(
+                    (rows, rows.make_batch([self._example_index(index, n, seed) for n in range(first, first + count)]))
+                )
         return parts
 
-    def _counts(self, step: int, size: int, seed: int) -> list[int]:
+    def _draw_task_counts(self, step: int, size: int, seed: int) -> list[int]:
         """Rows of each task in update ``step``."""
         random, places = Random(f"mixture {seed} {step}"), range(len(self.tasks))
         counts = [0] * len(self.tasks)
@@ -59,7 +61,7 @@ class Mixture:
         counts[random.choice(drawn)] += size % len(drawn)
         return counts
 
-    def _row(self, index: int, number: int, seed: int) -> int:
+    def _example_index(self, index: int, number: int, seed: int) -> int:
         """The ``number``-th row drawn of a task: without replacement within an epoch of its own."""
         epoch, place = divmod(number, len(self.tasks[index]))
         order = list(range(len(self.tasks[index])))

@@ -14,46 +14,46 @@ from ptviz.methods.base import PromptMethod, Stage
 from ptviz.prompt import Output, Prompt
 from ptviz.training.config import TrainConfig
 
-Measure = Callable[[], tuple[Tensor, Prompt, Output]]
+StepObjective = Callable[[], tuple[Tensor, Prompt, Output]]
 
 
 @runtime_checkable
-class Stepper(Protocol):
+class Optimizer(Protocol):
     """Measures a loss at the present parameters, then moves them. State is plain tensors, by name."""
 
-    norm: float
+    gradient_norm: float
 
-    def measure(self, objective: Measure) -> tuple[Tensor, Prompt, Output]:
+    def compute_loss(self, objective: StepObjective) -> tuple[Tensor, Prompt, Output]:
         """The loss at the present parameters; whatever ``update`` needs is kept."""
 
-    def update(self, step: int) -> None:
+    def step(self, step: int) -> None:
         """Make update number ``step``."""
 
-    def rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
         """The learning rate of update number ``step``, before a stage's scales."""
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """What is needed to go on from here, bit for bit."""
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from a state."""
 
 
-def moving(method: PromptMethod, stage: Stage) -> dict[str, nn.Parameter]:
+def stage_parameters(method: PromptMethod, stage: Stage) -> dict[str, nn.Parameter]:
     """The parameters that a stage trains, by name.
 
     Raises:
         ValueError: if there are none.
     """
-    named = {n: p for n, p in method.named_parameters() if stage.rate(n) > 0}
+    named = {n: p for n, p in method.named_parameters() if stage.lr_scale(n) > 0}
     if not named:
         raise ValueError(
-            f"stage {stage.name!r} trains nothing: none of {sorted(stage.trains)} is a parameter of {method.card.name}"
+            f"stage {stage.name!r} trains nothing: none of {sorted(stage.lr_scales)} is a parameter of {method.card.name}"
         )
     return named
 
 
-class GradientStepper:
+class GradientOptimizer:
     """AdamW, or Adafactor as the papers run it (no relative step, no parameter scaling).
 
     The rate of update t is the schedule's value for a run of the whole length: an extended run follows, from where it
@@ -61,10 +61,11 @@ class GradientStepper:
     """
 
     def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float, steps: int) -> None:
-        self.named = moving(method, stage)
-        self.lr, self.clip, self.norm = lr, config.clip, 0.0
+        self.named_parameters = stage_parameters(method, stage)
+        self.lr, self.clip, self.gradient_norm = lr, config.clip, 0.0
         groups: list[dict[str, Any]] = [
-            {"params": [p], "scale": stage.rate(n), "lr": lr * stage.rate(n)} for n, p in self.named.items()
+            {"params": [p], "scale": stage.lr_scale(n), "lr": lr * stage.lr_scale(n)}
+            for n, p in self.named_parameters.items()
         ]
         self.optimiser: torch.optim.Optimizer
         if config.optimiser == "adamw":
@@ -75,40 +76,42 @@ class GradientStepper:
         blank = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
         name = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
         warmup = round(config.warmup * steps)
-        self._share = get_scheduler(name, blank, num_warmup_steps=warmup, num_training_steps=steps).lr_lambdas[0]
+        self._schedule_factor = get_scheduler(
+            name, blank, num_warmup_steps=warmup, num_training_steps=steps
+        ).lr_lambdas[0]
 
-    def rate(self, step: int) -> float:
+    def learning_rate(self, step: int) -> float:
         """The learning rate of update number ``step``, before a stage's scales."""
-        return float(self.lr * self._share(step))
+        return float(self.lr * self._schedule_factor(step))
 
-    def measure(self, objective: Measure) -> tuple[Tensor, Prompt, Output]:
+    def compute_loss(self, objective: StepObjective) -> tuple[Tensor, Prompt, Output]:
         """The loss and its gradient at the present parameters; ``norm`` is the gradient's length before clipping."""
         self.optimiser.zero_grad(set_to_none=True)
         loss, prompt, output = objective()
         loss.backward()  # type: ignore[no-untyped-call]
-        touched = [p for p in self.named.values() if p.grad is not None]
-        self.norm = float(nn.utils.clip_grad_norm_(touched, self.clip or float("inf")))
+        touched = [p for p in self.named_parameters.values() if p.grad is not None]
+        self.gradient_norm = float(nn.utils.clip_grad_norm_(touched, self.clip or float("inf")))
         return loss.detach(), prompt, output
 
-    def update(self, step: int) -> None:
+    def step(self, step: int) -> None:
         """Move the parameters along the last measured gradient."""
         for group in self.optimiser.param_groups:
-            group["lr"] = self.rate(step) * group["scale"]
+            group["lr"] = self.learning_rate(step) * group["scale"]
         self.optimiser.step()
 
-    def state(self) -> dict[str, Tensor]:
+    def state_dict(self) -> dict[str, Tensor]:
         """The optimiser's tensors under ``<parameter>/<key>``."""
         kept: dict[str, Tensor] = {}
-        for name, parameter in self.named.items():
+        for name, parameter in self.named_parameters.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 if value is not None:
                     tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
                     kept[f"{name}/{key}"] = tensor.detach().cpu().clone()
         return kept
 
-    def load(self, state: Mapping[str, Tensor]) -> None:
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Go on from ``state()``."""
-        for name, parameter in self.named.items():
+        for name, parameter in self.named_parameters.items():
             found = {key.rpartition("/")[2]: value for key, value in state.items() if key.rpartition("/")[0] == name}
             if found:
                 plain = {

@@ -8,21 +8,21 @@ from dataclasses import replace
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod, build
+from ptviz.methods.base import PromptMethod, build_method
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.tasks import Task
 from ptviz.training.config import TrainConfig
 
-METHOD = "prompt-tuning"
+SOURCE_METHOD = "prompt-tuning"
 """How source prompts are trained: SPoT, ATTEMPT and MPT all start from plain prompt tuning."""
 
 
-def source_knobs(m: int) -> dict[str, int]:
+def source_hyperparameters(m: int) -> dict[str, int]:
     """The knobs of a source prompt of m tokens."""
     return {"m": m}
 
 
-def source_config(config: TrainConfig) -> TrainConfig:
+def make_source_config(config: TrainConfig) -> TrainConfig:
     """How the source prompts of a run with this config are trained.
 
     ``source_steps`` updates on all rows, at the default rate, with seed 0 whatever the run's: one library serves all
@@ -39,7 +39,7 @@ def source_config(config: TrainConfig) -> TrainConfig:
     return replace(fixed, steps=config.source_steps, source_steps=config.source_steps)
 
 
-def distinct(sources: Sequence[Task]) -> None:
+def check_unique_names(sources: Sequence[Task]) -> None:
     """See to it that no two source tasks go by one name, under which each has its prompt.
 
     Raises:
@@ -53,14 +53,14 @@ def distinct(sources: Sequence[Task]) -> None:
         )
 
 
-def source_prompt(
+def make_source_prompt(
     task: str, best: Mapping[str, Tensor], last: Mapping[str, Tensor], accuracy: float, run: str = ""
 ) -> SourcePrompt:
     """The source prompt of two states of plain prompt tuning: its best by validation, and its last."""
     return SourcePrompt(task, best["P"].detach().clone(), last["P"].detach().clone(), accuracy, run)
 
 
-def source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
+def build_source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
     """The fresh prompt of a source task."""
-    spec = backbone.spec(config.length, tuple(task.words))
-    return build(METHOD, spec, source_knobs(m), config.seed)
+    spec = backbone.make_spec(config.length, tuple(task.label_words))
+    return build_method(SOURCE_METHOD, spec, source_hyperparameters(m), config.seed)

@@ -7,40 +7,40 @@ from collections.abc import Iterator, Sequence
 import torch
 from torch import Tensor
 
-from ptviz.methods.base import Probe, PromptMethod, Stage
+from ptviz.methods.base import PromptMethod, Stage, StageContext
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output
-from ptviz.training.batches import Rows
+from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import evaluate
-from ptviz.training.importance_scores import sensitivity
-from ptviz.training.mixture import Mixture
+from ptviz.training.importance_scores import mean_absolute_gradients
+from ptviz.training.mixture import TaskMixture
 
-BATCHES = 32
+MAX_BATCHES = 32
 """Batches a probe looks at, at most: importance scores settle long before."""
 
 
-def probe(
+def make_stage_context(
     method: PromptMethod,
     stage: Stage,
-    mixture: Mixture,
+    mixture: TaskMixture,
     config: TrainConfig,
-    validation: Rows,
+    validation: EncodedExamples,
     sources: Sequence[SourcePrompt],
-) -> Probe:
+) -> StageContext:
     """A look at ``stage``'s training rows in batches of the config's size, and at the target's validation rows."""
-    count = min(BATCHES, max(1, -(-len(mixture) // config.batch)))
+    count = min(MAX_BATCHES, max(1, -(-len(mixture) // config.batch)))
 
-    def batches() -> Iterator[tuple[Rows, Batch]]:
+    def batches() -> Iterator[tuple[EncodedExamples, Batch]]:
         for step in range(count):
-            yield from mixture.parts(step, config.batch, config.seed)
+            yield from mixture.step_batches(step, config.batch, config.seed)
 
-    def measured(rows: Rows, batch: Batch) -> tuple[Tensor, Output]:
-        loss, _, output = stage.objective(batch, rows.run(batch, hidden=True))
+    def measured(rows: EncodedExamples, batch: Batch) -> tuple[Tensor, Output]:
+        loss, _, output = stage.objective(batch, rows.make_forward_fn(batch, hidden=True))
         return loss, output
 
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
-        return sensitivity((measured(rows, batch)[0] for rows, batch in batches()), parameters)
+        return mean_absolute_gradients((measured(rows, batch)[0] for rows, batch in batches()), parameters)
 
     def outputs() -> Iterator[tuple[Batch, Output]]:
         for rows, batch in batches():
@@ -51,4 +51,4 @@ def probe(
         scores = evaluate(method, validation)
         return scores.accuracy, scores.loss
 
-    return Probe(gradients, outputs, score, tuple(sources))
+    return StageContext(gradients, outputs, score, tuple(sources))

@@ -8,7 +8,7 @@ from ptviz.methods.base import Stage
 from ptviz.training.config import TrainConfig
 
 
-def stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]:
+def count_stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]:
     """Updates of each stage, at least one.
 
     Stages on source tasks alone take their share of ``source_steps``. The others share ``steps``, rounded so that
@@ -19,9 +19,9 @@ def stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]
     counts, spent = [], 0
     for index, stage in enumerate(stages):
         if stage.tasks == "sources":
-            counts.append(max(1, round(stage.share * config.source_steps)))
+            counts.append(max(1, round(stage.step_fraction * config.source_steps)))
             continue
-        count = config.steps - spent if index == last else round(stage.share * planned)
+        count = config.steps - spent if index == last else round(stage.step_fraction * planned)
         counts.append(max(1, count))
         spent += counts[-1]
     return tuple(counts)

@@ -12,38 +12,38 @@ from threading import Thread
 from typing import Any, TypeVar
 
 from ptviz import paths
-from ptviz.analysis.projection import Map
+from ptviz.analysis.projection import Projection
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.atomic_io import StoreError
-from ptviz.worker.projection_process import Order, laid, ordered, place, progress
-from ptviz.worker.projection_queue import folder_of
+from ptviz.worker.projection_process import ProjectionJob, enqueue, is_pending, load_progress, load_projection
+from ptviz.worker.projection_queue import projection_folder
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 
-def store() -> Store:
+def get_store() -> Store:
     """The runs of this machine's user."""
-    return _store(paths.home() / "runs")
+    return _cached_store(paths.data_dir() / "runs")
 
 
-def executor() -> LocalExecutor:
+def get_client() -> LocalExecutor:
     """What starts, stops and asks runs on this machine."""
-    return _executor(paths.home() / "runs")
+    return _cached_client(paths.data_dir() / "runs")
 
 
 @lru_cache(maxsize=8)
-def _store(root: Path) -> Store:
+def _cached_store(root: Path) -> Store:
     return Store(root)
 
 
 @lru_cache(maxsize=8)
-def _executor(root: Path) -> LocalExecutor:
-    return LocalExecutor(_store(root))
+def _cached_client(root: Path) -> LocalExecutor:
+    return LocalExecutor(_cached_store(root))
 
 
-def _beside(action: Callable[[], T]) -> Future[T]:
+def _run_in_thread(action: Callable[[], T]) -> Future[T]:
     """Do something that waits for the worker beside the page, which must not wait. ``action`` calls no ``st.*``."""
     future: Future[T] = Future()
 
@@ -58,84 +58,88 @@ def _beside(action: Callable[[], T]) -> Future[T]:
     return future
 
 
-def ask(run: str, text: str, stage: int | None = None, step: int | None = None) -> Future[dict[str, Any]]:
+def request_prediction(
+    run: str, text: str, stage: int | None = None, step: int | None = None
+) -> Future[dict[str, Any]]:
     """Ask the worker for the class probabilities of one sentence; the answer comes when it comes."""
-    return _beside(lambda: executor().predict(run, [text], stage=stage, step=step))
+    return _run_in_thread(lambda: get_client().predict(run, [text], stage=stage, step=step))
 
 
-def route(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[str, Any]]:
+def request_routing(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[str, Any]]:
     """Ask the worker where texts are routed, or some validation rows if there are none."""
-    return _beside(lambda: executor().route(run, texts, stage, step))
+    return _run_in_thread(lambda: get_client().measure_routing(run, texts, stage, step))
 
 
-def attention(
+def request_attention(
     run: str, text: str, stage: int | None, step: int | None, row: int = 0, task: str = ""
 ) -> Future[dict[str, Any]]:
     """Ask the worker what a text looks at in the prompt, or the validation text at place ``row`` if it is empty."""
-    return _beside(lambda: executor().attention(run, text, stage, step, row, task))
+    return _run_in_thread(lambda: get_client().measure_attention(run, text, stage, step, row, task))
 
 
-def operate(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
+def request_prompt_edit(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
     """Ask the worker for surgery on a run's prompt: edits, ablation, importance, faithfulness, or to save it."""
-    return _beside(lambda: executor().operate(run, what, stage, step, **more))
+    return _run_in_thread(lambda: get_client().edit_prompt(run, what, stage, step, **more))
 
 
-def measure(what: str, run: str, stage: int | None, step: int | None, **more: Any) -> Future[dict[str, Any]]:
-    """Ask the worker for one of ``ptviz.worker.probe_requests.MEASURES``."""
-    return _beside(lambda: executor().measure(run, what, stage, step, **more))
+def request_measurement(
+    what: str, run: str, stage: int | None, step: int | None, **more: Any
+) -> Future[dict[str, Any]]:
+    """Ask the worker for one of ``ptviz.worker.probe_requests.PROBES``."""
+    return _run_in_thread(lambda: get_client().run_probe(run, what, stage, step, **more))
 
 
-def keep_vocabulary(run: str) -> Future[None]:
+def request_run_vocabulary(run: str) -> Future[None]:
     """Ask the worker to put the embedding table of a run's backbone on disk."""
-    return _beside(lambda: executor().keep_vocabulary(run))
+    return _run_in_thread(lambda: get_client().save_run_vocabulary(run))
 
 
-def keep_words(backbone: str) -> Future[None]:
+def request_backbone_vocabulary(backbone: str) -> Future[None]:
     """Ask the worker to put the embedding table of a backbone on disk; for one that a person named."""
-    return _beside(lambda: executor().keep_words(backbone))
+    return _run_in_thread(lambda: get_client().save_vocabulary(backbone))
 
 
-def lay_map(run: str, order: Order) -> Future[tuple[Map, ...] | None]:
+def request_projection(run: str, order: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
     """Ask the worker for a map, which takes minutes; None if the order is taken back on the way."""
-    folder = folder_of(order.name)
+    folder = projection_folder(order.digest)
 
-    def wait() -> tuple[Map, ...] | None:
-        place(order, folder)
-        while (maps := laid(folder)) is None:
-            if problem := progress(folder).problem:
+    def wait() -> tuple[Projection, ...] | None:
+        enqueue(order, folder)
+        while (maps := load_projection(folder)) is None:
+            if problem := load_progress(folder).error:
                 raise StoreError(problem)
-            if not ordered(folder):
-                return laid(folder)
+            if not is_pending(folder):
+                return load_projection(folder)
             # Again and again: a worker that died meanwhile is started anew, a living one knows the order.
-            executor().lay_map(run, order.name)
+            get_client().queue_projection(run, order.digest)
             time.sleep(1.0)
         return maps
 
-    return _beside(wait)
+    return _run_in_thread(wait)
 
 
-def warm(config: RunConfig) -> None:
+def request_preload(config: RunConfig) -> None:
     """Hint to the worker that such a run may come: its first step then appears at once."""
-    _beside(lambda: _quietly(lambda: executor().warm(config)))
+    _run_in_thread(lambda: _log_failures(lambda: get_client().preload_models(config)))
 
 
 def start_worker() -> None:
     """Start the worker if none runs, and let it load what a first-time visitor's big Start button needs."""
-    _quietly(lambda: executor().warm(RunConfig()))
+    _log_failures(lambda: get_client().preload_models(RunConfig()))
 
 
 def stop_idle_worker() -> None:
     """Let the worker go if it trains nothing and nothing waits; a busy one is left alone."""
 
     def stop() -> None:
-        worker = executor().worker()
-        if worker is not None and worker.run is None and not store().queue():
-            executor().retire()
+        worker = get_client().worker_info()
+        if worker is not None and worker.run is None and not get_store().queued_runs():
+            get_client().request_shutdown()
 
-    _quietly(stop)
+    _log_failures(stop)
 
 
-def _quietly(action: Callable[[], object]) -> None:
+def _log_failures(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception:
@@ -143,7 +147,7 @@ def _quietly(action: Callable[[], object]) -> None:
         logger.warning("the local worker could not be reached", exc_info=True)
 
 
-def forget() -> None:
+def clear_caches() -> None:
     """Let go of stores and executors, so that the next call makes them anew: for tests with a folder of their own."""
-    _store.cache_clear()
-    _executor.cache_clear()
+    _cached_store.cache_clear()
+    _cached_client.cache_clear()

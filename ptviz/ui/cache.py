@@ -9,10 +9,10 @@ from typing import Any, TypeVar
 from cachetools import LRUCache, cached
 
 T = TypeVar("T")
-_KEPT: LRUCache[Hashable, Any] = LRUCache(96)
+_CACHE: LRUCache[Hashable, Any] = LRUCache(96)
 
 
-def remembered(key: Hashable, make: Callable[[], T]) -> T:
+def cached_by_signature(key: Hashable, make: Callable[[], T]) -> T:
     """Return what ``make`` returned for this key before, or returns now.
 
     The key names everything the result depends on.
@@ -22,6 +22,6 @@ def remembered(key: Hashable, make: Callable[[], T]) -> T:
 
 
 # Computed outside the lock: a slow computation of one tab must not hold up the others.
-@cached(_KEPT, key=lambda key, make: key, lock=threading.Lock())
+@cached(_CACHE, key=lambda key, make: key, lock=threading.Lock())
 def _computed(key: Hashable, make: Callable[[], Any]) -> Any:
     return make()

@@ -18,46 +18,46 @@ from pathlib import Path
 from ptviz import paths
 
 REPEATS = 5
-_STEPS = 200
-_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
-ADDRESSES = {
+_RUN_STEPS = 200
+_TABLE_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
+PAGE_PARAMETERS = {
     "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
-    "compare/race.py": {"methods": "all", "seeds": "20", "steps": str(_STEPS)}, "compare/transfer.py": {},
+    "compare/race.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
     "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {}, "look/embeddings.py": {},
     "look/factors.py": {}, "look/routing.py": {}, "look/attention.py": {}, "open/checkpoint.py": {},
 }  # fmt: skip
 """The pages, with what a person would have chosen there; the race finds all runs that it asks for."""
 
 
-def fill(count: int) -> None:
+def fill_store(count: int) -> None:
     """Put ``count`` finished runs into the store: one trained, the others copies that say they are of a race."""
     import shutil
 
-    from ptviz.engine.train_job import work
-    from ptviz.experiments.comparison import lineup
+    from ptviz.engine.train_job import execute_run
+    from ptviz.experiments.comparison import make_configs
     from ptviz.methods import REGISTRY
     from ptviz.runs import RunConfig, Store
-    from ptviz.runs.store import encoded
-    from ptviz.training import TrainConfig, default_rate
+    from ptviz.runs.store import encode_config
+    from ptviz.training import TrainConfig, default_learning_rate
 
-    store, table = Store(), paths.home() / "rows.csv"
-    table.write_text("text,label\n" + "\n".join(_ROWS) + "\n")
-    training = TrainConfig(steps=_STEPS, snapshot_every=20, evaluate_every=10, batch=4)
+    store, table = Store(), paths.data_dir() / "rows.csv"
+    table.write_text("text,label\n" + "\n".join(_TABLE_ROWS) + "\n")
+    training = TrainConfig(steps=_RUN_STEPS, snapshot_every=20, evaluate_every=10, batch=4)
     run = store.create(RunConfig("tiny-encoder", str(table), training=training, text="text", label="label"))
-    work(run.path)
+    execute_run(run.path)
     environment, status = run.environment(), run.status()
     seeds = range(-(-count // len(REGISTRY)))
-    others = lineup([*REGISTRY], seeds, RunConfig(training=TrainConfig(steps=_STEPS)))
+    others = make_configs([*REGISTRY], seeds, RunConfig(training=TrainConfig(steps=_RUN_STEPS)))
     for place, config in enumerate(others[: count - 1], start=1):
         folder = store.root / f"copy-{place}"
         shutil.copytree(run.path, folder)
-        (folder / "config.json").write_bytes(encoded(config))
-        told = environment | {"lr": default_rate(config.method, config.backbone)}
+        (folder / "config.json").write_bytes(encode_config(config))
+        told = environment | {"lr": default_learning_rate(config.method, config.backbone)}
         (folder / "environment.json").write_text(json.dumps(told))
         (folder / "status.json").write_bytes(replace(status, created=status.created - place).to_bytes())
 
 
-def measure(index: Path, count: int) -> list[dict[str, object]]:
+def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
     """Seconds of each page: its first visit, later ones (median), and the processor's time in those.
 
     Raises:
@@ -75,9 +75,9 @@ def measure(index: Path, count: int) -> list[dict[str, object]]:
             """None."""
 
     backend.LocalExecutor = Alone  # type: ignore[attr-defined]
-    fill(count)
+    fill_store(count)
     found: list[dict[str, object]] = []
-    for page, address in ADDRESSES.items():
+    for page, address in PAGE_PARAMETERS.items():
         app = AppTest.from_file(str(index), default_timeout=120).run()
         if page != "home.py":
             app.switch_page(page)
@@ -102,7 +102,7 @@ def main() -> None:
     logging.disable(logging.WARNING)  # Streamlit warns of every widget that has no browser.
     with tempfile.TemporaryDirectory(prefix="ptviz-pace-") as folder:
         os.environ["PTVIZ_HOME"] = folder
-        print(json.dumps(measure(Path(sys.argv[1]), int(sys.argv[2]))))
+        print(json.dumps(measure_pages(Path(sys.argv[1]), int(sys.argv[2]))))
 
 
 if __name__ == "__main__":

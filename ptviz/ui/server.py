@@ -47,9 +47,9 @@ async def plotly_script(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """Whether the server answers and what its worker does, as JSON."""
-    from ptviz.ui.backend import executor
+    from ptviz.ui.backend import get_client
 
-    info = await anyio.to_thread.run_sync(lambda: executor().worker())
+    info = await anyio.to_thread.run_sync(lambda: get_client().worker_info())
     worker = {"pid": info.pid, "run": info.run} if info is not None else None
     return JSONResponse({"status": "ok", "version": ptviz.__version__, "worker": worker})
 
@@ -58,7 +58,7 @@ async def health(request: Request) -> Response:
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Start the worker with the server, and open a browser. A worker that trains outlives the server."""
     # Before the first page is served: two pages that import torch at the same time can trip over each other.
-    await anyio.to_thread.run_sync(_load)
+    await anyio.to_thread.run_sync(_import_heavy_modules)
     from ptviz.ui.backend import start_worker, stop_idle_worker
 
     async with anyio.create_task_group() as tasks:
@@ -69,7 +69,7 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
     await anyio.to_thread.run_sync(stop_idle_worker)
 
 
-def _load() -> None:
+def _import_heavy_modules() -> None:
     for heavy in ("plotly.graph_objects", "ptviz.backbones", "ptviz.runs", "ptviz.tasks"):
         importlib.import_module(heavy)
 
@@ -115,14 +115,14 @@ def on_script_error(error: Exception) -> bool:
     return True
 
 
-async def _gone(connection: object, error: Exception) -> None:
+async def _ignore_disconnect(connection: object, error: Exception) -> None:
     """A reader closed the tab in the middle of an answer: nothing to tell anybody."""
 
 
 def exception_handlers() -> dict[type[Exception], Any]:
     """Endings that are no errors, although the server would print a traceback for them."""
     disconnected = getattr(websockets, "WebSocketDisconnected", None)  # newer Starlette only
-    return {disconnected: _gone} if disconnected is not None else {}
+    return {disconnected: _ignore_disconnect} if disconnected is not None else {}
 
 
 def routes() -> list[Route]:

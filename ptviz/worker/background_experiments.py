@@ -12,112 +12,114 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments import transfer, transfer_gain
-from ptviz.experiments.transfer import ROWS
-from ptviz.experiments.transfer_gain import STEPS, Setting
-from ptviz.experiments.transfer_results import Cell, Trial
-from ptviz.runs.atomic_io import write_whole
-from ptviz.runs.failure_messages import of_exception
-from ptviz.runs.store import Store, Summary
+from ptviz.experiments.transfer import DEFAULT_ROWS
+from ptviz.experiments.transfer_gain import DEFAULT_STEPS, TransferGainSettings
+from ptviz.experiments.transfer_results import TransferRun, TransferScore
+from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.failure_messages import failure_reason
+from ptviz.runs.store import RunSummary, Store
 
-What = Literal["zero-shot", "gain"]
-_ORDER = ".transfer-order.json"
+TransferKind = Literal["zero-shot", "gain"]
+_JOB_FILE = ".transfer-order.json"
 
 
 @dataclass(frozen=True)
-class Order:
+class TransferJob:
     """Which grid to fill: that of accuracies without training, or that of gains, of these prompts on their tasks.
 
     ``problem`` says why something of it is still missing though the worker is done with it.
     """
 
-    what: What
+    what: TransferKind
     sources: tuple[str, ...]
-    steps: int = STEPS
+    steps: int = DEFAULT_STEPS
     seeds: int = 1
-    rows: int = ROWS
+    rows: int = DEFAULT_ROWS
     problem: str = ""
 
 
-def place(store: Store, order: Order) -> None:
+def submit_job(store: Store, order: TransferJob) -> None:
     """Order a grid; an earlier order is forgotten, what it has brought so far is kept.
 
     Raises:
         StoreError: if the folder cannot be written.
     """
-    write_whole(store.root / _ORDER, json.dumps(asdict(order)).encode(), durable=False)
+    atomic_write(store.root / _JOB_FILE, json.dumps(asdict(order)).encode(), durable=False)
 
 
-def ordered(store: Store) -> Order | None:
+def current_job(store: Store) -> TransferJob | None:
     """The order under way, or the last one if something went wrong with it."""
     with suppress(OSError, ValueError, TypeError):
-        data = json.loads((store.root / _ORDER).read_bytes())
-        return Order(**{**data, "sources": tuple(data["sources"])})
+        data = json.loads((store.root / _JOB_FILE).read_bytes())
+        return TransferJob(**{**data, "sources": tuple(data["sources"])})
     return None
 
 
-def cancel(store: Store) -> None:
+def cancel_job(store: Store) -> None:
     """Stop the order under way, at the next training step; what was measured stays."""
-    _path(store).unlink(missing_ok=True)
+    _job_path(store).unlink(missing_ok=True)
 
 
-def _path(store: Store) -> Path:
-    return store.root / _ORDER
+def _job_path(store: Store) -> Path:
+    return store.root / _JOB_FILE
 
 
-class Filling:
+class BackgroundExperiments:
     """The worker's side of it: one small piece at a time."""
 
-    def __init__(self, store: Store, warm: Warm) -> None:
-        self.store, self.warm = store, warm
-        self._order: Order | None = None
-        self._work: Iterator[Cell | Trial | None] = iter(())
-        self._refused: list[Cell | Trial] = []
+    def __init__(self, store: Store, warm: ModelCache) -> None:
+        self.store, self.model_cache = store, warm
+        self._job: TransferJob | None = None
+        self._pieces: Iterator[TransferScore | TransferRun | None] = iter(())
+        self._failed: list[TransferScore | TransferRun] = []
 
-    def step(self) -> bool:
+    def run_piece(self) -> bool:
         """Do one piece (a training step, or a cell); False if nothing is ordered."""
-        order = ordered(self.store)
-        if order != self._order:
-            self._begin(order)
+        order = current_job(self.store)
+        if order != self._job:
+            self._start_job(order)
         if order is None or order.problem:
             return False
         try:
-            done = next(self._work)
+            done = next(self._pieces)
         except StopIteration:
-            self._end(_told(self._refused))
+            self._finish_job(_summarise_failures(self._failed))
         except Exception as error:
-            self._end(of_exception(error, None))
+            self._finish_job(failure_reason(error, None))
         else:
             if done is not None and done.reason:
-                self._refused.append(done)
+                self._failed.append(done)
         return True
 
-    def _begin(self, order: Order | None) -> None:
-        self._work = iter(())  # lets go of the lock at once
-        self._order, self._refused = order, []
+    def _start_job(self, order: TransferJob | None) -> None:
+        self._pieces = iter(())  # lets go of the lock at once
+        self._job, self._failed = order, []
         if order is not None and not order.problem:
-            self._work = _work(self.store, order, self.warm)
+            self._pieces = _run_job(self.store, order, self.model_cache)
 
-    def _end(self, problem: str) -> None:
-        if ordered(self.store) != self._order or self._order is None:
+    def _finish_job(self, problem: str) -> None:
+        if current_job(self.store) != self._job or self._job is None:
             return  # replaced or taken back meanwhile
         if problem:
-            place(self.store, replace(self._order, problem=problem))
+            submit_job(self.store, replace(self._job, problem=problem))
         else:
-            cancel(self.store)
+            cancel_job(self.store)
 
 
-def _work(store: Store, order: Order, warm: Warm) -> Iterator[Cell | Trial | None]:
-    known = {source.id: source for source in transfer.sources(store)}
-    chosen: list[Summary] = [known[id] for id in order.sources if id in known]
-    tasks = transfer.targets(chosen)
+def _run_job(store: Store, order: TransferJob, warm: ModelCache) -> Iterator[TransferScore | TransferRun | None]:
+    known = {source.id: source for source in transfer.source_prompts(store)}
+    chosen: list[RunSummary] = [known[id] for id in order.sources if id in known]
+    tasks = transfer.target_tasks(chosen)
     if order.what == "gain":
-        return transfer_gain.train_missing(store, chosen, tasks, Setting(order.steps, order.seeds, order.rows), warm)
-    return transfer.fill(store, chosen, tasks, order.rows, warm)
+        return transfer_gain.train_missing_pairs(
+            store, chosen, tasks, TransferGainSettings(order.steps, order.seeds, order.rows), warm
+        )
+    return transfer.measure_missing(store, chosen, tasks, order.rows, warm)
 
 
-def _told(refused: list[Cell | Trial]) -> str:
+def _summarise_failures(refused: list[TransferScore | TransferRun]) -> str:
     if not refused:
         return ""
     first = refused[0]

@@ -11,50 +11,50 @@ from pathlib import Path
 from typing import NamedTuple
 
 import ptviz
-from ptviz.runs.atomic_io import explained
-from ptviz.runs.file_lock import held, holder
-from ptviz.worker.rpc import Mailbox
+from ptviz.runs.atomic_io import to_store_error
+from ptviz.runs.file_lock import is_locked, lock_owner
+from ptviz.worker.rpc import RequestQueue
 
-BUSY = 3
+EXIT_BUSY = 3
 """Exit status of a worker that found another one serving the same folder."""
 
 
-class Office(NamedTuple):
+class WorkerDir(NamedTuple):
     """Where a store's worker lives: a hidden folder among the runs."""
 
     folder: Path
 
     @classmethod
-    def of(cls, root: Path) -> Office:
+    def of_store(cls, root: Path) -> WorkerDir:
         """The office of the store at ``root``."""
         return cls(root / ".worker")
 
     @property
-    def lock(self) -> Path:
+    def lock_file(self) -> Path:
         """Held by the worker as long as it lives."""
         return self.folder / "lock"
 
     @property
-    def bell(self) -> Path:
+    def wake_file(self) -> Path:
         """Rung when something was put in the queue."""
         return self.folder / "bell"
 
     @property
-    def card(self) -> Path:
+    def heartbeat(self) -> Path:
         """What the worker says about itself, once a second."""
         return self.folder / "worker.json"
 
     @property
-    def log(self) -> Path:
+    def log_file(self) -> Path:
         """What the worker and its libraries print."""
         return self.folder / "log.txt"
 
     @property
-    def mail(self) -> Mailbox:
+    def requests(self) -> RequestQueue:
         """Letters to the worker."""
-        return Mailbox(self.folder / "mail")
+        return RequestQueue(self.folder / "mail")
 
-    def open(self) -> Office:
+    def create(self) -> WorkerDir:
         """Make the folder.
 
         Raises:
@@ -63,19 +63,19 @@ class Office(NamedTuple):
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise explained(error, self.folder) from error
+            raise to_store_error(error, self.folder) from error
         return self
 
-    def ring(self) -> None:
+    def wake(self) -> None:
         """Say that the queue has something new."""
         with suppress(OSError):
-            self.bell.touch()
-            os.utime(self.bell, ns=(time.time_ns(), time.time_ns()))
+            self.wake_file.touch()
+            os.utime(self.wake_file, ns=(time.time_ns(), time.time_ns()))
 
-    def rung(self) -> int:
+    def last_wake(self) -> int:
         """When the bell was last rung."""
         try:
-            return self.bell.stat().st_mtime_ns
+            return self.wake_file.stat().st_mtime_ns
         except OSError:
             return 0
 
@@ -83,7 +83,7 @@ class Office(NamedTuple):
 class WorkerInfo(NamedTuple):
     """A living worker: its process, the run it is busy with, the backbone it used last, and its last sign of life.
 
-    ``built`` is when the newest file of the code it runs was written.
+    ``code_modified_at`` is when the newest file of the code it runs was written.
     """
 
     pid: int
@@ -94,18 +94,18 @@ class WorkerInfo(NamedTuple):
     updated: float
 
     @classmethod
-    def of(cls, office: Office) -> WorkerInfo | None:
+    def of_worker_dir(cls, office: WorkerDir) -> WorkerInfo | None:
         """The worker of an office; None if none lives."""
-        if not held(office.lock):
+        if not is_locked(office.lock_file):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(office.card.read_bytes())
-            if data["pid"] == holder(office.lock):
+            data = json.loads(office.heartbeat.read_bytes())
+            if data["pid"] == lock_owner(office.lock_file):
                 return cls(**{name: data[name] for name in cls._fields})
-        return cls(holder(office.lock) or 0, None, None, "", built(), 0.0)
+        return cls(lock_owner(office.lock_file) or 0, None, None, "", code_modified_at(), 0.0)
 
 
 @cache
-def built() -> float:
+def code_modified_at() -> float:
     """When the newest file of the code that this process runs was written, in seconds since 1970."""
     return max(path.stat().st_mtime for path in Path(ptviz.__file__).parent.rglob("*.py"))

@@ -21,20 +21,20 @@ from types import FrameType
 from typing import Any
 
 import ptviz
-from ptviz.runs.atomic_io import StoreError, write_whole
-from ptviz.runs.file_lock import Lock, holder
+from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
-from ptviz.runs.writer import settle
-from ptviz.worker.directory import BUSY, Office, built
+from ptviz.runs.writer import mark_if_dead
+from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
 
-_GLANCE = 0.02
+_POLL_SECONDS = 0.02
 """Seconds between two looks at the bell and the mailbox: far below what a person notices."""
-_SCAN = 2.0
+_QUEUE_SCAN_SECONDS = 2.0
 """Seconds between two looks at the whole queue, in case a bell was not heard."""
-_BEAT = 1.0
-ASKED = "the worker was asked to end"
-_PATIENCE = 10.0
+_HEARTBEAT_SECONDS = 1.0
+SHUTDOWN_REASON = "the worker was asked to end"
+_RETRY_SECONDS = 10.0
 """Seconds before a run that could not be taken is tried again."""
 
 
@@ -43,158 +43,163 @@ class Worker:
 
     def __init__(self, store: Store, idle: float = 1800.0) -> None:
         # Imported late: the lock is taken before the seconds that the heavy libraries need.
-        from ptviz.engine.model_cache import Warm
-        from ptviz.worker.background_experiments import Filling
-        from ptviz.worker.predict_handler import Answers
-        from ptviz.worker.probe_handlers import Looking
+        from ptviz.engine.model_cache import ModelCache
+        from ptviz.worker.background_experiments import BackgroundExperiments
+        from ptviz.worker.predict_handler import PredictHandler
+        from ptviz.worker.probe_handlers import ProbeHandlers
 
         self.store, self.idle = store, idle
-        self.office = Office.of(store.root).open()
-        self.warm = Warm()
-        self.answers = Answers(store, self.warm)
-        self.looking = Looking(store, self.warm)
-        self.filling = Filling(store, self.warm)
-        self.asked_to_end: str | None = None
-        self._run: str | None = None
+        self.worker_dir = WorkerDir.of_store(store.root).create()
+        self.model_cache = ModelCache()
+        self.predict_handler = PredictHandler(store, self.model_cache)
+        self.probe_handlers = ProbeHandlers(store, self.model_cache)
+        self.background_experiments = BackgroundExperiments(store, self.model_cache)
+        self.shutdown_reason: str | None = None
+        self._run_id: str | None = None
         self._backbone: str | None = None
-        self._beaten = self._looked = 0.0
-        self._rung = -1
-        self._chores: deque[Iterator[None]] = deque(maxlen=8)
-        self._postponed: dict[str, float] = {}
-        self._retiring = False
+        self._last_heartbeat = self._last_scan = 0.0
+        self._last_wake = -1
+        self._pending_predictions: deque[Iterator[None]] = deque(maxlen=8)
+        self._retry_at: dict[str, float] = {}
+        self._stops_when_idle = False
 
     def serve(self) -> None:
         """Work until idle for too long, or asked to end."""
         for summary in self.store.list():
-            if settle(self.store.get(summary.id)):
-                say(f"{summary.id}: its worker had died")
-        self.office.mail.sweep()
-        self.store.sweep()
+            if mark_if_dead(self.store.get(summary.id)):
+                write_log_line(f"{summary.id}: its worker had died")
+        self.worker_dir.requests.remove_stale_files()
+        self.store.remove_leftovers()
         last = time.monotonic()
-        while self.asked_to_end is None:
-            if self._next() or self._letters() or self._chore() or self._fill():
+        while self.shutdown_reason is None:
+            if (
+                self._run_next()
+                or self._handle_requests()
+                or self._write_pending_predictions()
+                or self._run_background_experiment()
+            ):
                 last = time.monotonic()
-            elif self._retiring or time.monotonic() - last > self.idle:
-                self.asked_to_end = "idle"
+            elif self._stops_when_idle or time.monotonic() - last > self.idle:
+                self.shutdown_reason = "idle"
             else:
-                self._beat()
-                time.sleep(_GLANCE)
-            if self._tick():
+                self._write_heartbeat()
+                time.sleep(_POLL_SECONDS)
+            if self._poll_projections():
                 last = time.monotonic()
-        self.looking.mapping.end()
+        self.probe_handlers.projection_queue.shut_down()
 
-    def _tick(self) -> bool:
+    def _poll_projections(self) -> bool:
         """Look after the maps; whether one is under way."""
-        self.looking.mapping.tick()
-        return self.looking.mapping.busy
+        self.probe_handlers.projection_queue.poll()
+        return self.probe_handlers.projection_queue.busy
 
-    def _next(self) -> bool:
+    def _run_next(self) -> bool:
         """Work on the oldest queued run; False if there is none."""
-        rung, now = self.office.rung(), time.monotonic()
-        if rung == self._rung and now - self._looked < _SCAN:
+        rung, now = self.worker_dir.last_wake(), time.monotonic()
+        if rung == self._last_wake and now - self._last_scan < _QUEUE_SCAN_SECONDS:
             return False
-        waiting = [summary.id for summary in self.store.queue() if self._postponed.get(summary.id, 0.0) < now]
+        waiting = [summary.id for summary in self.store.queued_runs() if self._retry_at.get(summary.id, 0.0) < now]
         if not waiting:
-            self._rung, self._looked = rung, now
+            self._last_wake, self._last_scan = rung, now
             return False
         try:
-            self._work(self.store.get(waiting[0]))
+            self._execute_run(self.store.get(waiting[0]))
         except StoreError as error:
             # It cannot even be marked as taken (a full disk, a folder without rights): let others go first.
-            self._postponed[waiting[0]] = now + _PATIENCE
-            say(f"{waiting[0]}: {error}")
+            self._retry_at[waiting[0]] = now + _RETRY_SECONDS
+            write_log_line(f"{waiting[0]}: {error}")
         return True
 
-    def _work(self, run: Run) -> None:
-        from ptviz.engine.train_job import predictions, train_run
+    def _execute_run(self, run: Run) -> None:
+        from ptviz.engine.train_job import train_run, write_predictions
 
-        self._run, self._backbone = run.id, run.config.backbone
-        self._beat(at_once=True)
-        say(f"{run.id}: begins")
+        self._run_id, self._backbone = run.id, run.config.backbone
+        self._write_heartbeat(at_once=True)
+        write_log_line(f"{run.id}: begins")
         try:
-            trained = train_run(run, self.warm, heed=self._heed, if_queued=True)
+            trained = train_run(run, self.model_cache, heed=self._should_stop, if_queued=True)
         finally:
-            self._run = None
-            self._beat(at_once=True)
+            self._run_id = None
+            self._write_heartbeat(at_once=True)
         status = run.status()
-        say(f"{run.id}: {status.state} {status.reason}")
+        write_log_line(f"{run.id}: {status.state} {status.reason}")
         if trained is not None:
-            self._chores.append(predictions(trained, self.warm.engine))
+            self._pending_predictions.append(write_predictions(trained, self.model_cache.backend))
 
-    def _heed(self) -> str | None:
-        self._letters(between_steps=True)
-        self._tick()
-        self._beat()
-        return self.asked_to_end
+    def _should_stop(self) -> str | None:
+        self._handle_requests(between_steps=True)
+        self._poll_projections()
+        self._write_heartbeat()
+        return self.shutdown_reason
 
-    def _letters(self, between_steps: bool = False) -> bool:
-        letters = self.office.mail.take()
+    def _handle_requests(self, between_steps: bool = False) -> bool:
+        letters = self.worker_dir.requests.take_requests()
         for letter in letters:
             if letter.kind == "retire":
-                self._retiring = True
+                self._stops_when_idle = True
                 if letter.body.get("at_once"):
-                    self.asked_to_end = ASKED
+                    self.shutdown_reason = SHUTDOWN_REASON
             elif letter.kind == "warm" and not between_steps:
-                self._backbone = self.answers.warm_up(letter) or self._backbone
-            elif letter.kind == "predict" or letter.kind in self.looking.kinds:
-                asked = self.answers.predict if letter.kind == "predict" else self.looking.answer
+                self._backbone = self.predict_handler.preload_models(letter) or self._backbone
+            elif letter.kind == "predict" or letter.kind in self.probe_handlers.request_kinds:
+                asked = self.predict_handler.predict if letter.kind == "predict" else self.probe_handlers.handle
                 answer = asked(letter)
                 with suppress(StoreError):  # A reply that finds no room must not end the run under way.
-                    self.office.mail.reply(letter.id, answer)
+                    self.worker_dir.requests.reply(letter.id, answer)
         return bool(letters)
 
-    def _chore(self) -> bool:
+    def _write_pending_predictions(self) -> bool:
         """One small piece of what was put off; False if nothing was."""
-        if not self._chores:
+        if not self._pending_predictions:
             return False
         try:
-            next(self._chores[0])
+            next(self._pending_predictions[0])
         except StopIteration:
-            self._chores.popleft()
+            self._pending_predictions.popleft()
         except Exception as error:
-            say(f"predictions were not written: {error}")
-            self._chores.popleft()
+            write_log_line(f"predictions were not written: {error}")
+            self._pending_predictions.popleft()
         return True
 
-    def _fill(self) -> bool:
+    def _run_background_experiment(self) -> bool:
         """One small piece of the measurements that were ordered; False if none was, or somebody waits for our place."""
-        if self._retiring or not self.filling.step():
+        if self._stops_when_idle or not self.background_experiments.run_piece():
             return False
-        self._beat()
+        self._write_heartbeat()
         return True
 
-    def _beat(self, at_once: bool = False) -> None:
+    def _write_heartbeat(self, at_once: bool = False) -> None:
         now = time.monotonic()
-        if not at_once and now - self._beaten < _BEAT:
+        if not at_once and now - self._last_heartbeat < _HEARTBEAT_SECONDS:
             return
-        self._beaten = now
+        self._last_heartbeat = now
         card: dict[str, Any] = {
             "pid": os.getpid(),
-            "run": self._run,
+            "run": self._run_id,
             "backbone": self._backbone,
             "version": ptviz.__version__,
-            "built": built(),
+            "built": code_modified_at(),
             "updated": time.time(),
         }
-        if not self.office.lock.exists():
-            self.asked_to_end = "its folder is gone"
+        if not self.worker_dir.lock_file.exists():
+            self.shutdown_reason = "its folder is gone"
         with suppress(StoreError):
-            write_whole(self.office.card, json.dumps(card).encode(), durable=False)
+            atomic_write(self.worker_dir.heartbeat, json.dumps(card).encode(), durable=False)
 
 
-def say(text: str) -> None:
+def write_log_line(text: str) -> None:
     """One line in the worker's log."""
     print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
 
 
-def _behave() -> None:
+def _lower_priority() -> None:
     """Be a good neighbour: pages stay quick while we train, and we are the first to go when memory runs out."""
     import torch
 
-    from ptviz.runs.environment import cpus
+    from ptviz.runs.environment import available_cpus
 
     wanted = os.environ.get("PTVIZ_THREADS")
-    torch.set_num_threads(int(wanted) if wanted else min(torch.get_num_threads(), cpus()))
+    torch.set_num_threads(int(wanted) if wanted else min(torch.get_num_threads(), available_cpus()))
     with suppress(OSError, AttributeError):
         os.nice(3)
     with suppress(OSError):
@@ -208,16 +213,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--idle", type=float, default=30.0, metavar="MINUTES", help="end after this long without work")
     chosen = parser.parse_args(arguments)
     store = Store(chosen.root)
-    lock = Lock(Office.of(store.root).open().lock)
+    lock = FileLock(WorkerDir.of_store(store.root).create().lock_file)
     if not lock.acquire():
-        say(f"another worker (process {holder(lock.path)}) serves {store.root}")
-        return BUSY
-    say(f"worker {os.getpid()} serves {store.root}")
-    _behave()
+        write_log_line(f"another worker (process {lock_owner(lock.path)}) serves {store.root}")
+        return EXIT_BUSY
+    write_log_line(f"worker {os.getpid()} serves {store.root}")
+    _lower_priority()
     worker = Worker(store, chosen.idle * 60)
 
     def end(number: int, frame: FrameType | None) -> None:
-        worker.asked_to_end = ASKED
+        worker.shutdown_reason = SHUTDOWN_REASON
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
@@ -225,10 +230,10 @@ def main(arguments: list[str] | None = None) -> int:
         worker.serve()
         lock.release()
         # A run queued just before the lock was let go saw a living worker, and nobody else would come for it.
-        if worker.asked_to_end != "idle" or not store.queue() or not lock.acquire():
+        if worker.shutdown_reason != "idle" or not store.queued_runs() or not lock.acquire():
             break
-        worker.asked_to_end = None
-    say(f"worker {os.getpid()} ends: {worker.asked_to_end}")
+        worker.shutdown_reason = None
+    write_log_line(f"worker {os.getpid()} ends: {worker.shutdown_reason}")
     return 0
 
 

@@ -26,31 +26,31 @@ from zipfile import BadZipFile
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.analysis.projection import Kind, Map, project_together
+from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
 
-_SHARES = {"loading": 0.0, "looking": 0.2, "fitting": 0.4, "placing": 0.9}
+_PHASE_STARTS = {"loading": 0.0, "looking": 0.2, "fitting": 0.4, "placing": 0.9}
 """Where each leg of the work begins, as a share of all of it; the two first are as long as the third."""
-_IDLE = 300.0
-_OFTEN = 0.3
-_FORMAT = 1
+_IDLE_SECONDS = 300.0
+_REPORT_INTERVAL = 0.3
+_FORMAT_VERSION = 1
 
 
 @dataclass(frozen=True, eq=False)
-class Order:
+class ProjectionJob:
     """What a map is made of: vocabulary tokens (b, d), the steps of some prompts, and how to lay them."""
 
     words: Float[np.ndarray, "b d"]
     prompts: tuple[Float[np.ndarray, "_ _ d"], ...]
-    kind: Kind
+    kind: ProjectionMethod
     dims: int = 2
     normalise: bool = False
     seed: int = 0
 
     @property
-    def name(self) -> str:
+    def digest(self) -> str:
         """A folder's name that stands for the whole content."""
         sizes = [self.words.shape, *(prompt.shape for prompt in self.prompts)]
-        told = json.dumps([_FORMAT, sizes, self.kind, self.dims, self.normalise, self.seed])
+        told = json.dumps([_FORMAT_VERSION, sizes, self.kind, self.dims, self.normalise, self.seed])
         digest = hashlib.sha256(told.encode())
         for rows in (self.words, *self.prompts):
             digest.update(np.ascontiguousarray(rows, dtype="<f4").tobytes())
@@ -58,15 +58,15 @@ class Order:
 
 
 @dataclass(frozen=True)
-class Progress:
+class ProjectionProgress:
     """How far an order is: ``share`` (0 to 1) of the work; ``problem`` says in words why there will be no map."""
 
     doing: str
     share: float
-    problem: str = ""
+    error: str = ""
 
 
-def place(order: Order, folder: Path) -> None:
+def enqueue(order: ProjectionJob, folder: Path) -> None:
     """Put an order into its folder, unless it is there or its map is; an earlier failure is forgotten.
 
     Raises:
@@ -78,27 +78,27 @@ def place(order: Order, folder: Path) -> None:
         return
     prompts = {f"prompt{i}": np.asarray(prompt, dtype=np.float32) for i, prompt in enumerate(order.prompts)}
     how = np.array(json.dumps([order.kind, order.dims, order.normalise, order.seed]))
-    _save(folder / "order.npz", how=how, words=np.asarray(order.words, dtype=np.float32), **prompts)
+    _save_npz(folder / "order.npz", how=how, words=np.asarray(order.words, dtype=np.float32), **prompts)
 
 
-def drop(folder: Path) -> None:
+def cancel(folder: Path) -> None:
     """Take an order back: whoever works on it is to leave it."""
     (folder / "order.npz").unlink(missing_ok=True)
 
 
-def ordered(folder: Path) -> bool:
+def is_pending(folder: Path) -> bool:
     """Whether a map is waited for: its order is there, and the map is not."""
     return (folder / "order.npz").exists()
 
 
-def laid(folder: Path) -> tuple[Map, ...] | None:
-    """The finished map of a folder, one ``Map`` a prompt; None if it is not there, or damaged."""
+def load_projection(folder: Path) -> tuple[Projection, ...] | None:
+    """The finished map of a folder, one ``Projection`` a prompt; None if it is not there, or damaged."""
     try:
         # Opened here: numpy leaves a file open that it cannot make sense of.
         with (folder / "map.npz").open("rb") as whole, np.load(whole, allow_pickle=False) as file:
-            kind: Kind = str(file["kind"])  # type: ignore[assignment]
-            count = sum(name.startswith("prompt") for name in file.files)
-            return tuple(Map(kind, file["words"], file[f"prompt{i}"]) for i in range(count))
+            kind: ProjectionMethod = str(file["kind"])  # type: ignore[assignment]
+            count = sum(name.startswith("prompt") for name in file.file_pattern)
+            return tuple(Projection(kind, file["words"], file[f"prompt{i}"]) for i in range(count))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, EOFError, BadZipFile):
@@ -108,17 +108,17 @@ def laid(folder: Path) -> tuple[Map, ...] | None:
         return None
 
 
-def progress(folder: Path) -> Progress:
+def load_progress(folder: Path) -> ProjectionProgress:
     """How far the order in a folder is."""
     with suppress(OSError):
-        return Progress("failed", 0.0, (folder / "failed.txt").read_text(encoding="utf-8"))
+        return ProjectionProgress("failed", 0.0, (folder / "failed.txt").read_text(encoding="utf-8"))
     with suppress(OSError, ValueError, KeyError, TypeError):
         data = json.loads((folder / "progress.json").read_bytes())
-        return Progress(str(data["doing"]), float(data["share"]))
-    return Progress("waiting for its turn", 0.0)
+        return ProjectionProgress(str(data["doing"]), float(data["share"]))
+    return ProjectionProgress("waiting for its turn", 0.0)
 
 
-def lay(folder: Path) -> None:
+def run_job(folder: Path) -> None:
     """Compute the map that is ordered in a folder and put it there; a failure is put there in words."""
     if not (folder / "order.npz").exists():
         return  # taken back
@@ -126,42 +126,44 @@ def lay(folder: Path) -> None:
 
     def tell(doing: str, share: float) -> None:
         now = time.monotonic()
-        begins = _SHARES[doing.split()[0]]
-        ends = min((other for other in _SHARES.values() if other > begins), default=1.0)
-        if share == 0.0 or now - last[0] > _OFTEN:
+        begins = _PHASE_STARTS[doing.split()[0]]
+        ends = min((other for other in _PHASE_STARTS.values() if other > begins), default=1.0)
+        if share == 0.0 or now - last[0] > _REPORT_INTERVAL:
             last[0] = now
             said = {"doing": doing, "share": begins + share * (ends - begins)}
-            _write(folder / "progress.json", json.dumps(said).encode())
+            _write_atomically(folder / "progress.json", json.dumps(said).encode())
 
     try:
         with np.load(folder / "order.npz", allow_pickle=False) as file:
             kind, dims, normalise, seed = json.loads(str(file["how"]))
-            count = sum(name.startswith("prompt") for name in file.files)
+            count = sum(name.startswith("prompt") for name in file.file_pattern)
             words, prompts = file["words"], [file[f"prompt{i}"] for i in range(count)]
         maps = project_together(words, prompts, kind, dims, normalise=normalise, seed=seed, tell=tell)
-        _save(folder / "map.npz", kind=np.array(kind), words=_short(maps[0].background), **_named(maps))
+        _save_npz(
+            folder / "map.npz", kind=np.array(kind), words=_as_float32(maps[0].background), **_prompt_arrays(maps)
+        )
     except Exception as error:
-        _write(folder / "failed.txt", f"{type(error).__name__}: {error}".encode())
+        _write_atomically(folder / "failed.txt", f"{type(error).__name__}: {error}".encode())
     # The order last: as long as it is there, the work is under way.
     for name in ("progress.json", "order.npz"):
         (folder / name).unlink(missing_ok=True)
 
 
-def _named(maps: Sequence[Map]) -> dict[str, np.ndarray]:
-    return {f"prompt{i}": _short(one.tokens) for i, one in enumerate(maps)}
+def _prompt_arrays(maps: Sequence[Projection]) -> dict[str, np.ndarray]:
+    return {f"prompt{i}": _as_float32(one.tokens) for i, one in enumerate(maps)}
 
 
-def _short(places: np.ndarray) -> np.ndarray:
+def _as_float32(places: np.ndarray) -> np.ndarray:
     return np.asarray(places, dtype=np.float32)
 
 
-def _save(path: Path, **arrays: np.ndarray) -> None:
+def _save_npz(path: Path, **arrays: np.ndarray) -> None:
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     np.savez(draft, **arrays)  # type: ignore[arg-type]
     draft.replace(path)
 
 
-def _write(path: Path, data: bytes) -> None:
+def _write_atomically(path: Path, data: bytes) -> None:
     draft = path.with_name(f".{os.getpid()}-{path.name}")
     draft.write_bytes(data)
     draft.replace(path)
@@ -181,7 +183,7 @@ def main() -> None:
         os.nice(7)  # training and pages go first
     with suppress(queue.Empty):
         while True:
-            lay(Path(orders.get(timeout=_IDLE)))
+            run_job(Path(orders.get(timeout=_IDLE_SECONDS)))
 
 
 if __name__ == "__main__":

@@ -17,27 +17,27 @@ from pathlib import Path
 from ptviz import paths
 from ptviz.runs.atomic_io import StoreError
 
-_COMMAND = (sys.executable, "-m", "ptviz.worker.projection_process")
-_NAME = re.compile(r"[0-9a-f]{8,64}")
-_MOST = 200
+_PROCESS_COMMAND = (sys.executable, "-m", "ptviz.worker.projection_process")
+_JOB_NAME = re.compile(r"[0-9a-f]{8,64}")
+_MAX_CACHED = 200
 """Maps that are kept on disk, the newest ones."""
 
 
-def folder_of(name: str) -> Path:
+def projection_folder(name: str) -> Path:
     """Where the map of an order lies, whether or not it is there.
 
     Raises:
         StoreError: if that is no name of an order.
     """
-    if not _NAME.fullmatch(name):
+    if not _JOB_NAME.fullmatch(name):
         raise StoreError(f"expected the name of a map's order; got {name!r}")
-    return paths.cache() / "maps" / name
+    return paths.cache_dir() / "maps" / name
 
 
-class Mapping:
+class ProjectionQueue:
     """Orders in the order in which they came; ``tick`` is called often and never waits."""
 
-    def __init__(self, command: tuple[str, ...] = _COMMAND) -> None:
+    def __init__(self, command: tuple[str, ...] = _PROCESS_COMMAND) -> None:
         self.command = command
         self._waiting: deque[Path] = deque(maxlen=16)
         self._current: Path | None = None
@@ -48,29 +48,29 @@ class Mapping:
         """Whether a map is under way."""
         return self._current is not None
 
-    def take(self, name: str) -> None:
+    def add_job(self, name: str) -> None:
         """Accept an order that lies in its folder; one that is known already is not taken twice.
 
         Raises:
             StoreError: if there is no such order.
         """
-        folder = folder_of(name)
+        folder = projection_folder(name)
         if folder == self._current or folder in self._waiting or (folder / "map.npz").exists():
             return
         if not (folder / "order.npz").exists():
             raise StoreError("this map is not ordered any more; ask for it again")
         self._waiting.append(folder)
 
-    def tick(self) -> None:
+    def poll(self) -> None:
         """See how the map under way is, and begin the next one when it is over."""
         if self._current is not None:
-            self._look(self._current)
+            self._check_job(self._current)
         while self._current is None and self._waiting:
             folder = self._waiting.popleft()
             if (folder / "order.npz").exists():
-                self._begin(folder)
+                self._start_job(folder)
 
-    def _look(self, folder: Path) -> None:
+    def _check_job(self, folder: Path) -> None:
         over = self._process is None or self._process.poll() is not None
         if (folder / "order.npz").exists():
             if over:
@@ -79,16 +79,16 @@ class Mapping:
                     (folder / "order.npz").unlink()
                 self._current = None
         elif (folder / "progress.json").exists() and not (folder / "map.npz").exists() and not over:
-            self.end()  # It was taken back: nothing but an end reaches a process deep in its work.
+            self.shut_down()  # It was taken back: nothing but an end reaches a process deep in its work.
             with suppress(OSError):
                 (folder / "progress.json").unlink()
         else:
             self._current = None
 
-    def _begin(self, folder: Path) -> None:
-        _sweep(folder.parent)
+    def _start_job(self, folder: Path) -> None:
+        _remove_oldest(folder.parent)
         if self._process is None or self._process.poll() is not None:
-            self.end()
+            self.shut_down()
             self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, start_new_session=True)
         assert self._process.stdin is not None
         self._current = folder
@@ -96,7 +96,7 @@ class Mapping:
             self._process.stdin.write(f"{folder}\n".encode())
             self._process.stdin.flush()
 
-    def end(self) -> None:
+    def shut_down(self) -> None:
         """Let the process go, and with it the map under way."""
         if self._process is not None:
             self._process.kill()
@@ -107,11 +107,11 @@ class Mapping:
         self._process = self._current = None
 
 
-def _sweep(folder: Path) -> None:
+def _remove_oldest(folder: Path) -> None:
     """Forget the oldest maps."""
     with suppress(OSError):
         known = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
-        for old in known[_MOST:]:
+        for old in known[_MAX_CACHED:]:
             for file in old.iterdir():
                 file.unlink()
             old.rmdir()

@@ -12,13 +12,13 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from ptviz.runs.atomic_io import StoreError, explained, write_whole
+from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 
-_NAME = re.compile(r"[0-9a-f-]+\.letter")
-_STALE = 3600.0
+_REQUEST_FILE = re.compile(r"[0-9a-f-]+\.letter")
+_STALE_SECONDS = 3600.0
 
 
-class Letter(NamedTuple):
+class Request(NamedTuple):
     """A request: what is wanted, and the time after which nobody waits for the answer any more."""
 
     id: str
@@ -27,7 +27,7 @@ class Letter(NamedTuple):
     expires: float
 
 
-class Mailbox:
+class RequestQueue:
     """A folder of letters and replies."""
 
     def __init__(self, folder: Path) -> None:
@@ -42,17 +42,17 @@ class Mailbox:
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise explained(error, self.folder) from error
+            raise to_store_error(error, self.folder) from error
         # The time first, so that letters are read in the order they were written.
         id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         content = {"kind": kind, "body": dict(body), "expires": time.time() + lasts}
-        write_whole(self.folder / f"{id}.letter", json.dumps(content).encode(), durable=False)
+        atomic_write(self.folder / f"{id}.letter", json.dumps(content).encode(), durable=False)
         return id
 
-    def take(self) -> list[Letter]:
+    def take_requests(self) -> list[Request]:
         """All letters, oldest first, out of the box; those that nobody waits for are thrown away."""
         try:
-            names = sorted(entry.name for entry in os.scandir(self.folder) if _NAME.fullmatch(entry.name))
+            names = sorted(entry.name for entry in os.scandir(self.folder) if _REQUEST_FILE.fullmatch(entry.name))
         except OSError:
             return []
         letters = []
@@ -60,7 +60,7 @@ class Mailbox:
             path = self.folder / name
             with suppress(OSError, ValueError, KeyError, TypeError):
                 data = json.loads(path.read_bytes())
-                letter = Letter(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
+                letter = Request(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
                 if letter.expires > time.time():
                     letters.append(letter)
             with suppress(OSError):
@@ -73,9 +73,9 @@ class Mailbox:
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
         """
-        write_whole(self.folder / f"{id}.reply", json.dumps(dict(answer)).encode(), durable=False)
+        atomic_write(self.folder / f"{id}.reply", json.dumps(dict(answer)).encode(), durable=False)
 
-    def wait(self, id: str, seconds: float, alive: Callable[[], str | None]) -> dict[str, Any]:
+    def wait_for_reply(self, id: str, seconds: float, alive: Callable[[], str | None]) -> dict[str, Any]:
         """The reply to a letter.
 
         ``alive`` is asked now and then; a text from it means that no reply will come, and why.
@@ -101,9 +101,9 @@ class Mailbox:
                 with suppress(OSError):
                     (self.folder / f"{id}.{end}").unlink()
 
-    def sweep(self) -> None:
+    def remove_stale_files(self) -> None:
         """Throw away replies that nobody fetched."""
         with suppress(OSError):
             for path in self.folder.iterdir():
-                if time.time() - path.stat().st_mtime > _STALE:
+                if time.time() - path.stat().st_mtime > _STALE_SECONDS:
                     path.unlink()

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ptviz.analysis.attention import given, prompt_mass
+from ptviz.analysis.attention import attention_given, prompt_mass
 from ptviz.figures import attention as drawn
 
 HOSTILE = "<b>x</b> %{y}"
@@ -28,9 +28,9 @@ def test_by_hand():
     np.testing.assert_allclose(mass.text, [[0.3, 0.2], [0.5, 0.5]])
     np.testing.assert_allclose(mass.by_site, [[0.2, 0.1], [0.25, 0.25]])
     np.testing.assert_allclose(mass.by_token, [0.225, 0.175])
-    np.testing.assert_allclose(mass.even, [0.25, 0.5])
-    np.testing.assert_allclose(given(worked(), 0, 0), [[0.1, 0.2], [0.3, 0.1]])
-    np.testing.assert_allclose(given(worked(), 0), [[0.05, 0.2], [0.2, 0.1]])
+    np.testing.assert_allclose(mass.uniform, [0.25, 0.5])
+    np.testing.assert_allclose(attention_given(worked(), 0, 0), [[0.1, 0.2], [0.3, 0.1]])
+    np.testing.assert_allclose(attention_given(worked(), 0), [[0.05, 0.2], [0.2, 0.1]])
 
 
 def test_what_is_not_there_is_not_counted():
@@ -42,13 +42,13 @@ def test_what_is_not_there_is_not_counted():
     assert np.isnan(mass.answer[0]).all()
     np.testing.assert_allclose(mass.answer[1], 0.25)
     assert np.isnan(mass.text[1]).all()
-    np.testing.assert_allclose(mass.even, [np.nan, 0.5])
+    np.testing.assert_allclose(mass.uniform, [np.nan, 0.5])
     np.testing.assert_allclose(mass.by_token, [np.nan, 0.25])
-    assert drawn.draw_mass(mass, ["a", "b"]).data
-    assert "25%" in drawn.tell_mass(mass, ["a", "b"])
-    nothing = given(weights, 1, 0)[:1]
-    assert not drawn.draw_share(nothing, "r", "c", ["a"], ["0", "1"]).data
-    assert "nothing" in drawn.tell_share(nothing, "r", "c", ["a"], ["0", "1"])
+    assert drawn.draw_attention_mass(mass, ["a", "b"]).data
+    assert "25%" in drawn.describe_attention_mass(mass, ["a", "b"])
+    nothing = attention_given(weights, 1, 0)[:1]
+    assert not drawn.draw_attention_heatmap(nothing, "r", "c", ["a"], ["0", "1"]).data
+    assert "nothing" in drawn.describe_attention_heatmap(nothing, "r", "c", ["a"], ["0", "1"])
 
 
 def test_nobody_who_gives_is_refused():
@@ -60,8 +60,8 @@ def test_nobody_who_gives_is_refused():
 def test_figures_of_any_size_keep_words_as_text(n):
     values = np.random.default_rng(0).random((n, n))
     names = [HOSTILE] * n
-    figure = drawn.draw_share(values, "token", "prompt token", names, names)
+    figure = drawn.draw_attention_heatmap(values, "token", "prompt token", names, names)
     assert "<b>" not in json.dumps(json.loads(figure.to_json()))
     assert figure.layout.height <= 900
     assert len(figure.layout.yaxis.ticktext) <= 40
-    assert drawn.tell_share(values, "token", "prompt token", names, names)
+    assert drawn.describe_attention_heatmap(values, "token", "prompt token", names, names)

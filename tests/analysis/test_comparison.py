@@ -8,22 +8,33 @@ from itertools import product
 import numpy as np
 import pytest
 
-from ptviz.analysis.comparison import COLUMNS, Lap, bands, front, grid, interval, paired, rows, standings, steps_to
+from ptviz.analysis.comparison import (
+    TABLE_COLUMNS,
+    RunResult,
+    bootstrap_interval,
+    build_learning_rate_grid,
+    compare_paired,
+    compute_seed_bands,
+    pareto_front,
+    steps_to_reach,
+    summarise_methods,
+    table_rows,
+)
 
 
-def lap(method: str, seed: int, test: float, **more) -> Lap:
-    return Lap(method, seed, f"{method}-{seed}", test, **more)
+def lap(method: str, seed: int, test: float, **more) -> RunResult:
+    return RunResult(method, seed, f"{method}-{seed}", test, **more)
 
 
 def test_three_seeds_span_lowest_to_highest():
-    found = interval([0.7, 0.8, 0.9])
+    found = bootstrap_interval([0.7, 0.8, 0.9])
     assert (found.low, found.high) == pytest.approx((0.7, 0.9))
 
 
 def test_the_exact_interval_is_that_of_all_resamples_written_out():
     values = [0.5, 0.61, 0.64, 0.7, 0.9]
     means = sorted(sum(drawn) / 5 for drawn in product(values, repeat=5))
-    found = interval(values)
+    found = bootstrap_interval(values)
     inside = sum(found.low - 1e-12 <= mean <= found.high + 1e-12 for mean in means) / len(means)
     assert 0.95 <= inside <= 0.96
     assert min(values) < found.low < sum(values) / 5 < found.high < max(values)
@@ -31,54 +42,56 @@ def test_the_exact_interval_is_that_of_all_resamples_written_out():
 
 def test_many_values_are_drawn_and_always_the_same():
     values = np.random.default_rng(1).normal(0.8, 0.1, 50)
-    found = interval(values)
-    assert found == interval(values)
+    found = bootstrap_interval(values)
+    assert found == bootstrap_interval(values)
     width = 1.96 * values.std() / math.sqrt(50)
     assert (found.low, found.high) == pytest.approx((values.mean() - width, values.mean() + width), abs=0.006)
 
 
 @pytest.mark.parametrize("values", [[], [0.5]])
 def test_too_few_values_give_no_interval(values):
-    assert interval(values) is None
+    assert bootstrap_interval(values) is None
 
 
 def test_steps_to_a_share_of_the_own_best():
     evaluated, accuracies = (0, 25, 50, 75), (0.2, 0.77, 0.8, 0.7)
-    assert steps_to(evaluated, accuracies, 0.95) == 25
-    assert steps_to(evaluated, accuracies, 1.0) == 50
-    assert steps_to((), (), 0.9) is None
+    assert steps_to_reach(evaluated, accuracies, 0.95) == 25
+    assert steps_to_reach(evaluated, accuracies, 1.0) == 50
+    assert steps_to_reach((), (), 0.9) is None
 
 
 def test_standings_put_the_best_mean_first_and_keep_unknown_unknown():
-    order = standings([lap("a", 1, 0.7), lap("b", 0, 0.9), lap("a", 0, 0.6, trained=10, seconds=4.0, memory=5)])
+    order = summarise_methods([lap("a", 1, 0.7), lap("b", 0, 0.9), lap("a", 0, 0.6, trained=10, seconds=4.0, memory=5)])
     assert [one.method for one in order] == ["b", "a"]
     assert order[1].tests == (0.6, 0.7)
     assert order[1].sd == pytest.approx(0.1 / math.sqrt(2))
     assert (order[1].trained, order[1].seconds, order[1].memory) == (10, 4.0, 5)
     assert (order[0].sd, order[0].interval, order[0].trained, order[0].steps95) == (None, None, None, None)
-    assert standings([]) == ()
+    assert summarise_methods([]) == ()
 
 
 def test_the_table_names_every_column():
-    table = rows(standings([lap("a", 0, 0.5, memory=2**21)]))
-    assert tuple(table[0]) == COLUMNS
+    table = table_rows(summarise_methods([lap("a", 0, 0.5, memory=2**21)]))
+    assert tuple(table[0]) == TABLE_COLUMNS
     assert table[0]["memory_mb"] == 2.0
 
 
 def test_pairs_are_taken_seed_by_seed():
-    first, second = standings(
+    first, second = summarise_methods(
         [*(lap("a", s, 0.8 + s / 100) for s in (0, 1, 2)), *(lap("b", s, 0.7) for s in (1, 2, 3))]
     )
-    pair = paired(first, second)
+    pair = compare_paired(first, second)
     assert pair.seeds == (1, 2)
     assert pair.differences == pytest.approx((0.11, 0.12))
-    assert pair.clear
-    assert not paired(second, second).clear
-    assert math.isnan(paired(standings([lap("a", 0, 1.0)])[0], standings([lap("b", 1, 1.0)])[0]).mean)
+    assert pair.significant
+    assert not compare_paired(second, second).significant
+    assert math.isnan(
+        compare_paired(summarise_methods([lap("a", 0, 1.0)])[0], summarise_methods([lap("b", 1, 1.0)])[0]).mean
+    )
 
 
 def test_a_band_reads_every_seed_at_every_step():
-    made = bands([
+    made = compute_seed_bands([
         lap("a", 0, 0.5, evaluated=(0, 20), accuracies=(0.2, 0.6)),
         lap("a", 1, 0.5, evaluated=(0, 10, 20), accuracies=(0.4, 0.5, 0.8)),
         lap("b", 0, 0.5),
@@ -92,14 +105,14 @@ def test_a_band_reads_every_seed_at_every_step():
 
 
 def test_the_front_keeps_what_nothing_beats_in_both():
-    assert front([1, 2, 3, 2, None], [0.5, 0.4, 0.9, 0.6, 1.0]) == (0, 3, 2)
-    assert front([], []) == ()
-    assert front([1, 1], [0.5, 0.7]) == (1,)
+    assert pareto_front([1, 2, 3, 2, None], [0.5, 0.4, 0.9, 0.6, 1.0]) == (0, 3, 2)
+    assert pareto_front([], []) == ()
+    assert pareto_front([1, 1], [0.5, 0.7]) == (1,)
 
 
 def test_a_grid_counts_who_beats_zero_shot():
-    made = grid("a", [(0.1, 0, 0.5, 0.4), (0.1, 1, 0.3, 0.4), (1.0, 0, 0.4, 0.4)])
-    assert made.rates == (0.1, 1.0)
+    made = build_learning_rate_grid("a", [(0.1, 0, 0.5, 0.4), (0.1, 1, 0.3, 0.4), (1.0, 0, 0.4, 0.4)])
+    assert made.learning_rates == (0.1, 1.0)
     assert made.accuracies == ((0.5, 0.3), (0.4, None))
-    assert made.beating == pytest.approx(1 / 3)
-    assert grid("a", []).beating is None
+    assert made.share_above_zero_shot == pytest.approx(1 / 3)
+    assert build_learning_rate_grid("a", []).share_above_zero_shot is None

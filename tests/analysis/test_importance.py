@@ -5,25 +5,25 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.importance import importance
-from ptviz.analysis.waywardness import Pulled, prompt_f1, spelled, waywardness
+from ptviz.analysis.importance import compute_importance
+from ptviz.analysis.waywardness import WaywardRun, compute_waywardness, join_tokens, prompt_f1
 
 
 def test_rises_are_against_the_whole_prompt():
-    found = importance([0.9, 0.6, 0.7], [0.5, 0.8, 0.7], 0.7, 0.75, [3.0, 1.0, 2.0, 9.0])
-    assert found.losses == pytest.approx([0.2, -0.1, 0.0])
-    assert found.accuracies == pytest.approx([-0.25, 0.05, -0.05])
+    found = compute_importance([0.9, 0.6, 0.7], [0.5, 0.8, 0.7], 0.7, 0.75, [3.0, 1.0, 2.0, 9.0])
+    assert found.loss_increases == pytest.approx([0.2, -0.1, 0.0])
+    assert found.accuracy_changes == pytest.approx([-0.25, 0.05, -0.05])
     assert found.scores.tolist() == [3.0, 1.0, 2.0], "scores of tokens not measured yet wait"
     # Sizes 0.2, 0.1, 0 have ranks 3, 2, 1; scores 3, 1, 2: Spearman 1 - 6 * 2 / (3 * 8).
-    assert found.agreement == pytest.approx(0.5)
+    assert found.rank_correlation == pytest.approx(0.5)
 
 
 def test_few_tokens_or_equal_scores_agree_with_nothing():
-    assert importance([], [], 0.0, 0.0).agreement is None
-    assert importance([1.0, 2.0], [0.0, 0.0], 0.5, 0.0, [1.0, 2.0]).agreement is None
-    assert importance([1.0, 2.0, 3.0], [0.0] * 3, 0.5, 0.0, [1.0] * 3).agreement is None
+    assert compute_importance([], [], 0.0, 0.0).rank_correlation is None
+    assert compute_importance([1.0, 2.0], [0.0, 0.0], 0.5, 0.0, [1.0, 2.0]).rank_correlation is None
+    assert compute_importance([1.0, 2.0, 3.0], [0.0] * 3, 0.5, 0.0, [1.0] * 3).rank_correlation is None
     with pytest.raises(ValueError, match="expected 2 accuracies and scores; got 2 and 1"):
-        importance([1.0, 2.0], [0.0, 0.0], 0.5, 0.0, [1.0])
+        compute_importance([1.0, 2.0], [0.0, 0.0], 0.5, 0.0, [1.0])
 
 
 @pytest.mark.parametrize(
@@ -41,21 +41,21 @@ def test_prompt_f1_counts_words_as_often_as_they_occur(words: str, sentence: str
 
 
 def test_tokens_are_spelled_as_text():
-    assert spelled(["class", "##ify", "it"]) == "classify it"
-    assert spelled([" class", "ify", " it"]) == "classify it"
-    assert spelled([]) == ""
+    assert join_tokens(["class", "##ify", "it"]) == "classify it"
+    assert join_tokens([" class", "ify", " it"]) == "classify it"
+    assert join_tokens([]) == ""
 
 
 def test_drops_are_shares_of_the_free_accuracy():
     pulled = [
-        Pulled("c", 0.1, 0, 0.4, "cat sat"),
-        Pulled("a", 0.0, 0, 0.7, "dog"),
-        Pulled("b", 0.0, 1, 0.9, "dog ran"),
+        WaywardRun("c", 0.1, 0, 0.4, "cat sat"),
+        WaywardRun("a", 0.0, 0, 0.7, "dog"),
+        WaywardRun("b", 0.0, 1, 0.9, "dog ran"),
     ]
-    found = waywardness("cat sat", pulled)
-    assert found.free == pytest.approx(0.8)
-    assert [place.prompt.run for place in found.places] == ["a", "b", "c"]
-    assert np.allclose([place.drop for place in found.places], [0.125, -0.125, 0.5])
-    assert [place.f1 for place in found.places] == [0.0, 0.0, 1.0]
-    alone = waywardness("cat sat", pulled[:1])
-    assert (alone.free, alone.places) == (None, ())
+    found = compute_waywardness("cat sat", pulled)
+    assert found.unconstrained_accuracy == pytest.approx(0.8)
+    assert [place.run.run for place in found.points] == ["a", "b", "c"]
+    assert np.allclose([place.accuracy_drop for place in found.points], [0.125, -0.125, 0.5])
+    assert [place.f1 for place in found.points] == [0.0, 0.0, 1.0]
+    alone = compute_waywardness("cat sat", pulled[:1])
+    assert (alone.unconstrained_accuracy, alone.points) == (None, ())

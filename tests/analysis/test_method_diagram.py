@@ -6,26 +6,26 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.analysis.method_diagram import anatomy_of, differences, original, shown, spoken
-from ptviz.analysis.taxonomy import taxonomy
-from ptviz.methods import REGISTRY, build
-from ptviz.methods.diagram import Anatomy, Input, Product, Routed, Sum, Symbol, derived
+from ptviz.analysis.method_diagram import backbone_panel, build_panel, panel_differences, symbol_to_text, thumbnail
+from ptviz.analysis.taxonomy import build_taxonomy
+from ptviz.methods import REGISTRY, build_method
+from ptviz.methods.diagram import MatrixProduct, MethodDiagram, RouterOutput, Sum, TensorNode, TextInput, derive_diagram
 from ptviz.prompt import Batch, Spec
 
-SPEC = Spec.of_shape(32, 4, 2, 8, 24, ("one", "two", "three"))
+SPEC = Spec.from_sizes(32, 4, 2, 8, 24, ("one", "two", "three"))
 METHODS = pytest.mark.parametrize("name", list(REGISTRY))
 
 
 def panel(name: str, **knobs: object):
-    return anatomy_of(build(name, SPEC, knobs), 24, 32, 4, 1000)
+    return build_panel(build_method(name, SPEC, knobs), 24, 32, 4, 1000)
 
 
 @METHODS
 def test_what_is_drawn_exists_and_counts_match_the_module(name: str):
-    method = build(name, SPEC)
-    drawn = anatomy_of(method, 24, 32, 4, 1000)
-    assert drawn.trained == method.trained()
-    assert drawn.stored == method.stored()
+    method = build_method(name, SPEC)
+    drawn = build_panel(method, 24, 32, 4, 1000)
+    assert drawn.trainable_parameters == method.trainable_parameters()
+    assert drawn.stored_parameters == method.stored_parameters()
     assert drawn.slots == method.slots
     assert (drawn.prompt is not None) == (method.slots > 0)
     assert drawn.prompt is not None or drawn.key_values is not None
@@ -39,27 +39,32 @@ def test_what_is_drawn_exists_and_counts_match_the_module(name: str):
 
 @METHODS
 def test_a_trained_block_is_a_parameter_that_a_stage_moves(name: str):
-    method = build(name, SPEC)
+    method = build_method(name, SPEC)
     moving = {
-        id(p) for n, p in method.named_parameters() for s in method.stages() if s.tasks != "sources" and s.rate(n) > 0
+        id(p)
+        for n, p in method.named_parameters()
+        for s in method.stages()
+        if s.tasks != "sources" and s.lr_scale(n) > 0
     }
-    parts = {spoken(symbol): part.tensor for symbol, part in method.parts().items()}
-    for item in anatomy_of(method, 24, 32, 4).items.values():
+    parts = {symbol_to_text(symbol): part.tensor for symbol, part in method.tensors().items()}
+    for item in build_panel(method, 24, 32, 4).items.values():
         if item.kind == "tensor":
             assert (item.state == "trained") == (id(parts[item.label]) in moving), item.label
             assert item.sizes == tuple(parts[item.label].shape)
 
 
 def test_axes_alone_tell_a_prompt_a_product_a_shift_a_router_and_a_prefix():
-    assert derived({"P": ("m", "d")}, {}, 5) == Anatomy(Symbol("P"))
-    assert derived({"A": ("m", "r"), "B": ("r", "d")}, {}, 5) == Anatomy(Product(Symbol("A"), Symbol("B")))
-    dept = derived({"P": ("m", "d"), "A": ("T", "r"), "B": ("r", "d")}, {}, 5)
-    assert dept == Anatomy(Symbol("P"), Sum((Input(), Product(Symbol("A"), Symbol("B")))))
-    routed = derived({"P": ("k", "m", "d"), "L": ("k", "d")}, {"L": "L.weight"}, 5)
-    assert routed == Anatomy(Routed((Symbol("P"),), ("L.weight",)))
-    assert derived({"KV": ("S", "kv", "H", "m", "h")}, {}, 0) == Anatomy(key_values=Symbol("KV"))
-    assert derived({}, {}, 5) == Anatomy()
-    assert derived({"z": ("q",)}, {}, 5) == Anatomy()
+    assert derive_diagram({"P": ("m", "d")}, {}, 5) == MethodDiagram(TensorNode("P"))
+    assert derive_diagram({"A": ("m", "r"), "B": ("r", "d")}, {}, 5) == MethodDiagram(
+        MatrixProduct(TensorNode("A"), TensorNode("B"))
+    )
+    dept = derive_diagram({"P": ("m", "d"), "A": ("T", "r"), "B": ("r", "d")}, {}, 5)
+    assert dept == MethodDiagram(TensorNode("P"), Sum((TextInput(), MatrixProduct(TensorNode("A"), TensorNode("B")))))
+    routed = derive_diagram({"P": ("k", "m", "d"), "L": ("k", "d")}, {"L": "L.weight"}, 5)
+    assert routed == MethodDiagram(RouterOutput((TensorNode("P"),), ("L.weight",)))
+    assert derive_diagram({"KV": ("S", "kv", "H", "m", "h")}, {}, 0) == MethodDiagram(key_values=TensorNode("KV"))
+    assert derive_diagram({}, {}, 5) == MethodDiagram()
+    assert derive_diagram({"z": ("q",)}, {}, 5) == MethodDiagram()
 
 
 @pytest.mark.parametrize(
@@ -88,77 +93,77 @@ def test_the_panels_hold_the_survey_s_signs(name: str, signs: list[str], machine
 def test_prefix_tuning_s_encoder_does_not_see_the_text():
     drawn = panel("prefix-tuning")
     (encoder,) = [key for key, item in drawn.items.items() if item.kind == "encoder"]
-    assert drawn.tokens not in {edge.source for edge in drawn.into(encoder)}
+    assert drawn.tokens not in {edge.source for edge in drawn.incoming_edges(encoder)}
 
 
 def test_routers_see_the_text():
     drawn = panel("smop")
     (router,) = [key for key, item in drawn.items.items() if item.kind == "router"]
-    assert [edge.source for edge in drawn.into(router, "reads")] == [drawn.tokens]
+    assert [edge.source for edge in drawn.incoming_edges(router, "reads")] == [drawn.tokens]
     assert drawn.items[router].scalars == 4 * 32
 
 
 def test_a_stage_s_rate_of_zero_draws_a_part_as_held_fixed():
     drawn = panel("dept", ratio=0.0)
     states = {item.label: item.state for item in drawn.items.values() if item.kind == "tensor"}
-    assert states == {spoken("P_s"): "trained", "A": "frozen", "B": "frozen"}
+    assert states == {symbol_to_text("P_s"): "trained", "A": "frozen", "B": "frozen"}
 
 
 def test_a_name_that_is_no_part_is_refused_with_the_parts():
-    method = build("prompt-tuning", SPEC)
-    method.anatomy = lambda: Anatomy(Symbol("Q"))  # type: ignore[method-assign]
+    method = build_method("prompt-tuning", SPEC)
+    method.diagram = lambda: MethodDiagram(TensorNode("Q"))  # type: ignore[method-assign]
     with pytest.raises(ValueError, match=r"draws 'Q'; its parts are P"):
-        anatomy_of(method, 24, 32, 4)
+        build_panel(method, 24, 32, 4)
 
 
 def test_masks_tell_what_is_pruned_row_by_row():
-    method = build("xprompt", SPEC, {"m": 4, "pieces": 2})
+    method = build_method("xprompt", SPEC, {"m": 4, "pieces": 2})
     real = {name: torch.ones(t.shape) for name, t in method.state_dict().items()}
     real["gamma"] = torch.tensor([1.0, 0.0, 1.0, 1.0])
     real["zeta"] = torch.tensor([[1.0, 1.0], [0.0, 0.0], [1.0, 0.0], [1.0, 1.0]])
     method.load_state_dict(real, assign=True)
-    (item,) = [i for i in anatomy_of(method, 24, 32, 4, values=True).items.values() if i.masks]
-    assert item.masked == (0.0, 1.0, 0.5, 0.0)
-    assert panel("xprompt").items["part-P"].masked == ()
+    (item,) = [i for i in build_panel(method, 24, 32, 4, values=True).items.values() if i.masks]
+    assert item.masked_shares == (0.0, 1.0, 0.5, 0.0)
+    assert panel("xprompt").items["part-P"].masked_shares == ()
 
 
 def test_values_come_only_when_asked_and_only_from_real_tensors():
     table = torch.randn(50, 32)
     spec = Spec(table, 4, 2, 8, 24, torch.arange(50), ("yes", "no"))
-    method = build("prompt-tuning", spec, {"m": 3})
-    item = anatomy_of(method, 24, 32, 4, values=True).items["part-P"]
+    method = build_method("prompt-tuning", spec, {"m": 3})
+    item = build_panel(method, 24, 32, 4, values=True).items["part-P"]
     assert item.values is not None
     assert item.values.shape == (3, 24)
-    assert anatomy_of(method, 24, 32, 4).items["part-P"].values is None
-    assert anatomy_of(build("prompt-tuning", SPEC), 24, 32, 4, values=True).items["part-P"].values is None
+    assert build_panel(method, 24, 32, 4).items["part-P"].values is None
+    assert build_panel(build_method("prompt-tuning", SPEC), 24, 32, 4, values=True).items["part-P"].values is None
 
 
 @pytest.mark.parametrize(("name", "called"), [("p-tuning", "h"), ("residual", "P'"), ("dpt", "P"), ("mpt", "P"),
                                               ("ctpt", "P")])  # fmt: skip
 def test_the_result_has_the_paper_s_name_and_the_values_that_enter_the_backbone(name: str, called: str):
-    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one", "two"))
-    method = build(name, spec).eval()
-    item = anatomy_of(method, 24, 32, 4, values=True).items["end-prompt"]
+    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one", "two"))
+    method = build_method(name, spec).eval()
+    item = build_panel(method, 24, 32, 4, values=True).items["end-prompt"]
     assert item.label == called
     words = torch.ones(1, 24, dtype=torch.long)
     batch = Batch(words, words > 0, words > 1, words > 0, words[:, 0], words[:, 0], torch.zeros(1, 24, 32))
     made = method(batch).embeddings[0]
-    assert np.allclose(item.values, shown(made.detach().numpy()))
-    assert anatomy_of(method, 24, 32, 4).items["end-prompt"].values is None
+    assert np.allclose(item.values, thumbnail(made.detach().numpy()))
+    assert build_panel(method, 24, 32, 4).items["end-prompt"].values is None
 
 
 def test_keys_and_values_that_a_network_writes_are_shown():
     spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"))
-    method = build("prefix-tuning", spec)
-    item = anatomy_of(method, 24, 32, 4, values=True).items["end-key_values"]
+    method = build_method("prefix-tuning", spec)
+    item = build_panel(method, 24, 32, 4, values=True).items["end-key_values"]
     assert item.label == "KV"
-    assert np.allclose(item.values, shown(method.prefix().detach().numpy()))
+    assert np.allclose(item.values, thumbnail(method.prefix().detach().numpy()))
 
 
 def test_a_prompt_that_depends_on_the_text_says_so_and_has_no_one_value():
-    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one",))
+    spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one",))
     for name in ("smop", "pt-moe", "attempt"):
-        item = anatomy_of(build(name, spec), 24, 32, 4, values=True).items["end-prompt"]
+        item = build_panel(build_method(name, spec), 24, 32, 4, values=True).items["end-prompt"]
         assert item.label == "P(x)"
         assert item.values is None
 
@@ -166,42 +171,46 @@ def test_a_prompt_that_depends_on_the_text_says_so_and_has_no_one_value():
 @pytest.mark.parametrize("name", ["p-tuning", "transprompt"])
 def test_shapes_alone_are_those_of_the_real_prompt(name: str):
     """What is known without a pass through the LSTM is what the pass gives."""
-    real = build(name, Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), sources=("one",)))
-    meta = build(name, Spec.of_shape(32, 4, 2, 8, 24, ("one",)))
-    assert {key: part.tensor.shape for key, part in real.parts().items()} == {
-        key: part.tensor.shape for key, part in meta.parts().items()
+    real = build_method(
+        name, Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one",))
+    )
+    meta = build_method(name, Spec.from_sizes(32, 4, 2, 8, 24, ("one",)))
+    assert {key: part.tensor.shape for key, part in real.tensors().items()} == {
+        key: part.tensor.shape for key, part in meta.tensors().items()
     }
 
 
 def test_heat_maps_average_long_axes_and_keep_short_ones():
-    assert np.array_equal(shown([[1.0, 3.0]], (1, 1)), [[2.0]])
-    assert np.array_equal(shown([1.0, 2.0]), [[1.0, 2.0]])
-    assert shown(np.ones((2, 3, 4, 500))).shape == (12, 24)
+    assert np.array_equal(thumbnail([[1.0, 3.0]], (1, 1)), [[2.0]])
+    assert np.array_equal(thumbnail([1.0, 2.0]), [[1.0, 2.0]])
+    assert thumbnail(np.ones((2, 3, 4, 500))).shape == (12, 24)
 
 
 def test_differences_are_of_kind_and_not_of_size():
-    assert differences(panel("prompt-tuning"), panel("prompt-tuning", m=7)) == (frozenset(), frozenset())
-    left, right = differences(panel("prompt-tuning"), panel("p-tuning-v2"))
+    assert panel_differences(panel("prompt-tuning"), panel("prompt-tuning", m=7)) == (frozenset(), frozenset())
+    left, right = panel_differences(panel("prompt-tuning"), panel("p-tuning-v2"))
     assert left == {"part-P"}
     assert right == {"part-KV"}
 
 
 def test_the_original_has_nothing_to_train():
-    drawn = original(4, 24, 32, 1000)
-    assert drawn.trained == 0
+    drawn = backbone_panel(4, 24, 32, 1000)
+    assert drawn.trainable_parameters == 0
     assert drawn.prompt is drawn.key_values is None
 
 
 def test_symbols_are_spoken_as_the_paper_writes_them():
-    assert spoken("P_s") != "P_s"
-    assert len(spoken("gamma")) == 1
-    assert spoken("P*") == "P*"
-    assert spoken("P_Q") == "P Q"
+    assert symbol_to_text("P_s") != "P_s"
+    assert len(symbol_to_text("gamma")) == 1
+    assert symbol_to_text("P*") == "P*"
+    assert symbol_to_text("P_Q") == "P Q"
 
 
 def test_the_tree_follows_the_cards():
     cards = [method.card for method in REGISTRY.values()]
-    tree = taxonomy(cards, {cards[0].name: 10.0, cards[1].name: 1000.0, "stranger": 1.0, cards[2].name: float("nan")})
+    tree = build_taxonomy(
+        cards, {cards[0].name: 10.0, cards[1].name: 1000.0, "stranger": 1.0, cards[2].name: float("nan")}
+    )
     assert [leaf.name for leaf in tree.root.methods()] == sorted(
         (card.name for card in cards), key=[leaf.name for leaf in tree.root.methods()].index
     )
@@ -217,9 +226,9 @@ def test_the_tree_follows_the_cards():
 def test_values_are_placed_between_the_lowest_and_the_highest():
     cards = [method.card for method in REGISTRY.values()][:3]
     first, second, third = (card.name for card in cards)
-    leaves = taxonomy(cards, {first: 1.0, second: 10.0, third: 100.0}, "numbers", log=True).root.methods()
-    shares = {leaf.name: leaf.share for leaf in leaves}
+    leaves = build_taxonomy(cards, {first: 1.0, second: 10.0, third: 100.0}, "numbers", log=True).root.methods()
+    shares = {leaf.name: leaf.relative_value for leaf in leaves}
     assert [shares[n] for n in (first, second, third)] == pytest.approx([0.0, 0.5, 1.0])
-    lone = taxonomy(cards, {first: 5.0}, "numbers").root.methods()
-    assert {leaf.share for leaf in lone} == {0.5, None}
-    assert taxonomy([], {}).root.methods() == ()
+    lone = build_taxonomy(cards, {first: 5.0}, "numbers").root.methods()
+    assert {leaf.relative_value for leaf in lone} == {0.5, None}
+    assert build_taxonomy([], {}).root.methods() == ()

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from ptviz.analysis import neighbours
-from ptviz.analysis.geometry import cloud, geometry, outliers
-from ptviz.analysis.neighbours import METRICS, kept, nearest, ranks
+from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats, find_outliers
+from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, nearest_tokens, neighbour_overlap, neighbour_ranks
 
 RNG = np.random.default_rng(0)
 VOCABULARY = (RNG.normal(size=(257, 12)) * RNG.uniform(0.2, 3, size=(257, 1))).astype(np.float32)
@@ -24,75 +24,77 @@ def plain(metric: str) -> np.ndarray:
     return product
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", NEIGHBOUR_METRICS)
 @pytest.mark.parametrize("chunk", [50, 10_000])
 def test_streamed_neighbours_are_the_plain_ones(metric, chunk, monkeypatch):
-    monkeypatch.setattr(neighbours, "CHUNK", chunk)
+    monkeypatch.setattr(neighbours, "CHUNK_ROWS", chunk)
     scores = plain(metric)
     order = np.argsort(scores if metric == "L2" else -scores, axis=1)[:, :4]
-    found = nearest(VECTORS, VOCABULARY, 4, metric)
+    found = nearest_tokens(VECTORS, VOCABULARY, 4, metric)
     assert np.array_equal(found.ids, order)
     assert np.allclose(found.scores, np.take_along_axis(scores, order, 1), atol=1e-5)
     for place in (0, 2):
-        assert (ranks(VECTORS, VOCABULARY, order[:, place], metric) == place + 1).all()
+        assert (neighbour_ranks(VECTORS, VOCABULARY, order[:, place], metric) == place + 1).all()
 
 
 def test_the_metrics_disagree():
-    assert not np.array_equal(nearest(VECTORS, VOCABULARY, 1, "dot").ids, nearest(VECTORS, VOCABULARY, 1, "cosine").ids)
+    assert not np.array_equal(
+        nearest_tokens(VECTORS, VOCABULARY, 1, "dot").ids, nearest_tokens(VECTORS, VOCABULARY, 1, "cosine").ids
+    )
 
 
 def test_few_tokens_and_no_vectors():
-    assert nearest(VECTORS, VOCABULARY[:3], 5).ids.shape == (9, 3)
-    assert nearest(VECTORS[:0], VOCABULARY, 5).ids.shape == (0, 5)
+    assert nearest_tokens(VECTORS, VOCABULARY[:3], 5).ids.shape == (9, 3)
+    assert nearest_tokens(VECTORS[:0], VOCABULARY, 5).ids.shape == (0, 5)
 
 
 def test_kept_counts_neighbours_in_common():
-    first = nearest(VECTORS, VOCABULARY, 4)
-    assert (kept(first, first) == 1).all()
-    assert (kept(first, nearest(-VECTORS, VOCABULARY, 4)) == 0).all()
+    first = nearest_tokens(VECTORS, VOCABULARY, 4)
+    assert (neighbour_overlap(first, first) == 1).all()
+    assert (neighbour_overlap(first, nearest_tokens(-VECTORS, VOCABULARY, 4)) == 0).all()
 
 
 def test_what_does_not_fit_is_refused():
     with pytest.raises(ValueError, match="as wide as the vocabulary, 12; got 5"):
-        nearest(VECTORS[:, :5], VOCABULARY[:, :])
+        nearest_tokens(VECTORS[:, :5], VOCABULARY[:, :])
     with pytest.raises(ValueError, match="at least one neighbour"):
-        nearest(VECTORS, VOCABULARY, 0)
+        nearest_tokens(VECTORS, VOCABULARY, 0)
 
 
 def test_a_token_of_the_vocabulary_is_at_home():
-    around = cloud(VOCABULARY)
-    found = geometry(VOCABULARY[:5], VOCABULARY, around)
+    around = compute_vocabulary_stats(VOCABULARY)
+    found = compute_geometry(VOCABULARY[:5], VOCABULARY, around)
     assert np.allclose(found.distances, 0, atol=1e-5)
-    assert not found.outside.any()
-    assert np.allclose(around.centre, VOCABULARY.mean(0), atol=1e-6)
+    assert not found.outside_vocabulary.any()
+    assert np.allclose(around.mean_embedding, VOCABULARY.mean(0), atol=1e-6)
     norms = np.linalg.norm(VOCABULARY, axis=1)
-    assert np.allclose(around.norms, np.quantile(norms, (0.05, 0.25, 0.5, 0.75, 0.95)), atol=1e-5)
+    assert np.allclose(around.norm_quantiles, np.quantile(norms, (0.05, 0.25, 0.5, 0.75, 0.95)), atol=1e-5)
 
 
 def test_spacing_is_the_distance_to_another_token():
     apart = np.linalg.norm(VOCABULARY[:, None] - VOCABULARY[None], axis=2)
     np.fill_diagonal(apart, np.inf)
     expected = np.quantile(apart.min(1), (0.05, 0.25, 0.5, 0.75, 0.95))
-    assert np.allclose(cloud(VOCABULARY).spacing, expected, atol=1e-4)
+    assert np.allclose(compute_vocabulary_stats(VOCABULARY).distance_quantiles, expected, atol=1e-4)
 
 
 def test_far_rows_are_outside():
-    found = geometry(VECTORS + 100, VOCABULARY, cloud(VOCABULARY))
-    assert found.outside.all()
+    found = compute_geometry(VECTORS + 100, VOCABULARY, compute_vocabulary_stats(VOCABULARY))
+    assert found.outside_vocabulary.all()
     assert np.allclose(np.diag(found.cosines), 1)
 
 
 def test_a_row_that_ran_away_is_flagged_and_no_other():
     rows = np.ones((6, 4))
     rows[2] *= 3.1
-    assert outliers(rows).tolist() == [False, False, True, False, False, False]
-    assert not outliers(rows, factor=4).any()
-    assert outliers(rows[:0]).shape == (0,)
+    assert find_outliers(rows).tolist() == [False, False, True, False, False, False]
+    assert not find_outliers(rows, factor=4).any()
+    assert find_outliers(rows[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_geometry_of_nothing_and_one(n):
-    found = geometry(VECTORS[:n], VOCABULARY, cloud(VOCABULARY))
+    found = compute_geometry(VECTORS[:n], VOCABULARY, compute_vocabulary_stats(VOCABULARY))
     assert found.cosines.shape == (n, n)
-    assert found.outside.shape == (n,)
-    assert np.isnan(geometry(VECTORS[:n]).distances).all()
+    assert found.outside_vocabulary.shape == (n,)
+    assert np.isnan(compute_geometry(VECTORS[:n]).distances).all()

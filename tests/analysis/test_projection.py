@@ -21,7 +21,7 @@ def test_pca_keeps_straight_ways_straight(dims):
     moves = np.diff(found.tokens, axis=0)
     assert np.allclose(moves[0], moves[1], atol=1e-4)
     assert np.allclose(moves[:, 0], moves[:, 1], atol=1e-4)
-    assert 0 < sum(found.explained) <= 1 + 1e-6
+    assert 0 < sum(found.explained_variance) <= 1 + 1e-6
 
 
 def test_few_tokens_are_not_drowned_by_many_words():

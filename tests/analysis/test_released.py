@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from ptviz.analysis.geometry import outliers
-from ptviz.analysis.similarity import similarity
-from ptviz.analysis.spectrum import spectrum
+from ptviz.analysis.geometry import find_outliers
+from ptviz.analysis.similarity import compute_similarity
+from ptviz.analysis.spectrum import compute_spectrum
 from tests.analysis.prompts import TASKS, TYPES, needs_prompts, released
 
 pytestmark = needs_prompts
@@ -48,16 +48,16 @@ def prompts() -> dict[str, np.ndarray]:
 def between(prompts, metric, left, right=None, **options):
     """The mean similarity of the pairs within one group, or between two."""
     pairs = combinations(left, 2) if right is None else [(a, b) for a in left for b in right]
-    found = [similarity([prompts[a], prompts[b]], metric, **options).values[0, 1] for a, b in pairs]
+    found = [compute_similarity([prompts[a], prompts[b]], metric, **options).values[0, 1] for a, b in pairs]
     return float(np.mean(found))
 
 
 def test_effective_ranks(prompts):
     for name, expected in RANKS.items():
-        found = spectrum(prompts[name], centred=True)
+        found = compute_spectrum(prompts[name], centred=True)
         # Given to two digits: half a unit of the last one.
         assert found.effective_rank == pytest.approx(expected, abs=0.05 if expected < 10 else 0.5), name
-    collapsed = {name for name in prompts if spectrum(prompts[name], centred=True).collapsed}
+    collapsed = {name for name in prompts if compute_spectrum(prompts[name], centred=True).is_collapsed}
     assert {"MNLI", "snli"} <= collapsed
     assert "random" not in collapsed
 
@@ -83,8 +83,8 @@ def test_the_flat_cosine_fails(prompts):
 
 def test_row_0_ran_away_in_trained_prompts(prompts):
     for name in ("MNLI", "SST2", "QQP"):
-        assert outliers(prompts[name])[0], name
-    assert not outliers(prompts["random"]).any()
+        assert find_outliers(prompts[name])[0], name
+    assert not find_outliers(prompts["random"]).any()
     norms = np.linalg.norm(prompts["MNLI"], axis=1)
     assert norms[0] == pytest.approx(399, abs=0.5)
     assert np.median(norms[1:]) == pytest.approx(28.9, abs=0.05)
@@ -113,8 +113,8 @@ def correlation(values: np.ndarray) -> float:
 def test_the_dead_row_misleads(prompts, metric, every, live, same, apart):
     chosen = [prompts[name] for name in ORDER]
     dead = [np.arange(100) == 0] * len(chosen)
-    assert correlation(similarity(chosen, metric).values) == pytest.approx(every, abs=0.01)
-    without = similarity(chosen, metric, leave_out=dead).values
+    assert correlation(compute_similarity(chosen, metric).values) == pytest.approx(every, abs=0.01)
+    without = compute_similarity(chosen, metric, leave_out=dead).values
     assert correlation(without) == pytest.approx(live, abs=0.01)
     kind = {name: i for i, group in enumerate(TYPES) for name in group}
     pairs = [(kind[ORDER[i]] == kind[ORDER[j]], without[i, j]) for i, j in combinations(range(len(ORDER)), 2)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.routing import entropy, load_curve, routing
+from ptviz.analysis.routing import compute_expert_load, entropy, summarise_routing
 
 
 def one_hot(experts: list[int], k: int) -> np.ndarray:
@@ -14,36 +14,36 @@ def one_hot(experts: list[int], k: int) -> np.ndarray:
 
 def test_an_expert_per_class_tells_everything():
     labels = np.array([0, 0, 1, 1])
-    found = routing(one_hot([2, 2, 0, 0], 3), labels, 2)
-    assert found.table.tolist() == [[0, 0, 2], [2, 0, 0]]
-    assert found.information == pytest.approx(np.log(2)) == found.class_entropy
+    found = summarise_routing(one_hot([2, 2, 0, 0], 3), labels, 2)
+    assert found.class_counts.tolist() == [[0, 0, 2], [2, 0, 0]]
+    assert found.mutual_information == pytest.approx(np.log(2)) == found.class_entropy
     assert found.dead.tolist() == [False, True, False]
     assert found.balance == pytest.approx(2 / 3)
     assert found.entropy == pytest.approx(0)
 
 
 def test_an_expert_by_chance_tells_nothing():
-    found = routing(one_hot([0, 1, 0, 1], 2), np.array([0, 0, 1, 1]), 2)
-    assert found.information == pytest.approx(0, abs=1e-12)
+    found = summarise_routing(one_hot([0, 1, 0, 1], 2), np.array([0, 0, 1, 1]), 2)
+    assert found.mutual_information == pytest.approx(0, abs=1e-12)
     assert found.balance == pytest.approx(1)
 
 
 def test_load_is_weight_and_share_is_wins():
-    found = routing(np.array([[0.6, 0.4], [0.6, 0.4]]), np.array([0, 1]), 2)
-    assert found.load == pytest.approx([0.6, 0.4])
-    assert found.share == pytest.approx([1, 0])
+    found = summarise_routing(np.array([[0.6, 0.4], [0.6, 0.4]]), np.array([0, 1]), 2)
+    assert found.mean_weights == pytest.approx([0.6, 0.4])
+    assert found.win_shares == pytest.approx([1, 0])
 
 
 @pytest.mark.parametrize("n", [0, 1])
 def test_nothing_and_one(n):
-    found = routing(np.full((n, 4), 0.25), np.zeros(n, dtype=int), 3)
-    assert found.table.shape == (3, 4)
-    assert found.information == 0
+    found = summarise_routing(np.full((n, 4), 0.25), np.zeros(n, dtype=int), 3)
+    assert found.class_counts.shape == (3, 4)
+    assert found.mutual_information == 0
 
 
 def test_a_label_out_of_range_is_refused():
     with pytest.raises(ValueError, match="labels of 0 to 1; got 2 to 2"):
-        routing(np.ones((1, 2)), np.array([2]), 2)
+        summarise_routing(np.ones((1, 2)), np.array([2]), 2)
 
 
 def test_entropy_of_even_weights_is_log_k():
@@ -53,8 +53,8 @@ def test_entropy_of_even_weights_is_log_k():
 
 def test_the_smoothed_load_is_a_centred_mean():
     loads = np.array([[1.0, 0], [0, 1], [0, 1], [1, 0]])
-    found = load_curve(np.arange(4), loads, window=3)
-    assert found.smooth[1] == pytest.approx([1 / 3, 2 / 3])
-    assert found.smooth[0] == pytest.approx([1 / 2, 1 / 2])
+    found = compute_expert_load(np.arange(4), loads, window=3)
+    assert found.smoothed_loads[1] == pytest.approx([1 / 3, 2 / 3])
+    assert found.smoothed_loads[0] == pytest.approx([1 / 2, 1 / 2])
     assert found.balance[0] == pytest.approx(1)
-    assert len(load_curve(np.arange(0), np.zeros((0, 2))).smooth) == 0
+    assert len(compute_expert_load(np.arange(0), np.zeros((0, 2))).smoothed_loads) == 0

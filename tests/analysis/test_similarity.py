@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.similarity import METRICS, similarity
+from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 
 RNG = np.random.default_rng(1)
 P, Q = RNG.normal(size=(5, 7)), RNG.normal(size=(5, 7))
@@ -35,18 +35,18 @@ def by_loops(metric: str) -> float:
     return float(np.linalg.norm(u @ v.T) ** 2 / 5)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SIMILARITY_METRICS)
 def test_every_measure_is_its_formula(metric):
-    found = similarity([P, Q], metric).values
+    found = compute_similarity([P, Q], metric).values
     assert found[0, 1] == found[1, 0] == pytest.approx(by_loops(metric), abs=1e-9)
     if metric not in ("tokens", "euclidean tokens"):  # a prompt's tokens differ among themselves
         assert np.allclose(np.diag(found), 1)
 
 
-@pytest.mark.parametrize("metric", METRICS)
+@pytest.mark.parametrize("metric", SIMILARITY_METRICS)
 @pytest.mark.parametrize("n", [0, 1, 3])
 def test_any_number_of_prompts(metric, n):
-    assert similarity([P] * n, metric).values.shape == (n, n)
+    assert compute_similarity([P] * n, metric).values.shape == (n, n)
 
 
 def test_a_row_left_out_of_either_is_left_out_of_both():
@@ -54,15 +54,15 @@ def test_a_row_left_out_of_either_is_left_out_of_both():
     wild[2] *= 1000
     out = [np.arange(5) == 2, np.zeros(5, dtype=bool)]
     rest = np.arange(5) != 2
-    found = similarity([wild, Q], "concatenated", leave_out=out).values[0, 1]
+    found = compute_similarity([wild, Q], "concatenated", leave_out=out).values[0, 1]
     assert found == pytest.approx(cos(P[rest].ravel(), Q[rest].ravel()))
 
 
 def test_taking_the_shared_mean_away_shows_what_differs():
     shift = 100 * np.ones(7)
-    alike = similarity([P + shift, Q + shift], "mean").values[0, 1]
+    alike = compute_similarity([P + shift, Q + shift], "mean").values[0, 1]
     assert alike > 0.99
-    assert similarity([P + shift, Q + shift], "mean", centred=True).values[0, 1] == pytest.approx(-1)
+    assert compute_similarity([P + shift, Q + shift], "mean", centred=True).values[0, 1] == pytest.approx(-1)
 
 
 def test_a_collapsed_prompt_is_compared_in_the_directions_it_has():
@@ -71,21 +71,21 @@ def test_a_collapsed_prompt_is_compared_in_the_directions_it_has():
     other -= other @ np.linalg.pinv(thin) @ thin
     p, q, away = (RNG.normal(size=(20, 2)) @ rows for rows in (thin, thin, other))
     # Rounding as of a product of float32 factors: the directions that it makes up are not compared.
-    found = similarity([x.astype(np.float32) for x in (p, q, away, np.zeros((20, 40)))], "subspace").values
+    found = compute_similarity([x.astype(np.float32) for x in (p, q, away, np.zeros((20, 40)))], "subspace").values
     assert found[0, 1] == pytest.approx(1, abs=1e-5)
     assert found[0, 2] == pytest.approx(0, abs=1e-5)
     assert found[0, 3] == 0
 
 
 def test_lengths_that_differ_are_cut_and_told():
-    found = similarity([P, Q[:3]], "concatenated")
-    assert found.rows == 3
+    found = compute_similarity([P, Q[:3]], "concatenated")
+    assert found.compared_rows == 3
     assert found.values[0, 1] == pytest.approx(cos(P[:3].ravel(), Q[:3].ravel()))
-    assert similarity([P, Q[:3]], "mean").rows is None
+    assert compute_similarity([P, Q[:3]], "mean").compared_rows is None
 
 
 def test_what_cannot_be_compared_is_refused():
     with pytest.raises(ValueError, match=r"one width d; got \[6, 7\]"):
-        similarity([P, Q[:, :6]], "mean")
+        compute_similarity([P, Q[:, :6]], "mean")
     with pytest.raises(ValueError, match="nothing is left of number 2"):
-        similarity([P, Q], "mean", leave_out=[np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])
+        compute_similarity([P, Q], "mean", leave_out=[np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])

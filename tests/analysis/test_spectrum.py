@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis.spectrum import approximate, spectrum
+from ptviz.analysis.spectrum import compute_spectrum, low_rank_approximation
 
 
 def of_rank(rank: int, rows: int = 12, columns: int = 20) -> np.ndarray:
@@ -14,46 +14,46 @@ def of_rank(rank: int, rows: int = 12, columns: int = 20) -> np.ndarray:
 
 
 def test_equal_singular_values_count_as_many():
-    assert spectrum(np.eye(7)).effective_rank == pytest.approx(7)
-    assert spectrum(np.diag([5.0, 0, 0])).effective_rank == pytest.approx(1)
+    assert compute_spectrum(np.eye(7)).effective_rank == pytest.approx(7)
+    assert compute_spectrum(np.diag([5.0, 0, 0])).effective_rank == pytest.approx(1)
 
 
 def test_effective_rank_weighs_squares():
     shares = np.array([4, 1]) / 5
     expected = np.exp(-(shares * np.log(shares)).sum())
-    assert spectrum(np.diag([2.0, 1.0])).effective_rank == pytest.approx(expected)
+    assert compute_spectrum(np.diag([2.0, 1.0])).effective_rank == pytest.approx(expected)
 
 
 def test_centring_takes_the_common_row_away():
     same = np.ones((5, 8))
-    assert spectrum(same).effective_rank == pytest.approx(1)
-    found = spectrum(same, centred=True)
+    assert compute_spectrum(same).effective_rank == pytest.approx(1)
+    found = compute_spectrum(same, centred=True)
     assert found.effective_rank == 0
-    assert found.highest == 4
+    assert found.max_rank == 4
 
 
 def test_the_error_told_is_the_error_made():
     x = of_rank(6)
-    found = spectrum(x)
+    found = compute_spectrum(x)
     for rank in (0, 1, 4, 6, 12):
-        made = np.linalg.norm(x - approximate(x, rank)) / np.linalg.norm(x)
-        assert found.errors[rank] == pytest.approx(made, abs=1e-9)
-    assert np.linalg.matrix_rank(approximate(x, 3)) == 3
+        made = np.linalg.norm(x - low_rank_approximation(x, rank)) / np.linalg.norm(x)
+        assert found.approximation_errors[rank] == pytest.approx(made, abs=1e-9)
+    assert np.linalg.matrix_rank(low_rank_approximation(x, 3)) == 3
 
 
 def test_collapse_is_told_from_shape_and_rank():
-    assert spectrum(of_rank(1)).collapsed
-    assert not spectrum(of_rank(12)).collapsed
-    assert not spectrum(np.ones((3, 9))).collapsed  # three rows cannot be said to collapse
+    assert compute_spectrum(of_rank(1)).is_collapsed
+    assert not compute_spectrum(of_rank(12)).is_collapsed
+    assert not compute_spectrum(np.ones((3, 9))).is_collapsed  # three rows cannot be said to collapse
 
 
 @pytest.mark.parametrize("shape", [(0, 5), (1, 5), (4, 0)])
 def test_nothing_and_one_row(shape):
-    found = spectrum(np.ones(shape))
-    assert len(found.errors) == len(found.values) + 1
+    found = compute_spectrum(np.ones(shape))
+    assert len(found.approximation_errors) == len(found.values) + 1
     assert found.effective_rank == pytest.approx(1 if shape == (1, 5) else 0)
 
 
 def test_a_negative_rank_is_refused():
     with pytest.raises(ValueError, match="rank of 0 or more"):
-        approximate(np.eye(3), -1)
+        low_rank_approximation(np.eye(3), -1)

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from ptviz.backbones import BackboneError
-from ptviz.backbones.attention import attend, join
+from ptviz.backbones.attention import attend, join_key_values
 from tests.families import precisely
 
 
@@ -130,7 +130,7 @@ def test_variants_it_does_not_compute_are_refused(variant: str) -> None:
 def test_joined_prefixes_stand_one_after_the_other() -> None:
     first = torch.randn(2, 2, 1, 2, 3, 4)
     second = {1: (torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4)), 0: (torch.randn(1, 2, 5, 4),) * 2}
-    joined = join(first, second)
+    joined = join_key_values(first, second)
     for index in (0, 1):
         for part in (0, 1):
             assert torch.equal(joined[index][part], torch.cat([first[index, part], second[index][part]], -2))

@@ -8,9 +8,9 @@ import pytest
 import torch
 import transformers as T
 
-from ptviz.backbones import BackboneError, load_backbone, wrap
-from ptviz.backbones.label_tokens import label_tokens
-from ptviz.backbones.tiny import SIZES, tiny_tokeniser
+from ptviz.backbones import BackboneError, load_backbone, wrap_model
+from ptviz.backbones.label_tokens import assign_label_tokens
+from ptviz.backbones.tiny import TINY_SIZES, make_tiny_tokeniser
 from ptviz.prompt import Batch, Prompt
 from tests.families import DECODERS, ENCODER_DECODERS, ENCODERS, MODELS, SITES, TASK, backbone_of, case, model_of
 
@@ -18,7 +18,7 @@ from tests.families import DECODERS, ENCODER_DECODERS, ENCODERS, MODELS, SITES, 
 def eager_logits(family: str, batch: Batch) -> torch.Tensor:
     """The label words' logits from the untouched model with transformers' eager attention and its own masks."""
     model = model_of(family, "eager")
-    mask, where = batch.mask.long(), batch.read.long().argmax(1)
+    mask, where = batch.mask.long(), batch.readout_mask.long().argmax(1)
     rows = torch.arange(len(batch))
     if family in ENCODER_DECODERS:
         start = torch.full((len(batch), 1), model.config.decoder_start_token_id)
@@ -29,7 +29,7 @@ def eager_logits(family: str, batch: Batch) -> torch.Tensor:
         # Ids would not do: this vocabulary's [CLS] has the number that RoBERTa takes for padding.
         words = model.get_input_embeddings()(batch.input_ids)
         logits = model(inputs_embeds=words, attention_mask=mask).logits[rows, where]
-    return logits[:, label_tokens(tiny_tokeniser(), TASK.words)]
+    return logits[:, assign_label_tokens(make_tiny_tokeniser(), TASK.label_words)]
 
 
 @pytest.mark.parametrize("family", [*ENCODERS, *DECODERS, *ENCODER_DECODERS])
@@ -45,7 +45,7 @@ def test_scores_without_a_prompt_are_the_models_own(family: str) -> None:
 @torch.no_grad()
 def test_pooled_scores_are_cosines_of_means() -> None:
     backbone, batch, readout = case("pooled", 0)
-    model, tokeniser = model_of("pooled"), tiny_tokeniser()
+    model, tokeniser = model_of("pooled"), make_tiny_tokeniser()
 
     def mean(ids: list[int]) -> torch.Tensor:
         state = model(input_ids=torch.tensor([ids])).last_hidden_state[0]
@@ -105,11 +105,11 @@ def test_nothing_frozen_asks_for_gradients(family: str) -> None:
     backbone = backbone_of(family)
     assert not any(p.requires_grad for p in backbone.parameters())
     assert not backbone.model.training
-    assert not backbone.table.requires_grad
+    assert not backbone.embedding_table.requires_grad
 
 
 def test_deberta_is_refused_by_name(tmp_path: Path) -> None:
-    T.DebertaV2Config(**SIZES).save_pretrained(tmp_path)
+    T.DebertaV2Config(**TINY_SIZES).save_pretrained(tmp_path)
     with pytest.raises(BackboneError, match=r"deberta-v2 family.*cannot reach it.*BERT.*Llama"):
         load_backbone(str(tmp_path), "cpu")
 
@@ -117,4 +117,4 @@ def test_deberta_is_refused_by_name(tmp_path: Path) -> None:
 def test_a_model_with_attention_of_its_own_is_refused() -> None:
     config = T.XLNetConfig(vocab_size=600, d_model=32, n_layer=2, n_head=4, d_inner=37)
     with pytest.raises(BackboneError, match="XLNetModel does not route its attention"):
-        wrap("odd", "odd", T.XLNetModel(config), tiny_tokeniser())
+        wrap_model("odd", "odd", T.XLNetModel(config), make_tiny_tokeniser())

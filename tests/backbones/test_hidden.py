@@ -23,7 +23,7 @@ def prompt_for(backbone: torch.nn.Module, batch: object, ways: str) -> dict[str,
     }
     parts = {way: torch.randn(*shapes[way], generator=draw) for way in ways.split()}
     if "delta" in parts:
-        parts["delta"] *= batch.text[..., None]
+        parts["delta"] *= batch.text_mask[..., None]
     return {way: part.requires_grad_() for way, part in parts.items()}
 
 
@@ -51,10 +51,10 @@ def test_hidden_states_come_layer_by_layer_at_the_answer(family: str) -> None:
     backbone, batch, readout = case(family, M)
     prompt = Prompt(embeddings=torch.randn(1, M, 32))
     output = backbone(batch, prompt, readout, hidden=True)
-    assert output.hidden.shape == (3, len(batch), 32), "the embedding and two layers"
-    last = backbone.transform(output.hidden[-1]) if family in ENCODERS else output.hidden[-1]
+    assert output.hidden_states.shape == (3, len(batch), 32), "the embedding and two layers"
+    last = backbone.transform(output.hidden_states[-1]) if family in ENCODERS else output.hidden_states[-1]
     torch.testing.assert_close(readout.scores(last), output.logits, atol=1e-5, rtol=1e-5)
-    assert backbone(batch, prompt, readout).hidden is None
+    assert backbone(batch, prompt, readout).hidden_states is None
 
 
 @EVERY

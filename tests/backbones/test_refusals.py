@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from ptviz.backbones import BackboneError, load_backbone, pick_device
-from ptviz.backbones.label_tokens import common_tokens, label_tokens
+from ptviz.backbones import BackboneError, load_backbone, select_device
+from ptviz.backbones.label_tokens import assign_label_tokens, find_common_tokens
 from ptviz.prompt import Prompt
-from ptviz.tasks import Row
-from ptviz.training.batches import Rows, readout_of
+from ptviz.tasks import Example
+from ptviz.training.batches import EncodedExamples, make_task_readout
 from tests.families import TASK, backbone_of, case
 
 
@@ -44,9 +44,9 @@ def test_key_values_of_the_wrong_shape_are_refused(family: str, axis: int, size:
 
 def test_texts_longer_than_the_positions_are_refused() -> None:
     backbone = backbone_of("bert")
-    rows = Rows(backbone, TASK, [Row("who " * 800, 0)], 4, 700, readout_of(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, [Example("who " * 800, 0)], 4, 700, make_task_readout(backbone, TASK))
     with pytest.raises(BackboneError, match=r"bert has 512 positions; this input needs \d+: shorten text or prompt"):
-        backbone(rows.batch([0]), Prompt(embeddings=torch.zeros(1, 4, 32)), rows.readout)
+        backbone(rows.make_batch([0]), Prompt(embeddings=torch.zeros(1, 4, 32)), rows.readout)
 
 
 def test_unknown_devices_and_types_are_refused() -> None:
@@ -60,26 +60,26 @@ def test_the_best_device_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     for cuda, mps, best in ((True, True, "cuda"), (False, True, "mps"), (False, False, "cpu")):
         monkeypatch.setattr(torch.cuda, "is_available", lambda cuda=cuda: cuda)
         monkeypatch.setattr(torch.backends.mps, "is_available", lambda mps=mps: mps)
-        assert pick_device().type == pick_device("auto").type == best
-        assert pick_device("cpu").type == "cpu"
+        assert select_device().type == select_device("auto").type == best
+        assert select_device("cpu").type == "cpu"
         if not cuda:
             with pytest.raises(BackboneError, match=r"'cuda:1' is not on this machine"):
-                pick_device("cuda:1")
+                select_device("cuda:1")
 
 
 def test_label_words_get_tokens_of_their_own() -> None:
     tokeniser = backbone_of("bert").tokeniser
-    ids = label_tokens(tokeniser, ("person", "place", "number", "no", "not", "nothing"))
+    ids = assign_label_tokens(tokeniser, ("person", "place", "number", "no", "not", "nothing"))
     assert len(set(ids)) == 6
     with pytest.raises(BackboneError, match=r"'yes' has no token of its own.*begin differently"):
-        label_tokens(tokeniser, ("yes", *["yes"] * 20))
+        assign_label_tokens(tokeniser, ("yes", *["yes"] * 20))
 
 
 def test_common_tokens_are_ordinary_words() -> None:
     tokeniser = backbone_of("bert").tokeniser
-    ids = common_tokens(tokeniser, 600).tolist()
+    ids = find_common_tokens(tokeniser, 600).tolist()
     tokens = [token.strip("Ġ") for token in tokeniser.convert_ids_to_tokens(ids)]
     assert len(ids) > 100
     assert all(token.isalpha() and len(token) > 1 for token in tokens)
     assert not set(ids) & set(tokeniser.all_special_ids)
-    assert common_tokens(tokeniser, 600, 7).tolist() == ids[:7]
+    assert find_common_tokens(tokeniser, 600, 7).tolist() == ids[:7]

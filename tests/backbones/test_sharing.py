@@ -24,13 +24,13 @@ M = 4
 def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """How many leading columns were shared, call by call."""
     calls: list[int] = []
-    original = DecoderBackbone.shared
+    original = DecoderBackbone.run_shared_prompt
 
     def watched(self: Any, batch: Any, x: Any, mask: Any, prompt: Any, lead: int) -> Tensor:
         calls.append(lead)
         return original(self, batch, x, mask, prompt, lead)
 
-    monkeypatch.setattr(DecoderBackbone, "shared", watched)
+    monkeypatch.setattr(DecoderBackbone, "run_shared_prompt", watched)
     return calls
 
 
@@ -43,8 +43,8 @@ def leaves(backbone: Backbone, batch: Batch, ways: str) -> dict[str, Any]:
     found: dict[str, Any] = {"embeddings": random(1, M, 32)}
     if "delta" in ways:
         # As DePT's: a function of the place among the text's tokens, nothing elsewhere.
-        place = (batch.text.cumsum(1) - 1).clamp(min=0)
-        found["delta"] = random(64, 32, seed=1)[place] * batch.text[..., None]
+        place = (batch.text_mask.cumsum(1) - 1).clamp(min=0)
+        found["delta"] = random(64, 32, seed=1)[place] * batch.text_mask[..., None]
     if "key_values" in ways:
         found["key_values"] = random(backbone.sites, 2, 1, backbone.heads, M, backbone.head_width, seed=2)
     return {name: tensor.requires_grad_() for name, tensor in found.items()}
@@ -111,7 +111,11 @@ def laid_out(family: str, pattern: str) -> tuple[Backbone, Batch, Readout]:
     backbone = backbone_of(family)
     template = Template(pattern, "last", TASK.cue)
     rows = [template.encode(row.text, backbone.tokeniser, M, 64)._replace(label=row.label) for row in TASK.train[:6]]
-    return backbone, collate(rows, backbone.pad, backbone.embed), backbone.readout(TASK.words, TASK.descriptions)
+    return (
+        backbone,
+        collate(rows, backbone.pad_id, backbone.embed_tokens),
+        backbone.make_readout(TASK.label_words, TASK.descriptions),
+    )
 
 
 def rows_differ(batch: Batch) -> tuple[Batch, Prompt]:
@@ -129,7 +133,7 @@ def tokens_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 def shifts_differ(batch: Batch) -> tuple[Batch, Prompt]:
     """The same word ahead of the prompt, shifted differently in every row."""
-    delta = random(*batch.embeddings.shape, seed=6) * batch.text[..., None]
+    delta = random(*batch.embeddings.shape, seed=6) * batch.text_mask[..., None]
     return batch, Prompt(embeddings=random(1, M, 32), delta=delta)
 
 
@@ -139,7 +143,7 @@ def keys_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 def places_differ(batch: Batch) -> tuple[Batch, Prompt]:
     """One row is padded on the left: its prompt stands one column further."""
-    at = {name: getattr(batch, name).clone() for name in ("input_ids", "mask", "slots", "read", "embeddings")}
+    at = {name: getattr(batch, name).clone() for name in ("input_ids", "mask", "slots", "readout_mask", "embeddings")}
     for name, tensor in at.items():
         fill = torch.zeros_like(tensor[0, :1])
         at[name] = torch.cat([tensor, torch.stack([fill] * len(tensor))], 1)
@@ -161,7 +165,7 @@ def test_what_differs_by_row_is_not_shared(vary: Callable[[Batch], tuple[Batch, 
 def row(batch: Batch, prompt: Prompt, i: int) -> tuple[Batch, Prompt]:
     """One row of a batch without its padding, and its share of the prompt."""
     real, own = batch.mask[i], slice(i, i + 1)
-    names = ("input_ids", "mask", "slots", "read", "embeddings")
+    names = ("input_ids", "mask", "slots", "readout_mask", "embeddings")
     columns = {name: getattr(batch, name)[own, real] for name in names}
     share: dict[str, Tensor] = {}
     if prompt.embeddings is not None and len(prompt.embeddings) > 1:
@@ -170,7 +174,7 @@ def row(batch: Batch, prompt: Prompt, i: int) -> tuple[Batch, Prompt]:
         share["key_values"] = prompt.key_values[:, :, own]
     if prompt.delta is not None:
         share["delta"] = prompt.delta[own, real]
-    return Batch(**columns, labels=batch.labels[own], tasks=batch.tasks[own]), replace(prompt, **share)
+    return Batch(**columns, labels=batch.labels[own], task_ids=batch.task_ids[own]), replace(prompt, **share)
 
 
 @torch.no_grad()
@@ -187,7 +191,7 @@ def test_a_prefix_is_the_past_of_a_causal_model() -> None:
         true = torch.ones_like(ahead, dtype=torch.bool)
         longer = Batch(
             torch.cat([ahead, batch.input_ids], 1), torch.cat([true, batch.mask], 1),
-            torch.cat([~true, batch.slots], 1), torch.cat([~true, batch.read], 1), batch.labels, batch.tasks,
-            torch.cat([backbone.embed(ahead), batch.embeddings], 1),
+            torch.cat([~true, batch.slots], 1), torch.cat([~true, batch.readout_mask], 1), batch.labels, batch.task_ids,
+            torch.cat([backbone.embed_tokens(ahead), batch.embeddings], 1),
         )  # fmt: skip
         torch.testing.assert_close(ours, backbone(longer, Prompt(), readout).logits, atol=1e-5, rtol=1e-5)

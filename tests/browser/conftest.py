@@ -19,7 +19,7 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, RunConfig, Store, Writer
-from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 
 ROOT = Path(__file__).parents[2]
 CHROMIUM = next(
@@ -99,7 +99,7 @@ def server(home: Path, tmp_path: Path) -> Iterator[Server]:
     serving.start()
     yield serving
     executor = LocalExecutor(Store(home / "runs"))
-    worker = executor.worker()
+    worker = executor.worker_info()
     serving.stop()
     if worker is not None:
         with suppress(ProcessLookupError):
@@ -150,13 +150,13 @@ def make_finished() -> Callable[[Store, RunConfig], Run]:
         run = store.create(config)
         with Writer(run) as writer:
             writer.begin(None)
-            writer.take(StageStarted(0, "tune", 20))
+            writer.write_event(StageStarted(0, "tune", 20))
             for step in range(21):
-                writer.take(Stepped(0, step, 2.0 - step / 20, 0.05, 1.0, step / 10))
-            writer.take(Baselines(0.26, 0.38, 1.7))
-            writer.take(Evaluated(0, 20, 1.0, 0.8, True, 2.0))
-            writer.take(Snapshot(0, 20, {"P": torch.zeros(2, 4)}, {}, {}))
-            writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 20, 20, 2.0, 10.0))
+                writer.write_event(StepCompleted(0, step, 2.0 - step / 20, 0.05, 1.0, step / 10))
+            writer.write_event(Baselines(0.26, 0.38, 1.7))
+            writer.write_event(Evaluated(0, 20, 1.0, 0.8, True, 2.0))
+            writer.write_event(Snapshot(0, 20, {"P": torch.zeros(2, 4)}, {}, {}))
+            writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 20, 20, 2.0, 10.0))
         return run
 
     return make

@@ -11,7 +11,7 @@ import torch
 
 from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
-from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from tests.families import one_thread
 
 __all__ = ["make_run", "one_thread"]
@@ -28,16 +28,16 @@ def make_run(tmp_path: Path) -> Iterator[Callable[..., Run]]:
         writer = Writer(run)
         writer.axes = {"P": ("m", "d")}
         writer.begin(None)
-        writer.take(StageStarted(0, "tune", 10))
+        writer.write_event(StageStarted(0, "tune", 10))
         for step in range(11):
-            writer.take(Stepped(0, step, 2.0 - step / 10, 0.05, 1.0, step / 10))
+            writer.write_event(StepCompleted(0, step, 2.0 - step / 10, 0.05, 1.0, step / 10))
             if step % 5 == 0:
-                writer.take(Evaluated(0, step, 1.5, 0.3 + step / 20, True, step / 10))
-                writer.take(Snapshot(0, step, {"P": torch.full((2, 4), float(step))}, {}, {}))
+                writer.write_event(Evaluated(0, step, 1.5, 0.3 + step / 20, True, step / 10))
+                writer.write_event(Snapshot(0, step, {"P": torch.full((2, 4), float(step))}, {}, {}))
             if step == 0:
-                writer.take(Baselines(0.26, 0.38, 1.7))
+                writer.write_event(Baselines(0.26, 0.38, 1.7))
         if state == "finished":
-            writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 10, 10, 2.0, 10.0))
+            writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 10, 10, 2.0, 10.0))
             writer.__exit__(None, None, None)
         else:
             held.append(writer)

@@ -16,13 +16,13 @@ import torch
 from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError
-from ptviz.checkpoints.detect import open_here
-from ptviz.checkpoints.writers.peft import Home, write_peft
-from ptviz.cli.export import factors_of, static_prompt
-from ptviz.methods import REGISTRY, PromptMethod, build
+from ptviz.checkpoints.detect import open_in_process
+from ptviz.checkpoints.writers.peft import BackboneSizes, write_peft
+from ptviz.cli.export import compute_static_prompt, find_factors
+from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
-from ptviz.runs.archive import pack, unpack
+from ptviz.runs.archive import pack_run, unpack_run
 from tests.checkpoints.files import zipped
 from tests.equivalence.test_peft import WORDS, first_scores, last_scores
 from tests.families import TASK, backbone_of, case, fresh, method_of, model_of
@@ -31,9 +31,9 @@ M = 5
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
-def home_of(family: str) -> Home:
+def home_of(family: str) -> BackboneSizes:
     backbone = backbone_of(family)
-    return Home("tiny", backbone.family, backbone.width, backbone.sites, backbone.heads)
+    return BackboneSizes("tiny", backbone.family, backbone.width, backbone.sites, backbone.heads)
 
 
 def under_peft(family: str, folder: Path) -> Any:
@@ -46,7 +46,7 @@ def under_peft(family: str, folder: Path) -> Any:
 
 
 def exported(family: str, method: PromptMethod, folder: Path) -> dict[str, Any]:
-    config, _ = write_peft(folder, static_prompt(method, backbone_of(family)), home_of(family))
+    config, _ = write_peft(folder, compute_static_prompt(method, backbone_of(family)), home_of(family))
     return config
 
 
@@ -73,7 +73,7 @@ def test_peft_gives_the_same_scores(family: str, name: str, scores_of: Callable[
     # Companion: the backbone without the prompt answers otherwise.
     bare_backbone, bare, bare_readout = case(family, 0)
     assert (bare_backbone(bare, Prompt(), bare_readout).logits - theirs).abs().max() > 1e-3
-    read = open_here(tmp_path)
+    read = open_in_process(tmp_path)
     expected = method.P if slots else method.KV
     assert torch.equal(torch.from_numpy(next(iter(read.tensors.values())).array), expected.detach())
 
@@ -92,12 +92,12 @@ def test_every_methods_folded_form_gives_the_same_scores_under_peft(name: str, t
         parameter.add_(0.3 * torch.randn(parameter.shape, generator=random))
     if name == "xprompt":
         method.gamma[1] = 0  # a pruned token
-    prompt = static_prompt(method, backbone)
+    prompt = compute_static_prompt(method, backbone)
     if name in NO_FORM:
         with pytest.raises(CheckpointError, match="PEFT has no form for"):
             write_peft(tmp_path / "x", prompt, home_of("llama"))
         return
-    config, _ = write_peft(tmp_path, prompt, home_of("llama"), factors_of(method, prompt))
+    config, _ = write_peft(tmp_path, prompt, home_of("llama"), find_factors(method, prompt))
     backbone, batch, readout = case("llama", method.slots)
     reference, skip = under_peft("llama", tmp_path), method.slots
     if config["peft_type"] == "MULTITASK_PROMPT_TUNING":
@@ -106,26 +106,26 @@ def test_every_methods_folded_form_gives_the_same_scores_under_peft(name: str, t
     torch.testing.assert_close(backbone(batch, method(batch), readout).logits, theirs, **CLOSE)
     bare_backbone, bare, bare_readout = case("llama", 0)
     assert (bare_backbone(bare, Prompt(), bare_readout).logits - theirs).abs().max() > 1e-3
-    assert open_here(tmp_path).format == f"PEFT {config['peft_type']}"
+    assert open_in_process(tmp_path).format == f"PEFT {config['peft_type']}"
 
 
 @torch.no_grad()
 def test_mpt_is_written_as_a_multitask_prompt(tmp_path: Path) -> None:
     backbone, batch, readout = case("gpt2", M)
-    spec = backbone.spec(64, TASK.words, ("one", "two"))
-    method = build("mpt", spec, {"m": M}).eval()
+    spec = backbone.make_spec(64, TASK.label_words, ("one", "two"))
+    method = build_method("mpt", spec, {"m": M}).eval()
     for parameter in method.parameters():
         parameter.add_(0.5 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1)))
-    prompt = static_prompt(method, backbone)
-    config, _ = write_peft(tmp_path, prompt, home_of("gpt2"), factors_of(method, prompt))
+    prompt = compute_static_prompt(method, backbone)
+    config, _ = write_peft(tmp_path, prompt, home_of("gpt2"), find_factors(method, prompt))
     assert config["peft_type"] == "MULTITASK_PROMPT_TUNING"
     reference = under_peft("gpt2", tmp_path)
     ids, mask = batch.input_ids[:, M:], batch.mask[:, M:].long()
     logits = reference(input_ids=ids, attention_mask=mask, task_ids=torch.zeros(len(ids), dtype=torch.long)).logits
-    at = batch.read.long().argmax(1)
+    at = batch.readout_mask.long().argmax(1)
     theirs = logits[torch.arange(len(ids)), at - ids.shape[1] - M + logits.shape[1]][:, WORDS]
     torch.testing.assert_close(backbone(batch, method(batch), readout).logits, theirs, **CLOSE)
-    assert open_here(tmp_path).format == "PEFT MULTITASK_PROMPT_TUNING"
+    assert open_in_process(tmp_path).format == "PEFT MULTITASK_PROMPT_TUNING"
 
 
 def test_folded_methods_are_exported_as_what_they_come_to(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_folded_methods_are_exported_as_what_they_come_to(tmp_path: Path) -> Non
     rows = torch.randn(1, M, 32)
     keep = torch.tensor([True, False, True, True, False])
     write_peft(tmp_path, Prompt(embeddings=rows, keep=keep), home_of("gpt2"))
-    assert torch.equal(torch.from_numpy(open_here(tmp_path).tensors["P"].array), rows[0, keep])
+    assert torch.equal(torch.from_numpy(open_in_process(tmp_path).tensors["P"].array), rows[0, keep])
 
 
 def test_what_peft_has_no_form_for_is_refused(tmp_path: Path) -> None:
@@ -156,8 +156,8 @@ def test_what_peft_has_no_form_for_is_refused(tmp_path: Path) -> None:
 
 def test_routing_methods_are_not_static() -> None:
     backbone = backbone_of("gpt2")
-    assert not static_prompt(method_of("smop", backbone), backbone).static
-    assert static_prompt(method_of("prompt-tuning", backbone), backbone).static
+    assert not compute_static_prompt(method_of("smop", backbone), backbone).is_static
+    assert compute_static_prompt(method_of("prompt-tuning", backbone), backbone).is_static
     assert isinstance(case("gpt2", 3)[1], Batch)
 
 
@@ -171,30 +171,30 @@ def finished(make_run: Callable[..., Run]) -> Run:
 
 def told(run: Run) -> tuple[Any, ...]:
     status = run.status()
-    return run.config, status.state, status.accuracy, status.test, run.curve().losses.tolist(), len(run.snapshots())
+    return run.config, status.state, status.accuracy, status.test, run.history().losses.tolist(), len(run.snapshots())
 
 
 def test_a_bundle_opens_and_replays_elsewhere(finished: Run, tmp_path: Path) -> None:
     path = tmp_path / "run.zip"
-    pack(finished, path)
+    pack_run(finished, path)
     there = Store(tmp_path / "elsewhere")
-    run = unpack(there, path)
+    run = unpack_run(there, path)
     assert run.id == finished.id
     assert told(run) == told(finished)
     for info in finished.snapshots():
         assert info.path.read_bytes() == (run.path / "snapshots" / info.path.name).read_bytes()
     assert torch.equal(run.prompt()["P"], finished.prompt()["P"])
-    assert unpack(there, path).id != run.id  # a second copy gets a name of its own
+    assert unpack_run(there, path).id != run.id  # a second copy gets a name of its own
     assert len(there.list()) == 2
-    seen = open_here(path)
+    seen = open_in_process(path)
     assert seen.format == "ptviz bundle"
-    assert seen.source["method"] == "prompt-tuning"
-    assert open_here(finished.path).format == "ptviz run"
+    assert seen.metadata["method"] == "prompt-tuning"
+    assert open_in_process(finished.path).format == "ptviz run"
 
 
 def test_a_run_at_work_is_not_packed(make_run: Callable[..., Run], tmp_path: Path) -> None:
     with pytest.raises(StoreError, match="stop it first"):
-        pack(make_run("running"), tmp_path / "x.zip")
+        pack_run(make_run("running"), tmp_path / "x.zip")
     assert not (tmp_path / "x.zip").exists()
 
 
@@ -205,7 +205,7 @@ def entries(path: Path) -> dict[str, bytes]:
 
 def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: Path) -> None:
     good, there = tmp_path / "run.zip", Store(tmp_path / "elsewhere")
-    pack(finished, good)
+    pack_run(finished, good)
     files = entries(good)
     config = json.loads(files["config.json"])
 
@@ -228,7 +228,7 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
         path = tmp_path / "bad.zip"
         path.write_bytes(zipped(changed))
         with pytest.raises(ValueError, match=said):
-            unpack(there, path)
+            unpack_run(there, path)
     assert not there.list()
     assert not [*there.root.glob(".new-*")] if there.root.exists() else True
 
@@ -236,26 +236,26 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
 def test_a_bundle_cannot_eat_memory(finished: Run, tmp_path: Path) -> None:
     """Neither by events without end, nor by a way of packing that wants gigabytes to be undone."""
     path, there = tmp_path / "run.zip", Store(tmp_path / "elsewhere")
-    pack(finished, path)
+    pack_run(finished, path)
     files = entries(path)
     flood = {"events.jsonl": b"{}\n" * 22_000_000, "padding": os.urandom(700_000)}  # below a bomb's ratio
     path.write_bytes(zipped({**files, **flood}, zipfile.ZIP_DEFLATED))
     with pytest.raises(CheckpointError, match=r"events.jsonl has 66.0 MB; .* at most 64 MB"):
-        unpack(there, path)
+        unpack_run(there, path)
     long = {"events.jsonl": b'{"a":"' + b"x" * 300_000 + b'"}\n'}
     path.write_bytes(zipped({**files, **long}))
     with pytest.raises(CheckpointError, match=r"a line of events.jsonl has 0.3 MB"):
-        unpack(there, path)
+        unpack_run(there, path)
     path.write_bytes(zipped(files, zipfile.ZIP_LZMA))
     with pytest.raises(CheckpointError, match="in a way that is not looked for"):
-        unpack(there, path)
+        unpack_run(there, path)
     assert not there.list()
 
 
 def test_a_foreign_backbone_is_taken_only_by_name(finished: Run, tmp_path: Path) -> None:
     path = tmp_path / "run.zip"
-    pack(finished, path)
+    pack_run(finished, path)
     files = entries(path)
     config = {**json.loads(files["config.json"]), "backbone": "someone/else"}
     path.write_bytes(zipped({**files, "config.json": json.dumps(config).encode()}))
-    assert unpack(Store(tmp_path / "there"), path, backbone="someone/else").config.backbone == "someone/else"
+    assert unpack_run(Store(tmp_path / "there"), path, backbone="someone/else").config.backbone == "someone/else"

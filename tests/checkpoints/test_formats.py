@@ -14,11 +14,11 @@ import pytest
 import torch
 from safetensors.torch import save as save_safetensors
 
-from ptviz.checkpoints import Facts, Ground, PromptBundle, examine
-from ptviz.checkpoints.containers.arrays import bytes_of, read_npy
-from ptviz.checkpoints.detect import of_bytes, open_here
-from ptviz.checkpoints.diagnostics import fit
-from ptviz.checkpoints.sandbox.parent import packed, unpacked
+from ptviz.checkpoints import BackboneReference, PromptBundle, PromptDiagnostics, diagnose
+from ptviz.checkpoints.containers.arrays import encode_npy, read_npy
+from ptviz.checkpoints.detect import open_bytes, open_in_process
+from ptviz.checkpoints.diagnostics import incompatibilities
+from ptviz.checkpoints.sandbox.parent import decode_bundle, encode_bundle
 from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
 from tests.families import model_of
 
@@ -41,7 +41,7 @@ def peft_saved(path: Path, family: str, kind: str, **settings: Any) -> tuple[Any
         model = peft.get_peft_model(model_of(family), getattr(peft, f"{kind}Config")(**settings)).eval()
         bins = settings.get("num_virtual_tokens") == 3
         model.save_pretrained(path, safe_serialization=not bins)
-    return model, open_here(path)
+    return model, open_in_process(path)
 
 
 def weight(model: Any) -> torch.Tensor:
@@ -61,7 +61,7 @@ def test_peft_prompt_tuning_of_t5_has_an_unused_half(tmp_path: Path) -> None:
     assert found.tensors["P"].array.shape == (M, 32)
     assert np.array_equal(found.tensors["decoder half"].array, weight(model)[M:].numpy())
     assert any("decoder half" in text for text in found.warnings)
-    assert list(found.prompts()) == ["P"]
+    assert list(found.input_prompts()) == ["P"]
 
 
 @pytest.mark.parametrize("encoder", ["MLP", "LSTM"])
@@ -71,9 +71,9 @@ def test_peft_p_tuning_cannot_be_trained_on(tmp_path: Path, encoder: str) -> Non
         tmp_path, "gpt2", "PromptEncoder", task_type="CAUSAL_LM", num_virtual_tokens=M, **settings
     )
     assert same(found, rows=weight(model))
-    (on,) = [use for use in found.uses if use.what.startswith("go on")]
+    (on,) = [use for use in found.capabilities if use.action.startswith("go on")]
     assert not on.possible
-    assert "encoder" in on.why
+    assert "encoder" in on.reason
     assert any("random draw" in text for text in found.warnings) == (encoder == "LSTM")
 
 
@@ -100,7 +100,7 @@ def test_peft_multitask_multiplies_its_factors(tmp_path: Path) -> None:
     shared, u, v = (found.tensors[name].array for name in ("shared", "u", "v"))
     for task in range(2):
         assert np.allclose(found.tensors["P"].array[task], shared * (u[task] @ v[task]))
-    assert len(found.prompts()) == 3
+    assert len(found.input_prompts()) == 3
 
 
 def test_peft_cpt(tmp_path: Path) -> None:
@@ -133,16 +133,16 @@ def test_an_adapter_of_another_name_lies_in_a_subfolder(tmp_path: Path) -> None:
         (tmp_path / name / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": ROWS}))
         (tmp_path / name / "training_args.bin").write_bytes(b"never opened")
         if name == "one":
-            assert open_here(tmp_path).name == "one"
+            assert open_in_process(tmp_path).name == "one"
     with pytest.raises(ValueError, match="one, two"):
-        open_here(tmp_path)
-    assert open_here(tmp_path / "two").name == "two"
+        open_in_process(tmp_path)
+    assert open_in_process(tmp_path / "two").name == "two"
 
 
 def test_a_task_head_and_disagreeing_sizes_are_told(tmp_path: Path) -> None:
     head = {"prompt_embeddings": ROWS, "base_model.classifier.weight": torch.ones(3, D)}
     config = json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 20, "token_dim": 768}).encode()
-    found = of_bytes(zipped({"a/adapter_config.json": config, "a/adapter_model.bin": saved(head)}), "adapter.zip")
+    found = open_bytes(zipped({"a/adapter_config.json": config, "a/adapter_model.bin": saved(head)}), "adapter.zip")
     told = " ".join(found.warnings)
     assert "task head" in told
     assert "width 768" in told
@@ -155,7 +155,7 @@ def test_an_adapters_weights_are_told_by_their_content(tmp_path: Path) -> None:
         ("adapter_model.bin", save_safetensors({"prompt_embeddings": ROWS})),
         ("adapter_model.safetensors", saved({"prompt_embeddings": ROWS})),
     ):
-        assert same(of_bytes(zipped({"adapter_config.json": config, name: data}), "a.zip"))
+        assert same(open_bytes(zipped({"adapter_config.json": config, name: data}), "a.zip"))
 
 
 def test_one_file_of_an_adapter_is_read_with_the_config_beside_it(tmp_path: Path) -> None:
@@ -164,9 +164,9 @@ def test_one_file_of_an_adapter_is_read_with_the_config_beside_it(tmp_path: Path
     (tmp_path / "adapter_config.json").write_text(json.dumps(config))
     (tmp_path / "adapter_model.safetensors").write_bytes(save_safetensors({"prompt_embeddings": flat}))
     for name in ("adapter_config.json", "adapter_model.safetensors"):
-        assert open_here(tmp_path / name).tensors["KV"].array.shape == (2, 2, 2, M, 3)
+        assert open_in_process(tmp_path / name).tensors["KV"].array.shape == (2, 2, 2, M, 3)
     (tmp_path / "adapter_config.json").unlink()
-    alone = open_here(tmp_path / "adapter_model.safetensors")
+    alone = open_in_process(tmp_path / "adapter_model.safetensors")
     assert any("Give both files" in text for text in alone.warnings)
 
 
@@ -186,7 +186,7 @@ def test_what_cpt_and_a_two_part_mpt_hold_is_told(tmp_path: Path) -> None:
 def test_a_header_of_ours_may_be_anybodys() -> None:
     def read(shape: tuple[int, ...], axes: object) -> tuple[str, ...]:
         texts = {"axes": json.dumps({"P": axes})}
-        return of_bytes(save_safetensors({"P": torch.ones(shape)}, texts), "p").tensors["P"].axes
+        return open_bytes(save_safetensors({"P": torch.ones(shape)}, texts), "p").tensors["P"].axes
 
     assert read((4, 8), ["m", "d"]) == ("m", "d")
     assert read((2, 2, 1, 4, 5), ["S", "kv", "H", "m", "h"]) == ("S", "kv", "H", "m", "h")
@@ -224,10 +224,10 @@ def test_a_header_of_ours_may_be_anybodys() -> None:
     ],
 )
 def test_other_formats(data: bytes, form: str) -> None:
-    found = of_bytes(data, "a file of any name")
+    found = open_bytes(data, "a file of any name")
     assert found.format == form
     assert same(found)
-    again = unpacked(packed(found))
+    again = decode_bundle(encode_bundle(found))
     assert again.to_json() == found.to_json()
     assert same(again)
 
@@ -235,10 +235,10 @@ def test_other_formats(data: bytes, form: str) -> None:
 def test_bfloat16_and_float16_are_widened() -> None:
     half = ROWS.bfloat16()
     raw = half.view(torch.uint16).numpy().view("V2")
-    assert same(of_bytes(kobold(raw), "k"), rows=half.float())
-    assert same(of_bytes(save_safetensors({"a": half}), "s"), rows=half.float())
-    assert same(of_bytes(saved(ROWS.half()), "t"), rows=ROWS.half().float())
-    assert np.array_equal(read_npy(bytes_of(ROWS.numpy()), "a"), ROWS.numpy())
+    assert same(open_bytes(kobold(raw), "k"), rows=half.float())
+    assert same(open_bytes(save_safetensors({"a": half}), "s"), rows=half.float())
+    assert same(open_bytes(saved(ROWS.half()), "t"), rows=ROWS.half().float())
+    assert np.array_equal(read_npy(encode_npy(ROWS.numpy()), "a"), ROWS.numpy())
 
 
 def test_openprompts_encoders_are_run() -> None:
@@ -249,10 +249,10 @@ def test_openprompts_encoders_are_run() -> None:
     state |= {f"t.new_lstm_head.{n}": p for n, p in lstm.state_dict().items()}
     state |= {f"t.new_mlp_head.{n}": p for n, p in mlp.state_dict().items()}
     expected = mlp(lstm(ROWS[None])[0])[0].detach().numpy()
-    found = of_bytes(saved(state), "m")
+    found = open_bytes(saved(state), "m")
     assert np.allclose(found.tensors["P"].array, expected, atol=1e-6)
     assert same(found, "table")
-    mixed = of_bytes(saved({"t.soft_embedding.weight": ROWS}), "m")
+    mixed = open_bytes(saved({"t.soft_embedding.weight": ROWS}), "m")
     assert same(mixed, rows=ROWS[1:])
 
 
@@ -262,12 +262,12 @@ def test_prefix_encoders_are_run_and_split_by_the_config_beside(tmp_path: Path) 
     state = {"prefix_encoder.embedding.weight": ROWS}
     state |= {f"prefix_encoder.trans.{n}": p for n, p in trans.state_dict().items()}
     expected = trans(ROWS).detach().numpy()
-    alone = of_bytes(saved(state), "m")
+    alone = open_bytes(saved(state), "m")
     assert alone.tensors["KV"].axes == ("m", "features")
     assert np.allclose(alone.tensors["KV"].array, expected, atol=1e-6)
     (tmp_path / "pytorch_model.bin").write_bytes(saved(state))
     (tmp_path / "config.json").write_text('{"num_hidden_layers": 2, "num_attention_heads": 4}')
-    values = open_here(tmp_path).tensors["KV"]
+    values = open_in_process(tmp_path).tensors["KV"]
     past = torch.tensor(expected).view(M, 4, 4, 2).permute(1, 2, 0, 3).split(2)  # as the released code reads it
     assert np.allclose(values.array, torch.stack(past).numpy(), atol=1e-6)
     assert values.axes == ("S", "kv", "H", "m", "h")
@@ -281,38 +281,38 @@ def test_facts_find_what_was_planted() -> None:
     rows[3] *= 40
     rows[5] = 0
     rows[7] = rows[8]
-    ground = Ground("tiny", 64, 2, 4, 16, np.array([0.1, 0.5], np.float32))
-    (fact,) = examine(of_bytes(saved(rows), "p"), ground)
-    assert (fact.outliers, fact.dead, fact.twins, fact.inside) == ((3,), (5,), 1, 0.0)
+    ground = BackboneReference("tiny", 64, 2, 4, 16, np.array([0.1, 0.5], np.float32))
+    (fact,) = diagnose(open_bytes(saved(rows), "p"), ground)
+    assert (fact.outliers, fact.dead, fact.duplicate_rows, fact.inside) == ((3,), (5,), 1, 0.0)
     told = " ".join(fact.warnings)
     for word in ("row 3 stands out", "row 5 carries nothing", "repeat", "off the vocabulary"):
         assert word in told
     thin = torch.randn(40, 2) @ torch.randn(2, 64)
-    assert any("collapsed" in text for text in examine(of_bytes(saved(thin), "p"))[0].warnings)
+    assert any("collapsed" in text for text in diagnose(open_bytes(saved(thin), "p"))[0].warnings)
 
 
 def test_facts_hold_at_the_ends_of_float32() -> None:
-    def fact(rows: torch.Tensor) -> Facts:
-        return examine(of_bytes(saved(rows), "p"))[0]
+    def fact(rows: torch.Tensor) -> PromptDiagnostics:
+        return diagnose(open_bytes(saved(rows), "p"))[0]
 
     rows = torch.randn(20, 16, generator=torch.Generator().manual_seed(2))
-    usual = fact(rows).rank
-    assert fact(rows * 1e37).rank == pytest.approx(usual, rel=1e-4)
-    assert fact(rows * 1e-37).rank == pytest.approx(usual, rel=1e-4)
-    assert fact(torch.full((20, 16), 3e38)).rank == 0
+    usual = fact(rows).effective_rank
+    assert fact(rows * 1e37).effective_rank == pytest.approx(usual, rel=1e-4)
+    assert fact(rows * 1e-37).effective_rank == pytest.approx(usual, rel=1e-4)
+    assert fact(torch.full((20, 16), 3e38)).effective_rank == 0
     assert all(map(math.isfinite, fact(torch.full((20, 16), 3e38)).norms))
     assert fact(torch.zeros(20, 16)).dead == tuple(range(20))
     mostly = torch.cat([torch.zeros(12, 16), torch.ones(8, 16)])
     assert fact(mostly).dead == tuple(range(12))
-    assert fact(torch.ones(1, 16)).rank == 0
+    assert fact(torch.ones(1, 16)).effective_rank == 0
 
 
 def test_a_very_long_prompt_is_measured_in_a_moment() -> None:
     rows = np.random.default_rng(0).standard_normal((9000, 1500)).astype(np.float16)
     began = time.process_time()
-    (fact,) = examine(of_bytes(npy(rows), "p"))
+    (fact,) = diagnose(open_bytes(npy(rows), "p"))
     assert time.process_time() - began < 20
-    assert 400 < fact.rank < 1024
+    assert 400 < fact.effective_rank < 1024
 
 
 def test_keys_and_values_have_facts(tmp_path: Path) -> None:
@@ -321,18 +321,20 @@ def test_keys_and_values_have_facts(tmp_path: Path) -> None:
     (tmp_path / "p.safetensors").write_bytes(
         save_safetensors({"KV": values}, {"axes": json.dumps({"KV": ["S", "kv", "H", "m", "h"]})})
     )
-    (fact,) = examine(open_here(tmp_path / "p.safetensors"), Ground("tiny", 64, 2, 4, 16, np.ones(3, np.float32)))
+    (fact,) = diagnose(
+        open_in_process(tmp_path / "p.safetensors"), BackboneReference("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
+    )
     assert (fact.inner, fact.tokens, fact.width, fact.dead, fact.inside) == (True, 6, 48, (4,), None)
     assert fact.norms[1] == pytest.approx(float(values[:, :, :, 1].norm()), rel=1e-5)
     assert not any("width" in text for text in fact.warnings)
 
 
 def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
-    ground = Ground("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
-    assert fit(of_bytes(saved(ROWS), "p"), ground) == [
+    ground = BackboneReference("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
+    assert incompatibilities(open_bytes(saved(ROWS), "p"), ground) == [
         "wrong width for tiny: its vectors have 64 numbers, these have 8"
     ]
-    assert not fit(of_bytes(saved(torch.randn(3, 64)), "p"), ground)
+    assert not incompatibilities(open_bytes(saved(torch.randn(3, 64)), "p"), ground)
 
 
 # Real ones.
@@ -352,30 +354,30 @@ def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
     ],
 )
 def test_real_checkpoints(path: str, form: str, shape: tuple[int, ...]) -> None:
-    found = open_here(DATA / path)
+    found = open_in_process(DATA / path)
     assert found.format == form
-    assert next(iter(found.prompts().values())).shape == shape
+    assert next(iter(found.input_prompts().values())).shape == shape
 
 
 @real
 def test_the_real_library_gives_the_published_numbers() -> None:
     """Effective ranks and the runaway row as measured elsewhere on the same files."""
-    found = open_here(DATA / "prompts/roberta-base.safetensors")
-    facts = {fact.name: fact for fact in examine(found)}
+    found = open_in_process(DATA / "prompts/roberta-base.safetensors")
+    facts = {fact.name: fact for fact in diagnose(found)}
     assert len(facts) == 15
     expected = {"MNLI": 7.4, "snli": 8.5, "QQP": 27, "QNLI": 45, "SST2": 51, "IMDB": 66, "MRPC": 79, "random": 93}
     for name, rank in expected.items():
-        assert facts[name].rank == pytest.approx(rank, abs=0.51 if rank > 10 else 0.06), name
+        assert facts[name].effective_rank == pytest.approx(rank, abs=0.51 if rank > 10 else 0.06), name
     mnli = facts["MNLI"]
     assert mnli.outliers == (0,)
     assert mnli.norms[0] == pytest.approx(399, abs=1)
     assert mnli.median == pytest.approx(28.9, abs=0.05)
-    assert mnli.ranked > 80  # the collapse is row 0's doing
+    assert mnli.effective_rank_without_outliers > 80  # the collapse is row 0's doing
     assert not facts["random"].warnings
 
 
 @real
 def test_the_original_form_holds_one_of_the_librarys_prompts() -> None:
-    one = open_here(DATA / "checkpoints/thunlp/task_prompt").prompts()["P"]
-    library = open_here(DATA / "prompts/roberta-base.safetensors").prompts()
+    one = open_in_process(DATA / "checkpoints/thunlp/task_prompt").input_prompts()["P"]
+    library = open_in_process(DATA / "prompts/roberta-base.safetensors").input_prompts()
     assert any(np.array_equal(one, matrix) for matrix in library.values())

@@ -16,7 +16,7 @@ from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError, open_checkpoint
 from ptviz.checkpoints.containers import torch_pickle
-from ptviz.checkpoints.detect import of_bytes, open_here
+from ptviz.checkpoints.detect import open_bytes, open_in_process
 from tests.checkpoints.files import (
     DATA,
     ROWS,
@@ -47,7 +47,7 @@ def _bounded() -> Iterator[None]:
 
 def refused(data: bytes, name: str = "prompt.bin") -> str:
     with pytest.raises(CheckpointError) as caught:
-        of_bytes(data, name)
+        open_bytes(data, name)
     message = str(caught.value)
     assert any(word in message for word in TELLING), message
     assert len(message) < 1500
@@ -129,10 +129,10 @@ def test_archives_stay_within_themselves(kind: str) -> None:
 @pytest.mark.parametrize("kind", sorted(small_files()))
 def test_a_file_cut_at_any_byte_is_refused(kind: str) -> None:
     whole = small_files()[kind]
-    assert of_bytes(whole, kind).tensors
+    assert open_bytes(whole, kind).tensors
     for end in range(len(whole)):
         try:
-            found = of_bytes(whole[:end], kind)
+            found = open_bytes(whole[:end], kind)
         except CheckpointError:
             continue
         # A pickle that was whole before its padding: the numbers must then be whole as well.
@@ -145,7 +145,7 @@ def test_flipped_bytes_never_escape() -> None:
             data = bytearray(whole)
             data[at] ^= 0xFF
             with suppress(CheckpointError):
-                of_bytes(bytes(data), kind)
+                open_bytes(bytes(data), kind)
 
 
 def test_a_peft_folder_cannot_lie_about_its_sizes(tmp_path: Path) -> None:
@@ -167,7 +167,7 @@ def test_a_peft_folder_cannot_lie_about_its_sizes(tmp_path: Path) -> None:
     ):
         config.write_text(text)
         with pytest.raises(CheckpointError):
-            open_here(tmp_path)
+            open_in_process(tmp_path)
 
 
 def test_links_out_of_a_folder_are_refused(tmp_path: Path) -> None:
@@ -177,11 +177,11 @@ def test_links_out_of_a_folder_are_refused(tmp_path: Path) -> None:
     (folder / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}')
     (folder / "adapter_model.bin").symlink_to(outside)
     with pytest.raises(CheckpointError, match="leads out"):
-        open_here(folder)
+        open_in_process(folder)
     (folder / "adapter_model.bin").unlink()
     (folder / "adapter_model.bin").symlink_to("adapter_model.bin")
     with pytest.raises(CheckpointError):
-        open_here(folder)
+        open_in_process(folder)
 
 
 def test_the_hubs_own_cache_is_followed(tmp_path: Path) -> None:
@@ -192,14 +192,14 @@ def test_the_hubs_own_cache_is_followed(tmp_path: Path) -> None:
     (blobs / "2").write_bytes(saved({"prompt_embeddings": ROWS}))
     (snapshot / "adapter_config.json").symlink_to("../../blobs/1")
     (snapshot / "adapter_model.bin").symlink_to("../../blobs/2")
-    assert open_here(snapshot).format == "PEFT PROMPT_TUNING"
+    assert open_in_process(snapshot).format == "PEFT PROMPT_TUNING"
 
 
 def test_what_is_no_file_is_refused(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
     for path in (tmp_path / "pipe", Path("/dev/zero"), tmp_path):
         with pytest.raises(CheckpointError):
-            open_here(path)
+            open_in_process(path)
     with pytest.raises(CheckpointError, match="nothing at"):
         open_checkpoint(tmp_path / "absent")
     with pytest.raises(CheckpointError):
@@ -222,21 +222,21 @@ def test_weights_only_is_never_given_up(monkeypatch: pytest.MonkeyPatch) -> None
 
     monkeypatch.setattr(torch, "load", spy)
     refused(bombs(Path("x"))["eval in a torch zip"])
-    of_bytes(mkultra(), "m")
-    of_bytes(saved(ROWS, legacy=True), "l")
+    open_bytes(mkultra(), "m")
+    open_bytes(saved(ROWS, legacy=True), "l")
     assert asked == [True] * 3
 
 
 def test_names_from_files_stay_plain() -> None:
     name = "<img src=x onerror=alert(1)>\x1b[31m\n**bold**"
-    bundle = of_bytes(kobold(name=name), "x.zip")
-    assert bundle.source["name"] == "<img src=x onerror=alert(1)>?[31m **bold**"
+    bundle = open_bytes(kobold(name=name), "x.zip")
+    assert bundle.metadata["name"] == "<img src=x onerror=alert(1)>?[31m **bold**"
     assert refused(npy(ROWS.numpy())[:50], name).isprintable()
 
 
 def test_globals_are_read_without_running_them() -> None:
-    assert torch_pickle.named(b"cos\nsystem\n(S'true'\ntR.") == ["os.system"]
-    assert torch_pickle.named(b"not a pickle") == []
+    assert torch_pickle.pickle_globals(b"cos\nsystem\n(S'true'\ntR.") == ["os.system"]
+    assert torch_pickle.pickle_globals(b"not a pickle") == []
 
 
 # The process of its own: few calls, since each starts an interpreter.
@@ -247,7 +247,7 @@ def test_the_reader_answers_refuses_and_survives(tmp_path: Path) -> None:
     good, bad = tmp_path / "good.npy", tmp_path / "bad.pt"
     good.write_bytes(npy(ROWS.numpy()))
     bad.write_bytes(bombs(mark)["os.system in a torch zip"])
-    assert (open_checkpoint(good).prompts()["P"] == ROWS.numpy()).all()
+    assert (open_checkpoint(good).input_prompts()["P"] == ROWS.numpy()).all()
     with pytest.raises(CheckpointError, match=r"posix\.system"):
         open_checkpoint(bad)
     assert not mark.exists()
@@ -327,5 +327,5 @@ def test_a_zip_inside_the_real_data_is_still_a_prompt() -> None:
     """Companion to the limits: they let every real file through."""
     if not DATA.exists():
         pytest.skip("the real prompts are not here")
-    assert of_bytes((DATA / "checkpoints/thunlp/task_prompt").read_bytes(), "task_prompt").kind == "input prompt"
-    assert of_bytes(zipped({"tensor.npy": npy(ROWS.numpy().astype("f2"))}), "k").format == "KoboldAI"
+    assert open_bytes((DATA / "checkpoints/thunlp/task_prompt").read_bytes(), "task_prompt").kind == "input prompt"
+    assert open_bytes(zipped({"tensor.npy": npy(ROWS.numpy().astype("f2"))}), "k").format == "KoboldAI"

@@ -13,7 +13,7 @@ import torch
 from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError, hub
-from ptviz.checkpoints.detect import open_here
+from ptviz.checkpoints.detect import open_in_process
 
 CONFIG = json.dumps(
     {"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 3, "token_dim": 4, "base_model_name_or_path": "evil/model",
@@ -57,31 +57,35 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
 
 
 def test_only_the_adapters_own_files_are_fetched_and_read_as_any_other(fake: FakeHub) -> None:
-    fake.files["me/it"] = {
+    fake.file_pattern["me/it"] = {
         "adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS, "adapter_model.bin": b"pickle",
         "README.md": b"# hello", "modeling_evil.py": b"import os", "pytorch_model.bin": b"x", "tokenizer.json": b"{}",
     }  # fmt: skip
-    assert hub.known("hub:me/it") is None
-    folder = hub.fetch("hub:me/it")
-    assert fake.asked == ["adapter_config.json", "adapter_model.safetensors", "README.md"]
-    assert sorted(path.name for path in folder.iterdir()) == sorted(fake.asked)
+    assert hub.find_fetched_adapter("hub:me/it") is None
+    folder = hub.fetch_adapter("hub:me/it")
+    assert fake.requested == ["adapter_config.json", "adapter_model.safetensors", "README.md"]
+    assert sorted(path.name for path in folder.iterdir()) == sorted(fake.requested)
     assert not any(path.is_symlink() for path in folder.iterdir())
-    assert hub.known("hub:me/it") == folder
-    bundle = open_here(folder)
-    assert (bundle.format, bundle.prompts()["P"].shape) == ("PEFT PROMPT_TUNING", (3, 4))
-    assert bundle.source["base_model_name_or_path"] == "evil/model"
-    assert hub.fetch("hub:me/it") == folder
-    assert len(fake.asked) == 3, "what lies here is not fetched again"
+    assert hub.find_fetched_adapter("hub:me/it") == folder
+    bundle = open_in_process(folder)
+    assert (bundle.format, bundle.input_prompts()["P"].shape) == ("PEFT PROMPT_TUNING", (3, 4))
+    assert bundle.metadata["base_model_name_or_path"] == "evil/model"
+    assert hub.fetch_adapter("hub:me/it") == folder
+    assert len(fake.requested) == 3, "what lies here is not fetched again"
 
 
 def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
-    fake.files["me/many"] = {"a/adapter_config.json": CONFIG, "a/adapter_model.bin": b"x", "b/adapter_config.json": b""}
+    fake.file_pattern["me/many"] = {
+        "a/adapter_config.json": CONFIG,
+        "a/adapter_model.bin": b"x",
+        "b/adapter_config.json": b"",
+    }
     with pytest.raises(CheckpointError, match="adapters in the folders a, b: name one"):
-        hub.fetch("hub:me/many")
-    hub.fetch("hub:me/many/a")
-    assert fake.asked == ["a/adapter_config.json", "a/adapter_model.bin"]
+        hub.fetch_adapter("hub:me/many")
+    hub.fetch_adapter("hub:me/many/a")
+    assert fake.requested == ["a/adapter_config.json", "a/adapter_model.bin"]
     with pytest.raises(CheckpointError, match=r"expected b/adapter_config.json and b/adapter_model.safetensors"):
-        hub.fetch("hub:me/many/b")
+        hub.fetch_adapter("hub:me/many/b")
 
 
 @pytest.mark.parametrize(
@@ -94,31 +98,31 @@ def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
     ],
 )
 def test_what_is_too_large_is_not_fetched(fake: FakeHub, name: str, size: int | None, reason: str) -> None:
-    fake.files["me/it"] = {"adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS}
+    fake.file_pattern["me/it"] = {"adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS}
     fake.sizes[name] = size
     with pytest.raises(CheckpointError, match=reason):
-        hub.fetch("hub:me/it")
-    assert fake.asked == []
+        hub.fetch_adapter("hub:me/it")
+    assert fake.requested == []
 
 
 def test_a_lie_about_the_size_is_found_out(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.files["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
+    fake.file_pattern["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
     fake.sizes["adapter_config.json"] = 100
     with pytest.raises(CheckpointError, match="more than was announced"):
-        hub.fetch("hub:me/it")
-    assert hub.known("hub:me/it") is None
+        hub.fetch_adapter("hub:me/it")
+    assert hub.find_fetched_adapter("hub:me/it") is None
 
 
 def test_no_connection_and_no_such_name_are_told(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(CheckpointError, match=r"cannot be fetched \(404: me/gone does not exist\)\. Check the name"):
-        hub.fetch("hub:me/gone")
+        hub.fetch_adapter("hub:me/gone")
     monkeypatch.undo()  # the real library, which tests keep offline
     with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*offline"):
-        hub.fetch("hub:me/it")
+        hub.fetch_adapter("hub:me/it")
 
 
 @pytest.mark.parametrize("id", ["hub:", "hub:me", "hub:../x", "hub:me/..", "hub:a/b/../c", "hub:a b/c", "hub:a/b?x=1"])
 def test_what_is_no_id_asks_nobody(fake: FakeHub, id: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(fake, "model_info", lambda *a, **k: pytest.fail("asked the hub"))
     with pytest.raises(CheckpointError, match="expected hub:USER/NAME"):
-        hub.fetch(id)
+        hub.fetch_adapter(id)

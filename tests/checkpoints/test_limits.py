@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from ptviz.checkpoints import CheckpointError, open_checkpoint
-from ptviz.checkpoints.detect import of_bytes
+from ptviz.checkpoints.detect import open_bytes
 from tests.checkpoints.files import ROWS, mkultra, npy
 
 LIMITED = """
@@ -76,11 +76,11 @@ def test_a_parser_with_a_hole_is_ended_by_the_limits(
 )
 def test_mkultras_pickle_may_hold_one_tensor_and_nothing_else(value: Callable[[], Any], told: str) -> None:
     with pytest.raises(CheckpointError, match=told):
-        of_bytes(mkultra(value()), "m")
+        open_bytes(mkultra(value()), "m")
 
 
 @pytest.mark.parametrize("cut", range(0, 60, 7))
 def test_mkultras_pickle_cut_short_is_refused(cut: int) -> None:
     text = json.loads(mkultra())["tensor"]
     with pytest.raises(CheckpointError):
-        of_bytes(json.dumps({"metadata": {}, "tensor": text[: 4 * cut]}).encode(), "m")
+        open_bytes(json.dumps({"metadata": {}, "tensor": text[: 4 * cut]}).encode(), "m")

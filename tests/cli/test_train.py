@@ -20,7 +20,7 @@ import pytest
 from safetensors.numpy import load_file
 
 from ptviz.cli import train as training
-from ptviz.engine.model_cache import Engine
+from ptviz.engine.model_cache import Backend
 from ptviz.runs import RunConfig, Store
 from ptviz.training import Event, StageStarted, TrainConfig, TrainingError
 
@@ -46,7 +46,7 @@ def test_it_ends_with_one_json_object(shell: Shell, small: list[str]) -> None:
 
 def test_same_seed_same_numbers(shell: Shell, small: list[str]) -> None:
     first, second = (shell("train", "prompt-tuning", *small, "--json").json for _ in range(2))
-    losses = [Store().get(result["run"]).curve().losses for result in (first, second)]
+    losses = [Store().get(result["run"]).history().losses for result in (first, second)]
     assert first["run"] != second["run"]
     assert np.array_equal(*losses)
     assert first["test"] == second["test"]
@@ -63,8 +63,10 @@ def test_options_are_the_settings_of_a_run() -> None:
     """One option for every field of TrainConfig, with its default: the shell hides nothing and adds nothing."""
     signature = inspect.signature(training.train).parameters
     usual = TrainConfig()
-    assert set(training.TRAINING) == {field.name for field in fields(TrainConfig)} - {"begun"}  # set by --extend
-    for name in training.TRAINING:
+    assert set(training.TRAINING_OPTIONS) == {field.name for field in fields(TrainConfig)} - {
+        "begun"
+    }  # set by --extend
+    for name in training.TRAINING_OPTIONS:
         assert signature[name].default == getattr(usual, name), name
     for name in ("backbone", "task", "name"):
         assert signature[name].default == getattr(RunConfig(), name), name
@@ -73,7 +75,7 @@ def test_options_are_the_settings_of_a_run() -> None:
 def test_a_runs_own_command_makes_it_again(shell: Shell, small: list[str]) -> None:
     first = shell("train", "dept", *small, "--set", "r=2", "--warmup", "0.2", "--shots", "5", "--name", "a b", "--json")
     config = Store().get(first.json["run"]).config
-    words = shlex.split(config.command())
+    words = shlex.split(config.shell_command())
     assert words[:2] == ["ptviz", "train"]
     again = shell(*words[1:], "--json")
     assert Store().get(again.json["run"]).config == config
@@ -131,7 +133,7 @@ def test_a_finished_run_is_extended_not_resumed(shell: Shell, small: list[str]) 
     more = shell("train", "--resume", id, "--extend", "3", "--json")
     assert more.code == 0, more.err
     assert more.json["run"] == id
-    assert Store().get(id).curve().steps.tolist() == list(range(7))
+    assert Store().get(id).history().steps.tolist() == list(range(7))
 
 
 def test_a_failed_run_ends_with_1(shell: Shell, small: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
@@ -139,8 +141,8 @@ def test_a_failed_run_ends_with_1(shell: Shell, small: list[str], monkeypatch: p
         yield StageStarted(0, "tune", 4)
         raise TrainingError("the loss became nan at step 3; try a tenth of that rate")
 
-    engine = replace(Engine.real(), train=train)
-    monkeypatch.setattr(Engine, "real", classmethod(lambda cls: engine))
+    engine = replace(Backend.default(), train=train)
+    monkeypatch.setattr(Backend, "default", classmethod(lambda cls: engine))
     answer = shell("train", "prompt-tuning", *small, "--json")
     assert answer.code == 1
     assert answer.json["state"] == "failed"

@@ -11,111 +11,113 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.methods import REGISTRY, Card, Part, build
-from ptviz.methods.hyperparameters import KnobInfo, check_knobs, knobs_of
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, build_method
+from ptviz.methods.hyperparameters import HyperparameterInfo, check_hyperparameters, hyperparameters_of
 from tests.families import TASK, backbone_of, method_of
 
 METHODS = pytest.mark.parametrize("name", REGISTRY)
-KNOBS = [(name, info) for name in REGISTRY for info in knobs_of(REGISTRY[name]).values()]
+KNOBS = [(name, info) for name in REGISTRY for info in hyperparameters_of(REGISTRY[name]).values()]
 KNOB = pytest.mark.parametrize(("name", "info"), KNOBS, ids=[f"{name}-{info.name}" for name, info in KNOBS])
 
 
-def extremes(info: KnobInfo) -> list[Any]:
+def extremes(info: HyperparameterInfo) -> list[Any]:
     if info.choices:
         return list(info.choices)
-    return {bool: [True, False], str: ["", "some words"]}.get(info.kind, [info.knob.low, info.knob.high])
+    return {bool: [True, False], str: ["", "some words"]}.get(
+        info.value_type, [info.declaration.minimum, info.declaration.high]
+    )
 
 
 @KNOB
-def test_knobs_can_be_read(name: str, info: KnobInfo) -> None:
-    assert info.knob.symbol
-    assert len(info.knob.meaning.split()) > 1, "a few words for people"
-    assert info.kind in (int, float, str, bool)
-    assert info.check(info.default) == info.default
-    if info.kind in (int, float):
-        assert info.knob.low is not None
-        assert info.knob.high is not None
-        assert info.knob.low <= info.default <= info.knob.high
+def test_knobs_can_be_read(name: str, info: HyperparameterInfo) -> None:
+    assert info.declaration.symbol
+    assert len(info.declaration.meaning.split()) > 1, "a few words for people"
+    assert info.value_type in (int, float, str, bool)
+    assert info.validate(info.default) == info.default
+    if info.value_type in (int, float):
+        assert info.declaration.minimum is not None
+        assert info.declaration.maximum is not None
+        assert info.declaration.minimum <= info.default <= info.declaration.high
 
 
 @KNOB
 @torch.no_grad()
-def test_the_ends_of_every_knob_construct_and_answer(name: str, info: KnobInfo) -> None:
+def test_the_ends_of_every_knob_construct_and_answer(name: str, info: HyperparameterInfo) -> None:
     backbone = backbone_of("llama")
     for value in extremes(info):
         needed = {"text": "text", "gamma": "toward"}.get("text" if value == "text" else info.name)
         knobs = {info.name: value, **({needed: "who what where"} if needed else {})}
-        method = build(name, backbone.spec(64, TASK.words), knobs).eval()
+        method = build_method(name, backbone.make_spec(64, TASK.label_words), knobs).eval()
         assert all(p.isfinite().all() for p in method.parameters())
-        assert method.trained() > 0
+        assert method.trainable_parameters() > 0
 
 
-def wrong(info: KnobInfo) -> list[Any]:
+def wrong(info: HyperparameterInfo) -> list[Any]:
     if info.choices:
         return ["nonsense", "", 3, None]
-    if info.kind is bool:
+    if info.value_type is bool:
         return ["perhaps", 2, None]
-    if info.kind is str:
+    if info.value_type is str:
         return []
-    fraction = [1.5] if info.kind is int else []
-    low, high = info.knob.low, info.knob.high
+    fraction = [1.5] if info.value_type is int else []
+    low, high = info.declaration.minimum, info.declaration.high
     return [low - 1, high + 1, float("nan"), float("inf"), "many", None, True, [1], *fraction]
 
 
 @KNOB
-def test_bad_values_are_refused_by_name(name: str, info: KnobInfo) -> None:
+def test_bad_values_are_refused_by_name(name: str, info: HyperparameterInfo) -> None:
     for value in wrong(info):
         with pytest.raises(ValueError, match=f"(?s)^{info.name}.*expected .*got {re.escape(repr(value))}"):
-            build(name, backbone_of("llama").spec(64, TASK.words), {info.name: value})
+            build_method(name, backbone_of("llama").make_spec(64, TASK.label_words), {info.name: value})
 
 
 @KNOB
-def test_values_arrive_as_words_too(name: str, info: KnobInfo) -> None:
+def test_values_arrive_as_words_too(name: str, info: HyperparameterInfo) -> None:
     """As they come from a shell or a form."""
-    checked = check_knobs(REGISTRY[name], {info.name: str(info.default)})
+    checked = check_hyperparameters(REGISTRY[name], {info.name: str(info.default)})
     assert checked[info.name] == info.default
-    assert type(checked[info.name]) is info.kind
+    assert type(checked[info.name]) is info.value_type
 
 
 @METHODS
 def test_unknown_knobs_are_refused_with_the_known_ones(name: str) -> None:
     with pytest.raises(ValueError, match=r"unknown knob length; .* has: m"):
-        build(name, backbone_of("llama").spec(64, TASK.words), {"length": 3})
+        build_method(name, backbone_of("llama").make_spec(64, TASK.label_words), {"length": 3})
 
 
 def test_unknown_methods_are_refused_with_the_known_ones() -> None:
     with pytest.raises(
         ValueError, match=r"unknown method 'prompt tuning'; expected one of prompt-tuning, xprompt, p-tuning-v2"
     ):
-        build("prompt tuning", backbone_of("llama").spec(64, TASK.words))
+        build_method("prompt tuning", backbone_of("llama").make_spec(64, TASK.label_words))
 
 
 @METHODS
 def test_starts_that_need_something_say_so(name: str) -> None:
-    if "init" not in knobs_of(REGISTRY[name]):
+    if "init" not in hyperparameters_of(REGISTRY[name]):
         pytest.skip("starts from noise alone; methods with the knob init are tested here")
-    spec = backbone_of("llama").spec(64)
+    spec = backbone_of("llama").make_spec(64)
     with pytest.raises(ValueError, match="init 'labels' needs a task with label words"):
-        build(name, spec, {"init": "labels"})
+        build_method(name, spec, {"init": "labels"})
     with pytest.raises(ValueError, match=r"init 'text' needs some words.*got none"):
-        build(name, spec, {"init": "text", "text": "  "})
+        build_method(name, spec, {"init": "text", "text": "  "})
 
 
 @METHODS
 def test_the_card_is_complete(name: str) -> None:
     card = REGISTRY[name].card
-    assert isinstance(card, Card)
+    assert isinstance(card, MethodCard)
     assert card.name == name
     assert re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", name)
-    assert card.claims, "what its paper reports"
+    assert card.reported_results, "what its paper reports"
     assert 3 <= len(re.findall(r"[.:;?] ", card.lesson + " ")) <= 9, "a paragraph for who hears of it the first time"
-    assert card.tries.endswith((".", "?")), "one thing to try, which goes on after a colon"
-    assert card.tries[0].islower()
-    told = [claim.text for claim in card.claims]
+    assert card.suggested_experiment.endswith((".", "?")), "one thing to try, which goes on after a colon"
+    assert card.suggested_experiment[0].islower()
+    told = [claim.text for claim in card.reported_results]
     assert len(set(told)) == len(told)
     for field in fields(card):
         value = getattr(card, field.name)
-        nested = {"claims": told, "terms": [term.words for term in card.terms]}
+        nested = {"claims": told, "terms": [term.meaning for term in card.symbols]}
         texts = nested.get(field.name) or ([value] if isinstance(value, str) else value)
         assert all(part.strip() for part in texts), f"{field.name} is empty"
     assert card.url.startswith("https://")
@@ -136,14 +138,14 @@ def test_the_module_names_its_equation_and_source(name: str) -> None:
 def test_parts_fit_the_names_of_their_axes(name: str) -> None:
     backbone = backbone_of("t5")
     method = method_of(name, backbone)
-    knobs = {key: info.default for key, info in knobs_of(REGISTRY[name]).items()}
+    knobs = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
     sizes = {
         "d": backbone.width, "S": backbone.sites, "H": backbone.heads, "h": backbone.head_width, "T": 64, "kv": 2,
         **{letter: knobs[letter] for letter in ("m", "k", "r") if letter in knobs},
     }  # fmt: skip
-    if REGISTRY[name].transfers:
+    if REGISTRY[name].uses_source_tasks:
         sizes.pop("k", None)  # k counts tasks there, sources alone or with the target
-    parts = method.parts()
+    parts = method.tensors()
     assert parts
     for symbol, part in parts.items():
         for axis, size in zip(part.axes, part.tensor.shape, strict=True):
@@ -156,7 +158,7 @@ def test_parts_fit_the_names_of_their_axes(name: str) -> None:
 
 def test_a_part_needs_a_name_for_each_axis() -> None:
     with pytest.raises(ValueError, match="one axis name for each"):
-        Part(torch.zeros(2, 3), ("m",))
+        MethodTensor(torch.zeros(2, 3), ("m",))
 
 
 @METHODS
@@ -169,15 +171,15 @@ def test_stages_are_data(name: str) -> None:
     parameters = {key for key, _ in method.named_parameters()}
     modules = {key for key, _ in method.named_modules()}
     for stage in stages:
-        assert set(stage.trains) <= parameters | modules, "a stage trains what the method has"
-        assert any(stage.rate(key) > 0 for key in parameters)
+        assert set(stage.lr_scales) <= parameters | modules, "a stage trains what the method has"
+        assert any(stage.lr_scale(key) > 0 for key in parameters)
 
 
 @METHODS
 def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name: str) -> None:
-    spec = backbone_of("llama").spec(64, TASK.words)
+    spec = backbone_of("llama").make_spec(64, TASK.label_words)
     before = torch.get_rng_state()
-    one, same, other = (build(name, spec, seed=seed).state_dict() for seed in (3, 3, 4))
+    one, same, other = (build_method(name, spec, seed=seed).state_dict() for seed in (3, 3, 4))
     assert torch.equal(torch.get_rng_state(), before)
     assert all(torch.equal(one[key], same[key]) for key in one)
     assert any(not torch.equal(one[key], other[key]) for key in one)
@@ -187,7 +189,7 @@ def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name:
 def test_constructors_take_a_spec_and_knobs_alone(name: str) -> None:
     parameters = list(inspect.signature(REGISTRY[name].__init__).parameters)
     assert parameters[:2] == ["self", "spec"]
-    assert parameters[2:] == list(knobs_of(REGISTRY[name]))
+    assert parameters[2:] == list(hyperparameters_of(REGISTRY[name]))
 
 
 def test_an_argument_without_a_declaration_is_a_mistake() -> None:
@@ -195,4 +197,4 @@ def test_an_argument_without_a_declaration_is_a_mistake() -> None:
         def __init__(self, spec: object, m: int = 3) -> None: ...
 
     with pytest.raises(TypeError, match=r"Loose\.m needs Annotated"):
-        knobs_of(Loose)
+        hyperparameters_of(Loose)

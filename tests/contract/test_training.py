@@ -11,11 +11,11 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import Backbone
-from ptviz.methods import REGISTRY, PromptMethod, build
+from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.training import Finished, Stepped, TrainConfig, train
+from ptviz.training import Finished, StepCompleted, TrainConfig, train
 from ptviz.training.events import Evaluated, StageStarted
-from ptviz.training.stage_steps import stage_steps
+from ptviz.training.stage_steps import count_stage_steps
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, rows_of
 
 METHODS = list(REGISTRY)
@@ -26,18 +26,18 @@ SHORT = TrainConfig(steps=4, batch=8, lr=0.05, evaluate_every=2, snapshot_every=
 
 
 def built(name: str, backbone: Backbone, seed: int = 0) -> PromptMethod:
-    names = tuple(source.name for source in SOURCES) if REGISTRY[name].transfers else ()
-    return build(name, backbone.spec(64, TASK.words).with_sources(names), seed=seed)
+    names = tuple(source.name for source in SOURCES) if REGISTRY[name].uses_source_tasks else ()
+    return build_method(name, backbone.make_spec(64, TASK.label_words).with_source_tasks(names), seed=seed)
 
 
 def taught(method: PromptMethod, backbone: Backbone) -> dict[str, Any]:
     """What a method that transfers is given to learn from: source tasks, and a prompt of each as if trained."""
-    if not method.transfers:
+    if not method.uses_source_tasks:
         return {}
     draw = torch.Generator().manual_seed(0)
     prompts = [torch.randn(2, method.slots, backbone.width, generator=draw) for _ in SOURCES]
     library = {s.name: SourcePrompt(s.name, p[0], p[1], 0.5) for s, p in zip(SOURCES, prompts, strict=True)}
-    return {"sources": SOURCES, "library": library if method.library else {}}
+    return {"sources": SOURCES, "library": library if method.needs_source_prompts else {}}
 
 
 @cache
@@ -53,7 +53,7 @@ def trained(name: str, family: str) -> PromptMethod:
     assert not changed, f"training changed the frozen backbone: {changed}"
     assert all(p.grad is None and not p.requires_grad for p in backbone.parameters())
     assert [event.name for event in events if isinstance(event, StageStarted)] == [s.name for s in method.stages()]
-    assert sum(isinstance(event, Stepped) for event in events) == sum(stage_steps(method.stages(), SHORT))
+    assert sum(isinstance(event, StepCompleted) for event in events) == sum(count_stage_steps(method.stages(), SHORT))
     assert any(isinstance(event, Evaluated) for event in events)
     assert isinstance(events[-1], Finished)
     return method.eval()
@@ -112,11 +112,11 @@ def test_the_prompt_matters(name: str, family: str) -> None:
 def test_static_prompts_ignore_the_batch(name: str, family: str) -> None:
     method = method_of(name, backbone_of(family))
     rows = rows_of(family, method.slots, 16)
-    prompts = [method(rows.batch(part)) for part in (range(8), range(8, 16), [3, 3])]
-    if not prompts[0].static:
+    prompts = [method(rows.make_batch(part)) for part in (range(8), range(8, 16), [3, 3])]
+    if not prompts[0].is_static:
         pytest.skip("a per-instance method: see the test of batch mates; static methods are tested here")
     for prompt in prompts:
-        assert prompt.static
+        assert prompt.is_static
         for ours, first in ((prompt.embeddings, prompts[0].embeddings), (prompt.key_values, prompts[0].key_values)):
             assert (ours is None and first is None) or torch.equal(ours, first)
 
@@ -127,13 +127,13 @@ def test_a_row_knows_nothing_of_its_batch_mates(name: str, family: str) -> None:
     """Neither of their texts nor of the padding they bring: alone, a row gets the scores it gets among others."""
     method = method_of(name, backbone_of(family))
     rows = rows_of(family, method.slots, 16)
-    widths = {rows.batch(part).input_ids.shape[1] for part in ([0], [0, 1, 2, 3], range(16))}
+    widths = {rows.make_batch(part).input_ids.shape[1] for part in ([0], [0, 1, 2, 3], range(16))}
     assert len(widths) > 1, "padding should differ between the batches"
     together = [0, 5, 2, 9, 4, 11, 6, 13]
-    batch = rows.batch(together)
+    batch = rows.make_batch(together)
     scores = rows.backbone(batch, method(batch), rows.readout).logits
     for place, index in enumerate(together):
-        one = rows.batch([index])
+        one = rows.make_batch([index])
         alone = rows.backbone(one, method(one), rows.readout).logits[0]
         torch.testing.assert_close(scores[place], alone, atol=2e-5, rtol=2e-5)
 
@@ -143,7 +143,7 @@ def test_its_own_losses_are_scalars_of_the_graph(name: str, family: str) -> None
     method = method_of(name, backbone_of(family)).train()
     backbone, batch, readout = case(family, method.slots)
     for stage in method.stages():
-        run = partial(backbone, batch, readout=readout, hidden=stage.hidden)
+        run = partial(backbone, batch, readout=readout, hidden=stage.needs_hidden_states)
         loss, prompt, output = stage.objective(batch, run)
         assert loss.requires_grad
         assert loss.ndim == 0

@@ -12,13 +12,13 @@ import torch
 
 import ptviz
 from ptviz.cli import app, run
-from ptviz.engine.train_job import sizes
-from ptviz.methods import REGISTRY, build
+from ptviz.engine.train_job import method_facts
+from ptviz.methods import REGISTRY, build_method
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.environment import environment
+from ptviz.runs.environment import describe_environment
 from ptviz.runs.status import Status
 from ptviz.training import TrainConfig
-from ptviz.training.events import PLAIN
+from ptviz.training.events import PLAIN_EVENTS
 
 ROOT = Path(__file__).resolve().parents[2]
 README = (ROOT / "README.md").read_text()
@@ -136,11 +136,11 @@ def test_the_guide_to_python_runs(
 
 def stored(home: Path) -> None:
     """Put a finished run of two steps in a store."""
-    from ptviz.engine.train_job import work
+    from ptviz.engine.train_job import execute_run
 
     training = TrainConfig(steps=2, train_rows=16, validation_rows=8, test_rows=8, length=16)
     config = RunConfig(backbone="tiny-encoder", task="sms", name="a stored run", training=training)
-    work(Store(home / "runs").create(config).path)
+    execute_run(Store(home / "runs").create(config).path)
 
 
 def documented(heading: str) -> dict[str, str]:
@@ -156,15 +156,15 @@ def test_the_layout_of_a_run_names_every_field() -> None:
     assert set(documented("## config.json")) == {field.name for field in fields(RunConfig)}
     assert set(documented("`training`:")) == {field.name for field in fields(TrainConfig)}
     assert set(documented("## status.json")) == {field.name for field in fields(Status)}
-    method = build("prompt-tuning", ptviz.load_backbone("tiny-encoder").spec())
-    facts = environment(torch.device("cpu"), torch.float32, 0) | sizes(method, RunConfig())
+    method = build_method("prompt-tuning", ptviz.load_backbone("tiny-encoder").make_spec())
+    facts = describe_environment(torch.device("cpu"), torch.float32, 0) | method_facts(method, RunConfig())
     assert set(documented("## environment.json")) == {*facts, "memory"}
 
 
 def test_the_layout_of_a_run_names_every_event() -> None:
     told = {kind: set(re.findall(r"`([^`]+)`", cell)) for kind, cell in documented("## events.jsonl").items()}
     places = {"snapshot": {"stage", "step"}, "resumed": {"stage", "step", "steps"}}
-    assert told == {kind: {field.name for field in fields(event)} for kind, event in PLAIN.items()} | places
+    assert told == {kind: {field.name for field in fields(event)} for kind, event in PLAIN_EVENTS.items()} | places
 
 
 def test_the_layout_of_a_run_names_every_file(tmp_path: Path) -> None:

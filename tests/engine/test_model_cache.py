@@ -6,20 +6,20 @@ from collections.abc import Hashable
 
 from cachetools import LRUCache
 
-from ptviz.engine.model_cache import recent
+from ptviz.engine.model_cache import get_or_create
 
 
 def test_the_least_recently_used_goes_before_the_next_is_made():
     cache: LRUCache[Hashable, str] = LRUCache(2)
-    recent(cache, "a", lambda: "A")
-    recent(cache, "b", lambda: "B")
-    assert recent(cache, "a", lambda: "made again") == "A"
+    get_or_create(cache, "a", lambda: "A")
+    get_or_create(cache, "b", lambda: "B")
+    assert get_or_create(cache, "a", lambda: "made again") == "A"
     held = []
 
     def large() -> str:
         held.extend(cache)
         return "C"
 
-    assert recent(cache, "c", large) == "C"
+    assert get_or_create(cache, "c", large) == "C"
     assert held == ["a"], "room is made first: two large backbones need not fit beside a third"
     assert sorted(map(str, cache)) == ["a", "c"]

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.source_prompts import find, source_runs
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.source_prompts import find_source_run, source_run_configs
 from ptviz.engine.train_job import train_run
 from ptviz.methods import PromptMethod
 from ptviz.runs import Run, RunConfig, Store
-from ptviz.runs.config import placed
-from ptviz.training import SourceReady, TrainConfig
+from ptviz.runs.config import with_absolute_paths
+from ptviz.training import SourcePromptReady, TrainConfig
 from tests.training.transfer import toy
 
 __all__ = ["toy"]
@@ -29,12 +29,12 @@ def store(home: Path) -> Store:
     return Store(home / "runs")
 
 
-def told(run: Run) -> list[SourceReady]:
-    return [event for event in run.events()[0] if isinstance(event, SourceReady)]
+def told(run: Run) -> list[SourcePromptReady]:
+    return [event for event in run.events()[0] if isinstance(event, SourcePromptReady)]
 
 
 def test_sources_become_runs_and_are_reused(toy: type[PromptMethod], store: Store) -> None:
-    warm = Warm()
+    warm = ModelCache()
     first = store.create(CONFIG)
     train_run(first, warm)
     assert first.status().state == "finished", first.status().reason
@@ -56,16 +56,16 @@ def test_sources_become_runs_and_are_reused(toy: type[PromptMethod], store: Stor
 
 
 def test_a_library_run_is_found_whatever_it_is_called(toy: type[PromptMethod], store: Store) -> None:
-    wanted = source_runs(CONFIG, 4)[0]
-    assert find(store, wanted) is None
+    wanted = source_run_configs(CONFIG, 4)[0]
+    assert find_source_run(store, wanted) is None
     run = store.create(replace(wanted, name="my own", training=replace(wanted.training, snapshot_every=2)))
-    assert find(store, wanted).id == run.id  # type: ignore[union-attr]
-    assert find(store, replace(wanted, knobs={**wanted.knobs, "m": 5})) is None
-    assert find(store, replace(wanted, training=replace(wanted.training, seed=1))) is None
+    assert find_source_run(store, wanted).id == run.id  # type: ignore[union-attr]
+    assert find_source_run(store, replace(wanted, knobs={**wanted.knobs, "m": 5})) is None
+    assert find_source_run(store, replace(wanted, training=replace(wanted.training, seed=1))) is None
 
 
 def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:
-    warm, run = Warm(), store.create(CONFIG)
+    warm, run = ModelCache(), store.create(CONFIG)
     asked = iter([None, None, None, "stopped in a test", "stopped in a test", "stopped in a test"])
     train_run(run, warm, heed=lambda: next(asked, "stopped in a test"))
     assert run.status().state == "stopped"
@@ -90,8 +90,8 @@ def test_sources_are_refused_for_a_method_without_transfer() -> None:
 
 def test_a_config_with_sources_says_so_everywhere(toy: type[PromptMethod]) -> None:
     assert RunConfig.from_json(CONFIG.to_json()) == CONFIG
-    assert "--sources mcid,sms" in CONFIG.command()
-    assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python()
+    assert "--sources mcid,sms" in CONFIG.shell_command()
+    assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python_script()
     assert replace(CONFIG, sources=None).source_tasks() == ("yahoo", "stackoverflow", "mcid")
     assert RunConfig().source_tasks() == ()
 
@@ -111,14 +111,14 @@ def tables(folder: Path, *names: str) -> tuple[str, ...]:
 def test_own_tables_are_sources(store: Store, tmp_path: Path, method: str) -> None:
     sources = tables(tmp_path, "first.csv", "second.csv")
     run = store.create(replace(CONFIG, method=method, sources=sources, training=replace(TRAINING, steps=2)))
-    train_run(run, Warm())
+    train_run(run, ModelCache())
     assert run.status().state == "finished", run.status().reason
     assert [event.task for event in told(run)] == list(sources)
 
 
 def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:
     run = store.create(replace(CONFIG, method="attempt", sources=tables(tmp_path, "a/same.csv", "b/same.csv")))
-    train_run(run, Warm())
+    train_run(run, ModelCache())
     status = run.status()
     assert status.state == "failed"
     assert "'same' 2 times" in status.reason
@@ -128,4 +128,4 @@ def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: St
 def test_paths_of_sources_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (full,) = tables(tmp_path, "first.csv")
     monkeypatch.chdir(tmp_path)
-    assert placed(replace(CONFIG, method="attempt", sources=("first.csv", "sms"))).sources == (full, "sms")
+    assert with_absolute_paths(replace(CONFIG, method="attempt", sources=("first.csv", "sms"))).sources == (full, "sms")

@@ -15,16 +15,16 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import train_run, work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run, train_run
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import failure_messages as reasons_module
-from ptviz.runs.atomic_io import Lines
-from ptviz.runs.extend import go_on
-from ptviz.runs.failure_messages import memory_kills
-from ptviz.runs.snapshots import read
-from ptviz.runs.writer import settle
-from ptviz.training import Baselines, Evaluated, Event, Snapshot, Stepped, TrainingError
+from ptviz.runs.atomic_io import AppendOnlyFile
+from ptviz.runs.extend import prepare_resume
+from ptviz.runs.failure_messages import oom_kill_count
+from ptviz.runs.snapshots import read_tensors
+from ptviz.runs.writer import mark_if_dead
+from ptviz.training import Baselines, Evaluated, Event, Snapshot, StepCompleted, TrainingError
 
 
 def same(one: dict[str, torch.Tensor], two: dict[str, torch.Tensor]) -> bool:
@@ -40,15 +40,15 @@ def until(step: int) -> dict[str, Any]:
     told = []
 
     def watch(event: Event) -> None:
-        if isinstance(event, Stepped):
+        if isinstance(event, StepCompleted):
             told.append(event.step)
 
     return {"watch": watch, "heed": lambda: "enough" if step in told else None}
 
 
-def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run, told = store.create(config), []
-    work(run.path, warm, watch=told.append)
+    execute_run(run.path, warm, watch=told.append)
     status = run.status()
     assert (status.state, status.reason, status.step, status.steps) == ("finished", "all steps done", 30, 30)
     assert (status.accuracy, status.test, status.zero_shot, status.majority) == (0.9, 0.8, 0.6, 0.5)
@@ -61,40 +61,40 @@ def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: Warm) ->
     last = [event for event in told if isinstance(event, Snapshot)][-1]
     assert same(run.snapshot(0, 30), dict(last.method))
     assert same(run.prompt(), {"P": last.resume["best/P"]})
-    resume = run.resume()
+    resume = run.resume_point()
     assert resume is not None
     assert same(dict(resume.method), dict(last.method))
     assert same(dict(resume.resume), dict(last.resume))
     assert resume.progress == last.progress
-    curve = run.curve()
+    curve = run.history()
     assert curve.steps.tolist() == list(range(30))
     assert curve.baselines == Baselines(0.5, 0.6, 0.7)
-    assert curve.best is not None
-    assert curve.best.accuracy == 0.9
+    assert curve.best_evaluation is not None
+    assert curve.best_evaluation.accuracy == 0.9
 
 
-def test_headers_name_the_axes(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_headers_name_the_axes(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     for name in ("snapshots/0-000005.safetensors", "prompt.safetensors", "resume.safetensors"):
-        head = read(run.path / name)[1]
+        head = read_tensors(run.path / name)[1]
         assert json.loads(head["axes"]) == {"P": ["m", "d"]}
         assert head["stage"] == "0"
-    assert read(run.path / "prompt.safetensors")[1]["step"] == "30"
+    assert read_tensors(run.path / "prompt.safetensors")[1]["step"] == "30"
 
 
-def test_the_environment_is_written(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_the_environment_is_written(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     assert run.environment() == {}
-    work(run.path, warm)
+    execute_run(run.path, warm)
     facts = run.environment()
     assert facts["torch"] == torch.__version__
     assert {"ptviz", "python", "transformers", "platform", "cpus", "threads", "device", "seed", "commit"} <= set(facts)
 
 
-def test_predictions_are_a_table(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_predictions_are_a_table(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     table = run.predictions()
     assert table is not None
     assert list(table.columns) == ["text", "label", "predicted", "p(no)", "p(yes)"]
@@ -107,34 +107,36 @@ def test_predictions_are_a_table(store: Store, config: RunConfig, warm: Warm) ->
 
 @pytest.mark.parametrize("when", [0, 1, 4, 5, 6, 14, 29])
 def test_stop_comes_within_a_step_and_resume_repeats_nothing(
-    store: Store, config: RunConfig, warm: Warm, training: Any, when: int
+    store: Store, config: RunConfig, warm: ModelCache, training: Any, when: int
 ) -> None:
     whole, parts = store.create(config), store.create(config)
-    work(whole.path, warm)
+    execute_run(whole.path, warm)
 
     def press(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step == when:
+        if isinstance(event, StepCompleted) and event.step == when:
             (parts.path / "stop").touch()
 
-    work(parts.path, warm, watch=press)
+    execute_run(parts.path, warm, watch=press)
     status = parts.status()
     assert (status.state, status.step) == ("stopped", when)
     assert status.reason.startswith(f"stopped by you at step {when}; resume ")
     assert not (parts.path / "stop").exists()
-    work(parts.path, warm)
+    execute_run(parts.path, warm)
     assert parts.status().state == "finished"
     assert same(parts.prompt(), whole.prompt())
     assert same(parts.snapshot(0, 30), whole.snapshot(0, 30))
-    one, two = parts.curve(), whole.curve()
+    one, two = parts.history(), whole.history()
     assert one.losses.tolist() == two.losses.tolist()
     assert one.evaluations == two.evaluations
     assert len(warm.loads) == 1
 
 
-def test_every_torn_end_of_the_events_resumes(store: Store, config: RunConfig, warm: Warm, tmp_path: Path) -> None:
+def test_every_torn_end_of_the_events_resumes(
+    store: Store, config: RunConfig, warm: ModelCache, tmp_path: Path
+) -> None:
     """A kill leaves the events cut anywhere after the last snapshot's mark."""
     run = store.create(replace(config, training=replace(config.training, steps=12)))
-    work(run.path, warm, **until(9))
+    execute_run(run.path, warm, **until(9))
     (run.path / "events.jsonl").write_bytes((run.path / "events.jsonl").read_bytes()[:-1])
     whole = (run.path / "events.jsonl").read_bytes()
     mark = whole.rindex(b'"snapshot"')
@@ -142,88 +144,90 @@ def test_every_torn_end_of_the_events_resumes(store: Store, config: RunConfig, w
         shutil.rmtree(tmp_path / "cut", ignore_errors=True)
         shutil.copytree(run.path, tmp_path / "cut")
         (tmp_path / "cut" / "events.jsonl").write_bytes(whole[:size])
-        (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5, kills=memory_kills()).to_bytes())
+        (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5, kills=oom_kill_count()).to_bytes())
         cut = Run(tmp_path / "cut")
         assert cut.status().state == "stopped"
-        work(cut.path, warm)
+        execute_run(cut.path, warm)
         assert cut.status().state == "finished"
-        assert cut.curve().steps.tolist() == list(range(12))
+        assert cut.history().steps.tolist() == list(range(12))
 
 
-def test_snapshots_beyond_the_state_to_go_on_from_are_removed(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_snapshots_beyond_the_state_to_go_on_from_are_removed(
+    store: Store, config: RunConfig, warm: ModelCache
+) -> None:
     run = store.create(config)
-    work(run.path, warm, **until(12))
+    execute_run(run.path, warm, **until(12))
     (run.path / "snapshots" / "0-000025.safetensors").write_bytes(b"of another life")
-    work(run.path, warm, heed=lambda: "enough")
+    execute_run(run.path, warm, heed=lambda: "enough")
     assert [info.step for info in run.snapshots()] == [0, 5, 10]
 
 
-def test_a_resume_keeps_its_baselines(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+def test_a_resume_keeps_its_baselines(store: Store, config: RunConfig, warm: ModelCache, training: Any) -> None:
     run = store.create(config)
-    work(run.path, warm, **until(12))
+    execute_run(run.path, warm, **until(12))
     warm._baselines.clear()
-    work(run.path, warm)
-    assert training.seen[-1]["baselines"] == run.curve().baselines == Baselines(0.5, 0.6, 0.7)
+    execute_run(run.path, warm)
+    assert training.seen[-1]["baselines"] == run.history().baselines == Baselines(0.5, 0.6, 0.7)
 
 
 def test_baselines_are_measured_once_for_the_same_rows(
-    store: Store, config: RunConfig, warm: Warm, training: Any
+    store: Store, config: RunConfig, warm: ModelCache, training: Any
 ) -> None:
     others = replace(config, training=replace(config.training, seed=1))
     for each in (config, replace(config, method="prompt-tuning", knobs={"m": 7}), others):
-        work(store.create(each).path, warm)
+        execute_run(store.create(each).path, warm)
     assert [seen["baselines"] is None for seen in training.seen] == [True, False, True]
 
 
 def test_an_extension_goes_on_from_the_end(
-    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: Warm, training: Any
+    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache, training: Any
 ) -> None:
     run = store.create(config)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     (run.path / "config.json").write_text(json.dumps(longer(50).to_json()))
-    work(run.path, warm)
-    assert run.curve().steps.tolist() == list(range(50))
+    execute_run(run.path, warm)
+    assert run.history().steps.tolist() == list(range(50))
     assert training.seen[-1]["resume"].progress["step"] == 30
     assert run.status().state == "finished"
     assert run.status().steps == 50
     assert run.snapshots()[-1].step == 50
 
 
-def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config, queued=True)
     with pytest.raises(StoreError, match="is queued: stop it first"):
-        go_on(run)
-    work(run.path, warm, **until(12))
+        prepare_resume(run)
+    execute_run(run.path, warm, **until(12))
     (run.path / "stop").touch()
-    go_on(run)
-    work(run.path, warm)
+    prepare_resume(run)
+    execute_run(run.path, warm)
     assert run.status().state == "finished"
     with pytest.raises(StoreError, match="extend it to go on"):
-        go_on(run)
-    go_on(run, 5)
-    work(run.path, warm)
-    assert run.curve().steps.tolist() == list(range(35))
+        prepare_resume(run)
+    prepare_resume(run, 5)
+    execute_run(run.path, warm)
+    assert run.history().steps.tolist() == list(range(35))
     assert run.config.planned == (30,)
 
 
-def test_a_run_taken_out_of_the_queue_is_left_alone(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_run_taken_out_of_the_queue_is_left_alone(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     assert train_run(run, warm, if_queued=True) is None
     assert run.status().reason == "not started yet"
 
 
-def test_a_branch_starts_from_its_snapshot(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+def test_a_branch_starts_from_its_snapshot(store: Store, config: RunConfig, warm: ModelCache, training: Any) -> None:
     start = {"P": torch.full((3, 8), 0.25)}
     run = store.create(replace(config, parent=("old-0000", 0, 10)), start=start)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert torch.equal(training.seen[0]["start"], start["P"])
     assert training.seen[0]["resume"] is None
     assert run.status().state == "finished"
 
 
-def test_a_branch_that_does_not_fit_fails_in_words(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_branch_that_does_not_fit_fails_in_words(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config, start={"P": torch.zeros(4, 8)})
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert run.status().state == "failed"
     assert run.status().reason.startswith("the snapshot does not fit Prompt Tuning as set here")
 
@@ -248,61 +252,65 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_a_failure_is_told_and_what_was_learned_is_kept(
-    store: Store, config: RunConfig, warm: Warm, training: Any, error: BaseException, reason: str
+    store: Store, config: RunConfig, warm: ModelCache, training: Any, error: BaseException, reason: str
 ) -> None:
     training.fails[17] = error
     run = store.create(config)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     status = run.status()
     assert status.state == "failed"
     assert status.reason.startswith(reason)
     assert (status.step, status.kept) == (16, 15)
-    assert run.curve().failed is not None
+    assert run.history().failed is not None
     assert len(run.prompt()["P"]) == 3
     assert "Traceback" in (run.path / "error.txt").read_text()
     training.fails.clear()
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert run.status().state == "finished"
-    assert run.curve().failed is None
+    assert run.history().failed is None
     assert not (run.path / "error.txt").exists()
 
 
-def test_running_out_of_memory_lets_the_backbone_go(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+def test_running_out_of_memory_lets_the_backbone_go(
+    store: Store, config: RunConfig, warm: ModelCache, training: Any
+) -> None:
     training.fails[3] = MemoryError()
-    work(store.create(config).path, warm)
-    work(store.create(config).path, warm)
+    execute_run(store.create(config).path, warm)
+    execute_run(store.create(config).path, warm)
     assert len(warm.loads) == 2
 
 
-def test_the_keyboard_stops_a_run_and_is_passed_on(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+def test_the_keyboard_stops_a_run_and_is_passed_on(
+    store: Store, config: RunConfig, warm: ModelCache, training: Any
+) -> None:
     training.fails[7] = KeyboardInterrupt()
     run = store.create(config)
     with pytest.raises(KeyboardInterrupt):
-        work(run.path, warm)
+        execute_run(run.path, warm)
     assert run.status().state == "stopped"
     assert run.status().reason == "interrupted from the keyboard; resume continues from step 5"
 
 
-def test_what_cannot_be_loaded_fails_the_run(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_what_cannot_be_loaded_fails_the_run(store: Store, config: RunConfig, warm: ModelCache) -> None:
     def missing(name: str, device: str | None, dtype: str) -> Any:
         raise ValueError("backbone 'x' is not here; run `ptviz get x`")
 
-    broken = Warm(replace(warm.engine, load_backbone=missing))
+    broken = ModelCache(replace(warm.backend, load_backbone=missing))
     run = store.create(config)
-    work(run.path, broken)
+    execute_run(run.path, broken)
     assert (run.status().state, run.status().reason) == ("failed", "backbone 'x' is not here; run `ptviz get x`")
 
 
-def test_a_damaged_state_fails_in_words_and_the_rest_stays(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_damaged_state_fails_in_words_and_the_rest_stays(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
-    work(run.path, warm, **until(12))
+    execute_run(run.path, warm, **until(12))
     whole = (run.path / "resume.safetensors").read_bytes()
     for size in (0, 7, 100, len(whole) - 1):
         (run.path / "resume.safetensors").write_bytes(whole[:size])
-        work(run.path, warm)
+        execute_run(run.path, warm)
         assert run.status().state == "failed"
         assert "damaged or cut short" in run.status().reason
-        assert len(run.curve().steps) == 13
+        assert len(run.history().steps) == 13
         assert run.snapshot(0, 10)
         assert run.prompt()
     path = run.snapshots()[0].path
@@ -313,33 +321,35 @@ def test_a_damaged_state_fails_in_words_and_the_rest_stays(store: Store, config:
         run.snapshot(0, 3)
 
 
-def test_a_run_has_one_writer(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_run_has_one_writer(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     with Writer(run), pytest.raises(StoreError, match="is being written by process"):
-        work(run.path, warm)
-    work(run.path, warm)
+        execute_run(run.path, warm)
+    execute_run(run.path, warm)
     assert run.status().state == "finished"
 
 
-def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, warm: ModelCache) -> None:
     closed = []
 
     def endless(*_: Any, **__: Any) -> Iterator[Event]:
         try:
             for step in itertools.count():
-                yield Stepped(0, step, 1.0, 0.1, 1.0, 0.1)
+                yield StepCompleted(0, step, 1.0, 0.1, 1.0, 0.1)
         finally:
             closed.append(True)
 
     run = store.create(config)
-    work(run.path, Warm(replace(warm.engine, train=endless)), **until(0))
+    execute_run(run.path, ModelCache(replace(warm.backend, train=endless)), **until(0))
     assert closed == [True]
     assert run.status().reason == "enough at step 0; resume starts it again"
 
 
-def test_a_training_that_says_nothing_of_its_end_fails(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_training_that_says_nothing_of_its_end_fails(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
-    work(run.path, Warm(replace(warm.engine, train=lambda *_, **__: iter([Evaluated(0, 0, 1.0, 0.5, True, 0.1)]))))
+    execute_run(
+        run.path, ModelCache(replace(warm.backend, train=lambda *_, **__: iter([Evaluated(0, 0, 1.0, 0.5, True, 0.1)])))
+    )
     assert run.status().state == "failed"
 
 
@@ -355,13 +365,15 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-def test_a_full_disk_fails_the_run_and_leaves_all_readable(small_disk: Path, config: RunConfig, warm: Warm) -> None:
+def test_a_full_disk_fails_the_run_and_leaves_all_readable(
+    small_disk: Path, config: RunConfig, warm: ModelCache
+) -> None:
     store = Store(small_disk / "runs")
     other, run = store.create(config), store.create(config)
-    work(other.path, warm)
+    execute_run(other.path, warm)
 
     def fill(event: Event) -> None:
-        if isinstance(event, Stepped) and event.step == 12:
+        if isinstance(event, StepCompleted) and event.step == 12:
             with (small_disk / "big").open("wb", buffering=0) as file:
                 while True:
                     try:
@@ -369,32 +381,32 @@ def test_a_full_disk_fails_the_run_and_leaves_all_readable(small_disk: Path, con
                     except OSError:
                         break
 
-    work(run.path, warm, watch=fill)
+    execute_run(run.path, warm, watch=fill)
     status = run.status()
     assert status.state == "failed"
     assert "the disk is full" in status.reason
-    assert len(run.curve().steps) >= 12
-    assert run.curve().damaged == 0
+    assert len(run.history().steps) >= 12
+    assert run.history().damaged_lines == 0
     assert other.status().state == "finished"
     assert len(store.list()) == 2
     with pytest.raises(StoreError, match="the disk is full"):
         store.create(config)
     assert [p.name for p in store.root.iterdir() if p.name.startswith(".")] == []
     (small_disk / "big").unlink()
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert run.status().state == "finished"
-    assert run.curve().steps.tolist() == list(range(30))
+    assert run.history().steps.tolist() == list(range(30))
 
 
-def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: RunConfig, warm: Warm) -> None:
+def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: RunConfig, warm: ModelCache) -> None:
     store = Store(small_disk / "runs")
     run = store.create(config)
-    work(run.path, warm)
+    execute_run(run.path, warm)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert store.list()[0].status.state == "finished"
-    assert len(run.curve()) == 30
+    assert len(run.history()) == 30
     assert run.prompt()
-    for ask in (lambda: store.create(config), lambda: work(run.path, warm), lambda: store.rename(run.id, "x")):
+    for ask in (lambda: store.create(config), lambda: execute_run(run.path, warm), lambda: store.rename(run.id, "x")):
         with pytest.raises(StoreError, match=r"is not writable \(Read-only file system\)\. Give yourself the right"):
             ask()
     with pytest.raises(StoreError, match="is not writable"):
@@ -402,63 +414,67 @@ def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: 
     assert store.list()[0].status.state == "finished"
 
 
-def test_a_pretended_full_disk(store: Store, config: RunConfig, warm: Warm, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_pretended_full_disk(
+    store: Store, config: RunConfig, warm: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
     import errno
 
-    run, real = store.create(config), Lines.append
+    run, real = store.create(config), AppendOnlyFile.append
 
-    def full(self: Lines, line: bytes) -> None:
+    def full(self: AppendOnlyFile, line: bytes) -> None:
         if b'"step": 12,' in line:
             raise reasons_error(errno.ENOSPC, self.path)
         real(self, line)
 
     def reasons_error(number: int, path: Path) -> StoreError:
-        from ptviz.runs.atomic_io import explained
+        from ptviz.runs.atomic_io import to_store_error
 
-        return explained(OSError(number, "No space left on device"), path)
+        return to_store_error(OSError(number, "No space left on device"), path)
 
-    monkeypatch.setattr(Lines, "append", full)
-    work(run.path, warm)
+    monkeypatch.setattr(AppendOnlyFile, "append", full)
+    execute_run(run.path, warm)
     assert run.status().state == "failed"
     assert "Free some space, then resume" in run.status().reason
     assert run.prompt()
 
 
-def test_a_dead_workers_run_is_settled(store: Store, config: RunConfig, warm: Warm) -> None:
+def test_a_dead_workers_run_is_settled(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
-    work(run.path, warm, **until(12))
-    assert not settle(run)
+    execute_run(run.path, warm, **until(12))
+    assert not mark_if_dead(run)
     (run.path / "prompt.safetensors").unlink()
     (run.path / "status.json").write_bytes(replace(run.status(), state="running").to_bytes())
-    assert settle(run)
+    assert mark_if_dead(run)
     assert json.loads((run.path / "status.json").read_bytes())["state"] == "stopped"
     assert (run.path / "prompt.safetensors").exists()
-    assert not settle(run)
+    assert not mark_if_dead(run)
 
 
 def test_death_by_the_memory_killer_is_told(store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create(config)
     (run.path / "status.json").write_bytes(Status("running", kept=20, kills=3).to_bytes())
-    monkeypatch.setattr(reasons_module, "memory_kills", lambda: 3)
+    monkeypatch.setattr(reasons_module, "oom_kill_count", lambda: 3)
     assert run.status().state == "stopped"
-    monkeypatch.setattr(reasons_module, "memory_kills", lambda: 4)
+    monkeypatch.setattr(reasons_module, "oom_kill_count", lambda: 4)
     assert run.status().state == "failed"
     assert run.status().reason.startswith("out of memory: the system killed the worker. Try a smaller batch")
-    assert settle(run)
+    assert mark_if_dead(run)
     monkeypatch.undo()
     assert run.status().state == "failed"
 
 
 def test_death_by_a_crash_is_told(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, kills=memory_kills()).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", kept=20, kills=oom_kill_count()).to_bytes())
     (run.path / "crash.txt").write_text("Fatal Python error: Segmentation fault\n\nThread 1\n")
     assert run.status().state == "failed"
     assert run.status().reason.startswith("the worker crashed (Segmentation fault); resume continues from step 20")
 
 
-def test_writing_costs_little(store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: Warm) -> None:
+def test_writing_costs_little(
+    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache
+) -> None:
     run = store.create(replace(longer(1000), training=replace(longer(1000).training, snapshot_every=10)))
     began = time.perf_counter()
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert (time.perf_counter() - began) / 1000 < 0.01

@@ -10,9 +10,9 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.methods import CTPT, MPT, Folded, Probe, PromptMethod, TransPrompt, build
+from ptviz.methods import CTPT, MPT, PromptMethod, StageContext, StaticPrompt, TransPrompt, build_method
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.prompt import Batch, Output, Prompt, Run
+from ptviz.prompt import Batch, ForwardFn, Output, Prompt
 from tests.equations.test_encoders import linear, one_way, precise, relu
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
 
@@ -33,12 +33,12 @@ def rows_of_task(task: int, seed: int = 0) -> Batch:
     batch = case("gpt2", M)[1]
     draw = torch.Generator().manual_seed(seed)
     words = torch.randn(5, *batch.embeddings.shape[1:], generator=draw, dtype=torch.float64)
-    batch = Batch(*(tensor[:5] for tensor in (batch.input_ids, batch.mask, batch.slots, batch.read)),
-                  labels=torch.tensor([0, 2, 1, 0, 2]), tasks=torch.full((5,), task), embeddings=words)  # fmt: skip
+    batch = Batch(*(tensor[:5] for tensor in (batch.input_ids, batch.mask, batch.slots, batch.readout_mask)),
+                  labels=torch.tensor([0, 2, 1, 0, 2]), task_ids=torch.full((5,), task), embeddings=words)  # fmt: skip
     return batch
 
 
-def answering(batch: Batch) -> Run:
+def answering(batch: Batch) -> ForwardFn:
     """A small made-up model: what it answers depends on the prompt's and on the row's words."""
     draw = torch.Generator().manual_seed(9)
     out, deep = (torch.randn(*shape, generator=draw, dtype=torch.float64) for shape in ((D, LABELS), (3, D, D)))
@@ -67,13 +67,21 @@ def library(dtype: torch.dtype = torch.float64) -> dict[str, SourcePrompt]:
     return {s.name: SourcePrompt(s.name, prompt, 0 * prompt, 0.5) for s, prompt in zip(SOURCES, prompts, strict=True)}
 
 
-def handed(**more: object) -> Probe:
+def handed(**more: object) -> StageContext:
     """A probe with source prompts, and nothing else unless told."""
 
     def never(*_: object) -> None:
         raise AssertionError("not asked for here")
 
-    return Probe(**{"gradients": never, "outputs": never, "score": never, "sources": tuple(library().values()), **more})
+    return StageContext(
+        **{
+            "mean_gradients": never,
+            "iterate_outputs": never,
+            "validation_score": never,
+            "source_prompts": tuple(library().values()),
+            **more,
+        }
+    )
 
 
 def test_mpt_scales_rows_by_u_and_columns_by_v() -> None:
@@ -89,8 +97,8 @@ def test_mpt_scales_rows_by_u_and_columns_by_v() -> None:
     torch.testing.assert_close(method(rows_of_task(0)).embeddings[0], expected, **EXACT)
     for k in range(K):
         expected = precise(scaled(method.U[k].tolist(), method.V[k].tolist()))
-        torch.testing.assert_close(method.student(k), expected, **EXACT)
-        torch.testing.assert_close(method.parts()["P^_k"].tensor[k], expected, **EXACT)
+        torch.testing.assert_close(method.student_prompt(k), expected, **EXACT)
+        torch.testing.assert_close(method.tensors()["P^_k"].tensor[k], expected, **EXACT)
 
 
 @pytest.mark.parametrize("task", range(K))
@@ -99,17 +107,22 @@ def test_mpt_distils_answers_and_hidden_states(task: int, lam: float) -> None:
     """Section 3.2: the task loss, KL(teacher || student) and the squared distance of hidden states."""
     method = double("mpt", lam=lam)
     assert isinstance(method, MPT)
-    method.learn(handed())
+    method.copy_teachers(handed())
     batch = rows_of_task(task)
     run = answering(batch)
-    teacher, student = run(Prompt(library()[SOURCES[task].name].prompt[None])), run(Prompt(method.student(task)[None]))
+    teacher, student = (
+        run(Prompt(library()[SOURCES[task].name].prompt[None])),
+        run(Prompt(method.student_prompt(task)[None])),
+    )
     kl = square = loss = 0.0
     for row in range(5):
         p, q = softmax(teacher.logits[row].tolist()), softmax(student.logits[row].tolist())
         loss += -math.log(q[int(batch.labels[row])]) / 5
         kl += sum(a * math.log(a / b) for a, b in zip(p, q, strict=True)) / 5
         for layer in range(3):
-            square += away(teacher.hidden[layer, row].tolist(), student.hidden[layer, row].tolist()) ** 2 / (5 * 3 * D)
+            square += away(
+                teacher.hidden_states[layer, row].tolist(), student.hidden_states[layer, row].tolist()
+            ) ** 2 / (5 * 3 * D)
     found, prompt, _ = method.stages()[0].objective(batch, run)
     assert min(kl, square) > 0.01
     assert float(found.detach()) == pytest.approx(loss + lam * (kl + square), rel=1e-12)
@@ -126,18 +139,18 @@ def test_mpt_without_hidden_states_says_so() -> None:
     batch = rows_of_task(0)
 
     def run(prompt: Prompt) -> Output:
-        return replace(answering(batch)(prompt), hidden=None)
+        return replace(answering(batch)(prompt), hidden_states=None)
 
     with pytest.raises(ValueError, match="run the backbone with hidden=True"):
         method.stages()[0].objective(batch, run)
-    assert [stage.hidden for stage in double("mpt", lam=0.0).stages()] == [False, False]
+    assert [stage.needs_hidden_states for stage in double("mpt", lam=0.0).stages()] == [False, False]
 
 
 def test_mpts_target_starts_at_the_average_of_the_sources() -> None:
     method = double("mpt")
     assert isinstance(method, MPT)
     shared = method.P.clone()
-    method.stages()[1].enter(handed())
+    method.stages()[1].on_start(handed())
     for ours, theirs in ((method.u, method.U), (method.v, method.V)):
         expected = [sum(theirs[k][i].item() for k in range(K)) / K for i in range(len(ours))]
         torch.testing.assert_close(ours.detach(), precise(expected), **EXACT)
@@ -176,7 +189,7 @@ def remembering(method: TransPrompt) -> list[tuple[Batch, Output]]:
         yield from seen
 
     with precisely():
-        method.stages()[0].epoch(handed(outputs=outputs))
+        method.stages()[0].on_epoch(handed(iterate_outputs=outputs))
     return seen
 
 
@@ -185,8 +198,8 @@ def prototypes(seen: list[tuple[Batch, Output]]) -> dict[tuple[int, int], Vector
     found: dict[tuple[int, int], list[Vector]] = {}
     for batch, output in seen:
         for row in range(len(batch)):
-            place = int(batch.tasks[row]), int(batch.labels[row])
-            found.setdefault(place, []).append(output.hidden[-2, row].tolist())
+            place = int(batch.task_ids[row]), int(batch.labels[row])
+            found.setdefault(place, []).append(output.hidden_states[-2, row].tolist())
     return {place: [sum(column) / len(column) for column in zip(*zs, strict=True)] for place, zs in found.items()}
 
 
@@ -216,7 +229,7 @@ def test_transprompt_trusts_rows_near_the_prototypes(task: int, alpha: float) ->
     answer = run(Prompt(method.prompt(task)[None]))
     scores, entropy = [], 0.0
     for row in range(5):
-        z, own = answer.hidden[-2, row].tolist(), (task, int(batch.labels[row]))
+        z, own = answer.hidden_states[-2, row].tolist(), (task, int(batch.labels[row]))
         weight = {place: alpha if place == own else (1 - alpha) / (len(known) - 1) for place in known}
         scores.append(-sum(weight[place] * away(z, known[place]) for place in known))
         entropy += -sum(p * math.log2(p) for p in softmax(answer.logits[row].tolist())) / 5
@@ -269,13 +282,15 @@ def test_transprompt_has_room_for_so_many_labels() -> None:
     method = double("transprompt", hidden=3)
     batch = replace(rows_of_task(0), labels=torch.full((5,), 160))
     with pytest.raises(ValueError, match="prototypes for 160 labels a task"):
-        method.stages()[0].epoch(handed(outputs=lambda: iter([(batch, Output(torch.zeros(5, 3), torch.zeros(5)))])))
+        method.stages()[0].on_epoch(
+            handed(iterate_outputs=lambda: iter([(batch, Output(torch.zeros(5, 3), torch.zeros(5)))]))
+        )
 
 
 def searched(**knobs: object) -> CTPT:
     method = double("ctpt", start="words", q=6, **knobs)
     assert isinstance(method, CTPT)
-    method.choose(handed())
+    method.start_from_best_source(handed())
     return method
 
 
@@ -304,17 +319,17 @@ def test_ctpt_adds_a_projection_and_attention_over_the_sources(heads: int) -> No
                 seen = through(source[i], V)
                 for j in range(D):
                     cross[i][j] += weight * sum(V[j][e] * seen[e] for e in range(each))
-        torch.testing.assert_close(method.attention()[head], precise(weights), **EXACT)
+        torch.testing.assert_close(method.source_attention()[head], precise(weights), **EXACT)
     expected = [[own[i][j] + z[5] * cross[i][j] for j in range(D)] for i in range(M)]
     torch.testing.assert_close(method(rows_of_task(0)).embeddings[0], precise(expected), **EXACT)
 
 
 def test_ctpts_projection_is_as_loud_as_the_words_it_starts_from() -> None:
     """Sun et al. 2022: sigma_A = alpha std / (sqrt(q) sigma), so that A z at z ~ N(0, 1) looks like words."""
-    spec = backbone_of("gpt2").spec(64, TASK.words)
-    usual = float(spec.table[spec.common].std())
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words)
+    usual = float(spec.embedding_table[spec.common_ids].std())
     for alpha in (1.0, 3.0):
-        method = build("ctpt", spec, {"alpha": alpha, "q": 100})
+        method = build_method("ctpt", spec, {"alpha": alpha, "q": 100})
         assert isinstance(method, CTPT)
         z = torch.randn(99, generator=torch.Generator().manual_seed(0))
         assert float((method.A @ z).std()) == pytest.approx(alpha * usual, rel=0.3)
@@ -324,7 +339,9 @@ def test_ctpts_projection_is_as_loud_as_the_words_it_starts_from() -> None:
 def test_ctpt_with_even_attention_adds_the_mean_of_the_sources() -> None:
     method = searched(heads=4)
     method.A_K.zero_()
-    torch.testing.assert_close(method.cross(), method.sources.mean(0), atol=1e-5, rtol=0)  # a rotation of float32
+    torch.testing.assert_close(
+        method.cross_task_mixture(), method.sources.mean(0), atol=1e-5, rtol=0
+    )  # a rotation of float32
 
 
 def test_ctpt_starts_from_the_source_that_does_best_on_the_target() -> None:
@@ -337,7 +354,7 @@ def test_ctpt_starts_from_the_source_that_does_best_on_the_target() -> None:
         return 0.5, 1.0 if torch.equal(best.P_0, prompts[0]) else 0.7
 
     drawn = best.A.clone()
-    best.choose(handed(score=score))
+    best.start_from_best_source(handed(validation_score=score))
     assert torch.equal(best.P_0, prompts[1])
     torch.testing.assert_close(best.A, drawn * prompts[1].std() / best.std)
     words = double("ctpt", start="words", q=6)
@@ -358,8 +375,8 @@ def scores(family: str, method: PromptMethod) -> Tensor:
 def test_mpt_with_factors_of_one_is_prompt_tuning(family: str) -> None:
     """Bit for bit, and so it starts."""
     backbone = backbone_of(family)
-    method = build("mpt", backbone.spec(64, TASK.words), {"m": M}).eval()
-    plain = build("prompt-tuning", backbone.spec(64, TASK.words), {"m": M}).eval()
+    method = build_method("mpt", backbone.make_spec(64, TASK.label_words), {"m": M}).eval()
+    plain = build_method("prompt-tuning", backbone.make_spec(64, TASK.label_words), {"m": M}).eval()
     assert torch.equal(method.P, plain.P)
     assert torch.equal(scores(family, method), scores(family, plain))
     with torch.no_grad():
@@ -368,7 +385,7 @@ def test_mpt_with_factors_of_one_is_prompt_tuning(family: str) -> None:
 
 
 def test_mpts_factors_may_start_around_one() -> None:
-    method = build("mpt", backbone_of("gpt2").spec(64).with_sources(("a", "b")), {"fast": "normal"})
+    method = build_method("mpt", backbone_of("gpt2").make_spec(64).with_source_tasks(("a", "b")), {"fast": "normal"})
     drawn = torch.cat([method.U.flatten(), method.V.flatten(), method.u, method.v]).detach()
     assert float(drawn.mean()) == pytest.approx(1, abs=0.01)
     assert float(drawn.std()) == pytest.approx(0.02, rel=0.2)
@@ -378,10 +395,10 @@ def test_mpts_factors_may_start_around_one() -> None:
 @NAMES
 def test_folding_leaves_the_scores(name: str, family: str) -> None:
     method = method_of(name, backbone_of(family), m=M)
-    folded = method.fold()
-    assert isinstance(folded, Folded)
+    folded = method.merge()
+    assert isinstance(folded, StaticPrompt)
     assert not list(folded.parameters())
-    assert folded.stored() == method.stored() == M * D
+    assert folded.stored_parameters() == method.stored_parameters() == M * D
     torch.testing.assert_close(scores(family, folded), scores(family, method), atol=2e-5, rtol=2e-5)
     whole = scores(family, method)
     folded.embeddings[0, 0].neg_()

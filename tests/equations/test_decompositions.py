@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
-from ptviz.methods import DPT, Probe, PromptMethod, PTMoE, XPrompt, build
-from ptviz.methods.initializers import factors, start
-from ptviz.methods.xprompt import RATIOS, survivors
+from ptviz.methods import DPT, PromptMethod, PTMoE, StageContext, XPrompt, build_method
+from ptviz.methods.initializers import init_prompt, svd_factors
+from ptviz.methods.xprompt import PRUNING_RATIOS, count_survivors
 from ptviz.prompt import Batch, Output
 from ptviz.training import TrainConfig, train
-from ptviz.training.events import StageStarted, Stepped
+from ptviz.training.events import StageStarted, StepCompleted
 from tests.families import TASK, backbone_of, case, copied, method_of, precisely
 
 EXACT = {"atol": 1e-12, "rtol": 1e-12}
@@ -52,7 +52,9 @@ def test_dpt_is_a_tall_matrix_times_a_wide_one() -> None:
 
 
 def test_dpt_starts_uniform_as_the_released_code() -> None:
-    method = build("dpt", backbone_of("llama").spec(64, TASK.words), {"m": 200, "r": 100, "init": "uniform"})
+    method = build_method(
+        "dpt", backbone_of("llama").make_spec(64, TASK.label_words), {"m": 200, "r": 100, "init": "uniform"}
+    )
     assert isinstance(method, DPT)
     for factor in (method.A, method.B):
         assert -0.5 <= factor.min() < -0.49
@@ -96,13 +98,13 @@ def test_pt_moe_noise_is_relative_and_only_while_training() -> None:
     _, batch, _ = situation(3)
     method = double("pt-moe", m=3, k=2, sigma=0.5)
     with precisely(), torch.no_grad():
-        scores = method.router(batch.mean())
+        scores = method.router(batch.mean_embedding())
         method.train()
         torch.manual_seed(0)
         noise = torch.randn_like(scores)
         torch.manual_seed(0)
-        torch.testing.assert_close(method.route(batch), (scores * (1 + 0.5 * noise)).softmax(-1), **EXACT)
-        assert torch.equal(method.eval().route(batch), scores.softmax(-1))
+        torch.testing.assert_close(method.routing_weights(batch), (scores * (1 + 0.5 * noise)).softmax(-1), **EXACT)
+        assert torch.equal(method.eval().routing_weights(batch), scores.softmax(-1))
 
 
 @pytest.mark.parametrize(("selection", "learns"), [("probationary", True), ("soft", True), ("hard", False)])
@@ -120,7 +122,7 @@ def test_pt_moe_trains_its_router_only_where_probability_scales_the_prompt(selec
 def test_factors_are_the_best_approximation_of_their_rank(r: int) -> None:
     """A B = U_r S_r V_r^T; the error is what the singular values left out hold (Eckart and Young)."""
     E = torch.randn(6, WIDTH, dtype=torch.float64)
-    A, B = factors(E, r)
+    A, B = svd_factors(E, r)
     assert A.shape == (6, r)
     assert B.shape == (r, WIDTH)
     left_out = torch.linalg.svdvals(E)[r:].pow(2).sum()
@@ -132,19 +134,19 @@ def test_factors_are_the_best_approximation_of_their_rank(r: int) -> None:
 def test_factors_leave_no_direction_dead() -> None:
     """A text of two tokens repeated has rank 2; the other four columns start at 0 and can still learn."""
     E = torch.randn(2, WIDTH).repeat(3, 1)
-    A, B = factors(E, 6)
+    A, B = svd_factors(E, 6)
     torch.testing.assert_close(A @ B, E, atol=1e-5, rtol=1e-5)
     assert (A[:, 2:] == 0).all()
     assert (B.norm(dim=1) > 0.1).all()
 
 
 def test_pt_moe_starts_with_equal_experts_of_the_text() -> None:
-    spec = backbone_of("gpt2").spec(64, TASK.words)
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words)
     text = "who is the team where is the city"
-    method = build("pt-moe", spec, {"m": 6, "r": 6, "k": 3, "init": "text", "text": text})
+    method = build_method("pt-moe", spec, {"m": 6, "r": 6, "k": 3, "init": "text", "text": text})
     assert isinstance(method, PTMoE)
     assert all(torch.equal(expert, method.A[0]) for expert in method.A)
-    torch.testing.assert_close(method.A[0] @ method.B, start(spec, 6, "text", text), atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(method.A[0] @ method.B, init_prompt(spec, 6, "text", text), atol=1e-5, rtol=1e-5)
     assert (method.router.bias == 0).all()
 
 
@@ -174,7 +176,7 @@ def test_xprompt_masks_tokens_and_pieces() -> None:
             for c in range(e * size, (e + 1) * size):
                 P[i][c] *= factor
     torch.testing.assert_close(method(batch).embeddings[0], torch.tensor(P, dtype=torch.float64), **EXACT)
-    assert method.stored() == 3 * WIDTH - 3 * size
+    assert method.stored_parameters() == 3 * WIDTH - 3 * size
 
 
 def test_xprompt_pieces_that_do_not_divide_the_width_are_nearly_equal() -> None:
@@ -204,7 +206,7 @@ def test_xprompt_scores_are_a_scalar_product() -> None:
     assert tokens.abs().max() > 1e-4
 
 
-def probe(importance: Tensor, scored: list[tuple[int, int]], method: XPrompt) -> Probe:
+def probe(importance: Tensor, scored: list[tuple[int, int]], method: XPrompt) -> StageContext:
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
         assert all(p.requires_grad for p in parameters), "the scores come from autograd"
         return [importance]
@@ -217,11 +219,13 @@ def probe(importance: Tensor, scored: list[tuple[int, int]], method: XPrompt) ->
     def outputs() -> Iterator[tuple[Batch, Output]]:
         yield from ()
 
-    return Probe(gradients, outputs, score)
+    return StageContext(gradients, outputs, score)
 
 
 def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
-    method = build("xprompt", backbone_of("gpt2").spec(64, TASK.words), {"m": 6, "pieces": 4, "pieces_pruned": 0.5})
+    method = build_method(
+        "xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), {"m": 6, "pieces": 4, "pieces_pruned": 0.5}
+    )
     assert isinstance(method, XPrompt)
     trained = method.P.detach().clone()
     method.prune_tokens(probe(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
@@ -235,27 +239,31 @@ def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
     method.prune_pieces(probe(importance, [], method))
     assert method.zeta.tolist() == [[0] * 4, [0] * 4, [0, 0, 1, 1], [0] * 4, [0] * 4, [1] * 4]
     assert torch.equal(method.P, method.mask() * trained), "survivors as at the end of the first stage, the rest 0"
-    assert method.stored() == 6 * WIDTH // 4
-    assert method.alive().tolist() == [False, False, True, False, False, True], "no piece left: the token is gone too"
+    assert method.stored_parameters() == 6 * WIDTH // 4
+    assert method.surviving_tokens().tolist() == [False, False, True, False, False, True], (
+        "no piece left: the token is gone too"
+    )
 
 
 def test_xprompt_searches_the_share_that_validates_best() -> None:
     """Of equals, the one that prunes most; every ratio of the paper's grid is tried."""
     knobs = {"m": 10, "pieces": 4, "search": True}
-    method = build("xprompt", backbone_of("gpt2").spec(64, TASK.words), knobs)
+    method = build_method("xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), knobs)
     assert isinstance(method, XPrompt)
-    assert method.stored() == 10 * WIDTH, "not known before the search"
+    assert method.stored_parameters() == 10 * WIDTH, "not known before the search"
     scored: list[tuple[int, int]] = []
     method.prune_tokens(probe(torch.arange(10.0), scored, method))
-    assert sorted({left for left, _ in scored}) == [survivors(10, ratio) for ratio in reversed(RATIOS)]
+    assert sorted({left for left, _ in scored}) == [count_survivors(10, ratio) for ratio in reversed(PRUNING_RATIOS)]
     assert method.gamma.tolist() == [0] * 8 + [1] * 2
 
 
 @pytest.mark.parametrize(("keep", "left"), [("important", {0, 2, 5}), ("unimportant", {1, 3, 4})])
 def test_xprompt_controls_keep_others(keep: str, left: set[int]) -> None:
     """The reversed prompt keeps exactly what the method prunes."""
-    method = build(
-        "xprompt", backbone_of("gpt2").spec(64, TASK.words), {"m": 6, "pieces": 4, "pieces_pruned": 0.5, "keep": keep}
+    method = build_method(
+        "xprompt",
+        backbone_of("gpt2").make_spec(64, TASK.label_words),
+        {"m": 6, "pieces": 4, "pieces_pruned": 0.5, "keep": keep},
     )
     assert isinstance(method, XPrompt)
     method.prune_tokens(probe(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
@@ -266,9 +274,9 @@ def test_xprompt_controls_keep_others(keep: str, left: set[int]) -> None:
 
 
 def test_xprompt_at_random_keeps_as_many() -> None:
-    spec, masks = backbone_of("gpt2").spec(64, TASK.words), []
+    spec, masks = backbone_of("gpt2").make_spec(64, TASK.label_words), []
     for seed in range(4):
-        method = build("xprompt", spec, {"m": 6, "keep": "random"})
+        method = build_method("xprompt", spec, {"m": 6, "keep": "random"})
         assert isinstance(method, XPrompt)
         torch.manual_seed(seed)
         method.prune_tokens(probe(torch.arange(6.0), [], method))
@@ -278,23 +286,23 @@ def test_xprompt_at_random_keeps_as_many() -> None:
 
 
 def test_survivors_are_at_least_one() -> None:
-    assert [survivors(20, share) for share in (0.0, 0.1, 0.5, 0.7, 0.95)] == [20, 18, 10, 6, 1]
-    assert survivors(1, 0.95) == 1
+    assert [count_survivors(20, share) for share in (0.0, 0.1, 0.5, 0.7, 0.95)] == [20, 18, 10, 6, 1]
+    assert count_survivors(1, 0.95) == 1
 
 
 @pytest.mark.parametrize("pruned", ["zero", "drop"])
 def test_xprompt_trains_three_stages_and_keeps_masked_cells_at_zero(pruned: str) -> None:
     backbone = backbone_of("gpt2")
     knobs = {"m": 4, "pieces": 4, "pieces_pruned": 0.5, "pruned": pruned}
-    method = build("xprompt", backbone.spec(64, TASK.words), knobs)
+    method = build_method("xprompt", backbone.make_spec(64, TASK.label_words), knobs)
     assert isinstance(method, XPrompt)
-    assert sum(stage.share for stage in method.stages()) == 1
+    assert sum(stage.step_fraction for stage in method.stages()) == 1
     kept: Tensor | None = None
     starts: list[Tensor] = []
     for event in train(method, backbone, TASK, TrainConfig(steps=12, batch=8, lr=0.05, snapshot_every=100)):
         if isinstance(event, StageStarted):
             kept = None
-        if isinstance(event, Stepped) and event.stage > 0:
+        if isinstance(event, StepCompleted) and event.stage > 0:
             mask = method.mask()
             if kept is None:
                 kept = mask.clone()
@@ -306,6 +314,6 @@ def test_xprompt_trains_three_stages_and_keeps_masked_cells_at_zero(pruned: str)
             assert method.P.grad[mask > 0].abs().max() > 0
     assert len(starts) == 2
     assert int((method.gamma > 0).sum()) == 2
-    assert method.stored() == 4 * WIDTH // 4 == int(method.mask().sum())
+    assert method.stored_parameters() == 4 * WIDTH // 4 == int(method.mask().sum())
     assert method.token_scores.min() > 0
     assert (method.piece_scores[method.gamma == 0] == 0).all(), "what is masked already has no score"

@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptviz.methods import REGISTRY, Folded, PrefixTuning, PromptMethod, PTuning, Residual, build
+from ptviz.methods import REGISTRY, PrefixTuning, PromptMethod, PTuning, Residual, StaticPrompt, build_method
 from ptviz.prompt import Prompt
 from tests.families import TASK, backbone_of, case, method_of
 
@@ -91,7 +91,7 @@ def test_p_tuning_writes_each_token_from_both_sides(hidden: int) -> None:
     first, _, second = method.MLP
     expected = precise([linear(second, relu(linear(first, word))) for word in words])
     torch.testing.assert_close(method(case("gpt2", M)[1]).embeddings[0], expected, **EXACT)
-    torch.testing.assert_close(method.parts()["h"].tensor, expected, **EXACT)
+    torch.testing.assert_close(method.tensors()["h"].tensor, expected, **EXACT)
 
 
 def test_p_tuning_without_its_lstm_is_three_linear_layers() -> None:
@@ -118,8 +118,8 @@ def test_residual_adds_a_normalised_bottleneck() -> None:
         expected.append([old + gamma * (value - mean) / spread + beta for old, value, gamma, beta in norm])
     found = method(case("gpt2", M)[1]).embeddings[0]
     torch.testing.assert_close(found, precise(expected), **EXACT)
-    torch.testing.assert_close(method.parts()["P'"].tensor, found, **EXACT)
-    torch.testing.assert_close(method.parts()["phi(P)"].tensor, found - method.P, **EXACT)
+    torch.testing.assert_close(method.tensors()["P'"].tensor, found, **EXACT)
+    torch.testing.assert_close(method.tensors()["phi(P)"].tensor, found - method.P, **EXACT)
 
 
 @pytest.mark.parametrize("family", ["llama", "t5"])
@@ -137,7 +137,7 @@ def test_prefix_tuning_writes_every_site_from_one_row(family: str) -> None:
                 for head in range(backbone.heads):
                     expected = precise([next(row) for _ in range(backbone.head_width)])
                     torch.testing.assert_close(found[site, part, 0, head, i], expected, **EXACT)
-    torch.testing.assert_close(method.parts()["KV"].tensor, found[:, :, 0], **EXACT)
+    torch.testing.assert_close(method.tensors()["KV"].tensor, found[:, :, 0], **EXACT)
 
 
 def test_prefix_tuning_drops_entries_only_while_training() -> None:
@@ -148,7 +148,7 @@ def test_prefix_tuning_drops_entries_only_while_training() -> None:
     dropped = kv == 0
     assert 0.25 < dropped.double().mean() < 0.35
     torch.testing.assert_close(kv[~dropped], whole[~dropped] / 0.7, **CLOSE)
-    assert torch.equal(method.fold()(batch).key_values, whole), "folding drops nothing"
+    assert torch.equal(method.merge()(batch).key_values, whole), "folding drops nothing"
 
 
 @pytest.mark.parametrize("which", ["p-tuning, lstm", "p-tuning, mlp", "residual"])
@@ -158,22 +158,22 @@ def test_the_other_encoders_are_the_same_while_training(which: str) -> None:
 
 
 def test_where_the_encoders_start() -> None:
-    spec = backbone_of("llama").spec(64, TASK.words)
+    spec = backbone_of("llama").make_spec(64, TASK.label_words)
     for name in ("p-tuning", "prefix-tuning"):
-        P = build(name, spec, {"m": 200}).get_parameter("P")
+        P = build_method(name, spec, {"m": 200}).get_parameter("P")
         assert abs(P.mean()) < 0.05, "N(0, 1), as in the code"
         assert abs(P.std() - 1) < 0.05
-    words = build("p-tuning", spec, {"init": "vocabulary"}).get_parameter("P")
-    assert torch.equal(words, build("prompt-tuning", spec).get_parameter("P"))
+    words = build_method("p-tuning", spec, {"init": "vocabulary"}).get_parameter("P")
+    assert torch.equal(words, build_method("prompt-tuning", spec).get_parameter("P"))
 
 
 @pytest.mark.parametrize(("gain", "expected"), [("table", None), ("paper", 1.0), ("zero", 0.0)])
 def test_residuals_gain_starts_at_the_size_of_words(gain: str, expected: float | None) -> None:
-    spec = backbone_of("gpt2").spec(64, TASK.words)
-    spec = replace(spec, table=0.01 * spec.table)
-    method = build("residual", spec, {"gain": gain})
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words)
+    spec = replace(spec, embedding_table=0.01 * spec.embedding_table)
+    method = build_method("residual", spec, {"gain": gain})
     assert isinstance(method, Residual)
-    usual = math.sqrt(spec.table[spec.common].pow(2).mean())
+    usual = math.sqrt(spec.embedding_table[spec.common_ids].pow(2).mean())
     torch.testing.assert_close(method.norm.weight, torch.full((32,), usual if expected is None else expected))
     if gain == "table":
         ratio = method.phi().norm(dim=1) / method.P.norm(dim=1)
@@ -190,21 +190,21 @@ def test_residual_without_its_norm_is_prompt_tuning(family: str) -> None:
         for parameter in method.norm.parameters():
             parameter.zero_()
     assert torch.equal(scores(family, method), scores(family, plain))
-    start = build("residual", backbone_of(family).spec(64, TASK.words), {"gain": "zero"}).eval()
+    start = build_method("residual", backbone_of(family).make_spec(64, TASK.label_words), {"gain": "zero"}).eval()
     assert torch.equal(scores(family, start), scores(family, start_of_prompt_tuning(family)))
 
 
 def start_of_prompt_tuning(family: str) -> PromptMethod:
     """The same seed draws the same words."""
-    return build("prompt-tuning", backbone_of(family).spec(64, TASK.words)).eval()
+    return build_method("prompt-tuning", backbone_of(family).make_spec(64, TASK.label_words)).eval()
 
 
 @FAMILIES
 @EACH
 def test_folding_leaves_the_logits_as_they_are(which: str, family: str) -> None:
     method = encoded(which, family)
-    folded = method.fold()
-    assert isinstance(folded, Folded)
+    folded = method.merge()
+    assert isinstance(folded, StaticPrompt)
     torch.testing.assert_close(scores(family, folded), scores(family, method), **CLOSE)
     with torch.no_grad():
         for parameter in method.parameters():
@@ -215,17 +215,22 @@ def test_folding_leaves_the_logits_as_they_are(which: str, family: str) -> None:
 @EACH
 def test_what_is_folded_is_as_small_as_promised(which: str) -> None:
     method = encoded(which)
-    folded = method.fold()
+    folded = method.merge()
     kept = folded.state_dict()
-    assert sum(tensor.numel() for tensor in kept.values()) == folded.stored() == method.stored() < method.trained()
+    assert (
+        sum(tensor.numel() for tensor in kept.values())
+        == folded.stored_parameters()
+        == method.stored_parameters()
+        < method.trainable_parameters()
+    )
     assert not list(folded.parameters())
-    assert folded.trained() == 0
+    assert folded.trainable_parameters() == 0
     assert folded.card is method.card
     assert folded.slots == method.slots
-    assert folded.fold() is folded
-    for symbol, part in folded.parts().items():
+    assert folded.merge() is folded
+    for symbol, part in folded.tensors().items():
         assert part.axes == {"P": ("m", "d"), "KV": ("S", "kv", "H", "m", "h")}[symbol]
-    again = encoded(which, m=M).fold()
+    again = encoded(which, m=M).merge()
     for tensor in again.state_dict().values():
         tensor.zero_()
     again.load_state_dict(kept)
@@ -233,16 +238,16 @@ def test_what_is_folded_is_as_small_as_promised(which: str) -> None:
 
 
 def test_folded_prompts_are_no_method_of_the_survey() -> None:
-    assert Folded not in REGISTRY.values()
+    assert StaticPrompt not in REGISTRY.values()
     plain = method_of("prompt-tuning", backbone_of("gpt2"))
-    assert plain.fold() is plain, "nothing to fold: itself"
+    assert plain.merge() is plain, "nothing to fold: itself"
 
 
 @pytest.mark.parametrize("slots", [0, 3])
 def test_folded_prompts_fill_their_slots(slots: int) -> None:
     card = REGISTRY["residual"].card
     with pytest.raises(ValueError, match=rf"expected embeddings for {slots} slots of residual; got 4"):
-        Folded(card, slots, torch.zeros(1, 4, 32))
+        StaticPrompt(card, slots, torch.zeros(1, 4, 32))
 
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
@@ -250,17 +255,17 @@ def test_folded_prompts_shift_words_and_hide_tokens(family: str) -> None:
     """DePT's table by place, and a pruned prompt: what other methods fold into."""
     backbone, batch, readout = case(family, M)
     dept = method_of("dept", backbone, m=M)
-    folded = Folded(dept.card, M, dept.P[None], shift=dept.shift())
+    folded = StaticPrompt(dept.card, M, dept.P[None], shift=dept.shift())
     with torch.no_grad():
         theirs = backbone(batch, dept(batch), readout).logits
         torch.testing.assert_close(backbone(batch, folded(batch), readout).logits, theirs, **CLOSE)
         keep = torch.tensor([True, False, True, True])
-        pruned = Folded(dept.card, M, dept.P[None], keep=keep)
+        pruned = StaticPrompt(dept.card, M, dept.P[None], keep=keep)
         theirs = backbone(batch, Prompt(dept.P[None], keep=keep), readout).logits
         assert torch.equal(backbone(batch, pruned(batch), readout).logits, theirs)
-    assert folded.stored() == dept.P.numel() + 64 * 32
-    assert pruned.stored() == 3 * 32
-    assert folded.parts()["shift"].axes == ("T", "d")
+    assert folded.stored_parameters() == dept.P.numel() + 64 * 32
+    assert pruned.stored_parameters() == 3 * 32
+    assert folded.tensors()["shift"].axes == ("T", "d")
 
 
 def written(method: PromptMethod) -> Tensor:
@@ -290,7 +295,7 @@ def test_only_the_lstm_minds_the_order_of_tokens(which: str) -> None:
 @FAMILIES
 def test_a_prefix_without_tokens_is_no_prefix(family: str) -> None:
     backbone, batch, readout = case(family, 0)
-    empty = PrefixTuning(backbone.spec(64, TASK.words), m=0)
+    empty = PrefixTuning(backbone.make_spec(64, TASK.label_words), m=0)
     with torch.no_grad():
         assert torch.equal(backbone(batch, empty(batch), readout).logits, backbone(batch, Prompt(), readout).logits)
 
@@ -298,7 +303,7 @@ def test_a_prefix_without_tokens_is_no_prefix(family: str) -> None:
 @FAMILIES
 def test_a_folded_prefix_is_p_tuning_v2(family: str) -> None:
     method, v2 = encoded("prefix-tuning", family), method_of("p-tuning-v2", backbone_of(family), m=M)
-    assert method.stored() == v2.trained()
+    assert method.stored_parameters() == v2.trainable_parameters()
     with torch.no_grad():
-        v2.get_parameter("KV").copy_(method.fold().parts()["KV"].tensor)
+        v2.get_parameter("KV").copy_(method.merge().tensors()["KV"].tensor)
     torch.testing.assert_close(scores(family, v2), scores(family, method), **CLOSE)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
 from ptviz.methods import DePT, PromptTuning, PTuningV2, SMoP
-from ptviz.methods.initializers import start
+from ptviz.methods.initializers import init_prompt
 from ptviz.prompt import Batch, Prompt, Spec
 from tests.families import TASK, backbone_of, case, copied, method_of, precisely
 
@@ -41,7 +41,7 @@ def filled(backbone: Backbone, batch: Batch, method: Callable[[Batch], object]) 
     with precisely(), torch.no_grad():
         prompt = method(batch)
         x = batch.embeddings if prompt.delta is None else batch.embeddings + prompt.delta
-        x = copied(backbone, torch.float64).fill(batch, x, prompt)
+        x = copied(backbone, torch.float64).fill_slots(batch, x, prompt)
     return [x[row][batch.mask[row]].tolist() for row in range(len(batch))]
 
 
@@ -82,7 +82,7 @@ def test_dept_ignores_where_padding_stands() -> None:
     """The same words padded on the left get the same shifts: row i belongs to the i-th real token."""
     _, batch, _ = situation(0)
     method = double("dept", m=1)
-    left = {name: getattr(batch, name).clone() for name in ("input_ids", "mask", "slots", "read", "embeddings")}
+    left = {name: getattr(batch, name).clone() for name in ("input_ids", "mask", "slots", "readout_mask", "embeddings")}
     for row in range(len(batch)):
         gap = int((~batch.mask[row]).sum())
         for tensor in left.values():
@@ -117,7 +117,7 @@ def test_smop_sends_each_text_to_its_likeliest_prompt() -> None:
         expected.append([[p[i] * value for value in vector] for vector in P[i]] + text)
         with precisely():
             torch.testing.assert_close(
-                method.route(batch)[row], torch.tensor(p, dtype=torch.float64), atol=1e-6, rtol=1e-6
+                method.routing_weights(batch)[row], torch.tensor(p, dtype=torch.float64), atol=1e-6, rtol=1e-6
             )
     assert len(chosen) > 1, "all rows take one road: this says little"
     check(filled(backbone, batch, method), expected)
@@ -128,13 +128,13 @@ def test_smop_noise_is_relative_and_only_while_training() -> None:
     _, batch, _ = situation(3)
     method = double("smop", m=3, k=2, sigma=0.5)
     with precisely(), torch.no_grad():
-        scores = method.L(batch.mean())
+        scores = method.L(batch.mean_embedding())
         method.train()
         torch.manual_seed(0)
         noise = torch.randn_like(scores)
         torch.manual_seed(0)
-        torch.testing.assert_close(method.route(batch), (scores * (1 + 0.5 * noise)).softmax(-1), **EXACT)
-        assert torch.equal(method.eval().route(batch), scores.softmax(-1))
+        torch.testing.assert_close(method.routing_weights(batch), (scores * (1 + 0.5 * noise)).softmax(-1), **EXACT)
+        assert torch.equal(method.eval().routing_weights(batch), scores.softmax(-1))
 
 
 def test_smop_trains_its_router_only_through_the_probability() -> None:
@@ -175,7 +175,7 @@ def test_p_tuning_v2_drops_entries_only_while_training() -> None:
 
 def test_uniform_starts_fill_the_papers_range() -> None:
     """[-0.5, 0.5], section 3.2 of Lester et al.; their code's [0, 0.5) would fail here."""
-    P = start(backbone_of("llama").spec(), 200, "uniform")
+    P = init_prompt(backbone_of("llama").make_spec(), 200, "uniform")
     assert -0.5 <= P.min() < -0.49
     assert 0.49 < P.max() <= 0.5
     assert abs(P.mean()) < 0.02
@@ -190,29 +190,29 @@ def spec_of_letters() -> Spec:
 
 def test_starts_from_words_labels_and_texts() -> None:
     spec = spec_of_letters()
-    drawn = start(spec, 10, "vocabulary")[:, 0].tolist()
+    drawn = init_prompt(spec, 10, "vocabulary")[:, 0].tolist()
     assert sorted(drawn) == list(range(10, 20)), "without replacement, from the common tokens only"
-    assert set(start(spec, 25, "vocabulary")[:, 0].tolist()) <= set(range(10, 20))
-    labels = start(spec, 5, "labels")[:, 0].tolist()
+    assert set(init_prompt(spec, 25, "vocabulary")[:, 0].tolist()) <= set(range(10, 20))
+    labels = init_prompt(spec, 5, "labels")[:, 0].tolist()
     assert labels[:2] == [1.5, 3.0], "each label's mean embedding in one slot"
     assert set(labels[2:]) <= set(range(10, 20))
-    assert start(spec, 1, "labels")[:, 0].tolist() == [1.5]
-    assert start(spec, 5, "text", "ab c")[:, 0].tolist() == [1.0, 2.0, 3.0, 1.0, 2.0]
-    assert start(spec, 2, "text", "abc")[:, 0].tolist() == [1.0, 2.0]
+    assert init_prompt(spec, 1, "labels")[:, 0].tolist() == [1.5]
+    assert init_prompt(spec, 5, "text", "ab c")[:, 0].tolist() == [1.0, 2.0, 3.0, 1.0, 2.0]
+    assert init_prompt(spec, 2, "text", "abc")[:, 0].tolist() == [1.0, 2.0]
 
 
 def test_starts_do_not_share_memory_with_the_frozen_table() -> None:
     spec = spec_of_letters()
-    before = spec.table.clone()
+    before = spec.embedding_table.clone()
     for init in ("vocabulary", "labels", "text"):
-        start(spec, 3, init, "abc").add_(100)
-    assert torch.equal(spec.table, before)
+        init_prompt(spec, 3, init, "abc").add_(100)
+    assert torch.equal(spec.embedding_table, before)
 
 
 def test_batch_summaries_see_words_only() -> None:
     _, batch, _ = situation(3)
     with precisely():
-        mean, largest = batch.mean(), batch.max()
+        mean, largest = batch.mean_embedding(), batch.max_embedding()
     for row in range(len(batch)):
         text = torch.tensor(words(batch, row)).double()
         torch.testing.assert_close(mean[row], text.mean(0), atol=1e-6, rtol=1e-6)
@@ -229,4 +229,4 @@ def test_loss_is_the_mean_over_label_words() -> None:
         nll.append(torch.tensor(math.log(sum(math.exp(s) for s in scores)) - scores[label]))
     torch.testing.assert_close(output.nll, torch.stack(nll), atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(output.loss, torch.stack(nll).mean(), atol=1e-5, rtol=1e-5)
-    assert len(TASK.words) == output.logits.shape[1]
+    assert len(TASK.label_words) == output.logits.shape[1]

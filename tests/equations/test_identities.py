@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.methods import DPT, DePT, Folded, PromptMethod, PTMoE, SMoP, XPrompt, build
+from ptviz.methods import DPT, DePT, PromptMethod, PTMoE, SMoP, StaticPrompt, XPrompt, build_method
 from ptviz.prompt import Prompt
 from tests.families import TASK, backbone_of, case, method_of
 
@@ -25,7 +25,7 @@ def scores(family: str, prompt_of: Callable[..., Prompt], m: int) -> Tensor:
 
 def with_prompt(method: PromptMethod, P: Tensor) -> PromptMethod:
     """A copy of prompt tuning with this prompt."""
-    twin = build("prompt-tuning", backbone_of("bert").spec(64, TASK.words), {"m": len(P)}).eval()
+    twin = build_method("prompt-tuning", backbone_of("bert").make_spec(64, TASK.label_words), {"m": len(P)}).eval()
     with torch.no_grad():
         twin.P.copy_(P)
     return twin
@@ -52,7 +52,7 @@ def test_dept_without_a_shift_is_prompt_tuning(family: str) -> None:
 
 @FAMILIES
 def test_dept_starts_as_prompt_tuning(family: str) -> None:
-    method = build("dept", backbone_of(family).spec(64, TASK.words), {"m": M}).eval()
+    method = build_method("dept", backbone_of(family).make_spec(64, TASK.label_words), {"m": M}).eval()
     assert (method.A != 0).all()
     assert torch.equal(scores(family, method, M), scores(family, with_prompt(method, method.P), M))
 
@@ -111,8 +111,8 @@ def test_folding_leaves_the_scores(family: str, name: str) -> None:
     if isinstance(method, XPrompt):
         method.pruned = "drop"
         method.gamma[2], method.zeta[0, :5] = 0.0, 0.0
-    folded = method.fold()
-    assert isinstance(folded, Folded)
+    folded = method.merge()
+    assert isinstance(folded, StaticPrompt)
     assert not list(folded.parameters())
     torch.testing.assert_close(scores(family, folded, M), scores(family, method, M), atol=1e-6, rtol=1e-6)
     whole = scores(family, method, M)
@@ -180,7 +180,7 @@ def test_static_prompts_have_batch_axis_one(name: str) -> None:
     backbone = backbone_of("bert")
     method = method_of(name, backbone)
     prompt = method(case("bert", method.slots)[1])
-    assert prompt.static
+    assert prompt.is_static
     assert prompt.embeddings is None or len(prompt.embeddings) == 1
     assert prompt.key_values is None or prompt.key_values.shape[2] == 1
 
@@ -189,5 +189,5 @@ def test_static_prompts_have_batch_axis_one(name: str) -> None:
 def test_routed_prompts_are_not_static(name: str) -> None:
     method = method_of(name, backbone_of("bert"))
     prompt = method(case("bert", method.slots)[1])
-    assert not prompt.static
+    assert not prompt.is_static
     torch.testing.assert_close(prompt.routing.sum(1), torch.ones(8))

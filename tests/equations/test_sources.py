@@ -11,11 +11,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.methods import ATTEMPT, Probe, PromptMethod, SPoTMulti, SPoTSingle, build
+from ptviz.methods import ATTEMPT, PromptMethod, SPoTMulti, SPoTSingle, StageContext, build_method
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.methods.spot_single import average_similarity, per_token_similarity
 from ptviz.prompt import Batch, Output, Prompt
-from ptviz.training import Snapshot, StageStarted, Stepped, TrainConfig, train
+from ptviz.training import Snapshot, StageStarted, StepCompleted, TrainConfig, train
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
 
 Vector = list[float]
@@ -37,8 +37,8 @@ def library(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
 
 def probing(
     sources: Mapping[str, SourcePrompt] = MappingProxyType({}), score: Callable[[], tuple[float, float]] | None = None
-) -> Probe:
-    return Probe(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), tuple(sources.values()))
+) -> StageContext:
+    return StageContext(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), tuple(sources.values()))
 
 
 def dot(a: Vector, b: Vector) -> float:
@@ -56,7 +56,9 @@ def attending(family: str = "gpt2", loud: bool = True, **knobs: object) -> tuple
     if loud:
         method = method_of("attempt", backbone, **knobs)
     else:
-        method = build("attempt", backbone.spec(64, TASK.words).with_sources(NAMES), knobs).eval()
+        method = build_method(
+            "attempt", backbone.make_spec(64, TASK.label_words).with_source_tasks(NAMES), knobs
+        ).eval()
     assert isinstance(method, ATTEMPT)
     with torch.no_grad():
         method.P_s.copy_(torch.stack([source.prompt for source in library().values()]))
@@ -114,14 +116,14 @@ def routed(method: ATTEMPT, batch: Batch) -> Prompt:
 
 def test_attempt_without_sources_is_twice_its_own_prompt() -> None:
     batch = case("gpt2", M)[1]
-    method = build("attempt", backbone_of("gpt2").spec(64, TASK.words), {"m": M}).eval()
+    method = build_method("attempt", backbone_of("gpt2").make_spec(64, TASK.label_words), {"m": M}).eval()
     assert isinstance(method, ATTEMPT)
     assert torch.equal(method(batch).embeddings, (2 * method.P).expand(len(batch), -1, -1))
 
 
 def test_attempt_at_an_infinite_temperature_takes_the_plain_mean() -> None:
     method, batch = attending(temperature=1e9)
-    mean = method.candidates().mean(0) + method.P
+    mean = method.candidate_prompts().mean(0) + method.P
     torch.testing.assert_close(routed(method, batch).embeddings, mean.expand(8, -1, -1), atol=1e-6, rtol=1e-6)
     cold, _ = attending(temperature=1.0)
     assert (routed(cold, batch).embeddings - mean).abs().max() > 0.1
@@ -141,11 +143,11 @@ def test_attempt_sees_no_padding_unless_told_to() -> None:
         method, batch = attending(pads=pads, temperature=1.0)
         row = int(batch.mask.sum(1).argmin())
         words = batch.mask[row]
-        of_tokens = ("input_ids", "mask", "slots", "read", "embeddings")
+        of_tokens = ("input_ids", "mask", "slots", "readout_mask", "embeddings")
         alone = replace(
             batch,
             labels=batch.labels[row : row + 1],
-            tasks=batch.tasks[row : row + 1],
+            task_ids=batch.task_ids[row : row + 1],
             **{name: getattr(batch, name)[row : row + 1, words] for name in of_tokens},
         )
         same = torch.allclose(routed(method, batch).routing[row], routed(method, alone).routing[0], atol=1e-12)
@@ -171,7 +173,7 @@ def test_attempt_hears_its_loss_by_three_roads() -> None:
 def test_attempt_starts_neither_even_nor_decided_whatever_the_sources_scale(family: str, loudness: float) -> None:
     method, batch = attending(family, loud=False, bottleneck=100)
     loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in library().items()}
-    method.take(probing(loud))
+    method.init_from_sources(probing(loud))
     a = routed(method, batch).routing
     assert a.mean(0).max() > 1.1 / 3
     assert a.mean(0).max() < 0.95
@@ -182,18 +184,18 @@ def test_attempt_starts_from_a_source(start: str, row: int | None) -> None:
     method, _ = attending(loud=False, start=start)
     words, prompts = method.P.detach().clone(), [s.prompt.double() for s in library().values()]
     # By accuracy first, then by loss: both sources are equally accurate.
-    method.take(probing(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
+    method.init_from_sources(probing(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
     assert torch.equal(method.P, words if row is None else prompts[row])
     assert torch.equal(method.P_s, torch.stack(prompts))
-    keys = method.candidates().amax(1)
+    keys = method.candidate_prompts().amax(1)
     torch.testing.assert_close(method.tau, (keys - keys.mean(0)).norm(dim=-1).mean(), **EXACT)
 
 
 def test_attempt_with_one_source_that_is_its_start_has_a_temperature_too() -> None:
-    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES[:1])
-    method = build("attempt", spec, {"m": M})
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES[:1])
+    method = build_method("attempt", spec, {"m": M})
     assert isinstance(method, ATTEMPT)
-    method.take(probing({NAMES[0]: library()[NAMES[0]]}))
+    method.init_from_sources(probing({NAMES[0]: library()[NAMES[0]]}))
     assert method.tau > 0
     assert method(case("gpt2", M)[1]).routing.tolist() == [[0.5, 0.5]] * 8
 
@@ -214,8 +216,8 @@ def test_spot_compares_mean_tokens_or_all_pairs_of_tokens() -> None:
 
 
 def spot(**knobs: object) -> SPoTSingle:
-    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES)
-    method = build("spot-single", spec, {"m": M, **knobs}).eval()
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES)
+    method = build_method("spot-single", spec, {"m": M, **knobs}).eval()
     assert isinstance(method, SPoTSingle)
     return method
 
@@ -223,7 +225,7 @@ def spot(**knobs: object) -> SPoTSingle:
 def opened(**knobs: object) -> SPoTSingle:
     """With the library copied, and a target whose embedding leans to the second source."""
     method = spot(**knobs)
-    method.open(probing(library()))
+    method.copy_source_prompts(probing(library()))
     with torch.no_grad():
         method.P.copy_(0.3 * method.e_s[0] + method.e_s[1])
     return method
@@ -232,11 +234,11 @@ def opened(**knobs: object) -> SPoTSingle:
 def test_spot_starts_from_the_most_similar_source() -> None:
     method = opened()
     embedding = method.P.detach().clone()
-    method.start_from(0, probing())
+    method.start_from_rank(0, probing())
     assert torch.equal(method.P, library()[NAMES[1]].prompt), "the prompt, not the embedding it was found by"
     assert torch.equal(method.e, embedding)
     assert method.alpha.tolist() == [0.0, 1.0]
-    method.start_from(0, probing())
+    method.start_from_rank(0, probing())
     assert torch.equal(method.e, library()[NAMES[1]].prompt), "looked up with the prompt as it stands"
 
 
@@ -268,7 +270,7 @@ def test_spot_gives_unlike_sources_no_negative_weight() -> None:
 def test_spot_tunes_on_picked_sources_and_the_target_alone() -> None:
     method = opened(retrieval="mixture", k=1)
     words = method.P_0.clone()
-    method.start_afresh(probing())
+    method.restart_for_mixture(probing())
     assert torch.equal(method.P, words)
     backbone, batch, readout = case("gpt2", M)
     ran, heard = [], []
@@ -279,7 +281,7 @@ def test_spot_tunes_on_picked_sources_and_the_target_alone() -> None:
 
     for task in range(3):
         method.zero_grad()
-        loss, _, _ = method.mixed(replace(batch, tasks=torch.full_like(batch.tasks, task)), run)
+        loss, _, _ = method.mixture_objective(replace(batch, task_ids=torch.full_like(batch.task_ids, task)), run)
         loss.backward()
         heard.append(bool(method.P.grad.abs().max() > 0))
     assert heard == [False, True, True], "the first source was not picked; number 2 is the target"
@@ -302,11 +304,11 @@ def after(events: list[object], stage: str) -> dict[str, Tensor]:
 def test_spot_spends_the_steps_of_one_run_on_all_candidates() -> None:
     method = spot(k=2)
     events = trained(method, library=library())
-    assert sum(isinstance(event, Stepped) for event in events) == CONFIG.steps
+    assert sum(isinstance(event, StepCompleted) for event in events) == CONFIG.steps
     names = [event.name for event in events if isinstance(event, StageStarted)]
     assert names == ["task embedding", "transfer", "transfer from number 2"]
     first, second = (after(events, name) for name in names[1:])
-    assert [stage.rivals for stage in method.stages()] == [False, False, True]
+    assert [stage.keeps_previous_best for stage in method.stages()] == [False, False, True]
     order = first["similarity"].argsort(descending=True)
     for state, row in zip((first, second), order, strict=True):
         assert torch.equal(state["P"], first["P_s"][row])
@@ -322,8 +324,8 @@ def test_spot_mixes_sources_and_target_before_it_transfers() -> None:
 
 
 def test_spot_on_many_sources_goes_on_from_what_they_made() -> None:
-    spec = backbone_of("gpt2").spec(64, TASK.words).with_sources(NAMES)
-    method = build("spot-multi", spec, {"m": M})
+    spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES)
+    method = build_method("spot-multi", spec, {"m": M})
     assert isinstance(method, SPoTMulti)
     words = method.P.detach().clone()
     events = trained(method)
@@ -333,7 +335,7 @@ def test_spot_on_many_sources_goes_on_from_what_they_made() -> None:
 
 
 def test_spot_without_sources_says_what_is_missing() -> None:
-    method = build("spot-single", backbone_of("gpt2").spec(64, TASK.words))
+    method = build_method("spot-single", backbone_of("gpt2").make_spec(64, TASK.label_words))
     with pytest.raises(ValueError, match="needs at least one source task"):
         list(train(method, backbone_of("gpt2"), TASK, CONFIG, sources=()))
 
@@ -343,6 +345,6 @@ def test_folded_spot_is_the_prompt_alone(name: str) -> None:
     backbone, batch, readout = case("gpt2", 10)
     method = method_of(name, backbone)
     with torch.no_grad():
-        ours, folded = (backbone(batch, each(batch), readout).logits for each in (method, method.fold()))
+        ours, folded = (backbone(batch, each(batch), readout).logits for each in (method, method.merge()))
     assert torch.equal(ours, folded)
-    assert sum(tensor.numel() for tensor in method.fold().state_dict().values()) == 320
+    assert sum(tensor.numel() for tensor in method.merge().state_dict().values()) == 320

@@ -6,11 +6,11 @@ import pytest
 import torch
 
 from ptviz import TrainConfig, load_backbone, load_task, train
-from ptviz.backbones.shape import Sizes
-from ptviz.methods import build
+from ptviz.backbones.shape import BackboneShape
+from ptviz.methods import build_method
 from ptviz.prompt import Batch
 from ptviz.runs.config import RunConfig
-from ptviz.runs.method_tensors import parts_of
+from ptviz.runs.method_tensors import load_method_tensors
 
 PULL = {"m": 3, "toward": "good thing"}
 
@@ -27,9 +27,9 @@ def batch(width: int) -> Batch:
 
 
 def test_the_price_is_gamma_times_the_mean_squared_distance(backbone):
-    method = build("prompt-tuning", backbone.spec(), {**PULL, "gamma": 0.25})
+    method = build_method("prompt-tuning", backbone.make_spec(), {**PULL, "gamma": 0.25})
     ids = backbone.tokenise("good thing")
-    words = [backbone.table[(ids * 3)[i]] for i in range(3)]
+    words = [backbone.embedding_table[(ids * 3)[i]] for i in range(3)]
     expected = 0.25 * sum(float(((p - w) ** 2).sum()) for p, w in zip(method.P.detach(), words, strict=True)) / 3
     prompt = method(batch(backbone.width))
     assert prompt.losses["waywardness"].item() == pytest.approx(expected, rel=1e-6)
@@ -37,15 +37,15 @@ def test_the_price_is_gamma_times_the_mean_squared_distance(backbone):
 
 
 def test_without_gamma_nothing_changes(backbone):
-    plain = build("prompt-tuning", backbone.spec(), {"m": 3}, seed=5)
-    named = build("prompt-tuning", backbone.spec(), {**PULL, "gamma": 0}, seed=5)
+    plain = build_method("prompt-tuning", backbone.make_spec(), {"m": 3}, seed=5)
+    named = build_method("prompt-tuning", backbone.make_spec(), {**PULL, "gamma": 0}, seed=5)
     assert list(plain.state_dict()) == ["P"]
     assert torch.equal(plain.P, named.P)
     for method in (plain, named):
         assert not method(batch(backbone.width)).losses
-        assert method.trained() == method.stored() == 3 * backbone.width
-    assert plain.fold() is plain
-    assert list(named.fold().parts()) == ["P"]
+        assert method.trainable_parameters() == method.stored_parameters() == 3 * backbone.width
+    assert plain.merge() is plain
+    assert list(named.merge().tensors()) == ["P"]
 
 
 def test_a_strong_pull_ends_at_the_sentence(backbone, tmp_path):
@@ -55,7 +55,9 @@ def test_a_strong_pull_ends_at_the_sentence(backbone, tmp_path):
     config = TrainConfig(steps=40, batch=4, lr=0.05, evaluate_every=40, snapshot_every=40)
     ends = {}
     for gamma in (0.0, 100.0):
-        method = build("prompt-tuning", backbone.spec(64, tuple(task.words)), {**PULL, "gamma": gamma})
+        method = build_method(
+            "prompt-tuning", backbone.make_spec(64, tuple(task.label_words)), {**PULL, "gamma": gamma}
+        )
         first = float((method.P - method.D).detach().norm())
         list(train(method, backbone, task, config))
         ends[gamma] = float((method.P - method.D).detach().norm()) / first
@@ -64,13 +66,13 @@ def test_a_strong_pull_ends_at_the_sentence(backbone, tmp_path):
 
 def test_a_pull_needs_a_sentence(backbone):
     with pytest.raises(ValueError, match="towards the words in the knob `toward`; got none"):
-        build("prompt-tuning", backbone.spec(), {"gamma": 0.1})
+        build_method("prompt-tuning", backbone.make_spec(), {"gamma": 0.1})
 
 
 def test_a_snapshot_holds_the_sentence(backbone):
-    method = build("prompt-tuning", backbone.spec(), {**PULL, "gamma": 0.1})
+    method = build_method("prompt-tuning", backbone.make_spec(), {**PULL, "gamma": 0.1})
     config = RunConfig("tiny-encoder", "trec6", "prompt-tuning", {**PULL, "gamma": 0.1})
-    sizes = Sizes(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
-    parts = parts_of(config, method.state_dict(), sizes)
+    sizes = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
+    parts = load_method_tensors(config, method.state_dict(), sizes)
     assert list(parts) == ["P", "D"]
     assert torch.equal(torch.from_numpy(parts["D"].array), method.D)

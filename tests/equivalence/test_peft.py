@@ -16,14 +16,14 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptviz.backbones import Backbone, Readout
-from ptviz.backbones.label_tokens import label_tokens
-from ptviz.backbones.tiny import tiny_tokeniser
+from ptviz.backbones.label_tokens import assign_label_tokens
+from ptviz.backbones.tiny import make_tiny_tokeniser
 from ptviz.prompt import Batch, Prompt
 from tests.families import TASK, case, fresh, method_of, model_of, rows_of
 
 M = 5
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
-WORDS = label_tokens(tiny_tokeniser(), TASK.words)
+WORDS = assign_label_tokens(make_tiny_tokeniser(), TASK.label_words)
 
 
 def peft_of(family: str, kind: str, **settings: Any) -> Any:
@@ -45,7 +45,7 @@ def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
     ids, mask = batch.input_ids[:, skip:], batch.mask[:, skip:]
     logits = reference(input_ids=ids, attention_mask=mask.long()).logits
     ahead = logits.shape[1] - ids.shape[1]
-    return logits[torch.arange(len(ids)), batch.read.long().argmax(1) - skip + ahead][:, WORDS]
+    return logits[torch.arange(len(ids)), batch.readout_mask.long().argmax(1) - skip + ahead][:, WORDS]
 
 
 def first_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
@@ -93,14 +93,14 @@ def test_prompt_tuning_on_t5s_encoder() -> None:
 def on_encoder(sequential: bool) -> tuple[Tensor, ...]:
     """An encoder with the prompt ahead of [CLS], as PEFT lays it out; the text's mean is scored."""
     backbone = fresh("pooled")
-    backbone.sequential = sequential
+    backbone.sequential_positions = sequential
     rows = rows_of(backbone, 0)
-    bare, readout = rows.batch(range(8)), rows.readout
+    bare, readout = rows.make_batch(range(8)), rows.readout
     lead = torch.zeros(8, M, dtype=torch.long)
     slots = F.pad(torch.zeros_like(bare.slots), (M, 0), value=True)
     batch = Batch(
         torch.cat([lead, bare.input_ids], 1), F.pad(bare.mask, (M, 0), value=True), slots,
-        F.pad(bare.read, (M, 0), value=False), bare.labels, bare.tasks,
+        F.pad(bare.readout_mask, (M, 0), value=False), bare.labels, bare.task_ids,
         F.pad(bare.embeddings, (0, 0, M, 0)),
     )  # fmt: skip
     method = method_of("prompt-tuning", backbone, m=M)
@@ -108,7 +108,7 @@ def on_encoder(sequential: bool) -> tuple[Tensor, ...]:
     weight_of(reference).data.copy_(method.P.data)
     ours = backbone(batch, method(batch), readout).logits
     state = reference(input_ids=bare.input_ids, attention_mask=bare.mask.long()).last_hidden_state[:, M:]
-    weight = bare.read[..., None].float()
+    weight = bare.readout_mask[..., None].float()
     theirs = readout.scores((state * weight).sum(1) / weight.sum(1))
     both(ours, theirs, batch.labels)
     return ours.detach(), theirs.detach(), method.P.grad, weight_of(reference).grad

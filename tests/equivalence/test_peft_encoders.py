@@ -13,15 +13,15 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptviz.backbones.label_tokens import label_tokens
-from ptviz.backbones.tiny import tiny_tokeniser
+from ptviz.backbones.label_tokens import assign_label_tokens
+from ptviz.backbones.tiny import make_tiny_tokeniser
 from ptviz.methods import PrefixTuning, PromptMethod, PTuning
 from ptviz.prompt import Batch
 from tests.families import TASK, case, fresh, method_of, model_of
 
 M, HIDDEN = 5, 11
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
-WORDS = label_tokens(tiny_tokeniser(), TASK.words)
+WORDS = assign_label_tokens(make_tiny_tokeniser(), TASK.label_words)
 ENCODERS = pytest.mark.parametrize("encoder", ["lstm", "mlp"])
 
 
@@ -42,7 +42,7 @@ def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
     ids, mask = batch.input_ids[:, skip:], batch.mask[:, skip:]
     logits = reference(input_ids=ids, attention_mask=mask.long()).logits
     ahead = logits.shape[1] - ids.shape[1]
-    return logits[torch.arange(len(ids)), batch.read.long().argmax(1) - skip + ahead][:, WORDS]
+    return logits[torch.arange(len(ids)), batch.readout_mask.long().argmax(1) - skip + ahead][:, WORDS]
 
 
 def compared(family: str, method: PromptMethod, reference: Any) -> tuple[Tensor, Tensor]:

@@ -18,9 +18,9 @@ import pytest
 import torch
 
 from ptviz.executors.local import LocalExecutor
-from ptviz.runs import ALIVE, Run, RunConfig, Store, StoreError
-from ptviz.training import Stepped, TrainConfig
-from ptviz.worker.directory import BUSY
+from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store, StoreError
+from ptviz.training import StepCompleted, TrainConfig
+from ptviz.worker.directory import EXIT_BUSY
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="kills processes by signal: un-skip with a Windows way")
 
@@ -34,12 +34,12 @@ def wait(what: Callable[[], Any], seconds: float = 180.0) -> Any:
 
 
 def over(run: Run) -> Any:
-    return wait(lambda: run.status().state not in ALIVE and run.status())
+    return wait(lambda: run.status().state not in ACTIVE_STATES and run.status())
 
 
 def reached(run: Run, step: int) -> None:
     def there() -> bool:
-        told = [event.step for event in run.events()[0] if isinstance(event, Stepped)]
+        told = [event.step for event in run.events()[0] if isinstance(event, StepCompleted)]
         return bool(told) and max(told) >= step
 
     wait(there)
@@ -47,11 +47,11 @@ def reached(run: Run, step: int) -> None:
 
 def end(executor: LocalExecutor) -> None:
     """Kill an executor's worker, by the id it told."""
-    worker = executor.worker()
+    worker = executor.worker_info()
     if worker is not None:
         os.kill(worker.pid, signal.SIGKILL)
-        wait(lambda: executor.worker() is None)
-    wait(lambda: not executor._starting())
+        wait(lambda: executor.worker_info() is None)
+    wait(lambda: not executor._is_starting())
 
 
 @pytest.fixture(scope="module")
@@ -88,17 +88,17 @@ def test_a_run_is_taken_and_finished(executor: LocalExecutor, tiny: Callable[...
     status = over(run)
     assert (status.state, status.step, status.reason) == ("finished", 40, "all steps done")
     assert status.test is not None
-    worker = executor.worker()
+    worker = executor.worker_info()
     assert worker is not None
     assert worker.pid != os.getpid()
     assert worker.backbone == "tiny-encoder"
-    wait(lambda: (worker := executor.worker()) is not None and worker.run is None)
+    wait(lambda: (worker := executor.worker_info()) is not None and worker.run is None)
     assert os.getsid(worker.pid) != os.getsid(0)
     wait(lambda: run.predictions() is not None)
     table = run.predictions()
     assert table is not None
     assert len(table) == len([row for row in table["text"] if row])
-    curve = run.curve()
+    curve = run.history()
     assert curve.finished is not None
     assert abs((table["label"] == table["predicted"]).mean() - curve.finished.test) < 1e-6
 
@@ -111,7 +111,7 @@ def test_the_second_run_shows_its_first_step_within_a_second(
     for seed in range(3):
         began = time.perf_counter()
         run = executor.submit(tiny(3, training=replace(tiny(3).training, seed=seed)))
-        wait(lambda run=run: any(isinstance(event, Stepped) for event in run.events()[0]))
+        wait(lambda run=run: any(isinstance(event, StepCompleted) for event in run.events()[0]))
         times.append(time.perf_counter() - began)
         over(run)
     assert min(times) < 1.0
@@ -153,7 +153,7 @@ def test_the_queue_is_served_in_order_and_can_be_left(executor: LocalExecutor, t
     first = executor.submit(tiny(100_000))
     reached(first, 1)
     second, third = executor.submit(tiny(5)), executor.submit(tiny(5))
-    assert [summary.id for summary in executor.store.queue()] == [second.id, third.id]
+    assert [summary.id for summary in executor.store.queued_runs()] == [second.id, third.id]
     with pytest.raises(StoreError, match="is queued: stop it first"):
         executor.resume(second.id)
     with pytest.raises(StoreError, match="no prompt yet"):
@@ -174,11 +174,11 @@ def test_an_extension_and_a_branch(executor: LocalExecutor, tiny: Callable[..., 
     over(run)
     executor.extend(run.id, 20)
     assert over(run).state == "finished"
-    curve = run.curve()
+    curve = run.history()
     assert curve.steps.tolist() == list(range(40))
     assert run.config.training.steps == 40
     assert run.config.planned == (20,)
-    rates = curve.rates.tolist()
+    rates = curve.learning_rates.tolist()
     # One step of warm-up as planned at 20 steps, and no second one; then the line of a run of 40.
     assert round(run.config.training.warmup * 40) == round(0.06 * 20) == 1
     assert rates[20:] == sorted(rates[20:], reverse=True)
@@ -215,16 +215,16 @@ def test_an_unloadable_task_fails_in_words_and_the_next_run_goes_on(
 
 def test_a_second_worker_leaves(executor: LocalExecutor) -> None:
     executor.ensure_worker()
-    wait(executor.worker)
+    wait(executor.worker_info)
     command = [sys.executable, "-m", "ptviz.worker.process", str(executor.store.root)]
     other = subprocess.run(command, capture_output=True, text=True, timeout=180)
-    assert other.returncode == BUSY
+    assert other.returncode == EXIT_BUSY
     assert "another worker (process" in other.stdout
 
 
 def test_a_warm_hint_loads_ahead(executor: LocalExecutor, tiny: Callable[..., RunConfig]) -> None:
-    executor.warm(tiny(backbone="tiny-decoder"))
-    wait(lambda: (worker := executor.worker()) is not None and worker.backbone == "tiny-decoder")
+    executor.preload_models(tiny(backbone="tiny-decoder"))
+    wait(lambda: (worker := executor.worker_info()) is not None and worker.backbone == "tiny-decoder")
 
 
 def test_relative_paths_mean_the_askers_folder(
@@ -245,9 +245,9 @@ def test_the_script_of_a_run_reproduces_it(
     over(branch)
     monkeypatch.setenv("PTVIZ_HOME", str(executor.store.root.parent))
     for one in (run, branch):
-        exec(compile(one.config.python(), "script", "exec"), {})
+        exec(compile(one.config.python_script(), "script", "exec"), {})
         printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Stepped")]
-        losses = [event.loss for event in one.events()[0] if isinstance(event, Stepped)]
+        losses = [event.loss for event in one.events()[0] if isinstance(event, StepCompleted)]
         assert len(printed) == len(losses)
         assert all(f"loss={loss!r}" in line for line, loss in zip(printed, losses, strict=True))
 
@@ -273,7 +273,7 @@ def test_a_killed_worker_loses_nothing(executor: LocalExecutor, tiny: Callable[.
     assert run.config == whole.config
     assert torch.equal(run.prompt()["P"], whole.prompt()["P"])
     assert torch.equal(run.snapshot(0, 300)["P"], whole.snapshot(0, 300)["P"])
-    assert run.curve().losses.tolist() == whole.curve().losses.tolist()
+    assert run.history().losses.tolist() == whole.history().losses.tolist()
 
 
 @pytest.mark.slow
@@ -281,33 +281,33 @@ def test_sigterm_and_retiring_end_a_worker_kindly(tmp_path: Path, tiny: Callable
     executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
     run = executor.submit(tiny(100_000))
     reached(run, 12)
-    worker = executor.worker()
+    worker = executor.worker_info()
     assert worker is not None
     os.kill(worker.pid, signal.SIGTERM)
     status = over(run)
     assert status.state == "stopped"
     assert status.reason.startswith(f"the worker was asked to end at step {status.step}; resume continues from step")
-    wait(lambda: executor.worker() is None)
-    wait(lambda: not executor._starting())
+    wait(lambda: executor.worker_info() is None)
+    wait(lambda: not executor._is_starting())
     executor.resume(run.id)
     reached(run, status.step + 1)
-    executor.retire()
+    executor.request_shutdown()
     time.sleep(0.2)
     assert run.status().state == "running"
-    executor.retire(at_once=True)
+    executor.request_shutdown(at_once=True)
     assert over(run).state == "stopped"
-    wait(lambda: executor.worker() is None)
+    wait(lambda: executor.worker_info() is None)
 
 
 def test_a_crash_in_native_code_is_told(tmp_path: Path, tiny: Callable[..., RunConfig]) -> None:
     executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
     run = executor.submit(tiny(100_000))
     reached(run, 12)
-    worker = executor.worker()
+    worker = executor.worker_info()
     assert worker is not None
     os.kill(worker.pid, signal.SIGSEGV)
     status = over(run)
-    wait(lambda: not executor._starting())
+    wait(lambda: not executor._is_starting())
     assert status.state == "failed"
     assert status.reason.startswith("the worker crashed (Segmentation fault); resume continues from step")
     assert executor.store.list()[0].status.state == "failed"
@@ -317,20 +317,20 @@ def test_a_crash_in_native_code_is_told(tmp_path: Path, tiny: Callable[..., RunC
 def test_a_worker_of_older_code_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
     executor.ensure_worker()
-    old = wait(lambda: (worker := executor.worker()) and worker.updated and worker)
-    monkeypatch.setattr("ptviz.executors.local.built", lambda: old.built + 1)
+    old = wait(lambda: (worker := executor.worker_info()) and worker.updated and worker)
+    monkeypatch.setattr("ptviz.executors.local.code_modified_at", lambda: old.built + 1)
     executor.ensure_worker()
-    wait(lambda: executor.worker() is None)
-    wait(lambda: not executor._starting())
+    wait(lambda: executor.worker_info() is None)
+    wait(lambda: not executor._is_starting())
 
 
 @pytest.mark.slow
 def test_a_worker_whose_folder_is_gone_leaves(tmp_path: Path) -> None:
     executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
     executor.ensure_worker()
-    wait(lambda: (worker := executor.worker()) and worker.updated)
+    wait(lambda: (worker := executor.worker_info()) and worker.updated)
     shutil.rmtree(executor.store.root)
-    wait(lambda: not executor._starting())
+    wait(lambda: not executor._is_starting())
 
 
 def test_a_worker_that_cannot_start_is_told(tmp_path: Path, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -338,7 +338,7 @@ def test_a_worker_that_cannot_start_is_told(tmp_path: Path, config: RunConfig, m
     executor = LocalExecutor(Store(tmp_path / "runs"))
     run = executor.submit(config)
     assert run.status().state == "queued"
-    wait(lambda: not executor._starting())
+    wait(lambda: not executor._is_starting())
     executor.stop(run.id)
     with pytest.raises(StoreError, match=r"the worker died\. Its last words are in "):
         executor.predict(run.id, ["x"], timeout=20)
@@ -361,7 +361,7 @@ def test_minilm_is_warm_for_its_second_run(tmp_path: Path) -> None:
     for seed in range(4):
         began = time.perf_counter()
         run = executor.submit(replace(config, training=replace(training, seed=seed)))
-        wait(lambda run=run: any(isinstance(event, Stepped) for event in run.events()[0]))
+        wait(lambda run=run: any(isinstance(event, StepCompleted) for event in run.events()[0]))
         times.append(time.perf_counter() - began)
         assert over(run).state == "finished"
     print(json.dumps(times))

@@ -8,13 +8,13 @@ from dataclasses import replace
 import pytest
 import torch
 
-from ptviz.engine.peak_memory import Peak
-from ptviz.engine.train_job import work
+from ptviz.engine.peak_memory import PeakMemory
+from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store
-from ptviz.training import default_rate
+from ptviz.training import default_learning_rate
 
 
 class Quiet(LocalExecutor):
@@ -32,15 +32,15 @@ def seeded(config: RunConfig, seed: int) -> RunConfig:
 
 
 def test_methods_are_named_or_all():
-    assert comparison.chosen("all") == tuple(REGISTRY)
-    assert comparison.chosen("smop, dept,smop") == ("smop", "dept")
+    assert comparison.parse_methods("all") == tuple(REGISTRY)
+    assert comparison.parse_methods("smop, dept,smop") == ("smop", "dept")
     for bad in ("", "nothing", "smop,nothing"):
         with pytest.raises(ValueError, match="expected `all`"):
-            comparison.chosen(bad)
+            comparison.parse_methods(bad)
 
 
 def test_the_lineup_is_methods_times_seeds(config: RunConfig):
-    made = comparison.lineup(["prompt-tuning", "p-tuning-v2"], range(2), config, {"init": "labels", "m": 7})
+    made = comparison.make_configs(["prompt-tuning", "p-tuning-v2"], range(2), config, {"init": "labels", "m": 7})
     assert [(c.method, c.training.seed) for c in made] == [
         ("prompt-tuning", 0), ("p-tuning-v2", 0), ("prompt-tuning", 1), ("p-tuning-v2", 1),
     ]  # fmt: skip
@@ -48,11 +48,11 @@ def test_the_lineup_is_methods_times_seeds(config: RunConfig):
     assert "init" not in made[1].knobs  # it has no such knob
     assert {c.knobs["m"] for c in made} == {7}
     with pytest.raises(ValueError, match="none of these methods"):
-        comparison.lineup(["p-tuning-v2"], [0], config, {"sigma": 1})
+        comparison.make_configs(["p-tuning-v2"], [0], config, {"sigma": 1})
 
 
 def test_equal_configs_have_one_key(config: RunConfig):
-    rate = default_rate(config.method, config.backbone)
+    rate = default_learning_rate(config.method, config.backbone)
     training = config.training
     equal = [
         replace(config, name="mine", device="cpu"),
@@ -67,71 +67,71 @@ def test_equal_configs_have_one_key(config: RunConfig):
         *(replace(config, training=replace(training, **{k: v})) for k, v in
           {"lr": 2 * rate, "seed": 1, "batch": 8, "evaluate_every": 5}.items()),
     ]  # fmt: skip
-    assert {comparison.same(c) for c in equal} == {comparison.same(config)}
-    assert len({comparison.same(c) for c in [config, *other]}) == 1 + len(other)
+    assert {comparison.training_fingerprint(c) for c in equal} == {comparison.training_fingerprint(config)}
+    assert len({comparison.training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
 
 
 def test_finished_runs_join_and_the_rest_is_queued_once(config, store, warm, executor):
     done = store.create(config)
-    work(done.path, warm)
+    execute_run(done.path, warm)
     configs = [config, seeded(config, 1)]
-    found = comparison.entries(store, configs)
+    found = comparison.find_runs(store, configs)
     assert [(e.run, e.state) for e in found] == [(done.id, "finished"), (None, "missing")]
-    found = comparison.start(executor, found)
+    found = comparison.start_runs(executor, found)
     assert [e.state for e in found] == ["finished", "queued"]
     assert len(store.list()) == 2
-    again = comparison.start(executor, comparison.entries(store, configs))
+    again = comparison.start_runs(executor, comparison.find_runs(store, configs))
     assert [e.run for e in again] == [e.run for e in found]
     assert len(store.list()) == 2
-    assert not comparison.over(found)
-    assert comparison.stop(executor, found) == 1
-    assert comparison.over(comparison.looked_at(store, found))
-    resumed = comparison.start(executor, comparison.entries(store, configs))
+    assert not comparison.is_done(found)
+    assert comparison.stop_runs(executor, found) == 1
+    assert comparison.is_done(comparison.refresh(store, found))
+    resumed = comparison.start_runs(executor, comparison.find_runs(store, configs))
     assert resumed[1].run == found[1].run, "a stopped run goes on; no new one is made"
 
 
 def test_the_most_advanced_equal_run_stands(config, store, warm):
     store.create(config, queued=True)
     done = store.create(config)
-    work(done.path, warm)
+    execute_run(done.path, warm)
     store.create(config)
-    assert comparison.entries(store, [config])[0].run == done.id
+    assert comparison.find_runs(store, [config])[0].run == done.id
 
 
 def test_a_run_at_another_default_rate_does_not_join(config, store, warm):
     done = store.create(config)
-    work(done.path, warm)
+    execute_run(done.path, warm)
     facts = json.loads((done.path / "environment.json").read_text())
     (done.path / "environment.json").write_text(json.dumps(facts | {"lr": facts["lr"] * 2}))
-    assert comparison.entries(store, [config])[0].state == "missing"
+    assert comparison.find_runs(store, [config])[0].state == "missing"
 
 
 def test_a_deleted_run_is_missing_again(config, store):
-    found = comparison.entries(store, [config, seeded(config, 1)])
+    found = comparison.find_runs(store, [config, seeded(config, 1)])
     found = (replace(found[0], run=store.create(config, queued=True).id, state="queued"), found[1])
     store.delete(str(found[0].run))
-    assert comparison.looked_at(store, found)[0].state == "missing"
+    assert comparison.refresh(store, found)[0].state == "missing"
 
 
 def test_an_outcome_tells_what_the_worker_wrote(config, store, warm):
     run = store.create(config)
-    assert comparison.outcome(run) is None
-    work(run.path, warm)
-    told = comparison.outcome(run)
+    assert comparison.load_result(run) is None
+    execute_run(run.path, warm)
+    told = comparison.load_result(run)
     facts = run.environment()
     assert (told.test, told.validation, told.zero_shot) == (0.8, 0.9, 0.6)
     assert told.trained == told.stored == 3 * 8
     assert told.length == 3
-    assert facts["lr"] == default_rate(config.method, config.backbone)
+    assert facts["lr"] == default_learning_rate(config.method, config.backbone)
     assert told.memory == facts["memory"]
     assert len(told.evaluated) == len(told.accuracies) > 1
 
 
 def test_memory_is_the_rise_of_this_run_alone():
-    peak = Peak(torch.device("cpu"))
-    if peak.rise() is None:
+    peak = PeakMemory(torch.device("cpu"))
+    if peak.bytes_above_start() is None:
         pytest.skip("this system does not tell")
     block = torch.ones(64 << 18)  # 64 MiB of float32
     del block
-    assert 60 << 20 < peak.rise() < 160 << 20
-    assert Peak(torch.device("cpu")).rise() < 30 << 20, "what an earlier run took does not count"
+    assert 60 << 20 < peak.bytes_above_start() < 160 << 20
+    assert PeakMemory(torch.device("cpu")).bytes_above_start() < 30 << 20, "what an earlier run took does not count"

@@ -12,13 +12,13 @@ import pytest
 
 from ptviz.experiments import lr_sweep
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import check_knobs
+from ptviz.methods.hyperparameters import check_hyperparameters
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 def run(lr: float, validation: float, **more: Any) -> dict[str, Any]:
-    knobs = check_knobs(REGISTRY["prompt-tuning"], {})
+    knobs = check_hyperparameters(REGISTRY["prompt-tuning"], {})
     usual = {"backbone": "minilm-l6", "method": "prompt-tuning", "knobs": knobs, "task": "trec6", "seed": 0}
     usual |= {"steps": 200, "batch": 16, "test": validation, "zero_shot": 0.5, "majority": 0.25}
     return usual | {"lr": lr, "validation": validation} | more
@@ -26,7 +26,7 @@ def run(lr: float, validation: float, **more: Any) -> dict[str, Any]:
 
 def chosen(*runs: dict[str, Any], winners: dict[str, Any] | None = None) -> dict[str, Any]:
     record = {"runs": list(runs), "winners": {"minilm-l6": {"prompt-tuning": winners}} if winners else {}}
-    lr_sweep.choose(record)
+    lr_sweep.select_winners(record)
     return record["winners"]["minilm-l6"]["prompt-tuning"]  # type: ignore[no-any-return]
 
 
@@ -45,9 +45,9 @@ def test_a_run_recorded_before_a_knob_existed_counts_as_run() -> None:
     old = run(0.1, 0.8)
     key = {name: old[name] for name in ("backbone", "method", "knobs", "lr", "task", "seed", "steps", "batch")}
     lacking = {**old, "knobs": {"m": old["knobs"]["m"]}}
-    assert lr_sweep._ran(lacking, key)
-    assert not lr_sweep._ran({**lacking, "knobs": {"m": 3}}, key)
-    assert not lr_sweep._ran(lacking, key | {"seed": 1})
+    assert lr_sweep._matches_key(lacking, key)
+    assert not lr_sweep._matches_key({**lacking, "knobs": {"m": 3}}, key)
+    assert not lr_sweep._matches_key(lacking, key | {"seed": 1})
 
 
 MAIN = ["trec6", "tweets", "sms"]
@@ -60,17 +60,21 @@ def test_the_results_show_the_record(name: str, tasks: list[str], steps: int) ->
     told = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", RESULTS.read_text(), re.S)
     assert told is not None
     command = f"python -m ptviz.experiments.lr_sweep --table --steps {steps} --tasks {' '.join(tasks)}"
-    assert told[1].strip() == lr_sweep.table(json.loads(lr_sweep.RECORD.read_text()), tasks, steps), f"run: {command}"
+    assert told[1].strip() == lr_sweep.format_table(json.loads(lr_sweep.RECORD_PATH.read_text()), tasks, steps), (
+        f"run: {command}"
+    )
 
 
 def recorded(task: str, method: str) -> list[dict[str, Any]]:
     """The runs of a method's default knobs and rate on a task, of at most 300 steps."""
-    record = json.loads(lr_sweep.RECORD.read_text())
+    record = json.loads(lr_sweep.RECORD_PATH.read_text())
     rate = record["winners"]["minilm-l6"][method]["lr"]
     found = [
         run for run in record["runs"] if (run["backbone"], run["method"], run["task"]) == ("minilm-l6", method, task)
     ]
-    return [run for run in found if run["lr"] == rate and run["steps"] <= 300 and lr_sweep._usual(run)]
+    return [
+        run for run in found if run["lr"] == rate and run["steps"] <= 300 and lr_sweep._has_default_hyperparameters(run)
+    ]
 
 
 @pytest.mark.parametrize("method", [name for name in REGISTRY if name != "ctpt"])

@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.backbones.shape import Sizes, sizes_of
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.backbones.shape import BackboneShape, named_backbone_shape
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
-from ptviz.methods import build
+from ptviz.methods import build_method
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
-from ptviz.runs.file_lock import Lock
+from ptviz.runs.file_lock import FileLock
 from ptviz.training import TrainConfig
 
 
@@ -36,17 +36,17 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def warm() -> Warm:
-    return Warm()
+def warm() -> ModelCache:
+    return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def made(tables: list[Path], warm: Warm, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def made(tables: list[Path], warm: ModelCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a finished run on each table."""
     store = Store(tmp_path_factory.mktemp("made") / "runs")
     for path in tables:
         config = RunConfig("tiny-encoder", str(path), "prompt-tuning", {"m": 3}, TrainConfig(steps=2, batch=4))
-        work(store.create(config).path, warm)
+        execute_run(store.create(config).path, warm)
     return store.root
 
 
@@ -56,92 +56,92 @@ def trained(store: Store, made: Path) -> None:
 
 
 def test_every_cell_is_what_predict_says_and_is_measured_once(store, trained, tables, warm, monkeypatch):
-    runs = record.candidates(store, "tiny-encoder")
-    tasks = record.targets(runs)
+    runs = record.finished_runs(store, "tiny-encoder")
+    tasks = record.target_tasks(runs)
     assert [task.name for task in tasks] == sorted(map(str, tables))
-    assert record.missing(store, runs, tasks, 12) == 6
-    cells = list(record.fill(store, runs, tasks, 12, warm))
+    assert record.count_missing(store, runs, tasks, 12) == 6
+    cells = list(record.measure_missing(store, runs, tasks, 12, warm))
     assert len({cell.key for cell in cells}) == 6
-    assert record.missing(store, runs, tasks, 12) == 0
-    assert not record.filling(store)
+    assert record.count_missing(store, runs, tasks, 12) == 0
+    assert not record.is_measuring(store)
     for cell in cells:
-        task = warm.task(RunConfig("tiny-encoder", cell.task)).limited(99, 12, 99)
+        task = warm.task(RunConfig("tiny-encoder", cell.task)).subsample(99, 12, 99)
         method = None
-        if cell.run != record.bare("tiny-encoder"):
+        if cell.run != record.no_prompt_key("tiny-encoder"):
             run = store.get(cell.run)
             backbone = warm.backbone(run.config)
-            method = warm.engine.build(run.config.checked(), backbone, warm.task(run.config))
+            method = warm.backend.build_method(run.config.checked(), backbone, warm.task(run.config))
             method.load_state_dict(run.prompt())
         texts = [row.text for row in task.validation]
-        answers = warm.engine.predict(method, warm.backbone(runs[0].config), task, texts, 64).argmax(-1).tolist()
+        answers = warm.backend.predict(method, warm.backbone(runs[0].config), task, texts, 64).argmax(-1).tolist()
         right = np.mean([answer == row.label for answer, row in zip(answers, task.validation, strict=True)])
         assert cell.accuracy == pytest.approx(right)
-    assert [cell for cell in record.known(Store(store.root), runs, tasks, 12).values()] == cells
+    assert [cell for cell in record.measured_scores(Store(store.root), runs, tasks, 12).values()] == cells
 
     def never(*args: object) -> None:
         raise AssertionError("a cell was computed twice")
 
     monkeypatch.setattr(record, "evaluate", never)
-    assert not list(record.fill(store, runs, tasks, 12, warm))
-    assert record.missing(store, runs, tasks, 11) == 6  # another number of rows is another measurement
+    assert not list(record.measure_missing(store, runs, tasks, 12, warm))
+    assert record.count_missing(store, runs, tasks, 11) == 6  # another number of rows is another measurement
 
 
 def test_it_goes_on_where_it_was_stopped(store, trained, warm):
-    runs = record.candidates(store)
-    tasks = record.targets(runs)
-    going = record.fill(store, runs, tasks, 5, warm)
+    runs = record.finished_runs(store)
+    tasks = record.target_tasks(runs)
+    going = record.measure_missing(store, runs, tasks, 5, warm)
     first = [next(going), next(going)]
-    assert record.filling(store)
+    assert record.is_measuring(store)
     with pytest.raises(StoreError, match="another"):
-        next(record.fill(store, runs, tasks, 5, warm))
+        next(record.measure_missing(store, runs, tasks, 5, warm))
     going.close()
-    assert not record.filling(store)
-    rest = list(record.fill(store, runs, tasks, 5, warm))
+    assert not record.is_measuring(store)
+    rest = list(record.measure_missing(store, runs, tasks, 5, warm))
     assert len(rest) == 4
     assert not {cell.key for cell in first} & {cell.key for cell in rest}
 
 
 def test_a_changed_prompt_or_table_is_measured_anew(store, trained, tables, warm):
-    runs = record.candidates(store)
-    tasks = record.targets(runs)
-    list(record.fill(store, runs, tasks, 5, warm))
+    runs = record.finished_runs(store)
+    tasks = record.target_tasks(runs)
+    list(record.measure_missing(store, runs, tasks, 5, warm))
     one, other = (store.get(run.id).path / "prompt.safetensors" for run in runs)
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
-    assert record.missing(store, runs, tasks, 5) == 2
+    assert record.count_missing(store, runs, tasks, 5) == 2
     one.write_bytes(kept)
-    assert record.missing(store, runs, tasks, 5) == 0
+    assert record.count_missing(store, runs, tasks, 5) == 0
     text = tables[0].read_text()
     tables[0].write_text(text + "good thing,good\n")
     try:
-        assert record.missing(store, runs, tasks, 5) == 3
+        assert record.count_missing(store, runs, tasks, 5) == 3
     finally:
         tables[0].write_text(text)
 
 
 def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(store, trained, warm):
-    runs = record.candidates(store)
+    runs = record.finished_runs(store)
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
-    cells = list(record.fill(store, runs, record.targets(runs), 5, warm))
+    cells = list(record.measure_missing(store, runs, record.target_tasks(runs), 5, warm))
     assert [bool(cell.reason) for cell in cells].count(True) == 2
     assert {cell.run for cell in cells if cell.reason} == {runs[0].id}
-    assert len(record.measured(store)) == 4
+    assert len(record.read_transfer_scores(store)) == 4
 
 
 def test_a_damaged_record_says_what_to_do(store, trained):
     for content in ("{", json.dumps({"cells": [{"run": 1}]}), json.dumps({"cells": [3]}), "{}"):
         (store.root / ".transfer.json").write_text(content)
         with pytest.raises(StoreError, match="delete it"):
-            record.measured(store)
+            record.read_transfer_scores(store)
 
 
 def test_input_prompts(store, trained, warm):
-    config = replace(record.candidates(store)[0].config, method="prefix-tuning", knobs={"m": 3})
-    work(store.create(config).path, warm)
-    sizes = sizes_of("tiny-encoder")
+    config = replace(record.finished_runs(store)[0].config, method="prefix-tuning", knobs={"m": 3})
+    execute_run(store.create(config).path, warm)
+    sizes = named_backbone_shape("tiny-encoder")
     assert sizes is not None
-    for summary in record.candidates(store):
-        found = record.input_prompt(store.get(summary.id), sizes)
+    for summary in record.finished_runs(store):
+        found = record.load_input_prompt(store.get(summary.id), sizes)
         if summary.config.method == "prefix-tuning":
             assert found is None
         else:
@@ -151,50 +151,50 @@ def test_input_prompts(store, trained, warm):
 
 def test_a_prompt_made_for_each_input_is_not_taken_for_one_prompt():
     # ATTEMPT has a part P (m, d), yet every input gets a mixture of its own.
-    sizes = Sizes(32, 2, 4, 8)
+    sizes = BackboneShape(32, 2, 4, 8)
     for method, single in (("attempt", False), ("smop", False), ("dpt", True), ("mpt", True)):
         config = RunConfig("tiny-encoder", "trec6", method).checked()
-        spec = Spec.of_shape(32, 2, 4, 8, config.training.length, config.source_tasks())
-        shapes = build(method, spec, config.knobs).state_dict()
+        spec = Spec.from_sizes(32, 2, 4, 8, config.training.length, config.source_tasks())
+        shapes = build_method(method, spec, config.knobs).state_dict()
         state = {name: torch.rand(t.shape).to(t.dtype) for name, t in shapes.items()}
-        found = record.input_prompt(SimpleNamespace(config=config, prompt=lambda state=state: state), sizes)
+        found = record.load_input_prompt(SimpleNamespace(config=config, prompt=lambda state=state: state), sizes)
         assert (found is not None) == single, method
         if found is not None:
             assert found.shape[1] == 32
 
 
 def test_accuracies_stand_where_they_belong(store, trained, warm):
-    runs = record.candidates(store)
-    tasks = record.targets(runs)
-    cells = {cell.key: cell for cell in record.fill(store, runs, tasks, 5, warm)}
-    grid = record.accuracies(runs, tasks, cells, 5)
+    runs = record.finished_runs(store)
+    tasks = record.target_tasks(runs)
+    cells = {cell.key: cell for cell in record.measure_missing(store, runs, tasks, 5, warm)}
+    grid = record.accuracy_matrix(runs, tasks, cells, 5)
     assert grid.shape == (2, 3)
     assert grid[1, 0] == cells["bare:tiny-encoder", tasks[1].name, 5].accuracy
     assert grid[0, 2] == cells[runs[1].id, tasks[0].name, 5].accuracy
     del cells[runs[0].id, tasks[1].name, 5]
-    assert np.isnan(record.accuracies(runs, tasks, cells, 5)).tolist() == [[False] * 3, [False, True, False]]
-    assert np.isnan(record.accuracies(runs, tasks, cells)).all()  # another number of rows
-    assert record.accuracies([], [], {}).shape == (0, 1)
+    assert np.isnan(record.accuracy_matrix(runs, tasks, cells, 5)).tolist() == [[False] * 3, [False, True, False]]
+    assert np.isnan(record.accuracy_matrix(runs, tasks, cells)).all()  # another number of rows
+    assert record.accuracy_matrix([], [], {}).shape == (0, 1)
 
 
 def test_more_tasks_come_behind_those_of_the_runs(store, trained, tables):
-    runs = record.candidates(store)
-    found = record.targets(runs, [str(tables[0]), "trec6", "trec6"])
+    runs = record.finished_runs(store)
+    found = record.target_tasks(runs, [str(tables[0]), "trec6", "trec6"])
     assert [target.name for target in found] == [*sorted(map(str, tables)), "trec6"]
-    assert record.targets([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
+    assert record.target_tasks([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
 
 
 def test_kept_prompts_of_one_title_stay_two(store):
     for title in ("mine", "mine", "other"):
-        saved_prompts.keep(store, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
-    found = record.homeless(store)
+        saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
+    found = record.prompts_without_backbone(store)
     assert len(found) == 3
     assert "other" in found
     assert "mine" not in found, "twins are told apart by their ids"
 
 
 def test_a_held_lock_is_seen(store, trained):
-    lock = Lock(store.root / ".transfer.lock")
+    lock = FileLock(store.root / ".transfer.lock")
     assert lock.acquire()
-    assert record.filling(store)
+    assert record.is_measuring(store)
     lock.release()

@@ -13,18 +13,18 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
 from ptviz.experiments import transfer_gain
-from ptviz.experiments.transfer_results import KEPT, Trial, scratch, trials
+from ptviz.experiments.transfer_results import SAVED_PREFIX, TransferRun, from_scratch_key, read_transfer_runs
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.training import Evaluated, TrainConfig, train
 from ptviz.worker import background_experiments
 
-SETTING = transfer_gain.Setting(steps=3, rows=12)
-WARM = Warm()
+SETTING = transfer_gain.TransferGainSettings(steps=3, rows=12)
+WARM = ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -37,21 +37,25 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
         training = TrainConfig(steps=2, batch=4, lr=0.5, seed=5)
         config = RunConfig("tiny-encoder", str(folder / f"{name}.csv"), "prompt-tuning", {"m": 3}, training)
-        work(store.create(config).path, WARM)
+        execute_run(store.create(config).path, WARM)
     return store.root
 
 
 @pytest.fixture
-def runs(store: Store, made: Path) -> list[record.Summary]:
+def runs(store: Store, made: Path) -> list[record.RunSummary]:
     shutil.copytree(made, store.root)
-    return record.candidates(store)
+    return record.finished_runs(store)
 
 
 def test_a_trial_is_what_training_from_that_prompt_says(store, runs):
-    tasks = record.targets(runs)
-    assert transfer_gain.missing(store, runs, tasks, SETTING) == transfer_gain.size(store, runs, tasks, SETTING) == 4
-    found = [trial for trial in transfer_gain.train_missing(store, runs, tasks, SETTING, WARM) if trial]
-    assert {trial.start for trial in found} == {scratch("tiny-encoder", 3), *(run.id for run in runs)}
+    tasks = record.target_tasks(runs)
+    assert (
+        transfer_gain.count_missing_runs(store, runs, tasks, SETTING)
+        == transfer_gain.grid_size(store, runs, tasks, SETTING)
+        == 4
+    )
+    found = [trial for trial in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM) if trial]
+    assert {trial.start for trial in found} == {from_scratch_key("tiny-encoder", 3), *(run.id for run in runs)}
     own = {run.id: run.config.task for run in runs}
     assert all(own.get(trial.start) != trial.task for trial in found)
     backbone = WARM.backbone(runs[0].config)
@@ -60,20 +64,20 @@ def test_a_trial_is_what_training_from_that_prompt_says(store, runs):
         task = WARM.task(RunConfig("tiny-encoder", trial.task))
         training = TrainConfig(steps=3, evaluate_every=1, validation_rows=12)
         config = RunConfig("tiny-encoder", trial.task, "prompt-tuning", {"m": 3}, training).checked()
-        method = WARM.engine.build(config, backbone, task)
+        method = WARM.backend.build_method(config, backbone, task)
         if trial.start in own:
-            method.begin_with(Prompt(embeddings=store.get(trial.start).prompt()["P"][None]))
+            method.init_from_prompt(Prompt(embeddings=store.get(trial.start).prompt()["P"][None]))
         told = [event for event in train(method, backbone, task, training) if isinstance(event, Evaluated)]
         assert trial.evaluated == (0, 1, 2, 3) == tuple(event.step for event in told)
         assert trial.accuracies == tuple(event.accuracy for event in told)
         assert trial.seconds > 0
     # A source as it is: the first point of its trial is its cell of the grid without training.
-    cells = {cell.key: cell.accuracy for cell in record.fill(store, runs, tasks, 12, WARM)}
+    cells = {cell.key: cell.accuracy for cell in record.measure_missing(store, runs, tasks, 12, WARM)}
     for trial in found:
         if trial.start in own:
             assert trial.accuracies[0] == pytest.approx(cells[trial.start, trial.task, 12])
-    assert list(transfer_gain.known(store, runs, tasks, SETTING).values()) == found
-    assert trials(Store(store.root)) == {trial.key: trial for trial in found}
+    assert list(transfer_gain.measured_runs(store, runs, tasks, SETTING).values()) == found
+    assert read_transfer_runs(Store(store.root)) == {trial.key: trial for trial in found}
 
 
 def test_training_begins_at_the_source_or_afresh(store, runs):
@@ -81,10 +85,14 @@ def test_training_begins_at_the_source_or_afresh(store, runs):
 
     def spy(method: Any, *rest: Any, **more: Any) -> Any:
         begun.append(method.P.detach().clone())
-        return WARM.engine.train(method, *rest, **more)
+        return WARM.backend.train(method, *rest, **more)
 
-    warm = Warm(replace(WARM.engine, train=spy))
-    found = [trial for trial in transfer_gain.train_missing(store, runs, record.targets(runs), SETTING, warm) if trial]
+    warm = ModelCache(replace(WARM.backend, train=spy))
+    found = [
+        trial
+        for trial in transfer_gain.train_missing_pairs(store, runs, record.target_tasks(runs), SETTING, warm)
+        if trial
+    ]
     fresh = [start for start, trial in zip(begun, found, strict=True) if trial.start.startswith("scratch")]
     assert torch.equal(fresh[0], fresh[1])
     for start, trial in zip(begun, found, strict=True):
@@ -94,87 +102,92 @@ def test_training_begins_at_the_source_or_afresh(store, runs):
 
 
 def test_nothing_is_made_twice_and_a_stop_loses_one_trial_at_most(store, runs):
-    tasks = record.targets(runs)
-    going = transfer_gain.train_missing(store, runs, tasks, SETTING, WARM)
+    tasks = record.target_tasks(runs)
+    going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM)
     first = next(trial for trial in going if trial)
     next(going)
     with pytest.raises(StoreError, match="another"):
-        next(transfer_gain.train_missing(store, runs, tasks, SETTING, WARM))
+        next(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM))
     going.close()
-    assert not record.filling(store)
-    rest = [trial for trial in transfer_gain.train_missing(store, runs, tasks, SETTING, WARM) if trial]
+    assert not record.is_measuring(store)
+    rest = [trial for trial in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM) if trial]
     assert len(rest) == 3
     assert first.key not in {trial.key for trial in rest}
-    assert not list(transfer_gain.train_missing(store, runs, tasks, SETTING, WARM))
-    assert transfer_gain.missing(store, runs, tasks, replace(SETTING, seeds=2)) == 4
-    assert transfer_gain.missing(store, runs, tasks, replace(SETTING, steps=4)) == 4
+    assert not list(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM))
+    assert transfer_gain.count_missing_runs(store, runs, tasks, replace(SETTING, seeds=2)) == 4
+    assert transfer_gain.count_missing_runs(store, runs, tasks, replace(SETTING, steps=4)) == 4
     path = store.get(runs[0].id).path / "prompt.safetensors"
     path.write_bytes((store.get(runs[1].id).path / "prompt.safetensors").read_bytes())
-    assert transfer_gain.missing(store, runs, tasks, SETTING) == 1
+    assert transfer_gain.count_missing_runs(store, runs, tasks, SETTING) == 1
 
 
 def test_a_kept_prompt_is_a_source_in_both_grids(store, runs):
     torch.manual_seed(0)
-    one = saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {})
-    saved_prompts.keep(store, {"embeddings": torch.randn(5, 8)}, "elsewhere", "other", None, {})
-    saved_prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {})
-    found = record.sources(store, "tiny-encoder")
-    assert [source.id for source in found] == [*(run.id for run in runs), KEPT + one.id]
-    tasks = record.targets(found)
+    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {})
+    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 8)}, "elsewhere", "other", None, {})
+    saved_prompts.save_prompt(store, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {})
+    found = record.source_prompts(store, "tiny-encoder")
+    assert [source.id for source in found] == [*(run.id for run in runs), SAVED_PREFIX + one.id]
+    tasks = record.target_tasks(found)
     assert len(tasks) == 2
-    assert np.array_equal(record.vectors(store, found[-1]), saved_prompts.tensors(store, one.id)["embeddings"].numpy())
-    cells = list(record.fill(store, found[-1:], tasks, 6, WARM))
-    assert [cell.run for cell in cells] == ["bare:tiny-encoder", KEPT + one.id] * 2
+    assert np.array_equal(
+        record.load_prompt_vectors(store, found[-1]),
+        saved_prompts.load_prompt_tensors(store, one.id)["embeddings"].numpy(),
+    )
+    cells = list(record.measure_missing(store, found[-1:], tasks, 6, WARM))
+    assert [cell.run for cell in cells] == ["bare:tiny-encoder", SAVED_PREFIX + one.id] * 2
     assert not any(cell.reason for cell in cells)
-    told = [trial for trial in transfer_gain.train_missing(store, found[-1:], tasks, SETTING, WARM) if trial]
-    assert [trial.start for trial in told] == [scratch("tiny-encoder", 5), KEPT + one.id] * 2
+    told = [trial for trial in transfer_gain.train_missing_pairs(store, found[-1:], tasks, SETTING, WARM) if trial]
+    assert [trial.start for trial in told] == [from_scratch_key("tiny-encoder", 5), SAVED_PREFIX + one.id] * 2
     assert not any(trial.reason for trial in told)
 
 
 def test_a_setting_is_checked():
     for name in ("steps", "seeds", "rows"):
         with pytest.raises(ValueError, match=name):
-            transfer_gain.Setting(**{name: 0})
+            transfer_gain.TransferGainSettings(**{name: 0})
 
 
 def test_orders_are_worked_on_in_small_pieces_and_can_be_stopped(store, runs):
-    worker, ids = background_experiments.Filling(store, WARM), tuple(run.id for run in runs)
-    assert not worker.step()
-    background_experiments.place(store, background_experiments.Order("gain", ids, steps=2, rows=6))
-    assert worker.step()
-    assert record.filling(store)
-    assert not trials(store)  # one step at a time: letters are answered between them
-    background_experiments.cancel(store)
-    assert not worker.step()
-    assert not record.filling(store)
-    background_experiments.place(store, background_experiments.Order("gain", ids, steps=2, rows=6))
-    assert sum(1 for _ in islice(iter(worker.step, False), 500)) < 500
-    assert len(trials(store)) == 4
-    assert background_experiments.ordered(store) is None
-    background_experiments.place(store, background_experiments.Order("zero-shot", ids, rows=6))
-    while worker.step():
+    worker, ids = background_experiments.BackgroundExperiments(store, WARM), tuple(run.id for run in runs)
+    assert not worker.run_piece()
+    background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
+    assert worker.run_piece()
+    assert record.is_measuring(store)
+    assert not read_transfer_runs(store)  # one step at a time: letters are answered between them
+    background_experiments.cancel_job(store)
+    assert not worker.run_piece()
+    assert not record.is_measuring(store)
+    background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
+    assert sum(1 for _ in islice(iter(worker.run_piece, False), 500)) < 500
+    assert len(read_transfer_runs(store)) == 4
+    assert background_experiments.current_job(store) is None
+    background_experiments.submit_job(store, background_experiments.TransferJob("zero-shot", ids, rows=6))
+    while worker.run_piece():
         pass
-    assert len(record.measured(store)) == 6
+    assert len(record.read_transfer_scores(store)) == 6
 
 
 def test_an_order_that_fails_says_why_and_is_over(store, runs):
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
-    worker = background_experiments.Filling(store, WARM)
-    background_experiments.place(
-        store, background_experiments.Order("zero-shot", tuple(run.id for run in runs), rows=6)
+    worker = background_experiments.BackgroundExperiments(store, WARM)
+    background_experiments.submit_job(
+        store, background_experiments.TransferJob("zero-shot", tuple(run.id for run in runs), rows=6)
     )
-    while worker.step():
+    while worker.run_piece():
         pass
-    told = background_experiments.ordered(store)
+    told = background_experiments.current_job(store)
     assert told is not None
     assert "2 could not be measured" in told.problem
-    assert not background_experiments.Filling(store, WARM).step()  # nor does a new worker try it again by itself
+    assert not background_experiments.BackgroundExperiments(
+        store, WARM
+    ).run_piece()  # nor does a new worker try it again by itself
 
 
 def test_a_damaged_trial_says_what_to_do(store, runs):
     path = store.root / ".transfer.json"
-    whole = Trial("a", "b", 1, 1, 0, (0,), (0.5,))
+    whole = TransferRun("a", "b", 1, 1, 0, (0,), (0.5,))
     for broken in ({}, {"evaluated": [0]}, {**whole.__dict__, "accuracies": []}):
         path.write_text(json.dumps({"cells": [], "trials": [broken]}))
         with pytest.raises(StoreError, match="delete it"):
-            trials(store)
+            read_transfer_runs(store)

@@ -9,11 +9,11 @@ import pytest
 
 from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import REGISTRY
-from ptviz.methods.glossary import COMMON
+from ptviz.methods.glossary import COMMON_SYMBOLS
 
 
 def told(name: str) -> dict[str, str]:
-    return {key(term.latex): term.words for term in (*COMMON, *REGISTRY[name].card.terms)}
+    return {key(term.latex): term.meaning for term in (*COMMON_SYMBOLS, *REGISTRY[name].card.symbols)}
 
 
 def drawn(latex: str, words: dict[str, str] | None = None) -> ElementTree.Element:
@@ -33,15 +33,15 @@ def test_every_symbol_of_every_equation_is_explained(name: str):
     card = REGISTRY[name].card
     assert unexplained(drawn(card.equation, told(name))) == []
     shown = {node.get("data-told") for node in drawn(card.equation, told(name)).iter() if node.get("tabindex") == "0"}
-    assert {term.words for term in card.terms} <= shown, "no explanation of what is not there"
-    assert {term.part for term in card.terms if term.part} <= parts_of(name)
+    assert {term.meaning for term in card.symbols} <= shown, "no explanation of what is not there"
+    assert {term.tensor for term in card.symbols if term.tensor} <= parts_of(name)
 
 
 def parts_of(name: str) -> set[str]:
-    from ptviz.methods import build
+    from ptviz.methods import build_method
     from ptviz.prompt import Spec
 
-    return set(build(name, Spec.of_shape(32, 4, 2, 8, 24, ("one", "two", "three"))).parts())
+    return set(build_method(name, Spec.from_sizes(32, 4, 2, 8, 24, ("one", "two", "three"))).tensors())
 
 
 def test_a_symbol_is_found_whatever_its_braces():

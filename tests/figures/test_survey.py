@@ -11,29 +11,40 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from ptviz.analysis.method_diagram import Item, Panel, anatomy_of, original
-from ptviz.analysis.parameter_cost import CostCurve, cost_curve, ladder
-from ptviz.analysis.taxonomy import taxonomy
-from ptviz.figures.csv_export import table_csv
-from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_pair, legend_scene
-from ptviz.figures.diagrams.layout import arrange
+from ptviz.analysis.method_diagram import DiagramItem, DiagramPanel, backbone_panel, build_panel
+from ptviz.analysis.parameter_cost import CostCurve, compute_cost_curve, value_grid
+from ptviz.analysis.taxonomy import build_taxonomy
+from ptviz.figures.csv_export import table_to_csv
+from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_legend, draw_pair
+from ptviz.figures.diagrams.layout import arrange_panel
 from ptviz.figures.diagrams.method import draw_panel
 from ptviz.figures.diagrams.plotly import to_figure
-from ptviz.figures.diagrams.scene import Box, Cells, Line, Scene, Sign, Text, bounds, cividis, diverging, readable
-from ptviz.figures.diagrams.stage_timeline import Leg, draw_stages
+from ptviz.figures.diagrams.scene import (
+    Box,
+    HeatmapCells,
+    Line,
+    OperatorSign,
+    Scene,
+    TextLabel,
+    bounding_box,
+    cividis_colour,
+    contrasting_colour,
+    diverging_colour,
+)
+from ptviz.figures.diagrams.stage_timeline import StageBar, draw_stage_timeline
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.figures.diagrams.taxonomy import draw_taxonomy
-from ptviz.figures.parameter_cost import draw_cost
-from ptviz.methods import REGISTRY, build
+from ptviz.figures.parameter_cost import draw_parameter_cost
+from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
 
 METHODS = pytest.mark.parametrize("name", list(REGISTRY))
 HOSTILE = "<b>&\"'<script>alert(1)</script>"
-SPEC = Spec.of_shape(32, 4, 2, 8, 24, ("one", "two", "three"))
+SPEC = Spec.from_sizes(32, 4, 2, 8, 24, ("one", "two", "three"))
 
 
-def panel(name: str) -> Panel:
-    return anatomy_of(build(name, SPEC), 24, 32, 4, 1000)
+def panel(name: str) -> DiagramPanel:
+    return build_panel(build_method(name, SPEC), 24, 32, 4, 1000)
 
 
 def parsed(scene: Scene) -> ElementTree.Element:
@@ -58,20 +69,20 @@ def overlapping(scene: Scene) -> list[tuple[Box, Box]]:
 def test_every_method_draws_within_its_panel_and_without_overlaps(name: str):
     scene = draw_panel(panel(name))
     assert not overlapping(scene)
-    left, top, right, bottom = bounds(e for e in scene.elements if not isinstance(e, Text))
+    left, top, right, bottom = bounding_box(e for e in scene.elements if not isinstance(e, TextLabel))
     assert left >= 0
     assert top >= 0
     assert right <= scene.width
     assert bottom <= scene.height
     assert REGISTRY[name].card.title in scene.alt
-    assert f"{build(name, SPEC).trained():,}" in scene.alt
+    assert f"{build_method(name, SPEC).trainable_parameters():,}" in scene.alt
     parsed(scene)
 
 
 @METHODS
 def test_every_item_of_a_panel_has_a_place(name: str):
     shown = panel(name)
-    places = arrange(shown)
+    places = arrange_panel(shown)
     assert set(places.centre) == set(shown.items) == set(places.y)
 
 
@@ -79,7 +90,7 @@ def test_every_item_of_a_panel_has_a_place(name: str):
 def test_svg_and_plotly_draw_the_same_scene(name: str):
     scene = draw_panel(panel(name))
     figure = to_figure(scene)
-    words = [element for element in scene.elements if isinstance(element, Text)]
+    words = [element for element in scene.elements if isinstance(element, TextLabel)]
     assert len(figure.layout.annotations) == len(words)
     assert len(parsed(scene).findall(".//{http://www.w3.org/2000/svg}text")) == len(words)
     assert tuple(figure.layout.xaxis.range) == (0, scene.width)
@@ -89,24 +100,24 @@ def test_svg_and_plotly_draw_the_same_scene(name: str):
 
 @pytest.mark.parametrize("count", [0, 1, 3, 16])
 def test_framework_draws_any_number_of_panels(count: int):
-    panels = [original(4, 24, 32)] * min(count, 1) + [panel(name) for name in list(REGISTRY)[: max(count - 1, 0)]]
+    panels = [backbone_panel(4, 24, 32)] * min(count, 1) + [panel(name) for name in list(REGISTRY)[: max(count - 1, 0)]]
     scene = draw_framework(panels)
     assert str(len(panels)) in scene.alt
     links = [element.link for element in scene.elements if isinstance(element, Box) and element.link]
-    assert links == [shown.name for shown in panels if shown.trained]
+    assert links == [shown.name for shown in panels if shown.trainable_parameters]
     parsed(scene)
     to_figure(scene)
 
 
 @pytest.mark.parametrize("columns", [1, 3, 4])
 def test_framework_keeps_the_groups_of_the_tree_together(columns: int):
-    panels = [original(4, 24, 32), *map(panel, REGISTRY)]
+    panels = [backbone_panel(4, 24, 32), *map(panel, REGISTRY)]
     scene = draw_framework(panels, columns)
     boxes = {e.link: e for e in scene.elements if isinstance(e, Box) and e.link}
     assert [*boxes] == [shown.name for shown in panels[1:]]
-    words = [e for e in scene.elements if isinstance(e, Text)]
+    words = [e for e in scene.elements if isinstance(e, TextLabel)]
     for group in {shown.branch[:2] for shown in panels[1:]}:
-        (head,) = [text for text in words if text.words == " · ".join(group)][:1]
+        (head,) = [text for text in words if text.text == " · ".join(group)][:1]
         members = [boxes[shown.name] for shown in panels if shown.branch[:2] == group]
         assert head.y < members[0].y - members[0].h / 2
         assert head.x < members[0].x
@@ -129,9 +140,9 @@ def test_a_panel_is_as_tall_as_what_it_holds():
 @METHODS
 def test_no_words_run_out_of_a_panel(name: str):
     scene = draw_panel(
-        anatomy_of(build(name, Spec.of_shape(384, 6, 12, 32, 64, ("a", "b", "c"))), 64, 384, 6, 22 * 10**6)
+        build_panel(build_method(name, Spec.from_sizes(384, 6, 12, 32, 64, ("a", "b", "c"))), 64, 384, 6, 22 * 10**6)
     )
-    left, top, right, bottom = bounds(e for e in scene.elements if isinstance(e, Text))
+    left, top, right, bottom = bounding_box(e for e in scene.elements if isinstance(e, TextLabel))
     assert left >= 4
     assert top >= 4
     assert right <= scene.width - 4
@@ -140,15 +151,15 @@ def test_no_words_run_out_of_a_panel(name: str):
 
 def test_what_a_drawing_cannot_show_is_said_in_and_beside_it():
     scene = draw_panel(panel("prefix-tuning"))
-    said = " ".join(e.words for e in scene.elements if isinstance(e, Text) and e.italic)
+    said = " ".join(e.text for e in scene.elements if isinstance(e, TextLabel) and e.italic)
     assert "the encoder never sees the text" in said
     assert "The encoder never sees the text" in scene.alt
 
 
 def test_a_router_says_how_many_it_picks():
     def words(**knobs: object) -> str:
-        drawn = draw_panel(anatomy_of(build("smop", SPEC, knobs), 24, 32, 4))
-        return " ".join(e.words for e in drawn.elements if isinstance(e, Text))
+        drawn = draw_panel(build_panel(build_method("smop", SPEC, knobs), 24, 32, 4))
+        return " ".join(e.text for e in drawn.elements if isinstance(e, TextLabel))
 
     assert "picks one" in words()
     assert "picks some" in words(top=2)
@@ -165,25 +176,25 @@ def test_drawings_tell_their_rows():
     assert {row[1]: row[-1] for row in rows if row[0] == "smop"}["router"] == "yes"
     assert {row[1]: row[-1] for row in rows if row[0] == "smop"}["X"] == "no"
     cards = [method.card for method in REGISTRY.values()]
-    head, *rows = draw_taxonomy(taxonomy(cards, {cards[1].name: 0.25}, "accuracy", "%")).table
+    head, *rows = draw_taxonomy(build_taxonomy(cards, {cards[1].name: 0.25}, "accuracy", "%")).table
     assert head[-1] == "accuracy"
     assert [row[0] for row in rows] == [card.name for card in cards]
     assert [row[-1] for row in rows[:2]] == ["", "0.25"]
     assert all(len(row) == len(head) for row in rows)
-    assert draw_stages([Leg("tune", "target", 5, "trains P")]).table[1] == (
+    assert draw_stage_timeline([StageBar("tune", "target", 5, "trains P")]).table[1] == (
         "tune",
         "target task",
         "5",
         "trains P",
         "gradient",
     )
-    assert table_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\n1,2\n'
+    assert table_to_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\n1,2\n'
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 99])
 def test_taxonomy_draws_any_number_of_methods(count: int):
     cards = [method.card for method in REGISTRY.values()][:count]
-    scene = draw_taxonomy(taxonomy(cards))
+    scene = draw_taxonomy(build_taxonomy(cards))
     links = [element.link for element in scene.elements if isinstance(element, Box) and element.link]
     assert sorted(links) == sorted(card.name for card in cards)
     assert all(card.title in scene.alt for card in cards)
@@ -194,16 +205,16 @@ def test_taxonomy_draws_any_number_of_methods(count: int):
 def test_taxonomy_colours_say_their_value_and_unmeasured_ones_so():
     cards = [method.card for method in REGISTRY.values()]
     values = {cards[0].name: 0.5, cards[1].name: 0.9}
-    scene = draw_taxonomy(taxonomy(cards, values, "accuracy", "%"))
-    words = [element.words for element in scene.elements if isinstance(element, Text)]
+    scene = draw_taxonomy(build_taxonomy(cards, values, "accuracy", "%"))
+    words = [element.text for element in scene.elements if isinstance(element, TextLabel)]
     assert words.count("no run yet") == len(cards) - 2
     assert {"50.0%", "90.0%"} <= set(words)
     assert "50.0%" in scene.alt
     fills = {element.link: element.fill for element in scene.elements if isinstance(element, Box) and element.link}
-    assert fills[cards[0].name] == cividis(0)
-    assert fills[cards[1].name] == cividis(1)
-    empty = draw_taxonomy(taxonomy(cards, {}, "accuracy", "%"))
-    assert any("nothing measured yet" in e.words for e in empty.elements if isinstance(e, Text))
+    assert fills[cards[0].name] == cividis_colour(0)
+    assert fills[cards[1].name] == cividis_colour(1)
+    empty = draw_taxonomy(build_taxonomy(cards, {}, "accuracy", "%"))
+    assert any("nothing measured yet" in e.text for e in empty.elements if isinstance(e, TextLabel))
 
 
 def test_a_pair_rings_what_differs_and_nothing_else():
@@ -217,8 +228,10 @@ def test_a_pair_rings_what_differs_and_nothing_else():
 
 
 def test_text_is_text_in_svg_and_in_plotly():
-    item = Item("part-x", "tensor", "trained", HOSTILE, ("m", "d"), (2, 3))
-    shown = Panel(HOSTILE, HOSTILE, HOSTILE, {"part-x": item}, (), "part-x", trained=6, slots=2, sites=1)
+    item = DiagramItem("part-x", "tensor", "trained", HOSTILE, ("m", "d"), (2, 3))
+    shown = DiagramPanel(
+        HOSTILE, HOSTILE, HOSTILE, {"part-x": item}, (), "part-x", trainable_parameters=6, slots=2, sites=1
+    )
     for page in (False, True):
         text = to_svg(draw_panel(shown, link=True), page=page)
         assert "<script" not in text
@@ -242,20 +255,28 @@ def test_links_on_a_page_are_reached_by_keyboard():
 
 
 def test_heat_maps_show_the_values():
-    item = Item("part-P", "tensor", "trained", "P", ("m", "d"), (2, 2), values=np.array([[1.0, -1.0], [0.0, 1.0]]))
-    scene = draw_panel(Panel("x", "X", "y", {"part-P": item}, (), "part-P", trained=4, slots=2, sites=1))
-    (cells,) = [element for element in scene.elements if isinstance(element, Cells)]
+    item = DiagramItem(
+        "part-P", "tensor", "trained", "P", ("m", "d"), (2, 2), values=np.array([[1.0, -1.0], [0.0, 1.0]])
+    )
+    scene = draw_panel(
+        DiagramPanel("x", "X", "y", {"part-P": item}, (), "part-P", trainable_parameters=4, slots=2, sites=1)
+    )
+    (cells,) = [element for element in scene.elements if isinstance(element, HeatmapCells)]
     assert cells.values.tolist() == [[1.0, -1.0], [0.0, 1.0]]
     drawn = to_svg(scene).split("crispEdges")[1]  # the frozen blue is the full blue of a heat map
-    assert drawn.count(f'fill="{diverging(1)}"') == 2
-    assert drawn.count(f'fill="{diverging(-1)}"') == 1
+    assert drawn.count(f'fill="{diverging_colour(1)}"') == 2
+    assert drawn.count(f'fill="{diverging_colour(-1)}"') == 1
     (heat,) = [trace for trace in to_figure(scene).data if trace.type == "heatmap"]
-    assert heat.zmax == -heat.zmin == cells.limit
+    assert heat.zmax == -heat.zmin == cells.colour_limit
 
 
 def test_pruned_rows_are_grey_where_the_masks_are_zero():
-    item = Item("part-P", "tensor", "trained", "P", ("m", "d"), (4, 3), masks=("g",), masked=(0.0, 1.0, 0.5, 0.0))
-    scene = draw_panel(Panel("x", "X", "y", {"part-P": item}, (), "part-P", trained=12, slots=4, sites=1))
+    item = DiagramItem(
+        "part-P", "tensor", "trained", "P", ("m", "d"), (4, 3), masks=("g",), masked_shares=(0.0, 1.0, 0.5, 0.0)
+    )
+    scene = draw_panel(
+        DiagramPanel("x", "X", "y", {"part-P": item}, (), "part-P", trainable_parameters=12, slots=4, sites=1)
+    )
     grey = [element for element in scene.elements if isinstance(element, Box) and element.fill == "#A9A9A9"]
     assert [round(box.w / grey[0].w, 2) for box in grey] == [1.0, 0.5]
     assert "38% pruned" in grey[0].hover
@@ -263,11 +284,11 @@ def test_pruned_rows_are_grey_where_the_masks_are_zero():
 
 def test_sizes_of_blocks_follow_their_axes():
     items = {
-        "tall": Item("tall", "tensor", "trained", "A", ("m", "r"), (9, 2)),
-        "wide": Item("wide", "tensor", "trained", "B", ("r", "d"), (2, 99)),
-        "stack": Item("stack", "tensor", "trained", "C", ("k", "m", "r"), (3, 9, 2), stack=3),
+        "tall": DiagramItem("tall", "tensor", "trained", "A", ("m", "r"), (9, 2)),
+        "wide": DiagramItem("wide", "tensor", "trained", "B", ("r", "d"), (2, 99)),
+        "stack": DiagramItem("stack", "tensor", "trained", "C", ("k", "m", "r"), (3, 9, 2), stack=3),
     }
-    size = arrange(Panel("x", "X", "y", items, ())).size
+    size = arrange_panel(DiagramPanel("x", "X", "y", items, ())).size
     assert size["tall"][1] > size["tall"][0]
     assert size["wide"][0] > size["wide"][1]
     assert size["stack"][0] > size["tall"][0]
@@ -275,8 +296,8 @@ def test_sizes_of_blocks_follow_their_axes():
 
 @pytest.mark.parametrize("count", [0, 1, 2, 7])
 def test_stages_draw_any_number_of_legs(count: int):
-    legs = [Leg(f"leg {i}", ("target", "sources", "all")[i % 3], 10 * i, "trains P") for i in range(count)]
-    scene = draw_stages(legs)
+    legs = [StageBar(f"leg {i}", ("target", "sources", "all")[i % 3], 10 * i, "trains P") for i in range(count)]
+    scene = draw_stage_timeline(legs)
     parsed(scene)
     boxes = [element for element in scene.elements if isinstance(element, Box)]
     assert len(boxes) == count
@@ -287,7 +308,7 @@ def test_stages_draw_any_number_of_legs(count: int):
 @pytest.mark.parametrize("count", [0, 1, 5])
 def test_cost_draws_any_number_of_points(count: int):
     at = tuple(range(1, count + 1))
-    figure = draw_cost(CostCurve("m", "prompt tokens", at, at, at, 2 if count else None))
+    figure = draw_parameter_cost(CostCurve("m", "prompt tokens", at, at, at, 2 if count else None))
     assert [len(trace.x) for trace in figure.data] == [count, count]
 
 
@@ -297,33 +318,33 @@ def test_cost_leaves_out_what_a_method_refuses():
             raise ValueError("too large")
         return 2 * value, value
 
-    assert cost_curve("m", "tokens", (1, 4, 9), count) == CostCurve("m", "tokens", (1, 4), (2, 8), (1, 4))
+    assert compute_cost_curve("m", "tokens", (1, 4, 9), count) == CostCurve("m", "tokens", (1, 4), (2, 8), (1, 4))
 
 
 def test_ladder_climbs_and_holds_the_default():
-    steps = ladder(1, 200, 12)
+    steps = value_grid(1, 200, 12)
     assert steps[0] == 1
     assert steps[-1] == 200
     assert 12 in steps
     assert list(steps) == sorted(set(steps))
-    assert ladder(3, 3, 3) == (3,)
+    assert value_grid(3, 3, 3) == (3,)
 
 
 def test_colours():
-    assert diverging(0) == "#F7F7F7"
-    assert diverging(float("nan")) == "#F7F7F7"
-    assert diverging(5) == diverging(1) != diverging(-1)
-    assert readable("#FFFFFF") == "#1B2430"
-    assert readable("#00224E") == "#FFFFFF"
+    assert diverging_colour(0) == "#F7F7F7"
+    assert diverging_colour(float("nan")) == "#F7F7F7"
+    assert diverging_colour(5) == diverging_colour(1) != diverging_colour(-1)
+    assert contrasting_colour("#FFFFFF") == "#1B2430"
+    assert contrasting_colour("#00224E") == "#FFFFFF"
 
 
 def test_elements_move_and_scale_together():
     element = Box(1, 2, 3, 4)
-    assert element.moved(10, 20, 2) == replace(element, x=12, y=24, w=6, h=8, radius=6)
-    assert Sign(1, 1, "sum").moved(1, 1, 2).r == 18
-    assert Line(((0, 0), (1, 1))).moved(1, 2, 3).points == ((1, 2), (4, 5))
-    assert bounds([]) == (0, 0, 0, 0)
-    assert legend_scene(300).height > legend_scene(1200).height
+    assert element.transformed(10, 20, 2) == replace(element, x=12, y=24, w=6, h=8, radius=6)
+    assert OperatorSign(1, 1, "sum").transformed(1, 1, 2).r == 18
+    assert Line(((0, 0), (1, 1))).transformed(1, 2, 3).points == ((1, 2), (4, 5))
+    assert bounding_box([]) == (0, 0, 0, 0)
+    assert draw_legend(300).height > draw_legend(1200).height
 
 
 def test_svg_needs_no_plotly():

@@ -9,10 +9,10 @@ import json
 import numpy as np
 import pytest
 
-from ptviz.analysis.routing import counterfactual, load_curve
-from ptviz.analysis.tensor_comparison import beside, shared
+from ptviz.analysis.routing import compute_counterfactual, compute_expert_load
+from ptviz.analysis.tensor_comparison import compare_rows, compute_shared_energy
 from ptviz.figures import logit_lens, routing_counterfactuals, tensors
-from ptviz.figures.csv_export import as_csv
+from ptviz.figures.csv_export import figure_to_csv
 
 RNG = np.random.default_rng(0)
 HOSTILE = "<b>x</b> %{y}"
@@ -20,7 +20,7 @@ HOSTILE = "<b>x</b> %{y}"
 
 def lines(figure) -> list[list[str]]:
     assert json.loads(figure.to_json())
-    return list(csv.reader(io.StringIO(as_csv(figure))))
+    return list(csv.reader(io.StringIO(figure_to_csv(figure))))
 
 
 def forced(n: int, k: int):
@@ -28,7 +28,7 @@ def forced(n: int, k: int):
     losses = RNG.exponential(size=(n, k))
     right = RNG.random((n, k)) < 0.5
     chosen = weights.argmax(1)
-    return counterfactual(weights, losses, right, losses[np.arange(n), chosen], right[np.arange(n), chosen])
+    return compute_counterfactual(weights, losses, right, losses[np.arange(n), chosen], right[np.arange(n), chosen])
 
 
 @pytest.mark.parametrize("n", [1, 30])
@@ -38,34 +38,34 @@ def test_experts_forced(n, k):
     for what in ("loss", "accuracy"):
         figure = routing_counterfactuals.draw_counterfactual(found, names, what)
         assert len(figure.data[0].y) == k
-        assert "best" in routing_counterfactuals.tell_counterfactual(found, names, what)
-    figure = routing_counterfactuals.draw_rises(found, list(range(n)), names, texts)
+        assert "best" in routing_counterfactuals.describe_counterfactual(found, names, what)
+    figure = routing_counterfactuals.draw_loss_increases(found, list(range(n)), names, texts)
     assert figure.data[0].z.shape == (n, k)
     assert "<b>" not in json.dumps(figure.to_plotly_json(), default=str)
-    assert routing_counterfactuals.tell_rises(found, names)
+    assert routing_counterfactuals.describe_loss_increases(found, names)
     # Where the chosen expert is forced, nothing rises.
-    assert np.allclose(found.rises[np.arange(n), found.chosen], 0)
-    assert found.ideal[0] <= found.own[0] + 1e-12
+    assert np.allclose(found.loss_increases[np.arange(n), found.chosen_experts], 0)
+    assert found.best_case[0] <= found.as_routed[0] + 1e-12
 
 
 def test_no_text_yet():
-    assert routing_counterfactuals.draw_rises(forced(1, 2), [], ["a", "b"], []).layout.annotations
+    assert routing_counterfactuals.draw_loss_increases(forced(1, 2), [], ["a", "b"], []).layout.annotations
 
 
 @pytest.mark.parametrize("steps", [0, 1, 9])
 def test_balance(steps):
-    curve = load_curve(np.arange(steps), RNG.dirichlet(np.ones(3), steps).reshape(steps, 3))
+    curve = compute_expert_load(np.arange(steps), RNG.dirichlet(np.ones(3), steps).reshape(steps, 3))
     assert len(routing_counterfactuals.draw_balance(curve, 0).data[0].x) == steps
-    assert routing_counterfactuals.tell_balance(curve)
+    assert routing_counterfactuals.describe_balance(curve)
 
 
 def test_temperatures_have_names_and_the_trained_one_a_mark():
     factors = [0.0, 0.5, 1.0, None]
-    figure = routing_counterfactuals.draw_tempered(factors, [2.0, 1.0, 0.9, 1.5], [0.5, 0.6, 0.7, 0.4], 0.5)
+    figure = routing_counterfactuals.draw_temperature(factors, [2.0, 1.0, 0.9, 1.5], [0.5, 0.6, 0.7, 0.4], 0.5)
     assert list(figure.layout.xaxis.ticktext) == ["one only", "x 0.5", "x 1", "even"]
     assert figure.layout.shapes[0].x0 == 2
     assert figure.data[-1].x == (1,)
-    assert "x 0.5 60% (1.00 nats)" in routing_counterfactuals.tell_tempered(
+    assert "x 0.5 60% (1.00 nats)" in routing_counterfactuals.describe_temperature(
         factors, [2.0, 1.0, 0.9, 1.5], [0.5, 0.6, 0.7, 0.4]
     )
 
@@ -73,9 +73,9 @@ def test_temperatures_have_names_and_the_trained_one_a_mark():
 @pytest.mark.parametrize("tasks", [0, 1, 3])
 def test_tasks(tasks):
     weights = RNG.dirichlet(np.ones(4), tasks).reshape(tasks, 4)
-    figure = routing_counterfactuals.draw_tasks(weights, [HOSTILE] * tasks, ["a", "b", "c", "d"], [7] * tasks)
+    figure = routing_counterfactuals.draw_task_routing(weights, [HOSTILE] * tasks, ["a", "b", "c", "d"], [7] * tasks)
     assert len(figure.data) == (tasks > 0)
-    assert routing_counterfactuals.tell_tasks(weights, ["t"] * tasks, ["a", "b", "c", "d"])
+    assert routing_counterfactuals.describe_task_routing(weights, ["t"] * tasks, ["a", "b", "c", "d"])
 
 
 @pytest.mark.parametrize("count", [0, 1, 5])
@@ -91,46 +91,46 @@ def test_any_number_of_parts_at_a_glance(count):
     assert "<b>x" not in figure.to_json()
     if count:
         assert figure.data[0].z.shape == (6, 4)
-    assert tensors.tell_gallery(shown)
+    assert tensors.describe_gallery(shown)
 
 
 @pytest.mark.parametrize("k", [0, 1, 4])
 def test_what_each_prompt_has_for_itself(k):
-    found = shared(RNG.normal(size=(k, 3, 5)))
-    assert len(tensors.draw_shared(found).data) == (k > 0)
-    assert tensors.tell_shared(found)
+    found = compute_shared_energy(RNG.normal(size=(k, 3, 5)))
+    assert len(tensors.draw_shared_energy(found).data) == (k > 0)
+    assert tensors.describe_shared_energy(found)
     if k == 1:
-        assert found.total == 0
+        assert found.total_share == 0
 
 
 def test_energy_splits_into_shared_and_own():
     x = RNG.normal(size=(4, 3, 5))
-    found = shared(x)
+    found = compute_shared_energy(x)
     mean = x.mean(0)
-    assert found.total == pytest.approx(1 - 4 * (mean**2).sum() / (x**2).sum())
-    assert shared(np.stack([x[0], x[0]])).total == pytest.approx(0)
-    assert shared(np.stack([x[0], -x[0]])).own == pytest.approx([1, 1])
-    assert shared(np.zeros((2, 3, 4))).total == 0
+    assert found.total_share == pytest.approx(1 - 4 * (mean**2).sum() / (x**2).sum())
+    assert compute_shared_energy(np.stack([x[0], x[0]])).total_share == pytest.approx(0)
+    assert compute_shared_energy(np.stack([x[0], -x[0]])).own_shares == pytest.approx([1, 1])
+    assert compute_shared_energy(np.zeros((2, 3, 4))).total_share == 0
 
 
 @pytest.mark.parametrize("n", [0, 1, 6])
 def test_two_parts_beside_each_other(n):
     a = RNG.normal(size=(n, 4))
-    found = beside(a, 2 * a)
+    found = compare_rows(a, 2 * a)
     assert np.allclose(found.cosines, 1)
-    assert np.allclose(found.apart, 0.5)
-    assert beside(a, a).share == 0
-    assert len(tensors.draw_beside(found, HOSTILE, "b").data) == (3 if n else 0)
-    assert tensors.tell_beside(found, "a", "b")
+    assert np.allclose(found.difference_shares, 0.5)
+    assert compare_rows(a, a).total_difference_share == 0
+    assert len(tensors.draw_row_comparison(found, HOSTILE, "b").data) == (3 if n else 0)
+    assert tensors.describe_row_comparison(found, "a", "b")
     with pytest.raises(ValueError, match="one shape"):
-        beside(a, a[:, :2])
+        compare_rows(a, a[:, :2])
 
 
 @pytest.mark.parametrize("n", [0, 1, 5])
 def test_accuracy_by_rank(n):
     values = RNG.random(n).tolist()
-    assert len(tensors.draw_thinned(list(range(1, n + 1)), values, values, values).data) == (2 if n else 0)
-    assert tensors.tell_thinned(list(range(1, n + 1)), values, values)
+    assert len(tensors.draw_low_rank_accuracy(list(range(1, n + 1)), values, values, values).data) == (2 if n else 0)
+    assert tensors.describe_low_rank_accuracy(list(range(1, n + 1)), values, values)
 
 
 def test_pruned_cells_are_grey_and_hold_no_score():
@@ -141,24 +141,24 @@ def test_pruned_cells_are_grey_and_hold_no_score():
     grey, shown = figure.data
     assert np.isnan(shown.z[1]).all()
     assert (np.isnan(grey.z) == ~gone).all()
-    assert "33% of the pieces are pruned" in tensors.tell_saliency(scores, gone)
+    assert "33% of the pieces are pruned" in tensors.describe_saliency(scores, gone)
     assert tensors.draw_saliency(np.zeros((0, 4))).layout.annotations
 
 
 @pytest.mark.parametrize("n", [0, 1, 7])
 def test_words_moved(n):
     shares = RNG.random(n).tolist()
-    figure = tensors.draw_moved(shares, [HOSTILE] * n, [HOSTILE] * n)
+    figure = tensors.draw_embedding_shift(shares, [HOSTILE] * n, [HOSTILE] * n)
     assert "<b>" not in figure.to_json()
     assert len(lines(figure)) == (1 + n if n else 1)
-    assert tensors.tell_moved(shares, [HOSTILE] * n)
+    assert tensors.describe_embedding_shift(shares, [HOSTILE] * n)
 
 
 @pytest.mark.parametrize("m", [0, 1, 3])
 def test_the_lens(m):
     shares = np.sort(RNG.random((4, m, 2)))[..., ::-1]
     words = [[[HOSTILE, "b"]] * m] * 4
-    figure = logit_lens.draw_lens(words, shares)
+    figure = logit_lens.draw_logit_lens(words, shares)
     assert len(figure.data) == (m > 0)
     assert "<b>" not in figure.to_json()
-    assert logit_lens.tell_lens(words, shares)
+    assert logit_lens.describe_logit_lens(words, shares)

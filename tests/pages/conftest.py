@@ -11,11 +11,11 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.train_job import work
+from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
-from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.ui import backend
 
 INDEX = Path(__file__).parents[2] / "pages" / "index.py"
@@ -39,10 +39,10 @@ class QuietExecutor(LocalExecutor):
 
 @pytest.fixture(autouse=True)
 def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    backend.forget()
+    backend.clear_caches()
     monkeypatch.setattr(backend, "LocalExecutor", QuietExecutor)
     yield
-    backend.forget()
+    backend.clear_caches()
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ def hostile() -> str:
 @pytest.fixture
 def store(home: Path) -> Store:
     """The store that the pages read in this test."""
-    return backend.store()
+    return backend.get_store()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +72,7 @@ def trained(store: Store, table: Path) -> Callable[..., Run]:
     def make(method: str = "prompt-tuning", **knobs: Any) -> Run:
         training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
         run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-        work(run.path)
+        execute_run(run.path)
         return run
 
     return make
@@ -109,7 +109,7 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
                 writer.begin(None)
                 _tell(writer, made, steps)
                 if state == "finished":
-                    writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, made, made, 2.0, 10.0))
+                    writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, made, made, 2.0, 10.0))
                 elif state == "stopped":
                     writer.end("stopped", "stopped by you")
                 elif state == "failed":
@@ -121,11 +121,11 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
 
 def _tell(writer: Writer, made: int, steps: int) -> None:
     state = {"P": torch.zeros(2, 4)}
-    writer.take(StageStarted(0, "tune", steps))
+    writer.write_event(StageStarted(0, "tune", steps))
     for step in range(made + 1):
-        writer.take(Stepped(0, step, 2.0 - step / steps, 0.05, 1.0, step / 10))
+        writer.write_event(StepCompleted(0, step, 2.0 - step / steps, 0.05, 1.0, step / 10))
         if step == 0:
-            writer.take(Baselines(0.26, 0.38, 1.7))
+            writer.write_event(Baselines(0.26, 0.38, 1.7))
         if step % 5 == 0:
-            writer.take(Evaluated(0, step, 1.5, 0.3 + 0.5 * step / steps, True, step / 10))
-            writer.take(Snapshot(0, step, state, {}, {}))
+            writer.write_event(Evaluated(0, step, 1.5, 0.3 + 0.5 * step / steps, True, step / 10))
+            writer.write_event(Snapshot(0, step, state, {}, {}))

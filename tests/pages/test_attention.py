@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, RunConfig, Store
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.pages import run_pages
 from tests.pages.run_pages import well
 
@@ -25,10 +25,10 @@ Page = Callable[..., AppTest]
 @pytest.fixture(autouse=True)
 def _answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's answers, computed in this process."""
-    warm = Warm()
+    warm = ModelCache()
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
 

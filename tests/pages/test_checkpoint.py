@@ -12,9 +12,9 @@ import torch
 from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
-from ptviz.checkpoints.detect import open_here
+from ptviz.checkpoints.detect import open_in_process
 from ptviz.runs import Run, Store
-from ptviz.runs.archive import pack
+from ptviz.runs.archive import pack_run
 from ptviz.ui.open import checkpoint
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
 
@@ -25,8 +25,8 @@ PATH = "open/checkpoint.py"
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in this process: the reader's own process has tests of its own, and takes a second to start."""
-    checkpoint._opened.cache_clear()
-    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_here(Path(path)))
+    checkpoint._load_bundle.cache_clear()
+    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_in_process(Path(path)))
 
 
 def texts(at: AppTest) -> str:
@@ -122,7 +122,7 @@ def test_keys_and_values_are_drawn_and_not_compared_with_an_input(page: Page, tm
 
 def test_a_bundled_run_is_brought_in(page: Page, store: Store, make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run()
-    pack(run, tmp_path / "run.zip")
+    pack_run(run, tmp_path / "run.zip")
     at = page(PATH, **{"path-a": str(tmp_path / "run.zip")})
     at.button(key="bring-a").click().run()
     assert not at.exception
@@ -147,10 +147,10 @@ def test_against_a_backbone_the_width_is_told(page: Page, tmp_path: Path) -> Non
 
 
 def test_uploads_are_kept_under_safe_names(home: Path) -> None:
-    path = checkpoint.keep([("../../evil name.pt", b"x")])
+    path = checkpoint.save_uploads([("../../evil name.pt", b"x")])
     assert path.is_relative_to(home / "uploads")
     assert path.name == "evil-name.pt"
-    folder = checkpoint.keep([("adapter_config.json", b"{}"), ("adapter_model.bin", b"x")])
+    folder = checkpoint.save_uploads([("adapter_config.json", b"{}"), ("adapter_model.bin", b"x")])
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.bin"]
     with pytest.raises(ValueError, match="different names"):
-        checkpoint.keep([("a.pt", b"x"), ("a.pt", b"y")])
+        checkpoint.save_uploads([("a.pt", b"x"), ("a.pt", b"y")])

@@ -8,7 +8,7 @@ from ptviz.experiments import comparison
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import methods_text as words
-from ptviz.ui.compare.methods_results import PICTURES
+from ptviz.ui.compare.methods_results import CHARTS
 
 RACE = "compare/race.py"
 ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
@@ -27,10 +27,10 @@ def run_of(store, make_run):
     def make(method: str, seed: int, state: str = "finished"):
         run = make_run(state, method=method)
         config = RunConfig(method=method, training=TrainConfig(steps=20, seed=seed)).checked()
-        from ptviz.runs.atomic_io import write_whole
-        from ptviz.runs.store import encoded
+        from ptviz.runs.atomic_io import atomic_write
+        from ptviz.runs.store import encode_config
 
-        write_whole(run.path / "config.json", encoded(config))
+        atomic_write(run.path / "config.json", encode_config(config))
         return run
 
     return make
@@ -58,7 +58,7 @@ def test_old_runs_join_and_only_the_rest_is_trained(page, run_of, store):
     assert not [s for s in store.list() if s.status.state == "queued"]
 
 
-@pytest.mark.parametrize("picture", PICTURES)
+@pytest.mark.parametrize("picture", CHARTS)
 def test_every_picture_is_shown(page, run_of, picture):
     for method in ("prompt-tuning", "smop"):
         for seed in (0, 1):
@@ -98,33 +98,33 @@ def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
     """What keeps the page quick with many runs; `ptviz bench --pages` says how quick."""
     for seed in (0, 1):
         run_of("smop", seed)
-    wanted = comparison.lineup(["smop"], range(2), RunConfig(training=TrainConfig(steps=20)))
-    found = comparison.entries(store, wanted)
-    first = comparison.outcomes(store, found)
+    wanted = comparison.make_configs(["smop"], range(2), RunConfig(training=TrainConfig(steps=20)))
+    found = comparison.find_runs(store, wanted)
+    first = comparison.load_results(store, found)
     assert len(first) == 2
 
     def read_again(*args):
         raise AssertionError("a file that did not change was read again")
 
     monkeypatch.setattr("ptviz.runs.run.read_json", read_again)
-    monkeypatch.setattr("ptviz.runs.run.Run._lines", read_again)
-    assert comparison.entries(store, wanted) == found
-    assert comparison.outcomes(store, found) == first
+    monkeypatch.setattr("ptviz.runs.run.Run._read_lines", read_again)
+    assert comparison.find_runs(store, wanted) == found
+    assert comparison.load_results(store, found) == first
 
 
 def test_an_outcome_follows_its_files(run_of, store):
     run = run_of("smop", 0)
-    wanted = comparison.lineup(["smop"], range(1), RunConfig(training=TrainConfig(steps=20)))
-    found = comparison.entries(store, wanted)
-    assert comparison.outcomes(store, found)[0].size == (run.path / "prompt.safetensors").stat().st_size
+    wanted = comparison.make_configs(["smop"], range(1), RunConfig(training=TrainConfig(steps=20)))
+    found = comparison.find_runs(store, wanted)
+    assert comparison.load_results(store, found)[0].size == (run.path / "prompt.safetensors").stat().st_size
     (run.path / "prompt.safetensors").write_bytes(b"12345")
-    assert comparison.outcomes(store, found)[0].size == 5
+    assert comparison.load_results(store, found)[0].size == 5
 
 
 def test_fairness_is_told_beside_the_pictures(page, run_of):
     run_of("prompt-tuning", 0)
     at = page(RACE, **ADDRESS)
     assert f"Same budget for all: 20 updates of {TrainConfig().batch} rows, 2 seeds." in texts(at)
-    told = words.of_fairness([5, None, 20], 200, 16, 1)
+    told = words.describe_budget([5, None, 20], 200, 16, 1)
     assert "Not the same length: 5 to 20" in told
-    assert "Same length: 20" in words.of_fairness([20, 20], 200, 16, 3)
+    assert "Same length: 20" in words.describe_budget([20, 20], 200, 16, 3)

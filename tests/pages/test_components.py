@@ -15,15 +15,15 @@ import pytest
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.methods import REGISTRY
-from ptviz.plots.method_style import mark_of, title_of
+from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.ui import backend, server
 from ptviz.ui.components import uploads
-from ptviz.ui.components.errors import told
-from ptviz.ui.components.formatting import ago, duration, percent, told_apart
-from ptviz.ui.home import anatomy
+from ptviz.ui.components.errors import describe_error
+from ptviz.ui.components.formatting import format_age, format_duration, format_percent, unique_labels
+from ptviz.ui.home import draw_introduction
 from ptviz.ui.train import training_curves
-from ptviz.ui.train.run_table import find, frame
+from ptviz.ui.train.run_table import build_run_frame, filter_runs
 
 MakeRun = Callable[..., Run]
 
@@ -54,7 +54,7 @@ def test_other_endings_are_refused(name: str):
 
 
 def test_an_upload_never_replaces_another(home: Path):
-    first, same, other = (uploads.keep("t.csv", content) for content in (b"a", b"a", b"b"))
+    first, same, other = (uploads.save_upload("t.csv", content) for content in (b"a", b"a", b"b"))
     assert first == same != other
     assert {first.parent, other.parent} == {home / "uploads"}
     assert (first.read_bytes(), other.read_bytes()) == (b"a", b"b")
@@ -62,7 +62,7 @@ def test_an_upload_never_replaces_another(home: Path):
 
 def test_an_empty_upload_is_refused(home: Path):
     with pytest.raises(ValueError, match="empty"):
-        uploads.keep("t.csv", b"")
+        uploads.save_upload("t.csv", b"")
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_an_empty_upload_is_refused(home: Path):
     [(None, "—"), (0, "0 s"), (41.6, "42 s"), (200, "3 min 20 s"), (1830, "30 min"), (7500, "2 h 5 min"), (-3, "0 s")],
 )
 def test_durations_in_words(seconds: float | None, words: str):
-    assert duration(seconds) == words
+    assert format_duration(seconds) == words
 
 
 @pytest.mark.parametrize(
@@ -78,37 +78,37 @@ def test_durations_in_words(seconds: float | None, words: str):
     [(5, "just now"), (100, "1 minute ago"), (7200, "2 hours ago"), (90000, "1 day ago"), (-50, "just now")],
 )
 def test_moments_in_words(passed: float, words: str):
-    assert ago(1000.0, now=1000.0 + passed) == words
+    assert format_age(1000.0, now=1000.0 + passed) == words
 
 
 def test_percent():
-    assert (percent(None), percent(0.8265), percent(1, 0)) == ("—", "82.7%", "100%")
+    assert (format_percent(None), format_percent(0.8265), format_percent(1, 0)) == ("—", "82.7%", "100%")
 
 
 def test_errors_of_ours_stand_as_they_are_and_others_are_named():
-    assert told(ValueError("m: expected 1 to 200; got 0")) == "m: expected 1 to 200; got 0"
-    assert told(KeyError("x")).startswith("an unexpected KeyError")
-    assert told(ValueError("")).startswith("an unexpected ValueError")
+    assert describe_error(ValueError("m: expected 1 to 200; got 0")) == "m: expected 1 to 200; got 0"
+    assert describe_error(KeyError("x")).startswith("an unexpected KeyError")
+    assert describe_error(ValueError("")).startswith("an unexpected ValueError")
 
 
 def test_every_method_has_a_mark_of_its_own():
-    marks = [(mark_of(name).colour, mark_of(name).dash) for name in REGISTRY]
+    marks = [(method_series_style(name).colour, method_series_style(name).dash) for name in REGISTRY]
     assert len(set(marks)) == len(marks)
-    assert title_of("method-of-the-future") == "method-of-the-future"
-    assert mark_of("method-of-the-future") not in [mark_of(name) for name in REGISTRY]
+    assert method_title("method-of-the-future") == "method-of-the-future"
+    assert method_series_style("method-of-the-future") not in [method_series_style(name) for name in REGISTRY]
 
 
 def test_a_curve_in_words():
-    assert "no step" in training_curves.described(TrainingCurve())
-    words = training_curves.described(
-        TrainingCurve((0, 9), (2.0, 1.0), (2.0, 1.5), (0,), (0.8,), (0, 0.8), 0.26, 0.38, end=20)
+    assert "no step" in training_curves.describe_training_curve(TrainingCurve())
+    words = training_curves.describe_training_curve(
+        TrainingCurve((0, 9), (2.0, 1.0), (2.0, 1.5), (0,), (0.8,), (0, 0.8), 0.26, 0.38, last_step=20)
     )
     assert "after 9 of 20 steps" in words
     assert "Best validation accuracy 80.0% at step 0" in words
 
 
 def test_the_csv_holds_every_point_once(make_run: MakeRun):
-    rows = list(csv.DictReader(io.StringIO(training_curves.as_csv({"one": make_run("finished").curve()}))))
+    rows = list(csv.DictReader(io.StringIO(training_curves.history_to_csv({"one": make_run("finished").history()}))))
     assert [int(row["step"]) for row in rows] == list(range(21))
     assert [row["step"] for row in rows if row["validation_accuracy"]] == ["0", "5", "10", "15", "20"]
     assert float(rows[0]["training_loss_nats"]) == 2.0
@@ -121,8 +121,8 @@ def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
 
     run = make_run("stopped", made=4)
     with Writer(run) as writer:
-        writer.take(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
-    *_, last = csv.DictReader(io.StringIO(training_curves.as_csv({"one": run.curve()})))
+        writer.write_event(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
+    *_, last = csv.DictReader(io.StringIO(training_curves.history_to_csv({"one": run.history()})))
     assert (last["position"], last["step"], last["validation_accuracy"], last["training_loss_nats"]) == (
         "5",
         "5",
@@ -134,11 +134,11 @@ def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
 def test_find_takes_every_word(make_run: MakeRun, store: Store):
     make_run("finished", name="Alpha")
     make_run("queued", name="Beta", method="dept")
-    names = [s.name for s in find(store.list(), "waiting DEPT beta")]
+    names = [s.name for s in filter_runs(store.list(), "waiting DEPT beta")]
     assert names == ["Beta"]
-    assert len(find(store.list(), "")) == 2
-    assert find([], "x") == []
-    assert frame([]).empty
+    assert len(filter_runs(store.list(), "")) == 2
+    assert filter_runs([], "x") == []
+    assert build_run_frame([]).empty
 
 
 def test_plotly_comes_from_the_wheel_and_is_kept_by_browsers():
@@ -156,7 +156,7 @@ def test_health_tells_of_the_worker():
 
 def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
-    executor = backend.executor()
+    executor = backend.get_client()
     monkeypatch.setattr(executor, "retire", lambda: asked.append("retire"))
     for run, expected in (("some-run", []), (None, ["retire"])):
         monkeypatch.setattr(executor, "worker", lambda run=run: SimpleNamespace(run=run))
@@ -166,7 +166,7 @@ def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: p
 
 def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
     make_run("queued")
-    executor = backend.executor()
+    executor = backend.get_client()
     monkeypatch.setattr(executor, "worker", lambda: SimpleNamespace(run=None))
     monkeypatch.setattr(executor, "retire", lambda: pytest.fail("the queue would wait for nobody"))
     backend.stop_idle_worker()
@@ -184,14 +184,14 @@ def test_the_shipped_settings_keep_the_app_to_this_machine():
 
 
 def test_the_drawing_is_whole_and_speaks():
-    root = ElementTree.fromstring(anatomy("Who is <b>?", "human & more", "22 million", tokens=20))
+    root = ElementTree.fromstring(draw_introduction("Who is <b>?", "human & more", "22 million", tokens=20))
     assert "20 trained vectors" in root.attrib["aria-label"]
 
 
 def test_the_same_settings_make_the_same_run_again():
-    from ptviz.ui.navigation import address_of
+    from ptviz.ui.navigation import form_query_params
 
-    params = address_of(
+    params = form_query_params(
         RunConfig(backbone="some/model", task="hub:ag_news", text="body", method="dept", knobs={"r": 4})
     )
     assert params["backbone"] == "other"
@@ -203,5 +203,9 @@ def test_the_same_settings_make_the_same_run_again():
 
 
 def test_two_entries_of_a_box_never_look_alike():
-    assert told_apart({"a1": "same", "b2": "other", "c3": "same"}) == {"a1": "same a1", "b2": "other", "c3": "same c3"}
-    assert told_apart({("run", "a1"): "x", ("kept", "b2"): "x"}) == {("run", "a1"): "x a1", ("kept", "b2"): "x b2"}
+    assert unique_labels({"a1": "same", "b2": "other", "c3": "same"}) == {
+        "a1": "same a1",
+        "b2": "other",
+        "c3": "same c3",
+    }
+    assert unique_labels({("run", "a1"): "x", ("kept", "b2"): "x"}) == {("run", "a1"): "x a1", ("kept", "b2"): "x b2"}

@@ -11,11 +11,11 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.methods import REGISTRY, build
+from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
 from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
-from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, Stepped
+from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 
 Page = Callable[..., AppTest]
 SURVEY, METHOD = "learn/survey.py", "learn/method.py"
@@ -49,12 +49,14 @@ def trained(store: Store) -> Run:
     run = store.create(config)
     with Writer(run) as writer:
         writer.begin(None)
-        writer.take(StageStarted(0, "tune", 10))
+        writer.write_event(StageStarted(0, "tune", 10))
         for step, value in ((0, -1.0), (10, 1.0)):
-            writer.take(Stepped(0, step, 1.0, 0.1, 1.0, 0.1))
-            writer.take(Evaluated(0, step, 1.0, 0.3 + step / 20, True, 0.1))
-            writer.take(Snapshot(0, step, {"P": torch.full((3, 32), value)}, {"P": torch.full((3, 32), value)}, {}))
-        writer.take(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 10, 10, 2.0, 10.0))
+            writer.write_event(StepCompleted(0, step, 1.0, 0.1, 1.0, 0.1))
+            writer.write_event(Evaluated(0, step, 1.0, 0.3 + step / 20, True, 0.1))
+            writer.write_event(
+                Snapshot(0, step, {"P": torch.full((3, 32), value)}, {"P": torch.full((3, 32), value)}, {})
+            )
+        writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, 10, 10, 2.0, 10.0))
     return run
 
 
@@ -89,14 +91,14 @@ def test_every_method_has_its_page(page: Page, name: str):
     card = REGISTRY[name].card
     assert at.title[0].value == card.title
     [equation] = [data["mathml"] for data in told(at) if "mathml" in data]
-    assert all(words in html.unescape(equation) for words in (term.words for term in card.terms))
+    assert all(words in html.unescape(equation) for words in (term.meaning for term in card.symbols))
     assert card.idea in words(at)
     assert card.lesson in words(at)
-    assert card.tries in words(at)
+    assert card.suggested_experiment in words(at)
     assert any(card.title in drawn for drawn in drawings(at))
     assert f"class {REGISTRY[name].__name__}" in "\n".join(code.value for code in at.code)
     assert "Our analysis" in words(at)
-    assert all(claim.text in words(at) for claim in card.claims)
+    assert all(claim.text in words(at) for claim in card.reported_results)
 
 
 def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(page: Page):
@@ -111,11 +113,11 @@ def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(p
 
 
 def test_symbols_of_knobs_are_letters(page: Page):
-    from ptviz.ui.learn.method import _spoken
+    from ptviz.ui.learn.method import _symbols_to_text
 
-    assert _spoken("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
-    assert _spoken("1 - |gamma|/m") == "1 - |\u03b3|/m"
-    assert _spoken("mlp_lr/lr") == "mlp_lr/lr"
+    assert _symbols_to_text("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
+    assert _symbols_to_text("1 - |gamma|/m") == "1 - |\u03b3|/m"
+    assert _symbols_to_text("mlp_lr/lr") == "mlp_lr/lr"
     (table,) = well(page(METHOD, of="mpt")).table
     assert table.value.loc["lam", "symbol"] == "\u03bb"
 
@@ -151,10 +153,12 @@ def test_an_unknown_method_in_the_address_falls_back(page: Page):
 
 
 def test_knobs_and_costs_come_from_live_modules():
-    from ptviz.backbones import catalogue
-    from ptviz.ui.learn.method_diagrams import costs
+    from ptviz.backbones import list_backbones
+    from ptviz.ui.learn.method_diagrams import get_cost_curves
 
-    shape = next(info for info in catalogue() if info.name == "tiny-encoder")
-    curve = next(curve for curve in costs("prompt-tuning", shape) if curve.knob == "m")
-    spec = Spec.of_shape(shape.width, shape.sites, shape.heads, shape.head_width, 64)
-    assert curve.trained == tuple(build("prompt-tuning", spec, {"m": m}).trained() for m in curve.at)
+    shape = next(info for info in list_backbones() if info.name == "tiny-encoder")
+    curve = next(curve for curve in get_cost_curves("prompt-tuning", shape) if curve.hyperparameter == "m")
+    spec = Spec.from_sizes(shape.width, shape.sites, shape.heads, shape.head_width, 64)
+    assert curve.trainable_parameters == tuple(
+        build_method("prompt-tuning", spec, {"m": m}).trainable_parameters() for m in curve.values
+    )

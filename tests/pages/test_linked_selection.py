@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
-from ptviz.figures.linked_selection import FAINT
+from ptviz.figures.linked_selection import DIMMED_OPACITY
 from ptviz.runs import Run
 from ptviz.ui.components import linked_selection
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 from tests.pages.test_scripts import bare
@@ -30,11 +30,11 @@ def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The worker's answers, computed in this process; scripts find the same backbone loaded."""
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
-    warm = Warm()
-    monkeypatch.setattr("ptviz.worker.probe_handlers.Warm", lambda: warm)
+    warm = ModelCache()
+    monkeypatch.setattr("ptviz.worker.probe_handlers.ModelCache", lambda: warm)
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
 
@@ -50,7 +50,9 @@ def faint(figure: dict[str, Any]) -> bool:
     """Whether something in a figure is dimmed."""
     opacities = [trace.get("opacity") for trace in figure["data"]]
     bars = [trace.get("marker", {}).get("opacity") for trace in figure["data"] if trace["type"] == "bar"]
-    return FAINT * 2 in opacities or any(isinstance(found, list) and FAINT * 2 in found for found in bars)
+    return DIMMED_OPACITY * 2 in opacities or any(
+        isinstance(found, list) and DIMMED_OPACITY * 2 in found for found in bars
+    )
 
 
 def dimmed(at: AppTest) -> set[str]:
@@ -140,7 +142,7 @@ def test_another_validation_text(page: Page, trained: Callable[..., Run]):
 def test_another_run_begins_without_a_brush(page: Page, trained: Callable[..., Run]):
     one, other = trained(m=6), trained(m=6)
     at = well(settled(page("look/factors.py", run=one.id)))
-    at.multiselect(key=linked_selection.BRUSH).select(2).run()
+    at.multiselect(key=linked_selection.HIGHLIGHT_KEY).select(2).run()
     assert dimmed(well(at))
     at.selectbox(key="look-run").set_value(other.id).run()
     assert not dimmed(well(settled(at)))

@@ -16,15 +16,15 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.analysis import projection
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
-from ptviz.figures.linked_selection import FAINT, PICK
+from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.runs import Run, RunConfig, Store, Writer, saved_prompts
-from ptviz.runs.embedding_table import keep
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.projection_process import lay
-from ptviz.worker.projection_queue import Mapping, folder_of
-from ptviz.worker.rpc import Letter
+from ptviz.runs.embedding_table import save_vocabulary
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.projection_process import run_job
+from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
+from ptviz.worker.rpc import Request
 from tests.pages.run_pages import figures, settled, well
 
 PAGES = ("look/embeddings.py", "look/factors.py", "look/routing.py")
@@ -40,13 +40,13 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     """The worker's answers, computed in this process."""
     monkeypatch.setenv("PTVIZ_CACHE", str(cache))
-    monkeypatch.setattr(projection, "_ROUNDS", 250)
-    warm = Warm()
+    monkeypatch.setattr(projection, "_TSNE_ITERATIONS", 250)
+    warm = ModelCache()
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        answer = Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        answer = ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
         if kind == "map" and "error" not in answer:
-            lay(folder_of(body["name"]))
+            run_job(projection_folder(body["name"]))
         return answer
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
@@ -91,7 +91,7 @@ def opacities(at: AppTest) -> dict[int, float]:
     return {
         number: trace["opacity"]
         for trace in drawn(at)["map"]["data"]
-        if trace.get("meta") == PICK
+        if trace.get("meta") == PICKABLE
         for number in trace["customdata"]
     }
 
@@ -104,8 +104,10 @@ def numbers(at: AppTest) -> dict[str, list[int]]:
     shown = np.isfinite([np.diag(cells) for cells in layers]).any(0)
     return {
         "map": sorted(opacities(at)),
-        "norms": sorted(n for t in found["norms"]["data"] if t.get("meta") == PICK for n in t["customdata"]),
-        "distances": sorted(n for t in found["distances"]["data"] if t.get("meta") == PICK for n in t["customdata"]),
+        "norms": sorted(n for t in found["norms"]["data"] if t.get("meta") == PICKABLE for n in t["customdata"]),
+        "distances": sorted(
+            n for t in found["distances"]["data"] if t.get("meta") == PICKABLE for n in t["customdata"]
+        ),
         "words": [row[0] for row in found["words"]["data"][0]["customdata"]],
         "steps": [row[0] for row in found["steps"]["data"][0]["customdata"]],
         "places": [trace["customdata"][0] for trace in found["places"]["data"]],
@@ -138,9 +140,9 @@ def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..
     at = well(settled(page("look/embeddings.py", run=trained(m=6).id)))
     at.multiselect(key="brush").set_value([1, 4]).run()
     found = drawn(well(at))
-    assert opacities(at) == {0: FAINT, 1: 1.0, 2: FAINT, 3: FAINT, 4: 1.0, 5: FAINT}
+    assert opacities(at) == {0: DIMMED_OPACITY, 1: 1.0, 2: DIMMED_OPACITY, 3: DIMMED_OPACITY, 4: 1.0, 5: DIMMED_OPACITY}
     for name in ("norms", "distances"):
-        dots = next(trace for trace in found[name]["data"] if trace.get("meta") == PICK)
+        dots = next(trace for trace in found[name]["data"] if trace.get("meta") == PICKABLE)
         assert np.flatnonzero(decoded(dots["marker"]["opacity"]) == 1).tolist() == [1, 4], name
     for name in ("words", "steps", "cosines"):
         bright, faint = (decoded(trace["z"]) for trace in found[name]["data"])
@@ -153,7 +155,7 @@ def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..
 
 def test_rows_left_out_are_in_no_panel(page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch):
     one, other = trained(m=6), trained(m=6)
-    monkeypatch.setattr("ptviz.ui.look.embeddings.outliers", lambda rows: np.arange(len(rows)) == 2)
+    monkeypatch.setattr("ptviz.ui.look.embeddings.find_outliers", lambda rows: np.arange(len(rows)) == 2)
     at = well(settled(page("look/embeddings.py", run=one.id)))
     before = drawn(at)["map"]["data"][0]["x"]
     assert any(warning.value.startswith("Token 2: norm above") for warning in at.warning)
@@ -183,13 +185,13 @@ def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
 def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store: Store):
     run, other, routed = trained(m=6), trained(m=3), trained("smop", m=2, k=3)
     inner = trained("p-tuning-v2", m=2)
-    kept = saved_prompts.keep(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    kept = saved_prompts.save_prompt(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
     at = well(settled(page("look/embeddings.py", run=run.id)))
     at.multiselect(key="beside").set_value([other.id, routed.id, f"kept:{kept.id}"]).run()
     found = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]
     assert [len(decoded(trace["x"])) for trace in found[1:]] == [6, 3, 6, 4], "all experts of a run that has some"
     assert len({(t["marker"]["color"], t["marker"].get("symbol")) for t in found}) == 5
-    assert [trace.get("meta") == PICK for trace in found[1:]] == [True, False, False, False]
+    assert [trace.get("meta") == PICKABLE for trace in found[1:]] == [True, False, False, False]
     at.segmented_control(key="colours").set_value("method").run()
     again = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]
     assert again[1]["marker"]["color"] == again[2]["marker"]["color"] != again[3]["marker"]["color"]
@@ -228,11 +230,11 @@ def test_a_map_of_neighbourhoods_comes_from_the_worker_once(page: Page, trained:
 def test_a_map_under_way_shows_how_far_it_is_and_can_be_cancelled(
     page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ):
-    monkeypatch.setattr(Mapping, "take", lambda self, name: None)
+    monkeypatch.setattr(ProjectionQueue, "add_job", lambda self, name: None)
     monkeypatch.setattr("tests.pages.test_look.lay", lambda folder: None)
     at = well(page("look/embeddings.py", run=trained(m=3).id, map="UMAP", fitted="1000"))
     for _ in range(100):
-        waiting = [folder for folder in folder_of("0" * 24).parent.glob("*") if (folder / "order.npz").exists()]
+        waiting = [folder for folder in projection_folder("0" * 24).parent.glob("*") if (folder / "order.npz").exists()]
         if waiting:
             break
         time.sleep(0.05)
@@ -290,7 +292,7 @@ def test_keys_and_values_have_views_of_their_own(page: Page, trained: Callable[.
     at.multiselect(key="brush").set_value([2]).run()
     tokens = [decoded(trace["z"]) for trace in drawn(well(at))["tokens"]["data"]]
     assert np.flatnonzero(np.isfinite(tokens[0]).all(0)).tolist() == [2]
-    assert opacities(at) == {0: FAINT, 1: FAINT, 2: 1.0, 3: FAINT}
+    assert opacities(at) == {0: DIMMED_OPACITY, 1: DIMMED_OPACITY, 2: 1.0, 3: DIMMED_OPACITY}
     at.multiselect(key="out").set_value([0]).run()
     tokens = [decoded(trace["z"]) for trace in drawn(well(at))["tokens"]["data"]]
     assert tokens[0].shape[1] == 3
@@ -333,7 +335,7 @@ def test_the_routing_page_prefers_a_run_that_routes(page: Page, trained: Callabl
 def test_a_run_under_way_shows_its_newest_step(page: Page, trained: Callable[..., Run]):
     run = trained(m=6)
     with Writer(run) as writer:
-        writer.status = writer.status.now(state="running")
+        writer.status = writer.status.with_changes(state="running")
         (run.path / "status.json").write_bytes(writer.status.to_bytes())
         at = well(settled(page("look/factors.py", run=run.id)))
         assert figures(at)["moment"]["layout"]["shapes"][0]["x0"] == 4
@@ -349,7 +351,7 @@ def test_another_run_starts_at_its_own_best_step(page: Page, trained: Callable[.
 def test_a_page_is_quick_once_the_words_are_there(page: Page, trained: Callable[..., Run]):
     from ptviz import load_backbone
 
-    keep(load_backbone("tiny-encoder"))
+    save_vocabulary(load_backbone("tiny-encoder"))
     run = trained(m=6)
     page("home.py")
     begun = time.process_time()

@@ -10,11 +10,11 @@ from urllib.parse import parse_qs
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 
@@ -25,10 +25,10 @@ Page = Callable[..., AppTest]
 def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The worker's answers, computed in this process."""
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    warm = Warm()
+    warm = ModelCache()
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        answer = Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        answer = ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
         assert "error" not in answer, answer
         return answer
 

@@ -10,12 +10,14 @@ from ptviz.ui import page_benchmark
 
 
 def test_the_copies_are_finished_runs_that_join_a_race(store):
-    page_benchmark.fill(4)
+    page_benchmark.fill_store(4)
     assert [summary.status.state for summary in store.list()] == ["finished"] * 4
-    wanted = comparison.lineup([*REGISTRY][:3], [0], RunConfig(training=TrainConfig(steps=page_benchmark._STEPS)))
-    found = comparison.entries(store, wanted)
+    wanted = comparison.make_configs(
+        [*REGISTRY][:3], [0], RunConfig(training=TrainConfig(steps=page_benchmark._RUN_STEPS))
+    )
+    found = comparison.find_runs(store, wanted)
     assert {entry.state for entry in found} == {"finished"}
-    assert len(comparison.outcomes(store, found)) == 3
+    assert len(comparison.load_results(store, found)) == 3
 
 
 def test_every_page_is_measured():
@@ -23,4 +25,4 @@ def test_every_page_is_measured():
 
     pages = INDEX.parent
     ours = {path.relative_to(pages).as_posix() for path in pages.rglob("*.py")} - {"index.py"}
-    assert ours == set(page_benchmark.ADDRESSES)
+    assert ours == set(page_benchmark.PAGE_PARAMETERS)

@@ -212,18 +212,18 @@ def test_the_forms_state_is_in_the_address(page: Page):
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
 def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
     from ptviz.methods import REGISTRY
-    from ptviz.methods.hyperparameters import knobs_of
+    from ptviz.methods.hyperparameters import hyperparameters_of
 
     at = well(page("train/compose.py", method=method))
     keys = {w.key for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
-    assert {f"{method}-{name}" for name in knobs_of(REGISTRY[method])} <= keys
+    assert {f"{method}-{name}" for name in hyperparameters_of(REGISTRY[method])} <= keys
 
 
 def test_change_and_run_again_fills_the_form(page: Page, make_run: MakeRun):
-    from ptviz.ui.navigation import address_of
+    from ptviz.ui.navigation import form_query_params
 
     config = make_run("finished", method="smop", knobs={"k": 2}, task="tweets", backbone="tiny-encoder").config
-    at = well(page("train/compose.py", **address_of(config)))
+    at = well(page("train/compose.py", **form_query_params(config)))
     assert at.selectbox(key="method").value == "smop"
     assert at.number_input(key="smop-k").value == 2
     assert at.selectbox(key="task").value == "tweets"

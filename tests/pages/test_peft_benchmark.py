@@ -8,9 +8,9 @@ import json
 
 import pytest
 
-from ptviz.analysis.peft_benchmark import result_of, results_of
-from ptviz.checkpoints.benchmark_files import read_results
-from ptviz.plots.method_style import mark_of
+from ptviz.analysis.peft_benchmark import parse_result, parse_results
+from ptviz.checkpoints.benchmark_files import read_benchmark_files
+from ptviz.plots.method_style import method_series_style
 from ptviz.ui.compare import peft_benchmark
 from tests.analysis.peft_results import result, written
 
@@ -37,7 +37,7 @@ def test_without_files_it_says_where_they_are(page):
     assert "method_comparison/MetaMathQA/results" in texts(at)
 
 
-@pytest.mark.parametrize("picture", peft_benchmark.PICTURES)
+@pytest.mark.parametrize("picture", peft_benchmark.CHARTS)
 def test_a_folder_is_a_race(page, folder, picture, hostile):
     at = page(PAGE, **{"path-results": str(folder), "picture": picture})
     assert not at.exception
@@ -61,18 +61,18 @@ def test_one_file_is_enough_and_a_bad_one_is_explained(page, folder):
 
 
 def test_methods_keep_their_colour_and_variants_differ(folder):
-    results, _ = results_of(read_results([folder])[0])
-    known = peft_benchmark.looks(results)
-    prompts = [look.mark for method, look in known.items() if method.startswith("prompt_tuning/")]
-    assert {mark.colour for mark in prompts} == {mark_of("prompt-tuning").colour}
+    results, _ = parse_results(read_benchmark_files([folder])[0])
+    known = peft_benchmark.experiment_styles(results)
+    prompts = [look.style for method, look in known.items() if method.startswith("prompt_tuning/")]
+    assert {mark.colour for mark in prompts} == {method_series_style("prompt-tuning").colour}
     assert len({mark.symbol for mark in prompts}) == 2
-    alone = peft_benchmark.looks([found for found in results if found.kind == "lora"])
-    assert alone["lora/llama-3.2-3B-rank32"].mark == known["lora/llama-3.2-3B-rank32"].mark
+    alone = peft_benchmark.experiment_styles([found for found in results if found.kind == "lora"])
+    assert alone["lora/llama-3.2-3B-rank32"].style == known["lora/llama-3.2-3B-rank32"].style
 
 
 def test_the_csv_says_what_the_files_say():
-    found = result_of(json.dumps(result("lora/a", test=0.5, lr=3e-4)))
-    [row] = csv.DictReader(io.StringIO(peft_benchmark.as_csv([found])))
+    found = parse_result(json.dumps(result("lora/a", test=0.5, lr=3e-4)))
+    [row] = csv.DictReader(io.StringIO(peft_benchmark.benchmark_to_csv([found])))
     assert (row["method"], float(row["test_mean"]), float(row["lr"]), row["kind"]) == ("lora/a", 0.5, 3e-4, "lora")
     assert float(row["file_mb"]) == pytest.approx(2457728 / 2**20)
 
@@ -82,8 +82,8 @@ def test_the_scripts_redraw_the_figures(folder, picture, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shown = ["lora/llama-3.2-3B-rank32"]
     for script in (
-        peft_benchmark.front_python(folder, "memory"),
-        peft_benchmark.curves_python(folder, shown, picture),
+        peft_benchmark.pareto_front_code(folder, "memory"),
+        peft_benchmark.curves_code(folder, shown, picture),
     ):
         names: dict[str, object] = {}
         exec(script, names)

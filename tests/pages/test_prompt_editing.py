@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import Warm
+from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, Store, saved_prompts
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.pages import run_pages
 from tests.pages.run_pages import well
 
@@ -26,11 +26,11 @@ Page = Callable[..., AppTest]
 def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """The worker's answers, computed in this process."""
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    warm, kept = Warm(), []
+    warm, kept = ModelCache(), []
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        kept or kept.append(Looking(self.store, warm))
-        answer = kept[0].answer(Letter("1", kind, dict(body), float("inf")))
+        kept or kept.append(ProbeHandlers(self.store, warm))
+        answer = kept[0].handle(Request("1", kind, dict(body), float("inf")))
         if "error" in answer:
             raise ValueError(answer["error"])
         return answer
@@ -121,7 +121,7 @@ def test_an_edited_prompt_is_kept(page: Page, trained: Callable[..., Run], store
     at = well(press(at, "apply"))
     at.text_input(key="keep-title").set_value("without the first").run()
     at = well(press(at, "keep"))
-    (kept,) = saved_prompts.kept(store)
+    (kept,) = saved_prompts.list_saved_prompts(store)
     assert (kept.title, kept.m, kept.origin["run"]) == ("without the first", 2, run.id)
     assert any(kept.id in code.value for code in at.code)
 

@@ -14,14 +14,14 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz import load_backbone
 from ptviz.checkpoints import hub
-from ptviz.checkpoints.detect import open_here
-from ptviz.engine.model_cache import Engine, Warm
+from ptviz.checkpoints.detect import open_in_process
+from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Store, saved_prompts
-from ptviz.runs.embedding_table import keep as keep_table
+from ptviz.runs.embedding_table import save_vocabulary as keep_table
 from ptviz.ui.open import checkpoint
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.checkpoints.files import kobold, npy
 from tests.pages.run_pages import figures, settled, well
 
@@ -32,8 +32,8 @@ TINY = load_backbone("tiny-encoder")
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
-    checkpoint._opened.cache_clear()
-    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_here(Path(path)))
+    checkpoint._load_bundle.cache_clear()
+    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_in_process(Path(path)))
     monkeypatch.setattr("ptviz.backbones.load_backbone", lambda *a, **k: pytest.fail("loaded in the app's process"))
 
 
@@ -54,7 +54,7 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert "fits tiny-encoder" in " ".join(str(m.value) for m in at.markdown)
     well(at.button(key="keep-a").click().run())
     well(at.button(key="keep-a").click().run())
-    (one,) = saved_prompts.kept(store)
+    (one,) = saved_prompts.list_saved_prompts(store)
     assert (one.m, one.backbone, one.origin["format"]) == (5, "tiny-encoder", "bare tensor")
     assert len(one.origin["sha256"]) == 64
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
@@ -71,7 +71,7 @@ def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, stor
     keep_table(load_backbone("tiny-encoder"))
     rows = torch.randn(6, 32)
     rows[4] *= 40
-    one = saved_prompts.keep(store, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
+    one = saved_prompts.save_prompt(store, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
     assert [warning.value.split(":")[0] for warning in at.warning] == ["Token 4"]
     before = figures(at)
@@ -84,7 +84,9 @@ def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, stor
 
 
 def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
-    one = saved_prompts.keep(store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {})
+    one = saved_prompts.save_prompt(
+        store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {}
+    )
     for path in ("look/embeddings.py", "look/factors.py"):
         assert figures(well(page(path, run=f"kept:{one.id}")))
 
@@ -95,13 +97,13 @@ def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
 def test_texts_of_a_chosen_task_look_at_it(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch, tensor: str, shape: tuple[int, ...]
 ) -> None:
-    warm = Warm(replace(Engine.real(), load_backbone=lambda *a, **k: TINY))
+    warm = ModelCache(replace(Backend.default(), load_backbone=lambda *a, **k: TINY))
 
     def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return Looking(self.store, warm).answer(Letter("1", kind, dict(body), float("inf")))
+        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
-    one = saved_prompts.keep(store, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {})
+    one = saved_prompts.save_prompt(store, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {})
     at = well(settled(page("look/attention.py", run=f"kept:{one.id}")))
     first = figures(at)
     assert set(first) == {f"{one.id}-{name}" for name in ("mass", "heads", "tokens", "given")}
@@ -111,7 +113,7 @@ def test_texts_of_a_chosen_task_look_at_it(
 
 
 def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, store: Store) -> None:
-    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
+    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
     at = well(page("look/attention.py", run=f"kept:{one.id}"))
     assert any("which backbone" in m.value for m in at.markdown)
 
@@ -120,8 +122,10 @@ def test_words_are_fetched_by_the_worker_and_not_here(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr("ptviz.executors.local.LocalExecutor.keep_words", lambda self, name, **k: asked.append(name))
-    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {})
+    monkeypatch.setattr(
+        "ptviz.executors.local.LocalExecutor.save_vocabulary", lambda self, name, **k: asked.append(name)
+    )
+    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {})
     at = settled(page("look/embeddings.py", run=f"kept:{one.id}"))
     assert asked == ["tiny-encoder"]
     assert any("fetching the words" in caption.value for caption in at.caption)
@@ -132,7 +136,7 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
     at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "x.zip")})
     harmless(well(at.button(key="keep-a").click().run()))
     says = {"says": {hostile: hostile}, "file": hostile}
-    one = saved_prompts.keep(store, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
+    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
     for path in ("look/embeddings.py", "look/factors.py", "look/attention.py"):
         at = well(page(path, run=f"kept:{one.id}"))
         harmless(at)
@@ -143,8 +147,8 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
 
 
 def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) -> None:
-    wide = saved_prompts.keep(store, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
-    own = saved_prompts.keep(store, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {})
+    wide = saved_prompts.save_prompt(store, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
+    own = saved_prompts.save_prompt(store, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {})
     address = {"backbone": "tiny-encoder", "begin": own.id}
     at = well(page("train/compose.py", **address))
     assert at.number_input(key="prompt-tuning-m").value == 7
@@ -152,7 +156,9 @@ def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) 
     at.button(key="start").click().run()
     (run,) = store.list()
     assert (run.config.start, run.config.knobs["m"]) == (own.id, 7)
-    assert torch.equal(store.get(run.id).start()["embeddings"], saved_prompts.tensors(store, own.id)["embeddings"])
+    assert torch.equal(
+        store.get(run.id).initial_state()["embeddings"], saved_prompts.load_prompt_tensors(store, own.id)["embeddings"]
+    )
     at = well(page("train/compose.py", **address, method="smop"))
     assert "begin" not in [box.key for box in at.selectbox]
 
@@ -166,7 +172,9 @@ def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkey
         asked.append(id)
         return tmp_path / "fetched"
 
-    monkeypatch.setattr(checkpoint, "hub", SimpleNamespace(START=hub.START, known=hub.known, fetch=fetch))
+    monkeypatch.setattr(
+        checkpoint, "hub", SimpleNamespace(START=hub.HUB_PREFIX, known=hub.find_fetched_adapter, fetch=fetch)
+    )
     at = well(page("open/checkpoint.py", **{"path-a": "hub:me/it"}))
     assert asked == []
     assert "not on this machine yet" in texts(at)

@@ -15,12 +15,12 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.train_job import work
-from ptviz.figures.heatmap import draw_matrix
-from ptviz.figures.linked_selection import PICK
-from ptviz.plots.material import track_of
+from ptviz.engine.train_job import execute_run
+from ptviz.figures.heatmap import draw_heatmap
+from ptviz.figures.linked_selection import PICKABLE
+from ptviz.plots.material import load_tensor_history
 from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
-from ptviz.runs.embedding_table import keep
+from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.training import TrainConfig
 from ptviz.ui import backend
 from ptviz.ui import scripts as made
@@ -53,7 +53,7 @@ def bare(figure: str) -> dict[str, Any]:
     """A figure without what it tells the page about clicks."""
     read: dict[str, Any] = json.loads(figure)
     for trace in read["data"]:
-        if trace.get("meta") == PICK:
+        if trace.get("meta") == PICKABLE:
             del trace["meta"], trace["customdata"]
     return read
 
@@ -72,7 +72,7 @@ def runs(store: Store, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
             "tiny-encoder", str(table), "dpt", {}, replace(training, seed=seed), text="text", label="label"
         )
         run = store.create(config)
-        work(run.path)
+        execute_run(run.path)
         made.append(run)
     monkeypatch.chdir(tmp_path)
     return made
@@ -96,11 +96,13 @@ def test_the_spectrum_and_every_view_of_a_part(page: Page, runs: list[Run]):
 
 
 def _race() -> None:
-    from ptviz.experiments.comparison import Entry
+    from ptviz.experiments.comparison import PlannedRun
     from ptviz.ui import backend
     from ptviz.ui.compare import methods_results
 
-    methods_results.show([Entry(found.config, found.id, found.status.state) for found in backend.store().list()])
+    methods_results.render_comparison_results(
+        [PlannedRun(found.config, found.id, found.status.state) for found in backend.get_store().list()]
+    )
 
 
 @pytest.mark.parametrize(
@@ -121,12 +123,12 @@ def test_the_pictures_of_a_race(runs: list[Run], picture: str, call: str, name: 
 
 
 def _grid() -> None:
-    from ptviz.experiments.comparison import Entry
+    from ptviz.experiments.comparison import PlannedRun
     from ptviz.ui import backend
     from ptviz.ui.compare import methods_results
 
-    found = [Entry(found.config, found.id, found.status.state) for found in backend.store().list()]
-    methods_results.grid_picture("dpt", found)
+    found = [PlannedRun(found.config, found.id, found.status.state) for found in backend.get_store().list()]
+    methods_results.render_learning_rate_grid("dpt", found)
 
 
 def test_the_grid_of_rates_and_seeds(runs: list[Run]):
@@ -175,8 +177,10 @@ def test_every_figure_of_the_page_of_embeddings(
     from ptviz import load_backbone
 
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
-    keep(load_backbone("tiny-encoder"))
-    one = saved_prompts.keep(backend.store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    save_vocabulary(load_backbone("tiny-encoder"))
+    one = saved_prompts.save_prompt(
+        backend.get_store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {}
+    )
     address = {"run": runs[0].id, "at": "2", "out": "1", "brush": "2", "words": "all"}
     at = page("look/embeddings.py", **address)
     at.multiselect(key="beside").set_value([runs[1].id, f"kept:{one.id}"]).run()
@@ -192,7 +196,7 @@ def test_every_figure_of_keys_and_values(page: Page, store: Store, table: Path, 
     run = store.create(
         RunConfig("tiny-encoder", str(table), "p-tuning-v2", {"m": 4}, training, text="text", label="label")
     )
-    work(run.path)
+    execute_run(run.path)
     monkeypatch.chdir(tmp_path)
     at = page("look/embeddings.py", run=run.id, out="1", brush="2", site="1", head="2")
     found = [shown_as(script, at).removeprefix(f"{run.id}-") for script in scripts(at, "")]
@@ -200,18 +204,18 @@ def test_every_figure_of_keys_and_values(page: Page, store: Store, table: Path, 
 
 
 def test_a_part_at_the_step_looked_at(runs: list[Run]):
-    shown = track_of(runs[0], "P", steps=(0, 2), at=2)
-    code = made.part(runs[0], shown, "matrix", 'draw_matrix(track.now, "a", "b")', "values")
-    same(drawn(code, "figure"), {"figure": draw_matrix(shown.now, "a", "b").to_json()})
-    sliced = shown.slice({"m": 1})
-    code = made.part(runs[0], sliced, "matrix", 'draw_bars(track.now, "a")', "row")
+    shown = load_tensor_history(runs[0], "P", steps=(0, 2), at=2)
+    code = made.tensor_script(runs[0], shown, "matrix", 'draw_heatmap(track.now, "a", "b")', "values")
+    same(drawn(code, "figure"), {"figure": draw_heatmap(shown.current, "a", "b").to_json()})
+    sliced = shown.select({"m": 1})
+    code = made.tensor_script(runs[0], sliced, "matrix", 'draw_bars(track.now, "a")', "row")
     assert drawn(code, "track").name == sliced.name
     with pytest.raises(StoreError, match=r"no part 'Q' at step 2; its snapshots are at \[0, 2"):
-        track_of(runs[0], "Q", at=2)
+        load_tensor_history(runs[0], "Q", at=2)
 
 
 def test_a_script_needs_no_page(runs: list[Run]):
-    code = made.training(runs[0], 0.9) + "\nimport sys; print('streamlit' in sys.modules)"
+    code = made.training_script(runs[0], 0.9) + "\nimport sys; print('streamlit' in sys.modules)"
     environment = {**os.environ, "PTVIZ_HOME": str(runs[0].path.parents[1])}
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
     assert done.stdout.strip() == "False"

@@ -12,24 +12,24 @@ import pytest
 import torch
 from safetensors.torch import save_file
 
-from ptviz.analysis.similarity import METRICS
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.analysis.similarity import SIMILARITY_METRICS
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
 from ptviz.experiments import transfer_gain
-from ptviz.experiments.transfer_results import KEPT
-from ptviz.runs import Run, RunConfig, Store, Summary, saved_prompts
+from ptviz.experiments.transfer_results import SAVED_PREFIX
+from ptviz.runs import Run, RunConfig, RunSummary, Store, saved_prompts
 from ptviz.runs.status import Status
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_tasks
 from ptviz.worker import background_experiments
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 from tests.pages.run_pages import figures
 from tests.pages.test_scripts import scripts, shown_as
 
 PAGE = "compare/transfer.py"
-WARM = Warm()
+WARM = ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def trained(store: Store, tables: list[Path]) -> Callable[..., Run]:
     def make(place: int = 0, method: str = "prompt-tuning", seed: int = 0) -> Run:
         training = TrainConfig(steps=2, batch=4, seed=seed)
         run = store.create(RunConfig("tiny-encoder", str(tables[place]), method, {"m": 3}, training))
-        work(run.path, WARM)
+        execute_run(run.path, WARM)
         return run
 
     return make
@@ -66,8 +66,8 @@ def cells(shown: dict) -> np.ndarray:
 
 
 def measure(store: Store) -> None:
-    runs = record.candidates(store)
-    for _ in record.fill(store, runs, record.targets(runs), warm=WARM):
+    runs = record.finished_runs(store)
+    for _ in record.measure_missing(store, runs, record.target_tasks(runs), warm=WARM):
         pass
 
 
@@ -106,7 +106,7 @@ def test_every_measure(page, trained):
     trained()
     trained(seed=1)
     at = page(PAGE)
-    for metric in METRICS:
+    for metric in SIMILARITY_METRICS:
         at.query_params["metric"] = metric
         at.segmented_control(key="metric").set_value(metric).run()
         assert not at.exception
@@ -131,12 +131,12 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
     assert "--gain --steps 2 --seeds 1" in texts(at)
     at.button(key="fill-gain").click().run()
     assert not at.exception
-    order = background_experiments.ordered(store)
+    order = background_experiments.current_job(store)
     assert (order.what, order.steps, sorted(order.sources)) == ("gain", 2, sorted(runs))
     assert at.button(key="stop-gain")
     assert at.button(key="fill-zero-shot").disabled
-    worker = background_experiments.Filling(store, WARM)
-    while worker.step():
+    worker = background_experiments.BackgroundExperiments(store, WARM)
+    while worker.run_piece():
         pass
     at.run()
     assert not at.exception
@@ -151,12 +151,12 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
 
 def test_a_stop_takes_the_order_back(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
-    background_experiments.place(store, background_experiments.Order("gain", tuple(runs), steps=2))
+    background_experiments.submit_job(store, background_experiments.TransferJob("gain", tuple(runs), steps=2))
     at = page(PAGE, steps="2")
     at.button(key="stop-gain").click().run()
-    assert background_experiments.ordered(store) is None
-    background_experiments.place(
-        store, background_experiments.Order("gain", tuple(runs), steps=2, problem="no room on the disk")
+    assert background_experiments.current_job(store) is None
+    background_experiments.submit_job(
+        store, background_experiments.TransferJob("gain", tuple(runs), steps=2, problem="no room on the disk")
     )
     assert "no room on the disk" in texts(at.run())
 
@@ -164,7 +164,7 @@ def test_a_stop_takes_the_order_back(page, trained, store):
 def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_path, hostile):
     trained()
     torch.manual_seed(0)
-    saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
+    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
     library = {"first": torch.randn(4, 32), "second": torch.randn(4, 32)}
     save_file(library, str(tmp_path / "library.safetensors"))
     at = page(PAGE, library=str(tmp_path / "library.safetensors"))
@@ -183,7 +183,7 @@ def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_pat
 
 def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    saved_prompts.keep(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
+    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
     save_file({"first": torch.randn(4, 32), "second": torch.randn(4, 32)}, str(tmp_path / "library.safetensors"))
     monkeypatch.chdir(tmp_path)
     at = page(PAGE, library=str(tmp_path / "library.safetensors"), backbone="opened")
@@ -195,15 +195,15 @@ def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_
 
 def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
     runs = [trained(), trained(1)]
-    looking = Looking(store, WARM)
+    looking = ProbeHandlers(store, WARM)
 
     def measure(what: str, run: str, stage: int, step: int, **more: object) -> Future:
         body = {"what": what, "run": run, "stage": stage, "step": step, **more}
         future: Future = Future()
-        future.set_result(looking.answer(Letter("1", "measure", body, 0.0)))
+        future.set_result(looking.handle(Request("1", "measure", body, 0.0)))
         return future
 
-    monkeypatch.setattr(prompt_similarity, "measure", measure)
+    monkeypatch.setattr(prompt_similarity, "request_measurement", measure)
     at = page(PAGE, metric="neurons")
     assert not at.exception
     assert "error" not in measure("neurons", runs[0].id, 0, 2, prompts=[]).result()
@@ -220,29 +220,29 @@ def test_the_papers_tables_are_marked_as_theirs(page, trained):
 
 
 def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
-    def run(place: int, task: str, method: str = "prompt-tuning") -> Summary:
-        return Summary(f"run-{place}", RunConfig("tiny-encoder", task, method), Status("finished"))
+    def run(place: int, task: str, method: str = "prompt-tuning") -> RunSummary:
+        return RunSummary(f"run-{place}", RunConfig("tiny-encoder", task, method), Status("finished"))
 
     newest = [run(0, "trec6", "attempt"), run(1, "trec6", "dpt"), run(2, "trec6"), run(3, "trec6")]
     others = [run(4, "sms", "attempt"), run(5, "sms", "dpt"), run(6, "tweets", "smop")]
     many = [*newest, *others, *(run(place, "trec6") for place in range(7, 20))]
     several = {"attempt", "smop"}
     monkeypatch.setattr(
-        record, "vectors", lambda store, one: None if one.config.method in several else np.zeros((1, 1))
+        record, "load_prompt_vectors", lambda store, one: None if one.config.method in several else np.zeros((1, 1))
     )
-    assert sorted(prompt_selection._usual(many)) == ["run-2", "run-5", "run-6"]
-    assert prompt_selection._usual(newest) == [one.id for one in newest]  # few: all of them
-    assert prompt_selection._usual(many[7:]) == [one.id for one in many[7:19]]  # of one task: the newest
-    kept = Summary(f"{KEPT}a", RunConfig("tiny-encoder", "trec6"), Status("finished"))
-    assert f"{KEPT}a" in prompt_selection._usual([*many, kept])
+    assert sorted(prompt_selection._default_runs(many)) == ["run-2", "run-5", "run-6"]
+    assert prompt_selection._default_runs(newest) == [one.id for one in newest]  # few: all of them
+    assert prompt_selection._default_runs(many[7:]) == [one.id for one in many[7:19]]  # of one task: the newest
+    kept = RunSummary(f"{SAVED_PREFIX}a", RunConfig("tiny-encoder", "trec6"), Status("finished"))
+    assert f"{SAVED_PREFIX}a" in prompt_selection._default_runs([*many, kept])
 
 
 def test_each_method_leads_to_what_it_makes_of_its_sources():
-    assert prompt_selection.inside_of("prompt-tuning") == ("look/embeddings.py", "")
-    assert prompt_selection.inside_of("attempt") == ("look/routing.py", "")
-    assert prompt_selection.inside_of("spot-single") == ("look/factors.py", "sim")
-    assert prompt_selection.inside_of("mpt") == ("look/factors.py", "u_k")
-    assert prompt_selection.inside_of("transprompt") == ("look/factors.py", "P_k")
+    assert prompt_selection.inspect_page_of("prompt-tuning") == ("look/embeddings.py", "")
+    assert prompt_selection.inspect_page_of("attempt") == ("look/routing.py", "")
+    assert prompt_selection.inspect_page_of("spot-single") == ("look/factors.py", "sim")
+    assert prompt_selection.inspect_page_of("mpt") == ("look/factors.py", "u_k")
+    assert prompt_selection.inspect_page_of("transprompt") == ("look/factors.py", "P_k")
 
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):
@@ -265,8 +265,10 @@ def test_every_figure_can_be_redrawn_by_its_script(page, trained, store, tmp_pat
     for place in range(3):
         trained(place)
     measure(store)
-    runs = record.candidates(store)
-    for _ in transfer_gain.train_missing(store, runs, record.targets(runs), transfer_gain.Setting(2), WARM):
+    runs = record.finished_runs(store)
+    for _ in transfer_gain.train_missing_pairs(
+        store, runs, record.target_tasks(runs), transfer_gain.TransferGainSettings(2), WARM
+    ):
         pass
     save_file({"first": torch.randn(4, 32), "second": torch.randn(3, 32)}, str(tmp_path / "library.safetensors"))
     monkeypatch.chdir(tmp_path)

@@ -10,26 +10,26 @@ import pytest
 import torch
 from torch import nn
 
-from ptviz.backbones.shape import Sizes
-from ptviz.methods.base import REGISTRY, Card, Part, PromptMethod
-from ptviz.plots.views import VIEWS, Track, called, places, views_of
+from ptviz.backbones.shape import BackboneShape
+from ptviz.methods.base import REGISTRY, MethodCard, MethodTensor, PromptMethod
+from ptviz.plots.views import VIEWS, TensorHistory, axis_name, list_indices, views_for_axes
 from ptviz.prompt import Batch, Prompt, Spec
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.method_tensors import parts_of
+from ptviz.runs.method_tensors import load_method_tensors
 
 RNG = np.random.default_rng(0)
 SIZES = {"m": 5, "d": 16, "k": 3, "r": 2, "T": 7, "S": 2, "kv": 2, "H": 4, "h": 8, "q": 6}
-BACKBONE = Sizes(16, 2, 4, 8)
+BACKBONE = BackboneShape(16, 2, 4, 8)
 
 
-def track(axes: tuple[str, ...], steps: int = 3, name: str = "X") -> Track:
+def track(axes: tuple[str, ...], steps: int = 3, name: str = "X") -> TensorHistory:
     values = tuple(RNG.normal(size=[SIZES[axis] for axis in axes]) for _ in range(steps))
-    return Track(name, axes, tuple(range(0, 10 * steps, 10)), values, steps - 1)
+    return TensorHistory(name, axes, tuple(range(0, 10 * steps, 10)), values, steps - 1)
 
 
 def names(axes: tuple[str, ...]) -> set[str]:
-    return {view.name for view in views_of(axes)}
+    return {view.name for view in views_for_axes(axes)}
 
 
 @pytest.mark.parametrize(
@@ -52,29 +52,29 @@ def test_axes_decide(axes, expected):
 @pytest.mark.parametrize("steps", [1, 3])
 def test_every_view_that_fits_draws_and_tells(axes, steps):
     found = track(axes, steps)
-    for view in views_of(axes):
-        leading = view.leading(axes)
-        shown = found.slice(places(found, leading)[-1]) if leading else found
+    for view in views_for_axes(axes):
+        leading = view.leading_axes(axes)
+        shown = found.select(list_indices(found, leading)[-1]) if leading else found
         info = view.analyse(shown)
         assert json.loads(view.draw(info).to_json())["data"], view.name
-        assert len(view.tell(info)) > 10
-        assert view.read.startswith("How to read it:")
+        assert len(view.describe(info)) > 10
+        assert view.caption.startswith("How to read it:")
 
 
 def test_a_slice_keeps_the_other_axes():
-    found = track(("k", "m", "d")).slice({"k": 1})
+    found = track(("k", "m", "d")).select({"k": 1})
     assert found.axes == ("m", "d")
     assert found.name == "X[k=1]"
-    assert found.now.shape == (5, 16)
+    assert found.current.shape == (5, 16)
     with pytest.raises(KeyError, match="has the axes"):
-        found.slice({"k": 0})
+        found.select({"k": 0})
 
 
 def test_some_places_of_an_axis_alone():
     found = track(("S", "kv", "H", "m", "h"))
     fewer = found.take("m", [0, 3])
-    assert (fewer.axes, fewer.name, fewer.now.shape) == (found.axes, "X", (2, 2, 4, 2, 8))
-    assert np.array_equal(fewer.now, found.now[..., [0, 3], :])
+    assert (fewer.axes, fewer.name, fewer.current.shape) == (found.axes, "X", (2, 2, 4, 2, 8))
+    assert np.array_equal(fewer.current, found.current[..., [0, 3], :])
     with pytest.raises(KeyError, match="has the axes"):
         found.take("d", [0])
 
@@ -82,8 +82,8 @@ def test_some_places_of_an_axis_alone():
 def test_keys_and_values_in_numbers():
     found = track(("S", "kv", "H", "m", "h"))
     found.values[-1][1, 1, 2] = np.outer(np.arange(5), RNG.normal(size=8))  # the values of site 1, head 2: one way
-    by = {view.name: view.analyse(found).values for view in views_of(found.axes) if view.whole}
-    norms = np.linalg.norm(found.now, axis=-1)
+    by = {view.name: view.analyse(found).values for view in views_for_axes(found.axes) if view.needs_all_axes}
+    norms = np.linalg.norm(found.current, axis=-1)
     assert np.allclose(by["sites"][2 + 1], norms[1, 1].mean(-1)), "values stand below keys"
     assert np.allclose(by["tokens"][2 + 1], norms[1, 1].mean(0))
     assert by["directions"].shape == (4, 4)
@@ -92,8 +92,8 @@ def test_keys_and_values_in_numbers():
 
 
 def test_an_unknown_axis_is_called_by_its_own_name():
-    assert called("m") == "prompt token"
-    assert called("zz") == "zz"
+    assert axis_name("m") == "prompt token"
+    assert axis_name("zz") == "zz"
 
 
 def test_views_have_names_of_their_own():
@@ -105,7 +105,9 @@ def made_up():
     """A method that is in no paper: three little prompts, mixed evenly through a product of factors."""
 
     class MadeUp(PromptMethod):
-        card = Card("made-up", "Made up", "nobody", "https://example.org", ("direct", "x", "y"), "P = Q R", "none")
+        card = MethodCard(
+            "made-up", "Made up", "nobody", "https://example.org", ("direct", "x", "y"), "P = Q R", "none"
+        )
 
         def __init__(self, spec: Spec) -> None:
             super().__init__()
@@ -116,45 +118,45 @@ def made_up():
         def forward(self, batch: Batch) -> Prompt:
             return Prompt(embeddings=(self.Q.mean(0) @ self.R)[None])
 
-        def parts(self) -> dict[str, Part]:
-            return {"Q": Part(self.Q, ("k", "m", "r")), "R": Part(self.R, ("r", "d"))}
+        def tensors(self) -> dict[str, MethodTensor]:
+            return {"Q": MethodTensor(self.Q, ("k", "m", "r")), "R": MethodTensor(self.R, ("r", "d"))}
 
     yield MadeUp
     del REGISTRY["made-up"]
 
 
 def test_a_made_up_method_finds_its_views(made_up):
-    method = made_up(Spec.of_shape(16, 2, 4, 8, 64))
+    method = made_up(Spec.from_sizes(16, 2, 4, 8, 64))
     method = SimpleNamespace(state={name: torch.randn(p.shape) for name, p in method.named_parameters()})
-    found = parts_of(RunConfig(method="made-up"), method.state, BACKBONE)
+    found = load_method_tensors(RunConfig(method="made-up"), method.state, BACKBONE)
     # What the backbone is given comes first, although the method does not list it among its parts.
     assert list(found) == ["prompt", "Q", "R"]
     assert np.allclose(found["prompt"].array, (method.state["Q"].mean(0) @ method.state["R"]).numpy(), atol=1e-6)
     assert names(found["Q"].axes) == {"spectrum", "rank", "values"}
     assert names(found["R"].axes) == {"spectrum", "rank", "approximation", "cosines", "values"}
     for name, part in found.items():
-        for view in views_of(part.axes):
-            whole = Track(name, part.axes, (0,), (part.array,), 0)
-            leading = view.leading(part.axes)
-            assert view.draw(view.analyse(whole.slice(places(whole, leading)[0]) if leading else whole)).data
+        for view in views_for_axes(part.axes):
+            whole = TensorHistory(name, part.axes, (0,), (part.array,), 0)
+            leading = view.leading_axes(part.axes)
+            assert view.draw(view.analyse(whole.select(list_indices(whole, leading)[0]) if leading else whole)).data
 
 
 @pytest.mark.parametrize("name", REGISTRY)
 def test_every_method_has_parts_with_views(name):
-    from ptviz.methods import build
+    from ptviz.methods import build_method
 
     config = RunConfig(method=name).checked()
-    spec = Spec.of_shape(16, 2, 4, 8, config.training.length, config.source_tasks())
-    spec = Spec(torch.randn(40, 16), 2, 4, 8, config.training.length, torch.arange(40), ("a", "b"), spec.sources)
-    method = build(name, spec, config.knobs)
-    found = parts_of(config, method.state_dict(), BACKBONE)
-    assert set(method.parts()) <= set(found)
+    spec = Spec.from_sizes(16, 2, 4, 8, config.training.length, config.source_tasks())
+    spec = Spec(torch.randn(40, 16), 2, 4, 8, config.training.length, torch.arange(40), ("a", "b"), spec.source_tasks)
+    method = build_method(name, spec, config.knobs)
+    found = load_method_tensors(config, method.state_dict(), BACKBONE)
+    assert set(method.tensors()) <= set(found)
     for part in found.values():
-        assert part.array.ndim == 0 or views_of(part.axes)
-    for name, part in method.parts().items():
+        assert part.array.ndim == 0 or views_for_axes(part.axes)
+    for name, part in method.tensors().items():
         assert np.allclose(part.tensor.detach().numpy(), found[name].array, atol=1e-6), name
 
 
 def test_a_state_of_other_sizes_is_told(made_up):
     with pytest.raises(StoreError, match="does not fit"):
-        parts_of(RunConfig(method="made-up"), {"Q": torch.zeros(3, 5, 2), "R": torch.zeros(2, 99)}, BACKBONE)
+        load_method_tensors(RunConfig(method="made-up"), {"Q": torch.zeros(3, 5, 2), "R": torch.zeros(2, 99)}, BACKBONE)

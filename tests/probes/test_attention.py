@@ -8,18 +8,18 @@ import torch
 
 from ptviz import load_backbone
 from ptviz.analysis.attention import prompt_mass
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.methods import build
-from ptviz.probes.array_codec import pack, unpack
-from ptviz.probes.attention import attention
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.methods import build_method
+from ptviz.probes.array_codec import decode_array, encode_array
+from ptviz.probes.attention import measure_attention
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError
-from ptviz.tasks import Row, load_task
+from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import Rows, readout_of
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 
 FAMILIES = ("tiny-encoder", "tiny-decoder", "tiny-encoder-decoder")
 
@@ -28,16 +28,16 @@ def looked(backbone_name: str, method_name: str, table, m: int = 3, **knobs):
     backbone = load_backbone(backbone_name)
     task = load_task(str(table), text="text", label="label")
     torch.manual_seed(0)
-    method = build(method_name, backbone.spec(16, tuple(task.words)), {"m": m, **knobs}).eval()
+    method = build_method(method_name, backbone.make_spec(16, tuple(task.label_words)), {"m": m, **knobs}).eval()
     with torch.no_grad():
-        return attention(backbone, task, method, method.slots, 16, Row("a good thing", 0)), backbone
+        return measure_attention(backbone, task, method, method.slots, 16, Example("a good thing", 0)), backbone
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_every_family_and_both_kinds_of_prompt(family, method, table):
     answer, backbone = looked(family, method, table)
-    weights = unpack(answer["weights"], answer["shape"])
+    weights = decode_array(answer["weights"], answer["shape"])
     sites, _, givers, m = weights.shape
     assert (sites, givers, m) == (backbone.sites, len(answer["tokens"]) + 1, 3)
     assert len(answer["sites"]) == len(answer["others"]) == sites
@@ -60,26 +60,28 @@ def test_the_weights_are_those_of_the_forward_pass(table):
     seen = {}
     task = load_task(str(table), text="text", label="label")
     torch.manual_seed(0)
-    method = build("p-tuning-v2", backbone.spec(16, tuple(task.words)), {"m": 3}).eval()
-    rows = Rows(backbone, task, [Row("a good thing", 0)], method.slots, 16, readout_of(backbone, task))
-    batch = rows.batch([0])
+    method = build_method("p-tuning-v2", backbone.make_spec(16, tuple(task.label_words)), {"m": 3}).eval()
+    rows = EncodedExamples(
+        backbone, task, [Example("a good thing", 0)], method.slots, 16, make_task_readout(backbone, task)
+    )
+    batch = rows.make_batch([0])
     with torch.no_grad():
         backbone(batch, method(batch), rows.readout, visit=seen.__setitem__)
-    weights = unpack(answer["weights"], answer["shape"])
+    weights = decode_array(answer["weights"], answer["shape"])
     for site, whole in seen.items():
-        np.testing.assert_allclose(weights[site][:, :-1], whole[0, :, batch.text[0], :3], atol=1e-3)
-        np.testing.assert_allclose(weights[site][:, -1], whole[0, :, batch.read[0], :3].mean(1), atol=1e-3)
+        np.testing.assert_allclose(weights[site][:, :-1], whole[0, :, batch.text_mask[0], :3], atol=1e-3)
+        np.testing.assert_allclose(weights[site][:, -1], whole[0, :, batch.readout_mask[0], :3].mean(1), atol=1e-3)
 
 
 def test_a_decoder_answers_at_its_last_token(table):
     answer, _ = looked("tiny-decoder", "prompt-tuning", table)
-    weights = unpack(answer["weights"], answer["shape"])
+    weights = decode_array(answer["weights"], answer["shape"])
     np.testing.assert_array_equal(weights[:, :, -2], weights[:, :, -1])
 
 
 def test_arrays_survive_the_post():
     values = np.array([[0.5, np.nan], [0.25, 0.0]])
-    np.testing.assert_array_equal(unpack(pack(values), [2, 2]), values)
+    np.testing.assert_array_equal(decode_array(encode_array(values), [2, 2]), values)
 
 
 def test_the_worker_answers(home, table):
@@ -88,11 +90,11 @@ def test_the_worker_answers(home, table):
     run = store.create(
         RunConfig("tiny-encoder", str(table), "prompt-tuning", {"m": 2}, training, text="text", label="label")
     )
-    work(run.path)
-    looking = Looking(store, Warm())
+    execute_run(run.path)
+    looking = ProbeHandlers(store, ModelCache())
 
     def ask(text: str) -> dict:
-        return looking.answer(Letter("1", "attention", {"run": run.id, "text": text, "stage": 0, "step": 2}, 1e18))
+        return looking.handle(Request("1", "attention", {"run": run.id, "text": text, "stage": 0, "step": 2}, 1e18))
 
     own, first = ask("a good thing"), ask("")
     assert own["text"] == "a good thing"
@@ -108,4 +110,4 @@ def test_no_prompt_token_is_told(table):
 
     backbone, task = load_backbone("tiny-encoder"), load_task(str(table), text="text", label="label")
     with pytest.raises(StoreError, match="no prompt token"):
-        attention(backbone, task, Nothing(), 0, 16, Row("a", 0))
+        measure_attention(backbone, task, Nothing(), 0, 16, Example("a", 0))

@@ -7,7 +7,19 @@ import json
 import pytest
 import torch
 
-from ptviz.probes.edits import KINDS, Ablate, Mix, Noise, Scale, Snap, Surroundings, Swap, applied, nearest, read
+from ptviz.probes.edits import (
+    EDIT_TYPES,
+    Ablate,
+    EditContext,
+    Mix,
+    Noise,
+    Scale,
+    Snap,
+    Swap,
+    apply_edits,
+    nearest_token_ids,
+    parse_edit,
+)
 from ptviz.prompt import Prompt
 from ptviz.runs import StoreError
 
@@ -25,12 +37,12 @@ def inner() -> Prompt:
     return Prompt(key_values=torch.randn(2, 2, 1, 2, 3, 4, generator=torch.Generator().manual_seed(0)))
 
 
-def around(**other) -> Surroundings:
-    return Surroundings(WORDS, lambda of, id: other)
+def around(**other) -> EditContext:
+    return EditContext(WORDS, lambda of, id: other)
 
 
 def after(*edits, of=None, **other) -> Prompt:
-    return applied(edits, of or prompt(), around(**other))
+    return apply_edits(edits, of or prompt(), around(**other))
 
 
 def test_a_token_taken_out_is_hidden_and_stays_hidden():
@@ -52,9 +64,9 @@ def test_vectors_are_scaled_swapped_and_snapped():
 def test_the_nearest_word_is_the_one_that_a_search_finds():
     draw = torch.Generator().manual_seed(0)
     table, vectors = torch.randn(40, 6, generator=draw), torch.randn(5, 6, generator=draw)
-    assert torch.equal(nearest(table, vectors, "L2"), torch.cdist(vectors, table).argmin(1))
+    assert torch.equal(nearest_token_ids(table, vectors, "L2"), torch.cdist(vectors, table).argmin(1))
     cosines = torch.cosine_similarity(vectors[:, None], table[None], dim=-1)
-    assert torch.equal(nearest(table, vectors, "cosine"), cosines.argmax(1))
+    assert torch.equal(nearest_token_ids(table, vectors, "cosine"), cosines.argmax(1))
 
 
 @pytest.mark.parametrize("whole", [prompt(), inner()])
@@ -101,7 +113,7 @@ def test_keys_and_values_lose_tokens_and_are_scaled_by_their_values():
 def test_prompts_that_differ_by_text_have_no_words_of_their_own():
     apart = prompt(embeddings=torch.randn(4, 3, 2))
     assert after(Scale((0,), 0.0), of=apart).embeddings[:, 0].abs().sum() == 0
-    assert {kind for kind, edit in KINDS.items() if edit.refuses(apart)} == {"snap", "mix"}
+    assert {kind for kind, edit in EDIT_TYPES.items() if edit.is_unsupported(apart)} == {"snap", "mix"}
     with pytest.raises(StoreError, match="words of its own"):
         after(Snap((0,)), of=apart)
 
@@ -112,8 +124,8 @@ def test_an_edit_is_data_and_leaves_the_original_alone(edit):
     after(edit, of=whole, embeddings=torch.ones(3, 2))
     assert torch.equal(whole.embeddings, untouched)
     assert whole.keep is None
-    assert read(json.loads(json.dumps(edit.to_json()))) == edit
-    assert edit.say()
+    assert parse_edit(json.loads(json.dumps(edit.to_json()))) == edit
+    assert edit.describe()
 
 
 @pytest.mark.parametrize(
@@ -126,7 +138,7 @@ def test_an_edit_is_data_and_leaves_the_original_alone(edit):
 )
 def test_what_is_no_edit_is_told(data: dict, told: str):
     with pytest.raises(StoreError, match=told):
-        read(data)
+        parse_edit(data)
 
 
 def test_a_token_that_is_not_there_is_told():

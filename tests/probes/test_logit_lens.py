@@ -11,39 +11,41 @@ import torch
 
 from ptviz import load_backbone
 from ptviz.backbones import BackboneError
-from ptviz.backbones.logit_lens import blind, lens
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.methods import build
+from ptviz.backbones.logit_lens import lens_unavailable_reason, logit_lens
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.methods import build_method
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store
-from ptviz.tasks import Row, load_task
+from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import Rows, readout_of
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 
 
 def one(name: str, table, m: int = 3):
     backbone = load_backbone(name)
     task = load_task(str(table), text="text", label="label")
-    method = build("prompt-tuning", backbone.spec(16, tuple(task.words)), {"m": m}).eval()
-    data = Rows(backbone, task, [Row("a good thing", 0)], m, 16, readout_of(backbone, task))
-    batch = data.batch([0])
+    method = build_method("prompt-tuning", backbone.make_spec(16, tuple(task.label_words)), {"m": m}).eval()
+    data = EncodedExamples(backbone, task, [Example("a good thing", 0)], m, 16, make_task_readout(backbone, task))
+    batch = data.make_batch([0])
     return backbone, task, data, batch, method(batch)
 
 
 @pytest.mark.parametrize("name", ["tiny-encoder", "tiny-decoder"])
 def test_at_the_answers_place_the_last_layer_says_what_the_backbone_answers(name, table):
     backbone, task, data, batch, prompt = one(name, table)
-    from ptviz.backbones.label_tokens import label_tokens
+    from ptviz.backbones.label_tokens import assign_label_tokens
 
-    place = int(batch.read[0].long().argmax())
+    place = int(batch.readout_mask[0].long().argmax())
     with torch.no_grad():
-        logits = lens(backbone, batch, prompt, data.readout, [place])
+        logits = logit_lens(backbone, batch, prompt, data.readout, [place])
         answered = backbone(batch, prompt, data.readout).logits[0]
-    assert logits.shape[1:] == (1, len(backbone.table))
-    torch.testing.assert_close(logits[-1, 0, label_tokens(backbone.tokeniser, task.words)], answered, atol=1e-4, rtol=0)
+    assert logits.shape[1:] == (1, len(backbone.embedding_table))
+    torch.testing.assert_close(
+        logits[-1, 0, assign_label_tokens(backbone.tokeniser, task.label_words)], answered, atol=1e-4, rtol=0
+    )
 
 
 @pytest.mark.parametrize("name", ["tiny-encoder", "tiny-decoder"])
@@ -51,20 +53,20 @@ def test_the_input_itself_is_read_first(name, table):
     backbone, _, data, batch, prompt = one(name, table)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
     with torch.no_grad():
-        logits = lens(backbone, batch, prompt, data.readout, columns)
+        logits = logit_lens(backbone, batch, prompt, data.readout, columns)
         other = Prompt(
             embeddings=prompt.embeddings + torch.eye(3)[:, :1] * torch.ones(prompt.embeddings.shape[-1]).cumsum(0)
         )
-        changed = lens(backbone, batch, other, data.readout, columns)
+        changed = logit_lens(backbone, batch, other, data.readout, columns)
     assert torch.allclose(logits[0, 1:], changed[0, 1:], atol=1e-5)  # only the first token's input was changed
     assert not torch.allclose(logits[0, 0], changed[0, 0], atol=1e-3)
 
 
 def test_a_head_that_never_read_these_states_is_refused(table):
     backbone, _, data, batch, prompt = one("tiny-encoder-decoder", table)
-    assert "decoder's states" in blind(backbone)
+    assert "decoder's states" in lens_unavailable_reason(backbone)
     with pytest.raises(BackboneError, match="decoder's states"):
-        lens(backbone, batch, prompt, data.readout, [0])
+        logit_lens(backbone, batch, prompt, data.readout, [0])
 
 
 @pytest.mark.parametrize(
@@ -78,9 +80,11 @@ def test_a_head_that_never_read_these_states_is_refused(table):
 def test_the_worker_answers(home, table, backbone, method, refused):
     training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
     run = Store().create(RunConfig(backbone, str(table), method, {"m": 3}, training, text="text", label="label"))
-    work(run.path)
+    execute_run(run.path)
     body = {"run": run.id, "what": "lens", "stage": 0, "step": 2, "text": "a good thing"}
-    answer = json.loads(json.dumps(Looking(Store(), Warm()).answer(Letter("1", "measure", body, math.inf))))
+    answer = json.loads(
+        json.dumps(ProbeHandlers(Store(), ModelCache()).handle(Request("1", "measure", body, math.inf)))
+    )
     if refused:
         assert refused in answer["refused"]
         return
@@ -92,5 +96,5 @@ def test_the_worker_answers(home, table, backbone, method, refused):
 
 def test_a_sentence_encoder_has_no_head(monkeypatch):
     backbone = load_backbone("tiny-encoder")
-    monkeypatch.setattr(backbone, "reading", "pooled")
-    assert "without a language-model head" in blind(backbone)
+    monkeypatch.setattr(backbone, "readout_mode", "pooled")
+    assert "without a language-model head" in lens_unavailable_reason(backbone)

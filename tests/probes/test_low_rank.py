@@ -11,34 +11,34 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.analysis.spectrum import approximate
-from ptviz.engine.loaded_prompt import opened
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.probes.low_rank import _matrices, _with
+from ptviz.analysis.spectrum import low_rank_approximation
+from ptviz.engine.loaded_prompt import load_run_prompt
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.probes.low_rank import _prompt_matrices, _replace_matrices
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
-from ptviz.training.batches import Rows, readout_of
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 
 
 @pytest.fixture
 def trained(home, table):
     """A run of two steps, and how to measure something of it."""
-    warm = Warm()
+    warm = ModelCache()
 
     def make(method: str, steps: int = 2, **knobs):
         training = TrainConfig(steps=steps, snapshot_every=1, evaluate_every=2, batch=4)
         run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-        work(run.path)
+        execute_run(run.path)
 
         def ask(what: str, stage: int = 0, step: int = 2, **more) -> dict:
             body = {"run": run.id, "what": what, "stage": stage, "step": step, **more}
-            return json.loads(json.dumps(Looking(Store(), warm).answer(Letter("1", "measure", body, math.inf))))
+            return json.loads(json.dumps(ProbeHandlers(Store(), warm).handle(Request("1", "measure", body, math.inf))))
 
         last = run.snapshots()[-1]
-        return run, ask, opened(Store(), warm, run.id, last.stage, last.step)
+        return run, ask, load_run_prompt(Store(), warm, run.id, last.stage, last.step)
 
     return make
 
@@ -55,22 +55,24 @@ def test_accuracy_by_rank(trained, method, m):
     assert answer["ranks"] == [1, 2, 3, 4, 5]
     assert answer["errors"] == sorted(answer["errors"], reverse=True)
     assert answer["errors"][-1] == pytest.approx(0, abs=1e-5)
-    data = Rows(at.backbone, at.task, at.task.validation, at.method.slots, 64, readout_of(at.backbone, at.task))
+    data = EncodedExamples(
+        at.backbone, at.task, at.task.validation, at.method.slots, 64, make_task_readout(at.backbone, at.task)
+    )
     assert answer["rows"] == len(data)
 
     def loss(rank: int) -> float:
         """The loss with each prompt, or the keys or values of each site, approximated on its own."""
         found = 0.0
-        for _, batch in data.large():
+        for _, batch in data.inference_batches():
             prompt = at.method(batch)
             if prompt.key_values is None:
-                thin = np.stack([approximate(one, rank) for one in prompt.embeddings.numpy()])
+                thin = np.stack([low_rank_approximation(one, rank) for one in prompt.embeddings.numpy()])
                 prompt = replace(prompt, embeddings=torch.tensor(thin, dtype=torch.float32))
             else:
                 thin = prompt.key_values.clone()
                 for site, kind in product(range(thin.shape[0]), range(2)):
                     flat = thin[site, kind, 0].transpose(0, 1).flatten(1)  # (m, H h)
-                    near = torch.tensor(approximate(flat.numpy(), rank), dtype=torch.float32)
+                    near = torch.tensor(low_rank_approximation(flat.numpy(), rank), dtype=torch.float32)
                     thin[site, kind, 0] = near.unflatten(1, (thin.shape[3], -1)).transpose(0, 1)
                 prompt = replace(prompt, key_values=thin)
             found += float(data.backbone(batch, prompt, data.readout).nll.sum())
@@ -90,9 +92,9 @@ def test_a_product_of_rank_two_needs_no_more(trained):
 
 def test_keys_and_values_keep_their_places(trained):
     at = trained("p-tuning-v2", m=3)[2]
-    data = Rows(at.backbone, at.task, at.task.validation[:1], 0, 64, readout_of(at.backbone, at.task))
-    prompt = at.method(data.batch([0]))
-    again = _with(prompt, _matrices(prompt))
+    data = EncodedExamples(at.backbone, at.task, at.task.validation[:1], 0, 64, make_task_readout(at.backbone, at.task))
+    prompt = at.method(data.make_batch([0]))
+    again = _replace_matrices(prompt, _prompt_matrices(prompt))
     assert torch.equal(again.key_values, prompt.key_values)
 
 
@@ -105,8 +107,10 @@ def test_first_order_scores_are_slopes(trained, method):
     assert (np.abs(signed) <= np.array(answer["tokens"]) + 1e-9).all()
     assert not np.array(answer["pruned"]).any()
     # The signed score of a token is the slope of the loss in a factor on that token alone.
-    data = Rows(at.backbone, at.task, at.task.validation, at.method.slots, 64, readout_of(at.backbone, at.task))
-    batches = [data.batch(range(i, min(i + 8, len(data)))) for i in range(0, len(data), 8)]
+    data = EncodedExamples(
+        at.backbone, at.task, at.task.validation, at.method.slots, 64, make_task_readout(at.backbone, at.task)
+    )
+    batches = [data.make_batch(range(i, min(i + 8, len(data)))) for i in range(0, len(data), 8)]
 
     def loss(factor: float) -> float:
         found = []
@@ -144,13 +148,15 @@ def test_the_shift_of_each_word(trained):
     assert answer["text"] == "a good thing"
     assert len(answer["moved"]) == len(answer["tokens"]) == len(answer["nearest"])
     assert answer["by"] == sorted(answer["by"], reverse=True)
-    data = Rows(at.backbone, at.task, [*at.task.validation[:1]], at.method.slots, 64, readout_of(at.backbone, at.task))
-    batch = data.batch([0])
+    data = EncodedExamples(
+        at.backbone, at.task, [*at.task.validation[:1]], at.method.slots, 64, make_task_readout(at.backbone, at.task)
+    )
+    batch = data.make_batch([0])
     own = ask("shift")
     assert own["text"] == at.task.validation[0].text
     with torch.no_grad():
-        shift = at.method(batch).delta[0][batch.text[0]].norm(dim=-1)
-    words = batch.embeddings[0][batch.text[0]].norm(dim=-1)
+        shift = at.method(batch).delta[0][batch.text_mask[0]].norm(dim=-1)
+    words = batch.embeddings[0][batch.text_mask[0]].norm(dim=-1)
     np.testing.assert_allclose(own["moved"], (shift / words).numpy(), rtol=1e-4)
 
 

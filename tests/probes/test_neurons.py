@@ -9,10 +9,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.analysis.similarity import overlap
+from ptviz.analysis.similarity import neuron_overlap
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.neuron_activations import activated
+from ptviz.backbones.neuron_activations import activated_neurons
 
 
 def loud(name: str) -> Backbone:
@@ -83,7 +83,7 @@ def plain_encoder_decoder(backbone: Backbone, prompt: Tensor) -> Tensor:
 @torch.no_grad()
 def test_they_are_those_of_the_model_run_plainly(name, plainly):
     backbone = loud(name)
-    told = [activated(backbone, drawn(seed)) for seed in range(3)]
+    told = [activated_neurons(backbone, drawn(seed)) for seed in range(3)]
     for seed, active in enumerate(told):
         assert active.shape == (2, 37)
         assert active.dtype == torch.bool
@@ -96,16 +96,16 @@ def test_they_are_those_of_the_model_run_plainly(name, plainly):
 def test_overlap_is_shared_over_the_root_of_both_sizes():
     a = np.array([[True, True, False], [True, False, False]])
     b = np.array([[True, False, False], [True, True, True]])
-    found = overlap([a, b, ~a])
+    found = neuron_overlap([a, b, ~a])
     assert found.metric == "neurons"
     assert found.values[0, 1] == pytest.approx(2 / (3 * 4) ** 0.5)
     assert found.values[0, 2] == 0
     assert np.allclose(np.diag(found.values), 1)
-    assert overlap([np.zeros((1, 3), dtype=bool)] * 2).values[0, 1] == 0
+    assert neuron_overlap([np.zeros((1, 3), dtype=bool)] * 2).values[0, 1] == 0
     with pytest.raises(ValueError, match="of one backbone"):
-        overlap([a, a[:1]])
+        neuron_overlap([a, a[:1]])
 
 
 def test_another_width_is_refused():
     with pytest.raises(BackboneError, match=r"\(m, 32\)"):
-        activated(load_backbone("tiny-encoder"), torch.zeros(3, 8))
+        activated_neurons(load_backbone("tiny-encoder"), torch.zeros(3, 8))

@@ -9,21 +9,21 @@ import pytest
 import torch
 
 from ptviz import load_backbone
-from ptviz.engine.loaded_prompt import opened
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.methods import build
-from ptviz.methods.static_prompt import Folded
-from ptviz.probes.prompt_editing import ROWS, Trial, rows_for
+from ptviz.engine.loaded_prompt import load_run_prompt
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.methods import build_method
+from ptviz.methods.static_prompt import StaticPrompt
+from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator, rows_per_ablation
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, saved_prompts
-from ptviz.tasks import Row, load_task
+from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import Rows, readout_of
-from ptviz.training.evaluation import evaluate, limited
-from ptviz.training.importance_scores import importance
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.evaluation import evaluate, subsample_task
+from ptviz.training.importance_scores import measure_token_importance
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 
 ABLATE = {"kind": "ablate", "tokens": [1]}
 DOUBLE = {"kind": "scale", "tokens": [0], "factor": 2.0}
@@ -45,28 +45,31 @@ def store(home):
 
 @pytest.fixture
 def looking(store):
-    return Looking(store, Warm())
+    return ProbeHandlers(store, ModelCache())
 
 
 def trained(store: Store, table, method: str = "prompt-tuning", **knobs):
     training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
     knobs = {"m": 3, **knobs}
     run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-    work(run.path)
+    execute_run(run.path)
     return run
 
 
-def ask(looking: Looking, run, what: str, step: int = 2, **more):
+def ask(looking: ProbeHandlers, run, what: str, step: int = 2, **more):
     body = {"run": run.id, "what": what, "stage": 0, "step": step, **more}
-    return json.loads(json.dumps(looking.answer(Letter("1", "surgery", body, float("inf")))))
+    return json.loads(json.dumps(looking.handle(Request("1", "surgery", body, float("inf")))))
 
 
-def scored(looking: Looking, run, prompt: Prompt, slots: int = 3):
+def scored(looking: ProbeHandlers, run, prompt: Prompt, slots: int = 3):
     """The prompt on the run's validation rows, evaluated as training does."""
-    at = opened(looking.store, looking.warm, run.id, 0, 2)
-    task = limited(at.task, at.config.training)
-    folded = Folded(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
-    return evaluate(folded, Rows(at.backbone, task, task.validation[:ROWS], slots, 64, readout_of(at.backbone, task)))
+    at = load_run_prompt(looking.store, looking.model_cache, run.id, 0, 2)
+    task = subsample_task(at.task, at.config.training)
+    folded = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
+    return evaluate(
+        folded,
+        EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], slots, 64, make_task_readout(at.backbone, task)),
+    )
 
 
 def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, looking, table):
@@ -89,8 +92,8 @@ def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, looking, table
 
 def test_what_was_measured_is_not_measured_again(store, looking, table, monkeypatch):
     run, passes = trained(store, table), []
-    real = Trial._measured
-    monkeypatch.setattr(Trial, "_measured", lambda self, edits: passes.append(edits) or real(self, edits))
+    real = EditEvaluator._evaluate
+    monkeypatch.setattr(EditEvaluator, "_evaluate", lambda self, edits: passes.append(edits) or real(self, edits))
     ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
     assert len(passes) == 2  # untouched, and the whole list: not each of its beginnings
     again = ask(looking, run, "edits", edits=[ABLATE])
@@ -112,7 +115,7 @@ def test_ablation_takes_one_token_at_a_time(store, looking, table):
 
 def test_a_key_value_token_taken_out_is_a_prompt_without_it(store, looking, table):
     run = trained(store, table, "p-tuning-v2")
-    values = opened(store, looking.warm, run.id, 0, 2).method.parts()["KV"].tensor[:, :, None]
+    values = load_run_prompt(store, looking.model_cache, run.id, 0, 2).method.tensors()["KV"].tensor[:, :, None]
     without = torch.cat([values[..., :1, :], values[..., 2:, :]], -2)
     found = ask(looking, run, "edits", edits=[ABLATE])
     assert found["after"][0]["loss"] == pytest.approx(scored(looking, run, Prompt(None, without), 0).loss, abs=1e-5)
@@ -129,26 +132,26 @@ def test_a_method_with_a_prompt_for_each_text(store, looking, table):
     assert found["after"][0]["loss"] != found["untouched"]["loss"]
     assert len(ask(looking, run, "importance")["scores"]) == 3
     assert "depends on the text" in ask(looking, run, "save", edits=[], title="mine")["error"]
-    assert saved_prompts.kept(store) == []
+    assert saved_prompts.list_saved_prompts(store) == []
 
 
 @torch.no_grad()
 def test_shifted_words_stay_shifted(store, looking, table, monkeypatch):
-    monkeypatch.setattr("ptviz.training.batches.POSITIONS", 40)  # several batches, each with a shift of its own
+    monkeypatch.setattr("ptviz.training.batches.MAX_POSITIONS", 40)  # several batches, each with a shift of its own
     with torch.enable_grad():
         run = trained(store, table, "dept")
-    at = opened(store, looking.warm, run.id, 0, 2)
-    task = limited(at.task, at.config.training)
-    rows = Rows(at.backbone, task, task.validation[:ROWS], 3, 64, readout_of(at.backbone, task))
+    at = load_run_prompt(store, looking.model_cache, run.id, 0, 2)
+    task = subsample_task(at.task, at.config.training)
+    rows = EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], 3, 64, make_task_readout(at.backbone, task))
     at.method.B.normal_()  # trained for two steps, the shift would hardly show
-    trial = Trial(at, ROWS, None)
+    trial = EditEvaluator(at, MAX_ROWS, None)
     assert trial.score().loss == pytest.approx(evaluate(at.method, rows).loss, abs=1e-5)
 
 
 def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking, table):
     run = trained(store, table)
     found = ask(looking, run, "faithfulness", edits=[], distance="L2")
-    words, vectors = load_backbone("tiny-encoder").table, run.snapshot(0, 2)["P"]
+    words, vectors = load_backbone("tiny-encoder").embedding_table, run.snapshot(0, 2)["P"]
     near = torch.cdist(vectors, words)
     expected = scored(looking, run, Prompt(words[near.argmin(1)][None]))
     assert found["snapped"]["loss"] == pytest.approx(expected.loss, abs=1e-5)
@@ -162,11 +165,11 @@ def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking
 def test_a_saved_prompt_remembers_run_and_edits(store, looking, table):
     run = trained(store, table)
     saved = ask(looking, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
-    kept = saved_prompts.get(store, saved["id"])
+    kept = saved_prompts.get_saved_prompt(store, saved["id"])
     assert (kept.title, kept.backbone, kept.m, saved["m"]) == ("cut and doubled", "tiny-encoder", 2, 2)
     assert kept.origin == {"run": run.id, "stage": 0, "step": 2, "edits": [ABLATE, DOUBLE]}
-    assert saved_prompts.folder(store) / kept.id == type(run.path)(saved["place"])
-    vectors = saved_prompts.tensors(store, saved["id"])["embeddings"]
+    assert saved_prompts.prompts_folder(store) / kept.id == type(run.path)(saved["place"])
+    vectors = saved_prompts.load_prompt_tensors(store, saved["id"])["embeddings"]
     assert torch.equal(vectors, run.snapshot(0, 2)["P"][[0, 2]] * torch.tensor([[2.0], [1.0]]))
     assert saved["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
 
@@ -177,10 +180,10 @@ def test_another_run_or_kept_prompt_is_mixed_in(store, looking, table):
     mix = {"kind": "mix", "of": "run", "id": other.id, "share": 0.5}
     expected = scored(looking, run, Prompt(half[None])).loss
     assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
-    kept = saved_prompts.keep(store, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {})
+    kept = saved_prompts.save_prompt(store, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {})
     mix |= {"of": "kept", "id": kept.id}
     assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
-    far = saved_prompts.keep(store, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {})
+    far = saved_prompts.save_prompt(store, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {})
     assert "is for tiny-decoder" in ask(looking, run, "edits", edits=[{**mix, "id": far.id}])["error"]
     elsewhere = store.create(replace(run.config, backbone="tiny-decoder"))
     mix |= {"of": "run", "id": elsewhere.id}
@@ -195,19 +198,26 @@ def test_what_cannot_be_done_is_told(store, looking, table):
 
 
 def test_many_tokens_are_measured_on_fewer_rows():
-    assert (rows_for(1), rows_for(20), rows_for(40), rows_for(1000)) == (200, 200, 100, 20)
+    assert (rows_per_ablation(1), rows_per_ablation(20), rows_per_ablation(40), rows_per_ablation(1000)) == (
+        200,
+        200,
+        100,
+        20,
+    )
 
 
 @pytest.mark.parametrize("name", ["prompt-tuning", "smop"])
 def test_the_first_order_score_is_the_prompts_product_with_its_gradient(name, table):
     """dL/dgamma_i = <p_i, dL/dp_i>, its size averaged over the batches."""
     backbone, task = load_backbone("tiny-encoder"), load_task(str(table), text="text", label="label")
-    method = build(name, backbone.spec(16, tuple(task.words)), {"m": 3}).eval()
-    rows = Rows(backbone, task, [Row(f"a thing {i}", i % 2) for i in range(8)], 3, 16, readout_of(backbone, task))
+    method = build_method(name, backbone.make_spec(16, tuple(task.label_words)), {"m": 3}).eval()
+    rows = EncodedExamples(
+        backbone, task, [Example(f"a thing {i}", i % 2) for i in range(8)], 3, 16, make_task_readout(backbone, task)
+    )
     expected = torch.zeros(3)
     for step in range(2):
-        batch = rows.training(step, 4, 0)
+        batch = rows.training_batch(step, 4, 0)
         vectors = method(batch).embeddings.detach().requires_grad_()
         backbone(batch, Prompt(vectors), rows.readout).loss.backward()
         expected += (vectors * vectors.grad).sum((0, 2)).detach().abs() / 2
-    assert torch.allclose(importance(rows, method, 4, 0, 2), expected, rtol=1e-4)
+    assert torch.allclose(measure_token_importance(rows, method, 4, 0, 2), expected, rtol=1e-4)

@@ -9,17 +9,17 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.analysis.routing import counterfactual, tempered
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.methods import REGISTRY, build
-from ptviz.methods.base import Routes
-from ptviz.probes.routing import FACTORS, at_temperature, rows_within
+from ptviz.analysis.routing import compute_counterfactual, rescale_temperature
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.methods import REGISTRY, build_method
+from ptviz.methods.base import RoutedMethod
+from ptviz.probes.routing import TEMPERATURE_FACTORS, rescale_routing_temperature, rows_per_setting
 from ptviz.prompt import Batch, Spec
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
-from ptviz.worker.probe_handlers import Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.rpc import Request
 
 
 def spec_of(width: int, sources: tuple[str, ...] = ()) -> Spec:
@@ -41,9 +41,9 @@ def ask(home, table):
     def measure(what: str, method: str, **knobs) -> dict:
         training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
         run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-        work(run.path)
-        letter = Letter("1", "measure", {"run": run.id, "what": what, "stage": 0, "step": 2}, math.inf)
-        return json.loads(json.dumps(Looking(Store(), Warm()).answer(letter)))
+        execute_run(run.path)
+        letter = Request("1", "measure", {"run": run.id, "what": what, "stage": 0, "step": 2}, math.inf)
+        return json.loads(json.dumps(ProbeHandlers(Store(), ModelCache()).handle(letter)))
 
     return measure
 
@@ -54,21 +54,23 @@ def test_the_chosen_expert_forced_costs_what_it_costs(ask, method, knobs):
     weights, losses = np.array(answer["weights"]), np.array(answer["losses"])
     assert losses.shape == weights.shape == (len(answer["texts"]), 3)
     assert len(answer["labels"]) == len(answer["loss"]) == len(answer["hit"])
-    info = counterfactual(weights, losses, np.array(answer["right"]), np.array(answer["loss"]), np.array(answer["hit"]))
-    assert info.ideal[0] <= info.loss.min() + 1e-6
+    info = compute_counterfactual(
+        weights, losses, np.array(answer["right"]), np.array(answer["loss"]), np.array(answer["hit"])
+    )
+    assert info.best_case[0] <= info.loss.min() + 1e-6
     if method == "smop":  # one expert enters: forcing the chosen one changes nothing, another one does
         rows = np.arange(len(weights))
         np.testing.assert_allclose(losses[rows, weights.argmax(1)], answer["loss"], atol=1e-5)
-        assert np.abs(info.rises).max() > 1e-4
+        assert np.abs(info.loss_increases).max() > 1e-4
 
 
 def test_temperatures_of_a_mixture_are_measured(ask):
     answer = ask("tempered", "smop", top=2, m=2, k=3)
-    assert answer["factors"] == list(FACTORS)
-    assert len(answer["loss"]) == len(answer["accuracy"]) == len(FACTORS)
+    assert answer["factors"] == list(TEMPERATURE_FACTORS)
+    assert len(answer["loss"]) == len(answer["accuracy"]) == len(TEMPERATURE_FACTORS)
     assert len(set(np.round(answer["loss"], 6))) > 2
     forced = ask("forced", "smop", top=2, m=2, k=3)
-    assert answer["loss"][FACTORS.index(1.0)] == pytest.approx(np.mean(forced["loss"]), abs=1e-5)
+    assert answer["loss"][TEMPERATURE_FACTORS.index(1.0)] == pytest.approx(np.mean(forced["loss"]), abs=1e-5)
 
 
 def test_texts_of_each_task_are_routed(ask):
@@ -94,56 +96,56 @@ def test_a_softmax_at_another_temperature():
     weights = scores.softmax(-1)
     for factor in (0.25, 1.0, 4.0):
         expected = (scores / factor).softmax(-1)
-        torch.testing.assert_close(at_temperature(weights, factor), expected)
-        np.testing.assert_allclose(tempered(weights.double().numpy(), factor), expected.numpy(), atol=1e-6)
-    assert tempered(weights.numpy(), 0).sum(1).tolist() == [1] * 5
-    assert np.allclose(tempered(weights.numpy(), math.inf), 0.25)
-    assert torch.equal(at_temperature(weights, 0), torch.eye(4)[weights.argmax(1)])
+        torch.testing.assert_close(rescale_routing_temperature(weights, factor), expected)
+        np.testing.assert_allclose(rescale_temperature(weights.double().numpy(), factor), expected.numpy(), atol=1e-6)
+    assert rescale_temperature(weights.numpy(), 0).sum(1).tolist() == [1] * 5
+    assert np.allclose(rescale_temperature(weights.numpy(), math.inf), 0.25)
+    assert torch.equal(rescale_routing_temperature(weights, 0), torch.eye(4)[weights.argmax(1)])
     with pytest.raises(ValueError, match="0 or more"):
-        tempered(weights.numpy(), -1)
+        rescale_temperature(weights.numpy(), -1)
 
 
 def test_more_settings_leave_fewer_rows():
-    assert rows_within(2) == 100
-    assert rows_within(10) == 50
-    assert rows_within(100) == 20
+    assert rows_per_setting(2) == 100
+    assert rows_per_setting(10) == 50
+    assert rows_per_setting(100) == 20
 
 
 def test_one_choice_in_two_is_the_best():
     weights = np.array([[0.9, 0.1], [0.2, 0.8]])
     losses = np.array([[1.0, 2.0], [0.5, 3.0]])
     right = np.array([[True, False], [True, False]])
-    info = counterfactual(weights, losses, right, np.array([1.0, 3.0]), np.array([True, False]))
+    info = compute_counterfactual(weights, losses, right, np.array([1.0, 3.0]), np.array([True, False]))
     assert info.agreement == 0.5
     assert info.loss.tolist() == [0.75, 2.5]
     assert info.accuracy.tolist() == [1.0, 0.0]
-    assert (info.own, info.ideal) == ((2.0, 0.5), (0.75, 1.0))
-    assert info.table.tolist() == [[1, 0], [1, 0]]
-    assert info.rises.tolist() == [[0.0, 1.0], [-2.5, 0.0]]
+    assert (info.as_routed, info.best_case) == ((2.0, 0.5), (0.75, 1.0))
+    assert info.choice_counts.tolist() == [[1, 0], [1, 0]]
+    assert info.loss_increases.tolist() == [[0.0, 1.0], [-2.5, 0.0]]
     with pytest.raises(ValueError, match="at least one"):
-        counterfactual(weights[:0], losses[:0], right[:0], np.zeros(0), np.zeros(0, dtype=bool))
+        compute_counterfactual(weights[:0], losses[:0], right[:0], np.zeros(0), np.zeros(0, dtype=bool))
 
 
-ROUTERS = [name for name, made in REGISTRY.items() if hasattr(made, "route")]
+ROUTERS = [name for name, made in REGISTRY.items() if hasattr(made, "routing_weights")]
 
 
 @pytest.mark.parametrize("name", ROUTERS)
 def test_a_routed_prompt_is_the_methods_own_under_its_own_weights(name):
     spec = spec_of(width=8, sources=("x", "y"))
-    method = build(name, spec).eval()
-    assert isinstance(method, Routes)
+    method = build_method(name, spec).eval()
+    assert isinstance(method, RoutedMethod)
     batch = batch_of(3)
     own = method(batch)
-    torch.testing.assert_close(method.routed(batch, method.route(batch)).embeddings, own.embeddings)
-    other = method.routed(batch, own.routing.flip(-1)).embeddings
+    torch.testing.assert_close(method.prompt_for(batch, method.routing_weights(batch)).embeddings, own.embeddings)
+    other = method.prompt_for(batch, own.routing.flip(-1)).embeddings
     assert not torch.allclose(other, own.embeddings) or name == "pt-moe"  # its experts start equal
 
 
 def test_two_experts_at_once():
     spec = spec_of(width=8)
-    method = build("smop", spec, {"m": 2, "k": 3, "top": 2}).eval()
-    assert method.mixes
+    method = build_method("smop", spec, {"m": 2, "k": 3, "top": 2}).eval()
+    assert method.soft_routing
     weights = torch.tensor([[0.5, 0.2, 0.3]])
     expected = 0.5 * method.P[0] + 0.3 * method.P[2]
-    torch.testing.assert_close(method.routed(batch_of(1), weights).embeddings[0], expected)
-    assert build("smop", spec, {"k": 2, "top": 9}).top == 2
+    torch.testing.assert_close(method.prompt_for(batch_of(1), weights).embeddings[0], expected)
+    assert build_method("smop", spec, {"k": 2, "top": 9}).top == 2

@@ -12,42 +12,50 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from ptviz.runs.atomic_io import DiskFullError, Lines, StoreError, explained, slug, sweep, write_whole
-from ptviz.runs.file_lock import Lock, held, holder
+from ptviz.runs.atomic_io import (
+    AppendOnlyFile,
+    DiskFullError,
+    StoreError,
+    atomic_write,
+    remove_partial_files,
+    slug,
+    to_store_error,
+)
+from ptviz.runs.file_lock import FileLock, is_locked, lock_owner
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "status.json"
-    write_whole(path, b"old")
+    atomic_write(path, b"old")
 
     def full(handle: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiskFullError, match=r"the disk is full: .*status.json"):
-        write_whole(path, b"new")
+        atomic_write(path, b"new")
     assert path.read_bytes() == b"old"
     assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
 
 
 def test_a_killed_writers_parts_are_swept(tmp_path: Path) -> None:
     (tmp_path / ".status.json.1-ab.part").write_bytes(b"ha")
-    write_whole(tmp_path / "status.json", b"whole")
-    sweep(tmp_path)
+    atomic_write(tmp_path / "status.json", b"whole")
+    remove_partial_files(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ["status.json"]
 
 
 def test_a_torn_last_line_is_cut_before_the_next(tmp_path: Path) -> None:
     path = tmp_path / "events.jsonl"
     path.write_bytes(b"one\ntwo\nthr")
-    lines = Lines(path)
+    lines = AppendOnlyFile(path)
     lines.append(b"three")
     lines.close()
     assert path.read_bytes() == b"one\ntwo\nthree\n"
 
 
 def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    lines = Lines(tmp_path / "events.jsonl")
+    lines = AppendOnlyFile(tmp_path / "events.jsonl")
     lines.append(b"one")
     real, calls = os.write, []
 
@@ -67,12 +75,12 @@ def test_a_line_that_does_not_fit_is_taken_back(tmp_path: Path, monkeypatch: pyt
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
-    assert "set PTVIZ_HOME" in str(explained(PermissionError(errno.EACCES, "Permission denied"), tmp_path))
-    assert "set PTVIZ_HOME" in str(explained(OSError(errno.EROFS, "Read-only file system"), tmp_path))
-    assert "Free some space" in str(explained(OSError(errno.ENOSPC, "No space left"), tmp_path))
+    assert "set PTVIZ_HOME" in str(to_store_error(PermissionError(errno.EACCES, "Permission denied"), tmp_path))
+    assert "set PTVIZ_HOME" in str(to_store_error(OSError(errno.EROFS, "Read-only file system"), tmp_path))
+    assert "Free some space" in str(to_store_error(OSError(errno.ENOSPC, "No space left"), tmp_path))
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"could not be written: Not a directory|No such file"):
-        write_whole(tmp_path / "file" / "x", b"")
+        atomic_write(tmp_path / "file" / "x", b"")
 
 
 @given(st.text())
@@ -82,31 +90,31 @@ def test_slugs_are_safe_folder_names(text: str) -> None:
 
 
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:
-    first, second = Lock(tmp_path / "lock"), Lock(tmp_path / "lock")
-    assert not held(tmp_path / "lock")
+    first, second = FileLock(tmp_path / "lock"), FileLock(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     assert first.acquire()
-    assert held(tmp_path / "lock")
-    assert holder(tmp_path / "lock") == os.getpid()
+    assert is_locked(tmp_path / "lock")
+    assert lock_owner(tmp_path / "lock") == os.getpid()
     assert not second.acquire(wait=0.05)
     first.release()
-    assert not held(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")
     assert second.acquire()
     second.release()
 
 
 def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     code = (
-        "import sys, time; from pathlib import Path; from ptviz.runs.file_lock import Lock; "
-        "lock = Lock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
+        "import sys, time; from pathlib import Path; from ptviz.runs.file_lock import FileLock; "
+        "lock = FileLock(Path(sys.argv[1])); lock.acquire(); print('held', flush=True); time.sleep(60)"
     )
     child = subprocess.Popen([sys.executable, "-c", code, str(tmp_path / "lock")], stdout=subprocess.PIPE)
     assert child.stdout is not None
     with child.stdout:
         assert child.stdout.readline() == b"held\n"
-        assert held(tmp_path / "lock")
+        assert is_locked(tmp_path / "lock")
         child.kill()
         child.wait()
     until = time.monotonic() + 5
-    while held(tmp_path / "lock") and time.monotonic() < until:
+    while is_locked(tmp_path / "lock") and time.monotonic() < until:
         time.sleep(0.01)
-    assert not held(tmp_path / "lock")
+    assert not is_locked(tmp_path / "lock")

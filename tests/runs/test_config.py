@@ -45,7 +45,7 @@ def test_a_config_survives_json(config: RunConfig) -> None:
 
 @given(configs)
 def test_the_command_is_one_shell_line_that_names_everything(config: RunConfig) -> None:
-    words = shlex.split(config.command(), comments=not any("#" in str(v) for v in config.to_json().values()))
+    words = shlex.split(config.shell_command(), comments=not any("#" in str(v) for v in config.to_json().values()))
     assert words[:3] == ["ptviz", "train", config.method]
     assert words[words.index("--backbone") + 1] == config.backbone
     assert words[words.index("--task") + 1] == config.task
@@ -54,12 +54,12 @@ def test_the_command_is_one_shell_line_that_names_everything(config: RunConfig) 
 
 @given(configs)
 def test_the_script_is_python(config: RunConfig) -> None:
-    ast.parse(config.python())
+    ast.parse(config.python_script())
 
 
 def test_the_command_leaves_defaults_out() -> None:
     assert (
-        RunConfig().checked().command()
+        RunConfig().checked().shell_command()
         == "ptviz train prompt-tuning --backbone minilm-l6 --task trec6 --steps 200 --seed 0"
     )
 
@@ -72,7 +72,7 @@ def test_the_command_quotes_and_sets_knobs() -> None:
         text="body",
         name="a $HOME",
     )
-    words = shlex.split(config.command())
+    words = shlex.split(config.shell_command())
     assert "my data/it's.csv" in words
     assert [words[i + 1] for i, word in enumerate(words) if word == "--set"] == ["m=5", "init=text", "text=which kind?"]
     assert words[words.index("--lr") + 1] == "0.3"
@@ -81,8 +81,8 @@ def test_the_command_quotes_and_sets_knobs() -> None:
 
 def test_an_extended_run_says_so_where_it_is_copied() -> None:
     config = RunConfig(training=TrainConfig(steps=300), planned=(100, 200))
-    assert config.command().endswith("# made in parts: planned for 100, then 200 steps, extended to 300")
-    assert "# made in parts" in config.python()
+    assert config.shell_command().endswith("# made in parts: planned for 100, then 200 steps, extended to 300")
+    assert "# made in parts" in config.python_script()
 
 
 def test_checked_fills_in_the_knobs() -> None:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptviz.backbones.shape import sizes_of
-from ptviz.checkpoints.detect import open_here
+from ptviz.backbones.shape import named_backbone_shape
+from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.limits import LIMITS
 from ptviz.runs import Store, StoreError, saved_prompts
-from ptviz.runs.import_prompt import keep_opened
+from ptviz.runs.import_prompt import import_checkpoint_prompt
 from tests.checkpoints.files import ROWS, saved
 
 
@@ -29,28 +29,28 @@ def test_a_model_beside_an_adapter_is_not_read(tmp_path: Path, inner: str) -> No
     with (folder / "model.safetensors").open("wb") as file:
         file.truncate(LIMITS.file + 1)  # takes no room on disk
     place = tmp_path / "a"
-    first = keep_opened(store, place, open_here(place))
-    assert keep_opened(store, place, open_here(place)).id == first.id
-    assert len(saved_prompts.kept(store)) == 1
+    first = import_checkpoint_prompt(store, place, open_in_process(place))
+    assert import_checkpoint_prompt(store, place, open_in_process(place)).id == first.id
+    assert len(saved_prompts.list_saved_prompts(store)) == 1
     (folder / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": ROWS + 1}))
-    assert keep_opened(store, place, open_here(place)).id != first.id
+    assert import_checkpoint_prompt(store, place, open_in_process(place)).id != first.id
 
 
 def test_keys_and_values_without_a_config_are_split_as_the_backbone_has_them(tmp_path: Path) -> None:
     store = Store(tmp_path / "home" / "runs")
-    sizes = sizes_of("tiny-encoder")
+    sizes = named_backbone_shape("tiny-encoder")
     assert sizes is not None
     features = 2 * sizes.sites * sizes.heads * sizes.head_width
     table = torch.randn(5, features)
     place = tmp_path / "p.pt"
     place.write_bytes(saved({"prefix_encoder.embedding.weight": table}))
-    bundle = open_here(place)
+    bundle = open_in_process(place)
     with pytest.raises(StoreError, match="name the backbone"):
-        keep_opened(store, place, bundle)
+        import_checkpoint_prompt(store, place, bundle)
     with pytest.raises(StoreError, match="numbers a token"):
-        keep_opened(store, place, open_here(other(tmp_path, features + 2)), backbone="tiny-encoder")
-    one = keep_opened(store, place, bundle, backbone="tiny-encoder")
-    kept = saved_prompts.tensors(store, one.id)["key_values"]
+        import_checkpoint_prompt(store, place, open_in_process(other(tmp_path, features + 2)), backbone="tiny-encoder")
+    one = import_checkpoint_prompt(store, place, bundle, backbone="tiny-encoder")
+    kept = saved_prompts.load_prompt_tensors(store, one.id)["key_values"]
     assert kept.shape == (sizes.sites, 2, sizes.heads, 5, sizes.head_width)
     # The layout of P-tuning v2: view (m, 2 * S, H, h), permute, split in pairs, a layer's keys before its values.
     theirs = table.view(5, 2 * sizes.sites, sizes.heads, sizes.head_width).permute(1, 2, 0, 3).split(2)

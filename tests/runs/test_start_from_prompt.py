@@ -10,26 +10,26 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
-from ptviz.methods import REGISTRY, build
+from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
-from ptviz.runs.archive import pack, unpack
+from ptviz.runs.archive import pack_run, unpack_run
 
 SPEC = Spec(torch.randn(50, 8), 2, 2, 4, 16, torch.arange(50), ("no", "yes"), ("other",))
 VECTORS, INNER = torch.randn(3, 8), torch.randn(2, 2, 2, 3, 4)
 EQUAL = ("prompt-tuning", "xprompt", "dept")
 
 
-@pytest.mark.parametrize("name", [n for n, m in REGISTRY.items() if "begin_with" in vars(m)])
+@pytest.mark.parametrize("name", [n for n, m in REGISTRY.items() if "init_from_prompt" in vars(m)])
 def test_a_method_starts_as_the_prompt_given(name: str) -> None:
     inside = name == "p-tuning-v2"
     knobs: dict[str, Any] = {"m": 3} | ({"r": 3} if name == "dpt" else {"gain": "zero"} if name == "residual" else {})
-    method = build(name, SPEC, knobs).eval()
-    method.begin_with(saved_prompts.whole({"embeddings": VECTORS, "key_values": INNER}))
+    method = build_method(name, SPEC, knobs).eval()
+    method.init_from_prompt(saved_prompts.to_prompt({"embeddings": VECTORS, "key_values": INNER}))
     ids = torch.zeros(2, method.slots + 4, dtype=torch.long)
     slots = torch.arange(method.slots + 4)[None].expand(2, -1) < method.slots
     from ptviz.prompt import Batch
@@ -43,54 +43,59 @@ def test_a_method_starts_as_the_prompt_given(name: str) -> None:
         assert torch.allclose(used.embeddings[0], VECTORS, atol=1e-5)
     wrong = {"key_values": INNER} if not inside else {"embeddings": VECTORS}
     with pytest.raises(ValueError, match=r"start: expected (keys and values|vectors at the input)"):
-        method.begin_with(saved_prompts.whole(wrong))
+        method.init_from_prompt(saved_prompts.to_prompt(wrong))
 
 
 def test_methods_without_a_free_prompt_name_those_that_have() -> None:
     named = r"choose one of prompt-tuning, xprompt, p-tuning-v2, residual, dpt, dept$"
-    for name in set(REGISTRY) - {n for n, m in REGISTRY.items() if "begin_with" in vars(m)}:
+    for name in set(REGISTRY) - {n for n, m in REGISTRY.items() if "init_from_prompt" in vars(m)}:
         with pytest.raises(ValueError, match=named):
-            build(name, SPEC, {"m": 3}).begin_with(saved_prompts.whole({"embeddings": VECTORS}))
+            build_method(name, SPEC, {"m": 3}).init_from_prompt(saved_prompts.to_prompt({"embeddings": VECTORS}))
 
 
 @pytest.fixture
-def kept(store: Store) -> saved_prompts.KeptPrompt:
-    return saved_prompts.keep(store, {"embeddings": VECTORS}, "mine", "fake", None, {})
+def kept(store: Store) -> saved_prompts.SavedPrompt:
+    return saved_prompts.save_prompt(store, {"embeddings": VECTORS}, "mine", "fake", None, {})
 
 
 def test_a_run_starts_from_it_and_keeps_its_own_copy(
-    store: Store, config: RunConfig, warm: Warm, training: Any, kept: saved_prompts.KeptPrompt
+    store: Store, config: RunConfig, warm: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
 ) -> None:
     config = replace(config, start=kept.id)
     run = store.create(config)
-    saved_prompts.delete(store, kept.id)
-    work(run.path, warm)
+    saved_prompts.delete_saved_prompt(store, kept.id)
+    execute_run(run.path, warm)
     assert run.status().state == "finished"
     assert torch.equal(training.seen[0]["start"], VECTORS)
     assert run.config.start == kept.id
-    assert f"--start {kept.id}" in config.command()
-    assert f"method.begin_with(prompts.whole(prompts.tensors(Store(), {kept.id!r})))" in config.python()
-    compile(config.python(), "script", "exec")
-    assert comparison.same(config) != comparison.same(replace(config, start=None))
+    assert f"--start {kept.id}" in config.shell_command()
+    assert (
+        f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), {kept.id!r})))"
+        in config.python_script()
+    )
+    compile(config.python_script(), "script", "exec")
+    assert comparison.training_fingerprint(config) != comparison.training_fingerprint(replace(config, start=None))
 
 
 def test_a_resumed_run_goes_on_from_where_it_was(
-    store: Store, config: RunConfig, warm: Warm, training: Any, kept: saved_prompts.KeptPrompt
+    store: Store, config: RunConfig, warm: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
 ) -> None:
     whole, broken = (store.create(replace(config, start=kept.id)) for _ in range(2))
-    work(whole.path, warm)
+    execute_run(whole.path, warm)
     training.fails[12] = RuntimeError("power cut")
-    work(broken.path, warm)
+    execute_run(broken.path, warm)
     training.fails.clear()
-    work(broken.path, warm)
+    execute_run(broken.path, warm)
     assert training.seen[-1]["resume"] is not None
     assert torch.equal(whole.prompt()["P"], broken.prompt()["P"])
 
 
-def test_a_lost_copy_is_told(store: Store, config: RunConfig, warm: Warm, kept: saved_prompts.KeptPrompt) -> None:
+def test_a_lost_copy_is_told(
+    store: Store, config: RunConfig, warm: ModelCache, kept: saved_prompts.SavedPrompt
+) -> None:
     run = store.create(replace(config, start=kept.id))
     (run.path / "start.safetensors").unlink()
-    work(run.path, warm)
+    execute_run(run.path, warm)
     assert "lost its copy" in run.status().reason
 
 
@@ -113,13 +118,13 @@ def test_a_prompt_that_does_not_fit_is_refused_before_a_run_is_made(
     store: Store, shapes: dict[str, tuple[int, ...]], method: str, m: int, reason: str
 ) -> None:
     tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    one = saved_prompts.keep(store, tensors, "mine", "", None, {})
+    one = saved_prompts.save_prompt(store, tensors, "mine", "", None, {})
     with pytest.raises(ValueError, match=reason):
         store.create(RunConfig("minilm-l6", "trec6", method, {"m": m}, start=one.id))
     assert store.list() == []
 
 
-def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept: saved_prompts.KeptPrompt) -> None:
+def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept: saved_prompts.SavedPrompt) -> None:
     old = {key: value for key, value in config.to_json().items() if key != "start"}
     assert RunConfig.from_json(old) == config
     both = replace(config, start=kept.id, parent=("other", 0, 5))
@@ -133,29 +138,29 @@ def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept:
 
 
 def test_a_branch_of_it_starts_from_the_snapshot(
-    store: Store, config: RunConfig, warm: Warm, kept: saved_prompts.KeptPrompt, monkeypatch: pytest.MonkeyPatch
+    store: Store, config: RunConfig, warm: ModelCache, kept: saved_prompts.SavedPrompt, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = store.create(replace(config, start=kept.id))
-    work(run.path, warm)
+    execute_run(run.path, warm)
     executor = LocalExecutor(store)
     monkeypatch.setattr(executor, "ensure_worker", lambda: None)
     branch = executor.branch(run.id, 0, 10)
     assert branch.config.start is None
-    assert torch.equal(branch.start()["P"], run.snapshot(0, 10)["P"])
+    assert torch.equal(branch.initial_state()["P"], run.snapshot(0, 10)["P"])
 
 
 def test_a_bundle_carries_it(
     store: Store,
     longer: Callable[[int], RunConfig],
-    warm: Warm,
+    warm: ModelCache,
     training: Any,
-    kept: saved_prompts.KeptPrompt,
+    kept: saved_prompts.SavedPrompt,
     tmp_path: Path,
 ) -> None:
     run = store.create(replace(longer(10), start=kept.id, backbone="fake"))
-    work(run.path, warm)
-    pack(run, tmp_path / "run.zip")
+    execute_run(run.path, warm)
+    pack_run(run, tmp_path / "run.zip")
     elsewhere = Store(tmp_path / "elsewhere" / "runs")
-    again = unpack(elsewhere, tmp_path / "run.zip", backbone="fake", task="fake")
+    again = unpack_run(elsewhere, tmp_path / "run.zip", backbone="fake", task="fake")
     assert again.config.start == kept.id
-    assert torch.equal(again.start()["embeddings"], VECTORS)
+    assert torch.equal(again.initial_state()["embeddings"], VECTORS)

@@ -13,15 +13,15 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
-from ptviz.runs.failure_messages import memory_kills
-from ptviz.runs.file_lock import Lock
-from ptviz.runs.store import new_id
+from ptviz.runs.failure_messages import oom_kill_count
+from ptviz.runs.file_lock import FileLock
+from ptviz.runs.store import new_run_id
 from ptviz.training import Event
-from ptviz.training.events import to_json
+from ptviz.training.events import event_to_json
 
 
 def told(events: list[Event]) -> bytes:
-    return b"".join(json.dumps(to_json(event)).encode() + b"\n" for event in events)
+    return b"".join(json.dumps(event_to_json(event)).encode() + b"\n" for event in events)
 
 
 def test_a_new_run_is_whole(store: Store, config: RunConfig) -> None:
@@ -30,8 +30,8 @@ def test_a_new_run_is_whole(store: Store, config: RunConfig) -> None:
     assert store.get(run.id).config == config.checked()
     assert run.status().state == "stopped"
     assert run.status().steps == 30
-    assert (run.events(), run.snapshots(), run.resume(), run.predictions()) == (([], 0), [], None, None)
-    assert len(run.curve()) == 0
+    assert (run.events(), run.snapshots(), run.resume_point(), run.predictions()) == (([], 0), [], None, None)
+    assert len(run.history()) == 0
     with pytest.raises(StoreError, match="has no prompt yet"):
         run.prompt()
     assert [p.name for p in store.root.iterdir()] == [run.id]
@@ -52,12 +52,12 @@ def test_every_byte_prefix_of_the_events_is_readable(tmp_path: Path, events: lis
         fresh, offset = growing.events(offset)
         gathered += fresh
         assert gathered == events[:lines]
-        assert len(growing.curve()) == len(Run(path).curve())
+        assert len(growing.history()) == len(Run(path).history())
         Run(path).status()
     assert Run(path).status().state == "finished"
-    assert growing.curve().losses.tolist() == [1.5, 1.25, 1.0]
-    assert growing.curve().evaluated == (0, 3)
-    assert growing.curve().finished == events[-1]
+    assert growing.history().losses.tolist() == [1.5, 1.25, 1.0]
+    assert growing.history().evaluation_steps == (0, 3)
+    assert growing.history().finished == events[-1]
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -66,31 +66,31 @@ def test_a_damaged_line_hides_nothing_else(tmp_path: Path, events: list[Event], 
     lines = told(events).splitlines(keepends=True)
     lines.insert(min(place, len(lines)), b'{"event": ' + junk.replace(b"\n", b"").replace(b"\r", b"") + b"\n")
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
-    assert len(Run(tmp_path).curve()) == 3
+    assert len(Run(tmp_path).history()) == 3
 
 
 def test_a_step_told_twice_counts_once_and_the_later_stands(tmp_path: Path, events: list[Event]) -> None:
-    again = [replace(event, loss=9.0) for event in events if to_json(event).get("step") == 2]
+    again = [replace(event, loss=9.0) for event in events if event_to_json(event).get("step") == 2]
     mark = b'{"event": "resumed", "stage": 0, "step": 1, "steps": 3}\n'
     run = Run(tmp_path)
     (tmp_path / "events.jsonl").write_bytes(told(events))
-    assert run.curve().finished is not None
+    assert run.history().finished is not None
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write(mark)
-    back = run.curve()
+    back = run.history()
     assert (back.steps.tolist(), back.finished) == ([0, 1], None)
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write(told(again))
-    assert run.curve().losses.tolist() == [1.5, 1.25, 9.0]
-    np.testing.assert_array_equal(run.curve().positions, [0, 1, 2])
+    assert run.history().losses.tolist() == [1.5, 1.25, 9.0]
+    np.testing.assert_array_equal(run.history().global_steps, [0, 1, 2])
 
 
 def test_a_file_made_anew_is_read_from_its_start(tmp_path: Path, events: list[Event]) -> None:
     run = Run(tmp_path)
     (tmp_path / "events.jsonl").write_bytes(told(events))
-    assert len(run.curve()) == 3
+    assert len(run.history()) == 3
     (tmp_path / "events.jsonl").write_bytes(told(events[:2]))
-    assert len(run.curve()) == 1
+    assert len(run.history()) == 1
     assert run.events(after=10**6)[0] == events[:2]
 
 
@@ -115,7 +115,7 @@ def test_an_unknown_run_gets_a_hint(store: Store, config: RunConfig) -> None:
 
 @given(name=st.text(max_size=120), task=st.text(min_size=1, max_size=200))
 def test_ids_are_safe_folder_names(name: str, task: str) -> None:
-    assert re.fullmatch(r"[a-z0-9-]{5,100}", new_id(RunConfig(task=task, name=name)))
+    assert re.fullmatch(r"[a-z0-9-]{5,100}", new_run_id(RunConfig(task=task, name=name)))
 
 
 @pytest.mark.parametrize(
@@ -128,7 +128,7 @@ def test_ids_are_safe_folder_names(name: str, task: str) -> None:
     ],
 )
 def test_ids_are_readable(task: str, start: str) -> None:
-    assert new_id(RunConfig(task=task)).startswith(start + "prompt-tuning-0-")
+    assert new_run_id(RunConfig(task=task)).startswith(start + "prompt-tuning-0-")
 
 
 def test_rename_keeps_the_id(store: Store, config: RunConfig) -> None:
@@ -197,11 +197,11 @@ def test_a_damaged_status_is_read_off_the_events(
 
 def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> None:
     run = store.create(config)
-    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24, kills=memory_kills()).to_bytes())
+    (run.path / "status.json").write_bytes(Status("running", kept=20, step=24, kills=oom_kill_count()).to_bytes())
     store.list()
     assert run.status().state == "stopped"
     assert run.status().reason == "the worker was killed; resume continues from step 20"
-    lock = Lock(run.path / "lock")
+    lock = FileLock(run.path / "lock")
     assert lock.acquire()
     assert run.status().state == store.list()[0].status.state == "running"
     (run.path / "stop").touch()
@@ -215,7 +215,7 @@ def test_what_a_killed_process_left_is_swept_in_time(store: Store, config: RunCo
     for name, age in ((".new-old", 7200), (".old-old", 7200), (".new-now", 0)):
         (store.root / name).mkdir()
         os.utime(store.root / name, (time.time() - age,) * 2)
-    store.sweep()
+    store.remove_leftovers()
     assert {path.name for path in store.root.iterdir() if path.name.startswith(".")} == {".new-now"}
     assert len(store.list()) == 1
     assert store.problems() == ()
@@ -224,8 +224,8 @@ def test_what_a_killed_process_left_is_swept_in_time(store: Store, config: RunCo
 def test_the_queue_is_oldest_first(store: Store, config: RunConfig) -> None:
     runs = [store.create(config, queued=True) for _ in range(3)]
     store.create(config)
-    assert [summary.id for summary in store.queue()] == [run.id for run in runs]
-    assert [summary.id for summary in Store(store.root).queue()] == [run.id for run in runs]
+    assert [summary.id for summary in store.queued_runs()] == [run.id for run in runs]
+    assert [summary.id for summary in Store(store.root).queued_runs()] == [run.id for run in runs]
 
 
 def test_listing_500_runs_is_quick(store: Store, config: RunConfig) -> None:
@@ -264,6 +264,6 @@ def test_the_default_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def test_reading_needs_no_right_to_write(store: Store, config: RunConfig) -> None:
     run = store.create(config)
     before = {p: p.stat().st_mtime_ns for p in run.path.rglob("*")}
-    run.status(), run.curve(), run.events(), run.snapshots(), store.list()
+    run.status(), run.history(), run.events(), run.snapshots(), store.list()
     assert {p: p.stat().st_mtime_ns for p in run.path.rglob("*")} == before
     assert os.listdir(store.root) == [run.id]  # noqa: PTH208

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import settings
 
-from ptviz.tasks import Row, Task
+from ptviz.tasks import Example, Task
 
 # Other work on the machine must not fail a property.
 settings.register_profile("patient", deadline=None)
@@ -53,12 +53,12 @@ def make_task(**changes: Any) -> Task:
         "title": "Made up",
         "family": "test",
         "classes": ("a", "b", "c"),
-        "words": ("alpha", "beta", "gamma"),
+        "label_words": ("alpha", "beta", "gamma"),
         "descriptions": ("the first", "the second", "the third"),
         "cue": "Letter:",
-        "train": tuple(Row(f"train {i}", 1 if i < 60 else 0 if i < 90 else 2) for i in range(100)),
-        "validation": tuple(Row(f"validation {i}", 1 if i < 4 else 0 if i < 9 else 2) for i in range(10)),
-        "test": tuple(Row(f"test {i}", i % 3) for i in range(10)),
+        "train": tuple(Example(f"train {i}", 1 if i < 60 else 0 if i < 90 else 2) for i in range(100)),
+        "validation": tuple(Example(f"validation {i}", 1 if i < 4 else 0 if i < 9 else 2) for i in range(10)),
+        "test": tuple(Example(f"test {i}", i % 3) for i in range(10)),
         "source": "made up",
     }
     return Task(**{**content, **changes})

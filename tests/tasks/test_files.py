@@ -11,10 +11,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from ptviz.tasks import Split, Task, TaskError, load_task, read_table
-from ptviz.tasks.custom.assemble import class_name
+from ptviz.tasks import SplitName, Task, TaskError, load_table_task, load_task
+from ptviz.tasks.custom.assemble import to_class_name
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 ROWS = [(f"a fine text, number {i}", "good" if i % 3 else "bad") for i in range(60)]
 
 
@@ -37,7 +37,7 @@ def parquet_of(path: Path, texts: list[Any], labels: list[Any]) -> Path:
 
 
 def all_rows(task: Task) -> list[tuple[str, str]]:
-    return sorted((row.text, task.classes[row.label]) for split in SPLITS for row in task.rows(split))
+    return sorted((row.text, task.classes[row.label]) for split in SPLITS for row in task.examples(split))
 
 
 def test_every_format_gives_the_same_task(tmp_path: Path) -> None:
@@ -50,12 +50,12 @@ def test_every_format_gives_the_same_task(tmp_path: Path) -> None:
         write(tmp_path / "marked.jsonl", b"\xef\xbb\xbf" + jsonl_of(ROWS).encode()),
         parquet_of(tmp_path / "a.parquet", [text for text, _ in ROWS], [label for _, label in ROWS]),
     ]
-    tasks = [read_table(path) for path in tables]
+    tasks = [load_table_task(path) for path in tables]
     assert len({task.fingerprint() for task in tasks}) == 1
     assert all_rows(tasks[0]) == sorted(ROWS)
-    assert tasks[0].classes == tasks[0].words == tasks[0].descriptions == ("bad", "good")
+    assert tasks[0].classes == tasks[0].label_words == tasks[0].descriptions == ("bad", "good")
     assert (tasks[0].cue, tasks[0].notes, tasks[0].family) == ("Answer:", (), "your own")
-    assert [len(tasks[0].rows(split)) for split in SPLITS] == [42, 9, 9]
+    assert [len(tasks[0].examples(split)) for split in SPLITS] == [42, 9, 9]
     assert Counter(row.label for row in tasks[0].test) == {0: 3, 1: 6}
     assert load_task(str(tables[0])) == tasks[0]
     assert load_task(str(tables[0]), seed=1).test != tasks[0].test
@@ -63,31 +63,31 @@ def test_every_format_gives_the_same_task(tmp_path: Path) -> None:
 
 def test_columns_are_named_or_guessed(tmp_path: Path) -> None:
     path = write(tmp_path / "My reviews (2).csv", csv_of(ROWS, "Review,Category"))
-    task = read_table(path)
+    task = load_table_task(path)
     assert task.name == "my-reviews-2"
     assert task.source == "My reviews (2).csv (columns Review, Category)"
-    assert task == read_table(path, "Review", "Category") == load_task(str(path), text="Review", label="Category")
-    assert read_table(path, name="mine").name == "mine"
+    assert task == load_table_task(path, "Review", "Category") == load_task(str(path), text="Review", label="Category")
+    assert load_table_task(path, name="mine").name == "mine"
 
 
 def test_pairs_of_columns_are_joined(tmp_path: Path) -> None:
     lines = "".join(f"one {i},two {i},{i % 2}\n" for i in range(20))
-    task = read_table(write(tmp_path / "p.csv", "a,b,same\n" + lines), "a", "same", pair="b")
+    task = load_table_task(write(tmp_path / "p.csv", "a,b,same\n" + lines), "a", "same", pair="b")
     assert ("one 3 | two 3", "1") in all_rows(task)
-    assert task.classes == task.words == ("0", "1")
+    assert task.classes == task.label_words == ("0", "1")
     with pytest.raises(TaskError, match=r"p.csv, row 3, column 'b': expected a text; got an empty one"):
-        read_table(write(tmp_path / "p.csv", "a,b,same\nx,y,0\nx,,1\n"), "a", "same", pair="b")
+        load_table_task(write(tmp_path / "p.csv", "a,b,same\nx,y,0\nx,,1\n"), "a", "same", pair="b")
 
 
 def test_texts_with_quotes_commas_and_line_ends_survive(tmp_path: Path) -> None:
     rows = [(f'He said ""no"", then\nleft, {i}', "ab"[i % 2]) for i in range(12)]
-    task = read_table(write(tmp_path / "q.csv", csv_of(rows)))
+    task = load_table_task(write(tmp_path / "q.csv", csv_of(rows)))
     assert 'He said "no", then\nleft, 3' in [text for text, _ in all_rows(task)]
 
 
 def test_repeated_texts_and_rare_classes_are_left_out_and_said_so(tmp_path: Path) -> None:
     rows = [*ROWS, ROWS[0], (" " + ROWS[1][0] + " ", "bad"), ("lonely", "rare"), ("alone", "rare")]
-    task = read_table(write(tmp_path / "r.csv", csv_of(rows)))
+    task = load_table_task(write(tmp_path / "r.csv", csv_of(rows)))
     assert all_rows(task) == sorted(ROWS)
     assert task.notes == (
         "1 classes with fewer than 3 different texts left out: rare",
@@ -96,11 +96,11 @@ def test_repeated_texts_and_rare_classes_are_left_out_and_said_so(tmp_path: Path
 
 
 def test_labels_of_all_kinds(tmp_path: Path) -> None:
-    assert [class_name(label) for label in (" a ", 1, 1.0, 2.5, True, None, float("nan"), "", "NA")] == [
+    assert [to_class_name(label) for label in (" a ", 1, 1.0, 2.5, True, None, float("nan"), "", "NA")] == [
         "a", "1", "1", "2.5", "true", "", "", "", "NA",
     ]  # fmt: skip
     path = parquet_of(tmp_path / "n.parquet", [f"t {i}" for i in range(40)], [float(i % 11) for i in range(40)])
-    task = read_table(path)
+    task = load_table_task(path)
     assert task.classes == tuple(map(str, range(11)))
     assert task.descriptions[10] == "class 10"
 
@@ -200,27 +200,27 @@ def test_a_bad_table_is_refused_at_its_place(case: str, tmp_path: Path) -> None:
     if isinstance(content, bytes) and b"\xe9" in content:
         message = message.replace("{byte}", str(content.index(b"\xe9")))
     with pytest.raises(TaskError, match="^" + message):
-        read_table(write(tmp_path / name, content))
+        load_table_task(write(tmp_path / name, content))
 
 
 def test_bad_parquet_rows_are_named(tmp_path: Path) -> None:
     texts: list[Any] = [f"t {i}" for i in range(5000)]
     labels: list[Any] = ["ab"[i % 2] for i in range(5000)]
     with pytest.raises(TaskError, match=r"^l\.parquet, row 4501, column 'label': expected a label; got None"):
-        read_table(parquet_of(tmp_path / "l.parquet", texts, [*labels[:4500], None, *labels[4501:]]))
+        load_table_task(parquet_of(tmp_path / "l.parquet", texts, [*labels[:4500], None, *labels[4501:]]))
     with pytest.raises(TaskError, match=r"^t\.parquet, row 1, column 'text': expected a text; got 0, a int"):
-        read_table(parquet_of(tmp_path / "t.parquet", list(range(5000)), labels))
+        load_table_task(parquet_of(tmp_path / "t.parquet", list(range(5000)), labels))
     with pytest.raises(TaskError, match=r"^c\.parquet, row 1, column 'texts': .* the columns are 'text', 'label'"):
-        read_table(parquet_of(tmp_path / "c.parquet", texts, labels), text="texts")
+        load_table_task(parquet_of(tmp_path / "c.parquet", texts, labels), text="texts")
     whole = parquet_of(tmp_path / "w.parquet", texts, labels).read_bytes()
     damaged = write(tmp_path / "d.parquet", whole[:40] + b"\xff" * 400 + whole[440:])
     with pytest.raises(TaskError, match=r"^d\.parquet.*save it again"):
-        read_table(damaged)
+        load_table_task(damaged)
 
 
 def test_a_column_cannot_be_text_and_label(tmp_path: Path) -> None:
     with pytest.raises(TaskError, match="different columns"):
-        read_table(write(tmp_path / "t.csv", csv_of(ROWS)), "text", "text")
+        load_table_task(write(tmp_path / "t.csv", csv_of(ROWS)), "text", "text")
 
 
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
@@ -231,20 +231,20 @@ def test_a_missing_file_is_refused(tmp_path: Path) -> None:
 def test_what_cannot_be_opened_is_refused(tmp_path: Path) -> None:
     (tmp_path / "folder.csv").mkdir()
     with pytest.raises(TaskError, match=r"^folder\.csv: cannot be read .* check the path and its permissions"):
-        read_table(tmp_path / "folder.csv")
+        load_table_task(tmp_path / "folder.csv")
 
 
 def test_a_large_table_is_sampled_uniformly_and_says_so(tmp_path: Path) -> None:
     path = write(tmp_path / "big.csv", csv_of([(f"text {i}", "ab"[i % 2]) for i in range(20_000)]))
-    task = read_table(path, limit=2000)
+    task = load_table_task(path, limit=2000)
     assert task.notes == ("big.csv: 20,000 rows, of which 2,000 were sampled",)
     numbers = [int(text.split()[1]) for text, _ in all_rows(task)]
     assert len(set(numbers)) == 2000
     # 200 of each tenth of the file are expected; 5 standard deviations are 67.
     assert all(abs(count - 200) < 67 for count in Counter(number // 2000 for number in numbers).values())
-    assert read_table(path, limit=2000) == task
-    assert all_rows(read_table(path, limit=2000, seed=1)) != all_rows(task)
-    assert read_table(path, limit=20_000).notes == ()
+    assert load_table_task(path, limit=2000) == task
+    assert all_rows(load_table_task(path, limit=2000, seed=1)) != all_rows(task)
+    assert load_table_task(path, limit=20_000).notes == ()
 
 
 @pytest.mark.parametrize("ending", ["csv", "jsonl", "parquet"])
@@ -260,7 +260,7 @@ def test_memory_does_not_grow_with_the_file(ending: str, tmp_path: Path) -> None
         del texts, labels
         gc.collect()
         tracemalloc.start()
-        read_table(path, limit=500)
+        load_table_task(path, limit=500)
         found = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         return found

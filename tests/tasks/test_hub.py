@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
-from ptviz.tasks import Split, Task, TaskError, from_hub, load_task
+from ptviz.tasks import SplitName, Task, TaskError, load_hub_task, load_task
 
 datasets = pytest.importorskip("datasets", reason="an ordinary dependency; install ptviz to run these")
 
-SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
 
 
 @pytest.fixture(autouse=True)
@@ -37,8 +37,8 @@ def saved(path: Path, **splits: Any) -> str:
     return str(path)
 
 
-def texts(task: Task, split: Split) -> set[str]:
-    return {row.text for row in task.rows(split)}
+def texts(task: Task, split: SplitName) -> set[str]:
+    return {row.text for row in task.examples(split)}
 
 
 def test_own_splits_are_kept_and_classes_have_their_names(tmp_path: Path) -> None:
@@ -46,7 +46,7 @@ def test_own_splits_are_kept_and_classes_have_their_names(tmp_path: Path) -> Non
     task = load_task(f"hub:{folder}")
     assert task.name == "own-set"
     assert task.classes == ("no", "yes")
-    assert [len(task.rows(split)) for split in SPLITS] == [40, 10, 12]
+    assert [len(task.examples(split)) for split in SPLITS] == [40, 10, 12]
     assert texts(task, "test") == {f"c {i}" for i in range(12)}
     assert all(task.classes[row.label] == ["no", "yes"][int(row.text.split()[1]) % 2] for row in task.train)
     assert task == load_task(folder)
@@ -54,14 +54,14 @@ def test_own_splits_are_kept_and_classes_have_their_names(tmp_path: Path) -> Non
 
 def test_a_lone_split_is_cut(tmp_path: Path) -> None:
     made("a", 100).save_to_disk(tmp_path / "lone")
-    task = from_hub(str(tmp_path / "lone"))
-    assert [len(task.rows(split)) for split in SPLITS] == [70, 14, 16]
-    assert from_hub(str(tmp_path / "lone"), seed=1).test != task.test
+    task = load_hub_task(str(tmp_path / "lone"))
+    assert [len(task.examples(split)) for split in SPLITS] == [70, 14, 16]
+    assert load_hub_task(str(tmp_path / "lone"), seed=1).test != task.test
 
 
 def test_missing_and_unlabelled_splits(tmp_path: Path) -> None:
     hidden = made("c", 12, [-1] * 12)
-    task = from_hub(saved(tmp_path / "g", train=made("a", 100), validation=made("b", 10), test=hidden))
+    task = load_hub_task(saved(tmp_path / "g", train=made("a", 100), validation=made("b", 10), test=hidden))
     assert texts(task, "test") == {f"b {i}" for i in range(10)}
     assert texts(task, "train").isdisjoint(texts(task, "validation"))
     assert texts(task, "train") | texts(task, "validation") == {f"a {i}" for i in range(100)}
@@ -70,19 +70,19 @@ def test_missing_and_unlabelled_splits(tmp_path: Path) -> None:
         "the validation rows were cut from the training rows",
     )
     with pytest.raises(TaskError, match="expected a split with labels"):
-        from_hub(saved(tmp_path / "none", train=hidden))
+        load_hub_task(saved(tmp_path / "none", train=hidden))
     with pytest.raises(TaskError, match="expected a split called train; got a, b"):
-        from_hub(saved(tmp_path / "odd", a=made("a", 10), b=made("b", 10)))
+        load_hub_task(saved(tmp_path / "odd", a=made("a", 10), b=made("b", 10)))
 
 
 def test_training_texts_that_are_tested_on_are_left_out(tmp_path: Path) -> None:
     folder = saved(tmp_path / "leak", train=made("a", 40), validation=made("a", 6), test=made("a", 4))
-    task = from_hub(folder)
-    assert [len(task.rows(split)) for split in SPLITS] == [34, 2, 4]
+    task = load_hub_task(folder)
+    assert [len(task.examples(split)) for split in SPLITS] == [34, 2, 4]
 
 
 def test_large_splits_are_sampled(tmp_path: Path) -> None:
-    task = from_hub(saved(tmp_path / "big", train=made("a", 3000), test=made("b", 200)), limit=500)
+    task = load_hub_task(saved(tmp_path / "big", train=made("a", 3000), test=made("b", 200)), limit=500)
     assert len(task.train) + len(task.validation) == 500
     assert len(task.test) == 200
     assert task.notes[0] == "train: 3,000 rows, of which 500 were sampled"
@@ -104,7 +104,7 @@ def test_bad_rows_are_named(tmp_path: Path) -> None:
     labels[7] = -1
     folder = saved(tmp_path / "bad", train=made("a", 20, labels))
     with pytest.raises(TaskError, match=r"bad \(train\), row 8, column 'label': expected a label"):
-        from_hub(folder)
+        load_hub_task(folder)
 
 
 def test_what_cannot_be_fetched_says_what_to_do(tmp_path: Path) -> None:
@@ -122,6 +122,6 @@ def test_a_configuration_may_follow_the_id(monkeypatch: pytest.MonkeyPatch) -> N
         return datasets.DatasetDict(train=made("a", 40))
 
     monkeypatch.setattr(datasets, "load_dataset", load)
-    assert from_hub("hub:glue:sst2") == from_hub("hub:glue", config="sst2")
-    from_hub("hub:owner/set")
+    assert load_hub_task("hub:glue:sst2") == load_hub_task("hub:glue", config="sst2")
+    load_hub_task("hub:owner/set")
     assert asked == [("glue", "sst2"), ("glue", "sst2"), ("owner/set", None)]

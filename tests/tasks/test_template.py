@@ -26,9 +26,9 @@ lenient = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
     ],
 )
 def test_the_four_layouts(letters: Letters, reading: str, expected: str, read: str) -> None:
-    found = Template.of(reading, "Kind:").encode("hello", letters, 3, 10)
+    found = Template.for_readout(reading, "Kind:").encode("hello", letters, 3, 10)
     assert letters.read(found.ids) == expected
-    assert "".join(str(int(mark)) for mark in found.read) == read
+    assert "".join(str(int(mark)) for mark in found.readout_mask) == read
     assert [letters.read([i]) for i, slot in zip(found.ids, found.slots, strict=True) if slot] == ["_"] * 3
     assert found.label == -1
 
@@ -36,11 +36,11 @@ def test_the_four_layouts(letters: Letters, reading: str, expected: str, read: s
 @given(texts, readings, st.integers(0, 30), st.integers(1, 50))
 @lenient
 def test_slots_are_m_in_one_run_and_never_read(letters: Letters, text: str, reading: str, m: int, length: int) -> None:
-    found = Template.of(reading, "Kind:").encode(text, letters, m, length)
-    assert len(found.ids) == len(found.slots) == len(found.read)
+    found = Template.for_readout(reading, "Kind:").encode(text, letters, m, length)
+    assert len(found.ids) == len(found.slots) == len(found.readout_mask)
     assert sum(found.slots) == m
     assert "".join(str(int(slot)) for slot in found.slots).strip("0") == "1" * m
-    assert not any(slot and read for slot, read in zip(found.slots, found.read, strict=True))
+    assert not any(slot and read for slot, read in zip(found.slots, found.readout_mask, strict=True))
     assert all(number == 9 for number, slot in zip(found.ids, found.slots, strict=True) if slot)
 
 
@@ -49,14 +49,14 @@ def test_slots_are_m_in_one_run_and_never_read(letters: Letters, text: str, read
 def test_only_the_text_is_cut_and_only_at_its_end(
     letters: Letters, text: str, reading: str, m: int, length: int
 ) -> None:
-    template = Template.of(reading, "Kind:")
+    template = Template.for_readout(reading, "Kind:")
     cut, whole = (template.encode(text, letters, m, limit) for limit in (length, 10_000))
     bare = template.encode("", letters, m, length)
     kept = min(length, len(text))
     assert len(cut.ids) == len(bare.ids) + kept
     before = letters.read(whole.ids).index(text) if text else 0
     assert text[:kept] in letters.read(cut.ids)[before:]
-    assert len(bare.ids) == m + template.overhead(letters)
+    assert len(bare.ids) == m + template.count_extra_tokens(letters)
     # What surrounds the text is the same, whatever the text.
     start = [i for i, (a, b) in enumerate(zip([*cut.ids, -1], [*bare.ids, -1], strict=False)) if a != b]
     if start:
@@ -67,8 +67,8 @@ def test_only_the_text_is_cut_and_only_at_its_end(
 @given(texts, readings, st.integers(0, 8))
 @lenient
 def test_read_marks(letters: Letters, text: str, reading: str, m: int) -> None:
-    found = Template.of(reading, "Kind:").encode(text, letters, m, 100)
-    places = [i for i, mark in enumerate(found.read) if mark]
+    found = Template.for_readout(reading, "Kind:").encode(text, letters, m, 100)
+    places = [i for i, mark in enumerate(found.readout_mask) if mark]
     if reading == "pooled":
         assert places == [i for i, slot in enumerate(found.slots) if not slot]
     elif reading == "mask":
@@ -82,24 +82,24 @@ def test_read_marks(letters: Letters, text: str, reading: str, m: int) -> None:
 @given(st.text(max_size=60), readings, st.integers(0, 20), st.integers(1, 64))
 @lenient
 def test_the_text_survives_a_real_tokeniser(wordpiece: Any, text: str, reading: str, m: int, length: int) -> None:
-    found = Template.of(reading, "Kind:").encode(text, wordpiece, m, length)
+    found = Template.for_readout(reading, "Kind:").encode(text, wordpiece, m, length)
     assert sum(found.slots) == m
     plain = wordpiece([text], add_special_tokens=False, split_special_tokens=True)["input_ids"][0][:length]
     rest = [i for i, slot in zip(found.ids, found.slots, strict=True) if not slot]
     runs = [rest[i : i + len(plain)] for i in range(len(rest) - len(plain) + 1)]
     assert plain in runs
-    assert len(rest) == len(plain) + Template.of(reading, "Kind:").overhead(wordpiece)
+    assert len(rest) == len(plain) + Template.for_readout(reading, "Kind:").count_extra_tokens(wordpiece)
 
 
 def test_special_words_in_a_text_stay_text(wordpiece: Any) -> None:
-    found = Template.of("mask", "Kind:").encode("a [MASK] b [SEP] [PAD]", wordpiece, 2, 64)
+    found = Template.for_readout("mask", "Kind:").encode("a [MASK] b [SEP] [PAD]", wordpiece, 2, 64)
     assert found.ids.count(wordpiece.mask_token_id) == 1
     assert found.ids.count(wordpiece.sep_token_id) == 1
-    assert sum(found.read) == 1
+    assert sum(found.readout_mask) == 1
 
 
 def test_without_a_prompt_it_is_what_the_tokeniser_makes(wordpiece: Any) -> None:
-    found = Template.of("pooled").encode("A short text.", wordpiece, 0, 64)
+    found = Template.for_readout("pooled").encode("A short text.", wordpiece, 0, 64)
     assert found.ids == wordpiece("A short text.")["input_ids"]
 
 
@@ -108,7 +108,7 @@ def test_a_long_text_is_cut_without_a_warning(wordpiece: Any, caplog: pytest.Log
     wordpiece.deprecation_warnings.clear()  # it warns once only
     logger.addHandler(caplog.handler)
     try:
-        found = Template.of("pooled").encode("word " * 2000, wordpiece, 4, 32)
+        found = Template.for_readout("pooled").encode("word " * 2000, wordpiece, 4, 32)
     finally:
         logger.removeHandler(caplog.handler)
     assert len(found.ids) == 4 + 32 + 2
@@ -116,7 +116,7 @@ def test_a_long_text_is_cut_without_a_warning(wordpiece: Any, caplog: pytest.Log
 
 
 def test_many_texts_are_laid_out_like_each(letters: Letters) -> None:
-    template = Template.of("last", "Kind:")
+    template = Template.for_readout("last", "Kind:")
     together = template.encode_all(["one", "three"], letters, 2, 4, labels=[0, 1])
     assert [row.label for row in together] == [0, 1]
     apart = [template.encode(text, letters, 2, 4) for text in ("one", "three")]
@@ -132,7 +132,7 @@ def test_a_cue_is_tokenised_with_its_blank_and_may_hold_braces() -> None:
             asked.extend(text)
             return super().__call__(text, **settings)
 
-    Template.of("first", "{kind}:").encode("x", Asked(), 1, 4)
+    Template.for_readout("first", "{kind}:").encode("x", Asked(), 1, 4)
     assert " {kind}:" in asked
 
 
@@ -145,7 +145,7 @@ def test_special_tokens_stand_in_for_each_other() -> None:
     class Sentence(Letters):
         cls_token_id = sep_token_id = pad_token_id = None  # type: ignore[assignment]
 
-    found = Template.of("pooled").encode("a", Sentence(), 1, 4)
+    found = Template.for_readout("pooled").encode("a", Sentence(), 1, 4)
     assert found.ids == [4, 0, 10 + ord("a"), 5]
 
 
@@ -154,7 +154,7 @@ def test_a_tokeniser_without_a_mask_is_refused() -> None:
         mask_token_id = None  # type: ignore[assignment]
 
     with pytest.raises(ValueError, match="no mask token"):
-        Template.of("mask", "Kind:").encode("a", Unmasked(), 1, 4)
+        Template.for_readout("mask", "Kind:").encode("a", Unmasked(), 1, 4)
 
 
 @pytest.mark.parametrize(

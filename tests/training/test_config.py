@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, StageStarted, Stepped, TrainConfig
-from ptviz.training.events import from_json, to_json
+from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, StageStarted, StepCompleted, TrainConfig
+from ptviz.training.events import event_from_json, event_to_json
 
 CONFIGS = st.builds(
     TrainConfig,
@@ -86,7 +86,7 @@ COUNTS = st.integers(0, 10**6)
 EVENTS: dict[type[Event], tuple[st.SearchStrategy[Any], ...]] = {
     Baselines: (FLOATS,) * 3,
     StageStarted: (COUNTS, st.text(), COUNTS),
-    Stepped: (COUNTS, COUNTS, FLOATS, FLOATS, FLOATS, FLOATS, st.lists(FLOATS).map(tuple)),
+    StepCompleted: (COUNTS, COUNTS, FLOATS, FLOATS, FLOATS, FLOATS, st.lists(FLOATS).map(tuple)),
     Evaluated: (COUNTS, COUNTS, FLOATS, FLOATS, st.booleans(), FLOATS),
     Finished: (*(FLOATS,) * 5, COUNTS, COUNTS, FLOATS, FLOATS, st.text()),
     Failed: (st.text(), COUNTS),
@@ -98,11 +98,11 @@ EVENTS: dict[type[Event], tuple[st.SearchStrategy[Any], ...]] = {
 @given(data=st.data())
 def test_events_survive_json(kind: type[Event], data: st.DataObject) -> None:
     event = kind(*data.draw(st.tuples(*EVENTS[kind])))
-    assert from_json(json.loads(json.dumps(to_json(event)))) == event
+    assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
 
 
 def test_events_of_another_version_are_passed_over_and_broken_ones_refused() -> None:
-    assert from_json({"event": "applause"}) is None
-    assert from_json({"event": "snapshot", "stage": 0, "step": 3}) is None
+    assert event_from_json({"event": "applause"}) is None
+    assert event_from_json({"event": "snapshot", "stage": 0, "step": 3}) is None
     with pytest.raises(ValueError, match="a step event needs step, loss, rate"):
-        from_json({"event": "step", "stage": 0})
+        event_from_json({"event": "step", "stage": 0})

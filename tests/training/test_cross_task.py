@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptviz.methods import MPT, build
+from ptviz.methods import MPT, build_method
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.training import Event, Resume, Snapshot, StageStarted, Stepped, TrainConfig, train
+from ptviz.training import Event, ResumePoint, Snapshot, StageStarted, StepCompleted, TrainConfig, train
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored
 
@@ -20,13 +20,16 @@ KNOBS = {"mpt": {"fast": "normal"}, "transprompt": {"hidden": 5}, "ctpt": {"q": 
 
 
 def library() -> dict[str, SourcePrompt]:
-    spec = backbone_of("tiny-encoder").spec(64)
+    spec = backbone_of("tiny-encoder").make_spec(64)
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return {task.name: SourcePrompt(task.name, spec.words(10), spec.words(10), 0.5) for task in SOURCES}
+        return {
+            task.name: SourcePrompt(task.name, spec.sample_embeddings(10), spec.sample_embeddings(10), 0.5)
+            for task in SOURCES
+        }
 
 
-def told(name: str, config: TrainConfig = CONFIG, resume: Resume | None = None, **knobs: object) -> list[Event]:
+def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **knobs: object) -> list[Event]:
     known = {} if resume or name == "transprompt" else library()
     knobs = {**KNOBS[name], **knobs}
     return list(
@@ -41,11 +44,11 @@ def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, tmp_path: 
     """Four batches make an epoch of all tasks: TransPrompt's prototypes are made twice, and not once more."""
     config = replace(CONFIG, batch=8) if name == "ctpt" else CONFIG
     whole = told(name, config)
-    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, Stepped)}
+    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     assert len(snapshots(whole)) > 8
     for snapshot in snapshots(whole)[1::5]:
         again = told(name, config, stored(snapshot, tmp_path))
-        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, Stepped))
+        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         same(snapshots(again)[-1], snapshots(whole)[-1])
 
 
@@ -88,8 +91,12 @@ def test_distillation_brings_students_close_to_their_teachers() -> None:
 
     def apart(lam: float) -> float:
         last = [e for e in told("mpt", config, lam=lam) if isinstance(e, Snapshot) and e.stage == 0][-1].method
-        spec = backbone_of("tiny-encoder").spec(64, TASK.words).with_sources(tuple(s.name for s in SOURCES))
-        method = build("mpt", spec)
+        spec = (
+            backbone_of("tiny-encoder")
+            .make_spec(64, TASK.label_words)
+            .with_source_tasks(tuple(s.name for s in SOURCES))
+        )
+        method = build_method("mpt", spec)
         assert isinstance(method, MPT)
         method.load_state_dict(dict(last))
         return _distance(method)
@@ -99,16 +106,16 @@ def test_distillation_brings_students_close_to_their_teachers() -> None:
 
 @torch.no_grad()
 def _distance(method: MPT) -> float:
-    from ptviz.methods.mpt import distance
+    from ptviz.methods.mpt import distillation_losses
     from ptviz.prompt import Prompt
     from tests.families import case
 
     backbone, batch, readout = case("tiny-encoder", method.slots, 30)
     answers = [
         backbone(batch, Prompt(prompt[None]), readout, hidden=True)
-        for prompt in (method.teachers[0], method.student(0))
+        for prompt in (method.teachers[0], method.student_prompt(0))
     ]
-    return float(distance(*answers)[1])
+    return float(distillation_losses(*answers)[1])
 
 
 def test_a_method_without_its_source_tasks_says_so() -> None:

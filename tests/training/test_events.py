@@ -11,24 +11,24 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.methods import PromptMethod, build
+from ptviz.methods import PromptMethod, build_method
 from ptviz.training import (  # fmt: skip
     Baselines,
     Evaluated,
+    EvaluationScores,
     Event,
     Finished,
-    Scores,
     Snapshot,
     StageStarted,
-    Stepped,
+    StepCompleted,
     TrainConfig,
     TrainingError,
-    baselines_of,
     evaluate,
+    measure_baselines,
     train,
     trainer,
 )
-from ptviz.training.batches import Rows, readout_of
+from ptviz.training.batches import EncodedExamples, make_task_readout
 from tests.families import TASK, backbone_of, method_of
 
 SHORT = TrainConfig(steps=6, batch=8, lr=0.05, evaluate_every=3, snapshot_every=2)
@@ -78,16 +78,16 @@ def test_the_first_step_is_shown_before_anything_slow() -> None:
     first, second = itertools.islice(run(), 2)
     assert isinstance(first, StageStarted)
     assert (first.index, first.name, first.steps) == (0, "tune", 6)
-    assert isinstance(second, Stepped)
+    assert isinstance(second, StepCompleted)
     assert second.step == 0
 
 
 def test_two_stages_are_told_one_after_the_other(two_stages: type[PromptMethod]) -> None:
     backbone = backbone_of("tiny-encoder")
-    events = list(run(two_stages(backbone.spec(64, TASK.words))))
+    events = list(run(two_stages(backbone.make_spec(64, TASK.label_words))))
     assert [(e.index, e.name) for e in events if isinstance(e, StageStarted)] == [(0, "whole"), (1, "pruned")]
     assert sum(isinstance(event, Baselines) for event in events) == 1
-    assert [e.step for e in events if isinstance(e, Stepped) and e.stage == 1] == list(range(3))
+    assert [e.step for e in events if isinstance(e, StepCompleted) and e.stage == 1] == list(range(3))
     assert events[-1].steps == 6
     assert [(e.stage, e.step) for e in events if isinstance(e, Snapshot)] == [
         (stage, step) for stage in (0, 1) for step in (0, 2, 3)
@@ -97,15 +97,15 @@ def test_two_stages_are_told_one_after_the_other(two_stages: type[PromptMethod])
 def test_step_and_evaluation_of_one_number_describe_one_prompt() -> None:
     """Stepped(t) is the loss after t updates: on the same rows it is the loss of the snapshot at t."""
     backbone, config = backbone_of("tiny-encoder"), replace(SHORT, snapshot_every=1)
-    spec = backbone.spec(64, TASK.words)
+    spec = backbone.make_spec(64, TASK.label_words)
     events = list(run(config=config))
-    method = build("prompt-tuning", spec)
-    rows = Rows(backbone, TASK, TASK.train, method.slots, 64, readout_of(backbone, TASK))
-    steps = {e.step: e for e in events if isinstance(e, Stepped)}
+    method = build_method("prompt-tuning", spec)
+    rows = EncodedExamples(backbone, TASK, TASK.train, method.slots, 64, make_task_readout(backbone, TASK))
+    steps = {e.step: e for e in events if isinstance(e, StepCompleted)}
     for snapshot in (e for e in events if isinstance(e, Snapshot)):
         method.load_state_dict(dict(snapshot.method))
         if snapshot.step in steps:
-            batch = rows.training(snapshot.step, 8, 0)
+            batch = rows.training_batch(snapshot.step, 8, 0)
             loss = backbone(batch, method(batch), rows.readout).loss.detach()
             assert steps[snapshot.step].loss == pytest.approx(float(loss), abs=1e-6)
 
@@ -119,7 +119,7 @@ def test_closing_stops_the_run() -> None:
 
 
 def test_nothing_runs_before_the_first_event_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer._Training, "step", None)
+    monkeypatch.setattr(trainer._TrainingLoop, "step", None)
     assert isinstance(next(run()), StageStarted)
 
 
@@ -130,7 +130,9 @@ def test_the_same_seed_gives_the_same_numbers_bit_for_bit(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["prompt-tuning", "smop"])
 def test_another_seed_gives_other_numbers(name: str) -> None:
-    one, other = ([e.loss for e in run(name, replace(SHORT, seed=seed)) if isinstance(e, Stepped)] for seed in (0, 1))
+    one, other = (
+        [e.loss for e in run(name, replace(SHORT, seed=seed)) if isinstance(e, StepCompleted)] for seed in (0, 1)
+    )
     assert one != other
 
 
@@ -140,7 +142,7 @@ def test_noise_differs_from_step_to_step(name: str) -> None:
     config = replace(SHORT, lr=1e-12, batch=64)
     method = method_of(name, backbone_of("bert"))
     events = train(method, backbone_of("bert"), TASK, config)
-    losses = [e.loss for e in events if isinstance(e, Stepped)]
+    losses = [e.loss for e in events if isinstance(e, StepCompleted)]
     assert len(set(losses)) == len(losses)
 
 
@@ -157,7 +159,7 @@ def test_the_worlds_randomness_neither_matters_nor_moves(name: str) -> None:
 def test_hooks_of_a_stage_are_seeded_too(two_stages: type[PromptMethod]) -> None:
     found = []
     for world in (5, 6):
-        method = two_stages(backbone_of("tiny-encoder").spec(64, TASK.words))
+        method = two_stages(backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
         with torch.no_grad():
             method.P.copy_(torch.arange(128.0).reshape(4, 32) / 128)
             method.shift.weight.zero_()
@@ -176,15 +178,15 @@ def test_every_allowed_seed_works(seed: int) -> None:
 def test_baselines_are_those_of_the_untouched_backbone() -> None:
     backbone = backbone_of("tiny-encoder")
     found = next(event for event in run() if isinstance(event, Baselines))
-    assert found == baselines_of(backbone, TASK, SHORT)
-    rows = Rows(backbone, TASK, TASK.validation, 0, 64, readout_of(backbone, TASK))
+    assert found == measure_baselines(backbone, TASK, SHORT)
+    rows = EncodedExamples(backbone, TASK, TASK.validation, 0, 64, make_task_readout(backbone, TASK))
     assert found.zero_shot == evaluate(None, rows).accuracy
     assert found.majority == pytest.approx(1 / 3)
 
 
 def test_given_baselines_are_told_and_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     given = Baselines(0.1, 0.2, 0.3)
-    monkeypatch.setattr(trainer, "baselines_of", None)
+    monkeypatch.setattr(trainer, "measure_baselines", None)
     assert [event for event in run(baselines=given) if isinstance(event, Baselines)] == [given]
 
 
@@ -192,7 +194,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     """Validation accuracies as written here, one an evaluation; everything else as it is."""
     script = iter(accuracies)
 
-    def measured(method: PromptMethod | None, rows: Rows) -> Scores:
+    def measured(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
         scores = evaluate(method, rows)
         mine = method is not None and len(rows) == len(TASK.validation)
         return replace(scores, accuracy=next(script), loss=1.0) if mine else scores
@@ -203,7 +205,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
 def test_the_best_prompt_by_validation_is_the_one_tested(monkeypatch: pytest.MonkeyPatch) -> None:
     scripted(monkeypatch, [0.1, 0.5, 0.9, 0.3, 0.9, 0.2, 0.1])
     backbone, config = backbone_of("tiny-encoder"), replace(SHORT, evaluate_every=1, snapshot_every=1, lr=0.5)
-    method = build("prompt-tuning", backbone.spec(64, TASK.words))
+    method = build_method("prompt-tuning", backbone.make_spec(64, TASK.label_words))
     events = list(run(method, config))
     assert [e.best for e in events if isinstance(e, Evaluated)] == [True, True, True, False, False, False, False]
     end = events[-1]
@@ -213,7 +215,7 @@ def test_the_best_prompt_by_validation_is_the_one_tested(monkeypatch: pytest.Mon
     last = next(e for e in reversed(events) if isinstance(e, Snapshot))
     assert torch.equal(method.state_dict()["P"], best.method["P"]), "the method is left with its best prompt"
     assert not torch.equal(last.method["P"], best.method["P"])
-    rows = Rows(backbone, TASK, TASK.test, method.slots, 64, readout_of(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, TASK.test, method.slots, 64, make_task_readout(backbone, TASK))
     scores = evaluate(method, rows)
     assert (end.test, end.test_loss) == (scores.accuracy, scores.loss)
 
@@ -242,7 +244,7 @@ def test_enough_patience_changes_nothing() -> None:
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_no_number_is_said_in_words(value: float) -> None:
-    method = build("prompt-tuning", backbone_of("tiny-encoder").spec(64, TASK.words))
+    method = build_method("prompt-tuning", backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
     events = run(method)
     next(event for event in events if isinstance(event, Snapshot))
     with torch.no_grad():
@@ -267,9 +269,9 @@ def test_settings_may_be_given_by_name() -> None:
 
 
 def test_shares_of_experts_are_told() -> None:
-    loads = [e.load for e in run("smop", knobs={"k": 3}) if isinstance(e, Stepped)]
+    loads = [e.load for e in run("smop", knobs={"k": 3}) if isinstance(e, StepCompleted)]
     assert all(len(load) == 3 and sum(load) == pytest.approx(1) for load in loads)
-    assert all(e.load == () for e in run() if isinstance(e, Stepped))
+    assert all(e.load == () for e in run() if isinstance(e, StepCompleted))
 
 
 def test_limits_on_rows_are_kept() -> None:

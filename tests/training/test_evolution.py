@@ -9,14 +9,14 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptviz.methods import REGISTRY, Card, Part, PromptMethod, Stage, fit
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, PromptMethod, Stage, task_objective
 from ptviz.prompt import Batch, Output, Prompt, Spec
-from ptviz.training import Finished, Stepped, TrainConfig, train
-from ptviz.training.cma_es import POPULATION, EvolutionStepper
-from ptviz.training.optimizers import Measure
+from ptviz.training import Finished, StepCompleted, TrainConfig, train
+from ptviz.training.cma_es import POPULATION_SIZE, CMAESOptimizer
+from ptviz.training.optimizers import StepObjective
 from tests.families import TASK, backbone_of
 
-CARD = Card("valley", "Valley", "nobody 2000", "https://example.org", ("direct", "test", "test"), "z", "A test.")
+CARD = MethodCard("valley", "Valley", "nobody 2000", "https://example.org", ("direct", "test", "test"), "z", "A test.")
 GOAL = torch.tensor([3.0, -2.0, 0.5, 0.0, 7.0])
 
 
@@ -41,10 +41,10 @@ def valley(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
             return Prompt(embeddings=(self.A @ torch.cat([self.z, self.w]))[None])
 
         def stages(self) -> tuple[Stage, ...]:
-            return (Stage("search", fit(self), trains={"z": 1.0, "w": 1.0}, optimiser="evolution"),)
+            return (Stage("search", task_objective(self), lr_scales={"z": 1.0, "w": 1.0}, optimiser="evolution"),)
 
-        def parts(self) -> dict[str, Part]:
-            return {"z": Part(self.z, ("q",))}
+        def tensors(self) -> dict[str, MethodTensor]:
+            return {"z": MethodTensor(self.z, ("q",))}
 
     return Valley
 
@@ -52,14 +52,14 @@ def valley(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
 def made(valley: type[PromptMethod], seed: int = 0) -> PromptMethod:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return valley(backbone_of("tiny-encoder").spec(64, TASK.words))
+        return valley(backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
 
 
-def searching(method: PromptMethod, seed: int = 0) -> EvolutionStepper:
-    return EvolutionStepper(method, method.stages()[0], TrainConfig(seed=seed), 0.1, 100)
+def searching(method: PromptMethod, seed: int = 0) -> CMAESOptimizer:
+    return CMAESOptimizer(method, method.stages()[0], TrainConfig(seed=seed), 0.1, 100)
 
 
-def bowl(method: PromptMethod) -> Measure:
+def bowl(method: PromptMethod) -> StepObjective:
     """An uneven quadratic around the goal: 10,000 between its flattest and its steepest direction."""
     steep = torch.logspace(0, 4, len(GOAL))
 
@@ -71,23 +71,23 @@ def bowl(method: PromptMethod) -> Measure:
     return measure
 
 
-def walk(method: PromptMethod, stepper: EvolutionStepper, steps: range, of: Callable = bowl) -> list[float]:
+def walk(method: PromptMethod, stepper: CMAESOptimizer, steps: range, of: Callable = bowl) -> list[float]:
     losses = []
     for step in steps:
-        losses.append(float(stepper.measure(of(method))[0]))
-        stepper.update(step)
+        losses.append(float(stepper.compute_loss(of(method))[0]))
+        stepper.step(step)
     return losses
 
 
 def test_it_finds_the_bottom_of_an_uneven_bowl(valley: type[PromptMethod]) -> None:
     method = made(valley)
     stepper = searching(method)
-    assert stepper.rate(0) == 1.0
+    assert stepper.learning_rate(0) == 1.0
     losses = walk(method, stepper, range(150))
     assert losses[0] > 1e5
     assert losses[-1] < 1e-6
     torch.testing.assert_close(torch.cat([method.z, method.w]).detach(), GOAL, atol=1e-3, rtol=0)
-    assert stepper.rate(150) < 1e-2, "the steps get small at the bottom"
+    assert stepper.learning_rate(150) < 1e-2, "the steps get small at the bottom"
     assert torch.equal(method.idle, torch.ones(2)), "what the stage does not train stays"
 
 
@@ -96,7 +96,7 @@ def test_the_loss_told_is_the_means_and_the_norm_the_generations_spread(valley: 
     stepper = searching(method)
     seen: list[float] = []
 
-    def watched(_: PromptMethod) -> Measure:
+    def watched(_: PromptMethod) -> StepObjective:
         def measure() -> tuple[Tensor, Prompt, Output]:
             found = bowl(method)()
             seen.append(float(found[0]))
@@ -105,10 +105,10 @@ def test_the_loss_told_is_the_means_and_the_norm_the_generations_spread(valley: 
         return measure
 
     (loss,) = walk(method, stepper, range(1), watched)
-    assert len(seen) == POPULATION + 1, "one generation, and its mean"
+    assert len(seen) == POPULATION_SIZE + 1, "one generation, and its mean"
     assert loss == seen[-1]
-    assert len(set(seen)) == POPULATION + 1
-    assert stepper.norm == pytest.approx(np.std(seen[:-1]), abs=1e-6 * loss)
+    assert len(set(seen)) == POPULATION_SIZE + 1
+    assert stepper.gradient_norm == pytest.approx(np.std(seen[:-1]), abs=1e-6 * loss)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 40])
@@ -117,16 +117,16 @@ def test_it_goes_on_from_its_state_bit_for_bit(valley: type[PromptMethod], stop:
     stepper = searching(method)
     walk(method, stepper, range(stop))
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    state = stepper.state()
+    state = stepper.state_dict()
     rest = walk(method, stepper, range(stop, 45))
 
     again = made(valley, seed=1)
     again.load_state_dict(before)
     resumed = searching(again)
-    resumed.load(state)
+    resumed.load_state_dict(state)
     assert walk(again, resumed, range(stop, 45)) == rest
     assert torch.equal(again.z, method.z)
-    assert all(torch.equal(tensor, resumed.state()[name]) for name, tensor in stepper.state().items())
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in stepper.state_dict().items())
 
 
 def test_a_step_measured_but_not_made_is_measured_again(valley: type[PromptMethod]) -> None:
@@ -134,19 +134,19 @@ def test_a_step_measured_but_not_made_is_measured_again(valley: type[PromptMetho
     method = made(valley)
     stepper = searching(method)
     walk(method, stepper, range(5))
-    stepper.measure(bowl(method))
-    before, state = {name: tensor.clone() for name, tensor in method.state_dict().items()}, stepper.state()
-    spread = stepper.norm
-    stepper.update(5)
+    stepper.compute_loss(bowl(method))
+    before, state = {name: tensor.clone() for name, tensor in method.state_dict().items()}, stepper.state_dict()
+    spread = stepper.gradient_norm
+    stepper.step(5)
     rest = walk(method, stepper, range(6, 12))
 
     again = made(valley, seed=1)
     again.load_state_dict(before)
     resumed = searching(again)
-    resumed.load(state)
-    resumed.measure(bowl(again))
-    assert resumed.norm == spread
-    resumed.update(5)
+    resumed.load_state_dict(state)
+    resumed.compute_loss(bowl(again))
+    assert resumed.gradient_norm == spread
+    resumed.step(5)
     assert walk(again, resumed, range(6, 12)) == rest
 
 
@@ -168,7 +168,7 @@ def test_a_loss_that_is_no_number_is_the_worst_of_all(valley: type[PromptMethod]
     method = made(valley)
     stepper = searching(method)
 
-    def cliff(_: PromptMethod) -> Measure:
+    def cliff(_: PromptMethod) -> StepObjective:
         def measure() -> tuple[Tensor, Prompt, Output]:
             loss, prompt, answer = bowl(method)()
             return (loss if method.z[0] > -0.5 else loss * float("nan")), prompt, answer
@@ -176,17 +176,17 @@ def test_a_loss_that_is_no_number_is_the_worst_of_all(valley: type[PromptMethod]
         return measure
 
     walk(method, stepper, range(150), cliff)
-    assert any(not np.isfinite(row).all() for row in stepper.state()["told"].numpy())
+    assert any(not np.isfinite(row).all() for row in stepper.state_dict()["told"].numpy())
     torch.testing.assert_close(torch.cat([method.z, method.w]).detach(), GOAL, atol=1e-3, rtol=0)
     again = made(valley)
     resumed = searching(again)
-    resumed.load(stepper.state())
+    resumed.load_state_dict(stepper.state_dict())
     assert torch.equal(again.z, method.z)
 
 
 def test_no_gradient_is_asked_for(valley: type[PromptMethod]) -> None:
     method = made(valley)
-    loss, _, _ = searching(method).measure(bowl(method))
+    loss, _, _ = searching(method).compute_loss(bowl(method))
     assert not loss.requires_grad
     assert method.z.grad is None
 
@@ -194,7 +194,7 @@ def test_no_gradient_is_asked_for(valley: type[PromptMethod]) -> None:
 def test_the_trainer_searches_too(valley: type[PromptMethod]) -> None:
     method = made(valley)
     events = list(train(method, backbone_of("tiny-encoder"), TASK, TrainConfig(steps=6, batch=24)))
-    losses = [event.loss for event in events if isinstance(event, Stepped)]
+    losses = [event.loss for event in events if isinstance(event, StepCompleted)]
     assert len(set(losses)) == 6
     assert isinstance(events[-1], Finished)
     assert events[-1].validation >= 1 / 3

@@ -9,16 +9,16 @@ from importlib.resources import files
 import pytest
 import torch
 
-from ptviz.methods import REGISTRY, PromptMethod, build, fit
-from ptviz.methods.base import Probe, Stage
+from ptviz.methods import REGISTRY, PromptMethod, build_method, task_objective
+from ptviz.methods.base import Stage, StageContext
 from ptviz.prompt import Prompt
-from ptviz.tasks import default_sources
-from ptviz.training import Stepped, TrainConfig, default_rate, evaluate, plan, predict, train
+from ptviz.tasks import default_source_tasks
+from ptviz.training import StepCompleted, TrainConfig, default_learning_rate, estimate_run, evaluate, predict, train
 from ptviz.training import batches as rows_module
-from ptviz.training.batches import Rows
-from ptviz.training.mixture import Mixture
-from ptviz.training.stage_context import BATCHES, probe
-from ptviz.training.stage_steps import stage_steps
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.mixture import TaskMixture
+from ptviz.training.stage_context import MAX_BATCHES, make_stage_context
+from ptviz.training.stage_steps import count_stage_steps
 from tests.families import TASK, backbone_of, method_of, rows_of
 
 FAMILIES = pytest.mark.parametrize("family", ["tiny-encoder", "pooled", "tiny-decoder", "tiny-encoder-decoder"])
@@ -29,14 +29,14 @@ FAMILIES = pytest.mark.parametrize("family", ["tiny-encoder", "pooled", "tiny-de
 def test_scores_stay_with_their_rows(family: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are scored sorted by length in large batches; each must get its own scores back."""
     if small:
-        monkeypatch.setattr(rows_module, "POSITIONS", 60)
+        monkeypatch.setattr(rows_module, "MAX_POSITIONS", 60)
     method = method_of("dept", backbone_of(family), m=4)
     rows = rows_of(family, 4, 20)
     scores = evaluate(method, rows)
     losses = []
     with torch.no_grad():
         for index in range(20):
-            batch = rows.batch([index])
+            batch = rows.make_batch([index])
             output = rows.backbone(batch, method(batch), rows.readout)
             losses.append(output.loss)
             torch.testing.assert_close(scores.probabilities[index], output.logits[0].softmax(-1), atol=1e-5, rtol=1e-4)
@@ -48,7 +48,7 @@ def test_scores_stay_with_their_rows(family: str, small: bool, monkeypatch: pyte
 def test_scoring_restores_the_methods_mode() -> None:
     rows = rows_of("tiny-encoder", 5)
     for training in (True, False):
-        method = build("smop", rows.backbone.spec(64, TASK.words)).train(training)
+        method = build_method("smop", rows.backbone.make_spec(64, TASK.label_words)).train(training)
         assert torch.equal(evaluate(method, rows).probabilities, evaluate(method, rows).probabilities)
         assert method.training is training
 
@@ -60,9 +60,9 @@ def test_an_epoch_holds_every_row_once(count: int, size: int) -> None:
     for epoch in range(2):
         seen: list[str] = []
         for step in range(-(-count // size)):
-            batch = rows.training(epoch * -(-count // size) + step, size, seed=1)
+            batch = rows.training_batch(epoch * -(-count // size) + step, size, seed=1)
             seen += [str(row[mask].tolist()) for row, mask in zip(batch.input_ids, batch.mask, strict=True)]
-        assert sorted(seen) == sorted(str(row.ids) for row in rows.encoded)
+        assert sorted(seen) == sorted(str(row.ids) for row in rows.examples)
         epochs.append(seen)
     if count > size:
         assert epochs[0] != epochs[1]
@@ -76,7 +76,9 @@ def test_predictions_are_probabilities(family: str) -> None:
     found = predict(method, backbone, TASK, texts)
     assert found.shape == (len(texts), 3)
     torch.testing.assert_close(found.sum(1), torch.ones(len(texts)))
-    rows = Rows(backbone, TASK, TASK.test, method.slots, 64, backbone.readout(TASK.words, TASK.descriptions))
+    rows = EncodedExamples(
+        backbone, TASK, TASK.test, method.slots, 64, backbone.make_readout(TASK.label_words, TASK.descriptions)
+    )
     torch.testing.assert_close(found, evaluate(method, rows).probabilities)
     bare = predict(None, backbone, TASK, texts)
     assert not torch.allclose(bare, found, atol=1e-4)
@@ -89,27 +91,29 @@ def test_there_is_nothing_to_predict_for_no_words(texts: list[str]) -> None:
         predict(None, backbone_of("tiny-encoder"), TASK, texts)
 
 
-def looking(method: PromptMethod, rows: Rows, size: int) -> Probe:
+def looking(method: PromptMethod, rows: EncodedExamples, size: int) -> StageContext:
     """A probe of a stage on these rows, which are the validation rows too."""
-    return probe(method, Stage("tune", fit(method)), Mixture([rows]), TrainConfig(batch=size, seed=3), rows, ())
+    return make_stage_context(
+        method, Stage("tune", task_objective(method)), TaskMixture([rows]), TrainConfig(batch=size, seed=3), rows, ()
+    )
 
 
 def test_a_probe_scores_the_method_as_it_stands() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     scores = evaluate(method, rows)
-    assert looking(method, rows, 8).score() == (scores.accuracy, scores.loss)
+    assert looking(method, rows, 8).validation_score() == (scores.accuracy, scores.loss)
 
 
 def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("dept", rows.backbone, m=4)
     look = looking(method, rows, 8)
-    found = look.gradients([method.P, method.B])
+    found = look.mean_gradients([method.P, method.B])
     assert all(p.grad is None for p in method.parameters()), "a probe leaves no gradient behind"
     expected = [torch.zeros_like(method.P), torch.zeros_like(method.B)]
     for step in range(3):
-        batch = rows.training(step, 8, 3)
+        batch = rows.training_batch(step, 8, 3)
         method.zero_grad()
         rows.backbone(batch, method(batch), rows.readout).loss.backward()
         for total, parameter in zip(expected, (method.P, method.B), strict=True):
@@ -121,76 +125,83 @@ def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
 def test_a_probe_shows_answers_without_gradients() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    seen = list(looking(method, rows, 8).outputs())
+    seen = list(looking(method, rows, 8).iterate_outputs())
     assert sum(len(batch) for batch, _ in seen) == 20
     for batch, output in seen:
         assert not output.logits.requires_grad
-        assert output.hidden is not None
+        assert output.hidden_states is not None
         assert len(output.logits) == len(batch)
 
 
 def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
     rows = rows_of("tiny-encoder", 4, 45)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    assert len(list(looking(method, rows, 1).outputs())) == BATCHES
+    assert len(list(looking(method, rows, 1).iterate_outputs())) == MAX_BATCHES
 
 
 @pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
 @pytest.mark.parametrize("name", REGISTRY)
 def test_a_plan_says_what_the_run_will_be(name: str, backbone: str) -> None:
     config = TrainConfig(steps=30, length=48, lr=0.3)
-    found = plan(name, backbone, "trec6", config, {})
-    sources = default_sources("trec6") if REGISTRY[name].transfers else ()
-    method = build(name, backbone_of(backbone).spec(48, TASK.words).with_sources(sources))
-    assert (found.trained, found.stored) == (method.trained(), method.stored())
+    found = estimate_run(name, backbone, "trec6", config, {})
+    sources = default_source_tasks("trec6") if REGISTRY[name].uses_source_tasks else ()
+    method = build_method(name, backbone_of(backbone).make_spec(48, TASK.label_words).with_source_tasks(sources))
+    assert (found.trainable_parameters, found.stored_parameters) == (
+        method.trainable_parameters(),
+        method.stored_parameters(),
+    )
     stages = method.stages()
-    assert found.stages == tuple(zip([stage.name for stage in stages], stage_steps(stages, config), strict=True))
+    assert found.stages == tuple(zip([stage.name for stage in stages], count_stage_steps(stages, config), strict=True))
     assert sum(count for (_, count), stage in zip(found.stages, stages, strict=True) if stage.tasks != "sources") == 30
     assert found.lr == 0.3
     assert any("random weights" in note for note in found.notes)
 
 
 def test_a_plan_for_an_unknown_backbone_leaves_sizes_open() -> None:
-    found = plan("prompt-tuning", "./somewhere", "trec6", TrainConfig(), {})
-    assert found.trained is found.stored is found.frozen is None
+    found = estimate_run("prompt-tuning", "./somewhere", "trec6", TrainConfig(), {})
+    assert found.trainable_parameters is found.stored_parameters is found.frozen_parameters is None
     assert any("once it is loaded" in note for note in found.notes)
 
 
 def test_a_plan_refuses_bad_knobs_and_methods() -> None:
     with pytest.raises(ValueError, match=r"^m "):
-        plan("prompt-tuning", "minilm-l6", "trec6", TrainConfig(), {"m": 0})
+        estimate_run("prompt-tuning", "minilm-l6", "trec6", TrainConfig(), {"m": 0})
     with pytest.raises(ValueError, match="unknown method"):
-        plan("magic", "minilm-l6", "trec6", TrainConfig(), {})
+        estimate_run("magic", "minilm-l6", "trec6", TrainConfig(), {})
 
 
 def test_default_rates_come_from_the_record() -> None:
     winners = json.loads((files("ptviz.training") / "defaults.json").read_text())["winners"]
     for backbone, methods in winners.items():
         for name, found in methods.items():
-            assert default_rate(name, backbone) == found["lr"]
+            assert default_learning_rate(name, backbone) == found["lr"]
             assert name in REGISTRY
-    assert 0 < default_rate("prompt-tuning", "nobody/nothing") < 1
+    assert 0 < default_learning_rate("prompt-tuning", "nobody/nothing") < 1
 
 
 def test_a_first_guess_is_no_larger_than_what_was_right_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"one": {"a": {"lr": 0.3}, "b": {"lr": 0.001}}, "two": {"b": {"lr": 0.5}}}
-    monkeypatch.setattr("ptviz.training.default_lr.record", lambda: known)
-    rates = [default_rate(method, backbone) for method, backbone in (("a", "one"), ("a", "two"), ("b", "three"))]
+    monkeypatch.setattr("ptviz.training.default_lr.load_sweep_winners", lambda: known)
+    rates = [
+        default_learning_rate(method, backbone) for method, backbone in (("a", "one"), ("a", "two"), ("b", "three"))
+    ]
     assert rates == [0.3, 0.02, 0.001]
-    assert default_rate("c", "one") == 0.02
+    assert default_learning_rate("c", "one") == 0.02
 
 
 def test_the_default_rate_is_the_one_used() -> None:
     config = TrainConfig(steps=1, batch=4, warmup=0.0, evaluate_every=1)
     backbone = backbone_of("tiny-encoder")
-    step = next(e for e in train("prompt-tuning", backbone, TASK, config) if isinstance(e, Stepped))
-    assert step.rate == default_rate("prompt-tuning", "tiny-encoder")
-    step = next(e for e in train("prompt-tuning", backbone, TASK, replace(config, lr=0.7)) if isinstance(e, Stepped))
+    step = next(e for e in train("prompt-tuning", backbone, TASK, config) if isinstance(e, StepCompleted))
+    assert step.rate == default_learning_rate("prompt-tuning", "tiny-encoder")
+    step = next(
+        e for e in train("prompt-tuning", backbone, TASK, replace(config, lr=0.7)) if isinstance(e, StepCompleted)
+    )
     assert step.rate == 0.7
 
 
 def test_zero_shot_is_a_prompt_of_nothing() -> None:
     rows = rows_of("tiny-encoder", 0)
-    batch = rows.batch(range(8))
+    batch = rows.make_batch(range(8))
     logits = rows.backbone(batch, Prompt(), rows.readout).logits
     torch.testing.assert_close(evaluate(None, rows).probabilities, logits.softmax(-1), atol=1e-6, rtol=1e-5)

@@ -11,43 +11,43 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptviz.prompt import Batch
-from ptviz.training.batches import Rows
-from ptviz.training.mixture import Mixture
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.mixture import TaskMixture
 
 SIZES = (40, 100, 60)
 KINDS = pytest.mark.parametrize("kind", ["proportional", "stochastic"])
 
 
-class Counted(Rows):
+class Counted(EncodedExamples):
     """Rows of one task whose batch is the list of their numbers."""
 
     def __init__(self, index: int, size: int) -> None:
-        self.index, self.size = index, size
+        self.task_index, self.size = index, size
 
     def __len__(self) -> int:
         return self.size
 
-    def batch(self, indices: list[int]) -> Batch:
+    def make_batch(self, indices: list[int]) -> Batch:
         ids = torch.tensor(indices)[:, None]
         yes = torch.ones_like(ids, dtype=torch.bool)
-        task = torch.full((len(ids),), self.index)
+        task = torch.full((len(ids),), self.task_index)
         return Batch(ids, yes, ~yes, yes, ids[:, 0], task, torch.zeros(len(ids), 1, 1))
 
-    def training(self, step: int, size: int, seed: int) -> Batch:
-        return self.batch([(step * size + i) % self.size for i in range(size)])
+    def training_batch(self, step: int, size: int, seed: int) -> Batch:
+        return self.make_batch([(step * size + i) % self.size for i in range(size)])
 
 
-def mixture(kind: str, sizes: tuple[int, ...] = SIZES) -> Mixture:
-    return Mixture([Counted(index, size) for index, size in enumerate(sizes)], kind)
+def mixture(kind: str, sizes: tuple[int, ...] = SIZES) -> TaskMixture:
+    return TaskMixture([Counted(index, size) for index, size in enumerate(sizes)], kind)
 
 
-def drawn(mixed: Mixture, step: int, size: int = 16, seed: int = 0) -> dict[int, list[int]]:
+def drawn(mixed: TaskMixture, step: int, size: int = 16, seed: int = 0) -> dict[int, list[int]]:
     """The row numbers of each task in a step."""
     found = {}
-    for rows, batch in mixed.parts(step, size, seed):
-        assert set(batch.tasks.tolist()) == {rows.index}, "a batch holds one task"
-        assert rows.index not in found, "and a step at most one batch of it"
-        found[rows.index] = batch.input_ids[:, 0].tolist()
+    for rows, batch in mixed.step_batches(step, size, seed):
+        assert set(batch.task_ids.tolist()) == {rows.task_index}, "a batch holds one task"
+        assert rows.task_index not in found, "and a step at most one batch of it"
+        found[rows.task_index] = batch.input_ids[:, 0].tolist()
     return found
 
 
@@ -58,8 +58,8 @@ def test_a_step_is_a_function_of_step_and_seed_alone(kind: str, step: int, size:
     """A resumed run asks for step t first; a run from the start has asked for all before it, and other seeds' too."""
     fresh, used = mixture(kind), mixture(kind)
     for before in range(step):
-        used.parts(before, size, seed)
-    used.parts(3, size + 1, seed + 1)
+        used.step_batches(before, size, seed)
+    used.step_batches(3, size + 1, seed + 1)
     assert drawn(fresh, step, size, seed) == drawn(used, step, size, seed) == drawn(used, step, size, seed)
 
 

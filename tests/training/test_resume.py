@@ -14,14 +14,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ptviz.methods import PromptMethod
-from ptviz.training import Event, Finished, Resume, Snapshot, Stepped, TrainConfig, train
+from ptviz.training import Event, Finished, ResumePoint, Snapshot, StepCompleted, TrainConfig, train
 from tests.families import TASK, backbone_of
 
 CONFIG = TrainConfig(steps=6, batch=16, lr=0.05, evaluate_every=3, snapshot_every=1)
 Make = Callable[[], str | PromptMethod]
 
 
-def told(make: Make, config: TrainConfig, resume: Resume | None = None) -> list[Event]:
+def told(make: Make, config: TrainConfig, resume: ResumePoint | None = None) -> list[Event]:
     return list(train(make(), backbone_of("tiny-encoder"), TASK, config, resume=resume))
 
 
@@ -40,23 +40,23 @@ def same(one: Snapshot, other: Snapshot) -> None:
     }
 
 
-def stored(snapshot: Snapshot, folder: Path) -> Resume:
+def stored(snapshot: Snapshot, folder: Path) -> ResumePoint:
     """A snapshot that went through files, as a run's does."""
     save_file(dict(snapshot.method), folder / "method.safetensors")
     save_file(dict(snapshot.resume), folder / "resume.safetensors")
     progress = json.loads(json.dumps(dict(snapshot.progress)))
-    return Resume(load_file(folder / "method.safetensors"), load_file(folder / "resume.safetensors"), progress)
+    return ResumePoint(load_file(folder / "method.safetensors"), load_file(folder / "resume.safetensors"), progress)
 
 
 def resumes_from_anywhere(make: Make, config: TrainConfig, folder: Path) -> None:
     whole = told(make, config)
     ends = [event for event in whole if isinstance(event, Finished)]
-    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, Stepped)}
+    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     assert len(snapshots(whole)) > 4
     for snapshot in snapshots(whole):
         again = told(make, config, stored(snapshot, folder))
         same(snapshots(again)[-1], snapshots(whole)[-1])
-        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, Stepped))
+        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         end = again[-1]
         assert isinstance(end, Finished)
         assert replace(end, seconds=0, steps_per_second=0) == replace(ends[0], seconds=0, steps_per_second=0)
@@ -78,7 +78,7 @@ def test_stages_probes_and_epochs_resume_too(two_stages: type[PromptMethod], opt
     def make() -> PromptMethod:
         with torch.random.fork_rng():
             torch.manual_seed(3)
-            return two_stages(backbone_of("tiny-encoder").spec(64, TASK.words))
+            return two_stages(backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
 
     resumes_from_anywhere(make, replace(CONFIG, optimiser=optimiser), tmp_path)
 
@@ -98,11 +98,11 @@ def test_an_extended_run_follows_the_schedule_of_the_new_length(schedule: str, t
     """From where it goes on, the rates of a run planned at the new length; no second warm-up."""
     short = replace(CONFIG, steps=20, schedule=schedule, warmup=0.2, snapshot_every=20, evaluate_every=20)
     long = replace(short, steps=40)
-    rates = {e.step: e.rate for e in told(lambda: "prompt-tuning", long) if isinstance(e, Stepped)}
+    rates = {e.step: e.rate for e in told(lambda: "prompt-tuning", long) if isinstance(e, StepCompleted)}
     end = snapshots(told(lambda: "prompt-tuning", short))[-1]
     assert end.step == 20
     more = told(lambda: "prompt-tuning", long, stored(end, tmp_path))
-    extended = [(e.step, e.rate) for e in more if isinstance(e, Stepped)]
+    extended = [(e.step, e.rate) for e in more if isinstance(e, StepCompleted)]
     assert [step for step, _ in extended] == list(range(20, 40))
     assert extended == [(step, rates[step]) for step in range(20, 40)]
     assert all(later <= earlier for (_, earlier), (_, later) in pairwise(extended))
@@ -113,7 +113,7 @@ def test_an_extended_run_follows_the_schedule_of_the_new_length(schedule: str, t
 def test_an_extended_run_keeps_the_best_of_its_first_part(tmp_path: Path) -> None:
     end = snapshots(told(lambda: "prompt-tuning", CONFIG))[-1]
     resume = stored(end, tmp_path)
-    sure = Resume(resume.method, resume.resume, {**resume.progress, "best_accuracy": 2.0, "best_step": 3})
+    sure = ResumePoint(resume.method, resume.resume, {**resume.progress, "best_accuracy": 2.0, "best_step": 3})
     more = told(lambda: "prompt-tuning", replace(CONFIG, steps=9), sure)
     assert more[-1].best_step == 3
     kept = {key: tensor for key, tensor in snapshots(more)[-1].resume.items() if key.startswith("best/")}

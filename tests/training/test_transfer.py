@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from ptviz.methods import PromptMethod, Stage, build, fit
+from ptviz.methods import PromptMethod, Stage, build_method, task_objective
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.training import Finished, Snapshot, SourceReady, StageStarted, Stepped, TrainConfig, train
-from ptviz.training.source_prompts import source_config
-from ptviz.training.stage_steps import stage_steps
+from ptviz.training import Finished, Snapshot, SourcePromptReady, StageStarted, StepCompleted, TrainConfig, train
+from ptviz.training.source_prompts import make_source_config
+from ptviz.training.stage_steps import count_stage_steps
 from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored
 
@@ -24,7 +24,7 @@ def told(config: TrainConfig = CONFIG, **more: object) -> list[object]:
 
 
 def library(m: int = 4) -> dict[str, SourcePrompt]:
-    width = backbone_of("tiny-encoder").spec(16).width
+    width = backbone_of("tiny-encoder").make_spec(16).width
     return {
         task.name: SourcePrompt(task.name, torch.full((m, width), float(i)), torch.zeros(m, width), 0.5)
         for i, task in enumerate(SOURCES)
@@ -46,16 +46,16 @@ def test_every_stage_sees_its_tasks_and_takes_its_steps(toy: type[PromptMethod])
 
 def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[PromptMethod]) -> None:
     events = told()
-    ready = [event for event in events if isinstance(event, SourceReady)]
+    ready = [event for event in events if isinstance(event, SourcePromptReady)]
     assert [event.task for event in ready] == [task.name for task in SOURCES]
     assert not any(event.reused or event.run for event in ready)
     assert isinstance(events[2], StageStarted)
-    fixed = source_config(CONFIG)
+    fixed = make_source_config(CONFIG)
     alone = [event for event in train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, knobs={"m": 4})]
     assert ready[0].accuracy == next(e.validation for e in alone if isinstance(e, Finished))
 
     given = told(library=library())
-    assert not [event for event in given if isinstance(event, SourceReady)]
+    assert not [event for event in given if isinstance(event, SourcePromptReady)]
     first = next(event for event in given if isinstance(event, Snapshot))
     assert torch.equal(first.method["S"][1], torch.ones_like(first.method["S"][1]))
     assert torch.equal(first.method["P"], torch.full_like(first.method["P"], 0.5))
@@ -73,16 +73,16 @@ def unseen(place: Snapshot) -> Snapshot:
 def test_transfer_resumes_from_anywhere(toy: type[PromptMethod], tmp_path: Path) -> None:
     """The search too: its state is the losses it was told."""
     whole = told(library=library())
-    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, Stepped)}
+    losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     for snapshot in snapshots(whole):  # type: ignore[arg-type]
         again = told(resume=stored(snapshot, tmp_path))
-        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, Stepped))
+        assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         same(*(unseen(snapshots(events)[-1]) for events in (again, whole)))  # type: ignore[arg-type]
 
 
 def test_the_library_does_not_depend_on_the_seed_or_the_shots() -> None:
-    assert source_config(replace(CONFIG, seed=7, shots=4, lr=0.5, steps=99)) == source_config(CONFIG)
-    assert source_config(CONFIG).steps == 4
+    assert make_source_config(replace(CONFIG, seed=7, shots=4, lr=0.5, steps=99)) == make_source_config(CONFIG)
+    assert make_source_config(CONFIG).steps == 4
 
 
 def test_sources_are_refused_where_nothing_is_transferred() -> None:
@@ -108,19 +108,25 @@ def test_shares_add_up_to_the_steps(
     shares: tuple[float, ...], config: TrainConfig, expected: tuple[int, ...], toy: type[PromptMethod]
 ) -> None:
     """What a run is made longer by goes to its last stage: the others are over."""
-    objective = fit(build("prompt-tuning", backbone_of("tiny-encoder").spec(16)))
-    stages = [Stage(str(i), objective, share=share) for i, share in enumerate(shares)]
-    assert stage_steps(stages, config) == expected
-    source = Stage("source", objective, tasks="sources", share=0.5)
-    assert stage_steps([source, *stages], replace(config, source_steps=20)) == (10, *expected)
+    objective = task_objective(build_method("prompt-tuning", backbone_of("tiny-encoder").make_spec(16)))
+    stages = [Stage(str(i), objective, step_fraction=share) for i, share in enumerate(shares)]
+    assert count_stage_steps(stages, config) == expected
+    source = Stage("source", objective, tasks="sources", step_fraction=0.5)
+    assert count_stage_steps([source, *stages], replace(config, source_steps=20)) == (10, *expected)
 
 
 def test_rival_stages_keep_the_better_of_both(toy: type[PromptMethod], monkeypatch: pytest.MonkeyPatch) -> None:
     """The second stage ruins the prompt: as a rival it loses, as a successor it is what is left."""
 
     def stages(self: PromptMethod, rivals: bool) -> tuple[Stage, ...]:
-        worse = Stage("worse", fit(self), enter=lambda probe: self.P.data.fill_(5.0), trains={"P": 1e-9}, rivals=rivals)  # type: ignore[union-attr]
-        return (Stage("good", fit(self), share=0.5), replace(worse, share=0.5))
+        worse = Stage(
+            "worse",
+            task_objective(self),
+            on_start=lambda probe: self.P.data.fill_(5.0),
+            lr_scales={"P": 1e-9},
+            keeps_previous_best=rivals,
+        )  # type: ignore[union-attr]
+        return (Stage("good", task_objective(self), step_fraction=0.5), replace(worse, step_fraction=0.5))
 
     left = {}
     for rivals in (True, False):

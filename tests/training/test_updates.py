@@ -8,17 +8,17 @@ from itertools import pairwise
 import pytest
 import torch
 
-from ptviz.methods import PromptMethod, build
-from ptviz.methods.base import Stage, fit
-from ptviz.training import Snapshot, Stepped, TrainConfig, train
-from ptviz.training.optimizers import GradientStepper
+from ptviz.methods import PromptMethod, build_method
+from ptviz.methods.base import Stage, task_objective
+from ptviz.training import Snapshot, StepCompleted, TrainConfig, train
+from ptviz.training.optimizers import GradientOptimizer
 from tests.families import TASK, backbone_of, rows_of
 
 CONFIG = TrainConfig(steps=5, batch=8, lr=0.1, evaluate_every=5, snapshot_every=1, warmup=0.0)
 
 
 def fresh(name: str = "prompt-tuning") -> PromptMethod:
-    return build(name, backbone_of("tiny-encoder").spec(64, TASK.words))
+    return build_method(name, backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
 
 
 def moved(config: TrainConfig, name: str = "prompt-tuning") -> list[dict[str, torch.Tensor]]:
@@ -33,7 +33,7 @@ def by_hand(config: TrainConfig) -> torch.Tensor:
     rows = rows_of("tiny-encoder", method.slots, 45)
     optimiser = torch.optim.AdamW(method.parameters(), weight_decay=config.weight_decay)
     for step in range(config.steps):
-        batch = rows.training(step, config.batch, config.seed)
+        batch = rows.training_batch(step, config.batch, config.seed)
         optimiser.zero_grad()
         rows.backbone(batch, method(batch), rows.readout).loss.backward()
         if config.clip:
@@ -52,7 +52,7 @@ def test_adamw_with_linear_decay(clip: float) -> None:
 def test_norms_are_told_before_clipping() -> None:
     def norms(clip: float) -> list[float]:
         events = train(fresh(), backbone_of("tiny-encoder"), TASK, replace(CONFIG, clip=clip))
-        return [event.norm for event in events if isinstance(event, Stepped)]
+        return [event.norm for event in events if isinstance(event, StepCompleted)]
 
     assert norms(1e-4)[0] == norms(0.0)[0] > 1e-4
 
@@ -60,13 +60,13 @@ def test_norms_are_told_before_clipping() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_warmup_rises_to_the_full_rate(schedule: str) -> None:
     config = replace(CONFIG, steps=20, warmup=0.25, schedule=schedule)
-    stepper = GradientStepper(method := fresh(), method.stages()[0], config, 0.1, config.steps)
-    rates = [stepper.rate(step) for step in range(20)]
+    stepper = GradientOptimizer(method := fresh(), method.stages()[0], config, 0.1, config.steps)
+    rates = [stepper.learning_rate(step) for step in range(20)]
     assert all(later > earlier for earlier, later in pairwise(rates[:6]))
     assert rates[5] == pytest.approx(0.1)
     assert all(later <= earlier for earlier, later in pairwise(rates[5:]))
     assert rates[-1] == pytest.approx(0.1) if schedule == "constant" else rates[-1] < 0.01
-    told = [e.rate for e in train(fresh(), backbone_of("tiny-encoder"), TASK, config) if isinstance(e, Stepped)]
+    told = [e.rate for e in train(fresh(), backbone_of("tiny-encoder"), TASK, config) if isinstance(e, StepCompleted)]
     assert told == pytest.approx(rates)
 
 
@@ -84,7 +84,7 @@ def test_depts_two_rates(optimiser: str) -> None:
 def test_a_stage_moves_only_what_it_trains(two_stages: type[PromptMethod]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
-        method = two_stages(backbone_of("tiny-encoder").spec(64, TASK.words))
+        method = two_stages(backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
     shots = [e for e in train(method, backbone_of("tiny-encoder"), TASK, CONFIG) if isinstance(e, Snapshot)]
     first = [e.method["shift.weight"] for e in shots if e.stage == 0]
     assert all(torch.equal(shift, first[0]) for shift in first)
@@ -97,12 +97,12 @@ def test_a_stage_that_trains_nothing_is_a_mistake() -> None:
     with pytest.raises(
         ValueError, match=r"stage 'odd' trains nothing: none of \['Q'\] is a parameter of prompt-tuning"
     ):
-        GradientStepper(method, Stage("odd", fit(method), trains={"Q": 1.0}), CONFIG, 0.1, 5)
+        GradientOptimizer(method, Stage("odd", task_objective(method), lr_scales={"Q": 1.0}), CONFIG, 0.1, 5)
 
 
 def test_rates_belong_to_parameters_and_whole_modules() -> None:
-    stage = Stage("tune", fit(fresh()), trains={"L": 0.5, "P": 1.0})
-    assert stage.rate("L.weight") == 0.5
-    assert stage.rate("P") == 1.0
-    assert stage.rate("PP") == stage.rate("Lx.weight") == 0.0
-    assert Stage("tune", fit(fresh())).rate("anything") == 1.0
+    stage = Stage("tune", task_objective(fresh()), lr_scales={"L": 0.5, "P": 1.0})
+    assert stage.lr_scale("L.weight") == 0.5
+    assert stage.lr_scale("P") == 1.0
+    assert stage.lr_scale("PP") == stage.lr_scale("Lx.weight") == 0.0
+    assert Stage("tune", task_objective(fresh())).lr_scale("anything") == 1.0

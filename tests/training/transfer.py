@@ -6,11 +6,11 @@ import pytest
 import torch
 from torch import nn
 
-from ptviz.methods import REGISTRY, Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, PromptMethod, Stage, StageContext, task_objective
 from ptviz.methods.hyperparameters import Length
 from ptviz.prompt import Batch, Prompt, Spec
 
-CARD = Card(
+CARD = MethodCard(
     "toy-transfer", "Toy transfer", "nobody 2000", "https://example.org", ("transfer", "test", "test"), "P", "A test."
 )
 
@@ -24,38 +24,38 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
         """Starts at the mean of its source prompts; counts the rows it sees of every task."""
 
         card = CARD
-        transfers = library = True
+        uses_source_tasks = needs_source_prompts = True
 
         def __init__(self, spec: Spec, m: Length = 4) -> None:
             super().__init__()
             self.slots = m
-            self.P = nn.Parameter(spec.words(m))
-            self.S = nn.Buffer(torch.zeros(len(spec.sources), m, spec.width))
-            self.seen = nn.Buffer(torch.zeros(3, len(spec.sources) + 1))
+            self.P = nn.Parameter(spec.sample_embeddings(m))
+            self.S = nn.Buffer(torch.zeros(len(spec.source_tasks), m, spec.width))
+            self.seen = nn.Buffer(torch.zeros(3, len(spec.source_tasks) + 1))
             self.at = nn.Buffer(torch.zeros((), dtype=torch.long))
 
         def forward(self, batch: Batch) -> Prompt:
             if self.training:
-                self.seen[self.at].index_add_(0, batch.tasks, torch.ones(len(batch)))
+                self.seen[self.at].index_add_(0, batch.task_ids, torch.ones(len(batch)))
             return Prompt(embeddings=self.P[None])
 
-        def take(self, probe: Probe) -> None:
-            self.S.copy_(torch.stack([source.prompt for source in probe.sources]))
+        def take(self, probe: StageContext) -> None:
+            self.S.copy_(torch.stack([source.prompt for source in probe.source_prompts]))
             with torch.no_grad():
                 self.P.copy_(self.S.mean(0))
 
-        def turn(self, probe: Probe) -> None:
-            assert not probe.sources
+        def turn(self, probe: StageContext) -> None:
+            assert not probe.source_prompts
             self.at += 1
 
         def stages(self) -> tuple[Stage, ...]:
             return (
-                Stage("mixture", fit(self), tasks="sources", mixture="stochastic", enter=self.take),
-                Stage("together", fit(self), tasks="all", enter=self.turn, share=0.5),
-                Stage("search", fit(self), enter=self.turn, share=0.5, optimiser="evolution"),
+                Stage("mixture", task_objective(self), tasks="sources", mixture="stochastic", on_start=self.take),
+                Stage("together", task_objective(self), tasks="all", on_start=self.turn, step_fraction=0.5),
+                Stage("search", task_objective(self), on_start=self.turn, step_fraction=0.5, optimiser="evolution"),
             )
 
-        def parts(self) -> dict[str, Part]:
-            return {"P": Part(self.P, ("m", "d"))}
+        def tensors(self) -> dict[str, MethodTensor]:
+            return {"P": MethodTensor(self.P, ("m", "d"))}
 
     return Toy

@@ -6,10 +6,10 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from ptviz.methods import REGISTRY, Card, Part, Probe, PromptMethod, Stage, fit
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, PromptMethod, Stage, StageContext, task_objective
 from ptviz.prompt import Batch, Prompt, Spec
 
-CARD = Card(
+CARD = MethodCard(
     "two-stages", "Two stages", "nobody 2000", "https://example.org", ("direct", "test", "test"), "P", "A test."
 )
 
@@ -27,7 +27,7 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
 
         def __init__(self, spec: Spec) -> None:
             super().__init__()
-            self.P = nn.Parameter(spec.words(self.slots))
+            self.P = nn.Parameter(spec.sample_embeddings(self.slots))
             self.shift = nn.Linear(1, spec.width, bias=False)
             self.keep = nn.Buffer(torch.ones(self.slots, dtype=torch.bool))
             self.epochs = nn.Buffer(torch.zeros(()))
@@ -37,24 +37,31 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
             noise = 0.1 * torch.randn_like(self.P) if self.training else 0.0
             return Prompt(embeddings=(self.P + noise + self.shift.weight[:, 0])[None], keep=self.keep)
 
-        def prune(self, probe: Probe) -> None:
-            (gradient,) = probe.gradients([self.P])
+        def prune(self, probe: StageContext) -> None:
+            (gradient,) = probe.mean_gradients([self.P])
             self.seen.append(gradient)
             self.keep.copy_(gradient.sum(1) >= gradient.sum(1).median())
             with torch.no_grad():
                 self.P.mul_(1.1)  # entering a stage twice would show
 
-        def count(self, probe: Probe) -> None:
+        def count(self, probe: StageContext) -> None:
             self.epochs += 1 + 1e-3 * torch.rand(())
 
         def stages(self) -> tuple[Stage, ...]:
             shares = {"P": 0.5, "shift": 1.0}
             return (
-                Stage("whole", fit(self), trains={"P": 1.0}, epoch=self.count, share=0.5),
-                Stage("pruned", fit(self), trains=shares, enter=self.prune, epoch=self.count, share=0.5),
+                Stage("whole", task_objective(self), lr_scales={"P": 1.0}, on_epoch=self.count, step_fraction=0.5),
+                Stage(
+                    "pruned",
+                    task_objective(self),
+                    lr_scales=shares,
+                    on_start=self.prune,
+                    on_epoch=self.count,
+                    step_fraction=0.5,
+                ),
             )
 
-        def parts(self) -> dict[str, Part]:
-            return {"P": Part(self.P, ("m", "d"))}
+        def tensors(self) -> dict[str, MethodTensor]:
+            return {"P": MethodTensor(self.P, ("m", "d"))}
 
     return TwoStages

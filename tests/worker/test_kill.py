@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 import torch
 
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store
 
 pytestmark = [
@@ -23,10 +23,12 @@ pytestmark = [
 ]
 
 
-def test_sigkill_at_any_moment_changes_nothing(store: Store, config: RunConfig, warm: Warm, training: Any) -> None:
+def test_sigkill_at_any_moment_changes_nothing(
+    store: Store, config: RunConfig, warm: ModelCache, training: Any
+) -> None:
     config = replace(config, training=replace(config.training, steps=60))
     whole, run = store.create(config), store.create(config)
-    work(whole.path, warm)
+    execute_run(whole.path, warm)
     training.before = lambda step: time.sleep(0.002)
     chance, kills = random.Random(0), 0
     while run.status().state != "finished" and kills < 200:
@@ -34,7 +36,7 @@ def test_sigkill_at_any_moment_changes_nothing(store: Store, config: RunConfig, 
         child = os.fork()
         if child == 0:
             try:
-                work(run.path, warm)
+                execute_run(run.path, warm)
             finally:
                 os._exit(0)
         # Ever longer lives, so that a busy machine comes to the end too.
@@ -45,11 +47,11 @@ def test_sigkill_at_any_moment_changes_nothing(store: Store, config: RunConfig, 
         status = run.status()
         assert status.state in ("stopped", "finished")
         assert (status.kept or 0) >= (kept or 0)
-        assert run.curve().damaged == 0
+        assert run.history().damaged_lines == 0
         run.snapshots()
     assert kills > 3
     assert torch.equal(run.prompt()["P"], whole.prompt()["P"])
     assert torch.equal(run.snapshot(0, 60)["P"], whole.snapshot(0, 60)["P"])
-    assert run.curve().losses.tolist() == whole.curve().losses.tolist()
-    assert run.curve().evaluations == whole.curve().evaluations
+    assert run.history().losses.tolist() == whole.history().losses.tolist()
+    assert run.history().evaluations == whole.history().evaluations
     assert not [path for path in run.path.rglob("*.part")]

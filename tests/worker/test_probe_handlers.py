@@ -10,16 +10,16 @@ import pytest
 import torch
 
 from ptviz import load_backbone
-from ptviz.engine.loaded_prompt import opened
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import work
-from ptviz.probes.routing import encoded
+from ptviz.engine.loaded_prompt import load_run_prompt
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.probes.routing import encode_examples
 from ptviz.runs import RunConfig, Store, saved_prompts
-from ptviz.runs.embedding_table import keep, place_of, readable, vocabulary
-from ptviz.tasks import Row
+from ptviz.runs.embedding_table import cache_path, load_vocabulary, readable_token, save_vocabulary
+from ptviz.tasks import Example
 from ptviz.training import TrainConfig
-from ptviz.worker.probe_handlers import MOST, Looking
-from ptviz.worker.rpc import Letter
+from ptviz.worker.probe_handlers import MAX_ROUTED_EXAMPLES, ProbeHandlers
+from ptviz.worker.rpc import Request
 
 
 @pytest.fixture
@@ -37,64 +37,64 @@ def table(tmp_path_factory):
     return path
 
 
-def letter(kind: str, **body) -> Letter:
-    return Letter("1", kind, body, float("inf"))
+def letter(kind: str, **body) -> Request:
+    return Request("1", kind, body, float("inf"))
 
 
 def trained(store: Store, table, method: str, **knobs):
     training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
     run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
-    work(run.path)
+    execute_run(run.path)
     return run
 
 
 def test_the_words_on_disk_are_the_backbones(cache):
-    assert vocabulary("tiny-encoder") is None
+    assert load_vocabulary("tiny-encoder") is None
     backbone = load_backbone("tiny-encoder")
-    place = keep(backbone)
-    found = vocabulary("tiny-encoder")
-    assert isinstance(found.table, np.memmap)
-    assert np.array_equal(found.table, backbone.table.numpy())
-    assert found.sizes.width == backbone.width
+    place = save_vocabulary(backbone)
+    found = load_vocabulary("tiny-encoder")
+    assert isinstance(found.embedding_table, np.memmap)
+    assert np.array_equal(found.embedding_table, backbone.embedding_table.numpy())
+    assert found.shape.width == backbone.width
     assert found.tokens[5] == backbone.tokeniser.convert_ids_to_tokens(5)
-    assert found.words(np.array([5]))[0] == readable(found.tokens[5])
+    assert found.words(np.array([5]))[0] == readable_token(found.tokens[5])
     stamp = (place / "table.npy").stat().st_mtime_ns
-    assert keep(backbone) == place
+    assert save_vocabulary(backbone) == place
     assert (place / "table.npy").stat().st_mtime_ns == stamp  # written once
     assert [path.name for path in place.parent.iterdir()] == [place.name]
 
 
 def test_a_damaged_copy_is_thrown_away(cache):
-    place = keep(load_backbone("tiny-encoder"))
+    place = save_vocabulary(load_backbone("tiny-encoder"))
     (place / "table.npy").write_bytes(b"cut short")
-    assert vocabulary("tiny-encoder") is None
+    assert load_vocabulary("tiny-encoder") is None
     assert not place.exists()
 
 
 def test_a_folder_that_changed_has_another_place(cache, tmp_path):
     (tmp_path / "config.json").write_text("{}")
-    before = place_of(str(tmp_path))
+    before = cache_path(str(tmp_path))
     import os
 
     os.utime(tmp_path / "config.json", ns=(1, 1))
-    assert place_of(str(tmp_path)) != before
+    assert cache_path(str(tmp_path)) != before
 
 
 def test_a_token_is_shown_with_its_space():
-    assert readable("Ġhello") == " hello"
+    assert readable_token("Ġhello") == " hello"
 
 
 def test_validation_texts_are_routed(home, table):
     store = Store()
     run = trained(store, table, "smop", m=2, k=3)
-    looking = Looking(store, Warm())
-    answer = json.loads(json.dumps(looking.answer(letter("route", run=run.id, texts=[], stage=0, step=2))))
+    looking = ProbeHandlers(store, ModelCache())
+    answer = json.loads(json.dumps(looking.handle(letter("route", run=run.id, texts=[], stage=0, step=2))))
     assert "error" not in answer, answer
     weights = np.array(answer["weights"])
     assert weights.shape[1] == 3
-    assert len(weights) == len(answer["texts"]) == len(answer["labels"]) <= MOST
+    assert len(weights) == len(answer["texts"]) == len(answer["labels"]) <= MAX_ROUTED_EXAMPLES
     assert np.allclose(weights.sum(1), 1, atol=1e-5)
-    own = looking.answer(letter("route", run=run.id, texts=answer["texts"][:2], stage=0, step=2))
+    own = looking.handle(letter("route", run=run.id, texts=answer["texts"][:2], stage=0, step=2))
     assert np.allclose(own["weights"], weights[:2], atol=1e-5)  # in their own order, without noise
     assert own["labels"] == []
 
@@ -102,37 +102,39 @@ def test_validation_texts_are_routed(home, table):
 def test_what_cannot_be_routed_is_told_in_words(home, table):
     store = Store()
     run = trained(store, table, "prompt-tuning", m=2)
-    answer = Looking(store, Warm()).answer(letter("route", run=run.id, texts=["a"], stage=0, step=2))
+    answer = ProbeHandlers(store, ModelCache()).handle(letter("route", run=run.id, texts=["a"], stage=0, step=2))
     assert "routes nothing" in answer["error"]
-    assert "no run" in Looking(store, Warm()).answer(letter("vocabulary", run="none"))["error"]
+    assert "no run" in ProbeHandlers(store, ModelCache()).handle(letter("vocabulary", run="none"))["error"]
 
 
 def test_the_worker_keeps_the_words(home, cache, table):
     store = Store()
     run = store.create(replace(RunConfig(), backbone="tiny-encoder"))
-    answer = Looking(store, Warm()).answer(letter("vocabulary", run=run.id))
-    assert answer == {"place": str(place_of("tiny-encoder"))}
-    assert vocabulary("tiny-encoder") is not None
+    answer = ProbeHandlers(store, ModelCache()).handle(letter("vocabulary", run=run.id))
+    assert answer == {"place": str(cache_path("tiny-encoder"))}
+    assert load_vocabulary("tiny-encoder") is not None
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
 def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table, method):
     store = Store(tmp_path / "runs")
     run = trained(store, table, method, m=3)
-    looking = Looking(store, Warm())
-    at = opened(store, looking.warm, run.id, None, None)
-    batch = encoded(at, at.task, [Row("a", 0)]).batch([0])
-    one = saved_prompts.keep(store, saved_prompts.shared(at.method(batch)), "mine", "tiny-encoder", None, {})
+    looking = ProbeHandlers(store, ModelCache())
+    at = load_run_prompt(store, looking.model_cache, run.id, None, None)
+    batch = encode_examples(at, at.task, [Example("a", 0)]).make_batch([0])
+    one = saved_prompts.save_prompt(
+        store, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
+    )
     kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
-    of_run = looking.answer(letter("attention", run=run.id, text="a good thing"))
-    of_kept = looking.answer(letter("attention", **kept))
+    of_run = looking.handle(letter("attention", run=run.id, text="a good thing"))
+    of_kept = looking.handle(letter("attention", **kept))
     assert of_kept["weights"] == of_run["weights"]
-    of_kept = looking.answer(letter("measure", what="lens", **kept))
-    of_run = looking.answer(letter("measure", what="lens", run=run.id, text="a good thing"))
+    of_kept = looking.handle(letter("measure", what="lens", **kept))
+    of_run = looking.handle(letter("measure", what="lens", run=run.id, text="a good thing"))
     assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
-    other = saved_prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {})
-    told = looking.answer(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
+    other = saved_prompts.save_prompt(store, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {})
+    told = looking.handle(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
     assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
-    nobody = saved_prompts.keep(store, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
-    assert "which backbone" in looking.answer(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
-    assert "there is no kept prompt" in looking.answer(letter("attention", **{**kept, "run": "kept:gone"}))["error"]
+    nobody = saved_prompts.save_prompt(store, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
+    assert "which backbone" in looking.handle(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
+    assert "there is no kept prompt" in looking.handle(letter("attention", **{**kept, "run": "kept:gone"}))["error"]

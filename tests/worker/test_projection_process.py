@@ -12,11 +12,19 @@ import pytest
 
 from ptviz.analysis.projection import project_together
 from ptviz.worker import projection_process
-from ptviz.worker.projection_process import Order, drop, laid, lay, ordered, place, progress
+from ptviz.worker.projection_process import (
+    ProjectionJob,
+    cancel,
+    enqueue,
+    is_pending,
+    load_progress,
+    load_projection,
+    run_job,
+)
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.normal(size=(80, 8)).astype(np.float32)
-ORDER = Order(WORDS, (WORDS[None, :3] + 1, RNG.normal(size=(2, 4, 8)).astype(np.float32)), "PCA")
+ORDER = ProjectionJob(WORDS, (WORDS[None, :3] + 1, RNG.normal(size=(2, 4, 8)).astype(np.float32)), "PCA")
 
 
 @pytest.mark.parametrize(
@@ -33,51 +41,53 @@ ORDER = Order(WORDS, (WORDS[None, :3] + 1, RNG.normal(size=(2, 4, 8)).astype(np.
         replace(ORDER, seed=1),
     ],
 )
-def test_another_content_has_another_name(other: Order):
-    assert other.name != ORDER.name
-    assert replace(ORDER, words=WORDS.astype(np.float64)).name == ORDER.name, "the type of the numbers is no content"
+def test_another_content_has_another_name(other: ProjectionJob):
+    assert other.digest != ORDER.digest
+    assert replace(ORDER, words=WORDS.astype(np.float64)).digest == ORDER.digest, (
+        "the type of the numbers is no content"
+    )
 
 
 def test_a_map_is_laid_once(tmp_path: Path):
-    assert (laid(tmp_path), ordered(tmp_path)) == (None, False)
-    place(ORDER, tmp_path)
-    assert ordered(tmp_path)
-    assert progress(tmp_path).doing == "waiting for its turn"
-    lay(tmp_path)
-    assert not ordered(tmp_path)
+    assert (load_projection(tmp_path), is_pending(tmp_path)) == (None, False)
+    enqueue(ORDER, tmp_path)
+    assert is_pending(tmp_path)
+    assert load_progress(tmp_path).doing == "waiting for its turn"
+    run_job(tmp_path)
+    assert not is_pending(tmp_path)
     expected = project_together(ORDER.words, ORDER.prompts, "PCA")
-    for one, other in zip(laid(tmp_path) or (), expected, strict=True):
+    for one, other in zip(load_projection(tmp_path) or (), expected, strict=True):
         assert np.allclose(one.tokens, other.tokens, atol=1e-5)
         assert np.allclose(one.background, other.background, atol=1e-5)
-    place(ORDER, tmp_path)
-    assert not ordered(tmp_path), "a map that is there is not ordered again"
+    enqueue(ORDER, tmp_path)
+    assert not is_pending(tmp_path), "a map that is there is not ordered again"
     assert sorted(path.name for path in tmp_path.iterdir()) == ["map.npz"]
 
 
 def test_a_failure_is_told_in_words_and_forgotten_when_it_is_ordered_again(tmp_path: Path):
-    place(replace(ORDER, words=ORDER.words[:0], prompts=()), tmp_path)
-    lay(tmp_path)
-    assert "expected some vocabulary or prompt tokens" in progress(tmp_path).problem
-    assert laid(tmp_path) is None
-    place(ORDER, tmp_path)
-    assert progress(tmp_path).problem == ""
-    lay(tmp_path)
-    assert laid(tmp_path)
+    enqueue(replace(ORDER, words=ORDER.words[:0], prompts=()), tmp_path)
+    run_job(tmp_path)
+    assert "expected some vocabulary or prompt tokens" in load_progress(tmp_path).error
+    assert load_projection(tmp_path) is None
+    enqueue(ORDER, tmp_path)
+    assert load_progress(tmp_path).error == ""
+    run_job(tmp_path)
+    assert load_projection(tmp_path)
 
 
 def test_an_order_taken_back_is_not_laid(tmp_path: Path):
-    place(ORDER, tmp_path)
-    drop(tmp_path)
-    lay(tmp_path)
-    assert laid(tmp_path) is None
+    enqueue(ORDER, tmp_path)
+    cancel(tmp_path)
+    run_job(tmp_path)
+    assert load_projection(tmp_path) is None
 
 
 def test_a_torn_map_is_thrown_away(tmp_path: Path):
-    place(ORDER, tmp_path)
-    lay(tmp_path)
+    enqueue(ORDER, tmp_path)
+    run_job(tmp_path)
     whole = (tmp_path / "map.npz").read_bytes()
     (tmp_path / "map.npz").write_bytes(whole[: len(whole) // 2])
-    assert laid(tmp_path) is None
+    assert load_projection(tmp_path) is None
     assert not (tmp_path / "map.npz").exists()
 
 
@@ -88,14 +98,14 @@ def test_the_share_grows_over_all_legs(tmp_path: Path, monkeypatch: pytest.Monke
         for doing, share in (("loading UMAP", 0.0), ("looking for neighbours", 0.0), ("fitting", 0.0),
                              ("fitting", 0.5), ("placing the steps", 0.0), ("placing the steps", 1.0)):  # fmt: skip
             tell(doing, share)  # type: ignore[operator]
-            seen.append(progress(tmp_path).share)
+            seen.append(load_progress(tmp_path).share)
         return project_together(ORDER.words, ORDER.prompts)
 
     monkeypatch.setattr(projection_process, "project_together", slow)
-    monkeypatch.setattr(projection_process, "_OFTEN", 0.0)
-    place(ORDER, tmp_path)
+    monkeypatch.setattr(projection_process, "_REPORT_INTERVAL", 0.0)
+    enqueue(ORDER, tmp_path)
     monkeypatch.setattr(projection_process.time, "monotonic", iter(range(100)).__next__)
-    lay(tmp_path)
+    run_job(tmp_path)
     assert seen == sorted(seen)
     assert seen == pytest.approx([0.0, 0.2, 0.4, 0.65, 0.9, 1.0])
 
@@ -103,7 +113,7 @@ def test_the_share_grows_over_all_legs(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_process_lays_what_it_is_told_and_ends_with_whoever_asked(tmp_path: Path):
     folders = [tmp_path / "a", tmp_path / "b"]
     for folder, kind in zip(folders, ("PCA", "PCA"), strict=True):
-        place(replace(ORDER, kind=kind), folder)
+        enqueue(replace(ORDER, kind=kind), folder)
     process = subprocess.Popen(
         [sys.executable, "-m", "ptviz.worker.projection_process"], stdin=subprocess.PIPE, text=True
     )
@@ -112,8 +122,8 @@ def test_a_process_lays_what_it_is_told_and_ends_with_whoever_asked(tmp_path: Pa
         process.stdin.write(f"{folder}\n")
     process.stdin.flush()
     for folder in folders:
-        while ordered(folder):
+        while is_pending(folder):
             assert process.poll() is None
-        assert laid(folder)
+        assert load_projection(folder)
     process.stdin.close()
     assert process.wait(timeout=60) == 0

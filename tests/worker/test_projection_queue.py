@@ -12,8 +12,8 @@ import pytest
 
 from ptviz.runs.atomic_io import StoreError
 from ptviz.worker import projection_queue
-from ptviz.worker.projection_process import Order, drop, laid, ordered, place, progress
-from ptviz.worker.projection_queue import Mapping, folder_of
+from ptviz.worker.projection_process import ProjectionJob, cancel, enqueue, is_pending, load_progress, load_projection
+from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 
 RNG = np.random.default_rng(0)
 SLEEPER = (sys.executable, "-c", "import sys, time; sys.stdin.readline(); time.sleep(600)")
@@ -30,24 +30,24 @@ def order(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Callable[[], str]:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
 
     def make() -> str:
-        wanted = Order(RNG.normal(size=(40, 6)).astype(np.float32), (np.ones((1, 2, 6), np.float32),), "PCA")
-        place(wanted, folder_of(wanted.name))
-        return wanted.name
+        wanted = ProjectionJob(RNG.normal(size=(40, 6)).astype(np.float32), (np.ones((1, 2, 6), np.float32),), "PCA")
+        enqueue(wanted, projection_folder(wanted.digest))
+        return wanted.digest
 
     return make
 
 
 @pytest.fixture
-def made() -> Iterator[Callable[..., Mapping]]:
-    all_: list[Mapping] = []
+def made() -> Iterator[Callable[..., ProjectionQueue]]:
+    all_: list[ProjectionQueue] = []
 
-    def make(*command: str) -> Mapping:
-        all_.append(Mapping(*[command] if command else []))
+    def make(*command: str) -> ProjectionQueue:
+        all_.append(ProjectionQueue(*[command] if command else []))
         return all_[-1]
 
     yield make
     for one in all_:
-        one.end()
+        one.shut_down()
 
 
 def until(true: Callable[[], bool], tick: Callable[[], None]) -> None:
@@ -63,9 +63,9 @@ def test_orders_are_laid_one_after_another(order, made):
     for name in (first, second, first):
         here.take(name)
     assert len(here._waiting) == 2, "no order is taken twice"
-    until(lambda: laid(folder_of(first)) is not None, here.tick)
+    until(lambda: load_projection(projection_folder(first)) is not None, here.poll)
     process = here._process
-    until(lambda: laid(folder_of(second)) is not None and not here.busy, here.tick)
+    until(lambda: load_projection(projection_folder(second)) is not None and not here.busy, here.poll)
     assert here._process is process, "loading UMAP takes longer than a map"
     here.take(first)
     assert not here._waiting, "what is there is not laid again"
@@ -73,7 +73,7 @@ def test_orders_are_laid_one_after_another(order, made):
 
 def test_what_is_not_ordered_is_refused(order, made):
     name, here = order(), made()
-    drop(folder_of(name))
+    cancel(projection_folder(name))
     with pytest.raises(StoreError, match="not ordered any more"):
         here.take(name)
     for wrong in ("../../etc", "", "G" * 24):
@@ -85,21 +85,27 @@ def test_a_process_that_dies_is_told_and_the_next_order_gets_another(order, made
     first, second, here = order(), order(), made(*DYING)
     here.take(first)
     here.take(second)
-    until(lambda: bool(progress(folder_of(first)).problem), here.tick)
-    assert "its process died" in progress(folder_of(first)).problem
-    assert not ordered(folder_of(first))
-    here.command = projection_queue._COMMAND
-    until(lambda: laid(folder_of(second)) is not None or bool(progress(folder_of(second)).problem), here.tick)
+    until(lambda: bool(load_progress(projection_folder(first)).error), here.poll)
+    assert "its process died" in load_progress(projection_folder(first)).error
+    assert not is_pending(projection_folder(first))
+    here.command = projection_queue._PROCESS_COMMAND
+    until(
+        lambda: (
+            load_projection(projection_folder(second)) is not None
+            or bool(load_progress(projection_folder(second)).error)
+        ),
+        here.poll,
+    )
 
 
 def test_a_map_under_way_is_taken_back(order, made):
     name, here = order(), made(*STARTED)
     here.take(name)
-    here.tick()
-    process, folder = here._process, folder_of(name)
-    until(lambda: (folder / "progress.json").exists(), here.tick)
-    drop(folder)
-    until(lambda: not here.busy, here.tick)
+    here.poll()
+    process, folder = here._process, projection_folder(name)
+    until(lambda: (folder / "progress.json").exists(), here.poll)
+    cancel(folder)
+    until(lambda: not here.busy, here.poll)
     assert process is not None
     assert process.poll() is not None, "nothing but an end reaches a process deep in its work"
     assert not (folder / "progress.json").exists()
@@ -108,7 +114,7 @@ def test_a_map_under_way_is_taken_back(order, made):
 def test_the_end_takes_the_process_along(order, made):
     here = made(*SLEEPER)
     here.take(order())
-    here.tick()
+    here.poll()
     assert here.busy
     process = here._process
     here.end()
@@ -118,10 +124,10 @@ def test_the_end_takes_the_process_along(order, made):
 
 
 def test_the_oldest_maps_are_forgotten(order, made, monkeypatch):
-    monkeypatch.setattr(projection_queue, "_MOST", 2)
+    monkeypatch.setattr(projection_queue, "_MAX_CACHED", 2)
     names = []
     for _ in range(4):
         names.append(order())
         time.sleep(0.02)
-    projection_queue._sweep(folder_of(names[0]).parent)
-    assert [folder_of(name).exists() for name in names] == [False, False, True, True]
+    projection_queue._remove_oldest(projection_folder(names[0]).parent)
+    assert [projection_folder(name).exists() for name in names] == [False, False, True, True]

@@ -17,18 +17,18 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import Array
-from ptviz.checkpoints.errors import CheckpointError, listed, shown
-from ptviz.checkpoints.limits import LIMITS, MB, plain_json
+from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.limits import LIMITS, MB, parse_json_object
 
-NPY = npy.MAGIC_PREFIX
-FLOATS = ("F64", "F32", "F16", "BF16")
-_BYTES = {
+NPY_MAGIC = npy.MAGIC_PREFIX
+FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")
+_DTYPE_BYTES = {
     "F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1, "U16": 2, "U32": 4,
     "U64": 8, "BOOL": 1, "F8_E4M3": 1, "F8_E5M2": 1,
 }  # fmt: skip
 
 
-def checked(name: str, array: NDArray[Any]) -> Array:
+def to_finite_float32(name: str, array: NDArray[Any]) -> Array:
     """The array in float32, if its shape is sane and every value is finite.
 
     Raises:
@@ -41,7 +41,7 @@ def checked(name: str, array: NDArray[Any]) -> Array:
     if count := int(wrong.sum()):
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise CheckpointError(
-            f"{shown(name)}: expected finite numbers; {count:,} of {found.size:,} are NaN or infinite, the first at "
+            f"{safe_text(name)}: expected finite numbers; {count:,} of {found.size:,} are NaN or infinite, the first at "
             f"{first}. Its training diverged: use an earlier checkpoint"
         )
     return found
@@ -55,12 +55,12 @@ def check_shape(name: str, shape: tuple[int, ...]) -> None:
     """
     if len(shape) > 6 or any(size < 1 for size in shape) or math.prod(shape) > LIMITS.scalars:
         raise CheckpointError(
-            f"{shown(name)}: expected at most 6 axes, none empty, and {LIMITS.scalars / MB:,.0f} million numbers; got "
-            f"the shape {shown(shape)}"
+            f"{safe_text(name)}: expected at most 6 axes, none empty, and {LIMITS.scalars / MB:,.0f} million numbers; got "
+            f"the shape {safe_text(shape)}"
         )
 
 
-def wide(array: NDArray[np.uint16]) -> Array:
+def bf16_to_float32(array: NDArray[np.uint16]) -> Array:
     """The bfloat16 values whose bits these are, as float32: bfloat16 is float32's upper half."""
     return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
@@ -71,26 +71,28 @@ def read_npy(data: bytes, name: str) -> Array:
     Raises:
         CheckpointError: for a damaged header, another type, or fewer bytes than the header promises.
     """
-    shape, dtype, fortran, start = _npy_header(data, name)
+    shape, dtype, fortran, start = _read_npy_header(data, name)
     raw = dtype == np.dtype("V2")
     if dtype.kind != "f" and not raw:
         objects = " (Python objects, which are never unpickled)" if dtype.hasobject else ""
-        raise CheckpointError(f"{shown(name)}: expected floating-point numbers; got the type {shown(dtype)}{objects}")
+        raise CheckpointError(
+            f"{safe_text(name)}: expected floating-point numbers; got the type {safe_text(dtype)}{objects}"
+        )
     check_shape(name, shape)
     if dtype.itemsize > 8:
-        raise CheckpointError(f"{shown(name)}: expected 2, 4 or 8 bytes a number; got {dtype.itemsize}")
+        raise CheckpointError(f"{safe_text(name)}: expected 2, 4 or 8 bytes a number; got {dtype.itemsize}")
     need, have = math.prod(shape) * dtype.itemsize, len(data) - start
     if need != have:
         raise CheckpointError(
-            f"{shown(name)}: its header promises {need:,} bytes of numbers, {have:,} follow: cut short or damaged. "
+            f"{safe_text(name)}: its header promises {need:,} bytes of numbers, {have:,} follow: cut short or damaged. "
             "Copy the file again"
         )
     flat = np.frombuffer(data, np.dtype(np.uint16) if raw else dtype, math.prod(shape), start)
-    values = wide(flat) if raw else flat
-    return checked(name, values.reshape(shape, order="F" if fortran else "C"))
+    values = bf16_to_float32(flat) if raw else flat
+    return to_finite_float32(name, values.reshape(shape, order="F" if fortran else "C"))
 
 
-def _npy_header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
+def _read_npy_header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
     """Shape, type, order, and where the numbers begin."""
     file = io.BytesIO(data)
     try:
@@ -103,16 +105,16 @@ def _npy_header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any],
         return tuple(map(int, shape)), dtype, fortran, file.tell()
     except (ValueError, TypeError, SyntaxError, LookupError, TokenError, MemoryError, RecursionError) as error:
         raise CheckpointError(
-            f"{shown(name)}: expected a .npy file of numbers; its header is damaged ({shown(error)}). Copy it again"
+            f"{safe_text(name)}: expected a .npy file of numbers; its header is damaged ({safe_text(error)}). Copy it again"
         ) from error
 
 
-class Safetensors(NamedTuple):
+class SafetensorsContent(NamedTuple):
     """The floating-point tensors of a file, its header's texts, and the names of tensors of other types."""
 
     tensors: dict[str, Array]
-    texts: dict[str, str]
-    others: list[str]
+    metadata: dict[str, str]
+    other_tensors: list[str]
 
 
 def is_safetensors(start: bytes) -> bool:
@@ -120,7 +122,7 @@ def is_safetensors(start: bytes) -> bool:
     return len(start) >= 9 and 2 <= int.from_bytes(start[:8], "little") < 1 << 40 and start[8:9] == b"{"
 
 
-def read_safetensors(data: bytes, name: str) -> Safetensors:
+def read_safetensors(data: bytes, name: str) -> SafetensorsContent:
     """Every floating-point tensor of a safetensors file, as float32.
 
     Raises:
@@ -128,27 +130,27 @@ def read_safetensors(data: bytes, name: str) -> Safetensors:
     """
     length = int.from_bytes(data[:8], "little")
     if length > LIMITS.header:
-        raise CheckpointError(f"{shown(name)}: a header of {length:,} bytes; at most {LIMITS.header:,} are read")
+        raise CheckpointError(f"{safe_text(name)}: a header of {length:,} bytes; at most {LIMITS.header:,} are read")
     if 8 + length > len(data):
-        raise CheckpointError(f"{shown(name)}: cut short within its header. Copy the file again")
-    head = plain_json(data[8 : 8 + length], f"header of {shown(name)}", LIMITS.header)
+        raise CheckpointError(f"{safe_text(name)}: cut short within its header. Copy the file again")
+    head = parse_json_object(data[8 : 8 + length], f"header of {safe_text(name)}", LIMITS.header)
     texts = head.pop("__metadata__", {})
     if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
-        raise CheckpointError(f"{shown(name)}: expected texts as metadata in its header")
+        raise CheckpointError(f"{safe_text(name)}: expected texts as metadata in its header")
     if not 1 <= len(head) <= LIMITS.tensors:
-        raise CheckpointError(f"{shown(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(head):,}")
+        raise CheckpointError(f"{safe_text(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(head):,}")
     room = memoryview(data)[8 + length :]
-    entries = [_entry(name, key, info) for key, info in head.items()]
+    entries = [_parse_entry(name, key, info) for key, info in head.items()]
     _check_layout(name, entries, len(room))
-    if sum(math.prod(entry.shape) for entry in entries if entry.dtype in FLOATS) > LIMITS.scalars:
-        raise CheckpointError(f"{shown(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
-    tensors = {entry.name: _values(entry, room) for entry in entries if entry.dtype in FLOATS}
-    others = [f"{entry.name} ({entry.dtype})" for entry in entries if entry.dtype not in FLOATS]
+    if sum(math.prod(entry.shape) for entry in entries if entry.dtype in FLOAT_DTYPES) > LIMITS.scalars:
+        raise CheckpointError(f"{safe_text(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
+    tensors = {entry.name: _read_values(entry, room) for entry in entries if entry.dtype in FLOAT_DTYPES}
+    others = [f"{entry.name} ({entry.dtype})" for entry in entries if entry.dtype not in FLOAT_DTYPES]
     if not tensors:
         raise CheckpointError(
-            f"{shown(name)}: expected floating-point tensors ({', '.join(FLOATS)}); got {listed(others)}"
+            f"{safe_text(name)}: expected floating-point tensors ({', '.join(FLOAT_DTYPES)}); got {safe_list(others)}"
         )
-    return Safetensors(tensors, dict(texts), others)
+    return SafetensorsContent(tensors, dict(texts), others)
 
 
 class _Entry(NamedTuple):
@@ -159,21 +161,21 @@ class _Entry(NamedTuple):
     end: int
 
 
-def _entry(file: str, name: str, info: Any) -> _Entry:
+def _parse_entry(file: str, name: str, info: Any) -> _Entry:
     try:
         dtype, shape, (start, end) = info["dtype"], info["shape"], info["data_offsets"]
         numbers = [*shape, start, end]
         if len(shape) > 16 or not all(type(number) is int and 0 <= number < 1 << 62 for number in numbers):
             raise ValueError("numbers that are no sizes")
-        if dtype not in _BYTES:
+        if dtype not in _DTYPE_BYTES:
             raise ValueError(f"the type {dtype}")
-        if end - start != math.prod(shape) * _BYTES[dtype]:
+        if end - start != math.prod(shape) * _DTYPE_BYTES[dtype]:
             raise ValueError(f"{end - start} bytes for the shape {shape}")
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{shown(file)}: the header's entry {shown(name)!r} is no tensor ({shown(error)}): damaged or refused"
+            f"{safe_text(file)}: the header's entry {safe_text(name)!r} is no tensor ({safe_text(error)}): damaged or refused"
         ) from error
-    if dtype in FLOATS:
+    if dtype in FLOAT_DTYPES:
         check_shape(name, tuple(shape))
     return _Entry(name, dtype, tuple(shape), start, end)
 
@@ -183,19 +185,23 @@ def _check_layout(file: str, entries: list[_Entry], room: int) -> None:
     at = 0
     for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
         if entry.start != at:
-            raise CheckpointError(f"{shown(file)}: tensors overlap or leave gaps at {shown(entry.name)!r}: refused")
+            raise CheckpointError(
+                f"{safe_text(file)}: tensors overlap or leave gaps at {safe_text(entry.name)!r}: refused"
+            )
         at = entry.end
     if at != room:
         raise CheckpointError(
-            f"{shown(file)}: its header promises {at:,} bytes of numbers, {room:,} follow: cut short or damaged. "
+            f"{safe_text(file)}: its header promises {at:,} bytes of numbers, {room:,} follow: cut short or damaged. "
             "Copy the file again"
         )
 
 
-def _values(entry: _Entry, room: memoryview) -> Array:
+def _read_values(entry: _Entry, room: memoryview) -> Array:
     kind = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}[entry.dtype]
     flat = np.frombuffer(room[entry.start : entry.end], np.dtype(kind))
-    return checked(entry.name, (wide(flat) if entry.dtype == "BF16" else flat).reshape(entry.shape))
+    return to_finite_float32(
+        entry.name, (bf16_to_float32(flat) if entry.dtype == "BF16" else flat).reshape(entry.shape)
+    )
 
 
 def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) -> bytes:
@@ -206,7 +212,7 @@ def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) ->
     return bytes(save(own, dict(texts)))
 
 
-def bytes_of(array: Array) -> bytes:
+def encode_npy(array: Array) -> bytes:
     """The bytes of a .npy file."""
     buffer = io.BytesIO()
     npy.write_array(buffer, array, allow_pickle=False)

@@ -18,23 +18,23 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptviz.checkpoints.bundle import Array
-from ptviz.checkpoints.containers.arrays import check_shape, checked
-from ptviz.checkpoints.errors import CheckpointError, listed, shown
+from ptviz.checkpoints.containers.arrays import check_shape, to_finite_float32
+from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OLDEST = (2, 10)
-LEGACY = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+MIN_TORCH_VERSION = (2, 10)
+LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
 """How a torch file older than the zip layout begins: a pickle of torch's magic number."""
-_DEEPEST = 8
-_LONGEST = 2000
-_VISITS = 2 * LIMITS.tensors
+_MAX_DEPTH = 8
+_MAX_NAME_LENGTH = 2000
+_MAX_VISITS = 2 * LIMITS.tensors
 """Values looked at in a file: one list may stand in another a thousand times, and that one in a third."""
 
 
-def read(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
+def read_torch_file(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
     """The floating-point tensors of a torch file by dotted name, and its plain values as text.
 
     A bare tensor has the name "". Dictionaries and lists are walked.
@@ -44,17 +44,17 @@ def read(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
     """
     if zipfile.is_zipfile(io.BytesIO(data)):
         ZipFolder(data, name)  # its directory is checked before torch sees it
-    found = _loaded(data, name)
+    found = _load_torch(data, name)
     tensors: dict[str, Tensor] = {}
     texts: dict[str, str] = {}
-    _walk(found, "", tensors, texts, name, [])
-    return _arrays(tensors, name), texts
+    _collect_values(found, "", tensors, texts, name, [])
+    return _to_arrays(tensors, name), texts
 
 
 def _require_torch() -> Any:
     import torch
 
-    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < OLDEST:
+    if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < MIN_TORCH_VERSION:
         raise CheckpointError(
             f"torch {torch.__version__} has known holes in reading strangers' files: expected at least 2.10. "
             "Run: pip install --upgrade torch"
@@ -62,36 +62,36 @@ def _require_torch() -> Any:
     return torch
 
 
-def _loaded(data: bytes, name: str) -> Any:
+def _load_torch(data: bytes, name: str) -> Any:
     torch = _require_torch()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's own remarks on old storages
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        if called := wanted(data):
+        if called := forbidden_globals(data):
             raise CheckpointError(
-                f"{shown(name)}: expected plain tensors; the file wants to call {listed(called)}. It was not run, and "
+                f"{safe_text(name)}: expected plain tensors; the file wants to call {safe_list(called)}. It was not run, and "
                 "will not be. Ask its author for a .safetensors file"
             ) from error
-        raise _damaged(name, error) from error
+        raise _damaged_error(name, error) from error
     except (MemoryError, RecursionError) as error:
-        raise CheckpointError(f"{shown(name)}: needs more memory than a prompt does: refused") from error
+        raise CheckpointError(f"{safe_text(name)}: needs more memory than a prompt does: refused") from error
     except Exception as error:  # a damaged pickle can raise whatever it likes
-        raise _damaged(name, error) from error
+        raise _damaged_error(name, error) from error
 
 
-def _damaged(name: str, error: Exception) -> CheckpointError:
+def _damaged_error(name: str, error: Exception) -> CheckpointError:
     # Torch's own refusals begin with advice on how to go on unsafely, and say what was wrong behind it.
     told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
     first = told.strip().splitlines()[0] if told.strip() else type(error).__name__
     return CheckpointError(
-        f"{shown(name)}: expected a file made by torch.save; it is damaged, cut short or something else "
-        f"({shown(first)}). Copy the file again"
+        f"{safe_text(name)}: expected a file made by torch.save; it is damaged, cut short or something else "
+        f"({safe_text(first)}). Copy the file again"
     )
 
 
-def wanted(data: bytes) -> list[str]:
+def forbidden_globals(data: bytes) -> list[str]:
     """What a pickle would call beyond plain tensors, read off its opcodes without executing it."""
     import torch
 
@@ -100,10 +100,14 @@ def wanted(data: bytes) -> list[str]:
             return sorted(found)
     except Exception:  # only whole zips are understood by torch here
         pass
-    return [found for found in named(_pickled(data)) if found not in _PLAIN and not _STORAGE.fullmatch(found)]
+    return [
+        found
+        for found in pickle_globals(_pickle_bytes(data))
+        if found not in _ALLOWED_GLOBALS and not _STORAGE_PATTERN.fullmatch(found)
+    ]
 
 
-def _pickled(data: bytes) -> bytes:
+def _pickle_bytes(data: bytes) -> bytes:
     """The pickle of a torch file: an entry of its zip, or all of it."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
@@ -113,23 +117,23 @@ def _pickled(data: bytes) -> bytes:
         return data
 
 
-_STORAGE = re.compile(r"torch\.(storage\.)?\w*Storage")
-_PLAIN = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
+_STORAGE_PATTERN = re.compile(r"torch\.(storage\.)?\w*Storage")
+_ALLOWED_GLOBALS = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2", "torch._utils._rebuild_parameter"}
 
 
-def named(data: bytes) -> list[str]:
+def pickle_globals(data: bytes) -> list[str]:
     """Every global that the pickles in a stream name, in order of first mention."""
     found: list[str] = []
     stream = io.BytesIO(data)
     try:
         while stream.tell() < len(data):
-            _globals_of(stream, found)
+            _collect_globals(stream, found)
     except Exception:  # what follows the pickles is no pickle: the numbers of a legacy file
         pass
     return list(dict.fromkeys(found))
 
 
-def _globals_of(stream: io.BytesIO, found: list[str]) -> None:
+def _collect_globals(stream: io.BytesIO, found: list[str]) -> None:
     texts: list[str] = []
     memo: dict[int, str] = {}  # A module's name is written once, and fetched from here by the globals that follow.
     last = ""
@@ -148,7 +152,7 @@ def _globals_of(stream: io.BytesIO, found: list[str]) -> None:
             texts = [*texts[-8:], last]
 
 
-def _walk(
+def _collect_values(
     value: Any,
     path: str,
     tensors: dict[str, Tensor],
@@ -161,27 +165,27 @@ def _walk(
     import torch
 
     seen.append(None)
-    if depth > _DEEPEST or len(seen) > _VISITS:
-        raise CheckpointError(f"{shown(name)}: too many or too deeply nested values for a prompt: refused")
+    if depth > _MAX_DEPTH or len(seen) > _MAX_VISITS:
+        raise CheckpointError(f"{safe_text(name)}: too many or too deeply nested values for a prompt: refused")
     if isinstance(value, torch.Tensor):
         tensors[path] = value
     elif isinstance(value, Mapping):
         for key, inner in value.items():
-            _walk(inner, _joined(path, str(key)), tensors, texts, name, seen, depth + 1)
+            _collect_values(inner, _join_path(path, str(key)), tensors, texts, name, seen, depth + 1)
     elif isinstance(value, list | tuple):
         for index, inner in enumerate(value):
-            _walk(inner, _joined(path, str(index)), tensors, texts, name, seen, depth + 1)
+            _collect_values(inner, _join_path(path, str(index)), tensors, texts, name, seen, depth + 1)
     elif isinstance(value, str | int | float | bool):
-        texts[path] = shown(value, 300)
+        texts[path] = safe_text(value, 300)
 
 
-def _joined(path: str, key: str) -> str:
-    if len(path) + len(key) > _LONGEST:
-        raise CheckpointError(f"a tensor's name of more than {_LONGEST:,} letters ({shown(key)}): refused")
+def _join_path(path: str, key: str) -> str:
+    if len(path) + len(key) > _MAX_NAME_LENGTH:
+        raise CheckpointError(f"a tensor's name of more than {_MAX_NAME_LENGTH:,} letters ({safe_text(key)}): refused")
     return f"{path}.{key}" if path else key
 
 
-def _arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
+def _to_arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
     import torch
 
     # A tensor may claim far more numbers than its file holds (strides of 0): count before making it whole.
@@ -191,24 +195,24 @@ def _arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
             check_shape(key or name, tuple(tensor.shape)) if tensor.ndim else None
             total += tensor.numel()
     if total > LIMITS.scalars:
-        raise CheckpointError(f"{shown(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
+        raise CheckpointError(f"{safe_text(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
     found: dict[str, Array] = {}
     for key, tensor in tensors.items():
         if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
             raise CheckpointError(
-                f"{shown(key or name)}: expected a dense tensor; got {tensor.layout}, {tensor.device}"
+                f"{safe_text(key or name)}: expected a dense tensor; got {tensor.layout}, {tensor.device}"
             )
         if tensor.is_floating_point() and tensor.ndim:
-            found[key] = checked(key or name, tensor.detach().float().contiguous().numpy())
+            found[key] = to_finite_float32(key or name, tensor.detach().float().contiguous().numpy())
     if not found:
         kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
         raise CheckpointError(
-            f"{shown(name)}: expected a floating-point tensor; got {listed(kinds) if kinds else 'no tensor at all'}"
+            f"{safe_text(name)}: expected a floating-point tensor; got {safe_list(kinds) if kinds else 'no tensor at all'}"
         )
     return found
 
 
-class _OnlyTensors(pickle.Unpickler):
+class _TensorUnpickler(pickle.Unpickler):
     """Unpickles one bare tensor: three names are known, and none of them runs code of the file's choosing."""
 
     def find_class(self, module: str, name: str) -> Any:
@@ -218,13 +222,13 @@ class _OnlyTensors(pickle.Unpickler):
             CheckpointError: for any other.
         """
         known = {
-            "torch._utils._rebuild_tensor_v2": _rebuilt,
-            "torch.storage._load_from_bytes": _storage,
+            "torch._utils._rebuild_tensor_v2": _rebuild_tensor,
+            "torch.storage._load_from_bytes": _load_storage,
             "collections.OrderedDict": OrderedDict,
         }
         if (found := known.get(f"{module}.{name}")) is None:
             raise CheckpointError(
-                f"expected one plain tensor; its pickle wants to call {shown(f'{module}.{name}')}. It was not run, "
+                f"expected one plain tensor; its pickle wants to call {safe_text(f'{module}.{name}')}. It was not run, "
                 "and will not be"
             )
         return found
@@ -238,7 +242,7 @@ class _OnlyTensors(pickle.Unpickler):
         raise CheckpointError("expected one plain tensor; its pickle refers to something outside itself: refused")
 
 
-_OPCODES = {
+_ALLOWED_OPCODES = {
     "PROTO", "FRAME", "SHORT_BINUNICODE", "BINUNICODE", "MEMOIZE", "BINPUT", "LONG_BINPUT", "BINGET", "LONG_BINGET",
     "STACK_GLOBAL", "GLOBAL", "MARK", "BINBYTES", "SHORT_BINBYTES", "BINBYTES8", "TUPLE", "TUPLE1", "TUPLE2", "TUPLE3",
     "EMPTY_TUPLE", "REDUCE", "BININT", "BININT1", "BININT2", "NEWTRUE", "NEWFALSE", "STOP",
@@ -255,32 +259,36 @@ def read_bare_tensor(data: bytes, name: str) -> Array:
 
     _require_torch()
     try:
-        strange = sorted({opcode.name for opcode, _, _ in pickletools.genops(data)} - _OPCODES)
-        others = [found for found in named(data) if found not in {*_PLAIN, "torch.storage._load_from_bytes"}]
+        strange = sorted({opcode.name for opcode, _, _ in pickletools.genops(data)} - _ALLOWED_OPCODES)
+        others = [
+            found
+            for found in pickle_globals(data)
+            if found not in {*_ALLOWED_GLOBALS, "torch.storage._load_from_bytes"}
+        ]
         if others:
             raise CheckpointError(
-                f"{shown(name)}: expected one plain tensor; its pickle wants to call {listed(others)}. It was not run, "
+                f"{safe_text(name)}: expected one plain tensor; its pickle wants to call {safe_list(others)}. It was not run, "
                 "and will not be"
             )
         if strange:
             raise CheckpointError(
-                f"{shown(name)}: its pickle does more than hold a tensor ({listed(strange)}): refused"
+                f"{safe_text(name)}: its pickle does more than hold a tensor ({safe_list(strange)}): refused"
             )
-        found = _OnlyTensors(io.BytesIO(data)).load()
+        found = _TensorUnpickler(io.BytesIO(data)).load()
     except CheckpointError:
         raise
     except Exception as error:
-        raise _damaged(name, error) from error
+        raise _damaged_error(name, error) from error
     if not isinstance(found, torch.Tensor):
-        raise CheckpointError(f"{shown(name)}: expected a tensor; got {type(found).__name__}")
-    return _arrays({"": found}, name)[""]
+        raise CheckpointError(f"{safe_text(name)}: expected a tensor; got {type(found).__name__}")
+    return _to_arrays({"": found}, name)[""]
 
 
-def _storage(data: bytes) -> Any:
-    return _loaded(data, "the tensor's storage")
+def _load_storage(data: bytes) -> Any:
+    return _load_torch(data, "the tensor's storage")
 
 
-def _rebuilt(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Any:
+def _rebuild_tensor(storage: Any, offset: int, size: tuple[int, ...], stride: tuple[int, ...], *rest: Any) -> Any:
     torch = _require_torch()
     if not isinstance(storage, torch.storage.TypedStorage | torch.UntypedStorage):
         raise CheckpointError(f"expected a tensor's storage; got {type(storage).__name__}")

@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 
-from ptviz.checkpoints.bundle import INPUT, PromptBundle, uses_of
+from ptviz.checkpoints.bundle import INPUT, PromptBundle, list_capabilities
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import read_npy
-from ptviz.checkpoints.errors import CheckpointError, shown
-from ptviz.checkpoints.formats.state_dict import State, prompt
-from ptviz.checkpoints.limits import LIMITS, Folder, plain_json
+from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
+from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
 
 
 def read_koboldai(folder: Folder) -> PromptBundle:
@@ -23,25 +23,25 @@ def read_koboldai(folder: Folder) -> PromptBundle:
     Raises:
         CheckpointError: if a part is damaged.
     """
-    values = prompt("tensor.npy", read_npy(folder.read("tensor.npy"), "tensor.npy"))
+    values = to_prompt_matrix("tensor.npy", read_npy(folder.read("tensor.npy"), "tensor.npy"))
     told = {"container": "zip with tensor.npy"}
-    meta = plain_json(folder.read("meta.json"), "meta.json") if "meta.json" in folder.names() else {}
+    meta = parse_json_object(folder.read("meta.json"), "meta.json") if "meta.json" in folder.names() else {}
     for key in ("name", "author", "supported", "description"):
         if meta.get(key):
-            told[key] = shown(meta[key], 300)
+            told[key] = safe_text(meta[key], 300)
     notes = () if len(values.array) < 2048 else ("KoboldAI itself takes fewer than 2048 rows",)
     width = values.array.shape[1]
-    return PromptBundle(folder.name, "KoboldAI", INPUT, {"P": values}, told, notes, uses_of(INPUT, width))
+    return PromptBundle(folder.name, "KoboldAI", INPUT, {"P": values}, told, notes, list_capabilities(INPUT, width))
 
 
-def npz_state(folder: Folder) -> State:
+def read_npz(folder: Folder) -> StoredTensors:
     """The arrays of an .npz.
 
     Raises:
         CheckpointError: if one is no array of numbers.
     """
     arrays = {name.removesuffix(".npy"): read_npy(folder.read(name), name) for name in folder.names()}
-    return State(folder.name, "npz", arrays)
+    return StoredTensors(folder.name, "npz", arrays)
 
 
 def read_mkultra(data: bytes, name: str) -> PromptBundle:
@@ -50,17 +50,19 @@ def read_mkultra(data: bytes, name: str) -> PromptBundle:
     Raises:
         CheckpointError: if it is damaged, or the pickle holds anything but one tensor.
     """
-    found = plain_json(data, shown(name), LIMITS.encoded)
+    found = parse_json_object(data, safe_text(name), LIMITS.encoded)
     told = {"container": "JSON with a base64 pickle"}
     if isinstance(found.get("metadata"), dict):
-        told |= {shown(key, 60): shown(text, 300) for key, text in [*found["metadata"].items()][:40]}
+        told |= {safe_text(key, 60): safe_text(text, 300) for key, text in [*found["metadata"].items()][:40]}
     encoded = found.get("tensor")
     if not isinstance(encoded, str):
-        raise CheckpointError(f"{shown(name)}: expected a base64 text as `tensor`; got {type(encoded).__name__}")
+        raise CheckpointError(f"{safe_text(name)}: expected a base64 text as `tensor`; got {type(encoded).__name__}")
     try:
         raw = base64.b64decode(encoded, validate=True)
     except (binascii.Error, ValueError) as error:
-        raise CheckpointError(f"{shown(name)}: its `tensor` is no base64 text: damaged or cut short") from error
-    values = prompt(name, torch_pickle.read_bare_tensor(raw, f"tensor in {name}"))
+        raise CheckpointError(f"{safe_text(name)}: its `tensor` is no base64 text: damaged or cut short") from error
+    values = to_prompt_matrix(name, torch_pickle.read_bare_tensor(raw, f"tensor in {name}"))
     title = told.get("name") or name
-    return PromptBundle(title, "mkultra", INPUT, {"P": values}, told, (), uses_of(INPUT, values.array.shape[1]))
+    return PromptBundle(
+        title, "mkultra", INPUT, {"P": values}, told, (), list_capabilities(INPUT, values.array.shape[1])
+    )

@@ -5,35 +5,40 @@ https://github.com/ZhengxiangShi/DePT. Its code multiplies A B by 8 / sqrt(r) at
 
 from __future__ import annotations
 
-from ptviz.checkpoints.bundle import INPUT, PromptBundle, Use, Values, uses_of
+from ptviz.checkpoints.bundle import INPUT, Capability, NamedAxesArray, PromptBundle, list_capabilities
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import State, prompt
+from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
 
 
-def recognise(state: State) -> bool:
+def detect(state: StoredTensors) -> bool:
     """Whether both factors are there."""
-    return state.ending("lora_embedding_A") is not None and state.ending("lora_embedding_B") is not None
+    return (
+        state.tensor_ending_in("lora_embedding_A") is not None
+        and state.tensor_ending_in("lora_embedding_B") is not None
+    )
 
 
-def read(state: State) -> PromptBundle:
+def read_dept(state: StoredTensors) -> PromptBundle:
     """The short prompt ``P_s`` (m, d), ``A`` (T, r) and ``B`` (r, d).
 
     Raises:
         CheckpointError: if a part is missing or the shapes disagree.
     """
-    short, left, right = (state.ending(n) for n in ("prompt_embeddings", "lora_embedding_A", "lora_embedding_B"))
+    short, left, right = (
+        state.tensor_ending_in(n) for n in ("prompt_embeddings", "lora_embedding_A", "lora_embedding_B")
+    )
     if short is None or left is None or right is None:
         raise CheckpointError("expected prompt_embeddings, lora_embedding_A and lora_embedding_B of a DePT adapter")
-    values = prompt("prompt_embeddings", short)
+    values = to_prompt_matrix("prompt_embeddings", short)
     width = values.array.shape[1]
     if left.ndim != 2 or right.shape != (left.shape[1], width):
         raise CheckpointError(
             f"expected factors (positions, r) and (r, {width}); got the shapes {left.shape} and {right.shape}"
         )
-    tensors = {"P_s": values, "A": Values(left, ("T", "r")), "B": Values(right, ("r", "d"))}
-    partly = Use(
+    tensors = {"P_s": values, "A": NamedAxesArray(left, ("T", "r")), "B": NamedAxesArray(right, ("r", "d"))}
+    partly = Capability(
         "answer with it", False, "the short prompt alone is half of it: A and B shift the words of the text as well"
     )
-    uses = tuple(partly if use.what == "answer with it" else use for use in uses_of(INPUT, width))
+    uses = tuple(partly if use.action == "answer with it" else use for use in list_capabilities(INPUT, width))
     note = "its code multiplies A B by 8 / sqrt(r) when it runs; the factors here are bare"
-    return PromptBundle(state.name, "DePT", INPUT, tensors, state.told(), (note,), uses)
+    return PromptBundle(state.name, "DePT", INPUT, tensors, state.description(), (note,), uses)

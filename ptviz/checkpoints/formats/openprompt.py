@@ -11,68 +11,73 @@ import re
 
 import numpy as np
 
-from ptviz.checkpoints.bundle import INPUT, Array, PromptBundle, Values, uses_of
-from ptviz.checkpoints.containers.arrays import checked
+from ptviz.checkpoints.bundle import INPUT, Array, NamedAxesArray, PromptBundle, list_capabilities
+from ptviz.checkpoints.containers.arrays import to_finite_float32
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.prefix_encoder import applied
-from ptviz.checkpoints.formats.state_dict import State, key_value_bundle, prompt
+from ptviz.checkpoints.formats.prefix_encoder import apply_mlp
+from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_bundle, to_prompt_matrix
 
-NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
+TENSOR_NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
 
 
-def recognise(state: State) -> bool:
+def detect(state: StoredTensors) -> bool:
     """Whether one of the templates' tensors is there."""
-    return any(state.ending(name) is not None for name in NAMES) or _prefix(state)
+    return any(state.tensor_ending_in(name) is not None for name in TENSOR_NAMES) or _is_prefix(state)
 
 
-def _prefix(state: State) -> bool:
-    return state.ending("wte.weight") is not None and state.ending("control_trans.0.weight") is not None
+def _is_prefix(state: StoredTensors) -> bool:
+    return (
+        state.tensor_ending_in("wte.weight") is not None
+        and state.tensor_ending_in("control_trans.0.weight") is not None
+    )
 
 
-def read(state: State) -> PromptBundle:
+def read_openprompt(state: StoredTensors) -> PromptBundle:
     """The template's prompt, its encoder applied.
 
     Raises:
         CheckpointError: if the encoder's shapes do not fit.
     """
-    if _prefix(state):
+    if _is_prefix(state):
         return _read_prefix(state)
-    name = next(name for name in NAMES if state.ending(name) is not None)
-    found = state.ending(name)
+    name = next(name for name in TENSOR_NAMES if state.tensor_ending_in(name) is not None)
+    found = state.tensor_ending_in(name)
     assert found is not None
-    rows, notes = prompt(name, found).array, []
+    rows, notes = to_prompt_matrix(name, found).array, []
     if name == "soft_embedding.weight" and len(rows) > 1:
         rows = rows[1:]
         notes.append("row 0 of a MixedTemplate's table is never used: left out")
-    tensors = {"P": Values(rows, ("m", "d"))}
+    tensors = {"P": NamedAxesArray(rows, ("m", "d"))}
     if name == "new_embedding.weight":
-        encoded = _encoded(state, rows)
+        encoded = _apply_encoder(state, rows)
         if encoded is not rows:
-            tensors = {"P": Values(encoded, ("m", "d")), "table": Values(rows, ("rows", "d"))}
+            tensors = {"P": NamedAxesArray(encoded, ("m", "d")), "table": NamedAxesArray(rows, ("rows", "d"))}
             notes.append("its encoder was applied: P is what the backbone saw, the table is what was trained")
     form = f"OpenPrompt {name.split('.')[0]}"
     width = tensors["P"].array.shape[1]
-    return PromptBundle(state.name, form, INPUT, tensors, state.told(), tuple(notes), uses_of(INPUT, width))
+    return PromptBundle(
+        state.name, form, INPUT, tensors, state.description(), tuple(notes), list_capabilities(INPUT, width)
+    )
 
 
-def _read_prefix(state: State) -> PromptBundle:
-    table = state.ending("wte.weight")
+def _read_prefix(state: StoredTensors) -> PromptBundle:
+    table = state.tensor_ending_in("wte.weight")
     assert table is not None
-    encoded = applied(state, prompt("wte.weight", table).array, "control_trans")
+    encoded = apply_mlp(state, to_prompt_matrix("wte.weight", table).array, "control_trans")
     notes = ["its MLP was applied: these are the keys and values the backbone saw"]
     if any("decoder_control_trans" in name for name in state.tensors):
         notes.append("the decoder's own prefix (decoder_control_trans) is not shown")
-    return key_value_bundle(state.name, "OpenPrompt prefix", encoded, state, tuple(notes))
+    return make_key_value_bundle(state.name, "OpenPrompt prefix", encoded, state, tuple(notes))
 
 
-def _encoded(state: State, rows: Array) -> Array:
+def _apply_encoder(state: StoredTensors, rows: Array) -> Array:
     """P-tuning's encoder: a bidirectional LSTM of two layers and an MLP with ReLU, or the MLP alone."""
     try:
-        hidden = _lstm(state, rows)
+        hidden = _apply_lstm(state, rows)
     except (RuntimeError, ValueError, KeyError) as error:
         raise CheckpointError("expected an LSTM (new_lstm_head) that fits its table; the shapes differ") from error
-    layers = [state.ending(f"new_mlp_head.{index}.weight") for index in (0, 2)]
-    biases = [state.ending(f"new_mlp_head.{index}.bias") for index in (0, 2)]
+    layers = [state.tensor_ending_in(f"new_mlp_head.{index}.weight") for index in (0, 2)]
+    biases = [state.tensor_ending_in(f"new_mlp_head.{index}.bias") for index in (0, 2)]
     if layers[0] is None or layers[1] is None:
         return hidden
     for layer, bias, last in ((layers[0], biases[0], False), (layers[1], biases[1], True)):
@@ -80,10 +85,10 @@ def _encoded(state: State, rows: Array) -> Array:
             raise CheckpointError(f"expected an MLP for vectors of width {hidden.shape[1]}; got {layer.shape}")
         hidden = hidden @ layer.T + (0 if bias is None else bias)
         hidden = hidden if last else np.maximum(hidden, 0)
-    return checked("new_mlp_head", hidden)
+    return to_finite_float32("new_mlp_head", hidden)
 
 
-def _lstm(state: State, rows: Array) -> Array:
+def _apply_lstm(state: StoredTensors, rows: Array) -> Array:
     import torch
 
     weights = {
@@ -99,4 +104,4 @@ def _lstm(state: State, rows: Array) -> Array:
     lstm.load_state_dict(weights)
     with torch.no_grad():
         found = lstm(torch.from_numpy(rows.copy())[None])[0][0]
-    return checked("new_lstm_head", found.numpy())
+    return to_finite_float32("new_lstm_head", found.numpy())

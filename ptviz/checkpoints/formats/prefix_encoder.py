@@ -9,37 +9,40 @@ from __future__ import annotations
 import numpy as np
 
 from ptviz.checkpoints.bundle import Array, PromptBundle
-from ptviz.checkpoints.containers.arrays import check_shape, checked
+from ptviz.checkpoints.containers.arrays import check_shape, to_finite_float32
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.state_dict import State, key_value_bundle, prompt
+from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_bundle, to_prompt_matrix
 
 
-def recognise(state: State) -> bool:
+def detect(state: StoredTensors) -> bool:
     """Whether there is a prefix encoder's table."""
-    return state.ending("prefix_encoder.embedding.weight") is not None
+    return state.tensor_ending_in("prefix_encoder.embedding.weight") is not None
 
 
-def read(state: State) -> PromptBundle:
+def read_prefix_encoder(state: StoredTensors) -> PromptBundle:
     """Keys and values, with the MLP applied if there is one.
 
     Raises:
         CheckpointError: if the MLP's shapes do not fit the table.
     """
-    table = state.ending("prefix_encoder.embedding.weight")
+    table = state.tensor_ending_in("prefix_encoder.embedding.weight")
     assert table is not None
-    rows = prompt("prefix_encoder.embedding.weight", table).array
-    encoded = applied(state, rows, "prefix_encoder.trans")
+    rows = to_prompt_matrix("prefix_encoder.embedding.weight", table).array
+    encoded = apply_mlp(state, rows, "prefix_encoder.trans")
     note = () if encoded is rows else ("its MLP was applied: these are the keys and values the backbone saw",)
-    return key_value_bundle(state.name, "prefix encoder (P-tuning v2)", encoded, state, note)
+    return make_key_value_bundle(state.name, "prefix encoder (P-tuning v2)", encoded, state, note)
 
 
-def applied(state: State, rows: Array, mlp: str) -> Array:
+def apply_mlp(state: StoredTensors, rows: Array, mlp: str) -> Array:
     """``linear(tanh(linear(rows)))`` with the layers 0 and 2 of the named MLP; the rows themselves without one.
 
     Raises:
         CheckpointError: if the shapes do not fit.
     """
-    layers = [(state.ending(f"{mlp}.{index}.weight"), state.ending(f"{mlp}.{index}.bias")) for index in (0, 2)]
+    layers = [
+        (state.tensor_ending_in(f"{mlp}.{index}.weight"), state.tensor_ending_in(f"{mlp}.{index}.bias"))
+        for index in (0, 2)
+    ]
     (first, first_bias), (last, last_bias) = layers
     if first is None or last is None:
         return rows
@@ -49,4 +52,4 @@ def applied(state: State, rows: Array, mlp: str) -> Array:
         )
     check_shape(mlp, (len(rows), last.shape[0]))
     hidden = rows @ first.T + (0 if first_bias is None else first_bias)
-    return checked(mlp, np.tanh(hidden) @ last.T + (0 if last_bias is None else last_bias))
+    return to_finite_float32(mlp, np.tanh(hidden) @ last.T + (0 if last_bias is None else last_bias))

@@ -8,13 +8,13 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ptviz.checkpoints.bundle import KEY_VALUE, WHOLE, Array, PromptBundle, Values, uses_of
-from ptviz.checkpoints.errors import CheckpointError, shown
+from ptviz.checkpoints.bundle import KEY_VALUE, UNSPLIT_AXES, Array, NamedAxesArray, PromptBundle, list_capabilities
+from ptviz.checkpoints.errors import CheckpointError, safe_text
 from ptviz.checkpoints.limits import LIMITS
 
 
 @dataclass(frozen=True)
-class State:
+class StoredTensors:
     """What a file held: ``tensors`` by their names in it, ``texts`` it says, in which ``container``.
 
     ``hints`` are sizes from a model's config beside it: layers, heads.
@@ -23,20 +23,20 @@ class State:
     name: str
     container: str
     tensors: Mapping[str, Array]
-    texts: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    hints: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
+    size_hints: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
-    def ending(self, end: str) -> Array | None:
+    def tensor_ending_in(self, end: str) -> Array | None:
         """The tensor whose name is ``end``, or ends in it behind a dot."""
         return next((a for name, a in self.tensors.items() if name == end or name.endswith("." + end)), None)
 
-    def told(self) -> dict[str, str]:
+    def description(self) -> dict[str, str]:
         """What the file says about itself, printable and bounded."""
-        texts = {shown(key, 60): shown(text, 300) for key, text in [*self.texts.items()][:60]}
+        texts = {safe_text(key, 60): safe_text(text, 300) for key, text in [*self.metadata.items()][:60]}
         return {"container": self.container, **texts}
 
 
-def prompt(name: str, array: Array) -> Values:
+def to_prompt_matrix(name: str, array: Array) -> NamedAxesArray:
     """A matrix of prompt tokens, ``(m, d)``; leading axes of size 1 are dropped.
 
     Raises:
@@ -48,31 +48,37 @@ def prompt(name: str, array: Array) -> Values:
         array = array[None]
     if array.ndim != 2 or array.shape[0] > LIMITS.rows or not 2 <= array.shape[1] <= LIMITS.width:
         raise CheckpointError(
-            f"{shown(name)}: expected a prompt (tokens, width) of at most {LIMITS.rows:,} tokens; got the shape "
+            f"{safe_text(name)}: expected a prompt (tokens, width) of at most {LIMITS.rows:,} tokens; got the shape "
             f"{array.shape}"
         )
-    return Values(array, ("m", "d"))
+    return NamedAxesArray(array, ("m", "d"))
 
 
-def key_values(flat: Array, sites: int | None, heads: int | None) -> Values:
+def split_key_values(flat: Array, sites: int | None, heads: int | None) -> NamedAxesArray:
     """Keys and values that lie as ``(m, S * 2 * H * h)``: per site the keys, then the values.
 
     Without the counts of sites and heads the second axis stays whole, as ``features``.
     """
     tokens, features = flat.shape
     if not sites or not heads or features % (sites * 2 * heads):
-        return Values(flat, WHOLE)
+        return NamedAxesArray(flat, UNSPLIT_AXES)
     split = flat.reshape(tokens, sites, 2, heads, -1).transpose(1, 2, 3, 0, 4)
-    return Values(np.ascontiguousarray(split), ("S", "kv", "H", "m", "h"))
+    return NamedAxesArray(np.ascontiguousarray(split), ("S", "kv", "H", "m", "h"))
 
 
-def key_value_bundle(
-    name: str, form: str, flat: Array, state: State, warnings: tuple[str, ...], irreversible: str = ""
+def make_key_value_bundle(
+    name: str, form: str, flat: Array, state: StoredTensors, warnings: tuple[str, ...], irreversible: str = ""
 ) -> PromptBundle:
     """A bundle of one key-value prompt."""
-    values = key_values(flat, state.hints.get("layers"), state.hints.get("heads"))
-    if values.axes == WHOLE:
+    values = split_key_values(flat, state.size_hints.get("layers"), state.size_hints.get("heads"))
+    if values.axes == UNSPLIT_AXES:
         warnings = (*warnings, "the file does not say how many layers and heads it is for: keys and values stay whole")
     return PromptBundle(
-        name, form, KEY_VALUE, {"KV": values}, state.told(), warnings, uses_of(KEY_VALUE, None, irreversible)
+        name,
+        form,
+        KEY_VALUE,
+        {"KV": values},
+        state.description(),
+        warnings,
+        list_capabilities(KEY_VALUE, None, irreversible),
     )

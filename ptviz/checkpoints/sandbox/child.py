@@ -5,13 +5,13 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from ptviz.checkpoints.containers.arrays import NPY, is_safetensors
-from ptviz.checkpoints.detect import open_here
+from ptviz.checkpoints.containers.arrays import NPY_MAGIC, is_safetensors
+from ptviz.checkpoints.detect import open_in_process
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
-from ptviz.checkpoints.formats.ptviz import MARK, PROMPTS
-from ptviz.checkpoints.sandbox.parent import packed, refusal
-from ptviz.checkpoints.sandbox.restrictions import confine
+from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
+from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER, PROMPT_FILES
+from ptviz.checkpoints.sandbox.parent import encode_bundle, encode_refusal
+from ptviz.checkpoints.sandbox.restrictions import restrict_process
 
 
 def main(path: Path) -> None:
@@ -20,24 +20,24 @@ def main(path: Path) -> None:
         import torch  # before the limits: its libraries map far more memory than any prompt needs
 
         torch.set_num_threads(1)
-    confine()
+    restrict_process()
     try:
-        answer = packed(open_here(path))
+        answer = encode_bundle(open_in_process(path))
     except CheckpointError as error:
-        answer = refusal(str(error))
+        answer = encode_refusal(str(error))
     except (MemoryError, RecursionError):
-        answer = refusal("reading it takes more memory than a prompt needs: refused")
+        answer = encode_refusal("reading it takes more memory than a prompt needs: refused")
     except Exception as error:  # whatever a hostile file makes a parser raise is a refusal
-        answer = refusal(f"it could not be read as a prompt ({type(error).__name__}): damaged, or no prompt")
+        answer = encode_refusal(f"it could not be read as a prompt ({type(error).__name__}): damaged, or no prompt")
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 
 
 def _may_need_torch(path: Path) -> bool:
     """Whether it may hold a pickle or an encoder to run: everything else is read without torch, and sooner."""
-    folder = path.parent if path.name == CONFIG else path
+    folder = path.parent if path.name == CONFIG_FILE else path
     if folder.is_dir():
-        files = (folder / name for name in (*WEIGHTS, *PROMPTS))
+        files = (folder / name for name in (*WEIGHT_FILES, *PROMPT_FILES))
         first = next((file for file in files if file.is_file()), None)
         return first is None or _may_need_torch(first)
     if not path.is_file():
@@ -48,8 +48,8 @@ def _may_need_torch(path: Path) -> bool:
         return b"new_lstm_head" in start
     if start[:4] == b"PK\x03\x04":  # a zip says right behind this what its first file is called
         entry = start[30 : 30 + int.from_bytes(start[26:28], "little")]
-        return not (entry.endswith(b".npy") or entry in (b"meta.json", MARK.encode()))
-    return start[:6] != NPY
+        return not (entry.endswith(b".npy") or entry in (b"meta.json", BUNDLE_MARKER.encode()))
+    return start[:6] != NPY_MAGIC
 
 
 if __name__ == "__main__":

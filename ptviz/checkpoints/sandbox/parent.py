@@ -15,19 +15,19 @@ from collections.abc import Mapping
 from pathlib import Path
 from threading import Timer
 
-from ptviz.checkpoints.bundle import PromptBundle, Use, Values
+from ptviz.checkpoints.bundle import Capability, NamedAxesArray, PromptBundle
 from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors, write_safetensors
-from ptviz.checkpoints.errors import CheckpointError, shown
-from ptviz.checkpoints.limits import LIMITS, bounded, plain_json
+from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.limits import LIMITS, check_size, parse_json_object
 
-SECONDS = 180.0
+TIMEOUT_SECONDS = 180.0
 """Wall time after which a reader is ended: its processor time is bounded more tightly, but a machine that trains may
 take a minute to import torch."""
-_REFUSED = b"refused\n"
-_MOST = 8 * LIMITS.scalars + LIMITS.header
+_REFUSAL_PREFIX = b"refused\n"
+_MAX_ANSWER_BYTES = 8 * LIMITS.scalars + LIMITS.header
 
 
-def open_checkpoint(path: Path | str, seconds: float = SECONDS) -> PromptBundle:
+def open_checkpoint(path: Path | str, seconds: float = TIMEOUT_SECONDS) -> PromptBundle:
     """The prompt at a path (a file or a folder), whatever its format.
 
     Raises:
@@ -38,34 +38,38 @@ def open_checkpoint(path: Path | str, seconds: float = SECONDS) -> PromptBundle:
         place = path.absolute()
         there = path.exists()
     except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(f"expected the path of a checkpoint; got {shown(path)} ({shown(error)})") from error
+        raise CheckpointError(
+            f"expected the path of a checkpoint; got {safe_text(path)} ({safe_text(error)})"
+        ) from error
     if not there:
         raise CheckpointError(
-            f"there is nothing at {shown(path, 200)}: expected a file or folder with a trained prompt"
+            f"there is nothing at {safe_text(path, 200)}: expected a file or folder with a trained prompt"
         )
-    answer, code = _asked(place, seconds)
-    if answer.startswith(_REFUSED):
-        raise CheckpointError(answer[len(_REFUSED) :].decode("utf-8", "replace")[:4000])
+    answer, code = _run_reader(place, seconds)
+    if answer.startswith(_REFUSAL_PREFIX):
+        raise CheckpointError(answer[len(_REFUSAL_PREFIX) :].decode("utf-8", "replace")[:4000])
     if code != 0 or not is_safetensors(answer[:9]):
-        raise CheckpointError(f"{shown(path.name)}: {_ended(code, seconds)}. Nothing of it was used")
-    return unpacked(answer)
+        raise CheckpointError(f"{safe_text(path.name)}: {_describe_exit(code, seconds)}. Nothing of it was used")
+    return decode_bundle(answer)
 
 
-def _asked(path: Path, seconds: float) -> tuple[bytes, int]:
+def _run_reader(path: Path, seconds: float) -> tuple[bytes, int]:
     """What the reader process wrote, and how it ended."""
     command = [sys.executable, "-P", "-m", "ptviz.checkpoints.sandbox.child", str(path)]
     quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
     with (
         tempfile.TemporaryDirectory(prefix="ptviz-reader-") as nowhere,
-        subprocess.Popen(command, stdin=quiet, stdout=pipe, stderr=quiet, env=_surroundings(), cwd=nowhere) as process,
+        subprocess.Popen(
+            command, stdin=quiet, stdout=pipe, stderr=quiet, env=_reader_environment(), cwd=nowhere
+        ) as process,
     ):
         clock = Timer(seconds, process.kill)
         clock.daemon = True
         clock.start()
         assert process.stdout is not None
         try:
-            answer = process.stdout.read(_MOST + 1)
-            if len(answer) > _MOST:
+            answer = process.stdout.read(_MAX_ANSWER_BYTES + 1)
+            if len(answer) > _MAX_ANSWER_BYTES:
                 process.kill()
                 answer = b""
             code = process.wait()
@@ -75,7 +79,7 @@ def _asked(path: Path, seconds: float) -> tuple[bytes, int]:
     return answer, code
 
 
-def _surroundings() -> dict[str, str]:
+def _reader_environment() -> dict[str, str]:
     """The reader's environment: no secrets of the person's, one thread, and this very library."""
     kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
     own = {name: os.environ[name] for name in kept if name in os.environ}
@@ -83,7 +87,7 @@ def _surroundings() -> dict[str, str]:
     return {**own, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
-def _ended(code: int, seconds: float) -> str:
+def _describe_exit(code: int, seconds: float) -> str:
     if code == -9:
         return f"reading it took longer than {seconds:g} s or more memory than there is, and was ended"
     if code < 0:
@@ -91,40 +95,43 @@ def _ended(code: int, seconds: float) -> str:
     return f"the process that read it failed (exit code {code})"
 
 
-def packed(bundle: PromptBundle) -> bytes:
+def encode_bundle(bundle: PromptBundle) -> bytes:
     """The bundle as bytes of safetensors; everything but the numbers stands in the header."""
     arrays = {str(index): values.array for index, values in enumerate(bundle.tensors.values())}
     told = {**bundle.to_json(), "tensors": [[name, list(v.axes)] for name, v in bundle.tensors.items()]}
     return write_safetensors(arrays, {"bundle": json.dumps(told)})
 
 
-def unpacked(data: bytes) -> PromptBundle:
-    """The bundle that ``packed`` wrote.
+def decode_bundle(data: bytes) -> PromptBundle:
+    """The bundle that ``encode_bundle`` wrote.
 
     Raises:
         CheckpointError: if the bytes are damaged.
     """
-    bounded(len(data), "the reader's answer", _MOST)
+    check_size(len(data), "the reader's answer", _MAX_ANSWER_BYTES)
     found = read_safetensors(data, "the reader's answer")
-    told = plain_json(found.texts.get("bundle", "").encode(), "the reader's answer", LIMITS.header)
+    told = parse_json_object(found.metadata.get("bundle", "").encode(), "the reader's answer", LIMITS.header)
     try:
         tensors = {
-            shown(name): Values(found.tensors[str(index)], tuple(map(str, axes)))
+            safe_text(name): NamedAxesArray(found.tensors[str(index)], tuple(map(str, axes)))
             for index, (name, axes) in enumerate(told["tensors"])
         }
-        uses = tuple(Use(shown(u["what"]), u["possible"] is True, shown(u["why"], 300)) for u in told["uses"])
+        uses = tuple(
+            Capability(safe_text(u["what"]), u["possible"] is True, safe_text(u["why"], 300)) for u in told["uses"]
+        )
         return PromptBundle(
-            shown(told["name"], 120), shown(told["format"]), shown(told["kind"]), tensors, _texts(told["source"]),
-            tuple(shown(text, 600) for text in told["warnings"]), uses,
+            safe_text(told["name"], 120), safe_text(told["format"]), safe_text(told["kind"]), tensors,
+            _safe_texts(told["source"]),
+            tuple(safe_text(text, 600) for text in told["warnings"]), uses,
         )  # fmt: skip
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("the reader's answer is damaged: nothing of the file was used") from error
 
 
-def _texts(texts: Mapping[str, object]) -> dict[str, str]:
-    return {shown(key, 60): shown(text, 300) for key, text in texts.items()}
+def _safe_texts(texts: Mapping[str, object]) -> dict[str, str]:
+    return {safe_text(key, 60): safe_text(text, 300) for key, text in texts.items()}
 
 
-def refusal(message: str) -> bytes:
+def encode_refusal(message: str) -> bytes:
     """The bytes by which a reader says no."""
-    return _REFUSED + message.encode()
+    return _REFUSAL_PREFIX + message.encode()

@@ -14,16 +14,16 @@ import struct
 import sys
 from typing import Any
 
-MEMORY = 1_600_000_000
+MEMORY_BYTES = 1_600_000_000
 """Bytes that reading may take beyond what the interpreter and torch already map."""
-SECONDS = 20
+CPU_SECONDS = 20
 """Processor time that reading may take."""
 
-_REFUSED = (
+_FORBIDDEN_EVENTS = (
     "socket.", "subprocess.", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.fork", "os.kill", "os.remove",
     "os.rename", "shutil.", "ctypes.", "urllib.",
 )  # fmt: skip
-_ARCHITECTURES = {
+_SYSCALL_NUMBERS = {
     # machine: (AUDIT_ARCH, numbers of socket, connect, sendto, execve, execveat, ptrace, kill)
     "x86_64": (0xC000003E, (41, 42, 44, 59, 322, 101, 62)),
     "aarch64": (0xC00000B7, (198, 203, 206, 221, 281, 117, 129)),
@@ -33,20 +33,20 @@ _ALLOW, _DENY = 0x7FFF0000, 0x00050001  # SECCOMP_RET_ALLOW, and SECCOMP_RET_ERR
 _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
 
 
-def confine(memory: int = MEMORY, seconds: int = SECONDS) -> None:
+def restrict_process(memory: int = MEMORY_BYTES, seconds: int = CPU_SECONDS) -> None:
     """Give up what reading a file does not need. Cannot be undone: only for a process of its own."""
-    _limit(memory, seconds)
-    _filter_calls()
-    sys.addaudithook(_audit)
+    _limit_resources(memory, seconds)
+    _filter_syscalls()
+    sys.addaudithook(_audit_hook)
 
 
-def _limit(memory: int, seconds: int) -> None:
+def _limit_resources(memory: int, seconds: int) -> None:
     with contextlib.suppress(ImportError):
         import resource
 
         used = resource.getrusage(resource.RUSAGE_SELF)
         limits = {
-            "RLIMIT_AS": _mapped() + memory,
+            "RLIMIT_AS": _mapped_bytes() + memory,
             "RLIMIT_CPU": int(used.ru_utime + used.ru_stime) + seconds,
             "RLIMIT_FSIZE": 0,
             "RLIMIT_CORE": 0,
@@ -56,7 +56,7 @@ def _limit(memory: int, seconds: int) -> None:
                 resource.setrlimit(getattr(resource, name), (value, value))
 
 
-def _mapped() -> int:
+def _mapped_bytes() -> int:
     """Bytes of address space in use; a generous guess where the system does not tell."""
     with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as file:  # noqa: PTH123
         import resource
@@ -65,9 +65,9 @@ def _mapped() -> int:
     return 32_000_000_000
 
 
-def _filter_calls() -> None:
+def _filter_syscalls() -> None:
     """Let the kernel refuse sockets and programs, on Linux. Source: kernel.org, userspace-api/seccomp_filter."""
-    known = _ARCHITECTURES.get(platform.machine())
+    known = _SYSCALL_NUMBERS.get(platform.machine())
     if sys.platform != "linux" or known is None:
         return
     architecture, calls = known
@@ -89,7 +89,7 @@ def _filter_calls() -> None:
         libc.prctl(_SECCOMP, _FILTER, header, 0, 0)
 
 
-def _audit(event: str, arguments: tuple[Any, ...]) -> None:
+def _audit_hook(event: str, arguments: tuple[Any, ...]) -> None:
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
-    if writes or event.startswith(_REFUSED):
+    if writes or event.startswith(_FORBIDDEN_EVENTS):
         raise PermissionError(f"reading a checkpoint needs no {event}: refused")

@@ -10,7 +10,9 @@ import numpy as np
 from ptviz.checkpoints.bundle import Array
 
 
-def write_projector(folder: Path, rows: Array, labels: Sequence[tuple[str, ...]], columns: tuple[str, ...]) -> None:
+def write_embedding_projector(
+    folder: Path, rows: Array, labels: Sequence[tuple[str, ...]], columns: tuple[str, ...]
+) -> None:
     """Write ``rows`` (n, d) and one tuple of labels a row, under the names ``columns``.
 
     Raises:
@@ -21,19 +23,19 @@ def write_projector(folder: Path, rows: Array, labels: Sequence[tuple[str, ...]]
         raise ValueError(f"expected a label for each of {len(rows)} rows; got {len(labels)}")
     folder.mkdir(parents=True, exist_ok=True)
     np.savetxt(folder / "tensors.tsv", rows, fmt="%.7g", delimiter="\t")
-    lines = ["\t".join(_cell(text) for text in row) for row in [columns, *labels]]
+    lines = ["\t".join(_clean_cell(text) for text in row) for row in [columns, *labels]]
     (folder / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = 'embeddings {\n  tensor_path: "tensors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
     (folder / "projector_config.pbtxt").write_text(config, encoding="utf-8")
 
 
-def nearest(rows: Array, table: Array) -> list[int]:
+def nearest_rows(rows: Array, table: Array) -> list[int]:
     """For each row, the row of ``table`` at the smallest angle."""
     unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
     found: list[int] = np.argmax(rows @ unit.T, axis=1).tolist()
     return found
 
 
-def _cell(text: str) -> str:
+def _clean_cell(text: str) -> str:
     """A text within one cell: tabs and line ends would start another."""
     return " ".join(text.split()) or repr(text)

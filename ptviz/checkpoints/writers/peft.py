@@ -16,14 +16,14 @@ import numpy as np
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.containers.arrays import write_safetensors
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats.peft import CONFIG, WEIGHTS
+from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.prompt import Prompt
 
-_TASKS = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
+_TASK_TYPES = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
 
 
 @dataclass(frozen=True)
-class Home:
+class BackboneSizes:
     """The backbone a prompt was trained in front of, as PEFT's config names its sizes."""
 
     name: str
@@ -34,7 +34,7 @@ class Home:
 
 
 @dataclass(frozen=True)
-class Factors:
+class MultitaskFactors:
     """A prompt as ``shared * outer(u, v)``: (m, d), (m,) and (d,), as PEFT keeps it for each task."""
 
     shared: Array
@@ -43,7 +43,7 @@ class Factors:
 
 
 def write_peft(
-    folder: Path, prompt: Prompt, home: Home, factors: Factors | None = None
+    folder: Path, prompt: Prompt, home: BackboneSizes, factors: MultitaskFactors | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Write a static prompt; the config written, and what PEFT will do otherwise than we did.
 
@@ -53,7 +53,7 @@ def write_peft(
         CheckpointError: if PEFT has no form for this prompt.
         OSError: if the folder cannot be written.
     """
-    config, array, notes = _formed(prompt, home)
+    config, array, notes = _to_peft(prompt, home)
     tensors = {"prompt_embeddings": array}
     if factors is not None and config["peft_type"] == "PROMPT_TUNING":
         config |= {"peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 1, "num_ranks": 1}
@@ -61,13 +61,13 @@ def write_peft(
         tensors = {"prompt_embeddings": factors.shared, "prefix_task_cols": cols, "prefix_task_rows": rows}
         notes.append("PEFT wants task_ids=0 with every call of a multitask prompt")
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / WEIGHTS[0]).write_bytes(write_safetensors(tensors, {"format": "pt"}))
-    (folder / CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+    (folder / WEIGHT_FILES[0]).write_bytes(write_safetensors(tensors, {"format": "pt"}))
+    (folder / CONFIG_FILE).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
     return config, notes
 
 
-def _formed(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str]]:
-    if not prompt.static:
+def _to_peft(prompt: Prompt, home: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
+    if not prompt.is_static:
         raise CheckpointError(
             "expected one prompt for every text; this method makes another one for each, which PEFT has no form for. "
             "Export it with --to npz or --to bundle"
@@ -80,7 +80,7 @@ def _formed(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str
     if prompt.embeddings is not None and prompt.key_values is not None:
         raise CheckpointError("expected vectors at the input or keys and values; PEFT has no form for both at once")
     if prompt.key_values is not None:
-        return _prefix(prompt, home)
+        return _prefix_to_peft(prompt, home)
     if prompt.embeddings is None:
         raise CheckpointError("expected a prompt; this method gave none")
     rows = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]
@@ -91,10 +91,10 @@ def _formed(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str
             "PEFT puts the prompt ahead of [CLS] and moves the text's positions; it was trained right behind [CLS]: "
             "scores under PEFT will differ"
         )
-    return _config("PROMPT_TUNING", home, len(array), home.width, prompt_tuning_init="RANDOM"), array, notes
+    return _make_config("PROMPT_TUNING", home, len(array), home.width, prompt_tuning_init="RANDOM"), array, notes
 
 
-def _prefix(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str]]:
+def _prefix_to_peft(prompt: Prompt, home: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
     if home.family != "decoder":
         raise CheckpointError(
             f"expected a decoder; {home.name} is an {home.family}, where PEFT's prefix does not reach every attention "
@@ -104,14 +104,14 @@ def _prefix(prompt: Prompt, home: Home) -> tuple[dict[str, Any], Array, list[str
     stacked = prompt.key_values[:, :, 0].detach().float().cpu().numpy()
     sites, _, heads, tokens, width = stacked.shape
     flat = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2, 4)).reshape(tokens, -1)
-    config = _config("PREFIX_TUNING", home, tokens, heads * width, prefix_projection=False)
+    config = _make_config("PREFIX_TUNING", home, tokens, heads * width, prefix_projection=False)
     return {**config, "num_layers": sites, "num_attention_heads": heads}, flat, []
 
 
-def _config(kind: str, home: Home, tokens: int, width: int, **more: object) -> dict[str, Any]:
+def _make_config(kind: str, home: BackboneSizes, tokens: int, width: int, **more: object) -> dict[str, Any]:
     return {
         "peft_type": kind,
-        "task_type": _TASKS[home.family],
+        "task_type": _TASK_TYPES[home.family],
         "base_model_name_or_path": home.name,
         "inference_mode": True,
         "num_virtual_tokens": tokens,

@@ -1,7 +1,23 @@
 """What the papers found, tried again here: small recorded experiments with a direction, an effect and an interval."""
 
-from ptviz.experiments.replication.catalogue import FINDINGS
-from ptviz.experiments.replication.results import Record
-from ptviz.experiments.replication.study import Arm, Compared, Finding, Judged, Setting, judge
+from ptviz.experiments.replication.catalogue import STUDIES
+from ptviz.experiments.replication.results import StudyRecord
+from ptviz.experiments.replication.study import (
+    Arm,
+    ArmSetting,
+    Comparison,
+    ReplicationStudy,
+    StudyResult,
+    evaluate_study,
+)
 
-__all__ = ["FINDINGS", "Arm", "Compared", "Finding", "Judged", "Record", "Setting", "judge"]
+__all__ = [
+    "STUDIES",
+    "Arm",
+    "ArmSetting",
+    "Comparison",
+    "ReplicationStudy",
+    "StudyRecord",
+    "StudyResult",
+    "evaluate_study",
+]

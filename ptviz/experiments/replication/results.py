@@ -16,77 +16,81 @@ from pathlib import Path
 from typing import Any
 
 from ptviz import paths
-from ptviz.engine.model_cache import Warm
-from ptviz.engine.train_job import Heed, Watch, work
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import EventCallback, StopCheck, execute_run
 from ptviz.experiments import comparison
 from ptviz.experiments.replication.metrics import METRICS
-from ptviz.experiments.replication.study import Arm, Finding, Judged, judge
-from ptviz.runs.atomic_io import StoreError, write_whole
+from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
+from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
-from ptviz.runs.environment import commit
-from ptviz.runs.extend import go_on
+from ptviz.runs.environment import source_commit
+from ptviz.runs.extend import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 
-SEEDS = (0, 1, 2)
+DEFAULT_SEEDS = (0, 1, 2)
 
 
 @dataclass(frozen=True)
-class Missing:
+class MissingRun:
     """A run that some finding waits for, and the metrics it will be asked for."""
 
     config: RunConfig
     metrics: tuple[str, ...]
 
 
-class Record:
+class StudyRecord:
     """Measured values by settings and metric. What ships with the package is read beneath one's own file."""
 
     def __init__(self, path: Path | None = None) -> None:
-        self.path = path if path is not None else paths.home() / "findings.json"
-        self._shipped = _read((files("ptviz.experiments.replication") / "record.json").read_text()) if _ships() else {}
-        self._own = _read(self.path.read_text()) if self.path.exists() else {}
+        self.path = path if path is not None else paths.data_dir() / "findings.json"
+        self._shipped = (
+            _parse_record((files("ptviz.experiments.replication") / "record.json").read_text())
+            if _has_shipped_record()
+            else {}
+        )
+        self._own = _parse_record(self.path.read_text()) if self.path.exists() else {}
 
-    def get(self, config: RunConfig, metric: str) -> float | None:
+    def get_value(self, config: RunConfig, metric: str) -> float | None:
         """A run's value, if it was measured."""
-        key = _key(config, metric)
+        key = _value_key(config, metric)
         told = self._own.get(key) or self._shipped.get(key)
         return None if told is None else float(told["value"])
 
-    def put(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
+    def save_value(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
         """Keep a value, at once and whole.
 
         Raises:
             StoreError: if the file cannot be written.
         """
         training = config.training
-        self._own[_key(config, metric)] = {
+        self._own[_value_key(config, metric)] = {
             "method": config.method, "task": config.task, "backbone": config.backbone, "knobs": dict(config.knobs),
             "seed": training.seed, "steps": training.steps, "lr": run.environment().get("lr", training.lr),
-            "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": commit(),
+            "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": source_commit(),
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
-        write_whole(self.path, f"{{\n{lines}\n}}\n".encode())
+        atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
 
-    def values(self, finding: Finding, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
+    def values_by_seed(self, finding: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
         """An arm's values by seed; only seeds whose every setting was measured."""
         found: dict[int, tuple[float, ...]] = {}
-        for seed in self._seeds():
-            told = [self.get(config, metric) for config in _configs(finding, arm, seed)]
+        for seed in self._known_seeds():
+            told = [self.get_value(config, metric) for config in _known_configs(finding, arm, seed)]
             if told and None not in told:
                 found[seed] = tuple(value for value in told if value is not None)
         return found
 
-    def _seeds(self) -> list[int]:
+    def _known_seeds(self) -> list[int]:
         known = {int(told["seed"]) for told in [*self._own.values(), *self._shipped.values()]}
         return sorted(known)
 
-    def judged(self, finding: Finding) -> Judged:
+    def evaluate(self, finding: ReplicationStudy) -> StudyResult:
         """A finding weighed by what is known."""
-        return judge(finding, lambda arm, metric: self.values(finding, arm, metric))
+        return evaluate_study(finding, lambda arm, metric: self.values_by_seed(finding, arm, metric))
 
-    def missing(self, finding: Finding, seeds: tuple[int, ...] = SEEDS) -> tuple[Missing, ...]:
+    def list_missing(self, finding: ReplicationStudy, seeds: tuple[int, ...] = DEFAULT_SEEDS) -> tuple[MissingRun, ...]:
         """What has to be trained or measured for a finding.
 
         Raises:
@@ -94,19 +98,19 @@ class Record:
         """
         wanted: dict[str, tuple[RunConfig, list[str]]] = {}
         for seed in seeds:
-            for arm, metric in finding.measured():
-                for config in finding.configs(arm, seed):
-                    if self.get(config, metric) is None:
-                        wanted.setdefault(comparison.same(config), (config, []))[1].append(metric)
-        return tuple(Missing(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
+            for arm, metric in finding.list_measurements():
+                for config in finding.run_configs(arm, seed):
+                    if self.get_value(config, metric) is None:
+                        wanted.setdefault(comparison.training_fingerprint(config), (config, []))[1].append(metric)
+        return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
 
-    def fill(
+    def measure_missing(
         self,
-        missing: tuple[Missing, ...],
+        missing: tuple[MissingRun, ...],
         store: Store,
-        warm: Warm | None = None,
-        watch: Watch | None = None,
-        heed: Heed | None = None,
+        warm: ModelCache | None = None,
+        watch: EventCallback | None = None,
+        heed: StopCheck | None = None,
         begun: Callable[[Run], None] | None = None,
     ) -> Iterator[Run]:
         """Train and measure, one run after another, each kept in the store like any other; yields each when done.
@@ -116,26 +120,26 @@ class Record:
         Raises:
             StoreError: if a run did not come to its end, saying why.
         """
-        warm = warm or Warm()
+        warm = warm or ModelCache()
         for wanted in missing:
-            run = _run(store, wanted.config, warm, watch, heed, begun)
+            run = _finish_run(store, wanted.config, warm, watch, heed, begun)
             if run is None:
                 return
             for metric in wanted.metrics:
-                self.put(wanted.config, metric, METRICS[metric](run, warm), run)
+                self.save_value(wanted.config, metric, METRICS[metric](run, warm), run)
             yield run
 
 
-def _run(
+def _finish_run(
     store: Store,
     config: RunConfig,
-    warm: Warm,
-    watch: Watch | None,
-    heed: Heed | None,
+    warm: ModelCache,
+    watch: EventCallback | None,
+    heed: StopCheck | None,
     begun: Callable[[Run], None] | None,
 ) -> Run | None:
     """The finished run of a config; None if it was stopped on the way."""
-    entry = comparison.entries(store, [config])[0]
+    entry = comparison.find_runs(store, [config])[0]
     if entry.state in ("queued", "running", "stopping"):
         raise StoreError(f"run {entry.run} is {entry.state} elsewhere: wait for it, or stop it, then run this again")
     anew = entry.run is None or entry.state == "failed"
@@ -145,8 +149,8 @@ def _run(
     if begun is not None:
         begun(run)
     if entry.state == "stopped":
-        go_on(run)
-    work(run.path, warm, watch, heed)
+        prepare_resume(run)
+    execute_run(run.path, warm, watch, heed)
     status = run.status()
     if status.state == "stopped":
         return None
@@ -155,21 +159,21 @@ def _run(
     return run
 
 
-def _configs(finding: Finding, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+def _known_configs(finding: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
     with suppress(ValueError):  # A method or knob of another version: nothing of it is known here.
-        return finding.configs(arm, seed)
+        return finding.run_configs(arm, seed)
     return ()
 
 
-def _key(config: RunConfig, metric: str) -> str:
-    return hashlib.sha256(f"{comparison.same(config)} {metric}".encode()).hexdigest()[:16]
+def _value_key(config: RunConfig, metric: str) -> str:
+    return hashlib.sha256(f"{comparison.training_fingerprint(config)} {metric}".encode()).hexdigest()[:16]
 
 
-def _ships() -> bool:
+def _has_shipped_record() -> bool:
     return (files("ptviz.experiments.replication") / "record.json").is_file()
 
 
-def _read(text: str) -> dict[str, Mapping[str, Any]]:
+def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:
     """A record file.
 
     Raises:

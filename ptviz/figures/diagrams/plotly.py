@@ -9,15 +9,24 @@ from typing import Any
 import plotly.graph_objects as go
 import plotly.io
 
-from ptviz.figures.diagrams.scene import Box, Cells, Line, Point, Scene, Sign, Text, diverging
-from ptviz.figures.style import GREY, canvas, note, plain
+from ptviz.figures.diagrams.scene import (
+    Box,
+    HeatmapCells,
+    Line,
+    OperatorSign,
+    Point,
+    Scene,
+    TextLabel,
+    diverging_colour,
+)
+from ptviz.figures.style import GREY, add_note, empty_figure, escape_text
 
-_SCALE = [[i / 8, diverging(i / 4 - 1)] for i in range(9)]
+_DIVERGING_SCALE = [[i / 8, diverging_colour(i / 4 - 1)] for i in range(9)]
 
 
 def to_figure(scene: Scene) -> go.Figure:
     """The scene with plotly's shapes and annotations; boxes that say something say it under the pointer."""
-    figure = canvas(height=round(scene.height))
+    figure = empty_figure(height=round(scene.height))
     hidden = {"visible": False, "fixedrange": True}
     # Text does not grow with a plotly figure as shapes do, so the drawing keeps its own width.
     figure.update_layout(
@@ -35,15 +44,15 @@ def to_figure(scene: Scene) -> go.Figure:
     for element in scene.elements:
         match element:
             case Box():
-                shapes += _box(element)
-            case Text():
-                notes.append(_text(element))
+                shapes += _box_shapes(element)
+            case TextLabel():
+                notes.append(_text_annotation(element))
             case Line():
-                shapes += _line(element)
-            case Sign():
-                shapes += _sign(element)
-            case Cells():
-                _cells(figure, element)
+                shapes += _line_shapes(element)
+            case OperatorSign():
+                shapes += _sign_shapes(element)
+            case HeatmapCells():
+                _add_heatmap(figure, element)
     figure.update_layout(shapes=shapes, annotations=notes)
     spots = [element for element in scene.elements if isinstance(element, Box) and (element.hover or element.link)]
     figure.add_scatter(
@@ -52,10 +61,10 @@ def to_figure(scene: Scene) -> go.Figure:
         mode="markers",
         marker={"size": 22, "opacity": 0},
         customdata=[box.link for box in spots],
-        text=[plain(box.hover or box.link, 400) for box in spots],
+        text=[escape_text(box.hover or box.link, 400) for box in spots],
         hovertemplate="%{text}<extra></extra>",
     )
-    return figure if scene.elements else note(figure, "Nothing to draw.")
+    return figure if scene.elements else add_note(figure, "Nothing to draw.")
 
 
 def write_png(scenes: Sequence[Scene], paths: Sequence[Path]) -> None:
@@ -74,19 +83,19 @@ def write_png(scenes: Sequence[Scene], paths: Sequence[Path]) -> None:
     )
 
 
-def _box(box: Box) -> list[dict[str, Any]]:
+def _box_shapes(box: Box) -> list[dict[str, Any]]:
     line = {"color": box.line or "rgba(0,0,0,0)", "width": box.width, "dash": "dash" if box.dash else "solid"}
     look = {"line": line, "fillcolor": box.fill or "rgba(0,0,0,0)"}
-    outline = _path(box.corners()) + " Z" if box.wedge or not box.radius else _rounded(box)
+    outline = _svg_path(box.corners()) + " Z" if box.wedge or not box.radius else _rounded_path(box)
     # Heat maps lie below shapes, and must not be painted over by the block that frames them.
     drawn: list[dict[str, Any]] = [{"type": "path", "path": outline, "layer": "below", **look}]
     if box.hatch:
-        path = " ".join(_path(stroke) for stroke in box.hatching())
+        path = " ".join(_svg_path(stroke) for stroke in box.hatch_lines())
         drawn.append({"type": "path", "path": path, "layer": "below", "line": {"color": box.hatch, "width": 1}})
     return drawn
 
 
-def _rounded(box: Box) -> str:
+def _rounded_path(box: Box) -> str:
     (left, bottom), (_, top), (right, _), _ = box.corners()
     r = min(box.radius, box.w / 2, box.h / 2)
     return (
@@ -97,8 +106,8 @@ def _rounded(box: Box) -> str:
     )
 
 
-def _text(text: Text) -> dict[str, Any]:
-    words = plain(text.words, 200)
+def _text_annotation(text: TextLabel) -> dict[str, Any]:
+    words = escape_text(text.text, 200)
     words = f"<b>{words}</b>" if text.bold else words
     words = f"<i>{words}</i>" if text.italic else words
     font = {"size": text.size, **({"color": text.colour} if text.colour else {})}
@@ -109,23 +118,23 @@ def _text(text: Text) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _line(line: Line) -> list[dict[str, Any]]:
+def _line_shapes(line: Line) -> list[dict[str, Any]]:
     look = {"color": line.colour, "width": line.width, "dash": "dash" if line.dash else "solid"}
-    drawn: list[dict[str, Any]] = [{"type": "path", "path": _path(line.points), "line": look, "layer": "below"}]
+    drawn: list[dict[str, Any]] = [{"type": "path", "path": _svg_path(line.points), "line": look, "layer": "below"}]
     if line.arrow:
-        head = _path(line.head()) + " Z"
+        head = _svg_path(line.arrow_head()) + " Z"
         drawn.append({"type": "path", "path": head, "fillcolor": line.colour, "line": {"width": 0}, "layer": "below"})
     return drawn
 
 
-def _sign(sign: Sign) -> list[dict[str, Any]]:
+def _sign_shapes(sign: OperatorSign) -> list[dict[str, Any]]:
     x, y, r = sign.x, sign.y, sign.r
     look = {"color": sign.line, "width": 1.6}
     circle = {"type": "circle", "x0": x - r, "x1": x + r, "y0": y - r, "y1": y + r, "line": look, "layer": "below"}
     strokes = sign.strokes()
     inside: dict[str, Any]
     if strokes:
-        inside = {"type": "path", "path": " ".join(_path(stroke) for stroke in strokes), "line": look}
+        inside = {"type": "path", "path": " ".join(_svg_path(stroke) for stroke in strokes), "line": look}
     else:
         dot = r * 0.25
         spot = {"x0": x - dot, "x1": x + dot, "y0": y - dot, "y1": y + dot}
@@ -133,7 +142,7 @@ def _sign(sign: Sign) -> list[dict[str, Any]]:
     return [circle, {**inside, "layer": "below"}]
 
 
-def _cells(figure: go.Figure, cells: Cells) -> None:
+def _add_heatmap(figure: go.Figure, cells: HeatmapCells) -> None:
     rows, columns = cells.values.shape
     w, h = cells.w / max(columns, 1), cells.h / max(rows, 1)
     figure.add_heatmap(
@@ -142,13 +151,13 @@ def _cells(figure: go.Figure, cells: Cells) -> None:
         dx=w,
         y0=cells.y - cells.h / 2 + h / 2,
         dy=h,
-        zmin=-cells.limit,
-        zmax=cells.limit,
-        colorscale=_SCALE,
+        zmin=-cells.colour_limit,
+        zmax=cells.colour_limit,
+        colorscale=_DIVERGING_SCALE,
         showscale=False,
         hovertemplate="%{z:.3g}<extra></extra>",
     )
 
 
-def _path(points: tuple[Point, ...]) -> str:
+def _svg_path(points: tuple[Point, ...]) -> str:
     return "M" + " L".join(f"{x:.2f},{y:.2f}" for x, y in points)

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from ptviz.figures.style import GREY
 
 Point = tuple[float, float]
-INK = ""
+THEME_COLOUR = ""
 """The colour of text that follows the page's theme."""
 DARK, WHITE = "#1B2430", "#FFFFFF"
 
@@ -48,14 +48,14 @@ class Box:
         left, right, top, bottom = self.x - self.w / 2, self.x + self.w / 2, self.y - self.h / 2, self.y + self.h / 2
         return (left, bottom), (left + inset, top), (right - inset, top), (right, bottom)
 
-    def moved(self, dx: float, dy: float, scale: float) -> Box:
+    def transformed(self, dx: float, dy: float, scale: float) -> Box:
         """The same box elsewhere, larger or smaller."""
         return replace(
             self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale,
             radius=self.radius * scale,
         )  # fmt: skip
 
-    def hatching(self, apart: float = 5.0) -> list[tuple[Point, Point]]:
+    def hatch_lines(self, apart: float = 5.0) -> list[tuple[Point, Point]]:
         """Slanted strokes from edge to edge, ``apart`` pixels from each other."""
         left, top = self.x - self.w / 2, self.y - self.h / 2
         strokes = []
@@ -68,27 +68,27 @@ class Box:
 
 
 @dataclass(frozen=True)
-class Text:
+class TextLabel:
     """Words centred at a height; ``anchor`` is where x lies in them. ``colour`` INK follows the theme."""
 
     x: float
     y: float
-    words: str
+    text: str
     size: float = 11.0
     bold: bool = False
     italic: bool = False
-    colour: str = INK
+    colour: str = THEME_COLOUR
     anchor: Literal["start", "middle", "end"] = "middle"
     faint: bool = False
 
-    def moved(self, dx: float, dy: float, scale: float) -> Text:
+    def transformed(self, dx: float, dy: float, scale: float) -> TextLabel:
         """The same words elsewhere, larger or smaller."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, size=self.size * scale)
 
     @property
-    def long(self) -> float:
+    def estimated_width(self) -> float:
         """About how wide the words are, in pixels: there is no font to ask."""
-        return len(self.words) * self.size * (0.58 if self.bold else 0.53)
+        return len(self.text) * self.size * (0.58 if self.bold else 0.53)
 
 
 @dataclass(frozen=True)
@@ -101,11 +101,11 @@ class Line:
     dash: bool = False
     arrow: bool = True
 
-    def moved(self, dx: float, dy: float, scale: float) -> Line:
+    def transformed(self, dx: float, dy: float, scale: float) -> Line:
         """The same path elsewhere, larger or smaller."""
         return replace(self, points=tuple((x * scale + dx, y * scale + dy) for x, y in self.points))
 
-    def head(self) -> tuple[Point, Point, Point]:
+    def arrow_head(self) -> tuple[Point, Point, Point]:
         """Return the three corners of the arrow's head, which is larger on a wider line."""
         size = self.width / 0.28
         (x0, y0), (x1, y1) = self.points[-2:]
@@ -116,7 +116,7 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Sign:
+class OperatorSign:
     """A circled sign: matrix product, elementwise product, sum or mean."""
 
     x: float
@@ -126,7 +126,7 @@ class Sign:
     line: str = GREY
     hover: str = ""
 
-    def moved(self, dx: float, dy: float, scale: float) -> Sign:
+    def transformed(self, dx: float, dy: float, scale: float) -> OperatorSign:
         """The same sign elsewhere, larger or smaller."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, r=self.r * scale)
 
@@ -142,7 +142,7 @@ class Sign:
 
 
 @dataclass(frozen=True)
-class Cells:
+class HeatmapCells:
     """A heat map, blue below zero and orange above, centred at (x, y); ``limit`` is the value of the full colour."""
 
     x: float
@@ -150,14 +150,14 @@ class Cells:
     w: float
     h: float
     values: Float[np.ndarray, "rows columns"] = field(compare=False)
-    limit: float = 1.0
+    colour_limit: float = 1.0
 
-    def moved(self, dx: float, dy: float, scale: float) -> Cells:
+    def transformed(self, dx: float, dy: float, scale: float) -> HeatmapCells:
         """The same heat map elsewhere, larger or smaller."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale)
 
 
-Element: TypeAlias = Box | Text | Line | Sign | Cells
+Element: TypeAlias = Box | TextLabel | Line | OperatorSign | HeatmapCells
 Table: TypeAlias = tuple[tuple[str, ...], ...]
 """A head and rows: what a drawing shows, as data."""
 
@@ -174,34 +174,34 @@ class Scene:
     table: Table = ()
 
 
-def moved(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:
+def transform(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:
     """Elements scaled about the origin, then moved."""
-    return [element.moved(dx, dy, scale) for element in elements]
+    return [element.transformed(dx, dy, scale) for element in elements]
 
 
-def bounds(elements: Iterable[Element]) -> tuple[float, float, float, float]:
+def bounding_box(elements: Iterable[Element]) -> tuple[float, float, float, float]:
     """Left, top, right and bottom of what is drawn; zeros if nothing is."""
     xs: list[float] = []
     ys: list[float] = []
     for element in elements:
         match element:
-            case Box() | Cells():
+            case Box() | HeatmapCells():
                 xs += [element.x - element.w / 2, element.x + element.w / 2]
                 ys += [element.y - element.h / 2, element.y + element.h / 2]
-            case Sign():
+            case OperatorSign():
                 xs += [element.x - element.r, element.x + element.r]
                 ys += [element.y - element.r, element.y + element.r]
             case Line():
                 xs += [x for x, _ in element.points]
                 ys += [y for _, y in element.points]
-            case Text():
-                left = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.anchor] * element.long
-                xs += [element.x - left, element.x - left + element.long]
+            case TextLabel():
+                left = {"start": 0.0, "middle": 0.5, "end": 1.0}[element.anchor] * element.estimated_width
+                xs += [element.x - left, element.x - left + element.estimated_width]
                 ys += [element.y - element.size / 2, element.y + element.size / 2]
     return (min(xs), min(ys), max(xs), max(ys)) if xs else (0.0, 0.0, 0.0, 0.0)
 
 
-def diverging(share: float) -> str:
+def diverging_colour(share: float) -> str:
     """The colour of a value in -1 to 1: blue, near white at zero, orange."""
     share = max(-1.0, min(1.0, share)) if math.isfinite(share) else 0.0
     end = (213, 94, 0) if share > 0 else (0, 114, 178)
@@ -212,7 +212,7 @@ def diverging(share: float) -> str:
 _CIVIDIS = ((0, 34, 78), (59, 73, 108), (112, 113, 115), (166, 157, 117), (222, 203, 100), (254, 232, 56))
 
 
-def cividis(share: float) -> str:
+def cividis_colour(share: float) -> str:
     """A colour of the cividis scale at 0 to 1, readable for every colour vision."""
     place = max(0.0, min(1.0, share)) * (len(_CIVIDIS) - 1)
     low = min(int(place), len(_CIVIDIS) - 2)
@@ -220,7 +220,7 @@ def cividis(share: float) -> str:
     return "#" + "".join(f"{part:02X}" for part in parts)
 
 
-def readable(fill: str) -> str:
+def contrasting_colour(fill: str) -> str:
     """Dark or white, whichever stands out more on a fill.
 
     Source of the contrast: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio

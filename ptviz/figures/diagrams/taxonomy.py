@@ -4,51 +4,64 @@ from __future__ import annotations
 
 import textwrap
 
-from ptviz.analysis.taxonomy import LEVELS, Branch, Leaf, Measure, Taxonomy
-from ptviz.figures.diagrams.scene import DARK, WHITE, Box, Element, Line, Scene, Table, Text, cividis, readable
+from ptviz.analysis.taxonomy import LEVELS, Branch, ColourScale, Leaf, Taxonomy
+from ptviz.figures.diagrams.scene import (
+    DARK,
+    WHITE,
+    Box,
+    Element,
+    Line,
+    Scene,
+    Table,
+    TextLabel,
+    cividis_colour,
+    contrasting_colour,
+)
 from ptviz.figures.style import FROZEN, GREEN, GREY, PURPLE
 
-ROW, TOP = 44.0, 60.0
+ROW_HEIGHT, HEADER_HEIGHT = 44.0, 60.0
 COLUMNS = ((8.0, 104.0), (136.0, 80.0), (240.0, 134.0), (398.0, 128.0), (550.0, 362.0))
 """Left edge and width of the root, the family, the group, where the prompt enters, and the methods."""
-WIDE = 920.0
-HEADS = ("", "family", "group", "where the prompt enters", "method and paper")
-FAMILIES = ((FROZEN, "#CFE4F2"), ("#00795A", "#CDEBE0"), (PURPLE, "#F5DDEA"), (GREEN, "#CDEBE0"))
-UNMEASURED = "#E3E6EA"
+WIDTH = 920.0
+COLUMN_TITLES = ("", "family", "group", "where the prompt enters", "method and paper")
+FAMILY_COLOURS = ((FROZEN, "#CFE4F2"), ("#00795A", "#CDEBE0"), (PURPLE, "#F5DDEA"), (GREEN, "#CDEBE0"))
+UNMEASURED_COLOUR = "#E3E6EA"
 
 
 def draw_taxonomy(tree: Taxonomy) -> Scene:
     """The tree from left to right; each method opens its page."""
     leaves = tree.root.methods()
-    height = TOP + ROW * max(len(leaves), 1) + 16
+    height = HEADER_HEIGHT + ROW_HEIGHT * max(len(leaves), 1) + 16
     elements: list[Element] = []
-    for (left, width), head in zip(COLUMNS, HEADS, strict=True):
-        elements.append(Text(left + width / 2, 18, head, 12, faint=True))
-    _branch(elements, tree.root, TOP, tree.measure, 0)
-    if tree.measure is not None:
-        elements += _scale(tree.measure)
+    for (left, width), head in zip(COLUMNS, COLUMN_TITLES, strict=True):
+        elements.append(TextLabel(left + width / 2, 18, head, 12, faint=True))
+    _draw_branch(elements, tree.root, HEADER_HEIGHT, tree.colour_scale, 0)
+    if tree.colour_scale is not None:
+        elements += _draw_colour_scale(tree.colour_scale)
         height += 4
     if not leaves:
-        elements.append(Text(WIDE / 2, TOP + 20, "No method is registered.", 13))
-    return Scene(WIDE, height, tuple(elements), described(tree), "Taxonomy of prompt tuning", listed(tree))
+        elements.append(TextLabel(WIDTH / 2, HEADER_HEIGHT + 20, "No method is registered.", 13))
+    return Scene(WIDTH, height, tuple(elements), describe_taxonomy(tree), "Taxonomy of prompt tuning", table_rows(tree))
 
 
-def _branch(elements: list[Element], branch: Branch, top: float, measure: Measure | None, family: int) -> float:
+def _draw_branch(
+    elements: list[Element], branch: Branch, top: float, measure: ColourScale | None, family: int
+) -> float:
     """Draw a branch whose leaves start at ``top``; the height of its own box's middle."""
     rows = len(branch.methods())
-    middle = top + ROW * max(rows, 1) / 2
+    middle = top + ROW_HEIGHT * max(rows, 1) / 2
     left, width = COLUMNS[branch.level]
     y = top
     for place, below in enumerate(branch.branches):
         own = place if branch.level == 0 else family
-        target = _branch(elements, below, y, measure, own)
-        elements.append(_link(left + width, middle, COLUMNS[branch.level + 1][0], target))
-        y += ROW * len(below.methods())
+        target = _draw_branch(elements, below, y, measure, own)
+        elements.append(_draw_link(left + width, middle, COLUMNS[branch.level + 1][0], target))
+        y += ROW_HEIGHT * len(below.methods())
     for leaf in branch.leaves:
-        elements.append(_link(left + width, middle, COLUMNS[4][0], y + ROW / 2))
-        _leaf(elements, leaf, y + ROW / 2, measure, family)
-        y += ROW
-    strong, pale = FAMILIES[family % len(FAMILIES)]
+        elements.append(_draw_link(left + width, middle, COLUMNS[4][0], y + ROW_HEIGHT / 2))
+        _draw_leaf(elements, leaf, y + ROW_HEIGHT / 2, measure, family)
+        y += ROW_HEIGHT
+    strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
     fill = DARK if branch.level == 0 else strong if branch.level == 1 else pale
     # The root's and a family's boxes are strong; deeper ones pale, so that the eye reads from left to right.
     elements.append(Box(left + width / 2, middle, width, 34, fill, GREY if branch.level == 0 else strong, radius=6))
@@ -56,25 +69,31 @@ def _branch(elements: list[Element], branch: Branch, top: float, measure: Measur
     for i, line in enumerate(lines):
         at = middle + 13 * (i - (len(lines) - 1) / 2)
         colour = WHITE if branch.level < 2 else DARK
-        elements.append(Text(left + width / 2, at, line, 12, bold=branch.level < 2, colour=colour))
+        elements.append(TextLabel(left + width / 2, at, line, 12, bold=branch.level < 2, colour=colour))
     return middle
 
 
-def _leaf(elements: list[Element], leaf: Leaf, y: float, measure: Measure | None, family: int) -> None:
+def _draw_leaf(elements: list[Element], leaf: Leaf, y: float, measure: ColourScale | None, family: int) -> None:
     left, width = COLUMNS[4]
-    strong, pale = FAMILIES[family % len(FAMILIES)]
-    fill = pale if measure is None else UNMEASURED if leaf.share is None else cividis(leaf.share)
-    ink = readable(fill)
-    value = "" if measure is None else told(leaf.value, measure)
+    strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
+    fill = (
+        pale
+        if measure is None
+        else UNMEASURED_COLOUR
+        if leaf.relative_value is None
+        else cividis_colour(leaf.relative_value)
+    )
+    ink = contrasting_colour(fill)
+    value = "" if measure is None else format_value(leaf.value, measure)
     hover = f"{leaf.title}, {leaf.citation}. {leaf.idea}" + (f" {measure.name}: {value}." if measure else "")
     elements.append(Box(left + width / 2, y, width, 36, fill, strong, 1, radius=6, link=leaf.name, hover=hover))
-    elements.append(Text(left + 12, y - 7, leaf.title, 13, bold=True, colour=ink, anchor="start"))
-    elements.append(Text(left + 12, y + 9, leaf.citation, 11, colour=ink, anchor="start"))
+    elements.append(TextLabel(left + 12, y - 7, leaf.title, 13, bold=True, colour=ink, anchor="start"))
+    elements.append(TextLabel(left + 12, y + 9, leaf.citation, 11, colour=ink, anchor="start"))
     if value:
-        elements.append(Text(left + width - 12, y, value, 13, bold=True, colour=ink, anchor="end"))
+        elements.append(TextLabel(left + width - 12, y, value, 13, bold=True, colour=ink, anchor="end"))
 
 
-def told(value: float | None, measure: Measure) -> str:
+def format_value(value: float | None, measure: ColourScale) -> str:
     """A value with its unit; words where nothing was measured."""
     if value is None:
         return "no run yet"
@@ -84,32 +103,33 @@ def told(value: float | None, measure: Measure) -> str:
     return f"{number} {measure.unit}".strip()
 
 
-def _link(x0: float, y0: float, x1: float, y1: float) -> Line:
+def _draw_link(x0: float, y0: float, x1: float, y1: float) -> Line:
     middle = (x0 + x1) / 2
     return Line(((x0, y0), (middle, y0), (middle, y1), (x1, y1)), arrow=False, width=1.2)
 
 
-def _scale(measure: Measure) -> list[Element]:
+def _draw_colour_scale(measure: ColourScale) -> list[Element]:
     left, width = COLUMNS[4]
     cells = 40
     start, step = left + width / 2 - 100, 200 / cells
     bar: list[Element] = [
-        Box(start + step * (i + 0.5), 44, step + 0.3, 10, cividis(i / (cells - 1)), radius=0) for i in range(cells)
+        Box(start + step * (i + 0.5), 44, step + 0.3, 10, cividis_colour(i / (cells - 1)), radius=0)
+        for i in range(cells)
     ]
     if not measure.high and not measure.low:
-        return [Text(left + width / 2, 44, f"{measure.name}: nothing measured yet", 11)]
-    name = f"{measure.name}{', logarithmic' if measure.log else ''}"
+        return [TextLabel(left + width / 2, 44, f"{measure.name}: nothing measured yet", 11)]
+    name = f"{measure.name}{', logarithmic' if measure.logarithmic else ''}"
     return [
         *bar,
-        Text(start - 8, 44, told(measure.low, measure), 10, anchor="end"),
-        Text(start + 208, 44, told(measure.high, measure), 10, anchor="start"),
-        Text(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
+        TextLabel(start - 8, 44, format_value(measure.low, measure), 10, anchor="end"),
+        TextLabel(start + 208, 44, format_value(measure.high, measure), 10, anchor="start"),
+        TextLabel(start - 60, 44, f"colour: {name}", 11, faint=True, anchor="end"),
     ]
 
 
-def listed(tree: Taxonomy) -> Table:
+def table_rows(tree: Taxonomy) -> Table:
     """The methods as rows, with their places in the tree and their values."""
-    value = (tree.measure.name,) if tree.measure else ()
+    value = (tree.colour_scale.name,) if tree.colour_scale else ()
     head = ("method", "title", "paper", *LEVELS, *value)
     rows = []
     for family in tree.root.branches:
@@ -123,13 +143,13 @@ def listed(tree: Taxonomy) -> Table:
     return (head, *rows)
 
 
-def described(tree: Taxonomy) -> str:
+def describe_taxonomy(tree: Taxonomy) -> str:
     """The tree in words, for readers who cannot see it."""
     families = [
         f"{family.label}: " + ", ".join(leaf.title for leaf in family.methods()) for family in tree.root.branches
     ]
     words = f"Taxonomy of {len(tree.root.methods())} prompt-tuning methods. " + "; ".join(families) + "."
-    if tree.measure is not None:
-        values = [f"{leaf.title} {told(leaf.value, tree.measure)}" for leaf in tree.root.methods()]
-        words += f" Coloured by {tree.measure.name}: " + ", ".join(values) + "."
+    if tree.colour_scale is not None:
+        values = [f"{leaf.title} {format_value(leaf.value, tree.colour_scale)}" for leaf in tree.root.methods()]
+        words += f" Coloured by {tree.colour_scale.name}: " + ", ".join(values) + "."
     return words

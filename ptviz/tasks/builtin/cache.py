@@ -16,17 +16,17 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptviz import paths
-from ptviz.tasks.example import Row, Splits
+from ptviz.tasks.example import Example, TaskSplits
 
 
-class Prepared(NamedTuple):
+class PreparedSplits(NamedTuple):
     """The rows of a task, and the data's own names of its classes, in the order of the labels."""
 
-    names: tuple[str, ...]
-    splits: Splits
+    class_names: tuple[str, ...]
+    splits: TaskSplits
 
 
-def stamp(folder: Path, pattern: str, *settings: object) -> str:
+def fingerprint_files(folder: Path, pattern: str, *settings: object) -> str:
     """A hash that changes with the files of ``folder / pattern``, with ``settings``, and with this package's code."""
     digest = hashlib.sha256(repr(settings).encode())
     for path in sorted(folder.glob(pattern)):
@@ -37,27 +37,29 @@ def stamp(folder: Path, pattern: str, *settings: object) -> str:
     return digest.hexdigest()
 
 
-def kept(name: str, made_from: str, build: Callable[[], Prepared]) -> Prepared:
+def load_or_prepare(name: str, made_from: str, build: Callable[[], PreparedSplits]) -> PreparedSplits:
     """What is kept under ``name`` if it was made from the same and is whole; else what ``build`` makes, now kept."""
-    path = paths.cache() / "tasks" / f"{name}.json"
+    path = paths.cache_dir() / "tasks" / f"{name}.json"
     with suppress(OSError, ValueError, KeyError, TypeError):
-        return _read(path, made_from)
+        return _read_prepared(path, made_from)
     prepared = build()
     with suppress(OSError):
-        _write(path, made_from, prepared)
+        _write_prepared(path, made_from, prepared)
     return prepared
 
 
-def _read(path: Path, made_from: str) -> Prepared:
+def _read_prepared(path: Path, made_from: str) -> PreparedSplits:
     head, _, body = path.read_bytes().partition(b"\n")
     said = json.loads(head)
     if said["made_from"] != made_from or said["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError("made from something else, or damaged")
     names, splits = json.loads(body)
-    return Prepared(tuple(names), Splits(*(tuple(Row(text, label) for text, label in rows) for rows in splits)))
+    return PreparedSplits(
+        tuple(names), TaskSplits(*(tuple(Example(text, label) for text, label in rows) for rows in splits))
+    )
 
 
-def _write(path: Path, made_from: str, prepared: Prepared) -> None:
+def _write_prepared(path: Path, made_from: str, prepared: PreparedSplits) -> None:
     body = json.dumps(prepared, ensure_ascii=False).encode()
     head = json.dumps({"made_from": made_from, "sha256": hashlib.sha256(body).hexdigest()}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)

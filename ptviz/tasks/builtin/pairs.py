@@ -9,41 +9,43 @@ from __future__ import annotations
 from collections.abc import Iterable
 from random import Random
 
-from ptviz.tasks.example import PAIR, Row, Splits
-from ptviz.tasks.splits import by_class, stratified
+from ptviz.tasks.example import PAIR_SEPARATOR, Example, TaskSplits
+from ptviz.tasks.splits import group_by_class, stratified_split
 
-DIFFERENT, SAME = 0, 1
+DIFFERENT_LABEL, SAME_LABEL = 0, 1
 
 
-def paired(rows: Iterable[Row], seed: int = 0) -> Splits:
+def make_pair_splits(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
     """Splits of pairs, half of them of one intent; ``rows`` are single utterances labelled with their intent."""
-    train, validation, test = stratified(rows, seed)
-    return Splits(
-        pair_up(train, f"train {seed}"), pair_up(validation, f"validation {seed}"), pair_up(test, f"test {seed}")
+    train, validation, test = stratified_split(rows, seed)
+    return TaskSplits(
+        make_pairs(train, f"train {seed}"),
+        make_pairs(validation, f"validation {seed}"),
+        make_pairs(test, f"test {seed}"),
     )
 
 
-def pair_up(rows: Iterable[Row], seed: str) -> tuple[Row, ...]:
+def make_pairs(rows: Iterable[Example], seed: str) -> tuple[Example, ...]:
     """Every utterance in at most one pair: half of each intent's with one another, the others across intents."""
     random = Random(f"pairs {seed}")
-    pairs: list[Row] = []
-    left: list[Row] = []
-    for group in by_class(rows).values():
+    pairs: list[Example] = []
+    left: list[Example] = []
+    for group in group_by_class(rows).values():
         random.shuffle(group)
         half = len(group) // 4 * 2
-        pairs += [_join(a, b, SAME) for a, b in zip(group[:half:2], group[1:half:2], strict=True)]
+        pairs += [_join_pair(a, b, SAME_LABEL) for a, b in zip(group[:half:2], group[1:half:2], strict=True)]
         left += group[half:]
     # As many differing pairs as equal ones, so that neither answer is the likelier one.
-    pairs += [_join(a, b, DIFFERENT) for a, b in _across(left, random)[: len(pairs)]]
+    pairs += [_join_pair(a, b, DIFFERENT_LABEL) for a, b in _pair_different_labels(left, random)[: len(pairs)]]
     random.shuffle(pairs)
     return tuple(pairs)
 
 
-def _across(rows: list[Row], random: Random) -> list[tuple[Row, Row]]:
+def _pair_different_labels(rows: list[Example], random: Random) -> list[tuple[Example, Example]]:
     """Pairs of rows with different labels, each row once; the few that find no partner are left out."""
     random.shuffle(rows)
-    pairs: list[tuple[Row, Row]] = []
-    waiting: list[Row] = []  # all of one label: the next row of another label takes one of them
+    pairs: list[tuple[Example, Example]] = []
+    waiting: list[Example] = []  # all of one label: the next row of another label takes one of them
     for row in rows:
         if waiting and waiting[-1].label != row.label:
             pairs.append((waiting.pop(), row))
@@ -52,5 +54,5 @@ def _across(rows: list[Row], random: Random) -> list[tuple[Row, Row]]:
     return pairs
 
 
-def _join(first: Row, second: Row, label: int) -> Row:
-    return Row(first.text + PAIR + second.text, label)
+def _join_pair(first: Example, second: Example, label: int) -> Example:
+    return Example(first.text + PAIR_SEPARATOR + second.text, label)

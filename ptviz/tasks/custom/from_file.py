@@ -6,16 +6,27 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptviz.tasks.custom.assemble import MAX_ROWS, gather, labelled, own_task, sampled_note
-from ptviz.tasks.custom.tables import fault, open_table
-from ptviz.tasks.splits import stratified
+from ptviz.tasks.custom.assemble import MAX_ROWS, collect_examples, custom_task, label_examples, sampling_note
+from ptviz.tasks.custom.tables import open_table, table_error
+from ptviz.tasks.splits import stratified_split
 from ptviz.tasks.task import Task
 
-TEXTS = ("text", "sentence", "content", "review", "question", "utterance", "tweet", "message", "document", "title")
-LABELS = ("label", "class", "category", "target", "intent", "sentiment", "topic", "labels", "coarse_label")
+TEXT_COLUMN_NAMES = (
+    "text",
+    "sentence",
+    "content",
+    "review",
+    "question",
+    "utterance",
+    "tweet",
+    "message",
+    "document",
+    "title",
+)
+LABEL_COLUMN_NAMES = ("label", "class", "category", "target", "intent", "sentiment", "topic", "labels", "coarse_label")
 
 
-def read_table(
+def load_table_task(
     path: str | Path,
     text: str | None = None,
     label: str | None = None,
@@ -35,19 +46,24 @@ def read_table(
     """
     path = Path(path)
     table = open_table(path)
-    columns = [choose(path, table.columns, "text", text, TEXTS), choose(path, table.columns, "label", label, LABELS)]
+    columns = [
+        find_column(path, table.columns, "text", text, TEXT_COLUMN_NAMES),
+        find_column(path, table.columns, "label", label, LABEL_COLUMN_NAMES),
+    ]
     if pair is not None:
-        columns.append(choose(path, table.columns, "pair", pair, ()))
+        columns.append(find_column(path, table.columns, "pair", pair, ()))
     if len(set(columns)) < len(columns):
-        raise fault(path, f"expected different columns for texts and labels; got {', '.join(columns)}", 1, columns[0])
-    found = gather(path, table.rows(columns), columns, limit, seed)
-    classes, rows, notes = labelled(found, path.name, columns[1])
+        raise table_error(
+            path, f"expected different columns for texts and labels; got {', '.join(columns)}", 1, columns[0]
+        )
+    found = collect_examples(path, table.rows(columns), columns, limit, seed)
+    classes, rows, notes = label_examples(found, path.name, columns[1])
     source = f"{path.name} (columns {', '.join(columns)})"
-    notes = sampled_note(found, path.name) + notes
-    return own_task(name or slug(path.stem), classes, stratified(rows, seed), source, notes)
+    notes = sampling_note(found, path.name) + notes
+    return custom_task(name or slugify(path.stem), classes, stratified_split(rows, seed), source, notes)
 
 
-def choose(source: Path | str, columns: Sequence[str], role: str, wanted: str | None, usual: Sequence[str]) -> str:
+def find_column(source: Path | str, columns: Sequence[str], role: str, wanted: str | None, usual: Sequence[str]) -> str:
     """The column of a role: the one asked for, or the first of the usual names that is there, in any case.
 
     Raises:
@@ -60,12 +76,12 @@ def choose(source: Path | str, columns: Sequence[str], role: str, wanted: str | 
         sought = repr(wanted) if wanted is not None else f"{usual[0]!r}"
         listed = ", ".join(repr(column[:40]) for column in columns[:20]) + (", ..." if len(columns) > 20 else "")
         problem = f"expected a column {sought} for the {role}; the columns are {listed}: name the right one"
-        raise fault(source, problem, 1, wanted or usual[0])
+        raise table_error(source, problem, 1, wanted or usual[0])
     if list(columns).count(wanted) > 1:
-        raise fault(source, "expected different names for all columns; this one comes twice", 1, wanted)
+        raise table_error(source, "expected different names for all columns; this one comes twice", 1, wanted)
     return wanted
 
 
-def slug(stem: str) -> str:
+def slugify(stem: str) -> str:
     """A short name for a file: ``My reviews (2)`` as my-reviews-2."""
     return re.sub(r"[^\w]+", "-", stem.casefold()).strip("-_")[:40] or "table"

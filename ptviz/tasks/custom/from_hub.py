@@ -7,21 +7,28 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
-from ptviz.tasks.custom.assemble import MAX_ROWS, Gathered, gather, labelled, own_task, sampled_note
-from ptviz.tasks.custom.from_file import LABELS, TEXTS, choose, slug
-from ptviz.tasks.custom.tables import Values
-from ptviz.tasks.example import Row, Splits, TaskError
-from ptviz.tasks.splits import SHARES, cut, distinct, stratified
+from ptviz.tasks.custom.assemble import (
+    MAX_ROWS,
+    CollectedExamples,
+    collect_examples,
+    custom_task,
+    label_examples,
+    sampling_note,
+)
+from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_column, slugify
+from ptviz.tasks.custom.tables import NumberedValues
+from ptviz.tasks.example import Example, TaskError, TaskSplits
+from ptviz.tasks.splits import SPLIT_SHARES, drop_duplicates, split_off, stratified_split
 from ptviz.tasks.task import Task
 
-NAMES = {
+SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val", "validation_matched"),
     "test": ("test",),
 }
 
 
-def from_hub(
+def load_hub_task(
     spec: str,
     text: str | None = None,
     label: str | None = None,
@@ -42,29 +49,29 @@ def from_hub(
     identifier = spec.removeprefix("hub:")
     if not Path(identifier).exists() and config is None and ":" in identifier:
         identifier, _, config = identifier.partition(":")
-    found: dict[str, Gathered] = {}
+    found: dict[str, CollectedExamples] = {}
     notes: tuple[str, ...] = ()
     columns: list[str] = []
-    for split, data in _splits(_fetch(identifier, config), identifier).items():
+    for split, data in _find_splits(_fetch_dataset(identifier, config), identifier).items():
         columns = [
-            choose(identifier, data.column_names, "text", text, TEXTS),
-            choose(identifier, data.column_names, "label", label, LABELS),
+            find_column(identifier, data.column_names, "text", text, TEXT_COLUMN_NAMES),
+            find_column(identifier, data.column_names, "label", label, LABEL_COLUMN_NAMES),
         ]
-        if _unlabelled(data, columns[1]):
+        if _lacks_labels(data, columns[1]):
             notes += (f"split {split} has no labels and was left out",)
             continue
         place = f"{identifier} ({split})"
-        found[split] = gather(place, _rows(data, columns, limit, seed), columns, limit, seed)
-        found[split].seen = len(data)
-        notes += sampled_note(found[split], split)
+        found[split] = collect_examples(place, _iterate_rows(data, columns, limit, seed), columns, limit, seed)
+        found[split].total_rows = len(data)
+        notes += sampling_note(found[split], split)
     if not found:
         raise TaskError(f"{identifier}: expected a split with labels; got none")
-    classes, splits, more = _assemble(found, identifier, columns[1], seed)
+    classes, splits, more = _assemble_splits(found, identifier, columns[1], seed)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
-    return own_task(slug(Path(identifier).name), classes, splits, source, notes + more)
+    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more)
 
 
-def _fetch(identifier: str, config: str | None) -> Mapping[str, Any]:
+def _fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
     import datasets
 
     folder = Path(identifier)
@@ -83,8 +90,8 @@ def _fetch(identifier: str, config: str | None) -> Mapping[str, Any]:
     return data if isinstance(data, Mapping) else {"train": data}
 
 
-def _splits(data: Mapping[str, Any], identifier: str) -> dict[str, Any]:
-    known = {split: next((data[name] for name in names if name in data), None) for split, names in NAMES.items()}
+def _find_splits(data: Mapping[str, Any], identifier: str) -> dict[str, Any]:
+    known = {split: next((data[name] for name in names if name in data), None) for split, names in SPLIT_NAMES.items()}
     found = {split: rows for split, rows in known.items() if rows is not None}
     if "train" in found:
         return found
@@ -93,22 +100,22 @@ def _splits(data: Mapping[str, Any], identifier: str) -> dict[str, Any]:
     raise TaskError(f"{identifier}: expected a split called train; got {', '.join(data)}")
 
 
-def _names(data: Any, column: str) -> list[str] | None:
+def _class_names(data: Any, column: str) -> list[str] | None:
     names = getattr(data.features[column], "names", None)
     return list(names) if names else None
 
 
-def _unlabelled(data: Any, column: str) -> bool:
+def _lacks_labels(data: Any, column: str) -> bool:
     """Whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
     first = data.select_columns([column])[:1000][column]
     return all(value is None or value == -1 for value in first)
 
 
-def _rows(data: Any, columns: Sequence[str], limit: int, seed: int) -> Iterator[Values]:
+def _iterate_rows(data: Any, columns: Sequence[str], limit: int, seed: int) -> Iterator[NumberedValues]:
     chosen: Sequence[int] = range(len(data))
     if len(data) > limit:
         chosen = sorted(Random(f"hub {seed}").sample(chosen, limit))
-    names = _names(data, columns[1])
+    names = _class_names(data, columns[1])
     data = data.select_columns(list(dict.fromkeys(columns)))
     for start in range(0, len(chosen), 1000):
         part = chosen[start : start + 1000]
@@ -119,23 +126,25 @@ def _rows(data: Any, columns: Sequence[str], limit: int, seed: int) -> Iterator[
             yield number + 1, (text, value)
 
 
-def _assemble(
-    found: dict[str, Gathered], identifier: str, column: str, seed: int
-) -> tuple[list[str], Splits, tuple[str, ...]]:
-    classes, train, notes = labelled(found["train"], identifier, column)
+def _assemble_splits(
+    found: dict[str, CollectedExamples], identifier: str, column: str, seed: int
+) -> tuple[list[str], TaskSplits, tuple[str, ...]]:
+    classes, train, notes = label_examples(found["train"], identifier, column)
     index = {name: label for label, name in enumerate(classes)}
 
-    def rows(split: str) -> list[Row]:
-        return distinct(Row(text, index[name]) for text, name in found[split].rows if name in index)
+    def rows(split: str) -> list[Example]:
+        return drop_duplicates(
+            Example(text, index[name]) for text, name in found[split].labelled_texts if name in index
+        )
 
     if "validation" not in found and "test" not in found:
-        return classes, stratified(train, seed), notes
+        return classes, stratified_split(train, seed), notes
     test = rows("test" if "test" in found else "validation")
-    rest = distinct(train, taken=test)
+    rest = drop_duplicates(train, taken=test)
     if "validation" in found and "test" in found:
-        validation = distinct(rows("validation"), taken=test)
-        rest = distinct(rest, taken=validation)
+        validation = drop_duplicates(rows("validation"), taken=test)
+        rest = drop_duplicates(rest, taken=validation)
     else:
-        rest, validation = cut(rest, SHARES["validation"], f"validation {seed}")
+        rest, validation = split_off(rest, SPLIT_SHARES["validation"], f"validation {seed}")
         notes += ("the validation rows were cut from the training rows",)
-    return classes, Splits(tuple(rest), tuple(validation), tuple(test)), notes
+    return classes, TaskSplits(tuple(rest), tuple(validation), tuple(test)), notes

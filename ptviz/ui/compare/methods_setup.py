@@ -8,32 +8,32 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.experiments import comparison as races
-from ptviz.experiments.comparison import Entry
+from ptviz.experiments.comparison import PlannedRun
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import knobs_of
-from ptviz.plots.method_style import title_of
-from ptviz.runs import ALIVE, RunConfig
-from ptviz.training import TrainConfig, plan
-from ptviz.ui.backend import executor, store
+from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.plots.method_style import method_title
+from ptviz.runs import ACTIVE_STATES, RunConfig
+from ptviz.training import TrainConfig, estimate_run
+from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.formatting import BADGES, duration, percent
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_percent
 from ptviz.ui.train import run_form
-from ptviz.ui.train.run_page import TICK
+from ptviz.ui.train.run_page import REFRESH_SECONDS
 
-_AT_FIRST = 4
+_DEFAULT_COUNT = 4
 """Methods chosen on a first visit: all of them take long."""
-_KEY = "methods"
+_METHODS_KEY = "methods"
 
 
-def setup() -> tuple[RunConfig, ...]:
+def comparison_form() -> tuple[RunConfig, ...]:
     """The form; the runs it asks for, none while it is incomplete."""
-    methods = _methods()
+    methods = _select_methods()
     left, middle, right = st.columns([3, 4, 3], gap="medium")
     with left:
-        backbone = run_form.choose_backbone()
+        backbone = run_form.select_backbone()
     with middle:
-        task = run_form.choose_task()
+        task = run_form.select_task()
     with right, st.grid(2, vertical_alignment="bottom"):
         seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
         steps = st.number_input("training steps", 1, 100_000, 200, 50, key="steps", bind="query-params")
@@ -44,55 +44,55 @@ def setup() -> tuple[RunConfig, ...]:
     if not methods or not backbone or not task.name:
         return ()
     base = RunConfig(backbone, task.name, training=TrainConfig(steps=int(steps)), text=task.text, label=task.label)
-    sized = m is not None and any("m" in knobs_of(REGISTRY[name]) for name in methods)
-    return races.lineup(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
+    sized = m is not None and any("m" in hyperparameters_of(REGISTRY[name]) for name in methods)
+    return races.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
 
 
-def _methods() -> list[str]:
+def _select_methods() -> list[str]:
     """The methods by name, in the survey's order whatever the order of choosing."""
-    if _KEY not in st.session_state:
-        asked = str(st.query_params.get(_KEY, ""))
+    if _METHODS_KEY not in st.session_state:
+        asked = str(st.query_params.get(_METHODS_KEY, ""))
         named = [name for name in asked.split(",") if name in REGISTRY]
-        st.session_state[_KEY] = [*REGISTRY] if asked == "all" else named or [*REGISTRY][:_AT_FIRST]
+        st.session_state[_METHODS_KEY] = [*REGISTRY] if asked == "all" else named or [*REGISTRY][:_DEFAULT_COUNT]
 
     def keep() -> None:
-        chosen = st.session_state[_KEY]
-        st.query_params[_KEY] = "all" if len(chosen) == len(REGISTRY) else ",".join(chosen)
+        chosen = st.session_state[_METHODS_KEY]
+        st.query_params[_METHODS_KEY] = "all" if len(chosen) == len(REGISTRY) else ",".join(chosen)
 
     def take_all() -> None:
-        st.session_state[_KEY] = [*REGISTRY]
+        st.session_state[_METHODS_KEY] = [*REGISTRY]
         keep()
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect("Methods", [*REGISTRY], key=_KEY, format_func=title_of, on_change=keep)
+        chosen = st.multiselect("Methods", [*REGISTRY], key=_METHODS_KEY, format_func=method_title, on_change=keep)
         st.button("All", key="all-methods", on_click=take_all, help=f"all {len(REGISTRY)} methods")
     return [name for name in REGISTRY if name in chosen]
 
 
-def controls(found: tuple[Entry, ...], key: str = "race") -> None:
+def comparison_controls(found: tuple[PlannedRun, ...], key: str = "race") -> None:
     """What there is, what is to train, how long that takes; the buttons that start and stop it."""
-    waiting = [entry for entry in found if entry.state not in ("finished", *ALIVE)]
-    alive = [entry for entry in found if entry.state in ALIVE]
+    waiting = [entry for entry in found if entry.state not in ("finished", *ACTIVE_STATES)]
+    alive = [entry for entry in found if entry.state in ACTIVE_STATES]
     with st.container(horizontal=True, vertical_alignment="center"):
         if waiting:
             label = f"Train {len(waiting)} run{'s' if len(waiting) != 1 else ''}"
             if st.button(label, type="primary", icon=":material/flag:", key=f"{key}-start"):
-                _act(lambda: races.start(executor(), waiting))
+                _run_action(lambda: races.start_runs(get_client(), waiting))
         if alive and st.button("Stop", icon=":material/stop:", key=f"{key}-stop"):
-            _act(lambda: races.stop(executor(), alive))
-        st.text(_standing(found, waiting, len(alive)))
+            _run_action(lambda: races.stop_runs(get_client(), alive))
+        st.text(_status_text(found, waiting, len(alive)))
 
 
-def _act(action: object) -> None:
+def _run_action(action: object) -> None:
     done = False
-    with explained():
+    with show_errors():
         action()  # type: ignore[operator]
         done = True
     if done:
         st.rerun()
 
 
-def _standing(found: tuple[Entry, ...], waiting: list[Entry], alive: int) -> str:
+def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive: int) -> str:
     finished = sum(entry.state == "finished" for entry in found)
     stopped = sum(entry.state == "stopped" for entry in waiting)
     failed = sum(entry.state == "failed" for entry in waiting)
@@ -101,52 +101,56 @@ def _standing(found: tuple[Entry, ...], waiting: list[Entry], alive: int) -> str
     parts += [f"{stopped} stopped and would go on"] if stopped else []
     parts += [f"{failed} failed and would be tried again"] if failed else []
     text = ", ".join(parts) + "."
-    seconds = _seconds(tuple(waiting))
-    return text + (f" The rest takes about {duration(seconds)} on two cores." if seconds else "")
+    seconds = _estimate_seconds(tuple(waiting))
+    return text + (f" The rest takes about {format_duration(seconds)} on two cores." if seconds else "")
 
 
-def _seconds(waiting: tuple[Entry, ...]) -> float | None:
+def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
     """A guess for what is to train; None where a method was never measured on this backbone."""
     single: dict[str, float | None] = {}
     for entry in waiting:
         config = entry.config
         if config.method not in single:
-            planned = plan(config.method, config.backbone, config.task, config.training, config.knobs, config.sources)
+            planned = estimate_run(
+                config.method, config.backbone, config.task, config.training, config.knobs, config.sources
+            )
             single[config.method] = planned.seconds
     times = [single[entry.config.method] for entry in waiting]
     known = [time for time in times if time is not None]
     return sum(known) if known and len(known) == len(times) else None
 
 
-def follow(configs: tuple[RunConfig, ...]) -> None:
+def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:
     """The state of the race and its pictures; they follow the runs while any is under way."""
-    found = races.entries(store(), configs)
-    controls(found)
-    st.fragment(_look, run_every=None if races.over(found) else 2 * TICK)(configs, _outline(found))
+    found = races.find_runs(get_store(), configs)
+    comparison_controls(found)
+    st.fragment(_render_results, run_every=None if races.is_done(found) else 2 * REFRESH_SECONDS)(
+        configs, _run_states(found)
+    )
 
 
-def _outline(found: tuple[Entry, ...]) -> list[tuple[str | None, bool, bool]]:
+def _run_states(found: tuple[PlannedRun, ...]) -> list[tuple[str | None, bool, bool]]:
     """What the buttons depend on: a change means that the whole page is due."""
-    return [(entry.run, entry.state in ALIVE, entry.state == "finished") for entry in found]
+    return [(entry.run, entry.state in ACTIVE_STATES, entry.state == "finished") for entry in found]
 
 
-def _look(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
-    with explained():
-        found = races.entries(store(), configs)
-        if not races.over(found):
-            executor().ensure_worker()
-        progress(found)
-        methods_results.show(found)
-        if _outline(found) != known:
+def _render_results(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
+    with show_errors():
+        found = races.find_runs(get_store(), configs)
+        if not races.is_done(found):
+            get_client().ensure_worker()
+        render_progress_table(found)
+        methods_results.render_comparison_results(found)
+        if _run_states(found) != known:
             st.rerun()
 
 
-def progress(found: tuple[Entry, ...]) -> None:
+def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
     """Every run in one table: methods down, seeds across."""
     if all(entry.run is None for entry in found):
         st.caption("No run with these settings is here yet. Runs that are, whoever started them, join by themselves.")
         return
-    statuses = {summary.id: summary.status for summary in store().list()}
+    statuses = {summary.id: summary.status for summary in get_store().list()}
     share = 0.0
     cells: dict[str, dict[str, str]] = {}
     for entry in found:
@@ -155,46 +159,46 @@ def progress(found: tuple[Entry, ...]) -> None:
             text = "not started"
         elif status.state == "finished":
             share += 1
-            text = f"test {percent(status.test)}"
+            text = f"test {format_percent(status.test)}"
         else:
             share += status.step / max(status.steps, 1) if status.stage == 0 else 0.5
             where = f" {status.step}/{status.steps}" if status.state != "queued" else ""
-            text = BADGES.get(status.state, (status.state,))[0] + where
-        cells.setdefault(title_of(entry.config.method), {})[f"seed {entry.config.training.seed}"] = text
-    if not races.over(found):
+            text = STATE_BADGES.get(status.state, (status.state,))[0] + where
+        cells.setdefault(method_title(entry.config.method), {})[f"seed {entry.config.training.seed}"] = text
+    if not races.is_done(found):
         st.progress(min(share / len(found), 1.0))
     with st.expander("Runs of this race", expanded=not all(entry.state == "finished" for entry in found)):
         frame = pd.DataFrame([{"Method": method, **row} for method, row in cells.items()])
         st.dataframe(frame, hide_index=True, height="content", alt="State of every run of this race")
 
 
-def stability(configs: tuple[RunConfig, ...]) -> None:
+def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
     """A grid of learning rates and seeds for one method, trained on demand."""
     names = list(dict.fromkeys(config.method for config in configs))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        method = st.selectbox("Method", names, key="grid-method", format_func=title_of)
+        method = st.selectbox("Method", names, key="grid-method", format_func=method_title)
         factors = st.pills(
             "learning rates, as multiples of the default", [0.1, 0.3, 1.0, 3.0, 10.0], selection_mode="multi",
             default=[0.1, 1.0, 10.0], key="grid-rates", format_func=lambda factor: f"{factor:g}x",
         )  # fmt: skip
     own = [config for config in configs if config.method == method]
     rated = tuple(
-        replace(config, training=replace(config.training, lr=methods_results.rate_of(config) * factor))
+        replace(config, training=replace(config.training, lr=methods_results.effective_lr(config) * factor))
         for factor in sorted(factors)
         for config in own
     )
     if not rated:
         st.caption("Choose at least one learning rate.")
         return
-    found = races.entries(store(), rated)
-    controls(found, key="grid")
-    methods_results.grid_picture(str(method), found)
-    if not races.over(found):
-        st.fragment(_news, run_every=2 * TICK)(rated, _outline(found))
+    found = races.find_runs(get_store(), rated)
+    comparison_controls(found, key="grid")
+    methods_results.render_learning_rate_grid(str(method), found)
+    if not races.is_done(found):
+        st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(rated, _run_states(found))
 
 
-def _news(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
+def _rerun_if_changed(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
     """Bring the page up to date when a run of the grid ends."""
-    with explained():
-        if _outline(races.entries(store(), configs)) != known:
+    with show_errors():
+        if _run_states(races.find_runs(get_store(), configs)) != known:
             st.rerun()

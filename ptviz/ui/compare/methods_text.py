@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptviz.analysis.comparison import Band, Grid, Pairing, Standing, front
-from ptviz.figures.comparison import COSTS, cost_of
-from ptviz.plots.method_style import title_of
-from ptviz.ui.components.formatting import percent
+from ptviz.analysis.comparison import LearningRateGrid, MethodSummary, PairedComparison, SeedBand, pareto_front
+from ptviz.figures.comparison import COST_LABELS, cost_value
+from ptviz.plots.method_style import method_title
+from ptviz.ui.components.formatting import format_percent
 
-FAIRNESS = """
+FAIRNESS_TEXT = """
 - **Same budget.** Every method makes the same number of updates on the same rows, in batches of the same size; a seed
   draws the same rows and batches for all. Methods with source tasks also train on those: it counts in their seconds.
 - **Not the same length.** Left to themselves, methods have the number of prompt tokens of their papers, so a longer
@@ -22,11 +22,11 @@ FAIRNESS = """
 - **Seconds** are those of this machine and of what else it did. **Memory** is the rise of the process's peak above what
   it held before; older runs did not record it.
 """
-COLUMNS = (
+COLUMN_NOTES = (
     "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. To 90, 95 %: updates "
     "until a run first reached these shares of its own best."
 )
-READ = {
+CAPTIONS = {
     "Curves": "How to read it: one line a method, the mean over seeds; the band reaches from the lowest to the highest "
     "seed. Further left is faster, narrower is steadier. Click a name to hide a method, double-click to see it alone.",
     "Side by side": "How to read it: one panel a method, all on the same axes. The dashed line is the backbone without "
@@ -40,41 +40,41 @@ READ = {
 }
 
 
-def _named(method: str) -> str:
-    return title_of(method)
+def _title(method: str) -> str:
+    return method_title(method)
 
 
-def of_bands(bands: Sequence[Band]) -> str:
+def describe_seed_bands(bands: Sequence[SeedBand]) -> str:
     """The curves in words."""
     told = [band for band in bands if band.steps]
     if not told:
         return "Validation accuracy over steps: nothing was evaluated yet."
-    ends = "; ".join(f"{_named(band.method)} {percent(band.mean[-1])} ({band.seeds} seeds)" for band in told)
+    ends = "; ".join(f"{_title(band.method)} {format_percent(band.mean[-1])} ({band.seeds} seeds)" for band in told)
     return f"Validation accuracy over {max(band.steps[-1] for band in told)} updates. At the end: {ends}."
 
 
-def of_front(standings: Sequence[Standing], cost: str) -> str:
+def describe_pareto_front(standings: Sequence[MethodSummary], cost: str) -> str:
     """Accuracy against a cost in words."""
-    known = [one for one in standings if cost_of(one, cost) is not None]
+    known = [one for one in standings if cost_value(one, cost) is not None]
     if not known:
-        return f"Test accuracy against {COSTS[cost]}: no finished run tells it."
-    best = front([cost_of(one, cost) for one in known], [one.mean for one in known])
+        return f"Test accuracy against {COST_LABELS[cost]}: no finished run tells it."
+    best = pareto_front([cost_value(one, cost) for one in known], [one.mean for one in known])
     ahead = ", ".join(
-        f"{_named(known[i].method)} ({cost_of(known[i], cost):,.4g}, {percent(known[i].mean)})" for i in best
+        f"{_title(known[i].method)} ({cost_value(known[i], cost):,.4g}, {format_percent(known[i].mean)})" for i in best
     )
-    return f"Test accuracy against {COSTS[cost]} of {len(known)} methods. Not beaten in both: {ahead}."
+    return f"Test accuracy against {COST_LABELS[cost]} of {len(known)} methods. Not beaten in both: {ahead}."
 
 
-def of_convergence(standings: Sequence[Standing]) -> str:
+def describe_convergence(standings: Sequence[MethodSummary]) -> str:
     """Steps to 90 and 95 % in words."""
     known = [s for s in standings if s.steps90 is not None and s.steps95 is not None]
     if not known:
         return "Updates to 90 and 95 % of a method's own best: no finished run tells it."
-    told = "; ".join(f"{_named(s.method)} {s.steps90:,.0f} and {s.steps95:,.0f}" for s in known)
+    told = "; ".join(f"{_title(s.method)} {s.steps90:,.0f} and {s.steps95:,.0f}" for s in known)
     return f"Updates to 90 and 95 % of a method's own best validation accuracy: {told}."
 
 
-def of_fairness(lengths: Sequence[int | None], steps: int, batch: int, seeds: int) -> str:
+def describe_budget(lengths: Sequence[int | None], steps: int, batch: int, seeds: int) -> str:
     """What was the same for all methods of a race, and what was not."""
     known = sorted({length for length in lengths if length is not None})
     same = f"Same budget for all: {steps:,} updates of {batch} rows, {seeds} seed{'s' if seeds > 1 else ''}."
@@ -83,30 +83,36 @@ def of_fairness(lengths: Sequence[int | None], steps: int, batch: int, seeds: in
     return f"{same} Not the same length: {known[0]} to {known[-1]} prompt positions. Set prompt tokens to make it so."
 
 
-def of_spread(standings: Sequence[Standing]) -> str:
+def describe_seed_spread(standings: Sequence[MethodSummary]) -> str:
     """The strip of seeds in words."""
     if not standings:
         return "Test accuracy of every seed: no run has finished yet."
-    told = "; ".join(f"{_named(s.method)} {percent(min(s.tests))} to {percent(max(s.tests))}" for s in standings)
+    told = "; ".join(
+        f"{_title(s.method)} {format_percent(min(s.tests))} to {format_percent(max(s.tests))}" for s in standings
+    )
     return f"Test accuracy of every seed, the best mean first: {told}."
 
 
-def of_grid(grid: Grid) -> str:
+def describe_learning_rate_grid(grid: LearningRateGrid) -> str:
     """The heat map in words."""
     values = [value for row in grid.accuracies for value in row if value is not None]
     if not values:
         return "Test accuracy by learning rate and seed: no run has finished yet."
-    share = "" if grid.beating is None else f" {percent(grid.beating, 0)} of the runs beat zero-shot."
+    share = (
+        ""
+        if grid.share_above_zero_shot is None
+        else f" {format_percent(grid.share_above_zero_shot, 0)} of the runs beat zero-shot."
+    )
     return (
-        f"Test accuracy of {_named(grid.method)} at {len(grid.rates)} learning rates and {len(grid.seeds)} seeds: "
-        f"{percent(min(values))} to {percent(max(values))}.{share}"
+        f"Test accuracy of {_title(grid.method)} at {len(grid.learning_rates)} learning rates and {len(grid.seeds)} seeds: "
+        f"{format_percent(min(values))} to {format_percent(max(values))}.{share}"
     )
 
 
-def verdict(pairing: Pairing) -> str:
+def describe_paired_result(pairing: PairedComparison) -> str:
     """What a paired comparison says."""
     if pairing.interval is None:
         return "one seed: cannot tell"
-    if pairing.clear:
+    if pairing.significant:
         return "ahead on these seeds" if pairing.mean > 0 else "behind on these seeds"
     return "not told apart"

@@ -9,54 +9,54 @@ import streamlit as st
 
 from ptviz import backbones, tasks
 from ptviz.experiments import comparison as races
-from ptviz.runs import RunConfig, Summary
-from ptviz.runs.saved_prompts import KEPT
-from ptviz.training.source_prompts import METHOD
-from ptviz.ui.backend import executor, store
-from ptviz.ui.compare.methods_setup import controls
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.formatting import ALIVE
-from ptviz.ui.train.run_page import TICK
+from ptviz.runs import RunConfig, RunSummary
+from ptviz.runs.saved_prompts import SAVED_PREFIX
+from ptviz.training.source_prompts import SOURCE_METHOD
+from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.compare.methods_setup import comparison_controls
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.formatting import ACTIVE_STATES
+from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 
-def configs(backbone: str) -> tuple[RunConfig, ...]:
+def all_task_configs(backbone: str) -> tuple[RunConfig, ...]:
     """Plain prompt tuning with seed 0 on each built-in task whose data are here."""
     return tuple(
         config
-        for info in tasks.catalogue()
+        for info in tasks.list_builtin_tasks()
         if info.available
-        for config in races.lineup((METHOD,), (0,), replace(RunConfig(backbone=backbone), task=info.name))
+        for config in races.make_configs((SOURCE_METHOD,), (0,), replace(RunConfig(backbone=backbone), task=info.name))
     )
 
 
-def offer(backbone: str, own: Sequence[Summary]) -> None:
+def render_all_tasks_form(backbone: str, own: Sequence[RunSummary]) -> None:
     """How many of these runs there are, and the button that trains the rest; nothing once all are there.
 
     ``own`` are the runs of the backbone, which show that it can be trained here.
     """
-    here = {info.name for info in backbones.catalogue() if info.available}
-    if backbone not in here and all(run.id.startswith(KEPT) for run in own):
+    here = {info.name for info in backbones.list_backbones() if info.available}
+    if backbone not in here and all(run.id.startswith(SAVED_PREFIX) for run in own):
         return
-    wanted = configs(backbone)
-    found = races.entries(store(), wanted)
+    wanted = all_task_configs(backbone)
+    found = races.find_runs(get_store(), wanted)
     if all(entry.state == "finished" for entry in found):
         return
-    alive = any(entry.state in ALIVE for entry in found)
+    alive = any(entry.state in ACTIVE_STATES for entry in found)
     with st.expander(f"A prompt for every built-in task ({len(found)})", expanded=alive):
         st.caption("The whole grid: one prompt on each task, then every prompt on every task, in the background.")
-        controls(found, key="every-task")
+        comparison_controls(found, key="every-task")
         if alive:
-            st.fragment(_watched, run_every=2 * TICK)(wanted, [entry.state for entry in found])
+            st.fragment(_render_progress, run_every=2 * REFRESH_SECONDS)(wanted, [entry.state for entry in found])
 
 
-def _watched(wanted: tuple[RunConfig, ...], known: list[str]) -> None:
+def _render_progress(wanted: tuple[RunConfig, ...], known: list[str]) -> None:
     """Keep the worker going, and the whole page up to date."""
-    with explained():
-        found = races.entries(store(), wanted)
-        executor().ensure_worker()
+    with show_errors():
+        found = races.find_runs(get_store(), wanted)
+        get_client().ensure_worker()
         for entry in found:
             if entry.state == "running" and entry.run is not None:
-                status = store().get(entry.run).status()
+                status = get_store().get(entry.run).status()
                 st.progress(min(status.step / max(status.steps, 1), 1.0), text=entry.config.task)
         if [entry.state for entry in found] != known:
             st.rerun()

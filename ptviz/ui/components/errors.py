@@ -11,7 +11,7 @@ import streamlit as st
 logger = logging.getLogger(__name__)
 
 
-def told(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error as a sentence for people; the library writes its own for them, others get their type in front."""
     text = str(error).strip()
     if isinstance(error, ValueError | OSError | TimeoutError) and text:
@@ -19,7 +19,7 @@ def told(error: BaseException) -> str:
     return f"an unexpected {type(error).__name__}: {text or 'no message'}. The terminal where ptviz runs says more."
 
 
-def problem(message: str) -> None:
+def error_box(message: str) -> None:
     """A box that says what went wrong. The message may quote a stranger's text, so none of it is Markdown."""
     with st.container(border=True, horizontal=True, vertical_alignment="top"):
         st.badge("Problem", icon=":material/error:", color="red")
@@ -27,7 +27,7 @@ def problem(message: str) -> None:
 
 
 @contextmanager
-def explained() -> Iterator[None]:
+def show_errors() -> Iterator[None]:
     """Show any error of the block in a sentence where it happened, and go on with the page."""
     try:
         yield
@@ -35,4 +35,4 @@ def explained() -> Iterator[None]:
         # Streamlit steers pages with exceptions of its own (rerun, stop, switch): those are no BaseException of ours.
         if not isinstance(error, ValueError | OSError):
             logger.exception("a part of a page failed")
-        problem(told(error))
+        error_box(describe_error(error))

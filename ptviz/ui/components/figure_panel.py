@@ -7,12 +7,12 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.figures.csv_export import as_csv
-from ptviz.ui.components.plotly_chart import live_plot
-from ptviz.ui.components.python_snippet import offer
+from ptviz.figures.csv_export import figure_to_csv
+from ptviz.ui.components.plotly_chart import plotly_chart
+from ptviz.ui.components.python_snippet import python_popover
 
 
-def panel(
+def figure_panel(
     figure: Any,
     alt: str,
     read: str,
@@ -30,14 +30,14 @@ def panel(
     """
     if title:
         st.markdown(f"**{title}**")
-    live_plot(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
+    plotly_chart(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
     st.caption(read)
     with st.container(horizontal=True, gap="small"):
         if python:
-            offer(python, key)
+            python_popover(python, key)
         st.download_button(
             "CSV",
-            data=lambda: as_csv(figure),
+            data=lambda: figure_to_csv(figure),
             file_name=f"{name}.csv",
             mime="text/csv",
             type="tertiary",

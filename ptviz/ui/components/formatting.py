@@ -16,7 +16,7 @@ K = TypeVar("K", bound=Hashable)
 ICON = str(Path(__file__).parent / "icon.svg")
 """The page's own icon: a named one would be fetched from a content network."""
 
-BADGES = {
+STATE_BADGES = {
     "queued": ("waiting", ":material/hourglass_empty:", "gray"),
     "running": ("training", ":material/play_circle:", "blue"),
     "stopping": ("stopping", ":material/stop_circle:", "orange"),
@@ -24,16 +24,16 @@ BADGES = {
     "finished": ("finished", ":material/check_circle:", "green"),
     "failed": ("failed", ":material/error:", "red"),
 }
-ALIVE = ("queued", "running", "stopping")
+ACTIVE_STATES = ("queued", "running", "stopping")
 """States in which a run still changes by itself."""
 
 
-def percent(share: float | None, digits: int = 1) -> str:
+def format_percent(share: float | None, digits: int = 1) -> str:
     """A share of 0 to 1 in percent; a dash if it is not known yet."""
     return "—" if share is None else f"{share:.{digits}%}"
 
 
-def duration(seconds: float | None) -> str:
+def format_duration(seconds: float | None) -> str:
     """A time span: "42 s", "3 min 20 s", "2 h 5 min"; a dash if it is not known."""
     if seconds is None:
         return "—"
@@ -47,7 +47,7 @@ def duration(seconds: float | None) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60} min"
 
 
-def ago(moment: float, now: float | None = None) -> str:
+def format_age(moment: float, now: float | None = None) -> str:
     """How long ago a moment (seconds since 1970) was."""
     passed = (time.time() if now is None else now) - moment
     if passed < 90:
@@ -58,13 +58,13 @@ def ago(moment: float, now: float | None = None) -> str:
     return "just now"
 
 
-def shortened(text: str, longest: int = 120) -> str:
+def shorten_text(text: str, longest: int = 120) -> str:
     """A text on one line, cut if it is longer than ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
-def told_apart(names: Mapping[K, str]) -> dict[K, str]:
+def unique_labels(names: Mapping[K, str]) -> dict[K, str]:
     """Names of which no two are alike: a box tells its entries apart by nothing else. Twins get their ids behind.
 
     A key is an id, or a tuple that ends in one.
@@ -74,13 +74,13 @@ def told_apart(names: Mapping[K, str]) -> dict[K, str]:
     return {key: name if counts[name] == 1 else f"{name} {ids[key]}" for key, name in names.items()}
 
 
-def heading(text: str) -> None:
+def render_heading(text: str) -> None:
     """A heading that may hold a stranger's text: shown letter for letter, neither Markdown nor HTML."""
     style = "font-size:1.5rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere"
     st.html(f'<div role="heading" aria-level="1" style="{style}">{html.escape(text)}</div>', width="content")
 
 
-def badge(state: str) -> None:
+def state_badge(state: str) -> None:
     """The state of a run as a coloured badge with an icon."""
-    label, icon, colour = BADGES.get(state, (state, ":material/help:", "gray"))
+    label, icon, colour = STATE_BADGES.get(state, (state, ":material/help:", "gray"))
     st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]

@@ -10,22 +10,22 @@ from typing import Literal
 import streamlit as st
 
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import KnobInfo, KnobValue, knobs_of
+from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue, hyperparameters_of
 from ptviz.runs import RunConfig
-from ptviz.tasks.builtin.registry import BUILTIN
+from ptviz.tasks.builtin.registry import BUILTIN_TASKS
 from ptviz.training.config import DTYPES, OPTIMISERS, SCHEDULES, TrainConfig
 
-COLUMNS = 3
+FORM_COLUMNS = 3
 
 
 _GREEK = re.compile(r"alpha|beta|gamma|delta|eta|lambda|mu|rho|sigma|tau")
 
 
-def _letter(name: re.Match[str]) -> str:
+def _symbol_letter(name: re.Match[str]) -> str:
     return "\\" + name[0]
 
 
-def pick(label: str, titles: Mapping[str, str], *, key: str, help: str) -> str:
+def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) -> str:
     """One of several names, shown by its title; the page's address keeps the name. The first is the default.
 
     ``bind="query-params"`` would put the title into the address, which then breaks when a title is reworded.
@@ -45,30 +45,32 @@ def pick(label: str, titles: Mapping[str, str], *, key: str, help: str) -> str:
     return str(st.selectbox(label, names, key=key, help=help, format_func=lambda n: titles.get(n, n), on_change=keep))
 
 
-def knob_form(method: str) -> dict[str, KnobValue]:
+def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
     """Widgets for every hyperparameter of a method; their state lives in the page's address."""
-    values: dict[str, KnobValue] = {}
-    with st.grid(COLUMNS, vertical_alignment="bottom"):
-        for name, info in knobs_of(REGISTRY[method]).items():
-            values[name] = knob(f"{method}-{name}", info)
+    values: dict[str, HyperparameterValue] = {}
+    with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
+        for name, info in hyperparameters_of(REGISTRY[method]).items():
+            values[name] = hyperparameter_input(f"{method}-{name}", info)
     return values
 
 
-def knob(key: str, info: KnobInfo, bind: Literal["query-params"] | None = "query-params") -> KnobValue:
+def hyperparameter_input(
+    key: str, info: HyperparameterInfo, bind: Literal["query-params"] | None = "query-params"
+) -> HyperparameterValue:
     """A widget for one hyperparameter, at its default first; without ``bind`` the address does not keep it."""
-    symbol, meaning = info.knob.symbol, info.knob.meaning
+    symbol, meaning = info.declaration.symbol, info.declaration.meaning
     short = meaning.split(":")[0]
-    label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_letter, symbol)}$"
+    label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_symbol_letter, symbol)}$"
     help = meaning if short != meaning else None
     if info.choices:
         index = info.choices.index(str(info.default))
         return st.selectbox(label, info.choices, index=index, key=key, help=help, bind=bind)
-    if info.kind is bool:
+    if info.value_type is bool:
         return st.toggle(label, value=bool(info.default), key=key, help=help, bind=bind)
-    if info.kind is str:
+    if info.value_type is str:
         return st.text_input(label, value=str(info.default), key=key, help=help, max_chars=500, bind=bind)
-    kind = int if info.kind is int else float
-    low, high = (None if edge is None else kind(edge) for edge in (info.knob.low, info.knob.high))
+    kind = int if info.value_type is int else float
+    low, high = (None if edge is None else kind(edge) for edge in (info.declaration.minimum, info.declaration.maximum))
     bounds = f"from {low:g} to {high:g}" if low is not None and high is not None else ""
     number = st.number_input(
         label,
@@ -84,7 +86,7 @@ def knob(key: str, info: KnobInfo, bind: Literal["query-params"] | None = "query
 
 
 @dataclass(frozen=True)
-class _Setting:
+class _NumberField:
     name: str
     label: str
     help: str
@@ -92,49 +94,51 @@ class _Setting:
     high: float
 
 
-_NUMBERS = (
-    _Setting("batch", "rows per step", "how many training rows each update looks at", 1, 512),
-    _Setting("seed", "seed", "the same seed gives the same numbers", 0, 2**31 - 1),
-    _Setting("evaluate_every", "evaluate every … steps", "how often validation accuracy is measured", 1, 100_000),
-    _Setting(
+_INTEGER_FIELDS = (
+    _NumberField("batch", "rows per step", "how many training rows each update looks at", 1, 512),
+    _NumberField("seed", "seed", "the same seed gives the same numbers", 0, 2**31 - 1),
+    _NumberField("evaluate_every", "evaluate every … steps", "how often validation accuracy is measured", 1, 100_000),
+    _NumberField(
         "snapshot_every",
         "snapshot every … steps",
         "how often the prompt is kept for later looks; the best always is",
         1,
         100_000,
     ),
-    _Setting(
+    _NumberField(
         "patience", "patience", "evaluations without a better accuracy before stopping; 0 never stops early", 0, 10_000
     ),
-    _Setting("shots", "training rows per class", "few-shot learning; 0 takes all training rows", 0, 10_000),
-    _Setting("train_rows", "training rows, at most", "drawn once, by the seed", 2, 1_000_000),
-    _Setting(
+    _NumberField("shots", "training rows per class", "few-shot learning; 0 takes all training rows", 0, 10_000),
+    _NumberField("train_rows", "training rows, at most", "drawn once, by the seed", 2, 1_000_000),
+    _NumberField(
         "validation_rows", "validation rows, at most", "more rows: steadier accuracy, slower evaluation", 2, 100_000
     ),
-    _Setting("test_rows", "test rows, at most", "looked at once, when the run ends", 2, 100_000),
-    _Setting("length", "longest text (tokens)", "longer texts are cut", 4, 4096),
-    _Setting("source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer", 1, 100_000),
+    _NumberField("test_rows", "test rows, at most", "looked at once, when the run ends", 2, 100_000),
+    _NumberField("length", "longest text (tokens)", "longer texts are cut", 4, 4096),
+    _NumberField(
+        "source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer", 1, 100_000
+    ),
 )
-_SHARES = (
-    _Setting(
+_FLOAT_FIELDS = (
+    _NumberField(
         "warmup", "warm-up (share of steps)", "the learning rate climbs from 0 over this share of the steps", 0, 1
     ),
-    _Setting("weight_decay", "weight decay", "pulls the prompt towards zero a little every step", 0, 1),
-    _Setting("clip", "largest gradient norm", "longer gradients are shortened to this; 0 leaves them", 0, 1000),
+    _NumberField("weight_decay", "weight decay", "pulls the prompt towards zero a little every step", 0, 1),
+    _NumberField("clip", "largest gradient norm", "longer gradients are shortened to this; 0 leaves them", 0, 1000),
 )
-_CHOICES = (
+_CHOICE_FIELDS = (
     ("optimiser", "optimiser", OPTIMISERS),
     ("schedule", "learning-rate schedule", SCHEDULES),
     ("dtype", "frozen weights as", DTYPES),
 )
 
 
-def sources_input(config: RunConfig) -> tuple[str, ...] | None:
+def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
     """Which tasks a method that transfers learns from; None for the usual ones, or for a method that does not."""
     usual = config.source_tasks()
     if not usual:
         return None
-    names = [name for name in BUILTIN if name != config.task]
+    names = [name for name in BUILTIN_TASKS if name != config.task]
     help = "a prompt is trained on each, once; it is kept and reused"
     chosen = st.multiselect("Source tasks", names, default=list(usual), key=f"sources-{config.task}", help=help)
     return tuple(chosen) if chosen and tuple(chosen) != usual else None
@@ -158,7 +162,7 @@ def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
     """
     usual = TrainConfig()
     values: dict[str, int | float | str | None] = {"steps": steps}
-    with st.grid(COLUMNS, vertical_alignment="bottom"):
+    with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
         values["lr"] = st.number_input(
             "learning rate",
             min_value=1e-6,
@@ -170,7 +174,7 @@ def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
             help="how far each step moves; leave it empty for the default of this method and backbone",
             bind="query-params",
         )
-        for setting in _NUMBERS:
+        for setting in _INTEGER_FIELDS:
             value = st.number_input(
                 setting.label,
                 int(setting.low),
@@ -181,7 +185,7 @@ def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
                 bind="query-params",
             )
             values[setting.name] = int(value)
-        for setting in _SHARES:
+        for setting in _FLOAT_FIELDS:
             share = st.number_input(
                 setting.label,
                 float(setting.low),
@@ -194,7 +198,7 @@ def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
                 bind="query-params",
             )
             values[setting.name] = float(share)
-        for name, label, choices in _CHOICES:
+        for name, label, choices in _CHOICE_FIELDS:
             index = choices.index(getattr(usual, name))
             values[name] = st.selectbox(label, choices, index=index, key=name, bind="query-params")
     return TrainConfig.from_json(values)

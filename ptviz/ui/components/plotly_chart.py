@@ -12,7 +12,7 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.ui.components.python_snippet import offer
+from ptviz.ui.components.python_snippet import python_popover
 from ptviz.ui.server import PLOTLY_ROUTE
 
 _HTML = """
@@ -42,12 +42,12 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def preload() -> None:
+def preload_plotly() -> None:
     """Let the browser read the plotting library before the first figure is due. Shows nothing."""
     _COMPONENT(key="preload", data={"source": PLOTLY_ROUTE.lstrip("/")}, height=1)
 
 
-def live_plot(
+def plotly_chart(
     figure: Any,
     alt: str,
     *,
@@ -63,7 +63,8 @@ def live_plot(
 
     ``alt`` tells a reader who cannot see it what it shows; ``name`` is the file name (without ending) of the "Save as
     SVG" button, none without one; ``zoom_param`` names the query parameter that keeps the zoom in the address.
-    ``on_pick`` hears what a reader picks of the traces marked ``ptviz.figures.linked_selection.PICK``, and whether it
+    ``on_pick`` hears what a reader picks of the traces marked ``ptviz.figures.linked_selection.PICKABLE``, and
+    whether it
     comes
     on top of what was picked before (a click) or in its place (a box or a lasso). ``python`` is the script that redraws
     the figure, offered below it.
@@ -88,10 +89,10 @@ def live_plot(
             del st.query_params[zoom_param]
 
     def picked() -> None:
-        found = st.session_state[key].picked
+        found = st.session_state[key].highlighted
         if on_pick is not None and found:
             on_pick([int(number) for number in found["points"]], bool(found["more"]))
 
     _COMPONENT(key=key, data=data, on_zoom_change=zoomed, on_picked_change=picked)
     if python:
-        offer(python, key)
+        python_popover(python, key)

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import streamlit as st
 
-HOME = "It finds your runs where this app keeps them, unless PTVIZ_HOME names another folder."
+HOME_NOTE = "It finds your runs where this app keeps them, unless PTVIZ_HOME names another folder."
 
 
-def offer(python: str, key: str) -> None:
+def python_popover(python: str, key: str) -> None:
     """Show a script when asked."""
     with st.popover("Python", type="tertiary", key=f"python-{key}", help="the script that redraws this figure"):
         st.code(python, language="python")
-        st.caption(HOME)
+        st.caption(HOME_NOTE)

@@ -7,10 +7,10 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.figures.csv_export import table_csv
+from ptviz.figures.csv_export import table_to_csv
 from ptviz.figures.diagrams.scene import Scene
 from ptviz.figures.diagrams.svg import to_svg
-from ptviz.ui.components.python_snippet import offer
+from ptviz.ui.components.python_snippet import python_popover
 
 _HTML = """
 <div class="ptviz-drawing" data-testid="ptviz-drawing"></div>
@@ -40,7 +40,7 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def drawing(
+def render_drawing(
     scene: Scene, *, key: str, name: str = "", zoom: float = 1.0, python: str = "", narrow: Scene | None = None
 ) -> str | None:
     """Show a scene, at most ``zoom`` times its own width; the link that was just opened, None otherwise.
@@ -58,9 +58,9 @@ def drawing(
         with st.container(horizontal=True, gap="small"):
             if scene.table and name:
                 st.download_button(
-                    "CSV", data=lambda: table_csv(scene.table), file_name=f"{name}.csv", mime="text/csv",
+                    "CSV", data=lambda: table_to_csv(scene.table), file_name=f"{name}.csv", mime="text/csv",
                     type="tertiary", on_click="ignore", key=f"csv-{key}", help="download what is drawn, as rows",
                 )  # fmt: skip
             if python:
-                offer(python, key)
+                python_popover(python, key)
     return getattr(answer, "open", None)

@@ -9,30 +9,30 @@ from pathlib import Path
 
 from ptviz import paths
 
-ENDINGS = ("csv", "tsv", "jsonl", "parquet")
+FILE_ENDINGS = ("csv", "tsv", "jsonl", "parquet")
 
 
-def folder() -> Path:
+def upload_dir() -> Path:
     """Where uploads are kept."""
-    return paths.home() / "uploads"
+    return paths.data_dir() / "uploads"
 
 
 def safe_name(name: str) -> str:
     """A file name of letters, digits, dots, dashes and underscores, that starts with a letter or digit.
 
     Raises:
-        ValueError: if its ending is none of ``ENDINGS``.
+        ValueError: if its ending is none of ``FILE_ENDINGS``.
     """
     last = re.split(r"[/\\]", name)[-1]
     stem, dot, ending = last.rpartition(".")
-    if not dot or ending.lower() not in ENDINGS:
-        raise ValueError(f"expected a file that ends in {', '.join('.' + e for e in ENDINGS)}; got {last[:80]!r}")
+    if not dot or ending.lower() not in FILE_ENDINGS:
+        raise ValueError(f"expected a file that ends in {', '.join('.' + e for e in FILE_ENDINGS)}; got {last[:80]!r}")
     ascii_stem = unicodedata.normalize("NFKD", stem).encode("ascii", "ignore").decode()
     cleaned = re.sub(r"[^A-Za-z0-9_-]+", "-", ascii_stem).strip("-_")[:60]
     return f"{cleaned or 'table'}.{ending.lower()}"
 
 
-def keep(name: str, content: bytes) -> Path:
+def save_upload(name: str, content: bytes) -> Path:
     """Write an upload to its folder and return its path; the same content under the same name is kept once.
 
     Raises:
@@ -44,7 +44,7 @@ def keep(name: str, content: bytes) -> Path:
         raise ValueError(f"{safe} is empty: expected a table with a column of texts and a column of labels")
     stem, _, ending = safe.rpartition(".")
     # The content is part of the name: another table of the same name must not replace one that a run was made from.
-    path = folder() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
+    path = upload_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         fresh = path.with_name(f".{path.name}.part")

@@ -9,8 +9,8 @@ import streamlit as st
 
 from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import REGISTRY
-from ptviz.methods.glossary import COMMON
-from ptviz.ui.learn.method_diagrams import TIMES, Shape, panel_of, symbols
+from ptviz.methods.glossary import COMMON_SYMBOLS
+from ptviz.ui.learn.method_diagrams import PRODUCT_SIGN, BackboneShape, get_method_panel, list_symbols
 
 _HTML = """
 <div class="ptviz-equation" data-testid="ptviz-equation"></div>
@@ -43,25 +43,25 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def equation(name: str, shape: Shape) -> None:
+def render_equation(name: str, shape: BackboneShape) -> None:
     """A method's equation with every symbol explained; shapes are those on a backbone."""
-    data = {"mathml": to_mathml(REGISTRY[name].card.equation, explained_symbols(name, shape)), "hint": HINT}
+    data = {"mathml": to_mathml(REGISTRY[name].card.equation, explain_symbols(name, shape)), "hint": HINT}
     _COMPONENT(key=f"equation-{name}", data=data)
 
 
-def explained_symbols(name: str, shape: Shape) -> dict[str, str]:
+def explain_symbols(name: str, shape: BackboneShape) -> dict[str, str]:
     """What every symbol of a method's equation says, by its key: in words, with axes and sizes where it has some."""
-    rows = symbols(name, shape, panel_of(name, shape))
+    rows = list_symbols(name, shape, get_method_panel(name, shape))
     shapes = {row["part"]: f"{row['axes']}: {row['shape']}" for row in rows}
     sizes = {
         axis: size
         for row in rows
-        for axis, size in zip(row["axes"].split(", "), row["shape"].split(TIMES), strict=True)
+        for axis, size in zip(row["axes"].split(", "), row["shape"].split(PRODUCT_SIGN), strict=True)
     }
     told = {}
-    for term in (*COMMON, *REGISTRY[name].card.terms):
-        part = term.part or re.sub(r"[\\{}\s]", "", term.latex)
-        words = [term.words]
+    for term in (*COMMON_SYMBOLS, *REGISTRY[name].card.symbols):
+        part = term.tensor or re.sub(r"[\\{}\s]", "", term.latex)
+        words = [term.meaning]
         if part in shapes:
             words.append(f"({shapes[part]})")
         elif term.latex in sizes:

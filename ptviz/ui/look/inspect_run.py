@@ -11,64 +11,64 @@ from typing import TypeVar
 import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
-from ptviz.backbones.shape import Sizes, sizes_of
-from ptviz.figures.step_strip import draw_moment, tell_moment
-from ptviz.plots.material import curve_of, positions
-from ptviz.plots.method_style import mark_of, title_of
-from ptviz.plots.views import Track
+from ptviz.backbones.shape import BackboneShape, named_backbone_shape
+from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
+from ptviz.plots.material import snapshot_positions, to_training_curve
+from ptviz.plots.method_style import method_series_style, method_title
+from ptviz.plots.views import TensorHistory
 from ptviz.runs import Run, SnapshotInfo, saved_prompts
-from ptviz.runs.embedding_table import Vocabulary, place_of, vocabulary
-from ptviz.runs.method_tensors import Values, parts_of
-from ptviz.runs.saved_prompts import KEPT, KeptPrompt
+from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
+from ptviz.runs.method_tensors import NamedAxesArray, load_method_tensors
+from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.ui import scripts
-from ptviz.ui.backend import keep_vocabulary, keep_words, store
-from ptviz.ui.cache import remembered
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.formatting import ALIVE, heading, told_apart
-from ptviz.ui.components.plotly_chart import live_plot
-from ptviz.ui.navigation import COMPOSE, start_button, transfer_link
-from ptviz.ui.train.run_page import TICK, run_of_address
+from ptviz.ui.backend import get_store, request_backbone_vocabulary, request_run_vocabulary
+from ptviz.ui.cache import cached_by_signature
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.formatting import ACTIVE_STATES, render_heading, unique_labels
+from ptviz.ui.components.plotly_chart import plotly_chart
+from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
+from ptviz.ui.train.run_page import REFRESH_SECONDS, run_from_address
 
 T = TypeVar("T")
-PLAYING = 0.7
+PLAY_SECONDS = 0.7
 """Seconds a step stays on screen while the page plays."""
-FEW = 12
-MOST = 40
-_LARGE = 4 << 20
-READ_MOMENT = (
+MAX_STEPS_LARGE = 12
+MAX_STEPS = 40
+_LARGE_BYTES = 4 << 20
+STEP_STRIP_CAPTION = (
     "How to read it: the solid line is the smoothed training loss, the dotted one the validation accuracy; the orange "
     "cursor is the step that every panel of this page shows."
 )
 
 
 @dataclass(frozen=True)
-class Moment:
+class SnapshotSelection:
     """One step of a run that a page looks at: the snapshots on offer, their steps on the curve, and the place."""
 
     run: Run
     snapshots: tuple[SnapshotInfo, ...]
     positions: tuple[int, ...]
-    at: int
+    index: int
     curve: TrainingCurve
 
     @property
-    def here(self) -> SnapshotInfo:
+    def snapshot(self) -> SnapshotInfo:
         """The snapshot looked at."""
-        return self.snapshots[self.at]
+        return self.snapshots[self.index]
 
     @property
-    def key(self) -> Hashable:
+    def cache_key(self) -> Hashable:
         """Names the snapshots on offer: results that depend on them and nothing else may be kept under it."""
         return str(self.run.path), tuple((s.stage, s.step, s.path.stat().st_mtime_ns) for s in self.snapshots)
 
 
-def look(
+def render_inspect_page(
     title: str,
     lesson: str,
-    show: Callable[[Moment], None],
+    show: Callable[[SnapshotSelection], None],
     wanted: Callable[[str], bool] | None = None,
     *,
-    still: Callable[[KeptPrompt], None],
+    still: Callable[[SavedPrompt], None],
 ) -> None:
     """A page on one run: its lesson, the run, the scrubber, and below what ``show`` makes of the step chosen.
 
@@ -78,58 +78,70 @@ def look(
     st.title(title)
     st.markdown(lesson)
     run = None
-    with explained():
-        run = _chosen(wanted)
-    if isinstance(run, KeptPrompt):
-        due = waiting()
-        st.fragment(_still, run_every=0.6 if due else None)(run, still, due)
+    with show_errors():
+        run = _select_run(wanted)
+    if isinstance(run, SavedPrompt):
+        due = has_pending_requests()
+        st.fragment(_render_saved_prompt, run_every=0.6 if due else None)(run, still, due)
         return
     if run is None:
-        _nothing()
+        _render_no_run()
         return
-    with explained():
+    with show_errors():
         transfer_link(run.config)
         # The pace is part of the fragment: another state, another pace, so the whole page is due.
         state = run.status().state
         playing = bool(st.session_state.get("playing"))
-        pace = PLAYING if playing else TICK if state in ALIVE else 0.6 if waiting() else None
-        st.fragment(_moment, run_every=pace)(run, show, pace)
+        pace = (
+            PLAY_SECONDS
+            if playing
+            else REFRESH_SECONDS
+            if state in ACTIVE_STATES
+            else 0.6
+            if has_pending_requests()
+            else None
+        )
+        st.fragment(_render_snapshot, run_every=pace)(run, show, pace)
 
 
-def _still(kept: KeptPrompt, show: Callable[[KeptPrompt], None], pace: bool) -> None:
-    with explained():
+def _render_saved_prompt(kept: SavedPrompt, show: Callable[[SavedPrompt], None], pace: bool) -> None:
+    with show_errors():
         show(kept)
-        if waiting() != pace:
+        if has_pending_requests() != pace:
             st.rerun()
 
 
-def _nothing() -> None:
+def _render_no_run() -> None:
     st.markdown("No run to look into yet. Press Start for a good first one; its first snapshot comes within seconds.")
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
-        st.page_link(COMPOSE, label="Choose backbone, task and method", icon=":material/tune:")
+        st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
 
 
-def _chosen(wanted: Callable[[str], bool] | None) -> Run | KeptPrompt | None:
+def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:
     """The run or kept prompt that the address names, else the newest run that this page suits; a box for another."""
-    known, kept = store().list(), {KEPT + one.id: one for one in saved_prompts.kept(store())}
+    known, kept = (
+        get_store().list(),
+        {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store())},
+    )
     if "run" not in st.query_params and wanted is not None:
         fitting = [summary.id for summary in known if wanted(summary.config.method)]
         if fitting:
             st.query_params["run"] = fitting[0]
     named = st.query_params.get("run", "" if known else next(iter(kept), ""))
-    run: Run | KeptPrompt | None
-    if named.startswith(KEPT):
-        run, own = saved_prompts.get(store(), named.removeprefix(KEPT)), named
-    elif (run := run_of_address()) is not None:
+    run: Run | SavedPrompt | None
+    if named.startswith(SAVED_PREFIX):
+        run, own = saved_prompts.get_saved_prompt(get_store(), named.removeprefix(SAVED_PREFIX)), named
+    elif (run := run_from_address()) is not None:
         own = run.id
     else:
         return None
     ids = [*(summary.id for summary in known), *kept]
     names = {
-        s.id: f"{s.name} ({title_of(s.config.method)}, {s.config.task}, seed {s.config.training.seed})" for s in known
+        s.id: f"{s.name} ({method_title(s.config.method)}, {s.config.task}, seed {s.config.training.seed})"
+        for s in known
     } | {id: f"{one.title} (kept prompt, {one.m} tokens)" for id, one in kept.items()}
-    names = told_apart(names)
+    names = unique_labels(names)
 
     def changed() -> None:
         st.query_params["run"] = st.session_state["look-run"]
@@ -148,48 +160,56 @@ def _chosen(wanted: Callable[[str], bool] | None) -> Run | KeptPrompt | None:
     return run
 
 
-def _moment(run: Run, show: Callable[[Moment], None], pace: float | None) -> None:
-    with explained():
-        found = moment(run)
+def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], pace: float | None) -> None:
+    with show_errors():
+        found = select_snapshot(run)
         if found is None:
-            heading(run.config.name or run.id)
+            render_heading(run.config.name or run.id)
             st.caption("This run has no snapshot yet: the first one comes when training begins.")
         else:
             show(found)
         state, playing = run.status().state, bool(st.session_state.get("playing"))
-        due = PLAYING if playing else TICK if state in ALIVE else 0.6 if waiting() else None
+        due = (
+            PLAY_SECONDS
+            if playing
+            else REFRESH_SECONDS
+            if state in ACTIVE_STATES
+            else 0.6
+            if has_pending_requests()
+            else None
+        )
         if due != pace:
             st.rerun()
 
 
-def moment(run: Run) -> Moment | None:
+def select_snapshot(run: Run) -> SnapshotSelection | None:
     """The strip of the training curve, and the scrubber under it; None before the first snapshot."""
     snapshots = run.snapshots()
     if not snapshots:
         return None
-    curve = curve_of(run.curve())
-    places = positions(curve, snapshots)
+    curve = to_training_curve(run.history())
+    places = snapshot_positions(curve, snapshots)
     strip = st.container()
-    at = _scrubber(run, snapshots)
+    at = _snapshot_slider(run, snapshots)
     with strip:
-        figure = draw_moment(curve, places[at], mark_of(run.config.method))
-        told = tell_moment(curve, places[at])
-        live_plot(figure, f"{told} {READ_MOMENT}", key=f"moment-{run.id}", tools=False,
-                  python=scripts.moment(run, places[at]))  # fmt: skip
-    return Moment(run, tuple(snapshots), places, at, curve)
+        figure = draw_step_strip(curve, places[at], method_series_style(run.config.method))
+        told = describe_step_strip(curve, places[at])
+        plotly_chart(figure, f"{told} {STEP_STRIP_CAPTION}", key=f"moment-{run.id}", tools=False,
+                  python=scripts.step_strip_script(run, places[at]))  # fmt: skip
+    return SnapshotSelection(run, tuple(snapshots), places, at, curve)
 
 
-def moment_near(run: Run, step: int) -> Moment | None:
+def nearest_snapshot(run: Run, step: int) -> SnapshotSelection | None:
     """A run at its last snapshot at or before a step of the curve, without a strip or scrubber of its own."""
     snapshots = run.snapshots()
     if not snapshots:
         return None
-    curve = curve_of(run.curve())
-    places = positions(curve, snapshots)
-    return Moment(run, tuple(snapshots), places, max(bisect_right(places, step) - 1, 0), curve)
+    curve = to_training_curve(run.history())
+    places = snapshot_positions(curve, snapshots)
+    return SnapshotSelection(run, tuple(snapshots), places, max(bisect_right(places, step) - 1, 0), curve)
 
 
-def _scrubber(run: Run, snapshots: list[SnapshotInfo]) -> int:
+def _snapshot_slider(run: Run, snapshots: list[SnapshotInfo]) -> int:
     """The place of the step chosen; "best" is the best prompt of a run that is over, the newest of one under way."""
     several = len({info.stage for info in snapshots}) > 1
     labels = [f"{info.stage + 1}:{info.step}" if several else str(info.step) for info in snapshots]
@@ -211,26 +231,26 @@ def _scrubber(run: Run, snapshots: list[SnapshotInfo]) -> int:
             st.session_state["playing"] = not going
             st.rerun()
         chosen = st.select_slider("step", options, value="best", key="at", bind="query-params", width="stretch")
-    return labels.index(chosen) if chosen in labels else best_place(run, snapshots)
+    return labels.index(chosen) if chosen in labels else best_snapshot_index(run, snapshots)
 
 
-def best_place(run: Run, snapshots: list[SnapshotInfo]) -> int:
+def best_snapshot_index(run: Run, snapshots: list[SnapshotInfo]) -> int:
     """The last snapshot at or before the best evaluation of a run that is over; the newest of one under way."""
-    best = run.curve().best
-    if run.status().state in ALIVE or best is None:
+    best = run.history().best_evaluation
+    if run.status().state in ACTIVE_STATES or best is None:
         return len(snapshots) - 1
     before = [i for i, info in enumerate(snapshots) if (info.stage, info.step) <= (best.stage, best.step)]
     return before[-1] if before else 0
 
 
-def thinned(count: int, at: int, most: int) -> list[int]:
+def subsample_indices(count: int, at: int, most: int) -> list[int]:
     """At most about ``most`` of ``count`` places, evenly spread, with both ends and the place looked at."""
     if count <= most:
         return list(range(count))
     return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)} | {at})
 
 
-def tracks(found: Moment, spread: int | None = None) -> dict[str, Track]:
+def load_tensor_histories(found: SnapshotSelection, spread: int | None = None) -> dict[str, TensorHistory]:
     """The parts of the run's method at its snapshots, the prompt as used first.
 
     ``spread`` wants at most so many snapshots, and the same ones wherever the page looks: then the last one before that
@@ -239,58 +259,58 @@ def tracks(found: Moment, spread: int | None = None) -> dict[str, Track]:
     Raises:
         StoreError: if a snapshot is damaged, or does not fit the method any more.
     """
-    sizes = _sizes(found.run)
+    sizes = _backbone_sizes(found.run)
     if sizes is None:
         return {}
-    large = found.here.path.stat().st_size > _LARGE
-    most = FEW if large else MOST
-    places = thinned(len(found.snapshots), 0 if spread else found.at, min(most, spread or most))
-    states = [_parts(found.run, found.snapshots[i], sizes) for i in places]
-    steps, at = tuple(found.positions[i] for i in places), bisect_right(places, found.at) - 1
+    large = found.snapshot.path.stat().st_size > _LARGE_BYTES
+    most = MAX_STEPS_LARGE if large else MAX_STEPS
+    places = subsample_indices(len(found.snapshots), 0 if spread else found.index, min(most, spread or most))
+    states = [_snapshot_tensors(found.run, found.snapshots[i], sizes) for i in places]
+    steps, at = tuple(found.positions[i] for i in places), bisect_right(places, found.index) - 1
     made = {}
     for name, part in states[at].items():
         # A part may change its shape between stages: only steps where it looks as it does now share a figure.
         same = [i for i, state in enumerate(states) if name in state and state[name].array.shape == part.array.shape]
         arrays = tuple(states[i][name].array for i in same)
-        made[name] = Track(name, part.axes, tuple(steps[i] for i in same), arrays, same.index(at))
+        made[name] = TensorHistory(name, part.axes, tuple(steps[i] for i in same), arrays, same.index(at))
     return made
 
 
-def _parts(run: Run, info: SnapshotInfo, sizes: Sizes) -> dict[str, Values]:
+def _snapshot_tensors(run: Run, info: SnapshotInfo, sizes: BackboneShape) -> dict[str, NamedAxesArray]:
     key = ("parts", str(info.path), info.path.stat().st_mtime_ns)
-    return remembered(key, lambda: parts_of(run.config, run.snapshot(info.stage, info.step), sizes))
+    return cached_by_signature(key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step), sizes))
 
 
-def _sizes(run: Run) -> Sizes | None:
-    known = sizes_of(run.config.backbone)
-    if known is None and (words := vocabulary_of(run)) is not None:
-        known = words.sizes
+def _backbone_sizes(run: Run) -> BackboneShape | None:
+    known = named_backbone_shape(run.config.backbone)
+    if known is None and (words := load_run_vocabulary(run)) is not None:
+        known = words.shape
     return known
 
 
-def vocabulary_of(run: Run) -> Vocabulary | None:
+def load_run_vocabulary(run: Run) -> Vocabulary | None:
     """The words of the run's backbone; None while the worker fetches them, which is asked for here.
 
     Raises:
         StoreError: if the worker could not load the backbone.
     """
-    return words_of(run.config.backbone, lambda: keep_vocabulary(run.id))
+    return load_backbone_vocabulary(run.config.backbone, lambda: request_run_vocabulary(run.id))
 
 
-def words_of(backbone: str, ask: Callable[[], Future[None]] | None = None) -> Vocabulary | None:
+def load_backbone_vocabulary(backbone: str, ask: Callable[[], Future[None]] | None = None) -> Vocabulary | None:
     """The words of a backbone; None while the worker fetches them, which is asked for here.
 
     Raises:
         StoreError: if the worker could not load the backbone.
     """
-    place = place_of(backbone)
+    place = cache_path(backbone)
     if (place / "vocabulary.json").exists():
-        return remembered(("vocabulary", str(place)), lambda: vocabulary(backbone))
-    asked(("vocabulary", str(place)), ask or (lambda: keep_words(backbone)))
-    return vocabulary(backbone)
+        return cached_by_signature(("vocabulary", str(place)), lambda: load_vocabulary(backbone))
+    poll_request(("vocabulary", str(place)), ask or (lambda: request_backbone_vocabulary(backbone)))
+    return load_vocabulary(backbone)
 
 
-def asked(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
+def poll_request(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
     """The answer to a question put beside the page, asked once under this key; None while it is on its way.
 
     Raises:
@@ -306,12 +326,12 @@ def asked(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
     return kept[key].result() if kept[key].done() else None
 
 
-def forget(key: Hashable) -> None:
-    """Let go of a question and its answer: the next ``asked`` puts it anew."""
+def forget_request(key: Hashable) -> None:
+    """Let go of a question and its answer: the next ``poll_request`` puts it anew."""
     st.session_state.get("inside-asked", {}).pop(key, None)
 
 
-def waiting() -> bool:
+def has_pending_requests() -> bool:
     """Whether an answer is on its way to this page, or came after the page had looked for it."""
     kept: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
     missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
@@ -320,7 +340,7 @@ def waiting() -> bool:
     return bool(late) or any(not future.done() for future in kept.values())
 
 
-def choose_part(parts: dict[str, Track], label: str = "part") -> Track:
+def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> TensorHistory:
     """One of the parts, chosen in a box that the address remembers."""
     names = list(parts)
     if st.session_state.get("part") not in names:
@@ -330,18 +350,18 @@ def choose_part(parts: dict[str, Track], label: str = "part") -> Track:
         names,
         key="part",
         bind="query-params",
-        format_func=lambda name: f"{name}  ({' x '.join(parts[name].axes)} = {_size(parts[name])})",
+        format_func=lambda name: f"{name}  ({' x '.join(parts[name].axes)} = {_format_shape(parts[name])})",
     )
     return parts[name]
 
 
-def _size(track: Track) -> str:
-    return " x ".join(map(str, track.now.shape))
+def _format_shape(track: TensorHistory) -> str:
+    return " x ".join(map(str, track.current.shape))
 
 
-def shorter(track: Track, most: int) -> Track:
+def shorten_history(track: TensorHistory, most: int) -> TensorHistory:
     """The same track with at most about ``most`` steps, the one looked at among them."""
-    at = track.at % len(track.steps)
-    places = thinned(len(track.steps), at, most)
+    at = track.current_index % len(track.steps)
+    places = subsample_indices(len(track.steps), at, most)
     steps, values = tuple(track.steps[i] for i in places), tuple(track.values[i] for i in places)
-    return replace(track, steps=steps, values=values, at=places.index(at))
+    return replace(track, steps=steps, values=values, current_index=places.index(at))

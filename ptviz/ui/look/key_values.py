@@ -5,51 +5,52 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import geometry, outliers
-from ptviz.analysis.spectrum import spectrum
-from ptviz.figures.linked_selection import dim
-from ptviz.plots.views import Track, called, views_of
+from ptviz.analysis.geometry import compute_geometry, find_outliers
+from ptviz.analysis.spectrum import compute_spectrum
+from ptviz.figures.linked_selection import dim_cells
+from ptviz.plots.views import TensorHistory, axis_name, views_for_axes
 from ptviz.ui import scripts
 from ptviz.ui.components import linked_selection
-from ptviz.ui.components.figure_panel import panel
+from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.look import projection_map, token_panels
-from ptviz.ui.look.inspect_run import Moment
+from ptviz.ui.look.inspect_run import SnapshotSelection
 
 _LESSON = (
     "This prompt is made of keys and values inside the backbone, at every attention site. There are no words in "
     "that space to compare with, so here is what can be said: how large they are, how many directions they use, and "
     "how they move and how alike they are within a head."
 )
-_READ_MAP = (
+_PROJECTION_CAPTION = (
     "How to read it: one point a prompt token at this step, thin lines the way it came. The axes are the two leading "
     "directions of this head alone (PCA), fitted once for all steps; they mean nothing in another head."
 )
 
 
-def show(found: Moment, track: Track) -> None:
+def render_key_values(found: SnapshotSelection, track: TensorHistory) -> None:
     """All sites at once, then one head closely."""
     st.markdown(_LESSON)
-    m = track.now.shape[3]
-    odd = np.flatnonzero(outliers(np.moveaxis(track.now, 3, 0).reshape(m, -1))).tolist()
-    rows, picked = linked_selection.rows(m, odd, (found.run.id, track.name))
+    m = track.current.shape[3]
+    odd = np.flatnonzero(find_outliers(np.moveaxis(track.current, 3, 0).reshape(m, -1))).tolist()
+    rows, picked = linked_selection.select_tokens(m, odd, (found.run.id, track.name))
     kept = track.take("m", rows) if len(rows) < m else track
-    _numbers(kept)
+    _render_metrics(kept)
     for column, view in zip(
-        st.columns(3, gap="medium"), [view for view in views_of(track.axes) if view.whole], strict=True
+        st.columns(3, gap="medium"), [view for view in views_for_axes(track.axes) if view.needs_all_axes], strict=True
     ):
         with column:
             info = view.analyse(kept)
             # A column that counts prompt tokens can be brushed; tokens left out have no column.
-            bright = [i for i, number in enumerate(rows) if number in picked] if info.columns == called("m") else []
-            panel(dim(view.draw(info), (), bright), view.tell(info), view.read, key=view.name,
+            bright = [i for i, number in enumerate(rows) if number in picked] if info.columns == axis_name("m") else []
+            figure_panel(dim_cells(view.draw(info), (), bright), view.describe(info), view.caption, key=view.name,
                   name=f"{found.run.id}-{view.name}", title=view.title,
-                  python=scripts.view(found.run, kept, view, rows=rows, after=scripts.dimmed((), bright)))  # fmt: skip
-    _head(found, track, rows, picked)
+                  python=scripts.view_script(found.run, kept, view, rows=rows, after=scripts.dim_cells_code((),
+                  bright)))  # fmt: skip
+    _render_head(found, track, rows, picked)
 
 
-def _numbers(track: Track) -> None:
+def _render_metrics(track: TensorHistory) -> None:
     """How many tokens, and how far they moved since the first step."""
-    first, now = track.values[0], track.now
+    first, now = track.values[0], track.current
     length = float(np.linalg.norm(first))
     sites, _, heads, m, _ = now.shape
     with st.container(horizontal=True):
@@ -61,20 +62,22 @@ def _numbers(track: Track) -> None:
                   help="since the first step; the unit is the length of all of it at that step")  # fmt: skip
 
 
-def _head(found: Moment, track: Track, rows: list[int], picked: frozenset[int]) -> None:
+def _render_head(found: SnapshotSelection, track: TensorHistory, rows: list[int], picked: frozenset[int]) -> None:
     """The keys or the values of one head at one site."""
     st.subheader("One head")
-    site, what, head = _place(track)
-    whole = track.slice({"S": site, "kv": what, "H": head})
+    site, what, head = _select_head(track)
+    whole = track.select({"S": site, "kv": what, "H": head})
     chosen, told = whole.take("m", rows), ("keys", "values")[what]
     where = f"the {told} of site {site}, head {head}"
-    if spectrum(chosen.now, centred=True).collapsed:
+    if compute_spectrum(chosen.current, centred=True).is_collapsed:
         st.warning(f"In {where}, the prompt has collapsed: its tokens use under a tenth of the directions they could.")
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        projection_map.alone(found, chosen, rows, picked, f"The way of {where}", _READ_MAP)
+        projection_map.render_tensor_projection(found, chosen, rows, picked, f"The way of {where}", _PROJECTION_CAPTION)
     with right:
-        token_panels.norm_panel(found.run, chosen, geometry(chosen.now), "norms", rows, picked, f"Lengths of {where}")
+        token_panels.norm_panel(
+            found.run, chosen, compute_geometry(chosen.current), "norms", rows, picked, f"Lengths of {where}"
+        )
     left, right = st.columns(2, gap="medium")
     with left:
         token_panels.cosine_panel(found.run, whole, rows, picked, f"Cosines between {where}")
@@ -82,17 +85,17 @@ def _head(found: Moment, track: Track, rows: list[int], picked: frozenset[int]) 
         token_panels.spectrum_panel(found.run, chosen, rows)
 
 
-def _place(track: Track) -> tuple[int, int, int]:
-    sizes = dict(zip(track.axes, track.now.shape, strict=True))
+def _select_head(track: TensorHistory) -> tuple[int, int, int]:
+    sizes = dict(zip(track.axes, track.current.shape, strict=True))
     first, second, third = st.columns(3)
-    site = _number(first, "attention site", "site", sizes["S"])
+    site = _index_input(first, "attention site", "site", sizes["S"])
     what = second.segmented_control(
         "of", (0, 1), default=0, key="kv", bind="query-params", format_func=("keys", "values").__getitem__
     )
-    return site, what or 0, _number(third, "head", "head", sizes["H"])
+    return site, what or 0, _index_input(third, "head", "head", sizes["H"])
 
 
-def _number(where: st.delta_generator.DeltaGenerator, label: str, key: str, count: int) -> int:
+def _index_input(where: st.delta_generator.DeltaGenerator, label: str, key: str, count: int) -> int:
     if st.session_state.get(key, 0) >= count:
         st.session_state.pop(key)  # of a backbone with more of them
     return min(int(where.number_input(label, 0, count - 1, 0, key=key, bind="query-params")), count - 1)

@@ -7,14 +7,14 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.runs.saved_prompts import KEPT
-from ptviz.ui.backend import measure
-from ptviz.ui.look.inspect_run import Moment, asked
+from ptviz.runs.saved_prompts import SAVED_PREFIX
+from ptviz.ui.backend import request_measurement
+from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 
 @dataclass(frozen=True)
-class Place:
-    """What the worker is asked about: a run at a step, or a kept prompt (its id behind ``KEPT``) on a task's texts."""
+class ProbeTarget:
+    """What the worker is asked about: a run at a step, or a kept prompt (its id behind ``SAVED_PREFIX``) on a task's texts."""
 
     id: str
     stage: int | None = None
@@ -22,30 +22,30 @@ class Place:
     task: str = ""
 
     @classmethod
-    def of(cls, found: Moment) -> Place:
+    def from_selection(cls, found: SnapshotSelection) -> ProbeTarget:
         """The run and step that a page looks at."""
-        return cls(found.run.id, found.here.stage, found.here.step)
+        return cls(found.run.id, found.snapshot.stage, found.snapshot.step)
 
     @property
-    def name(self) -> str:
+    def file_stem(self) -> str:
         """What files of it are called."""
-        return self.id.removeprefix(KEPT)
+        return self.id.removeprefix(SAVED_PREFIX)
 
-    def where(self) -> dict[str, object]:
+    def request_fields(self) -> dict[str, object]:
         """The part of a question that says which prompt is meant, beside its id."""
-        return {"task": self.task} if self.id.startswith(KEPT) else {"stage": self.stage, "step": self.step}
+        return {"task": self.task} if self.id.startswith(SAVED_PREFIX) else {"stage": self.stage, "step": self.step}
 
 
-def question(found: Moment | Place, what: str, **more: object) -> dict[str, object]:
-    """What a script asks ``ptviz.worker.probe_handlers.answer_of`` for the same measurement."""
-    place = found if isinstance(found, Place) else Place.of(found)
-    return {"kind": "measure", "what": what, **place.where(), **more}
+def probe_request(found: SnapshotSelection | ProbeTarget, what: str, **more: object) -> dict[str, object]:
+    """What a script asks ``ptviz.worker.probe_handlers.probe_run`` for the same measurement."""
+    place = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
+    return {"kind": "measure", "what": what, **place.request_fields(), **more}
 
 
-def measured(
-    found: Moment | Place, what: str, label: str, told: str, *, button: bool = True, **more: Any
+def probe_on_demand(
+    found: SnapshotSelection | ProbeTarget, what: str, label: str, told: str, *, button: bool = True, **more: Any
 ) -> dict[str, Any] | None:
-    """One of ``ptviz.worker.probe_requests.MEASURES`` at this step; None until the answer to it is there.
+    """One of ``ptviz.worker.probe_requests.PROBES`` at this step; None until the answer to it is there.
 
     ``told`` says under the button what will be measured; without a ``button`` it is asked for at once. ``more`` goes
     with the question.
@@ -53,7 +53,7 @@ def measured(
     Raises:
         StoreError: if it cannot be measured on this run.
     """
-    place = found if isinstance(found, Place) else Place.of(found)
+    place = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
     if place.task:
         more["task"] = place.task
     key = ("measure", what, place, *sorted(more.items()))
@@ -63,7 +63,7 @@ def measured(
         if st.session_state.get(f"measured-{what}") != key:
             st.caption(f"{told} Measured by the worker; a run under way waits for some seconds meanwhile.")
             return None
-    answer = asked(key, lambda: measure(what, place.id, place.stage, place.step, **more))
+    answer = poll_request(key, lambda: request_measurement(what, place.id, place.stage, place.step, **more))
     if answer is None:
         st.caption("The worker is measuring the prompt of this step." if not place.task else "The worker is measuring.")
     return answer

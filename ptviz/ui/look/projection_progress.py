@@ -6,46 +6,46 @@ from contextlib import suppress
 
 import streamlit as st
 
-from ptviz.analysis.projection import Map
+from ptviz.analysis.projection import Projection
 from ptviz.runs.atomic_io import StoreError
-from ptviz.ui.backend import lay_map
+from ptviz.ui.backend import request_projection
 from ptviz.ui.look import inspect_run
-from ptviz.ui.look.inspect_run import Moment, asked
-from ptviz.worker.projection_process import Order, Progress, drop, laid, progress
-from ptviz.worker.projection_queue import folder_of
+from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
+from ptviz.worker.projection_process import ProjectionJob, ProjectionProgress, cancel, load_progress, load_projection
+from ptviz.worker.projection_queue import projection_folder
 
 
-def awaited(found: Moment, order: Order) -> tuple[Map, ...] | None:
+def projection_with_progress(found: SnapshotSelection, order: ProjectionJob) -> tuple[Projection, ...] | None:
     """The map of an order, asked for once; how far it is, until it is there."""
-    folder = folder_of(order.name)
-    if (maps := laid(folder)) is not None:
+    folder = projection_folder(order.digest)
+    if (maps := load_projection(folder)) is not None:
         return maps
-    key = ("map", order.name)
-    if st.session_state.get("map-off") == order.name:
+    key = ("map", order.digest)
+    if st.session_state.get("map-off") == order.digest:
         st.caption("This map was cancelled.")
         if st.button("Lay it out", icon=":material/play_arrow:", key="map-on"):
             st.session_state.pop("map-off")
             st.rerun()
         return None
     try:
-        asked(key, lambda: lay_map(found.run.id, order))
+        poll_request(key, lambda: request_projection(found.run.id, order))
     except (StoreError, OSError) as error:
         st.text(f"The map could not be made: {error}")
         if st.button("Try again", icon=":material/refresh:", key="map-retry"):
-            inspect_run.forget(key)
+            inspect_run.forget_request(key)
             st.rerun()
         return None
-    _waits(progress(folder))
+    _show_progress(load_progress(folder))
     if st.button("Cancel", icon=":material/close:", key="map-cancel"):
         with suppress(OSError):
-            drop(folder)
-        st.session_state["map-off"] = order.name
-        inspect_run.forget(key)
+            cancel(folder)
+        st.session_state["map-off"] = order.digest
+        inspect_run.forget_request(key)
         st.rerun()
     return None
 
 
-def _waits(far: Progress) -> None:
+def _show_progress(far: ProjectionProgress) -> None:
     st.progress(far.share, text=f"The worker makes this map: {far.doing} ({far.share:.0%})")
     st.caption(
         "The first map takes one to four minutes, since UMAP prepares itself; the next ones are quicker, and this one "

@@ -8,20 +8,20 @@ from typing import Any
 import streamlit as st
 
 from ptviz.probes import edits as editing
-from ptviz.probes.edits import DISTANCES, KINDS, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
+from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
 from ptviz.runs import saved_prompts
-from ptviz.ui.backend import operate, store
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.formatting import told_apart
+from ptviz.ui.backend import get_store, request_prompt_edit
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.formatting import unique_labels
 from ptviz.ui.look import token_importance
-from ptviz.ui.look.inspect_run import Moment, asked
+from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 LESSON = (
     "What would this prompt be worth with some of its tokens changed? Edits are applied one after another and measured "
     "on validation texts; the run itself stays as it is. **Try:** take out token 0, then snap every token to its "
     "nearest word, and undo."
 )
-_ACTIONS = {
+_EDIT_LABELS = {
     "ablate": "take out",
     "scale": "scale",
     "swap": "swap two",
@@ -29,23 +29,23 @@ _ACTIONS = {
     "snap": "snap to word",
     "mix": "mix with another",
 }
-_INSIDE = (
+_KEY_VALUES_NOTE = (
     "This prompt is keys and values inside the backbone. A token taken out is gone from every attention site; scaling "
     "multiplies its values: it is looked at as before, but adds more or less; noise falls on each key and value. "
     "There is no swap, for attention has no order among them, and no snap, for no word lies in that space."
 )
-_APART = (
+_PER_INPUT_NOTE = (
     "This method makes a prompt of its own for each text. Edits change the same token of every text's prompt; there "
     "is no one prompt that could be snapped to words, mixed with another or kept."
 )
 
 
-def show(found: Moment) -> None:
+def render_prompt_editor(found: SnapshotSelection) -> None:
     """The operating table: nothing is measured before somebody asks for it."""
     st.subheader("Prompt surgery")
     st.markdown(LESSON)
-    place = found.run.id, found.here.stage, found.here.step
-    done = _list(found.run.id)
+    place = found.run.id, found.snapshot.stage, found.snapshot.step
+    done = _edit_list(found.run.id)
     if st.session_state.get("operated") != place:
         label = "Measure these edits at this step" if done else "Begin"
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -54,8 +54,8 @@ def show(found: Moment) -> None:
                 return
         st.session_state["operated"] = place
     answer = None
-    with explained():
-        answer = asked(_key(place, done), lambda: _measured(place, done))
+    with show_errors():
+        answer = poll_request(_cache_key(place, done), lambda: _request_scores(place, done))
         if answer is not None:
             st.session_state["patient"] = {"run": found.run.id, **answer}
     # What an edit failed with stands above the tools, which can undo it.
@@ -63,36 +63,36 @@ def show(found: Moment) -> None:
     if patient.get("run") != found.run.id:
         st.caption("The worker measures the prompt of this step; a run under way waits for a second meanwhile.")
         return
-    _tools(found, patient, done)
+    _edit_form(found, patient, done)
     if answer is not None:
-        _results(done, answer)
-    _keeping(found, place, patient, done)
-    token_importance.show(found, patient, done)
+        _render_scores(done, answer)
+    _save_prompt_form(found, place, patient, done)
+    token_importance.token_importance_panel(found, patient, done)
 
 
-def _list(run: str) -> list[dict[str, Any]]:
+def _edit_list(run: str) -> list[dict[str, Any]]:
     """The edits made on this run's prompt, oldest first."""
     lists: dict[str, list[dict[str, Any]]] = st.session_state.setdefault("edits", {})
     return lists.setdefault(run, [])
 
 
-def _key(place: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple[object, ...]:
-    return "surgery", *place, tuple(map(editing.read, done))
+def _cache_key(place: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple[object, ...]:
+    return "surgery", *place, tuple(map(editing.parse_edit, done))
 
 
-def _measured(place: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
+def _request_scores(place: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
     run, stage, step = place
-    return operate(run, "edits", stage, step, edits=list(done))
+    return request_prompt_edit(run, "edits", stage, step, edits=list(done))
 
 
-def _tools(found: Moment, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+def _edit_form(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
     """Choose an edit and its tokens; apply, undo, reset."""
     if patient["inside"]:
-        st.caption(_INSIDE)
+        st.caption(_KEY_VALUES_NOTE)
     elif "snap" not in patient["kinds"]:
-        st.caption(_APART)
-    kinds = [kind for kind in _ACTIONS if kind in patient["kinds"]]
-    kind = st.segmented_control("edit", kinds, default="ablate", key="edit", format_func=_ACTIONS.__getitem__)
+        st.caption(_PER_INPUT_NOTE)
+    kinds = [kind for kind in _EDIT_LABELS if kind in patient["kinds"]]
+    kind = st.segmented_control("edit", kinds, default="ablate", key="edit", format_func=_EDIT_LABELS.__getitem__)
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
     edit = None if kind is None else _FORMS[kind](found, patient["m"], columns)
     made = [] if edit is None else [edit.to_json()]
@@ -104,40 +104,40 @@ def _tools(found: Moment, patient: dict[str, Any], done: list[dict[str, Any]]) -
         st.button("Reset", icon=":material/restart_alt:", key="reset", disabled=not done, on_click=done.clear)
 
 
-def _tokens(m: int, columns: Any, nothing: str = "every token") -> tuple[int, ...]:
+def _select_tokens(m: int, columns: Any, nothing: str = "every token") -> tuple[int, ...]:
     chosen = columns[0].multiselect("prompt tokens", range(m), key="cut-tokens", placeholder=nothing)
     return tuple(sorted(chosen))
 
 
-def _ablate(found: Moment, m: int, columns: Any) -> Edit | None:
-    tokens = _tokens(m, columns, "choose some")
+def _ablate_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
+    tokens = _select_tokens(m, columns, "choose some")
     return Ablate(tokens) if 0 < len(tokens) < m else None
 
 
-def _scale(found: Moment, m: int, columns: Any) -> Edit:
-    tokens = _tokens(m, columns)
+def _scale_form(found: SnapshotSelection, m: int, columns: Any) -> Edit:
+    tokens = _select_tokens(m, columns)
     return Scale(tokens, float(columns[1].number_input("times", -10.0, 10.0, 0.5, 0.25, key="cut-factor")))
 
 
-def _swap(found: Moment, m: int, columns: Any) -> Edit | None:
+def _swap_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
     first = int(columns[1].number_input("token", 0, m - 1, 0, key="cut-first"))
     second = int(columns[2].number_input("and token", 0, m - 1, min(1, m - 1), key="cut-second"))
     return Swap(first, second) if first != second else None
 
 
-def _noise(found: Moment, m: int, columns: Any) -> Edit:
-    tokens = _tokens(m, columns)
+def _noise_form(found: SnapshotSelection, m: int, columns: Any) -> Edit:
+    tokens = _select_tokens(m, columns)
     size = columns[1].number_input("size, of its length", 0.0, 10.0, 0.5, 0.1, key="cut-size")
     return Noise(tokens, float(size), int(columns[2].number_input("seed", 0, 2**31, 0, key="cut-seed")))
 
 
-def _snap(found: Moment, m: int, columns: Any) -> Edit:
-    tokens = _tokens(m, columns)
+def _snap_form(found: SnapshotSelection, m: int, columns: Any) -> Edit:
+    tokens = _select_tokens(m, columns)
     return Snap(tokens, columns[1].selectbox("nearest by", DISTANCES, key="cut-distance"))
 
 
-def _mix(found: Moment, m: int, columns: Any) -> Edit | None:
-    others = _others(found, m)
+def _mix_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
+    others = _mixable_prompts(found, m)
     chosen = columns[0].selectbox(
         "the other prompt", list(others), key="cut-other", format_func=others.__getitem__, placeholder="none fits"
     )
@@ -145,34 +145,38 @@ def _mix(found: Moment, m: int, columns: Any) -> Edit | None:
     return None if chosen is None else Mix(chosen[0], chosen[1], float(share))
 
 
-def _others(found: Moment, m: int) -> dict[tuple[Any, str], str]:
+def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], str]:
     """Prompts that may be mixed in: finished runs and kept prompts of the same backbone and length."""
     backbone = found.run.config.backbone
-    kept = [prompt for prompt in saved_prompts.kept(store()) if prompt.m == m and prompt.backbone in ("", backbone)]
+    kept = [
+        prompt
+        for prompt in saved_prompts.list_saved_prompts(get_store())
+        if prompt.m == m and prompt.backbone in ("", backbone)
+    ]
     runs = [
         summary
-        for summary in store().list()
+        for summary in get_store().list()
         if summary.status.state == "finished"
         and summary.config.backbone == backbone
         and summary.config.knobs.get("m") == m
         and summary.id != found.run.id
     ]
     named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}
-    return told_apart(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
+    return unique_labels(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
 
 
-_FORMS: dict[str, Callable[[Moment, int, Any], Edit | None]] = {
-    "ablate": _ablate,
-    "scale": _scale,
-    "swap": _swap,
-    "noise": _noise,
-    "snap": _snap,
-    "mix": _mix,
+_FORMS: dict[str, Callable[[SnapshotSelection, int, Any], Edit | None]] = {
+    "ablate": _ablate_form,
+    "scale": _scale_form,
+    "swap": _swap_form,
+    "noise": _noise_form,
+    "snap": _snap_form,
+    "mix": _mix_form,
 }
-assert list(_FORMS) == list(KINDS), "every edit has its form"
+assert list(_FORMS) == list(EDIT_TYPES), "every edit has its form"
 
 
-def _results(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
+def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
     """What the prompt is worth now, and how it came there."""
     before, rows = answer["untouched"], answer["rows"]
     now = {"changed": 0, **before} if not done else answer["after"][-1]
@@ -184,7 +188,7 @@ def _results(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
         st.metric("Other answers", f"{now['changed']} of {rows}", help="texts answered otherwise than by the original")
     if not done:
         return
-    said = [editing.read(edit).say() for edit in done]
+    said = [editing.parse_edit(edit).describe() for edit in done]
     told = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
     after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
     st.dataframe(
@@ -203,20 +207,24 @@ def _results(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
     )
 
 
-def _keeping(found: Moment, place: tuple[str, int, int], patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+def _save_prompt_form(
+    found: SnapshotSelection, place: tuple[str, int, int], patient: dict[str, Any], done: list[dict[str, Any]]
+) -> None:
     """Keep the edited prompt beside the runs."""
     if "mix" not in patient["kinds"]:  # What differs by text can neither be mixed nor kept.
         return
     with st.popover("Save as a new prompt", icon=":material/save:"):
         title = st.text_input("title", f"{found.run.id}, {len(done)} edits", key="keep-title", max_chars=120)
         if st.button("Save", key="keep", disabled=not title.strip()):
-            st.session_state["kept"] = (*_key(place, done), title)
+            st.session_state["kept"] = (*_cache_key(place, done), title)
     wanted = st.session_state.get("kept")
-    if wanted is None or wanted[:-1] != _key(place, done):
+    if wanted is None or wanted[:-1] != _cache_key(place, done):
         return
     run, stage, step = place
-    with explained():
-        answer = asked(("save", wanted), lambda: operate(run, "save", stage, step, edits=list(done), title=wanted[-1]))
+    with show_errors():
+        answer = poll_request(
+            ("save", wanted), lambda: request_prompt_edit(run, "save", stage, step, edits=list(done), title=wanted[-1])
+        )
         if answer is None:
             st.caption("The worker is saving the prompt, and measures what it saved.")
             return

@@ -9,89 +9,89 @@ from typing import Any
 import streamlit as st
 
 from ptviz.analysis.waywardness import prompt_f1
-from ptviz.experiments.comparison import entries, same, start
-from ptviz.figures.waywardness import draw_waywardness, tell_waywardness
+from ptviz.experiments.comparison import find_runs, start_runs, training_fingerprint
+from ptviz.figures.waywardness import describe_waywardness, draw_waywardness
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import knobs_of
-from ptviz.plots.material import reading_of, waywardness_of
+from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.plots.material import measure_waywardness, read_nearest_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.ui import scripts
-from ptviz.ui.backend import executor, store
-from ptviz.ui.cache import remembered
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.figure_panel import panel
-from ptviz.ui.components.formatting import ALIVE
-from ptviz.ui.look.inspect_run import Moment, vocabulary_of
+from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.cache import cached_by_signature
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.ui.components.formatting import ACTIVE_STATES
+from ptviz.ui.look.inspect_run import SnapshotSelection, load_run_vocabulary
 
 LESSON = (
     "Nearest words do not explain a prompt. [Khashabi et al. 2022](https://aclanthology.org/2022.naacl-main.266) "
     "pulled prompts to any sentence they liked, even about another task, and lost little accuracy. **Try:** a sentence "
     "of yours that has nothing to do with the task."
 )
-_READ = (
+_CAPTION = (
     "How to read it: one mark a run, its weight gamma above it; the open circle was not pulled. To the right, a prompt "
     "whose nearest words (by L2) are the sentence's; upwards, the share of test accuracy that this cost. Low and to "
     "the right is wayward: it solves the task and reads as something else."
 )
-_SENTENCE = "classify the sentiment of this movie review as positive or negative"
-_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
+_DEFAULT_SENTENCE = "classify the sentiment of this movie review as positive or negative"
+_DEFAULT_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
 
 
-def show(found: Moment) -> None:
+def render_waywardness(found: SnapshotSelection) -> None:
     """The form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
     config = found.run.config
-    if config.method not in REGISTRY or "toward" not in knobs_of(REGISTRY[config.method]):
+    if config.method not in REGISTRY or "toward" not in hyperparameters_of(REGISTRY[config.method]):
         return
     st.subheader("Waywardness")
     st.markdown(LESSON)
-    known = _family(config)
+    known = _comparable_runs(config)
     if known:
-        _figure(found, known)
-    with explained():
-        _train(config, str(known[0].config.knobs["toward"]) if known else _SENTENCE)
+        _render_figure(found, known)
+    with show_errors():
+        _training_form(config, str(known[0].config.knobs["toward"]) if known else _DEFAULT_SENTENCE)
 
 
-def _family(config: RunConfig) -> list[Run]:
+def _comparable_runs(config: RunConfig) -> list[Run]:
     """Finished runs pulled to one sentence that differ in gamma and seed alone: this run's, else the newest such."""
     near = [
         summary
-        for summary in store().list()
+        for summary in get_store().list()
         if (summary.config.method, summary.config.backbone, summary.config.task)
         == (config.method, config.backbone, config.task)
         and summary.config.knobs.get("toward")
     ]
     if not near:
         return []
-    wanted = _kin(config if config.knobs.get("toward") else near[0].config)
-    return [store().get(s.id) for s in near if s.status.state == "finished" and _kin(s.config) == wanted]
+    wanted = _comparison_key(config if config.knobs.get("toward") else near[0].config)
+    return [get_store().get(s.id) for s in near if s.status.state == "finished" and _comparison_key(s.config) == wanted]
 
 
-def _kin(config: RunConfig) -> str:
+def _comparison_key(config: RunConfig) -> str:
     training = replace(config.training, seed=0)
-    return same(replace(config, knobs={**config.knobs, "gamma": 0.0}, training=training))
+    return training_fingerprint(replace(config, knobs={**config.knobs, "gamma": 0.0}, training=training))
 
 
-def _figure(found: Moment, runs: list[Run]) -> None:
-    words = vocabulary_of(found.run)
+def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
+    words = load_run_vocabulary(found.run)
     if words is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         return
-    info = waywardness_of(runs, words, _reading)
+    info = measure_waywardness(runs, words, _cached_nearest_words)
     st.text(f"The sentence: {info.sentence}")
     name = f"{found.run.id}-wayward"
-    panel(draw_waywardness(info), tell_waywardness(info), _READ, key="wayward", name=name,
-          python=scripts.waywardness([run.id for run in runs], name))  # fmt: skip
+    figure_panel(draw_waywardness(info), describe_waywardness(info), _CAPTION, key="wayward", name=name,
+          python=scripts.waywardness_script([run.id for run in runs], name))  # fmt: skip
     with st.expander("What the prompts read as"):
         rows = [
             {
-                "gamma": p.prompt.gamma,
-                "seed": p.prompt.seed,
-                "accuracy (%)": 100 * p.prompt.accuracy,
+                "gamma": p.run.gamma,
+                "seed": p.run.seed,
+                "accuracy (%)": 100 * p.run.accuracy,
                 "F1": p.f1,
-                "nearest words": p.prompt.words,
+                "nearest words": p.run.nearest_words,
             }
-            for p in info.places
+            for p in info.points
         ]
         st.dataframe(
             rows,
@@ -104,16 +104,18 @@ def _figure(found: Moment, runs: list[Run]) -> None:
         )
 
 
-def _reading(run: Run, words: Vocabulary) -> tuple[str, str]:
-    return remembered(("wayward", str(run.path)), partial(reading_of, run, words))
+def _cached_nearest_words(run: Run, words: Vocabulary) -> tuple[str, str]:
+    return cached_by_signature(("wayward", str(run.path)), partial(read_nearest_words, run, words))
 
 
-def _train(config: RunConfig, usual: str) -> None:
+def _training_form(config: RunConfig, usual: str) -> None:
     """A form for more such runs, one for each gamma; what there is already is not trained again."""
     with st.expander("Train prompts that are pulled to a sentence", icon=":material/model_training:"):
         sentence = st.text_input("sentence", usual, key="wayward-sentence", max_chars=300).strip()
         left, right = st.columns([2, 1])
-        gammas = left.multiselect("gamma, the weight of the pull", _GAMMAS, _GAMMAS[:3], key="wayward-gammas")
+        gammas = left.multiselect(
+            "gamma, the weight of the pull", _DEFAULT_GAMMAS, _DEFAULT_GAMMAS[:3], key="wayward-gammas"
+        )
         m = right.number_input("prompt tokens", 1, 200, max(1, len(sentence.split())), key="wayward-m")
         if not prompt_f1(sentence, sentence):
             st.caption("Type a sentence of at least one word.")
@@ -124,9 +126,11 @@ def _train(config: RunConfig, usual: str) -> None:
         configs = [
             replace(fresh, knobs={**config.knobs, **pull, "gamma": gamma}).checked() for gamma in (0.0, *sorted(gammas))
         ]
-        st.code("\n".join(config.command() for config in configs), language="shell", wrap_lines=True)
-        missing = [entry for entry in entries(store(), configs) if entry.state not in ("finished", *ALIVE)]
+        st.code("\n".join(config.shell_command() for config in configs), language="shell", wrap_lines=True)
+        missing = [
+            entry for entry in find_runs(get_store(), configs) if entry.state not in ("finished", *ACTIVE_STATES)
+        ]
         label = f"Train {len(missing)} runs" if missing else "All of these were trained"
         if st.button(label, icon=":material/play_arrow:", key="wayward-train", disabled=not missing):
-            start(executor(), missing)
+            start_runs(get_client(), missing)
             st.success(f"{len(missing)} runs wait for the worker. The figure grows as they finish.")

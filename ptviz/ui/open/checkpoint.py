@@ -17,44 +17,56 @@ import numpy as np
 import streamlit as st
 
 from ptviz import paths
-from ptviz.backbones.shape import sizes_of
-from ptviz.checkpoints import CheckpointError, Facts, Ground, PromptBundle, examine, hub, open_checkpoint
-from ptviz.checkpoints.bundle import WHOLE
+from ptviz.backbones.shape import named_backbone_shape
+from ptviz.checkpoints import (
+    BackboneReference,
+    CheckpointError,
+    PromptBundle,
+    PromptDiagnostics,
+    diagnose,
+    hub,
+    open_checkpoint,
+)
+from ptviz.checkpoints.bundle import UNSPLIT_AXES
 from ptviz.checkpoints.bundle import Array as Matrix
-from ptviz.checkpoints.diagnostics import fit
-from ptviz.checkpoints.formats.ptviz import BUNDLE
-from ptviz.figures.checkpoint import Glance, draw_cells, draw_norms
-from ptviz.runs.archive import unpack
-from ptviz.runs.import_prompt import choices, keep_opened
-from ptviz.runs.saved_prompts import KEPT
-from ptviz.ui.backend import store
-from ptviz.ui.cache import remembered
-from ptviz.ui.components.errors import explained
-from ptviz.ui.components.plotly_chart import live_plot
-from ptviz.ui.look.inspect_run import waiting, words_of
-from ptviz.ui.navigation import COMPOSE, watch
+from ptviz.checkpoints.diagnostics import incompatibilities
+from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
+from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
+from ptviz.runs.archive import unpack_run
+from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
+from ptviz.runs.saved_prompts import SAVED_PREFIX
+from ptviz.ui.backend import get_store
+from ptviz.ui.cache import cached_by_signature
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.plotly_chart import plotly_chart
+from ptviz.ui.look.inspect_run import has_pending_requests, load_backbone_vocabulary
+from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 
 SIDES = ("a", "b")
-LOOK = "look/embeddings.py"
+EMBEDDINGS_PAGE = "look/embeddings.py"
 KEEPS = 200
 """Uploads kept at most; the oldest go first."""
-CELLS = 160
-LARGEST = 50_000_000
-READ_CELLS = "Each row is a prompt token: blue numbers are below zero, orange ones above. A pale stripe is a dead row."
-READ_NORMS = (
+MAX_CELLS = 160
+MAX_UPLOAD_BYTES = 50_000_000
+THUMBNAIL_CAPTION = (
+    "Each row is a prompt token: blue numbers are below zero, orange ones above. A pale stripe is a dead row."
+)
+NORMS_CAPTION = (
     "The length of each token's vector. A diamond stands far from the others; a blue band is the range of the chosen "
     "backbone's own words."
 )
 
 
-_DROP = "one file, or the two files of a PEFT folder; they stay on this machine and nothing in them is executed"
-_PATHS = "/home/me/my-adapter, prompt.pt, or a run's folder"
+_UPLOAD_HELP = "one file, or the two files of a PEFT folder; they stay on this machine and nothing in them is executed"
+_PATH_EXAMPLES = "/home/me/my-adapter, prompt.pt, or a run's folder"
 
 
-_WHERE = "or its path on this machine, or hub:USER/NAME"
+_PATH_LABEL = "or its path on this machine, or hub:USER/NAME"
 
 
-def choose(side: str, label: str, help: str = _DROP, where: str = _WHERE, examples: str = _PATHS) -> Path | None:
+def checkpoint_input(
+    side: str, label: str, help: str = _UPLOAD_HELP, where: str = _PATH_LABEL, examples: str = _PATH_EXAMPLES
+) -> Path | None:
     """A checkpoint to open: files dropped here, or a path on this machine, which lives in the page's address."""
     files = st.file_uploader(
         label,
@@ -64,7 +76,7 @@ def choose(side: str, label: str, help: str = _DROP, where: str = _WHERE, exampl
     )
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
-        st.session_state[f"path-{side}"] = str(keep([(file.name, file.getvalue()) for file in files]))
+        st.session_state[f"path-{side}"] = str(save_uploads([(file.name, file.getvalue()) for file in files]))
     st.session_state[f"dropped-{side}"] = ids
     path = st.text_input(
         where,
@@ -77,29 +89,29 @@ def choose(side: str, label: str, help: str = _DROP, where: str = _WHERE, exampl
     return Path(path).expanduser() if path else None
 
 
-def fetched(side: str, path: Path) -> Path | None:
+def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
     """A path as it is; for a hub id the folder that was fetched, which nobody's link but a press of the button does."""
     id = path.as_posix()
-    if not id.startswith(hub.START):
+    if not id.startswith(hub.HUB_PREFIX):
         return path
-    folder = hub.known(id)
+    folder = hub.find_fetched_adapter(id)
     st.text(f"{id}: " + ("fetched before." if folder is not None else "not on this machine yet."))
     if st.button("Fetch it" if folder is None else "Fetch it again", icon=":material/download:", key=f"fetch-{side}"):
         with st.spinner("Fetching its config, weights and README, and nothing else"):
-            folder = hub.fetch(id)
+            folder = hub.fetch_adapter(id)
     return folder
 
 
-def keep(files: Sequence[tuple[str, bytes]]) -> Path:
+def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
     """Write uploads to a folder of their own; the file if it is one, the folder if they belong together.
 
     Raises:
         CheckpointError: if they are too large or have one name.
         OSError: if the folder cannot be written.
     """
-    if (size := sum(len(data) for _, data in files)) > LARGEST:
+    if (size := sum(len(data) for _, data in files)) > MAX_UPLOAD_BYTES:
         raise CheckpointError(
-            f"expected at most {LARGEST / 1e6:.0f} MB; got {size / 1e6:,.0f} MB. Give its path instead"
+            f"expected at most {MAX_UPLOAD_BYTES / 1e6:.0f} MB; got {size / 1e6:,.0f} MB. Give its path instead"
         )
     names = [
         re.sub(r"[^A-Za-z0-9._-]+", "-", re.split(r"[/\\]", name)[-1]).lstrip(".-")[:80] or "file" for name, _ in files
@@ -109,28 +121,28 @@ def keep(files: Sequence[tuple[str, bytes]]) -> Path:
     digest = hashlib.sha256(
         b"".join(name.encode() + b"\0" + data for name, (_, data) in zip(names, files, strict=True))
     )
-    folder = paths.home() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
+    folder = paths.data_dir() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for name, (_, data) in zip(names, files, strict=True):
         (folder / name).write_bytes(data)
     return folder if len(files) > 1 else folder / names[0]
 
 
-def opened(path: Path) -> PromptBundle:
+def load_bundle(path: Path) -> PromptBundle:
     """The checkpoint at a path; read again only if it changed.
 
     Raises:
         CheckpointError: if it is refused.
     """
-    return _opened(str(path), age(path))
+    return _load_bundle(str(path), last_modified(path))
 
 
 @lru_cache(maxsize=4)  # a prompt may have up to 64 million numbers
-def _opened(path: str, age: float) -> PromptBundle:
+def _load_bundle(path: str, age: float) -> PromptBundle:
     return open_checkpoint(path)
 
 
-def age(path: Path) -> float:
+def last_modified(path: Path) -> float:
     """When anything at a path last changed; 0 where there is nothing."""
     try:
         entries = islice(path.iterdir(), 500) if path.is_dir() else ()
@@ -140,11 +152,11 @@ def age(path: Path) -> float:
         return 0.0
 
 
-def choose_ground() -> Ground | None:
+def select_backbone_reference() -> BackboneReference | None:
     """The backbone to hold prompts against; only what is on this machine, since nothing is fetched for a look."""
     from ptviz import backbones
 
-    names = [info.name for info in backbones.catalogue() if info.available]
+    names = [info.name for info in backbones.list_backbones() if info.available]
     chosen = st.selectbox(
         "Hold it against a backbone",
         names,
@@ -154,60 +166,64 @@ def choose_ground() -> Ground | None:
         help="says whether it would fit, and how its norms compare with the vocabulary's",
         bind="query-params",
     )
-    return ground_of(chosen) if chosen else None
+    return load_backbone_reference(chosen) if chosen else None
 
 
-def ground_of(name: str) -> Ground | None:
+def load_backbone_reference(name: str) -> BackboneReference | None:
     """The sizes of a backbone, and the norms of its words once the worker has written its table; no model is loaded."""
-    sizes, words = sizes_of(name), words_of(name)
+    sizes, words = named_backbone_shape(name), load_backbone_vocabulary(name)
     if sizes is None:
         return None
     norms = np.zeros(0, np.float32)
     if words is not None:
         table = words.table
-        norms = remembered(("norms", name, table.shape), lambda: np.linalg.norm(table, axis=1).astype(np.float32))
-    return Ground(name, **asdict(sizes), norms=norms[norms > 0])
+        norms = cached_by_signature(
+            ("norms", name, table.shape), lambda: np.linalg.norm(table, axis=1).astype(np.float32)
+        )
+    return BackboneReference(name, **asdict(sizes), norms=norms[norms > 0])
 
 
-def waits() -> None:
+def rerun_when_answered() -> None:
     """See to it that the page is drawn again once the worker has answered: nothing is on its way at first."""
 
     def tick() -> None:
-        if not waiting():
+        if not has_pending_requests():
             st.rerun()
 
-    if waiting():
+    if has_pending_requests():
         st.caption("The worker is fetching the words of the backbone; norms are compared as soon as they are here.")
         st.fragment(tick, run_every=0.6)()
 
 
-def show(side: str, path: Path, ground: Ground | None) -> None:
+def render_checkpoint(side: str, path: Path, ground: BackboneReference | None) -> None:
     """Everything about one checkpoint, or why it was refused."""
-    with explained():
+    with show_errors():
         with st.spinner("Reading it in a process of its own"):
-            bundle = opened(path)
-        provenance(bundle, path)
-        facts = examined(bundle, path, ground)
-        warn(bundle, facts, ground)
-        glance(side, bundle, facts, ground)
-        uses(bundle)
-        keeping(side, bundle, path, ground)
+            bundle = load_bundle(path)
+        render_provenance(bundle, path)
+        facts = load_diagnostics(bundle, path, ground)
+        render_warnings(bundle, facts, ground)
+        render_prompt_overview(side, bundle, facts, ground)
+        render_capabilities(bundle)
+        save_prompt_form(side, bundle, path, ground)
 
 
-def examined(bundle: PromptBundle, path: Path, ground: Ground | None) -> tuple[Facts, ...]:
+def load_diagnostics(
+    bundle: PromptBundle, path: Path, ground: BackboneReference | None
+) -> tuple[PromptDiagnostics, ...]:
     """The facts of a checkpoint, measured once: a page is drawn again at every click."""
     against = None if ground is None else (ground.name, len(ground.norms))
-    return remembered(("facts", str(path), age(path), against), lambda: examine(bundle, ground))
+    return cached_by_signature(("facts", str(path), last_modified(path), against), lambda: diagnose(bundle, ground))
 
 
-def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) -> None:
+def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: BackboneReference | None) -> None:
     """Keep one of its prompts beside the runs; look inside it, or start a run from it."""
-    if bundle.format == BUNDLE:
-        bringing(side, path)
-    home = ground.name if ground is not None and not fit(bundle, ground) else ""
-    names = list(choices(bundle, home))
+    if bundle.format == BUNDLE_FORMAT:
+        import_run_button(side, path)
+    home = ground.name if ground is not None and not incompatibilities(bundle, ground) else ""
+    names = list(importable_prompts(bundle, home))
     if not names:
-        if any(values.axes == WHOLE for values in bundle.tensors.values()):
+        if any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
             st.caption(
                 "The file does not say how many layers and heads its keys and values are for. Choose above the "
                 "backbone they were trained for, and it can be kept."
@@ -228,43 +244,45 @@ def keeping(side: str, bundle: PromptBundle, path: Path, ground: Ground | None) 
         starts = st.button("Start a run from it", icon=":material/play_arrow:", key=f"begin-{side}")
     if not (keeps or looks or starts):
         return
-    kept = keep_opened(store(), path, bundle, which, backbone=home)
+    kept = import_checkpoint_prompt(get_store(), path, bundle, which, backbone=home)
     if looks:
-        st.switch_page(LOOK, query_params={"run": KEPT + kept.id})
+        st.switch_page(EMBEDDINGS_PAGE, query_params={"run": SAVED_PREFIX + kept.id})
     elif starts:
-        st.switch_page(COMPOSE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
+        st.switch_page(COMPOSE_PAGE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
     st.badge("kept", icon=":material/check_circle:", color="green")
     st.text(f"{kept.title}: {kept.m} prompt tokens, as {kept.id}")
 
 
-def bringing(side: str, path: Path) -> None:
+def import_run_button(side: str, path: Path) -> None:
     """Bring a bundled run in, whole: its curve, its snapshots and its config."""
     st.subheader("Bring the run in")
     st.caption("The file holds a whole run: brought in, it replays here as if it had been trained here.")
     if st.button("Bring it in", icon=":material/move_to_inbox:", key=f"bring-{side}"):
-        watch(unpack(store(), path).id)
+        open_run_page(unpack_run(get_store(), path).id)
 
 
-def provenance(bundle: PromptBundle, path: Path) -> None:
+def render_provenance(bundle: PromptBundle, path: Path) -> None:
     """What it is, and what the file says about itself."""
     with st.container(border=True):
         st.text(bundle.name)
         with st.container(horizontal=True):
             st.badge(bundle.kind, icon=":material/deployed_code:", color="orange")
-            st.badge(f"{bundle.scalars:,} numbers", color="gray")
+            st.badge(f"{bundle.parameter_count:,} numbers", color="gray")
         st.caption("Format, by content")
         st.text(bundle.format)
-        rows = [{"tensor": name, "shape": values.sizes} for name, values in bundle.tensors.items()]
+        rows = [{"tensor": name, "shape": values.shape_text} for name, values in bundle.tensors.items()]
         st.dataframe(rows, hide_index=True, height=min(36 * (len(rows) + 1), 216))
         with st.expander("What the file says about itself"):
-            st.dataframe([{"field": key, "value": text} for key, text in bundle.source.items()], hide_index=True)
+            st.dataframe([{"field": key, "value": text} for key, text in bundle.metadata.items()], hide_index=True)
             st.caption("These are claims of whoever made the file. Nothing they name is fetched.")
             st.text(str(path))
 
 
-def warn(bundle: PromptBundle, facts: tuple[Facts, ...], ground: Ground | None) -> None:
+def render_warnings(
+    bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], ground: BackboneReference | None
+) -> None:
     """What is odd about it, as text."""
-    unfit = fit(bundle, ground) if ground is not None else []
+    unfit = incompatibilities(bundle, ground) if ground is not None else []
     several = len(facts) > 1
     found = [*bundle.warnings, *(f"{f.name}: {text}" if several else text for f in facts for text in f.warnings)]
     found = [*unfit, *(text for text in found if "wrong width" not in text)]
@@ -283,7 +301,9 @@ def warn(bundle: PromptBundle, facts: tuple[Facts, ...], ground: Ground | None) 
                     st.text(text)
 
 
-def glance(side: str, bundle: PromptBundle, facts: tuple[Facts, ...], ground: Ground | None) -> None:
+def render_prompt_overview(
+    side: str, bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], ground: BackboneReference | None
+) -> None:
     """Its numbers as colours and the norms of its tokens; one prompt of several at a time."""
     if not facts:
         st.caption("This file holds no vectors of single prompt tokens, so there is no picture of them here.")
@@ -292,43 +312,58 @@ def glance(side: str, bundle: PromptBundle, facts: tuple[Facts, ...], ground: Gr
     # Names come from a stranger: a select box shows them as text.
     which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
     fact = facts[names.index(which)]
-    small = shrunk(fact, matrices(bundle)[fact.name], ground)
+    small = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], ground)
     most = min(fact.tokens - 1, fact.width)
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
     left, middle, right = st.columns(3)
     left.metric("median norm", f"{fact.median:.3g}")
-    middle.metric("effective rank", f"{fact.rank:.1f}", help=f"how many directions its tokens spread over, of {most}")
-    right.metric(
-        "without odd rows", f"{fact.ranked:.1f}", help="the effective rank once odd and dead rows are left out"
+    middle.metric(
+        "effective rank", f"{fact.effective_rank:.1f}", help=f"how many directions its tokens spread over, of {most}"
     )
-    told = f"{fact.tokens} tokens of width {fact.width}, median norm {fact.median:.3g}, {len(small.marked)} stand out."
-    live_plot(draw_norms(small), f"Norm of each prompt token. {told}", key=f"norms-{side}", name="norms", tools=False)
-    st.caption(READ_NORMS)
-    live_plot(draw_cells(small), f"Every number as a colour. {told}", key=f"cells-{side}", name="prompt", tools=False)
-    st.caption(READ_CELLS)
+    right.metric(
+        "without odd rows",
+        f"{fact.effective_rank_without_outliers:.1f}",
+        help="the effective rank once odd and dead rows are left out",
+    )
+    told = f"{fact.tokens} tokens of width {fact.width}, median norm {fact.median:.3g}, {len(small.outlier_rows)} stand out."
+    plotly_chart(
+        draw_thumbnail_norms(small),
+        f"Norm of each prompt token. {told}",
+        key=f"norms-{side}",
+        name="norms",
+        tools=False,
+    )
+    st.caption(NORMS_CAPTION)
+    plotly_chart(
+        draw_thumbnail(small), f"Every number as a colour. {told}", key=f"cells-{side}", name="prompt", tools=False
+    )
+    st.caption(THUMBNAIL_CAPTION)
 
 
-def shrunk(fact: Facts, matrix: Matrix, ground: Ground | None) -> Glance:
+def make_thumbnail(fact: PromptDiagnostics, matrix: Matrix, ground: BackboneReference | None) -> PromptThumbnail:
     """A prompt small enough to draw: block means of at most 160 by 160."""
     for axis in (0, 1):
-        parts = np.array_split(matrix, min(CELLS, matrix.shape[axis]), axis=axis)
+        parts = np.array_split(matrix, min(MAX_CELLS, matrix.shape[axis]), axis=axis)
         matrix = np.stack([part.mean(axis) for part in parts], axis=axis)
     limit = float(np.quantile(np.abs(matrix), 0.98)) or 1.0
     cells = tuple(tuple(round(float(value), 5) for value in row) for row in matrix)
     held = fact.inside is not None and ground is not None
     band = (float(ground.norms.min()), float(ground.norms.max())) if held and ground is not None else None
     across = "keys and values, site by site" if fact.inner else "embedding dimension"
-    return Glance(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width, across)
+    return PromptThumbnail(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width, across)
 
 
-def matrices(bundle: PromptBundle) -> dict[str, Matrix]:
+def prompt_matrices(bundle: PromptBundle) -> dict[str, Matrix]:
     """Every prompt of a checkpoint with one row a token: those at the input, then keys and values."""
-    return {**bundle.prompts(), **bundle.inner()}
+    return {**bundle.input_prompts(), **bundle.key_value_prompts()}
 
 
-def uses(bundle: PromptBundle) -> None:
+def render_capabilities(bundle: PromptBundle) -> None:
     """What it can and cannot be used for."""
     st.subheader("What it can be used for")
-    rows = [{"can you": use.what, "answer": "yes" if use.possible else "no", "why": use.why} for use in bundle.uses]
+    rows = [
+        {"can you": use.action, "answer": "yes" if use.possible else "no", "why": use.reason}
+        for use in bundle.capabilities
+    ]
     st.dataframe(rows, hide_index=True)

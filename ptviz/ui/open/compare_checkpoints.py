@@ -9,20 +9,20 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ptviz.analysis.similarity import METRICS, similarity
-from ptviz.checkpoints import Facts
+from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
+from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
-from ptviz.ui.cache import remembered
-from ptviz.ui.open.checkpoint import SIDES, age, examined, matrices, opened
+from ptviz.ui.cache import cached_by_signature
+from ptviz.ui.open.checkpoint import SIDES, last_modified, load_bundle, load_diagnostics, prompt_matrices
 
-COMPARED = 512
+MAX_TOKENS = 512
 
 
-def compare(paths: Sequence[Path]) -> None:
+def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
     """Two checkpoints in one table, and how alike their prompts are under every measure; the ones drawn above."""
-    bundles = [opened(path) for path in paths]
-    facts = [examined(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
-    names = [_drawn(side, known) for side, known in zip(SIDES, facts, strict=True)]
+    bundles = [load_bundle(path) for path in paths]
+    facts = [load_diagnostics(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
+    names = [_drawn_prompt_name(side, known) for side, known in zip(SIDES, facts, strict=True)]
     shown = [next((f for f in known if f.name == name), None) for known, name in zip(facts, names, strict=True)]
     rows = [
         {
@@ -30,11 +30,11 @@ def compare(paths: Sequence[Path]) -> None:
             "prompt": fact.name if fact else None,
             "format": bundle.format,
             "kind": bundle.kind,
-            "numbers": bundle.scalars,
+            "numbers": bundle.parameter_count,
             "tokens": fact.tokens if fact else None,
             "median norm": fact.median if fact else None,
-            "effective rank": fact.rank if fact else None,
-            "without odd rows": fact.ranked if fact else None,
+            "effective rank": fact.effective_rank if fact else None,
+            "without odd rows": fact.effective_rank_without_outliers if fact else None,
         }
         for bundle, fact in zip(bundles, shown, strict=True)
     ]
@@ -55,13 +55,13 @@ def compare(paths: Sequence[Path]) -> None:
         return
     odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
     without = odd and st.toggle("Leave out rows that stand out or carry nothing", value=True, key="without-odd")
-    pair = [matrices(bundle)[fact.name][:COMPARED] for bundle, fact in zip(bundles, (one, two), strict=True)]
+    pair = [prompt_matrices(bundle)[fact.name][:MAX_TOKENS] for bundle, fact in zip(bundles, (one, two), strict=True)]
     odd_rows = [(*fact.dead, *fact.outliers) for fact in (one, two)]
     out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
-    if max(one.tokens, two.tokens) > COMPARED:
-        st.caption(f"Their first {COMPARED} tokens are compared: every token is held against every other.")
-    key = ("alike", *(str(path) for path in paths), *(age(path) for path in paths), *names, without)
-    found = remembered(key, lambda: _alike(pair, out))
+    if max(one.tokens, two.tokens) > MAX_TOKENS:
+        st.caption(f"Their first {MAX_TOKENS} tokens are compared: every token is held against every other.")
+    key = ("alike", *(str(path) for path in paths), *(last_modified(path) for path in paths), *names, without)
+    found = cached_by_signature(key, lambda: _similarity_rows(pair, out))
     st.dataframe(found, hide_index=True, column_config={"alike": st.column_config.NumberColumn(format="%.3f")})
     st.caption(
         "1 is the same, 0 unrelated; the Euclidean two shrink with distance. The measures do not agree, which is a "
@@ -69,20 +69,20 @@ def compare(paths: Sequence[Path]) -> None:
     )
 
 
-def _drawn(side: str, facts: Sequence[Facts]) -> str:
+def _drawn_prompt_name(side: str, facts: Sequence[PromptDiagnostics]) -> str:
     """The prompt of a checkpoint that is drawn above; its first if it has but one."""
     names = [fact.name for fact in facts]
     chosen = st.session_state.get(f"which-{side}")
     return chosen if chosen in names else next(iter(names), "")
 
 
-def _alike(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) -> list[dict[str, object]]:
+def _similarity_rows(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) -> list[dict[str, object]]:
     """Two prompts under every measure, and why one cannot be had."""
     rows: list[dict[str, object]] = []
-    for metric in METRICS:
+    for metric in SIMILARITY_METRICS:
         try:
-            info = similarity(pair, metric, leave_out=out)
-            note = f"the first {info.rows} rows of both" if info.rows else ""
+            info = compute_similarity(pair, metric, leave_out=out)
+            note = f"the first {info.compared_rows} rows of both" if info.compared_rows else ""
             rows.append({"measure": metric, "alike": float(info.values[0, 1]), "": note})
         except ValueError as error:
             rows.append({"measure": metric, "alike": None, "": str(error)})

@@ -8,65 +8,68 @@ from dataclasses import replace
 import streamlit as st
 
 from ptviz.runs import Run, Status
-from ptviz.ui.backend import executor
-from ptviz.ui.components.errors import explained
-from ptviz.ui.navigation import COMPOSE, address_of, watch
+from ptviz.ui.backend import get_client
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_run_page
 
 
-def buttons(run: Run, status: Status) -> None:
+def render_run_controls(run: Run, status: Status) -> None:
     """The actions that make sense in the run's present state."""
     config = run.config
     if status.state in ("queued", "running"):
-        _act(
-            "Stop", ":material/stop:", lambda: executor().stop(run.id), "finishes this step and keeps what was learned"
+        _action_button(
+            "Stop",
+            ":material/stop:",
+            lambda: get_client().stop(run.id),
+            "finishes this step and keeps what was learned",
         )
     if status.state == "stopping":
         st.button("Stopping…", icon=":material/stop:", disabled=True, key="stopping")
     if status.state in ("stopped", "failed"):
-        _act(
+        _action_button(
             "Resume",
             ":material/play_arrow:",
-            lambda: executor().resume(run.id),
+            lambda: get_client().resume(run.id),
             "goes on from the newest snapshot",
             True,
         )
     if status.state == "finished":
         with st.popover("Extend", icon=":material/more_time:"):
-            _extend(run)
+            _extend_form(run)
     if run.snapshots():
         with st.popover("Branch", icon=":material/call_split:"):
-            _branch(run)
+            _branch_form(run)
     st.page_link(
-        COMPOSE,
+        COMPOSE_PAGE,
         label="Run again",
         icon=":material/tune:",
         help="opens the form with this run's settings: change what you like, and start",
-        query_params=address_of(config),
+        query_params=form_query_params(config),
     )
 
 
-def _act(label: str, icon: str, action: Callable[[], object], help: str, primary: bool = False) -> None:
+def _action_button(label: str, icon: str, action: Callable[[], object], help: str, primary: bool = False) -> None:
     kind = "primary" if primary else "secondary"
     if st.button(label, icon=icon, help=help, type=kind, key=label.lower()):  # type: ignore[arg-type]
         done = False
-        with explained():
+        with show_errors():
             action()
             done = True
         if done:
             st.rerun()
 
 
-def _extend(run: Run) -> None:
+def _extend_form(run: Run) -> None:
     st.markdown("**More steps from where it ended**")
     more = int(st.number_input("more steps", 1, 100_000, max(run.config.training.steps // 2, 1), key="more"))
     st.caption(
         "The learning-rate schedule is laid over the new total length; there is no second warm-up. "
         "The numbers of the steps already made stay as they are."
     )
-    _act("Extend by these steps", ":material/more_time:", lambda: executor().extend(run.id, more), "", True)
+    _action_button("Extend by these steps", ":material/more_time:", lambda: get_client().extend(run.id, more), "", True)
 
 
-def _branch(run: Run) -> None:
+def _branch_form(run: Run) -> None:
     st.markdown("**A new run from a snapshot of this one**")
     places = [(info.stage, info.step) for info in run.snapshots()]
     several = len({stage for stage, _ in places}) > 1
@@ -88,8 +91,8 @@ def _branch(run: Run) -> None:
     st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
     if st.button("Start the branch", type="primary", icon=":material/call_split:", key="branch-start"):
         made = None
-        with explained():
+        with show_errors():
             changes = {"training": replace(training, steps=steps, seed=seed, lr=rate), "name": name.strip()}
-            made = executor().branch(run.id, stage, step, changes)
+            made = get_client().branch(run.id, stage, step, changes)
         if made is not None:
-            watch(made.id)
+            open_run_page(made.id)

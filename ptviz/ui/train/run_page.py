@@ -7,23 +7,23 @@ from typing import Any
 import streamlit as st
 
 from ptviz import tasks
-from ptviz.plots.method_style import title_of
-from ptviz.runs import Curve, Run, RunConfig, Status
-from ptviz.ui.backend import executor, store
-from ptviz.ui.components.errors import explained, problem
-from ptviz.ui.components.formatting import ALIVE, badge, duration, heading, percent
+from ptviz.plots.method_style import method_title
+from ptviz.runs import Run, RunConfig, RunHistory, Status
+from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.components.errors import error_box, show_errors
+from ptviz.ui.components.formatting import ACTIVE_STATES, format_duration, format_percent, render_heading, state_badge
 from ptviz.ui.train import run_controls, training_curves, try_prompt
-from ptviz.ui.train.export_menu import take_along
+from ptviz.ui.train.export_menu import export_menu
 
-TICK = 1.0
+REFRESH_SECONDS = 1.0
 """Seconds between two looks at a run that trains; a look takes a few hundredths of one."""
-EAGER = 0.3
+FIRST_STEP_SECONDS = 0.3
 """The same while a person waits for the first step."""
-PATIENT = 0.6
+ANSWER_SECONDS = 0.6
 """The same while an answer of the live box is on its way and nothing else changes."""
 
 
-def run_of_address() -> Run | None:
+def run_from_address() -> Run | None:
     """The run that ``?run=`` names; without one the run that trains now, else the newest; None if there is none.
 
     Raises:
@@ -31,37 +31,39 @@ def run_of_address() -> Run | None:
     """
     named = st.query_params.get("run")
     if named is None:
-        known = store().list()
-        alive = [summary for summary in known if summary.status.state in ALIVE]
+        known = get_store().list()
+        alive = [summary for summary in known if summary.status.state in ACTIVE_STATES]
         if not known:
             return None
         named = st.query_params["run"] = (alive or known)[0].id
-    return store().get(named)
+    return get_store().get(named)
 
 
-def head(run: Run, status: Status) -> None:
+def render_run_header(run: Run, status: Status) -> None:
     """Name, state, actions and make of the run; the reason where one was given."""
     config = run.config
     with st.container(horizontal=True, vertical_alignment="center"):
-        heading(config.name or run.id)
-        badge(status.state)
+        render_heading(config.name or run.id)
+        state_badge(status.state)
         st.space("stretch")
-        run_controls.buttons(run, status)
-        take_along(run)
-    st.text(f"{title_of(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}")
+        run_controls.render_run_controls(run, status)
+        export_menu(run)
+    st.text(
+        f"{method_title(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}"
+    )
     if config.parent is not None:
         st.text(f"Branched from step {config.parent[2]} of run {config.parent[0]}")
     if status.state == "queued":
-        st.text(_queue(run))
+        st.text(_queue_text(run))
     elif status.state == "failed":
-        problem(status.reason)
+        error_box(status.reason)
     elif status.reason and status.state != "finished":
         st.text(status.reason)
 
 
-def _queue(run: Run) -> str:
+def _queue_text(run: Run) -> str:
     """What a waiting run waits for."""
-    worker = executor().worker()
+    worker = get_client().worker_info()
     if worker is not None and worker.run not in (None, run.id):
         return f"Waits for its turn: {worker.run} is being trained."
     return "The worker is getting ready; the first step comes in a few seconds."
@@ -69,101 +71,112 @@ def _queue(run: Run) -> str:
 
 def task_title(config: RunConfig) -> str:
     """A task's title for people; its name, path or id if it is not built in."""
-    return next((info.title for info in tasks.catalogue() if info.name == config.task), config.task)
+    return next((info.title for info in tasks.list_builtin_tasks() if info.name == config.task), config.task)
 
 
-def live(run: Run, status: Status) -> None:
+def render_live_run(run: Run, status: Status) -> None:
     """Numbers, curves and the live box; they follow the run while it trains, and rest when it does."""
-    pace = _pace(run, status)
-    st.fragment(_look, run_every=pace)(run, status.state, pace)
+    pace = _refresh_seconds(run, status)
+    st.fragment(_render_run, run_every=pace)(run, status.state, pace)
 
 
-def _pace(run: Run, status: Status) -> float | None:
+def _refresh_seconds(run: Run, status: Status) -> float | None:
     """Seconds between two looks; None when nothing will change by itself."""
-    if status.state in ALIVE and not len(run.curve()):
-        return EAGER
-    return TICK if status.state in ALIVE else PATIENT if try_prompt.waiting() else None
+    if status.state in ACTIVE_STATES and not len(run.history()):
+        return FIRST_STEP_SECONDS
+    return (
+        REFRESH_SECONDS
+        if status.state in ACTIVE_STATES
+        else ANSWER_SECONDS
+        if try_prompt.has_pending_prediction()
+        else None
+    )
 
 
-def _look(run: Run, state: str, pace: float | None) -> None:
-    with explained():
-        status, curve = run.status(), run.curve()
-        _numbers(status, curve)
-        _sources(run, status, curve)
+def _render_run(run: Run, state: str, pace: float | None) -> None:
+    with show_errors():
+        status, curve = run.status(), run.history()
+        _render_metrics(status, curve)
+        _render_source_prompts(run, status, curve)
         left, right = st.columns([3, 2], gap="medium")
         with left:
             figure = st.container()
             # Above in the code because the figure needs it, below on the page because few readers do.
             weight = st.slider("smoothing of the loss", 0.0, 0.99, 0.9, 0.01, key="smooth", bind="query-params")
             with figure:
-                training_curves.training_figure(run, curve, run.config.method, weight)
+                training_curves.render_training_curve(run, curve, run.config.method, weight)
         with right:
-            _try_it(run, status)
+            _render_prediction_box(run, status)
         # The buttons above and the pace belong to a state: in a new one the whole page is due.
-        if status.state != state or _pace(run, status) != pace:
+        if status.state != state or _refresh_seconds(run, status) != pace:
             st.rerun()
 
 
-def _numbers(status: Status, curve: Curve) -> None:
-    total = sum(stage.steps for stage in curve.started) or status.steps
-    made = max([0, *curve.positions[-1:].tolist(), *curve.evaluated[-1:]])
+def _render_metrics(status: Status, curve: RunHistory) -> None:
+    total = sum(stage.steps for stage in curve.stages_started) or status.steps
+    made = max([0, *curve.global_steps[-1:].tolist(), *curve.evaluation_steps[-1:]])
     zero = curve.baselines.zero_shot if curve.baselines else None
-    best = curve.best.accuracy if curve.best else None
-    speed = curve.steps_per_second if status.state in ALIVE else status.steps_per_second
+    best = curve.best_evaluation.accuracy if curve.best_evaluation else None
+    speed = curve.steps_per_second if status.state in ACTIVE_STATES else status.steps_per_second
     left = (total - made) / speed if speed and status.state == "running" else None
     st.progress(min(made / total, 1.0) if total else 0.0)
     test = curve.finished.test if curve.finished else None
     step, pace, clock, validation, final = st.columns([2, 2, 2, 3, 3])
     step.metric("Step", f"{made:,} / {total:,}")
     pace.metric("Steps per second", f"{speed:.1f}" if speed else None)
-    if status.state in ALIVE:
-        clock.metric("Time left", duration(left))
+    if status.state in ACTIVE_STATES:
+        clock.metric("Time left", format_duration(left))
     else:
-        clock.metric("Time worked", duration(status.seconds or None))
+        clock.metric("Time worked", format_duration(status.seconds or None))
     help = "accuracy of the best prompt so far, on rows it was not trained on"
-    validation.metric("Best on validation", percent(best), help=help, **_gain(best, zero))
+    validation.metric("Best on validation", format_percent(best), help=help, **_zero_shot_delta(best, zero))
     help = "measured once, when the run ends, on rows that were never looked at before"
-    final.metric("Test", percent(test), help=help, **_gain(test, curve.finished.zero_shot if curve.finished else None))
+    final.metric(
+        "Test",
+        format_percent(test),
+        help=help,
+        **_zero_shot_delta(test, curve.finished.zero_shot if curve.finished else None),
+    )
 
 
-def _sources(run: Run, status: Status, curve: Curve) -> None:
+def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
     """Which source prompts the run learns from, and where they come from."""
     wanted = run.config.source_tasks()
     if not wanted:
         return
-    ready = {told.task: told for told in curve.sources}
+    ready = {told.task: told for told in curve.source_prompts}
     made = [
-        f"{told.task} ({'reused' if told.reused else 'trained'}, {percent(told.accuracy)}, run {told.run})"
-        for told in curve.sources
+        f"{told.task} ({'reused' if told.reused else 'trained'}, {format_percent(told.accuracy)}, run {told.run})"
+        for told in curve.source_prompts
     ]
     missing = [task for task in wanted if task not in ready]
-    if not made and (len(curve) or status.state not in ALIVE):
+    if not made and (len(curve) or status.state not in ACTIVE_STATES):
         st.caption(f"Source tasks: {', '.join(wanted)}.")
-    elif missing and status.state in ALIVE:
+    elif missing and status.state in ACTIVE_STATES:
         st.caption(f"The source prompt of {missing[0]} is being trained; it is a run of its own in the list.")
     if made:
         st.text(f"Source prompts: {'; '.join(made)}")
 
 
-def _gain(accuracy: float | None, zero: float | None) -> dict[str, Any]:
+def _zero_shot_delta(accuracy: float | None, zero: float | None) -> dict[str, Any]:
     if accuracy is None or zero is None:
         return {}
     return {"delta": f"{(accuracy - zero) * 100:+.1f} points", "delta_description": "vs zero-shot"}
 
 
-def _try_it(run: Run, status: Status) -> None:
+def _render_prediction_box(run: Run, status: Status) -> None:
     config = run.config
-    family = next((info.family for info in tasks.catalogue() if info.name == config.task), "")
-    text = try_prompt.sentence(family)
-    at = None if status.state in ALIVE else _moment(run)
+    family = next((info.family for info in tasks.list_builtin_tasks() if info.name == config.task), "")
+    text = try_prompt.sentence_input(family)
+    at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     places = run.snapshots()
     if places:
-        try_prompt.answers(run, text, at, (places[-1].stage, places[-1].step))
+        try_prompt.prediction_panel(run, text, at, (places[-1].stage, places[-1].step))
     else:
         st.caption("The first answer comes with the first snapshot of the prompt, a moment after training begins.")
 
 
-def _moment(run: Run) -> tuple[int, int] | None:
+def _select_snapshot(run: Run) -> tuple[int, int] | None:
     """The snapshot to ask, chosen on a slider; None for the best prompt."""
     places = [(info.stage, info.step) for info in run.snapshots()]
     if len(places) < 2:

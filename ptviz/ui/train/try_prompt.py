@@ -8,98 +8,104 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.figures.class_probabilities import Answers, draw_answers
+from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
 from ptviz.runs import Run
-from ptviz.ui.backend import ask
-from ptviz.ui.components.errors import told
-from ptviz.ui.components.formatting import percent
-from ptviz.ui.components.plotly_chart import live_plot
+from ptviz.ui.backend import request_prediction
+from ptviz.ui.components.errors import describe_error
+from ptviz.ui.components.formatting import format_percent
+from ptviz.ui.components.plotly_chart import plotly_chart
 
-READ_ANSWERS = (
+PREDICTION_CAPTION = (
     "How to read it: each class gets a blue bar, what the frozen backbone answers by itself, and an orange one, what "
     "the same backbone answers with the trained prompt in front of your sentence."
 )
-EXAMPLES = {
+EXAMPLE_SENTENCES = {
     "question type": "Who painted the Mona Lisa?",
     "sentiment": "I could not be happier with this!",
     "spam": "You have won a free prize, call now!",
     "topic": "The home team won the cup final after extra time.",
     "intent": "Please play some quiet music in the kitchen.",
 }
-LONGEST = 2000
+MAX_CHARACTERS = 2000
 _KEY = "asked"
 
 
 @dataclass(frozen=True)
-class Question:
+class PredictRequest:
     """One sentence put to one state of one run; ``step`` None is the newest or best prompt."""
 
     run: str
     text: str
-    at: tuple[int, int] | None
-    newest: tuple[int, int]
+    snapshot: tuple[int, int] | None
+    newest_snapshot: tuple[int, int]
 
 
 @dataclass(frozen=True)
-class Asked:
+class PredictState:
     """What a session last asked, and the last answer it got; an older answer stays until a newer one comes."""
 
-    question: Question | None = None
+    request: PredictRequest | None = None
     pending: Future[dict[str, Any]] | None = None
     answer: dict[str, Any] | None = None
-    problem: str = ""
+    error: str = ""
 
 
-def waiting() -> bool:
+def has_pending_prediction() -> bool:
     """Whether an answer is still on its way: then the box must look again soon."""
-    asked: Asked = st.session_state.get(_KEY, Asked())
+    asked: PredictState = st.session_state.get(_KEY, PredictState())
     return asked.pending is not None
 
 
-def collect(question: Question) -> Asked:
+def poll_prediction(question: PredictRequest) -> PredictState:
     """Take an answer that has come, and ask anew if the question changed. Never waits."""
-    asked: Asked = st.session_state.get(_KEY, Asked())
-    if asked.question is not None and asked.question.run != question.run:
-        asked = Asked()
+    asked: PredictState = st.session_state.get(_KEY, PredictState())
+    if asked.request is not None and asked.request.run != question.run:
+        asked = PredictState()
     if asked.pending is not None and asked.pending.done():
         error = asked.pending.exception()
         answer = asked.answer if error else asked.pending.result()
-        asked = replace(asked, pending=None, answer=answer, problem=told(error) if error else "")
-    if asked.pending is None and asked.question != question:
-        stage, step = question.at or (None, None)
-        pending = ask(question.run, question.text, stage, step) if question.text else None
-        asked = replace(asked, question=question, pending=pending, answer=asked.answer if question.text else None)
+        asked = replace(asked, pending=None, answer=answer, error=describe_error(error) if error else "")
+    if asked.pending is None and asked.request != question:
+        stage, step = question.snapshot or (None, None)
+        pending = request_prediction(question.run, question.text, stage, step) if question.text else None
+        asked = replace(asked, request=question, pending=pending, answer=asked.answer if question.text else None)
     st.session_state[_KEY] = asked
     return asked
 
 
-def sentence(family: str) -> str:
+def sentence_input(family: str) -> str:
     """The text input of the live box; what is typed is part of the page's address."""
     typed = st.text_input(
         "Try it: type a sentence",
-        value=EXAMPLES.get(family, ""),
+        value=EXAMPLE_SENTENCES.get(family, ""),
         key="say",
-        max_chars=LONGEST,
+        max_chars=MAX_CHARACTERS,
         placeholder="a text like those it is trained on",
         bind="query-params",
     )
     return typed.strip()
 
 
-def answers(run: Run, text: str, at: tuple[int, int] | None, newest: tuple[int, int]) -> None:
+def prediction_panel(run: Run, text: str, at: tuple[int, int] | None, newest: tuple[int, int]) -> None:
     """The two answers as bars. While training, each ``newest`` snapshot (stage, step) is asked anew."""
-    asked = collect(Question(run.id, text, at, newest))
+    asked = poll_prediction(PredictRequest(run.id, text, at, newest))
     found = asked.answer
     if not text:
         st.caption("Type a sentence above: the answers with and without the prompt appear here.")
         return
-    if asked.problem and found is None:
-        st.text(asked.problem)
+    if asked.error and found is None:
+        st.text(asked.error)
         return
-    shown = Answers()
+    shown = ClassProbabilities()
     if found is not None:
-        shown = Answers(tuple(found["classes"]), tuple(found["with"][0]), tuple(found["without"][0]))
-    live_plot(draw_answers(shown), _alt(shown), key=f"answers-{run.id}", name=f"{run.id}-answers", tools=False)
+        shown = ClassProbabilities(tuple(found["classes"]), tuple(found["with"][0]), tuple(found["without"][0]))
+    plotly_chart(
+        draw_class_probabilities(shown),
+        _alt_text(shown),
+        key=f"answers-{run.id}",
+        name=f"{run.id}-answers",
+        tools=False,
+    )
     if found is None:
         st.caption("Asking the worker; the first answer may take a few seconds.")
         return
@@ -107,14 +113,15 @@ def answers(run: Run, text: str, at: tuple[int, int] | None, newest: tuple[int, 
     alone = max(range(len(shown.classes)), key=shown.frozen.__getitem__)
     # A class name may come from a stranger's table: text, not Markdown.
     st.text(f"With the prompt of step {found['step']}: {shown.classes[top]}. Alone: {shown.classes[alone]}.")
-    st.caption(READ_ANSWERS)
+    st.caption(PREDICTION_CAPTION)
 
 
-def _alt(shown: Answers) -> str:
+def _alt_text(shown: ClassProbabilities) -> str:
     if not shown.classes:
         return "Class probabilities: no answer yet."
     rows = zip(shown.classes, shown.prompted, shown.frozen, strict=True)
     told = [
-        f"{name}: {percent(prompted, 0)} with the prompt, {percent(frozen, 0)} alone" for name, prompted, frozen in rows
+        f"{name}: {format_percent(prompted, 0)} with the prompt, {format_percent(frozen, 0)} alone"
+        for name, prompted, frozen in rows
     ]
     return "Class probabilities. " + "; ".join(told[:12]) + "."
