@@ -42,40 +42,6 @@ def _imports_first(lines: Sequence[str]) -> str:
     return "\n".join([*imports, "", *(line for line in lines if line not in imports)])
 
 
-def training_script(run: Run, weight: float) -> str:
-    """The chart of one run's training."""
-    lines = [
-        *_run_code(run), "from ptviz.plots.material import to_training_curve",
-        "from ptviz.plots.method_style import method_series_style",
-        f"curve = to_training_curve(run.history(), weight={weight!r})",
-    ]  # fmt: skip
-    return figure_script(
-        "training", lines, "draw_training_curve(curve, method_series_style(run.config.method))", run.id
-    )
-
-
-def run_comparison_script(runs: Sequence[tuple[str, str]]) -> str:
-    """The chart of several runs, given as (id, name)."""
-    lines = [
-        "from ptviz.runs import Store", "from ptviz.plots.material import to_training_curve",
-        "from ptviz.plots.method_style import method_series_style",
-        "store = Store()", f"names = {dict(runs)!r}", "runs = [store.get(id) for id in names]",
-        "curves = [(names[run.id], method_series_style(run.config.method), to_training_curve(run.history())) for run in runs]",
-    ]  # fmt: skip
-    return figure_script("training", lines, "draw_run_comparison(curves)", "comparison")
-
-
-def step_strip_script(run: Run, position: int) -> str:
-    """The strip of a training curve with the step that a page looks at."""
-    lines = [
-        *_run_code(run),
-        "from ptviz.plots.material import to_training_curve",
-        "from ptviz.plots.method_style import method_series_style",
-    ]
-    drawn = f"draw_step_strip(to_training_curve(run.history()), {position}, method_series_style(run.config.method))"
-    return figure_script("step_strip", lines, drawn, f"{run.id}-moment")
-
-
 def tensor_history_code(run: Run, shown: TensorHistory, rows: Sequence[int] | None = None) -> list[str]:
     """The lines that read a part of a run at the steps shown, or the slice that its name tells.
 

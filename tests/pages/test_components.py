@@ -16,14 +16,15 @@ import pytest
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import method_series_style, method_title
+from ptviz.plots.training import describe_training_curve
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.ui import backend, server
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.formatting import format_age, format_duration, format_percent, unique_labels
 from ptviz.ui.home import draw_introduction
-from ptviz.ui.train import training_curves
 from ptviz.ui.train.run_table import build_run_frame, filter_runs
+from ptviz.ui.train.training_curves import history_to_csv
 
 MakeRun = Callable[..., Run]
 
@@ -99,8 +100,8 @@ def test_every_method_has_a_mark_of_its_own():
 
 
 def test_a_curve_in_words():
-    assert "no step" in training_curves.describe_training_curve(TrainingCurve())
-    words = training_curves.describe_training_curve(
+    assert "no step" in describe_training_curve(TrainingCurve())
+    words = describe_training_curve(
         TrainingCurve((0, 9), (2.0, 1.0), (2.0, 1.5), (0,), (0.8,), (0, 0.8), 0.26, 0.38, last_step=20)
     )
     assert "after 9 of 20 steps" in words
@@ -108,7 +109,7 @@ def test_a_curve_in_words():
 
 
 def test_the_csv_holds_every_point_once(make_run: MakeRun):
-    rows = list(csv.DictReader(io.StringIO(training_curves.history_to_csv({"one": make_run("finished").history()}))))
+    rows = list(csv.DictReader(io.StringIO(history_to_csv({"one": make_run("finished").history()}))))
     assert [int(row["step"]) for row in rows] == list(range(21))
     assert [row["step"] for row in rows if row["validation_accuracy"]] == ["0", "5", "10", "15", "20"]
     assert float(rows[0]["training_loss_nats"]) == 2.0
@@ -122,7 +123,7 @@ def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
     run = make_run("stopped", made=4)
     with Writer(run) as writer:
         writer.write_event(Evaluated(0, 5, 1.0, 0.7, True, 1.0))
-    *_, last = csv.DictReader(io.StringIO(training_curves.history_to_csv({"one": run.history()})))
+    *_, last = csv.DictReader(io.StringIO(history_to_csv({"one": run.history()})))
     assert (last["position"], last["step"], last["validation_accuracy"], last["training_loss_nats"]) == (
         "5",
         "5",
@@ -157,7 +158,7 @@ def test_health_tells_of_the_worker():
 def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     executor = backend.get_client()
-    monkeypatch.setattr(executor, "retire", lambda: asked.append("retire"))
+    monkeypatch.setattr(executor, "request_shutdown", lambda: asked.append("retire"))
     for run, expected in (("some-run", []), (None, ["retire"])):
         monkeypatch.setattr(executor, "worker", lambda run=run: SimpleNamespace(run=run))
         backend.stop_idle_worker()
@@ -168,7 +169,7 @@ def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_ru
     make_run("queued")
     executor = backend.get_client()
     monkeypatch.setattr(executor, "worker", lambda: SimpleNamespace(run=None))
-    monkeypatch.setattr(executor, "retire", lambda: pytest.fail("the queue would wait for nobody"))
+    monkeypatch.setattr(executor, "request_shutdown", lambda: pytest.fail("the queue would wait for nobody"))
     backend.stop_idle_worker()
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -76,13 +73,6 @@ def runs(store: Store, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made.append(run)
     monkeypatch.chdir(tmp_path)
     return made
-
-
-def test_the_training_curve_and_the_strip_of_steps(page: Page, runs: list[Run]):
-    at = page("train/watch.py", run=runs[0].id)
-    [script] = scripts(at, "draw_training")
-    same(drawn(script, "figure"), told(at, f"{runs[0].id}-curves"))
-    assert Path(f"{runs[0].id}.html").exists()
 
 
 def test_the_spectrum_and_every_view_of_a_part(page: Page, runs: list[Run]):
@@ -212,10 +202,3 @@ def test_a_part_at_the_step_looked_at(runs: list[Run]):
     assert drawn(code, "track").name == sliced.name
     with pytest.raises(StoreError, match=r"no part 'Q' at step 2; its snapshots are at \[0, 2"):
         load_tensor_history(runs[0], "Q", at=2)
-
-
-def test_a_script_needs_no_page(runs: list[Run]):
-    code = made.training_script(runs[0], 0.9) + "\nimport sys; print('streamlit' in sys.modules)"
-    environment = {**os.environ, "PTVIZ_HOME": str(runs[0].path.parents[1])}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, env=environment)
-    assert done.stdout.strip() == "False"

@@ -1,15 +1,103 @@
-"""One figure on a page with everything that belongs to it: words for who cannot see it, how to read it, its numbers."""
+"""A figure on a page with its title, alternative text, caption, downloads and Python snippet."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
+import plotly.graph_objects as go
 import streamlit as st
 
 from ptviz.figures.csv_export import figure_to_csv
+from ptviz.plots.alt_text import alt_of
+from ptviz.plots.snippet import call_snippet
 from ptviz.ui.components.plotly_chart import plotly_chart
 from ptviz.ui.components.python_snippet import python_popover
+
+PickHandler = Callable[[list[int], bool], None]
+"""Called with the numbers that were picked in a figure, and whether they are added to the selection."""
+
+
+@dataclass(frozen=True)
+class FigurePanel:
+    """A figure and what is shown around it.
+
+    ``filename`` (without ending) names the SVG and the CSV; "" offers neither. ``snippet`` is the Python that draws the
+    figure again. ``zoom_param`` is the query parameter that stores the zoom.
+    """
+
+    figure: go.Figure
+    alt: str
+    caption: str
+    key: str
+    filename: str
+    title: str = ""
+    snippet: str = ""
+    toolbar: bool = True
+    on_pick: PickHandler | None = None
+    zoom_param: str | None = None
+
+
+def render_plot(
+    plot: Callable[..., go.Figure],
+    *args: Any,
+    key: str,
+    caption: str,
+    filename: str,
+    title: str = "",
+    toolbar: bool = True,
+    on_pick: PickHandler | None = None,
+    zoom_param: str | None = None,
+    **options: Any,
+) -> None:
+    """Call ``plot(*args, **options)`` of ``ptviz.plots`` and show its figure, with the snippet of that very call."""
+    figure = plot(*args, **options)
+    render_figure_panel(
+        FigurePanel(
+            figure=figure,
+            alt=alt_of(figure),
+            caption=caption,
+            key=key,
+            filename=filename,
+            title=title,
+            snippet=call_snippet(plot, *args, **options),
+            toolbar=toolbar,
+            on_pick=on_pick,
+            zoom_param=zoom_param,
+        )
+    )
+
+
+def render_figure_panel(panel: FigurePanel) -> None:
+    """Show a figure with its title, caption, snippet and downloads."""
+    if panel.title:
+        st.markdown(f"**{panel.title}**")
+    plotly_chart(
+        panel.figure,
+        panel.alt,
+        key=panel.key,
+        name=panel.filename,
+        tools=panel.toolbar,
+        on_pick=panel.on_pick,
+        zoom_param=panel.zoom_param,
+    )
+    if panel.caption:
+        st.caption(panel.caption)
+    with st.container(horizontal=True, gap="small"):
+        if panel.snippet:
+            python_popover(panel.snippet, panel.key)
+        if panel.filename:
+            st.download_button(
+                "CSV",
+                data=lambda: figure_to_csv(panel.figure),
+                file_name=f"{panel.filename}.csv",
+                mime="text/csv",
+                type="tertiary",
+                on_click="ignore",
+                key=f"csv-{panel.key}",
+                help="download the numbers of this figure",
+            )
 
 
 def figure_panel(
@@ -21,27 +109,13 @@ def figure_panel(
     name: str,
     title: str = "",
     tools: bool = True,
-    on_pick: Callable[[list[int], bool], None] | None = None,
+    on_pick: PickHandler | None = None,
     python: str = "",
 ) -> None:
-    """A figure under its title, with SVG and CSV to take along; ``name`` is that of the files, without ending.
-
-    ``python`` is the script that redraws it.
-    """
-    if title:
-        st.markdown(f"**{title}**")
-    plotly_chart(figure, alt, key=key, name=name, tools=tools, on_pick=on_pick)
-    st.caption(read)
-    with st.container(horizontal=True, gap="small"):
-        if python:
-            python_popover(python, key)
-        st.download_button(
-            "CSV",
-            data=lambda: figure_to_csv(figure),
-            file_name=f"{name}.csv",
-            mime="text/csv",
-            type="tertiary",
-            on_click="ignore",
-            key=f"csv-{key}",
-            help="download the numbers of this figure",
+    """Show a figure that has no public plot function yet."""
+    render_figure_panel(
+        FigurePanel(
+            figure=figure, alt=alt, caption=read, key=key, filename=name, title=title, snippet=python, toolbar=tools,
+            on_pick=on_pick,
         )
+    )  # fmt: skip

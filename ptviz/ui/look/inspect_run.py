@@ -12,20 +12,19 @@ import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.backbones.shape import BackboneShape, named_backbone_shape
-from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
+from ptviz.plots import plot_step_strip
 from ptviz.plots.material import snapshot_positions, to_training_curve
-from ptviz.plots.method_style import method_series_style, method_title
+from ptviz.plots.method_style import method_title
 from ptviz.plots.views import TensorHistory
 from ptviz.runs import Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.method_tensors import NamedAxesArray, load_method_tensors
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
-from ptviz.ui import scripts
 from ptviz.ui.backend import get_store, request_backbone_vocabulary, request_run_vocabulary
 from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import ACTIVE_STATES, render_heading, unique_labels
-from ptviz.ui.components.plotly_chart import plotly_chart
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
 from ptviz.ui.train.run_page import REFRESH_SECONDS, run_from_address
 
@@ -35,10 +34,6 @@ PLAY_SECONDS = 0.7
 MAX_STEPS_LARGE = 12
 MAX_STEPS = 40
 _LARGE_BYTES = 4 << 20
-STEP_STRIP_CAPTION = (
-    "How to read it: the solid line is the smoothed training loss, the dotted one the validation accuracy; the orange "
-    "cursor is the step that every panel of this page shows."
-)
 
 
 @dataclass(frozen=True)
@@ -192,10 +187,7 @@ def select_snapshot(run: Run) -> SnapshotSelection | None:
     strip = st.container()
     at = _snapshot_slider(run, snapshots)
     with strip:
-        figure = draw_step_strip(curve, places[at], method_series_style(run.config.method))
-        told = describe_step_strip(curve, places[at])
-        plotly_chart(figure, f"{told} {STEP_STRIP_CAPTION}", key=f"moment-{run.id}", tools=False,
-                  python=scripts.step_strip_script(run, places[at]))  # fmt: skip
+        render_plot(plot_step_strip, run, places[at], key=f"moment-{run.id}", caption="", filename="", toolbar=False)
     return SnapshotSelection(run, tuple(snapshots), places, at, curve)
 
 

@@ -102,9 +102,9 @@ def _render_run(run: Run, state: str, pace: float | None) -> None:
         with left:
             figure = st.container()
             # Above in the code because the figure needs it, below on the page because few readers do.
-            weight = st.slider("smoothing of the loss", 0.0, 0.99, 0.9, 0.01, key="smooth", bind="query-params")
+            smoothing = st.slider("smoothing of the loss", 0.0, 0.99, 0.9, 0.01, key="smooth", bind="query-params")
             with figure:
-                training_curves.render_training_curve(run, curve, run.config.method, weight)
+                training_curves.render_training_curve(run, smoothing)
         with right:
             _render_prediction_box(run, status)
         # The buttons above and the pace belong to a state: in a new one the whole page is due.

@@ -178,7 +178,7 @@ def render_comparison_section(picked: list[RunSummary]) -> None:
 def _render_overlay(picked: list[RunSummary]) -> None:
     with show_errors():
         runs = [(summary, get_store().get(summary.id)) for summary in picked]
-        render_run_comparison([(summary, run.history()) for summary, run in runs])
+        render_run_comparison([run for _, run in runs])
         if any(s.status.state in ACTIVE_STATES and run.status().state not in ACTIVE_STATES for s, run in runs):
             st.rerun()
 
