@@ -160,7 +160,7 @@ def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: p
     executor = backend.get_client()
     monkeypatch.setattr(executor, "request_shutdown", lambda: asked.append("retire"))
     for run, expected in (("some-run", []), (None, ["retire"])):
-        monkeypatch.setattr(executor, "worker", lambda run=run: SimpleNamespace(run=run))
+        monkeypatch.setattr(executor, "worker_info", lambda run=run: SimpleNamespace(run=run))
         backend.stop_idle_worker()
         assert asked == expected
 
@@ -168,7 +168,7 @@ def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: p
 def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
     make_run("queued")
     executor = backend.get_client()
-    monkeypatch.setattr(executor, "worker", lambda: SimpleNamespace(run=None))
+    monkeypatch.setattr(executor, "worker_info", lambda: SimpleNamespace(run=None))
     monkeypatch.setattr(executor, "request_shutdown", lambda: pytest.fail("the queue would wait for nobody"))
     backend.stop_idle_worker()
 
