@@ -12,11 +12,10 @@ import numpy as np
 from jaxtyping import Bool, Float
 
 from ptviz.analysis.neighbours import CHUNK_ROWS, nearest_tokens, normalise_rows
+from ptviz.prompt_statistics import find_outliers
 
 NORM_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 """Quantiles that describe the vocabulary."""
-OUTLIER_FACTOR = 3.0
-"""A row whose norm is this many times the median of all rows is an outlier."""
 _SAMPLE_SIZE = 300
 
 
@@ -98,12 +97,3 @@ def pairwise_cosines(vectors: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m 
     rows = normalise_rows(np.asarray(vectors, dtype=np.float64))
     every: Float[np.ndarray, "m m"] = rows @ rows.T
     return every
-
-
-def find_outliers(vectors: Float[np.ndarray, "m d"], factor: float = OUTLIER_FACTOR) -> Bool[np.ndarray, " m"]:
-    """Which rows have a norm of more than ``factor`` times the median of all rows."""
-    if not len(vectors):
-        return np.zeros(0, dtype=bool)
-    norms = np.linalg.norm(np.asarray(vectors, dtype=np.float64), axis=1)
-    far: Bool[np.ndarray, " m"] = norms > factor * np.median(norms)
-    return far

@@ -1,11 +1,7 @@
-r"""How many directions a matrix really uses: singular values, effective rank, best low-rank approximation.
+"""The spectrum of a matrix: singular values, effective rank, best low-rank approximation.
 
-.. math:: \mathrm{erank}(X) = \exp\Big(-\sum_i p_i \log p_i\Big), \qquad p_i = \sigma_i^2 / \sum_j \sigma_j^2
-
-Effective rank: Roy and Vetterli, "The effective rank: a measure of effective dimensionality", EUSIPCO 2007,
-https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf. They take the entropy of the singular
-values; ours takes it of their squares, the shares of the energy. Best approximation: Eckart and Young,
-"The approximation of one matrix by another of lower rank", 1936, https://doi.org/10.1007/BF02288367
+Best approximation: Eckart and Young, "The approximation of one matrix by another of lower rank", Psychometrika 1936,
+https://doi.org/10.1007/BF02288367. Effective rank: ``ptviz.prompt_statistics``.
 """
 
 from __future__ import annotations
@@ -15,8 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Float
 
-COLLAPSE_RATIO = 0.1
-"""A matrix whose effective rank is under this share of the largest possible one is called collapsed."""
+from ptviz.prompt_statistics import effective_rank, is_collapsed
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +37,7 @@ class Spectrum:
     @property
     def is_collapsed(self) -> bool:
         """Whether the rows use few of the directions they could: under a tenth, for ten rows or more."""
-        return self.max_rank >= 10 and self.effective_rank < COLLAPSE_RATIO * self.max_rank
+        return is_collapsed(self.effective_rank, self.max_rank)
 
 
 def compute_spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False) -> Spectrum:
@@ -51,14 +46,12 @@ def compute_spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool
     A matrix of zeros has effective rank 0.
     """
     x = np.asarray(matrix, dtype=np.float64)
+    rank = effective_rank(x, centred=centred)
     if centred and len(x):
         x = x - x.mean(0)
     values = np.linalg.svd(x, compute_uv=False) if x.size else np.zeros(0)
     energy = values**2
     total = float(energy.sum())
-    # Rounding leaves a centred matrix a last value of about 1e-16 of the first: 0 log 0 = 0 covers it.
-    share = energy[energy > 0] / total if total > 0 else np.zeros(0)
-    rank = float(np.exp(-(share * np.log(share)).sum())) if len(share) else 0.0
     left = np.concatenate([np.cumsum(energy[::-1])[::-1], [0.0]])
     errors = np.sqrt(left / total) if total > 0 else np.zeros(len(values) + 1)
     return Spectrum(values, errors, rank, x.shape[0], x.shape[1], centred)

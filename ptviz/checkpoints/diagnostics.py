@@ -11,17 +11,14 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import UNSPLIT_AXES, Array, PromptBundle
+from ptviz.prompt_statistics import effective_rank, find_outliers, is_collapsed
 
 DEAD_NORM_SHARE = 1e-3
 """A row whose norm is below this share of the median norm carries nothing."""
-OUTLIER_FACTOR = 3.0
-"""A row this many times longer (or shorter) than the median is worth a look, if it also lies outside the bulk."""
 MAX_ROWS = 1024
-COLLAPSE_SHARE = 0.1
-"""An effective rank below this share of the most there could be."""
+"""Rows of which the effective rank is computed; of a longer matrix, as many evenly spread ones."""
 
 
 @dataclass(frozen=True)
@@ -75,48 +72,19 @@ def diagnose(bundle: PromptBundle, ground: BackboneReference | None = None) -> t
     return (*inputs, *inner)
 
 
-def effective_rank(matrix: Array) -> float:
-    """exp(entropy) of the centred rows' squared singular values, from 1 to min(m, d); 0 for equal rows.
-
-    Source: Roy and Vetterli, "The effective rank", EUSIPCO 2007, on squared singular values as in the survey of
-    prompt collapse; https://www.eurasip.org/Proceedings/Eusipco/Eusipco2007/Papers/a5p-h05.pdf
-
-    Of more than 1024 rows, 1024 evenly spread ones are taken: nobody waits for more.
-    """
-    rows = matrix if len(matrix) <= MAX_ROWS else matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(int)]
-    whole = rows.astype(np.float64)
-    largest = float(np.abs(whole).max(initial=0.0))
-    if largest == 0:
-        return 0.0
-    # Scale changes nothing here, but squares of numbers near float32's ends would overflow or vanish.
-    centred = whole / largest
-    centred -= centred.mean(0)
-    small = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
-    squares = np.clip(np.linalg.eigvalsh(small), 0, None)
-    if squares.sum() <= 1e-24:  # equal rows, but for rounding
-        return 0.0
-    shares = squares[squares > 0] / squares.sum()
-    return float(np.exp(-(shares * np.log(shares)).sum()))
-
-
-def find_outlier_rows(norms: NDArray[np.float64] | Array) -> tuple[int, ...]:
-    """Rows whose norm is far from the others': a factor of 3 from the median, and far outside their spread."""
-    if len(norms) < 4:
-        return ()
-    logs = np.log(np.maximum(norms, 1e-60))
-    distance = np.abs(logs - np.median(logs))
-    spread = 1.4826 * float(np.median(distance))
-    return tuple(int(i) for i in np.flatnonzero((distance > np.log(OUTLIER_FACTOR)) & (distance > 6 * spread)))
+def _evenly_spread(matrix: Array) -> Array:
+    """At most ``MAX_ROWS`` rows, evenly spread: the time of a decomposition grows with the cube of their number."""
+    return matrix if len(matrix) <= MAX_ROWS else matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(int)]
 
 
 def _diagnose_matrix(name: str, matrix: Array, ground: BackboneReference | None) -> PromptDiagnostics:
     norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
     median = float(np.median(norms))
     dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD_NORM_SHARE * median))
-    outliers = tuple(row for row in find_outlier_rows(norms) if row not in dead)
-    rank = effective_rank(matrix)
+    outliers = tuple(int(row) for row in np.flatnonzero(find_outliers(matrix)))
+    rank = effective_rank(_evenly_spread(matrix), centred=True)
     rest = np.delete(matrix, [*outliers, *dead], axis=0)
-    ranked = effective_rank(rest) if len(rest) > 1 and len(rest) < len(matrix) else rank
+    ranked = effective_rank(_evenly_spread(rest), centred=True) if len(rest) > 1 and len(rest) < len(matrix) else rank
     twins = len(matrix) - len(np.unique(matrix, axis=0))
     inside = None
     if ground is not None and ground.width == matrix.shape[1] and len(ground.norms):
@@ -159,7 +127,7 @@ def _list_warnings(facts: PromptDiagnostics, ground: BackboneReference | None) -
         found.append(
             f"its effective rank of {facts.effective_rank:.1f} is the doing of those rows alone: {facts.effective_rank_without_outliers:.1f} without them"
         )
-    if most >= 10 and facts.effective_rank_without_outliers < COLLAPSE_SHARE * most:
+    if is_collapsed(facts.effective_rank_without_outliers, most):
         found.append(
             f"collapsed: its {facts.tokens} tokens spread over {facts.effective_rank_without_outliers:.1f} directions only, of {most} there "
             "could be"

@@ -211,7 +211,8 @@ def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | Non
 def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from ptviz.checkpoints.writers.embedding_projector import nearest_rows, write_embedding_projector
+    from ptviz.analysis.neighbours import nearest_tokens
+    from ptviz.checkpoints.writers.embedding_projector import write_embedding_projector
 
     prompt = compute_static_prompt(method, backbone)
     if prompt.embeddings is None or not prompt.is_static:
@@ -223,7 +224,8 @@ def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) ->
     def word(token: int) -> str:
         return str(backbone.tokeniser.convert_ids_to_tokens(int(token)))
 
-    labels = [(f"P[{i}]", "prompt", word(common[near])) for i, near in enumerate(nearest_rows(rows, table[common]))]
+    nearest = common[nearest_tokens(rows, table[common], k=1).ids[:, 0]]
+    labels = [(f"P[{i}]", "prompt", word(token)) for i, token in enumerate(nearest)]
     labels += [(word(token), "word", "") for token in common]
     write_embedding_projector(folder, np.concatenate([rows, table[common]]), labels, ("label", "kind", "nearest word"))
     return {"path": str(folder), "rows": len(labels)}

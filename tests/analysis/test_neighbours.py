@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from ptviz.analysis import neighbours
-from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats, find_outliers
+from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, nearest_tokens, neighbour_overlap, neighbour_ranks
 
 RNG = np.random.default_rng(0)
@@ -82,14 +82,6 @@ def test_far_rows_are_outside():
     found = compute_geometry(VECTORS + 100, VOCABULARY, compute_vocabulary_stats(VOCABULARY))
     assert found.outside_vocabulary.all()
     assert np.allclose(np.diag(found.cosines), 1)
-
-
-def test_a_row_that_ran_away_is_flagged_and_no_other():
-    rows = np.ones((6, 4))
-    rows[2] *= 3.1
-    assert find_outliers(rows).tolist() == [False, False, True, False, False, False]
-    assert not find_outliers(rows, factor=4).any()
-    assert find_outliers(rows[:0]).shape == (0,)
 
 
 @pytest.mark.parametrize("n", [0, 1])

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from ptviz.analysis.geometry import find_outliers
 from ptviz.analysis.similarity import compute_similarity
 from ptviz.analysis.spectrum import compute_spectrum
+from ptviz.prompt_statistics import find_outliers
 from tests.analysis.prompts import TASKS, TYPES, needs_prompts, released
 
 pytestmark = needs_prompts

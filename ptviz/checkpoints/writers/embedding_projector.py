@@ -29,13 +29,6 @@ def write_embedding_projector(
     (folder / "projector_config.pbtxt").write_text(config, encoding="utf-8")
 
 
-def nearest_rows(rows: Array, table: Array) -> list[int]:
-    """For each row, the row of ``table`` at the smallest angle."""
-    unit = table / np.maximum(np.linalg.norm(table, axis=1, keepdims=True), 1e-12)
-    found: list[int] = np.argmax(rows @ unit.T, axis=1).tolist()
-    return found
-
-
 def _clean_cell(text: str) -> str:
     """A text within one cell: tabs and line ends would start another."""
     return " ".join(text.split()) or repr(text)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import find_outliers
 from ptviz.analysis.projection import Projection, project
 from ptviz.analysis.similarity import (
     NEURON_METRIC,
@@ -22,6 +21,7 @@ from ptviz.analysis.transfer import Dendrogram, cluster
 from ptviz.experiments import transfer as record
 from ptviz.figures import transfer as drawn
 from ptviz.probes import neurons
+from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import RunSummary
 from ptviz.ui.backend import get_store, request_measurement, request_projection
 from ptviz.ui.cache import cached_by_signature

@@ -35,7 +35,7 @@ def _similarity_code(chosen: PromptSelection, metrics: Sequence[str], centred: b
     more = f"{', leave_out=out' if without else ''}{', centred=True' if centred else ''}"
     if without and vectors:
         lines += [
-            "from ptviz.analysis.geometry import find_outliers",
+            "from ptviz.prompt_statistics import find_outliers",
             "out = [find_outliers(one) for one in prompts.values()]",
         ]
     if vectors:
@@ -67,7 +67,7 @@ def prompt_projection_script(
     kept = "one[~find_outliers(one)]" if without else "one"
     lines = [
         *prompts_code(chosen), "import numpy as np", "from ptviz.analysis.projection import project",
-        *(["from ptviz.analysis.geometry import find_outliers"] if without else []),
+        *(["from ptviz.prompt_statistics import find_outliers"] if without else []),
         f"means = np.stack([{kept}.mean(0) for one in prompts.values()]).astype(np.float32)",
         *(["means = means - means.mean(0)"] if centred else []),
         f"tokens = {'means[:1][None]' if kind == 'UMAP' else 'np.zeros((0, 0, means.shape[1]))'}",

@@ -10,10 +10,10 @@ from ptviz.analysis.geometry import (
     VocabularyStats,
     compute_geometry,
     compute_vocabulary_stats,
-    find_outliers,
 )
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.plots.views import TensorHistory, list_indices
+from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components import linked_selection
 from ptviz.ui.look import (

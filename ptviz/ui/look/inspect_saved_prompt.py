@@ -8,11 +8,12 @@ import numpy as np
 import streamlit as st
 
 from ptviz import tasks
-from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats, find_outliers
+from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.plots.views import TensorHistory
+from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import saved_prompts
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.saved_prompts import PROMPT_AXES, SAVED_PREFIX, SavedPrompt

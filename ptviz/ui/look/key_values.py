@@ -5,10 +5,11 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import compute_geometry, find_outliers
+from ptviz.analysis.geometry import compute_geometry
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.figures.linked_selection import dim_cells
 from ptviz.plots.views import TensorHistory, axis_name, views_for_axes
+from ptviz.prompt_statistics import find_outliers
 from ptviz.ui import scripts
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import figure_panel
