@@ -7,10 +7,12 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 
 import ptviz
+from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.cli import app, run
 from ptviz.engine.train_job import method_facts
 from ptviz.methods import REGISTRY, build_method
@@ -141,6 +143,46 @@ def stored(home: Path) -> None:
     training = TrainConfig(steps=2, train_rows=16, validation_rows=8, test_rows=8, length=16)
     config = RunConfig(backbone="tiny-encoder", task="sms", name="a stored run", training=training)
     execute_run(Store(home / "runs").create(config).path)
+
+
+def test_the_method_of_the_guide_trains() -> None:
+    [code] = python_blocks((ROOT / "docs" / "extend" / "method.md").read_text())
+    try:
+        exec(compile(code, "docs/extend/method.md", "exec"), {"__name__": "scaled"})
+        backbone, task = ptviz.load_backbone("tiny-encoder"), ptviz.load_task("sms")
+        method = build_method("scaled", backbone.make_spec(length=16), {"m": 3, "scale": 2.0})
+        before = {name: part.tensor.detach().clone() for name, part in method.tensors().items()}
+        for event in ptviz.train(method, backbone, task, steps=2, train_rows=16, validation_rows=8, test_rows=8):
+            last = event
+    finally:
+        REGISTRY.pop("scaled", None)
+    assert last.kind == "finished"
+    assert all(not torch.equal(before[name], part.tensor) for name, part in method.tensors().items())
+    assert method.trainable_parameters() == 3 * backbone.width + 3
+
+
+def test_the_reader_of_the_guide_reads() -> None:
+    [code] = python_blocks((ROOT / "docs" / "extend" / "checkpoint-format.md").read_text())
+    names: dict[str, Any] = {}
+    exec(compile(code, "docs/extend/checkpoint-format.md", "exec"), names)
+    array = np.ones((5, 8), dtype=np.float32)
+    assert not names["detect"](StoredTensors("file", "npz", {"other": array}))
+    state = StoredTensors("file", "npz", {"model.my_prompt": array})
+    assert names["detect"](state)
+    bundle = names["read"](state)
+    assert (bundle.tensors["P"].axes, bundle.tensors["P"].array.shape) == (("m", "d"), (5, 8))
+
+
+@pytest.mark.parametrize("page", sorted((ROOT / "docs" / "extend").glob("*.md")), ids=lambda page: page.stem)
+def test_the_guides_to_extending_name_what_is_there(page: Path) -> None:
+    source = "\n".join(path.read_text() for path in (ROOT / "ptviz").rglob("*.py"))
+    text = page.read_text()
+    code = "\n".join(re.findall(r"```.*?```", text, re.S))
+    named = re.findall(r"`([A-Za-z]\w+)(?:\([^`]*\))?`", re.sub(r"```.*?```", "", text, flags=re.S))
+    names = [name for name in named if "_" in name or name != name.lower()]
+    missing = [name for name in names if not re.search(rf"\b{name}\b", source + code)]
+    others = {"draw_x", "describe_x", "plot_x", "NOTICE"}
+    assert set(missing) <= others
 
 
 def documented(heading: str) -> dict[str, str]:
