@@ -7,7 +7,6 @@ repository. What was fetched is a stranger's folder like any other: ``open_check
 from __future__ import annotations
 
 import re
-import secrets
 import shutil
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -99,14 +98,10 @@ def _files_to_fetch(repository: str, inner: str, sizes: dict[str, Any]) -> list[
 
 def _copy_to_cache(place: Path, files: dict[str, str]) -> Path:
     """Plain copies of the files in a folder of their own: the hub's cache holds links."""
-    draft = place.with_name(f".new-{secrets.token_hex(4)}")
-    try:
-        draft.mkdir(parents=True)
+    with paths.atomic_directory(place.parent) as draft:
         for name, path in files.items():
             if (size := Path(path).stat().st_size) > _MAX_BYTES[name]:
                 raise CheckpointError(f"{name} came with {size / MB:,.1f} MB, more than was announced: refused")
             shutil.copyfile(path, draft / name)
         draft.rename(place)
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return place

@@ -161,8 +161,8 @@ def _start_fields(start: str, method: str, knobs: dict[str, str]) -> dict[str, A
 
     store = Store()
     with as_usage_error(OSError, CheckpointError):
-        if start in [one.id for one in saved_prompts.list_saved_prompts(store)]:
-            found = saved_prompts.get_saved_prompt(store, start)
+        if start in [one.id for one in saved_prompts.list_saved_prompts(store.prompts_folder)]:
+            found = saved_prompts.get_saved_prompt(store.prompts_folder, start)
         else:
             place = resolve_checkpoint(Path(start))
             found = import_checkpoint_prompt(store, place, open_checkpoint(place))
@@ -216,7 +216,9 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
     if start is not None:
         load_state(method, start)
     if config.start is not None:
-        method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), config.start)))
+        method.init_from_prompt(
+            saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store().prompts_folder, config.start))
+        )
     return warm
 
 

@@ -57,7 +57,7 @@ def load_saved_prompt(store: Store, warm: ModelCache, id: str, task: str) -> Loa
     Raises:
         StoreError: if there is no such prompt, nobody said which backbone it is for, or its shapes do not fit that.
     """
-    one = saved_prompts.get_saved_prompt(store, id)
+    one = saved_prompts.get_saved_prompt(store.prompts_folder, id)
     if not one.backbone:
         raise StoreError(
             "nobody said which backbone this prompt is for, and without one no text can meet it: open its checkpoint "
@@ -72,7 +72,7 @@ def load_saved_prompt(store: Store, warm: ModelCache, id: str, task: str) -> Loa
     for name, shape in one.shapes.items():
         if shape != wanted[name]:
             raise StoreError(f"{name} of this prompt: expected {wanted[name]} for {one.backbone}; got {shape}")
-    whole = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store, id))
+    whole = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store.prompts_folder, id))
     slots = 0 if whole.embeddings is None else one.m
     method = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, whole.embeddings, whole.key_values).to(backbone.device)
     return LoadedPrompt(config, backbone, own, method, {})

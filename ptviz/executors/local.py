@@ -247,7 +247,7 @@ class LocalExecutor:
         if "run" in body:
             id = str(body["run"])
             if id.startswith(SAVED_PREFIX):
-                saved_prompts.get_saved_prompt(self.store, id.removeprefix(SAVED_PREFIX))
+                saved_prompts.get_saved_prompt(self.store.prompts_folder, id.removeprefix(SAVED_PREFIX))
             else:
                 self.store.get(id)
         self.ensure_worker()

@@ -90,7 +90,7 @@ def saved_prompt_summaries(store: Store, backbone: str | None = None) -> list[Ru
             ),
             Status("finished", created=one.made),
         )
-        for one in saved_prompts.list_saved_prompts(store)
+        for one in saved_prompts.list_saved_prompts(store.prompts_folder)
         if set(one.shapes) == {"embeddings"} and backbone in (None, one.backbone)
     ]  # fmt: skip
 
@@ -153,7 +153,9 @@ def _cached_prompt_vectors(
     store = Store(root)
     try:
         if sizes is None or id.startswith(SAVED_PREFIX):
-            return saved_prompts.load_prompt_tensors(store, id.removeprefix(SAVED_PREFIX))["embeddings"].numpy()
+            return saved_prompts.load_prompt_tensors(store.prompts_folder, id.removeprefix(SAVED_PREFIX))[
+                "embeddings"
+            ].numpy()
         return load_input_prompt(store.get(id), sizes)
     except (StoreError, ValueError):
         return None
@@ -276,7 +278,7 @@ class _TransferEvaluator:
             if run.startswith(SAVED_PREFIX):
                 method.init_from_prompt(
                     saved_prompts.to_prompt(
-                        saved_prompts.load_prompt_tensors(self.store, run.removeprefix(SAVED_PREFIX))
+                        saved_prompts.load_prompt_tensors(self.store.prompts_folder, run.removeprefix(SAVED_PREFIX))
                     )
                 )
             else:

@@ -14,7 +14,6 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
 
-from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.run import read_json
@@ -176,11 +175,7 @@ def is_measuring(store: Store) -> bool:
 
 def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     """Names a prompt by its content, and a task that is a file by its size and age."""
-    folder = (
-        saved_prompts.prompts_folder(store) / id.removeprefix(SAVED_PREFIX)
-        if id.startswith(SAVED_PREFIX)
-        else store.root / id
-    )
+    folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     for path, read in ((folder / "prompt.safetensors", True), (Path(target.name).expanduser(), False)):
         try:

@@ -230,14 +230,19 @@ class PromptEditor:
         made = trial.apply_edits(chosen)
         task = subsample_task(at.task, at.config.training)
         kept = saved_prompts.save_prompt(
-            self.store, saved_prompts.static_tensors(made), title, at.backbone.name, at.config.task, origin
+            self.store.prompts_folder,
+            saved_prompts.static_tensors(made),
+            title,
+            at.backbone.name,
+            at.config.task,
+            origin,
         )
-        again = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(self.store, kept.id))
+        again = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(self.store.prompts_folder, kept.id))
         slots = 0 if again.embeddings is None else kept.m
         folded = StaticPrompt(at.method.card, slots, again.embeddings, again.key_values).to(at.backbone.device)
         texts, readout = task.validation[:MAX_ROWS], trial.examples.readout
         found = evaluate(folded, EncodedExamples(at.backbone, task, texts, slots, at.config.training.length, readout))
-        place = str(saved_prompts.prompts_folder(self.store) / kept.id)
+        place = str(self.store.prompts_folder / kept.id)
         told = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(texts)}
         return {"id": kept.id, "place": place, "m": kept.m, **told}
 
@@ -256,10 +261,10 @@ class PromptEditor:
     def _load_other_prompt(self, of: str, id: str, at: LoadedPrompt, trial: EditEvaluator) -> Mapping[str, Tensor]:
         """The tensors of another prompt for the same backbone."""
         if of == "kept":
-            about = saved_prompts.get_saved_prompt(self.store, id)
+            about = saved_prompts.get_saved_prompt(self.store.prompts_folder, id)
             if about.backbone and about.backbone != at.config.backbone:
                 raise StoreError(f"mix: expected a prompt for {at.config.backbone}; {id} is for {about.backbone}")
-            return saved_prompts.load_prompt_tensors(self.store, id)
+            return saved_prompts.load_prompt_tensors(self.store.prompts_folder, id)
         config = self.store.get(id).config
         if config.backbone != at.config.backbone:
             raise StoreError(f"mix: expected a run on {at.config.backbone}; {id} is on {config.backbone}")

@@ -9,8 +9,6 @@ from __future__ import annotations
 import io
 import json
 import re
-import secrets
-import shutil
 import zipfile
 from dataclasses import replace
 from pathlib import Path
@@ -20,11 +18,12 @@ from ptviz.checkpoints.containers.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError, safe_text
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
+from ptviz.paths import atomic_directory
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES, Status
-from ptviz.runs.store import Store, encode_config, new_run_id
+from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft
 
 _JSON_FILES = ("config.json", "status.json", "environment.json", BUNDLE_MARKER)
 _TENSOR_FILE = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
@@ -33,7 +32,6 @@ _MAX_EVENTS_BYTES, _MAX_LINE_BYTES = 64 * MB, MB // 4
 """Bytes of a run's events, and of one of them."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
 """How the files of a bundle may be packed: others may want gigabytes to be unpacked."""
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
 def pack_run(run: Run, path: Path) -> list[str]:
@@ -75,21 +73,19 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
     archive = ZipFolder(read_file(path), path.name)
     files = _read_files(archive)
     config = _read_bundled_config(files, backbone, task)
-    draft = store.root / f".new-{secrets.token_hex(4)}"
+    id = parse_json_object(files[BUNDLE_MARKER], BUNDLE_MARKER).get("id")
     try:
-        (draft / "snapshots").mkdir(parents=True)
-        for name, data in files.items():
-            if name != BUNDLE_MARKER:
-                atomic_write(draft / name, data, durable=False)
-        atomic_write(draft / "config.json", encode_config(config))
-        atomic_write(draft / "status.json", _read_bundled_status(files).to_bytes())
-        return Run(
-            _rename_draft(store, draft, config, parse_json_object(files[BUNDLE_MARKER], BUNDLE_MARKER).get("id"))
-        )
+        with atomic_directory(store.root) as draft:
+            (draft / "snapshots").mkdir()
+            for name, data in files.items():
+                if name != BUNDLE_MARKER:
+                    atomic_write(draft / name, data, durable=False)
+            atomic_write(draft / "config.json", encode_config(config))
+            atomic_write(draft / "status.json", _read_bundled_status(files).to_bytes())
+            valid_id = id if isinstance(id, str) and RUN_ID_PATTERN.fullmatch(id) else None
+            return Run(rename_draft(draft, config, valid_id))
     except OSError as error:
         raise to_store_error(error, store.root) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
 
 
 def _read_files(archive: ZipFolder) -> dict[str, bytes]:
@@ -148,13 +144,3 @@ def _read_bundled_status(files: dict[str, bytes]) -> Status:
         if status.state in ACTIVE_STATES
         else status.with_changes(pid=None)
     )
-
-
-def _rename_draft(store: Store, draft: Path, config: RunConfig, id: object) -> Path:
-    names = [id] if isinstance(id, str) and _RUN_ID.fullmatch(id) else []
-    for name in [*names, *(new_run_id(config) for _ in range(100))]:
-        path = store.root / name
-        if not path.exists():
-            draft.rename(path)
-            return path
-    raise StoreError(f"no free name was found in {store.root}; delete some runs, or use another folder")

@@ -162,7 +162,7 @@ class RunConfig:
             else:
                 imports[-1] = "from ptviz.runs import Store, saved_prompts"
                 lines.append(
-                    f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), {self.start!r})))"
+                    f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store().prompts_folder, {self.start!r})))"
                 )
             loop = f"for event in train(method, backbone, task, config{learnt}):"
         lines += [

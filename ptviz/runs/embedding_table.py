@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import secrets
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -65,23 +63,20 @@ def save_vocabulary(backbone: Backbone) -> Path:
     place = cache_path(backbone.name)
     if (place / "vocabulary.json").exists():
         return place
-    draft = place.with_name(f".new-{os.getpid()}-{secrets.token_hex(4)}")
     table = backbone.embedding_table.detach().float().cpu().numpy()
     tokens = backbone.tokeniser.convert_ids_to_tokens(list(range(min(len(table), len(backbone.tokeniser)))))
     sizes = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
     told = {"tokens": [token or "" for token in tokens], "sizes": asdict(sizes), "backbone": backbone.name}
     try:
-        draft.mkdir(parents=True)
-        np.save(draft / "table.npy", table)
-        np.save(draft / "common.npy", backbone.make_spec().common_ids.cpu().numpy())
-        (draft / "vocabulary.json").write_text(json.dumps(told))
-        if not place.exists():
-            draft.rename(place)
+        with paths.atomic_directory(place.parent) as draft:
+            np.save(draft / "table.npy", table)
+            np.save(draft / "common.npy", backbone.make_spec().common_ids.cpu().numpy())
+            (draft / "vocabulary.json").write_text(json.dumps(told))
+            if not place.exists():
+                draft.rename(place)
     except OSError as error:
         if not (place / "vocabulary.json").exists():  # else another worker was quicker
             raise to_store_error(error, place) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
     return place
 
 

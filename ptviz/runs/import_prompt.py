@@ -106,10 +106,10 @@ def import_checkpoint_prompt(
     }
     name = bundle.name if len(known) == 1 else f"{bundle.name} {which}"
     title = title or safe_text(name, 100)
-    for one in saved_prompts.list_saved_prompts(store):
+    for one in saved_prompts.list_saved_prompts(store.prompts_folder):
         if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
             return one
-    return saved_prompts.save_prompt(store, found, title, backbone, task, origin)
+    return saved_prompts.save_prompt(store.prompts_folder, found, title, backbone, task, origin)
 
 
 def _check_backbone(bundle: PromptBundle, backbone: str) -> None:

@@ -14,19 +14,17 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ptviz.methods.base import build_method
+from ptviz.paths import atomic_directory
 from ptviz.prompt import Prompt, Spec
 from ptviz.runs import snapshots as files
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig
-
-if TYPE_CHECKING:
-    from ptviz.runs.store import Store
 
 PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
 """The tensors a kept prompt may have: vectors at the input, keys and values at every attention site, or both."""
@@ -73,14 +71,14 @@ def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
 
 
 def save_prompt(
-    store: Store,
+    folder: Path,
     prompt: Mapping[str, Tensor],
     title: str,
     backbone: str,
     task: str | None,
     origin: Mapping[str, Any],
 ) -> SavedPrompt:
-    """Keep a prompt beside the runs of ``store``: ``embeddings`` (m, d), ``key_values`` (S, 2, H, m, h), or both.
+    """Keep a prompt beside the runs of ``folder``: ``embeddings`` (m, d), ``key_values`` (S, 2, H, m, h), or both.
 
     Raises:
         StoreError: if the tensors are no prompt, or the folder cannot be written.
@@ -94,18 +92,16 @@ def save_prompt(
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
     about = SavedPrompt("", title, backbone, task, dict(origin), m, time.time(), shapes)
     told = json.dumps({key: value for key, value in asdict(about).items() if key != "id"}, ensure_ascii=False, indent=1)
-    draft = prompts_folder(store) / f".new-{secrets.token_hex(4)}"
+    axes = {"axes": json.dumps({name: PROMPT_AXES[name] for name in own})}
+    id = f"{slug(title)}-{secrets.token_hex(3)}"
     try:
-        draft.mkdir(parents=True)
-        files.write_tensors(draft / _PROMPT_FILE, own, {"axes": json.dumps({name: PROMPT_AXES[name] for name in own})})
-        atomic_write(draft / _ABOUT_FILE, told.encode())
-        path = draft.with_name(f"{slug(title)}-{secrets.token_hex(3)}")
-        draft.rename(path)
+        with atomic_directory(folder) as draft:
+            files.write_tensors(draft / _PROMPT_FILE, own, axes)
+            atomic_write(draft / _ABOUT_FILE, told.encode())
+            draft.rename(folder / id)
     except OSError as error:
-        raise to_store_error(error, prompts_folder(store)) from error
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)
-    return get_saved_prompt(store, path.name)
+        raise to_store_error(error, folder) from error
+    return get_saved_prompt(folder, id)
 
 
 def _validated_length(tensors: Mapping[str, Tensor]) -> int:
@@ -125,28 +121,23 @@ def _validated_length(tensors: Mapping[str, Tensor]) -> int:
     return int(lengths.pop())
 
 
-def prompts_folder(store: Store) -> Path:
-    """Where the prompts beside a folder of runs lie."""
-    return store.root.with_name("prompts")
-
-
-def list_saved_prompts(store: Store) -> list[SavedPrompt]:
+def list_saved_prompts(folder: Path) -> list[SavedPrompt]:
     """Every kept prompt, newest first; what cannot be read is left out."""
     found = []
     with suppress(OSError):
-        for path in prompts_folder(store).iterdir():
+        for path in folder.iterdir():
             with suppress(StoreError):
-                found.append(get_saved_prompt(store, path.name))
+                found.append(get_saved_prompt(folder, path.name))
     return sorted(found, key=lambda prompt: (prompt.made, prompt.id), reverse=True)
 
 
-def get_saved_prompt(store: Store, id: str) -> SavedPrompt:
+def get_saved_prompt(folder: Path, id: str) -> SavedPrompt:
     """The kept prompt called ``id``.
 
     Raises:
         StoreError: if there is none, or it cannot be read.
     """
-    path = _prompt_path(store, id) / _ABOUT_FILE
+    path = _prompt_path(folder, id) / _ABOUT_FILE
     try:
         told = json.loads(path.read_bytes())
         shapes = {name: tuple(map(int, shape)) for name, shape in told.pop("shapes").items()}
@@ -155,13 +146,13 @@ def get_saved_prompt(store: Store, id: str) -> SavedPrompt:
         raise StoreError(f"{path} is damaged ({error}): delete the kept prompt {id} and keep it anew") from error
 
 
-def load_prompt_tensors(store: Store, id: str) -> dict[str, Tensor]:
+def load_prompt_tensors(folder: Path, id: str) -> dict[str, Tensor]:
     """The numbers of a kept prompt, float32, by the names of ``PROMPT_AXES``.
 
     Raises:
         StoreError: if there is none, or it cannot be read.
     """
-    found, _ = files.read_tensors(_prompt_path(store, id) / _PROMPT_FILE)
+    found, _ = files.read_tensors(_prompt_path(folder, id) / _PROMPT_FILE)
     _validated_length(found)
     return found
 
@@ -175,16 +166,16 @@ def to_prompt(tensors: Mapping[str, Tensor]) -> Prompt:
     )
 
 
-def initial_tensors(store: Store, config: RunConfig) -> dict[str, Tensor]:
+def initial_tensors(folder: Path, config: RunConfig) -> dict[str, Tensor]:
     """The tensors of the kept prompt that a run starts from, once its method was found to take them.
 
     Raises:
         ValueError: if the method or the backbone cannot take this prompt, with what was expected.
         StoreError: if there is no such prompt, or it cannot be read.
     """
-    one = get_saved_prompt(store, str(config.start))
+    one = get_saved_prompt(folder, str(config.start))
     check_initial_prompt(config, one)
-    return load_prompt_tensors(store, one.id)
+    return load_prompt_tensors(folder, one.id)
 
 
 def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
@@ -207,13 +198,13 @@ def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
     )
 
 
-def delete_saved_prompt(store: Store, id: str) -> None:
+def delete_saved_prompt(folder: Path, id: str) -> None:
     """Remove a kept prompt for good. Runs that started from it hold a copy of their own.
 
     Raises:
         StoreError: if there is none, or the folder cannot be written.
     """
-    path = _prompt_path(store, id)
+    path = _prompt_path(folder, id)
     grave = path.with_name(f".old-{secrets.token_hex(4)}")
     try:
         path.rename(grave)  # first, so that a list never shows half a prompt
@@ -222,9 +213,9 @@ def delete_saved_prompt(store: Store, id: str) -> None:
     shutil.rmtree(grave, ignore_errors=True)
 
 
-def _prompt_path(store: Store, id: str) -> Path:
-    path = prompts_folder(store) / id if _PROMPT_ID.fullmatch(id) else None
+def _prompt_path(folder: Path, id: str) -> Path:
+    path = folder / id if _PROMPT_ID.fullmatch(id) else None
     if path is None or not path.is_dir():
-        known = ", ".join(prompt.id for prompt in list_saved_prompts(store)[:5]) if path is not None else ""
+        known = ", ".join(prompt.id for prompt in list_saved_prompts(folder)[:5]) if path is not None else ""
         raise StoreError(f"there is no kept prompt {id[:80]!r}; " + (f"there are: {known}" if known else "none by it"))
     return path

@@ -25,7 +25,7 @@ from ptviz.runs.file_lock import FileLock
 from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
 
-_RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 
 @dataclass(frozen=True)
@@ -63,6 +63,11 @@ class Store:
         self._problems: tuple[StoreProblem, ...] = ()
         self._cache_lock = threading.Lock()  # Pages of several tabs share one store.
 
+    @property
+    def prompts_folder(self) -> Path:
+        """The folder of the saved prompts, next to that of the runs."""
+        return self.root.with_name("prompts")
+
     def create(self, config: RunConfig, *, queued: bool = False, start: Mapping[str, Tensor] | None = None) -> Run:
         """A new run, ready to be worked on; ``queued`` offers it to the worker; ``start`` is a branch's first state.
 
@@ -73,30 +78,19 @@ class Store:
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = config.checked()
-        start = saved_prompts.initial_tensors(self, config) if config.start is not None else start
+        start = saved_prompts.initial_tensors(self.prompts_folder, config) if config.start is not None else start
         state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
         status = replace(state, steps=config.training.steps)
-        draft = self.root / f".new-{secrets.token_hex(4)}"
         try:
-            (draft / "snapshots").mkdir(parents=True)
-            atomic_write(draft / "config.json", encode_config(config))
-            atomic_write(draft / "status.json", status.to_bytes())
-            if start is not None:
-                snapshots.write_tensors(draft / "start.safetensors", start, {})
-            return Run(self._rename_draft(draft, config))
+            with paths.atomic_directory(self.root) as draft:
+                (draft / "snapshots").mkdir()
+                atomic_write(draft / "config.json", encode_config(config))
+                atomic_write(draft / "status.json", status.to_bytes())
+                if start is not None:
+                    snapshots.write_tensors(draft / "start.safetensors", start, {})
+                return Run(rename_draft(draft, config))
         except OSError as error:
             raise to_store_error(error, self.root) from error
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
-
-    def _rename_draft(self, draft: Path, config: RunConfig) -> Path:
-        """Give the finished draft a name that nobody has: a whole run appears, or none."""
-        for _ in range(100):
-            path = self.root / new_run_id(config)
-            if not path.exists():
-                draft.rename(path)
-                return path
-        raise StoreError(f"no free name was found in {self.root}; delete some runs, or use another folder")
 
     def get(self, id: str) -> Run:
         """The run called ``id``.
@@ -118,7 +112,7 @@ class Store:
         return known[1]
 
     def _run_path(self, id: str) -> Path:
-        if not isinstance(id, str) or not _RUN_ID.fullmatch(id):
+        if not isinstance(id, str) or not RUN_ID_PATTERN.fullmatch(id):
             raise StoreError(f"expected the id of a run (letters, digits, dots, dashes); got {str(id)[:80]!r}")
         path = self.root / id
         if not path.is_dir():
@@ -155,7 +149,7 @@ class Store:
         return self._problems
 
     def _read_summary(self, path: Path) -> RunSummary:
-        if not _RUN_ID.fullmatch(path.name):
+        if not RUN_ID_PATTERN.fullmatch(path.name):
             raise StoreError(f"{path.name!r} is no name of a run: expected letters, digits, dots and dashes")
         now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
         known = self._summaries.get(path.name)
@@ -219,6 +213,21 @@ def new_run_id(config: RunConfig) -> str:
     task = re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", source, flags=re.IGNORECASE)
     words = slug(config.name) if config.name else f"{slug(task, 30)}-{slug(config.method, 30)}-{config.training.seed}"
     return f"{words}-{secrets.token_hex(2)}"
+
+
+def rename_draft(draft: Path, config: RunConfig, preferred_id: str | None = None) -> Path:
+    """Give a complete draft of a run a free name next to it, ``preferred_id`` if that is free; return the new path.
+
+    Raises:
+        StoreError: if no free name is found.
+        OSError: if the folder cannot be renamed.
+    """
+    for name in [*([preferred_id] if preferred_id else []), *(new_run_id(config) for _ in range(100))]:
+        path = draft.with_name(name)
+        if not path.exists():
+            draft.rename(path)
+            return path
+    raise StoreError(f"no free name was found in {draft.parent}; delete some runs, or use another folder")
 
 
 def encode_config(config: RunConfig) -> bytes:

@@ -128,7 +128,7 @@ def saved_prompt_script(
     found = [
         "from ptviz.runs import Store", "from ptviz.runs.saved_prompts import load_prompt_tensors",
         "from ptviz.runs.embedding_table import load_vocabulary",
-        f'tokens = load_prompt_tensors(Store(), {kept!r})["embeddings"].numpy()[{list(rows)}]',
+        f'tokens = load_prompt_tensors(Store().prompts_folder, {kept!r})["embeddings"].numpy()[{list(rows)}]',
         f"words = load_vocabulary({backbone!r})",
     ]  # fmt: skip
     return figure_script(module, [*found, *lines], drawn, f"{kept}-{name}", after)

@@ -57,7 +57,7 @@ def fake(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> FakeHub:
 
 
 def test_only_the_adapters_own_files_are_fetched_and_read_as_any_other(fake: FakeHub) -> None:
-    fake.file_pattern["me/it"] = {
+    fake.files["me/it"] = {
         "adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS, "adapter_model.bin": b"pickle",
         "README.md": b"# hello", "modeling_evil.py": b"import os", "pytorch_model.bin": b"x", "tokenizer.json": b"{}",
     }  # fmt: skip
@@ -75,7 +75,7 @@ def test_only_the_adapters_own_files_are_fetched_and_read_as_any_other(fake: Fak
 
 
 def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
-    fake.file_pattern["me/many"] = {
+    fake.files["me/many"] = {
         "a/adapter_config.json": CONFIG,
         "a/adapter_model.bin": b"x",
         "b/adapter_config.json": b"",
@@ -98,7 +98,7 @@ def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
     ],
 )
 def test_what_is_too_large_is_not_fetched(fake: FakeHub, name: str, size: int | None, reason: str) -> None:
-    fake.file_pattern["me/it"] = {"adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS}
+    fake.files["me/it"] = {"adapter_config.json": CONFIG, "adapter_model.safetensors": WEIGHTS}
     fake.sizes[name] = size
     with pytest.raises(CheckpointError, match=reason):
         hub.fetch_adapter("hub:me/it")
@@ -106,7 +106,7 @@ def test_what_is_too_large_is_not_fetched(fake: FakeHub, name: str, size: int | 
 
 
 def test_a_lie_about_the_size_is_found_out(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    fake.file_pattern["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
+    fake.files["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
     fake.sizes["adapter_config.json"] = 100
     with pytest.raises(CheckpointError, match="more than was announced"):
         hub.fetch_adapter("hub:me/it")

@@ -54,7 +54,7 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     assert np.allclose(list(theirs.values()), ours["with"][0], atol=1e-5)
     assert not np.allclose(list(theirs.values()), ours["without"][0], atol=1e-3)
     # The kept prompt is the exported one, and the second run started there.
-    kept = {one.title: one for one in saved_prompts.list_saved_prompts(Store())}
+    kept = {one.title: one for one in saved_prompts.list_saved_prompts(Store().prompts_folder)}
     assert kept["reviews"].origin["format"] == "PEFT PROMPT_TUNING"
     assert kept["reviews"].backbone == str(own / "my-model")
     second = next(s for s in Store().list() if s.config.start)

@@ -186,7 +186,7 @@ def test_more_tasks_come_behind_those_of_the_runs(store, trained, tables):
 
 def test_kept_prompts_of_one_title_stay_two(store):
     for title in ("mine", "mine", "other"):
-        saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
+        saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
     found = record.prompts_without_backbone(store)
     assert len(found) == 3
     assert "other" in found

@@ -123,16 +123,20 @@ def test_nothing_is_made_twice_and_a_stop_loses_one_trial_at_most(store, runs):
 
 def test_a_kept_prompt_is_a_source_in_both_grids(store, runs):
     torch.manual_seed(0)
-    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {})
-    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 8)}, "elsewhere", "other", None, {})
-    saved_prompts.save_prompt(store, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {})
+    one = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {}
+    )
+    saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(5, 8)}, "elsewhere", "other", None, {})
+    saved_prompts.save_prompt(
+        store.prompts_folder, {"key_values": torch.randn(2, 2, 4, 5, 8)}, "inner", "tiny-encoder", None, {}
+    )
     found = record.source_prompts(store, "tiny-encoder")
     assert [source.id for source in found] == [*(run.id for run in runs), SAVED_PREFIX + one.id]
     tasks = record.target_tasks(found)
     assert len(tasks) == 2
     assert np.array_equal(
         record.load_prompt_vectors(store, found[-1]),
-        saved_prompts.load_prompt_tensors(store, one.id)["embeddings"].numpy(),
+        saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["embeddings"].numpy(),
     )
     cells = list(record.measure_missing(store, found[-1:], tasks, 6, WARM))
     assert [cell.run for cell in cells] == ["bare:tiny-encoder", SAVED_PREFIX + one.id] * 2

@@ -185,7 +185,9 @@ def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
 def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store: Store):
     run, other, routed = trained(m=6), trained(m=3), trained("smop", m=2, k=3)
     inner = trained("p-tuning-v2", m=2)
-    kept = saved_prompts.save_prompt(store, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {})
+    kept = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {}
+    )
     at = well(settled(page("look/embeddings.py", run=run.id)))
     at.multiselect(key="beside").set_value([other.id, routed.id, f"kept:{kept.id}"]).run()
     found = [trace for trace in maps(well(at)).values() if "markers" in trace["mode"]]

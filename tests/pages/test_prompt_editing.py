@@ -121,7 +121,7 @@ def test_an_edited_prompt_is_kept(page: Page, trained: Callable[..., Run], store
     at = well(press(at, "apply"))
     at.text_input(key="keep-title").set_value("without the first").run()
     at = well(press(at, "keep"))
-    (kept,) = saved_prompts.list_saved_prompts(store)
+    (kept,) = saved_prompts.list_saved_prompts(store.prompts_folder)
     assert (kept.title, kept.m, kept.origin["run"]) == ("without the first", 2, run.id)
     assert any(kept.id in code.value for code in at.code)
 

@@ -54,7 +54,7 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert "fits tiny-encoder" in " ".join(str(m.value) for m in at.markdown)
     well(at.button(key="keep-a").click().run())
     well(at.button(key="keep-a").click().run())
-    (one,) = saved_prompts.list_saved_prompts(store)
+    (one,) = saved_prompts.list_saved_prompts(store.prompts_folder)
     assert (one.m, one.backbone, one.origin["format"]) == (5, "tiny-encoder", "bare tensor")
     assert len(one.origin["sha256"]) == 64
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
@@ -71,7 +71,7 @@ def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, stor
     keep_table(load_backbone("tiny-encoder"))
     rows = torch.randn(6, 32)
     rows[4] *= 40
-    one = saved_prompts.save_prompt(store, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
+    one = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": rows}, "mine", "tiny-encoder", None, {})
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
     assert [warning.value.split(":")[0] for warning in at.warning] == ["Token 4"]
     before = figures(at)
@@ -85,7 +85,7 @@ def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, stor
 
 def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
     one = saved_prompts.save_prompt(
-        store, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {}
+        store.prompts_folder, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {}
     )
     for path in ("look/embeddings.py", "look/factors.py"):
         assert figures(well(page(path, run=f"kept:{one.id}")))
@@ -103,7 +103,9 @@ def test_texts_of_a_chosen_task_look_at_it(
         return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
 
     monkeypatch.setattr(LocalExecutor, "_ask", ask)
-    one = saved_prompts.save_prompt(store, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {})
+    one = saved_prompts.save_prompt(
+        store.prompts_folder, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {}
+    )
     at = well(settled(page("look/attention.py", run=f"kept:{one.id}")))
     first = figures(at)
     assert set(first) == {f"{one.id}-{name}" for name in ("mass", "heads", "tokens", "given")}
@@ -113,7 +115,7 @@ def test_texts_of_a_chosen_task_look_at_it(
 
 
 def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, store: Store) -> None:
-    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
+    one = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
     at = well(page("look/attention.py", run=f"kept:{one.id}"))
     assert any("which backbone" in m.value for m in at.markdown)
 
@@ -125,7 +127,9 @@ def test_words_are_fetched_by_the_worker_and_not_here(
     monkeypatch.setattr(
         "ptviz.executors.local.LocalExecutor.save_vocabulary", lambda self, name, **k: asked.append(name)
     )
-    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {})
+    one = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {}
+    )
     at = settled(page("look/embeddings.py", run=f"kept:{one.id}"))
     assert asked == ["tiny-encoder"]
     assert any("fetching the words" in caption.value for caption in at.caption)
@@ -136,7 +140,7 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
     at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "x.zip")})
     harmless(well(at.button(key="keep-a").click().run()))
     says = {"says": {hostile: hostile}, "file": hostile}
-    one = saved_prompts.save_prompt(store, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
+    one = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
     for path in ("look/embeddings.py", "look/factors.py", "look/attention.py"):
         at = well(page(path, run=f"kept:{one.id}"))
         harmless(at)
@@ -147,8 +151,10 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
 
 
 def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) -> None:
-    wide = saved_prompts.save_prompt(store, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
-    own = saved_prompts.save_prompt(store, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {})
+    wide = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
+    own = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {}
+    )
     address = {"backbone": "tiny-encoder", "begin": own.id}
     at = well(page("train/compose.py", **address))
     assert at.number_input(key="prompt-tuning-m").value == 7
@@ -157,7 +163,8 @@ def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) 
     (run,) = store.list()
     assert (run.config.start, run.config.knobs["m"]) == (own.id, 7)
     assert torch.equal(
-        store.get(run.id).initial_state()["embeddings"], saved_prompts.load_prompt_tensors(store, own.id)["embeddings"]
+        store.get(run.id).initial_state()["embeddings"],
+        saved_prompts.load_prompt_tensors(store.prompts_folder, own.id)["embeddings"],
     )
     at = well(page("train/compose.py", **address, method="smop"))
     assert "begin" not in [box.key for box in at.selectbox]

@@ -169,7 +169,7 @@ def test_every_figure_of_the_page_of_embeddings(
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
     save_vocabulary(load_backbone("tiny-encoder"))
     one = saved_prompts.save_prompt(
-        backend.get_store(), {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {}
+        backend.get_store().prompts_folder, {"embeddings": torch.randn(4, 32)}, "mine", "tiny-encoder", None, {}
     )
     address = {"run": runs[0].id, "at": "2", "out": "1", "brush": "2", "words": "all"}
     at = page("look/embeddings.py", **address)

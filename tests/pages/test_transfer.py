@@ -164,7 +164,9 @@ def test_a_stop_takes_the_order_back(page, trained, store):
 def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_path, hostile):
     trained()
     torch.manual_seed(0)
-    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {})
+    saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.randn(5, 32)}, hostile[:100], "tiny-encoder", None, {}
+    )
     library = {"first": torch.randn(4, 32), "second": torch.randn(4, 32)}
     save_file(library, str(tmp_path / "library.safetensors"))
     at = page(PAGE, library=str(tmp_path / "library.safetensors"))
@@ -183,7 +185,7 @@ def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_pat
 
 def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_path, monkeypatch):
     torch.manual_seed(0)
-    saved_prompts.save_prompt(store, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
+    saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
     save_file({"first": torch.randn(4, 32), "second": torch.randn(4, 32)}, str(tmp_path / "library.safetensors"))
     monkeypatch.chdir(tmp_path)
     at = page(PAGE, library=str(tmp_path / "library.safetensors"), backbone="opened")

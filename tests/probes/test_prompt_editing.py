@@ -132,7 +132,7 @@ def test_a_method_with_a_prompt_for_each_text(store, looking, table):
     assert found["after"][0]["loss"] != found["untouched"]["loss"]
     assert len(ask(looking, run, "importance")["scores"]) == 3
     assert "depends on the text" in ask(looking, run, "save", edits=[], title="mine")["error"]
-    assert saved_prompts.list_saved_prompts(store) == []
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
 
 
 @torch.no_grad()
@@ -165,11 +165,11 @@ def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking
 def test_a_saved_prompt_remembers_run_and_edits(store, looking, table):
     run = trained(store, table)
     saved = ask(looking, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
-    kept = saved_prompts.get_saved_prompt(store, saved["id"])
+    kept = saved_prompts.get_saved_prompt(store.prompts_folder, saved["id"])
     assert (kept.title, kept.backbone, kept.m, saved["m"]) == ("cut and doubled", "tiny-encoder", 2, 2)
     assert kept.origin == {"run": run.id, "stage": 0, "step": 2, "edits": [ABLATE, DOUBLE]}
-    assert saved_prompts.prompts_folder(store) / kept.id == type(run.path)(saved["place"])
-    vectors = saved_prompts.load_prompt_tensors(store, saved["id"])["embeddings"]
+    assert store.prompts_folder / kept.id == type(run.path)(saved["place"])
+    vectors = saved_prompts.load_prompt_tensors(store.prompts_folder, saved["id"])["embeddings"]
     assert torch.equal(vectors, run.snapshot(0, 2)["P"][[0, 2]] * torch.tensor([[2.0], [1.0]]))
     assert saved["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
 
@@ -180,10 +180,14 @@ def test_another_run_or_kept_prompt_is_mixed_in(store, looking, table):
     mix = {"kind": "mix", "of": "run", "id": other.id, "share": 0.5}
     expected = scored(looking, run, Prompt(half[None])).loss
     assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
-    kept = saved_prompts.save_prompt(store, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {})
+    kept = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {}
+    )
     mix |= {"of": "kept", "id": kept.id}
     assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
-    far = saved_prompts.save_prompt(store, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {})
+    far = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {}
+    )
     assert "is for tiny-decoder" in ask(looking, run, "edits", edits=[{**mix, "id": far.id}])["error"]
     elsewhere = store.create(replace(run.config, backbone="tiny-decoder"))
     mix |= {"of": "run", "id": elsewhere.id}

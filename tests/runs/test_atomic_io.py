@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from ptviz.paths import atomic_directory
 from ptviz.runs.atomic_io import (
     AppendOnlyFile,
     DiskFullError,
@@ -118,3 +119,15 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
     while is_locked(tmp_path / "lock") and time.monotonic() < until:
         time.sleep(0.01)
     assert not is_locked(tmp_path / "lock")
+
+
+def test_an_atomic_directory_appears_complete_or_not_at_all(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="stop"), atomic_directory(tmp_path / "runs") as draft:
+        (draft / "config.json").write_text("{}")
+        raise ValueError("stop")
+    assert list((tmp_path / "runs").iterdir()) == []
+    with atomic_directory(tmp_path / "runs") as draft:
+        assert draft.name.startswith(".")  # lists leave hidden folders out
+        (draft / "config.json").write_text("{}")
+        draft.rename(tmp_path / "runs" / "one")
+    assert [path.name for path in (tmp_path / "runs").rglob("*")] == ["one", "config.json"]

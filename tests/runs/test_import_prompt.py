@@ -31,7 +31,7 @@ def test_a_model_beside_an_adapter_is_not_read(tmp_path: Path, inner: str) -> No
     place = tmp_path / "a"
     first = import_checkpoint_prompt(store, place, open_in_process(place))
     assert import_checkpoint_prompt(store, place, open_in_process(place)).id == first.id
-    assert len(saved_prompts.list_saved_prompts(store)) == 1
+    assert len(saved_prompts.list_saved_prompts(store.prompts_folder)) == 1
     (folder / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": ROWS + 1}))
     assert import_checkpoint_prompt(store, place, open_in_process(place)).id != first.id
 
@@ -50,7 +50,7 @@ def test_keys_and_values_without_a_config_are_split_as_the_backbone_has_them(tmp
     with pytest.raises(StoreError, match="numbers a token"):
         import_checkpoint_prompt(store, place, open_in_process(other(tmp_path, features + 2)), backbone="tiny-encoder")
     one = import_checkpoint_prompt(store, place, bundle, backbone="tiny-encoder")
-    kept = saved_prompts.load_prompt_tensors(store, one.id)["key_values"]
+    kept = saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["key_values"]
     assert kept.shape == (sizes.sites, 2, sizes.heads, 5, sizes.head_width)
     # The layout of P-tuning v2: view (m, 2 * S, H, h), permute, split in pairs, a layer's keys before its values.
     theirs = table.view(5, 2 * sizes.sites, sizes.heads, sizes.head_width).permute(1, 2, 0, 3).split(2)

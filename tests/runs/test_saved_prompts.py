@@ -13,27 +13,30 @@ INNER = torch.randn(2, 2, 3, 4, 5)
 
 def kept(store: Store, title: str = "mine", **tensors: torch.Tensor) -> saved_prompts.SavedPrompt:
     given = tensors or {"embeddings": torch.arange(12.0).reshape(4, 3)}
-    return saved_prompts.save_prompt(store, given, title, "minilm-l6", "trec6", {"run": "abc", "edits": ["ablate 1"]})
+    return saved_prompts.save_prompt(
+        store.prompts_folder, given, title, "minilm-l6", "trec6", {"run": "abc", "edits": ["ablate 1"]}
+    )
 
 
 def test_a_prompt_is_kept_listed_and_deleted(store: Store) -> None:
-    assert saved_prompts.list_saved_prompts(store) == []
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
     first = kept(store, "  A <b>bold</b>\n title ")
     second = kept(store, embeddings=torch.randn(4, 8), key_values=INNER)
     assert (first.title, first.m, first.shapes) == ("A <b>bold</b> title", 4, {"embeddings": (4, 3)})
     assert (first.backbone, first.task, first.origin) == ("minilm-l6", "trec6", {"run": "abc", "edits": ["ablate 1"]})
-    assert saved_prompts.list_saved_prompts(store) == [second, first]
-    assert saved_prompts.get_saved_prompt(store, first.id) == first
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == [second, first]
+    assert saved_prompts.get_saved_prompt(store.prompts_folder, first.id) == first
     assert torch.equal(
-        saved_prompts.load_prompt_tensors(store, first.id)["embeddings"], torch.arange(12.0).reshape(4, 3)
+        saved_prompts.load_prompt_tensors(store.prompts_folder, first.id)["embeddings"],
+        torch.arange(12.0).reshape(4, 3),
     )
-    assert torch.equal(saved_prompts.load_prompt_tensors(store, second.id)["key_values"], INNER)
-    assert (saved_prompts.prompts_folder(store) / first.id).parent == store.root.parent / "prompts"
-    saved_prompts.delete_saved_prompt(store, first.id)
-    assert saved_prompts.list_saved_prompts(store) == [second]
-    assert [path.name for path in saved_prompts.prompts_folder(store).iterdir()] == [second.id]
+    assert torch.equal(saved_prompts.load_prompt_tensors(store.prompts_folder, second.id)["key_values"], INNER)
+    assert (store.prompts_folder / first.id).parent == store.root.parent / "prompts"
+    saved_prompts.delete_saved_prompt(store.prompts_folder, first.id)
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == [second]
+    assert [path.name for path in store.prompts_folder.iterdir()] == [second.id]
     with pytest.raises(StoreError, match=f"there is no kept prompt '{first.id}'.*{second.id}"):
-        saved_prompts.load_prompt_tensors(store, first.id)
+        saved_prompts.load_prompt_tensors(store.prompts_folder, first.id)
 
 
 @pytest.mark.parametrize(
@@ -50,8 +53,8 @@ def test_a_prompt_is_kept_listed_and_deleted(store: Store) -> None:
 )
 def test_what_is_no_prompt_is_not_kept(store: Store, tensors: dict[str, torch.Tensor], reason: str) -> None:
     with pytest.raises(StoreError, match=reason):
-        saved_prompts.save_prompt(store, tensors, "x", "minilm-l6", None, {})
-    assert saved_prompts.list_saved_prompts(store) == []
+        saved_prompts.save_prompt(store.prompts_folder, tensors, "x", "minilm-l6", None, {})
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
 
 
 def test_names_and_damage(store: Store) -> None:
@@ -60,14 +63,14 @@ def test_names_and_damage(store: Store) -> None:
             kept(store, title)
     for id in ("../runs", "", ".new-1", "no-such", "A"):
         with pytest.raises(StoreError, match="no kept prompt"):
-            saved_prompts.get_saved_prompt(store, id)
+            saved_prompts.get_saved_prompt(store.prompts_folder, id)
     one = kept(store)
-    (saved_prompts.prompts_folder(store) / one.id / "about.json").write_text(json.dumps({"title": "?"}))
+    (store.prompts_folder / one.id / "about.json").write_text(json.dumps({"title": "?"}))
     with pytest.raises(StoreError, match="damaged"):
-        saved_prompts.get_saved_prompt(store, one.id)
-    assert saved_prompts.list_saved_prompts(store) == []
-    saved_prompts.delete_saved_prompt(store, one.id)  # what is damaged can still be removed
-    assert not (saved_prompts.prompts_folder(store) / one.id).exists()
+        saved_prompts.get_saved_prompt(store.prompts_folder, one.id)
+    assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
+    saved_prompts.delete_saved_prompt(store.prompts_folder, one.id)  # what is damaged can still be removed
+    assert not (store.prompts_folder / one.id).exists()
 
 
 def test_a_prompt_in_use_becomes_tensors() -> None:

@@ -55,7 +55,7 @@ def test_methods_without_a_free_prompt_name_those_that_have() -> None:
 
 @pytest.fixture
 def kept(store: Store) -> saved_prompts.SavedPrompt:
-    return saved_prompts.save_prompt(store, {"embeddings": VECTORS}, "mine", "fake", None, {})
+    return saved_prompts.save_prompt(store.prompts_folder, {"embeddings": VECTORS}, "mine", "fake", None, {})
 
 
 def test_a_run_starts_from_it_and_keeps_its_own_copy(
@@ -63,14 +63,14 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
 ) -> None:
     config = replace(config, start=kept.id)
     run = store.create(config)
-    saved_prompts.delete_saved_prompt(store, kept.id)
+    saved_prompts.delete_saved_prompt(store.prompts_folder, kept.id)
     execute_run(run.path, warm)
     assert run.status().state == "finished"
     assert torch.equal(training.seen[0]["start"], VECTORS)
     assert run.config.start == kept.id
     assert f"--start {kept.id}" in config.shell_command()
     assert (
-        f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store(), {kept.id!r})))"
+        f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store().prompts_folder, {kept.id!r})))"
         in config.python_script()
     )
     compile(config.python_script(), "script", "exec")
@@ -118,7 +118,7 @@ def test_a_prompt_that_does_not_fit_is_refused_before_a_run_is_made(
     store: Store, shapes: dict[str, tuple[int, ...]], method: str, m: int, reason: str
 ) -> None:
     tensors = {name: torch.zeros(shape) for name, shape in shapes.items()}
-    one = saved_prompts.save_prompt(store, tensors, "mine", "", None, {})
+    one = saved_prompts.save_prompt(store.prompts_folder, tensors, "mine", "", None, {})
     with pytest.raises(ValueError, match=reason):
         store.create(RunConfig("minilm-l6", "trec6", method, {"m": m}, start=one.id))
     assert store.list() == []

@@ -123,7 +123,7 @@ def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table,
     at = load_run_prompt(store, looking.model_cache, run.id, None, None)
     batch = encode_examples(at, at.task, [Example("a", 0)]).make_batch([0])
     one = saved_prompts.save_prompt(
-        store, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
+        store.prompts_folder, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
     )
     kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
     of_run = looking.handle(letter("attention", run=run.id, text="a good thing"))
@@ -132,9 +132,11 @@ def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table,
     of_kept = looking.handle(letter("measure", what="lens", **kept))
     of_run = looking.handle(letter("measure", what="lens", run=run.id, text="a good thing"))
     assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
-    other = saved_prompts.save_prompt(store, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {})
+    other = saved_prompts.save_prompt(
+        store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {}
+    )
     told = looking.handle(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
     assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
-    nobody = saved_prompts.save_prompt(store, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
+    nobody = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
     assert "which backbone" in looking.handle(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
     assert "there is no kept prompt" in looking.handle(letter("attention", **{**kept, "run": "kept:gone"}))["error"]

@@ -117,7 +117,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     """The run or kept prompt that the address names, else the newest run that this page suits; a box for another."""
     known, kept = (
         get_store().list(),
-        {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store())},
+        {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)},
     )
     if "run" not in st.query_params and wanted is not None:
         fitting = [summary.id for summary in known if wanted(summary.config.method)]
@@ -126,7 +126,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     named = st.query_params.get("run", "" if known else next(iter(kept), ""))
     run: Run | SavedPrompt | None
     if named.startswith(SAVED_PREFIX):
-        run, own = saved_prompts.get_saved_prompt(get_store(), named.removeprefix(SAVED_PREFIX)), named
+        run, own = saved_prompts.get_saved_prompt(get_store().prompts_folder, named.removeprefix(SAVED_PREFIX)), named
     elif (run := run_from_address()) is not None:
         own = run.id
     else:

@@ -106,7 +106,7 @@ def render_origin(kept: SavedPrompt) -> None:
 
 def _tensor_histories(kept: SavedPrompt) -> dict[str, TensorHistory]:
     found = cached_by_signature(
-        ("kept", kept.id, kept.made), lambda: saved_prompts.load_prompt_tensors(get_store(), kept.id)
+        ("kept", kept.id, kept.made), lambda: saved_prompts.load_prompt_tensors(get_store().prompts_folder, kept.id)
     )
     return {
         _SYMBOLS[name]: TensorHistory(_SYMBOLS[name], PROMPT_AXES[name], (0,), (tensor.numpy(),), 0)

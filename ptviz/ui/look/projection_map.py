@@ -242,7 +242,7 @@ def _select_other_prompts(
     runs = {s.id: s for s in get_store().list() if s.config.backbone == config.backbone and s.id != found.run.id}
     saved = {
         f"kept:{p.id}": p
-        for p in list_saved_prompts(get_store())
+        for p in list_saved_prompts(get_store().prompts_folder)
         if p.backbone == config.backbone and "embeddings" in p.shapes
     }
     names = {
@@ -265,8 +265,8 @@ def _select_other_prompts(
         if id in siblings:
             guest = replace(_run_prompt(found, part, siblings[id], spread), name=names[id])
         elif id in saved:
-            script = f'load_prompt_tensors(store, {saved[id].id!r})["embeddings"].numpy()[None]'
-            tokens = load_prompt_tensors(get_store(), saved[id].id)["embeddings"].numpy()[None]
+            script = f'load_prompt_tensors(store.prompts_folder, {saved[id].id!r})["embeddings"].numpy()[None]'
+            tokens = load_prompt_tensors(get_store().prompts_folder, saved[id].id)["embeddings"].numpy()[None]
             guest = ComparedPrompt(names[id], "", saved[id].task or "", (0,), tokens, 0, script)
         else:
             guest = _other_run_prompt(id, names[id], found, spread)

@@ -150,7 +150,7 @@ def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], 
     backbone = found.run.config.backbone
     kept = [
         prompt
-        for prompt in saved_prompts.list_saved_prompts(get_store())
+        for prompt in saved_prompts.list_saved_prompts(get_store().prompts_folder)
         if prompt.m == m and prompt.backbone in ("", backbone)
     ]
     runs = [

@@ -66,7 +66,9 @@ def select_method() -> str:
 def select_start_prompt(backbone: str, method: str) -> str | None:
     """The id of a kept prompt that this method can start from, None for its own start; m follows the prompt."""
     known = {
-        one.id: one for one in saved_prompts.list_saved_prompts(get_store()) if _can_start_from(one, backbone, method)
+        one.id: one
+        for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)
+        if _can_start_from(one, backbone, method)
     }
     if not known:
         return None
