@@ -97,7 +97,7 @@ def load_projection(folder: Path) -> tuple[Projection, ...] | None:
         # Opened here: numpy leaves a file open that it cannot make sense of.
         with (folder / "map.npz").open("rb") as whole, np.load(whole, allow_pickle=False) as file:
             kind: ProjectionMethod = str(file["kind"])  # type: ignore[assignment]
-            count = sum(name.startswith("prompt") for name in file.file_pattern)
+            count = sum(name.startswith("prompt") for name in file.files)
             return tuple(Projection(kind, file["words"], file[f"prompt{i}"]) for i in range(count))
     except FileNotFoundError:
         return None
@@ -136,7 +136,7 @@ def run_job(folder: Path) -> None:
     try:
         with np.load(folder / "order.npz", allow_pickle=False) as file:
             kind, dims, normalise, seed = json.loads(str(file["how"]))
-            count = sum(name.startswith("prompt") for name in file.file_pattern)
+            count = sum(name.startswith("prompt") for name in file.files)
             words, prompts = file["words"], [file[f"prompt{i}"] for i in range(count)]
         maps = project_together(words, prompts, kind, dims, normalise=normalise, seed=seed, tell=tell)
         _save_npz(

@@ -23,13 +23,13 @@ WEIGHTS = save({"prompt_embeddings": torch.arange(12.0).reshape(3, 4)})
 
 
 class FakeHub:
-    """Files by repository; ``asked`` are the files fetched, ``sizes`` override what the hub says of them."""
+    """Files by repository; ``requested`` are the files fetched, ``sizes`` override what the hub says of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.files: dict[str, dict[str, bytes]] = {}
         self.sizes: dict[str, int | None] = {}
-        self.asked: list[str] = []
+        self.requested: list[str] = []
 
     def model_info(self, repository: str, *, files_metadata: bool) -> Any:
         assert files_metadata
@@ -41,7 +41,7 @@ class FakeHub:
 
     def download(self, repository: str, name: str, *, revision: str) -> str:
         assert revision == "abc123"
-        self.asked.append(name)
+        self.requested.append(name)
         path = self.folder / name.replace("/", "_")
         path.write_bytes(self.files[repository][name])
         return str(path)
