@@ -11,7 +11,7 @@ import typer
 from ptviz.cli.output import JsonOption, UsageError, print_json
 
 if TYPE_CHECKING:
-    from ptviz.figures.diagrams.scene import Scene
+    from ptviz.plots.drawing import Drawing
 
 FORMATS = ("svg", "html", "json", "png")
 
@@ -34,78 +34,69 @@ def figures(
     """
     if format not in FORMATS:
         raise UsageError(f"--format: expected one of {', '.join(FORMATS)}; got {format!r}")
-    drawn = draw_scenes(backbone, sources)
+    drawings = draw_figures(backbone, sources)
     try:
         out.mkdir(parents=True, exist_ok=True)
-        paths = [out / f"{name}.{format}" for name in drawn]
+        paths = [out / f"{name}.{format}" for name in drawings]
         if format == "png":
-            _write_pngs(drawn, paths)
+            _write_pngs(drawings, paths)
         else:
             write = {"svg": _write_svg, "html": _write_html, "json": _write_json}[format]
-            for scene, path in zip(drawn.values(), paths, strict=True):
-                write(scene, path)
+            for drawing, path in zip(drawings.values(), paths, strict=True):
+                write(drawing, path)
     except OSError as error:
         raise UsageError(
             f"--out: {out} cannot be written ({error.strerror or error}); choose another folder"
         ) from error
     if as_json:
-        print_json({"files": [str(path) for path in paths], "alt": {name: scene.alt for name, scene in drawn.items()}})
+        alt_texts = {name: drawing.scene.alt for name, drawing in drawings.items()}
+        print_json({"files": [str(path) for path in paths], "alt": alt_texts})
     else:
         typer.echo("\n".join(map(str, paths)))
 
 
-def draw_scenes(backbone: str, sources: int) -> dict[str, Scene]:
-    """Every drawing by its file's name.
+def draw_figures(backbone: str, source_tasks: int) -> dict[str, Drawing]:
+    """Return every drawing by the name of its file.
 
     Raises:
-        BadInput: if no backbone of known sizes has that name.
+        UsageError: if no backbone of known sizes has that name.
     """
-    from ptviz.analysis.taxonomy import build_taxonomy
-    from ptviz.figures.diagrams.framework_comparison import draw_framework
-    from ptviz.figures.diagrams.method import draw_panel
-    from ptviz.figures.diagrams.taxonomy import draw_taxonomy
     from ptviz.methods import REGISTRY
-    from ptviz.plots.material import build_all_panels, get_backbone_shape
+    from ptviz.plots import plot_backbone, plot_framework, plot_method, plot_taxonomy
 
     try:
-        panels = build_all_panels(get_backbone_shape(backbone), sources)
+        return {
+            "taxonomy": plot_taxonomy(),
+            "framework": plot_framework(backbone=backbone, source_tasks=source_tasks),
+            "panel-original": plot_backbone(backbone),
+            **{f"panel-{name}": plot_method(name, backbone=backbone, source_tasks=source_tasks) for name in REGISTRY},
+        }
     except ValueError as error:
         raise UsageError(f"--backbone: {error}") from error
-    drawn = {
-        "taxonomy": draw_taxonomy(build_taxonomy(method.card for method in REGISTRY.values())),
-        "framework": draw_framework(panels),
-    }
-    return drawn | {f"panel-{panel.name}": draw_panel(panel) for panel in panels}
 
 
-def _write_svg(scene: Scene, path: Path) -> None:
-    from ptviz.figures.diagrams.svg import to_svg
-
-    path.write_text(to_svg(scene), encoding="utf-8")
+def _write_svg(drawing: Drawing, path: Path) -> None:
+    path.write_text(drawing.to_svg(), encoding="utf-8")
 
 
-def _write_html(scene: Scene, path: Path) -> None:
-    from ptviz.figures.diagrams.plotly import to_figure
-
-    # One copy of the plotting library lies beside all the pages: they open offline.
-    to_figure(scene).write_html(path, include_plotlyjs="directory", full_html=True)
+def _write_html(drawing: Drawing, path: Path) -> None:
+    # One copy of the plotting library next to all pages: they open offline.
+    drawing.to_figure().write_html(path, include_plotlyjs="directory", full_html=True)
 
 
-def _write_json(scene: Scene, path: Path) -> None:
-    from ptviz.figures.diagrams.plotly import to_figure
-
-    path.write_text(json.dumps(json.loads(to_figure(scene).to_json()), indent=1), encoding="utf-8")
+def _write_json(drawing: Drawing, path: Path) -> None:
+    path.write_text(json.dumps(json.loads(drawing.to_figure().to_json()), indent=1), encoding="utf-8")
 
 
-def _write_pngs(drawn: dict[str, Scene], paths: list[Path]) -> None:
-    from ptviz.figures.diagrams.plotly import write_png
+def _write_pngs(drawings: dict[str, Drawing], paths: list[Path]) -> None:
+    from ptviz.plots.drawing import write_pngs
 
     try:
-        write_png(list(drawn.values()), paths)
+        write_pngs(list(drawings.values()), paths)
     except OSError:
         raise
     except Exception as error:
-        # kaleido is an extra and needs a browser; plotly tells either absence in a page of text.
+        # kaleido is an extra and needs a browser; plotly reports either absence in a page of text.
         raise UsageError(
             "png pictures need kaleido and a Chromium browser: pip install kaleido, or choose --format svg, "
             f"which needs neither ({type(error).__name__})"

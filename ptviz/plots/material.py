@@ -3,36 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from types import MappingProxyType
 
 import numpy as np
 from jaxtyping import Float
 
-from ptviz import backbones
 from ptviz.analysis.comparison import RunResult
 from ptviz.analysis.curves import TrainingCurve, build_training_curve, locate_stages
-from ptviz.analysis.method_diagram import DiagramPanel, backbone_panel, build_panel
 from ptviz.analysis.neighbours import nearest_tokens
-from ptviz.analysis.parameter_cost import CostCurve, compute_cost_curve, value_grid
 from ptviz.analysis.routing import ExpertLoadCurve, compute_expert_load
 from ptviz.analysis.waywardness import Waywardness, WaywardRun, compute_waywardness, join_tokens
-from ptviz.backbones import BackboneInfo
 from ptviz.backbones.shape import BackboneShape
 from ptviz.experiments.comparison import load_result
-from ptviz.figures.diagrams.stage_timeline import StageBar
-from ptviz.methods import REGISTRY, PromptMethod, Stage, build_method
-from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots.views import TensorHistory
-from ptviz.prompt import Spec
 from ptviz.runs import Run, RunHistory, SnapshotInfo, StoreError
 from ptviz.runs.embedding_table import Vocabulary, find_backbone_shape
 from ptviz.runs.method_tensors import NamedAxesArray, load_method_tensors
-from ptviz.training import TrainConfig
-
-SOURCE_COUNT = 3
-"""How many source tasks a transfer method is drawn with."""
-INPUT_LENGTH = TrainConfig().length
 
 
 def to_training_curve(curve: RunHistory, weight: float = 0.9) -> TrainingCurve:
@@ -174,102 +161,3 @@ def measure_waywardness(
 def load_run_results(runs: Iterable[Run]) -> list[RunResult]:
     """The finished ones of some runs, in numbers: what a race compares."""
     return [RunResult(**asdict(done)) for run in runs if (done := load_result(run)) is not None]
-
-
-def get_backbone_shape(name: str) -> BackboneInfo:
-    """The sizes of a backbone that has a name here.
-
-    Raises:
-        ValueError: for any other.
-    """
-    known = {info.name: info for info in backbones.list_backbones()}
-    if name not in known:
-        raise ValueError(f"the sizes of {name} are known only once it is loaded; expected one of {', '.join(known)}")
-    return known[name]
-
-
-def make_spec(shape: BackboneInfo, length: int = INPUT_LENGTH, sources: Sequence[str] | int = SOURCE_COUNT) -> Spec:
-    """The sizes of a backbone, without loading it; ``sources`` are the names of source tasks, or how many."""
-    names = tuple(f"source {i + 1}" for i in range(sources)) if isinstance(sources, int) else tuple(sources)
-    return Spec.from_sizes(shape.width, shape.sites, shape.heads, shape.head_width, length, names)
-
-
-def build_method_panel(
-    method: str, shape: BackboneInfo, knobs: Mapping[str, object] = MappingProxyType({}), sources: int = SOURCE_COUNT
-) -> DiagramPanel:
-    """One method's panel on a backbone's sizes."""
-    built = build_method(method, make_spec(shape, sources=sources), knobs)
-    return build_panel(built, INPUT_LENGTH, shape.width, shape.sites, shape.parameters)
-
-
-def build_all_panels(shape: BackboneInfo, sources: int = SOURCE_COUNT) -> list[DiagramPanel]:
-    """The backbone alone, then every method of the registry, in the survey's order."""
-    alone = backbone_panel(shape.sites, INPUT_LENGTH, shape.width, shape.parameters)
-    return [alone, *(build_method_panel(name, shape, sources=sources) for name in REGISTRY)]
-
-
-def compute_cost_curves(method: str, shape: BackboneInfo) -> list[CostCurve]:
-    """How the counts grow with each of the method's whole-number knobs that they depend on."""
-    spec = make_spec(shape)
-    found = []
-    for knob, info in hyperparameters_of(REGISTRY[method]).items():
-        if info.value_type is not int or info.declaration.minimum is None or info.declaration.maximum is None:
-            continue
-
-        def count(value: int, knob: str = knob) -> tuple[int, int]:
-            made = build_method(method, spec, {knob: value})
-            return made.trainable_parameters(), made.stored_parameters()
-
-        usual = int(info.default)
-        at = value_grid(
-            max(1, int(info.declaration.minimum)), min(int(info.declaration.maximum), max(100, 4 * usual)), usual
-        )
-        curve = compute_cost_curve(info.declaration.symbol, info.declaration.meaning.split(":")[0], at, count, usual)
-        if len({*curve.trainable_parameters}) > 1 or len({*curve.stored_parameters}) > 1:
-            found.append(curve)
-    return found
-
-
-def build_stage_bars(method: str, shape: BackboneInfo, steps: int = TrainConfig().steps) -> list[StageBar]:
-    """The legs of a method's training in order, for a run of so many steps on the target."""
-    legs = []
-    if REGISTRY[method].needs_source_prompts:
-        legs.append(StageBar("source prompts", "sources", 0, "one plain prompt for each source task"))
-    for stage in build_method(method, make_spec(shape)).stages():
-        # Stages on the sources alone have a budget of their own, which a run decides.
-        own = 0 if stage.tasks == "sources" else round(stage.step_fraction * steps)
-        legs.append(StageBar(stage.name, stage.tasks, own, _trained_text(stage), stage.optimiser))
-    return legs
-
-
-def _trained_text(stage: Stage) -> str:
-    if not stage.lr_scales:
-        return "trains everything of the method"
-    rates = {scale for scale in stage.lr_scales.values() if scale > 0}
-    names = [n if len(rates) < 2 else f"{n} at {scale:g}×" for n, scale in stage.lr_scales.items() if scale > 0]  # noqa: RUF001
-    return "trains " + ", ".join(names)
-
-
-def build_run_panel(run: Run, first: bool = False) -> DiagramPanel:
-    """A run's method with the values of its tensors: at its best prompt so far, or at its first snapshot.
-
-    Raises:
-        ValueError: if the backbone's sizes are not known, or the tensors do not fit the method.
-        StoreError: if the tensors cannot be read.
-    """
-    snapshots = run.snapshots()
-    state = run.snapshot(snapshots[0].stage, snapshots[0].step) if first and snapshots else run.prompt()
-    config = run.config
-    shape, length = get_backbone_shape(config.backbone), config.training.length
-    spec = make_spec(shape, length, config.source_tasks() or SOURCE_COUNT)
-    method: PromptMethod = build_method(config.method, spec, config.knobs)
-    # The stored tensors take the place of the shapes, whatever the backbone's vocabulary was.
-    try:
-        method.load_state_dict(state, strict=False, assign=True)
-    except RuntimeError as error:
-        raise ValueError(
-            f"the tensors of run {run.id} do not have the shapes of this version; train it anew"
-        ) from error
-    method.eval()
-    panel = build_panel(method, length, shape.width, shape.sites, shape.parameters, values=True)
-    return replace(panel, citation=config.name or run.id)

@@ -23,16 +23,6 @@ def figure_script(module: str, lines: Sequence[str], drawn: str, name: str, afte
     return _imports_first(lines)
 
 
-def drawing_script(module: str, lines: Sequence[str], drawn: str, name: str) -> str:
-    """As ``figure_script``, for a drawing that becomes SVG without a browser."""
-    lines = [
-        "from pathlib import Path",
-        "from ptviz.figures.diagrams.svg import to_svg", *lines, _figure_import(module, drawn),
-        f"scene = {drawn}", f'Path("{name}.svg").write_text(to_svg(scene), encoding="utf-8")',
-    ]  # fmt: skip
-    return _imports_first(lines)
-
-
 def _figure_import(module: str, drawn: str) -> str:
     return f"from ptviz.figures.{module} import {drawn.split('(')[0]}"
 
@@ -188,62 +178,6 @@ def learning_rate_grid_script(ids: Sequence[str]) -> str:
         "made = build_learning_rate_grid(next((own.method for own in configs.values()), ''), told)",
     ]  # fmt: skip
     return figure_script("comparison", lines, "draw_learning_rate_grid(made)", "stability")
-
-
-def taxonomy_script(values: Mapping[str, float], measure: str, unit: str, log: bool) -> str:
-    """The family tree, with the values that colour it."""
-    lines = ["from ptviz.analysis.taxonomy import build_taxonomy", "from ptviz.methods import REGISTRY"]
-    cards = "method.card for method in REGISTRY.values()"
-    if measure:
-        lines += [f"values = {dict(values)!r}",
-                  f"tree = build_taxonomy(({cards}), values, {measure!r}, {unit!r}, {log!r})"]  # fmt: skip
-    else:
-        lines += [f"tree = build_taxonomy({cards})"]
-    return drawing_script("diagrams.taxonomy", lines, "draw_taxonomy(tree)", "ptviz-taxonomy")
-
-
-def framework_script(backbone: str) -> str:
-    """All panels on a backbone's sizes."""
-    lines = ["from ptviz.plots.material import build_all_panels, get_backbone_shape"]
-    drawn = f"draw_framework(build_all_panels(get_backbone_shape({backbone!r})))"
-    return drawing_script("diagrams.framework_comparison", lines, drawn, "ptviz-framework")
-
-
-def method_pair_script(one: str, other: str, backbone: str) -> str:
-    """Two panels side by side."""
-    lines = [
-        "from ptviz.plots.material import get_backbone_shape, build_method_panel",
-        f"shape = get_backbone_shape({backbone!r})",
-    ]
-    drawn = f"draw_pair(build_method_panel({one!r}, shape), build_method_panel({other!r}, shape))"
-    return drawing_script("diagrams.framework_comparison", lines, drawn, f"ptviz-{one}-{other}")
-
-
-def method_panel_script(method: str, backbone: str, run: Run | None = None, first: bool = False) -> str:
-    """One method's panel, or that of a run with its tensors."""
-    if run is None:
-        lines = ["from ptviz.plots.material import get_backbone_shape, build_method_panel"]
-        return drawing_script("diagrams.method", lines, f"draw_panel(build_method_panel({method!r}, get_backbone_shape({backbone!r})))",
-                     f"ptviz-{method}")  # fmt: skip
-    lines = [*_run_code(run), "from ptviz.plots.material import build_run_panel"]
-    return drawing_script("diagrams.method", lines, f"draw_panel(build_run_panel(run, first={first!r}))", run.id)
-
-
-def stage_timeline_script(method: str, backbone: str, steps: int) -> str:
-    """A method's stages as a timeline."""
-    lines = ["from ptviz.plots.material import get_backbone_shape, build_stage_bars"]
-    drawn = f"draw_stage_timeline(build_stage_bars({method!r}, get_backbone_shape({backbone!r}), {steps}))"
-    return drawing_script("diagrams.stage_timeline", lines, drawn, f"ptviz-{method}-stages")
-
-
-def parameter_cost_script(method: str, backbone: str, knob: str) -> str:
-    """How a method's counts grow with one of its knobs, given by its symbol."""
-    lines = [
-        "from ptviz.plots.material import get_backbone_shape, compute_cost_curves",
-        f"curves = compute_cost_curves({method!r}, get_backbone_shape({backbone!r}))",
-        f"curve = next(curve for curve in curves if curve.knob == {knob!r})",
-    ]  # fmt: skip
-    return figure_script("parameter_cost", lines, "draw_parameter_cost(curve)", f"ptviz-{method}-cost-{knob}")
 
 
 def _run_code(run: Run) -> list[str]:

@@ -10,8 +10,7 @@ import plotly.graph_objects as go
 import plotly.io
 import pytest
 
-from ptviz.cli.figures import draw_scenes
-from ptviz.figures.diagrams.svg import to_svg
+from ptviz.cli.figures import draw_figures
 from ptviz.methods import REGISTRY
 from tests.cli.conftest import Shell
 
@@ -33,7 +32,7 @@ def test_svg_writes_every_drawing_without_a_browser(shell: Shell, tmp_path: Path
 @pytest.mark.parametrize("name", ["taxonomy", "framework"])
 def test_the_pictures_in_assets_are_the_live_figures(name: str):
     kept = (ASSETS / f"{name}.svg").read_text(encoding="utf-8")
-    assert kept == to_svg(draw_scenes("minilm-l6", 3)[name]), f"run: ptviz figures --out NEW, then copy {name}.svg"
+    assert kept == draw_figures("minilm-l6", 3)[name].to_svg(), f"run: ptviz figures --out NEW, then copy {name}.svg"
 
 
 def test_json_is_a_plotly_figure(shell: Shell, tmp_path: Path):

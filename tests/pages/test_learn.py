@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from ptviz.prompt import Spec
 from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
 from ptviz.training.events import Evaluated, Finished, Snapshot, StageStarted, StepCompleted
+from tests.pages.snippets import redrawn, redrawn_drawings
 
 Page = Callable[..., AppTest]
 SURVEY, METHOD = "learn/survey.py", "learn/method.py"
@@ -72,8 +74,8 @@ def test_the_survey_shows_both_figures_and_an_outline(page: Page):
 
 
 def test_the_tree_takes_the_colours_asked_for(page: Page, trained: Run):
-    counted = drawings(well(page(SURVEY, colour="by numbers trained", shape="tiny-encoder")))[0]
-    assert "numbers trained" in counted
+    counted = drawings(well(page(SURVEY, colour="by trainable parameters", shape="tiny-encoder")))[0]
+    assert "trainable parameters" in counted
     assert "no run yet" not in counted
     measured = drawings(well(page(SURVEY, colour="by accuracy", shape="tiny-encoder")))[0]
     assert measured.count("no run yet</text>") == len(REGISTRY) - 1
@@ -154,11 +156,33 @@ def test_an_unknown_method_in_the_address_falls_back(page: Page):
 
 def test_knobs_and_costs_come_from_live_modules():
     from ptviz.backbones import list_backbones
-    from ptviz.ui.learn.method_diagrams import get_cost_curves
+    from ptviz.plots.method_panels import compute_cost_curves
 
     shape = next(info for info in list_backbones() if info.name == "tiny-encoder")
-    curve = next(curve for curve in get_cost_curves("prompt-tuning", shape) if curve.hyperparameter == "m")
+    curve = next(curve for curve in compute_cost_curves("prompt-tuning", shape) if curve.hyperparameter == "m")
     spec = Spec.from_sizes(shape.width, shape.sites, shape.heads, shape.head_width, 64)
     assert curve.trainable_parameters == tuple(
         build_method("prompt-tuning", spec, {"m": m}).trainable_parameters() for m in curve.values
     )
+
+
+@pytest.mark.parametrize("colour", ["by family", "by trainable parameters", "by accuracy", "by training time"])
+def test_snippets_of_the_survey_draw_what_the_page_shows(
+    page: Page, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, colour: str
+):
+    monkeypatch.chdir(tmp_path)
+    at = page(SURVEY, shape="tiny-encoder", colour=colour)
+    assert {"ptviz-taxonomy", "ptviz-framework"} < redrawn_drawings(at)
+
+
+def test_snippets_of_a_method_draw_what_the_page_shows(
+    page: Page, trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.chdir(tmp_path)
+    drawings_of_dpt = {"ptviz-dpt", "ptviz-dpt-stages"}
+    at = page(METHOD, of="dpt")
+    assert redrawn_drawings(at) == drawings_of_dpt
+    assert redrawn(at) == {"ptviz-dpt-cost-m", "ptviz-dpt-cost-r"}
+    for when in ("after training", "before training"):
+        at = page(METHOD, **{"of": "prompt-tuning", "run-prompt-tuning": trained.id, "when": when})
+        assert "ptviz-prompt-tuning" in redrawn_drawings(at)

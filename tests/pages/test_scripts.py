@@ -127,27 +127,6 @@ def test_the_grid_of_rates_and_seeds(runs: list[Run]):
     same(drawn(script, "figure"), told(at, "stability"))
 
 
-def test_taxonomy_framework_and_pair(page: Page, runs: list[Run]):
-    at = page("learn/survey.py", shape="tiny-encoder")
-    for call, name in (("draw_taxonomy", "ptviz-taxonomy"), ("draw_framework", "ptviz-framework"), ("draw_pair", None)):
-        [script] = scripts(at, call)
-        drawn(script, "scene")
-        name = name or script.split('Path("')[1].split('.svg"')[0]
-        assert Path(f"{name}.svg").read_text() == told(at, name)["file"]
-
-
-def test_a_panel_with_the_tensors_of_a_run(page: Page, runs: list[Run]):
-    at = page("learn/method.py", **{"of": "dpt", "run-dpt": runs[0].id})
-    for call, name, file in (("draw_panel", "ptviz-dpt", runs[0].id), ("draw_stages", *["ptviz-dpt-stages"] * 2)):
-        [script] = scripts(at, call)
-        drawn(script, "scene")
-        assert Path(f"{file}.svg").read_text() == told(at, name)["file"]
-    costs = scripts(at, "draw_cost")
-    assert len(costs) == 2
-    for script, knob in zip(costs, ("m", "r"), strict=True):
-        same(drawn(script, "figure"), told(at, f"ptviz-dpt-cost-{knob}"))
-
-
 def shown_as(script: str, at: AppTest) -> str:
     """The name of the page's figure that a script draws, once the two were found to hold the same marks."""
     figure = json.loads(drawn(script, "figure").to_json())

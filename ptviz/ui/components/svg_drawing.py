@@ -1,7 +1,8 @@
-"""A drawn scene on the page: inline SVG that follows the theme, can be walked by keyboard, and can be saved."""
+"""A diagram on a page: inline SVG that follows the theme, works with the keyboard, and can be saved."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import streamlit as st
 from ptviz.figures.csv_export import table_to_csv
 from ptviz.figures.diagrams.scene import Scene
 from ptviz.figures.diagrams.svg import to_svg
+from ptviz.plots.drawing import Drawing
+from ptviz.plots.snippet import call_snippet
 from ptviz.ui.components.python_snippet import python_popover
 
 _HTML = """
@@ -41,26 +44,57 @@ _COMPONENT = st.components.v2.component(
 
 
 def render_drawing(
-    scene: Scene, *, key: str, name: str = "", zoom: float = 1.0, python: str = "", narrow: Scene | None = None
+    scene: Scene, *, key: str, filename: str = "", zoom: float = 1.0, snippet: str = "", narrow: Scene | None = None
 ) -> str | None:
-    """Show a scene, at most ``zoom`` times its own width; the link that was just opened, None otherwise.
+    """Show a scene at up to ``zoom`` times its own width; return the link that was just clicked, None otherwise.
 
-    ``name`` is that of the saved file; without one there is no button to save it. ``python`` is the script that redraws
-    it. Both are offered below, and the rows of the scene, if it has some. ``narrow`` is shown instead where ``scene``
-    would have to shrink to less than nine tenths.
+    ``filename`` (without ending) names the SVG and the CSV; "" offers neither. ``snippet`` is the Python that draws the
+    scene again. ``narrow`` is shown instead where ``scene`` would have to shrink below nine tenths of its width.
     """
     data: dict[str, Any] = {
-        "svg": to_svg(scene, page=True, zoom=zoom), "file": to_svg(scene) if name else "", "name": name,
-        "narrow": to_svg(narrow, page=True, zoom=zoom) if narrow else "", "least": 0.9 * scene.width,
-    }  # fmt: skip
-    answer = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
-    if python or (scene.table and name):
+        "svg": to_svg(scene, page=True, zoom=zoom),
+        "file": to_svg(scene) if filename else "",
+        "name": filename,
+        "narrow": to_svg(narrow, page=True, zoom=zoom) if narrow else "",
+        "least": 0.9 * scene.width,
+    }
+    clicked = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
+    if snippet or (scene.table and filename):
         with st.container(horizontal=True, gap="small"):
-            if scene.table and name:
+            if scene.table and filename:
                 st.download_button(
-                    "CSV", data=lambda: table_to_csv(scene.table), file_name=f"{name}.csv", mime="text/csv",
-                    type="tertiary", on_click="ignore", key=f"csv-{key}", help="download what is drawn, as rows",
-                )  # fmt: skip
-            if python:
-                python_popover(python, key)
-    return getattr(answer, "open", None)
+                    "CSV",
+                    data=lambda: table_to_csv(scene.table),
+                    file_name=f"{filename}.csv",
+                    mime="text/csv",
+                    type="tertiary",
+                    on_click="ignore",
+                    key=f"csv-{key}",
+                    help="download the data of this diagram",
+                )
+            if snippet:
+                python_popover(snippet, key)
+    return getattr(clicked, "open", None)
+
+
+def render_plot_drawing(
+    plot: Callable[..., Drawing],
+    *args: Any,
+    key: str,
+    filename: str,
+    zoom: float = 1.0,
+    narrow: Drawing | None = None,
+    **options: Any,
+) -> str | None:
+    """Call ``plot(*args, **options)`` of ``ptviz.plots`` and show its drawing, with the snippet of that call.
+
+    Return the link that was just clicked, None otherwise. ``narrow`` as in ``render_drawing``.
+    """
+    return render_drawing(
+        plot(*args, **options).scene,
+        key=key,
+        filename=filename,
+        zoom=zoom,
+        snippet=call_snippet(plot, *args, **options),
+        narrow=None if narrow is None else narrow.scene,
+    )

@@ -1,4 +1,4 @@
-"""An equation on the page: point at a symbol, or reach it with the keyboard, and it says what it is."""
+"""An equation on a page: a symbol that is pointed at or focused shows its meaning."""
 
 from __future__ import annotations
 
@@ -7,14 +7,16 @@ from pathlib import Path
 
 import streamlit as st
 
+from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import REGISTRY
 from ptviz.methods.glossary import COMMON_SYMBOLS
-from ptviz.ui.learn.method_diagrams import PRODUCT_SIGN, BackboneShape, get_method_panel, list_symbols
+from ptviz.plots.method_panels import build_method_panel
+from ptviz.ui.learn.method_diagrams import PRODUCT_SIGN, list_symbols
 
 _HTML = """
 <div class="ptviz-equation" data-testid="ptviz-equation"></div>
-<div class="ptviz-told" role="status"></div>
+<div class="ptviz-symbol-meaning" role="status"></div>
 """
 _CSS = """
 .ptviz-equation {
@@ -28,12 +30,12 @@ math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", math, 
 }
 .term:focus { outline: none; }
 .term:focus-visible { outline: 2px solid var(--st-primary-color); }
-.ptviz-told {
+.ptviz-symbol-meaning {
   color: var(--st-text-color); font-family: var(--st-font); font-size: 0.95rem; min-height: 2.8em; line-height: 1.4;
   border-left: 3px solid var(--st-primary-color); padding: 0.1rem 0 0.1rem 0.7rem; margin-bottom: 0.6rem;
 }
 """
-HINT = "Point at a symbol, or reach it with the Tab key: it says what it is."
+HINT = "Point at a symbol, or focus it with the Tab key, to see its meaning."
 
 _COMPONENT = st.components.v2.component(
     "ptviz_equation",
@@ -43,22 +45,22 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def render_equation(name: str, shape: BackboneShape) -> None:
-    """A method's equation with every symbol explained; shapes are those on a backbone."""
+def render_equation(name: str, shape: BackboneInfo) -> None:
+    """Show a method's equation with every symbol explained; shapes are those on a backbone."""
     data = {"mathml": to_mathml(REGISTRY[name].card.equation, explain_symbols(name, shape)), "hint": HINT}
     _COMPONENT(key=f"equation-{name}", data=data)
 
 
-def explain_symbols(name: str, shape: BackboneShape) -> dict[str, str]:
-    """What every symbol of a method's equation says, by its key: in words, with axes and sizes where it has some."""
-    rows = list_symbols(name, shape, get_method_panel(name, shape))
+def explain_symbols(name: str, shape: BackboneInfo) -> dict[str, str]:
+    """Return the meaning of every symbol of a method's equation by its key, with axes and sizes where it has some."""
+    rows = list_symbols(name, shape, build_method_panel(name, shape))
     shapes = {row["part"]: f"{row['axes']}: {row['shape']}" for row in rows}
     sizes = {
         axis: size
         for row in rows
         for axis, size in zip(row["axes"].split(", "), row["shape"].split(PRODUCT_SIGN), strict=True)
     }
-    told = {}
+    meanings = {}
     for term in (*COMMON_SYMBOLS, *REGISTRY[name].card.symbols):
         part = term.tensor or re.sub(r"[\\{}\s]", "", term.latex)
         words = [term.meaning]
@@ -66,5 +68,5 @@ def explain_symbols(name: str, shape: BackboneShape) -> dict[str, str]:
             words.append(f"({shapes[part]})")
         elif term.latex in sizes:
             words.append(f"(here {sizes[term.latex]})")
-        told[key(term.latex)] = " ".join(words)
-    return told
+        meanings[key(term.latex)] = " ".join(words)
+    return meanings

@@ -1,4 +1,4 @@
-"""What a method's paper reports, and what came of it when it was tried again here."""
+"""The results that a method's paper reports, and our small replications of them."""
 
 from __future__ import annotations
 
@@ -14,30 +14,30 @@ VERDICT_BADGES = {
     "does not hold": ("does not hold here", ":material/cancel:", "red"),
     "unclear": ("unclear here", ":material/help:", "orange"),
 }
-CLAIM_SOURCES = {"paper": "", "code": "in the authors' repository", "summary": "read in a summary of the paper"}
+CLAIM_SOURCES = {"paper": "", "code": "in the authors' repository", "summary": "from a summary of the paper"}
 
 
 def render_paper_claims(name: str) -> None:
-    """The paper's own claims, then our small recreations with verdict, difference and interval."""
+    """Show the paper's own claims, then our replications with verdict, difference and interval."""
     card = REGISTRY[name].card
     st.header("What the paper found")
     st.markdown(
         "\n".join(f"- {claim.text} {_claim_source(claim, card.citation, card.url)}" for claim in card.reported_results)
     )
     st.caption(
-        "In our words. Numbers are the papers' own, on their backbones and data: compare each with what stands beside "
-        "it, not with another paper's."
+        "Paraphrased. Numbers are the paper's own, on its backbones and data: compare them within the paper, not "
+        "across papers."
     )
     found = replications_of_method(name)
     if not found:
         return
-    st.subheader("Tried again here")
+    st.subheader("Replicated here")
     record = StudyRecord()
-    judged = [record.evaluate(finding) for finding in found]
-    for one in judged:
-        if one.verdict != "not run":
-            _render_replication(name, one)
-    if waiting := [one.study for one in judged if one.verdict == "not run"]:
+    results = [record.evaluate(study) for study in found]
+    for result in results:
+        if result.verdict != "not run":
+            _render_replication(name, result)
+    if waiting := [result.study for result in results if result.verdict == "not run"]:
         lines = [f"- {f.claim} {_citation_link(f.citation, f.url)} `ptviz findings --run {f.id}`" for f in waiting]
         st.markdown("Not run yet:\n" + "\n".join(lines))
     st.caption(
@@ -48,9 +48,9 @@ def render_paper_claims(name: str) -> None:
 
 
 def replications_of_method(name: str) -> list[ReplicationStudy]:
-    """The findings of the method's own paper, then those of others that train it."""
+    """Return the studies of the method's own paper, then those of other papers that train it."""
     card = REGISTRY[name].card
-    own = [finding for finding in STUDIES if finding.url == card.url]
+    own = [study for study in STUDIES if study.url == card.url]
     return own + [f for f in STUDIES if f not in own and any(arm.method == name for arm in f.arms)]
 
 
@@ -63,20 +63,20 @@ def _citation_link(citation: str, url: str, notes: str = "") -> str:
     return f":small[:gray[([{citation}]({url}){', ' + notes if notes else ''})]]"
 
 
-def _render_replication(name: str, judged: StudyResult) -> None:
-    finding = judged.study
-    words, icon, colour = VERDICT_BADGES[judged.verdict]
+def _render_replication(name: str, result: StudyResult) -> None:
+    study = result.study
+    words, icon, colour = VERDICT_BADGES[result.verdict]
     with st.container(border=True):
-        st.markdown(f":{colour}-badge[{icon} {words}] {finding.claim} {_citation_link(finding.citation, finding.url)}")
+        st.markdown(f":{colour}-badge[{icon} {words}] {study.claim} {_citation_link(study.citation, study.url)}")
         rows = []
-        for difference in judged.differences:
+        for difference in result.differences:
             what, first, second, mean, limits = comparison_row(difference)
             rows.append(
                 {"compared": what, "first": first, "second": second, "difference": mean, "95 % interval": limits,
                  "seeds": len(difference.differences), "verdict": difference.verdict}
             )  # fmt: skip
         st.dataframe(rows, hide_index=True, width="stretch")
-        others = {method_title(arm.method) for arm in finding.arms if arm.method != name}
-        beside = f" with {', '.join(sorted(others))}" if others else ""
-        note = f" {finding.note}" if finding.note else ""
-        st.caption(f"{finding.task} on {finding.backbone}, {finding.steps} steps{beside}; accuracies in percent.{note}")
+        others = {method_title(arm.method) for arm in study.arms if arm.method != name}
+        compared = f" with {', '.join(sorted(others))}" if others else ""
+        note = f" {study.note}" if study.note else ""
+        st.caption(f"{study.task} on {study.backbone}, {study.steps} steps{compared}; accuracies in percent.{note}")

@@ -1,100 +1,82 @@
-"""The survey's page: the family tree, all panels together, and two side by side."""
+"""The survey's page: the taxonomy, all panels together, and two panels side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from typing import Any
 
 import streamlit as st
 
-from ptviz.analysis.taxonomy import Branch, build_taxonomy
-from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_pair
-from ptviz.figures.diagrams.taxonomy import draw_taxonomy
+from ptviz import backbones
+from ptviz.analysis.taxonomy import Branch
+from ptviz.backbones import BackboneInfo
 from ptviz.methods import REGISTRY
-from ptviz.plots.material import SOURCE_COUNT
-from ptviz.ui import scripts
+from ptviz.plots import plot_framework, plot_method_pair, plot_taxonomy
+from ptviz.plots.method_panels import SOURCE_COUNT
+from ptviz.plots.survey import TaxonomyColour, best_run_per_method, build_coloured_taxonomy
+from ptviz.ui.backend import get_store
 from ptviz.ui.components.forms import select_one
-from ptviz.ui.components.svg_drawing import render_drawing
-from ptviz.ui.learn.method_diagrams import (
-    BackboneShape,
-    best_run_per_method,
-    get_all_panels,
-    get_method_panel,
-    select_backbone_shape,
-)
+from ptviz.ui.components.svg_drawing import render_plot_drawing
+from ptviz.ui.learn.method_diagrams import select_backbone_shape
 
 METHOD_PAGE = "learn/method.py"
 INTRODUCTION = (
-    "Every method here learns the same way: a language model stays frozen, a few numbers that enter it are trained. "
-    "The methods differ in **where** those numbers enter and **how** they are made. Both figures follow "
-    "[A Survey on Prompt Tuning](https://arxiv.org/abs/2507.06085) (Li, Su and Collier, 2025), and are drawn from the "
+    "All methods share one idea: the language model stays frozen, and a small number of parameters that enter it are "
+    "trained. The methods differ in **where** these parameters enter and **how** they are computed. Both figures "
+    "follow [A Survey on Prompt Tuning](https://arxiv.org/abs/2507.06085) (Li, Su and Collier, 2025), and are drawn from the "
     "code that trains. Click a method to open it."
 )
-_BY_FAMILY, _BY_PARAMETERS, _BY_ACCURACY, _BY_TIME = (
-    "by family",
-    "by numbers trained",
-    "by accuracy",
-    "by training time",
-)
+_COLOURS: dict[str, TaxonomyColour] = {
+    "by family": "family",
+    "by trainable parameters": "parameters",
+    "by accuracy": "accuracy",
+    "by training time": "time",
+}
+_NARROW_COLUMNS = 3
 
 
 def render_taxonomy() -> None:
-    """Figure 1, with switches for its colours and an outline that keyboard and screen reader can walk."""
+    """Show figure 1 with a choice of colours, and an outline for keyboard and screen reader."""
     st.header("Taxonomy")
     left, right = st.columns([2, 3], vertical_alignment="bottom")
     with left:
         shape = select_backbone_shape()
     with right:
-        how = st.segmented_control(
-            "Colour", [_BY_FAMILY, _BY_PARAMETERS, _BY_ACCURACY, _BY_TIME], default=_BY_FAMILY, key="colour",
-            required=True,
-            bind="query-params",
-        )  # fmt: skip
-    cards = [method.card for method in REGISTRY.values()]
-    values: Mapping[str, float] = {}
-    if how == _BY_PARAMETERS:
-        values = {name: get_method_panel(name, shape).trainable_parameters for name in REGISTRY}
-        tree = build_taxonomy(cards, values, "numbers trained on the target task", log=True)
-    elif how in (_BY_ACCURACY, _BY_TIME):
-        tasks = sorted({run.config.task for run in best_run_per_method(shape.name).values()})
-        task = (
-            select_one(
-                "Task",
-                {name: name for name in tasks},
-                key="of-task",
-                help="accuracies of one task only can be compared",
-            )
-            if len(tasks) > 1
-            else next(iter(tasks), None)
+        chosen = st.segmented_control(
+            "Colour", list(_COLOURS), default="by family", key="colour", required=True, bind="query-params"
         )
-        best = best_run_per_method(shape.name, task)
-        if how == _BY_ACCURACY:
-            values = {name: run.status.accuracy or 0.0 for name, run in best.items()}
-            tree = build_taxonomy(cards, values, "best validation accuracy", "%")
-        else:
-            values = {name: run.status.seconds for name, run in best.items()}
-            tree = build_taxonomy(cards, values, "seconds of your best run", "s", log=True)
-        if not best:
-            st.caption(f"No finished run on {shape.title} yet: train some methods, and the tree takes their colours.")
-        elif task:
-            st.caption(f"Your own best run of each method on {task}. Runs may differ in their settings.")
-    else:
-        tree = build_taxonomy(cards)
-    measure = tree.colour_scale
-    told = (measure.name, measure.unit, measure.logarithmic) if measure else ("", "", False)
-    python = scripts.taxonomy_script(values, *told)
-    _open_method_page(
-        render_drawing(draw_taxonomy(tree), key="taxonomy", name="ptviz-taxonomy", zoom=1.3, python=python)
+    colour_by = _COLOURS[str(chosen)]
+    # What the figure does not depend on stays out of its snippet.
+    options: dict[str, Any] | None = {"family": {}, "parameters": {"backbone": shape.name}}.get(colour_by)
+    if options is None:
+        options = {"backbone": shape.name, "task": _select_task(shape)}
+    clicked = render_plot_drawing(
+        plot_taxonomy, key="taxonomy", filename="ptviz-taxonomy", zoom=1.3, colour_by=colour_by, **options
     )
+    _open_method_page(clicked)
     with st.expander("The same tree as an outline", icon=":material/format_list_bulleted:"):
-        _render_outline(tree.root)
+        _render_outline(build_coloured_taxonomy("family", shape.name, "").root)
     st.caption(
-        "How to read it: from left to right, whether a method learns on the target task alone or from other tasks too; "
+        "How to read it: from left to right, whether a method learns on the target task only or also from other tasks; "
         "by what means; where the prompt enters or what is shared; and the method with its paper."
     )
 
 
+def _select_task(shape: BackboneInfo) -> str:
+    """Return the task whose runs colour the tree."""
+    tasks = sorted({run.config.task for run in best_run_per_method(get_store(), shape.name).values()})
+    if not tasks:
+        st.caption(f"No finished run on {shape.title} yet: train some methods to colour the tree.")
+        return ""
+    task = tasks[0]
+    if len(tasks) > 1:
+        titles = {name: name for name in tasks}
+        task = select_one("Task", titles, key="of-task", help="only accuracies on the same task can be compared")
+    st.caption(f"Your best run of each method on {task}. Runs may differ in their settings.")
+    return task
+
+
 def _render_outline(root: Branch) -> None:
-    """The tree as text with links, a column a group: what a click does, for those who do not click."""
+    """Show the tree as text with links, one column per group: the same links without a mouse."""
     for family in root.branches:
         st.markdown(f"**{family.label}**")
         for group, column in zip(family.branches, st.columns(max(len(family.branches), 4)), strict=False):
@@ -110,33 +92,34 @@ def _open_method_page(name: str | None) -> None:
 
 
 def render_framework() -> None:
-    """Figure 2: every method's panel under one legend."""
+    """Show figure 2: every method's panel under one legend."""
     st.header("Framework comparison")
     shape = _selected_backbone()
-    panels = get_all_panels(shape)
-    python = scripts.framework_script(shape.name)
-    wide, narrow = draw_framework(panels), draw_framework(panels, 3)
-    _open_method_page(
-        render_drawing(wide, key="framework", name="ptviz-framework", zoom=1.25, python=python, narrow=narrow)
+    clicked = render_plot_drawing(
+        plot_framework,
+        key="framework",
+        filename="ptviz-framework",
+        zoom=1.25,
+        narrow=plot_framework(backbone=shape.name, columns=_NARROW_COLUMNS),
+        backbone=shape.name,
     )
+    _open_method_page(clicked)
     st.caption(
-        f"How to read it: data flows upwards into the frozen {shape.title}. A block is as wide and as tall as its axes "
-        "ask for: long for the embedding width, short for a rank, tall for many tokens. Below it stand its sizes. "
-        f"Methods that learn from other tasks are drawn with {SOURCE_COUNT} source tasks. One difference from the survey's "
-        "sketch: it feeds the input to prefix tuning's encoder; in the paper and here, that encoder never sees the "
-        "text. The panel of CTPT is not in the survey."
+        f"How to read it: data flows upwards into the frozen {shape.title}. The width and height of a block follow its "
+        "axes: long for the embedding width, short for a rank, tall for many tokens. Its sizes are written below it. "
+        f"Methods that learn from other tasks are drawn with {SOURCE_COUNT} source tasks. One difference from the "
+        "survey's sketch: it feeds the input to the encoder of prefix tuning; in the paper and here, that encoder "
+        "never sees the text. The panel of CTPT is not in the survey."
     )
 
 
-def _selected_backbone() -> BackboneShape:
-    from ptviz import backbones
-
+def _selected_backbone() -> BackboneInfo:
     known = {info.name: info for info in backbones.list_backbones()}
     return known.get(st.session_state.get("shape", ""), next(iter(known.values())))
 
 
 def render_method_pair() -> None:
-    """Two panels side by side."""
+    """Show two panels side by side."""
     st.header("Two side by side")
     titles = {name: method.card.title for name, method in REGISTRY.items()}
     names = list(titles)
@@ -146,8 +129,8 @@ def render_method_pair() -> None:
     with right:
         others = {name: titles[name] for name in [*names[-1:], *names[:-1]]}
         other = select_one("Other", others, key="other", help="drawn on the right")
-    shape = _selected_backbone()
-    scene = draw_pair(get_method_panel(one, shape), get_method_panel(other, shape))
-    python = scripts.method_pair_script(one, other, shape.name)
-    render_drawing(scene, key="pair", name=f"ptviz-{one}-{other}", zoom=1.4, python=python)
-    st.caption(scene.alt)
+    backbone = _selected_backbone().name
+    render_plot_drawing(
+        plot_method_pair, one, other, key="pair", filename=f"ptviz-{one}-{other}", zoom=1.4, backbone=backbone
+    )
+    st.caption(plot_method_pair(one, other, backbone=backbone).scene.alt)
