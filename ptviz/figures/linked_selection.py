@@ -80,3 +80,8 @@ def make_pickable(figure: go.Figure, numbers: Collection[int], *, columns: bool 
         elif trace.type == "bar":
             trace.update(customdata=list(numbers), meta=PICKABLE)
     return figure
+
+
+def has_pickable_trace(figure: go.Figure) -> bool:
+    """Return whether a reader may pick something in a figure."""
+    return any(trace.meta == PICKABLE for trace in figure.data)

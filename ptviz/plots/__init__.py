@@ -1,18 +1,51 @@
 """Public figures: one function for every figure of the app, for notebooks and pages alike."""
 
-from ptviz.plots.method import plot_method, plot_parameter_cost, plot_stages
-from ptviz.plots.survey import plot_backbone, plot_framework, plot_method_pair, plot_taxonomy
-from ptviz.plots.training import plot_run_comparison, plot_step_strip, plot_training
+from ptviz.plots.method import (
+    plot_method,
+    plot_parameter_cost,
+    plot_stages,
+)
+from ptviz.plots.survey import (
+    plot_backbone,
+    plot_framework,
+    plot_method_pair,
+    plot_taxonomy,
+)
+from ptviz.plots.tensors import (
+    plot_embedding_shift,
+    plot_low_rank_accuracy,
+    plot_most_shifted_words,
+    plot_recorded_saliency,
+    plot_row_comparison,
+    plot_saliency,
+    plot_signed_saliency,
+    plot_tensor_gallery,
+    plot_tensor_view,
+)
+from ptviz.plots.training import (
+    plot_run_comparison,
+    plot_step_strip,
+    plot_training,
+)
 
 __all__ = [
     "plot_backbone",
+    "plot_embedding_shift",
     "plot_framework",
+    "plot_low_rank_accuracy",
     "plot_method",
     "plot_method_pair",
+    "plot_most_shifted_words",
     "plot_parameter_cost",
+    "plot_recorded_saliency",
+    "plot_row_comparison",
     "plot_run_comparison",
+    "plot_saliency",
+    "plot_signed_saliency",
     "plot_stages",
     "plot_step_strip",
     "plot_taxonomy",
+    "plot_tensor_gallery",
+    "plot_tensor_view",
     "plot_training",
 ]

@@ -1,4 +1,4 @@
-"""The first argument of most plots: a run, or its id in the default store."""
+"""The first argument of most plots: a run or its id, or the id of a saved prompt."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from ptviz.runs import Run, Store
+from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt, get_saved_prompt
 
 RunOrId: TypeAlias = Run | str
+PromptOrId: TypeAlias = Run | str
+"""A run, its id, or the id of a saved prompt with ``SAVED_PREFIX`` ("kept:") in front."""
 
 
 def get_run(run: RunOrId) -> Run:
@@ -26,3 +29,24 @@ def get_runs(runs: Sequence[RunOrId]) -> list[Run]:
         StoreError: if one of them does not exist or cannot be read.
     """
     return [get_run(run) for run in runs]
+
+
+def get_saved(prompt: PromptOrId) -> SavedPrompt | None:
+    """Return the saved prompt that is meant, None if a run is.
+
+    Raises:
+        StoreError: if there is no such saved prompt.
+    """
+    if isinstance(prompt, str) and prompt.startswith(SAVED_PREFIX):
+        return get_saved_prompt(Store().prompts_folder, prompt.removeprefix(SAVED_PREFIX))
+    return None
+
+
+def backbone_of(prompt: PromptOrId) -> str:
+    """Return the name of a prompt's backbone, "" for a saved prompt without one.
+
+    Raises:
+        StoreError: if there is no such run or saved prompt.
+    """
+    saved = get_saved(prompt)
+    return get_run(prompt).config.backbone if saved is None else saved.backbone

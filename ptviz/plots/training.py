@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.curves import TrainingCurve
+from ptviz.analysis.curves import TrainingCurve, build_training_curve, locate_stages
 from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
 from ptviz.figures.training import draw_run_comparison, draw_training_curve
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.material import to_training_curve
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
+from ptviz.runs import RunHistory, SnapshotInfo
 
 SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of the loss."""
@@ -75,3 +75,24 @@ def describe_training_curve(curve: TrainingCurve) -> str:
     first, last = curve.smoothed_losses[0], curve.smoothed_losses[-1]
     parts.append(f"Smoothed training loss {first:.2f} at first, {last:.2f} now.")
     return " ".join(parts)
+
+
+def to_training_curve(curve: RunHistory, weight: float = SMOOTHING) -> TrainingCurve:
+    """Return a run's history as a curve; ``weight`` is the weight of the past in the smoothed loss."""
+    stages = [(stage.index, stage.name, stage.steps) for stage in curve.stages_started]
+    baselines = (curve.baselines.majority, curve.baselines.zero_shot) if curve.baselines else None
+    return build_training_curve(
+        curve.global_steps,
+        curve.losses,
+        curve.evaluation_steps,
+        [evaluation.accuracy for evaluation in curve.evaluations],
+        stages=locate_stages(stages, curve.global_steps, curve.stages, curve.steps),
+        baselines=baselines,
+        weight=weight,
+    )
+
+
+def snapshot_positions(curve: TrainingCurve, snapshots: Iterable[SnapshotInfo]) -> tuple[int, ...]:
+    """Return the steps of the whole run at which snapshots were taken; stages follow one another."""
+    starts = {index: span.start for index, span in enumerate(curve.stages)}
+    return tuple(starts.get(info.stage, 0) + info.step for info in snapshots)

@@ -6,10 +6,10 @@ A view is an analysis and a figure of it. It says which axes it reads, written f
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import plotly.graph_objects as go
@@ -22,6 +22,9 @@ from ptviz.analysis.tensor_comparison import compute_shared_energy
 from ptviz.figures import heatmap as cells
 from ptviz.figures import spectrum as spectra
 from ptviz.figures import tensors
+from ptviz.plots.cache import cached_by_signature
+
+T = TypeVar("T")
 
 AXIS_NAMES: Mapping[str, str] = {
     "m": "prompt token",
@@ -42,9 +45,10 @@ AXIS_NAMES: Mapping[str, str] = {
 
 @dataclass(frozen=True, eq=False)
 class TensorHistory:
-    """One part of a method, or a slice of it, at each step of a run: ``values`` all have the ``axes``.
+    """One tensor of a method, or a slice of it, at each step of a run: ``values`` all have the ``axes``.
 
-    ``at`` is the place in ``steps`` that is looked at.
+    ``current_index`` is the index in ``steps`` of the selected step. ``cache_key`` names the files that the values come
+    from, and what was selected of them; None if the values come from elsewhere.
     """
 
     name: str
@@ -52,36 +56,72 @@ class TensorHistory:
     steps: tuple[int, ...]
     values: tuple[Float[np.ndarray, ...], ...]
     current_index: int = -1
+    cache_key: Hashable = None
 
     @property
     def current(self) -> Float[np.ndarray, ...]:
-        """The values at the step looked at."""
+        """Return the values at the selected step."""
         return self.values[self.current_index]
 
-    def select(self, place: Mapping[str, int]) -> TensorHistory:
-        """The part at one place of some of its axes.
+    def select(self, index: Mapping[str, int]) -> TensorHistory:
+        """Return the slice at one index of each axis named.
 
         Raises:
-            KeyError: for an axis that the part does not have.
+            KeyError: for an axis that the tensor does not have.
         """
-        if unknown := set(place) - set(self.axes):
+        if unknown := set(index) - set(self.axes):
             raise KeyError(f"{self.name} has the axes {self.axes}; got {sorted(unknown)}")
-        index = tuple(place.get(axis, slice(None)) for axis in self.axes)
-        left = tuple(axis for axis in self.axes if axis not in place)
-        named = ", ".join(f"{axis}={i}" for axis, i in place.items())
-        name = f"{self.name}[{named}]" if named else self.name
-        return TensorHistory(name, left, self.steps, tuple(value[index] for value in self.values), self.current_index)
+        if not index:
+            return self
+        indices = tuple(index.get(axis, slice(None)) for axis in self.axes)
+        return replace(
+            self,
+            name=f"{self.name}[{', '.join(f'{axis}={i}' for axis, i in index.items())}]",
+            axes=tuple(axis for axis in self.axes if axis not in index),
+            values=tuple(value[indices] for value in self.values),
+            cache_key=self._derived_key(*index.items()),
+        )
 
-    def take(self, axis: str, places: Sequence[int]) -> TensorHistory:
-        """The part at some places of one axis alone, in the order given; its name and axes stay.
+    def take(self, axis: str, indices: Sequence[int]) -> TensorHistory:
+        """Return the values at some indices of one axis, in the order given; name and axes stay.
 
         Raises:
-            KeyError: for an axis that the part does not have.
+            KeyError: for an axis that the tensor does not have.
         """
         if axis not in self.axes:
             raise KeyError(f"{self.name} has the axes {self.axes}; got {axis!r}")
-        at, chosen = self.axes.index(axis), np.asarray(places, dtype=np.intp)
-        return replace(self, values=tuple(value.take(chosen, axis=at) for value in self.values))
+        at, chosen = self.axes.index(axis), np.asarray(indices, dtype=np.intp)
+        return replace(
+            self,
+            values=tuple(value.take(chosen, axis=at) for value in self.values),
+            cache_key=self._derived_key(axis, *indices),
+        )
+
+    def shorten(self, max_steps: int) -> TensorHistory:
+        """Return about ``max_steps`` steps at most, evenly spread, with the first, the last and the selected one."""
+        selected = self.current_index % len(self.steps)
+        kept = subsample_indices(len(self.steps), selected, max_steps)
+        return replace(
+            self,
+            steps=tuple(self.steps[i] for i in kept),
+            values=tuple(self.values[i] for i in kept),
+            current_index=kept.index(selected),
+            cache_key=self._derived_key(max_steps),
+        )
+
+    def cached(self, name: Hashable, make: Callable[[], T]) -> T:
+        """Return ``make()``, computed once for these values and this name; always computed without a ``cache_key``."""
+        return make() if self.cache_key is None else cached_by_signature((name, self.cache_key), make)
+
+    def _derived_key(self, *selection: Hashable) -> Hashable:
+        return None if self.cache_key is None else (self.cache_key, *selection)
+
+
+def subsample_indices(count: int, selected: int, max_count: int) -> list[int]:
+    """Return about ``max_count`` of ``count`` indices at most, evenly spread, with both ends and the selected one."""
+    if count <= max_count:
+        return list(range(count))
+    return sorted({round(i * (count - 1) / (max_count - 1)) for i in range(max_count)} | {selected})
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from ptviz.worker.probe_handlers import ProbeHandlers
 from ptviz.worker.rpc import Request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
-from tests.pages.test_scripts import bare
+from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
 
@@ -60,19 +60,6 @@ def dimmed(at: AppTest) -> set[str]:
     return {name.rsplit("-", 1)[-1] for name, figure in run_pages.figures(at).items() if faint(figure)}
 
 
-def every_script_redraws(at: AppTest) -> int:
-    """How many figures have a script that gives the very figure shown; all must have one."""
-    shown = {name: bare(json.dumps(figure)) for name, figure in run_pages.figures(at).items()}
-    drawn = []
-    for code in at.code:
-        space: dict[str, Any] = {}
-        exec(compile(code.value, "script", "exec"), space)
-        drawn.append(bare(space["figure"].to_json()))
-    missing = [name for name, figure in shown.items() if figure not in drawn]
-    assert not missing
-    return len(shown)
-
-
 def test_experts_and_texts(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = well(settled(page("look/routing.py", run=run.id, own="a good thing")))
@@ -86,7 +73,7 @@ def test_experts_and_texts(page: Page, trained: Callable[..., Run]):
     at = well(settled(at))
     assert dimmed(at) == {"inputs", "rises"}
     assert at.dataframe[0].value["number"].tolist() == [2]
-    assert every_script_redraws(at) == 11
+    assert len(redrawn(at)) == 11
 
 
 def test_the_same_text_is_bright_however_rows_are_sorted(page: Page, trained: Callable[..., Run]):
@@ -106,7 +93,7 @@ def test_prompt_tokens_of_parts(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/factors.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
     at = pressed(at, "ranks", "saliency")
     assert dimmed(at) == {"cosines", "values", "saliency", "signed"}
-    assert every_script_redraws(at) == 10
+    assert len(redrawn(at)) == 10
     at.selectbox(key="part").set_value("B").run()
     assert not {"cosines", "values"} & dimmed(well(settled(at))), "rows of B are no prompt tokens"
 
@@ -116,17 +103,17 @@ def test_prompt_tokens_looked_at(page: Page, trained: Callable[..., Run]):
     assert dimmed(at) == {"tokens", "given"}
     mass = next(figure for name, figure in run_pages.figures(at).items() if name.endswith("mass"))
     assert "answer, highlighted tokens" in [trace["name"] for trace in mass["data"]]
-    assert every_script_redraws(at) == 5
+    assert len(redrawn(at)) == 5
 
 
 def test_stages_share_a_step(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
     at = pressed(at, "saliency")
-    assert every_script_redraws(at) > 8
+    assert len(redrawn(at)) > 8
     labels = at.select_slider(key="at").options
     last = [label for label in labels if label.startswith("1:")][-1]  # the next stage starts at the same step
     at.select_slider(key="at").set_value(last).run()
-    every_script_redraws(well(settled(at)))
+    redrawn(well(settled(at)))
 
 
 def test_another_validation_text(page: Page, trained: Callable[..., Run]):

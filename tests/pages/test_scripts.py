@@ -13,14 +13,11 @@ import torch
 from streamlit.testing.v1 import AppTest
 
 from ptviz.engine.train_job import execute_run
-from ptviz.figures.heatmap import draw_heatmap
 from ptviz.figures.linked_selection import PICKABLE
-from ptviz.plots.material import load_tensor_history
-from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
+from ptviz.runs import Run, RunConfig, Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.training import TrainConfig
 from ptviz.ui import backend
-from ptviz.ui import scripts as made
 
 Page = Callable[..., AppTest]
 
@@ -73,16 +70,6 @@ def runs(store: Store, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
         made.append(run)
     monkeypatch.chdir(tmp_path)
     return made
-
-
-def test_the_spectrum_and_every_view_of_a_part(page: Page, runs: list[Run]):
-    at = page("look/factors.py", run=runs[0].id)
-    at.selectbox(key="part").set_value("A").run()
-    found = scripts(at, "view.draw")
-    assert len(found) == 3
-    for script in found:
-        name = script.split("view.name == '")[1].split("'")[0]
-        same(drawn(script, "figure"), told(at, f"{runs[0].id}-A-{name}"))
 
 
 def _race() -> None:
@@ -157,27 +144,3 @@ def test_every_figure_of_the_page_of_embeddings(
     assert sorted(found) == sorted(
         ["moment", "map", "norms", "distances", "words", "word-steps", "places", "drift", "cosines", "spectrum"]
     )
-
-
-def test_every_figure_of_keys_and_values(page: Page, store: Store, table: Path, monkeypatch: pytest.MonkeyPatch,
-                                         tmp_path: Path):  # fmt: skip
-    training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
-    run = store.create(
-        RunConfig("tiny-encoder", str(table), "p-tuning-v2", {"m": 4}, training, text="text", label="label")
-    )
-    execute_run(run.path)
-    monkeypatch.chdir(tmp_path)
-    at = page("look/embeddings.py", run=run.id, out="1", brush="2", site="1", head="2")
-    found = [shown_as(script, at).removeprefix(f"{run.id}-") for script in scripts(at, "")]
-    assert sorted(found) == sorted(["moment", "sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"])
-
-
-def test_a_part_at_the_step_looked_at(runs: list[Run]):
-    shown = load_tensor_history(runs[0], "P", steps=(0, 2), at=2)
-    code = made.tensor_script(runs[0], shown, "matrix", 'draw_heatmap(track.now, "a", "b")', "values")
-    same(drawn(code, "figure"), {"figure": draw_heatmap(shown.current, "a", "b").to_json()})
-    sliced = shown.select({"m": 1})
-    code = made.tensor_script(runs[0], sliced, "matrix", 'draw_bars(track.now, "a")', "row")
-    assert drawn(code, "track").name == sliced.name
-    with pytest.raises(StoreError, match=r"no part 'Q' at step 2; its snapshots are at \[0, 2"):
-        load_tensor_history(runs[0], "Q", at=2)

@@ -19,8 +19,8 @@ from ptviz.experiments.transfer_results import TargetTask, TransferRun, Transfer
 from ptviz.figures import transfer as drawn
 from ptviz.figures.comparison import MethodStyle, draw_seed_bands
 from ptviz.figures.style import SeriesStyle, series_style
+from ptviz.plots.cache import cached_by_signature
 from ptviz.ui.backend import get_client, get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.compare import prompt_similarity
 from ptviz.ui.compare import transfer_scripts as scripts
 from ptviz.ui.compare.prompt_selection import PromptSelection, short_task_name

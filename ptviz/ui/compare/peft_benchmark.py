@@ -18,9 +18,9 @@ from ptviz.figures import comparison as figures
 from ptviz.figures.comparison import MethodStyle
 from ptviz.figures.csv_export import table_to_csv
 from ptviz.figures.style import style_variant
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.ui import scripts
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.compare import methods_results
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.components.figure_panel import figure_panel

@@ -15,13 +15,13 @@ from ptviz.checkpoints.bundle import INPUT, LIBRARY
 from ptviz.experiments import transfer as record
 from ptviz.methods import REGISTRY, build_method
 from ptviz.methods.base import method_uses_source_tasks
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.training.source_prompts import SOURCE_METHOD
 from ptviz.ui.backend import get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.compare import train_all_tasks
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one

@@ -20,11 +20,11 @@ from ptviz.analysis.similarity import (
 from ptviz.analysis.transfer import Dendrogram, cluster
 from ptviz.experiments import transfer as record
 from ptviz.figures import transfer as drawn
+from ptviz.plots.cache import cached_by_signature
 from ptviz.probes import neurons
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import RunSummary
 from ptviz.ui.backend import get_store, request_measurement, request_projection
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.compare import transfer_scripts
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.figure_panel import figure_panel

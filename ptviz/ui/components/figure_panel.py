@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from ptviz.figures.csv_export import figure_to_csv
+from ptviz.figures.linked_selection import has_pickable_trace
 from ptviz.plots.alt_text import alt_of
 from ptviz.plots.snippet import call_snippet
 from ptviz.ui.components.plotly_chart import plotly_chart
@@ -63,7 +64,7 @@ def render_plot(
             title=title,
             snippet=call_snippet(plot, *args, **options),
             toolbar=toolbar,
-            on_pick=on_pick,
+            on_pick=on_pick if has_pickable_trace(figure) else None,
             zoom_param=zoom_param,
         )
     )

@@ -12,9 +12,9 @@ from ptviz.analysis.geometry import (
     compute_vocabulary_stats,
 )
 from ptviz.analysis.spectrum import compute_spectrum
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.prompt_statistics import find_outliers
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components import linked_selection
 from ptviz.ui.look import (
     inspect_run,

@@ -5,23 +5,23 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from typing import TypeVar
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.backbones.shape import BackboneShape, named_backbone_shape
-from ptviz.plots import plot_step_strip
-from ptviz.plots.material import snapshot_positions, to_training_curve
+from ptviz.plots import plot_step_strip, run_tensors
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
+from ptviz.plots.run_tensors import best_snapshot_index
+from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory
 from ptviz.runs import Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
-from ptviz.runs.method_tensors import NamedAxesArray, load_method_tensors
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.ui.backend import get_store, request_backbone_vocabulary, request_run_vocabulary
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import ACTIVE_STATES, render_heading, unique_labels
@@ -31,9 +31,6 @@ from ptviz.ui.train.run_page import REFRESH_SECONDS, run_from_address
 T = TypeVar("T")
 PLAY_SECONDS = 0.7
 """Seconds a step stays on screen while the page plays."""
-MAX_STEPS_LARGE = 12
-MAX_STEPS = 40
-_LARGE_BYTES = 4 << 20
 
 
 @dataclass(frozen=True)
@@ -52,8 +49,13 @@ class SnapshotSelection:
         return self.snapshots[self.index]
 
     @property
+    def stage_and_step(self) -> dict[str, Any]:
+        """Return the selected snapshot as arguments of a plot."""
+        return {"stage": self.snapshot.stage, "step": self.snapshot.step}
+
+    @property
     def cache_key(self) -> Hashable:
-        """Names the snapshots on offer: results that depend on them and nothing else may be kept under it."""
+        """Return what names the snapshots of the run: results that depend on them alone are cached under it."""
         return str(self.run.path), tuple((s.stage, s.step, s.path.stat().st_mtime_ns) for s in self.snapshots)
 
 
@@ -226,51 +228,17 @@ def _snapshot_slider(run: Run, snapshots: list[SnapshotInfo]) -> int:
     return labels.index(chosen) if chosen in labels else best_snapshot_index(run, snapshots)
 
 
-def best_snapshot_index(run: Run, snapshots: list[SnapshotInfo]) -> int:
-    """The last snapshot at or before the best evaluation of a run that is over; the newest of one under way."""
-    best = run.history().best_evaluation
-    if run.status().state in ACTIVE_STATES or best is None:
-        return len(snapshots) - 1
-    before = [i for i, info in enumerate(snapshots) if (info.stage, info.step) <= (best.stage, best.step)]
-    return before[-1] if before else 0
+def load_tensor_histories(found: SnapshotSelection, max_steps: int | None = None) -> dict[str, TensorHistory]:
+    """Return the tensors of the run's method at its snapshots; none while the worker fetches the backbone's sizes.
 
-
-def subsample_indices(count: int, at: int, most: int) -> list[int]:
-    """At most about ``most`` of ``count`` places, evenly spread, with both ends and the place looked at."""
-    if count <= most:
-        return list(range(count))
-    return sorted({round(i * (count - 1) / (most - 1)) for i in range(most)} | {at})
-
-
-def load_tensor_histories(found: SnapshotSelection, spread: int | None = None) -> dict[str, TensorHistory]:
-    """The parts of the run's method at its snapshots, the prompt as used first.
-
-    ``spread`` wants at most so many snapshots, and the same ones wherever the page looks: then the last one before that
-    is the one looked at.
+    With ``max_steps``, the snapshots read do not depend on the selected one.
 
     Raises:
         StoreError: if a snapshot is damaged, or does not fit the method any more.
     """
-    sizes = _backbone_sizes(found.run)
-    if sizes is None:
+    if _backbone_sizes(found.run) is None:
         return {}
-    large = found.snapshot.path.stat().st_size > _LARGE_BYTES
-    most = MAX_STEPS_LARGE if large else MAX_STEPS
-    places = subsample_indices(len(found.snapshots), 0 if spread else found.index, min(most, spread or most))
-    states = [_snapshot_tensors(found.run, found.snapshots[i], sizes) for i in places]
-    steps, at = tuple(found.positions[i] for i in places), bisect_right(places, found.index) - 1
-    made = {}
-    for name, part in states[at].items():
-        # A part may change its shape between stages: only steps where it looks as it does now share a figure.
-        same = [i for i, state in enumerate(states) if name in state and state[name].array.shape == part.array.shape]
-        arrays = tuple(states[i][name].array for i in same)
-        made[name] = TensorHistory(name, part.axes, tuple(steps[i] for i in same), arrays, same.index(at))
-    return made
-
-
-def _snapshot_tensors(run: Run, info: SnapshotInfo, sizes: BackboneShape) -> dict[str, NamedAxesArray]:
-    key = ("parts", str(info.path), info.path.stat().st_mtime_ns)
-    return cached_by_signature(key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step), sizes))
+    return run_tensors.load_tensor_histories(found.run, **found.stage_and_step, max_steps=max_steps)
 
 
 def _backbone_sizes(run: Run) -> BackboneShape | None:
@@ -349,11 +317,3 @@ def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> Tenso
 
 def _format_shape(track: TensorHistory) -> str:
     return " x ".join(map(str, track.current.shape))
-
-
-def shorten_history(track: TensorHistory, most: int) -> TensorHistory:
-    """The same track with at most about ``most`` steps, the one looked at among them."""
-    at = track.current_index % len(track.steps)
-    places = subsample_indices(len(track.steps), at, most)
-    steps, values = tuple(track.steps[i] for i in places), tuple(track.values[i] for i in places)
-    return replace(track, steps=steps, values=values, current_index=places.index(at))

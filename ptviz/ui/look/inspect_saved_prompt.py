@@ -12,15 +12,14 @@ from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
 from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.linked_selection import dim_cells, make_pickable
+from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.run_tensors import load_tensor_histories
 from ptviz.plots.views import TensorHistory
 from ptviz.prompt_statistics import find_outliers
-from ptviz.runs import saved_prompts
 from ptviz.runs.embedding_table import Vocabulary
-from ptviz.runs.saved_prompts import PROMPT_AXES, SAVED_PREFIX, SavedPrompt
+from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.training.config import TrainConfig
 from ptviz.ui import scripts
-from ptviz.ui.backend import get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components import forms, linked_selection
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.components.linked_selection import update_highlight
@@ -29,17 +28,14 @@ from ptviz.ui.look import decompositions, inspect_run, nearest_words, projection
 from ptviz.ui.look.on_demand import ProbeTarget
 from ptviz.ui.navigation import CHECKPOINT_PAGE, COMPOSE_PAGE
 
-_SYMBOLS = {"embeddings": "P", "key_values": "KV"}
-"""What the tensors of a kept prompt are called on these pages."""
-
 
 def render_saved_embeddings(kept: SavedPrompt) -> None:
     """Its tokens among the words of its backbone; the views of its tensors where no words can be had."""
     render_origin(kept)
-    tracks = _tensor_histories(kept)
+    tracks = load_tensor_histories(SAVED_PREFIX + kept.id)
     if "P" not in tracks:
         st.caption("Its keys and values lie inside the backbone, where there are no words to compare with.")
-        decompositions.render_views(tracks["KV"], kept.id, kept.id)
+        decompositions.render_views(SAVED_PREFIX + kept.id, tracks["KV"], kept.id)
         return
     whole = tracks["P"]
     odd = np.flatnonzero(find_outliers(whole.current)).tolist()
@@ -53,13 +49,14 @@ def render_saved_embeddings(kept: SavedPrompt) -> None:
             _render_among_words(kept, track, words, rows, picked)
     else:
         st.caption("Nobody said which backbone it is for, so there are no words to compare with.")
-    decompositions.render_views(track, (kept.id, tuple(rows)), kept.id)
+    decompositions.render_views(SAVED_PREFIX + kept.id, track, kept.id, tokens=rows)
 
 
 def render_saved_tensors(kept: SavedPrompt) -> None:
     """The views of its tensors."""
     render_origin(kept)
-    decompositions.render_views(inspect_run.select_tensor(_tensor_histories(kept)), kept.id, kept.id)
+    history = inspect_run.select_tensor(load_tensor_histories(SAVED_PREFIX + kept.id))
+    decompositions.render_views(SAVED_PREFIX + kept.id, history, kept.id)
 
 
 def render_saved_attention(kept: SavedPrompt) -> None:
@@ -102,16 +99,6 @@ def render_origin(kept: SavedPrompt) -> None:
     ]
     with st.expander("Where this prompt came from"):
         st.dataframe(rows, hide_index=True)
-
-
-def _tensor_histories(kept: SavedPrompt) -> dict[str, TensorHistory]:
-    found = cached_by_signature(
-        ("kept", kept.id, kept.made), lambda: saved_prompts.load_prompt_tensors(get_store().prompts_folder, kept.id)
-    )
-    return {
-        _SYMBOLS[name]: TensorHistory(_SYMBOLS[name], PROMPT_AXES[name], (0,), (tensor.numpy(),), 0)
-        for name, tensor in found.items()
-    }
 
 
 def _render_among_words(

@@ -7,12 +7,11 @@ import streamlit as st
 
 from ptviz.analysis.geometry import compute_geometry
 from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.figures.linked_selection import dim_cells
-from ptviz.plots.views import TensorHistory, axis_name, views_for_axes
+from ptviz.plots import plot_tensor_view
+from ptviz.plots.views import TensorHistory, views_for_axes
 from ptviz.prompt_statistics import find_outliers
-from ptviz.ui import scripts
 from ptviz.ui.components import linked_selection
-from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.look import projection_map, token_panels
 from ptviz.ui.look.inspect_run import SnapshotSelection
 
@@ -33,19 +32,23 @@ def render_key_values(found: SnapshotSelection, track: TensorHistory) -> None:
     m = track.current.shape[3]
     odd = np.flatnonzero(find_outliers(np.moveaxis(track.current, 3, 0).reshape(m, -1))).tolist()
     rows, picked = linked_selection.select_tokens(m, odd, (found.run.id, track.name))
-    kept = track.take("m", rows) if len(rows) < m else track
-    _render_metrics(kept)
-    for column, view in zip(
-        st.columns(3, gap="medium"), [view for view in views_for_axes(track.axes) if view.needs_all_axes], strict=True
-    ):
+    _render_metrics(track.take("m", rows))
+    views = [view for view in views_for_axes(track.axes) if view.needs_all_axes]
+    for column, view in zip(st.columns(3, gap="medium"), views, strict=True):
         with column:
-            info = view.analyse(kept)
-            # A column that counts prompt tokens can be brushed; tokens left out have no column.
-            bright = [i for i, number in enumerate(rows) if number in picked] if info.columns == axis_name("m") else []
-            figure_panel(dim_cells(view.draw(info), (), bright), view.describe(info), view.caption, key=view.name,
-                  name=f"{found.run.id}-{view.name}", title=view.title,
-                  python=scripts.view_script(found.run, kept, view, rows=rows, after=scripts.dim_cells_code((),
-                  bright)))  # fmt: skip
+            render_plot(
+                plot_tensor_view,
+                found.run,
+                view.name,
+                **found.stage_and_step,
+                part=track.name,
+                tokens=rows if len(rows) < m else None,
+                highlight=sorted(picked),
+                key=view.name,
+                caption=view.caption,
+                filename=f"{found.run.id}-{view.name}",
+                title=view.title,
+            )
     _render_head(found, track, rows, picked)
 
 

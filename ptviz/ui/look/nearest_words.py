@@ -16,14 +16,13 @@ from ptviz.analysis.neighbours import (
 )
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.linked_selection import dim_cells, make_pickable
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.views import TensorHistory
 from ptviz.runs import Run
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.ui import scripts
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.components.linked_selection import update_highlight
-from ptviz.ui.look import inspect_run
 
 NEIGHBOUR_COUNT = 5
 """Words a prompt token."""
@@ -65,7 +64,7 @@ def render_nearest_words(
     """
     st.subheader("Nearest words")
     metric = select_metric()
-    every = inspect_run.shorten_history(track, max(2, min(_MAX_STEPS, _MAX_VECTORS // max(len(numbers), 1))))
+    every = track.shorten(max(2, min(_MAX_STEPS, _MAX_VECTORS // max(len(numbers), 1))))
     key = (key, metric, every.steps)
     by_step = cached_by_signature(
         ("neighbours", key), lambda: nearest_tokens_over_steps(every.values, words.table, NEIGHBOUR_COUNT, metric)

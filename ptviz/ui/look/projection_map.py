@@ -12,15 +12,15 @@ from jaxtyping import Float, Int
 from ptviz.analysis.projection import PROJECTION_METHODS, Projection, ProjectionMethod, project_together
 from ptviz.figures.projection import Trajectory, describe_projection, draw_projection
 from ptviz.figures.style import FROZEN, PROMPT, SeriesStyle, series_style, style_variant
-from ptviz.plots.material import stack_vectors
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_series_style, method_title
+from ptviz.plots.run_tensors import stack_vectors
 from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.runs import Run
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.saved_prompts import SavedPrompt, list_saved_prompts, load_prompt_tensors
 from ptviz.ui import scripts
 from ptviz.ui.backend import get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.components.formatting import ACTIVE_STATES, unique_labels
 from ptviz.ui.components.linked_selection import update_highlight

@@ -12,11 +12,11 @@ from ptviz.figures import routing as drawn
 from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, dim_traces, make_pickable
 from ptviz.figures.routing_counterfactuals import describe_balance, draw_balance
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.material import expert_names, load_expert_loads
 from ptviz.plots.views import views_for_axes
 from ptviz.ui import scripts
 from ptviz.ui.backend import request_routing
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.look import inspect_run, routing_counterfactuals

@@ -13,12 +13,12 @@ from ptviz.experiments.comparison import find_runs, start_runs, training_fingerp
 from ptviz.figures.waywardness import describe_waywardness, draw_waywardness
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.material import measure_waywardness, read_nearest_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.ui import scripts
 from ptviz.ui.backend import get_client, get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.components.formatting import ACTIVE_STATES

@@ -32,11 +32,11 @@ from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
+from ptviz.plots.cache import cached_by_signature
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store
-from ptviz.ui.cache import cached_by_signature
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import plotly_chart
 from ptviz.ui.look.inspect_run import has_pending_requests, load_backbone_vocabulary

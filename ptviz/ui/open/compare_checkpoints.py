@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
-from ptviz.ui.cache import cached_by_signature
+from ptviz.plots.cache import cached_by_signature
 from ptviz.ui.open.checkpoint import SIDES, last_modified, load_bundle, load_diagnostics, prompt_matrices
 
 MAX_TOKENS = 512

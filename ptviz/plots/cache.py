@@ -1,4 +1,4 @@
-"""Results that pages share and that depend on files alone: computed once, the oldest forgotten first."""
+"""Results that depend on files alone: computed once, the least recently used dropped first."""
 
 from __future__ import annotations
 
