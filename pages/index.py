@@ -13,13 +13,11 @@ page = st.navigation(
                 "learn/survey.py", title="Survey", icon=":material/account_tree:", help="All methods in two figures."
             ),
             st.Page(
-                "learn/method.py", title="Method", icon=":material/function:", help="One method, from idea to code."
+                "learn/method.py", title="Method", icon=":material/function:", help="One method: idea, equation, code."
             ),
         ],
         "Train": [
-            st.Page(
-                "train/compose.py", title="New run", icon=":material/tune:", help="Choose what to train, and start it."
-            ),
+            st.Page("train/compose.py", title="New run", icon=":material/tune:", help="Configure a run and start it."),
             st.Page("train/watch.py", title="Watch", icon=":material/monitoring:", help="One run, live."),
             st.Page(
                 "train/runs.py", title="All runs", icon=":material/list:", help="Find, compare, rename, delete runs."
@@ -33,10 +31,10 @@ page = st.navigation(
                 help="Prompt tokens among the words of the frozen backbone.",
             ),
             st.Page(
-                "look/factors.py",
+                "look/decompositions.py",
                 title="Decompositions",
                 icon=":material/grid_view:",
-                help="The parts of a method: products, factors, masks, networks.",
+                help="The tensors of a method: products, factors, masks, networks.",
             ),
             st.Page(
                 "look/routing.py", title="Routing", icon=":material/alt_route:", help="Which input gets which prompt."
@@ -45,12 +43,16 @@ page = st.navigation(
                 "look/attention.py",
                 title="Attention",
                 icon=":material/visibility:",
-                help="How much each word and the answer look at each prompt token.",
+                help="Attention of the words and the answer to each prompt token.",
             ),
         ],
         "Compare": [
             st.Page(
-                "compare/race.py", title="Race", icon=":material/flag:", help="Many methods, one task, many seeds."
+                "compare/methods.py",
+                title="Compare methods",
+                icon=":material/leaderboard:",
+                url_path="compare-methods",  # The file's own name would differ from the page Method by one letter.
+                help="Several methods on one task, over several seeds.",
             ),
             st.Page(
                 "compare/transfer.py",
@@ -61,8 +63,8 @@ page = st.navigation(
             st.Page(
                 "compare/benchmark.py",
                 title="PEFT benchmark",
-                icon=":material/leaderboard:",
-                help="Result files of PEFT's own comparison, as a race.",
+                icon=":material/query_stats:",
+                help="Result files of PEFT's own comparison of methods.",
             ),
         ],
         "Open": [
@@ -70,12 +72,12 @@ page = st.navigation(
                 "open/checkpoint.py",
                 title="Checkpoint",
                 icon=":material/folder_open:",
-                help="Look into prompts that other people trained.",
+                help="Inspect and compare prompts trained elsewhere.",
             ),
         ],
     },
     expanded=True,
 )
 st.set_page_config(f"{page.title} · ptviz")
-st.sidebar.caption("ptviz trains prompts on frozen language models. Everything stays on this computer.")
+st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
 page.run()

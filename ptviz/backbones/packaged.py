@@ -68,20 +68,20 @@ def is_available(name: str) -> bool:
     return (smollm2_cache_folder() / "checked.json").is_file()
 
 
-def check_hashes(folder: Path, files: dict[str, str], mend: str) -> None:
+def check_hashes(folder: Path, files: dict[str, str], fix: str) -> None:
     """Compare hashes.
 
     Raises:
-        BackboneError: for a missing or altered file, with the command that mends it.
+        BackboneError: for a missing or altered file, with the command that fixes it.
     """
     for name, expected in files.items():
         path = folder / name
         if not path.is_file():
-            raise BackboneError(f"{path} is missing; run: {mend}")
+            raise BackboneError(f"{path} is missing; run: {fix}")
         found = sha256_of(path)
         if found != expected:
             raise BackboneError(
-                f"{path} is not the file it should be: expected sha256 {expected}, got {found}; run: {mend}"
+                f"{path} is not the file it should be: expected sha256 {expected}, got {found}; run: {fix}"
             )
 
 
@@ -99,11 +99,11 @@ def find_checked_folder(name: str) -> Path | None:
     place = smollm2_cache_folder()
     if not (place / "checked.json").is_file():
         return None
-    check_hashes(place, json.loads((place / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --again")
+    check_hashes(place, json.loads((place / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --force")
     return place
 
 
-def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None, again: bool = False) -> Path:
+def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None, force: bool = False) -> Path:
     """Bring a backbone that is fetched on demand into the cache, once.
 
     Raises:
@@ -119,7 +119,7 @@ def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None,
             f"nothing to get under {name!r}; expected minilm-l6 or smollm2-135m (hub ids are fetched when used)"
         )
     place = smollm2_cache_folder()
-    if not again and (place / "checked.json").is_file():
+    if not force and (place / "checked.json").is_file():
         return place
     place.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=place.parent) as scratch:

@@ -1,4 +1,4 @@
-"""``ptviz methods | tasks | backbones | get``: what there is to train, and with what."""
+"""``ptviz methods | tasks | backbones | get``: list what can be trained, and download a backbone."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the commands of this module."""
     app.command("methods")(methods)
     app.command("tasks")(tasks)
     app.command("backbones")(backbones)
@@ -22,7 +22,7 @@ def register(app: typer.Typer) -> None:
 
 
 def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
-    """A method as plain data: its card, the stages it trains in, and its knobs."""
+    """Return a method as plain data: its card, training stages and hyperparameters."""
     from dataclasses import asdict
 
     from ptviz.methods import build_method
@@ -30,9 +30,9 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
     from ptviz.prompt import Spec
 
     card = method.card
-    # Stages belong to a built method; one of sizes alone is enough, and sources give transfer methods theirs.
+    # Stages belong to a built method: sizes without weights are enough, and transfer methods need source tasks.
     built = build_method(card.name, Spec.from_sizes(8, 2, 2, 4, 8, ("source-1", "source-2")))
-    knobs = [
+    hyperparameters = [
         {
             "name": name,
             "symbol": info.declaration.symbol,
@@ -56,21 +56,21 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
         "differs": card.differs,
         "claims": [asdict(claim) for claim in card.reported_results],
         "stages": [stage.name for stage in built.stages()],
-        "knobs": knobs,
+        "hyperparameters": hyperparameters,
     }
 
 
 def format_markdown(described: Iterable[dict[str, Any]]) -> str:
-    """Return the table of docs/methods.md."""
-    lines = ["| method | paper | branch of the survey | idea | knobs (default) |", "|---|---|---|---|---|"]
+    """Return the methods as the Markdown table of docs/methods.md."""
+    lines = ["| method | paper | branch of the survey | idea | hyperparameters (default) |", "|---|---|---|---|---|"]
     for method in described:
-        knobs = ", ".join(f"`{knob['name']}={knob['default']}`" for knob in method["knobs"] if knob["default"] != "")
+        defaults = [(one["name"], one["default"]) for one in method["hyperparameters"] if one["default"] != ""]
         cells = [
             f"`{method['name']}`",
             f"[{method['citation']}]({method['url']})",
             " · ".join(method["branch"]),
             method["idea"],
-            knobs,
+            ", ".join(f"`{name}={default}`" for name, default in defaults),
         ]
         lines.append("| " + " | ".join(cell.replace("|", r"\|") for cell in cells) + " |")
     return "\n".join(lines)
@@ -80,7 +80,7 @@ def methods(
     as_json: JsonOption = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")] = False,
 ) -> None:
-    """List the methods with their papers and knobs."""
+    """List the methods with their papers and hyperparameters."""
     from ptviz.methods import REGISTRY
 
     if as_json and as_markdown:
@@ -91,17 +91,18 @@ def methods(
     elif as_markdown:
         typer.echo(format_markdown(described))
     else:
-        rows = [
-            (d["name"], d["title"], d["citation"], " ".join(f"{k['name']}={k['default']}" for k in d["knobs"]))
-            for d in described
-        ]
-        print_table(("name", "title", "paper", "knobs"), rows)
+        rows = [(method["name"], method["title"], method["citation"], _format_defaults(method)) for method in described]
+        print_table(("name", "title", "paper", "hyperparameters"), rows)
+
+
+def _format_defaults(method: dict[str, Any]) -> str:
+    return " ".join(f"{one['name']}={one['default']}" for one in method["hyperparameters"])
 
 
 def tasks(as_json: JsonOption = False) -> None:
     """List the built-in tasks.
 
-    A path to a CSV, TSV, JSONL or Parquet file and `hub:ID` work as a task, too.
+    A CSV, TSV, JSONL or Parquet file and `hub:ID` can be used as a task, too.
     """
     from ptviz.tasks import list_builtin_tasks
 
@@ -111,7 +112,7 @@ def tasks(as_json: JsonOption = False) -> None:
 def backbones(as_json: JsonOption = False) -> None:
     """List the named backbones.
 
-    A local folder or a hub id of an encoder, decoder or encoder-decoder works, too.
+    A local folder or a Hub id of an encoder, decoder or encoder-decoder can be used, too.
     """
     from ptviz.backbones import list_backbones
 
@@ -127,26 +128,26 @@ def _print_infos(kind: str, infos: Iterable[Any], columns: tuple[str, ...], as_j
         return
     rows = [
         [f"{info[c]:,}" if isinstance(info[c], int) else info[c] for c in columns]
-        + ["yes" if info["available"] else f"no: {info['mend']}"]
+        + ["yes" if info["available"] else f"no: {info['install_command']}"]
         for info in found
     ]
-    print_table((kind, *columns[1:], "here"), rows)
+    print_table((kind, *columns[1:], "available"), rows)
 
 
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m, or minilm-l6.")],
-    again: Annotated[bool, typer.Option("--again", help="Fetch it anew, replacing what is there.")] = False,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m or minilm-l6.")],
+    force: Annotated[bool, typer.Option("--force", help="Download again and replace the files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Fetch a backbone into the cache.
+    """Download a backbone into the cache.
 
-    It is downloaded, checked by hash, and converted once.
+    The files are checked by hash and converted once.
     """
-    from ptviz.backbones import fetch_backbone as fetch
+    from ptviz.backbones import fetch_backbone
 
     console = progress_console()
     with console.status(f"getting {name}") as status, as_usage_error(OSError):
-        path = fetch(name, progress=lambda message: status.update(message), again=again)
+        path = fetch_backbone(name, progress=lambda message: status.update(message), force=force)
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:

@@ -1,4 +1,4 @@
-"""``ptviz race``: several methods over several seeds, through the queue, and who came out where."""
+"""``ptviz compare``: train several methods over several seeds and compare their results."""
 
 from __future__ import annotations
 
@@ -37,72 +37,74 @@ if TYPE_CHECKING:
     from ptviz.runs import RunConfig
 
 _POLL_SECONDS = 0.5
-"""Seconds between two looks at the runs."""
+"""Seconds between two checks of the runs."""
 HEADINGS = (
-    "method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length",
-    "file MB", "steps to 90, 95 %", "seeds",
-)  # fmt: skip
-PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "told apart")
+    *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
+    *("file MB", "steps to 90, 95 %", "seeds"),
+)
+PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "significant at 95 %")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
-    app.command("race")(compare)
+    """Add the command of this module."""
+    app.command("compare")(compare)
 
 
 def compare(
-    methods: Annotated[str, typer.Option(help="all, or names with commas between: see `ptviz methods`.")] = "all",
+    methods: Annotated[str, typer.Option(help="all, or names separated by commas: see `ptviz methods`.")] = "all",
     task: Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")] = "trec6",
-    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many: seeds 0, 1, 2, ...")] = 3,
-    backbone: Annotated[str, typer.Option(help="A name, a local folder, or a hub id.")] = "minilm-l6",
-    steps: Annotated[int, typer.Option(min=1, help="Updates on the task.")] = 200,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds: 0, 1, 2, ...")] = 3,
+    backbone: Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")] = "minilm-l6",
+    steps: Annotated[int, typer.Option(min=1, help="Training steps on the task.")] = 200,
     sets: SetOption = None,
-    text: Annotated[str | None, typer.Option(help="The column of texts in your file.")] = None,
-    label: Annotated[str | None, typer.Option(help="The column of labels in your file.")] = None,
-    path: Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table here.")] = None,
-    dry: Annotated[bool, typer.Option("--dry-run", help="Only say what would be trained.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Answer with Markdown tables.")] = False,
+    text: Annotated[str | None, typer.Option(help="Column of texts in your file.")] = None,
+    label: Annotated[str | None, typer.Option(help="Column of labels in your file.")] = None,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Let methods race on one task.
+    """Compare methods on one task.
 
-    Runs that are there already with the same settings count; the rest is trained by the same worker that serves the
-    app, one after another. A knob given with --set holds for every method that has it. Ctrl-C stops the runs of this
-    race; the same command goes on from there.
+    Runs that are already trained with the same settings are reused; the worker trains the others one after another. A
+    hyperparameter given with --set applies to every method that has it. Ctrl-C stops the runs; the same command
+    continues them.
     """
+    from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments import comparison as racing
+    from ptviz.experiments.comparison import find_runs, start_runs
 
     console = progress_console()
-    with quiet_libraries(), console.status("reading the task and the runs"):
+    with quiet_libraries(), console.status("loading the task and the runs"):
         configs = _make_configs(methods, seeds, sets, task, backbone, steps, text, label)
         executor = LocalExecutor()
         with as_usage_error(OSError):
-            found = racing.find_runs(executor.store, configs)
-    old = {entry.run for entry in found if entry.state == "finished"}
-    _print_line(console, _describe_plan(found))
-    if dry:
-        _print_dry_run(found, as_json)
+            planned = find_runs(executor.store, configs)
+    reused = {entry.run for entry in planned if entry.state == "finished"}
+    _print_line(console, _describe_plan(planned))
+    if dry_run:
+        _print_dry_run(planned, as_json)
         return
-    began = time.monotonic()
-    with GracefulStop() as stopping:  # Before the first run is queued: Ctrl-C must find all that were.
+    started = time.monotonic()
+    # Before the first run is queued, so that Ctrl-C stops every queued run.
+    with GracefulStop() as stop:
         with quiet_libraries(), as_usage_error(OSError):
-            found = racing.start_runs(executor, found)
-        found = _wait_for_runs(executor, found, stopping, console)
-    laps = _load_results(executor, found)
-    result = _comparison_json(found, laps, old, time.monotonic() - began)
-    if path is not None:
-        from ptviz.analysis.comparison import TABLE_COLUMNS
-
-        write_csv(path, TABLE_COLUMNS, result["methods"])
-    order = result.pop("standings")
+            planned = start_runs(executor, planned)
+        planned = _wait_for_runs(executor, planned, stop, console)
+    results = _load_results(executor, planned)
+    summaries = summarise_methods(results)
+    result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started)
+    if csv_path is not None:
+        write_csv(csv_path, TABLE_COLUMNS, result["methods"])
     if as_json:
         print_json(result)
     elif markdown:
-        print(_format_markdown(result, order))
+        print(_format_markdown(result, summaries))
     else:
-        _print_comparison(result, order)
-    _exit_if_incomplete(found, stopping.requested)
+        _print_comparison(result, summaries)
+    _exit_if_incomplete(planned, stop.requested)
 
 
 def _make_configs(
@@ -115,39 +117,37 @@ def _make_configs(
     text: str | None,
     label: str | None,
 ) -> tuple[RunConfig, ...]:
-    """The runs asked for, once everything that can be wrong with them was looked at."""
+    """Return the config of every run, once the backbone, methods, hyperparameters and task are checked."""
     from ptviz import backbones
     from ptviz.experiments.comparison import make_configs, parse_methods
     from ptviz.runs import RunConfig
     from ptviz.tasks import load_task
     from ptviz.training import TrainConfig
 
-    known = {info.name: info for info in backbones.list_backbones()}
-    if backbone in known and not known[backbone].available:
-        raise UsageError(
-            f"backbone {backbone} is not on this machine yet; get it with: {known[backbone].install_command}"
-        )
+    named = {info.name: info for info in backbones.list_backbones()}
+    if backbone in named and not named[backbone].available:
+        raise UsageError(f"backbone {backbone} is not installed; get it with: {named[backbone].install_command}")
     with as_usage_error(OSError):
         base = RunConfig(backbone, task, training=TrainConfig(steps=steps), text=text, label=label)
-        made = make_configs(parse_methods(methods), range(seeds), base, parse_hyperparameters(sets))
+        configs = make_configs(parse_methods(methods), range(seeds), base, parse_hyperparameters(sets))
         load_task(task, text=text, label=label)
-    return made
+    return configs
 
 
-def _describe_plan(found: Sequence[PlannedRun]) -> str:
-    done = sum(entry.state == "finished" for entry in found)
-    going = sum(entry.state in ("queued", "running", "stopping") for entry in found)
-    again = sum(entry.state == "stopped" for entry in found)
-    parts = [f"{done} finished before and count as they are"] if done else []
-    parts += [f"{going} under way already"] if going else []
-    parts += [f"{again} stopped before and go on"] if again else []
-    new = len(found) - done - going - again
-    parts += [f"{new} to train"] if new else []
-    return f"{len(found)} runs: {', '.join(parts)}"
+def _describe_plan(planned: Sequence[PlannedRun]) -> str:
+    states = [entry.state for entry in planned]
+    finished, stopped = states.count("finished"), states.count("stopped")
+    active = sum(state in ("queued", "running", "stopping") for state in states)
+    missing = len(states) - finished - active - stopped
+    parts = [
+        (finished, "already finished, reused"), (active, "already queued or training"),
+        (stopped, "stopped, to be continued"), (missing, "to train"),
+    ]  # fmt: skip
+    return f"{len(states)} runs: {', '.join(f'{count} {what}' for count, what in parts if count)}"
 
 
-def _print_dry_run(found: Sequence[PlannedRun], as_json: bool) -> None:
-    rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in found]
+def _print_dry_run(planned: Sequence[PlannedRun], as_json: bool) -> None:
+    rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned]
     if as_json:
         print_json([dict(zip(("method", "seed", "state", "run"), row, strict=True)) for row in rows])
     else:
@@ -155,41 +155,39 @@ def _print_dry_run(found: Sequence[PlannedRun], as_json: bool) -> None:
 
 
 def _wait_for_runs(
-    executor: LocalExecutor, found: tuple[PlannedRun, ...], stopping: GracefulStop, console: Console
+    executor: LocalExecutor, planned: tuple[PlannedRun, ...], stop: GracefulStop, console: Console
 ) -> tuple[PlannedRun, ...]:
-    """Show the runs until none is under way; on Ctrl-C stop those of this race, the waiting ones first."""
+    """Show progress until no run is active. On Ctrl-C stop the runs of this comparison, the queued ones first."""
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from ptviz.experiments import comparison as racing
+    from ptviz.experiments.comparison import is_done, refresh, stop_runs
     from ptviz.runs.status import ACTIVE_STATES
 
-    columns = (
-        TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-    )  # fmt: skip
-    told = {entry.run for entry in found if entry.state == "finished"}
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    reported = {entry.run for entry in planned if entry.state == "finished"}
     stopped = False
     with Progress(*columns, console=console, transient=True) as bar:
-        whole = bar.add_task("race", total=len(found), completed=len(told))
-        single = bar.add_task("waiting for the worker", total=1, completed=0)
-        while not racing.is_done(found):
-            if stopping.requested and not stopped:
+        total = bar.add_task("all runs", total=len(planned), completed=len(reported))
+        current = bar.add_task("waiting for the worker", total=1, completed=0)
+        while not is_done(planned):
+            if stop.requested and not stopped:
                 stopped = True
-                count = racing.stop_runs(executor, found)
-                _print_line(console, f"stopping {count} run{'s' if count != 1 else ''} of this race")
+                count = stop_runs(executor, planned)
+                _print_line(console, f"stopping {count} run{'s' if count != 1 else ''} of this comparison")
             elif not stopped:
                 executor.ensure_worker()
             time.sleep(_POLL_SECONDS)
-            found = racing.refresh(executor.store, found)
-            for entry in found:
-                if entry.state not in ACTIVE_STATES and entry.run not in told:
-                    told.add(entry.run)
+            planned = refresh(executor.store, planned)
+            for entry in planned:
+                if entry.state not in ACTIVE_STATES and entry.run not in reported:
+                    reported.add(entry.run)
                     _print_line(console, _describe_run(executor, entry))
-            bar.update(whole, completed=sum(entry.state not in ACTIVE_STATES for entry in found))
-            for entry in found:
+            bar.update(total, completed=sum(entry.state not in ACTIVE_STATES for entry in planned))
+            for entry in planned:
                 if entry.state in ("running", "stopping"):
                     status = executor.store.get(str(entry.run)).status()
-                    bar.update(single, description=_run_label(entry), total=status.steps, completed=status.step)
-    return found
+                    bar.update(current, description=_run_label(entry), total=status.steps, completed=status.step)
+    return planned
 
 
 def _run_label(entry: PlannedRun) -> str:
@@ -203,97 +201,110 @@ def _describe_run(executor: LocalExecutor, entry: PlannedRun) -> str:
     return f"{_run_label(entry)}: {status.state}: {status.reason}"
 
 
-def _load_results(executor: LocalExecutor, found: Sequence[PlannedRun]) -> list[RunResult]:
+def _load_results(executor: LocalExecutor, planned: Sequence[PlannedRun]) -> list[RunResult]:
     from ptviz.analysis.comparison import RunResult
     from ptviz.experiments.comparison import load_results
 
-    return [RunResult(**asdict(outcome)) for outcome in load_results(executor.store, found)]
+    return [RunResult(**asdict(result)) for result in load_results(executor.store, planned)]
 
 
 def _comparison_json(
-    found: Sequence[PlannedRun], laps: Sequence[RunResult], old: set[str | None], wall: float
+    planned: Sequence[PlannedRun],
+    results: Sequence[RunResult],
+    summaries: Sequence[MethodSummary],
+    reused: set[str | None],
+    seconds: float,
 ) -> dict[str, Any]:
-    from ptviz.analysis.comparison import compare_paired, summarise_methods, table_rows
+    from ptviz.analysis.comparison import compare_paired, table_rows
 
-    order = summarise_methods(laps)
-    config = found[0].config
-    numbers = {lap.run: asdict(lap) for lap in laps}
+    config = planned[0].config
+    numbers = {result.run: asdict(result) for result in results}
     runs = [
-        {"method": e.config.method, "seed": e.config.training.seed, "state": e.state, "reused": e.run in old}
+        {"method": e.config.method, "seed": e.config.training.seed, "state": e.state, "reused": e.run in reused}
         | {"run": e.run}
         | numbers.get(str(e.run), {})
-        for e in found
+        for e in planned
     ]
-    pairs = [
-        asdict(pair) | {"clear": pair.significant} for pair in (compare_paired(order[0], other) for other in order[1:])
-    ]
+    pairs = [compare_paired(summaries[0], other) for other in summaries[1:]]
     return {
-        "backbone": config.backbone, "task": config.task, "steps": config.training.steps,
-        "reused": len([run for run in runs if run["reused"]]), "wall_seconds": wall, "methods": table_rows(order),
-        "against_the_first": pairs, "runs": runs, "standings": order,
-    }  # fmt: skip
+        "backbone": config.backbone,
+        "task": config.task,
+        "steps": config.training.steps,
+        "reused": sum(run["reused"] for run in runs),
+        "wall_seconds": seconds,
+        "methods": table_rows(summaries),
+        "against_the_first": [asdict(pair) | {"significant": pair.significant} for pair in pairs],
+        "runs": runs,
+    }
 
 
-def _print_comparison(result: dict[str, Any], order: Sequence[MethodSummary]) -> None:
-    if order:
-        print_table(HEADINGS, [table_cells(one) for one in order], parted=True)
-    if len(order) > 1 and sys.stdout.isatty():  # Elsewhere stdout is one table; --json has both.
-        typer.echo(f"\n{order[0].method} against the others, seed by seed:")
+def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> None:
+    if summaries:
+        print_table(HEADINGS, [table_cells(summary) for summary in summaries], split=True)
+    if len(summaries) > 1 and sys.stdout.isatty():  # A pipe gets one table; --json has both.
+        typer.echo(f"\n{summaries[0].method} against the others, seed by seed:")
         print_table(PAIR_HEADINGS, _pair_rows(result))
     if result["reused"]:
-        typer.echo(f"{result['reused']} of {len(result['runs'])} runs had been trained before.", err=True)
-    if len(order) > 1 and max(len(one.seeds) for one in order) < 5:
-        typer.echo("Few seeds: an interval of three holds the true middle about three times in four.", err=True)
+        typer.echo(f"{result['reused']} of {len(result['runs'])} runs were already trained.", err=True)
+    if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < 5:
+        typer.echo("Few seeds: an interval from three seeds contains the true mean about 75 % of the time.", err=True)
 
 
-def _format_markdown(result: dict[str, Any], order: Sequence[MethodSummary]) -> str:
-    said = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
-    parts = [said, markdown_table(HEADINGS, [table_cells(one) for one in order])]
-    if len(order) > 1:
-        parts += [
-            f"{order[0].method} against the others, seed by seed:",
-            markdown_table(PAIR_HEADINGS, _pair_rows(result)),
-        ]
+def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
+    heading = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
+    parts = [heading, markdown_table(HEADINGS, [table_cells(summary) for summary in summaries])]
+    if len(summaries) > 1:
+        parts.append(f"{summaries[0].method} against the others, seed by seed:")
+        parts.append(markdown_table(PAIR_HEADINGS, _pair_rows(result)))
     return "\n\n".join(parts)
 
 
 def _pair_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """The first against every other, in points of accuracy."""
+    """Return the paired differences between the first method and each other one, in points of accuracy."""
     rows: list[tuple[str, ...]] = []
     for pair in result["against_the_first"]:
-        span, seeds = pair["interval"], len(pair["seeds"])
-        limits = f"{100 * span['low']:+.1f} to {100 * span['high']:+.1f}" if span else "-"
-        told = ("yes" if pair["clear"] else "no") if span else "one seed cannot tell"
-        rows.append((pair["second"], f"{100 * pair['mean']:+.1f}" if seeds else "-", limits, str(seeds), told))
+        interval, seeds = pair["interval"], len(pair["seeds"])
+        limits = f"{100 * interval['low']:+.1f} to {100 * interval['high']:+.1f}" if interval else "-"
+        significant = ("yes" if pair["significant"] else "no") if interval else "needs two seeds"
+        rows.append((pair["second"], f"{100 * pair['mean']:+.1f}" if seeds else "-", limits, str(seeds), significant))
     return rows
 
 
-def table_cells(one: MethodSummary) -> tuple[str, ...]:
-    """A row of the table for people, under ``HEADINGS``."""
+def table_cells(summary: MethodSummary) -> tuple[str, ...]:
+    """Return a row of the printed table, one cell for each of ``HEADINGS``."""
     from ptviz.analysis.comparison import to_mebibytes
 
     def number(value: float | None, form: str = ",.0f") -> str:
         return "-" if value is None else format(value, form)
 
-    span = f"{format_percent(one.interval.low)} to {format_percent(one.interval.high)}" if one.interval else "-"
-    steps = "-" if one.steps95 is None else f"{number(one.steps90)}, {number(one.steps95)}"
+    interval = summary.interval
+    steps = summary.steps95
     return (
-        one.method, format_percent(one.mean), format_percent(one.sd), span, format_percent(one.zero_shot),
-        number(one.trained),
-        number(one.stored), number(one.seconds), number(to_mebibytes(one.memory)), number(one.length),
-        number(to_mebibytes(one.size), ".3g"), steps, str(len(one.seeds)),
-    )  # fmt: skip
+        summary.method,
+        format_percent(summary.mean),
+        format_percent(summary.sd),
+        f"{format_percent(interval.low)} to {format_percent(interval.high)}" if interval else "-",
+        format_percent(summary.zero_shot),
+        number(summary.trained),
+        number(summary.stored),
+        number(summary.seconds),
+        number(to_mebibytes(summary.memory)),
+        number(summary.length),
+        number(to_mebibytes(summary.size), ".3g"),
+        "-" if steps is None else f"{number(summary.steps90)}, {number(steps)}",
+        str(len(summary.seeds)),
+    )
 
 
-def _exit_if_incomplete(found: Sequence[PlannedRun], interrupted: bool) -> None:
-    stopped = [entry for entry in found if entry.state == "stopped"]
-    failed = [entry for entry in found if entry.state in ("failed", "missing")]
+def _exit_if_incomplete(planned: Sequence[PlannedRun], interrupted: bool) -> None:
+    stopped = [entry for entry in planned if entry.state == "stopped"]
+    failed = [entry for entry in planned if entry.state in ("failed", "missing")]
     if interrupted or stopped:
-        typer.echo(f"ptviz: {len(stopped)} runs stopped. Go on: the same command again", err=True)
+        typer.echo(f"ptviz: {len(stopped)} runs stopped. To continue, repeat the same command", err=True)
         raise typer.Exit(130 if interrupted else 1)
     if failed:
         names = ", ".join(entry.run or _run_label(entry) for entry in failed)
-        raise RunFailed(f"{len(failed)} of {len(found)} runs failed: {names}. Why: ptviz show RUN")
+        raise RunFailed(f"{len(failed)} of {len(planned)} runs failed: {names}. For the reason: ptviz show RUN")
 
 
 def _print_line(console: Console, line: str) -> None:

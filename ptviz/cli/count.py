@@ -11,7 +11,7 @@ from ptviz.cli.output import JsonOption, as_usage_error, print_json
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("count")(count)
 
 

@@ -1,4 +1,4 @@
-"""``ptviz doctor``: what is here, what is missing, and the one command that mends it."""
+"""``ptviz doctor``: check the installation and suggest fixes."""
 
 from __future__ import annotations
 
@@ -19,54 +19,55 @@ from ptviz import __version__, paths
 from ptviz.cli.output import JsonOption, print_json, print_table, progress_console
 
 MIN_FREE_BYTES = 2_000_000_000
-"""Bytes of free disk below which runs and a fetched backbone may not fit."""
+"""Free disk space in bytes below which runs and a downloaded backbone may not fit."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """One finding. ``note`` is worth knowing, ``broken`` makes the doctor fail; ``mend`` is what to do about it."""
+    """The result of one check: ``broken`` makes the command fail, ``note`` does not; ``fix`` is what to do."""
 
     name: str
     state: Literal["ok", "note", "broken"]
     detail: str
-    mend: str = ""
+    fix: str = ""
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("doctor")(doctor)
 
 
 def doctor(as_json: JsonOption = False) -> None:
-    """Check this installation, and say what mends it.
+    """Check the installation and suggest fixes.
 
-    Versions, device, backbones by hash, tasks, folders, runs, browser, disk. Exits with 1 if something is broken.
+    Checks versions, device, backbones (by hash), tasks, folders, runs, browser and disk space. The exit code is 1 if
+    something is broken.
     """
-    with progress_console().status("looking"):
-        checks = [check for examine in CHECKS for check in _run_check(examine)]
+    with progress_console().status("checking"):
+        checks = [check for function in CHECKS for check in _run_check(function)]
     healthy = all(check.state != "broken" for check in checks)
     if as_json:
         print_json({"healthy": healthy, "checks": [asdict(check) for check in checks]})
     else:
         print_table(("state", "what", "found"), [(c.state, c.name, c.detail) for c in checks])
         for check in checks:
-            if check.mend:
-                typer.echo(f"{'mend' if check.state == 'broken' else 'note'}: {check.name}: {check.mend}", err=True)
+            if check.fix:
+                typer.echo(f"{'fix' if check.state == 'broken' else 'note'}: {check.name}: {check.fix}", err=True)
     if not healthy:
         raise typer.Exit(1)
 
 
-def _run_check(examine: Callable[[], Iterator[Check]]) -> Iterator[Check]:
+def _run_check(function: Callable[[], Iterator[Check]]) -> Iterator[Check]:
     try:
-        yield from examine()
-    except Exception as error:  # a doctor reports whatever it meets
+        yield from function()
+    except Exception as error:  # One broken check must not hide the others.
         detail = f"{type(error).__name__}: {error}".splitlines()[0]
-        mend = 'install again, in the folder of pyproject.toml: pip install -c constraints.txt -e ".[embedded]"'
-        yield Check(examine.__name__, "broken", detail, mend)
+        fix = 'reinstall, in the folder of pyproject.toml: pip install -c constraints.txt -e ".[embedded]"'
+        yield Check(function.__name__, "broken", detail, fix)
 
 
 def versions() -> Iterator[Check]:
-    """Python and the libraries that carry the weight."""
+    """Check the versions of Python and of the main libraries."""
     python = platform.python_version()
     new_enough = sys.version_info >= (3, 11)
     yield Check("python", "ok", python) if new_enough else Check("python", "broken", python, "install Python >= 3.11")
@@ -79,7 +80,7 @@ def versions() -> Iterator[Check]:
 
 
 def machine() -> Iterator[Check]:
-    """Where training will run."""
+    """Check the device and the number of threads."""
     import torch
 
     from ptviz.backbones import select_device
@@ -91,7 +92,7 @@ def machine() -> Iterator[Check]:
 
 
 def backbones() -> Iterator[Check]:
-    """The named backbones, their files compared with the known hashes."""
+    """Check that the named backbones are installed and match their known hashes."""
     from ptviz.backbones import list_backbones, packaged
 
     for info in list_backbones():
@@ -109,13 +110,11 @@ def backbones() -> Iterator[Check]:
                 f"backbone {info.name}", "broken", "the default backbone is not installed", info.install_command
             )
         else:
-            yield Check(
-                f"backbone {info.name}", "note", "not fetched (only needed if you want it)", info.install_command
-            )
+            yield Check(f"backbone {info.name}", "note", "not downloaded (optional)", info.install_command)
 
 
 def tasks() -> Iterator[Check]:
-    """The built-in tasks: is the data here, and in the version that was tested?"""
+    """Check that the data of every built-in task is installed."""
     from ptviz.tasks import list_builtin_tasks
 
     found: dict[str, list[str]] = {}
@@ -129,21 +128,21 @@ def tasks() -> Iterator[Check]:
 
 
 def folders() -> Iterator[Check]:
-    """May we write where runs and caches go, and is there room?"""
+    """Check that the folders of runs and caches are writable and have free space."""
     for name, path, variable in (("runs", paths.data_dir(), "PTVIZ_HOME"), ("cache", paths.cache_dir(), "PTVIZ_CACHE")):
         try:
             path.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=path):
                 pass
         except OSError as error:
-            mend = f"make it writable, or choose another folder with {variable}=/some/folder"
-            yield Check(f"folder of {name}", "broken", f"{path}: {error.strerror}", mend)
+            fix = f"make it writable, or use another folder with {variable}=/some/folder"
+            yield Check(f"folder of {name}", "broken", f"{path}: {error.strerror}", fix)
             continue
         yield Check(f"folder of {name}", "ok", f"{path} ({_folder_size(path) / 1e6:,.0f} MB used)")
         free = shutil.disk_usage(path).free
         state: Literal["ok", "broken"] = "ok" if free >= MIN_FREE_BYTES else "broken"
-        mend = "" if state == "ok" else f"free some space, or choose another disk with {variable}=/some/folder"
-        yield Check(f"disk of {name}", state, f"{free / 1e9:,.1f} GB free", mend)
+        fix = "" if state == "ok" else f"free some space, or use another disk with {variable}=/some/folder"
+        yield Check(f"disk of {name}", state, f"{free / 1e9:,.1f} GB free", fix)
 
 
 def _folder_size(folder: Path) -> int:
@@ -151,29 +150,29 @@ def _folder_size(folder: Path) -> int:
 
 
 def store() -> Iterator[Check]:
-    """Are all runs readable?"""
+    """Check that every run is readable."""
     from ptviz.runs import Store
 
     found = Store()
     summaries = found.list()
     yield Check("runs", "ok", f"{len(summaries)} readable in {found.root}")
     for problem in found.problems():
-        yield Check("runs", "broken", problem.reason, f"move {problem.path} away; other runs are not affected")
+        yield Check("runs", "broken", problem.reason, f"move {problem.path} away; the other runs are not affected")
 
 
 def browser() -> Iterator[Check]:
-    """What opens the app, and what the browser tests drive."""
+    """Check for a browser that opens the app, and for the one that the browser tests use."""
     import webbrowser
 
     try:
         yield Check("browser", "ok", webbrowser.get().__class__.__name__)
     except webbrowser.Error:
-        mend = "start with `ptviz app --headless` and open the address it prints in a browser of yours"
-        yield Check("browser", "note", "none that `ptviz app` could open", mend)
+        fix = "run `ptviz app --headless` and open the printed address in a browser"
+        yield Check("browser", "note", "none that `ptviz app` can open", fix)
     names = ("chromium", "chromium-browser", "google-chrome")
     chromium = next((path for name in names if (path := shutil.which(name))), "")
-    mend = "" if chromium else "only the browser tests need it: apt-get install chromium"
-    yield Check("chromium", "ok" if chromium else "note", chromium or "not found", mend)
+    fix = "" if chromium else "needed by the browser tests only: apt-get install chromium"
+    yield Check("chromium", "ok" if chromium else "note", chromium or "not found", fix)
 
 
 CHECKS = (versions, machine, backbones, tasks, folders, store, browser)

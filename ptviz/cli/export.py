@@ -31,7 +31,7 @@ PROJECTOR_WORDS = 2000
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the commands of this module."""
     app.command("export")(export)
     app.command("import")(import_)
 

@@ -17,7 +17,7 @@ FORMATS = ("svg", "html", "json", "png")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("figures")(figures)
 
 

@@ -28,7 +28,7 @@ HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("findings")(findings)
 
 

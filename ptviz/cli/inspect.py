@@ -17,7 +17,7 @@ PATH_HELP = "A file or a folder, a run's id, or hub:USER/NAME of an adapter."
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("inspect")(inspect)
 
 

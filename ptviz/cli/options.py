@@ -1,4 +1,4 @@
-"""``--set name=value``: the knobs of a method on the command line."""
+"""``--set name=value``: a method's hyperparameters on the command line."""
 
 from __future__ import annotations
 
@@ -10,33 +10,38 @@ from ptviz.cli.output import UsageError
 
 SetOption = Annotated[
     list[str] | None,
-    typer.Option("--set", metavar="KNOB=VALUE", help="Set one of the method's knobs, as in --set m=20. Repeatable."),
+    typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, as in --set m=20. Repeatable."),
 ]
 
 
 def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:
-    """The knobs as written, by name; the method checks their values.
+    """Return the hyperparameters by name, as written; the method checks their values.
 
     Raises:
-        BadInput: if one is not ``name=value``, or is given twice.
+        UsageError: if one is not ``name=value``, or is given twice.
     """
     found: dict[str, str] = {}
     for text in sets or ():
         name, equals, value = text.partition("=")
         name = name.strip()
         if not equals or not name:
-            raise UsageError(f"--set: expected KNOB=VALUE as in --set m=20; got {text!r}")
+            raise UsageError(f"--set: expected NAME=VALUE as in --set m=20; got {text!r}")
         if name in found:
             raise UsageError(f"--set: {name} is given twice ({found[name]!r} and {value!r}); give it once")
         found[name] = value
     return found
 
 
+def split_names(listed: str | None) -> tuple[str, ...] | None:
+    """Return the names of a comma-separated list, without empty ones; None stays None."""
+    return None if listed is None else tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
 def parse_snapshot(text: str) -> tuple[str, int, int]:
-    """The run, stage and step of ``RUN:STAGE:STEP``.
+    """Return the run, stage and step of ``RUN:STAGE:STEP``.
 
     Raises:
-        BadInput: if it is something else.
+        UsageError: if the text has another form.
     """
     run, *numbers = text.split(":")
     if not run or len(numbers) != 2 or not all(number.isdigit() for number in numbers):

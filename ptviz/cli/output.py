@@ -1,4 +1,4 @@
-"""How commands speak: data to stdout (tables, or one JSON document), everything else to stderr."""
+"""Output of the commands: data goes to stdout (tables, or one JSON document), everything else to stderr."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-JsonOption = Annotated[bool, typer.Option("--json", help="Answer with one JSON document on stdout.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
 
 class UsageError(Exception):
-    """What was asked for cannot be: exit code 2, and the message is the one line on stderr."""
+    """The input is wrong: exit code 2, with the message as the only line on stderr."""
 
 
 class RunFailed(Exception):
-    """What was asked for was tried and failed: exit code 1."""
+    """A run or a check failed: exit code 1."""
 
 
 def print_error(message: str, code: int) -> int:
@@ -38,7 +38,7 @@ def print_error(message: str, code: int) -> int:
 
 @contextlib.contextmanager
 def as_usage_error(*kinds: type[Exception]) -> Iterator[None]:
-    """Inside this block the library's refusals (ValueError and those given) count as bad input."""
+    """Turn a ValueError, or an error of these kinds, raised in the block into a ``UsageError``."""
     try:
         yield
     except Exception as error:
@@ -49,9 +49,9 @@ def as_usage_error(*kinds: type[Exception]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def quiet_libraries() -> Iterator[None]:
-    """Inside this block libraries keep to themselves: what they print goes to stderr, loading draws no bars.
+    """Send everything that libraries print in the block to stderr, and hide their progress bars.
 
-    So stdout stays one JSON document, and stderr shows our own progress. Downloads still show theirs.
+    Stdout stays one JSON document and stderr shows the progress of the command. Downloads still show progress.
     """
     from transformers.utils import logging
 
@@ -62,7 +62,7 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def print_json(data: Any) -> None:
-    """One JSON document on one line of stdout; numbers that JSON does not know become null."""
+    """Print one JSON document on one line of stdout; NaN and infinities become null."""
     print(json.dumps(_to_json_values(data), ensure_ascii=False, allow_nan=False))
 
 
@@ -76,52 +76,51 @@ def _to_json_values(data: Any) -> Any:
     return data
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, parted: bool = False) -> None:
-    """A table for people on stdout; names and texts are shown as they are, never as markup.
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, split: bool = False) -> None:
+    """Print a table to stdout: aligned in a terminal, tab-separated in a pipe. Cells are never read as markup.
 
-    ``parted`` is for tables of many short columns: one wider than the terminal is shown in parts, one below the
-    other, each with the first column.
+    ``split`` is for tables of many short columns: one that is wider than the terminal is printed in parts, each of
+    them with the first column.
     """
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     if not console.is_terminal:
         for row in (columns, *rows):
             print("\t".join(str(cell) for cell in row))
         return
-    whole = range(len(columns))
-    for turn, part in enumerate(_split_columns(columns, rows, console.width) if parted else [whole]):
-        grid = Table(*(columns[place] for place in part), box=None, header_style="bold", pad_edge=False)
+    parts = _split_columns(columns, rows, console.width) if split else [range(len(columns))]
+    for number, part in enumerate(parts):
+        grid = Table(*(columns[index] for index in part), box=None, header_style="bold", pad_edge=False)
         for row in rows:
-            grid.add_row(*(Text(str(row[place])) for place in part))
-        if turn:
+            grid.add_row(*(Text(str(row[index])) for index in part))
+        if number:
             console.print()
         console.print(grid)
 
 
 def _split_columns(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> list[Sequence[int]]:
-    """The places of the columns of each part: as many as fit, after the first column."""
-    needs = [max(cell_len(str(row[place])) for row in (columns, *rows)) for place in range(len(columns))]
+    """Return the column indices of each part: the first column, then as many others as fit."""
+    needs = [max(cell_len(str(row[index])) for row in (columns, *rows)) for index in range(len(columns))]
     parts: list[list[int]] = [[0]]
-    for place in range(1, len(columns)):
-        # Two empty cells part two columns.
-        if len(parts[-1]) > 1 and sum(needs[i] + 2 for i in (*parts[-1], place)) > width + 2:
+    for index in range(1, len(columns)):
+        # Two blanks separate two columns.
+        if len(parts[-1]) > 1 and sum(needs[i] + 2 for i in (*parts[-1], index)) > width + 2:
             parts.append([0])
-        parts[-1].append(place)
+        parts[-1].append(index)
     return list(parts)
 
 
 def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """A Markdown table; what would be markup in a cell is shown as it is."""
+    """Return a Markdown table; markup in a cell is escaped."""
 
     def cell(value: object) -> str:
         return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(str(value).split()))
 
-    lines = [columns, ["---"] * len(columns)]
-    told = ["| " + " | ".join(line) + " |" for line in lines]
-    return "\n".join([*told, *("| " + " | ".join(map(cell, row)) + " |" for row in rows)])
+    lines = [columns, ["---"] * len(columns), *(list(map(cell, row)) for row in rows)]
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
-    """Write rows as CSV to the place a person asked for with ``--csv``.
+    """Write rows as CSV to the file given with ``--csv``.
 
     Raises:
         RunFailed: if it cannot be written.
@@ -136,10 +135,10 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 
 
 def progress_console() -> Console:
-    """Where progress bars are drawn: stderr."""
+    """Return the console of progress bars, which is stderr."""
     return Console(stderr=True)
 
 
 def format_percent(share: float | None) -> str:
-    """An accuracy for people: 0.8375 as 83.8 %, nothing as a dash."""
+    """Return an accuracy as text: 0.8375 as 83.8 %, None as a dash."""
     return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"

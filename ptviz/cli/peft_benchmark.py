@@ -1,31 +1,37 @@
-"""``ptviz benchmark``: result files of PEFT's own benchmark as a race."""
+"""``ptviz benchmark``: compare the methods of PEFT's own benchmark, from its result files."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from ptviz.cli.output import JsonOption, UsageError, as_usage_error, markdown_table, print_json, print_table, write_csv
 
+if TYPE_CHECKING:
+    from ptviz.analysis.peft_benchmark import BenchmarkResult
+
 EXTRA_HEADINGS = ("lr", "accelerator")
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("benchmark")(benchmark)
 
 
 def benchmark(
     paths: Annotated[list[Path], typer.Argument(metavar="FILES", help="Result files (JSON), or folders of them.")],
-    path: Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table here.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Answer with a Markdown table.")] = False,
+    csv_path: Annotated[
+        Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Open result files of PEFT's benchmark on MetaMathQA as a race.
+    """Compare methods from result files of PEFT's benchmark on MetaMathQA.
 
-    They lie in PEFT's repository under method_comparison/MetaMathQA/results. What cannot be read is told and left out.
+    The files are in PEFT's repository under method_comparison/MetaMathQA/results. Unreadable files are reported and
+    left out.
     """
     from ptviz.analysis import peft_benchmark as peft
     from ptviz.analysis.comparison import TABLE_COLUMNS, pareto_front, summarise_methods
@@ -37,42 +43,53 @@ def benchmark(
     results, refused = peft.parse_results(files)
     problems = [*unread, *refused]
     if not results:
-        raise UsageError(problems[0] if problems else "expected result files (*.json); these folders hold none")
+        raise UsageError(problems[0] if problems else "expected result files (*.json); these folders contain none")
     for problem in problems:
         typer.echo(f"note: {problem}", err=True)
     rows, remarks = peft.benchmark_rows(results), peft.comparability_notes(results)
-    order = summarise_methods(result.run_result for result in results)
-    best = {order[place].method for place in pareto_front([one.trained for one in order], [one.mean for one in order])}
-    if path is not None:
-        write_csv(path, (*TABLE_COLUMNS, *peft.EXTRA_COLUMNS), rows)
+    summaries = summarise_methods(result.run_result for result in results)
+    front = pareto_front([summary.trained for summary in summaries], [summary.mean for summary in summaries])
+    best = {summaries[index].method for index in front}
+    if csv_path is not None:
+        write_csv(csv_path, (*TABLE_COLUMNS, *peft.EXTRA_COLUMNS), rows)
     if as_json:
-        curves = [
+        print_json(
             {
-                "method": r.run_result.method,
-                "seed": r.run_result.seed,
-                "evaluated": r.run_result.evaluated,
-                "accuracies": r.run_result.accuracies,
+                "results": [row | {"front": row["method"] in best} for row in rows],
+                "curves": [_curve_json(result) for result in results],
+                "remarks": remarks,
+                "problems": problems,
             }
-            | {"trained_steps": r.loss_steps, "losses": r.losses}
-            for r in results
-        ]
-        print_json({
-            "results": [row | {"front": row["method"] in best} for row in rows], "curves": curves, "remarks": remarks,
-            "problems": problems,
-        })  # fmt: skip
+        )
         return
     headings: tuple[str, ...] = (*compare.HEADINGS, *EXTRA_HEADINGS, "front")
-    told = [
-        (*compare.table_cells(one), "-" if row["lr"] is None else f"{row['lr']:g}", str(row["accelerator"] or "-"),
-         "yes" if one.method in best else "")
-        for one, row in zip(order, rows, strict=True)
-    ]  # fmt: skip
-    # Columns that no file fills would only be in the way.
-    full = [place for place in range(len(headings)) if any(line[place] != "-" for line in told)]
-    headings, told = tuple(headings[place] for place in full), [tuple(line[place] for place in full) for line in told]
+    cells = [
+        (
+            *compare.table_cells(summary),
+            "-" if row["lr"] is None else f"{row['lr']:g}",
+            str(row["accelerator"] or "-"),
+            "yes" if summary.method in best else "",
+        )
+        for summary, row in zip(summaries, rows, strict=True)
+    ]
+    # Leave out the columns that no file fills.
+    filled = [index for index in range(len(headings)) if any(line[index] != "-" for line in cells)]
+    headings, cells = tuple(headings[i] for i in filled), [tuple(line[i] for i in filled) for line in cells]
     if markdown:
-        print(markdown_table(headings, told))
+        print(markdown_table(headings, cells))
     else:
-        print_table(headings, told, parted=True)
+        print_table(headings, cells, split=True)
     for remark in remarks:
         typer.echo(f"note: {remark}", err=True)
+
+
+def _curve_json(result: BenchmarkResult) -> dict[str, Any]:
+    run = result.run_result
+    return {
+        "method": run.method,
+        "seed": run.seed,
+        "evaluated": run.evaluated,
+        "accuracies": run.accuracies,
+        "trained_steps": result.loss_steps,
+        "losses": result.losses,
+    }

@@ -21,7 +21,7 @@ from ptviz.cli.runs import RunId
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("predict")(predict)
 
 

@@ -17,7 +17,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptvi
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's commands."""
+    """Add the commands of this module."""
     app.command("runs")(runs)
     app.command("show")(show_run)
 

@@ -1,4 +1,4 @@
-"""``ptviz app``: the browser app, from any folder."""
+"""``ptviz app``: start the web app from any folder."""
 
 from __future__ import annotations
 
@@ -15,42 +15,42 @@ from ptviz.cli.output import UsageError
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("app")(serve)
 
 
 def find_app_script() -> Path:
-    """Where app.py lies: beside the package in a checkout, inside the package in an installed wheel.
+    """Return the path of app.py: next to the package in a checkout, inside the package in an installed wheel.
 
     Raises:
-        BadInput: if it is in neither place.
+        UsageError: if it is in neither folder.
     """
     package = Path(__file__).resolve().parents[1]
     for folder in (package / "_app", package.parent):
         if (folder / "app.py").is_file() and (folder / "pages" / "index.py").is_file():
             return folder / "app.py"
-    raise UsageError(f"the app's files are not in {package / '_app'} nor beside {package}; install ptviz again")
+    raise UsageError(f"app.py is neither in {package / '_app'} nor in {package.parent}; reinstall ptviz")
 
 
 def serve(
     port: Annotated[int, typer.Option(min=1, max=65535, help="The port to listen on.")] = 8501,
     host: Annotated[
-        str, typer.Option(help="The address to listen on. Anything but 127.0.0.1 lets other machines in.")
+        str, typer.Option(help="The address to listen on. Any other than 127.0.0.1 lets other machines connect.")
     ] = "127.0.0.1",
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
     """Start the app and open it in the browser.
 
-    It answers to this machine alone unless --host says otherwise.
+    The server listens on 127.0.0.1 only, unless --host is given.
     """
     path = find_app_script()
     if not _is_port_free(host, port):
-        raise UsageError(f"port {port} of {host} is taken or not allowed; choose another: ptviz app --port {port + 1}")
+        raise UsageError(f"port {port} of {host} is in use or not allowed; choose another: ptviz app --port {port + 1}")
     command = [sys.executable, "-m", "streamlit", "run", str(path), f"--server.address={host}", f"--server.port={port}"]
-    if headless:  # left out, Streamlit sees for itself whether there is a display
+    if headless:  # Without the option, Streamlit finds out whether there is a display.
         command.append("--server.headless=true")
     sys.stdout.flush()
-    if os.name == "posix":  # one process: signals and the exit code are the server's own
+    if os.name == "posix":  # One process, so signals and the exit code are the server's own.
         os.execv(sys.executable, command)
     raise typer.Exit(subprocess.run(command, check=False).returncode)
 

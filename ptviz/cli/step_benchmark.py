@@ -35,7 +35,7 @@ COLUMNS = {
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("bench")(bench)
 
 

@@ -37,7 +37,7 @@ TRAINING_OPTIONS = (
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("train")(train)
 
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 
 def register(app: typer.Typer) -> None:
-    """Add this file's command."""
+    """Add the command of this module."""
     app.command("transfer")(transfer)
 
 

@@ -22,9 +22,9 @@ _RUN_STEPS = 200
 _TABLE_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(40)]
 PAGE_PARAMETERS = {
     "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
-    "compare/race.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
+    "compare/methods.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
     "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {}, "look/embeddings.py": {},
-    "look/factors.py": {}, "look/routing.py": {}, "look/attention.py": {}, "open/checkpoint.py": {},
+    "look/decompositions.py": {}, "look/routing.py": {}, "look/attention.py": {}, "open/checkpoint.py": {},
 }  # fmt: skip
 """The pages, with what a person would have chosen there; the race finds all runs that it asks for."""
 

@@ -192,7 +192,7 @@ def test_a_fetched_backbone_is_checked_when_loaded(fetched: Path) -> None:
     assert fetch_backbone("smollm2-135m") == fetched
     weights = load_file(fetched / "model.safetensors")
     save_file({key: tensor + 1 for key, tensor in weights.items()}, fetched / "model.safetensors")
-    with pytest.raises(BackboneError, match=r"not the file it should be.*run: ptviz get smollm2-135m --again"):
+    with pytest.raises(BackboneError, match=r"not the file it should be.*run: ptviz get smollm2-135m --force"):
         load_backbone("smollm2-135m", "cpu")
 
 

@@ -20,7 +20,7 @@ Shell = Callable[..., Any]
         ("methods --json --markdown", "choose one"),
         ("count", "METHOD"),
         ("count nonsense", "prompt-tuning"),
-        ("count smop --set k", "KNOB=VALUE"),
+        ("count smop --set k", "NAME=VALUE"),
         ("count smop --set k=0", "1 to 32"),
         ("count smop --set k=2 --set k=3", "twice"),
         ("count smop --set q=2", "q"),

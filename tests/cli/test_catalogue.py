@@ -17,9 +17,11 @@ def test_methods_as_json_are_complete(shell: Shell) -> None:
     found = shell("methods", "--json").json
     assert [method["name"] for method in found] == list(REGISTRY)
     for method in found:
-        assert {"name", "title", "branch", "citation", "url", "equation", "stages", "knobs"} <= set(method)
+        assert {"name", "title", "branch", "citation", "url", "equation", "stages", "hyperparameters"} <= set(method)
         assert method["stages"]
-        assert all(knob["meaning"] and knob["type"] in {"int", "float", "str", "bool"} for knob in method["knobs"])
+        assert all(
+            one["meaning"] and one["type"] in {"int", "float", "str", "bool"} for one in method["hyperparameters"]
+        )
 
 
 def test_methods_for_people(shell: Shell) -> None:
@@ -31,7 +33,7 @@ def test_methods_for_people(shell: Shell) -> None:
 @pytest.mark.parametrize("what", ["tasks", "backbones"])
 def test_catalogues(shell: Shell, what: str) -> None:
     found = shell(what, "--json").json
-    assert {"name", "title", "family", "available", "mend"} <= set(found[0])
+    assert {"name", "title", "family", "available", "install_command"} <= set(found[0])
     people = shell(what)
     assert all(info["name"] in people.out for info in found)
 

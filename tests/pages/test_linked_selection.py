@@ -90,7 +90,7 @@ def test_the_same_text_is_bright_however_rows_are_sorted(page: Page, trained: Ca
 
 
 def test_prompt_tokens_of_parts(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/factors.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
+    at = well(settled(page("look/decompositions.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
     at = pressed(at, "ranks", "saliency")
     assert dimmed(at) == {"cosines", "values", "saliency", "signed"}
     assert len(redrawn(at)) == 10
@@ -107,7 +107,7 @@ def test_prompt_tokens_looked_at(page: Page, trained: Callable[..., Run]):
 
 
 def test_stages_share_a_step(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
+    at = well(settled(page("look/decompositions.py", run=trained("xprompt", m=4).id)))
     at = pressed(at, "saliency")
     assert len(redrawn(at)) > 8
     labels = at.select_slider(key="at").options
@@ -128,7 +128,7 @@ def test_another_validation_text(page: Page, trained: Callable[..., Run]):
 
 def test_another_run_begins_without_a_brush(page: Page, trained: Callable[..., Run]):
     one, other = trained(m=6), trained(m=6)
-    at = well(settled(page("look/factors.py", run=one.id)))
+    at = well(settled(page("look/decompositions.py", run=one.id)))
     at.multiselect(key=linked_selection.HIGHLIGHT_KEY).select(2).run()
     assert dimmed(well(at))
     at.selectbox(key="look-run").set_value(other.id).run()

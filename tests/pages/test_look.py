@@ -27,7 +27,7 @@ from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 from ptviz.worker.rpc import Request
 from tests.pages.run_pages import figures, settled, well
 
-PAGES = ("look/embeddings.py", "look/factors.py", "look/routing.py")
+PAGES = ("look/embeddings.py", "look/decompositions.py", "look/routing.py")
 Page = Callable[..., AppTest]
 
 
@@ -265,13 +265,13 @@ def test_one_step_moves_every_panel(page: Page, trained: Callable[..., Run]):
 
 def test_the_step_is_part_of_the_address(page: Page, trained: Callable[..., Run]):
     run = trained(m=6)
-    for path in ("look/embeddings.py", "look/factors.py"):
+    for path in ("look/embeddings.py", "look/decompositions.py"):
         at = well(settled(page(path, run=run.id, at="2")))
         assert at.select_slider(key="at").value == "2"
 
 
 def test_playing_goes_from_step_to_step_and_ends(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/factors.py", run=trained(m=6).id)))
+    at = well(settled(page("look/decompositions.py", run=trained(m=6).id)))
     at.button(key="play").click().run()
     seen = [at.select_slider(key="at").value]
     for _ in range(4):
@@ -306,7 +306,7 @@ def test_keys_and_values_have_views_of_their_own(page: Page, trained: Callable[.
 
 @pytest.mark.parametrize("method", ["dept", "smop"])
 def test_every_part_can_be_looked_at(page: Page, trained: Callable[..., Run], method: str):
-    at = well(settled(page("look/factors.py", run=trained(method, m=4).id)))
+    at = well(settled(page("look/decompositions.py", run=trained(method, m=4).id)))
     for part in at.selectbox(key="part").options:
         at.selectbox(key="part").set_value(part.split("  ")[0]).run()
         assert len(figures(well(at))) > 1, part
@@ -339,13 +339,13 @@ def test_a_run_under_way_shows_its_newest_step(page: Page, trained: Callable[...
     with Writer(run) as writer:
         writer.status = writer.status.with_changes(state="running")
         (run.path / "status.json").write_bytes(writer.status.to_bytes())
-        at = well(settled(page("look/factors.py", run=run.id)))
+        at = well(settled(page("look/decompositions.py", run=run.id)))
         assert figures(at)["moment"]["layout"]["shapes"][0]["x0"] == 4
 
 
 def test_another_run_starts_at_its_own_best_step(page: Page, trained: Callable[..., Run]):
     one, other = trained(m=6), trained(m=6)
-    at = well(settled(page("look/factors.py", run=one.id, at="2")))
+    at = well(settled(page("look/decompositions.py", run=one.id, at="2")))
     at.selectbox(key="look-run").set_value(other.id).run()
     assert well(at).select_slider(key="at").value == "best"
 

@@ -90,24 +90,24 @@ def test_a_single_choice_has_no_temperature(page: Page, trained: Callable[..., R
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
 def test_ranks_and_saliency(page: Page, trained: Callable[..., Run], method: str):
-    at = well(settled(page("look/factors.py", run=trained(method, m=4).id)))
+    at = well(settled(page("look/decompositions.py", run=trained(method, m=4).id)))
     assert "parts" in figures(at)
     assert not {"ranks", "saliency"} & figures(at)
     assert {"ranks", "saliency", "signed"} <= figures(pressed(at, "ranks", "saliency"))
 
 
 def test_scores_kept_when_pruning_stand_beside_those_of_now(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/factors.py", run=trained("xprompt", m=4).id)))
+    at = well(settled(page("look/decompositions.py", run=trained("xprompt", m=4).id)))
     assert "recorded" in figures(at)
     at.selectbox(key="part").set_value("P").run()
     assert any("beside" in name for name in run_pages.figures(well(settled(at))))
 
 
 def test_the_words_that_move_most(page: Page, trained: Callable[..., Run]):
-    at = well(settled(page("look/factors.py", run=trained("dept", m=2).id)))
+    at = well(settled(page("look/decompositions.py", run=trained("dept", m=2).id)))
     at = pressed(at, "shift")
     assert {"moved", "most"} <= figures(at)
-    at = well(settled(page("look/factors.py", run=trained(m=2).id)))
+    at = well(settled(page("look/decompositions.py", run=trained(m=2).id)))
     assert "measure-shift" not in [one.key for one in at.button]
 
 

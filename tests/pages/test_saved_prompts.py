@@ -59,7 +59,7 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert len(one.origin["sha256"]) == 64
     at = well(page("look/embeddings.py", run=f"kept:{one.id}"))
     assert {f"{one.id}-{name}" for name in ("map", "norms", "distances", "words")} <= set(figures(at))
-    at = well(page("look/factors.py", run=f"kept:{one.id}"))
+    at = well(page("look/decompositions.py", run=f"kept:{one.id}"))
     assert any(name.startswith(f"{one.id}-P-") for name in figures(at))
     at = well(page("look/routing.py", run=f"kept:{one.id}"))
     assert any("nothing to route" in m.value for m in at.markdown)
@@ -87,7 +87,7 @@ def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
     one = saved_prompts.save_prompt(
         store.prompts_folder, {"key_values": torch.randn(2, 2, 4, 3, 8)}, "inner", "tiny-encoder", None, {}
     )
-    for path in ("look/embeddings.py", "look/factors.py"):
+    for path in ("look/embeddings.py", "look/decompositions.py"):
         assert figures(well(page(path, run=f"kept:{one.id}")))
 
 
@@ -141,7 +141,7 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
     harmless(well(at.button(key="keep-a").click().run()))
     says = {"says": {hostile: hostile}, "file": hostile}
     one = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 384)}, hostile, "", None, says)
-    for path in ("look/embeddings.py", "look/factors.py", "look/attention.py"):
+    for path in ("look/embeddings.py", "look/decompositions.py", "look/attention.py"):
         at = well(page(path, run=f"kept:{one.id}"))
         harmless(at)
         assert hostile in texts(at)

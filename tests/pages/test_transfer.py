@@ -242,9 +242,9 @@ def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
 def test_each_method_leads_to_what_it_makes_of_its_sources():
     assert prompt_selection.inspect_page_of("prompt-tuning") == ("look/embeddings.py", "")
     assert prompt_selection.inspect_page_of("attempt") == ("look/routing.py", "")
-    assert prompt_selection.inspect_page_of("spot-single") == ("look/factors.py", "sim")
-    assert prompt_selection.inspect_page_of("mpt") == ("look/factors.py", "u_k")
-    assert prompt_selection.inspect_page_of("transprompt") == ("look/factors.py", "P_k")
+    assert prompt_selection.inspect_page_of("spot-single") == ("look/decompositions.py", "sim")
+    assert prompt_selection.inspect_page_of("mpt") == ("look/decompositions.py", "u_k")
+    assert prompt_selection.inspect_page_of("transprompt") == ("look/decompositions.py", "P_k")
 
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):

@@ -166,7 +166,7 @@ def render_summary(order: Sequence[MethodSummary], laps: Sequence[RunResult], fo
         )  # fmt: skip
         if found:
             with st.popover("Share", icon=":material/ios_share:"):
-                st.markdown("**The same race in the shell**")
+                st.markdown("**The same comparison in the shell**")
                 st.code(cli_command(found), language="shell", wrap_lines=True)
                 st.markdown("**Its numbers in Python**")
                 st.code(python_code(found), language="python")
@@ -276,7 +276,7 @@ def cli_command(found: Sequence[PlannedRun]) -> str:
     first = found[0].config
     methods = list(dict.fromkeys(entry.config.method for entry in found))
     seeds = len({entry.config.training.seed for entry in found})
-    line = ["ptviz", "race", "--methods", "all" if methods == [*REGISTRY] else ",".join(methods)]
+    line = ["ptviz", "compare", "--methods", "all" if methods == [*REGISTRY] else ",".join(methods)]
     line += ["--task", first.task, "--backbone", first.backbone]
     line += ["--seeds", str(seeds), "--steps", str(first.training.steps)]
     for name in ("text", "label"):

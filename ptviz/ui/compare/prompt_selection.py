@@ -38,7 +38,11 @@ OPENED_ONLY = "opened"
 _DEFAULT_COUNT = 12
 """Prompts up to which all are shown at first; of more, one of each task."""
 _RUNS_KEY, _CHECKPOINT_KEY = "runs", "library"
-_EMBEDDINGS_PAGE, _ROUTING_PAGE, _DECOMPOSITIONS_PAGE = "look/embeddings.py", "look/routing.py", "look/factors.py"
+_EMBEDDINGS_PAGE, _ROUTING_PAGE, _DECOMPOSITIONS_PAGE = (
+    "look/embeddings.py",
+    "look/routing.py",
+    "look/decompositions.py",
+)
 
 
 @dataclass(frozen=True, eq=False)

@@ -1,4 +1,4 @@
-"""Several methods side by side on one task: train what is missing, look at all of it."""
+"""Compare several methods on one task: train the missing runs and show all results."""
 
 import streamlit as st
 
@@ -7,10 +7,10 @@ from ptviz.ui.compare.methods_text import FAIRNESS_TEXT
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import preload_plotly
 
-st.title("Race")
+st.title("Compare methods")
 st.markdown(
-    "Methods on the same backbone, task and seeds. Runs that were trained before join by themselves; only what is "
-    "missing is trained."
+    "Methods on the same backbone, task and seeds. Runs that are already trained with the same settings are reused; "
+    "only the missing ones are trained."
 )
 configs = None
 with show_errors():
@@ -18,9 +18,12 @@ with show_errors():
 if configs:
     with show_errors():
         methods_setup.render_live_comparison(configs)
-    with st.expander("Is this race fair?", icon=":material/balance:"):
+    with st.expander("Is this comparison fair?", icon=":material/balance:"):
         st.markdown(FAIRNESS_TEXT)
-    with st.expander("How steady is a method? Learning rates against seeds", icon=":material/grid_on:"), show_errors():
+    with (
+        st.expander("How stable is a method? Learning rates against seeds", icon=":material/grid_on:"),
+        show_errors(),
+    ):
         methods_setup.render_learning_rate_study(configs)
 elif configs is not None:
     st.caption("Choose at least one method, a backbone and a task.")
