@@ -1,1 +1,1 @@
-"""Arrays in, frozen dataclasses out: all the thinking that a figure needs, and none of the drawing."""
+"""Compute what the figures draw: arrays in, frozen dataclasses out."""

@@ -1,7 +1,7 @@
-r"""How much attention goes to the prompt: by site and head, by prompt token, and by who gives it.
+r"""Attention on the prompt: by site and head, by prompt token, and by query.
 
-Weights are (S, N, Q, m): S sites, N query heads, Q givers (the text's tokens, then the answer), m prompt tokens. A
-softmax sums to 1 over prompt and text together, so what the prompt gets is the gate of He et al. 2022, section 3.1:
+Weights are (S, N, Q, m): S sites, N query heads, Q queries (the text's tokens, then the answer), m prompt tokens. A
+softmax sums to 1 over prompt and text together, so the mass on the prompt is the gate of He et al. 2022, section 3.1:
 
 .. math:: \text{mass} = \sum_{j \le m} a_j = \lambda(x), \qquad
           \text{Attn} = (1 - \lambda)\, \text{Attn}(\text{text}) + \lambda\, \text{Attn}(\text{prompt})
@@ -19,11 +19,11 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True, eq=False)
 class PromptMass:
-    """Shares of attention (0 to 1) that reach the prompt; NaN where a site has no such giver or does not see it.
+    """Shares of attention (0 to 1) on the prompt; NaN where a site has no such query or does not see the prompt.
 
-    ``answer`` and ``text`` are given to the whole prompt by site and head, by the answer and by the text's tokens on
-    average. ``by_site`` and ``by_token`` say what the answer gives to each prompt token, averaged over heads, and over
-    heads and sites. ``even`` is what the whole prompt would get at a site if the answer looked at everything alike.
+    ``answer`` and ``text`` (S, N) are the mass on all prompt tokens, of the answer and averaged over the text's tokens.
+    ``by_site`` (S, m) is the answer's attention on each prompt token averaged over heads, ``by_token`` (m) over heads
+    and sites. ``uniform`` (S) is the mass on the prompt under uniform attention of the answer.
     """
 
     answer: Float[np.ndarray, "S N"]
@@ -34,43 +34,50 @@ class PromptMass:
 
 
 def prompt_mass(
-    weights: Float[np.ndarray, "S N Q m"], others: Int[np.ndarray, " S"], kept: Int[np.ndarray, " S"]
+    weights: Float[np.ndarray, "S N Q m"], others: Int[np.ndarray, " S"], visible: Int[np.ndarray, " S"]
 ) -> PromptMass:
-    """What the prompt gets; at each site ``kept`` counts the prompt tokens seen there, and ``others`` the other keys.
+    """Return the attention mass on the prompt.
+
+    At each site ``visible`` counts the prompt tokens that can be attended to, ``others`` the other keys.
 
     Raises:
-        ValueError: if nobody gives.
+        ValueError: if there is no query.
     """
     w = np.asarray(weights, dtype=np.float64)
     if not w.shape[2]:
-        raise ValueError(f"expected at least one giver, the answer as the last of them; got weights {w.shape}")
+        raise ValueError(f"expected at least one query, the answer as the last of them; got weights {w.shape}")
     answer = w[:, :, -1]
     by_site = _nan_mean(answer, (1,))
-    even = kept / np.maximum(np.asarray(kept) + others, 1)
-    # Where the prompt is out of sight, or the answer is not there yet, there is no even share either.
-    even = np.where(np.isnan(answer).all((1, 2)), np.nan, even)
-    text = _nan_mean(_nan_sum(w[:, :, :-1]), (2,))
-    return PromptMass(_nan_sum(answer), text, by_site, _nan_mean(by_site, (0,)), even)
+    uniform = visible / np.maximum(np.asarray(visible) + others, 1)
+    # Where the site does not see the prompt, or has no answer token, uniform attention means nothing either.
+    uniform = np.where(np.isnan(answer).all((1, 2)), np.nan, uniform)
+    return PromptMass(
+        answer=_nan_sum(answer),
+        text=_nan_mean(_nan_sum(w[:, :, :-1]), (2,)),
+        by_site=by_site,
+        by_token=_nan_mean(by_site, (0,)),
+        uniform=uniform,
+    )
 
 
 def attention_given(
     weights: Float[np.ndarray, "S N Q m"], site: int | None = None, head: int | None = None
 ) -> Float[np.ndarray, "Q m"]:
-    """What each giver gives to each prompt token at one site and head; None averages over all of them."""
-    chosen = np.asarray(weights, dtype=np.float64)
-    chosen = chosen if site is None else chosen[site : site + 1]
-    return _nan_mean(chosen if head is None else chosen[:, head : head + 1], (0, 1))
+    """Return the attention of each query on each prompt token at one site and head; None averages over all of them."""
+    selected = np.asarray(weights, dtype=np.float64)
+    selected = selected if site is None else selected[site : site + 1]
+    return _nan_mean(selected if head is None else selected[:, head : head + 1], (0, 1))
 
 
 def _nan_mean(values: Float[np.ndarray, ...], axes: tuple[int, ...]) -> Float[np.ndarray, ...]:
-    """The mean of what is there; NaN where nothing is."""
-    there = ~np.isnan(values)
-    count = there.sum(axes)
-    sums = np.where(there, values, 0.0).sum(axes)
+    """Return the mean of the values that are not NaN; NaN where all are, without numpy's warning."""
+    finite = ~np.isnan(values)
+    count = finite.sum(axes)
+    sums = np.where(finite, values, 0.0).sum(axes)
     return np.where(count > 0, sums / np.maximum(count, 1), np.nan)
 
 
 def _nan_sum(values: Float[np.ndarray, "... m"]) -> Float[np.ndarray, ...]:
-    """The sum of what is there along the last axis; NaN where nothing is."""
-    there = ~np.isnan(values)
-    return np.where(there.any(-1), np.where(there, values, 0.0).sum(-1), np.nan)
+    """Return the sum along the last axis of the values that are not NaN; NaN where all are."""
+    finite = ~np.isnan(values)
+    return np.where(finite.any(-1), np.where(finite, values, 0.0).sum(-1), np.nan)

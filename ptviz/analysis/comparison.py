@@ -1,8 +1,8 @@
-"""Several methods over several seeds: who is ahead, how sure that is, what it costs, and how steady it is.
+"""Several methods over several seeds: means, intervals, paired differences, cost and spread.
 
 Intervals are percentile bootstraps over seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
-13), exact where all resamples can be written out. With three seeds such an interval reaches from the lowest to the
-highest seed and holds the true middle three times in four, not nineteen times in twenty: more seeds, more trust.
+13), exact where all resamples can be enumerated. With three seeds such an interval reaches from the lowest to the
+highest seed and covers the true mean about 75 % of the time, not 95 %.
 """
 
 from __future__ import annotations
@@ -17,18 +17,19 @@ from jaxtyping import Float
 
 CONFIDENCE_LEVEL = 0.95
 _MAX_EXACT = 6
-"""Up to so many values every resample is written out (6 ** 6 of them); beyond, some are drawn."""
+"""Up to this many values all resamples are enumerated (6 ** 6 of them); beyond, ``_RESAMPLES`` are drawn."""
 _RESAMPLES = 10_000
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """One finished run in numbers.
+    """The results of one finished run.
 
-    ``test``, ``validation`` and ``zero_shot`` are accuracies (0 to 1); ``seconds`` worked; ``trained`` and ``stored``
-    count scalars; ``memory`` is the peak above what was held before, in bytes; ``length`` counts the positions that
-    the prompt adds for the backbone to attend to; ``size`` is that of the result's file, in bytes. ``evaluated`` are
-    updates through all stages, ``accuracies`` those on the validation rows. What is not known is None.
+    ``test``, ``validation`` and ``zero_shot`` are accuracies (0 to 1); ``seconds`` is the time of training;
+    ``trained`` and ``stored`` count parameters; ``memory`` is the peak above the memory before training, in bytes;
+    ``length`` counts the positions that the prompt adds to the attention; ``size`` is that of the result's file, in
+    bytes. ``accuracies`` are those on the validation set after ``evaluated`` updates, counted through all stages.
+    Unknown values are None.
     """
 
     method: str
@@ -49,7 +50,7 @@ class RunResult:
 
 @dataclass(frozen=True)
 class ConfidenceInterval:
-    """The middle 95 % of what resampling the seeds gives."""
+    """The central 95 % of the bootstrap distribution over seeds."""
 
     low: float
     high: float
@@ -59,9 +60,8 @@ class ConfidenceInterval:
 class MethodSummary:
     """One method over its seeds: ``tests`` are the test accuracies in the order of ``seeds``.
 
-    ``sd`` and ``bootstrap_interval`` need two seeds. Seconds and steps are means over seeds, memory is the largest;
-    ``steps90``
-    and ``steps95`` are the updates until 90 and 95 % of a run's own best validation accuracy.
+    ``sd`` and ``interval`` need two seeds. Seconds and steps are means over seeds, memory is the largest;
+    ``steps90`` and ``steps95`` are the updates until 90 and 95 % of a run's own best validation accuracy.
     """
 
     method: str
@@ -83,7 +83,7 @@ class MethodSummary:
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """``first`` against ``second`` on the seeds both ran: differences of test accuracy, their mean and interval."""
+    """``first`` minus ``second`` on their common seeds: differences of test accuracy, their mean and interval."""
 
     first: str
     second: str
@@ -94,7 +94,7 @@ class PairedComparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval leaves out zero."""
+        """Whether the interval excludes zero."""
         return self.interval is not None and (self.interval.low > 0 or self.interval.high < 0)
 
 
@@ -114,7 +114,7 @@ class SeedBand:
 class LearningRateGrid:
     """Test accuracy per learning rate (rows) and seed (columns); None where there is no run.
 
-    ``beating`` is the share of the runs that beat zero-shot.
+    ``share_above_zero_shot`` is the share of the runs whose accuracy is above zero-shot.
     """
 
     method: str
@@ -128,7 +128,7 @@ class LearningRateGrid:
 def bootstrap_interval(
     values: Sequence[float] | Float[np.ndarray, " n"], level: float = CONFIDENCE_LEVEL
 ) -> ConfidenceInterval | None:
-    """The bootstrap interval of a mean; None below two values. The same values always give the same interval."""
+    """Return the bootstrap interval of a mean; None for fewer than two values. Equal values give equal intervals."""
     array = np.asarray(values, dtype=np.float64)
     n = len(array)
     if n < 2:
@@ -138,50 +138,48 @@ def bootstrap_interval(
     else:
         drawn = np.random.default_rng(0).integers(0, n, (_RESAMPLES, n))
     means = array[drawn].mean(1)
-    # The resample at the rank itself, not one between two: with few seeds there is nothing in between.
+    # An order statistic, not an interpolation: few seeds give few distinct means.
     low = np.quantile(means, (1 - level) / 2, method="lower")
     high = np.quantile(means, (1 + level) / 2, method="higher")
     return ConfidenceInterval(float(low), float(high))
 
 
 def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share: float) -> int | None:
-    """The first evaluated step with at least ``share`` of the run's own best accuracy; None without an evaluation."""
+    """Return the first evaluated step with at least ``share`` of the best accuracy; None without an evaluation."""
     if not accuracies:
         return None
     goal = share * max(accuracies)
     return next(step for step, accuracy in zip(evaluated, accuracies, strict=True) if accuracy >= goal)
 
 
-def summarise_methods(laps: Iterable[RunResult]) -> tuple[MethodSummary, ...]:
-    """The methods of some runs, the best mean first."""
+def summarise_methods(results: Iterable[RunResult]) -> tuple[MethodSummary, ...]:
+    """Return one summary per method, the best mean test accuracy first."""
     by_method: dict[str, list[RunResult]] = {}
-    for lap in laps:
-        by_method.setdefault(lap.method, []).append(lap)
-    found = [_summarise_method(method, sorted(own, key=lambda lap: lap.seed)) for method, own in by_method.items()]
-    return tuple(sorted(found, key=lambda standing: -standing.mean if math.isfinite(standing.mean) else math.inf))
+    for result in results:
+        by_method.setdefault(result.method, []).append(result)
+    summaries = [_summarise_method(method, sorted(own, key=lambda run: run.seed)) for method, own in by_method.items()]
+    return tuple(sorted(summaries, key=lambda summary: -summary.mean if math.isfinite(summary.mean) else math.inf))
 
 
-def _summarise_method(method: str, laps: list[RunResult]) -> MethodSummary:
-    tests = tuple(lap.test for lap in laps)
-    several = len(tests) > 1
-    reached = {share: [steps_to_reach(lap.evaluated, lap.accuracies, share) for lap in laps] for share in (0.9, 0.95)}
-    memories = [lap.memory for lap in laps if lap.memory is not None]
+def _summarise_method(method: str, results: list[RunResult]) -> MethodSummary:
+    tests = tuple(run.test for run in results)
+    memories = [run.memory for run in results if run.memory is not None]
     return MethodSummary(
-        method,
-        tuple(lap.seed for lap in laps),
-        tests,
-        float(np.mean(tests)),
-        float(np.std(tests, ddof=1)) if several else None,
-        bootstrap_interval(tests),
-        _mean(lap.zero_shot for lap in laps),
-        next((lap.trained for lap in laps if lap.trained is not None), None),
-        next((lap.stored for lap in laps if lap.stored is not None), None),
-        _mean(lap.seconds for lap in laps),
-        max(memories) if memories else None,
-        next((lap.length for lap in laps if lap.length is not None), None),
-        next((lap.size for lap in laps if lap.size is not None), None),
-        _mean(reached[0.9]),
-        _mean(reached[0.95]),
+        method=method,
+        seeds=tuple(run.seed for run in results),
+        tests=tests,
+        mean=float(np.mean(tests)),
+        sd=float(np.std(tests, ddof=1)) if len(tests) > 1 else None,
+        interval=bootstrap_interval(tests),
+        zero_shot=_mean(run.zero_shot for run in results),
+        trained=next((run.trained for run in results if run.trained is not None), None),
+        stored=next((run.stored for run in results if run.stored is not None), None),
+        seconds=_mean(run.seconds for run in results),
+        memory=max(memories, default=None),
+        length=next((run.length for run in results if run.length is not None), None),
+        size=next((run.size for run in results if run.size is not None), None),
+        steps90=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.9) for run in results),
+        steps95=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.95) for run in results),
     )
 
 
@@ -191,53 +189,60 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def compare_paired(first: MethodSummary, second: MethodSummary) -> PairedComparison:
-    """Two methods on the seeds that both ran: the same rows and batches, so the differences are steadier than each."""
-    theirs = dict(zip(second.seeds, second.tests, strict=True))
-    both = [(seed, test) for seed, test in zip(first.seeds, first.tests, strict=True) if seed in theirs]
-    differences = tuple(test - theirs[seed] for seed, test in both)
-    mean = float(np.mean(differences)) if differences else math.nan
+    """Compare two methods on their common seeds.
+
+    Runs of one seed share examples and batches, so the differences vary less than the accuracies.
+    """
+    second_tests = dict(zip(second.seeds, second.tests, strict=True))
+    common = [(seed, test) for seed, test in zip(first.seeds, first.tests, strict=True) if seed in second_tests]
+    differences = tuple(test - second_tests[seed] for seed, test in common)
     return PairedComparison(
-        first.method, second.method, tuple(seed for seed, _ in both), differences, mean, bootstrap_interval(differences)
+        first=first.method,
+        second=second.method,
+        seeds=tuple(seed for seed, _ in common),
+        differences=differences,
+        mean=float(np.mean(differences)) if differences else math.nan,
+        interval=bootstrap_interval(differences),
     )
 
 
-def compute_seed_bands(laps: Iterable[RunResult]) -> tuple[SeedBand, ...]:
-    """The curves of each method, in the order in which methods first come; seeds are read at every step any has.
+def compute_seed_bands(results: Iterable[RunResult]) -> tuple[SeedBand, ...]:
+    """Return one band per method, in order of first appearance, over all steps at which any seed was evaluated.
 
-    Between two evaluations the last one stands; a seed counts from its first to its last evaluation.
+    Between two evaluations of a seed the earlier one counts; outside of its evaluations the seed does not.
     """
     by_method: dict[str, list[RunResult]] = {}
-    for lap in laps:
-        by_method.setdefault(lap.method, [])
-        if lap.accuracies:
-            by_method[lap.method].append(lap)
+    for result in results:
+        by_method.setdefault(result.method, [])
+        if result.accuracies:
+            by_method[result.method].append(result)
     return tuple(_seed_band(method, own) for method, own in by_method.items())
 
 
-def _seed_band(method: str, laps: list[RunResult]) -> SeedBand:
-    if not laps:
+def _seed_band(method: str, results: list[RunResult]) -> SeedBand:
+    if not results:
         return SeedBand(method)
-    steps = sorted({step for lap in laps for step in lap.evaluated})
-    table = np.full((len(laps), len(steps)), np.nan)
-    for row, lap in zip(table, laps, strict=True):
-        place = np.searchsorted(lap.evaluated, steps, side="right") - 1
-        inside = (place >= 0) & (np.asarray(steps) <= lap.evaluated[-1])
-        row[inside] = np.asarray(lap.accuracies)[place[inside]]
-    mean, low, high = (tuple(how(table, axis=0).tolist()) for how in (np.nanmean, np.nanmin, np.nanmax))
-    return SeedBand(method, tuple(steps), mean, low, high, len(laps))
+    steps = sorted({step for run in results for step in run.evaluated})
+    table = np.full((len(results), len(steps)), np.nan)
+    for row, run in zip(table, results, strict=True):
+        index = np.searchsorted(run.evaluated, steps, side="right") - 1
+        inside = (index >= 0) & (np.asarray(steps) <= run.evaluated[-1])
+        row[inside] = np.asarray(run.accuracies)[index[inside]]
+    mean, low, high = (tuple(reduce(table, axis=0).tolist()) for reduce in (np.nanmean, np.nanmin, np.nanmax))
+    return SeedBand(method=method, steps=tuple(steps), mean=mean, low=low, high=high, seeds=len(results))
 
 
 def pareto_front(costs: Sequence[float | None], gains: Sequence[float]) -> tuple[int, ...]:
-    """Which points nobody beats in both: cheaper and better. Their places, the cheapest first; unknown costs lose."""
+    """Return the indices of the Pareto-optimal points, the cheapest first; points of unknown cost are left out."""
     known = [
-        (cost, -gain, place) for place, (cost, gain) in enumerate(zip(costs, gains, strict=True)) if _is_finite(cost)
+        (cost, -gain, index) for index, (cost, gain) in enumerate(zip(costs, gains, strict=True)) if _is_finite(cost)
     ]
-    best, found = -math.inf, []
-    for _, loss, place in sorted(known, key=lambda point: (point[0] or 0.0, point[1])):
+    best, front = -math.inf, []
+    for _, loss, index in sorted(known, key=lambda point: (point[0] or 0.0, point[1])):
         if -loss > best:
             best = -loss
-            found.append(place)
-    return tuple(found)
+            front.append(index)
+    return tuple(front)
 
 
 def _is_finite(cost: float | None) -> bool:
@@ -245,19 +250,24 @@ def _is_finite(cost: float | None) -> bool:
 
 
 def build_learning_rate_grid(method: str, runs: Iterable[tuple[float, int, float, float | None]]) -> LearningRateGrid:
-    """Runs of one method, given as (learning rate, seed, test accuracy, zero-shot accuracy), as a grid."""
-    told = list(runs)
-    rates = tuple(sorted({rate for rate, *_ in told}))
-    seeds = tuple(sorted({seed for _, seed, *_ in told}))
-    cells: Mapping[tuple[float, int], float] = {(rate, seed): test for rate, seed, test, _ in told}
-    table = tuple(tuple(cells.get((rate, seed)) for seed in seeds) for rate in rates)
-    judged = [test > zero for *_, test, zero in told if zero is not None]
-    share = sum(judged) / len(judged) if judged else None
-    return LearningRateGrid(method, rates, seeds, table, share, _mean(zero for *_, zero in told))
+    """Arrange runs of one method, given as (learning rate, seed, test accuracy, zero-shot accuracy), in a grid."""
+    rows = list(runs)
+    learning_rates = tuple(sorted({lr for lr, *_ in rows}))
+    seeds = tuple(sorted({seed for _, seed, *_ in rows}))
+    cells: Mapping[tuple[float, int], float] = {(lr, seed): test for lr, seed, test, _ in rows}
+    above = [test > zero for *_, test, zero in rows if zero is not None]
+    return LearningRateGrid(
+        method=method,
+        learning_rates=learning_rates,
+        seeds=seeds,
+        accuracies=tuple(tuple(cells.get((lr, seed)) for seed in seeds) for lr in learning_rates),
+        share_above_zero_shot=sum(above) / len(above) if above else None,
+        zero_shot=_mean(zero for *_, zero in rows),
+    )
 
 
 def to_mebibytes(size: int | None) -> float | None:
-    """Bytes in units of 2**20; None stays None."""
+    """Convert bytes to units of 2**20 bytes; None stays None."""
     return None if size is None else size / 2**20
 
 
@@ -265,16 +275,16 @@ TABLE_COLUMNS = (
     "method", "seeds", "test_mean", "test_sd", "test_low", "test_high", "zero_shot", "trained", "stored", "seconds",
     "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95",
 )  # fmt: skip
-"""The columns of a race's table as data."""
+"""The columns of ``table_rows``; stable names, for files that other programs read."""
 
 
-def table_rows(found: Iterable[MethodSummary]) -> list[dict[str, object]]:
-    """The table of a race as plain data, one row a method; accuracies from 0 to 1, None where not known."""
+def table_rows(summaries: Iterable[MethodSummary]) -> list[dict[str, object]]:
+    """Return the table of a comparison as plain data, one row a method; accuracies from 0 to 1, None if unknown."""
     return [
         dict(zip(TABLE_COLUMNS, (
             one.method, len(one.seeds), one.mean, one.sd, one.interval.low if one.interval else None,
             one.interval.high if one.interval else None, one.zero_shot, one.trained, one.stored, one.seconds,
             to_mebibytes(one.memory), one.length, to_mebibytes(one.size), one.steps90, one.steps95,
         ), strict=True))
-        for one in found
+        for one in summaries
     ]  # fmt: skip

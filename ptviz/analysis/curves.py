@@ -1,4 +1,4 @@
-"""Training curves made ready to draw: smoothed, thinned, with stages laid end to end."""
+"""Training curves ready to draw: smoothed, downsampled, with all stages on one axis of steps."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pandas as pd
 from jaxtyping import Float, Int
 
 MAX_POINTS = 1500
-"""A line keeps at most about this many points: more than a screen has columns, few enough to redraw twice a second."""
+"""Points of a line after downsampling: more than a screen has columns, few enough to redraw twice a second."""
 
 
 @dataclass(frozen=True)
@@ -27,10 +27,10 @@ class StageSpan:
 class TrainingCurve:
     """One run, ready to draw.
 
-    ``steps`` and ``losses`` (nats, one batch each) may be thinned, ``smooth_losses`` is the loss smoothed before
-    thinning;
-    ``evaluated`` and ``accuracies`` (0 to 1) describe the validation rows, ``best`` is their highest point, the
-    earliest if several. ``majority`` and ``zero_shot`` are accuracies to beat. ``end`` is the last step planned.
+    ``steps`` and ``losses`` (nats, one batch each) may be downsampled; ``smoothed_losses`` is smoothed before that.
+    ``accuracies`` (0 to 1) are those on the validation set at ``evaluated_steps``, ``best`` is the highest of them,
+    the earliest if several. ``majority_accuracy`` and ``zero_shot_accuracy`` are the baselines, ``last_step`` is the
+    last one planned.
     """
 
     steps: tuple[int, ...] = ()
@@ -46,7 +46,7 @@ class TrainingCurve:
 
 
 def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: float) -> Float[np.ndarray, " n"]:
-    """An exponential moving average, corrected for its start; ``weight`` 0 changes nothing, 0.99 is nearly flat.
+    """Return a bias-corrected exponential moving average; ``weight`` 0 changes nothing, 0.99 is nearly flat.
 
     Raises:
         ValueError: unless 0 <= weight < 1.
@@ -58,16 +58,16 @@ def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: flo
 
 
 def downsample(values: Sequence[float] | Float[np.ndarray, " n"], points: int = MAX_POINTS) -> Int[np.ndarray, " kept"]:
-    """Which of many values to draw: the lowest and highest of each of ``points / 2`` equal stretches, and both ends."""
+    """Return the indices of the values to draw: minimum and maximum of ``points / 2`` equal segments, and both ends."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) <= points:
         return np.arange(len(array))
     edges = np.linspace(0, len(array), max(points // 2, 1) + 1).astype(int)
     kept = {0, len(array) - 1}
     for low, high in pairwise(edges.tolist()):
-        stretch = array[low:high]
-        if not np.isnan(stretch).all():
-            kept |= {low + int(np.nanargmin(stretch)), low + int(np.nanargmax(stretch))}
+        segment = array[low:high]
+        if not np.isnan(segment).all():
+            kept |= {low + int(np.nanargmin(segment)), low + int(np.nanargmax(segment))}
     return np.array(sorted(kept))
 
 
@@ -77,17 +77,17 @@ def locate_stages(
     stage_of: Sequence[int] | Int[np.ndarray, " n"],
     steps: Sequence[int] | Int[np.ndarray, " n"],
 ) -> tuple[StageSpan, ...]:
-    """Stages begun, given as (index, name, steps planned), on the common axis of steps.
+    """Return the stages begun, given as (index, name, steps planned), on the common axis of steps.
 
-    ``positions`` count a run's points through all stages and ``steps`` within the stage ``stage_of`` each. A stage
-    without a point yet starts after the last one; a stage left early ends where the next one starts.
+    ``positions`` (n) count a run's points through all stages, ``steps`` (n) within each point's stage ``stage_of`` (n).
+    A stage without a point yet starts after the last one; a stage that stopped early ends where the next one starts.
     """
-    place, stage, step = (np.asarray(column, dtype=np.int64) for column in (positions, stage_of, steps))
+    position, stage, step = (np.asarray(column, dtype=np.int64) for column in (positions, stage_of, steps))
     spans: list[StageSpan] = []
     for index, name, planned in stages:
         inside = np.flatnonzero(stage == index)
-        before = int(place[stage < index].max(initial=0))
-        start = int(place[inside[0]] - step[inside[0]]) if len(inside) else before
+        before = int(position[stage < index].max(initial=0))
+        start = int(position[inside[0]] - step[inside[0]]) if len(inside) else before
         if spans:
             spans[-1] = StageSpan(spans[-1].name, spans[-1].start, start - spans[-1].start)
         spans.append(StageSpan(name, start, planned))
@@ -105,12 +105,13 @@ def build_training_curve(
     weight: float = 0.9,
     points: int = MAX_POINTS,
 ) -> TrainingCurve:
-    """A run's points on the common axis of steps, as a curve to draw.
+    """Build the curve of one run from its points on the common axis of steps.
 
-    ``baselines`` are the majority class's and the zero-shot accuracy; ``weight`` is the smoothing of the loss.
+    ``losses`` (n) are in nats, ``accuracies`` from 0 to 1. ``baselines`` are the accuracies of the majority class and
+    of zero-shot; ``weight`` is that of ``smooth_losses``.
 
     Raises:
-        ValueError: for a bad smoothing weight.
+        ValueError: unless 0 <= weight < 1.
     """
     values = np.asarray(losses, dtype=np.float64)
     smoothed = smooth_losses(values, weight)

@@ -1,4 +1,4 @@
-"""Where prompt tokens lie beside the vocabulary: norms, distances, cosines among each other, rows that ran away.
+"""Prompt tokens and the vocabulary: norms, distances, pairwise cosines, outlier tokens.
 
 Trained prompts tend to lie outside the cloud of word embeddings: Bailey et al., "Soft prompting might be a bug, not a
 feature", ICML 2023 workshop on deployable generative AI, https://openreview.net/forum?id=MHWDdMEJ5s
@@ -15,15 +15,16 @@ from ptviz.analysis.neighbours import CHUNK_ROWS, nearest_tokens, normalise_rows
 from ptviz.prompt_statistics import find_outliers
 
 NORM_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-"""Quantiles that describe the vocabulary."""
+"""The quantiles of ``VocabularyStats``."""
 _SAMPLE_SIZE = 300
+"""Vocabulary tokens whose distance to their nearest other is computed: all of them would take V x V distances."""
 
 
 @dataclass(frozen=True, eq=False)
 class VocabularyStats:
-    """A vocabulary in numbers: the quantiles ``NORM_QUANTILES`` of its tokens' norms, and of each one's distance to the next.
+    """Statistics of a vocabulary: quantiles ``NORM_QUANTILES`` of L2 norms and of L2 distances to the nearest token.
 
-    ``centre`` is the mean embedding. Distances are those of a sample of 300 tokens, in the unit of the embeddings.
+    The distances are those of a sample of 300 tokens, each to its nearest other token. Units are the embeddings'.
     """
 
     norm_quantiles: Float[np.ndarray, " bands"]
@@ -33,9 +34,9 @@ class VocabularyStats:
 
 @dataclass(frozen=True, eq=False)
 class PromptGeometry:
-    """m prompt tokens beside a vocabulary: L2 norms, distance to the nearest token, cosines among each other.
+    """The geometry of m prompt tokens: L2 norms, L2 distances to the nearest vocabulary token, pairwise cosines.
 
-    ``find_outliers`` marks rows whose norm is more than three times the median.
+    ``outliers`` are those of ``ptviz.prompt_statistics.find_outliers``; ``distances`` are NaN without a vocabulary.
     """
 
     norms: Float[np.ndarray, " m"]
@@ -46,7 +47,7 @@ class PromptGeometry:
 
     @property
     def outside_vocabulary(self) -> Bool[np.ndarray, " m"]:
-        """Rows farther from any token than 95 % of the tokens are from their nearest other."""
+        """Which prompt tokens are farther from every vocabulary token than 95 % of those from their nearest other."""
         if self.vocabulary_stats is None or not len(self.distances):
             return np.zeros(len(self.norms), dtype=bool)
         far: Bool[np.ndarray, " m"] = self.distances > self.vocabulary_stats.distance_quantiles[-1]
@@ -54,10 +55,10 @@ class PromptGeometry:
 
 
 def compute_vocabulary_stats(vocabulary: Float[np.ndarray, "V d"], seed: int = 0) -> VocabularyStats:
-    """Norms, centre and spacing of a vocabulary, streamed, so that a table on disk may be larger than memory.
+    """Compute the statistics of a vocabulary in chunks: a table on disk may be larger than memory.
 
     Raises:
-        ValueError: if it holds fewer than two tokens.
+        ValueError: if it has fewer than two tokens.
     """
     count = len(vocabulary)
     if count < 2:
@@ -68,7 +69,7 @@ def compute_vocabulary_stats(vocabulary: Float[np.ndarray, "V d"], seed: int = 0
         norms.append(np.linalg.norm(rows, axis=1))
         total += rows.sum(0, dtype=np.float64)
     drawn = np.sort(np.random.default_rng(seed).permutation(count)[:_SAMPLE_SIZE])
-    # The nearest token of a token is itself: the second one counts.
+    # The nearest token of a token is itself: take the second.
     spacing = nearest_tokens(np.asarray(vocabulary[drawn], dtype=np.float32), vocabulary, 2, "L2").scores[:, 1]
     return VocabularyStats(
         np.quantile(np.concatenate(norms), NORM_QUANTILES), np.quantile(spacing, NORM_QUANTILES), total / count
@@ -78,22 +79,28 @@ def compute_vocabulary_stats(vocabulary: Float[np.ndarray, "V d"], seed: int = 0
 def compute_geometry(
     vectors: Float[np.ndarray, "m d"],
     vocabulary: Float[np.ndarray, "V d"] | None = None,
-    around: VocabularyStats | None = None,
+    vocabulary_stats: VocabularyStats | None = None,
 ) -> PromptGeometry:
-    """Norms, cosines and outliers of m vectors; with a vocabulary also their distances to it.
+    """Compute norms, cosines and outliers of m vectors; with a vocabulary also their distances to it.
 
-    ``around`` is that vocabulary's cloud, computed once; without a vocabulary, ``distances`` is empty-handed: NaN.
+    ``vocabulary_stats`` are those of ``compute_vocabulary_stats``, computed once for all prompts of a backbone.
     """
     x = np.asarray(vectors, dtype=np.float32)
     distances = np.full(len(x), np.nan)
     if vocabulary is not None and len(x):
         distances = nearest_tokens(x, vocabulary, 1, "L2").scores[:, 0].astype(np.float64)
     norms = np.linalg.norm(x, axis=1).astype(np.float64)
-    return PromptGeometry(norms, distances, pairwise_cosines(x), find_outliers(x), around)
+    return PromptGeometry(
+        norms=norms,
+        distances=distances,
+        cosines=pairwise_cosines(x),
+        outliers=find_outliers(x),
+        vocabulary_stats=vocabulary_stats,
+    )
 
 
 def pairwise_cosines(vectors: Float[np.ndarray, "m d"]) -> Float[np.ndarray, "m m"]:
-    """The cosine of every pair of rows; a row of zeros has cosine 0 with all."""
+    """Return the cosine of every pair of rows; a row of zeros has cosine 0 with all."""
     rows = normalise_rows(np.asarray(vectors, dtype=np.float64))
-    every: Float[np.ndarray, "m m"] = rows @ rows.T
-    return every
+    cosines: Float[np.ndarray, "m m"] = rows @ rows.T
+    return cosines

@@ -1,4 +1,4 @@
-"""What each prompt token is worth: measured by taking it away, beside XPrompt's first-order score of it.
+"""The importance of each prompt token: the change of loss and accuracy without it, and XPrompt's first-order score.
 
 Ma et al., "XPrompt: Exploring the Extreme of Prompt Tuning", EMNLP 2022, section 3.
 https://aclanthology.org/2022.emnlp-main.758
@@ -15,11 +15,11 @@ from jaxtyping import Float, Int
 
 @dataclass(frozen=True, eq=False)
 class TokenImportance:
-    """Of each measured token: its number, and the rise of the loss (nats) and of accuracy (0 to 1) without it.
+    """For each measured token its index, and the change of loss (nats) and accuracy (-1 to 1) without it.
 
-    ``scores`` are the first-order scores of the same tokens in nats, if they were computed: E |dL/dgamma|, how much
-    the loss would change if it went on as it begins to. ``agreement`` is Spearman's rank correlation between the size
-    of the measured rises and the scores; none with fewer than three tokens, or where all are alike.
+    ``scores`` are the first-order scores of the same tokens in nats, if they were computed: E |dL/dgamma|, the change
+    of the loss by linear extrapolation. ``rank_correlation`` is Spearman's, between the absolute loss changes and the
+    scores; None with fewer than three tokens, or where all are equal.
     """
 
     tokens: Int[np.ndarray, " n"]
@@ -36,7 +36,10 @@ def compute_importance(
     accuracy: float,
     scores: Sequence[float] = (),
 ) -> TokenImportance:
-    """Put measurements side by side: loss and accuracy without each of the first n tokens, and of the whole prompt.
+    """Compute the importance of the first n tokens.
+
+    ``losses`` (nats) and ``accuracies`` are those without each token, ``loss`` and ``accuracy`` those of the prompt
+    with all tokens.
 
     Raises:
         ValueError: if losses and accuracies differ in number, or there are fewer scores than tokens.
@@ -44,10 +47,15 @@ def compute_importance(
     n = len(losses)
     if len(accuracies) != n or 0 < len(scores) < n:
         raise ValueError(f"expected {n} accuracies and scores; got {len(accuracies)} and {len(scores)}")
-    rises = np.asarray(losses, dtype=np.float64) - loss
-    first = np.asarray(scores[:n], dtype=np.float64) if scores else None
-    agreement = None if first is None else _rank_correlation(np.abs(rises), first)
-    return TokenImportance(np.arange(n), rises, np.asarray(accuracies, dtype=np.float64) - accuracy, first, agreement)
+    increases = np.asarray(losses, dtype=np.float64) - loss
+    first_order = np.asarray(scores[:n], dtype=np.float64) if scores else None
+    return TokenImportance(
+        tokens=np.arange(n),
+        loss_increases=increases,
+        accuracy_changes=np.asarray(accuracies, dtype=np.float64) - accuracy,
+        scores=first_order,
+        rank_correlation=None if first_order is None else _rank_correlation(np.abs(increases), first_order),
+    )
 
 
 def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float | None:

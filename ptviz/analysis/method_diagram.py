@@ -1,4 +1,4 @@
-"""A method's anatomy with the live module's numbers: what is frozen, trained, processed and routed, and how large."""
+"""The diagram of a method with the shapes and states of its live module: frozen, trained, processed, routed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 ItemKind = Literal["input", "examples", "tensor", "encoder", "router", "product", "scaled", "sum", "mean", "result"]
 ItemState = Literal["trained", "frozen", "processed", "input"]
 MAX_CELLS = (12, 24)
-"""A heat map in a panel has at most so many rows and columns: each cell is then the mean of a stretch."""
+"""The largest number of rows and columns of a heat map in a panel; cells of a larger tensor are averaged."""
 SUBSCRIPTS = dict(zip("aehijklmnoprstuvx0123456789", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀₁₂₃₄₅₆₇₈₉", strict=True))
 _LETTERS = "alpha beta gamma delta zeta theta lamda mu phi sigma tau omega"
 GREEK = {name.replace("lamda", "lambda"): lookup(f"GREEK SMALL LETTER {name.upper()}") for name in _LETTERS.split()}
@@ -28,11 +28,11 @@ GREEK = {name.replace("lamda", "lambda"): lookup(f"GREEK SMALL LETTER {name.uppe
 
 @dataclass(frozen=True)
 class DiagramItem:
-    """One thing in a panel.
+    """One element of a panel.
 
-    ``axes`` and ``sizes`` describe a tensor; ``stack`` is how many lie on top of one another (experts or tasks);
-    ``scalars`` its numbers; ``masked`` the share of each row that is pruned (0 to 1); ``values`` a heat map of a
-    real tensor, at most ``MAX_CELLS``, if the module holds one.
+    ``axes`` and ``sizes`` are those of a tensor; ``stack`` is how many tensors are drawn as a stack (experts or tasks);
+    ``scalars`` counts values; ``masked_shares`` is the share of each row that is pruned (0 to 1); ``values`` is a heat
+    map of the tensor, at most ``MAX_CELLS``, if the module has values.
     """
 
     key: str
@@ -50,7 +50,7 @@ class DiagramItem:
 
 @dataclass(frozen=True)
 class DiagramEdge:
-    """An arrow: of data ("flow"), to a router that looks ("reads"), or of a start before the last stage ("start")."""
+    """An arrow: data ("flow"), the input that a router reads ("reads"), or an initialization ("start")."""
 
     source: str
     target: str
@@ -62,9 +62,9 @@ class DiagramEdge:
 class DiagramPanel:
     """One method, ready to draw: its items by key, its edges, and which items enter the backbone.
 
-    ``prompt``, ``tokens`` and ``key_values`` are keys; ``trained`` and ``stored`` count scalars, ``frozen`` those of
-    the backbone (0 if unknown), ``slots`` the prompt tokens in the input, ``sites`` the attention sites. ``branch`` is
-    the method's place in the survey's tree, ``remark`` what the drawing alone does not say.
+    ``prompt``, ``tokens`` and ``key_values`` are keys of the items that enter the backbone. ``frozen_parameters`` are
+    the backbone's (0 if unknown), ``slots`` are the prompt tokens in the input, ``sites`` the attention sites.
+    ``branch`` is the method's path in the survey's taxonomy, ``note`` is what the drawing cannot show.
     """
 
     name: str
@@ -84,12 +84,12 @@ class DiagramPanel:
     note: str = ""
 
     def incoming_edges(self, key: str, how: str = "") -> list[DiagramEdge]:
-        """The edges that end in an item, in the order of the equation."""
+        """Return the edges that end in an item, in the order of the equation; all kinds if ``how`` is empty."""
         return [edge for edge in self.edges if edge.target == key and how in ("", edge.kind)]
 
 
 def symbol_to_text(symbol: str) -> str:
-    """A paper's symbol as plain text: P_s with a small s, gamma as its letter."""
+    """Return a symbol as plain text: P_s with a subscript s, gamma as the Greek letter."""
     head, _, tail = symbol.partition("_")
     head = GREEK.get(head, head)
     if not tail:
@@ -99,7 +99,7 @@ def symbol_to_text(symbol: str) -> str:
 
 
 def thumbnail(values: Any, most: tuple[int, int] = MAX_CELLS) -> Float[np.ndarray, "rows columns"]:
-    """A tensor as a small heat map: leading axes averaged away, long axes averaged in equal stretches."""
+    """Return a tensor as a small heat map: leading axes flattened into rows, long axes averaged in equal segments."""
     array = np.asarray(values, dtype=np.float64)
     array = array.reshape(-1, array.shape[-1]) if array.ndim > 2 else np.atleast_2d(array)
     for axis, limit in enumerate(most):
@@ -110,14 +110,22 @@ def thumbnail(values: Any, most: tuple[int, int] = MAX_CELLS) -> Float[np.ndarra
 
 
 def backbone_panel(sites: int, length: int, width: int, frozen: int = 0) -> DiagramPanel:
-    """The backbone with nothing in front of it: the survey's first panel."""
-    text = DiagramItem("X", "input", "input", "X", ("T", "d"), (length, width))
-    return DiagramPanel("original", "Original", "the frozen backbone alone", {"X": text}, (), None, "X",
-                 frozen_parameters=frozen, sites=sites)  # fmt: skip
+    """Return the panel of the backbone without a prompt, the first of the survey's figure 2."""
+    text = DiagramItem(key="X", kind="input", state="input", label="X", axes=("T", "d"), sizes=(length, width))
+    return DiagramPanel(
+        name="original",
+        title="Original",
+        citation="the frozen backbone alone",
+        items={"X": text},
+        edges=(),
+        tokens="X",
+        frozen_parameters=frozen,
+        sites=sites,
+    )
 
 
 class _PanelBuilder:
-    """Walks one method's declaration and gathers items and edges; equal nodes are one item."""
+    """Converts one method's declared diagram to items and edges; equal nodes become one item."""
 
     def __init__(self, method: PromptMethod, length: int, width: int, values: bool) -> None:
         self.method, self.with_values = method, values
@@ -134,7 +142,7 @@ class _PanelBuilder:
         }
 
     def add_node(self, node: DiagramNode) -> str:
-        """The key of a node's item; a node met before is the same thing drawn once."""
+        """Return the key of a node's item, which is added for the first of equal nodes."""
         if node not in self.item_keys:
             key = self._add_new_node(node)
             self.item_keys[node] = key
@@ -196,16 +204,24 @@ class _PanelBuilder:
 
     def _tensor_item(self, symbol: str) -> DiagramItem:
         if symbol not in self.parts:
-            raise ValueError(f"{self.method.card.title} draws {symbol!r}; its parts are {', '.join(self.parts)}")
+            raise ValueError(f"{self.method.card.title} draws {symbol!r}; its tensors are {', '.join(self.parts)}")
         part = self.parts[symbol]
         sizes = tuple(part.tensor.shape)
         stack = sizes[0] if part.axes[:1] == ("k",) and len(sizes) > 1 else 1
-        return DiagramItem(f"part-{symbol}",
-        "tensor", self._state(part.tensor), symbol_to_text(symbol), part.axes, sizes, stack,
-                    part.tensor.numel(), values=self.part_thumbnail(part))  # fmt: skip
+        return DiagramItem(
+            key=f"part-{symbol}",
+            kind="tensor",
+            state=self._state(part.tensor),
+            label=symbol_to_text(symbol),
+            axes=part.axes,
+            sizes=sizes,
+            stack=stack,
+            scalars=part.tensor.numel(),
+            values=self.tensor_thumbnail(part),
+        )
 
-    def part_thumbnail(self, part: MethodTensor) -> Float[np.ndarray, "rows columns"] | None:
-        """A part as a small heat map; None unless values were asked for and are there."""
+    def tensor_thumbnail(self, part: MethodTensor) -> Float[np.ndarray, "rows columns"] | None:
+        """Return a tensor as a small heat map; None without values, or if the panel is built without them."""
         if not self.with_values or part.tensor.is_meta:
             return None
         return thumbnail(part.tensor.detach().float().cpu().numpy())
@@ -230,14 +246,14 @@ class _PanelBuilder:
 
 
 def _is_view_of(parameter: Any, tensor: Any) -> bool:
-    """Whether a part is a view of a whole parameter: the same memory, seen in another shape."""
+    """Return whether a tensor is a view of all of a parameter: the same memory in another shape."""
     if parameter.is_meta or tensor.is_meta or parameter.numel() != tensor.numel():
         return False
     return bool(parameter.data_ptr() == tensor.data_ptr())
 
 
 def _masked_shares(masks: list[Any]) -> tuple[float, ...]:
-    """The share of each row that the masks leave out; nothing for shapes without values, or before any pruning."""
+    """Return the share of each row that the masks prune; empty for tensors without values, or before any pruning."""
     if not masks or any(mask.is_meta for mask in masks):
         return ()
     kept = np.ones((1, 1))
@@ -251,60 +267,75 @@ def _masked_shares(masks: list[Any]) -> tuple[float, ...]:
 def build_panel(
     method: PromptMethod, length: int, width: int, sites: int, frozen: int = 0, values: bool = False
 ) -> DiagramPanel:
-    """A method's panel, with numbers of the live module; ``values`` adds heat maps of its tensors.
+    """Build a method's panel from its declared diagram and live module; ``values`` adds heat maps of its tensors.
 
-    ``length`` is the longest input in tokens, ``width`` d, ``sites`` S, ``frozen`` the backbone's scalars.
+    ``length`` is the longest input in tokens, ``width`` is d, ``sites`` is S, ``frozen`` counts the backbone's
+    parameters.
 
     Raises:
-        ValueError: if the method's anatomy names a part that it does not have.
+        ValueError: if the method's diagram names a tensor that the method does not have.
     """
     declared = method.diagram()
-    reader = _PanelBuilder(method, length, width, values)
-    ends = {}
-    for place, node in (("key_values", declared.key_values), ("prompt", declared.prompt), ("tokens", declared.tokens)):
-        ends[place] = None if node is None else _add_backbone_input(reader, place, node, method, declared.prompt_label)
+    builder = _PanelBuilder(method, length, width, values)
+    inputs = {}
+    for end, node in (("key_values", declared.key_values), ("prompt", declared.prompt), ("tokens", declared.tokens)):
+        inputs[end] = None if node is None else _add_backbone_input(builder, end, node, method, declared.prompt_label)
     return DiagramPanel(
-        method.card.name, method.card.title, method.card.citation, reader.items, tuple(reader.edges),
-        **ends, trainable_parameters=method.trainable_parameters(), stored_parameters=method.stored_parameters(),
-        frozen_parameters=frozen, slots=method.slots, sites=sites,
-        branch=method.card.branch, note=declared.note,
-    )  # fmt: skip
+        name=method.card.name,
+        title=method.card.title,
+        citation=method.card.citation,
+        items=builder.items,
+        edges=tuple(builder.edges),
+        **inputs,
+        trainable_parameters=method.trainable_parameters(),
+        stored_parameters=method.stored_parameters(),
+        frozen_parameters=frozen,
+        slots=method.slots,
+        sites=sites,
+        branch=method.card.branch,
+        note=declared.note,
+    )
 
 
-def _add_backbone_input(reader: _PanelBuilder, place: str, node: DiagramNode, method: PromptMethod, called: str) -> str:
-    """The block that enters the backbone: a part as it is, or the hatched result of what is done to it."""
-    key = reader.add_node(node)
-    if reader.items[key].kind in ("tensor", "input"):
+def _add_backbone_input(builder: _PanelBuilder, end: str, node: DiagramNode, method: PromptMethod, label: str) -> str:
+    """Return the key of the item that enters the backbone: a tensor as it is, or the result of an operation."""
+    key = builder.add_node(node)
+    if builder.items[key].kind in ("tensor", "input"):
         return key
     axes: tuple[str, ...] = ("m", "d")
-    sizes: tuple[int, ...] = (method.slots, reader.input[1][1])
-    own = called or ("P̂" if any(i.label == "P" for i in reader.items.values()) else "P")
-    if place == "tokens":
-        axes, sizes = reader.input
-        own = "X̂"
-    if place == "key_values":
-        own, kv = next(((name, part) for name, part in reader.parts.items() if "S" in part.axes), ("KV", None))
+    sizes: tuple[int, ...] = (method.slots, builder.input[1][1])
+    symbol = label or ("P̂" if any(i.label == "P" for i in builder.items.values()) else "P")
+    if end == "tokens":
+        axes, sizes = builder.input
+        symbol = "X̂"
+    if end == "key_values":
+        symbol, kv = next(((name, part) for name, part in builder.parts.items() if "S" in part.axes), ("KV", None))
         axes, sizes = (kv.axes, tuple(kv.tensor.shape)) if kv else ((), ())
-    # What is made is often a part itself, and then has values to show.
-    part = reader.parts.get(own)
-    values = reader.part_thumbnail(part) if part is not None and part.axes == axes else None
-    label = symbol_to_text(own) if part is not None else own
-    end = f"end-{place}"
-    reader.items[end] = DiagramItem(
-        end, "result", "processed", label, axes, sizes, scalars=math.prod(sizes), values=values
+    # The result is often one of the method's tensors, which has values to show.
+    part = builder.parts.get(symbol)
+    item = DiagramItem(
+        key=f"end-{end}",
+        kind="result",
+        state="processed",
+        label=symbol_to_text(symbol) if part is not None else symbol,
+        axes=axes,
+        sizes=sizes,
+        scalars=math.prod(sizes),
+        values=builder.tensor_thumbnail(part) if part is not None and part.axes == axes else None,
     )
-    reader.edges.append(DiagramEdge(key, end))
-    return end
+    builder.items[item.key] = item
+    builder.edges.append(DiagramEdge(key, item.key))
+    return item.key
 
 
 def panel_differences(one: DiagramPanel, other: DiagramPanel) -> tuple[frozenset[str], frozenset[str]]:
-    """The keys of what each panel has and the other has not: by kind, state, label, axes and masks, not by size."""
+    """Return the keys of the items that only one panel has, by kind, state, label, axes and masks, not by size."""
 
-    def looks(panel: DiagramPanel) -> dict[str, tuple[object, ...]]:
+    def features(panel: DiagramPanel) -> dict[str, tuple[object, ...]]:
         return {key: (i.kind, i.state, i.label, i.axes, i.stack > 1, i.masks) for key, i in panel.items.items()}
 
-    left, right = looks(one), looks(other)
+    left, right = features(one), features(other)
     return (
-        frozenset(key for key, look in left.items() if look not in right.values()),
-        frozenset(key for key, look in right.items() if look not in left.values()),
+        frozenset(key for key, feature in left.items() if feature not in right.values()),
+        frozenset(key for key, feature in right.items() if feature not in left.values()),
     )

@@ -1,7 +1,7 @@
-"""The vocabulary tokens nearest to a prompt's vectors: the reading of Lester et al. 2021, section 7.
+"""The vocabulary tokens nearest to a prompt's vectors, as in Lester et al. 2021, section 7.
 
 Lester, Al-Rfou and Constant, "The Power of Scale for Parameter-Efficient Prompt Tuning", EMNLP 2021,
-https://aclanthology.org/2021.emnlp-main.243. They use cosine; dot product and L2 show how much that choice decides.
+https://aclanthology.org/2021.emnlp-main.243. They use cosine; dot product and L2 show how the result depends on it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from jaxtyping import Float, Int
 NeighbourMetric = Literal["cosine", "dot", "L2"]
 NEIGHBOUR_METRICS: tuple[NeighbourMetric, ...] = get_args(NeighbourMetric)
 CHUNK_ROWS = 8192
-"""Vocabulary rows looked at together: a table that lies on disk is never in memory as a whole."""
+"""Vocabulary rows compared at a time: a table on disk is never loaded completely."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,7 +37,7 @@ def nearest_tokens(
     k: int = 5,
     metric: NeighbourMetric = "cosine",
 ) -> Neighbours:
-    """The k tokens nearest to each vector; fewer if the vocabulary is smaller. Streams over the vocabulary.
+    """Return the k tokens nearest to each vector; fewer if the vocabulary is smaller. Reads the vocabulary in chunks.
 
     Raises:
         ValueError: for an unknown metric, a k below 1, or widths that differ.
@@ -56,7 +56,7 @@ def nearest_tokens(
     order = np.argsort(-best, axis=1, kind="stable")
     ids, best = np.take_along_axis(ids, order, 1), np.take_along_axis(best, order, 1)
     if metric == "L2":
-        # Exact for the few that are shown: the expanded square loses digits where distances are small.
+        # Computed again for the k returned: the expanded square loses digits where distances are small.
         best = np.linalg.norm(vocabulary[ids] - np.asarray(vectors, dtype=np.float32)[:, None], axis=2)
     return Neighbours(metric, ids, best)
 
@@ -67,7 +67,7 @@ def neighbour_ranks(
     ids: Int[np.ndarray, " m"],
     metric: NeighbourMetric = "cosine",
 ) -> Int[np.ndarray, " m"]:
-    """The place of one given token among all neighbours of each vector; 1 is the nearest.
+    """Return the rank of one given token (m) among all neighbours of each vector; 1 is the nearest.
 
     Raises:
         ValueError: for an unknown metric or widths that differ.
@@ -80,7 +80,7 @@ def neighbour_ranks(
     )
     nearer = np.zeros(len(vectors), dtype=np.int64)
     for start, closeness in _iterate_scores(vectors, vocabulary, metric):
-        # The token itself is computed in another order of sums here: it must not outrank itself by rounding.
+        # Sums are taken in another order here: rounding must not let the token outrank itself.
         inside = (ids >= start) & (ids < start + closeness.shape[1])
         closeness[np.flatnonzero(inside), ids[inside] - start] = -np.inf
         nearer += (closeness > own[:, None]).sum(1)
@@ -93,7 +93,7 @@ def nearest_tokens_over_steps(
     k: int = 5,
     metric: NeighbourMetric = "cosine",
 ) -> list[Neighbours]:
-    """The k tokens nearest to each of m vectors at every step: ``nearest_tokens``, with one look at the vocabulary for all.
+    """Return ``nearest_tokens`` of m vectors at every step, reading the vocabulary once for all steps.
 
     Raises:
         ValueError: as ``nearest_tokens``.
@@ -112,7 +112,7 @@ def neighbour_ranks_over_steps(
     ids: Int[np.ndarray, " m"],
     metric: NeighbourMetric = "cosine",
 ) -> Int[np.ndarray, "m steps"]:
-    """The place of one given token of each of m vectors among all its neighbours at every step; 1 is the nearest.
+    """Return ``neighbour_ranks`` of m vectors at every step, reading the vocabulary once for all steps.
 
     Raises:
         ValueError: as ``neighbour_ranks``.
@@ -120,14 +120,12 @@ def neighbour_ranks_over_steps(
     count = len(values)
     if not count:
         return np.zeros((len(ids), 0), dtype=np.int64)
-    places: Int[np.ndarray, "m steps"] = neighbour_ranks(
-        np.concatenate(values), vocabulary, np.tile(ids, count), metric
-    )
-    return places.reshape(count, -1).T
+    ranks: Int[np.ndarray, "m steps"] = neighbour_ranks(np.concatenate(values), vocabulary, np.tile(ids, count), metric)
+    return ranks.reshape(count, -1).T
 
 
 def neighbour_overlap(before: Neighbours, after: Neighbours) -> Float[np.ndarray, " m"]:
-    """The share (0 to 1) of each vector's neighbours that are its neighbours in another state too.
+    """Return the share (0 to 1) of each vector's neighbours before that are also among its neighbours after.
 
     Raises:
         ValueError: if the two differ in the number of vectors or neighbours.
@@ -148,7 +146,7 @@ def _check_arguments(vectors: np.ndarray, vocabulary: np.ndarray, metric: str) -
 def _iterate_scores(
     vectors: np.ndarray, vocabulary: np.ndarray, metric: NeighbourMetric
 ) -> Iterator[tuple[int, np.ndarray]]:
-    """Chunk by chunk, a number that is larger for nearer tokens: (first id, (m, chunk))."""
+    """Yield (first id, scores (m, chunk)) per chunk of the vocabulary; scores are larger for nearer tokens."""
     x = np.asarray(vectors, dtype=np.float32)
     if metric == "cosine":
         x = normalise_rows(x)
@@ -161,7 +159,7 @@ def _iterate_scores(
 
 
 def normalise_rows(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Rows at length 1; a row of zeros stays one."""
+    """Scale rows to length 1; a row of zeros stays unchanged."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Float[np.ndarray, "n d"] = rows / np.where(lengths > 0, lengths, 1)
     return scaled

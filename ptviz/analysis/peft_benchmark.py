@@ -1,8 +1,8 @@
-"""PEFT's own benchmark as a race: the result files of its method comparison on MetaMathQA.
+"""PEFT's own benchmark as a comparison of methods: the result files of its method comparison on MetaMathQA.
 
 Source of the layout: https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA, one JSON file a run
 with ``run_info``, ``train_info`` (``metrics`` as a list, the last entry with ``test accuracy``) and ``meta_info``.
-Files come from strangers: sizes and depth are bounded, numbers that are not finite or out of range are not there.
+The files are untrusted: size and depth are limited, values that are not finite or out of range count as missing.
 """
 
 from __future__ import annotations
@@ -21,22 +21,22 @@ _MAX_TEXT = 120
 _MAX_ENTRIES = 20_000
 _MAX_STEP = 10**9
 _UNKNOWN_SIZE = 99_999_999
-"""What the benchmark writes for a checkpoint whose size it could not find out: ``get_file_size`` in its utils.py."""
+"""What the benchmark writes for a checkpoint of unknown size: ``get_file_size`` in its utils.py."""
 _SURVEY_METHODS = {
     "PROMPT_TUNING": "prompt-tuning",
     "P_TUNING": "p-tuning",
     "PREFIX_TUNING": "p-tuning-v2",
     "MULTITASK_PROMPT_TUNING": "mpt",
 }
-"""PEFT's types that are methods of the survey; its prefixes go through a network only if that is asked for."""
+"""PEFT's types that are methods of the survey; PREFIX_TUNING with ``prefix_projection`` is prefix-tuning."""
 
 
 @dataclass(frozen=True)
 class BenchmarkResult:
-    """One result file. ``lap.method`` is the experiment, as "method/variant"; ``lap.run`` the time it was made.
+    """One result file. ``run_result.method`` is the experiment, as "method/variant", ``run_result.run`` its time.
 
-    ``kind`` is the method as PEFT calls it, ``ours`` the survey's method that it is ("" for none of them). ``losses``
-    are training losses in nats a token, means since the entry before, after ``trained_steps`` updates.
+    ``kind`` is PEFT's name of the method, ``survey_method`` the survey's ("" if it has none). ``losses`` are training
+    losses in nats per token after ``loss_steps`` updates, each the mean since the previous entry.
     """
 
     run_result: RunResult
@@ -52,10 +52,10 @@ class BenchmarkResult:
 
 
 def parse_result(text: str | bytes, name: str = "this file") -> BenchmarkResult:
-    """One result file; memory is the accelerator's highest above what was held before, in bytes.
+    """Parse one result file; memory is the accelerator's peak in bytes.
 
     Raises:
-        ValueError: if it is no such file, or tells of a run that did not succeed.
+        ValueError: if it is not such a file, or if its run did not succeed.
     """
     content = text.encode() if isinstance(text, str) else text
     if len(content) > MAX_FILE_BYTES:
@@ -77,7 +77,7 @@ def parse_result(text: str | bytes, name: str = "this file") -> BenchmarkResult:
     experiment = safe_text(run.get("experiment_name") or "unnamed", _MAX_TEXT)
     evaluated, accuracies = _values_by_step(metrics, "valid accuracy", _as_fraction)
     trained_steps, losses = _values_by_step(metrics, "train loss", _as_finite)
-    lap = RunResult(
+    run_result = RunResult(
         method=experiment,
         seed=_as_count(setup.get("seed")) or 0,
         run=safe_text(run.get("created_at") or "", 40),
@@ -94,7 +94,7 @@ def parse_result(text: str | bytes, name: str = "this file") -> BenchmarkResult:
     )
     machine = _as_mapping(_as_mapping(data.get("meta_info")).get("system_info"))
     return BenchmarkResult(
-        lap,
+        run_result=run_result,
         kind=experiment.split("/")[0],
         survey_method=_survey_method(peft),
         backbone=safe_text(setup.get("model_id") or "", _MAX_TEXT),
@@ -114,9 +114,9 @@ def _survey_method(peft: Mapping[str, Any]) -> str:
 
 
 def parse_results(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[BenchmarkResult], list[str]]:
-    """Files given as (name, content): their results, and a sentence for each that could not be read.
+    """Parse files given as (name, content); return their results, and one message for each file that has none.
 
-    Of several results of one experiment, backbone and seed only the newest is kept, as PEFT's own page does.
+    Of several results of one experiment, backbone and seed only the newest is kept, as on PEFT's own page.
     """
     found: dict[tuple[str, str, int], BenchmarkResult] = {}
     problems, older = [], 0
@@ -131,12 +131,12 @@ def parse_results(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[Benchm
         if key not in found or result.run_result.run >= found[key].run_result.run:
             found[key] = result
     if older:
-        problems.append(f"{older} older results of experiments that are here in a newer one were left out")
+        problems.append(f"{older} older results were left out: these files have newer ones of the same experiments")
     return _separate_backbones(list(found.values())), problems
 
 
 def _separate_backbones(results: list[BenchmarkResult]) -> list[BenchmarkResult]:
-    """Name the backbone beside the experiment where there are several: runs of two backbones are no seeds of one."""
+    """Add the backbone to the experiment's name where there are several: their runs are not seeds of one method."""
     if len({result.backbone for result in results}) < 2:
         return results
     return [
@@ -146,7 +146,7 @@ def _separate_backbones(results: list[BenchmarkResult]) -> list[BenchmarkResult]
 
 
 def short_labels(results: Sequence[BenchmarkResult]) -> dict[str, str]:
-    """A short name for every experiment: without the backbone's, with which the benchmark begins its variants."""
+    """Return a short name of every experiment: without the backbone's name, with which the variants begin."""
     short = {}
     for result in results:
         kind, _, variant = result.run_result.method.partition("/")
@@ -157,43 +157,51 @@ def short_labels(results: Sequence[BenchmarkResult]) -> dict[str, str]:
 
 
 def training_loss_results(results: Iterable[BenchmarkResult]) -> list[RunResult]:
-    """Laps whose curve is the training loss: what ``ptviz.analysis.comparison.compute_seed_bands`` takes."""
+    """Return run results with the training loss as curve, for ``ptviz.analysis.comparison.compute_seed_bands``."""
     return [replace(r.run_result, evaluated=r.loss_steps, accuracies=r.losses) for r in results if r.losses]
 
 
 EXTRA_COLUMNS = ("kind", "backbone", "lr", "steps", "accelerator")
-"""What the table of a benchmark says beyond that of a race."""
+"""The columns of a benchmark's table besides those of ``comparison.table_rows``."""
 
 
 def benchmark_rows(results: Sequence[BenchmarkResult]) -> list[dict[str, object]]:
-    """One row an experiment, the best test accuracy first: the columns of a race's table, then ``EXTRA_COLUMNS``."""
+    """Return one row an experiment, the best test accuracy first: ``comparison.table_rows`` and ``EXTRA_COLUMNS``."""
     first = {result.run_result.method: result for result in reversed(results)}
-    made = table_rows(summarise_methods(result.run_result for result in results))
-    return [row | {name: getattr(first[str(row["method"])], name) for name in EXTRA_COLUMNS} for row in made]
+    rows = table_rows(summarise_methods(result.run_result for result in results))
+    return [row | {name: getattr(first[str(row["method"])], name) for name in EXTRA_COLUMNS} for row in rows]
 
 
 def comparability_notes(results: Sequence[BenchmarkResult]) -> list[str]:
-    """What to keep in mind when these results are compared: where they were not made alike."""
-    told = []
-    for what, values, so in (
-        ("backbones", {r.backbone for r in results}, "their accuracies are no comparison of methods"),
-        ("budgets", {f"{r.steps or '?'} steps of {r.batch or '?'} rows" for r in results}, "more steps may win alone"),
-        ("accelerators", {r.accelerator or "unknown" for r in results}, "seconds and memory compare only within one"),
+    """Return how the settings of these results differ, and what that means for a comparison."""
+    notes = []
+    for what, values, consequence in (
+        ("backbones", {r.backbone for r in results}, "accuracies of different backbones do not compare methods"),
+        (
+            "budgets",
+            {f"{r.steps or '?'} steps of {r.batch or '?'} examples" for r in results},
+            "a higher accuracy may come from more steps",
+        ),
+        (
+            "accelerators",
+            {r.accelerator or "unknown" for r in results},
+            "seconds and memory are comparable on one accelerator only",
+        ),
         (
             "prompt lengths",
             {str(r.run_result.length) for r in results if r.run_result.length is not None},
-            "a longer one may win",
+            "a higher accuracy may come from a longer prompt",
         ),
     ):
         if len(values) > 1:
             some = ", ".join(sorted(values)[:5])
-            told.append(f"{len(values)} {what} ({some}{', and others' if len(values) > 5 else ''}): {so}.")
+            notes.append(f"{len(values)} {what} ({some}{', and others' if len(values) > 5 else ''}): {consequence}.")
     seeds = {result.run_result.method: 0 for result in results}
     for result in results:
         seeds[result.run_result.method] += 1
     if results and max(seeds.values()) == 1:
-        told.append("One seed each: differences of a few points may be luck, and nothing here can say how many.")
-    return told
+        notes.append("One seed each: differences of a few points may be chance, and no interval can be given.")
+    return notes
 
 
 def _section(data: Mapping[str, Any], part: str, name: str) -> Mapping[str, Any]:
@@ -212,7 +220,7 @@ def _as_mapping(value: Any) -> Mapping[str, Any]:
 def _values_by_step(
     metrics: Sequence[Mapping[str, Any]], name: str, read: Any
 ) -> tuple[tuple[int, ...], tuple[float, ...]]:
-    """The values under one name by step, each step once, the first entry of several."""
+    """Return the steps and values under one name, each step once, the first entry of several."""
     found: dict[int, float] = {}
     for entry in metrics:
         step, value = _as_count(entry.get("step")), read(entry.get(name))
@@ -223,7 +231,7 @@ def _values_by_step(
 
 
 def _as_finite(value: object) -> float | None:
-    """A finite number as a float; None for everything else, integers beyond all floats included."""
+    """Return a finite number as a float; None for everything else, integers too large for a float included."""
     if not isinstance(value, int | float) or isinstance(value, bool):
         return None
     try:

@@ -1,11 +1,11 @@
-"""A prompt's way through embedding space on one flat map, fitted once, so that motion on the map means motion.
+"""Projections of a prompt's steps and of vocabulary tokens to 2 or 3 dimensions, one fit for all steps.
 
-PCA: the leading directions of the vocabulary and the prompt together, each with half the weight, so that neither
-drowns the other. UMAP: McInnes, Healy and Melville 2018, https://arxiv.org/abs/1802.03426, fitted on vocabulary and
-last prompt, every step then placed into it. t-SNE: van der Maaten and Hinton, JMLR 9 (2008),
-https://www.jmlr.org/papers/v9/vandermaaten08a.html; it cannot place new points, so all steps are fitted together.
+PCA: principal components of the vocabulary and the prompt together, each with half the weight, whatever their numbers.
+UMAP: McInnes, Healy and Melville 2018, https://arxiv.org/abs/1802.03426, fitted on vocabulary and last prompt, into
+which every step is transformed. t-SNE: van der Maaten and Hinton, JMLR 9 (2008),
+https://www.jmlr.org/papers/v9/vandermaaten08a.html; it cannot transform new points, so all steps are fitted together.
 
-UMAP and t-SNE take seconds to minutes, and seconds to import: they are imported when asked for.
+UMAP and t-SNE take seconds to minutes, and seconds to import: they are imported when used.
 """
 
 from __future__ import annotations
@@ -33,9 +33,9 @@ _PROGRESS = re.compile(r"(?:Iteration )?(\d+)(?:/(\d+)|(?=: error))")
 
 @dataclass(frozen=True, eq=False)
 class Projection:
-    """Places on one map: those of the vocabulary tokens shown, and of m prompt tokens at each step.
+    """Coordinates in one projection: of b vocabulary tokens, and of m prompt tokens at each step.
 
-    ``explained`` holds the share of the variance along each axis, for PCA only.
+    ``explained_variance`` is the share of the variance along each axis, for PCA only.
     """
 
     kind: ProjectionMethod
@@ -53,7 +53,7 @@ def project(
     normalise: bool = False,
     seed: int = 0,
 ) -> Projection:
-    """Lay a prompt's steps and some vocabulary tokens on a map of 2 or 3 axes: ``project_together`` with one prompt."""
+    """Project a prompt's steps and some vocabulary tokens to 2 or 3 dimensions: ``project_together`` of one prompt."""
     return project_together(background, [tokens], kind, dims, normalise=normalise, seed=seed)[0]
 
 
@@ -66,39 +66,44 @@ def project_together(
     normalise: bool = False,
     seed: int = 0,
     fitted: int | None = None,
-    tell: ProgressCallback | None = None,
+    on_progress: ProgressCallback | None = None,
 ) -> tuple[Projection, ...]:
-    """Lay the steps of several prompts, and some vocabulary tokens, on one map of 2 or 3 axes: a ``Projection`` a prompt.
+    """Project the steps (steps, m, d) of several prompts and some vocabulary tokens together; one result per prompt.
 
-    ``normalise`` scales every vector to length 1 first: direction only, for prompts whose norms dwarf the vocabulary's.
-    The axes of PCA are fitted on the first ``fitted`` vocabulary tokens (all by default), the others laid on them.
-    ``tell`` hears what is being done and which share of it (0 to 1) is over; what it raises ends the work.
+    ``normalise`` scales every vector to length 1 first: for prompts whose norms are far above the vocabulary's.
+    PCA is fitted on the first ``fitted`` vocabulary tokens (all by default), the others are only projected.
+    ``on_progress`` gets the current stage and the share of it (0 to 1) that is done; an exception it raises propagates.
 
     Raises:
         ValueError: for an unknown kind, or if there is nothing to fit.
-        ImportError: saying what to install, where umap-learn or scikit-learn is missing.
+        ImportError: if umap-learn or scikit-learn is not installed.
     """
     if kind not in PROJECTION_METHODS:
-        raise ValueError(f"expected a map of kind {', '.join(PROJECTION_METHODS)}; got {kind!r}")
+        raise ValueError(f"expected a projection of kind {', '.join(PROJECTION_METHODS)}; got {kind!r}")
     words = np.asarray(background, dtype=np.float32)
     paths = [np.asarray(tokens, dtype=np.float32).reshape(-1, tokens.shape[-1]) for tokens in prompts]
     if not len(words) and not any(len(path) for path in paths):
-        raise ValueError("expected some vocabulary or prompt tokens to lay on a map; got none")
+        raise ValueError("expected some vocabulary or prompt tokens to project; got none")
     if normalise:
         words, paths = normalise_rows(words), [normalise_rows(path) for path in paths]
     path = np.concatenate([words[:0], *paths])
     explained: tuple[float, ...] = ()
     if kind == "PCA":
-        laid, walked, explained = _pca(words, path, dims, len(words) if fitted is None else fitted)
+        projected_words, projected_path, explained = _pca(words, path, dims, len(words) if fitted is None else fitted)
     elif kind == "UMAP":
         last = np.concatenate([words[:0], *(rows[-t.shape[1] :] for rows, t in zip(paths, prompts, strict=True))])
-        laid, walked = _umap(words, path, last, dims, seed, tell or _ignore_progress)
+        projected_words, projected_path = _umap(words, path, last, dims, seed, on_progress or _ignore_progress)
     else:
-        laid, walked = _tsne(words, path, dims, seed, tell or _ignore_progress)
+        projected_words, projected_path = _tsne(words, path, dims, seed, on_progress or _ignore_progress)
     ends = np.cumsum([len(rows) for rows in paths])[:-1]
-    parts = np.split(walked, ends) if paths else []
+    parts = np.split(projected_path, ends) if paths else []
     return tuple(
-        Projection(kind, laid, part.reshape(*tokens.shape[:2], dims), explained)
+        Projection(
+            kind=kind,
+            background=projected_words,
+            tokens=part.reshape(*tokens.shape[:2], dims),
+            explained_variance=explained,
+        )
         for part, tokens in zip(parts, prompts, strict=True)
     )
 
@@ -110,12 +115,12 @@ def _pca(
     weights = np.concatenate([np.full(len(rows), 1 / (len(groups) * len(rows))) for rows in groups])
     rows = np.concatenate(groups)
     centre = weights @ rows
-    # The covariance, not the rows: d x d is small beside 50,000 tokens.
+    # The covariance, not the rows: d x d is small compared with 50,000 tokens.
     deviation = rows - centre
     covariance = (deviation * weights[:, None]).T @ deviation
     values, vectors = np.linalg.eigh(covariance.astype(np.float64))
     basis = vectors[:, ::-1][:, :dims]
-    # An eigenvector's sign is arbitrary; fixed, a map does not flip when a step is added.
+    # An eigenvector's sign is arbitrary; fixed, the figure does not flip when a step is added.
     basis = basis * np.where(basis[np.abs(basis).argmax(0), np.arange(basis.shape[1])] < 0, -1, 1)
     if basis.shape[1] < dims:
         basis = np.pad(basis, ((0, 0), (0, dims - basis.shape[1])))
@@ -125,30 +130,31 @@ def _pca(
 
 
 def _umap(
-    words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int, tell: ProgressCallback
+    words: np.ndarray, path: np.ndarray, last: np.ndarray, dims: int, seed: int, on_progress: ProgressCallback
 ) -> tuple[np.ndarray, np.ndarray]:
-    tell("loading UMAP", 0.0)
+    on_progress("loading UMAP", 0.0)
     umap = _import_optional("umap")
-    bar = {"file": _ProgressStream(lambda share: tell("fitting", share)), "disable": False, "bar_format": _TQDM_FORMAT}
-    tell("looking for neighbours", 0.0)
+    stream = _ProgressStream(lambda share: on_progress("fitting", share))
+    bar = {"file": stream, "disable": False, "bar_format": _TQDM_FORMAT}
+    on_progress("looking for neighbours", 0.0)
     reducer = umap.UMAP(n_components=dims, random_state=seed, n_jobs=1, metric="cosine", tqdm_kwds=bar)
     reducer.fit(np.concatenate([words, last]))
     fitted = np.asarray(reducer.embedding_)
-    reducer.tqdm_kwds = {**bar, "file": _ProgressStream(lambda share: tell("placing the steps", share))}
-    tell("placing the steps", 0.0)
+    reducer.tqdm_kwds = {**bar, "file": _ProgressStream(lambda share: on_progress("placing the steps", share))}
+    on_progress("placing the steps", 0.0)
     return fitted[: len(words)], np.asarray(reducer.transform(path))
 
 
 def _tsne(
-    words: np.ndarray, path: np.ndarray, dims: int, seed: int, tell: ProgressCallback
+    words: np.ndarray, path: np.ndarray, dims: int, seed: int, on_progress: ProgressCallback
 ) -> tuple[np.ndarray, np.ndarray]:
-    tell("loading t-SNE", 0.0)
+    on_progress("loading t-SNE", 0.0)
     manifold = _import_optional("sklearn.manifold")
     rows = np.concatenate([words, path])
     perplexity = max(1.0, min(30.0, (len(rows) - 1) / 3))
-    tell("looking for neighbours", 0.0)
-    # It says how far it is only in print.
-    with redirect_stdout(_ProgressStream(lambda share: tell("fitting", share))):
+    on_progress("looking for neighbours", 0.0)
+    # scikit-learn reports progress on standard output only.
+    with redirect_stdout(_ProgressStream(lambda share: on_progress("fitting", share))):
         fitted = manifold.TSNE(
             n_components=dims, random_state=seed, init="pca", perplexity=perplexity, metric="cosine", verbose=2,
             max_iter=_TSNE_ITERATIONS,
@@ -157,10 +163,10 @@ def _tsne(
 
 
 class _ProgressStream(io.TextIOBase):
-    """Listens to what a library prints of its progress, and passes on the share that is done."""
+    """A stream that parses the progress a library prints, and passes on the share that is done."""
 
-    def __init__(self, tell: Callable[[float], None]) -> None:
-        self.on_progress = tell
+    def __init__(self, on_progress: Callable[[float], None]) -> None:
+        self.on_progress = on_progress
 
     def write(self, text: str, /) -> int:
         for done, of in _PROGRESS.findall(text):
@@ -169,7 +175,7 @@ class _ProgressStream(io.TextIOBase):
 
 
 def _ignore_progress(what: str, share: float) -> None:
-    """Nobody wants to know."""
+    """Do nothing: the default of ``on_progress``."""
 
 
 def _import_optional(module: str) -> Any:
@@ -180,5 +186,5 @@ def _import_optional(module: str) -> Any:
         return import_module(module)
     except ImportError as error:
         raise ImportError(
-            f"this map needs {package}, which is not installed: pip install {package}, or take PCA"
+            f"this projection needs {package}, which is not installed: pip install {package}, or choose PCA"
         ) from error

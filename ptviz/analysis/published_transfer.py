@@ -1,4 +1,4 @@
-"""Tables of measured transfer as two papers published them: to look at beside one's own, and never mixed with it."""
+"""Tables of measured transfer as published in two papers, to compare with one's own."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptviz.analysis.transfer import error_reduction
 class PublishedTransfer:
     """Scores in percent as published: rows target tasks, columns source prompts.
 
-    ``baseline`` is what each target reaches without a source; None where the paper tells none.
+    ``baseline`` is each target's score without a source; None if the paper has none.
     """
 
     title: str
@@ -28,7 +28,7 @@ class PublishedTransfer:
 
     @property
     def error_reduction(self) -> Float[np.ndarray, "t n"] | None:
-        """The relative error reduction over the baseline (1: no error left)."""
+        """The relative error reduction over the baseline, 1 if no error is left; None without a baseline."""
         if self.baseline is None:
             return None
         return error_reduction(self.scores / 100, np.broadcast_to(self.baseline[:, None] / 100, self.scores.shape))
@@ -73,33 +73,33 @@ MRPC       68.0 52.6 43.8 65.4 68.5 51.8 65.9 68.0 59.9 63.5 56.8 70.0 84.4
 
 
 def _parse_scores(text: str) -> tuple[tuple[str, ...], tuple[str, ...], Float[np.ndarray, "rows columns"]]:
-    """Names of the columns, names of the rows, and the numbers."""
+    """Return the names of the columns, the names of the rows, and the values."""
     first, *rest = (line.split() for line in text.strip().splitlines())
     return tuple(first), tuple(row[0] for row in rest), np.array([[float(cell) for cell in row[1:]] for row in rest])
 
 
 def load_published_tables() -> tuple[PublishedTransfer, ...]:
-    """SPoT's gains on T5-Base, and Su et al.'s zero-shot transfer on RoBERTa-Base."""
+    """Load SPoT's transfer on T5-Base (Vu et al. 2022) and zero-shot transfer on RoBERTa-Base (Su et al. 2022)."""
     spot, sources, scores = _parse_scores(_SPOT_SCORES)
     su, targets, zero_shot = _parse_scores(_SU_SCORES)
     return (
         PublishedTransfer(
-            "Tuned from a source prompt (T5-Base)",
-            "Vu et al., SPoT, ACL 2022, appendix; mean of 3 seeds",
-            "https://aclanthology.org/2022.acl-long.346",
-            "score of the target after prompt tuning from each source prompt; baseline: without a source",
-            spot,
-            sources[1:],
-            scores[1:].T,
-            scores[0],
+            title="Tuned from a source prompt (T5-Base)",
+            citation="Vu et al., SPoT, ACL 2022, appendix; mean of 3 seeds",
+            url="https://aclanthology.org/2022.acl-long.346",
+            description="score of the target after prompt tuning from each source prompt; baseline: without a source",
+            targets=spot,
+            sources=sources[1:],
+            scores=scores[1:].T,
+            baseline=scores[0],
         ),
         PublishedTransfer(
-            "Zero-shot, without training (RoBERTa-Base)",
-            "Su et al., NAACL 2022; numbers of the released result files",
-            "https://github.com/thunlp/Prompt-Transferability",
-            "accuracy of each source prompt on the target as it is",
-            targets,
-            su,
-            zero_shot,
+            title="Zero-shot, without training (RoBERTa-Base)",
+            citation="Su et al., NAACL 2022; values of the released result files",
+            url="https://github.com/thunlp/Prompt-Transferability",
+            description="accuracy of each source prompt on the target, without further training",
+            targets=targets,
+            sources=su,
+            scores=zero_shot,
         ),
     )

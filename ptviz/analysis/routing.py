@@ -1,4 +1,4 @@
-r"""Who goes where: how routing weights spread over experts or source prompts, by step, by input and by class.
+r"""Routing weights over experts or source prompts: by step, by input and by class.
 
 A routing is a matrix (n, k) whose rows sum to 1. The expert of an input is the one with its largest weight.
 
@@ -17,15 +17,15 @@ import pandas as pd
 from jaxtyping import Bool, Float, Int
 
 DEAD_SHARE = 0.01
-"""An expert that gets less than this share of the inputs is called dead."""
+"""An expert that wins less than this share of the inputs is called dead."""
 
 
 @dataclass(frozen=True, eq=False)
 class ExpertLoadCurve:
-    """How the load spread while a run trained: ``loads`` (steps, k), each row the share of one batch each expert won.
+    """The load of k experts during training: ``loads`` (steps, k), the share of each batch that each expert wins.
 
-    ``smooth`` is averaged over neighbouring steps, ``entropy`` (nats) and ``balance`` (1/k to 1; 1 is even) are
-    those of the smoothed load.
+    ``smoothed_loads`` are averaged over neighbouring steps; ``entropy`` (nats) and ``balance`` (1/k to 1, uniform) are
+    those of the smoothed loads.
     """
 
     steps: Int[np.ndarray, " steps"]
@@ -37,11 +37,11 @@ class ExpertLoadCurve:
 
 @dataclass(frozen=True, eq=False)
 class RoutingSummary:
-    """n inputs over k experts. ``load`` is the mean weight and ``share`` the part of inputs each expert wins.
+    """The routing of n inputs over k experts: the mean weight and the share of inputs won, by expert.
 
-    ``entropy`` is that of one input's weights, averaged (nats; 0 is decided, log k is undecided); ``balance`` is
-    exp(entropy of share) / k (1/k to 1). ``table`` (c, k) counts inputs by class and expert, and ``information`` is
-    their mutual information in nats, at most the entropy of the classes, ``class_entropy``.
+    ``entropy`` is the mean over inputs of the entropy of their weights (nats; 0: one-hot, log k: uniform); ``balance``
+    is exp(entropy of ``win_shares``) / k (1/k to 1). ``class_counts`` (c, k) counts inputs by class and expert;
+    ``mutual_information`` of class and expert is in nats, at most the entropy of the classes, ``class_entropy``.
     """
 
     experts: Int[np.ndarray, " n"]
@@ -57,12 +57,12 @@ class RoutingSummary:
 
 @dataclass(frozen=True, eq=False)
 class RoutingCounterfactual:
-    """What n inputs would cost at each of k experts, against the method's own choice; losses in nats.
+    """The loss of n inputs at each of k experts, compared with the method's own routing; losses in nats.
 
-    ``loss`` and ``accuracy`` (k) are those of every input going to one expert; ``own`` and ``ideal`` are (loss,
-    accuracy) as the method routes, and with each input at the expert where it costs least. ``chosen`` and ``best``
-    name both experts of each input, ``table`` (k chosen, k best) counts them, ``agreement`` is the share where they
-    are the same, and ``rises`` (n, k) is how much more each expert costs than the method's own routing.
+    ``loss`` and ``accuracy`` (k) are those with every input at one expert; ``as_routed`` and ``best_case`` are (loss,
+    accuracy) of the method's own routing, and with each input at its expert of lowest loss. ``chosen_experts`` and
+    ``best_experts`` (n) are these two, ``choice_counts`` (k chosen, k best) counts them, ``agreement`` is the share of
+    inputs where they are the same. ``loss_increases`` (n, k) is each expert's loss minus that of the own routing.
     """
 
     loss: Float[np.ndarray, " k"]
@@ -79,11 +79,11 @@ class RoutingCounterfactual:
 def compute_counterfactual(
     weights: Float[np.ndarray, "n k"],
     losses: Float[np.ndarray, "n k"],
-    right: Bool[np.ndarray, "n k"],
-    loss: Float[np.ndarray, " n"],
-    hit: Bool[np.ndarray, " n"],
+    correct: Bool[np.ndarray, "n k"],
+    routed_loss: Float[np.ndarray, " n"],
+    routed_correct: Bool[np.ndarray, " n"],
 ) -> RoutingCounterfactual:
-    """Compare each expert's loss and answer on each input with those of the method's own routing, ``loss`` and ``hit``.
+    """Compare loss and answer of each input at each expert with those of the method's own routing.
 
     Raises:
         ValueError: if there is no input, or no expert.
@@ -92,25 +92,25 @@ def compute_counterfactual(
     if not x.size:
         raise ValueError(f"expected at least one input and one expert; got losses of {x.shape}")
     chosen, best, rows = w.argmax(1), x.argmin(1), np.arange(len(x))
-    table = np.zeros((x.shape[1], x.shape[1]), dtype=np.int64)
-    np.add.at(table, (chosen, best), 1)
-    hits = np.asarray(right, dtype=bool)
-    own = np.asarray(loss, dtype=np.float64)
+    counts = np.zeros((x.shape[1], x.shape[1]), dtype=np.int64)
+    np.add.at(counts, (chosen, best), 1)
+    hits = np.asarray(correct, dtype=bool)
+    own = np.asarray(routed_loss, dtype=np.float64)
     return RoutingCounterfactual(
-        x.mean(0),
-        hits.mean(0),
-        (float(own.mean()), float(np.mean(hit))),
-        (float(x[rows, best].mean()), float(hits[rows, best].mean())),
-        chosen,
-        best,
-        table,
-        float((chosen == best).mean()),
-        x - own[:, None],
+        loss=x.mean(0),
+        accuracy=hits.mean(0),
+        as_routed=(float(own.mean()), float(np.mean(routed_correct))),
+        best_case=(float(x[rows, best].mean()), float(hits[rows, best].mean())),
+        chosen_experts=chosen,
+        best_experts=best,
+        choice_counts=counts,
+        agreement=float((chosen == best).mean()),
+        loss_increases=x - own[:, None],
     )
 
 
 def rescale_temperature(weights: Float[np.ndarray, "n k"], factor: float) -> Float[np.ndarray, "n k"]:
-    r"""Softmax weights as they would be at ``factor`` times their temperature: 0 is one-hot, infinity even.
+    r"""Return softmax weights at ``factor`` times their temperature: 0 is one-hot, infinity uniform.
 
     A softmax at :math:`f \tau` is :math:`a_j^{1/f} / \sum_i a_i^{1/f}` of the one at :math:`\tau`.
 
@@ -135,7 +135,7 @@ def rescale_temperature(weights: Float[np.ndarray, "n k"], factor: float) -> Flo
 
 
 def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
-    """The entropy of each row in nats; rows are scaled to sum to 1."""
+    """Return the entropy of each row in nats; rows are scaled to sum to 1."""
     w = np.asarray(weights, dtype=np.float64)
     totals = w.sum(1, keepdims=True)
     shares = w / np.where(totals > 0, totals, 1)
@@ -147,7 +147,7 @@ def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
 def compute_expert_load(
     steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps k"], window: int = 15
 ) -> ExpertLoadCurve:
-    """The load over the steps, smoothed by a centred mean over ``window`` of them.
+    """Smooth the loads by a centred mean over ``window`` steps, and compute their entropy and balance.
 
     Raises:
         ValueError: if the window is below 1.
@@ -155,14 +155,20 @@ def compute_expert_load(
     if window < 1:
         raise ValueError(f"expected a window of at least one step; got {window}")
     x = np.asarray(loads, dtype=np.float64)
-    around = pd.DataFrame(x).rolling(window // 2 * 2 + 1, center=True, min_periods=1)
-    smooth = around.mean().to_numpy(dtype=np.float64)
-    spread = entropy(smooth)
-    return ExpertLoadCurve(steps, x, smooth, spread, np.exp(spread) / max(x.shape[1], 1))
+    windows = pd.DataFrame(x).rolling(window // 2 * 2 + 1, center=True, min_periods=1)
+    smoothed = windows.mean().to_numpy(dtype=np.float64)
+    spread = entropy(smoothed)
+    return ExpertLoadCurve(
+        steps=steps,
+        loads=x,
+        smoothed_loads=smoothed,
+        entropy=spread,
+        balance=np.exp(spread) / max(x.shape[1], 1),
+    )
 
 
 def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> RoutingSummary:
-    """How n inputs of known classes (0 to ``classes`` - 1) spread over k experts.
+    """Summarise the routing of n inputs of known classes (0 to ``classes`` - 1) over k experts.
 
     Raises:
         ValueError: if a label is out of range.
@@ -172,20 +178,20 @@ def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray,
     w = np.asarray(weights, dtype=np.float64)
     count, k = w.shape
     experts = w.argmax(1) if k else np.zeros(count, dtype=np.int64)
-    table = np.zeros((classes, k), dtype=np.int64)
-    np.add.at(table, (labels, experts), 1)
-    share = table.sum(0) / max(count, 1)
-    spread = float(entropy(share[None])[0]) if count else 0.0
-    class_spread = float(entropy(table.sum(1)[None].astype(np.float64))[0]) if classes else 0.0
-    joint = float(entropy(table.reshape(1, -1).astype(np.float64))[0]) if table.size else 0.0
+    counts = np.zeros((classes, k), dtype=np.int64)
+    np.add.at(counts, (labels, experts), 1)
+    shares = counts.sum(0) / max(count, 1)
+    expert_entropy = float(entropy(shares[None])[0]) if count else 0.0
+    class_entropy = float(entropy(counts.sum(1)[None].astype(np.float64))[0]) if classes else 0.0
+    joint_entropy = float(entropy(counts.reshape(1, -1).astype(np.float64))[0]) if counts.size else 0.0
     return RoutingSummary(
-        experts,
-        w.mean(0) if count else np.zeros(k),
-        share,
-        float(entropy(w).mean()) if count else 0.0,
-        float(np.exp(spread)) / k if k and count else 0.0,
-        (share < DEAD_SHARE) if count else np.zeros(k, dtype=bool),
-        table,
-        max(class_spread + spread - joint, 0.0),
-        class_spread,
+        experts=experts,
+        mean_weights=w.mean(0) if count else np.zeros(k),
+        win_shares=shares,
+        entropy=float(entropy(w).mean()) if count else 0.0,
+        balance=float(np.exp(expert_entropy)) / k if k and count else 0.0,
+        dead=(shares < DEAD_SHARE) if count else np.zeros(k, dtype=bool),
+        class_counts=counts,
+        mutual_information=max(class_entropy + expert_entropy - joint_entropy, 0.0),
+        class_entropy=class_entropy,
     )

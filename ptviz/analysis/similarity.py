@@ -1,4 +1,4 @@
-r"""How alike two prompts are, by eight measures that do not agree: which one is taken matters more than the prompts.
+r"""The similarity of two prompts by eight measures, which do not agree: the choice of the measure decides the result.
 
 For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`, and :math:`\tilde P = P - \bar p`:
 
@@ -35,7 +35,7 @@ from ptviz.analysis.neighbours import normalise_rows
 SimilarityMetric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
 SIMILARITY_METRICS: tuple[SimilarityMetric, ...] = get_args(SimilarityMetric)
 NEURON_METRIC: Literal["neurons"] = "neurons"
-"""The measure that compares what prompts do to a backbone, see ``neuron_overlap``, and not the prompts themselves."""
+"""The measure that compares the neurons a prompt activates in the backbone, see ``neuron_overlap``."""
 ROWWISE_METRICS: tuple[SimilarityMetric, ...] = ("concatenated", "euclidean", "CKA")
 """Measures that compare row i with row i: both prompts need the same rows."""
 _SUBSPACE_RANK = 8
@@ -45,8 +45,8 @@ _SUBSPACE_RANK = 8
 class SimilarityMatrix:
     """The similarity of every pair of n prompts under one measure.
 
-    ``rows`` says how many rows of the shorter prompt a row-by-row measure compared; None if all were used. ``centred``
-    says whether the mean of all prompts was taken away first.
+    ``compared_rows`` is how many rows a row-by-row measure compared; None if all prompts were used completely.
+    ``centred`` is whether the mean of all prompts was subtracted first.
     """
 
     metric: SimilarityMetric | Literal["neurons"]
@@ -62,11 +62,11 @@ def compute_similarity(
     leave_out: Sequence[Bool[np.ndarray, " _"]] | None = None,
     centred: bool = False,
 ) -> SimilarityMatrix:
-    """Compare every prompt (m, d) with every other.
+    """Compute the similarity of every pair of prompts (m, d).
 
-    ``leave_out`` marks rows of each prompt to ignore, such as ``geometry.outliers``; a row-by-row measure ignores a row
-    that either of a pair ignores. ``centred`` first takes away the mean of the prompts' mean tokens, which prompts of
-    one backbone tend to share. Prompts of different lengths are cut to the shorter one by row-by-row measures.
+    ``leave_out`` marks rows of each prompt to ignore, such as ``prompt_statistics.find_outliers``; a row-by-row measure
+    ignores a row that either of a pair ignores. ``centred`` first subtracts the mean of the prompts' mean tokens, which
+    prompts of one backbone tend to share. Row-by-row measures cut prompts of different lengths to the shortest.
 
     Raises:
         ValueError: for an unknown metric, widths that differ, or a prompt without rows left.
@@ -95,7 +95,7 @@ def compute_similarity(
 
 
 def neuron_overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> SimilarityMatrix:
-    """Compare the neurons that every prompt activates with those of every other: 1 are the same, 0 none in common.
+    """Compute the overlap of the neurons that two prompts activate, for every pair: 1 the same, 0 none in common.
 
     Raises:
         ValueError: if the prompts were run on different backbones.
@@ -119,7 +119,7 @@ def _comparable_rows(
     rows = min(len(p), len(q))
     live = ~(out_p[:rows] | out_q[:rows])
     if not live.any():
-        raise ValueError("expected at least one row that both prompts keep; every row is left out of one of them")
+        raise ValueError("expected at least one row that neither prompt leaves out; there is none")
     return p[:rows][live], q[:rows][live]
 
 
@@ -159,7 +159,7 @@ def _cka(p: np.ndarray, q: np.ndarray) -> float:
 
 def _subspace_overlap(p: np.ndarray, q: np.ndarray) -> float:
     found = [np.linalg.svd(x, full_matrices=False)[1:] for x in (p, q)]
-    # Directions behind the rank of a collapsed prompt are whatever rounding makes of nothing.
+    # Directions beyond the rank of a collapsed prompt are rounding error.
     ranks = [int((sizes > 1e-6 * sizes[0]).sum()) for sizes, _ in found]
     rank = min(_SUBSPACE_RANK, *ranks)
     if not rank:

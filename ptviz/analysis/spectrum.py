@@ -16,10 +16,10 @@ from ptviz.prompt_statistics import effective_rank, is_collapsed
 
 @dataclass(frozen=True, eq=False)
 class Spectrum:
-    """Singular values of a matrix of ``rows`` x ``columns``, largest first, and what follows from them.
+    """Singular values of a matrix of ``rows`` x ``columns``, largest first, and measures of them.
 
-    ``errors[r]`` is the relative Frobenius error of the best approximation of rank r (0 to 1; ``errors[0]`` is 1).
-    ``centred`` says whether the mean row was taken away first.
+    ``approximation_errors[r]`` is the relative Frobenius error of the best approximation of rank r (0 to 1; 1 for
+    rank 0). ``centred`` is whether the mean row was subtracted first.
     """
 
     values: Float[np.ndarray, " n"]
@@ -31,17 +31,17 @@ class Spectrum:
 
     @property
     def max_rank(self) -> int:
-        """The largest rank such a matrix can have."""
+        """The largest rank that a matrix of this shape can have."""
         return max(min(self.rows - self.centred, self.columns), 0)
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the rows use few of the directions they could: under a tenth, for ten rows or more."""
+        """Whether the effective rank is under a tenth of the largest possible one, if that is 10 or more."""
         return is_collapsed(self.effective_rank, self.max_rank)
 
 
 def compute_spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool = False) -> Spectrum:
-    """The spectrum of a matrix, such as a prompt of m tokens x d numbers; ``centred`` takes the mean row away first.
+    """Compute the spectrum of a matrix, such as a prompt (m, d); ``centred`` subtracts the mean row first.
 
     A matrix of zeros has effective rank 0.
     """
@@ -52,13 +52,19 @@ def compute_spectrum(matrix: Float[np.ndarray, "rows columns"], *, centred: bool
     values = np.linalg.svd(x, compute_uv=False) if x.size else np.zeros(0)
     energy = values**2
     total = float(energy.sum())
-    left = np.concatenate([np.cumsum(energy[::-1])[::-1], [0.0]])
-    errors = np.sqrt(left / total) if total > 0 else np.zeros(len(values) + 1)
-    return Spectrum(values, errors, rank, x.shape[0], x.shape[1], centred)
+    remaining = np.concatenate([np.cumsum(energy[::-1])[::-1], [0.0]])
+    return Spectrum(
+        values=values,
+        approximation_errors=np.sqrt(remaining / total) if total > 0 else np.zeros(len(values) + 1),
+        effective_rank=rank,
+        rows=x.shape[0],
+        columns=x.shape[1],
+        centred=centred,
+    )
 
 
 def low_rank_approximation(matrix: Float[np.ndarray, "rows columns"], rank: int) -> Float[np.ndarray, "rows columns"]:
-    """The nearest matrix of at most ``rank``, in the Frobenius norm (Eckart and Young 1936).
+    """Return the nearest matrix of at most ``rank`` in the Frobenius norm (Eckart and Young 1936).
 
     Raises:
         ValueError: if ``rank`` is negative.

@@ -1,4 +1,4 @@
-"""The survey's family tree, grown from what each method's card says.
+"""The survey's taxonomy of methods, built from the methods' cards.
 
 Source: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, figure 1, https://arxiv.org/abs/2507.06085
 """
@@ -18,7 +18,7 @@ LEVELS = ("family", "group", "where the prompt enters")
 
 @dataclass(frozen=True)
 class Leaf:
-    """A method in the tree; ``share`` places ``value`` between the lowest (0) and the highest (1) of all."""
+    """A method in the tree; ``relative_value`` is ``value`` scaled from the lowest (0) to the highest (1) of all."""
 
     name: str
     title: str
@@ -30,7 +30,7 @@ class Leaf:
 
 @dataclass(frozen=True)
 class Branch:
-    """A node of the tree: its words, its level (0 is the root), the branches and methods under it."""
+    """A node of the tree: its label, its level (0 is the root), the branches and methods under it."""
 
     label: str
     level: int
@@ -38,13 +38,13 @@ class Branch:
     leaves: tuple[Leaf, ...] = ()
 
     def methods(self) -> tuple[Leaf, ...]:
-        """All methods under this branch, from top to bottom."""
+        """Return all methods under this branch, from top to bottom."""
         return tuple(leaf for branch in self.branches for leaf in branch.methods()) + self.leaves
 
 
 @dataclass(frozen=True)
 class ColourScale:
-    """What colours the tree: its name, its unit, and its lowest and highest value; ``log`` for counts and times."""
+    """The measure that colours the tree: name, unit, lowest and highest value; ``logarithmic`` for counts and times."""
 
     name: str
     unit: str = ""
@@ -55,7 +55,7 @@ class ColourScale:
 
 @dataclass(frozen=True)
 class Taxonomy:
-    """The whole tree, and what its colours mean, if anything."""
+    """The tree, and the scale of its colours if it has any."""
 
     root: Branch
     colour_scale: ColourScale | None = None
@@ -68,7 +68,7 @@ def build_taxonomy(
     unit: str = "",
     log: bool = False,
 ) -> Taxonomy:
-    """The tree of some methods, in their order, coloured by ``values`` (by method name; missing ones stay grey)."""
+    """Build the tree of some methods, in their order, coloured by ``values`` (by method name; grey if missing)."""
     known = {name: value for name, value in (values or {}).items() if math.isfinite(value) and (value > 0 or not log)}
     low, high = (min(known.values()), max(known.values())) if known else (0.0, 0.0)
 
@@ -83,15 +83,15 @@ def build_taxonomy(
 
 
 def _build_branch(rows: list[tuple[tuple[str, str, str], Leaf]], level: int) -> tuple[Branch, ...]:
-    # By first appearance: the registry's order is the survey's, and a newcomer joins its group.
+    # By first appearance: the registry's order is the survey's, and a method from elsewhere joins its group.
     labels = list(dict.fromkeys(branch[level] for branch, _ in rows))
-    grown = []
+    branches = []
     for label in labels:
         own = [row for row in rows if row[0][level] == label]
         deeper = level + 1 < len(LEVELS)
         below = _build_branch(own, level + 1) if deeper else ()
-        grown.append(Branch(label, level + 1, below, () if deeper else tuple(leaf for _, leaf in own)))
-    return tuple(grown)
+        branches.append(Branch(label, level + 1, below, () if deeper else tuple(leaf for _, leaf in own)))
+    return tuple(branches)
 
 
 def _relative_position(value: float, low: float, high: float, log: bool) -> float:

@@ -1,4 +1,4 @@
-r"""Parts of a method against each other: what several prompts share, and how far one part is from another.
+r"""Comparisons of a method's tensors: the energy that several prompts share, and two tensors row by row.
 
 The energy of a prompt is its squared Frobenius norm. With :math:`\bar P` the mean of k prompts, it splits exactly:
 
@@ -17,9 +17,10 @@ from jaxtyping import Float
 
 @dataclass(frozen=True, eq=False)
 class SharedEnergy:
-    """What k prompts have for themselves: ``own`` (k) is the share of each one's energy in its distance from the mean.
+    """The share of the energy of k prompts that is in their distances from the mean prompt.
 
-    ``total`` is that of all of them together (0: all the same; 1: nothing in common).
+    ``own_shares`` (k) are those of each prompt, ``total_share`` is that of all together (0: equal prompts; 1: their
+    mean is zero).
     """
 
     own_shares: Float[np.ndarray, " k"]
@@ -28,10 +29,11 @@ class SharedEnergy:
 
 @dataclass(frozen=True, eq=False)
 class RowComparison:
-    """Two parts row by row: the lengths of both, and the cosines between them.
+    """Two tensors row by row: the L2 norms of both, and the cosines between them.
 
-    With the second as the first plus a difference, ``apart`` is the difference's share of the energy of these two, and
-    ``share`` that of all rows together (0: the same; 1/2: as large as the first; 1: the first is nothing beside it).
+    With the second as the first plus a difference, ``difference_shares`` is the energy of the difference over the sum
+    of its energy and the first's (0: equal rows; 1/2: as large as the first; towards 1: much larger than the first);
+    ``total_difference_share`` is that of all rows together.
     """
 
     first_norms: Float[np.ndarray, " n"]
@@ -42,35 +44,39 @@ class RowComparison:
 
 
 def compute_shared_energy(prompts: Float[np.ndarray, "k m d"]) -> SharedEnergy:
-    """How much of each of k prompts is its own, and not shared with the others; prompts of zeros own nothing."""
+    """Compute the share of energy that each of k prompts does not share with the others; 0 for prompts of zeros."""
     x = np.asarray(prompts, dtype=np.float64)
     if not x.size:
         return SharedEnergy(np.zeros(len(x)), 0.0)
     energy = (x**2).sum((1, 2))
-    apart = ((x - x.mean(0)) ** 2).sum((1, 2))
-    return SharedEnergy(
-        _safe_ratio(apart, energy), float(_safe_ratio(apart.sum(keepdims=True), energy.sum(keepdims=True))[0])
-    )
+    own = ((x - x.mean(0)) ** 2).sum((1, 2))
+    total = _safe_ratio(own.sum(keepdims=True), energy.sum(keepdims=True))
+    return SharedEnergy(own_shares=_safe_ratio(own, energy), total_share=float(total[0]))
 
 
 def compare_rows(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "rows columns"]) -> RowComparison:
-    """Compare two parts of one shape row by row.
+    """Compare two tensors of one shape row by row.
 
     Raises:
         ValueError: if the shapes differ.
     """
     if first.shape != second.shape:
-        raise ValueError(f"expected two parts of one shape; got {first.shape} and {second.shape}")
+        raise ValueError(f"expected two tensors of one shape; got {first.shape} and {second.shape}")
     a, b = np.asarray(first, dtype=np.float64), np.asarray(second, dtype=np.float64)
-    lengths = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
-    cosines = _safe_ratio((a * b).sum(1), lengths[0] * lengths[1])
-    apart = ((b - a) ** 2).sum(1)
-    energy = lengths[0] ** 2 + apart
-    share = _safe_ratio(apart.sum(keepdims=True), energy.sum(keepdims=True))
-    return RowComparison(*lengths, cosines, _safe_ratio(apart, energy), float(share[0]))
+    first_norms, second_norms = np.linalg.norm(a, axis=1), np.linalg.norm(b, axis=1)
+    difference = ((b - a) ** 2).sum(1)
+    energy = first_norms**2 + difference
+    total = _safe_ratio(difference.sum(keepdims=True), energy.sum(keepdims=True))
+    return RowComparison(
+        first_norms=first_norms,
+        second_norms=second_norms,
+        cosines=_safe_ratio((a * b).sum(1), first_norms * second_norms),
+        difference_shares=_safe_ratio(difference, energy),
+        total_difference_share=float(total[0]),
+    )
 
 
-def _safe_ratio(part: Float[np.ndarray, " n"], whole: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
-    """Shares; 0 where there is nothing to share."""
-    found: Float[np.ndarray, " n"] = np.where(whole > 0, part / np.where(whole > 0, whole, 1.0), 0.0)
-    return found
+def _safe_ratio(part: Float[np.ndarray, " n"], total: Float[np.ndarray, " n"]) -> Float[np.ndarray, " n"]:
+    """Return part / total; 0 where the total is 0."""
+    ratio: Float[np.ndarray, " n"] = np.where(total > 0, part / np.where(total > 0, total, 1.0), 0.0)
+    return ratio

@@ -1,4 +1,4 @@
-"""Waywardness: how far a prompt that solves a task can be read as a sentence about something else.
+"""Waywardness: a prompt that solves a task although its nearest words are those of an unrelated sentence.
 
 Khashabi et al., "Prompt Waywardness: The Curious Case of Discretized Interpretation of Continuous Prompts", NAACL 2022,
 section 4. https://aclanthology.org/2022.naacl-main.266
@@ -18,7 +18,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class WaywardRun:
-    """One trained prompt: the weight of its pull to the sentence, its accuracy, and the words it reads as."""
+    """One trained prompt: the weight gamma of the pull to the sentence, test accuracy (0 to 1), and nearest words."""
 
     run: str
     gamma: float
@@ -29,7 +29,7 @@ class WaywardRun:
 
 @dataclass(frozen=True)
 class WaywardPoint:
-    """Where a prompt stands: ``f1`` of its words with the sentence, and the share ``drop`` of the accuracy lost."""
+    """The result of one prompt: F1 (0 to 1) of its nearest words with the sentence, and the relative accuracy drop."""
 
     run: WaywardRun
     f1: float
@@ -38,10 +38,10 @@ class WaywardPoint:
 
 @dataclass(frozen=True)
 class Waywardness:
-    """Prompts pulled to one sentence, weakest pull first.
+    """Prompts pulled to one sentence, smallest gamma first.
 
-    ``free`` is the mean accuracy without a pull, which drops are shares of; None if there is no such run, and then no
-    place either.
+    ``unconstrained_accuracy`` is the mean accuracy of the runs with gamma 0, to which drops are relative; None if there
+    is no such run, and then there are no points.
     """
 
     sentence: str
@@ -50,20 +50,26 @@ class Waywardness:
 
 
 def compute_waywardness(sentence: str, prompts: Sequence[WaywardRun]) -> Waywardness:
-    """Prompt F1 and relative accuracy drop of each prompt."""
-    free = [prompt.accuracy for prompt in prompts if prompt.gamma == 0]
-    best = sum(free) / len(free) if free else None
-    if not best:
-        return Waywardness(sentence, best, ())
-    ordered = sorted(prompts, key=lambda prompt: (prompt.gamma, prompt.seed))
-    places = tuple(WaywardPoint(p, prompt_f1(p.nearest_words, sentence), (best - p.accuracy) / best) for p in ordered)
-    return Waywardness(sentence, best, places)
+    """Compute prompt F1 and relative accuracy drop of each prompt."""
+    unconstrained = [prompt.accuracy for prompt in prompts if prompt.gamma == 0]
+    baseline = sum(unconstrained) / len(unconstrained) if unconstrained else None
+    if not baseline:
+        return Waywardness(sentence, baseline, ())
+    points = tuple(
+        WaywardPoint(
+            run=prompt,
+            f1=prompt_f1(prompt.nearest_words, sentence),
+            accuracy_drop=(baseline - prompt.accuracy) / baseline,
+        )
+        for prompt in sorted(prompts, key=lambda prompt: (prompt.gamma, prompt.seed))
+    )
+    return Waywardness(sentence, baseline, points)
 
 
 def prompt_f1(words: str, sentence: str) -> float:
-    """F1 of the words of two texts, each counted as often as it occurs: 1 where both say the same in any order.
+    """Return F1 of the words of two texts, as multisets: 1 for the same words in any order.
 
-    Case, punctuation and articles do not count.
+    Case, punctuation and articles are ignored.
     Source: ``f1_score`` in ``util.py`` of https://github.com/Alrope123/prompt-waywardness.
     """
     found, wanted = _normalised_words(words), _normalised_words(sentence)
@@ -75,7 +81,7 @@ def prompt_f1(words: str, sentence: str) -> float:
 
 
 def join_tokens(tokens: Sequence[str]) -> str:
-    """A text from tokens as a reader knows them: a leading space begins a word, or, of word pieces, ## goes on."""
+    """Join tokens to a text: a leading space begins a word, or, in word pieces, ## continues one."""
     if any(token.startswith(" ") for token in tokens):
         return "".join(tokens).strip()
     return " ".join(tokens).replace(" ##", "").strip()

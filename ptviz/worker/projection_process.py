@@ -138,7 +138,7 @@ def run_job(folder: Path) -> None:
             kind, dims, normalise, seed = json.loads(str(file["how"]))
             count = sum(name.startswith("prompt") for name in file.files)
             words, prompts = file["words"], [file[f"prompt{i}"] for i in range(count)]
-        maps = project_together(words, prompts, kind, dims, normalise=normalise, seed=seed, tell=tell)
+        maps = project_together(words, prompts, kind, dims, normalise=normalise, seed=seed, on_progress=tell)
         _save_npz(
             folder / "map.npz", kind=np.array(kind), words=_as_float32(maps[0].background), **_prompt_arrays(maps)
         )

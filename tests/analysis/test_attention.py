@@ -52,7 +52,7 @@ def test_what_is_not_there_is_not_counted():
 
 
 def test_nobody_who_gives_is_refused():
-    with pytest.raises(ValueError, match="at least one giver"):
+    with pytest.raises(ValueError, match="at least one query"):
         prompt_mass(worked()[:, :, :0], np.array([6, 2]), np.array([2, 2]))
 
 

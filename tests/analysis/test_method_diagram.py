@@ -109,10 +109,10 @@ def test_a_stage_s_rate_of_zero_draws_a_part_as_held_fixed():
     assert states == {symbol_to_text("P_s"): "trained", "A": "frozen", "B": "frozen"}
 
 
-def test_a_name_that_is_no_part_is_refused_with_the_parts():
+def test_an_unknown_tensor_is_refused_with_the_known_ones():
     method = build_method("prompt-tuning", SPEC)
     method.diagram = lambda: MethodDiagram(TensorNode("Q"))  # type: ignore[method-assign]
-    with pytest.raises(ValueError, match=r"draws 'Q'; its parts are P"):
+    with pytest.raises(ValueError, match=r"draws 'Q'; its tensors are P"):
         build_panel(method, 24, 32, 4)
 
 

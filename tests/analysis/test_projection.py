@@ -55,7 +55,7 @@ def test_tsne_lays_all_steps_on_one_map():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "umap", None)
-    with pytest.raises(ImportError, match="pip install umap-learn, or take PCA"):
+    with pytest.raises(ImportError, match="pip install umap-learn, or choose PCA"):
         project(WORDS, STEPS, "UMAP")
 
 

@@ -47,7 +47,7 @@ def planted(noise: float, count: int = 6) -> tuple[np.ndarray, list[str], np.nda
 
 def test_the_correlations_are_scipys_and_the_diagonal_is_left_out():
     alike, tasks, measured = planted(0.1)
-    found = correlate_transfer(alike, tasks, measured, tasks, draws=200)
+    found = correlate_transfer(alike, tasks, measured, tasks, resamples=200)
     away = ~np.eye(6, dtype=bool)
     assert len(found.similarity) == 30
     assert all(target != source for target, source in zip(found.targets, found.sources, strict=True))
@@ -55,15 +55,15 @@ def test_the_correlations_are_scipys_and_the_diagonal_is_left_out():
     assert found.spearman.value == pytest.approx(spearmanr(alike[away], measured[away]).statistic)
     for one in (found.pearson, found.spearman):
         assert -1 <= one.low < one.value < one.high <= 1
-    again = correlate_transfer(alike, tasks, measured, tasks, draws=200)
+    again = correlate_transfer(alike, tasks, measured, tasks, resamples=200)
     assert again.pearson == found.pearson
 
 
 def test_no_relation_gives_an_interval_around_zero_and_a_perfect_one_reaches_one():
     alike, tasks, measured = planted(0.0)
-    assert correlate_transfer(alike, tasks, measured, tasks, draws=50).pearson.low == pytest.approx(1)
+    assert correlate_transfer(alike, tasks, measured, tasks, resamples=50).pearson.low == pytest.approx(1)
     away = np.random.default_rng(5).normal(size=measured.shape)
-    found = correlate_transfer(alike, tasks, away, tasks, draws=200).pearson
+    found = correlate_transfer(alike, tasks, away, tasks, resamples=200).pearson
     assert found.low < 0 < found.high
 
 

@@ -94,10 +94,10 @@ def test_a_torn_map_is_thrown_away(tmp_path: Path):
 def test_the_share_grows_over_all_legs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     seen: list[float] = []
 
-    def slow(*given: object, tell: object, **how: object) -> object:
+    def slow(*given: object, on_progress: object, **how: object) -> object:
         for doing, share in (("loading UMAP", 0.0), ("looking for neighbours", 0.0), ("fitting", 0.0),
                              ("fitting", 0.5), ("placing the steps", 0.0), ("placing the steps", 1.0)):  # fmt: skip
-            tell(doing, share)  # type: ignore[operator]
+            on_progress(doing, share)  # type: ignore[operator]
             seen.append(load_progress(tmp_path).share)
         return project_together(ORDER.words, ORDER.prompts)
 
