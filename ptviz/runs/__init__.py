@@ -1,4 +1,4 @@
-"""Runs: what was asked for, what happened, and the worker that makes it happen."""
+"""Runs on disk: config, events, snapshots and status of each, with one writer and any number of readers."""
 
 from ptviz.runs.atomic_io import DiskFullError, StoreError
 from ptviz.runs.config import RunConfig

@@ -1,7 +1,7 @@
-"""A run as one file that opens and replays anywhere: a zip of its config, events, snapshots and environment.
+"""Export a run to one zip file (config, events, snapshots, environment), and import it again.
 
-What is unpacked is a stranger's: names, sizes, JSON and tensors are checked, and a backbone or hub task that is not
-built in must be named by the person again, since looking at the run would fetch it.
+An imported file is untrusted: names, sizes, JSON and tensors are checked. A backbone or Hub task that is not built in
+must be named again by the user, because inspecting the run would download it.
 """
 
 from __future__ import annotations
@@ -29,19 +29,19 @@ _JSON_FILES = ("config.json", "status.json", "environment.json", BUNDLE_MARKER)
 _TENSOR_FILE = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
 _EVENTS_FILE = "events.jsonl"
 _MAX_EVENTS_BYTES, _MAX_LINE_BYTES = 64 * MB, MB // 4
-"""Bytes of a run's events, and of one of them."""
+"""Largest size in bytes of a run's events.jsonl, and of one line of it."""
 _ZIP_METHODS = (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED)
-"""How the files of a bundle may be packed: others may want gigabytes to be unpacked."""
+"""Allowed compression methods: others may need gigabytes of memory to decompress."""
 
 
 def pack_run(run: Run, path: Path) -> list[str]:
-    """Write a run to one zip; the names of what is in it.
+    """Write a run to one zip file and return the names of its entries.
 
     Raises:
-        StoreError: if the run is being trained, has learned nothing yet, or the file cannot be written.
+        StoreError: if the run is active, has no prompt yet, or the file cannot be written.
     """
     if (state := run.status().state) in ACTIVE_STATES:
-        raise StoreError(f"run {run.id} is {state}: stop it first, or wait until it is done")
+        raise StoreError(f"run {run.id} is {state}: stop it first, or wait until it is finished")
     files = [name for name in (*_JSON_FILES[:3], _EVENTS_FILE) if (run.path / name).exists()]
     names = ("prompt.safetensors", "resume.safetensors", "start.safetensors")
     files += [name for name in names if (run.path / name).exists()]
@@ -64,10 +64,10 @@ def pack_run(run: Run, path: Path) -> list[str]:
 
 
 def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str | None = None) -> Run:
-    """A new run in the store from a bundle; ``backbone`` and ``task`` replace the names that the bundle gives.
+    """Create a run in the store from a bundle; ``backbone`` and ``task`` override the names in the bundle.
 
     Raises:
-        CheckpointError: if it is no bundle, is damaged, breaks a limit, or names what would have to be fetched.
+        CheckpointError: if the file is not a bundle, is damaged, exceeds a limit, or names something to download.
         StoreError: if the store cannot be written.
     """
     archive = ZipFolder(read_file(path), path.name)
@@ -89,16 +89,16 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
 
 
 def _read_files(archive: ZipFolder) -> dict[str, bytes]:
-    """Every file of the bundle, checked."""
+    """Return the content of every file of the bundle, by name, after checking it."""
     names = archive.names()
     missing = [name for name in (BUNDLE_MARKER, "config.json", _EVENTS_FILE) if name not in names]
     if missing:
-        raise CheckpointError(f"{safe_text(archive.name)}: expected a bundle of ptviz; it lacks {', '.join(missing)}")
+        raise CheckpointError(f"{safe_text(archive.name)}: expected a ptviz bundle; missing {', '.join(missing)}")
     files = {}
     for name in names:
         if name not in (*_JSON_FILES, _EVENTS_FILE) and not _TENSOR_FILE.fullmatch(name):
             raise CheckpointError(
-                f"{safe_text(archive.name)}: a bundle of ptviz has no file {safe_text(name)!r}: refused"
+                f"{safe_text(archive.name)}: unexpected file {safe_text(name)!r} in a ptviz bundle; refused"
             )
         data = files[name] = archive.read(name, methods=_ZIP_METHODS)
         if name in _JSON_FILES:
@@ -106,7 +106,7 @@ def _read_files(archive: ZipFolder) -> dict[str, bytes]:
         elif name == _EVENTS_FILE:
             check_size(len(data), _EVENTS_FILE, _MAX_EVENTS_BYTES)
             for line in io.BytesIO(data):
-                parse_json_object(line, f"a line of {_EVENTS_FILE}", _MAX_LINE_BYTES)
+                parse_json_object(line, f"one line of {_EVENTS_FILE}", _MAX_LINE_BYTES)
         else:
             read_safetensors(data, name)
     return files
@@ -122,19 +122,19 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
     known = {info.name for info in backbones.list_backbones()}
     if backbone is None and config.backbone not in known:
         raise CheckpointError(
-            f"the run was made with the backbone {safe_text(config.backbone)}, which is not built in and might be fetched "
-            "when you look at it. If you trust it, or have a copy, name it: --backbone NAME"
+            f"the run uses the backbone {safe_text(config.backbone)}, which is not built in: inspecting the run may "
+            "download it. If you trust it, or have a local copy, name it with --backbone NAME"
         )
     if task is None and config.task.startswith("hub:"):
         raise CheckpointError(
-            f"the run was made on the task {safe_text(config.task)}, which might be fetched when you look at it. If you "
-            "trust it, name it: --task NAME"
+            f"the run uses the task {safe_text(config.task)}: inspecting the run may download it. If you trust it, "
+            "name it with --task NAME"
         )
     return replace(config, backbone=backbone or config.backbone, task=task or config.task, device=None).checked()
 
 
 def _read_bundled_status(files: dict[str, bytes]) -> Status:
-    """Where the run stood; nobody is working on it here."""
+    """Return the status from the bundle, as stopped if it was active: no worker runs it here."""
     try:
         status = Status.from_json(parse_json_object(files["status.json"], "status.json"))
     except (KeyError, ValueError, TypeError):

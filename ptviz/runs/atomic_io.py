@@ -1,4 +1,4 @@
-"""Writing so that a reader never sees half a file, and saying in plain words why a write failed."""
+"""Atomic writes, append-only files, and readable messages for failed writes."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ _NO_PERMISSION_CODES = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 class StoreError(ValueError):
-    """A run, or the folder of runs, cannot be used as asked; the message says what to do."""
+    """A run or the folder of runs cannot be used; the message says what to do."""
 
 
 FileSignature = tuple[int, int, int]
 
 
 def file_signature(path: Path) -> FileSignature:
-    """What changes whenever a file does: its place on disk, time and size; zeros where there is none."""
+    """Return (inode, modification time in ns, size in bytes) of a file, to detect changes; zeros if missing."""
     with suppress(OSError):
         stat = path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
@@ -29,26 +29,26 @@ def file_signature(path: Path) -> FileSignature:
 
 
 class DiskFullError(StoreError):
-    """No room is left for a write; what was on disk before is whole."""
+    """The disk is full; the files written before are intact."""
 
 
 def to_store_error(error: OSError, path: Path) -> StoreError:
-    """The error in words for a person: what could not be written, why, and what to do."""
+    """Return the error as a message for the user: what could not be written, why, and what to do."""
     if error.errno in _DISK_FULL_CODES:
         return DiskFullError(f"the disk is full: {path} could not be written. Free some space, then resume the run")
     if error.errno in _NO_PERMISSION_CODES:
         return StoreError(
-            f"{path} is not writable ({error.strerror}). Give yourself the right to write there, "
-            "or set PTVIZ_HOME to a folder of your own"
+            f"{path} is not writable ({error.strerror}). Change its permissions, "
+            "or set PTVIZ_HOME to a folder that you can write to"
         )
     return StoreError(f"{path} could not be written: {error.strerror or error}")
 
 
 def atomic_write(path: Path, data: bytes, durable: bool = True) -> None:
-    """Put ``data`` at ``path``, all or nothing; ``durable`` waits until it would survive a power cut.
+    """Replace the file at ``path`` by ``data`` atomically; ``durable`` also syncs it to disk.
 
     Raises:
-        StoreError: if the disk is full or the folder cannot be written; the old file is then untouched.
+        StoreError: if the disk is full or the folder cannot be written; the old file is then unchanged.
     """
     part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
@@ -67,7 +67,7 @@ def atomic_write(path: Path, data: bytes, durable: bool = True) -> None:
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename in ``folder`` survive a power cut, where the system can."""
+    """Sync a folder, so that a rename in it survives a power cut, where the system supports it."""
     with suppress(OSError):  # Windows cannot open folders; some network drives cannot sync them.
         handle = os.open(folder, os.O_RDONLY)
         try:
@@ -77,14 +77,14 @@ def _sync_folder(folder: Path) -> None:
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Remove the half-written files that a killed writer left in ``folder``. Only for the folder's one writer."""
+    """Delete partial files that a killed writer left in ``folder``. Only its one writer may call this."""
     for part in folder.glob(".*.part"):
         with suppress(OSError):
             part.unlink()
 
 
 class AppendOnlyFile:
-    """An append-only file of whole lines, for its one writer."""
+    """An append-only file of complete lines, for its one writer."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -98,40 +98,40 @@ class AppendOnlyFile:
         os.ftruncate(self._file, size)
 
     def append(self, line: bytes) -> None:
-        """Add one line, all or nothing.
+        """Append one line, or nothing if it fails.
 
         Raises:
-            StoreError: if it cannot be written; the file then ends with the line before.
+            StoreError: if the line cannot be written; the file then ends with the previous line.
         """
-        whole = line + b"\n"
+        data = line + b"\n"
         start = os.fstat(self._file).st_size
         try:
-            done = 0
-            while done < len(whole):
-                done += os.write(self._file, whole[done:])
+            written = 0
+            while written < len(data):
+                written += os.write(self._file, data[written:])
         except OSError as error:
             with suppress(OSError):
                 self._truncate(start)
             raise to_store_error(error, self.path) from error
 
     def sync(self) -> None:
-        """Wait until the lines would survive a power cut."""
+        """Sync the appended lines to disk."""
         try:
             os.fsync(self._file)
         except OSError as error:
             raise to_store_error(error, self.path) from error
 
     def close(self) -> None:
-        """Let the file go."""
+        """Close the file."""
         os.close(self._file)
 
 
 def _complete_lines_size(path: Path) -> int:
-    """Bytes up to the end of the last whole line: what lies behind is a torn line of a killed writer."""
+    """Return the size in bytes up to the end of the last complete line: a killed writer may leave a partial one."""
     return path.read_bytes().rfind(b"\n") + 1
 
 
-def slug(text: str, longest: int = 40) -> str:
-    """A piece of a folder name, safe on every system: small letters, digits and single dashes."""
+def slug(text: str, max_length: int = 40) -> str:
+    """Return ``text`` as part of a folder name that every system accepts: a-z, 0-9 and single dashes."""
     plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return plain[:longest].strip("-") or "run"
+    return plain[:max_length].strip("-") or "run"

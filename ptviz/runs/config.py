@@ -1,4 +1,4 @@
-"""What a person asked for, as one value: everything a run needs to be made again."""
+"""The settings of a run: everything needed to repeat it."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 class RunConfig:
     """One run: ``method`` trained on ``task`` in front of ``backbone``.
 
-    ``knobs`` are the method's hyperparameters by name; ``parent`` is (run id, stage, step) of the snapshot that a
-    branch starts from; ``text`` and ``label`` name the columns of a person's own table; ``device`` None chooses;
-    ``planned`` holds the totals of steps planned before each extension; ``sources`` are the source tasks of a method
-    that transfers, None for the usual ones of the target's family; ``start`` is the id of the kept prompt
-    (``ptviz.runs.saved_prompts``) that it starts from.
+    ``knobs`` holds the method's hyperparameters by name. ``parent`` is (run id, stage, step) of the snapshot that a
+    branch starts from. ``text`` and ``label`` name the columns of a user's own table. ``device`` None selects one
+    automatically. ``planned`` holds the total steps planned before each extension. ``sources`` are the source tasks of
+    a transfer method, None for the defaults of the target's family. ``start`` is the id of the saved prompt
+    (``ptviz.runs.saved_prompts``) that the run starts from.
     """
 
     backbone: str = "minilm-l6"
@@ -45,19 +45,19 @@ class RunConfig:
     start: str | None = None
 
     def source_tasks(self, family: str = "") -> tuple[str, ...]:
-        """The source tasks this run learns from, in order; none for a method that does not transfer.
+        """Return the run's source tasks in order; empty for a method without transfer.
 
-        ``family`` is the target's, asked only where the task is not built in.
+        ``family`` is the target's task family, used only if the task is not built in.
         """
         if not method_uses_source_tasks(self.method):
             return ()
         return default_source_tasks(self.task, family) if self.sources is None else self.sources
 
     def checked(self) -> RunConfig:
-        """The same config with every knob present, in its type and within its bounds.
+        """Return the config with every hyperparameter present, of the right type and within its bounds.
 
         Raises:
-            ValueError: for an unknown method or knob, a bad value, an empty backbone or task, or a name too long.
+            ValueError: for an unknown method or hyperparameter, a bad value, an empty backbone or task, or a long name.
         """
         if self.method not in REGISTRY:
             raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(REGISTRY)}")
@@ -79,18 +79,18 @@ class RunConfig:
         return replace(self, knobs=check_hyperparameters(REGISTRY[self.method], self.knobs))
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object that ``from_json`` reads back to an equal config."""
-        # Not asdict, which copies deeply: a race compares hundreds of configs while a page is drawn.
+        """Return a JSON object that ``from_json`` reads back to an equal config."""
+        # Not asdict, which copies deeply: a comparison reads hundreds of configs while a page is rendered.
         parent = list(self.parent) if self.parent else None
         lists = {"parent": parent, "planned": list(self.planned), "sources": self.sources and list(self.sources)}
         return {**vars(self), "knobs": dict(self.knobs), "training": self.training.to_json(), **lists}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
-        """Read a config.
+        """Return the config of a JSON object.
 
         Raises:
-            ValueError: for a field of a newer version, or a bad value.
+            ValueError: for an unknown field (of a newer version) or a bad value.
         """
         names = [f.name for f in fields(cls)]
         if not isinstance(data, Mapping):
@@ -116,7 +116,7 @@ class RunConfig:
         return cls(**{**data, **own, "sources": None if sources is None else tuple(map(str, sources))})
 
     def shell_command(self) -> str:
-        """The shell line that makes this run again, quoted for pasting."""
+        """Return the shell command that repeats this run, quoted for pasting."""
         words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
         for name, value in self._changed_training(always=("steps", "seed")).items():
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
@@ -134,37 +134,36 @@ class RunConfig:
         return shlex.join(words) + self._extension_comment("  # ")
 
     def python_script(self) -> str:
-        """A script that makes this run again with the library alone."""
+        """Return a Python script that repeats this run with the library only."""
         training = ", ".join(f"{k}={v!r}" for k, v in self._changed_training(always=("steps", "seed")).items())
         columns = "".join(f", {n}={getattr(self, n)!r}" for n in ("text", "label") if getattr(self, n) is not None)
-        place = f", device={self.device!r}" if self.device is not None else ""
+        device = f", device={self.device!r}" if self.device is not None else ""
         dtype = f", dtype={self.training.dtype!r}" if self.training.dtype != "float32" else ""
         imports = ["from ptviz import TrainConfig, load_backbone, load_task, train"]
         lines = [
-            f"backbone = load_backbone({self.backbone!r}{place}{dtype})",
+            f"backbone = load_backbone({self.backbone!r}{device}{dtype})",
             f"task = load_task({self.task!r}{columns})",
             f"config = TrainConfig({training})",
         ]
         named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
-        learnt = f", sources=[{named}]" if named else ""
-        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={self._changed_hyperparameters()!r}{learnt}):"
+        sources = f", sources=[{named}]" if named else ""
+        knobs = self._changed_hyperparameters()
+        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={knobs!r}{sources}):"
         if self.parent or self.start:
             imports += ["from ptviz.methods import build_method", "from ptviz.runs import Store"]
+            with_sources = f".with_source_tasks({self.source_tasks()!r})" if self.source_tasks() else ""
             lines += [
-                f"spec = backbone.make_spec(config.length, tuple(task.label_words)).with_sources({self.source_tasks()!r})"
-                if self.source_tasks()
-                else "spec = backbone.make_spec(config.length, tuple(task.label_words))",
-                f"method = build_method({self.method!r}, spec, {self._changed_hyperparameters()!r}, config.seed)",
+                f"spec = backbone.make_spec(config.length, tuple(task.label_words)){with_sources}",
+                f"method = build_method({self.method!r}, spec, {knobs!r}, config.seed)",
             ]
             if self.parent:
                 run, stage, step = self.parent
                 lines.append(f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))")
             else:
                 imports[-1] = "from ptviz.runs import Store, saved_prompts"
-                lines.append(
-                    f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store().prompts_folder, {self.start!r})))"
-                )
-            loop = f"for event in train(method, backbone, task, config{learnt}):"
+                lines.append(f"start = saved_prompts.load_prompt_tensors(Store().prompts_folder, {self.start!r})")
+                lines.append("method.init_from_prompt(saved_prompts.to_prompt(start))")
+            loop = f"for event in train(method, backbone, task, config{sources}):"
         lines += [
             loop,
             '    if event.kind in ("baselines", "step", "evaluation", "finished"):',
@@ -174,7 +173,7 @@ class RunConfig:
         return "\n".join([*imports, "", *([remark] if remark else []), *lines, ""])
 
     def _extension_comment(self, start: str) -> str:
-        """An extended run is not the same as one long run: say so where it is copied from."""
+        """Return a comment that marks an extended run, which differs from one long run."""
         if not self.planned:
             return ""
         totals = ", then ".join(str(total) for total in self.planned)
@@ -182,11 +181,11 @@ class RunConfig:
 
     def _changed_training(self, always: tuple[str, ...]) -> dict[str, Any]:
         usual, own = TrainConfig().to_json(), self.training.to_json()
-        own.pop("begun")  # An extension's own mark: one long run has none.
+        own.pop("begun")  # Only set by extensions; one long run has none.
         return {name: value for name, value in own.items() if name in always or value != usual[name]}
 
     def _changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
-        """Knobs that differ from the method's defaults; all of them for a method this version does not know."""
+        """Return the hyperparameters that differ from the defaults; all of them for an unknown method."""
         if self.method not in REGISTRY:
             return dict(self.knobs)
         usual = check_hyperparameters(REGISTRY[self.method], {})
@@ -198,7 +197,7 @@ def _shell_value(value: object) -> str:
 
 
 def with_absolute_paths(config: RunConfig) -> RunConfig:
-    """The config with its own files named in full: the worker may stand in another folder."""
+    """Return the config with absolute paths of local files: the worker may run in another folder."""
     sources = None if config.sources is None else tuple(map(_absolute_path, config.sources))
     return replace(config, task=_absolute_path(config.task), backbone=_absolute_path(config.backbone), sources=sources)
 

@@ -1,4 +1,4 @@
-"""A backbone's embedding table on disk, so that a page can look at words without loading the backbone."""
+"""A backbone's embedding table, cached on disk so that a page can read it without loading the backbone."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
-    """V tokens of a backbone: their strings, and their embeddings (V, d) as they lie on disk, read when touched.
+    """The V tokens of a backbone: their strings, and their embeddings (V, d), memory-mapped.
 
-    ``common`` holds the ids of frequent ordinary words, most frequent first.
+    ``common_ids`` are the ids of common words, the most frequent first.
     """
 
     tokens: tuple[str, ...]
@@ -34,17 +34,17 @@ class Vocabulary:
     shape: BackboneShape
 
     def words(self, ids: Int[np.ndarray, ...]) -> list[str]:
-        """Tokens as a reader knows them: a leading space instead of a tokeniser's mark for it."""
+        """Return readable tokens for ids, with a space in place of the tokeniser's marker for it."""
         return [readable_token(self.tokens[i]) if i < len(self.tokens) else f"[{i}]" for i in ids.ravel().tolist()]
 
 
 def readable_token(token: str) -> str:
-    """A token's string with the tokenisers' marks for a space shown as one."""
+    """Return a token's string with a space in place of the tokeniser's marker for it."""
     return token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\\n")
 
 
 def cache_path(backbone: str) -> Path:
-    """Where the table of a backbone lies, whether or not it is there. A local folder that changed has a new place."""
+    """Return the cache folder of a backbone's table, which need not exist; a changed local backbone has another one."""
     changed = 0
     with suppress(OSError):
         folder = Path(backbone).expanduser()
@@ -55,55 +55,55 @@ def cache_path(backbone: str) -> Path:
 
 
 def save_vocabulary(backbone: Backbone) -> Path:
-    """Write a loaded backbone's table and tokens, unless they are there; returns their folder.
+    """Cache the embedding table and tokens of a loaded backbone, if they are not yet; return their folder.
 
     Raises:
         StoreError: if the disk is full or the folder cannot be written.
     """
-    place = cache_path(backbone.name)
-    if (place / "vocabulary.json").exists():
-        return place
+    folder = cache_path(backbone.name)
+    if (folder / "vocabulary.json").exists():
+        return folder
     table = backbone.embedding_table.detach().float().cpu().numpy()
     tokens = backbone.tokeniser.convert_ids_to_tokens(list(range(min(len(table), len(backbone.tokeniser)))))
-    sizes = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
-    told = {"tokens": [token or "" for token in tokens], "sizes": asdict(sizes), "backbone": backbone.name}
+    shape = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
+    data = {"tokens": [token or "" for token in tokens], "sizes": asdict(shape), "backbone": backbone.name}
     try:
-        with paths.atomic_directory(place.parent) as draft:
+        with paths.atomic_directory(folder.parent) as draft:
             np.save(draft / "table.npy", table)
             np.save(draft / "common.npy", backbone.make_spec().common_ids.cpu().numpy())
-            (draft / "vocabulary.json").write_text(json.dumps(told))
-            if not place.exists():
-                draft.rename(place)
+            (draft / "vocabulary.json").write_text(json.dumps(data))
+            if not folder.exists():
+                draft.rename(folder)
     except OSError as error:
-        if not (place / "vocabulary.json").exists():  # else another worker was quicker
-            raise to_store_error(error, place) from error
-    return place
+        if not (folder / "vocabulary.json").exists():  # else another process wrote it first
+            raise to_store_error(error, folder) from error
+    return folder
 
 
 def find_backbone_shape(backbone: str) -> BackboneShape | None:
-    """The sizes of a backbone, told by its name or by the table that a worker kept.
+    """Return a backbone's shape, from its name or from its cached table.
 
-    None if nobody looked at it yet, and for the empty name: a kept prompt of which nobody said the backbone.
+    None if neither is known, and for the empty name of a saved prompt without a backbone.
     """
     if not backbone:
         return None
-    if (sizes := named_backbone_shape(backbone)) is not None:
-        return sizes
+    if (shape := named_backbone_shape(backbone)) is not None:
+        return shape
     words = load_vocabulary(backbone)
     return None if words is None else words.shape
 
 
 def load_vocabulary(backbone: str) -> Vocabulary | None:
-    """The table of a backbone, if a worker has kept it."""
-    place = cache_path(backbone)
+    """Return the cached vocabulary of a backbone; None if there is none."""
+    folder = cache_path(backbone)
     try:
-        told = json.loads((place / "vocabulary.json").read_bytes())
-        table = np.load(place / "table.npy", mmap_mode="r")
-        common = np.load(place / "common.npy")
-        return Vocabulary(tuple(told["tokens"]), table, common, BackboneShape(**told["sizes"]))
+        data = json.loads((folder / "vocabulary.json").read_bytes())
+        table = np.load(folder / "table.npy", mmap_mode="r")
+        common = np.load(folder / "common.npy")
+        return Vocabulary(tuple(data["tokens"]), table, common, BackboneShape(**data["sizes"]))
     except FileNotFoundError:
         return None
     except (OSError, ValueError, KeyError, TypeError):
-        # Damaged: it is a copy, so throw it away and let the worker write it again.
-        shutil.rmtree(place, ignore_errors=True)
+        # The cache is damaged: delete it, so that the worker writes it again.
+        shutil.rmtree(folder, ignore_errors=True)
         return None

@@ -1,4 +1,4 @@
-"""What a run was made on: enough to understand why numbers differ between two machines."""
+"""The environment of a run: versions and hardware that may explain different numbers on two machines."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ import ptviz
 
 
 def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
-    """Versions, machine, device, threads and seed, as plain data."""
+    """Return versions, machine, device, threads and seed as plain data."""
     return {
         "ptviz": ptviz.__version__,
         "commit": source_commit(),
@@ -45,21 +45,21 @@ def _package_version(package: str) -> str | None:
 
 @cache
 def source_commit() -> str | None:
-    """The commit of the source tree that runs, if it is one and git is here."""
+    """Return the commit of the source tree in use; None outside a git checkout."""
     source = Path(ptviz.__file__).parents[1]
     if not (source / ".git").exists():
         return None
     with suppress(OSError, subprocess.SubprocessError):
-        asked = ["git", "-C", str(source), "rev-parse", "--verify", "HEAD"]
-        answer = subprocess.run(asked, capture_output=True, text=True, timeout=5, check=True)
+        command = ["git", "-C", str(source), "rev-parse", "--verify", "HEAD"]
+        answer = subprocess.run(command, capture_output=True, text=True, timeout=5, check=True)
         return answer.stdout.strip() or None
     return None
 
 
 def available_cpus() -> int:
-    """Processors this process may use: affinity and a container's quota counted, which torch does not."""
-    there = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    """Return the number of CPUs this process may use; unlike torch, respects affinity and container quotas."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     with suppress(OSError, ValueError):
         quota, period = Path("/sys/fs/cgroup/cpu.max").read_text().split()
-        there = min(there, max(1, int(quota) // int(period)))
-    return there
+        count = min(count, max(1, int(quota) // int(period)))
+    return count

@@ -1,4 +1,4 @@
-"""Going on with a run that is over: hold it, make it longer, and make it ready to be worked on."""
+"""Resume or extend a run that is not active."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptviz.runs.writer import exclusive, write_status
 
 @contextmanager
 def locked_idle_run(run: Run) -> Iterator[Status]:
-    """Hold a run that nobody works on and that waits for nobody.
+    """Hold the lock of a run that is neither active nor queued, and yield its status.
 
     Raises:
         StoreError: if it is running or queued.
@@ -30,41 +30,41 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
 
 
 def plan_extension(run: Run, status: Status, steps: int) -> Status:
-    """Plan ``steps`` more for a run at rest; the status to write.
+    """Extend an idle run by ``steps`` updates and return the status to write.
 
-    The learning rate follows, from where it goes on, the schedule of a run planned at the new total, without a
-    second warm-up: the warm-up keeps its number of steps. Early stopping counts its patience anew.
+    From the resumed step on, the learning rate follows the schedule of a run planned with the new total. The number
+    of warm-up steps stays the same, and the patience of early stopping restarts.
 
     Raises:
         ValueError: if ``steps`` is not positive.
         StoreError: if the run cannot be written.
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
-        raise ValueError(f"steps: expected how many more, at least 1; got {steps!r}")
+        raise ValueError(f"steps: expected a number of additional steps, at least 1; got {steps!r}")
     config = run.config
     old = config.training
     total = old.steps + steps
     begun = old.begun or old.steps
     training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
     longer = replace(config, training=training, planned=(*config.planned, old.steps))
-    kept = run.resume_state()
-    if kept is not None and "stale" in kept.progress:
-        patient = kept._replace(progress={**kept.progress, "stale": 0})
-        snapshots.write_resume_state(run.path / "resume.safetensors", patient)
+    saved = run.resume_state()
+    if saved is not None and "stale" in saved.progress:
+        saved = saved._replace(progress={**saved.progress, "stale": 0})
+        snapshots.write_resume_state(run.path / "resume.safetensors", saved)
     atomic_write(run.path / "config.json", encode_config(longer))
     return status.with_changes(steps=total)
 
 
 def prepare_resume(run: Run, steps: int = 0) -> None:
-    """Make a run that is over ready for ``work`` in this process, ``steps`` longer than it was.
+    """Prepare a stopped run for ``execute_run`` in this process, extended by ``steps`` updates.
 
     Raises:
-        StoreError: if it is running or queued, has made all its steps and gets no more, or cannot be written.
+        StoreError: if the run is active, is finished and not extended, or cannot be written.
     """
     with locked_idle_run(run) as status:
         if steps:
             status = plan_extension(run, status, steps)
         elif status.state == "finished":
-            raise StoreError(f"run {run.id} has made all its steps; extend it to go on")
+            raise StoreError(f"run {run.id} is finished; extend it to train further")
         (run.path / "stop").unlink(missing_ok=True)
         write_status(run.path, status.with_changes(state="stopped", reason="about to go on", pid=None))

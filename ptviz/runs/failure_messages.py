@@ -1,4 +1,4 @@
-"""Why a run ended, in words for a person who has never seen a traceback."""
+"""Why a run ended, in plain words without a traceback."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _MEMORY_ADVICE = "Try a smaller batch, a shorter length, fewer prompt tokens or 
 
 
 def oom_kill_count() -> int:
-    """How often the system has killed a process here for lack of memory, as far as it tells."""
+    """Return how many processes the system's out-of-memory killer has ended, as far as its counters show."""
     total = 0
     for counter in _OOM_COUNTER_FILES:
         with suppress(OSError):
@@ -30,37 +30,37 @@ def oom_kill_count() -> int:
     return total
 
 
-def resume_hint(kept: int | None) -> str:
-    """What a resume would do."""
-    return "resume starts it again" if kept is None else f"resume continues from step {kept}"
+def resume_hint(saved_step: int | None) -> str:
+    """Return what resuming the run would do."""
+    return "resume starts it again" if saved_step is None else f"resume continues from step {saved_step}"
 
 
-def crash_reason(folder: Path, kills: int, kept: int | None) -> tuple[Literal["stopped", "failed"], str]:
-    """State and reason of a run whose worker vanished without a word."""
+def crash_reason(folder: Path, kills: int, saved_step: int | None) -> tuple[Literal["stopped", "failed"], str]:
+    """Return the state and the reason of a run whose worker ended without writing them."""
     with suppress(OSError):
         if last := (folder / "crash.txt").read_text(errors="replace").strip():
             what = last.splitlines()[0].removeprefix("Fatal Python error: ")
-            return "failed", f"the worker crashed ({what}); {resume_hint(kept)}. Details: {folder / 'crash.txt'}"
+            return "failed", f"the worker crashed ({what}); {resume_hint(saved_step)}. Details: {folder / 'crash.txt'}"
     if oom_kill_count() > kills:
-        return "failed", f"out of memory: the system killed the worker. {_MEMORY_ADVICE}; {resume_hint(kept)}"
-    return "stopped", f"the worker was killed; {resume_hint(kept)}"
+        return "failed", f"out of memory: the system killed the worker. {_MEMORY_ADVICE}; {resume_hint(saved_step)}"
+    return "stopped", f"the worker was killed; {resume_hint(saved_step)}"
 
 
 def is_out_of_memory(error: BaseException) -> bool:
-    """Whether an exception means that memory ran out, on the processor or on an accelerator."""
+    """Return whether an exception means out of memory, on the CPU or on an accelerator."""
     named = isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError"
     return named or (isinstance(error, RuntimeError) and bool(_OUT_OF_MEMORY.search(str(error))))
 
 
-def failure_reason(error: BaseException, kept: int | None) -> str:
-    """The reason of a run that an exception ended.
+def failure_reason(error: BaseException, saved_step: int | None) -> str:
+    """Return the reason for a run that ended with an exception.
 
-    Our own errors, and files that are not there, come with words for people and stand as they are.
+    Errors of ptviz and of missing files already have readable messages, which are returned unchanged.
     """
     if is_out_of_memory(error):
-        return f"out of memory. {_MEMORY_ADVICE}; {resume_hint(kept)}"
-    told = str(error).strip()
-    if isinstance(error, ValueError | OSError | TrainingError) and told:
-        return told
-    line = told.splitlines()[0] if told else "no message"
-    return f"an unexpected {type(error).__name__}: {line}. Details are in the run's error.txt; {resume_hint(kept)}"
+        return f"out of memory. {_MEMORY_ADVICE}; {resume_hint(saved_step)}"
+    message = str(error).strip()
+    if isinstance(error, ValueError | OSError | TrainingError) and message:
+        return message
+    line = message.splitlines()[0] if message else "no message"
+    return f"unexpected {type(error).__name__}: {line}. See error.txt in the run's folder; {resume_hint(saved_step)}"

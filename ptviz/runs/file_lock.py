@@ -1,4 +1,4 @@
-"""One writer at a time: a lock file that the system releases when its holder dies, however it dies."""
+"""A lock file for one writer at a time, released by the OS when the process exits, even on a crash."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptviz.runs.atomic_io import to_store_error
 if sys.platform == "win32":
     import msvcrt
 
-    _LOCK_OFFSET = 1 << 30  # Lock a byte behind the process id, so that others can still read who holds it.
+    _LOCK_OFFSET = 1 << 30  # Lock a byte after the process id, so that other processes can still read the id.
 
     def _lock_file(file: IO[bytes], shared: bool) -> None:
         file.seek(_LOCK_OFFSET)
@@ -27,16 +27,16 @@ else:
 
 
 class FileLock:
-    """An exclusive lock on ``path``, which holds the holder's process id."""
+    """An exclusive lock on the file ``path``, which contains the owner's process id."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self._file: IO[bytes] | None = None
 
     def acquire(self, wait: float = 0.3) -> bool:
-        """Take the lock, trying for ``wait`` seconds; False if another holds it.
+        """Take the lock, trying for ``wait`` seconds; return False if another process holds it.
 
-        The wait covers readers, who touch the lock for an instant to see whether it is held.
+        The wait covers readers, which hold the lock for an instant to test whether it is taken.
 
         Raises:
             StoreError: if the lock file cannot be written.
@@ -55,7 +55,7 @@ class FileLock:
                     file.close()
                     return False
                 time.sleep(0.01)
-        with suppress(OSError):  # The id is only for messages: a full disk must not keep a run from being settled.
+        with suppress(OSError):  # The id is only for messages: a full disk must not prevent the lock.
             file.seek(0)
             file.write(f"{os.getpid():<20}".encode())
             file.flush()
@@ -63,14 +63,14 @@ class FileLock:
         return True
 
     def release(self) -> None:
-        """Let go; nothing happens if the lock is not ours."""
+        """Release the lock; do nothing if it is not held."""
         if self._file is not None:
             self._file.close()
             self._file = None
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a living process holds the lock at ``path``."""
+    """Return whether a running process holds the lock at ``path``."""
     try:
         file = path.open("rb")
     except OSError:
@@ -84,7 +84,7 @@ def is_locked(path: Path) -> bool:
 
 
 def lock_owner(path: Path) -> int | None:
-    """The process id written by the last holder, for messages."""
+    """Return the process id of the last owner, for messages; None if unknown."""
     with suppress(OSError, ValueError):
         return int(path.read_bytes().split()[0])
     return None

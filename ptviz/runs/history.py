@@ -1,4 +1,4 @@
-"""A run's events as arrays to draw: each step once, the last telling standing."""
+"""A run's events as arrays, each step once: a repeated step replaces the earlier one."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def _floats(values: Iterable[float] = ()) -> Floats:
 
 @dataclass(frozen=True, eq=False)
 class RunHistory:
-    """What a live chart shows. The arrays share one axis, the steps told so far, in order.
+    """A run's metrics so far. The arrays have one entry per step, in order.
 
-    ``positions`` count updates through all stages, ``steps`` within each stage; ``losses`` in nats, ``seconds``
-    since the run started working. ``damaged`` counts lines that could not be read.
+    ``global_steps`` counts updates over all stages, ``steps`` within each stage. ``losses`` are in nats, ``seconds``
+    are training time. ``damaged_lines`` counts lines that could not be read.
     """
 
     global_steps: Ints = field(default_factory=_ints)
@@ -65,19 +65,19 @@ class RunHistory:
 
     @property
     def best_evaluation(self) -> Evaluated | None:
-        """The evaluation of the best prompt so far by validation."""
+        """Return the evaluation of the best prompt so far, by validation accuracy."""
         return next((e for e in reversed(self.evaluations) if e.best), None)
 
     @property
     def steps_per_second(self) -> float:
-        """Updates per second over the last 30 steps told; 0 when there are too few."""
+        """Return updates per second over the last 30 steps; 0 if there are too few."""
         recent = self.seconds[-30:]
         span = float(recent[-1] - recent[0]) if len(recent) > 1 else 0.0
         return (len(recent) - 1) / span if span > 0 else 0.0
 
 
 class HistoryBuilder:
-    """Gathers events as they are read; a step told again replaces the earlier telling."""
+    """Collects events into a ``RunHistory``; a repeated step replaces the earlier one."""
 
     def __init__(self) -> None:
         self._steps: dict[StageStep, StepCompleted] = {}
@@ -87,7 +87,7 @@ class HistoryBuilder:
         self._up_to_date = False
 
     def add(self, event: Event) -> None:
-        """Take in one event."""
+        """Add one event."""
         self._up_to_date = False
         match event:
             case StepCompleted():
@@ -97,7 +97,7 @@ class HistoryBuilder:
             case StageStarted():
                 self._stages_started[event.index] = event
             case SourcePromptReady():
-                others = tuple(told for told in self._history.source_prompts if told.task != event.task)
+                others = tuple(other for other in self._history.source_prompts if other.task != event.task)
                 self._history = replace(self._history, source_prompts=(*others, event))
             case Baselines():
                 self._history = replace(self._history, baselines=event)
@@ -112,19 +112,19 @@ class HistoryBuilder:
         self._history = replace(self._history, damaged_lines=self._history.damaged_lines + 1)
 
     def truncate_after(self, stage: int, step: int) -> None:
-        """The run goes on from here: what was told beyond is no longer true."""
+        """Drop the events after this step: the run resumes from here."""
         self._up_to_date = False
-        self._steps = {place: e for place, e in self._steps.items() if place <= (stage, step)}
-        self._evaluations = {place: e for place, e in self._evaluations.items() if place <= (stage, step)}
+        self._steps = {key: e for key, e in self._steps.items() if key <= (stage, step)}
+        self._evaluations = {key: e for key, e in self._evaluations.items() if key <= (stage, step)}
         self._stages_started = {index: e for index, e in self._stages_started.items() if index <= stage}
         self._history = replace(self._history, finished=None, failed=None)
 
     def build(self) -> RunHistory:
-        """Everything told so far."""
+        """Return the history of all events added so far."""
         if not self._up_to_date:
-            steps = [self._steps[place] for place in sorted(self._steps)]
+            steps = [self._steps[key] for key in sorted(self._steps)]
             before = self._steps_before_stages()
-            evaluations = tuple(self._evaluations[place] for place in sorted(self._evaluations))
+            evaluations = tuple(self._evaluations[key] for key in sorted(self._evaluations))
             self._history = replace(
                 self._history,
                 global_steps=_ints(before.get(s.stage, 0) + s.step for s in steps),
@@ -143,7 +143,7 @@ class HistoryBuilder:
         return self._history
 
     def _steps_before_stages(self) -> dict[int, int]:
-        """Updates made before each stage: the last step of every earlier one, since a stage may stop early."""
+        """Return the updates made before each stage, from the last steps of earlier ones: a stage may stop early."""
         made: dict[int, int] = {}
         for stage, step in [*self._steps, *self._evaluations]:
             made[stage] = max(step, made.get(stage, 0))
@@ -155,12 +155,12 @@ class HistoryBuilder:
 
 
 def resume_marker(stage: int, step: int, steps: int) -> bytes:
-    """The line that says: from here on the run goes on from the state after ``step`` updates of ``stage``."""
+    """Return the line that marks a resume from the state after ``step`` updates of ``stage``."""
     return json.dumps({"event": "resumed", "stage": stage, "step": step, "steps": steps}).encode()
 
 
 def parse_event_line(line: bytes) -> dict[str, Any] | None:
-    """One whole line of events.jsonl; None if it is damaged."""
+    """Return the JSON object of one complete line of events.jsonl; None if it is damaged."""
     try:
         data = json.loads(line)
     except ValueError:
@@ -169,20 +169,20 @@ def parse_event_line(line: bytes) -> dict[str, Any] | None:
 
 
 def decode_event(data: Mapping[str, Any]) -> Event | None:
-    """The event of a parsed line; None for a place mark, an unknown kind or missing fields."""
+    """Return the event of a parsed line; None for a snapshot or resume marker, an unknown kind or missing fields."""
     try:
         return event_from_json(data)
     except (ValueError, TypeError):
         return None
 
 
-def read_events(lines: Iterable[bytes], telling: HistoryBuilder) -> None:
-    """Take whole lines in."""
+def read_events(lines: Iterable[bytes], builder: HistoryBuilder) -> None:
+    """Add the events of complete lines to ``builder``."""
     for line in lines:
         data = parse_event_line(line)
         if data is None:
-            telling.count_damaged_line()
+            builder.count_damaged_line()
         elif data["event"] == "resumed":
-            telling.truncate_after(int(data.get("stage", 0)), int(data.get("step", 0)))
+            builder.truncate_after(int(data.get("stage", 0)), int(data.get("step", 0)))
         elif event := decode_event(data):
-            telling.add(event)
+            builder.add(event)

@@ -1,4 +1,4 @@
-"""A prompt out of somebody's checkpoint, kept beside the runs as any other."""
+"""Import a prompt from a checkpoint as a saved prompt."""
 
 from __future__ import annotations
 
@@ -29,9 +29,9 @@ _MAX_SOURCE_ENTRIES = 24
 
 
 def importable_prompts(bundle: PromptBundle, backbone: str = "") -> dict[str, dict[str, Tensor]]:
-    """Every prompt of a checkpoint that can be kept, by its name there; none if it holds parts of a method.
+    """Return the prompts of a checkpoint that can be imported, by name; empty if it holds parts of a method.
 
-    Keys and values that the file does not split by site and head are split as ``backbone`` has them, if that fits.
+    Keys and values without separate axes for sites and heads are split by the shape of ``backbone``, if it fits.
     """
     if bundle.kind not in (INPUT, KEY_VALUE, LIBRARY, FACTORS):
         return {}
@@ -45,34 +45,34 @@ def importable_prompts(bundle: PromptBundle, backbone: str = "") -> dict[str, di
 
 
 def _split_key_values(flat: Array, backbone: str) -> Tensor | None:
-    """Keys and values (m, S * 2 * H * h) as a backbone has them, (S, 2, H, m, h); None if its sizes are others."""
-    sizes = find_backbone_shape(backbone)
-    if sizes is None or flat.shape[1] != 2 * sizes.sites * sizes.heads * sizes.head_width:
+    """Reshape keys and values (m, S * 2 * H * h) to (S, 2, H, m, h); None if they do not fit the backbone."""
+    shape = find_backbone_shape(backbone)
+    if shape is None or flat.shape[1] != 2 * shape.sites * shape.heads * shape.head_width:
         return None
-    return torch.tensor(split_key_values(flat, sizes.sites, sizes.heads).array)
+    return torch.tensor(split_key_values(flat, shape.sites, shape.heads).array)
 
 
 def select_prompt_name(bundle: PromptBundle, which: str | None = None, backbone: str = "") -> str:
-    """The name of the prompt meant: ``which``, or the only one.
+    """Return the name of the prompt to import: ``which``, or the only one.
 
     Raises:
-        StoreError: if there is none, no such, or more than one to choose from.
+        StoreError: if there is no such prompt, or none is named and there are several.
     """
     names = list(importable_prompts(bundle, backbone))
     if not names and any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
         raise StoreError(
-            f"{bundle.name} does not say how many layers and heads its keys and values are for: name the backbone they "
-            f"were trained for{f', whose sizes differ from those of {backbone}' if backbone else ''}"
+            f"{bundle.name} gives no number of layers and heads for its keys and values: name the backbone they "
+            f"were trained for{f' ({backbone} does not fit)' if backbone else ''}"
         )
     if not names:
         raise StoreError(
-            f"{bundle.name} ({bundle.kind}) holds no single prompt to keep: expected vectors at the input, or keys and "
-            "values split by site and head"
+            f"{bundle.name} ({bundle.kind}) has no prompt to import: expected input embeddings, or keys and values "
+            "with axes for sites and heads"
         )
     if which is None and len(names) > 1:
-        raise StoreError(f"{bundle.name} holds {len(names)} prompts; name one of {safe_list(names, 20)}")
+        raise StoreError(f"{bundle.name} has {len(names)} prompts; name one of {safe_list(names, 20)}")
     if which is not None and which not in names:
-        raise StoreError(f"{bundle.name} holds no prompt {safe_text(which)!r}; name one of {safe_list(names, 20)}")
+        raise StoreError(f"{bundle.name} has no prompt {safe_text(which)!r}; name one of {safe_list(names, 20)}")
     return which or names[0]
 
 
@@ -86,17 +86,17 @@ def import_checkpoint_prompt(
     backbone: str = "",
     task: str | None = None,
 ) -> SavedPrompt:
-    """Keep a prompt of the checkpoint at ``path``, opened as ``bundle``; one that is kept already is not kept twice.
+    """Save a prompt of the checkpoint at ``path``, opened as ``bundle``; return the existing one if saved before.
 
-    ``backbone`` is the person's word: what the file says of it is kept as a claim and never loaded.
+    ``backbone`` is given by the user. The file's own claim about it is only recorded and never loaded.
 
     Raises:
-        StoreError: if there is no such prompt, it does not fit the backbone, or it cannot be written.
+        StoreError: if there is no such prompt, it does not fit the backbone, or the folder cannot be written.
     """
     _check_backbone(bundle, backbone)
-    known = importable_prompts(bundle, backbone)
+    prompts = importable_prompts(bundle, backbone)
     which = select_prompt_name(bundle, which, backbone)
-    found = known[which]
+    tensors = prompts[which]
     origin = {
         "file": safe_text(path.name),
         "format": bundle.format,
@@ -104,35 +104,35 @@ def import_checkpoint_prompt(
         "prompt": which,
         "says": dict([*bundle.metadata.items()][:_MAX_SOURCE_ENTRIES]),
     }
-    name = bundle.name if len(known) == 1 else f"{bundle.name} {which}"
+    name = bundle.name if len(prompts) == 1 else f"{bundle.name} {which}"
     title = title or safe_text(name, 100)
     for one in saved_prompts.list_saved_prompts(store.prompts_folder):
         if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
             return one
-    return saved_prompts.save_prompt(store.prompts_folder, found, title, backbone, task, origin)
+    return saved_prompts.save_prompt(store.prompts_folder, tensors, title, backbone, task, origin)
 
 
 def _check_backbone(bundle: PromptBundle, backbone: str) -> None:
-    sizes = find_backbone_shape(backbone)
-    if sizes is not None:
-        ground = BackboneReference(backbone, **asdict(sizes), norms=np.zeros(0, np.float32))
-        if unfit := incompatibilities(bundle, ground):
-            raise StoreError("; ".join(unfit))
+    shape = find_backbone_shape(backbone)
+    if shape is not None:
+        reference = BackboneReference(backbone, **asdict(shape), norms=np.zeros(0, np.float32))
+        if problems := incompatibilities(bundle, reference):
+            raise StoreError("; ".join(problems))
 
 
 def checkpoint_digest(path: Path) -> str:
-    """sha256 of a file, or of the names and contents of those files of a folder that hold its prompt."""
+    """Return the sha256 of a file, or of the names and contents of a folder's files that hold its prompt."""
     if path.is_file():
         return hashlib.sha256(read_file(path)).hexdigest()
-    whole, folder = hashlib.sha256(), DiskFolder(path)
+    digest, folder = hashlib.sha256(), DiskFolder(path)
     for name in _prompt_files(folder.names()):
-        whole.update(name.encode() + b"\0" + folder.read(name))
-    return whole.hexdigest()
+        digest.update(name.encode() + b"\0" + folder.read(name))
+    return digest.hexdigest()
 
 
 def _prompt_files(names: list[str]) -> list[str]:
-    """The files that were read: what else lies beside an adapter, a whole model maybe, is nobody's business here."""
-    for known in ((CONFIG_FILE, *WEIGHT_FILES), PROMPT_FILES, MODEL_WEIGHT_FILES):
-        if found := [name for name in names if name.rpartition("/")[2] in known]:
+    """Return the files that hold the prompt, without others in the folder, such as a complete model."""
+    for candidates in ((CONFIG_FILE, *WEIGHT_FILES), PROMPT_FILES, MODEL_WEIGHT_FILES):
+        if found := [name for name in names if name.rpartition("/")[2] in candidates]:
             return found
     return [name for name in names if "/" not in name]

@@ -1,4 +1,4 @@
-"""Put a saved state into a method."""
+"""Load a saved state into a method."""
 
 from __future__ import annotations
 
@@ -9,14 +9,16 @@ from ptviz.runs.atomic_io import StoreError
 
 
 def load_state(method: PromptMethod, state: dict[str, Tensor]) -> None:
-    """Put a state in a method.
+    """Load a state dict into a method.
 
     Raises:
-        StoreError: if the shapes are those of another method, backbone or other knobs.
+        StoreError: if the shapes belong to another method, backbone or other hyperparameters.
     """
     try:
         method.load_state_dict(state)
     except RuntimeError as error:
-        told = " ".join(str(error).split())
+        details = " ".join(str(error).split())
         title = method.card.title
-        raise StoreError(f"the snapshot does not fit {title} as set here: keep backbone and sizes. {told}") from error
+        raise StoreError(
+            f"the snapshot does not fit {title} with these settings: use the same backbone and sizes. {details}"
+        ) from error

@@ -1,4 +1,4 @@
-"""The parts of a run's method at any snapshot, without its backbone: shapes come from sizes, values from the file."""
+"""The tensors of a run's method at a snapshot, without its backbone: shapes from its sizes, values from the file."""
 
 from __future__ import annotations
 
@@ -20,59 +20,59 @@ from ptviz.runs.load_state import load_state
 
 @dataclass(frozen=True, eq=False)
 class NamedAxesArray:
-    """A part read off a snapshot: its values and the names of its axes."""
+    """A tensor of a method: its values and the names of its axes."""
 
     axes: tuple[str, ...]
     array: Float[np.ndarray, ...]
 
 
 def load_method_tensors(
-    config: RunConfig, state: Mapping[str, Tensor], sizes: BackboneShape
+    config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape
 ) -> dict[str, NamedAxesArray]:
-    """The method's parts under the paper's symbols, products such as A B included; the prompt as used comes first.
+    """Return the method's tensors by the paper's symbols, with products such as A B; the effective prompt comes first.
 
     Raises:
-        StoreError: if the state is that of another method, backbone or other knobs.
+        StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    method = _load_method(config, state, sizes)
+    method = _load_method(config, state, shape)
     with torch.no_grad():
         found = method.tensors()
-        used = _compute_effective_prompt(method, sizes.width)
+        effective = _compute_effective_prompt(method, shape.width)
     read = {
         name: NamedAxesArray(tuple(part.axes), part.tensor.detach().float().cpu().numpy())
         for name, part in found.items()
         if not part.tensor.is_meta
     }
-    return _prompt_first(used, read)
+    return _prompt_first(effective, read)
 
 
-def effective_prompt(config: RunConfig, state: Mapping[str, Tensor], sizes: BackboneShape) -> NamedAxesArray | None:
-    """What the backbone is given whatever the input: prompt vectors, or keys and values; None if inputs differ in it.
+def effective_prompt(config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape) -> NamedAxesArray | None:
+    """Return the static prompt: embeddings (m, d), or keys and values; None if it depends on the input.
 
     Raises:
-        StoreError: if the state is that of another method, backbone or other knobs.
+        StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    method = _load_method(config, state, sizes)
+    method = _load_method(config, state, shape)
     with torch.no_grad():
-        return _compute_effective_prompt(method, sizes.width)
+        return _compute_effective_prompt(method, shape.width)
 
 
-def _load_method(config: RunConfig, state: Mapping[str, Tensor], sizes: BackboneShape) -> PromptMethod:
+def _load_method(config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape) -> PromptMethod:
     config = config.checked()
-    shape = sizes.width, sizes.sites, sizes.heads, sizes.head_width, config.training.length
-    spec = Spec.from_sizes(*shape, config.source_tasks())
-    # On torch's meta device nothing is drawn or copied: the snapshot's own tensors move in.
+    sizes = shape.width, shape.sites, shape.heads, shape.head_width, config.training.length
+    spec = Spec.from_sizes(*sizes, config.source_tasks())
+    # On torch's meta device nothing is initialized or copied: the snapshot's tensors are assigned.
     method = build_method(config.method, spec, config.knobs)
     try:
         method.load_state_dict(dict(state), assign=True)
     except RuntimeError:
-        load_state(method, dict(state))  # says in words what does not fit
-        raise StoreError("the snapshot does not fit the method as set here") from None
+        load_state(method, dict(state))  # raises an error that names what does not fit
+        raise StoreError("the snapshot does not fit the method with these settings") from None
     return method.eval()
 
 
 def _compute_effective_prompt(method: PromptMethod, width: int) -> NamedAxesArray | None:
-    """What the backbone is given, where it is the same for every input: the prompt vectors, or keys and values."""
+    """Return the prompt for two dummy inputs if it is static: embeddings, or keys and values."""
     marks = torch.tensor([[True] * method.slots + [False]] * 2)
     ids = torch.zeros(marks.shape, dtype=torch.long)
     row = torch.zeros(2, dtype=torch.long)
@@ -80,7 +80,7 @@ def _compute_effective_prompt(method: PromptMethod, width: int) -> NamedAxesArra
     try:
         prompt = method(batch)
     except (RuntimeError, ValueError, IndexError):
-        return None  # It needs more of an input than an empty one has: its parts are shown without it.
+        return None  # The method needs a real input: its tensors are shown without the effective prompt.
     if prompt.embeddings is not None and len(prompt.embeddings) == 1 and not prompt.embeddings.is_meta:
         return NamedAxesArray(("m", "d"), prompt.embeddings[0].float().numpy())
     if prompt.key_values is not None and prompt.key_values.shape[2] == 1 and not prompt.key_values.is_meta:
@@ -88,10 +88,12 @@ def _compute_effective_prompt(method: PromptMethod, width: int) -> NamedAxesArra
     return None
 
 
-def _prompt_first(used: NamedAxesArray | None, parts: dict[str, NamedAxesArray]) -> dict[str, NamedAxesArray]:
-    """The parts with the prompt that is really used in front, under the method's own name for it if it has one."""
-    if used is None:
+def _prompt_first(effective: NamedAxesArray | None, parts: dict[str, NamedAxesArray]) -> dict[str, NamedAxesArray]:
+    """Return the tensors with the effective prompt first, under the method's own name for it if there is one."""
+    if effective is None:
         return parts
-    same = (n for n, part in parts.items() if part.axes == used.axes and np.array_equal(part.array, used.array))
+    same = (
+        n for n, part in parts.items() if part.axes == effective.axes and np.array_equal(part.array, effective.array)
+    )
     name = next(same, "prompt")
-    return {name: used, **{n: part for n, part in parts.items() if n != name}}
+    return {name: effective, **{n: part for n, part in parts.items() if n != name}}

@@ -1,4 +1,4 @@
-"""One run on disk, for reading: any number of processes may, while one other writes."""
+"""One run on disk, for reading: any number of processes may read while one writes."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _BEST_PREFIX = "best/"
 
 
 class Run:
-    """A run's folder. Nothing is kept in memory but the curve, which grows by what was appended since."""
+    """A run's folder. Only the history is cached in memory; each call adds the events appended since."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class Run:
 
     @property
     def config(self) -> RunConfig:
-        """What was asked for.
+        """Return the run's config.
 
         Raises:
             StoreError: if config.json is missing, cut short or from a newer version.
@@ -49,20 +49,20 @@ class Run:
         return read_config(self.path)
 
     def status(self) -> Status:
-        """Where the run stands; "running" only while a living process writes it."""
+        """Return the run's status; "running" only while a process writes it."""
         return read_status(self.path)
 
     def events(self, after: int = 0) -> tuple[list[Event], int]:
-        """The events behind byte ``after``, and the byte to ask for next time.
+        """Return the events after byte ``after``, and the offset for the next call.
 
-        A torn last line is not there yet. An offset beyond the end starts over: the file was made anew.
+        An incomplete last line is left for the next call. An offset beyond the end starts over, as the file is new.
         """
         lines, end = self._read_lines(after)
         parsed = (parse_event_line(line) for line in lines)
         return [event for data in parsed if data is not None and (event := decode_event(data))], end
 
     def history(self) -> RunHistory:
-        """Everything told so far, each step once."""
+        """Return the metrics of all events so far, each step once."""
         with self._read_lock:
             lines, end = self._read_lines(self._read_offset)
             if end < self._read_offset:
@@ -83,23 +83,23 @@ class Run:
             return [], 0
         except OSError as error:
             raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
-        whole = data.rfind(b"\n") + 1
-        return data[:whole].splitlines(), start + whole
+        complete = data.rfind(b"\n") + 1
+        return data[:complete].splitlines(), start + complete
 
     def snapshots(self) -> list[SnapshotInfo]:
-        """Where the states along the way lie, in the order of training."""
+        """Return the snapshots on disk, in training order."""
         return tensors.list_snapshots(self.path / "snapshots")
 
     def snapshot(self, stage: int, step: int) -> dict[str, Tensor]:
-        """The method's state dict after ``step`` updates of ``stage``.
+        """Return the method's state dict after ``step`` updates of ``stage``.
 
         Raises:
-            StoreError: if there is none, or it is damaged.
+            StoreError: if there is no such snapshot, or it is damaged.
         """
         return tensors.read_tensors(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
 
     def resume_state(self) -> ResumeState | None:
-        """The newest state to go on from, with its place; None before the first snapshot.
+        """Return the newest state to resume from, with its stage and step; None before the first snapshot.
 
         Raises:
             StoreError: if the file is damaged.
@@ -108,41 +108,41 @@ class Run:
         return tensors.read_resume_state(path) if path.exists() else None
 
     def resume_point(self) -> ResumePoint | None:
-        """What ``train(resume=...)`` takes to go on from the newest state; None before the first snapshot.
+        """Return the argument of ``train(resume=...)`` for the newest state; None before the first snapshot.
 
         Raises:
             StoreError: if the file is damaged.
         """
         from ptviz.training import ResumePoint
 
-        kept = self.resume_state()
-        return None if kept is None else ResumePoint(kept.method, kept.resume, kept.progress)
+        saved = self.resume_state()
+        return None if saved is None else ResumePoint(saved.method, saved.resume, saved.progress)
 
     def prompt(self) -> dict[str, Tensor]:
-        """The state dict of the best prompt so far by validation.
+        """Return the method's state dict with the best validation accuracy so far.
 
         Raises:
-            StoreError: if nothing was learned yet, or the file is damaged.
+            StoreError: if there is no snapshot yet, or the file is damaged.
         """
         if (path := self.path / "prompt.safetensors").exists():
             return tensors.read_tensors(path)[0]
-        kept = self.resume_state()
-        if kept is None:
+        saved = self.resume_state()
+        if saved is None:
             raise StoreError(f"run {self.id} has no prompt yet: wait for its first snapshot, or resume it")
-        return best_state(kept)
+        return best_state(saved)
 
     def initial_state(self) -> dict[str, Tensor] | None:
-        """The state that a branch starts from, or the kept prompt of ``RunConfig.start``; None for a run without."""
+        """Return the initial state of a branch, or the saved prompt of ``RunConfig.start``; None if there is none."""
         path = self.path / "start.safetensors"
         return tensors.read_tensors(path)[0] if path.exists() else None
 
     def environment(self) -> dict[str, Any]:
-        """Versions, machine and seed of the run; empty before it first ran."""
+        """Return versions, machine and seed of the run; empty before it first ran."""
         path = self.path / "environment.json"
         return read_json(path) if path.exists() else {}
 
     def predictions(self) -> pd.DataFrame | None:
-        """The best prompt's answers on the test rows: text, label, predicted, and a probability per class.
+        """Return the best prompt's test predictions: text, label, predicted, a probability per class; None if absent.
 
         Raises:
             StoreError: if the file is damaged.
@@ -156,33 +156,33 @@ class Run:
             raise StoreError(f"{path} is damaged or cut short ({error}); delete it, the run stays readable") from error
 
 
-def best_state(kept: ResumeState) -> dict[str, Tensor]:
-    """The best prompt by validation within a kept state; the newest one before the first evaluation."""
-    found = {name.removeprefix(_BEST_PREFIX): t for name, t in kept.resume.items() if name.startswith(_BEST_PREFIX)}
-    return found or kept.method
+def best_state(saved: ResumeState) -> dict[str, Tensor]:
+    """Return the method's best state by validation from a resume state; the newest before the first evaluation."""
+    best = {name.removeprefix(_BEST_PREFIX): t for name, t in saved.resume.items() if name.startswith(_BEST_PREFIX)}
+    return best or saved.method
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """A file that holds one JSON object.
+    """Return the JSON object of a file.
 
     Raises:
-        StoreError: if it is missing, cut short or something else.
+        StoreError: if the file is missing, truncated or not a JSON object.
     """
     try:
         data = json.loads(path.read_bytes())
     except FileNotFoundError:
-        raise StoreError(f"{path.parent} is no run: expected a file {path.name} in it") from None
+        raise StoreError(f"{path.parent} is not a run: expected a file {path.name} in it") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
     except ValueError as error:
-        raise StoreError(f"{path} is damaged or cut short ({error}); put a whole copy back, or delete it") from error
+        raise StoreError(f"{path} is damaged or cut short ({error}); restore it from a copy, or delete it") from error
     if not isinstance(data, Mapping):
         raise StoreError(f"{path}: expected a JSON object; got {type(data).__name__}")
     return dict(data)
 
 
 def read_config(folder: Path) -> RunConfig:
-    """The config of the run in ``folder``.
+    """Return the config of the run in ``folder``.
 
     Raises:
         StoreError: if it is missing, damaged or from a newer version.
@@ -195,12 +195,12 @@ def read_config(folder: Path) -> RunConfig:
 
 
 def read_status(folder: Path) -> Status:
-    """Where the run in ``folder`` really stands: a run whose writer died is not running."""
+    """Return the actual status of the run in ``folder``: a run whose writer died is not running."""
     return actual_status(read_status_file(folder), folder)
 
 
 def read_status_file(folder: Path) -> Status:
-    """What status.json says; read off the run's events if it is missing or damaged."""
+    """Return the status in status.json, or the one derived from the events if it is missing or damaged."""
     try:
         return Status.from_json(read_json(folder / "status.json"))
     except (StoreError, ValueError, TypeError):
@@ -208,29 +208,29 @@ def read_status_file(folder: Path) -> Status:
 
 
 def _status_from_events(folder: Path) -> Status:
-    curve = Run(folder).history()
-    last = int(curve.steps[-1]) if len(curve) else 0
-    steps = curve.stages_started[-1].steps if curve.stages_started else 0
+    history = Run(folder).history()
+    last = int(history.steps[-1]) if len(history) else 0
+    steps = history.stages_started[-1].steps if history.stages_started else 0
     created = (folder / "config.json").stat().st_mtime if (folder / "config.json").exists() else 0.0
-    best = curve.best_evaluation
+    best = history.best_evaluation
     status = Status(
-        "stopped",
-        "status.json is missing or damaged: this is read off the events; resume goes on from the newest snapshot",
-        last,
-        steps,
-        curve.stages_started[-1].index if curve.stages_started else 0,
+        state="stopped",
+        reason="status.json is missing or damaged: derived from the events; resume continues from the newest snapshot",
+        step=last,
+        steps=steps,
+        stage=history.stages_started[-1].index if history.stages_started else 0,
         updated=created,
         created=created,
-        seconds=float(curve.seconds[-1]) if len(curve) else 0.0,
+        seconds=float(history.seconds[-1]) if len(history) else 0.0,
         accuracy=best.accuracy if best else None,
         best_step=best.step if best else None,
-        majority=curve.baselines.majority if curve.baselines else None,
-        zero_shot=curve.baselines.zero_shot if curve.baselines else None,
+        majority=history.baselines.majority if history.baselines else None,
+        zero_shot=history.baselines.zero_shot if history.baselines else None,
     )
-    if curve.finished:
+    if history.finished:
         return status.with_changes(
-            state="finished", reason=curve.finished.reason, test=curve.finished.test, updated=created
+            state="finished", reason=history.finished.reason, test=history.finished.test, updated=created
         )
-    if curve.failed:
-        return status.with_changes(state="failed", reason=curve.failed.reason, updated=created)
+    if history.failed:
+        return status.with_changes(state="failed", reason=history.failed.reason, updated=created)
     return status

@@ -1,6 +1,7 @@
-"""Prompts kept beside the runs: opened from a checkpoint, or saved from surgery; to look at, and to start runs from.
+"""Saved prompts: imported from a checkpoint or made by prompt editing, to inspect and to start runs from.
 
-``<home>/prompts/<id>/about.json`` says what it is, ``prompt.safetensors`` beside it holds the numbers.
+Each has a folder ``<home>/prompts/<id>`` with ``about.json`` (metadata) and ``prompt.safetensors`` (tensors). The
+functions take the folder of all of them, see ``Store.prompts_folder``.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ from torch import Tensor
 from ptviz.methods.base import build_method
 from ptviz.paths import atomic_directory
 from ptviz.prompt import Prompt, Spec
-from ptviz.runs import snapshots as files
+from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig
 
 PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
-"""The tensors a kept prompt may have: vectors at the input, keys and values at every attention site, or both."""
+"""The tensors a saved prompt may have: input embeddings, keys and values at every attention site, or both."""
 SAVED_PREFIX = "kept:"
-"""What the id of a kept prompt has in front wherever the ids of runs stand beside it."""
+"""Prefix of a saved prompt's id in lists that also contain ids of runs."""
 _ABOUT_FILE, _PROMPT_FILE = "about.json", "prompt.safetensors"
 _PROMPT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 _MAX_TITLE_LENGTH = 120
@@ -37,11 +38,11 @@ _MAX_TITLE_LENGTH = 120
 
 @dataclass(frozen=True)
 class SavedPrompt:
-    """What is known of a kept prompt.
+    """Metadata of a saved prompt.
 
-    ``backbone`` is the one it was trained in front of, empty if nobody said; ``origin`` says where it came from: a
-    run and the edits made to it, or a file's name, format and sha256. ``m`` counts its prompt tokens, ``made`` is
-    seconds since 1970, ``shapes`` are those of its tensors, with axes as in ``PROMPT_AXES``.
+    ``backbone`` is the one it was trained with, empty if unknown. ``origin`` is a run and the edits made to it, or
+    the name, format and sha256 of a file. ``m`` is the number of prompt tokens, ``made`` the time in seconds since
+    1970. ``shapes`` holds the shape of each tensor, with axes as in ``PROMPT_AXES``.
     """
 
     id: str
@@ -55,13 +56,13 @@ class SavedPrompt:
 
 
 def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
-    """The tensors of a prompt that is the same for every text, without the batch axis and without pruned tokens.
+    """Return the tensors of a static prompt, without the batch axis and pruned tokens.
 
     Raises:
-        StoreError: if each text has a prompt of its own, or it also shifts the words of the text.
+        StoreError: if the prompt depends on the input, or also changes the input's embeddings.
     """
     if not prompt.is_static or prompt.delta is not None:
-        raise StoreError("expected one prompt for every text; this one depends on the text, or changes its words")
+        raise StoreError("expected a static prompt; this one depends on the input or changes the input's embeddings")
     found: dict[str, Tensor] = {}
     if prompt.embeddings is not None:
         found["embeddings"] = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]
@@ -78,10 +79,10 @@ def save_prompt(
     task: str | None,
     origin: Mapping[str, Any],
 ) -> SavedPrompt:
-    """Keep a prompt beside the runs of ``folder``: ``embeddings`` (m, d), ``key_values`` (S, 2, H, m, h), or both.
+    """Save a prompt in ``folder``: ``embeddings`` (m, d), ``key_values`` (S, 2, H, m, h), or both.
 
     Raises:
-        StoreError: if the tensors are no prompt, or the folder cannot be written.
+        StoreError: if the tensors are not a prompt, or the folder cannot be written.
         ValueError: if the title is empty or too long, or ``origin`` is not JSON.
     """
     title = " ".join(title.split())
@@ -90,14 +91,23 @@ def save_prompt(
     own = {name: tensor.detach().float().cpu() for name, tensor in prompt.items()}
     m = _validated_length(own)
     shapes = {name: tuple(tensor.shape) for name, tensor in own.items()}
-    about = SavedPrompt("", title, backbone, task, dict(origin), m, time.time(), shapes)
-    told = json.dumps({key: value for key, value in asdict(about).items() if key != "id"}, ensure_ascii=False, indent=1)
+    about = SavedPrompt(
+        id="",
+        title=title,
+        backbone=backbone,
+        task=task,
+        origin=dict(origin),
+        m=m,
+        made=time.time(),
+        shapes=shapes,
+    )
+    metadata = {key: value for key, value in asdict(about).items() if key != "id"}
     axes = {"axes": json.dumps({name: PROMPT_AXES[name] for name in own})}
     id = f"{slug(title)}-{secrets.token_hex(3)}"
     try:
         with atomic_directory(folder) as draft:
-            files.write_tensors(draft / _PROMPT_FILE, own, axes)
-            atomic_write(draft / _ABOUT_FILE, told.encode())
+            snapshots.write_tensors(draft / _PROMPT_FILE, own, axes)
+            atomic_write(draft / _ABOUT_FILE, json.dumps(metadata, ensure_ascii=False, indent=1).encode())
             draft.rename(folder / id)
     except OSError as error:
         raise to_store_error(error, folder) from error
@@ -105,7 +115,7 @@ def save_prompt(
 
 
 def _validated_length(tensors: Mapping[str, Tensor]) -> int:
-    """Prompt tokens m of a prompt's tensors, once they are found to be one."""
+    """Return the number of prompt tokens m, after checking that the tensors are a prompt."""
     if not tensors or set(tensors) - set(PROMPT_AXES):
         raise StoreError(f"expected {' or '.join(PROMPT_AXES)}; got {', '.join(tensors) or 'no tensor'}")
     lengths = set()
@@ -117,12 +127,14 @@ def _validated_length(tensors: Mapping[str, Tensor]) -> int:
             raise StoreError(f"{name}: expected finite numbers; some are infinite or not a number")
         lengths.add(tensor.shape[axes.index("m")])
     if len(lengths) > 1:
-        raise StoreError(f"expected as many prompt tokens at the input as inside; got {sorted(lengths)}")
+        raise StoreError(
+            f"expected the same number of prompt tokens in embeddings and key_values; got {sorted(lengths)}"
+        )
     return int(lengths.pop())
 
 
 def list_saved_prompts(folder: Path) -> list[SavedPrompt]:
-    """Every kept prompt, newest first; what cannot be read is left out."""
+    """Return every readable saved prompt, the newest first."""
     found = []
     with suppress(OSError):
         for path in folder.iterdir():
@@ -132,33 +144,33 @@ def list_saved_prompts(folder: Path) -> list[SavedPrompt]:
 
 
 def get_saved_prompt(folder: Path, id: str) -> SavedPrompt:
-    """The kept prompt called ``id``.
+    """Return the metadata of the saved prompt ``id``.
 
     Raises:
-        StoreError: if there is none, or it cannot be read.
+        StoreError: if it does not exist or cannot be read.
     """
     path = _prompt_path(folder, id) / _ABOUT_FILE
     try:
-        told = json.loads(path.read_bytes())
-        shapes = {name: tuple(map(int, shape)) for name, shape in told.pop("shapes").items()}
-        return SavedPrompt(id=id, shapes=shapes, **told)
+        metadata = json.loads(path.read_bytes())
+        shapes = {name: tuple(map(int, shape)) for name, shape in metadata.pop("shapes").items()}
+        return SavedPrompt(id=id, shapes=shapes, **metadata)
     except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        raise StoreError(f"{path} is damaged ({error}): delete the kept prompt {id} and keep it anew") from error
+        raise StoreError(f"{path} is damaged ({error}): delete the saved prompt {id} and save it again") from error
 
 
 def load_prompt_tensors(folder: Path, id: str) -> dict[str, Tensor]:
-    """The numbers of a kept prompt, float32, by the names of ``PROMPT_AXES``.
+    """Return the tensors of a saved prompt, float32, by the names in ``PROMPT_AXES``.
 
     Raises:
-        StoreError: if there is none, or it cannot be read.
+        StoreError: if it does not exist or cannot be read.
     """
-    found, _ = files.read_tensors(_prompt_path(folder, id) / _PROMPT_FILE)
+    found, _ = snapshots.read_tensors(_prompt_path(folder, id) / _PROMPT_FILE)
     _validated_length(found)
     return found
 
 
 def to_prompt(tensors: Mapping[str, Tensor]) -> Prompt:
-    """A kept prompt's tensors as a prompt that is the same for every text."""
+    """Return the tensors of a saved prompt as a static prompt."""
     embeddings, inner = tensors.get("embeddings"), tensors.get("key_values")
     return Prompt(
         embeddings=None if embeddings is None else embeddings[None],
@@ -167,11 +179,11 @@ def to_prompt(tensors: Mapping[str, Tensor]) -> Prompt:
 
 
 def initial_tensors(folder: Path, config: RunConfig) -> dict[str, Tensor]:
-    """The tensors of the kept prompt that a run starts from, once its method was found to take them.
+    """Return the tensors of the saved prompt that a run starts from, after checking that they fit its method.
 
     Raises:
-        ValueError: if the method or the backbone cannot take this prompt, with what was expected.
-        StoreError: if there is no such prompt, or it cannot be read.
+        ValueError: if the prompt does not fit the method or the backbone, with what was expected.
+        StoreError: if it does not exist or cannot be read.
     """
     one = get_saved_prompt(folder, str(config.start))
     check_initial_prompt(config, one)
@@ -179,43 +191,44 @@ def initial_tensors(folder: Path, config: RunConfig) -> dict[str, Tensor]:
 
 
 def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
-    """Whether a run with this config could start from a kept prompt, told by shapes alone: nothing is loaded.
+    """Check by shape that a run with this config can start from a saved prompt; no backbone is loaded.
 
-    A backbone that has no name here is checked once a worker has looked at it.
+    A backbone of unknown shape passes here and is checked when the worker loads it.
 
     Raises:
-        ValueError: if the method or the backbone cannot take it, with what was expected.
+        ValueError: if the prompt does not fit the method or the backbone, with what was expected.
     """
     from ptviz.runs.embedding_table import find_backbone_shape
 
-    sizes = find_backbone_shape(config.backbone)
-    if sizes is None:
+    shape = find_backbone_shape(config.backbone)
+    if shape is None:
         return
-    shape = sizes.width, sizes.sites, sizes.heads, sizes.head_width, config.training.length
-    method = build_method(config.method, Spec.from_sizes(*shape, config.source_tasks()), config.knobs)
+    sizes = shape.width, shape.sites, shape.heads, shape.head_width, config.training.length
+    method = build_method(config.method, Spec.from_sizes(*sizes, config.source_tasks()), config.knobs)
     method.init_from_prompt(
         to_prompt({name: torch.empty(shape, device="meta") for name, shape in start.shapes.items()})
     )
 
 
 def delete_saved_prompt(folder: Path, id: str) -> None:
-    """Remove a kept prompt for good. Runs that started from it hold a copy of their own.
+    """Delete a saved prompt. Runs that started from it have their own copy.
 
     Raises:
-        StoreError: if there is none, or the folder cannot be written.
+        StoreError: if it does not exist, or the folder cannot be written.
     """
     path = _prompt_path(folder, id)
-    grave = path.with_name(f".old-{secrets.token_hex(4)}")
+    trash = path.with_name(f".old-{secrets.token_hex(4)}")
     try:
-        path.rename(grave)  # first, so that a list never shows half a prompt
+        path.rename(trash)  # first, so that a list never contains a partial prompt
     except OSError as error:
         raise to_store_error(error, path) from error
-    shutil.rmtree(grave, ignore_errors=True)
+    shutil.rmtree(trash, ignore_errors=True)
 
 
 def _prompt_path(folder: Path, id: str) -> Path:
     path = folder / id if _PROMPT_ID.fullmatch(id) else None
     if path is None or not path.is_dir():
         known = ", ".join(prompt.id for prompt in list_saved_prompts(folder)[:5]) if path is not None else ""
-        raise StoreError(f"there is no kept prompt {id[:80]!r}; " + (f"there are: {known}" if known else "none by it"))
+        hint = f"saved prompts: {known}" if known else "no prompts are saved yet"
+        raise StoreError(f"saved prompt {id[:80]!r} not found; {hint}")
     return path

@@ -1,4 +1,4 @@
-"""Tensors of a run on disk: safetensors files whose header names the axes and the place in training."""
+"""A run's tensors on disk: safetensors files with the tensors' axes, stage and step in the header."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ AxesByTensor = Mapping[str, Sequence[str]]
 
 
 class SnapshotInfo(NamedTuple):
-    """Where the state after ``step`` updates of ``stage`` lies."""
+    """The file with the state after ``step`` updates of ``stage``."""
 
     stage: int
     step: int
@@ -28,7 +28,7 @@ class SnapshotInfo(NamedTuple):
 
 
 class ResumeState(NamedTuple):
-    """A state to go on from: the three fields of a Snapshot event, and its place."""
+    """A state to resume from: the three fields of a Snapshot event, with its stage and step."""
 
     stage: int
     step: int
@@ -39,12 +39,12 @@ class ResumeState(NamedTuple):
 
 
 def snapshot_name(stage: int, step: int) -> str:
-    """The file name of a snapshot, in an order that sorts."""
+    """Return the file name of a snapshot; names sort in training order."""
     return f"{stage}-{step:06d}.safetensors"
 
 
 def list_snapshots(folder: Path) -> list[SnapshotInfo]:
-    """The snapshots in a folder, in the order of training."""
+    """Return the snapshots in a folder, in training order."""
     if not folder.is_dir():
         return []
     found = ((_SNAPSHOT_FILE.fullmatch(path.name), path) for path in folder.iterdir())
@@ -52,36 +52,36 @@ def list_snapshots(folder: Path) -> list[SnapshotInfo]:
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Put tensors in a safetensors file, all or nothing.
+    """Write tensors to a safetensors file atomically.
 
     Raises:
         StoreError: if the disk is full or the folder cannot be written.
     """
-    # Copies: two names of one tensor (a prompt and the best prompt) are refused by the format.
+    # Cloned, since the format does not allow two names for one tensor (a prompt and the best prompt).
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     atomic_write(path, save(own, metadata={"format": "pt", **header}))
 
 
 def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Tensors and header of a safetensors file.
+    """Return the tensors and the header of a safetensors file.
 
     Raises:
-        StoreError: if it is missing, cut short or no safetensors file.
+        StoreError: if it is missing, truncated or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
             return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
     except FileNotFoundError:
-        raise StoreError(f"expected a file {path}; there is none. Choose another step") from None
+        raise StoreError(f"{path} does not exist. Choose another step") from None
     except (SafetensorError, OSError, ValueError) as error:
         raise StoreError(
-            f"{path} is damaged or cut short ({error}). The run's other files stay readable: choose another step, "
+            f"{path} is damaged or truncated ({error}). The run's other files are still readable: choose another step, "
             "or branch from an earlier snapshot"
         ) from error
 
 
 def snapshot_header(stage: int, step: int, axes: AxesByTensor) -> dict[str, str]:
-    """The header of a snapshot: its place, and the axes of each tensor under their names."""
+    """Return the header of a snapshot: its stage and step, and the axes of each tensor by name."""
     return {
         "ptviz": "1",
         "stage": str(stage),
@@ -90,27 +90,26 @@ def snapshot_header(stage: int, step: int, axes: AxesByTensor) -> dict[str, str]
     }
 
 
-def write_resume_state(path: Path, kept: ResumeState) -> None:
-    """Put a state to go on from in one file, so that its halves never disagree."""
-    tensors = {f"method.{name}": tensor for name, tensor in kept.method.items()}
-    tensors |= {f"resume.{name}": tensor for name, tensor in kept.resume.items()}
-    write_tensors(
-        path, tensors, {**snapshot_header(kept.stage, kept.step, kept.axes), "progress": json.dumps(kept.progress)}
-    )
+def write_resume_state(path: Path, state: ResumeState) -> None:
+    """Write a state to resume from to one file, so that its parts always belong together."""
+    tensors = {f"method.{name}": tensor for name, tensor in state.method.items()}
+    tensors |= {f"resume.{name}": tensor for name, tensor in state.resume.items()}
+    header = snapshot_header(state.stage, state.step, state.axes)
+    write_tensors(path, tensors, {**header, "progress": json.dumps(state.progress)})
 
 
 def read_resume_state(path: Path) -> ResumeState:
-    """A state to go on from.
+    """Return the state to resume from in a file.
 
     Raises:
-        StoreError: if the file is missing, damaged or not ours.
+        StoreError: if the file is missing, damaged or not a resume state.
     """
-    tensors, head = read_tensors(path)
+    tensors, header = read_tensors(path)
     try:
-        stage, step, progress = int(head["stage"]), int(head["step"]), json.loads(head["progress"])
-        axes = json.loads(head.get("axes", "{}"))
+        stage, step, progress = int(header["stage"]), int(header["step"]), json.loads(header["progress"])
+        axes = json.loads(header.get("axes", "{}"))
     except (KeyError, ValueError) as error:
-        raise StoreError(f"{path}: expected a state to resume from; its header lacks {error}") from error
+        raise StoreError(f"{path}: expected a state to resume from; invalid header ({error})") from error
     method = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
     resume = {name.removeprefix("resume."): t for name, t in tensors.items() if name.startswith("resume.")}
     return ResumeState(stage, step, method, resume, progress, axes)

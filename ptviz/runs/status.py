@@ -1,4 +1,4 @@
-"""Where a run stands: the small file that lists and pages read, and what to make of it when its writer died."""
+"""The status of a run: a small file that lists and pages read, corrected if the run's writer died."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ ACTIVE_STATES = ("queued", "running", "stopping")
 
 @dataclass(frozen=True)
 class Status:
-    """One line about a run. ``step`` of ``steps`` counts updates of the stage; times are seconds since 1970.
+    """The status of a run. ``step`` of ``steps`` counts updates of the stage; times are seconds since 1970.
 
-    ``accuracy`` and ``best_step`` belong to the best prompt so far by validation; ``seconds`` is the time spent
-    working. ``majority`` and ``zero_shot`` are validation accuracies without a prompt, ``test`` the best prompt's on
-    the test rows. ``kept`` is the step of the newest state on disk: where a resume goes on from. ``kills`` is how often
-    the system had killed for lack of memory when the run began.
+    ``accuracy`` and ``best_step`` belong to the best prompt so far, by validation accuracy. ``seconds`` is training
+    time. ``majority`` and ``zero_shot`` are validation accuracies without a prompt, ``test`` is the best prompt's test
+    accuracy. ``kept`` is the step of the newest saved state, from which a resume continues. ``kills`` is the number of
+    out-of-memory kills on this system when the run began.
     """
 
     state: RunState
@@ -47,31 +47,31 @@ class Status:
     kills: int = 0
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object that ``from_json`` reads back to an equal status."""
+        """Return a JSON object that ``from_json`` reads back to an equal status."""
         return asdict(self)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Status:
-        """Read a status; fields of a newer version are passed over.
+        """Return the status of a JSON object; fields of a newer version are ignored.
 
         Raises:
             ValueError: for an unknown state.
         """
         if not isinstance(data, Mapping) or data.get("state") not in RUN_STATES:
-            raise ValueError(f"expected a status with a state out of {', '.join(RUN_STATES)}; got {data!r}")
+            raise ValueError(f"expected a status with a state in {', '.join(RUN_STATES)}; got {data!r}")
         return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
 
     def to_bytes(self) -> bytes:
-        """The content of status.json."""
+        """Return the content of status.json."""
         return json.dumps(self.to_json()).encode()
 
     def with_changes(self, **changes: Any) -> Status:
-        """The same status with some changes, dated now."""
+        """Return the status with changed fields and the current time as ``updated``."""
         return replace(self, **{"updated": time.time(), **changes})
 
 
 def actual_status(status: Status, folder: Path) -> Status:
-    """The status as it really is: a run whose writer died is not running, whatever its file says."""
+    """Return the actual status: a run whose writer died is not running, whatever its file says."""
     if status.state not in ("running", "stopping"):
         return status
     if is_locked(folder / "lock"):

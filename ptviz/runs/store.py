@@ -1,4 +1,4 @@
-"""The folder of runs: make, find, list, rename, delete."""
+"""The folder of runs: create, find, list, rename and delete runs."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One line of the list of runs."""
+    """One entry in the list of runs."""
 
     id: str
     config: RunConfig
@@ -38,7 +38,7 @@ class RunSummary:
 
     @property
     def name(self) -> str:
-        """What a person called it, or its id."""
+        """Return the name given by the user, or the id."""
         return self.config.name or self.id
 
 
@@ -47,14 +47,14 @@ RunSummaries = list[RunSummary]
 
 @dataclass(frozen=True)
 class StoreProblem:
-    """Something in the folder of runs that is no readable run, and why."""
+    """An entry of the runs folder that cannot be read as a run, and why."""
 
     path: Path
     reason: str
 
 
 class Store:
-    """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names are the worker's own."""
+    """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names belong to the worker."""
 
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else paths.data_dir() / "runs"
@@ -65,22 +65,26 @@ class Store:
 
     @property
     def prompts_folder(self) -> Path:
-        """The folder of the saved prompts, next to that of the runs."""
+        """Return the folder of the saved prompts, next to that of the runs."""
         return self.root.with_name("prompts")
 
     def create(self, config: RunConfig, *, queued: bool = False, start: Mapping[str, Tensor] | None = None) -> Run:
-        """A new run, ready to be worked on; ``queued`` offers it to the worker; ``start`` is a branch's first state.
+        """Create a run; ``queued`` puts it in the worker's queue, ``start`` is the initial state of a branch.
 
-        A run that starts from a kept prompt gets a copy of it.
+        A run that starts from a saved prompt gets a copy of it.
 
         Raises:
-            ValueError: if the config is wrong, or the kept prompt is of another kind or size than it wants.
+            ValueError: if the config is invalid, or the saved prompt does not fit it.
             StoreError: if the folder cannot be written, or the disk is full.
         """
         config = config.checked()
         start = saved_prompts.initial_tensors(self.prompts_folder, config) if config.start is not None else start
-        state = Status("queued" if queued else "stopped", "" if queued else "not started yet", queued=time.time())
-        status = replace(state, steps=config.training.steps)
+        status = Status(
+            state="queued" if queued else "stopped",
+            reason="" if queued else "not started yet",
+            steps=config.training.steps,
+            queued=time.time(),
+        )
         try:
             with paths.atomic_directory(self.root) as draft:
                 (draft / "snapshots").mkdir()
@@ -93,7 +97,7 @@ class Store:
             raise to_store_error(error, self.root) from error
 
     def get(self, id: str) -> Run:
-        """The run called ``id``.
+        """Return the run ``id``.
 
         Raises:
             StoreError: if there is none, or its config cannot be read.
@@ -101,11 +105,11 @@ class Store:
         path = self._run_path(id)
         read_config(path)
         folder = path.stat()
-        place = folder.st_dev, folder.st_ino
+        identity = folder.st_dev, folder.st_ino
         with self._cache_lock:
             known = self._runs.get(id)
-            if known is None or known[0] != place:
-                known = place, Run(path)
+            if known is None or known[0] != identity:
+                known = identity, Run(path)
                 self._runs[id] = known
                 for old in [*self._runs][:-64]:
                     del self._runs[old]
@@ -117,7 +121,7 @@ class Store:
         path = self.root / id
         if not path.is_dir():
             near = difflib.get_close_matches(id, self._folder_names(), 1)
-            hint = f" Did you mean {near[0]}?" if near else f" The runs in {self.root} are listed by `ptviz runs`."
+            hint = f" Did you mean {near[0]}?" if near else f" `ptviz runs` lists the runs in {self.root}."
             raise StoreError(f"there is no run {id!r}.{hint}")
         return path
 
@@ -130,7 +134,7 @@ class Store:
             raise StoreError(f"the folder of runs {self.root} cannot be read: {error.strerror or error}") from error
 
     def list(self) -> RunSummaries:
-        """All readable runs, newest first. What is no run is left out and told by ``problems``."""
+        """Return all readable runs, the newest first; ``problems`` then returns the entries that could not be read."""
         found, problems = [], []
         with self._cache_lock:
             for name in self._folder_names():
@@ -145,34 +149,34 @@ class Store:
         return sorted(found, key=lambda summary: (summary.status.created, summary.id), reverse=True)
 
     def problems(self) -> tuple[StoreProblem, ...]:
-        """What the last ``list`` met that is no readable run."""
+        """Return the entries that the last ``list`` could not read as runs."""
         return self._problems
 
     def _read_summary(self, path: Path) -> RunSummary:
         if not RUN_ID_PATTERN.fullmatch(path.name):
-            raise StoreError(f"{path.name!r} is no name of a run: expected letters, digits, dots and dashes")
+            raise StoreError(f"{path.name!r} is not a valid run id: expected letters, digits, dots and dashes")
         now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
             known = now, RunSummary(path.name, read_config(path), read_status_file(path))
             self._summaries[path.name] = known
-        # Whether a run that says "running" still lives is asked anew each time: its death changes no file.
+        # Whether a "running" run is still alive is checked on every call: a crash changes no file.
         return replace(known[1], status=actual_status(known[1].status, path))
 
     def queued_runs(self) -> RunSummaries:
-        """The runs that wait for a worker, oldest first."""
+        """Return the runs in the queue, the oldest first."""
         waiting = [summary for summary in self.list() if summary.status.state == "queued"]
         return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
 
     def remove_leftovers(self) -> None:
-        """Remove what killed processes left half made or half deleted, once it is an hour old."""
+        """Delete drafts and partly deleted runs that killed processes left, once they are an hour old."""
         for left in [*self.root.glob(".new-*"), *self.root.glob(".old-*")]:
             with suppress(OSError):
                 if time.time() - left.stat().st_mtime > 3600:
                     shutil.rmtree(left)
 
     def rename(self, id: str, name: str) -> None:
-        """Give a run another name for people; its id stays.
+        """Change the display name of a run; its id stays.
 
         Raises:
             StoreError: if there is no such run, or it cannot be written.
@@ -182,33 +186,33 @@ class Store:
         atomic_write(path / "config.json", encode_config(replace(read_config(path), name=name.strip()).checked()))
 
     def delete(self, id: str) -> None:
-        """Remove a run for good.
+        """Delete a run.
 
         Raises:
             StoreError: if there is no such run, it is being written, or the folder cannot be written.
         """
         path = self._run_path(id)
         if not (path / "config.json").exists():
-            raise StoreError(f"{path} is no run (there is no config.json): it is not ptviz's to delete")
+            raise StoreError(f"{path} is not a run (no config.json), so it was not deleted")
         lock = FileLock(path / "lock")
-        if not lock.acquire(wait=1.0):  # A run that was just stopped is let go a moment later.
+        if not lock.acquire(wait=1.0):  # The lock of a run that was just stopped is released a moment later.
             raise StoreError(f"run {id} is running: stop it first, then delete it")
         lock.release()
-        grave = self.root / f".old-{secrets.token_hex(4)}"
+        trash = self.root / f".old-{secrets.token_hex(4)}"
         try:
-            # Renamed first, so that a list never shows half a run.
-            path.rename(grave)
-            if grave.is_symlink():
-                grave.unlink()
+            # Renamed first, so that a list never contains a partial run.
+            path.rename(trash)
+            if trash.is_symlink():
+                trash.unlink()
             else:
-                shutil.rmtree(grave, ignore_errors=True)
+                shutil.rmtree(trash, ignore_errors=True)
         except OSError as error:
             raise to_store_error(error, path) from error
         self._runs.pop(id, None)
 
 
 def new_run_id(config: RunConfig) -> str:
-    """A readable folder name: the person's own, or task, method and seed; and four characters that make it unique."""
+    """Return a readable, unique id: the run's name, or task, method and seed; then four random hex digits."""
     source = config.task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
     task = re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", source, flags=re.IGNORECASE)
     words = slug(config.name) if config.name else f"{slug(task, 30)}-{slug(config.method, 30)}-{config.training.seed}"
@@ -231,5 +235,5 @@ def rename_draft(draft: Path, config: RunConfig, preferred_id: str | None = None
 
 
 def encode_config(config: RunConfig) -> bytes:
-    """The content of config.json."""
+    """Return the content of config.json."""
     return json.dumps(config.to_json(), indent=1, ensure_ascii=False).encode()

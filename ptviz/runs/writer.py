@@ -1,4 +1,4 @@
-"""The one writer of a run: events as whole lines, everything else all or nothing."""
+"""The one writer of a run: events are appended as complete lines, other files are replaced atomically."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapsh
 from ptviz.training.events import event_to_json
 
 _STATUS_INTERVAL = 0.5
-"""Seconds between two writings of status.json while nothing but steps happens."""
-_MAX_REASON_LENGTH = 1500  # status.json stays within one block, so that a full disk can still hold it.
+"""Seconds between two writes of status.json while only steps are written."""
+_MAX_REASON_LENGTH = 1500  # Keeps status.json within one disk block, so that it can be rewritten on a full disk.
 
 
 @contextmanager
 def exclusive(run: Run) -> Iterator[Status]:
-    """Hold a run's lock while changing it; yields the status as written.
+    """Hold a run's lock while changing it; yield the status on disk.
 
     Raises:
         StoreError: if another process is writing the run, or the folder cannot be written.
@@ -46,16 +46,16 @@ def _acquire_lock(run: Run) -> FileLock:
     if not lock.acquire():
         raise StoreError(
             f"run {run.id} is being written by process {lock_owner(lock.path)}: a run has one writer. "
-            "Stop it first, or wait until it is done"
+            "Stop it first, or wait until it is finished"
         )
     return lock
 
 
 def write_status(folder: Path, status: Status, durable: bool = True) -> None:
-    """Write status.json; on a full disk in place, where the old one stood.
+    """Write status.json atomically; on a full disk, overwrite the old file in place.
 
     Raises:
-        StoreError: if even that fails.
+        StoreError: if both fail.
     """
     path, data = folder / "status.json", status.to_bytes()
     try:
@@ -70,7 +70,7 @@ def write_status(folder: Path, status: Status, durable: bool = True) -> None:
 
 
 class Writer:
-    """Writes one run while it is trained. Use as a context: leaving it lets the run go.
+    """Writes one run while it is trained. Use it as a context manager, which releases the run's lock at the end.
 
     Raises:
         StoreError: if another process is writing the run, or its folder cannot be written.
@@ -102,24 +102,24 @@ class Writer:
         self._events.close()
         self._lock.release()
 
-    def begin(self, kept: ResumeState | None) -> None:
-        """Mark the run as running in this process, from the state ``kept`` or from the very start.
+    def begin(self, resumed: ResumeState | None) -> None:
+        """Mark the run as running in this process, from the state ``resumed`` or from the first step.
 
-        What was told beyond that state is taken back: the run tells it again.
+        Events and snapshots after that state are dropped, since the run repeats them.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
         """
-        stage, step = (kept.stage, kept.step) if kept else (0, 0)
-        self._resume_state = kept
+        stage, step = (resumed.stage, resumed.step) if resumed else (0, 0)
+        self._resume_state = resumed
         for old in ("prompt.safetensors", "predictions.parquet", "error.txt"):
             (self.folder / old).unlink(missing_ok=True)
         for info in self.run.snapshots():
-            if kept is None or (info.stage, info.step) > (stage, step):
+            if resumed is None or (info.stage, info.step) > (stage, step):
                 info.path.unlink(missing_ok=True)
         if (self.folder / "events.jsonl").stat().st_size:
             self._events.append(resume_marker(stage, step, self.run.config.training.steps))
-        so_far = self.run.history().best_evaluation
+        best = self.run.history().best_evaluation
         self.status = self.status.with_changes(
             state="running",
             reason="",
@@ -127,15 +127,15 @@ class Writer:
             kills=oom_kill_count(),
             stage=stage,
             step=step,
-            kept=step if kept else None,
-            accuracy=so_far.accuracy if so_far else None,
-            best_step=so_far.step if so_far else None,
+            kept=step if resumed else None,
+            accuracy=best.accuracy if best else None,
+            best_step=best.step if best else None,
             test=None,
         )
         write_status(self.folder, self.status)
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
-        """Write what the run is made on.
+        """Write the environment of the run.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
@@ -143,17 +143,17 @@ class Writer:
         atomic_write(self.folder / "environment.json", json.dumps(dict(facts), indent=1).encode())
 
     def write_event(self, event: Event) -> None:
-        """Write one event of the run.
+        """Write one event.
 
         Raises:
-            StoreError: if the disk is full or the folder cannot be written; what was written before stays whole.
+            StoreError: if the disk is full or the folder cannot be written; earlier files stay intact.
         """
         if isinstance(event, Snapshot):
             self._write_snapshot(event)
         self._events.append(json.dumps(event_to_json(event)).encode())
         match event:
             case StageStarted():
-                same = event.index == self.status.stage  # A resumed stage is told again, from within.
+                same = event.index == self.status.stage  # A resumed stage starts again, in the middle.
                 step = self.status.step if same else 0
                 self.status = self.status.with_changes(stage=event.index, steps=event.steps, step=step)
             case StepCompleted():
@@ -167,11 +167,11 @@ class Writer:
             case Finished():
                 self._finish(event)
                 return
-        # Steps come by the dozen a second: only they wait for the next writing.
+        # There are many steps a second, so only they wait for the next write.
         self._write_status(at_once=not isinstance(event, StepCompleted), durable=isinstance(event, Snapshot))
 
     def _write_snapshot(self, event: Snapshot) -> None:
-        """The snapshot, then the state to go on from: killed in between, the older state is still whole."""
+        """Write the snapshot, then the resume state: if killed in between, the older resume state is intact."""
         self._events.sync()
         state = dict(event.method), dict(event.resume), dict(event.progress)
         self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes)
@@ -196,11 +196,11 @@ class Writer:
         (self.folder / "stop").unlink(missing_ok=True)
 
     def _write_best_prompt(self, step: int) -> None:
-        """The best prompt so far, as a file of its own."""
-        kept = self._resume_state or self.run.resume_state()
-        if kept is not None:
-            head = snapshots.snapshot_header(kept.stage, step, kept.axes)
-            snapshots.write_tensors(self.folder / "prompt.safetensors", best_state(kept), head)
+        """Write the best prompt so far to its own file."""
+        saved = self._resume_state or self.run.resume_state()
+        if saved is not None:
+            header = snapshots.snapshot_header(saved.stage, step, saved.axes)
+            snapshots.write_tensors(self.folder / "prompt.safetensors", best_state(saved), header)
 
     def _write_status(self, at_once: bool, durable: bool = False) -> None:
         now = time.monotonic()
@@ -209,7 +209,7 @@ class Writer:
             self._last_status_write = now
 
     def end(self, state: Literal["stopped", "failed"], reason: str) -> None:
-        """Mark the run as over before its time. What it learned stays; nothing here raises on a full disk."""
+        """Mark the run as stopped or failed. Its snapshots stay; a full disk raises no error here."""
         with suppress(StoreError):
             if state == "failed":
                 self._events.append(json.dumps(event_to_json(Failed(reason, self.status.step))).encode())
@@ -224,14 +224,14 @@ class Writer:
 
 
 def mark_if_dead(run: Run) -> bool:
-    """Write down the end of a run whose writer died; False if there was nothing to do, or another is doing it."""
-    written, really = read_status_file(run.path), run.status()
-    if written.state not in ("running", "stopping") or (really.state != "stopped" and really.state != "failed"):
+    """Write the status of a run whose writer died; return False if it is alive or another process does it."""
+    written, actual = read_status_file(run.path), run.status()
+    if written.state not in ("running", "stopping") or (actual.state != "stopped" and actual.state != "failed"):
         return False
     try:
         with Writer(run) as writer:
             if writer.status.state in ("running", "stopping"):
-                writer.end(really.state, really.reason)
+                writer.end(actual.state, actual.reason)
     except StoreError:
         return False
     return True

@@ -229,7 +229,7 @@ def test_a_branch_that_does_not_fit_fails_in_words(store: Store, config: RunConf
     run = store.create(config, start={"P": torch.zeros(4, 8)})
     execute_run(run.path, warm)
     assert run.status().state == "failed"
-    assert run.status().reason.startswith("the snapshot does not fit Prompt Tuning as set here")
+    assert run.status().reason.startswith("the snapshot does not fit Prompt Tuning with these settings")
 
 
 class OutOfMemoryError(RuntimeError):
@@ -246,7 +246,7 @@ class OutOfMemoryError(RuntimeError):
         (OutOfMemoryError("CUDA out of memory."), "out of memory. Try a smaller batch"),
         (
             KeyError("what"),
-            "an unexpected KeyError: 'what'. Details are in the run's error.txt; resume continues from step 15",
+            "unexpected KeyError: 'what'. See error.txt in the run's folder; resume continues from step 15",
         ),
         (TypeError(), "an unexpected TypeError: no message"),
     ],
@@ -407,7 +407,7 @@ def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: 
     assert len(run.history()) == 30
     assert run.prompt()
     for ask in (lambda: store.create(config), lambda: execute_run(run.path, warm), lambda: store.rename(run.id, "x")):
-        with pytest.raises(StoreError, match=r"is not writable \(Read-only file system\)\. Give yourself the right"):
+        with pytest.raises(StoreError, match=r"is not writable \(Read-only file system\)\. Change its permissions"):
             ask()
     with pytest.raises(StoreError, match="is not writable"):
         store.delete(run.id)

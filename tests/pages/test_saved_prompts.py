@@ -193,4 +193,4 @@ def test_a_gone_prompt_is_told(page: Page, make_run: Callable[..., Any]) -> None
     make_run()
     at = page("look/embeddings.py", run="kept:gone")
     assert not at.exception
-    assert "there is no kept prompt 'gone'" in texts(at)
+    assert "saved prompt 'gone' not found" in texts(at)

@@ -70,8 +70,8 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
     assert run.config.start == kept.id
     assert f"--start {kept.id}" in config.shell_command()
     assert (
-        f"method.init_from_prompt(saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(Store().prompts_folder, {kept.id!r})))"
-        in config.python_script()
+        f"start = saved_prompts.load_prompt_tensors(Store().prompts_folder, {kept.id!r})\n"
+        "method.init_from_prompt(saved_prompts.to_prompt(start))\n" in config.python_script()
     )
     compile(config.python_script(), "script", "exec")
     assert comparison.training_fingerprint(config) != comparison.training_fingerprint(replace(config, start=None))
@@ -133,7 +133,7 @@ def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept:
         both.checked()
     with pytest.raises(ValueError, match="start: expected a text"):
         RunConfig.from_json({"start": 3})
-    with pytest.raises(StoreError, match="no kept prompt 'gone'"):
+    with pytest.raises(StoreError, match="saved prompt 'gone' not found"):
         store.create(replace(config, start="gone"))
 
 

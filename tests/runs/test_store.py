@@ -176,7 +176,7 @@ def test_foreign_things_are_left_alone_and_told(store: Store, config: RunConfig)
     assert "a newer ptviz?" in reasons[newer.id]
     with pytest.raises(StoreError, match="damaged or cut short"):
         store.get(cut.id)
-    with pytest.raises(StoreError, match="is no run"):
+    with pytest.raises(StoreError, match="is not a run"):
         store.delete("holiday")
     store.delete(cut.id)
 

@@ -53,8 +53,8 @@ def test_the_words_on_disk_are_the_backbones(cache):
     backbone = load_backbone("tiny-encoder")
     place = save_vocabulary(backbone)
     found = load_vocabulary("tiny-encoder")
-    assert isinstance(found.embedding_table, np.memmap)
-    assert np.array_equal(found.embedding_table, backbone.embedding_table.numpy())
+    assert isinstance(found.table, np.memmap)
+    assert np.array_equal(found.table, backbone.embedding_table.numpy())
     assert found.shape.width == backbone.width
     assert found.tokens[5] == backbone.tokeniser.convert_ids_to_tokens(5)
     assert found.words(np.array([5]))[0] == readable_token(found.tokens[5])
@@ -139,4 +139,6 @@ def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table,
     assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
     nobody = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
     assert "which backbone" in looking.handle(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
-    assert "there is no kept prompt" in looking.handle(letter("attention", **{**kept, "run": "kept:gone"}))["error"]
+    assert (
+        "saved prompt 'gone' not found" in looking.handle(letter("attention", **{**kept, "run": "kept:gone"}))["error"]
+    )
