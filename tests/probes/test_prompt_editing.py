@@ -131,7 +131,7 @@ def test_a_method_with_a_prompt_for_each_text(store, looking, table):
     assert found["kinds"] == ["ablate", "scale", "swap", "noise"]
     assert found["after"][0]["loss"] != found["untouched"]["loss"]
     assert len(ask(looking, run, "importance")["scores"]) == 3
-    assert "depends on the text" in ask(looking, run, "save", edits=[], title="mine")["error"]
+    assert "depends on the input" in ask(looking, run, "save", edits=[], title="mine")["error"]
     assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
 
 

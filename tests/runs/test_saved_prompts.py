@@ -62,7 +62,7 @@ def test_names_and_damage(store: Store) -> None:
         with pytest.raises(ValueError, match="title: expected 1 to 120 characters"):
             kept(store, title)
     for id in ("../runs", "", ".new-1", "no-such", "A"):
-        with pytest.raises(StoreError, match="saved prompt .* not found"):
+        with pytest.raises(StoreError, match=r"saved prompt .* not found"):
             saved_prompts.get_saved_prompt(store.prompts_folder, id)
     one = kept(store)
     (store.prompts_folder / one.id / "about.json").write_text(json.dumps({"title": "?"}))
