@@ -1,5 +1,9 @@
-"""The survey's methods, one file each; importing this package fills the registry in the survey's order."""
+"""The survey's methods, one file each; importing this package fills the registry in the survey's order.
 
+Methods of other packages, declared as entry points of the group ``ptviz.methods``, follow in alphabetical order.
+"""
+
+from ptviz.entry_points import load_entry_points
 from ptviz.methods.base import (
     REGISTRY,
     MethodCard,
@@ -28,6 +32,7 @@ from ptviz.methods.attempt import ATTEMPT  # isort: skip
 from ptviz.methods.transprompt import TransPrompt  # isort: skip
 from ptviz.methods.ctpt import CTPT  # isort: skip
 from ptviz.methods.mpt import MPT  # isort: skip
+from ptviz.methods.declaration import load_method_entry_point  # isort: skip
 
 __all__ = [
     "ATTEMPT",
@@ -57,3 +62,6 @@ __all__ = [
     "build_method",
     "task_objective",
 ]
+
+# Last: a module loaded here imports names from this one.
+load_entry_points("ptviz.methods", load_method_entry_point)

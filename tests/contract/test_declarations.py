@@ -24,7 +24,7 @@ def extremes(info: HyperparameterInfo) -> list[Any]:
     if info.choices:
         return list(info.choices)
     return {bool: [True, False], str: ["", "some words"]}.get(
-        info.value_type, [info.declaration.minimum, info.declaration.high]
+        info.value_type, [info.declaration.minimum, info.declaration.maximum]
     )
 
 
@@ -37,7 +37,7 @@ def test_knobs_can_be_read(name: str, info: HyperparameterInfo) -> None:
     if info.value_type in (int, float):
         assert info.declaration.minimum is not None
         assert info.declaration.maximum is not None
-        assert info.declaration.minimum <= info.default <= info.declaration.high
+        assert info.declaration.minimum <= info.default <= info.declaration.maximum
 
 
 @KNOB
@@ -60,7 +60,7 @@ def wrong(info: HyperparameterInfo) -> list[Any]:
     if info.value_type is str:
         return []
     fraction = [1.5] if info.value_type is int else []
-    low, high = info.declaration.minimum, info.declaration.high
+    low, high = info.declaration.minimum, info.declaration.maximum
     return [low - 1, high + 1, float("nan"), float("inf"), "many", None, True, [1], *fraction]
 
 
@@ -117,7 +117,7 @@ def test_the_card_is_complete(name: str) -> None:
     assert len(set(told)) == len(told)
     for field in fields(card):
         value = getattr(card, field.name)
-        nested = {"claims": told, "terms": [term.meaning for term in card.symbols]}
+        nested = {"reported_results": told, "symbols": [term.meaning for term in card.symbols]}
         texts = nested.get(field.name) or ([value] if isinstance(value, str) else value)
         assert all(part.strip() for part in texts), f"{field.name} is empty"
     assert card.url.startswith("https://")
