@@ -74,7 +74,7 @@ def compare(
     """
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import find_runs, start_runs
+    from ptviz.experiments.comparison import find_runs, load_results, start_runs
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
@@ -93,7 +93,7 @@ def compare(
         with quiet_libraries(), as_usage_error(OSError):
             planned = start_runs(executor, planned)
         planned = _wait_for_runs(executor, planned, stop, console)
-    results = _load_results(executor, planned)
+    results = load_results(executor.store, planned)
     summaries = summarise_methods(results)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started)
     if csv_path is not None:
@@ -199,13 +199,6 @@ def _describe_run(executor: LocalExecutor, entry: PlannedRun) -> str:
     if status.state == "finished":
         return f"{_run_label(entry)}: test {format_percent(status.test)} in {status.seconds:.0f} s"
     return f"{_run_label(entry)}: {status.state}: {status.reason}"
-
-
-def _load_results(executor: LocalExecutor, planned: Sequence[PlannedRun]) -> list[RunResult]:
-    from ptviz.analysis.comparison import RunResult
-    from ptviz.experiments.comparison import load_results
-
-    return [RunResult(**asdict(result)) for result in load_results(executor.store, planned)]
 
 
 def _comparison_json(

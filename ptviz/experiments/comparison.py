@@ -9,6 +9,7 @@ from functools import cache, lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptviz.analysis.comparison import RunResult
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MISSING = "missing"
 _CACHE_SIZE = 4096
 """Runs whose numbers are kept in memory, so that a page with many answers at once."""
+_RESULT_FILES = ("config.json", "events.jsonl", "environment.json", "prompt.safetensors")
 _STATE_PRIORITY = ("finished", *ACTIVE_STATES, "stopped", "failed", MISSING)
 """Which of several runs of one config stands for it: the most advanced."""
 
@@ -35,26 +37,6 @@ class PlannedRun:
     config: RunConfig
     run: str | None = None
     state: str = MISSING
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """A finished run in numbers; the fields are those of ``ptviz.analysis.comparison.RunResult``."""
-
-    method: str
-    seed: int
-    run: str
-    test: float
-    validation: float
-    zero_shot: float | None
-    seconds: float | None
-    trained: int | None
-    stored: int | None
-    memory: int | None
-    length: int | None
-    size: int | None
-    evaluated: tuple[int, ...]
-    accuracies: tuple[float, ...]
 
 
 def parse_methods(methods: str) -> tuple[str, ...]:
@@ -114,7 +96,7 @@ def training_fingerprint(config: RunConfig) -> str:
     for name in ("name", "device"):
         del plain[name]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
-    plain["training"]["lr"] = config.training.lr or default_learning_rate(config.method, config.backbone)
+    plain["training"]["lr"] = effective_lr(config)
     if config.method in REGISTRY:
         given = config.knobs
         plain["sources"] = list(config.source_tasks())
@@ -170,7 +152,7 @@ def _has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:
         return True
     folder = store.root / summary.id
     told = _recorded_lr(folder, file_signature(folder / "environment.json"))
-    wanted = config.training.lr or default_learning_rate(config.method, config.backbone)
+    wanted = effective_lr(config)
     return told is None or told == wanted
 
 
@@ -229,53 +211,56 @@ def stop_runs(executor: Executor, found: Iterable[PlannedRun]) -> int:
     return len(alive)
 
 
+def effective_lr(config: RunConfig) -> float:
+    """Return the learning rate that a run of this config uses."""
+    return config.training.lr or default_learning_rate(config.method, config.backbone)
+
+
 def load_result(run: Run) -> RunResult | None:
-    """A run's numbers; None before it has finished.
+    """Return the result of a run, None before it has finished; read again only if one of its files changed.
 
     Raises:
         StoreError: if the run cannot be read.
     """
-    curve, config = run.history(), run.config
-    done = curve.finished
+    return _read_result(run.path, *(file_signature(run.path / name) for name in _RESULT_FILES))
+
+
+@lru_cache(maxsize=_CACHE_SIZE)
+def _read_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
+    run = Run(folder)
+    history, config = run.history(), run.config
+    done = history.finished
     if done is None:
         return None
     facts = run.environment()
     # A prefix of keys and values takes no input positions, but is attended to all the same.
     length = facts.get("slots") or config.knobs.get("m")
     return RunResult(
-        config.method,
-        config.training.seed,
-        run.id,
-        done.test,
-        done.validation,
-        done.zero_shot,
-        done.seconds,
-        _as_int(facts.get("trained")),
-        _as_int(facts.get("stored")),
-        _as_int(facts.get("memory")),
-        _as_int(length),
-        _file_size(run.path / "prompt.safetensors"),
-        curve.evaluation_steps,
-        tuple(evaluation.accuracy for evaluation in curve.evaluations),
+        method=config.method,
+        seed=config.training.seed,
+        run=run.id,
+        test=done.test,
+        validation=done.validation,
+        zero_shot=done.zero_shot,
+        seconds=done.seconds,
+        trained=_as_int(facts.get("trained")),
+        stored=_as_int(facts.get("stored")),
+        memory=_as_int(facts.get("memory")),
+        length=_as_int(length),
+        size=_file_size(run.path / "prompt.safetensors"),
+        evaluated=history.evaluation_steps,
+        accuracies=tuple(evaluation.accuracy for evaluation in history.evaluations),
     )
 
 
 def load_results(store: Store, found: Iterable[PlannedRun]) -> tuple[RunResult, ...]:
-    """The numbers of all finished entries, in the race's order."""
+    """Return the results of all finished entries, in their order.
+
+    Raises:
+        StoreError: if a run cannot be read.
+    """
     folders = [store.root / entry.run for entry in found if entry.run is not None and entry.state == "finished"]
-    made = (_cached_result(folder, *map(file_signature, _result_files(folder))) for folder in folders)
-    return tuple(done for done in made if done is not None)
-
-
-def _result_files(folder: Path) -> tuple[Path, ...]:
-    """The files that an outcome is read from."""
-    return tuple(folder / name for name in ("config.json", "events.jsonl", "environment.json", "prompt.safetensors"))
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def _cached_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
-    """The outcome of a finished run; read again only if one of its files changed."""
-    return load_result(Run(folder))
+    return tuple(result for folder in folders if (result := load_result(Run(folder))) is not None)
 
 
 def _file_size(path: Path) -> int | None:

@@ -1,9 +1,22 @@
 """Public figures: one function for every figure of the app, for notebooks and pages alike."""
 
+from ptviz.plots.comparison import (
+    plot_comparison,
+    plot_comparison_panels,
+    plot_convergence,
+    plot_learning_rate_grid,
+    plot_pareto_front,
+    plot_seeds,
+)
 from ptviz.plots.method import (
     plot_method,
     plot_parameter_cost,
     plot_stages,
+)
+from ptviz.plots.peft_benchmark import (
+    plot_peft_benchmark,
+    plot_peft_benchmark_curves,
+    plot_peft_benchmark_panels,
 )
 from ptviz.plots.survey import (
     plot_backbone,
@@ -30,17 +43,26 @@ from ptviz.plots.training import (
 
 __all__ = [
     "plot_backbone",
+    "plot_comparison",
+    "plot_comparison_panels",
+    "plot_convergence",
     "plot_embedding_shift",
     "plot_framework",
+    "plot_learning_rate_grid",
     "plot_low_rank_accuracy",
     "plot_method",
     "plot_method_pair",
     "plot_most_shifted_words",
     "plot_parameter_cost",
+    "plot_pareto_front",
+    "plot_peft_benchmark",
+    "plot_peft_benchmark_curves",
+    "plot_peft_benchmark_panels",
     "plot_recorded_saliency",
     "plot_row_comparison",
     "plot_run_comparison",
     "plot_saliency",
+    "plot_seeds",
     "plot_signed_saliency",
     "plot_stages",
     "plot_step_strip",

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from ptviz.analysis.comparison import RunResult
 from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.analysis.routing import ExpertLoadCurve, compute_expert_load
 from ptviz.analysis.waywardness import Waywardness, WaywardRun, compute_waywardness, join_tokens
-from ptviz.experiments.comparison import load_result
 from ptviz.runs import Run
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.method_tensors import load_method_tensors
@@ -66,8 +63,3 @@ def measure_waywardness(
         accuracy = finished.test if finished is not None else float("nan")
         pulled.append(WaywardRun(run.id, float(knobs.get("gamma", 0.0)), run.config.training.seed, accuracy, text))
     return compute_waywardness(sentence, pulled)
-
-
-def load_run_results(runs: Iterable[Run]) -> list[RunResult]:
-    """The finished ones of some runs, in numbers: what a race compares."""
-    return [RunResult(**asdict(done)) for run in runs if (done := load_result(run)) is not None]

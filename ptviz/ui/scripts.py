@@ -150,35 +150,5 @@ def waywardness_script(ids: Sequence[str], name: str) -> str:
     return figure_script("waywardness", lines, "draw_waywardness(found)", name)
 
 
-def comparison_script(ids: Sequence[str], drawn: str, name: str, module: str = "comparison") -> str:
-    """A picture of a race of some runs: a call with ``laps``, ``curves``, ``order``, ``looks`` and ``zero_shot``."""
-    lines = [
-        "from statistics import fmean", "from ptviz.analysis.comparison import compute_seed_bands, summarise_methods",
-        "from ptviz.figures.comparison import MethodStyle", "from ptviz.plots.material import load_run_results",
-        "from ptviz.runs import Store", "from ptviz.plots.method_style import method_series_style, method_title",
-        "store = Store()", f"runs = [store.get(id) for id in {list(ids)!r}]", "laps = load_run_results(runs)",
-        "curves, order = compute_seed_bands(laps), summarise_methods(laps)",
-        "looks = {lap.method: MethodStyle(method_title(lap.method), method_series_style(lap.method)) for lap in laps}",
-        "known = [told.zero_shot for run in runs if (told := run.history().baselines)]",
-        "zero_shot = fmean(known) if known else None",
-    ]  # fmt: skip
-    return figure_script(module, lines, drawn, name)
-
-
-def learning_rate_grid_script(ids: Sequence[str]) -> str:
-    """Learning rates against seeds, of runs of one method."""
-    lines = [
-        "from ptviz.analysis.comparison import build_learning_rate_grid",
-        "from ptviz.plots.material import load_run_results",
-        "from ptviz.runs import Store",
-        "from ptviz.training import default_learning_rate", f"runs = [Store().get(id) for id in {list(ids)!r}]",
-        "configs = {run.id: run.config for run in runs}",
-        "rates = {id: own.training.lr or default_learning_rate(own.method, own.backbone) for id, own in configs.items()}",
-        "told = [(rates[lap.run], lap.seed, lap.test, lap.zero_shot) for lap in load_run_results(runs)]",
-        "made = build_learning_rate_grid(next((own.method for own in configs.values()), ''), told)",
-    ]  # fmt: skip
-    return figure_script("comparison", lines, "draw_learning_rate_grid(made)", "stability")
-
-
 def _run_code(run: Run) -> list[str]:
     return ["from ptviz.runs import Store", f"run = Store().get({run.id!r})"]

@@ -9,6 +9,8 @@ from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
+from tests.pages.run_pages import figures
+from tests.pages.snippets import redrawn
 
 RACE = "compare/methods.py"
 ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
@@ -40,7 +42,7 @@ def test_an_empty_store_offers_to_train_all(page):
     at = page(RACE, **ADDRESS)
     assert not at.exception
     assert at.button(key="race-start").label == "Train 4 runs"
-    assert "0 of 4 runs are here" in texts(at)
+    assert "0 of 4 runs exist" in texts(at)
 
 
 def test_old_runs_join_and_only_the_rest_is_trained(page, run_of, store):
@@ -48,12 +50,12 @@ def test_old_runs_join_and_only_the_rest_is_trained(page, run_of, store):
     run_of("smop", 0)
     at = page(RACE, **ADDRESS)
     assert not at.exception
-    assert "2 of 4 runs are here" in texts(at)
+    assert "2 of 4 runs exist" in texts(at)
     at.button(key="race-start").click().run()
     assert not at.exception
     queued = [s.config for s in store.list() if s.status.state == "queued"]
     assert {(c.method, c.training.seed) for c in queued} == {("prompt-tuning", 1), ("smop", 1)}
-    assert "2 under way" in texts(at)
+    assert "2 in progress" in texts(at)
     at.button(key="race-stop").click().run()
     assert not [s for s in store.list() if s.status.state == "queued"]
 
@@ -67,6 +69,15 @@ def test_every_picture_is_shown(page, run_of, picture):
     assert not at.exception
     assert not [b for b in at.button if b.key == "race-start"]
     assert "How to read it" in texts(at)
+    assert len(redrawn(at)) == 2, "the chart and the grid of learning rates"
+
+
+def test_the_grid_of_learning_rates_is_drawn_by_its_snippet(page, run_of):
+    run_of("prompt-tuning", 0)
+    at = page(RACE, **{**ADDRESS, "seeds": "1"})
+    found = figures(at)
+    assert {"race-curves", "stability"} <= set(found)
+    assert redrawn(at) == set(found)
 
 
 def test_what_is_the_same_for_all_is_said_once(page, run_of):
@@ -75,7 +86,7 @@ def test_what_is_the_same_for_all_is_said_once(page, run_of):
     at = page(RACE, **ADDRESS)
     (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
     assert "Zero-shot" not in table
-    assert "The backbone alone: 38.0% on the test rows" in texts(at)
+    assert "Zero-shot, without a prompt: 38.0% on the test set" in texts(at)
 
 
 def test_no_method_and_all_methods(page):
@@ -124,7 +135,7 @@ def test_an_outcome_follows_its_files(run_of, store):
 def test_fairness_is_told_beside_the_pictures(page, run_of):
     run_of("prompt-tuning", 0)
     at = page(RACE, **ADDRESS)
-    assert f"Same budget for all: 20 updates of {TrainConfig().batch} rows, 2 seeds." in texts(at)
+    assert f"Same budget for all: 20 updates with batches of {TrainConfig().batch}, 2 seeds." in texts(at)
     told = words.describe_budget([5, None, 20], 200, 16, 1)
-    assert "Not the same length: 5 to 20" in told
+    assert "Different lengths: 5 to 20" in told
     assert "Same length: 20" in words.describe_budget([20, 20], 200, 16, 3)

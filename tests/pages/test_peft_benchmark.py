@@ -8,11 +8,14 @@ import json
 
 import pytest
 
+from ptviz import plots
 from ptviz.analysis.peft_benchmark import parse_result, parse_results
 from ptviz.checkpoints.benchmark_files import read_benchmark_files
 from ptviz.plots.method_style import method_series_style
+from ptviz.plots.peft_benchmark import experiment_styles
 from ptviz.ui.compare import peft_benchmark
 from tests.analysis.peft_results import result, written
+from tests.pages.snippets import redrawn
 
 PAGE = "compare/benchmark.py"
 
@@ -47,6 +50,7 @@ def test_a_folder_is_a_race(page, folder, picture, hostile):
     assert "How to read it" in texts(at)
     assert "broken.json" in texts(at)
     assert "One seed each" in texts(at)
+    assert len(redrawn(at)) == 1
 
 
 def test_one_file_is_enough_and_a_bad_one_is_explained(page, folder):
@@ -62,11 +66,11 @@ def test_one_file_is_enough_and_a_bad_one_is_explained(page, folder):
 
 def test_methods_keep_their_colour_and_variants_differ(folder):
     results, _ = parse_results(read_benchmark_files([folder])[0])
-    known = peft_benchmark.experiment_styles(results)
+    known = experiment_styles(results)
     prompts = [look.style for method, look in known.items() if method.startswith("prompt_tuning/")]
     assert {mark.colour for mark in prompts} == {method_series_style("prompt-tuning").colour}
     assert len({mark.symbol for mark in prompts}) == 2
-    alone = peft_benchmark.experiment_styles([found for found in results if found.kind == "lora"])
+    alone = experiment_styles([found for found in results if found.kind == "lora"])
     assert alone["lora/llama-3.2-3B-rank32"].style == known["lora/llama-3.2-3B-rank32"].style
 
 
@@ -77,14 +81,12 @@ def test_the_csv_says_what_the_files_say():
     assert float(row["file_mb"]) == pytest.approx(2457728 / 2**20)
 
 
-@pytest.mark.parametrize("picture", ["Validation", "Training loss", "Side by side"])
-def test_the_scripts_redraw_the_figures(folder, picture, tmp_path, monkeypatch):
-    monkeypatch.chdir(tmp_path)
-    shown = ["lora/llama-3.2-3B-rank32"]
-    for script in (
-        peft_benchmark.pareto_front_code(folder, "memory"),
-        peft_benchmark.curves_code(folder, shown, picture),
-    ):
-        names: dict[str, object] = {}
-        exec(script, names)
-        assert len(names["figure"].data) >= 1
+def test_methods_select_experiments_and_files_are_read(folder):
+    path = str(folder)
+    read = parse_results(read_benchmark_files([folder])[0])[0]
+    every = plots.plot_peft_benchmark_curves(path)
+    assert every.to_json() == plots.plot_peft_benchmark_curves(path, answer=read).to_json()
+    assert len(plots.plot_peft_benchmark_curves(path, methods=("lora",)).data) == 1 < len(every.data)
+    assert not plots.plot_peft_benchmark_curves(path, answer=()).data
+    with pytest.raises(ValueError, match="cost: expected one of trained"):
+        plots.plot_peft_benchmark(path, cost="money")

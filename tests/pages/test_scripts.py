@@ -72,48 +72,6 @@ def runs(store: Store, table: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPa
     return made
 
 
-def _race() -> None:
-    from ptviz.experiments.comparison import PlannedRun
-    from ptviz.ui import backend
-    from ptviz.ui.compare import methods_results
-
-    methods_results.render_comparison_results(
-        [PlannedRun(found.config, found.id, found.status.state) for found in backend.get_store().list()]
-    )
-
-
-@pytest.mark.parametrize(
-    ("picture", "call", "name"),
-    [
-        ("Curves", "draw_bands", "race-curves"),
-        ("Side by side", "draw_small_multiples", "race-panels"),
-        ("Against cost", "draw_front", "race-trained"),
-        ("Seeds", "draw_spread", "race-seeds"),
-    ],
-)
-def test_the_pictures_of_a_race(runs: list[Run], picture: str, call: str, name: str):
-    at = AppTest.from_function(_race, default_timeout=30)
-    at.query_params["picture"] = picture
-    at.run()
-    [script] = scripts(at, call)
-    same(drawn(script, "figure"), told(at, name))
-
-
-def _grid() -> None:
-    from ptviz.experiments.comparison import PlannedRun
-    from ptviz.ui import backend
-    from ptviz.ui.compare import methods_results
-
-    found = [PlannedRun(found.config, found.id, found.status.state) for found in backend.get_store().list()]
-    methods_results.render_learning_rate_grid("dpt", found)
-
-
-def test_the_grid_of_rates_and_seeds(runs: list[Run]):
-    at = AppTest.from_function(_grid, default_timeout=30).run()
-    [script] = scripts(at, "draw_grid")
-    same(drawn(script, "figure"), told(at, "stability"))
-
-
 def shown_as(script: str, at: AppTest) -> str:
     """The name of the page's figure that a script draws, once the two were found to hold the same marks."""
     figure = json.loads(drawn(script, "figure").to_json())

@@ -1,14 +1,15 @@
-"""Setting up a race, starting it, and following it; every choice lives in the page's address."""
+"""The form of a comparison of methods, its start and its progress; every choice is in the page's address."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
 import streamlit as st
 
-from ptviz.experiments import comparison as races
-from ptviz.experiments.comparison import PlannedRun
+from ptviz.experiments import comparison
+from ptviz.experiments.comparison import PlannedRun, effective_lr
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots.method_style import method_title
@@ -22,12 +23,12 @@ from ptviz.ui.train import run_form
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 _DEFAULT_COUNT = 4
-"""Methods chosen on a first visit: all of them take long."""
+"""Methods selected on a first visit: all of them take long."""
 _METHODS_KEY = "methods"
 
 
 def comparison_form() -> tuple[RunConfig, ...]:
-    """The form; the runs it asks for, none while it is incomplete."""
+    """Show the form; return the configs of its runs, none while it is incomplete."""
     methods = _select_methods()
     left, middle, right = st.columns([3, 4, 3], gap="medium")
     with left:
@@ -37,56 +38,58 @@ def comparison_form() -> tuple[RunConfig, ...]:
     with right, st.grid(2, vertical_alignment="bottom"):
         seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
         steps = st.number_input("training steps", 1, 100_000, 200, 50, key="steps", bind="query-params")
-        help = "the same for every method that has such a knob; empty: each method's own"
+        help = "the same for every method that has this hyperparameter; empty: each method's default"
         m = st.number_input(
-            "prompt tokens", 1, 200, None, key="m", help=help, placeholder="each its own", bind="query-params"
+            "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"
         )
     if not methods or not backbone or not task.name:
         return ()
     base = RunConfig(backbone, task.name, training=TrainConfig(steps=int(steps)), text=task.text, label=task.label)
     sized = m is not None and any("m" in hyperparameters_of(REGISTRY[name]) for name in methods)
-    return races.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
+    return comparison.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
 
 
 def _select_methods() -> list[str]:
-    """The methods by name, in the survey's order whatever the order of choosing."""
+    """Return the selected methods in the order of the registry."""
     if _METHODS_KEY not in st.session_state:
         asked = str(st.query_params.get(_METHODS_KEY, ""))
         named = [name for name in asked.split(",") if name in REGISTRY]
         st.session_state[_METHODS_KEY] = [*REGISTRY] if asked == "all" else named or [*REGISTRY][:_DEFAULT_COUNT]
 
-    def keep() -> None:
+    def save_selection() -> None:
         chosen = st.session_state[_METHODS_KEY]
         st.query_params[_METHODS_KEY] = "all" if len(chosen) == len(REGISTRY) else ",".join(chosen)
 
-    def take_all() -> None:
+    def select_all() -> None:
         st.session_state[_METHODS_KEY] = [*REGISTRY]
-        keep()
+        save_selection()
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        chosen = st.multiselect("Methods", [*REGISTRY], key=_METHODS_KEY, format_func=method_title, on_change=keep)
-        st.button("All", key="all-methods", on_click=take_all, help=f"all {len(REGISTRY)} methods")
+        chosen = st.multiselect(
+            "Methods", [*REGISTRY], key=_METHODS_KEY, format_func=method_title, on_change=save_selection
+        )
+        st.button("All", key="all-methods", on_click=select_all, help=f"all {len(REGISTRY)} methods")
     return [name for name in REGISTRY if name in chosen]
 
 
 def comparison_controls(found: tuple[PlannedRun, ...], key: str = "race") -> None:
-    """What there is, what is to train, how long that takes; the buttons that start and stop it."""
+    """Show how many runs exist, how many are to train and how long that takes, with buttons to start and stop."""
     waiting = [entry for entry in found if entry.state not in ("finished", *ACTIVE_STATES)]
     alive = [entry for entry in found if entry.state in ACTIVE_STATES]
     with st.container(horizontal=True, vertical_alignment="center"):
         if waiting:
             label = f"Train {len(waiting)} run{'s' if len(waiting) != 1 else ''}"
             if st.button(label, type="primary", icon=":material/flag:", key=f"{key}-start"):
-                _run_action(lambda: races.start_runs(get_client(), waiting))
+                _run_action(lambda: comparison.start_runs(get_client(), waiting))
         if alive and st.button("Stop", icon=":material/stop:", key=f"{key}-stop"):
-            _run_action(lambda: races.stop_runs(get_client(), alive))
+            _run_action(lambda: comparison.stop_runs(get_client(), alive))
         st.text(_status_text(found, waiting, len(alive)))
 
 
-def _run_action(action: object) -> None:
+def _run_action(action: Callable[[], object]) -> None:
     done = False
     with show_errors():
-        action()  # type: ignore[operator]
+        action()
         done = True
     if done:
         st.rerun()
@@ -96,17 +99,17 @@ def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive
     finished = sum(entry.state == "finished" for entry in found)
     stopped = sum(entry.state == "stopped" for entry in waiting)
     failed = sum(entry.state == "failed" for entry in waiting)
-    parts = [f"{finished} of {len(found)} runs are here"]
-    parts += [f"{alive} under way"] if alive else []
-    parts += [f"{stopped} stopped and would go on"] if stopped else []
-    parts += [f"{failed} failed and would be tried again"] if failed else []
+    parts = [f"{finished} of {len(found)} runs exist"]
+    parts += [f"{alive} in progress"] if alive else []
+    parts += [f"{stopped} stopped and will be resumed"] if stopped else []
+    parts += [f"{failed} failed and will be retried"] if failed else []
     text = ", ".join(parts) + "."
     seconds = _estimate_seconds(tuple(waiting))
     return text + (f" The rest takes about {format_duration(seconds)} on two cores." if seconds else "")
 
 
 def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
-    """A guess for what is to train; None where a method was never measured on this backbone."""
+    """Return an estimate for what is to train; None if a method was never measured on this backbone."""
     single: dict[str, float | None] = {}
     for entry in waiting:
         config = entry.config
@@ -121,23 +124,23 @@ def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
 
 
 def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:
-    """The state of the race and its pictures; they follow the runs while any is under way."""
-    found = races.find_runs(get_store(), configs)
+    """Show state and figures of the comparison; they follow the runs while any is in progress."""
+    found = comparison.find_runs(get_store(), configs)
     comparison_controls(found)
-    st.fragment(_render_results, run_every=None if races.is_done(found) else 2 * REFRESH_SECONDS)(
+    st.fragment(_render_results, run_every=None if comparison.is_done(found) else 2 * REFRESH_SECONDS)(
         configs, _run_states(found)
     )
 
 
 def _run_states(found: tuple[PlannedRun, ...]) -> list[tuple[str | None, bool, bool]]:
-    """What the buttons depend on: a change means that the whole page is due."""
+    """Return what the buttons depend on: a change means that the page is drawn again."""
     return [(entry.run, entry.state in ACTIVE_STATES, entry.state == "finished") for entry in found]
 
 
 def _render_results(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
     with show_errors():
-        found = races.find_runs(get_store(), configs)
-        if not races.is_done(found):
+        found = comparison.find_runs(get_store(), configs)
+        if not comparison.is_done(found):
             get_client().ensure_worker()
         render_progress_table(found)
         methods_results.render_comparison_results(found)
@@ -146,9 +149,9 @@ def _render_results(configs: tuple[RunConfig, ...], known: list[tuple[str | None
 
 
 def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
-    """Every run in one table: methods down, seeds across."""
+    """Show every run in one table: one row per method, one column per seed."""
     if all(entry.run is None for entry in found):
-        st.caption("No run with these settings is here yet. Runs that are, whoever started them, join by themselves.")
+        st.caption("No run with these settings exists yet. Existing runs are included automatically.")
         return
     statuses = {summary.id: summary.status for summary in get_store().list()}
     share = 0.0
@@ -165,15 +168,15 @@ def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
             where = f" {status.step}/{status.steps}" if status.state != "queued" else ""
             text = STATE_BADGES.get(status.state, (status.state,))[0] + where
         cells.setdefault(method_title(entry.config.method), {})[f"seed {entry.config.training.seed}"] = text
-    if not races.is_done(found):
+    if not comparison.is_done(found):
         st.progress(min(share / len(found), 1.0))
-    with st.expander("Runs of this race", expanded=not all(entry.state == "finished" for entry in found)):
+    with st.expander("Runs of this comparison", expanded=not all(entry.state == "finished" for entry in found)):
         frame = pd.DataFrame([{"Method": method, **row} for method, row in cells.items()])
-        st.dataframe(frame, hide_index=True, height="content", alt="State of every run of this race")
+        st.dataframe(frame, hide_index=True, height="content", alt="State of every run of this comparison")
 
 
 def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
-    """A grid of learning rates and seeds for one method, trained on demand."""
+    """Show a grid of learning rates and seeds for one method, trained on demand."""
     names = list(dict.fromkeys(config.method for config in configs))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.selectbox("Method", names, key="grid-method", format_func=method_title)
@@ -183,22 +186,22 @@ def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
         )  # fmt: skip
     own = [config for config in configs if config.method == method]
     rated = tuple(
-        replace(config, training=replace(config.training, lr=methods_results.effective_lr(config) * factor))
+        replace(config, training=replace(config.training, lr=effective_lr(config) * factor))
         for factor in sorted(factors)
         for config in own
     )
     if not rated:
         st.caption("Choose at least one learning rate.")
         return
-    found = races.find_runs(get_store(), rated)
+    found = comparison.find_runs(get_store(), rated)
     comparison_controls(found, key="grid")
-    methods_results.render_learning_rate_grid(str(method), found)
-    if not races.is_done(found):
+    methods_results.render_learning_rate_grid(found)
+    if not comparison.is_done(found):
         st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(rated, _run_states(found))
 
 
 def _rerun_if_changed(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
-    """Bring the page up to date when a run of the grid ends."""
+    """Draw the page again when a run of the grid ends."""
     with show_errors():
-        if _run_states(races.find_runs(get_store(), configs)) != known:
+        if _run_states(comparison.find_runs(get_store(), configs)) != known:
             st.rerun()

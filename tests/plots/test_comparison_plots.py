@@ -1,0 +1,35 @@
+"""The public figures of a comparison: for none, one and several runs, and words for what is wrong."""
+
+from __future__ import annotations
+
+import pytest
+
+from ptviz import plots
+from ptviz.plots.alt_text import alt_of
+from ptviz.runs import RunConfig, Store
+
+EVERY = [
+    plots.plot_comparison,
+    plots.plot_comparison_panels,
+    plots.plot_pareto_front,
+    plots.plot_convergence,
+    plots.plot_seeds,
+    plots.plot_learning_rate_grid,
+]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+@pytest.mark.parametrize("plot", EVERY)
+def test_any_number_of_runs_also_by_id(plot, count):
+    runs = [Store().create(RunConfig(method="dpt")) for _ in range(count)]
+    figure = plot(runs)
+    assert len(alt_of(figure)) > 20
+    assert plot([run.id for run in runs]).to_json() == figure.to_json()
+
+
+def test_what_is_wrong_is_named():
+    with pytest.raises(ValueError, match="cost: expected one of trained, seconds, memory, length, size; got 'money'"):
+        plots.plot_pareto_front([], cost="money")
+    runs = [Store().create(RunConfig(method=name)) for name in ("dpt", "smop")]
+    with pytest.raises(ValueError, match="expected runs of one method; got dpt, smop"):
+        plots.plot_learning_rate_grid(runs)
