@@ -35,17 +35,18 @@ class LoadedPrompt:
     position: dict[str, int]
 
 
-def load_run_prompt(store: Store, warm: ModelCache, run: str, stage: int | None, step: int | None) -> LoadedPrompt:
-    """Open a run at a step, as ``select_state`` finds it.
+def load_run_prompt(
+    run: Run, model_cache: ModelCache, stage: int | None = None, step: int | None = None
+) -> LoadedPrompt:
+    """Load a run's trained method with its backbone and task; ``select_state`` says which step is the default.
 
     Raises:
         StoreError: if the run has no such prompt, or its shapes do not fit.
     """
-    found = store.get(run)
-    config = found.config.checked()
-    state, stage, step = select_state(found, stage, step)
-    backbone, task = warm.backbone(config), warm.task(config)
-    method = warm.backend.build_method(config, backbone, task)
+    config = run.config.checked()
+    state, stage, step = select_state(run, stage, step)
+    backbone, task = model_cache.backbone(config), model_cache.task(config)
+    method = model_cache.backend.build_method(config, backbone, task)
     load_state(method, state)
     method.eval()
     return LoadedPrompt(config, backbone, task, method, {"stage": stage, "step": step})

@@ -1,4 +1,4 @@
-"""What pages, shell and experiments ask of an executor, wherever it trains."""
+"""The interface of an executor: what trains runs in another process, on this machine or elsewhere."""
 
 from __future__ import annotations
 
@@ -33,4 +33,8 @@ class Executor(Protocol):
 
     def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
         """Queue a new run that starts from a snapshot of another, with a fresh optimiser."""
+        ...
+
+    def ask(self, kind: str, run: str = "", *, timeout: float = 120.0, **question: Any) -> dict[str, Any]:
+        """Return the answer to a question about a run: one of ``ptviz.worker.handlers.HANDLERS``."""
         ...

@@ -144,115 +144,24 @@ class LocalExecutor:
         Raises:
             StoreError: if the run has no such prompt, or the worker does not answer within ``timeout`` seconds.
         """
-        return self._ask("predict", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
+        return self.ask("predict", id, texts=list(texts), stage=stage, step=step, timeout=timeout)
 
-    def measure_routing(
-        self,
-        id: str,
-        texts: Sequence[str] = (),
-        stage: int | None = None,
-        step: int | None = None,
-        timeout: float = 60.0,
-    ) -> dict[str, Any]:
-        """Routing weights of texts under a run's prompt; of up to 200 validation rows if there are none.
+    def ask(self, kind: str, run: str = "", *, timeout: float = 120.0, **question: Any) -> dict[str, Any]:
+        """Return the worker's answer to a question about a run or a saved prompt.
 
-        Returns:
-            ``{"weights": (n, k), "texts": [n], "labels": [n], "classes": [c names], "stage": int, "step": int}``;
-            ``labels`` is empty for texts of one's own.
+        ``kind`` is one of ``ptviz.worker.handlers.HANDLERS``; the docstring of that function describes ``question`` and
+        the answer. ``run`` is the id of a run, or ``ptviz.runs.saved_prompts.SAVED_PREFIX`` and that of a saved prompt.
 
         Raises:
-            StoreError: if the method routes nothing, or the worker does not answer within ``timeout`` seconds.
+            StoreError: if there is no such run, the worker cannot answer, or not within ``timeout`` seconds.
         """
-        return self._ask("route", {"run": id, "texts": list(texts), "stage": stage, "step": step}, timeout)
-
-    def measure_attention(
-        self,
-        id: str,
-        text: str = "",
-        stage: int | None = None,
-        step: int | None = None,
-        row: int = 0,
-        task: str = "",
-        timeout: float = 60.0,
-    ) -> dict[str, Any]:
-        """Attention weights that a text's tokens and the answer give to each prompt token, by site and head.
-
-        Of the validation text at place ``row`` if there is none. ``id`` names a run, or a kept prompt behind
-        ``ptviz.runs.saved_prompts.SAVED_PREFIX``, which looks at the texts of ``task``. What comes back:
-        ``ptviz.probes.attention.measure_attention``, and how many ``rows`` there are.
-
-        Raises:
-            StoreError: if no prompt token takes part, or the worker does not answer within ``timeout`` seconds.
-        """
-        body = {"run": id, "text": text, "stage": stage, "step": step, "row": row, "task": task}
-        return self._ask("attention", body, timeout)
-
-    def edit_prompt(
-        self,
-        id: str,
-        what: str,
-        stage: int | None = None,
-        step: int | None = None,
-        timeout: float = 120.0,
-        **more: Any,
-    ) -> dict[str, Any]:
-        """Edit a run's prompt: ``what`` is a method of ``ptviz.probes.prompt_editing.PromptEditor``, ``more`` its own.
-
-        Raises:
-            StoreError: if the prompt cannot be changed so, or the worker does not answer within ``timeout`` seconds.
-        """
-        return self._ask("surgery", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
-
-    def run_probe(
-        self,
-        id: str,
-        what: str,
-        stage: int | None = None,
-        step: int | None = None,
-        timeout: float = 120.0,
-        **more: Any,
-    ) -> dict[str, Any]:
-        """One of ``ptviz.worker.probe_requests.PROBES``, whose docstring says what comes back; ``more`` is its own.
-
-        Raises:
-            StoreError: if it cannot be measured on this run, or the worker does not answer within ``timeout`` seconds.
-        """
-        return self._ask("measure", {"run": id, "what": what, "stage": stage, "step": step, **more}, timeout)
-
-    def save_run_vocabulary(self, id: str, timeout: float = 120.0) -> None:
-        """Have the worker put the table of a run's backbone where ``ptviz.runs.embedding_table`` finds it.
-
-        Raises:
-            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
-        """
-        self._ask("vocabulary", {"run": id}, timeout)
-
-    def save_vocabulary(self, backbone: str, timeout: float = 120.0) -> None:
-        """Have the worker put the table of a backbone where ``ptviz.runs.embedding_table`` finds it.
-
-        Raises:
-            StoreError: if the backbone cannot be loaded, or the worker does not answer within ``timeout`` seconds.
-        """
-        self._ask("vocabulary", {"backbone": backbone}, timeout)
-
-    def queue_projection(self, id: str, name: str, timeout: float = 60.0) -> None:
-        """Have the worker see to the map ordered in ``ptviz.worker.projection_queue.projection_folder(name)``. Does not wait.
-
-        Raises:
-            StoreError: if there is no such order, or the worker does not answer within ``timeout`` seconds.
-        """
-        self._ask("map", {"run": id, "name": name}, timeout)
-
-    def _ask(self, kind: str, body: Mapping[str, Any], timeout: float) -> dict[str, Any]:
-        if "run" in body:
-            id = str(body["run"])
-            if id.startswith(SAVED_PREFIX):
-                saved_prompts.get_saved_prompt(self.store.prompts_folder, id.removeprefix(SAVED_PREFIX))
-            else:
-                self.store.get(id)
+        if run.startswith(SAVED_PREFIX):
+            saved_prompts.get_saved_prompt(self.store.prompts_folder, run.removeprefix(SAVED_PREFIX))
+        elif run:
+            self.store.get(run)
         self.ensure_worker()
-        letter = self.worker_dir.requests.post(kind, body, timeout)
-        answer = self.worker_dir.requests.wait_for_reply(letter, timeout, self._no_reply_reason)
+        request = self.worker_dir.requests.post(kind, {"run": run, **question}, timeout)
+        answer = self.worker_dir.requests.wait_for_reply(request, timeout, self._no_reply_reason)
         if "error" in answer:
             raise StoreError(str(answer["error"]))
         return answer

@@ -132,7 +132,7 @@ class PromptEditor:
         }
         if what not in asked:
             raise StoreError(f"expected one of {', '.join(asked)}; got {what!r}")
-        at = load_run_prompt(self.store, self.model_cache, run, stage, step)
+        at = load_run_prompt(self.store.get(run), self.model_cache, stage, step)
         return {**asked[what](run, at, **more), **at.position}
 
     def evaluate_edits(self, run: str, at: LoadedPrompt, edits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -269,7 +269,7 @@ class PromptEditor:
         if config.backbone != at.config.backbone:
             raise StoreError(f"mix: expected a run on {at.config.backbone}; {id} is on {config.backbone}")
         return saved_prompts.static_tensors(
-            load_run_prompt(self.store, self.model_cache, id, None, None).method(trial.batches[0][1])
+            load_run_prompt(self.store.get(id), self.model_cache, None, None).method(trial.batches[0][1])
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
@@ -58,45 +58,9 @@ def _run_in_thread(action: Callable[[], T]) -> Future[T]:
     return future
 
 
-def request_prediction(
-    run: str, text: str, stage: int | None = None, step: int | None = None
-) -> Future[dict[str, Any]]:
-    """Ask the worker for the class probabilities of one sentence; the answer comes when it comes."""
-    return _run_in_thread(lambda: get_client().predict(run, [text], stage=stage, step=step))
-
-
-def request_routing(run: str, texts: Sequence[str], stage: int, step: int) -> Future[dict[str, Any]]:
-    """Ask the worker where texts are routed, or some validation rows if there are none."""
-    return _run_in_thread(lambda: get_client().measure_routing(run, texts, stage, step))
-
-
-def request_attention(
-    run: str, text: str, stage: int | None, step: int | None, row: int = 0, task: str = ""
-) -> Future[dict[str, Any]]:
-    """Ask the worker what a text looks at in the prompt, or the validation text at place ``row`` if it is empty."""
-    return _run_in_thread(lambda: get_client().measure_attention(run, text, stage, step, row, task))
-
-
-def request_prompt_edit(run: str, what: str, stage: int, step: int, **more: Any) -> Future[dict[str, Any]]:
-    """Ask the worker for surgery on a run's prompt: edits, ablation, importance, faithfulness, or to save it."""
-    return _run_in_thread(lambda: get_client().edit_prompt(run, what, stage, step, **more))
-
-
-def request_measurement(
-    what: str, run: str, stage: int | None, step: int | None, **more: Any
-) -> Future[dict[str, Any]]:
-    """Ask the worker for one of ``ptviz.worker.probe_requests.PROBES``."""
-    return _run_in_thread(lambda: get_client().run_probe(run, what, stage, step, **more))
-
-
-def request_run_vocabulary(run: str) -> Future[None]:
-    """Ask the worker to put the embedding table of a run's backbone on disk."""
-    return _run_in_thread(lambda: get_client().save_run_vocabulary(run))
-
-
-def request_backbone_vocabulary(backbone: str) -> Future[None]:
-    """Ask the worker to put the embedding table of a backbone on disk; for one that a person named."""
-    return _run_in_thread(lambda: get_client().save_vocabulary(backbone))
+def request_answer(kind: str, run: str = "", **question: Any) -> Future[dict[str, Any]]:
+    """Ask the worker in a thread: ``kind`` is one of ``ptviz.worker.handlers.HANDLERS``, ``question`` its keywords."""
+    return _run_in_thread(lambda: get_client().ask(kind, run, **question))
 
 
 def request_projection(run: str, order: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
@@ -111,7 +75,7 @@ def request_projection(run: str, order: ProjectionJob) -> Future[tuple[Projectio
             if not is_pending(folder):
                 return load_projection(folder)
             # Again and again: a worker that died meanwhile is started anew, a living one knows the order.
-            get_client().queue_projection(run, order.digest)
+            get_client().ask("map", run, name=order.digest)
             time.sleep(1.0)
         return maps
 

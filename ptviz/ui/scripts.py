@@ -86,10 +86,10 @@ def run_probe_script(
 ) -> str:
     """A figure of what the worker answered: ``drawn`` is a call in terms of ``answer`` and of what ``lines`` make.
 
-    ``question`` is that of ``ptviz.worker.probe_handlers.probe_run``, its kind among it.
+    ``question`` is that of ``ptviz.worker.handlers.probe_run``, its kind among it.
     """
     asked = [
-        "from ptviz.worker.probe_handlers import probe_run",
+        "from ptviz.worker.handlers import probe_run",
         f"answer = probe_run(run, {_request_arguments(question)})",
     ]
     return run_script(run, module, drawn, name, *asked, *lines, after=after)
@@ -100,7 +100,7 @@ def probe_script(
 ) -> str:
     """As ``run_probe_script``, for a run or a kept prompt by its id, and without ``run`` at hand."""
     found = [
-        "from ptviz.runs import Store", "from ptviz.worker.probe_handlers import probe_prompt",
+        "from ptviz.runs import Store", "from ptviz.worker.handlers import probe_prompt",
         f"answer = probe_prompt(Store(), {id!r}, {_request_arguments(question)})",
     ]  # fmt: skip
     return figure_script(module, [*found, *lines], drawn, name, after)

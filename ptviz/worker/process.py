@@ -22,6 +22,7 @@ from typing import Any
 
 import ptviz
 from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
@@ -45,14 +46,12 @@ class Worker:
         # Imported late: the lock is taken before the seconds that the heavy libraries need.
         from ptviz.engine.model_cache import ModelCache
         from ptviz.worker.background_experiments import BackgroundExperiments
-        from ptviz.worker.predict_handler import PredictHandler
-        from ptviz.worker.probe_handlers import ProbeHandlers
+        from ptviz.worker.handlers import HandlerContext
 
         self.store, self.idle = store, idle
         self.worker_dir = WorkerDir.of_store(store.root).create()
         self.model_cache = ModelCache()
-        self.predict_handler = PredictHandler(store, self.model_cache)
-        self.probe_handlers = ProbeHandlers(store, self.model_cache)
+        self.handlers = HandlerContext(store, self.model_cache)
         self.background_experiments = BackgroundExperiments(store, self.model_cache)
         self.shutdown_reason: str | None = None
         self._run_id: str | None = None
@@ -86,12 +85,12 @@ class Worker:
                 time.sleep(_POLL_SECONDS)
             if self._poll_projections():
                 last = time.monotonic()
-        self.probe_handlers.projection_queue.shut_down()
+        self.handlers.projection_queue.shut_down()
 
     def _poll_projections(self) -> bool:
         """Look after the maps; whether one is under way."""
-        self.probe_handlers.projection_queue.poll()
-        return self.probe_handlers.projection_queue.busy
+        self.handlers.projection_queue.poll()
+        return self.handlers.projection_queue.busy
 
     def _run_next(self) -> bool:
         """Work on the oldest queued run; False if there is none."""
@@ -133,20 +132,30 @@ class Worker:
         return self.shutdown_reason
 
     def _handle_requests(self, between_steps: bool = False) -> bool:
-        letters = self.worker_dir.requests.take_requests()
-        for letter in letters:
-            if letter.kind == "retire":
+        from ptviz.worker.handlers import answer_request
+
+        requests = self.worker_dir.requests.take_requests()
+        for request in requests:
+            if request.kind == "retire":
                 self._stops_when_idle = True
-                if letter.body.get("at_once"):
+                if request.body.get("at_once"):
                     self.shutdown_reason = SHUTDOWN_REASON
-            elif letter.kind == "warm" and not between_steps:
-                self._backbone = self.predict_handler.preload_models(letter) or self._backbone
-            elif letter.kind == "predict" or letter.kind in self.probe_handlers.request_kinds:
-                asked = self.predict_handler.predict if letter.kind == "predict" else self.probe_handlers.handle
-                answer = asked(letter)
-                with suppress(StoreError):  # A reply that finds no room must not end the run under way.
-                    self.worker_dir.requests.reply(letter.id, answer)
-        return bool(letters)
+            elif request.kind == "warm":
+                if not between_steps:
+                    self._preload_models(request.body)
+            else:
+                answer = answer_request(self.handlers, request.kind, request.body)
+                with suppress(StoreError):  # A full disk must not end the run that is training.
+                    self.worker_dir.requests.reply(request.id, answer)
+        return bool(requests)
+
+    def _preload_models(self, body: dict[str, Any]) -> None:
+        """Load the backbone and task of a run before it is queued."""
+        with suppress(Exception):  # Only a hint: the run itself reports what is wrong.
+            config = RunConfig.from_json(body)
+            self.model_cache.backbone(config)
+            self.model_cache.task(config)
+            self._backbone = config.backbone
 
     def _write_pending_predictions(self) -> bool:
         """One small piece of what was put off; False if nothing was."""

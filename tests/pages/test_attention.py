@@ -13,8 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, RunConfig, Store
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import well
 
@@ -27,10 +26,10 @@ def _answered(monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker's answers, computed in this process."""
     warm = ModelCache()
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        return answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def settled(at: AppTest) -> AppTest:

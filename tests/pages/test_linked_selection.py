@@ -16,8 +16,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.figures.linked_selection import DIMMED_OPACITY
 from ptviz.runs import Run
 from ptviz.ui.components import linked_selection
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 from tests.pages.snippets import redrawn
@@ -31,12 +30,12 @@ def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
     monkeypatch.chdir(tmp_path)
     warm = ModelCache()
-    monkeypatch.setattr("ptviz.worker.probe_handlers.ModelCache", lambda: warm)
+    monkeypatch.setattr("ptviz.worker.handlers.ModelCache", lambda: warm)
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        return answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def pressed(at: AppTest, *keys: str) -> AppTest:

@@ -21,10 +21,9 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.runs import Run, RunConfig, Store, Writer, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
-from ptviz.worker.probe_handlers import ProbeHandlers
+from ptviz.worker.handlers import HandlerContext, answer_request
 from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
-from ptviz.worker.rpc import Request
 from tests.pages.run_pages import figures, settled, well
 
 PAGES = ("look/embeddings.py", "look/decompositions.py", "look/routing.py")
@@ -43,13 +42,13 @@ def _answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     monkeypatch.setattr(projection, "_TSNE_ITERATIONS", 250)
     warm = ModelCache()
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        answer = ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        answer = answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
         if kind == "map" and "error" not in answer:
-            run_job(projection_folder(body["name"]))
+            run_job(projection_folder(question["name"]))
         return answer
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def ending(at: AppTest) -> set[str]:

@@ -13,8 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 
@@ -27,12 +26,12 @@ def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
     warm = ModelCache()
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        answer = ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        answer = answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
         assert "error" not in answer, answer
         return answer
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def figures(at: AppTest) -> set[str]:

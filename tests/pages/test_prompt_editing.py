@@ -13,8 +13,7 @@ from streamlit.testing.v1 import AppTest
 from ptviz.engine.model_cache import ModelCache
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, Store, saved_prompts
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import well
 
@@ -28,14 +27,14 @@ def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
     warm, kept = ModelCache(), []
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        kept or kept.append(ProbeHandlers(self.store, warm))
-        answer = kept[0].handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        kept or kept.append(HandlerContext(self.store, warm))
+        answer = answer_request(kept[0], kind, {"run": run, **question})
         if "error" in answer:
             raise ValueError(answer["error"])
         return answer
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def settled(at: AppTest) -> AppTest:

@@ -20,8 +20,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary as keep_table
 from ptviz.ui.open import checkpoint
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.checkpoints.files import kobold, npy
 from tests.pages.run_pages import figures, settled, well
 
@@ -99,10 +98,10 @@ def test_texts_of_a_chosen_task_look_at_it(
 ) -> None:
     warm = ModelCache(replace(Backend.default(), load_backbone=lambda *a, **k: TINY))
 
-    def ask(self: LocalExecutor, kind: str, body: dict[str, Any], timeout: float) -> dict[str, Any]:
-        return ProbeHandlers(self.store, warm).handle(Request("1", kind, dict(body), float("inf")))
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        return answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
 
-    monkeypatch.setattr(LocalExecutor, "_ask", ask)
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
     one = saved_prompts.save_prompt(
         store.prompts_folder, {tensor: torch.randn(shape)}, "mine", "tiny-encoder", "sms", {}
     )
@@ -124,9 +123,12 @@ def test_words_are_fetched_by_the_worker_and_not_here(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(
-        "ptviz.executors.local.LocalExecutor.save_vocabulary", lambda self, name, **k: asked.append(name)
-    )
+
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        asked.append(question["backbone"])
+        return {}
+
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
     one = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": torch.randn(3, 32)}, "mine", "tiny-encoder", None, {}
     )

@@ -23,8 +23,7 @@ from ptviz.runs.status import Status
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_tasks
 from ptviz.worker import background_experiments
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages.run_pages import figures
 from tests.pages.test_scripts import scripts, shown_as
 
@@ -197,18 +196,17 @@ def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_
 
 def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
     runs = [trained(), trained(1)]
-    looking = ProbeHandlers(store, WARM)
+    looking = HandlerContext(store, WARM)
 
-    def measure(what: str, run: str, stage: int, step: int, **more: object) -> Future:
-        body = {"what": what, "run": run, "stage": stage, "step": step, **more}
+    def request(kind: str, run: str, **question: object) -> Future:
         future: Future = Future()
-        future.set_result(looking.handle(Request("1", "measure", body, 0.0)))
+        future.set_result(answer_request(looking, kind, {"run": run, **question}))
         return future
 
-    monkeypatch.setattr(prompt_similarity, "request_measurement", measure)
+    monkeypatch.setattr(prompt_similarity, "request_answer", request)
     at = page(PAGE, metric="neurons")
     assert not at.exception
-    assert "error" not in measure("neurons", runs[0].id, 0, 2, prompts=[]).result()
+    assert "error" not in request("measure", runs[0].id, what="neurons", stage=0, step=2, prompts=[]).result()
     shown = cells(figures(at.run())["similarity-neurons"])
     assert np.diag(shown) == pytest.approx(1)
     assert 0 < shown[0, 1] <= 1

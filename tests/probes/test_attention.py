@@ -18,8 +18,7 @@ from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
 from ptviz.training.batches import EncodedExamples, make_task_readout
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 
 FAMILIES = ("tiny-encoder", "tiny-decoder", "tiny-encoder-decoder")
 
@@ -91,10 +90,10 @@ def test_the_worker_answers(home, table):
         RunConfig("tiny-encoder", str(table), "prompt-tuning", {"m": 2}, training, text="text", label="label")
     )
     execute_run(run.path)
-    looking = ProbeHandlers(store, ModelCache())
+    looking = HandlerContext(store, ModelCache())
 
     def ask(text: str) -> dict:
-        return looking.handle(Request("1", "attention", {"run": run.id, "text": text, "stage": 0, "step": 2}, 1e18))
+        return answer_request(looking, "attention", {"run": run.id, "text": text, "stage": 0, "step": 2})
 
     own, first = ask("a good thing"), ask("")
     assert own["text"] == "a good thing"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 
 import numpy as np
 import pytest
@@ -20,8 +19,7 @@ from ptviz.runs import RunConfig, Store
 from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
 from ptviz.training.batches import EncodedExamples, make_task_readout
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 
 
 def one(name: str, table, m: int = 3):
@@ -82,9 +80,7 @@ def test_the_worker_answers(home, table, backbone, method, refused):
     run = Store().create(RunConfig(backbone, str(table), method, {"m": 3}, training, text="text", label="label"))
     execute_run(run.path)
     body = {"run": run.id, "what": "lens", "stage": 0, "step": 2, "text": "a good thing"}
-    answer = json.loads(
-        json.dumps(ProbeHandlers(Store(), ModelCache()).handle(Request("1", "measure", body, math.inf)))
-    )
+    answer = json.loads(json.dumps(answer_request(HandlerContext(Store(), ModelCache()), "measure", body)))
     if refused:
         assert refused in answer["refused"]
         return

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 from dataclasses import replace
 from itertools import product
 
@@ -19,8 +18,7 @@ from ptviz.probes.low_rank import _prompt_matrices, _replace_matrices
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
 from ptviz.training.batches import EncodedExamples, make_task_readout
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 
 
 @pytest.fixture
@@ -35,10 +33,10 @@ def trained(home, table):
 
         def ask(what: str, stage: int = 0, step: int = 2, **more) -> dict:
             body = {"run": run.id, "what": what, "stage": stage, "step": step, **more}
-            return json.loads(json.dumps(ProbeHandlers(Store(), warm).handle(Request("1", "measure", body, math.inf))))
+            return json.loads(json.dumps(answer_request(HandlerContext(Store(), warm), "measure", body)))
 
         last = run.snapshots()[-1]
-        return run, ask, load_run_prompt(Store(), warm, run.id, last.stage, last.step)
+        return run, ask, load_run_prompt(run, warm, last.stage, last.step)
 
     return make
 

@@ -22,8 +22,7 @@ from ptviz.training import TrainConfig
 from ptviz.training.batches import EncodedExamples, make_task_readout
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.importance_scores import measure_token_importance
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 
 ABLATE = {"kind": "ablate", "tokens": [1]}
 DOUBLE = {"kind": "scale", "tokens": [0], "factor": 2.0}
@@ -45,7 +44,7 @@ def store(home):
 
 @pytest.fixture
 def looking(store):
-    return ProbeHandlers(store, ModelCache())
+    return HandlerContext(store, ModelCache())
 
 
 def trained(store: Store, table, method: str = "prompt-tuning", **knobs):
@@ -56,14 +55,14 @@ def trained(store: Store, table, method: str = "prompt-tuning", **knobs):
     return run
 
 
-def ask(looking: ProbeHandlers, run, what: str, step: int = 2, **more):
+def ask(looking: HandlerContext, run, what: str, step: int = 2, **more):
     body = {"run": run.id, "what": what, "stage": 0, "step": step, **more}
-    return json.loads(json.dumps(looking.handle(Request("1", "surgery", body, float("inf")))))
+    return json.loads(json.dumps(answer_request(looking, "surgery", body)))
 
 
-def scored(looking: ProbeHandlers, run, prompt: Prompt, slots: int = 3):
+def scored(looking: HandlerContext, run, prompt: Prompt, slots: int = 3):
     """The prompt on the run's validation rows, evaluated as training does."""
-    at = load_run_prompt(looking.store, looking.model_cache, run.id, 0, 2)
+    at = load_run_prompt(run, looking.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
     folded = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
     return evaluate(
@@ -115,7 +114,7 @@ def test_ablation_takes_one_token_at_a_time(store, looking, table):
 
 def test_a_key_value_token_taken_out_is_a_prompt_without_it(store, looking, table):
     run = trained(store, table, "p-tuning-v2")
-    values = load_run_prompt(store, looking.model_cache, run.id, 0, 2).method.tensors()["KV"].tensor[:, :, None]
+    values = load_run_prompt(run, looking.model_cache, 0, 2).method.tensors()["KV"].tensor[:, :, None]
     without = torch.cat([values[..., :1, :], values[..., 2:, :]], -2)
     found = ask(looking, run, "edits", edits=[ABLATE])
     assert found["after"][0]["loss"] == pytest.approx(scored(looking, run, Prompt(None, without), 0).loss, abs=1e-5)
@@ -140,7 +139,7 @@ def test_shifted_words_stay_shifted(store, looking, table, monkeypatch):
     monkeypatch.setattr("ptviz.training.batches.MAX_POSITIONS", 40)  # several batches, each with a shift of its own
     with torch.enable_grad():
         run = trained(store, table, "dept")
-    at = load_run_prompt(store, looking.model_cache, run.id, 0, 2)
+    at = load_run_prompt(run, looking.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
     rows = EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], 3, 64, make_task_readout(at.backbone, task))
     at.method.B.normal_()  # trained for two steps, the shift would hardly show

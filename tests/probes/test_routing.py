@@ -18,8 +18,7 @@ from ptviz.probes.routing import TEMPERATURE_FACTORS, rescale_routing_temperatur
 from ptviz.prompt import Batch, Spec
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
-from ptviz.worker.probe_handlers import ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import HandlerContext, answer_request
 
 
 def spec_of(width: int, sources: tuple[str, ...] = ()) -> Spec:
@@ -42,8 +41,8 @@ def ask(home, table):
         training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
         run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
         execute_run(run.path)
-        letter = Request("1", "measure", {"run": run.id, "what": what, "stage": 0, "step": 2}, math.inf)
-        return json.loads(json.dumps(ProbeHandlers(Store(), ModelCache()).handle(letter)))
+        body = {"run": run.id, "what": what, "stage": 0, "step": 2}
+        return json.loads(json.dumps(answer_request(HandlerContext(Store(), ModelCache()), "measure", body)))
 
     return measure
 

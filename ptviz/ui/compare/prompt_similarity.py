@@ -24,7 +24,7 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.probes import neurons
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import RunSummary
-from ptviz.ui.backend import get_store, request_measurement, request_projection
+from ptviz.ui.backend import get_store, request_answer, request_projection
 from ptviz.ui.compare import transfer_scripts
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.figure_panel import figure_panel
@@ -131,8 +131,13 @@ def _active_neurons(chosen: PromptSelection, prompts: list[np.ndarray], ask: boo
     last = get_store().get(carrier.id).snapshots()[-1]
     future = poll_request(
         ("neurons", chosen.cache_key),
-        lambda: request_measurement(
-            "neurons", carrier.id, last.stage, last.step, prompts=neurons.encode_prompts(lacking)
+        lambda: request_answer(
+            "measure",
+            carrier.id,
+            what="neurons",
+            stage=last.stage,
+            step=last.step,
+            prompts=neurons.encode_prompts(lacking),
         ),
     )
     if future is None:

@@ -15,7 +15,7 @@ from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.figures.logit_lens import describe_logit_lens, draw_logit_lens
 from ptviz.probes.array_codec import decode_array
 from ptviz.ui import scripts
-from ptviz.ui.backend import request_attention
+from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
@@ -65,7 +65,9 @@ def render_attention(place: ProbeTarget, texts: int) -> None:
     text, row = _text_input(texts - 1)
     answer = poll_request(
         ("attention", place, text, row),
-        lambda: request_attention(place.id, text, place.stage, place.step, row, place.task),
+        lambda: request_answer(
+            "attention", place.id, text=text, stage=place.stage, step=place.step, row=row, task=place.task
+        ),
     )
     if answer is None:
         st.caption("The worker is reading the text with this prompt.")

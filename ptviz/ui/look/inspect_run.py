@@ -21,7 +21,7 @@ from ptviz.plots.views import TensorHistory
 from ptviz.runs import Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
-from ptviz.ui.backend import get_store, request_backbone_vocabulary, request_run_vocabulary
+from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import ACTIVE_STATES, render_heading, unique_labels
@@ -254,10 +254,12 @@ def load_run_vocabulary(run: Run) -> Vocabulary | None:
     Raises:
         StoreError: if the worker could not load the backbone.
     """
-    return load_backbone_vocabulary(run.config.backbone, lambda: request_run_vocabulary(run.id))
+    return load_backbone_vocabulary(run.config.backbone, lambda: request_answer("vocabulary", run.id))
 
 
-def load_backbone_vocabulary(backbone: str, ask: Callable[[], Future[None]] | None = None) -> Vocabulary | None:
+def load_backbone_vocabulary(
+    backbone: str, ask: Callable[[], Future[dict[str, Any]]] | None = None
+) -> Vocabulary | None:
     """The words of a backbone; None while the worker fetches them, which is asked for here.
 
     Raises:
@@ -266,7 +268,7 @@ def load_backbone_vocabulary(backbone: str, ask: Callable[[], Future[None]] | No
     place = cache_path(backbone)
     if (place / "vocabulary.json").exists():
         return cached_by_signature(("vocabulary", str(place)), lambda: load_vocabulary(backbone))
-    poll_request(("vocabulary", str(place)), ask or (lambda: request_backbone_vocabulary(backbone)))
+    poll_request(("vocabulary", str(place)), ask or (lambda: request_answer("vocabulary", backbone=backbone)))
     return load_vocabulary(backbone)
 
 

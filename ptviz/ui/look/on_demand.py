@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.ui.backend import request_measurement
+from ptviz.ui.backend import request_answer
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 
@@ -37,7 +37,7 @@ class ProbeTarget:
 
 
 def probe_request(found: SnapshotSelection | ProbeTarget, what: str, **more: object) -> dict[str, object]:
-    """What a script asks ``ptviz.worker.probe_handlers.probe_run`` for the same measurement."""
+    """What a script asks ``ptviz.worker.handlers.probe_run`` for the same measurement."""
     place = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
     return {"kind": "measure", "what": what, **place.request_fields(), **more}
 
@@ -45,7 +45,7 @@ def probe_request(found: SnapshotSelection | ProbeTarget, what: str, **more: obj
 def probe_on_demand(
     found: SnapshotSelection | ProbeTarget, what: str, label: str, told: str, *, button: bool = True, **more: Any
 ) -> dict[str, Any] | None:
-    """One of ``ptviz.worker.probe_requests.PROBES`` at this step; None until the answer to it is there.
+    """One of ``ptviz.worker.handlers.PROBES`` at this step; None until the answer to it is there.
 
     ``told`` says under the button what will be measured; without a ``button`` it is asked for at once. ``more`` goes
     with the question.
@@ -63,7 +63,8 @@ def probe_on_demand(
         if st.session_state.get(f"measured-{what}") != key:
             st.caption(f"{told} Measured by the worker; a run under way waits for some seconds meanwhile.")
             return None
-    answer = poll_request(key, lambda: request_measurement(what, place.id, place.stage, place.step, **more))
+    question = {"what": what, "stage": place.stage, "step": place.step, **more}
+    answer = poll_request(key, lambda: request_answer("measure", place.id, **question))
     if answer is None:
         st.caption("The worker is measuring the prompt of this step." if not place.task else "The worker is measuring.")
     return answer

@@ -10,7 +10,7 @@ import streamlit as st
 from ptviz.probes import edits as editing
 from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
 from ptviz.runs import saved_prompts
-from ptviz.ui.backend import get_store, request_prompt_edit
+from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import unique_labels
 from ptviz.ui.look import token_importance
@@ -82,7 +82,7 @@ def _cache_key(place: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple
 
 def _request_scores(place: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
     run, stage, step = place
-    return request_prompt_edit(run, "edits", stage, step, edits=list(done))
+    return request_answer("surgery", run, what="edits", stage=stage, step=step, edits=list(done))
 
 
 def _edit_form(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
@@ -222,9 +222,8 @@ def _save_prompt_form(
         return
     run, stage, step = place
     with show_errors():
-        answer = poll_request(
-            ("save", wanted), lambda: request_prompt_edit(run, "save", stage, step, edits=list(done), title=wanted[-1])
-        )
+        question = {"what": "save", "stage": stage, "step": step, "edits": list(done), "title": wanted[-1]}
+        answer = poll_request(("save", wanted), lambda: request_answer("surgery", run, **question))
         if answer is None:
             st.caption("The worker is saving the prompt, and measures what it saved.")
             return

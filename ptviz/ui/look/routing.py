@@ -16,7 +16,7 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.material import expert_names, load_expert_loads
 from ptviz.plots.views import views_for_axes
 from ptviz.ui import scripts
-from ptviz.ui.backend import request_routing
+from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.look import inspect_run, routing_counterfactuals
@@ -78,7 +78,7 @@ def render_routing(found: SnapshotSelection) -> None:
     _render_load(found, spread, names, experts)
     answer = poll_request(
         ("route", found.run.id, found.snapshot.stage, found.snapshot.step),
-        lambda: request_routing(found.run.id, [], found.snapshot.stage, found.snapshot.step),
+        lambda: request_answer("route", found.run.id, texts=[], stage=found.snapshot.stage, step=found.snapshot.step),
     )
     chosen = Highlight(experts)
     if answer is None:
@@ -252,8 +252,11 @@ def _render_own_sentence(found: SnapshotSelection, names: list[str], factor: flo
     text = st.text_input("Try it: where does your sentence go?", key="own", max_chars=2000, bind="query-params").strip()
     if not text:
         return
-    place = found.snapshot.stage, found.snapshot.step
-    answer = poll_request(("route", found.run.id, place, text), lambda: request_routing(found.run.id, [text], *place))
+    stage, step = found.snapshot.stage, found.snapshot.step
+    answer = poll_request(
+        ("route", found.run.id, (stage, step), text),
+        lambda: request_answer("route", found.run.id, texts=[text], stage=stage, step=step),
+    )
     if answer is None:
         st.caption("Asking the worker.")
         return
@@ -262,7 +265,7 @@ def _render_own_sentence(found: SnapshotSelection, names: list[str], factor: flo
         f"To {names[int(weights.argmax())]}: " + ", ".join(f"{n} {w:.0%}" for n, w in zip(names, weights, strict=True))
     )
     python = scripts.run_probe_script(
-        found.run, {"kind": "route", "texts": [text], "stage": place[0], "step": place[1]}, "heatmap",
+        found.run, {"kind": "route", "texts": [text], "stage": stage, "step": step}, "heatmap",
         'draw_bars(weights, "expert", "weight", expert_names(run, len(weights)))', "sentence", "import numpy as np",
         "from ptviz.analysis.routing import rescale_temperature", "from ptviz.plots.material import expert_names",
         f'weights = tempered(np.array(answer["weights"]), {_factor_code(factor)})[0]',

@@ -10,7 +10,7 @@ import streamlit as st
 from ptviz.analysis.importance import TokenImportance, compute_importance
 from ptviz.figures.importance import describe_importance, draw_importance
 from ptviz.probes.edits import DISTANCES
-from ptviz.ui.backend import request_prompt_edit
+from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import figure_panel
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
@@ -71,7 +71,7 @@ def _measure_tokens(place: tuple[str, int, int], patient: dict[str, Any]) -> tup
     answer: dict[str, Any] | None = {}
     for start in range(0, m, piece):
         tokens = list(range(start, min(start + piece, m)))
-        question = partial(request_prompt_edit, run, "ablation", stage, step, tokens=tokens)
+        question = partial(request_answer, "surgery", run, what="ablation", stage=stage, step=step, tokens=tokens)
         answer = poll_request(("ablation", *place, start), question)
         if answer is None:
             break
@@ -82,7 +82,8 @@ def _measure_tokens(place: tuple[str, int, int], patient: dict[str, Any]) -> tup
         return compute_importance([], [], 0.0, 0.0), 0
     scores = None
     if answer is not None and not patient["inside"]:
-        scores = poll_request(("importance", *place), lambda: request_prompt_edit(run, "importance", stage, step))
+        question = partial(request_answer, "surgery", run, what="importance", stage=stage, step=step)
+        scores = poll_request(("importance", *place), question)
     first = [] if scores is None else scores["scores"]
     return compute_importance(losses, accuracies, whole["loss"], whole["accuracy"], first), whole["rows"]
 
@@ -103,10 +104,8 @@ def _render_faithfulness(found: SnapshotSelection, patient: dict[str, Any], done
     if st.session_state.get("read-as-words") != key[:4] or distance is None:
         return
     with show_errors():
-        edits = list(done)
-        answer = poll_request(
-            key, lambda: request_prompt_edit(run, "faithfulness", stage, step, edits=edits, distance=distance)
-        )
+        question = {"what": "faithfulness", "stage": stage, "step": step, "edits": list(done), "distance": distance}
+        answer = poll_request(key, lambda: request_answer("surgery", run, **question))
         if answer is None:
             st.caption("The worker is measuring the words.")
             return

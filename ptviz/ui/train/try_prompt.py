@@ -10,7 +10,7 @@ import streamlit as st
 
 from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
 from ptviz.runs import Run
-from ptviz.ui.backend import request_prediction
+from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.formatting import format_percent
 from ptviz.ui.components.plotly_chart import plotly_chart
@@ -67,7 +67,9 @@ def poll_prediction(question: PredictRequest) -> PredictState:
         asked = replace(asked, pending=None, answer=answer, error=describe_error(error) if error else "")
     if asked.pending is None and asked.request != question:
         stage, step = question.snapshot or (None, None)
-        pending = request_prediction(question.run, question.text, stage, step) if question.text else None
+        pending = None
+        if question.text:
+            pending = request_answer("predict", question.run, texts=[question.text], stage=stage, step=step)
         asked = replace(asked, request=question, pending=pending, answer=asked.answer if question.text else None)
     st.session_state[_KEY] = asked
     return asked

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,8 +19,7 @@ from ptviz.runs import RunConfig, Store, saved_prompts
 from ptviz.runs.embedding_table import cache_path, load_vocabulary, readable_token, save_vocabulary
 from ptviz.tasks import Example
 from ptviz.training import TrainConfig
-from ptviz.worker.probe_handlers import MAX_ROUTED_EXAMPLES, ProbeHandlers
-from ptviz.worker.rpc import Request
+from ptviz.worker.handlers import MAX_ROUTED_EXAMPLES, HandlerContext, answer_request
 
 
 @pytest.fixture
@@ -37,8 +37,8 @@ def table(tmp_path_factory):
     return path
 
 
-def letter(kind: str, **body) -> Request:
-    return Request("1", kind, body, float("inf"))
+def ask(context: HandlerContext, kind: str, **body) -> dict[str, Any]:
+    return answer_request(context, kind, body)
 
 
 def trained(store: Store, table, method: str, **knobs):
@@ -87,14 +87,14 @@ def test_a_token_is_shown_with_its_space():
 def test_validation_texts_are_routed(home, table):
     store = Store()
     run = trained(store, table, "smop", m=2, k=3)
-    looking = ProbeHandlers(store, ModelCache())
-    answer = json.loads(json.dumps(looking.handle(letter("route", run=run.id, texts=[], stage=0, step=2))))
+    looking = HandlerContext(store, ModelCache())
+    answer = json.loads(json.dumps(ask(looking, "route", run=run.id, texts=[], stage=0, step=2)))
     assert "error" not in answer, answer
     weights = np.array(answer["weights"])
     assert weights.shape[1] == 3
     assert len(weights) == len(answer["texts"]) == len(answer["labels"]) <= MAX_ROUTED_EXAMPLES
     assert np.allclose(weights.sum(1), 1, atol=1e-5)
-    own = looking.handle(letter("route", run=run.id, texts=answer["texts"][:2], stage=0, step=2))
+    own = ask(looking, "route", run=run.id, texts=answer["texts"][:2], stage=0, step=2)
     assert np.allclose(own["weights"], weights[:2], atol=1e-5)  # in their own order, without noise
     assert own["labels"] == []
 
@@ -102,15 +102,15 @@ def test_validation_texts_are_routed(home, table):
 def test_what_cannot_be_routed_is_told_in_words(home, table):
     store = Store()
     run = trained(store, table, "prompt-tuning", m=2)
-    answer = ProbeHandlers(store, ModelCache()).handle(letter("route", run=run.id, texts=["a"], stage=0, step=2))
+    answer = ask(HandlerContext(store, ModelCache()), "route", run=run.id, texts=["a"], stage=0, step=2)
     assert "routes nothing" in answer["error"]
-    assert "no run" in ProbeHandlers(store, ModelCache()).handle(letter("vocabulary", run="none"))["error"]
+    assert "no run" in ask(HandlerContext(store, ModelCache()), "vocabulary", run="none")["error"]
 
 
 def test_the_worker_keeps_the_words(home, cache, table):
     store = Store()
     run = store.create(replace(RunConfig(), backbone="tiny-encoder"))
-    answer = ProbeHandlers(store, ModelCache()).handle(letter("vocabulary", run=run.id))
+    answer = ask(HandlerContext(store, ModelCache()), "vocabulary", run=run.id)
     assert answer == {"place": str(cache_path("tiny-encoder"))}
     assert load_vocabulary("tiny-encoder") is not None
 
@@ -119,26 +119,24 @@ def test_the_worker_keeps_the_words(home, cache, table):
 def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table, method):
     store = Store(tmp_path / "runs")
     run = trained(store, table, method, m=3)
-    looking = ProbeHandlers(store, ModelCache())
-    at = load_run_prompt(store, looking.model_cache, run.id, None, None)
+    looking = HandlerContext(store, ModelCache())
+    at = load_run_prompt(run, looking.model_cache)
     batch = encode_examples(at, at.task, [Example("a", 0)]).make_batch([0])
     one = saved_prompts.save_prompt(
         store.prompts_folder, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
     )
     kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
-    of_run = looking.handle(letter("attention", run=run.id, text="a good thing"))
-    of_kept = looking.handle(letter("attention", **kept))
+    of_run = ask(looking, "attention", run=run.id, text="a good thing")
+    of_kept = ask(looking, "attention", **kept)
     assert of_kept["weights"] == of_run["weights"]
-    of_kept = looking.handle(letter("measure", what="lens", **kept))
-    of_run = looking.handle(letter("measure", what="lens", run=run.id, text="a good thing"))
+    of_kept = ask(looking, "measure", what="lens", **kept)
+    of_run = ask(looking, "measure", what="lens", run=run.id, text="a good thing")
     assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
     other = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {}
     )
-    told = looking.handle(letter("attention", **{**kept, "run": f"kept:{other.id}"}))["error"]
+    told = ask(looking, "attention", **{**kept, "run": f"kept:{other.id}"})["error"]
     assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
     nobody = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
-    assert "which backbone" in looking.handle(letter("attention", **{**kept, "run": f"kept:{nobody.id}"}))["error"]
-    assert (
-        "saved prompt 'gone' not found" in looking.handle(letter("attention", **{**kept, "run": "kept:gone"}))["error"]
-    )
+    assert "which backbone" in ask(looking, "attention", **{**kept, "run": f"kept:{nobody.id}"})["error"]
+    assert "saved prompt 'gone' not found" in ask(looking, "attention", **{**kept, "run": "kept:gone"})["error"]
