@@ -1,4 +1,4 @@
-"""Asking for work: put runs in the queue, stop them, go on with them, and see that a worker is there."""
+"""Executor on this machine: queue, stop and resume runs, ask questions, and start the worker process."""
 
 from __future__ import annotations
 
@@ -28,28 +28,34 @@ _MAX_LOG_BYTES = 1 << 20
 
 
 class _WorkerProcess(subprocess.Popen[bytes]):
-    """A worker that this process started, and that is meant to outlive it."""
+    """A worker started by this process and meant to outlive it."""
 
     def __del__(self) -> None:
-        """No warning that it still runs."""
+        """Suppress the warning that the process still runs."""
 
 
 _WORKER_PROCESSES: dict[Path, _WorkerProcess] = {}
-"""Workers that this process started, by their folder: kept, since they may outlive the executor that asked."""
+"""Workers started by this process, by their folder of runs; they may outlive the executor that started them."""
 _START_LOCK = threading.Lock()
 
 
 class LocalExecutor:
-    """Runs on this machine: one worker process per folder of runs, which outlives whoever started it."""
+    """Trains runs on this machine, in one worker process per folder of runs, which outlives the process that started it.
 
-    def __init__(self, store: Store | None = None, idle: float = 30.0) -> None:
+    A worker that this executor starts frees its models after ``unload_after`` idle seconds and ends after
+    ``exit_after``; by default as ``PTVIZ_WORKER_UNLOAD_AFTER`` and ``PTVIZ_WORKER_EXIT_AFTER`` say, or 300 and 600.
+    """
+
+    def __init__(
+        self, store: Store | None = None, *, unload_after: float | None = None, exit_after: float | None = None
+    ) -> None:
         self.store = store or Store()
         self.worker_dir = WorkerDir.of_store(self.store.root)
-        self._idle_minutes = idle
+        self._idle_limits = {"--unload-after": unload_after, "--exit-after": exit_after}
         self._outdated_pids: set[int] = set()
 
     def submit(self, config: RunConfig) -> Run:
-        """Queue a new run and see that a worker takes it.
+        """Queue a new run and start a worker if none lives.
 
         Raises:
             ValueError: if the config is wrong.
@@ -60,7 +66,7 @@ class LocalExecutor:
         return run
 
     def stop(self, id: str) -> None:
-        """Stop a run within a step, or take it out of the queue; nothing happens to one that is over.
+        """Stop a run within a step, or take it out of the queue; a run that has ended is left as it is.
 
         Raises:
             StoreError: if there is no such run, or it cannot be written.
@@ -71,7 +77,7 @@ class LocalExecutor:
             mark_if_dead(run)
             return
         try:
-            # The mark first: if a worker takes the run meanwhile, it finds it.
+            # The mark first: a worker that takes the run in the meantime finds it.
             mark.touch()
         except OSError as error:
             raise to_store_error(error, mark) from error
@@ -99,7 +105,7 @@ class LocalExecutor:
         return run
 
     def extend(self, id: str, steps: int) -> Run:
-        """Queue a run that is over for ``steps`` more; the schedule is that of ``ptviz.runs.extend.plan_extension``.
+        """Queue a run that has ended for ``steps`` more steps, as ``ptviz.runs.extend.plan_extension`` schedules them.
 
         Raises:
             ValueError: if ``steps`` is not positive.
@@ -134,9 +140,9 @@ class LocalExecutor:
     def predict(
         self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
     ) -> dict[str, Any]:
-        """Class probabilities of texts with and without a run's prompt, asked of the worker.
+        """Return class probabilities of texts with and without a run's prompt.
 
-        Without ``step``: the newest snapshot of a run under way, the best prompt of one that is over.
+        Without ``step``: the newest snapshot of a running run, the best prompt of one that has ended.
 
         Returns:
             ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``.
@@ -167,12 +173,12 @@ class LocalExecutor:
         return answer
 
     def preload_models(self, config: RunConfig) -> None:
-        """Hint that such a run is coming: an idle worker loads its backbone and task ahead."""
+        """Have an idle worker load the backbone and task of a run that may be queued soon."""
         self.ensure_worker()
         self.worker_dir.requests.post("warm", with_absolute_paths(config).to_json(), 120.0)
 
     def worker_info(self) -> WorkerInfo | None:
-        """The living worker, if there is one."""
+        """Return the living worker, or None."""
         return WorkerInfo.of_worker_dir(self.worker_dir)
 
     def request_shutdown(self, at_once: bool = False) -> None:
@@ -181,9 +187,9 @@ class LocalExecutor:
             self.worker_dir.requests.post("retire", {"at_once": at_once}, 3600.0)
 
     def ensure_worker(self) -> None:
-        """Start a worker unless one lives. Cheap enough to be called at every tick of a page.
+        """Start a worker unless one lives. Cheap enough to be called at every refresh of a page.
 
-        A worker that runs older code than this process is asked to make room when it is idle.
+        A worker that runs older code than this process is asked to end when it is idle.
 
         Raises:
             StoreError: if its folder cannot be written or it cannot be started.
@@ -197,19 +203,14 @@ class LocalExecutor:
                 self.request_shutdown()
 
     def _start_worker(self) -> None:
-        office = self.worker_dir.create()
+        worker_dir = self.worker_dir.create()
         environment = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", **os.environ}
-        command = [
-            sys.executable,
-            "-m",
-            "ptviz.worker.process",
-            str(self.store.root.resolve()),
-            "--idle",
-            str(self._idle_minutes),
-        ]
+        command = [sys.executable, "-m", "ptviz.worker.process", str(self.store.root.resolve())]
+        for option, seconds in self._idle_limits.items():
+            command += [] if seconds is None else [option, str(seconds)]
         try:
-            large = office.log_file.exists() and office.log_file.stat().st_size > _MAX_LOG_BYTES
-            with office.log_file.open("wb" if large else "ab") as log:
+            large = worker_dir.log_file.exists() and worker_dir.log_file.stat().st_size > _MAX_LOG_BYTES
+            with worker_dir.log_file.open("wb" if large else "ab") as log:
                 _WORKER_PROCESSES[self.store.root.resolve()] = _WorkerProcess(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -219,7 +220,7 @@ class LocalExecutor:
                     start_new_session=True,  # Closing the terminal, or Ctrl-C in it, does not reach the worker.
                 )
         except OSError as error:
-            raise to_store_error(error, office.log_file) from error
+            raise to_store_error(error, worker_dir.log_file) from error
 
     def _is_starting(self) -> bool:
         child = self._worker_process()
@@ -229,7 +230,7 @@ class LocalExecutor:
         return _WORKER_PROCESSES.get(self.store.root.resolve())
 
     def _no_reply_reason(self) -> str | None:
-        """Why no reply will come, if so."""
+        """Return why no reply will come, or None."""
         if self._is_starting() or self.worker_info() is not None:
             return None
         child = self._worker_process()

@@ -20,6 +20,7 @@ from ptviz.experiments.transfer_results import TransferRun, TransferScore
 from ptviz.runs.atomic_io import atomic_write
 from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.store import RunSummary, Store
+from ptviz.worker.directory import WorkerDir
 
 TransferKind = Literal["zero-shot", "gain"]
 _JOB_FILE = ".transfer-order.json"
@@ -46,13 +47,14 @@ def submit_job(store: Store, order: TransferJob) -> None:
     Raises:
         StoreError: if the folder cannot be written.
     """
-    atomic_write(store.root / _JOB_FILE, json.dumps(asdict(order)).encode(), durable=False)
+    atomic_write(_job_path(store), json.dumps(asdict(order)).encode(), durable=False)
+    WorkerDir.of_store(store.root).wake()
 
 
 def current_job(store: Store) -> TransferJob | None:
     """The order under way, or the last one if something went wrong with it."""
     with suppress(OSError, ValueError, TypeError):
-        data = json.loads((store.root / _JOB_FILE).read_bytes())
+        data = json.loads(_job_path(store).read_bytes())
         return TransferJob(**{**data, "sources": tuple(data["sources"])})
     return None
 

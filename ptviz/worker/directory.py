@@ -1,9 +1,8 @@
-"""Where the worker of a folder of runs is found: its lock, its bell, its card and its mail."""
+"""The worker's folder inside the folder of runs: its lock, wake file, info file, log and request queue."""
 
 from __future__ import annotations
 
 import json
-import os
 import time
 from contextlib import suppress
 from functools import cache
@@ -20,60 +19,60 @@ EXIT_BUSY = 3
 
 
 class WorkerDir(NamedTuple):
-    """Where a store's worker lives: a hidden folder among the runs."""
+    """Paths of a store's worker: a hidden folder next to the runs."""
 
     folder: Path
 
     @classmethod
     def of_store(cls, root: Path) -> WorkerDir:
-        """The office of the store at ``root``."""
+        """Return the worker folder of the store at ``root``."""
         return cls(root / ".worker")
 
     @property
     def lock_file(self) -> Path:
-        """Held by the worker as long as it lives."""
+        """Locked by the worker as long as it lives."""
         return self.folder / "lock"
 
     @property
     def wake_file(self) -> Path:
-        """Rung when something was put in the queue."""
+        """Written when something was put in the queue."""
         return self.folder / "bell"
 
     @property
-    def heartbeat(self) -> Path:
-        """What the worker says about itself, once a second."""
+    def info_file(self) -> Path:
+        """A ``WorkerInfo`` as JSON, written by the worker when it changes."""
         return self.folder / "worker.json"
 
     @property
     def log_file(self) -> Path:
-        """What the worker and its libraries print."""
+        """The output of the worker and its libraries."""
         return self.folder / "log.txt"
 
     @property
     def requests(self) -> RequestQueue:
-        """Letters to the worker."""
+        """Requests to the worker."""
         return RequestQueue(self.folder / "mail")
 
     def create(self) -> WorkerDir:
-        """Make the folder.
+        """Create the folder and that of its requests.
 
         Raises:
             StoreError: if it cannot be written.
         """
         try:
-            self.folder.mkdir(parents=True, exist_ok=True)
+            self.requests.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_store_error(error, self.folder) from error
         return self
 
     def wake(self) -> None:
-        """Say that the queue has something new."""
+        """Wake an idle worker: the queue has something new."""
         with suppress(OSError):
-            self.wake_file.touch()
-            os.utime(self.wake_file, ns=(time.time_ns(), time.time_ns()))
+            # Content, not only a new time: every system reports a write to those who watch the folder.
+            self.wake_file.write_text(str(time.time_ns()))
 
     def last_wake(self) -> int:
-        """When the bell was last rung."""
+        """Return when the wake file was last written, in nanoseconds since 1970; 0 if never."""
         try:
             return self.wake_file.stat().st_mtime_ns
         except OSError:
@@ -81,9 +80,10 @@ class WorkerDir(NamedTuple):
 
 
 class WorkerInfo(NamedTuple):
-    """A living worker: its process, the run it is busy with, the backbone it used last, and its last sign of life.
+    """A living worker: its process, the run it trains, and the backbone it has in memory.
 
-    ``code_modified_at`` is when the newest file of the code it runs was written.
+    ``built`` is when the newest file of the code it runs was modified, ``updated`` when this information was written;
+    both in seconds since 1970.
     """
 
     pid: int
@@ -94,18 +94,18 @@ class WorkerInfo(NamedTuple):
     updated: float
 
     @classmethod
-    def of_worker_dir(cls, office: WorkerDir) -> WorkerInfo | None:
-        """The worker of an office; None if none lives."""
-        if not is_locked(office.lock_file):
+    def of_worker_dir(cls, worker_dir: WorkerDir) -> WorkerInfo | None:
+        """Return the living worker of a folder, or None."""
+        if not is_locked(worker_dir.lock_file):
             return None
         with suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(office.heartbeat.read_bytes())
-            if data["pid"] == lock_owner(office.lock_file):
+            data = json.loads(worker_dir.info_file.read_bytes())
+            if data["pid"] == lock_owner(worker_dir.lock_file):
                 return cls(**{name: data[name] for name in cls._fields})
-        return cls(lock_owner(office.lock_file) or 0, None, None, "", code_modified_at(), 0.0)
+        return cls(lock_owner(worker_dir.lock_file) or 0, None, None, "", code_modified_at(), 0.0)
 
 
 @cache
 def code_modified_at() -> float:
-    """When the newest file of the code that this process runs was written, in seconds since 1970."""
+    """Return when the newest file of this process's code was modified, in seconds since 1970."""
     return max(path.stat().st_mtime for path in Path(ptviz.__file__).parent.rglob("*.py"))

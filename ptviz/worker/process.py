@@ -1,13 +1,14 @@
-"""The worker: a process of its own that takes queued runs one after another and stays warm between them.
+"""The worker: a process that takes queued runs one after another and keeps models in memory between them.
 
-``python -m ptviz.worker.process ROOT`` serves the runs under ROOT until it was idle for half an hour. It talks to
-nobody:
-it reads the store and its mailbox, and writes the store and its replies.
+``python -m ptviz.worker.process ROOT`` serves the runs under ROOT. It opens no port: it reads the store and its request
+queue, and writes the store and its replies. An idle worker waits for a change in its folder, frees its models after
+``--unload-after`` seconds and ends after ``--exit-after`` seconds.
 """
 
 from __future__ import annotations
 
 import argparse
+import gc
 import json
 import os
 import signal
@@ -20,6 +21,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import psutil
+
 import ptviz
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
@@ -28,83 +31,139 @@ from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 from ptviz.runs.writer import mark_if_dead
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
+from ptviz.worker.folder_watch import FolderWatch
 
-_POLL_SECONDS = 0.02
-"""Seconds between two looks at the bell and the mailbox: far below what a person notices."""
-_QUEUE_SCAN_SECONDS = 2.0
-"""Seconds between two looks at the whole queue, in case a bell was not heard."""
-_HEARTBEAT_SECONDS = 1.0
-SHUTDOWN_REASON = "the worker was asked to end"
+UNLOAD_AFTER, EXIT_AFTER = 300.0, 600.0
+"""Idle seconds after which a worker frees its models, and after which it ends."""
+_QUEUE_SCAN_SECONDS = 60.0
+"""Longest time between two scans of the queue, in case a change was missed (some network drives report none)."""
+_PROJECTION_POLL_SECONDS = 0.1
+_FOLDER_CHECK_SECONDS = 1.0
 _RETRY_SECONDS = 10.0
 """Seconds before a run that could not be taken is tried again."""
+SHUTDOWN_REASON = "the worker was asked to end"
 
 
 class Worker:
-    """Takes queued runs, oldest first; answers letters between steps and while idle."""
+    """Takes queued runs, oldest first; answers requests between steps and while idle."""
 
-    def __init__(self, store: Store, idle: float = 1800.0) -> None:
+    def __init__(self, store: Store, unload_after: float = UNLOAD_AFTER, exit_after: float = EXIT_AFTER) -> None:
         # Imported late: the lock is taken before the seconds that the heavy libraries need.
         from ptviz.engine.model_cache import ModelCache
         from ptviz.worker.background_experiments import BackgroundExperiments
         from ptviz.worker.handlers import HandlerContext
 
-        self.store, self.idle = store, idle
+        self.store, self.unload_after, self.exit_after = store, unload_after, exit_after
         self.worker_dir = WorkerDir.of_store(store.root).create()
+        self.folder_watch = FolderWatch(self.worker_dir)
         self.model_cache = ModelCache()
         self.handlers = HandlerContext(store, self.model_cache)
         self.background_experiments = BackgroundExperiments(store, self.model_cache)
         self.shutdown_reason: str | None = None
         self._run_id: str | None = None
         self._backbone: str | None = None
-        self._last_heartbeat = self._last_scan = 0.0
+        self._last_folder_check = self._last_scan = 0.0
         self._last_wake = -1
         self._pending_predictions: deque[Iterator[None]] = deque(maxlen=8)
         self._retry_at: dict[str, float] = {}
         self._stops_when_idle = False
+        self._idle_since = time.monotonic()
+        self._has_unloaded = False
 
     def serve(self) -> None:
         """Work until idle for too long, or asked to end."""
+        self._write_info()
         for summary in self.store.list():
             if mark_if_dead(self.store.get(summary.id)):
                 write_log_line(f"{summary.id}: its worker had died")
         self.worker_dir.requests.remove_stale_files()
         self.store.remove_leftovers()
-        last = time.monotonic()
+        self._mark_busy()
         while self.shutdown_reason is None:
-            if (
-                self._run_next()
-                or self._handle_requests()
-                or self._write_pending_predictions()
-                or self._run_background_experiment()
-            ):
-                last = time.monotonic()
-            elif self._stops_when_idle or time.monotonic() - last > self.idle:
+            worked, projecting = self._work(), self._poll_projections()
+            if worked or projecting:
+                self._mark_busy()
+                if not worked:
+                    self.folder_watch.wait(_PROJECTION_POLL_SECONDS)
+            elif self._stops_when_idle or self._idle_seconds() >= self.exit_after:
                 self.shutdown_reason = "idle"
             else:
-                self._write_heartbeat()
-                time.sleep(_POLL_SECONDS)
-            if self._poll_projections():
-                last = time.monotonic()
+                if self._idle_seconds() >= self.unload_after and not self._has_unloaded:
+                    self._unload_models()
+                self.folder_watch.wait(self._seconds_to_wait())
+                self._check_folder()
         self.handlers.projection_queue.shut_down()
 
+    def _work(self) -> bool:
+        """Do one piece of work; False if there is none."""
+        return (
+            self._run_next()
+            or self._handle_requests()
+            or self._write_pending_predictions()
+            or self._run_background_experiment()
+        )
+
+    def _mark_busy(self) -> None:
+        self._idle_since, self._has_unloaded = time.monotonic(), False
+
+    def _idle_seconds(self) -> float:
+        return time.monotonic() - self._idle_since
+
+    def _seconds_to_wait(self) -> float:
+        """Return how long nothing is due."""
+        idle = self._idle_seconds()
+        due = [_QUEUE_SCAN_SECONDS, self.exit_after - idle]
+        if not self._has_unloaded:
+            due.append(self.unload_after - idle)
+        if self._retry_at:
+            due.append(_RETRY_SECONDS)
+        return max(0.0, min(due))
+
+    def _unload_models(self) -> None:
+        """Free the models' memory: the next run loads them again."""
+        import torch
+
+        self.handlers.clear()
+        self._has_unloaded, self._backbone = True, None
+        gc.collect()
+        with suppress(AttributeError):  # not every C library can
+            psutil.heap_trim()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+        self._write_info()
+        write_log_line("idle: the models were freed")
+
     def _poll_projections(self) -> bool:
-        """Look after the maps; whether one is under way."""
+        """Check on the projection process; True if it is computing."""
         self.handlers.projection_queue.poll()
         return self.handlers.projection_queue.busy
 
+    def _check_folder(self) -> None:
+        """End if the worker's folder was deleted."""
+        self._last_folder_check = time.monotonic()
+        if not self.worker_dir.lock_file.exists():
+            self.shutdown_reason = "its folder is gone"
+
+    def _check_folder_now_and_then(self) -> None:
+        if time.monotonic() - self._last_folder_check > _FOLDER_CHECK_SECONDS:
+            self._check_folder()
+
     def _run_next(self) -> bool:
-        """Work on the oldest queued run; False if there is none."""
-        rung, now = self.worker_dir.last_wake(), time.monotonic()
-        if rung == self._last_wake and now - self._last_scan < _QUEUE_SCAN_SECONDS:
+        """Train the oldest queued run; False if there is none."""
+        woken, now = self.worker_dir.last_wake(), time.monotonic()
+        scan_after = _RETRY_SECONDS if self._retry_at else _QUEUE_SCAN_SECONDS
+        if woken == self._last_wake and now - self._last_scan < scan_after:
             return False
-        waiting = [summary.id for summary in self.store.queued_runs() if self._retry_at.get(summary.id, 0.0) < now]
+        queued = [summary.id for summary in self.store.queued_runs()]
+        self._retry_at = {id: due for id, due in self._retry_at.items() if id in queued and due > now}
+        waiting = [id for id in queued if id not in self._retry_at]
         if not waiting:
-            self._last_wake, self._last_scan = rung, now
+            self._last_wake, self._last_scan = woken, now
             return False
         try:
             self._execute_run(self.store.get(waiting[0]))
         except StoreError as error:
-            # It cannot even be marked as taken (a full disk, a folder without rights): let others go first.
+            # It cannot even be marked as taken (a full disk, a folder without write permission): others go first.
             self._retry_at[waiting[0]] = now + _RETRY_SECONDS
             write_log_line(f"{waiting[0]}: {error}")
         return True
@@ -113,13 +172,13 @@ class Worker:
         from ptviz.engine.train_job import train_run, write_predictions
 
         self._run_id, self._backbone = run.id, run.config.backbone
-        self._write_heartbeat(at_once=True)
+        self._write_info()
         write_log_line(f"{run.id}: begins")
         try:
             trained = train_run(run, self.model_cache, heed=self._should_stop, if_queued=True)
         finally:
             self._run_id = None
-            self._write_heartbeat(at_once=True)
+            self._write_info()
         status = run.status()
         write_log_line(f"{run.id}: {status.state} {status.reason}")
         if trained is not None:
@@ -128,7 +187,7 @@ class Worker:
     def _should_stop(self) -> str | None:
         self._handle_requests(between_steps=True)
         self._poll_projections()
-        self._write_heartbeat()
+        self._check_folder_now_and_then()
         return self.shutdown_reason
 
     def _handle_requests(self, between_steps: bool = False) -> bool:
@@ -156,9 +215,10 @@ class Worker:
             self.model_cache.backbone(config)
             self.model_cache.task(config)
             self._backbone = config.backbone
+            self._write_info()
 
     def _write_pending_predictions(self) -> bool:
-        """One small piece of what was put off; False if nothing was."""
+        """Write the predictions of the next few test examples; False if there are none to write."""
         if not self._pending_predictions:
             return False
         try:
@@ -171,18 +231,15 @@ class Worker:
         return True
 
     def _run_background_experiment(self) -> bool:
-        """One small piece of the measurements that were ordered; False if none was, or somebody waits for our place."""
+        """Run a piece of the requested transfer measurements; False if there is none, or a newer worker waits."""
         if self._stops_when_idle or not self.background_experiments.run_piece():
             return False
-        self._write_heartbeat()
+        self._check_folder_now_and_then()
         return True
 
-    def _write_heartbeat(self, at_once: bool = False) -> None:
-        now = time.monotonic()
-        if not at_once and now - self._last_heartbeat < _HEARTBEAT_SECONDS:
-            return
-        self._last_heartbeat = now
-        card: dict[str, Any] = {
+    def _write_info(self) -> None:
+        """Write what other processes may know about this worker. That it lives is shown by its lock."""
+        info: dict[str, Any] = {
             "pid": os.getpid(),
             "run": self._run_id,
             "backbone": self._backbone,
@@ -190,19 +247,17 @@ class Worker:
             "built": code_modified_at(),
             "updated": time.time(),
         }
-        if not self.worker_dir.lock_file.exists():
-            self.shutdown_reason = "its folder is gone"
         with suppress(StoreError):
-            atomic_write(self.worker_dir.heartbeat, json.dumps(card).encode(), durable=False)
+            atomic_write(self.worker_dir.info_file, json.dumps(info).encode(), durable=False)
 
 
 def write_log_line(text: str) -> None:
-    """One line in the worker's log."""
+    """Write one line to the worker's log."""
     print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
 
 
 def _lower_priority() -> None:
-    """Be a good neighbour: pages stay quick while we train, and we are the first to go when memory runs out."""
+    """Let pages respond quickly while this process trains, and have it killed first when memory runs out."""
     import torch
 
     from ptviz.runs.environment import available_cpus
@@ -217,33 +272,46 @@ def _lower_priority() -> None:
 
 def main(arguments: list[str] | None = None) -> int:
     """Serve the runs under a folder; the exit status is 3 if another worker does so already."""
-    parser = argparse.ArgumentParser(prog="python -m ptviz.worker.process", description=main.__doc__)
-    parser.add_argument("root", type=Path, help="the folder of runs")
-    parser.add_argument("--idle", type=float, default=30.0, metavar="MINUTES", help="end after this long without work")
-    chosen = parser.parse_args(arguments)
-    store = Store(chosen.root)
+    options = _parse_arguments(arguments)
+    store = Store(options.root)
     lock = FileLock(WorkerDir.of_store(store.root).create().lock_file)
     if not lock.acquire():
         write_log_line(f"another worker (process {lock_owner(lock.path)}) serves {store.root}")
         return EXIT_BUSY
     write_log_line(f"worker {os.getpid()} serves {store.root}")
     _lower_priority()
-    worker = Worker(store, chosen.idle * 60)
+    worker = Worker(store, options.unload_after, options.exit_after)
 
     def end(number: int, frame: FrameType | None) -> None:
         worker.shutdown_reason = SHUTDOWN_REASON
+        worker.folder_watch.wake()
 
     signal.signal(signal.SIGTERM, end)
     signal.signal(signal.SIGINT, end)
-    while True:
-        worker.serve()
-        lock.release()
-        # A run queued just before the lock was let go saw a living worker, and nobody else would come for it.
-        if worker.shutdown_reason != "idle" or not store.queued_runs() or not lock.acquire():
-            break
-        worker.shutdown_reason = None
+    with worker.folder_watch:
+        while True:
+            worker.serve()
+            lock.release()
+            # A run queued just before the release saw a living worker, so no other worker will be started for it.
+            if worker.shutdown_reason != "idle" or not store.queued_runs() or not lock.acquire():
+                break
+            worker.shutdown_reason = None
     write_log_line(f"worker {os.getpid()} ends: {worker.shutdown_reason}")
     return 0
+
+
+def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m ptviz.worker.process", description=main.__doc__)
+    parser.add_argument("root", type=Path, help="the folder of runs")
+    for option, seconds, effect in (
+        ("unload-after", UNLOAD_AFTER, "free the models"),
+        ("exit-after", EXIT_AFTER, "end"),
+    ):
+        variable = f"PTVIZ_WORKER_{option.upper().replace('-', '_')}"
+        default = os.environ.get(variable) or str(seconds)  # as text: argparse then reports a wrong one
+        text = f"{effect} after this long without work; default: ${variable}, or {seconds:g}"
+        parser.add_argument(f"--{option}", type=float, default=default, metavar="SECONDS", help=text)
+    return parser.parse_args(arguments)
 
 
 if __name__ == "__main__":

@@ -56,7 +56,7 @@ def end(executor: LocalExecutor) -> None:
 
 @pytest.fixture(scope="module")
 def executor(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalExecutor]:
-    executor = LocalExecutor(Store(tmp_path_factory.mktemp("root") / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path_factory.mktemp("root") / "runs"), exit_after=300)
     yield executor
     end(executor)
 
@@ -278,7 +278,7 @@ def test_a_killed_worker_loses_nothing(executor: LocalExecutor, tiny: Callable[.
 
 @pytest.mark.slow
 def test_sigterm_and_retiring_end_a_worker_kindly(tmp_path: Path, tiny: Callable[..., RunConfig]) -> None:
-    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path / "runs"), exit_after=300)
     run = executor.submit(tiny(100_000))
     reached(run, 12)
     worker = executor.worker_info()
@@ -300,7 +300,7 @@ def test_sigterm_and_retiring_end_a_worker_kindly(tmp_path: Path, tiny: Callable
 
 
 def test_a_crash_in_native_code_is_told(tmp_path: Path, tiny: Callable[..., RunConfig]) -> None:
-    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path / "runs"), exit_after=300)
     run = executor.submit(tiny(100_000))
     reached(run, 12)
     worker = executor.worker_info()
@@ -315,7 +315,7 @@ def test_a_crash_in_native_code_is_told(tmp_path: Path, tiny: Callable[..., RunC
 
 
 def test_a_worker_of_older_code_makes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path / "runs"), exit_after=300)
     executor.ensure_worker()
     old = wait(lambda: (worker := executor.worker_info()) and worker.updated and worker)
     monkeypatch.setattr("ptviz.executors.local.code_modified_at", lambda: old.built + 1)
@@ -326,7 +326,7 @@ def test_a_worker_of_older_code_makes_room(tmp_path: Path, monkeypatch: pytest.M
 
 @pytest.mark.slow
 def test_a_worker_whose_folder_is_gone_leaves(tmp_path: Path) -> None:
-    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path / "runs"), exit_after=300)
     executor.ensure_worker()
     wait(lambda: (worker := executor.worker_info()) and worker.updated)
     shutil.rmtree(executor.store.root)
@@ -354,7 +354,7 @@ def test_a_busy_worker_is_told(tmp_path: Path, config: RunConfig, monkeypatch: p
 
 @pytest.mark.slow
 def test_minilm_is_warm_for_its_second_run(tmp_path: Path) -> None:
-    executor = LocalExecutor(Store(tmp_path / "runs"), idle=5)
+    executor = LocalExecutor(Store(tmp_path / "runs"), exit_after=300)
     training = TrainConfig(steps=3, validation_rows=40, test_rows=40, snapshot_every=1)
     config = RunConfig("minilm-l6", "trec6", "prompt-tuning", {}, training)
     times = []
