@@ -107,6 +107,18 @@ def test_what_is_imported_is_required() -> None:
             assert found & required, f"{place} imports {name}; add it to the dependencies in pyproject.toml"
 
 
+def test_no_module_is_started_by_a_name_that_no_contract_sees() -> None:
+    """``-m ptviz.some.module`` is an import that import-linter does not see: only these rooms start processes so."""
+    allowed = ("ptviz/worker/", "ptviz/checkpoints/sandbox/")
+    for path in SOURCES:
+        if path.relative_to(ROOT).as_posix().startswith(allowed):
+            continue
+        texts = {node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)}
+        named = sorted(text for text in texts if isinstance(text, str) and re.fullmatch(r"ptviz(\.\w+)+", text))
+        assert "-m" not in texts or not named, f"{path} starts {named} by name; import it instead"
+        assert not any(re.match(r"-m\s+ptviz\b", text) for text in texts if isinstance(text, str)), path
+
+
 def test_names_say_what_is_inside() -> None:
     vague = re.compile(r"utils?|helpers?|common|misc|manager", re.IGNORECASE)
     assert not [path for path in [*SOURCES, *APP] if vague.fullmatch(path.stem)]

@@ -51,24 +51,19 @@ def predict(
 
 
 def _predict_texts(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
-    from ptviz.engine.loaded_prompt import select_state
+    from ptviz.engine.loaded_prompt import load_run_prompt
     from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Store
-    from ptviz.runs.load_state import load_state
 
-    run, warm = Store().get(id), ModelCache()
-    state, stage, step = select_state(run, None, step)
-    config = run.config.checked()
-    task, backbone = warm.task(config), warm.backbone(config)
-    method = warm.backend.build_method(config, backbone, task)
-    load_state(method, state)
-    length = config.training.length
+    model_cache = ModelCache()
+    loaded = load_run_prompt(Store().get(id), model_cache, None, step)
+    task, backbone, length = loaded.task, loaded.backbone, loaded.config.training.length
+    predict = model_cache.backend.predict
     return {
         "run": id,
-        "stage": stage,
-        "step": step,
+        **loaded.position,
         "classes": list(task.classes),
         "texts": texts,
-        "with": warm.backend.predict(method, backbone, task, texts, length).tolist(),
-        "without": warm.backend.predict(None, backbone, task, texts, length).tolist(),
+        "with": predict(loaded.method, backbone, task, texts, length).tolist(),
+        "without": predict(None, backbone, task, texts, length).tolist(),
     }

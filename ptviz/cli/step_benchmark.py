@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
-import subprocess
-import sys
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from importlib.util import find_spec
+from multiprocessing import get_context
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -77,17 +76,19 @@ def bench(
 
 
 def _benchmark_pages(runs: int, as_json: bool) -> None:
-    """Let a process of its own measure the pages: the shell itself knows no streamlit."""
+    """Measure the pages in a new process: Streamlit is loaded there and not here."""
     from ptviz.cli.serve import find_app_script
+    from ptviz.ui.page_benchmark import run_page_benchmark
 
     index = find_app_script().parent / "pages" / "index.py"
-    with progress_console().status(f"opening every page over {runs} runs"):
-        words = [sys.executable, "-m", "ptviz.ui.page_benchmark", str(index), str(runs)]
-        done = subprocess.run(words, capture_output=True, text=True, check=False)
-    if done.returncode:
-        told = done.stderr.strip().splitlines() or ["it said nothing"]
-        raise RunFailed(f"the pages could not be measured: {told[-1]}")
-    plain = json.loads(done.stdout)
+    with (
+        progress_console().status(f"opening every page over {runs} runs"),
+        ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool,
+    ):
+        try:
+            plain = pool.submit(run_page_benchmark, index, runs).result()
+        except Exception as error:
+            raise RunFailed(f"the pages could not be measured: {error}") from error
     if as_json:
         print_json({"runs": runs, "rows": plain})
     else:

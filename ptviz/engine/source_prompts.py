@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -11,6 +10,7 @@ from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
+from ptviz.runs.same_training import is_same_training
 from ptviz.runs.store import Store
 from ptviz.training import SourcePromptReady
 from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
@@ -33,29 +33,19 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
 
 
 def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
-    """The run that is this one but for its name, its device and how often it was snapped: finished, or to go on with.
+    """Return the run that trains what ``wanted`` asks for: finished, or else one that can be continued; or None.
 
-    The oldest finished one if there are several, so that every run of a race reuses the same.
+    The oldest finished one if there are several, so that every run of a comparison reuses the same.
     """
     begun: Run | None = None
     for summary in reversed(store.list()):
-        try:
-            alike = summary.config.method == wanted.method and _same_training(summary.config.checked(), wanted)
-        except ValueError:
-            continue  # A run of another version, whose knobs this one does not know.
-        if alike and summary.status.state == "finished":
+        if summary.config.method != wanted.method or not is_same_training(store, summary, wanted):
+            continue
+        if summary.status.state == "finished":
             return store.get(summary.id)
-        if alike and summary.status.state in ("queued", "stopped"):
+        if summary.status.state in ("queued", "stopped"):
             begun = store.get(summary.id)
     return begun
-
-
-def _same_training(made: RunConfig, wanted: RunConfig) -> bool:
-    def bare(config: RunConfig) -> RunConfig:
-        often = replace(config.training, snapshot_every=1, source_steps=1)
-        return replace(config, name="", device=None, training=often)
-
-    return bare(made) == bare(wanted)
 
 
 def collect_source_prompts(

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping, Sequence
@@ -22,7 +21,7 @@ from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import Store
 from ptviz.runs.writer import exclusive, mark_if_dead, write_status
 from ptviz.training.config import TrainConfig
-from ptviz.worker.directory import EXIT_BUSY, WorkerDir, WorkerInfo, code_modified_at
+from ptviz.worker.directory import EXIT_BUSY, WorkerDir, WorkerInfo, code_modified_at, process_command
 
 _MAX_LOG_BYTES = 1 << 20
 
@@ -205,7 +204,7 @@ class LocalExecutor:
     def _start_worker(self) -> None:
         worker_dir = self.worker_dir.create()
         environment = {"OMP_WAIT_POLICY": "passive", "TOKENIZERS_PARALLELISM": "false", **os.environ}
-        command = [sys.executable, "-m", "ptviz.worker.process", str(self.store.root.resolve())]
+        command = process_command(self.store.root.resolve())
         for option, seconds in self._idle_limits.items():
             command += [] if seconds is None else [option, str(seconds)]
         try:

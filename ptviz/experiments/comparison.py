@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
@@ -15,9 +14,9 @@ from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
+from ptviz.runs.same_training import is_same_training
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import RunSummary, Store
-from ptviz.training import default_learning_rate
 
 if TYPE_CHECKING:
     from ptviz.executors.base import Executor
@@ -86,29 +85,6 @@ def _hyperparameters(method: str) -> dict[str, HyperparameterInfo]:
     return hyperparameters_of(REGISTRY[method])
 
 
-def training_fingerprint(config: RunConfig) -> str:
-    """A key that two configs share if they train the same prompt.
-
-    Left out: what a run is called, where it runs, how often it is kept, and source steps without source tasks. Filled
-    in: the default learning rate, source tasks and knobs.
-    """
-    plain = config.to_json()
-    for name in ("name", "device"):
-        del plain[name]
-    plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
-    plain["training"]["lr"] = effective_lr(config)
-    if config.method in REGISTRY:
-        given = config.knobs
-        plain["sources"] = list(config.source_tasks())
-        if not plain["sources"]:
-            del plain["training"]["source_steps"]
-        usual = {
-            name: info.validate(given.get(name, info.default)) for name, info in _hyperparameters(config.method).items()
-        }
-        plain["knobs"] = {**given, **usual}
-    return json.dumps(plain, sort_keys=True)
-
-
 def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:
     """What stands in the store for each config: the most advanced run of an equal config, the newest of several.
 
@@ -130,37 +106,10 @@ def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
 def _find_run(store: Store, config: RunConfig, near: list[RunSummary]) -> PlannedRun:
     if not near:
         return PlannedRun(config)
-    key = training_fingerprint(config)
-    equal = [
-        summary for summary in near if _has_fingerprint(summary.config, key) and _has_same_lr(store, summary, config)
-    ]
+    equal = [summary for summary in near if is_same_training(store, summary, config)]
     # Stable: within one state the newest stays first, as the store lists them.
     best = sorted(equal, key=lambda summary: _STATE_PRIORITY.index(summary.status.state))
     return PlannedRun(config, best[0].id, best[0].status.state) if best else PlannedRun(config)
-
-
-def _has_fingerprint(config: RunConfig, key: str) -> bool:
-    try:
-        return training_fingerprint(config) == key
-    except ValueError:  # A knob out of the bounds that hold today.
-        return False
-
-
-def _has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:
-    """Whether an old run that took the default learning rate took the one of today."""
-    if summary.config.training.lr is not None:
-        return True
-    folder = store.root / summary.id
-    told = _recorded_lr(folder, file_signature(folder / "environment.json"))
-    wanted = effective_lr(config)
-    return told is None or told == wanted
-
-
-@lru_cache(maxsize=_CACHE_SIZE)
-def _recorded_lr(folder: Path, signature: FileSignature) -> float | None:
-    """The learning rate that a run wrote down; read again only if the file changed."""
-    told = Run(folder).environment().get("lr")
-    return None if told is None else float(told)
 
 
 def start_runs(executor: Executor, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
@@ -209,11 +158,6 @@ def stop_runs(executor: Executor, found: Iterable[PlannedRun]) -> int:
     for entry in sorted(alive, key=lambda entry: entry.state != "queued"):
         executor.stop(str(entry.run))
     return len(alive)
-
-
-def effective_lr(config: RunConfig) -> float:
-    """Return the learning rate that a run of this config uses."""
-    return config.training.lr or default_learning_rate(config.method, config.backbone)
 
 
 def load_result(run: Run) -> RunResult | None:

@@ -16,6 +16,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ptviz.backbones.shape import BackboneShape
+from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
     ScoreKey,
@@ -34,7 +35,6 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.embedding_table import find_backbone_shape
-from ptviz.runs.load_state import load_state
 from ptviz.runs.method_tensors import effective_prompt
 from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
@@ -271,20 +271,18 @@ class _TransferEvaluator:
 
     def _load_method(self, run: str, config: RunConfig, target: TargetTask) -> PromptMethod:
         if run not in self._methods:
-            config = (_with_target_task(config, target) if run.startswith(SAVED_PREFIX) else config).checked()
-            method = self.model_cache.backend.build_method(
-                config, self.model_cache.backbone(config), self.model_cache.task(config)
-            )
             if run.startswith(SAVED_PREFIX):
-                method.init_from_prompt(
-                    saved_prompts.to_prompt(
-                        saved_prompts.load_prompt_tensors(self.store.prompts_folder, run.removeprefix(SAVED_PREFIX))
-                    )
-                )
+                self._methods[run] = self._load_saved_prompt(run, _with_target_task(config, target).checked())
             else:
-                load_state(method, self.store.get(run).prompt())
-            self._methods[run] = method.to(self.model_cache.backbone(config).device).eval()
+                self._methods[run] = load_run_prompt(self.store.get(run), self.model_cache).method
         return self._methods[run]
+
+    def _load_saved_prompt(self, id: str, config: RunConfig) -> PromptMethod:
+        backbone = self.model_cache.backbone(config)
+        method = self.model_cache.backend.build_method(config, backbone, self.model_cache.task(config))
+        tensors = saved_prompts.load_prompt_tensors(self.store.prompts_folder, id.removeprefix(SAVED_PREFIX))
+        method.init_from_prompt(saved_prompts.to_prompt(tensors))
+        return method.to(backbone.device).eval()
 
     def _encode_examples(self, config: RunConfig, target: TargetTask, slots: int) -> EncodedExamples:
         if self._task is None or self._task[0] != target:

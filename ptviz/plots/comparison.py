@@ -17,7 +17,7 @@ from ptviz.analysis.comparison import (
     pareto_front,
     summarise_methods,
 )
-from ptviz.experiments.comparison import effective_lr, load_result
+from ptviz.experiments.comparison import load_result
 from ptviz.figures.comparison import (
     COST_LABELS,
     MethodStyle,
@@ -33,6 +33,7 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.runs import Run
+from ptviz.runs.same_training import effective_lr
 
 
 def plot_comparison(runs: Sequence[RunOrId]) -> go.Figure:

@@ -7,7 +7,7 @@ from typing import Any
 from ptviz.plots.run_argument import PromptOrId, get_run, get_saved
 from ptviz.plots.run_tensors import snapshot_index
 from ptviz.runs import Store
-from ptviz.worker.probe_handlers import probe_prompt, probe_run
+from ptviz.worker.handlers import probe_prompt, probe_run
 
 Answer = dict[str, Any]
 
@@ -41,7 +41,7 @@ def probe(
 def measure(
     answer: Answer | None, prompt: PromptOrId, what: str, *, stage: int, step: int | None, task: str = "", **more: Any
 ) -> Answer:
-    """Return the ``answer``, or else one of ``ptviz.worker.probe_requests.PROBES``.
+    """Return the ``answer``, or else one of ``ptviz.worker.handlers.PROBES``.
 
     Raises:
         StoreError: if it cannot be computed for this prompt.

@@ -7,9 +7,9 @@ as Streamlit runs them, without a browser. No worker is started.
 from __future__ import annotations
 
 import json
+import logging
 import os
 import statistics
-import sys
 import tempfile
 import time
 from dataclasses import replace
@@ -95,15 +95,15 @@ def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
     return found
 
 
-def main() -> None:
-    """``python -m ptviz.ui.page_benchmark INDEX RUNS``: one JSON document on stdout."""
-    import logging
+def run_page_benchmark(index: Path, count: int) -> list[dict[str, object]]:
+    """Measure the pages of the app whose ``pages/index.py`` is ``index``, over ``count`` runs in a temporary folder.
 
+    Call it in a process of its own: it sets ``PTVIZ_HOME`` and silences the log.
+
+    Raises:
+        RuntimeError: if a page shows an exception.
+    """
     logging.disable(logging.WARNING)  # Streamlit warns of every widget that has no browser.
-    with tempfile.TemporaryDirectory(prefix="ptviz-pace-") as folder:
+    with tempfile.TemporaryDirectory(prefix="ptviz-pages-") as folder:
         os.environ["PTVIZ_HOME"] = folder
-        print(json.dumps(measure_pages(Path(sys.argv[1]), int(sys.argv[2]))))
-
-
-if __name__ == "__main__":
-    main()
+        return measure_pages(index, count)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from contextlib import suppress
 from functools import cache
@@ -103,6 +104,11 @@ class WorkerInfo(NamedTuple):
             if data["pid"] == lock_owner(worker_dir.lock_file):
                 return cls(**{name: data[name] for name in cls._fields})
         return cls(lock_owner(worker_dir.lock_file) or 0, None, None, "", code_modified_at(), 0.0)
+
+
+def process_command(root: Path) -> list[str]:
+    """Return the command that starts a worker on the runs under ``root``."""
+    return [sys.executable, "-m", "ptviz.worker.process", str(root)]
 
 
 @cache

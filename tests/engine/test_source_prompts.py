@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from ptviz.engine.train_job import train_run
 from ptviz.methods import PromptMethod
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.runs.config import with_absolute_paths
-from ptviz.training import SourcePromptReady, TrainConfig
+from ptviz.training import SourcePromptReady, TrainConfig, default_learning_rate
 from tests.training.transfer import toy
 
 __all__ = ["toy"]
@@ -62,6 +63,32 @@ def test_a_library_run_is_found_whatever_it_is_called(toy: type[PromptMethod], s
     assert find_source_run(store, wanted).id == run.id  # type: ignore[union-attr]
     assert find_source_run(store, replace(wanted, knobs={**wanted.knobs, "m": 5})) is None
     assert find_source_run(store, replace(wanted, training=replace(wanted.training, seed=1))) is None
+
+
+def test_a_source_run_with_the_default_learning_rate_written_out_is_reused(
+    toy: type[PromptMethod], store: Store
+) -> None:
+    wanted = source_run_configs(CONFIG, 4)[0]
+    assert wanted.training.lr is None
+    default = default_learning_rate(wanted.method, wanted.backbone)
+    other = store.create(replace(wanted, training=replace(wanted.training, lr=2 * default)))
+    assert find_source_run(store, wanted) is None
+    run = store.create(replace(wanted, training=replace(wanted.training, lr=default)))
+    found = find_source_run(store, wanted)
+    assert found is not None
+    assert found.id == run.id != other.id
+
+
+def test_a_source_run_from_before_the_default_changed_is_not_reused(toy: type[PromptMethod], store: Store) -> None:
+    wanted = source_run_configs(CONFIG, 4)[0]
+    run = store.create(wanted)
+    default = default_learning_rate(wanted.method, wanted.backbone)
+    (run.path / "environment.json").write_text(json.dumps({"lr": 2 * default}))
+    assert find_source_run(store, wanted) is None
+    (run.path / "environment.json").write_text(json.dumps({"lr": default, "pid": 1}))
+    found = find_source_run(store, wanted)
+    assert found is not None
+    assert found.id == run.id
 
 
 def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:

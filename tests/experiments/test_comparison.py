@@ -14,6 +14,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, Store
+from ptviz.runs.same_training import training_fingerprint
 from ptviz.training import default_learning_rate
 
 
@@ -67,8 +68,8 @@ def test_equal_configs_have_one_key(config: RunConfig):
         *(replace(config, training=replace(training, **{k: v})) for k, v in
           {"lr": 2 * rate, "seed": 1, "batch": 8, "evaluate_every": 5}.items()),
     ]  # fmt: skip
-    assert {comparison.training_fingerprint(c) for c in equal} == {comparison.training_fingerprint(config)}
-    assert len({comparison.training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
+    assert {training_fingerprint(c) for c in equal} == {training_fingerprint(config)}
+    assert len({training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
 
 
 def test_finished_runs_join_and_the_rest_is_queued_once(config, store, warm, executor):

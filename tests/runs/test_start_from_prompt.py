@@ -13,11 +13,11 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.experiments import comparison
 from ptviz.methods import REGISTRY, build_method
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.archive import pack_run, unpack_run
+from ptviz.runs.same_training import training_fingerprint
 
 SPEC = Spec(torch.randn(50, 8), 2, 2, 4, 16, torch.arange(50), ("no", "yes"), ("other",))
 VECTORS, INNER = torch.randn(3, 8), torch.randn(2, 2, 2, 3, 4)
@@ -74,7 +74,7 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
         "method.init_from_prompt(saved_prompts.to_prompt(start))\n" in config.python_script()
     )
     compile(config.python_script(), "script", "exec")
-    assert comparison.training_fingerprint(config) != comparison.training_fingerprint(replace(config, start=None))
+    assert training_fingerprint(config) != training_fingerprint(replace(config, start=None))
 
 
 def test_a_resumed_run_goes_on_from_where_it_was(

@@ -61,13 +61,13 @@ def until(true: Callable[[], bool], tick: Callable[[], None]) -> None:
 def test_orders_are_laid_one_after_another(order, made):
     first, second, here = order(), order(), made()
     for name in (first, second, first):
-        here.take(name)
+        here.add_job(name)
     assert len(here._waiting) == 2, "no order is taken twice"
     until(lambda: load_projection(projection_folder(first)) is not None, here.poll)
     process = here._process
     until(lambda: load_projection(projection_folder(second)) is not None and not here.busy, here.poll)
     assert here._process is process, "loading UMAP takes longer than a map"
-    here.take(first)
+    here.add_job(first)
     assert not here._waiting, "what is there is not laid again"
 
 
@@ -75,16 +75,16 @@ def test_what_is_not_ordered_is_refused(order, made):
     name, here = order(), made()
     cancel(projection_folder(name))
     with pytest.raises(StoreError, match="not ordered any more"):
-        here.take(name)
+        here.add_job(name)
     for wrong in ("../../etc", "", "G" * 24):
         with pytest.raises(StoreError, match="expected the name of a map"):
-            here.take(wrong)
+            here.add_job(wrong)
 
 
 def test_a_process_that_dies_is_told_and_the_next_order_gets_another(order, made):
     first, second, here = order(), order(), made(*DYING)
-    here.take(first)
-    here.take(second)
+    here.add_job(first)
+    here.add_job(second)
     until(lambda: bool(load_progress(projection_folder(first)).error), here.poll)
     assert "its process died" in load_progress(projection_folder(first)).error
     assert not is_pending(projection_folder(first))
@@ -100,7 +100,7 @@ def test_a_process_that_dies_is_told_and_the_next_order_gets_another(order, made
 
 def test_a_map_under_way_is_taken_back(order, made):
     name, here = order(), made(*STARTED)
-    here.take(name)
+    here.add_job(name)
     here.poll()
     process, folder = here._process, projection_folder(name)
     until(lambda: (folder / "progress.json").exists(), here.poll)
@@ -113,7 +113,7 @@ def test_a_map_under_way_is_taken_back(order, made):
 
 def test_the_end_takes_the_process_along(order, made):
     here = made(*SLEEPER)
-    here.take(order())
+    here.add_job(order())
     here.poll()
     assert here.busy
     process = here._process

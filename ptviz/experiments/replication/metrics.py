@@ -8,12 +8,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
-from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.training.batches import EncodedExamples, make_task_readout
 from ptviz.training.evaluation import evaluate, subsample_task
@@ -44,18 +44,10 @@ def _encode_split(run: Run, warm: ModelCache, split: str, slots: int) -> Encoded
     return EncodedExamples(backbone, task, chosen, slots, config.training.length, make_task_readout(backbone, task))
 
 
-def _load_trained_method(run: Run, warm: ModelCache) -> PromptMethod:
-    """The run's method with its best prompt."""
-    config = run.config.checked()
-    method = warm.backend.build_method(config, warm.backbone(config), warm.task(config))
-    load_state(method, run.prompt())
-    return method.eval()
-
-
 @torch.no_grad()
 def _count_used_experts(run: Run, warm: ModelCache) -> float:
     """How many experts the test texts go to: exp of the entropy of their shares."""
-    method = _load_trained_method(run, warm)
+    method = load_run_prompt(run, warm).method
     counts = torch.zeros(1)
     for _, batch in _encode_split(run, warm, "test", method.slots).inference_batches():
         routing = method(batch).routing
@@ -81,7 +73,7 @@ def _make_pruned_accuracy(which: str) -> Callable[[Run, ModelCache], float]:
     """Test accuracy with half of the tokens: the most or the least important, or any."""
 
     def measure(run: Run, warm: ModelCache) -> float:
-        method, training = _load_trained_method(run, warm), run.config.training
+        method, training = load_run_prompt(run, warm).method, run.config.training
         prompt = _static_embeddings(method)
         m = prompt.shape[1]
         if which == "random":
@@ -103,7 +95,7 @@ def _make_pruned_accuracy(which: str) -> Callable[[Run, ModelCache], float]:
 
 def _count_trainable(run: Run, warm: ModelCache) -> float:
     known = run.environment().get("trained")
-    return float(known) if known is not None else float(_load_trained_method(run, warm).trainable_parameters())
+    return float(known) if known is not None else float(load_run_prompt(run, warm).method.trainable_parameters())
 
 
 METRICS: dict[str, Callable[[Run, ModelCache], float]] = {

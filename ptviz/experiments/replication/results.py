@@ -26,6 +26,7 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
 from ptviz.runs.extend import prepare_resume
 from ptviz.runs.run import Run
+from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import Store
 
 DEFAULT_SEEDS = (0, 1, 2)
@@ -101,7 +102,7 @@ class StudyRecord:
             for arm, metric in finding.list_measurements():
                 for config in finding.run_configs(arm, seed):
                     if self.get_value(config, metric) is None:
-                        wanted.setdefault(comparison.training_fingerprint(config), (config, []))[1].append(metric)
+                        wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
         return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
 
     def measure_missing(
@@ -166,7 +167,7 @@ def _known_configs(finding: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunC
 
 
 def _value_key(config: RunConfig, metric: str) -> str:
-    return hashlib.sha256(f"{comparison.training_fingerprint(config)} {metric}".encode()).hexdigest()[:16]
+    return hashlib.sha256(f"{training_fingerprint(config)} {metric}".encode()).hexdigest()[:16]
 
 
 def _has_shipped_record() -> bool:

@@ -9,11 +9,12 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.experiments import comparison
-from ptviz.experiments.comparison import PlannedRun, effective_lr
+from ptviz.experiments.comparison import PlannedRun
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
+from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results

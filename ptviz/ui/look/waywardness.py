@@ -9,7 +9,7 @@ from typing import Any
 import streamlit as st
 
 from ptviz.analysis.waywardness import prompt_f1
-from ptviz.experiments.comparison import find_runs, start_runs, training_fingerprint
+from ptviz.experiments.comparison import find_runs, start_runs
 from ptviz.figures.waywardness import describe_waywardness, draw_waywardness
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
@@ -17,6 +17,7 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.material import measure_waywardness, read_nearest_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary
+from ptviz.runs.same_training import training_fingerprint
 from ptviz.ui import scripts
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors

@@ -1,0 +1,70 @@
+"""The one definition of "the same training": two runs that train the same prompt."""
+
+from __future__ import annotations
+
+import json
+from functools import lru_cache
+from pathlib import Path
+
+from ptviz.methods import REGISTRY
+from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.runs.atomic_io import FileSignature, file_signature
+from ptviz.runs.config import RunConfig
+from ptviz.runs.run import Run
+from ptviz.runs.store import RunSummary, Store
+from ptviz.training import default_learning_rate
+
+
+def training_fingerprint(config: RunConfig) -> str:
+    """Return a key that two configs share if they train the same prompt.
+
+    Left out: the run's name, its device, how often it is saved, and source steps without source tasks. Filled in: the
+    default learning rate, source tasks and hyperparameters.
+
+    Raises:
+        ValueError: if a hyperparameter is out of its bounds.
+    """
+    plain = config.to_json()
+    for name in ("name", "device"):
+        del plain[name]
+    plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
+    plain["training"]["lr"] = effective_lr(config)
+    if config.method in REGISTRY:
+        given = config.knobs
+        plain["sources"] = list(config.source_tasks())
+        if not plain["sources"]:
+            del plain["training"]["source_steps"]
+        infos = hyperparameters_of(REGISTRY[config.method])
+        plain["knobs"] = {
+            **given,
+            **{name: info.validate(given.get(name, info.default)) for name, info in infos.items()},
+        }
+    return json.dumps(plain, sort_keys=True)
+
+
+def is_same_training(store: Store, summary: RunSummary, config: RunConfig) -> bool:
+    """Return whether a stored run trains the prompt that ``config`` asks for.
+
+    A run without a learning rate in its config must have used today's default, as its environment records.
+    """
+    try:
+        if training_fingerprint(summary.config) != training_fingerprint(config):
+            return False
+    except ValueError:  # A run of another version, whose hyperparameters this one does not know.
+        return False
+    if summary.config.training.lr is not None:
+        return True
+    folder = store.root / summary.id
+    recorded = _recorded_lr(folder, file_signature(folder / "environment.json"))
+    return recorded is None or recorded == effective_lr(config)
+
+
+def _learning_rate(config: RunConfig) -> float:
+    return config.training.lr or default_learning_rate(config.method, config.backbone)
+
+
+@lru_cache(maxsize=4096)
+def _recorded_lr(folder: Path, signature: FileSignature) -> float | None:
+    """The learning rate that a run recorded; read again only if the file changed."""
+    recorded = Run(folder).environment().get("lr")
+    return None if recorded is None else float(recorded)
