@@ -117,7 +117,7 @@ def test_the_end_takes_the_process_along(order, made):
     here.poll()
     assert here.busy
     process = here._process
-    here.end()
+    here.shut_down()
     assert process is not None
     assert process.poll() is not None
     assert not here.busy
