@@ -59,7 +59,8 @@ def is_same_training(store: Store, summary: RunSummary, config: RunConfig) -> bo
     return recorded is None or recorded == effective_lr(config)
 
 
-def _learning_rate(config: RunConfig) -> float:
+def effective_lr(config: RunConfig) -> float:
+    """Return the learning rate that a run of this config trains with."""
     return config.training.lr or default_learning_rate(config.method, config.backbone)
 
 
