@@ -95,15 +95,13 @@ def saved_prompt_summaries(store: Store, backbone: str | None = None) -> list[Ru
     ]  # fmt: skip
 
 
-def prompts_without_backbone(store: Store) -> dict[str, Float[np.ndarray, "m d"]]:
-    """The kept prompts of which nobody said the backbone, by title; of those with one title, with their id behind."""
-    ones = saved_prompt_summaries(store, "")
-    counts = Counter(one.name for one in ones)
-    named = {
-        one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}": one for one in ones
+def prompts_without_backbone(store: Store) -> dict[str, RunSummary]:
+    """Return the saved prompts with no known backbone by title; titles that occur twice end with the id."""
+    found = saved_prompt_summaries(store, "")
+    counts = Counter(one.name for one in found)
+    return {
+        one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}": one for one in found
     }
-    found = {name: load_prompt_vectors(store, one) for name, one in named.items()}
-    return {name: array for name, array in found.items() if array is not None}
 
 
 def source_prompts(store: Store, backbone: str | None = None) -> list[RunSummary]:

@@ -40,6 +40,16 @@ from ptviz.plots.training import (
     plot_step_strip,
     plot_training,
 )
+from ptviz.plots.transfer import (
+    plot_prompt_projection,
+    plot_prompt_similarity,
+    plot_published_transfer,
+    plot_similarity_vs_transfer,
+    plot_transfer,
+    plot_transfer_correlations,
+    plot_transfer_curves,
+    plot_transfer_gain,
+)
 
 __all__ = [
     "plot_backbone",
@@ -58,16 +68,24 @@ __all__ = [
     "plot_peft_benchmark",
     "plot_peft_benchmark_curves",
     "plot_peft_benchmark_panels",
+    "plot_prompt_projection",
+    "plot_prompt_similarity",
+    "plot_published_transfer",
     "plot_recorded_saliency",
     "plot_row_comparison",
     "plot_run_comparison",
     "plot_saliency",
     "plot_seeds",
     "plot_signed_saliency",
+    "plot_similarity_vs_transfer",
     "plot_stages",
     "plot_step_strip",
     "plot_taxonomy",
     "plot_tensor_gallery",
     "plot_tensor_view",
     "plot_training",
+    "plot_transfer",
+    "plot_transfer_correlations",
+    "plot_transfer_curves",
+    "plot_transfer_gain",
 ]

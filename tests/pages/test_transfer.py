@@ -25,7 +25,7 @@ from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_task
 from ptviz.worker import background_experiments
 from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages.run_pages import figures
-from tests.pages.test_scripts import scripts, shown_as
+from tests.pages.snippets import redrawn
 
 PAGE = "compare/transfer.py"
 WARM = ModelCache()
@@ -92,13 +92,13 @@ def test_the_grid_fills_and_similarity_is_held_against_it(page, trained, store):
     at = page(PAGE)
     assert not at.exception
     assert "0 of 12 cells are measured" in texts(at)
-    assert "Does similarity foretell" not in texts(at)
+    assert "Does similarity predict" not in texts(at)
     measure(store)
     at = page(PAGE, metric="CKA", centred="true", without="true")
     assert not at.exception
     assert "All 12 cells are measured" in texts(at)
-    assert "Does similarity foretell" in texts(at)
-    assert "6 points, own tasks left out" in texts(at)
+    assert "Does similarity predict" in texts(at)
+    assert figures(at)["similarity-and-transfer"]["layout"]["meta"]["alt"].startswith("6 points.")
 
 
 def test_every_measure(page, trained):
@@ -126,7 +126,7 @@ def test_runs_are_chosen_and_kept_in_the_address(page, trained):
 def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
     at = page(PAGE, steps="2")
-    assert "0 of 4 trainings are made" in texts(at)
+    assert "0 of 4 trainings are done" in texts(at)
     assert "--gain --steps 2 --seeds 1" in texts(at)
     at.button(key="fill-gain").click().run()
     assert not at.exception
@@ -139,7 +139,7 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
         pass
     at.run()
     assert not at.exception
-    assert "All 4 trainings are made" in texts(at)
+    assert "All 4 trainings are done" in texts(at)
     shown = figures(at)
     assert np.isfinite(cells(shown["gain-of-a-start"])).tolist() == [[False, True], [True, False]]
     courses = [trace["name"] for trace in shown["from-source-against-from-scratch"]["data"]]
@@ -191,7 +191,7 @@ def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_
     assert not at.exception
     similar = figures(at)["similarity-mean"]
     assert list(similar["layout"]["yaxis"]["ticktext"]) == ["first", "first (opened)", "second"]
-    assert "similarity-mean" in {shown_as(script, at) for script in scripts(at, "")}
+    assert "similarity-mean" in redrawn(at)
 
 
 def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
@@ -247,21 +247,21 @@ def test_each_method_leads_to_what_it_makes_of_its_sources():
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):
     trained()
-    some = [info for info in train_all_tasks.tasks.catalogue() if info.name in ("trec6", "sms")]
-    monkeypatch.setattr(train_all_tasks.tasks, "catalogue", lambda: some)
+    some = [info for info in train_all_tasks.tasks.list_builtin_tasks() if info.name in ("trec6", "sms")]
+    monkeypatch.setattr(train_all_tasks.tasks, "list_builtin_tasks", lambda: some)
     at = page(PAGE)
     at.button(key="every-task-start").click().run()
     assert not at.exception
     queued = [one for one in store.list() if one.status.state == "queued"]
     assert sorted(one.config.task for one in queued) == ["sms", "trec6"]
     assert {(one.config.method, one.config.backbone) for one in queued} == {("prompt-tuning", "tiny-encoder")}
-    assert "2 under way" in texts(at)
+    assert "2 in progress" in texts(at)
     assert at.button(key="every-task-stop")
     with pytest.raises(KeyError):
         at.button(key="every-task-start")
 
 
-def test_every_figure_can_be_redrawn_by_its_script(page, trained, store, tmp_path, monkeypatch):
+def test_every_snippet_draws_the_figure_of_the_page(page, trained, store, tmp_path, monkeypatch):
     for place in range(3):
         trained(place)
     measure(store)
@@ -275,11 +275,9 @@ def test_every_figure_can_be_redrawn_by_its_script(page, trained, store, tmp_pat
     asked = {"steps": "2", "library": str(tmp_path / "library.safetensors"), "centred": "true", "without": "true"}
     at = page(PAGE, metric="CKA", **asked)
     at.session_state["map-open"] = True
-    found = scripts(at.run(), "")
-    assert {shown_as(script, at) for script in found} == {
+    assert redrawn(at.run()) == {
         "similarity-CKA", "map-of-prompts", "measured-transfer", "gain-of-a-start", "from-source-against-from-scratch",
         "similarity-and-transfer", "correlations", "published-transfer",
     }  # fmt: skip
     at.segmented_control(key="against").set_value("gain over no prompt").run()
-    redrawn = [script for script in scripts(at, "") if "draw_relation" in script or "draw_estimates" in script]
-    assert len({shown_as(script, at) for script in redrawn}) == 2
+    assert {"similarity-and-transfer", "correlations"} < redrawn(at)

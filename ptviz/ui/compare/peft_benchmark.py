@@ -22,6 +22,7 @@ from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_pe
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
 from ptviz.plots.peft_benchmark import MAX_CURVES, select_methods
+from ptviz.plots.prompt_set import last_modified
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.open import checkpoint
@@ -62,7 +63,7 @@ def load_results(path: Path) -> tuple[list[BenchmarkResult], list[str]]:
         results, refused = benchmark.parse_results(files)
         return results, [*unread, *refused]
 
-    return cached_by_signature(("benchmark", str(path), checkpoint.last_modified(path)), read)
+    return cached_by_signature(("benchmark", str(path), last_modified(path)), read)
 
 
 def render_benchmark(path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Which prompts the transfer page looks at: those of finished runs, kept ones, and those of an opened checkpoint."""
+"""The prompts that the page Transfer compares: of finished runs, saved ones, and those of an opened checkpoint."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -16,7 +17,7 @@ from ptviz.experiments import transfer as record
 from ptviz.methods import REGISTRY, build_method
 from ptviz.methods.base import method_uses_source_tasks
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.method_style import method_title
+from ptviz.plots.prompt_set import load_checkpoint, run_labels
 from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, RunSummary
 from ptviz.runs.saved_prompts import SAVED_PREFIX
@@ -27,16 +28,15 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.look import inspect_run
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
-from ptviz.ui.open import checkpoint
 
 LESSON = (
-    "A prompt was trained for one task. Does it help on another, and can you tell beforehand, from the vectors alone? "
+    "A prompt was trained on one task. Does it help on another task, and can its vectors predict that? "
     "**Try:** change the measure, and see which correlations hold."
 )
 OPENED_ONLY = "opened"
-"""In place of a backbone: look at the prompts of the opened checkpoint alone."""
+"""Instead of a backbone: only the prompts of the opened checkpoint."""
 _DEFAULT_COUNT = 12
-"""Prompts up to which all are shown at first; of more, one of each task."""
+"""Up to this number all prompts are selected at first; of more, one per task."""
 _RUNS_KEY, _CHECKPOINT_KEY = "runs", "library"
 _EMBEDDINGS_PAGE, _ROUTING_PAGE, _DECOMPOSITIONS_PAGE = (
     "look/embeddings.py",
@@ -47,10 +47,10 @@ _EMBEDDINGS_PAGE, _ROUTING_PAGE, _DECOMPOSITIONS_PAGE = (
 
 @dataclass(frozen=True, eq=False)
 class PromptSelection:
-    """Prompts under their names: ``runs`` (kept prompts among them) of one backbone, and ``extra`` opened ones.
+    """Prompts under their names: ``runs`` and saved prompts of one backbone, and ``opened_prompts``.
 
-    ``prompts`` holds the vectors of those that are one prompt in front of the input, by id. ``left_out`` names opened
-    prompts of another width. ``lines`` of a script add the opened ones to its ``prompts``.
+    ``prompts`` holds the vectors (m, d) of those that are one prompt of input vectors, by id. ``excluded`` names opened
+    prompts of another width. ``prompt_ids`` and ``checkpoint`` are what the plots load all of them from.
     """
 
     backbone: str
@@ -59,33 +59,44 @@ class PromptSelection:
     prompts: dict[str, np.ndarray]
     opened_prompts: dict[str, np.ndarray]
     excluded: tuple[str, ...]
+    prompt_ids: tuple[str, ...]
+    checkpoint: str
     cache_key: Hashable
-    code_lines: tuple[str, ...] = ()
+
+    @property
+    def run_ids(self) -> tuple[str, ...]:
+        """Ids of the runs and saved prompts of the backbone."""
+        return tuple(run.id for run in self.runs)
+
+    @property
+    def plot_options(self) -> dict[str, Any]:
+        """The options of a plot of all these prompts, those of the checkpoint included."""
+        return {"names": (*self.names, *self.opened_prompts), "checkpoint": self.checkpoint}
 
     @property
     def comparable_indices(self) -> list[int]:
-        """Places among the runs of those whose prompts can be compared."""
-        return [place for place, run in enumerate(self.runs) if run.id in self.prompts]
+        """Indices of the runs whose prompts can be compared."""
+        return [index for index, run in enumerate(self.runs) if run.id in self.prompts]
 
     @property
     def comparable_prompts(self) -> dict[str, np.ndarray]:
-        """Every prompt that can be compared, by name: those of the runs first, in the order of ``places``."""
-        own = {self.names[place]: self.prompts[self.runs[place].id] for place in self.comparable_indices}
+        """Every prompt that can be compared, by name: those of the runs first, in their order."""
+        own = {self.names[index]: self.prompts[self.runs[index].id] for index in self.comparable_indices}
         return {**own, **self.opened_prompts}
 
     @property
     def worker_run(self) -> RunSummary | None:
-        """A run of this backbone, by which the worker is asked for what needs the backbone."""
+        """A run of this backbone, for requests to the worker that need the backbone."""
         real = [run for run in self.runs if not run.id.startswith(SAVED_PREFIX)]
         return next(iter(real or record.finished_runs(get_store(), self.backbone)), None)
 
 
 def select_prompts() -> PromptSelection | None:
-    """The backbone and the prompts; None, and what to do next, where there is nothing to compare."""
+    """Return the selected prompts of one backbone; None, with a hint, if there is nothing to compare."""
     found = record.source_prompts(get_store())
     opened = _load_opened_prompts()
-    unsaid = record.prompts_without_backbone(get_store())
-    if not found and not opened and not unsaid:
+    without_backbone = record.prompts_without_backbone(get_store())
+    if not found and not opened and not without_backbone:
         st.markdown("No finished run yet. Press Start for a good first one; train it on a second task, then come back.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
@@ -95,11 +106,11 @@ def select_prompts() -> PromptSelection | None:
         return None
     counts = Counter(run.config.backbone for run in found)
     titles = {name: f"{name} ({count} prompts)" for name, count in counts.most_common()}
-    if opened or unsaid:
-        titles[OPENED_ONLY] = "none: prompts of checkpoints alone"
+    if opened or without_backbone:
+        titles[OPENED_ONLY] = "none: only prompts of checkpoints"
     backbone = select_one("Backbone", titles, key="backbone", help="only prompts of one backbone can be compared")
     own = [run for run in found if run.config.backbone == backbone]
-    names = dict(zip([run.id for run in own], _run_labels(own), strict=True))
+    names = dict(zip([run.id for run in own], run_labels(own), strict=True))
     ids = _select_runs([run.id for run in own], names, _default_runs(own)) if own else []
     _checkpoint_input()
     train_all_tasks.render_all_tasks_form(backbone, own)
@@ -108,23 +119,37 @@ def select_prompts() -> PromptSelection | None:
     width = next((array.shape[1] for array in prompts.values()), None)
     if width is None and (sizes := named_backbone_shape(backbone)) is not None:
         width = sizes.width
-    extra, given, left_out = _match_width((unsaid, opened), width, set(names.values()))
+    saved = _vectors_by_name(without_backbone)
+    extra, (from_saved, from_checkpoint), excluded = _match_width((saved, opened), width, set(names.values()))
     if not runs and not extra:
         st.caption("Choose at least two prompts.")
         return None
     _render_inspect_links(runs, names)
     key = (str(get_store().root), *((id, array.tobytes()) for id, array in {**prompts, **extra}.items()))
-    lines = _opened_code(*given)
+    prompt_ids = (*(run.id for run in runs), *(without_backbone[name].id for name in from_saved.values()))
     return PromptSelection(
-        backbone, runs, tuple(names[run.id] for run in runs), prompts, extra, left_out, hash(key), lines
+        backbone=backbone,
+        runs=runs,
+        names=tuple(names[run.id] for run in runs),
+        prompts=prompts,
+        opened_prompts=extra,
+        excluded=excluded,
+        prompt_ids=prompt_ids,
+        checkpoint=_checkpoint_path() if from_checkpoint else "",
+        cache_key=hash(key),
     )
+
+
+def _vectors_by_name(summaries: dict[str, RunSummary]) -> dict[str, np.ndarray]:
+    found = {name: record.load_prompt_vectors(get_store(), one) for name, one in summaries.items()}
+    return {name: array for name, array in found.items() if array is not None}
 
 
 def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
     real = [run for run in runs if not run.id.startswith(SAVED_PREFIX)]
     unsized = bool(real) and named_backbone_shape(real[0].config.backbone) is None
     if unsized and inspect_run.load_run_vocabulary(get_store().get(real[0].id)) is None:
-        st.caption("The worker is reading the sizes of the backbone; come back in a few seconds.")
+        st.caption("The worker is reading the sizes of the backbone; reload in a few seconds.")
     found = {run.id: record.load_prompt_vectors(get_store(), run) for run in runs}
     return {id: array for id, array in found.items() if array is not None}
 
@@ -132,47 +157,26 @@ def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
 def _match_width(
     groups: Sequence[dict[str, np.ndarray]], width: int | None, taken: set[str]
 ) -> tuple[dict[str, np.ndarray], list[dict[str, str]], tuple[str, ...]]:
-    """The prompts of that width (of the first's, if none is asked) under names that are free.
+    """Return the prompts of that width (by default that of the first) under unused names.
 
-    Then, for each group, the names they came with by the free ones; last the names of those of another width.
+    Then, for each group, their original names by the unused ones; last the names of those of another width.
     """
     width = width or next((array.shape[1] for group in groups for array in group.values()), None)
     found: dict[str, np.ndarray] = {}
     given: list[dict[str, str]] = []
-    left: list[str] = []
+    excluded: list[str] = []
     for group in groups:
         own: dict[str, str] = {}
         for name, array in group.items():
             if array.shape[1] != width:
-                left.append(name)
+                excluded.append(name)
                 continue
             free = name
             while free in taken or free in found:
                 free += " (opened)"
             found[free], own[free] = array, name
         given.append(own)
-    return found, given, tuple(left)
-
-
-def _opened_code(kept: dict[str, str], opened: dict[str, str]) -> tuple[str, ...]:
-    """The lines of a script that add kept prompts without a backbone, and opened ones, to ``prompts``."""
-    lines: list[str] = ["import numpy as np"] if kept or opened else []
-    if kept:
-        lines += ["kept = transfer.homeless(store)", *_append_code("kept", kept)]
-    if opened:
-        lines += [
-            "from ptviz.checkpoints import open_checkpoint",
-            f"opened = open_checkpoint({_checkpoint_path()!r}).prompts()",
-        ]
-        lines += _append_code("opened", opened)
-    return tuple(lines)
-
-
-def _append_code(source: str, given: dict[str, str]) -> tuple[str, ...]:
-    return (
-        f"given = {given!r}",
-        f"prompts |= {{name: np.asarray({source}[own], dtype=np.float32) for name, own in given.items()}}",
-    )
+    return found, given, tuple(excluded)
 
 
 def _checkpoint_input() -> None:
@@ -180,19 +184,19 @@ def _checkpoint_input() -> None:
         st.text_input(
             "path on this machine", key=_CHECKPOINT_KEY, bind="query-params",
             placeholder="/home/me/prompts.safetensors",
-            help="a file or folder that the page Checkpoint can open, with one prompt or a library of them; prompts "
-            "kept on that page are here already",
+            help="a file or folder that the page Checkpoint can open, with one prompt or several; prompts saved on "
+            "that page are listed already",
         )  # fmt: skip
 
 
 def _load_opened_prompts() -> dict[str, np.ndarray]:
-    """The prompts of the checkpoint whose path is typed further down."""
+    """Return the prompts of the checkpoint whose path is entered below the selection."""
     found: dict[str, np.ndarray] = {}
     if path := _checkpoint_path():
         with show_errors():
-            bundle = checkpoint.load_bundle(Path(path))
+            bundle = load_checkpoint(Path(path))
             if bundle.kind not in (INPUT, LIBRARY):
-                raise ValueError(f"{bundle.name} ({bundle.kind}): expected prompts of vectors in front of the input")
+                raise ValueError(f"{bundle.name} ({bundle.kind}): expected prompts of input vectors")
             found = {name: np.asarray(matrix, dtype=np.float32) for name, matrix in bundle.input_prompts().items()}
     return found
 
@@ -203,7 +207,7 @@ def _checkpoint_path() -> str:
 
 
 def _render_inspect_links(runs: Sequence[RunSummary], names: dict[str, str]) -> None:
-    """Ways to the pages that look inside, each to what its method learnt from its sources if it has any."""
+    """Show links to the pages that inspect a run, each to what its method learned from source tasks if it has any."""
     if not runs:
         return
     with st.popover("Look inside", icon=":material/visibility:"):
@@ -214,10 +218,10 @@ def _render_inspect_links(runs: Sequence[RunSummary], names: dict[str, str]) -> 
 
 
 def inspect_page_of(method: str) -> tuple[str, str]:
-    """The page that shows what a method makes of its source tasks, and which part there: "" where it is not one.
+    """Return the page that shows how a method uses its source tasks, and the tensor to show there ("": none).
 
-    Weights for each input: the routing. Else the smallest part that counts the sources, as SPoT's similarities and
-    MPT's factors. A method without sources: the prompt among the words.
+    For weights per input it is the routing page; else the smallest tensor with an axis of sources, as SPoT's
+    similarities and MPT's factors. For a method without sources it is the page of embeddings.
     """
     if not method_uses_source_tasks(method):
         return _EMBEDDINGS_PAGE, ""
@@ -230,36 +234,13 @@ def inspect_page_of(method: str) -> tuple[str, str]:
 
 def _source_tensor_name(method: str) -> str:
     parts = build_method(method, Spec.from_sizes(64, 1, 1, 64, 4, ("a", "b"))).tensors()
-    # What is told by class says more about the classes than about the sources.
+    # A tensor per class says more about the classes than about the sources.
     counting = [name for name, part in parts.items() if "k" in part.axes and "c" not in part.axes]
     return min(counting, key=lambda name: parts[name].tensor.numel(), default="")  # the first of several
 
 
-def _run_labels(runs: Sequence[RunSummary]) -> list[str]:
-    """The shortest names that tell the runs apart: the task, and method, seed and id only where they are needed."""
-    tasks = [run.name if run.id.startswith(SAVED_PREFIX) else short_task_name(run.config.task) for run in runs]
-    titles = [method_title(run.config.method) for run in runs]
-    seeds = [f"seed {run.config.training.seed}" for run in runs]
-    ids = [run.id[-4:] for run in runs]
-    names = []
-    for place, task in enumerate(tasks):
-        alike = [other for other, name in enumerate(tasks) if name == task and other != place]
-        told = [task]
-        for more in (titles, seeds, ids):
-            if any(more[other] != more[place] for other in alike):
-                told.append(more[place])
-                alike = [other for other in alike if more[other] == more[place]]
-        names.append(", ".join(told))
-    return names
-
-
-def short_task_name(name: str) -> str:
-    """A task's name as it fits beside a figure."""
-    return Path(name).stem if Path(name).suffix else name.removeprefix("hub:")
-
-
 def _default_runs(runs: Sequence[RunSummary]) -> list[str]:
-    """All prompts if they are few; else one of each task, the newest that can be compared, plainly tuned ones first."""
+    """Return all prompts if they are few; else one per task, the newest that can be compared, plain prompts first."""
     if len(runs) <= _DEFAULT_COUNT:
         return [run.id for run in runs]
     found = [run.id for run in runs if run.id.startswith(SAVED_PREFIX)]
@@ -273,25 +254,25 @@ def _default_runs(runs: Sequence[RunSummary]) -> list[str]:
     return found if len(found) > 1 else [run.id for run in runs[:_DEFAULT_COUNT]]
 
 
-def _select_runs(ids: list[str], names: dict[str, str], usual: list[str]) -> list[str]:
-    """The runs chosen; the address keeps their ids once they are not the usual ones."""
+def _select_runs(ids: list[str], names: dict[str, str], default: list[str]) -> list[str]:
+    """Return the ids of the selected runs; they are stored in the page's address."""
     if not set(st.session_state.get(_RUNS_KEY, ids[:1])) <= set(ids):
         del st.session_state[_RUNS_KEY]  # another backbone was chosen, or a run deleted
     if _RUNS_KEY not in st.session_state:
         asked = [id for id in str(st.query_params.get(_RUNS_KEY, "")).split(",") if id in names]
-        st.session_state[_RUNS_KEY] = asked or usual
+        st.session_state[_RUNS_KEY] = asked or default
 
-    def keep() -> None:
+    def save_selection() -> None:
         st.query_params[_RUNS_KEY] = ",".join(st.session_state[_RUNS_KEY])
 
-    def take_all() -> None:
+    def select_all() -> None:
         st.session_state[_RUNS_KEY] = ids
-        keep()
+        save_selection()
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen: list[str] = st.multiselect(
-            "Prompts", ids, key=_RUNS_KEY, format_func=lambda i: names.get(i, i), on_change=keep
+            "Prompts", ids, key=_RUNS_KEY, format_func=lambda i: names.get(i, i), on_change=save_selection
         )
-        if len(ids) > len(usual):
-            st.button("All", key="all-runs", on_click=take_all, help=f"all {len(ids)} prompts of this backbone")
+        if len(ids) > len(default):
+            st.button("All", key="all-runs", on_click=select_all, help=f"all {len(ids)} prompts of this backbone")
     return chosen

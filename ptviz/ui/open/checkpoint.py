@@ -9,8 +9,6 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import asdict
-from functools import lru_cache
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -25,7 +23,6 @@ from ptviz.checkpoints import (
     PromptDiagnostics,
     diagnose,
     hub,
-    open_checkpoint,
 )
 from ptviz.checkpoints.bundle import UNSPLIT_AXES
 from ptviz.checkpoints.bundle import Array as Matrix
@@ -33,6 +30,7 @@ from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
 from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.prompt_set import last_modified, load_checkpoint
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
 from ptviz.runs.saved_prompts import SAVED_PREFIX
@@ -128,30 +126,6 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
     return folder if len(files) > 1 else folder / names[0]
 
 
-def load_bundle(path: Path) -> PromptBundle:
-    """The checkpoint at a path; read again only if it changed.
-
-    Raises:
-        CheckpointError: if it is refused.
-    """
-    return _load_bundle(str(path), last_modified(path))
-
-
-@lru_cache(maxsize=4)  # a prompt may have up to 64 million numbers
-def _load_bundle(path: str, age: float) -> PromptBundle:
-    return open_checkpoint(path)
-
-
-def last_modified(path: Path) -> float:
-    """When anything at a path last changed; 0 where there is nothing."""
-    try:
-        entries = islice(path.iterdir(), 500) if path.is_dir() else ()
-        inner = [entry.stat().st_mtime for entry in entries]
-        return max([path.stat().st_mtime, *inner])
-    except (OSError, ValueError):
-        return 0.0
-
-
 def select_backbone_reference() -> BackboneReference | None:
     """The backbone to hold prompts against; only what is on this machine, since nothing is fetched for a look."""
     from ptviz import backbones
@@ -199,7 +173,7 @@ def render_checkpoint(side: str, path: Path, ground: BackboneReference | None) -
     """Everything about one checkpoint, or why it was refused."""
     with show_errors():
         with st.spinner("Reading it in a process of its own"):
-            bundle = load_bundle(path)
+            bundle = load_checkpoint(path)
         render_provenance(bundle, path)
         facts = load_diagnostics(bundle, path, ground)
         render_warnings(bundle, facts, ground)

@@ -13,14 +13,15 @@ from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.plots.cache import cached_by_signature
-from ptviz.ui.open.checkpoint import SIDES, last_modified, load_bundle, load_diagnostics, prompt_matrices
+from ptviz.plots.prompt_set import last_modified, load_checkpoint
+from ptviz.ui.open.checkpoint import SIDES, load_diagnostics, prompt_matrices
 
 MAX_TOKENS = 512
 
 
 def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
     """Two checkpoints in one table, and how alike their prompts are under every measure; the ones drawn above."""
-    bundles = [load_bundle(path) for path in paths]
+    bundles = [load_checkpoint(path) for path in paths]
     facts = [load_diagnostics(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
     names = [_drawn_prompt_name(side, known) for side, known in zip(SIDES, facts, strict=True)]
     shown = [next((f for f in known if f.name == name), None) for known, name in zip(facts, names, strict=True)]

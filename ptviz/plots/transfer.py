@@ -1,0 +1,375 @@
+"""Prompts across tasks: similarity, transfer without training, training from a prompt, and how they correlate."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any, TypeAlias
+
+import numpy as np
+import plotly.graph_objects as go
+from jaxtyping import Bool, Float
+
+from ptviz.analysis.comparison import RunResult, compute_seed_bands
+from ptviz.analysis.projection import Projection, project
+from ptviz.analysis.published_transfer import load_published_tables
+from ptviz.analysis.similarity import (
+    NEURON_METRIC,
+    SIMILARITY_METRICS,
+    SimilarityMatrix,
+    compute_similarity,
+    neuron_overlap,
+)
+from ptviz.analysis.transfer import TransferCorrelation, cluster, correlate_transfer, mean_error_reduction
+from ptviz.experiments import transfer as zero_shot
+from ptviz.experiments import transfer_gain
+from ptviz.experiments.transfer_gain import TransferGainSettings
+from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key
+from ptviz.figures import transfer as figures
+from ptviz.figures.comparison import MethodStyle, draw_seed_bands
+from ptviz.figures.style import SeriesStyle, series_style
+from ptviz.plots.alt_text import with_alt
+from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.probe import measure
+from ptviz.plots.prompt_set import PromptSet, load_prompt_set, short_task_name
+from ptviz.plots.run_argument import RunOrId
+from ptviz.probes import neurons
+from ptviz.prompt_statistics import find_outliers
+from ptviz.runs import StoreError
+from ptviz.runs.saved_prompts import SAVED_PREFIX
+
+SIMILARITY_MEASURES = (*SIMILARITY_METRICS, NEURON_METRIC)
+NO_PROMPT = "no prompt"
+TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY = "gain of the start", "gain over no prompt", "accuracy"
+TRANSFER_MEASURES = (TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY)
+"""What similarity is correlated with."""
+
+Prompts: TypeAlias = Sequence[RunOrId]
+
+
+def plot_prompt_similarity(
+    prompts: Prompts,
+    *,
+    metric: str = SIMILARITY_METRICS[0],
+    centred: bool = False,
+    exclude_outliers: bool = False,
+    names: Sequence[str] = (),
+    checkpoint: str = "",
+) -> go.Figure:
+    """Draw the similarity of every pair of prompts as a heat map in the order of their clusters.
+
+    ``metric`` is one of ``SIMILARITY_MEASURES``; "neurons" compares the neurons that the prompts activate in the
+    backbone, which is loaded unless they are stored. ``centred`` subtracts the mean of all prompts; ``exclude_outliers``
+    leaves out outlier tokens. ``prompts``, ``names`` and ``checkpoint`` as in ``load_prompt_set``. After Vu et al.,
+    "SPoT", ACL 2022, and Su et al., "On Transferability of Prompt Tuning", NAACL 2022.
+
+    Raises:
+        ValueError: for an unknown metric, or prompts of different widths.
+        StoreError: if a prompt does not exist, or there is no run by which its neurons can be found.
+    """
+    found = load_prompt_set(prompts, names, checkpoint)
+    values = _similarity(found, metric, centred, exclude_outliers).values
+    tree, labels = cluster(values), list(found.vectors)
+    figure = figures.draw_similarity(values, labels, tree, metric)
+    return with_alt(figure, figures.describe_similarity(values, labels, tree, metric))
+
+
+def plot_prompt_projection(
+    prompts: Prompts,
+    *,
+    kind: str = "PCA",
+    centred: bool = False,
+    exclude_outliers: bool = False,
+    names: Sequence[str] = (),
+    checkpoint: str = "",
+    projection: Projection | None = None,
+) -> go.Figure:
+    """Draw prompts as points in two dimensions: a projection of the directions of their mean tokens.
+
+    ``kind`` is "PCA" or "UMAP"; the other options are those of ``plot_prompt_similarity``.
+
+    Raises:
+        ValueError: for an unknown kind.
+        StoreError: if a prompt does not exist.
+    """
+    found = load_prompt_set(prompts, names, checkpoint)
+    if not found.vectors:
+        nothing = Projection("PCA", np.zeros((0, 2)), np.zeros((0, 0, 2)))
+        return with_alt(figures.draw_prompt_projection(nothing, [], []), "Projection of no prompt.")
+    means = mean_tokens(list(found.vectors.values()), centred, exclude_outliers)
+    key = ("prompt-projection", kind, means.tobytes())
+    projection = projection or cached_by_signature(key, lambda: _project(means, kind))
+    tasks = {name: one.config.task for one, name in zip(found.sources, found.names, strict=True) if one.config.backbone}
+    marks = [tasks.get(name, name) for name in found.vectors]
+    groups = [list(dict.fromkeys(marks)).index(mark) for mark in marks]
+    labels = list(found.vectors)
+    figure = figures.draw_prompt_projection(projection, labels, groups)
+    return with_alt(figure, figures.describe_prompt_projection(projection, labels))
+
+
+def mean_tokens(
+    prompts: Sequence[Float[np.ndarray, "m d"]], centred: bool, exclude_outliers: bool
+) -> Float[np.ndarray, "n d"]:
+    """Return the mean token of every prompt, float32."""
+    kept = [prompt[~find_outliers(prompt)] if exclude_outliers else prompt for prompt in prompts]
+    means = np.stack([prompt.mean(0) for prompt in kept]).astype(np.float32)
+    return means - means.mean(0) if centred else means
+
+
+def _project(means: Float[np.ndarray, "n d"], kind: Any) -> Projection:
+    # UMAP needs a trajectory: the first prompt stands in for it.
+    tokens = means[:1][None] if kind == "UMAP" else np.zeros((0, 0, means.shape[1]))
+    return project(means, tokens, kind, normalise=True)
+
+
+def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
+    """Draw the accuracy of every prompt on every task of these prompts without further training, as a heat map.
+
+    Rows are tasks; columns are the backbone without a prompt, then the prompts. Brackets mark a prompt's own task.
+    Accuracies are those that were measured (`ptviz transfer`); other cells are empty.
+
+    Raises:
+        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
+    """
+    found = load_prompt_set(prompts, names).with_backbone()
+    tasks = zero_shot.target_tasks(found.sources)
+    columns, rows = [NO_PROMPT, *found.names], [short_task_name(task.name) for task in tasks]
+    own = [[False, *(one.config.task == task.name for one in found.sources)] for task in tasks]
+    accuracies = zero_shot_accuracies(found, tasks)
+    figure = figures.draw_transfer_grid(accuracies, rows, columns, own)
+    return with_alt(figure, figures.describe_transfer_grid(accuracies, rows, columns))
+
+
+def plot_transfer_gain(
+    prompts: Prompts, *, steps: int = transfer_gain.DEFAULT_STEPS, seeds: int = 1, names: Sequence[str] = ()
+) -> go.Figure:
+    """Draw the relative error reduction of training from a prompt over training from scratch, as a heat map.
+
+    Rows are target tasks, columns the prompts that training starts from; ``steps`` updates, mean over ``seeds``. Only
+    what was trained (`ptviz transfer --gain`) is filled.
+
+    Raises:
+        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
+    """
+    found = load_prompt_set(prompts, names).with_backbone()
+    tasks = zero_shot.target_tasks(found.sources)
+    reductions = error_reductions(found, tasks, TransferGainSettings(steps, seeds))
+    rows = [short_task_name(task.name) for task in tasks]
+    figure = figures.draw_transfer_gains(reductions, rows, found.names)
+    return with_alt(figure, figures.describe_transfer_gains(reductions, rows, found.names))
+
+
+def plot_transfer_curves(
+    prompts: Prompts,
+    task: str,
+    *,
+    steps: int = transfer_gain.DEFAULT_STEPS,
+    seeds: int = 1,
+    names: Sequence[str] = (),
+) -> go.Figure:
+    """Draw the validation accuracy while a task is trained, from scratch (grey) and from the prompts of other tasks.
+
+    Options as in ``plot_transfer_gain``.
+
+    Raises:
+        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
+    """
+    found = load_prompt_set(prompts, names).with_backbone()
+    setting = TransferGainSettings(steps, seeds)
+    tasks = zero_shot.target_tasks(found.sources)
+    trained = transfer_gain.measured_runs(found.store, found.sources, tasks, setting)
+    own = [one for one in trained.values() if one.task == task]
+    titles, styles = _name_starts(found, own)
+    own.sort(key=lambda one: [*titles].index(one.start))
+    bands = compute_seed_bands(
+        RunResult(titles[one.start], one.seed, evaluated=one.evaluated, accuracies=one.accuracies) for one in own
+    )
+    ends = ", ".join(f"{band.method} {band.mean[-1]:.0%}" for band in bands if band.mean)
+    alt = f"Validation accuracy on {short_task_name(task)} over steps. At the end: {ends or 'nothing was trained yet'}."
+    return with_alt(draw_seed_bands(bands, styles), alt)
+
+
+def _name_starts(found: PromptSet, own: Sequence[TransferRun]) -> tuple[dict[str, str], dict[str, MethodStyle]]:
+    """Return titles by id of the starts that were trained, from scratch first, and styles by title."""
+    lengths = sorted({len(array) for array in found.vectors.values()})
+    backbone = found.sources[0].config.backbone if found.sources else ""
+    fresh = {
+        from_scratch_key(backbone, m): f"from scratch (m = {m})" if len(lengths) > 1 else "from scratch"
+        for m in lengths
+    }
+    # By the index among all prompts: a prompt keeps its style from task to task.
+    marks = {one.id: series_style(index) for index, one in enumerate(found.sources)}
+    starts = {one.id: f"from {name}" for one, name in zip(found.sources, found.names, strict=True)}
+    titles = {id: title for id, title in {**fresh, **starts}.items() if any(one.start == id for one in own)}
+    return titles, {title: MethodStyle(title, marks.get(id, SeriesStyle())) for id, title in titles.items()}
+
+
+def plot_similarity_vs_transfer(
+    prompts: Prompts,
+    *,
+    metric: str = SIMILARITY_METRICS[0],
+    against: str = TRANSFER_GAIN,
+    centred: bool = False,
+    exclude_outliers: bool = False,
+    steps: int = transfer_gain.DEFAULT_STEPS,
+    seeds: int = 1,
+    names: Sequence[str] = (),
+    checkpoint: str = "",
+) -> go.Figure:
+    """Draw the similarity of a prompt to the target's prompt against its measured transfer, one point per pair.
+
+    ``against`` is one of ``TRANSFER_MEASURES``; the other options are those of ``plot_prompt_similarity`` and
+    ``plot_transfer_gain``.
+
+    Raises:
+        ValueError: for an unknown metric or measure of transfer.
+        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
+    """
+    found = load_prompt_set(prompts, names, checkpoint)
+    setting = TransferGainSettings(steps, seeds)
+    correlation = correlations(found, (metric,), against, centred, exclude_outliers, setting)[metric]
+    comparable = comparable_sources(found)
+    tasks = [short_task_name(task.name) for task in zero_shot.target_tasks(found.with_backbone().sources)]
+    figure = figures.draw_transfer_correlation(correlation, tasks, comparable.names, metric, against)
+    return with_alt(figure, figures.describe_transfer_correlation(correlation, metric))
+
+
+def plot_transfer_correlations(
+    prompts: Prompts,
+    *,
+    metrics: Sequence[str] = SIMILARITY_METRICS,
+    against: str = TRANSFER_GAIN,
+    centred: bool = False,
+    exclude_outliers: bool = False,
+    steps: int = transfer_gain.DEFAULT_STEPS,
+    seeds: int = 1,
+    names: Sequence[str] = (),
+    checkpoint: str = "",
+) -> go.Figure:
+    """Draw Pearson's and Spearman's correlation of similarity with measured transfer under several measures.
+
+    Bars are 95 % intervals of a bootstrap over source prompts. Options as in ``plot_similarity_vs_transfer``.
+
+    Raises:
+        ValueError: for an unknown metric or measure of transfer.
+        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
+    """
+    found = load_prompt_set(prompts, names, checkpoint)
+    setting = TransferGainSettings(steps, seeds)
+    every = correlations(found, metrics, against, centred, exclude_outliers, setting)
+    return with_alt(figures.draw_correlations(every), figures.describe_correlations(every))
+
+
+def plot_published_transfer(title: str) -> go.Figure:
+    """Draw a published table of measured transfer, as ``plot_transfer`` or ``plot_transfer_gain`` draw your own.
+
+    ``title`` is that of one of ``ptviz.analysis.published_transfer.load_published_tables``, which give the sources.
+
+    Raises:
+        ValueError: for another title.
+    """
+    tables = {table.title: table for table in load_published_tables()}
+    if title not in tables:
+        raise ValueError(f"title: expected one of {', '.join(map(repr, tables))}; got {title!r}")
+    table = tables[title]
+    if table.error_reduction is None:
+        own = [[source == target for source in table.sources] for target in table.targets]
+        figure = figures.draw_transfer_grid(table.scores / 100, table.targets, table.sources, own)
+        alt = figures.describe_transfer_grid(table.scores / 100, table.targets, table.sources)
+    else:
+        figure = figures.draw_transfer_gains(table.error_reduction, table.targets, table.sources)
+        alt = figures.describe_transfer_gains(table.error_reduction, table.targets, table.sources)
+    return with_alt(figure, f"Published by {table.citation}. {alt}")
+
+
+def zero_shot_accuracies(found: PromptSet, tasks: tuple[TargetTask, ...]) -> Float[np.ndarray, "t n"]:
+    """Return accuracies without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
+    scores = zero_shot.measured_scores(found.store, found.sources, tasks)
+    return zero_shot.accuracy_matrix(found.sources, tasks, scores)
+
+
+def error_reductions(
+    found: PromptSet, tasks: tuple[TargetTask, ...], setting: TransferGainSettings
+) -> Float[np.ndarray, "t n"]:
+    """Return the mean relative error reductions: rows are target tasks, columns starts; NaN where unknown."""
+    runs = transfer_gain.measured_runs(found.store, found.sources, tasks, setting)
+    return mean_error_reduction(*transfer_gain.final_accuracies(found.store, found.sources, tasks, runs, setting))
+
+
+def comparable_sources(found: PromptSet) -> PromptSet:
+    """Return the runs and saved prompts with a known backbone whose prompts can be compared."""
+    with_backbone = found.with_backbone()
+    pairs = zip(with_backbone.sources, with_backbone.names, strict=True)
+    kept = [(one, name) for one, name in pairs if name in with_backbone.vectors]
+    return PromptSet(found.store, tuple(one for one, _ in kept), tuple(name for _, name in kept), with_backbone.vectors)
+
+
+def correlations(
+    found: PromptSet,
+    metrics: Sequence[str],
+    against: str,
+    centred: bool,
+    exclude_outliers: bool,
+    setting: TransferGainSettings,
+) -> Mapping[str, TransferCorrelation]:
+    """Return the correlation of similarity with measured transfer under each of some metrics.
+
+    Raises:
+        ValueError: for an unknown metric or measure of transfer.
+    """
+    if against not in TRANSFER_MEASURES:
+        raise ValueError(f"against: expected one of {', '.join(TRANSFER_MEASURES)}; got {against!r}")
+    comparable = comparable_sources(found)
+    tasks = zero_shot.target_tasks(found.with_backbone().sources)
+    if against == TRANSFER_GAIN:
+        measured = error_reductions(comparable, tasks, setting)
+    else:
+        accuracies = zero_shot_accuracies(comparable, tasks)
+        measured = accuracies[:, 1:] - (accuracies[:, :1] if against == ZERO_SHOT_GAIN else 0)
+    trained_on, targets = [one.config.task for one in comparable.sources], [task.name for task in tasks]
+    n = len(trained_on)
+
+    def correlate(metric: str) -> TransferCorrelation:
+        values = _similarity(found, metric, centred, exclude_outliers).values[:n, :n]
+        return correlate_transfer(values, trained_on, measured, targets)
+
+    key = (found.cache_key, centred, exclude_outliers, tuple(trained_on), tuple(targets), measured.tobytes())
+    return {one: cached_by_signature(("correlation", one, key), partial(correlate, one)) for one in metrics}
+
+
+def _similarity(found: PromptSet, metric: str, centred: bool, exclude_outliers: bool) -> SimilarityMatrix:
+    """Return the similarity of every pair of the comparable prompts, computed once."""
+    prompts = list(found.vectors.values())
+    if metric == NEURON_METRIC:
+        return neuron_overlap(_find_neurons(found))
+    return cached_by_signature(
+        ("similarity", found.cache_key, metric, centred, exclude_outliers),
+        lambda: compute_prompt_similarity(prompts, metric, centred, exclude_outliers),
+    )
+
+
+def compute_prompt_similarity(
+    prompts: Sequence[Float[np.ndarray, "m d"]], metric: Any, centred: bool, exclude_outliers: bool
+) -> SimilarityMatrix:
+    """Return the similarity of every pair of prompts under a metric of ``SIMILARITY_METRICS``.
+
+    Raises:
+        ValueError: for an unknown metric, or prompts of different widths.
+    """
+    ignored = [find_outliers(prompt) for prompt in prompts] if exclude_outliers else None
+    return compute_similarity(prompts, metric, leave_out=ignored, centred=centred)
+
+
+def _find_neurons(found: PromptSet) -> list[Bool[np.ndarray, "layers n"]]:
+    backbone = found.sources[0].config.backbone if found.sources else ""
+    prompts = list(found.vectors.values())
+    missing = [prompt for prompt in prompts if neurons.load_neurons(backbone, prompt) is None]
+    if missing:
+        run = next((one.id for one in found.sources if not one.id.startswith(SAVED_PREFIX)), None)
+        if run is None:
+            raise StoreError("neurons are those of a backbone: add the prompt of a run on it")
+        last = found.store.get(run).snapshots()[-1]
+        encoded = neurons.encode_prompts(missing)
+        measure(None, run, "neurons", stage=last.stage, step=last.step, prompts=encoded)
+    stored = [neurons.load_neurons(backbone, prompt) for prompt in prompts]
+    return [one for one in stored if one is not None]
