@@ -1,1 +1,1 @@
-"""Dataclasses in, plotly figures out. Nothing here computes, reads a file or knows a method's name."""
+"""Draw what ``ptviz.analysis`` computes: dataclasses in, plotly figures out. Nothing here computes or reads a file."""

@@ -16,9 +16,9 @@ _MAX_HEIGHT = 900
 
 
 def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = ()) -> go.Figure:
-    """The share of attention that the whole prompt gets at each site, from the answer, its heads, and the text.
+    """Draw the attention mass on the prompt at each site: of the answer, of its heads, and of the text tokens.
 
-    ``picked`` prompt tokens get a line of their own: what the answer gives to them together.
+    ``picked`` prompt tokens get their own line: the answer's attention on all of them.
     """
     figure = empty_figure(320)
     figure.update_layout(
@@ -28,28 +28,28 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     )
     if not mass.answer.size:
         return add_note(figure, "No attention to show yet.")
-    places, heads = list(range(len(sites))), mass.answer.shape[1]
+    positions, heads = list(range(len(sites))), mass.answer.shape[1]
     figure.add_scatter(
-        x=np.repeat(places, heads),
+        x=np.repeat(positions, heads),
         y=mass.answer.ravel(),
         mode="markers",
         marker={"color": PROMPT, "size": 5, "opacity": 0.35},
         name="answer, one head",
-        text=[f"head {head}" for _ in places for head in range(heads)],
+        text=[f"head {head}" for _ in positions for head in range(heads)],
         hovertemplate="%{text}: %{y:.1%}<extra></extra>",
     )
     lines = [
         ("answer", mass.answer.mean(1), PROMPT, "solid"),
         ("text tokens", mass.text.mean(1), FROZEN, "dash"),
-        ("even share", mass.uniform, GREY, "dot"),
+        ("uniform attention", mass.uniform, GREY, "dot"),
     ]
     if picked:
         lines.append(("answer, highlighted tokens", mass.by_site[:, sorted(picked)].sum(1), GREEN, "dashdot"))
     for name, values, colour, dash in lines:
         figure.add_scatter(
-            x=places,
+            x=positions,
             y=values,
-            mode="lines" if name == "even share" else "lines+markers",
+            mode="lines" if name == "uniform attention" else "lines+markers",
             line={"color": colour, "width": 2, "dash": dash},
             name=name,
             hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
@@ -58,15 +58,15 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
 
 
 def describe_attention_mass(mass: PromptMass, sites: Sequence[str]) -> str:
-    """The attention on the prompt in words."""
+    """Describe the answer's attention mass on the prompt: lowest, highest and mean over sites."""
     means = mass.answer.mean(1) if mass.answer.size else np.zeros(0)
     there = np.flatnonzero(~np.isnan(means))
     if not len(there):
         return "Attention on the prompt by site: nothing to show yet."
     low, high = there[means[there].argmin()], there[means[there].argmax()]
     return (
-        f"Attention that the answer gives to the prompt, by site: lowest {means[low]:.0%} at {sites[low]}, highest "
-        f"{means[high]:.0%} at {sites[high]}, {means[there].mean():.0%} on average; an even share would be "
+        f"Attention of the answer on the prompt, by site: lowest {means[low]:.0%} at {sites[low]}, highest "
+        f"{means[high]:.0%} at {sites[high]}, {means[there].mean():.0%} on average; uniform attention would be "
         f"{np.nanmean(mass.uniform):.0%}."
     )
 
@@ -78,13 +78,11 @@ def draw_attention_heatmap(
     row_names: Sequence[str],
     column_names: Sequence[str],
 ) -> go.Figure:
-    """Shares of attention as coloured cells, named along both sides; ``rows`` and ``columns`` say what they count."""
+    """Draw attention weights (0 to 1) as a heat map; ``rows`` and ``columns`` are the titles of the axes."""
     figure = empty_figure(int(min(120 + 22 * max(len(values), 4), _MAX_HEIGHT)))
     if not values.size or np.isnan(values).all():
-        return add_note(
-            figure, "No attention here: at this site there is no such token, or the prompt is out of its sight."
-        )
-    # Names go into the text of each cell, where no character of a stranger's word is read as a place to fill in.
+        return add_note(figure, "No attention here: this site has no such token, or cannot attend to the prompt.")
+    # Names go into the text of each cell: in the hover template, "%{" of an untrusted word would be a placeholder.
     named = [
         [f"{escape_text(row, 30)}, {columns} {escape_text(column, 30)}" for column in column_names] for row in row_names
     ]
@@ -128,7 +126,7 @@ def describe_attention_heatmap(
     row_names: Sequence[str],
     column_names: Sequence[str],
 ) -> str:
-    """The cells in words: where most goes."""
+    """Describe the heat map: its size and its largest weight."""
     if not values.size or np.isnan(values).all():
         return f"Attention by {rows} and {columns}: nothing to show here."
     row, column = divmod(int(np.nanargmax(values)), values.shape[1])
@@ -139,7 +137,7 @@ def describe_attention_heatmap(
 
 
 def _axis_ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
-    """A name at each place, or at every other one and so on if there are many."""
+    """Return an axis with a name at each position, or at every second, third, ... if there are many."""
     every = max(1, -(-len(names) // most))
     return {
         "tickvals": list(range(0, len(names), every)),

@@ -1,4 +1,4 @@
-"""A trained prompt at a glance: every number as a colour, and the norm of each token."""
+"""An opened prompt: a thumbnail heat map of its values, and the norm of each token."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _DIVERGING_SCALE = [[0.0, BLUE], [0.5, "#F4F4F4"], [1.0, PROMPT]]
 
 @dataclass(frozen=True)
 class PromptThumbnail:
-    """A prompt made small: ``cells`` are block means (rows of tokens, columns of width), ``limit`` the colour's end.
+    """A prompt downsampled for a heat map: ``cells`` are block means, rows of tokens and columns of dimensions.
 
-    ``norms`` has one value a token; ``marked`` are rows that stand out; ``band`` is the lowest and highest norm of
-    the vocabulary, if a backbone was chosen; ``width`` is how many numbers the columns stand for, ``across`` what these
-    are.
+    ``colour_limit`` is the value of the full colour. ``norms`` has one L2 norm per token; ``outlier_rows`` are marked;
+    ``vocabulary_norm_range`` is the lowest and highest norm of the vocabulary, if a backbone is chosen. ``width`` is
+    the number of dimensions, ``column_label`` what they are.
     """
 
     name: str
@@ -31,67 +31,67 @@ class PromptThumbnail:
     column_label: str = "embedding dimension"
 
 
-def draw_thumbnail(glance: PromptThumbnail) -> go.Figure:
-    """Tokens from top to bottom, embedding dimensions from left to right, blue below zero and orange above."""
+def draw_thumbnail(thumbnail: PromptThumbnail) -> go.Figure:
+    """Draw the thumbnail: tokens (rows) by dimensions (columns), blue below zero and orange above."""
     figure = empty_figure(height=280)
-    if not glance.cells:
-        return add_note(figure, "No prompt of single tokens lies in this file.")
-    columns = len(glance.cells[0])
+    if not thumbnail.cells:
+        return add_note(figure, "This file has no prompt of single tokens.")
+    columns = len(thumbnail.cells[0])
     figure.add_heatmap(
-        z=glance.cells,
-        x=[(column + 0.5) * glance.width / columns for column in range(columns)],
-        y=[(row + 0.5) * len(glance.norms) / len(glance.cells) - 0.5 for row in range(len(glance.cells))],
-        zmin=-glance.colour_limit,
-        zmax=glance.colour_limit,
+        z=thumbnail.cells,
+        x=[(column + 0.5) * thumbnail.width / columns for column in range(columns)],
+        y=[(row + 0.5) * len(thumbnail.norms) / len(thumbnail.cells) - 0.5 for row in range(len(thumbnail.cells))],
+        zmin=-thumbnail.colour_limit,
+        zmax=thumbnail.colour_limit,
         colorscale=_DIVERGING_SCALE,
         colorbar={"thickness": 10, "title": {"text": "value", "side": "right"}},
         hovertemplate="token %{y:.0f}, dimension %{x:.0f}: %{z:.3g}<extra></extra>",
-        name=escape_text(glance.name),
+        name=escape_text(thumbnail.name),
     )
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": glance.column_label}, "zeroline": False, "showgrid": False},
+        xaxis={"title": {"text": thumbnail.column_label}, "zeroline": False, "showgrid": False},
         yaxis={"title": {"text": "prompt token"}, "autorange": "reversed", "zeroline": False, "showgrid": False},
     )
     return figure
 
 
-def draw_thumbnail_norms(glance: PromptThumbnail) -> go.Figure:
-    """The length of each token's vector; rows that stand out as diamonds, the vocabulary's range as a blue band."""
+def draw_thumbnail_norms(thumbnail: PromptThumbnail) -> go.Figure:
+    """Draw the L2 norm of each token; outliers as diamonds, the vocabulary's range as a blue band."""
     figure = empty_figure(height=220)
-    if not glance.norms:
-        return add_note(figure, "No prompt of single tokens lies in this file.")
-    marked = set(glance.outlier_rows)
-    usual = [row for row in range(len(glance.norms)) if row not in marked]
-    for name, rows, symbol, size in (("token", usual, "circle", 5), ("stands out", sorted(marked), "diamond", 11)):
+    if not thumbnail.norms:
+        return add_note(figure, "This file has no prompt of single tokens.")
+    marked = set(thumbnail.outlier_rows)
+    usual = [row for row in range(len(thumbnail.norms)) if row not in marked]
+    for name, rows, symbol, size in (("token", usual, "circle", 5), ("outlier or dead", sorted(marked), "diamond", 11)):
         if rows:
             figure.add_scatter(
                 x=rows,
-                y=[glance.norms[row] for row in rows],
+                y=[thumbnail.norms[row] for row in rows],
                 mode="markers",
                 marker={"color": PROMPT, "symbol": symbol, "size": size},
                 name=name,
                 hovertemplate=f"{name} %{{x}}: norm %{{y:.3g}}<extra></extra>",
                 showlegend=False,
             )
-    if glance.vocabulary_norm_range is not None:
+    if thumbnail.vocabulary_norm_range is not None:
         figure.add_hrect(
-            y0=glance.vocabulary_norm_range[0],
-            y1=glance.vocabulary_norm_range[1],
+            y0=thumbnail.vocabulary_norm_range[0],
+            y1=thumbnail.vocabulary_norm_range[1],
             fillcolor=FROZEN,
             opacity=0.15,
             line_width=0,
         )
-    positive = [norm for norm in (*glance.norms, *(glance.vocabulary_norm_range or ())) if norm > 0]
-    # A runaway row would press all others against the axis.
-    far = bool(positive) and max(positive) > 20 * min(positive) and min(glance.norms) > 0
+    positive = [norm for norm in (*thumbnail.norms, *(thumbnail.vocabulary_norm_range or ())) if norm > 0]
+    # On a linear axis an outlier would hide the differences of all other tokens.
+    far = bool(positive) and max(positive) > 20 * min(positive) and min(thumbnail.norms) > 0
     axis: dict[str, object] = {"title": {"text": "norm"}, "zeroline": False, "rangemode": "tozero"}
     if far:
         low, high = math.log10(min(positive)), math.log10(max(positive))
         axis = {"title": {"text": "norm (log)"}, "type": "log", "range": [low - 0.1, high + 0.1], "dtick": 1}
     figure.update_layout(
         hovermode="closest",
-        xaxis={"title": {"text": "prompt token"}, "zeroline": False, "range": [-1, len(glance.norms)]},
+        xaxis={"title": {"text": "prompt token"}, "zeroline": False, "range": [-1, len(thumbnail.norms)]},
         yaxis=axis,
     )
     return figure

@@ -1,4 +1,4 @@
-"""What the backbone answers to one sentence: class probabilities with and without the prompt."""
+"""Class probabilities for one sentence, with and without the prompt."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ptviz.figures.style import FROZEN, PROMPT, add_note, empty_figure, escape_t
 
 @dataclass(frozen=True)
 class ClassProbabilities:
-    """Class probabilities (0 to 1) for one sentence, with the prompt and from the frozen backbone alone."""
+    """Class probabilities (0 to 1) for one sentence, with the prompt and of the frozen backbone without it."""
 
     classes: tuple[str, ...] = ()
     prompted: tuple[float, ...] = ()
     frozen: tuple[float, ...] = ()
 
     def most_likely(self, most: int) -> ClassProbabilities:
-        """The classes that either answer holds likeliest, in their own order, at most ``most`` of them."""
+        """Return at most ``most`` classes, those of highest probability with or without the prompt, in their order."""
         ranked = sorted(range(len(self.classes)), key=lambda i: -max(self.prompted[i], self.frozen[i]))
         kept = sorted(ranked[:most])
         return ClassProbabilities(
@@ -29,12 +29,12 @@ class ClassProbabilities:
 
 
 def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.Figure:
-    """Two bars a class: the frozen backbone alone in blue, with the prompt in orange. Shows the ``most`` likeliest."""
+    """Draw two bars per class: without the prompt (blue) and with it (orange), for the ``most`` likely classes."""
     shown = answers.most_likely(most)
     count = len(shown.classes)
     figure = empty_figure(height=110 + 44 * max(count, 2))
-    # Places, not names, on the axis: two classes of a stranger's table may look alike once shortened.
-    places = list(range(count))
+    # Positions, not names: two classes of an untrusted table may be equal once shortened.
+    positions = list(range(count))
     figure.update_layout(
         barmode="group",
         bargap=0.28,
@@ -43,7 +43,7 @@ def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.
         margin={"l": 8, "r": 40, "t": 32, "b": 36},
         xaxis={"title": {"text": "probability"}, "range": [0, 1], "tickformat": ".0%", "zeroline": False},
         yaxis={
-            "tickvals": places,
+            "tickvals": positions,
             "ticktext": [escape_text(name, 22) for name in shown.classes],
             "autorange": "reversed",
             "automargin": True,
@@ -56,7 +56,7 @@ def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.
     for name, values, colour, pattern in bars:
         figure.add_bar(
             x=values,
-            y=places,
+            y=positions,
             orientation="h",
             name=name,
             marker={"color": colour, "pattern": {"shape": pattern, "fillmode": "overlay", "size": 6, "solidity": 0.25}},
@@ -65,7 +65,7 @@ def draw_class_probabilities(answers: ClassProbabilities, most: int = 10) -> go.
             cliponaxis=False,
             hovertemplate=f"{name}: %{{x:.1%}}<extra></extra>",
         )
-    # A legend would take the bars' place beside long class names; this line does not.
+    # A legend would take room from the bars if class names are long; this line does not.
     key = "  ".join(f'<span style="color:{colour}">■</span> {name}' for name, _, colour, _ in bars)
     figure.add_annotation(
         text=key, x=1, y=1, xref="paper", yref="paper", xanchor="right", yanchor="bottom", showarrow=False

@@ -1,4 +1,4 @@
-"""The numbers behind a figure as rows, read off the figure itself: what is exported is what is drawn."""
+"""The data of a figure as CSV, taken from the figure itself: what is exported is what is drawn."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ import plotly.graph_objects as go
 
 
 def figure_to_csv(figure: go.Figure) -> str:
-    """Every mark of a figure as a line of CSV: trace, x, y, z and text. Cells of a matrix give their row and column.
+    """Return every point of a figure as a line of CSV: trace, x, y, z and text; cells of a heat map by row and column.
 
-    A cell without a number is no mark.
+    Cells without a value are left out.
     """
-    marks = ([trace.name or "", *row] for trace in figure.data for row in _trace_rows(trace))
-    return table_to_csv([["trace", "x", "y", "z", "text"], *marks])
+    points = ([trace.name or "", *row] for trace in figure.data for row in _trace_rows(trace))
+    return table_to_csv([["trace", "x", "y", "z", "text"], *points])
 
 
 def table_to_csv(table: Iterable[Sequence[object]]) -> str:
-    """Return rows, the head first, as CSV."""
+    """Return rows, the header first, as CSV."""
     out = io.StringIO()
     csv.writer(out, lineterminator="\n").writerows(table)
     return out.getvalue()

@@ -1,4 +1,4 @@
-"""Matrices as coloured cells: blue below zero, orange above, white at zero; and single rows of numbers as bars."""
+"""Heat maps of matrices, blue below zero, orange above, white at zero; and bars of vectors."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ptviz.figures.style import BLUE, PROMPT, add_note, empty_figure, escape_tex
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
 _MAX_NAMED, _MAX_TICKS = 40, 15
-"""Rows or columns that still get a label of their own, and a number of their own."""
+"""Rows or columns up to which each has a name, and up to which each has a number."""
 
 
 def draw_heatmap(
@@ -28,7 +28,7 @@ def draw_heatmap(
     unit: str = "value",
     height: int = 380,
 ) -> go.Figure:
-    """A matrix as coloured cells; ``rows`` and ``columns`` say what its axes count.
+    """Draw a matrix as a heat map; ``rows`` and ``columns`` are the titles of its axes.
 
     ``signed`` colours around zero, up to ``limit`` (the largest magnitude by default); otherwise from 0 upwards.
     """
@@ -68,14 +68,14 @@ def draw_heatmap(
 
 
 def _axis_labels(names: Sequence[str], count: int) -> dict[str, object]:
-    """Labels at places, not categories: two names may look alike once shortened. Never between two places."""
+    """Return tick labels at integer positions, not as categories: two names may be equal once shortened."""
     if not names or len(names) > _MAX_NAMED:
         return {"dtick": 1} if count <= _MAX_TICKS else {"tickformat": "d"}
     return {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, 24) for name in names]}
 
 
 def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row", columns: str = "column") -> str:
-    """The matrix in words: its size and where its extremes lie."""
+    """Describe the matrix: its shape, and the positions of its extremes."""
     if not values.size:
         return "An empty matrix."
     low, high = (np.unravel_index(find(values), values.shape) for find in (np.nanargmin, np.nanargmax))
@@ -86,16 +86,16 @@ def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row
 
 
 def draw_bars(
-    values: Float[np.ndarray, " n"], axis: str = "place", unit: str = "value", names: Sequence[str] = ()
+    values: Float[np.ndarray, " n"], axis: str = "position", unit: str = "value", names: Sequence[str] = ()
 ) -> go.Figure:
-    """One number a place, as bars around zero."""
+    """Draw a vector as bars around zero."""
     figure = empty_figure(260)
     if not values.size:
         return add_note(figure, "Nothing to show yet.")
-    places = list(range(len(values)))
+    positions = list(range(len(values)))
     colours = [PROMPT if value >= 0 else BLUE for value in values.tolist()]
     figure.add_bar(
-        x=places,
+        x=positions,
         y=np.asarray(values, dtype=np.float32),
         marker={"color": colours},
         name=unit,
@@ -110,10 +110,10 @@ def draw_bars(
     return figure
 
 
-def describe_bars(values: Float[np.ndarray, " n"], axis: str = "place") -> str:
-    """The bars in words."""
+def describe_bars(values: Float[np.ndarray, " n"], axis: str = "position") -> str:
+    """Describe the vector: its extremes and its mean."""
     if not values.size:
         return "No values."
     low, high = int(np.argmin(values)), int(np.argmax(values))
-    told = f"{len(values)} values, from {values[low]:.3g} ({axis} {low}) to {values[high]:.3g} ({axis} {high})"
-    return f"{told}; mean {values.mean():.3g}."
+    described = f"{len(values)} values, from {values[low]:.3g} ({axis} {low}) to {values[high]:.3g} ({axis} {high})"
+    return f"{described}; mean {values.mean():.3g}."

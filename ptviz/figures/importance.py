@@ -1,4 +1,4 @@
-"""What each prompt token is worth, as bars: measured loss and accuracy without it, and its first-order score."""
+"""The importance of each prompt token as bars: loss and accuracy without it, and its first-order score."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, add_note, empty_figu
 
 
 def draw_importance(found: TokenImportance) -> go.Figure:
-    """Three rows over the same prompt tokens: rise of the loss, change of accuracy in points, first-order score."""
+    """Draw three bar charts over the prompt tokens: loss increase (nats), accuracy change (points), first-order score."""
     figure = empty_figure(470)
     if not len(found.tokens):
         return add_note(figure, "No token measured yet.")
     tokens = found.tokens.tolist()
     rows = [
-        ("y", "loss without it", found.loss_increases, "rise of the loss: %{y:+.3g} nats"),
+        ("y", "loss without it", found.loss_increases, "loss increase: %{y:+.3g} nats"),
         ("y2", "accuracy without it", 100 * found.accuracy_changes, "accuracy: %{y:+.1f} points"),
     ]
-    for axis, name, values, told in rows:
-        # What makes things worse is the prompt's orange in both rows; a token that does harm is blue.
+    for axis, name, values, hover in rows:
+        # Orange where removing the token is worse, in both charts; blue where it is better.
         worse = values >= 0 if axis == "y" else values <= 0
         figure.add_bar(
             x=tokens, y=values, yaxis=axis, name=name, marker={"color": [PROMPT if bad else BLUE for bad in worse]},
-            hovertemplate=f"token %{{x}}, {told}<extra></extra>",
+            hovertemplate=f"token %{{x}}, {hover}<extra></extra>",
         )  # fmt: skip
     if found.scores is not None:
         figure.add_bar(
@@ -59,20 +59,20 @@ def draw_importance(found: TokenImportance) -> go.Figure:
 
 
 def describe_importance(found: TokenImportance) -> str:
-    """The bars in words: what is worth most, what does harm, and whether the score foretells it."""
+    """Describe the importance: the most and least important token, harmful tokens, agreement with the score."""
     if not len(found.tokens):
         return "No prompt token was measured yet."
     worst, best = int(found.loss_increases.argmax()), int(found.loss_increases.argmin())
-    told = (
-        f"{len(found.tokens)} prompt tokens taken out in turn. The loss rises most without token "
+    described = (
+        f"{len(found.tokens)} prompt tokens removed one at a time. The loss rises most without token "
         f"{found.tokens[worst]}, by {found.loss_increases[worst]:+.3g} nats (accuracy "
         f"{100 * found.accuracy_changes[worst]:+.1f} points)"
     )
-    told += f", and least without token {found.tokens[best]}, by {found.loss_increases[best]:+.3g} nats."
+    described += f", and least without token {found.tokens[best]}, by {found.loss_increases[best]:+.3g} nats."
     harmful = int((found.loss_increases < 0).sum())
-    told += f" {harmful} of them do harm: the loss falls without them." if harmful else " None of them does harm."
+    described += f" {harmful} of them do harm: the loss falls without them." if harmful else " None of them does harm."
     if found.scores is not None:
-        told += f" The first-order score is largest for token {found.tokens[int(found.scores.argmax())]}."
+        described += f" The first-order score is largest for token {found.tokens[int(found.scores.argmax())]}."
     if found.rank_correlation is not None:
-        told += f" Rank correlation between the score and the measured change: {found.rank_correlation:.2f}."
-    return told
+        described += f" Rank correlation between the score and the measured change: {found.rank_correlation:.2f}."
+    return described

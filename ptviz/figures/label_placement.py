@@ -1,4 +1,4 @@
-"""Where to write names beside points so that they cover neither one another nor the points, as far as there is room."""
+"""Placement of labels next to points, so that they overlap neither each other nor the points where possible."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 _WIDTH, _HEIGHT = 850.0, 330.0
-"""A plot's size in pixels, about: the page decides, and nothing breaks where it decides otherwise."""
+"""The assumed size of a plot in pixels; on another size labels may overlap."""
 _CHAR_WIDTH, _LINE_HEIGHT = 6.6, 15.0
 _CANDIDATES = [
     (anchor, 9 * side, up)
@@ -17,7 +17,7 @@ _CANDIDATES = [
 
 @dataclass(frozen=True)
 class LabelPlacement:
-    """One label: which of its ends is at the point, and the shift from there in pixels, right and up."""
+    """One label: the end of it that is at the point, and the shift from there in pixels, right and up."""
 
     anchor: str
     dx: int
@@ -25,7 +25,7 @@ class LabelPlacement:
 
 
 def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[LabelPlacement]:
-    """A place for the label of each of the first points; points are shares of the plot's width and height, 0 to 1."""
+    """Return a placement for the label of each of the first points; coordinates are fractions of the plot, 0 to 1."""
     dots = [(x * _WIDTH, y * _HEIGHT) for x, y in points]
     taken = [(x - 6, x + 6, y - 6, y + 6) for x, y in dots]
     found = []
@@ -47,7 +47,7 @@ def _label_bounds(x: float, y: float, place: tuple[str, int, int], text: str) ->
 
 
 def _hidden_area(box: _Bounds, taken: Sequence[_Bounds]) -> float:
-    """Square pixels of a box that lie on others, or outside the plot."""
+    """Return the area of a box in square pixels that overlaps others or is outside of the plot."""
     outside = max(0.0, -box[0]) + max(0.0, box[1] - _WIDTH)
     return outside * _LINE_HEIGHT + sum(
         _overlap_length(box[:2], other[:2]) * _overlap_length(box[2:], other[2:]) for other in taken

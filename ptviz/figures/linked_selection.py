@@ -1,4 +1,4 @@
-"""Linked brushing: what is picked in one figure stands out in the others, which dim the rest and hide nothing."""
+"""Linked brushing: what is selected in one figure is highlighted in the others, which dim the rest."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import plotly.graph_objects as go
 from plotly.colors import hex_to_rgb
 
 DIMMED_OPACITY = 0.15
-"""Opacity of what is not picked."""
+"""Opacity of what is not selected."""
 PICKABLE = "pick"
-"""Marks a trace whose points a reader may pick; each point's ``customdata`` is what it stands for."""
+"""The ``meta`` of a trace whose points can be selected by a click; each point's ``customdata`` is its number."""
 
 
 def dim_cells(figure: go.Figure, rows: Collection[int], columns: Collection[int] = ()) -> go.Figure:
-    """Dim the cells of a figure's heat maps but for those in some rows or columns; returns the figure.
+    """Dim the cells of a figure's heat maps except those in some rows or columns; return the figure.
 
-    Nothing is dimmed if nothing is picked.
+    Nothing is dimmed if nothing is selected.
     """
     if not (rows or columns):
         return figure
@@ -43,22 +43,22 @@ def dim_cells(figure: go.Figure, rows: Collection[int], columns: Collection[int]
     return figure
 
 
-def dim_bars(figure: go.Figure, places: Collection[int]) -> go.Figure:
-    """Dim the bars of a figure but for those at some places; returns the figure. Nothing picked dims nothing."""
-    if places:
+def dim_bars(figure: go.Figure, indices: Collection[int]) -> go.Figure:
+    """Dim the bars of a figure except those at some indices; return the figure. No index dims nothing."""
+    if indices:
         for trace in figure.data:
             if trace.type == "bar":
                 trace.update(
-                    marker_opacity=[1.0 if place in places else DIMMED_OPACITY * 2 for place in range(len(trace.x))]
+                    marker_opacity=[1.0 if index in indices else DIMMED_OPACITY * 2 for index in range(len(trace.x))]
                 )
     return figure
 
 
-def dim_traces(figure: go.Figure, places: Collection[int]) -> go.Figure:
-    """Dim the traces of a figure but for some of them, by their places; returns the figure."""
-    if places:
-        for place, trace in enumerate(figure.data):
-            if place in places:
+def dim_traces(figure: go.Figure, indices: Collection[int]) -> go.Figure:
+    """Dim the traces of a figure except those at some indices; return the figure. No index dims nothing."""
+    if indices:
+        for index, trace in enumerate(figure.data):
+            if index in indices:
                 continue
             trace.opacity = DIMMED_OPACITY * 2
             if getattr(trace, "fillcolor", None):  # the opacity of a trace leaves its area as it is
@@ -68,15 +68,15 @@ def dim_traces(figure: go.Figure, places: Collection[int]) -> go.Figure:
 
 
 def make_pickable(figure: go.Figure, numbers: Collection[int], *, columns: bool = False) -> go.Figure:
-    """Let a reader pick the rows of a heat map, or its ``columns``, and the bars of a bar chart.
+    """Make the rows of a heat map, or its ``columns``, and the bars of a bar chart selectable; return the figure.
 
-    ``numbers`` are what the rows, columns or bars stand for. Returns the figure.
+    ``numbers`` are the numbers of the rows, columns or bars, which ``customdata`` carries.
     """
     for trace in figure.data:
         if trace.type == "heatmap":
             height, width = np.asarray(trace.z).shape
-            told = [list(numbers)] * height if columns else [[number] * width for number in numbers]
-            trace.update(customdata=told, meta=PICKABLE)
+            cells = [list(numbers)] * height if columns else [[number] * width for number in numbers]
+            trace.update(customdata=cells, meta=PICKABLE)
         elif trace.type == "bar":
             trace.update(customdata=list(numbers), meta=PICKABLE)
     return figure

@@ -1,4 +1,4 @@
-"""What the head reads at each prompt token and layer: the likeliest word in its cell, coloured by its probability."""
+"""The logit lens: the most likely word at each prompt token and layer, coloured by its probability."""
 
 from __future__ import annotations
 
@@ -13,11 +13,14 @@ from ptviz.figures.style import add_note, empty_figure, escape_text
 
 
 def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
-    """A row a layer, the last on top, and a column a prompt token; the runners-up are told on hovering."""
+    """Draw one row per layer, the last on top, and one column per prompt token; other likely words are shown on hover.
+
+    ``words`` and ``shares`` hold the ``top`` most likely words and their probabilities (0 to 1).
+    """
     figure = empty_figure(int(min(120 + 24 * max(len(words), 4), 900)))
     if not shares.size:
         return add_note(figure, "No prompt token to read.")
-    told = [
+    hover = [
         [
             "<br>".join(f"{escape_text(word, 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
             for cell, row in zip(layer, table, strict=True)
@@ -31,7 +34,7 @@ def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.n
         colorscale=SEQUENTIAL,
         text=[[escape_text(cell[0], 10) for cell in layer] for layer in words],
         texttemplate="%{text}",
-        hovertext=told,
+        hovertext=hover,
         name="probability",
         colorbar={
             "title": {"text": "probability", "side": "right"},
@@ -57,11 +60,11 @@ def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.n
 
 
 def describe_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> str:
-    """The readings in words: those of the last layer."""
+    """Describe the most likely words after the last layer."""
     if not shares.size:
         return "No prompt token to read."
     last = ", ".join(
         f"token {i}: {cell[0]} ({share:.0%})"
         for i, (cell, share) in enumerate(zip(words[-1], shares[-1, :, 0].tolist(), strict=True))
     )
-    return f"Likeliest word at each prompt token after the last of {len(words) - 1} layers: {last}."
+    return f"Most likely word at each prompt token after the last of {len(words) - 1} layers: {last}."

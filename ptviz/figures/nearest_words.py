@@ -1,4 +1,4 @@
-"""Prompt tokens beside the vocabulary: norms against the vocabulary's bands, and the nearest words."""
+"""Prompt tokens and the vocabulary: norms with the vocabulary's quantiles, and the nearest words."""
 
 from __future__ import annotations
 
@@ -12,21 +12,23 @@ from ptviz.analysis.geometry import PromptGeometry
 from ptviz.analysis.neighbours import Neighbours
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, category_axis, empty_figure, escape_text
+from ptviz.prompt_statistics import OUTLIER_FACTOR
 
 _PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
 
 
-def _letters_per_cell(columns: int) -> int:
-    """How many letters of a word find room in a cell where figures stand two in a row; the hover text has them all."""
+def _characters_per_cell(columns: int) -> int:
+    """Return how many characters of a word fit in a cell of half a page's width; the hover text has all of them."""
     return max(4, min(10, 72 // max(columns, 1)))
 
 
 def draw_norms(
     found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = (), picked: Collection[int] = ()
 ) -> go.Figure:
-    """Norms of the prompt tokens (or their ``distances`` to the nearest vocabulary token), beside the vocabulary's.
+    """Draw the L2 norms of the prompt tokens, or their ``distances`` to the nearest vocabulary token.
 
-    ``numbers`` are those of the tokens, 0, 1, 2, ... by default; where some are ``picked``, the others are dimmed.
+    Bands show the same of the vocabulary, outliers have their own marker. ``numbers`` are those of the tokens, 0, 1,
+    2, ... by default; if some are ``picked``, the others are dimmed.
     """
     values = found.norms if what == "norms" else found.distances
     bands = (
@@ -59,7 +61,10 @@ def draw_norms(
             hovertemplate="vocabulary's median %{y:.3g}<extra></extra>",
         )
     odd = found.outliers
-    for name, rows, symbol in (("prompt tokens", ~odd, "circle"), ("outliers: over 3 times the median", odd, "x")):
+    for name, rows, symbol in (
+        ("prompt tokens", ~odd, "circle"),
+        (f"outliers: over {OUTLIER_FACTOR:g} times the median", odd, "x"),
+    ):
         if rows.any():
             bright = np.isin(counted[rows], list(picked)) | (not picked)
             figure.add_scatter(
@@ -72,23 +77,23 @@ def draw_norms(
 
 
 def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
-    """Norms or distances in words; ``numbers`` as in ``draw_norms``."""
+    """Describe norms or distances: range, median, the vocabulary's range, outliers; ``numbers`` as in ``draw_norms``."""
     values = found.norms if what == "norms" else found.distances
     if not len(values):
         return "No prompt token yet."
-    told = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
-    told += f", median {np.median(values):.3g}"
+    described = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
+    described += f", median {np.median(values):.3g}"
     if found.vocabulary_stats is not None:
         bands = found.vocabulary_stats.norm_quantiles if what == "norms" else found.vocabulary_stats.distance_quantiles
-        told += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
+        described += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
     odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
-    return told + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
+    return described + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
 
 
 def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> go.Figure:
-    """A table of words: one row a prompt token, the nearest word first, coloured by how near it is.
+    """Draw a table of words: one row per prompt token, the nearest word first, coloured by its score.
 
-    ``words`` holds the k words of each row; ``labels`` name the rows, by default with their numbers.
+    ``words`` are the k words of each row; ``labels`` are the names of the rows, by default their numbers.
     """
     rows, k = found.ids.shape
     figure = empty_figure(90 + 26 * max(rows, 3))
@@ -97,13 +102,13 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
     figure.add_heatmap(
         z=np.asarray(found.scores, dtype=np.float32),
-        text=[[escape_text(word, _letters_per_cell(k)) for word in row] for row in words],
+        text=[[escape_text(word, _characters_per_cell(k)) for word in row] for row in words],
         hovertext=[
-            [f"token {escape_text(name, 24)}, place {i + 1}: {escape_text(word, 60)}" for i, word in enumerate(row)]
+            [f"token {escape_text(name, 24)}, rank {i + 1}: {escape_text(word, 60)}" for i, word in enumerate(row)]
             for name, row in zip(names, words, strict=True)
         ],
         texttemplate="%{text}",
-        # Dark words on light cells, on a light page and on a dark one.
+        # Dark words on light cells, on a light page and on a dark page.
         textfont={"size": 11, "color": "#1B2430"},
         colorscale=_PALE_SCALE,
         reversescale=far,
@@ -137,20 +142,20 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
 
 
 def describe_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
-    """The nearest words in words; ``labels`` as in ``draw_neighbours``."""
+    """Describe the nearest words of the first prompt tokens; ``labels`` as in ``draw_neighbours``."""
     if not len(words):
         return "Nearest words: no prompt token yet."
     named = labels or [str(i) for i in range(len(words))]
-    told = [f"token {name}: {', '.join(row[:3])}" for name, row in zip(named[:12], words[:12], strict=True)]
-    return f"Nearest vocabulary tokens by {found.metric}. " + "; ".join(told) + "."
+    described = [f"token {name}: {', '.join(row[:3])}" for name, row in zip(named[:12], words[:12], strict=True)]
+    return f"Nearest vocabulary tokens by {found.metric}. " + "; ".join(described) + "."
 
 
 def draw_neighbour_overlap(steps: Sequence[int], shares: Sequence[float], at: int | None = None) -> go.Figure:
-    """How many of the neighbours of the start are still neighbours, over the steps (0 to 1)."""
+    """Draw the share (0 to 1) of the initial neighbours that are still neighbours over the steps."""
     figure = empty_figure(240)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "first neighbours kept"}, "tickformat": ".0%", "range": [0, 1.03]},
+        yaxis={"title": {"text": "initial neighbours kept"}, "tickformat": ".0%", "range": [0, 1.03]},
         showlegend=False,
     )
     if not steps:
@@ -172,7 +177,7 @@ def draw_nearest_words_over_steps(
     labels: Sequence[str] = (),
     at: int | None = None,
 ) -> go.Figure:
-    """The nearest word of each prompt token (rows) at each step (columns), coloured by how near it is."""
+    """Draw the nearest word of each prompt token (rows) at each step (columns), coloured by its score."""
     m = len(words)
     figure = empty_figure(90 + 26 * max(m, 3))
     if not m or not steps:
@@ -180,7 +185,7 @@ def draw_nearest_words_over_steps(
     names = labels or [str(i) for i in range(m)]
     figure.add_heatmap(
         z=np.asarray(scores, dtype=np.float32),
-        text=[[escape_text(word, _letters_per_cell(len(steps))) for word in row] for row in words],
+        text=[[escape_text(word, _characters_per_cell(len(steps))) for word in row] for row in words],
         hovertext=[
             [
                 f"token {escape_text(name, 24)}, step {step}: {escape_text(word, 60)}"
@@ -217,47 +222,47 @@ def draw_nearest_words_over_steps(
 def describe_nearest_words_over_steps(
     steps: Sequence[int], words: Sequence[Sequence[str]], labels: Sequence[str] = ()
 ) -> str:
-    """The nearest words over the steps in words; ``labels`` name the rows, by default with their numbers."""
+    """Describe how the nearest words change over the steps; ``labels`` as in ``draw_neighbours``."""
     if not len(words) or not steps:
         return "Nearest word over the steps: no prompt token yet."
     changed = [i for i, row in enumerate(words) if row[0] != row[-1]]
-    told = [f"token {labels[i] if labels else i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
+    described = [f"token {labels[i] if labels else i} from {words[i][0]} to {words[i][-1]}" for i in changed[:12]]
     return (
         f"The nearest word of {len(words)} prompt tokens from step {steps[0]} to {steps[-1]}; it changed for "
-        f"{len(changed)} of them" + (": " + "; ".join(told) if told else "") + "."
+        f"{len(changed)} of them" + (": " + "; ".join(described) if described else "") + "."
     )
 
 
 def draw_neighbour_ranks(
     steps: Sequence[int],
-    places: Int[np.ndarray, "m steps"],
+    ranks: Int[np.ndarray, "m steps"],
     words: Sequence[str],
     *,
     numbers: Sequence[int] = (),
     picked: Collection[int] = (),
     at: int | None = None,
 ) -> go.Figure:
-    """The place of one word a prompt token, its last nearest, among all its neighbours over the steps; 1 is nearest."""
+    """Draw the rank of each prompt token's final nearest word among all its neighbours over the steps; 1 is nearest."""
     figure = empty_figure(260)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "place of its last word"}, "type": "log", "autorange": "reversed", "dtick": 1},
+        yaxis={"title": {"text": "rank of its final word"}, "type": "log", "autorange": "reversed", "dtick": 1},
         hovermode="closest",
         showlegend=False,
     )
-    if not len(places) or not steps:
+    if not len(ranks) or not steps:
         return add_note(figure, "The first snapshot will appear here.")
-    for i, number in enumerate(numbers or range(len(places))):
+    for i, number in enumerate(numbers or range(len(ranks))):
         figure.add_scatter(
             x=list(steps),
-            y=places[i],
+            y=ranks[i],
             mode="lines",
             meta=PICKABLE,
             customdata=[number] * len(steps),
             line={"color": PROMPT, "width": 2 if number in picked else 1.2},
             opacity=0.6 if not picked else 1.0 if number in picked else DIMMED_OPACITY,
             name=f"token {number}: {escape_text(words[i], 20)}",
-            hovertemplate=f"token {number}, {escape_text(words[i], 20)}: place %{{y:,}} at step %{{x}}<extra></extra>",
+            hovertemplate=f"token {number}, {escape_text(words[i], 20)}: rank %{{y:,}} at step %{{x}}<extra></extra>",
         )
     if at is not None:
         figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
@@ -265,14 +270,16 @@ def draw_neighbour_ranks(
 
 
 def describe_neighbour_ranks(
-    places: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()
+    ranks: Int[np.ndarray, "m steps"], words: Sequence[str], *, numbers: Sequence[int] = ()
 ) -> str:
-    """Places of the last nearest words in words; ``numbers`` are those of the tokens, 0, 1, 2, ... by default."""
-    if not places.size:
-        return "Places of the last nearest words: no prompt token yet."
-    named = numbers or range(len(places))
-    told = [
-        f"token {number}, {word}: place {row[0]:,}"
-        for number, word, row in zip(named, words, places.tolist()[:12], strict=False)
+    """Describe the initial ranks of the final nearest words; ``numbers`` are those of the tokens."""
+    if not ranks.size:
+        return "Ranks of the final nearest words: no prompt token yet."
+    named = numbers or range(len(ranks))
+    described = [
+        f"token {number}, {word}: rank {row[0]:,}"
+        for number, word, row in zip(named, words, ranks.tolist()[:12], strict=False)
     ]
-    return "The word nearest to each prompt token at the last step was, at the first, at " + "; ".join(told) + "."
+    return (
+        "Initial rank of the word that is nearest to each prompt token at the last step: " + "; ".join(described) + "."
+    )

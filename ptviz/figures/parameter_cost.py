@@ -1,4 +1,4 @@
-"""How many numbers a method trains and stores as a knob grows."""
+"""Trainable and stored parameters of a method as a hyperparameter varies."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, empty_figure, es
 
 
 def draw_parameter_cost(curve: CostCurve) -> go.Figure:
-    """Two lines over one knob: trained in orange, stored in blue and dashed; the default is marked."""
+    """Draw two lines over one hyperparameter: trainable (orange) and stored parameters (blue, dashed), and the default."""
     figure = empty_figure(height=260)
     figure.update_layout(
         xaxis={"title": {"text": escape_text(f"{curve.meaning} ({curve.hyperparameter})")}, "rangemode": "tozero"},
-        yaxis={"title": {"text": "numbers"}, "rangemode": "tozero", "tickformat": ",~s"},
+        yaxis={"title": {"text": "parameters"}, "rangemode": "tozero", "tickformat": ",~s"},
         margin={"l": 62, "r": 20, "t": 36, "b": 46},
     )
     lines: Sequence[tuple[str, tuple[int, ...], str, str]] = (
-        ("trained", curve.trainable_parameters, PROMPT, "solid"),
+        ("trainable", curve.trainable_parameters, PROMPT, "solid"),
         ("stored", curve.stored_parameters, FROZEN, "dash"),
     )
     for name, values, colour, dash in lines:
@@ -29,7 +29,7 @@ def draw_parameter_cost(curve: CostCurve) -> go.Figure:
             name=name,
             mode="lines+markers",
             line={"color": colour, "width": 2.5, "dash": dash},
-            marker={"size": 6, "symbol": "circle" if name == "trained" else "square"},
+            marker={"size": 6, "symbol": "circle" if name == "trainable" else "square"},
             hovertemplate="%{y:,} " + name + "<extra></extra>",
         )
     if curve.default is not None:
@@ -43,4 +43,4 @@ def draw_parameter_cost(curve: CostCurve) -> go.Figure:
             xanchor="left",
             xshift=4,
         )
-    return figure if curve.values else add_note(figure, "This knob could not be varied here.")
+    return figure if curve.values else add_note(figure, "This hyperparameter cannot be varied here.")

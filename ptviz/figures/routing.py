@@ -1,4 +1,4 @@
-"""Routing: load per expert over the steps, weights of each input, and experts against classes."""
+"""Routing: load of each expert over the steps, weights of each input, and experts by class."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from ptviz.figures.style import GREY, add_note, category_axis, empty_figure, esc
 
 
 def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
-    """The share of the inputs that each expert gets, stacked to 1, over the steps; ``at`` is the step looked at."""
+    """Draw the share of the inputs that each expert wins over the steps, stacked to 1; a line marks the step ``at``."""
     figure = empty_figure(340)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "zeroline": False},
@@ -30,7 +30,7 @@ def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | Non
             stackgroup="load",
             line={"color": style.colour, "width": 1},
             fillcolor=style.colour,
-            # Areas need a second cue too: their pattern.
+            # A pattern, as a second cue besides the colour.
             fillpattern={
                 "shape": ("", "/", ".", "\\", "x", "-", "|", "+")[index % 8],
                 "fillmode": "overlay",
@@ -50,16 +50,18 @@ def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | Non
 
 
 def describe_expert_load(curve: ExpertLoadCurve, names: Sequence[str]) -> str:
-    """The load in words."""
+    """Describe the load: each expert's share at the last step, and the balance."""
     if not len(curve.steps):
         return "Load of the experts: no step yet."
     last = curve.smoothed_loads[-1]
-    told = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, last.tolist(), strict=True))
-    return f"Share of the inputs by expert at step {curve.steps[-1]}: {told}. Balance {curve.balance[-1]:.2f} of 1."
+    described = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, last.tolist(), strict=True))
+    return (
+        f"Share of the inputs by expert at step {curve.steps[-1]}: {described}. Balance {curve.balance[-1]:.2f} of 1."
+    )
 
 
 def draw_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], texts: Sequence[str]) -> go.Figure:
-    """A row for each input and a column for each expert, coloured by weight; the text is shown on hovering."""
+    """Draw weights (n, k) as a heat map, one row per input and one column per expert; the text is shown on hover."""
     figure = empty_figure(max(260, min(90 + 5 * len(weights), 640)))
     if not weights.size:
         return add_note(figure, "No routed input yet.")
@@ -82,20 +84,20 @@ def draw_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], 
 
 
 def describe_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
-    """The weights in words: who wins how many inputs, and how surely."""
+    """Describe the weights: the inputs that each expert wins, and the winning weights."""
     if not weights.size:
         return "Routing weights by input: no routed input yet."
     won = np.bincount(weights.argmax(1), minlength=len(names))
-    told = ", ".join(f"{name} wins {count}" for name, count in zip(names, won.tolist(), strict=True))
+    described = ", ".join(f"{name} wins {count}" for name, count in zip(names, won.tolist(), strict=True))
     top = weights.max(1)
     return (
-        f"Routing weights of {len(weights)} inputs over {len(names)}: {told}. The winner's weight is "
-        f"{np.median(top):.2f} in the middle, from {top.min():.2f} to {top.max():.2f}."
+        f"Routing weights of {len(weights)} inputs over {len(names)}: {described}. The largest weight has "
+        f"median {np.median(top):.2f}, from {top.min():.2f} to {top.max():.2f}."
     )
 
 
 def draw_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequence[str]) -> go.Figure:
-    """Where the inputs of each class go: a row a class, a column an expert, coloured by the share of the row."""
+    """Draw the inputs by class (rows) and expert (columns), coloured by the share of the class."""
     figure = empty_figure(110 + 38 * max(len(classes), 3))
     if not found.class_counts.sum():
         return add_note(figure, "No routed input yet.")
@@ -128,15 +130,17 @@ def draw_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequenc
 
 
 def describe_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequence[str]) -> str:
-    """Classes and experts in words."""
+    """Describe the main expert of each class, and the mutual information of class and expert."""
     if not found.class_counts.sum():
         return "Routing by class: no input yet."
-    told = []
+    described = []
     for name, row in zip(classes, found.class_counts, strict=True):
         if row.sum():
             best = int(row.argmax())
-            told.append(f"{name} mostly to {names[best]} ({row[best] / row.sum():.0%})")
+            described.append(f"{name} mostly to {names[best]} ({row[best] / row.sum():.0%})")
     return (
-        "Routing by class. " + "; ".join(told[:12]) + f". The expert tells {found.mutual_information:.2f} of "
-        f"{found.class_entropy:.2f} nats about the class."
+        "Routing by class. "
+        + "; ".join(described[:12])
+        + f". Mutual information of class and expert: {found.mutual_information:.2f} "
+        f"of at most {found.class_entropy:.2f} nats."
     )

@@ -1,4 +1,4 @@
-"""Other routings than the method's own: all to one expert, softer and sharper mixtures, other tasks' texts."""
+"""Counterfactual routings: all inputs to one expert, other softmax temperatures, texts of other tasks."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from ptviz.figures.style import (
 
 
 def draw_balance(curve: ExpertLoadCurve, at: int | None = None) -> go.Figure:
-    """Balance of the load over the steps, from 1/k (one expert for everything) to 1 (even); ``at`` is the step."""
+    """Draw the balance of the load over the steps, from 1/k (one expert wins all) to 1 (uniform); ``at`` marks a step."""
     figure = empty_figure(240)
     k = max(curve.loads.shape[1], 1) if curve.loads.ndim == 2 else 1
     figure.update_layout(
@@ -50,7 +50,7 @@ def draw_balance(curve: ExpertLoadCurve, at: int | None = None) -> go.Figure:
 
 
 def describe_balance(curve: ExpertLoadCurve) -> str:
-    """The balance in words."""
+    """Describe the balance: first, last and lowest value, and the final entropy."""
     if not len(curve.steps):
         return "Balance of the load: no step yet."
     low = int(curve.balance.argmin())
@@ -62,14 +62,14 @@ def describe_balance(curve: ExpertLoadCurve) -> str:
 
 
 def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
-    """One bar an expert: loss or accuracy if every text went there; lines for the own routing and for the best one."""
-    values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
+    """Draw loss or accuracy with all texts at one expert, as bars; lines show the own routing and the best case."""
+    values, index = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
     share = what != "loss"
     figure = empty_figure(300)
     figure.update_layout(
         hovermode="closest",
         margin={"t": 34, "r": 16, "l": 56, "b": 44},
-        xaxis={"title": {"text": "every text to"}, **category_axis(names, 14)},
+        xaxis={"title": {"text": "all texts at"}, **category_axis(names, 14)},
         yaxis={
             "title": {"text": "accuracy" if share else "loss (nats)"},
             "rangemode": "tozero",
@@ -89,11 +89,11 @@ def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what
         textangle=0,
         name="forced",
         showlegend=False,
-        hovertemplate=f"all forced: {form}<extra></extra>",
+        hovertemplate=f"all texts here: {form}<extra></extra>",
     )
     for name, value, colour, dash in (
-        ("as routed", found.as_routed[place], GREY, "solid"),
-        ("each at its best", found.best_case[place], GREEN, "dash"),
+        ("as routed", found.as_routed[index], GREY, "solid"),
+        ("best case", found.best_case[index], GREEN, "dash"),
     ):
         figure.add_scatter(
             x=[-0.5, len(names) - 0.5],
@@ -107,28 +107,29 @@ def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what
 
 
 def describe_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> str:
-    """The counterfactual in words."""
-    values, place = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
+    """Describe the loss or accuracy at each expert, of the own routing, and in the best case."""
+    values, index = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
 
-    def told(value: float) -> str:
+    def formatted(value: float) -> str:
         return f"{value:.2f} nats" if what == "loss" else f"{value:.0%}"
 
-    each = ", ".join(f"{name} {told(value)}" for name, value in zip(names, values.tolist(), strict=True))
+    each = ", ".join(f"{name} {formatted(value)}" for name, value in zip(names, values.tolist(), strict=True))
     return (
-        f"The {what} if every text went to one expert: {each}; as routed {told(found.as_routed[place])}, each text at its "
-        f"best expert {told(found.best_case[place])}. The router chooses the best expert for {found.agreement:.0%} of them."
+        f"The {what} with all texts at one expert: {each}; as routed {formatted(found.as_routed[index])}, each text at "
+        f"its best expert {formatted(found.best_case[index])}. The router chooses the best expert for "
+        f"{found.agreement:.0%} of them."
     )
 
 
 def draw_loss_increases(
     found: RoutingCounterfactual, order: Sequence[int], names: Sequence[str], texts: Sequence[str]
 ) -> go.Figure:
-    """A row for each text, in ``order``, and a column for each expert: how much more it would cost there."""
+    """Draw the loss increase (nats) of each text (rows, in ``order``) at each expert (columns), as a heat map."""
     figure = empty_figure(max(260, min(90 + 5 * len(order), 640)))
     if not len(order):
         return add_note(figure, "No text yet.")
     shown = found.loss_increases[list(order)]
-    # Not the largest rise: a few lost texts would bleach all others.
+    # Not the maximum: a few large values would take the colour from all others.
     limit = max(float(np.quantile(np.abs(shown), 0.98)), 1e-6)
     figure.add_heatmap(
         z=shown.astype(np.float32),
@@ -137,13 +138,14 @@ def draw_loss_increases(
         colorscale=DIVERGING,
         text=[
             [
-                f"{escape_text(texts[i], 110)}<br>chosen {escape_text(names[found.chosen_experts[i]])}, best {escape_text(names[found.best_experts[i]])}"
+                f"{escape_text(texts[i], 110)}<br>chosen {escape_text(names[found.chosen_experts[i]])}, "
+                f"best {escape_text(names[found.best_experts[i]])}"
             ]
             * len(names)
             for i in order
         ],
-        colorbar={"title": {"text": "rise (nats)", "side": "right"}, "thickness": 12, "outlinewidth": 0},
-        name="rise of the loss",
+        colorbar={"title": {"text": "increase (nats)", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        name="loss increase",
         hovertemplate="%{text}<br>expert %{x}: %{z:+.2f} nats<extra></extra>",
     )
     chosen = [int(found.chosen_experts[i]) for i in order]
@@ -165,24 +167,24 @@ def draw_loss_increases(
 
 
 def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) -> str:
-    """The chosen expert against the best one, in words."""
+    """Describe how the chosen expert compares with the best one."""
     regret = found.as_routed[0] - found.best_case[0]
     pairs = sorted(
         ((int(found.choice_counts[i, j]), i, j) for i in range(len(names)) for j in range(len(names)) if i != j),
         reverse=True,
     )
     count, i, j = pairs[0] if pairs else (0, 0, 0)
-    worst = f" Most often {names[i]} is chosen where {names[j]} would be best ({count} texts)." if count else ""
+    worst = f" Most often {names[i]} is chosen although {names[j]} is best ({count} texts)." if count else ""
     return (
-        f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; the choice costs "
-        f"{regret:.2f} nats more than the best.{worst}"
+        f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; its mean loss "
+        f"is {regret:.2f} nats above the best expert's.{worst}"
     )
 
 
 def draw_temperature(
     factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], at: float | None = 1.0
 ) -> go.Figure:
-    """Loss and accuracy of a mixture against its temperature in multiples of the trained one; ``at`` is ringed."""
+    """Draw loss (nats) and accuracy by temperature, in multiples of the trained one; a ring marks ``at``."""
     figure = empty_figure(300)
     names = [format_factor(factor) for factor in factors]
     figure.update_layout(
@@ -191,13 +193,13 @@ def draw_temperature(
         yaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
         yaxis2={"title": {"text": "loss (nats)"}, "overlaying": "y", "side": "right", "showgrid": False},
     )
-    places = list(range(len(names)))
+    positions = list(range(len(names)))
     for name, values, axis, colour, dash, form in (
         ("accuracy", accuracy, "y", PROMPT, "solid", "%{y:.1%}"),
         ("loss", loss, "y2", FROZEN, "dash", "%{y:.3f} nats"),
     ):
         figure.add_scatter(
-            x=places,
+            x=positions,
             y=list(values),
             yaxis=axis,
             mode="lines+markers",
@@ -212,38 +214,38 @@ def draw_temperature(
             annotation={"text": "trained", "yanchor": "bottom", "y": 1},
         )
     if at in factors:
-        place = list(factors).index(at)
+        index = list(factors).index(at)
         figure.add_scatter(
-            x=[place],
-            y=[accuracy[place]],
+            x=[index],
+            y=[accuracy[index]],
             mode="markers",
             marker={"size": 16, "symbol": "circle-open", "color": PROMPT, "line": {"width": 2.5}},
-            name="chosen above",
+            name="selected",
             hoverinfo="skip",
         )
     return figure
 
 
 def describe_temperature(factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float]) -> str:
-    """The temperatures in words."""
-    told = ", ".join(
+    """Describe accuracy and loss at each temperature."""
+    described = ", ".join(
         f"{format_factor(factor)} {right:.0%} ({nats:.2f} nats)"
         for factor, nats, right in zip(factors, loss, accuracy, strict=True)
     )
-    return f"Accuracy and loss by temperature, in multiples of the trained one: {told}."
+    return f"Accuracy and loss by temperature, in multiples of the trained one: {described}."
 
 
 def format_factor(factor: float | None) -> str:
-    """A multiple of the trained temperature, for an axis or a slider."""
+    """Format a multiple of the trained temperature; None is infinity, 0 is one-hot."""
     if factor is None:
-        return "even"
-    return "one only" if factor == 0 else f"x {factor:g}"
+        return "uniform"
+    return "one-hot" if factor == 0 else f"x {factor:g}"
 
 
 def draw_task_routing(
     weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str], rows: Sequence[int] = ()
 ) -> go.Figure:
-    """A row a task and a column a source prompt or expert: the mean weight that the task's texts give it."""
+    """Draw the mean weight of each source prompt or expert (columns) for the texts of each task (rows)."""
     figure = empty_figure(110 + 38 * max(len(tasks), 3))
     if not weights.size:
         return add_note(figure, "No task yet.")
@@ -278,9 +280,9 @@ def draw_task_routing(
 
 
 def describe_task_routing(weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str]) -> str:
-    """The tasks in words."""
-    told = [
+    """Describe the prompt of largest weight for each task."""
+    described = [
         f"texts of {task} give {names[int(row.argmax())]} most ({row.max():.0%})"
         for task, row in zip(tasks, np.asarray(weights), strict=True)
     ]
-    return "Mean weight by task: " + ("; ".join(told) or "no task") + "."
+    return "Mean weight by task: " + ("; ".join(described) or "no task") + "."

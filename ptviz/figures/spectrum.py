@@ -11,7 +11,7 @@ from ptviz.figures.style import GREY, PROMPT, add_note, empty_figure, escape_tex
 
 
 def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
-    """Singular values, largest first, on a log scale: one line for each (name, spectrum)."""
+    """Draw singular values, largest first, on a log scale, one line per (name, spectrum)."""
     figure = empty_figure(320)
     figure.update_layout(
         xaxis={"title": {"text": "index of the singular value"}, "zeroline": False, "rangemode": "tozero"},
@@ -22,7 +22,7 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
         value for _, found in spectra for value in (found.values.max(initial=0), _smallest_drawn(found)) if value > 0
     ]
     if shown and max(shown) < 100 * min(shown):
-        figure.update_yaxes(dtick="D2")  # all nine digits of a decade would stand on each other
+        figure.update_yaxes(dtick="D2")  # labels of all nine digits of a decade would overlap
     for index, (name, found) in enumerate(spectra):
         style = series_style(index)
         values = found.values[found.values >= _smallest_drawn(found)]
@@ -42,23 +42,23 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
 
 
 def _smallest_drawn(found: Spectrum) -> float:
-    """The smallest singular value that is drawn: rounding's leftovers would stretch the log axis by ten decades."""
+    """Return the smallest singular value to draw: rounding errors would stretch the log axis by ten decades."""
     largest = max(float(found.values.max(initial=0.0)), 1e-30)
     return float(found.values[found.values > 1e-6 * largest].min(initial=largest))
 
 
 def describe_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
-    """The spectra in words."""
-    told = [
+    """Describe each spectrum: number of values, largest value, effective rank."""
+    described = [
         f"{name}: {len(s.values)} singular values, largest {s.values.max(initial=0.0):.3g}, effective rank "
         f"{s.effective_rank:.1f} of at most {s.max_rank}{', collapsed' if s.is_collapsed else ''}"
         for name, s in spectra
     ]
-    return "Singular values. " + ("; ".join(told) or "None") + "."
+    return "Singular values. " + ("; ".join(described) or "None") + "."
 
 
 def draw_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None = None) -> go.Figure:
-    """Effective rank over the steps; ``at`` is the place in ``steps`` that the page looks at."""
+    """Draw the effective rank over the steps; a ring marks the step with index ``at``."""
     figure = empty_figure(260)
     ranks = [found.effective_rank for found in spectra]
     figure.update_layout(
@@ -95,7 +95,7 @@ def draw_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: 
 
 
 def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
-    """Effective rank over the steps, in words."""
+    """Describe the effective rank at the first and last step."""
     if not spectra:
         return "Effective rank: no snapshot yet."
     first, last = spectra[0].effective_rank, spectra[-1].effective_rank
@@ -103,7 +103,7 @@ def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) 
 
 
 def draw_approximation(found: Spectrum) -> go.Figure:
-    """The share of a matrix that its best approximation of each rank misses."""
+    """Draw the relative Frobenius error of a matrix's best approximation of each rank."""
     figure = empty_figure(300)
     figure.update_layout(
         xaxis={"title": {"text": "rank r of the approximation"}, "zeroline": False, "rangemode": "tozero"},
@@ -117,7 +117,7 @@ def draw_approximation(found: Spectrum) -> go.Figure:
         mode="lines+markers" if len(found.approximation_errors) <= 40 else "lines",
         line={"color": PROMPT, "width": 2.5},
         name="relative error",
-        hovertemplate="rank %{x}: misses %{y:.1%}<extra></extra>",
+        hovertemplate="rank %{x}: error %{y:.1%}<extra></extra>",
     )
     if not found.values.any():
         add_note(figure, "A matrix of zeros has nothing to approximate.")
@@ -125,9 +125,9 @@ def draw_approximation(found: Spectrum) -> go.Figure:
 
 
 def describe_approximation(found: Spectrum) -> str:
-    """The approximation errors in words."""
+    """Describe the approximation errors at some ranks."""
     if not found.values.any():
         return "A matrix of zeros."
     ranks = [r for r in (1, 2, 5, 10, 20, 50) if r < len(found.approximation_errors)]
-    told = ", ".join(f"{found.approximation_errors[r]:.0%} at rank {r}" for r in ranks)
-    return f"Relative error of the best approximation: {told}."
+    described = ", ".join(f"{found.approximation_errors[r]:.0%} at rank {r}" for r in ranks)
+    return f"Relative error of the best approximation: {described}."

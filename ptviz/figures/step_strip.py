@@ -1,4 +1,4 @@
-"""A narrow strip of the training curve with a cursor: where in training the page looks."""
+"""A narrow training curve with a cursor at the selected step."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from ptviz.analysis.curves import TrainingCurve
 from ptviz.figures.style import PROMPT, SeriesStyle, add_note, empty_figure
 
 
-def draw_step_strip(curve: TrainingCurve, at: int | None, mark: SeriesStyle | None = None) -> go.Figure:
-    """Smoothed training loss (nats, left) and validation accuracy (right) over the steps; a cursor stands at ``at``."""
-    mark = mark or SeriesStyle()
+def draw_step_strip(curve: TrainingCurve, at: int | None, style: SeriesStyle | None = None) -> go.Figure:
+    """Draw smoothed training loss (nats, left) and validation accuracy (right) over the steps, with a cursor ``at``."""
+    style = style or SeriesStyle()
     figure = empty_figure(140)
     figure.update_layout(
         margin={"l": 56, "r": 60, "t": 8, "b": 24},
@@ -29,13 +29,13 @@ def draw_step_strip(curve: TrainingCurve, at: int | None, mark: SeriesStyle | No
         showlegend=False,
     )
     figure.add_scatter(
-        x=curve.steps, y=curve.smoothed_losses, mode="lines", line={"color": mark.colour, "width": 2},
+        x=curve.steps, y=curve.smoothed_losses, mode="lines", line={"color": style.colour, "width": 2},
         name="smoothed loss",
         hovertemplate="loss %{y:.3f}<extra></extra>",
     )  # fmt: skip
     figure.add_scatter(
         x=curve.evaluated_steps, y=curve.accuracies, yaxis="y2", mode="lines+markers", name="validation accuracy",
-        line={"color": mark.colour, "width": 1.5, "dash": "dot"}, marker={"size": 5, "symbol": mark.symbol},
+        line={"color": style.colour, "width": 1.5, "dash": "dot"}, marker={"size": 5, "symbol": style.symbol},
         hovertemplate="validation %{y:.1%}<extra></extra>",
     )  # fmt: skip
     if at is not None:
@@ -46,8 +46,8 @@ def draw_step_strip(curve: TrainingCurve, at: int | None, mark: SeriesStyle | No
 
 
 def describe_step_strip(curve: TrainingCurve, at: int | None) -> str:
-    """The strip in words."""
+    """Describe the strip: the selected step and its loss."""
     if at is None or not curve.steps:
         return "Training curve: no snapshot yet."
-    place = min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - at))
-    return f"Training curve of {curve.last_step} steps; this page looks at step {at}, smoothed loss {curve.smoothed_losses[place]:.2f}."
+    loss = curve.smoothed_losses[min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - at))]
+    return f"Training curve of {curve.last_step} steps; selected is step {at}, smoothed loss {loss:.2f}."

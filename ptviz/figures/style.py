@@ -1,6 +1,6 @@
-"""How every figure looks: colours that colour-blind readers can tell apart, a second cue, and text kept as text.
+"""The style of every figure: colours safe for colour blindness, a second cue besides colour, escaped text.
 
-Colours of text, grid and paper are left open: the page fills them in from its light or dark theme.
+Colours of text, grid and paper are not set: they come from the page's light or dark theme.
 Source of the palette: Okabe and Ito, "Color Universal Design", 2008, https://jfly.uni-koeln.de/color/
 """
 
@@ -13,7 +13,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-# Okabe and Ito's eight without black and yellow, which vanish on one of the two backgrounds, and with a grey.
+# Okabe and Ito's eight without black and yellow, which cannot be seen on one of the backgrounds, and with a grey.
 VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY = (
     "#D55E00",
     "#0072B2",
@@ -27,12 +27,12 @@ PALETTE = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 FROZEN, PROMPT = BLUE, VERMILLION
-"""The survey's grammar: blue is frozen, orange is the soft prompt."""
+"""The colours of the survey's figures: blue is frozen, orange is the soft prompt."""
 
 
 @dataclass(frozen=True)
 class SeriesStyle:
-    """How one category is drawn: a colour, and a line dash and marker symbol as a second cue."""
+    """The style of one series: a colour, and a line dash and marker symbol as a second cue."""
 
     colour: str = GREY
     dash: str = "solid"
@@ -40,26 +40,26 @@ class SeriesStyle:
 
 
 def series_style(index: int) -> SeriesStyle:
-    """The mark of the category at a fixed place: a colour of its own first, then one again with dash and symbol new."""
-    turn, place = divmod(index, len(PALETTE))
-    # As many symbols as colours: each turn moves them on by one, or a colour would keep its symbol for ever.
-    return SeriesStyle(PALETTE[place], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
+    """Return the style of the series at an index: the colours in turn, then again with other dashes and symbols."""
+    turn, colour = divmod(index, len(PALETTE))
+    # There are as many symbols as colours: without the shift by one a turn, a colour would always have one symbol.
+    return SeriesStyle(PALETTE[colour], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
 def style_variant(base: SeriesStyle, turn: int) -> SeriesStyle:
-    """One of several versions of a category: its colour, with another dash and symbol at each ``turn``; 0 is itself."""
+    """Return a variant of a style: the same colour, with another dash and symbol at each ``turn``; 0 is the same."""
     dash, symbol = DASHES.index(base.dash), SYMBOLS.index(base.symbol)
     return SeriesStyle(base.colour, DASHES[(dash + turn) % len(DASHES)], SYMBOLS[(symbol + turn) % len(SYMBOLS)])
 
 
 def escape_text(text: str, longest: int = 60) -> str:
-    """A stranger's text as plotly will show it: letter for letter, never as its pseudo-HTML, cut if very long."""
+    """Escape an untrusted text for plotly, which reads a subset of HTML; longer texts are cut."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
 
 
 def category_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
-    """An axis whose places 0, 1, 2, ... carry strangers' names, cut to ``longest`` characters; no grid."""
+    """Return an axis whose ticks 0, 1, 2, ... have untrusted names, cut to ``longest`` characters; no grid."""
     return {
         "tickvals": list(range(len(names))),
         "ticktext": [escape_text(name, longest) for name in names],
@@ -69,14 +69,14 @@ def category_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
 
 
 def empty_figure(height: int) -> go.Figure:
-    """An empty figure of a height in pixels, with the margins, fonts and hovering shared by all."""
+    """Return an empty figure of a height in pixels, with the margins, font and hover mode of all figures."""
     figure = go.Figure()
     figure.update_layout(
         template=go.layout.Template(),
         height=height,
         margin={"l": 56, "r": 16, "t": 16, "b": 44},
         font={"size": 13},
-        # One constant: what a reader zoomed, panned or hid stays so when new points come.
+        # A constant: zoom, pan and hidden traces stay when new points come.
         uirevision="kept",
         hovermode="x unified",
         legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
@@ -85,6 +85,6 @@ def empty_figure(height: int) -> go.Figure:
 
 
 def add_note(figure: go.Figure, text: str) -> go.Figure:
-    """Say in the middle of an empty figure why it is empty; returns the figure."""
+    """Write in the middle of an empty figure why it is empty; return the figure."""
     figure.add_annotation(text=escape_text(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
     return figure

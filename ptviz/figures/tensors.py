@@ -1,4 +1,4 @@
-"""The parts of a method: all of them at a glance, two of them row by row, and what was measured about them."""
+"""The tensors of a method: a gallery of all, two compared row by row, and measurements of them."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ _GALLERY_COLUMNS = 3
 
 
 def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> go.Figure:
-    """Every part as coloured cells, given as (symbol, names of its axes, values): rows of the leading axes stacked.
+    """Draw every tensor, given as (symbol, names of its axes, values), as a heat map of its rows; leading axes stacked.
 
-    Each has a scale of its own, from minus to plus its largest magnitude.
+    Each has its own scale, from minus to plus its largest magnitude.
     """
     shown = [(name, axes, values) for name, axes, values in parts if values.size]
     if not shown:
-        return add_note(empty_figure(200), "No part to show yet.")
+        return add_note(empty_figure(200), "No tensor to show yet.")
     down = math.ceil(len(shown) / _GALLERY_COLUMNS)
     titles = [
-        f"<b>{escape_text(name, 24)}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one number'}"
+        f"<b>{escape_text(name, 24)}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one value'}"
         f" = {' x '.join(map(str, values.shape)) or f'{float(values):.3g}'}"
         for name, axes, values in shown
     ]
@@ -62,17 +62,17 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
 
 
 def describe_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> str:
-    """The parts in words."""
-    told = "; ".join(
-        f"{name} ({' x '.join(axes) or 'a number'}: {' x '.join(map(str, values.shape)) or 1}), largest magnitude "
+    """Describe the gallery: the shape and largest magnitude of every tensor."""
+    described = "; ".join(
+        f"{name} ({' x '.join(axes) or 'one value'}: {' x '.join(map(str, values.shape)) or 1}), largest magnitude "
         f"{np.abs(values).max(initial=0.0):.3g}"
         for name, axes, values in parts
     )
-    return f"The parts of the method: {told or 'none'}."
+    return f"The tensors of the method: {described or 'none'}."
 
 
 def draw_shared_energy(found: SharedEnergy, names: Sequence[str] = ()) -> go.Figure:
-    """One bar a prompt: the share of its energy that is its own; the line is that of all together."""
+    """Draw one bar per prompt: the share of its energy that it does not share; the line is that of all together."""
     figure = empty_figure(260)
     count = len(found.own_shares)
     if not count:
@@ -100,33 +100,33 @@ def draw_shared_energy(found: SharedEnergy, names: Sequence[str] = ()) -> go.Fig
 
 
 def describe_shared_energy(found: SharedEnergy) -> str:
-    """The shares in words."""
+    """Describe the shares of energy."""
     if not len(found.own_shares):
         return "Nothing to compare yet."
     each = ", ".join(f"{i}: {share:.0%}" for i, share in enumerate(found.own_shares.tolist()))
-    return f"Share of each prompt's energy that the others do not have: {each}; {found.total_share:.0%} altogether."
+    return f"Share of each prompt's energy not shared with the others: {each}; {found.total_share:.0%} altogether."
 
 
 def draw_row_comparison(found: RowComparison, first: str, second: str, axis: str = "prompt token") -> go.Figure:
-    """Two parts row by row: their lengths as bars, the cosine between them as a line on the right."""
+    """Draw two tensors row by row: their L2 norms as bars (left), the cosine between them as a line (right)."""
     figure = empty_figure(320)
     count = len(found.first_norms)
     if not count:
         return add_note(figure, "Nothing to compare yet.")
-    places = list(range(count))
+    positions = list(range(count))
     for name, values, colour, shape in (
         (first, found.first_norms, FROZEN, "/"),
         (second, found.second_norms, PROMPT, ""),
     ):
         figure.add_bar(
-            x=places,
+            x=positions,
             y=values,
             marker={"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "size": 6, "solidity": 0.25}},
-            name=f"length of {escape_text(name, 20)}",
+            name=f"norm of {escape_text(name, 20)}",
             hovertemplate=f"{escape_text(name, 20)}: %{{y:.3g}}<extra></extra>",
         )
     figure.add_scatter(
-        x=places,
+        x=positions,
         y=found.cosines,
         yaxis="y2",
         mode="lines+markers",
@@ -138,7 +138,7 @@ def draw_row_comparison(found: RowComparison, first: str, second: str, axis: str
         barmode="group",
         margin={"r": 56},
         xaxis={"title": {"text": axis}, "dtick": max(1, count // 20), "showgrid": False, "zeroline": False},
-        yaxis={"title": {"text": "length"}, "rangemode": "tozero"},
+        yaxis={"title": {"text": "L2 norm"}, "rangemode": "tozero"},
         yaxis2={"title": {"text": "cosine"}, "overlaying": "y", "side": "right", "range": [-1.05, 1.05],
                 "tickvals": [-1, -0.5, 0, 0.5, 1],
                 "showgrid": False, "zeroline": False},
@@ -147,11 +147,11 @@ def draw_row_comparison(found: RowComparison, first: str, second: str, axis: str
 
 
 def describe_row_comparison(found: RowComparison, first: str, second: str) -> str:
-    """The comparison in words."""
+    """Describe the comparison: mean norms, mean cosine, and the difference's share of the energy."""
     if not len(found.first_norms):
         return "Nothing to compare yet."
     return (
-        f"{first} and {second} row by row: mean length {found.first_norms.mean():.3g} and {found.second_norms.mean():.3g}, mean "
+        f"{first} and {second} row by row: mean norm {found.first_norms.mean():.3g} and {found.second_norms.mean():.3g}, mean "
         f"cosine {found.cosines.mean():.2f}; the difference has {found.total_difference_share:.0%} of its and {first}'s energy."
     )
 
@@ -159,14 +159,14 @@ def describe_row_comparison(found: RowComparison, first: str, second: str) -> st
 def draw_low_rank_accuracy(
     ranks: Sequence[int], accuracy: Sequence[float], loss: Sequence[float], errors: Sequence[float]
 ) -> go.Figure:
-    """Accuracy of the best approximation of each rank, and the share of the prompt that it misses."""
+    """Draw the accuracy with the best approximation of each rank, and its relative error; the last is the full prompt."""
     figure = empty_figure(320)
     names = [str(rank) for rank in ranks]
     if not names:
         return add_note(figure, "Nothing measured yet.")
-    places = list(range(len(names)))
+    positions = list(range(len(names)))
     figure.add_scatter(
-        x=places,
+        x=positions,
         y=list(accuracy),
         mode="lines+markers",
         line={"color": PROMPT, "width": 2.5},
@@ -175,35 +175,35 @@ def draw_low_rank_accuracy(
         hovertemplate="accuracy %{y:.1%}, loss %{customdata:.3f} nats<extra></extra>",
     )
     figure.add_scatter(
-        x=places,
+        x=positions,
         y=list(errors),
         mode="lines+markers",
         line={"color": FROZEN, "width": 2, "dash": "dash"},
         marker={"symbol": "square"},
-        name="share missed",
-        hovertemplate="misses %{y:.1%}<extra></extra>",
+        name="relative error",
+        hovertemplate="relative error %{y:.1%}<extra></extra>",
     )
     figure.add_hline(y=accuracy[-1], line={"color": GREY, "dash": "dot", "width": 1.5})
     figure.update_layout(
-        xaxis={"title": {"text": "rank of the approximation; the last is the whole prompt"}, **category_axis(names, 6)},
+        xaxis={"title": {"text": "rank of the approximation; the last is the full prompt"}, **category_axis(names, 6)},
         yaxis={"title": {"text": "share"}, "tickformat": ".0%", "range": [0, 1.03]},
     )
     return figure
 
 
 def describe_low_rank_accuracy(ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float]) -> str:
-    """The ranks in words."""
-    told = ", ".join(
-        f"rank {rank} {right:.0%} (misses {missed:.0%})"
-        for rank, right, missed in zip(ranks, accuracy, errors, strict=True)
+    """Describe the accuracy and relative error at each rank."""
+    described = ", ".join(
+        f"rank {rank} {right:.0%} (relative error {error:.0%})"
+        for rank, right, error in zip(ranks, accuracy, errors, strict=True)
     )
-    return f"Accuracy with the prompt's best approximation: {told or 'nothing measured yet'}."
+    return f"Accuracy with the prompt's best approximation: {described or 'nothing measured yet'}."
 
 
 def draw_saliency(
     scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None, pieces: str = "piece"
 ) -> go.Figure:
-    """Scores by prompt token and piece, bright where much; pruned cells are grey."""
+    """Draw scores (m, e) by prompt token and piece as a heat map; pruned cells are grey."""
     figure = empty_figure(int(min(140 + 18 * max(len(scores), 5), 700)))
     if not scores.size:
         return add_note(figure, "Nothing to show yet.")
@@ -246,7 +246,7 @@ def draw_saliency(
 
 
 def describe_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None) -> str:
-    """The scores in words."""
+    """Describe the scores: the largest, the most important token, the share that is pruned."""
     if not scores.size:
         return "No scores yet."
     row, column = divmod(int(scores.argmax()), scores.shape[1])
@@ -260,20 +260,20 @@ def describe_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray,
 
 
 def draw_embedding_shift(
-    shares: Sequence[float], words: Sequence[str], others: Sequence[str] = (), told: str = "nearest word after"
+    shares: Sequence[float], words: Sequence[str], others: Sequence[str] = (), relation: str = "nearest word after"
 ) -> go.Figure:
-    """One bar a word: the length of its shift as a share of its vector; ``others`` are told on hovering."""
+    """Draw one bar per word: the norm of its shift relative to its vector; ``others`` are shown on hover."""
     figure = empty_figure(int(min(110 + 20 * max(len(words), 4), 620)))
     if not words:
         return add_note(figure, "No word yet.")
-    places = list(range(len(words)))
+    positions = list(range(len(words)))
     figure.add_bar(
         x=list(shares),
-        y=places,
+        y=positions,
         orientation="h",
         marker={"color": [PROMPT if share > 1 else BLUE for share in shares]},
         text=[
-            f"{escape_text(word, 24)}, {told} {escape_text(other, 24)}"
+            f"{escape_text(word, 24)}, {relation} {escape_text(other, 24)}"
             for word, other in zip(words, others, strict=True)
         ]
         if others
@@ -285,14 +285,14 @@ def draw_embedding_shift(
     figure.update_layout(
         hovermode="closest",
         showlegend=False,
-        xaxis={"title": {"text": "length of the shift, as a share of the word's vector"}, "tickformat": ".0%"},
+        xaxis={"title": {"text": "norm of the shift, relative to the word's vector"}, "tickformat": ".0%"},
         yaxis={**category_axis(words, 18), "autorange": "reversed", "automargin": True},
     )
     return figure
 
 
 def describe_embedding_shift(shares: Sequence[float], words: Sequence[str]) -> str:
-    """The shifts in words."""
+    """Describe the shifts: the five largest."""
     if not words:
         return "No word yet."
     ranked = sorted(zip(shares, words, strict=True), reverse=True)[:5]

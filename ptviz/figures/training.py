@@ -1,4 +1,4 @@
-"""Curves of one run while it trains, and of many runs side by side."""
+"""Training curves of one run, and validation accuracy of several runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from ptviz.figures.style import DASHES, GREY, SeriesStyle, add_note, empty_figur
 
 ACCURACY_AXIS = {"title": {"text": "validation accuracy"}, "tickformat": ".0%", "range": [0, 1.03], "zeroline": False}
 MIN_LABEL_GAP = 0.07
-"""Two baselines nearer than this (in accuracy) would print their labels over each other."""
+"""The labels of two baselines nearer than this (in accuracy) would overlap."""
 
 
-def draw_training_curve(curve: TrainingCurve, mark: SeriesStyle | None = None) -> go.Figure:
-    """Validation accuracy with its baselines above, training loss (nats) below, over one axis of steps."""
-    mark = mark or SeriesStyle()
+def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None) -> go.Figure:
+    """Draw validation accuracy with its baselines (top) and training loss in nats (bottom) over the steps."""
+    style = style or SeriesStyle()
     figure = empty_figure(height=470)
     figure.update_layout(
         xaxis={"title": {"text": "step"}, "anchor": "y2", "range": [0, max(curve.last_step, 1)], "zeroline": False},
@@ -31,8 +31,8 @@ def draw_training_curve(curve: TrainingCurve, mark: SeriesStyle | None = None) -
         hoversubplots="axis",
     )
     _draw_baselines(figure, curve)
-    _draw_accuracy(figure, curve, mark)
-    _draw_loss(figure, curve, mark)
+    _draw_accuracy(figure, curve, style)
+    _draw_loss(figure, curve, style)
     for span in curve.stages[1:]:
         figure.add_vline(x=span.start, line={"color": GREY, "width": 1, "dash": "dot"})
     if len(curve.stages) > 1:
@@ -60,7 +60,7 @@ def _draw_baselines(figure: go.Figure, curve: TrainingCurve) -> None:
     crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < MIN_LABEL_GAP
     for label, level, dash in known:
         below = crowded and level == min(levels) and label != known[0][0]
-        # A trace, not a shape: it then has a place in the legend's hover and in the exported data.
+        # A trace, not a shape: then it is part of the hover text and of the exported data.
         figure.add_scatter(
             x=[0, max(curve.last_step, 1)],
             y=[level, level],
@@ -82,13 +82,13 @@ def _draw_baselines(figure: go.Figure, curve: TrainingCurve) -> None:
         )
 
 
-def _draw_accuracy(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> None:
+def _draw_accuracy(figure: go.Figure, curve: TrainingCurve, style: SeriesStyle) -> None:
     figure.add_scatter(
         x=curve.evaluated_steps,
         y=curve.accuracies,
         mode="lines+markers",
-        line={"color": mark.colour, "width": 2.5},
-        marker={"size": 7, "symbol": mark.symbol},
+        line={"color": style.colour, "width": 2.5},
+        marker={"size": 7, "symbol": style.symbol},
         name="validation accuracy",
         cliponaxis=False,
         hovertemplate="validation %{y:.1%}<extra></extra>",
@@ -100,7 +100,7 @@ def _draw_accuracy(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -
             x=[step],
             y=[accuracy],
             mode="markers",
-            marker={"size": 15, "symbol": "circle-open", "color": mark.colour, "line": {"width": 2.5}},
+            marker={"size": 15, "symbol": "circle-open", "color": style.colour, "line": {"width": 2.5}},
             name="best so far",
             cliponaxis=False,
             hovertemplate="best so far %{y:.1%}<extra></extra>",
@@ -108,13 +108,13 @@ def _draw_accuracy(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -
         )
 
 
-def _draw_loss(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> None:
+def _draw_loss(figure: go.Figure, curve: TrainingCurve, style: SeriesStyle) -> None:
     figure.add_scatter(
         x=curve.steps,
         y=curve.losses,
         yaxis="y2",
         mode="lines" if len(curve.steps) > 1 else "markers",
-        line={"color": mark.colour, "width": 1},
+        line={"color": style.colour, "width": 1},
         opacity=0.35,
         name="loss of each batch",
         hovertemplate="batch loss %{y:.3f}<extra></extra>",
@@ -125,7 +125,7 @@ def _draw_loss(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> No
         y=curve.smoothed_losses,
         yaxis="y2",
         mode="lines",
-        line={"color": mark.colour, "width": 2.5},
+        line={"color": style.colour, "width": 2.5},
         name="smoothed loss",
         hovertemplate="smoothed loss %{y:.3f}<extra></extra>",
         showlegend=False,
@@ -133,9 +133,9 @@ def _draw_loss(figure: go.Figure, curve: TrainingCurve, mark: SeriesStyle) -> No
 
 
 def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]]) -> go.Figure:
-    """Validation accuracy of several runs, given as (name, mark of the method, curve), over steps.
+    """Draw validation accuracy of several runs, given as (name, style of the method, curve), over steps.
 
-    Runs that share a mark (the same method twice) are told apart by their dash.
+    Runs of one colour (the same method twice) differ in their dash.
     """
     figure = empty_figure(height=460)
     end = max([1, *(curve.last_step for _, _, curve in runs)])
@@ -146,16 +146,16 @@ def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]]) 
         legend={"y": -0.2, "yanchor": "top"},
     )
     seen: dict[str, int] = {}
-    for name, mark, curve in runs:
-        again = seen[mark.colour] = seen.get(mark.colour, -1) + 1
-        first = DASHES.index(mark.dash)
+    for name, style, curve in runs:
+        again = seen[style.colour] = seen.get(style.colour, -1) + 1
+        first = DASHES.index(style.dash)
         label = escape_text(name, 40)
         figure.add_scatter(
             x=curve.evaluated_steps,
             y=curve.accuracies,
             mode="lines+markers",
-            line={"color": mark.colour, "width": 2.5, "dash": DASHES[(first + again) % len(DASHES)]},
-            marker={"size": 7, "symbol": mark.symbol},
+            line={"color": style.colour, "width": 2.5, "dash": DASHES[(first + again) % len(DASHES)]},
+            marker={"size": 7, "symbol": style.symbol},
             name=label,
             cliponaxis=False,
             hovertemplate=label.replace("%{", "%&#123;") + "<br>step %{x}: %{y:.1%}<extra></extra>",
@@ -163,6 +163,6 @@ def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]]) 
         )
     if not any(curve.evaluated_steps for _, _, curve in runs):
         add_note(
-            figure, "No run chosen has been evaluated yet." if runs else "Choose runs in the table to compare them."
+            figure, "No selected run has been evaluated yet." if runs else "Select runs in the table to compare them."
         )
     return figure

@@ -1,4 +1,4 @@
-"""Prompts beside prompts: how alike they are, what each scores on each task, and whether the one tells the other."""
+"""Similarity of prompts, their accuracy on every task, and the correlation of the two."""
 
 from __future__ import annotations
 
@@ -18,30 +18,33 @@ from ptviz.figures.style import BLUE, GREY, ORANGE, add_note, category_axis, emp
 _ROW_HEIGHT = 30
 _SEQUENTIAL_SCALE = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
 _MAX_WRITTEN = 20
-"""Columns up to which a cell has room for its number."""
+"""Columns up to which each cell shows its value."""
 _MAX_NAMED = 40
-"""Points up to which a map has room for names."""
+"""Points up to which a projection labels each."""
 
 
 def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> go.Figure:
-    """Similarities as cells in the order of the clustering, with its dendrogram on top.
+    """Draw similarities as a heat map in the order of the clustering, with its dendrogram on top.
 
-    The colours reach to the largest value off the diagonal: the diagonal, a prompt with itself, says nothing.
+    The colours end at the largest value off the diagonal, which is the same for every prompt.
     """
     count = len(values)
     figure = empty_figure(170 + _ROW_HEIGHT * max(count, 4))
     if count < 2:
-        return add_note(figure, "Two prompts at least can be compared.")
+        return add_note(figure, "At least two prompts are needed.")
     order = list(tree.order)
     away = values[~np.eye(count, dtype=bool)]
     limit, least = float(np.abs(away).max()) or 1.0, float(away.min())
-    # Blue is kept for unlike prompts; a measure without any spends all its colour on the differences there are.
+    # Blue is for negative similarity; a measure without any uses all of its colours for the values there are.
     unlike = least < -limit / 10
     low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
     texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
-    told = [escape_text(names[i], 34) for i in order]
-    longer = [[f"{told[i]} and {told[j]}: {value}" for j, value in enumerate(row)] for i, row in enumerate(texts)]
+    shown_names = [escape_text(names[i], 34) for i in order]
+    hover = [
+        [f"{shown_names[i]} and {shown_names[j]}: {value}" for j, value in enumerate(row)]
+        for i, row in enumerate(texts)
+    ]
     figure.add_heatmap(
         z=shown.astype(np.float32),
         zmin=low,
@@ -50,7 +53,7 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
         colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
         text=texts,
         texttemplate="%{text}" if count <= _MAX_WRITTEN else None,
-        hovertext=longer,
+        hovertext=hover,
         hovertemplate="%{hovertext}<extra></extra>",
         name=metric,
         xgap=1,
@@ -72,7 +75,7 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
         },
         yaxis2={
             "domain": [1 - share, 1], "anchor": "x", "showgrid": False, "zeroline": False, "nticks": 3,
-            "title": {"text": "apart"}, "range": _dendrogram_range(tree.heights),
+            "title": {"text": "distance"}, "range": _dendrogram_range(tree.heights),
         },
     )  # fmt: skip
     figure.update_xaxes(automargin=True)
@@ -80,7 +83,7 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
 
 
 def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
-    """The range of the axis of a dendrogram: from 0, unless the joints then would all lie at its top."""
+    """Return the range of a dendrogram's axis: from 0, unless all links would then be near its top."""
     low, high = float(heights.max(1).min()), float(heights.max())
     span = high - low
     base = low - 0.5 * span if 0 < span < high / 3 else 0.0
@@ -88,7 +91,7 @@ def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
 
 
 def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> str:
-    """The heat map in words."""
+    """Describe the heat map: the most and least similar pair, and the order of the clustering."""
     if len(values) < 2:
         return "Fewer than two prompts: nothing to compare."
     rows, columns = np.triu_indices(len(values), 1)
@@ -105,9 +108,9 @@ def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], 
 def draw_transfer_grid(
     accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str], own: Sequence[Sequence[bool]]
 ) -> go.Figure:
-    """Accuracies (0 to 1) without training, rows target tasks, columns prompts; NaN cells stay empty.
+    """Draw zero-shot accuracies (0 to 1), rows target tasks, columns prompts; NaN cells stay empty.
 
-    ``own`` marks the cells where a prompt meets its own task: they get brackets, for they are no transfer.
+    ``own`` marks the cells of a prompt on its own task, which are no transfer; they get brackets.
     """
     figure = empty_figure(160 + _ROW_HEIGHT * max(len(accuracies), 3))
     if not accuracies.size:
@@ -126,9 +129,9 @@ def draw_transfer_grid(
 
 
 def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
-    """Relative error reductions (1: no error left), rows target tasks, columns the prompts that training starts from.
+    """Draw relative error reductions (1: no error left), rows target tasks, columns the initial prompts.
 
-    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at 100 % either way: harm has no bound.
+    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100 %: negative values have no bound.
     """
     figure = empty_figure(160 + _ROW_HEIGHT * max(len(gains), 3))
     if not gains.size:
@@ -137,29 +140,29 @@ def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], p
     finite = np.abs(gains[np.isfinite(gains)])
     limit = min(max(float(finite.max()) if finite.size else 1.0, 0.05), 1.0)
     longer = _hover_texts(texts, tasks, prompts, "{task} from {prompt}: {value}")
-    _add_heatmap(figure, gains, texts, longer, (-limit, limit), DIVERGING, "errors taken away")
-    _label_axes(figure, tasks, prompts, "training starts from the prompt of")
+    _add_heatmap(figure, gains, texts, longer, (-limit, limit), DIVERGING, "error reduction")
+    _label_axes(figure, tasks, prompts, "initial prompt")
     return add_note(figure, "Nothing was trained yet.") if not finite.size else figure
 
 
 def describe_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
-    """The gains in words: how far the grid is filled, and the best start for every task."""
+    """Describe the gains: how many are known, and the best initial prompt for every task."""
     known = np.isfinite(gains)
-    told = [f"Errors taken away by {len(prompts)} starts on {len(tasks)} tasks; {int(known.sum())} known."]
+    described = [f"Error reduction of {len(prompts)} initial prompts on {len(tasks)} tasks; {int(known.sum())} known."]
     if known.any():
         helps = int((gains[known] > 0).sum())
-        told.append(f"{helps} help, {int(known.sum()) - helps} do not.")
+        described.append(f"{helps} help, {int(known.sum()) - helps} do not.")
     for task, row in zip(tasks, gains, strict=True):
         if np.isfinite(row).any():
             best = int(np.nanargmax(row))
-            told.append(f"Best for {task}: {prompts[best]}, {row[best]:+.0%}.")
-    return " ".join(told)
+            described.append(f"Best for {task}: {prompts[best]}, {row[best]:+.0%}.")
+    return " ".join(described)
 
 
 def _hover_texts(
     texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str
 ) -> list[list[str]]:
-    """What the pointer tells of each cell: of what, and how much."""
+    """Return the hover text of each cell."""
     return [
         [
             words.format(task=escape_text(task, 34), prompt=escape_text(prompt, 34), value=text)
@@ -216,18 +219,20 @@ def _cell_text(value: float, own: bool) -> str:
 
 
 def describe_transfer_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
-    """The grid in words: how far it is filled, and the best prompt of every task."""
+    """Describe the grid: how many accuracies are known, and the best prompt of every task."""
     filled = int(np.isfinite(accuracies).sum())
-    told = [f"Zero-shot accuracy of {len(prompts)} prompts on {len(tasks)} tasks; {filled} of {accuracies.size} known."]
+    described = [
+        f"Zero-shot accuracy of {len(prompts)} prompts on {len(tasks)} tasks; {filled} of {accuracies.size} known."
+    ]
     for task, row in zip(tasks, accuracies, strict=True):
         if np.isfinite(row).any():
             best = int(np.nanargmax(row))
-            told.append(f"Best on {task}: {prompts[best]}, {row[best]:.0%}.")
-    return " ".join(told)
+            described.append(f"Best on {task}: {prompts[best]}, {row[best]:.0%}.")
+    return " ".join(described)
 
 
 def draw_prompt_projection(found: Projection, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
-    """Prompts as points on a map of two axes, each at its mean token; ``groups`` says which share a mark."""
+    """Draw prompts as points in a projection to two dimensions, each at its mean token; a ``group`` shares a style."""
     figure = empty_figure(430)
     figure.update_layout(hovermode="closest")
     titles = [f"axis {axis + 1}" for axis in range(2)]
@@ -236,15 +241,15 @@ def draw_prompt_projection(found: Projection, names: Sequence[str], groups: Sequ
             f"{title} ({share:.0%} of the variance)"
             for title, share in zip(titles, found.explained_variance, strict=True)
         ]
-    # No squares: the axes of a PCA differ in how much they tell, and labels need room.
+    # No equal scales: the axes of a PCA differ in their variance, and labels need room.
     figure.update_xaxes(title={"text": titles[0]}, zeroline=False, automargin=True)
     figure.update_yaxes(title={"text": titles[1]}, zeroline=False, automargin=True)
     points = found.background[:, :2].tolist()
-    for place, (x, y) in enumerate(points):
-        look = series_style(groups[place])
+    for index, (x, y) in enumerate(points):
+        style = series_style(groups[index])
         figure.add_scatter(
-            x=[x], y=[y], mode="markers", text=[escape_text(names[place], 28)],
-            marker={"size": 11, "color": look.colour, "symbol": look.symbol}, name=escape_text(names[place], 40),
+            x=[x], y=[y], mode="markers", text=[escape_text(names[index], 28)],
+            marker={"size": 11, "color": style.colour, "symbol": style.symbol}, name=escape_text(names[index], 40),
             showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
         )  # fmt: skip
     if len(names) <= _MAX_NAMED:
@@ -258,7 +263,7 @@ def draw_prompt_projection(found: Projection, names: Sequence[str], groups: Sequ
 
 
 def _axis_fractions(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Points as shares of the axes that plotly makes for them."""
+    """Return points as fractions of the axis ranges that plotly chooses for them."""
     if not points:
         return []
     values = np.array(points)
@@ -267,31 +272,31 @@ def _axis_fractions(points: Sequence[Sequence[float]]) -> list[tuple[float, floa
 
 
 def describe_prompt_projection(found: Projection, names: Sequence[str]) -> str:
-    """The map in words."""
+    """Describe the projection: its prompts and its share of the variance."""
     share = (
         f" Its two axes hold {sum(found.explained_variance):.0%} of the variance." if found.explained_variance else ""
     )
-    return f"{found.kind} map of the mean tokens of {len(names)} prompts: {', '.join(names)}.{share}"
+    return f"{found.kind} projection of the mean tokens of {len(names)} prompts: {', '.join(names)}.{share}"
 
 
 def draw_transfer_correlation(
     found: TransferCorrelation, tasks: Sequence[str], prompts: Sequence[str], metric: str, axis: str
 ) -> go.Figure:
-    """Similarity against what was measured, one point a source prompt on another task, a mark for each target."""
+    """Draw similarity against measured transfer, one point per source prompt and other task, one style per target."""
     figure = empty_figure(400)
     figure.update_layout(hovermode="closest")
     figure.update_xaxes(title={"text": f"similarity to the target's prompt ({metric})"}, zeroline=False)
     figure.update_yaxes(title={"text": axis}, tickformat=".0%", zeroline=True)
     targets = np.array(found.targets, dtype=int)
     for row in dict.fromkeys(found.targets):
-        places = np.flatnonzero(targets == row).tolist()
-        look = series_style(row)
+        indices = np.flatnonzero(targets == row).tolist()
+        style = series_style(row)
         figure.add_scatter(
-            x=found.similarity[places],
-            y=found.transfer[places],
+            x=found.similarity[indices],
+            y=found.transfer[indices],
             mode="markers",
-            marker={"size": 10, "color": look.colour, "symbol": look.symbol},
-            text=[escape_text(prompts[found.sources[place]], 40) for place in places],
+            marker={"size": 10, "color": style.colour, "symbol": style.symbol},
+            text=[escape_text(prompts[found.sources[index]], 40) for index in indices],
             name=f"on {escape_text(tasks[row], 34)}",
             showlegend=True,
             hovertemplate="%{text}: similarity %{x:.3g}, %{y:.1%}",
@@ -302,21 +307,21 @@ def draw_transfer_correlation(
 
 
 def describe_transfer_correlation(found: TransferCorrelation, metric: str) -> str:
-    """The scatter in words."""
+    """Describe the scatter: the number of points, and the correlations with their intervals."""
     return f"{len(found.similarity)} points. {metric}: Pearson {format_interval(found.pearson)}, Spearman {format_interval(found.spearman)}."
 
 
 def format_interval(estimate: CorrelationEstimate) -> str:
-    """A correlation and its interval as text."""
+    """Format a correlation and its interval."""
     if not math.isfinite(estimate.value):
-        return "unknown (too few points, or all alike)"
+        return "unknown (too few points, or all equal)"
     if not math.isfinite(estimate.low):
         return f"{estimate.value:+.2f} (too few source prompts for an interval)"
     return f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
 
 
 def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
-    """Pearson's and Spearman's correlation under every metric, with intervals of 95 %."""
+    """Draw Pearson's and Spearman's correlation for every similarity measure, with 95 % intervals."""
     figure = empty_figure(90 + 44 * max(len(found), 3))
     metrics = list(found)
     figure.update_layout(hovermode="closest", showlegend=True)
@@ -326,23 +331,23 @@ def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
         automargin=True,
     )  # fmt: skip
     for name, colour, symbol, shift in (("Pearson", BLUE, "circle", -0.13), ("Spearman", ORANGE, "diamond", 0.13)):
-        told = [one.pearson if name == "Pearson" else one.spearman for one in found.values()]
+        estimates = [one.pearson if name == "Pearson" else one.spearman for one in found.values()]
         figure.add_scatter(
-            x=[one.value for one in told],
-            y=[place + shift for place in range(len(told))],
+            x=[one.value for one in estimates],
+            y=[index + shift for index in range(len(estimates))],
             error_x={
                 "type": "data", "symmetric": False, "thickness": 1.4, "width": 4, "color": colour,
-                "array": [_error_width(one.high - one.value) for one in told],
-                "arrayminus": [_error_width(one.value - one.low) for one in told],
+                "array": [_error_width(one.high - one.value) for one in estimates],
+                "arrayminus": [_error_width(one.value - one.low) for one in estimates],
             },
             mode="markers",
             marker={"size": 10, "color": colour, "symbol": symbol},
-            text=[f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, told, strict=True)],
+            text=[f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, estimates, strict=True)],
             hovertemplate="%{text}",
             name=name,
         )  # fmt: skip
     if not any(math.isfinite(one.pearson.value) for one in found.values()):
-        add_note(figure, "No correlation to tell yet.")
+        add_note(figure, "No correlation yet.")
     return figure
 
 
@@ -351,7 +356,7 @@ def _error_width(width: float) -> float:
 
 
 def describe_correlations(found: Mapping[str, TransferCorrelation]) -> str:
-    """All correlations in words."""
+    """Describe all correlations with their intervals."""
     lines = [
         f"{name}: Pearson {format_interval(one.pearson)}, Spearman {format_interval(one.spearman)}"
         for name, one in found.items()

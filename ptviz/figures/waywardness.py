@@ -1,4 +1,4 @@
-"""Prompts that were pulled to a sentence: how much they read like it, against the accuracy that this costs."""
+"""Waywardness: F1 of a prompt's nearest words with a sentence, against the accuracy lost."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ptviz.figures.style import GREY, PROMPT, add_note, empty_figure, escape_tex
 
 
 def draw_waywardness(found: Waywardness) -> go.Figure:
-    """Prompt F1 to the right, the share of accuracy lost upwards: one mark a run, named by its gamma."""
+    """Draw prompt F1 (x) against the relative accuracy drop (y), one point per run, labelled with its gamma."""
     figure = empty_figure(340)
     figure.update_layout(
         xaxis={"title": {"text": "prompt F1: words shared with the sentence"}, "range": [-0.06, 1.08]},
@@ -18,22 +18,22 @@ def draw_waywardness(found: Waywardness) -> go.Figure:
         showlegend=False,
     )
     if not found.points:
-        return add_note(figure, "Needs a finished run without a pull, gamma 0, to compare with.")
+        return add_note(figure, "Needs a finished run with gamma 0 to compare with.")
     figure.add_scatter(
-        x=[place.f1 for place in found.points],
-        y=[place.accuracy_drop for place in found.points],
+        x=[point.f1 for point in found.points],
+        y=[point.accuracy_drop for point in found.points],
         mode="markers+text",
         marker={
             "size": 12,
-            "symbol": ["circle-open" if place.run.gamma == 0 else "diamond" for place in found.points],
+            "symbol": ["circle-open" if point.run.gamma == 0 else "diamond" for point in found.points],
             "color": PROMPT,
             "line": {"width": 2.5},
         },
-        text=[f"{place.run.gamma:g}" for place in found.points],
+        text=[f"{point.run.gamma:g}" for point in found.points],
         textposition="top center",
         customdata=[
-            [escape_text(place.run.nearest_words, 80), escape_text(place.run.run), place.run.accuracy]
-            for place in found.points
+            [escape_text(point.run.nearest_words, 80), escape_text(point.run.run), point.run.accuracy]
+            for point in found.points
         ],
         name="prompts",
         hovertemplate="gamma %{text}: F1 %{x:.2f}, loses %{y:.1%} (accuracy %{customdata[2]:.1%})"
@@ -44,14 +44,14 @@ def draw_waywardness(found: Waywardness) -> go.Figure:
 
 
 def describe_waywardness(found: Waywardness) -> str:
-    """The scatter in words."""
+    """Describe the scatter: F1 and accuracy drop by gamma."""
     if not found.points:
-        return "Waywardness: no run without a pull to compare with yet."
-    told = [
+        return "Waywardness: no run with gamma 0 to compare with yet."
+    described = [
         f"gamma {p.run.gamma:g}: F1 {p.f1:.2f}, {p.accuracy_drop:+.1%} of the accuracy lost" for p in found.points[:12]
     ]
     return (
-        f"Prompts pulled to a sentence; without a pull the accuracy is {found.unconstrained_accuracy:.1%}. "
-        + "; ".join(told)
+        f"Prompts pulled to a sentence; with gamma 0 the accuracy is {found.unconstrained_accuracy:.1%}. "
+        + "; ".join(described)
         + "."
     )

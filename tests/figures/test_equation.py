@@ -32,7 +32,9 @@ def unexplained(node: ElementTree.Element) -> list[str]:
 def test_every_symbol_of_every_equation_is_explained(name: str):
     card = REGISTRY[name].card
     assert unexplained(drawn(card.equation, told(name))) == []
-    shown = {node.get("data-told") for node in drawn(card.equation, told(name)).iter() if node.get("tabindex") == "0"}
+    shown = {
+        node.get("data-meaning") for node in drawn(card.equation, told(name)).iter() if node.get("tabindex") == "0"
+    }
     assert {term.meaning for term in card.symbols} <= shown, "no explanation of what is not there"
     assert {term.tensor for term in card.symbols if term.tensor} <= parts_of(name)
 
@@ -51,9 +53,9 @@ def test_a_symbol_is_found_whatever_its_braces():
 
 def test_a_larger_symbol_comes_before_the_letters_in_it():
     words = {key("P"): "prompt", key("P_s"): "source", key("s"): "task"}
-    terms = [node.get("data-told") for node in drawn("P + P_s^s", words).iter("mrow") if node.get("data-told")]
+    terms = [node.get("data-meaning") for node in drawn("P + P_s^s", words).iter("mrow") if node.get("data-meaning")]
     assert terms == ["prompt", "prompt", "task", "task"]
-    assert next(node.get("data-told") for node in drawn("P_s", words).iter("mrow")) == "source"
+    assert next(node.get("data-meaning") for node in drawn("P_s", words).iter("mrow")) == "source"
 
 
 def test_fractions_roots_sums_and_wide_spaces():
@@ -65,7 +67,7 @@ def test_fractions_roots_sums_and_wide_spaces():
 def test_words_are_escaped():
     text = to_mathml("P < Q", {key("P"): '<b onclick="x">&'})
     assert "<b" not in text
-    assert re.search(r'data-told="&lt;b onclick=&quot;x&quot;&gt;&amp;"', text)
+    assert re.search(r'data-meaning="&lt;b onclick=&quot;x&quot;&gt;&amp;"', text)
     assert "&lt;</mo>" in text
 
 

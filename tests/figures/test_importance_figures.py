@@ -47,4 +47,4 @@ def test_pulled_prompts_are_marked_by_gamma():
     for few in ([], prompts[1:]):
         alone = compute_waywardness("cat sat", few)
         assert not draw_waywardness(alone).data
-        assert "no run without a pull" in describe_waywardness(alone)
+        assert "no run with gamma 0" in describe_waywardness(alone)

@@ -98,7 +98,7 @@ def test_a_map_of_any_number_of_steps(steps, m, dims):
     assert projection.describe_projection([one])
     if steps == 4:
         # Each trail ends with a gap, so that no line joins two tokens.
-        way = traces[f"way of {escape_text(HOSTILE)}"]
+        way = traces[f"trajectory of {escape_text(HOSTILE)}"]
         assert np.isnan(way.x[steps])
         assert len(way.x) == m * (steps + 1)
 

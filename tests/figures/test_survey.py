@@ -167,7 +167,7 @@ def test_a_router_says_how_many_it_picks():
 
 def test_drawings_tell_their_rows():
     head, *rows = draw_panel(panel("dpt")).table
-    assert head == ("method", "item", "kind", "is", "axes", "shape", "numbers")
+    assert head == ("method", "item", "kind", "state", "axes", "shape", "parameters")
     assert ("dpt", "A", "tensor", "trained", "m r", "10x4", "40") in rows
     framework = draw_framework([panel(name) for name in REGISTRY]).table
     assert {row[0] for row in framework[1:]} == set(REGISTRY)

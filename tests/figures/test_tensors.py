@@ -62,7 +62,7 @@ def test_balance(steps):
 def test_temperatures_have_names_and_the_trained_one_a_mark():
     factors = [0.0, 0.5, 1.0, None]
     figure = routing_counterfactuals.draw_temperature(factors, [2.0, 1.0, 0.9, 1.5], [0.5, 0.6, 0.7, 0.4], 0.5)
-    assert list(figure.layout.xaxis.ticktext) == ["one only", "x 0.5", "x 1", "even"]
+    assert list(figure.layout.xaxis.ticktext) == ["one-hot", "x 0.5", "x 1", "uniform"]
     assert figure.layout.shapes[0].x0 == 2
     assert figure.data[-1].x == (1,)
     assert "x 0.5 60% (1.00 nats)" in routing_counterfactuals.describe_temperature(

@@ -52,7 +52,7 @@ def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Pat
     assert not at.exception
     assert "row 3 stands out" in texts(at)
     norms, cells = figures(at)
-    assert [trace["name"] for trace in norms["data"]] == ["token", "stands out"]
+    assert [trace["name"] for trace in norms["data"]] == ["token", "outlier or dead"]
     assert len(cells["data"][0]["z"]) == 40
     assert any("merge it" in str(frame.value) for frame in at.dataframe)
 

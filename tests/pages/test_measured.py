@@ -75,7 +75,7 @@ def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
     before = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     at = pressed(at, "tempered")
     assert "temperature" in figures(at)
-    at.select_slider(key="temperature").set_value("one only").run()
+    at.select_slider(key="temperature").set_value("one-hot").run()
     at = well(settled(at))
     after = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     assert before != after

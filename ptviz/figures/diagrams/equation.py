@@ -1,6 +1,6 @@
-"""An equation as MathML, with every symbol that is explained marked: what a browser draws and a reader can point at.
+"""Equations as MathML, in which every explained symbol is marked, so that a reader can point at it.
 
-latex2mathml converts. Its elements are made simpler here: a name is one element, so that it is read out as one word.
+latex2mathml converts. Its elements are simplified here: a name is one element, so that it is read out as one word.
 Source of the elements: MathML Core, https://www.w3.org/TR/mathml-core/
 """
 
@@ -19,10 +19,10 @@ _QUAD = "1em"
 _DOUBLE_STRUCK = {ord("0") + digit: 0x1D7D8 + digit for digit in range(10)}
 
 
-def to_mathml(latex: str, told: Mapping[str, str]) -> str:
-    """Return the equation as HTML, one ``math`` element for each of its parts: where it has a quad, a line begins.
+def to_mathml(latex: str, meanings: Mapping[str, str]) -> str:
+    """Return the equation as HTML, one ``math`` element per line; a quad begins a new line.
 
-    A symbol whose ``key`` is in ``told`` can be pointed at and focused.
+    A symbol whose ``key`` is in ``meanings`` can be pointed at and focused.
 
     Raises:
         ValueError: for LaTeX that cannot be drawn, naming it.
@@ -33,12 +33,12 @@ def to_mathml(latex: str, told: Mapping[str, str]) -> str:
         if node.tag == "mspace" and node.get("width") == _QUAD:
             lines.append(Element("math", displaystyle="true"))
         else:
-            lines[-1].append(_marked(node, told))
+            lines[-1].append(_marked(node, meanings))
     return "".join(f"<div>{_text(line)}</div>" for line in lines)
 
 
 def key(latex: str) -> str:
-    """Return a symbol as it is told apart: what is drawn, however it was written.
+    """Return the key of a symbol: its MathML, which is the same for all ways to write it in LaTeX.
 
     Raises:
         ValueError: see ``to_mathml``.
@@ -50,9 +50,9 @@ def _converted(latex: str) -> Element:
     if latex.count("{") != latex.count("}"):
         raise ValueError(f"equation {latex!r}: expected a closing brace for every opening one")
     try:
-        # What LaTeX writes as two commands is one to latex2mathml.
+        # Two commands in LaTeX, one in latex2mathml.
         found = convert_to_element(re.sub(r"\\arg\s*\\(max|min)", r"\\arg\1", latex), display="block")
-    except Exception as error:  # its errors have no common class and no words
+    except Exception as error:  # its errors have no common class and no message
         raise ValueError(
             f"equation {latex!r}: expected LaTeX; it ends where something must follow ({type(error).__name__})"
         ) from error
@@ -65,7 +65,7 @@ def _converted(latex: str) -> Element:
 
 
 def _simpler(node: Element) -> Element:
-    """The element without rows of one thing, with names in one piece and signs told from letters."""
+    """Return the element without rows of one element, with names in one element and operators as such."""
     node.text = unescape(node.text or "")
     node[:] = [_simpler(child) for child in node]
     if node.tag == "mrow" and len(node) == 1:
@@ -77,10 +77,10 @@ def _simpler(node: Element) -> Element:
     if node.tag == "mi" and node.text in (";", ":", "′"):  # noqa: RUF001
         node.tag = "mo"
     elif node.tag == "mo" and node.text[:1].isalpha():
-        # TeX's distance between the name of a function and what it is of.
+        # TeX's space between the name of a function and its argument.
         node.attrib |= {"lspace": "0", "rspace": "0.17em"}
     elif node.tag == "mn" and node.attrib.pop("mathvariant", "") == "double-struck":
-        # Browsers leave this to the characters.
+        # Browsers do not apply this variant to digits: there are characters for it.
         node.text = node.text.translate(_DOUBLE_STRUCK)
     elif node.tag == "mover" and node[1].tag == "mo":
         node.set("accent", "true")
@@ -89,12 +89,12 @@ def _simpler(node: Element) -> Element:
     return node
 
 
-def _marked(node: Element, told: Mapping[str, str]) -> Element:
-    words = told.get(_text(node))
-    node[:] = [_marked(child, told) for child in node]
-    if words is None:
+def _marked(node: Element, meanings: Mapping[str, str]) -> Element:
+    meaning = meanings.get(_text(node))
+    node[:] = [_marked(child, meanings) for child in node]
+    if meaning is None:
         return node
-    term = Element("mrow", {"class": "term", "tabindex": "0", "data-told": words})
+    term = Element("mrow", {"class": "term", "tabindex": "0", "data-meaning": meaning})
     term.append(node)
     return term
 

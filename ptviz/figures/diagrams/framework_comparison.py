@@ -1,4 +1,4 @@
-"""Panels together: the survey's figure 2, and two methods side by side with what differs ringed."""
+"""The survey's figure 2 with all methods, and two methods side by side with their differences ringed."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from ptviz.figures.diagrams.taxonomy import FAMILY_COLOURS
 from ptviz.figures.style import GREY
 
 _LEGEND_HEIGHT, _HEADING_HEIGHT = 58.0, 34.0
-"""Heights of the legend above all panels, and of the words above a group of them."""
+"""Heights in pixels of the legend above all panels, and of the heading of a group of them."""
 PanelGroup = tuple[tuple[str, ...], list[DiagramPanel]]
 
 
 def draw_framework(panels: Sequence[DiagramPanel], columns: int = 4) -> Scene:
-    """All panels under one legend, those of one group of the survey's tree side by side; each opens its method."""
+    """Draw all panels under one legend, grouped as in the survey's taxonomy; each opens its method's page."""
     columns = max(1, min(columns, len(panels)))
     width = max(columns, 2) * PANEL_WIDTH
     rows = _arrange_rows(panels, columns)
-    # A lone first panel, as the backbone's is, leaves room beside it.
+    # A single first panel, as the backbone's is, leaves room for the legend next to it.
     beside = len(rows) > 1 and columns > 2 and sum(len(group) for _, group in rows[0]) == 1
     y = 0.0 if beside else _LEGEND_HEIGHT
     elements = (
@@ -45,12 +45,12 @@ def draw_framework(panels: Sequence[DiagramPanel], columns: int = 4) -> Scene:
         elements.append(TextLabel(width / 2, y + 40, "No method to draw.", 13))
         y += 100
     names = ", ".join(panel.title for panel in panels) or "none"
-    alt = f"Framework comparison of {len(panels)} panels, one a method: {names}. Each shows what enters the backbone."
+    alt = f"Framework comparison of {len(panels)} panels, one per method: {names}. Each shows what enters the backbone."
     return Scene(width, y + 4, tuple(elements), alt, "Framework comparison", table_rows(panels))
 
 
 def _arrange_rows(panels: Sequence[DiagramPanel], columns: int) -> list[list[PanelGroup]]:
-    """Groups of the tree in rows of at most so many panels; a group is broken only if it is longer than a row."""
+    """Arrange the groups in rows of at most ``columns`` panels; only a group longer than a row is split."""
     rows: list[list[PanelGroup]] = [[]]
     for branch, own in groupby(panels, key=lambda panel: panel.branch[:2]):
         members = list(own)
@@ -63,7 +63,7 @@ def _arrange_rows(panels: Sequence[DiagramPanel], columns: int) -> list[list[Pan
 
 
 def _draw_heading(branch: tuple[str, ...], x: float, y: float, width: float, family: int) -> list[Element]:
-    """A group's name over its panels, in the colour its family has in the tree."""
+    """Draw a group's name above its panels, in the colour of its family in the taxonomy."""
     strong, _ = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
     return [
         Box(x + width / 2, y + 29, width - 8, 3, strong, radius=1.5),
@@ -72,29 +72,29 @@ def _draw_heading(branch: tuple[str, ...], x: float, y: float, width: float, fam
 
 
 def draw_pair(one: DiagramPanel, other: DiagramPanel) -> Scene:
-    """Two panels side by side; what the other has not is ringed in green."""
+    """Draw two panels side by side; items that only one of them has are ringed in green."""
     left, right = panel_differences(one, other)
     tall = max(panel_height(one), panel_height(other))
     elements: list[Element] = [
         *draw_panel(one, left, tall=tall).elements,
         *transform(draw_panel(other, right, tall=tall).elements, PANEL_WIDTH + 14),
     ]
-    words = "ringed: only in this one of the two" if left or right else "the same kinds of parts; they differ in size"
+    words = "ringed: only in this one of the two" if left or right else "the same kinds of items; they differ in size"
     elements.append(Box(PANEL_WIDTH - 112, tall + 12, 14, 12, "#A6E3CF", HIGHLIGHT, 2, radius=4))
     elements.append(TextLabel(PANEL_WIDTH - 98, tall + 12, words, 11, anchor="start"))
-    told = [
+    described = [
         f"Only in {panel.title}: {', '.join(describe_items(panel, keys)) or 'nothing'}."
         for panel, keys in ((one, left), (other, right))
     ]
-    alt = f"{one.title} beside {other.title}. " + " ".join(told)
+    alt = f"{one.title} and {other.title}. " + " ".join(described)
     head, *rows = table_rows([one, other])
-    alone = [key in keys for panel, keys in ((one, left), (other, right)) for key in panel.items]
-    table = ((*head, "only here"), *((*row, "yes" if only else "no") for row, only in zip(rows, alone, strict=True)))
+    unique = [key in keys for panel, keys in ((one, left), (other, right)) for key in panel.items]
+    table = ((*head, "only here"), *((*row, "yes" if only else "no") for row, only in zip(rows, unique, strict=True)))
     return Scene(2 * PANEL_WIDTH + 14, tall + 28, tuple(elements), alt, f"{one.title} and {other.title}", table)
 
 
 def describe_items(panel: DiagramPanel, keys: frozenset[str]) -> list[str]:
-    """The items behind some keys, in words."""
+    """Describe the items of some keys, one text per item."""
     return [
         f"{item.kind} {item.label}" if item.kind in ("encoder", "router") else item.label
         for key, item in panel.items.items()
@@ -103,7 +103,7 @@ def describe_items(panel: DiagramPanel, keys: frozenset[str]) -> list[str]:
 
 
 def draw_legend(width: float) -> Scene:
-    """The legend by itself."""
+    """Draw the legend without panels."""
     elements = legend_elements(width)
     _, _, _, bottom = bounding_box(elements)
     words = ", ".join(words for words, *_ in LEGEND)
@@ -111,7 +111,7 @@ def draw_legend(width: float) -> Scene:
 
 
 def legend_elements(width: float) -> list[Element]:
-    """What every colour and sign of the panels means, on as many lines as it takes."""
+    """Return the elements of the legend: every colour and sign of the panels, on as many lines as needed."""
     elements: list[Element] = []
     x, y = 14.0, 16.0
     for words, fill, how, edge in LEGEND:
@@ -143,5 +143,5 @@ def legend_elements(width: float) -> list[Element]:
     if x + 230 > width:
         x, y = 14.0, y + 22
     elements.append(Line(((x, y), (x + 22, y)), dash=True))
-    elements.append(TextLabel(x + 28, y, "where it starts, before the last stage", 11, anchor="start"))
+    elements.append(TextLabel(x + 28, y, "initialization, before the last stage", 11, anchor="start"))
     return elements

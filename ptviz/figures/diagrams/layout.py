@@ -1,4 +1,4 @@
-"""Where everything in a panel goes: data flows upwards into the backbone, as in the survey's figure 2."""
+"""The layout of a panel: data flows upwards into the backbone, as in the survey's figure 2."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ OPERATORS = ("product", "scaled", "sum", "mean")
 WIDTHS = {"d": 66.0, "h": 66.0, "r": 22.0, "m": 34.0, "k": 30.0}
 HEIGHTS = {"m": 32.0, "T": 40.0, "r": 14.0, "k": 30.0}
 ITEM_GAP, ROW_GAP, START_EDGE_GAP = 13.0, 20.0, 45.0
-"""Pixels between neighbours, between rows, and between rows where words stand beside a dashed arrow."""
+"""Pixels between neighbours, between rows, and between rows with a labelled dashed arrow."""
 LABEL_HEIGHT = 13.0
-"""Pixels below a block for its shape."""
+"""Pixels below a block for the label of its shape."""
 
 
 @dataclass
@@ -43,7 +43,7 @@ class PanelLayout:
 
 
 def block_size(item: DiagramItem) -> tuple[float, float]:
-    """Width and height of an item in pixels; a tensor's tell its axes apart: long d, short r, tall T."""
+    """Return width and height of an item in pixels; a tensor's show its axes: wide d, narrow r, tall T."""
     if item.kind in OPERATORS:
         return 18.0, 18.0
     if item.kind == "encoder":
@@ -54,10 +54,10 @@ def block_size(item: DiagramItem) -> tuple[float, float]:
         return 66.0 + 4 * min(item.stack - 1, 3), 32.0 + 4 * min(item.stack - 1, 3)
     axes = item.axes[1:] if item.stack > 1 else item.axes
     if len(axes) > 2:
-        # As wide as its sizes are long in words: they stand below it.
+        # Wide enough for the label of its sizes, which is below it.
         return max(WIDTHS["d"], 5.2 * len(" x ".join(map(str, item.sizes)))), HEIGHTS["m"]
     if len(axes) == 1:
-        # A vector over prompt tokens stands, one over the width lies.
+        # A vector over prompt tokens is vertical, one over the dimensions horizontal.
         w, h = (14.0, HEIGHTS["m"]) if axes[0] == "m" else (WIDTHS.get(axes[0], 40.0), 14.0)
     else:
         w, h = WIDTHS.get(axes[-1], 40.0), HEIGHTS.get(axes[0], 24.0)
@@ -66,7 +66,7 @@ def block_size(item: DiagramItem) -> tuple[float, float]:
 
 
 def arrange_panel(panel: DiagramPanel) -> PanelLayout:
-    """Rows by distance from the backbone, columns in the order of the equation."""
+    """Arrange items in rows by distance from the backbone, and columns in the order of the equation."""
     places = PanelLayout(size={key: block_size(item) for key, item in panel.items.items()})
     roots = [key for key in (panel.key_values, panel.prompt, panel.tokens) if key is not None]
     for root in roots:
@@ -97,11 +97,11 @@ def _assign_rows(panel: DiagramPanel, places: PanelLayout, key: str, row: int) -
 
 
 def _place_subtree(panel: DiagramPanel, places: PanelLayout, key: str, left: float) -> float:
-    """Place an item and what leads to it, from ``left`` on; the right edge of it all."""
+    """Place an item and all items that lead to it, from ``left`` on; return the right edge of all of them."""
     own = places.size[key][0]
     edges = [e for e in panel.incoming_edges(key) if e.kind != "reads" or e.source != panel.tokens]
     kids = [e.source for e in edges]
-    # The words beside a dashed arrow stand right of it, and need as much room as they are long.
+    # The label of a dashed arrow is right of it, and needs room.
     words = max((5 * min(len(e.label), 18) + 12 for e in edges if e.kind == "start"), default=0)
     places.centre[key] = left + own / 2
     if panel.items[key].kind in OPERATORS and kids:
@@ -123,7 +123,7 @@ def _place_subtree(panel: DiagramPanel, places: PanelLayout, key: str, left: flo
         places.centre[key] = left + places.size[key][0] / 2
         return left + places.size[key][0]
     span = cursor - ITEM_GAP - left
-    # What is wider than all that leads to it stands in the middle above.
+    # An item wider than all that lead to it is centred above them.
     shift = max(0.0, (own - span) / 2)
     for kid in new:
         places.centre[kid] += shift
@@ -133,7 +133,7 @@ def _place_subtree(panel: DiagramPanel, places: PanelLayout, key: str, left: flo
 
 
 def _place_text_tokens(panel: DiagramPanel, places: PanelLayout, key: str) -> None:
-    """Put the text's tokens right of the prompt; further out where a router below looks at them."""
+    """Put the text's tokens right of the prompt, and right of a router below that reads them."""
     readers = [edge.target for edge in panel.edges if edge.kind == "reads" and edge.source == key]
     deepest = max([places.row[reader] for reader in readers], default=0)
     others = [other for other in places.centre if places.row[other] <= deepest]

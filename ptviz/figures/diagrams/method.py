@@ -1,8 +1,8 @@
-"""One method as the survey draws it, from the live module: a single routine for every method.
+"""The diagram of one method in the survey's style, drawn from the live module by one routine for every method.
 
 Blue is frozen, lilac the input, orange the soft prompt, pale salmon keys and values inside the backbone, pink an
-encoder or a router (a wedge), hatched what was processed; product and sum are circled signs.
-Source of the grammar: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, figure 2, https://arxiv.org/abs/2507.06085
+encoder or a router (a wedge), hatched the result of an operation; product and sum are circled signs.
+Source of the style: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, figure 2, https://arxiv.org/abs/2507.06085
 """
 
 from __future__ import annotations
@@ -34,12 +34,12 @@ LILAC, ORANGE, SALMON, PINK = "#B9A6E0", "#F59A52", "#FBD0BE", "#F3B4D2"
 PALE_LILAC, PALE_ORANGE = "#E4DCF4", "#FCE0C8"
 HIGHLIGHT = "#009E73"
 PANEL_WIDTH = 318.0
-"""Width of one panel in pixels; it is as tall as what it holds."""
+"""Width of one panel in pixels; its height is that of its contents."""
 MIN_FONT_SIZE = 8.5
-"""Size in pixels below which no words of a panel fall."""
+"""The smallest size of text in a panel, in pixels."""
 _HEADER_HEIGHT, _BACKBONE_HEIGHT, _FOOTER_HEIGHT, _NOTE_LINE_HEIGHT = 52.0, 54.0, 42.0, 13.0
 _MAX_DIAGRAM_HEIGHT = 300.0
-"""Height in pixels of what may stand below the backbone; more is drawn smaller."""
+"""Largest height in pixels of the diagram below the backbone; a taller one is scaled down."""
 LEGEND = (
     ("frozen backbone", FROZEN, "", ""),
     ("input", LILAC, "", ""),
@@ -53,19 +53,19 @@ LEGEND = (
 
 
 def format_count(count: int) -> str:
-    """A count in three figures: 3,840 or 22.6 M."""
-    for size, letter in ((1e9, "B"), (1e6, "M"), (1e5, "k")):
+    """Format a count with three digits: 3,840 or 22.6 M."""
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e5, "k")):
         if count >= size:
-            return f"{count / (1e3 if letter == 'k' else size):.3g} {letter}"
+            return f"{count / (1e3 if unit == 'k' else size):.3g} {unit}"
     return f"{count:,}"
 
 
 def draw_panel(
     panel: DiagramPanel, highlight: frozenset[str] = frozenset(), link: bool = False, tall: float | None = None
 ) -> Scene:
-    """One method's panel; ``highlight`` rings what another panel has not; ``link`` makes it open the method.
+    """Draw one method's panel; ``highlight`` rings some items, ``link`` makes it open the method's page.
 
-    ``tall`` is its height in pixels, that of what it holds if left out.
+    ``tall`` is its height in pixels, by default that of its contents.
     """
     places = arrange_panel(panel)
     inside = [*_draw_edges(panel, places), *_draw_items(panel, places, highlight)]
@@ -89,7 +89,7 @@ def draw_panel(
 
 
 def panel_height(panel: DiagramPanel) -> float:
-    """How tall a panel wants to be, in pixels."""
+    """Return the height of a panel's contents in pixels."""
     left, _, right, bottom = bounding_box(
         [*_draw_edges(panel, places := arrange_panel(panel)), *_draw_items(panel, places, frozenset())]
     )
@@ -113,28 +113,28 @@ def _panel_height(panel: DiagramPanel, below: float) -> float:
 
 
 def _wrap_note(panel: DiagramPanel) -> list[str]:
-    """The remark in lines of about one length: no word is left alone on the last."""
+    """Wrap the note into lines of about equal length."""
     lines = -(-len(panel.note) // 52)
     return textwrap.wrap(panel.note, len(panel.note) // lines + 5) if lines else []
 
 
 def _fit_text(text: TextLabel) -> TextLabel:
-    """Words in the head of a panel, smaller where they would run out of it."""
+    """Shrink a text in the head of a panel that would be wider than the panel."""
     room = PANEL_WIDTH - 18 - text.x
     return replace(text, size=text.size * room / text.estimated_width) if text.estimated_width > room else text
 
 
 def _enforce_min_font(element: Element) -> Element:
-    """Words stay large enough to read where a drawing had to shrink."""
+    """Keep text readable in a diagram that is scaled down."""
     return replace(element, size=max(element.size, MIN_FONT_SIZE)) if isinstance(element, TextLabel) else element
 
 
 def _draw_backbone(panel: DiagramPanel) -> tuple[list[Element], float]:
-    """The frozen box, with bands of keys and values if there are any; and the height of its door."""
+    """Draw the frozen box, with bands of keys and values if there are any; return it and the y of its lower edge."""
     centre, wide = _HEADER_HEIGHT + _BACKBONE_HEIGHT / 2, PANEL_WIDTH - 36
-    told = "frozen backbone: none of its numbers changes"
-    drawn: list[Element] = [Box(PANEL_WIDTH / 2, centre, wide, _BACKBONE_HEIGHT, FROZEN, radius=7, hover=told)]
-    size = f"{format_count(panel.frozen_parameters)} numbers" if panel.frozen_parameters else "frozen"
+    hover = "frozen backbone: none of its parameters is trained"
+    drawn: list[Element] = [Box(PANEL_WIDTH / 2, centre, wide, _BACKBONE_HEIGHT, FROZEN, radius=7, hover=hover)]
+    size = f"{format_count(panel.frozen_parameters)} parameters" if panel.frozen_parameters else "frozen"
     lines = "frozen backbone", f"{size}, {panel.sites} attention sites"
     x = PANEL_WIDTH / 2
     if panel.key_values is not None:
@@ -142,7 +142,7 @@ def _draw_backbone(panel: DiagramPanel) -> tuple[list[Element], float]:
         for i in range(3):
             y = _HEADER_HEIGHT + 10 + 17 * i
             drawn.append(Box(PANEL_WIDTH / 2, y, wide - 12, 13, "#2A88BF", radius=3))
-            band = "trained keys and values, seen first at every attention site"
+            band = "trained keys and values, prepended at every attention site"
             drawn.append(Box(18 + 6 + 38, y, 72, 13, SALMON, PROMPT, radius=3, hover=band))
         drawn.append(TextLabel(62, _HEADER_HEIGHT + 27, "K, V", 10, bold=True, colour=DARK))
     drawn.append(TextLabel(x, centre - 8, lines[0], 13, bold=True, colour=WHITE))
@@ -153,7 +153,7 @@ def _draw_backbone(panel: DiagramPanel) -> tuple[list[Element], float]:
 def _draw_input_arrows(
     panel: DiagramPanel, places: PanelLayout, door: float, dx: float, dy: float, scale: float
 ) -> list[Element]:
-    """From the row next to the backbone into it."""
+    """Draw the arrows from the items next to the backbone into it."""
     drawn: list[Element] = []
     for key in (panel.key_values, panel.prompt, panel.tokens):
         if key is None:
@@ -175,20 +175,20 @@ def _draw_footer(panel: DiagramPanel, tall: float) -> list[Element]:
         else ""
     )
     tokens = f"{panel.slots} prompt tokens" if panel.slots else "no prompt tokens in the input"
-    kept = (
-        f", {format_count(panel.stored_parameters)} to keep"
+    stored = (
+        f", {format_count(panel.stored_parameters)} stored"
         if panel.stored_parameters != panel.trainable_parameters
         else ""
     )
-    remark = _wrap_note(panel)
-    above = tall - _FOOTER_HEIGHT - _NOTE_LINE_HEIGHT * len(remark)
+    note = _wrap_note(panel)
+    top = tall - _FOOTER_HEIGHT - _NOTE_LINE_HEIGHT * len(note)
     return [
         *(
-            TextLabel(PANEL_WIDTH / 2, above + _NOTE_LINE_HEIGHT * i, line, 10, italic=True)
-            for i, line in enumerate(remark)
+            TextLabel(PANEL_WIDTH / 2, top + _NOTE_LINE_HEIGHT * i, line, 10, italic=True)
+            for i, line in enumerate(note)
         ),
         TextLabel(PANEL_WIDTH / 2, tall - 30, f"{panel.trainable_parameters:,} trained{share}", 11, bold=True),
-        TextLabel(PANEL_WIDTH / 2, tall - 15, tokens + kept, 10, faint=True),
+        TextLabel(PANEL_WIDTH / 2, tall - 15, tokens + stored, 10, faint=True),
     ]
 
 
@@ -219,12 +219,12 @@ _ROUTING_LABELS = {"one": "picks one", "some": "picks some", "mix": "mixes all"}
 
 def _draw_module(item: DiagramItem, x: float, y: float, w: float, h: float) -> list[Element]:
     state = "trained" if item.state == "trained" else "held fixed"
-    told = f"{item.label}: {item.scalars:,} numbers, {state}"
+    hover = f"{item.label}: {item.scalars:,} parameters, {state}"
     how = _ROUTING_LABELS.get("".join(item.axes), "")
-    told += f"; {how}" if how else ""
+    hover += f"; {how}" if how else ""
     edge = PURPLE if item.state == "trained" else FROZEN
-    count = f"{format_count(item.scalars)} numbers" if item.scalars else "no numbers of its own"
-    lines: list[Element] = [Box(x, y, w, h, PINK, edge, 1.2, wedge=item.kind == "router", hover=told)]
+    count = f"{format_count(item.scalars)} parameters" if item.scalars else "no parameters"
+    lines: list[Element] = [Box(x, y, w, h, PINK, edge, 1.2, wedge=item.kind == "router", hover=hover)]
     if item.kind == "router":
         how += f" · {format_count(item.scalars)}" if item.scalars else ""
         name = TextLabel(x, y - 7, item.label, 10.5, bold=True, colour=DARK)
@@ -237,7 +237,7 @@ def _draw_module(item: DiagramItem, x: float, y: float, w: float, h: float) -> l
 
 
 def _block_colours(item: DiagramItem) -> tuple[str, str, str]:
-    """Fill, edge and hatching of a block."""
+    """Return fill, edge and hatching of a block."""
     if item.kind in ("input", "examples"):
         return LILAC, "", ""
     if item.kind == "result" and item.axes[:1] == ("T",):
@@ -253,15 +253,15 @@ def _draw_tensor(item: DiagramItem, x: float, y: float, w: float, h: float) -> l
     fill, edge, hatch = _block_colours(item)
     behind = min(item.stack - 1, 3) if item.stack > 1 else 0
     w, h, x, y = w - 4 * behind, h - 4 * behind, x - 2 * behind, y + 2 * behind
-    told = f"{item.label}: {format_shape(item)}, {STATE_LABELS[item.state]}"
+    hover = f"{item.label}: {format_shape(item)}, {STATE_LABELS[item.state]}"
     drawn: list[Element] = []
     for i in range(behind, 0, -1):
         drawn.append(Box(x + 4 * i, y - 4 * i, w, h, fill, edge or WHITE, radius=2.5))
     heat = item.values is not None and item.kind != "input"
     limit = float(np.nanpercentile(np.abs(item.values), 98)) or 1.0 if heat and item.values is not None else 0.0
-    told += f"; full colour at ±{limit:.2g}" if heat else ""
+    hover += f"; full colour at ±{limit:.2g}" if heat else ""
     drawn.append(Box(x, y, w, h, fill, edge or ("" if not behind else WHITE), 1.2, radius=2.5,
-                     hatch="" if heat else hatch, hover=told))  # fmt: skip
+                     hatch="" if heat else hatch, hover=hover))  # fmt: skip
     shape = format_shape(item)
     if heat and item.values is not None:
         drawn.append(HeatmapCells(x, y, w - 5, h - 5, item.values, limit))
@@ -271,7 +271,7 @@ def _draw_tensor(item: DiagramItem, x: float, y: float, w: float, h: float) -> l
         drawn += _draw_mask(item, x, y, w, h) if item.masks else []
         drawn += _draw_label(item, x, y, w, h, hatch != "")
     if behind:
-        # Above, beside the arrow that leaves from the middle.
+        # Above, next to the arrow that starts in the middle.
         drawn.append(TextLabel(x + 2 * behind + 6, y - h / 2 - 4 * behind - 6.5, f"1…{item.stack}", 9, anchor="start"))
     if shape:
         drawn.append(TextLabel(x, y + h / 2 + LABEL_HEIGHT - 5, shape, 9, faint=True))
@@ -286,7 +286,7 @@ def _draw_label(item: DiagramItem, x: float, y: float, w: float, h: float, hatch
         label = replace(label, size=size * (w - 4) / label.estimated_width)
     if not hatched:
         return [label]
-    # A plate behind the letters: hatching must not run through them.
+    # A plain background: hatching must not cross the text.
     return [
         Box(x, y, label.estimated_width + 6, size + 4, PALE_LILAC if item.axes[:1] == ("T",) else PALE_ORANGE),
         label,
@@ -294,17 +294,17 @@ def _draw_label(item: DiagramItem, x: float, y: float, w: float, h: float, hatch
 
 
 def _draw_mask(item: DiagramItem, x: float, y: float, w: float, h: float) -> list[Element]:
-    """Grey where the masks took something away, row by row; before anything was pruned, one band as a sign."""
+    """Draw the pruned share of each row in grey; before any pruning, one band as a sign."""
     by = ", ".join(item.masks)
     shares = item.masked_shares or (0.0, 0.0, 0.0, 0.0, 1.0)
-    told = (
+    hover = (
         f"{sum(item.masked_shares) / len(item.masked_shares):.0%} pruned by {by}"
         if item.masked_shares
-        else f"{by} will prune; not yet"
+        else f"to be pruned by {by}"
     )
     row = h / len(shares)
     drawn: list[Element] = [
-        Box(x + w * (1 - share) / 2, y - h / 2 + row * (i + 0.5), w * share, row, "#A9A9A9", radius=0, hover=told)
+        Box(x + w * (1 - share) / 2, y - h / 2 + row * (i + 0.5), w * share, row, "#A9A9A9", radius=0, hover=hover)
         for i, share in enumerate(shares)
         if share
     ]
@@ -342,7 +342,7 @@ def _draw_edge(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) -> l
 
 
 def _edge_offset(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) -> float:
-    """Several arrows into one wedge enter it side by side, from left to right as their sources stand."""
+    """Return the horizontal offset of an arrow into a wedge: several enter it in the order of their sources."""
     into = sorted(panel.incoming_edges(edge.target, "flow"), key=lambda other: places.centre[other.source])
     looked = 1 if panel.incoming_edges(edge.target, "reads") else 0
     if len(into) + looked < 2 or edge not in into:
@@ -354,7 +354,7 @@ def _edge_offset(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) ->
 
 
 def _draw_router_input(panel: DiagramPanel, places: PanelLayout, source: str, target: str) -> Line:
-    """What a router looks at comes round the side and enters at its right corner."""
+    """Draw the arrow from a router's input, around the side to its right corner."""
     xs, xt = places.centre[source], places.right_edge(target) - 9
     floor = places.bottom_edge(target) + 2
     if places.row[source] > places.row[target]:

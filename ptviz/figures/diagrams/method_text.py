@@ -1,4 +1,4 @@
-"""A panel of one method in words and as rows: for readers who cannot see it, and for those who count."""
+"""A method's panel as alternative text and as table rows."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from ptviz.figures.diagrams.scene import Table
 STATE_LABELS = {
     "trained": "trained",
     "frozen": "held fixed",
-    "processed": "made from what lies below",
+    "processed": "computed from the items below",
     "input": "the text",
 }
 
 
 def format_shape(item: DiagramItem) -> str:
-    """A tensor's sizes: 10 x 384."""
+    """Format a tensor's sizes: 10 x 384."""
     return " × ".join(map(str, item.sizes))  # noqa: RUF001  # the sign of a product
 
 
 def describe_panel(panel: DiagramPanel) -> str:
-    """The panel in words, for readers who cannot see it."""
-    told = [f"{panel.title}, {panel.citation}."]
+    """Describe the panel: its tensors and modules, and what enters the backbone."""
+    described = [f"{panel.title}, {panel.citation}."]
     for item in panel.items.values():
         if item.kind in ("tensor", "result"):
-            told.append(f"{item.label} ({format_shape(item)}): {STATE_LABELS[item.state]}.")
+            described.append(f"{item.label} ({format_shape(item)}): {STATE_LABELS[item.state]}.")
         elif item.kind in ("encoder", "router"):
-            told.append(f"{item.kind} {item.label} with {item.scalars:,} numbers.")
-    doors = [
+            described.append(f"{item.kind} {item.label} with {item.scalars:,} parameters.")
+    inputs = [
         words
         for key, words in (
             (panel.prompt, "a prompt in front of the text"),
@@ -37,17 +37,17 @@ def describe_panel(panel: DiagramPanel) -> str:
         )
         if key
     ]
-    told.append(f"Into the frozen backbone go {' and '.join(doors) or 'the words of the text alone'}.")
+    described.append(f"The frozen backbone gets {' and '.join(inputs) or 'the text without a prompt'}.")
     if panel.trainable_parameters:
-        told.append(f"{panel.trainable_parameters:,} numbers are trained.")
+        described.append(f"{panel.trainable_parameters:,} trainable parameters.")
     if panel.note:
-        told.append(f"{panel.note[0].upper()}{panel.note[1:]}.")
-    return " ".join(told)
+        described.append(f"{panel.note[0].upper()}{panel.note[1:]}.")
+    return " ".join(described)
 
 
 def table_rows(panels: Sequence[DiagramPanel]) -> Table:
-    """The items of panels as rows: what is drawn, as data."""
-    head = ("method", "item", "kind", "is", "axes", "shape", "numbers")
+    """Return the items of panels as table rows."""
+    head = ("method", "item", "kind", "state", "axes", "shape", "parameters")
     rows = [
         (panel.name, item.label, item.kind, item.state, " ".join(item.axes), "x".join(map(str, item.sizes)),
          str(item.scalars or ""))

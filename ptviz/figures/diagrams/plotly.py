@@ -1,4 +1,4 @@
-"""A scene as a plotly figure: for HTML with hover, for notebooks, for JSON. Drawn at its own size, one unit a pixel."""
+"""Scenes as plotly figures, for HTML with hover, notebooks and JSON; one unit is one pixel."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _DIVERGING_SCALE = [[i / 8, diverging_colour(i / 4 - 1)] for i in range(9)]
 
 
 def to_figure(scene: Scene) -> go.Figure:
-    """The scene with plotly's shapes and annotations; boxes that say something say it under the pointer."""
+    """Convert a scene to plotly's shapes and annotations, with the boxes' hover texts."""
     figure = empty_figure(height=round(scene.height))
     hidden = {"visible": False, "fixedrange": True}
     # Text does not grow with a plotly figure as shapes do, so the drawing keeps its own width.
@@ -68,12 +68,12 @@ def to_figure(scene: Scene) -> go.Figure:
 
 
 def write_png(scenes: Sequence[Scene], paths: Sequence[Path]) -> None:
-    """Scenes as PNG files of twice their size, with kaleido and a Chromium browser.
+    """Write scenes as PNG files of twice their size, with kaleido and a Chromium browser.
 
     Raises:
-        ImportError, ValueError, RuntimeError: what plotly says when either is missing.
+        ImportError, ValueError, RuntimeError: from plotly, if either is missing.
     """
-    # All at once: the browser starts once, not for every picture. Sizes are not read off the figures, unlike for one.
+    # All at once: the browser starts only once. Unlike for a single figure, plotly needs the sizes as arguments.
     plotly.io.write_images(
         fig=[to_figure(scene) for scene in scenes],
         file=list(paths),
@@ -87,7 +87,7 @@ def _box_shapes(box: Box) -> list[dict[str, Any]]:
     line = {"color": box.line or "rgba(0,0,0,0)", "width": box.width, "dash": "dash" if box.dash else "solid"}
     look = {"line": line, "fillcolor": box.fill or "rgba(0,0,0,0)"}
     outline = _svg_path(box.corners()) + " Z" if box.wedge or not box.radius else _rounded_path(box)
-    # Heat maps lie below shapes, and must not be painted over by the block that frames them.
+    # Shapes are above heat maps by default: the block that frames a heat map would cover it.
     drawn: list[dict[str, Any]] = [{"type": "path", "path": outline, "layer": "below", **look}]
     if box.hatch:
         path = " ".join(_svg_path(stroke) for stroke in box.hatch_lines())

@@ -1,6 +1,6 @@
-"""A drawing of boxes, words and lines, in pixels with y downwards, before anything says how it is rendered.
+"""Drawings of boxes, text and lines, in pixels with y downwards, independent of how they are rendered.
 
-``svg`` turns a scene into text without a browser, ``shapes`` turns the same scene into a plotly figure.
+``svg`` renders a scene without a browser, ``plotly`` converts the same scene to a plotly figure.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ DARK, WHITE = "#1B2430", "#FFFFFF"
 
 @dataclass(frozen=True)
 class Box:
-    """A rectangle, centred at (x, y). ``wedge`` narrows its top, as a router is drawn; ``hatch`` is a line colour.
+    """A rectangle centred at (x, y). ``wedge`` narrows its top, for a router; ``hatch`` is the colour of hatching.
 
-    ``link`` is what a click on it opens, ``hover`` what a pointer or a screen reader is told.
+    ``link`` is what a click on it opens, ``hover`` is the text for pointers and screen readers.
     """
 
     x: float
@@ -43,24 +43,24 @@ class Box:
     hover: str = ""
 
     def corners(self) -> tuple[Point, Point, Point, Point]:
-        """Bottom left, top left, top right, bottom right."""
+        """Return the corners: bottom left, top left, top right, bottom right."""
         inset = 0.22 * self.w if self.wedge else 0.0
         left, right, top, bottom = self.x - self.w / 2, self.x + self.w / 2, self.y - self.h / 2, self.y + self.h / 2
         return (left, bottom), (left + inset, top), (right - inset, top), (right, bottom)
 
     def transformed(self, dx: float, dy: float, scale: float) -> Box:
-        """The same box elsewhere, larger or smaller."""
+        """Return the box scaled about the origin, then moved."""
         return replace(
             self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale,
             radius=self.radius * scale,
         )  # fmt: skip
 
-    def hatch_lines(self, apart: float = 5.0) -> list[tuple[Point, Point]]:
-        """Slanted strokes from edge to edge, ``apart`` pixels from each other."""
+    def hatch_lines(self, spacing: float = 5.0) -> list[tuple[Point, Point]]:
+        """Return slanted strokes from edge to edge, ``spacing`` pixels from each other."""
         left, top = self.x - self.w / 2, self.y - self.h / 2
         strokes = []
-        for i in range(1, math.ceil((self.w + self.h) / apart)):
-            reach = i * apart
+        for i in range(1, math.ceil((self.w + self.h) / spacing)):
+            reach = i * spacing
             start = (left + min(reach, self.w), top + max(0.0, reach - self.w))
             end = (left + max(0.0, reach - self.h), top + min(reach, self.h))
             strokes.append((start, end))
@@ -69,7 +69,7 @@ class Box:
 
 @dataclass(frozen=True)
 class TextLabel:
-    """Words centred at a height; ``anchor`` is where x lies in them. ``colour`` INK follows the theme."""
+    """A text, vertically centred at y; ``anchor`` is the part of it at x. THEME_COLOUR follows the page's theme."""
 
     x: float
     y: float
@@ -82,12 +82,12 @@ class TextLabel:
     faint: bool = False
 
     def transformed(self, dx: float, dy: float, scale: float) -> TextLabel:
-        """The same words elsewhere, larger or smaller."""
+        """Return the text scaled about the origin, then moved."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, size=self.size * scale)
 
     @property
     def estimated_width(self) -> float:
-        """About how wide the words are, in pixels: there is no font to ask."""
+        """The approximate width of the text in pixels; the font is not known here."""
         return len(self.text) * self.size * (0.58 if self.bold else 0.53)
 
 
@@ -102,7 +102,7 @@ class Line:
     arrow: bool = True
 
     def transformed(self, dx: float, dy: float, scale: float) -> Line:
-        """The same path elsewhere, larger or smaller."""
+        """Return the path scaled about the origin, then moved."""
         return replace(self, points=tuple((x * scale + dx, y * scale + dy) for x, y in self.points))
 
     def arrow_head(self) -> tuple[Point, Point, Point]:
@@ -127,11 +127,11 @@ class OperatorSign:
     hover: str = ""
 
     def transformed(self, dx: float, dy: float, scale: float) -> OperatorSign:
-        """The same sign elsewhere, larger or smaller."""
+        """Return the sign scaled about the origin, then moved."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, r=self.r * scale)
 
     def strokes(self) -> list[tuple[Point, Point]]:
-        """The lines inside the circle; a dot for the elementwise product is left to the renderer."""
+        """Return the lines inside the circle; the renderer draws the dot of an elementwise product."""
         a, b = self.r * 0.5, self.r * 0.38
         x, y = self.x, self.y
         if self.kind == "product":
@@ -143,7 +143,7 @@ class OperatorSign:
 
 @dataclass(frozen=True)
 class HeatmapCells:
-    """A heat map, blue below zero and orange above, centred at (x, y); ``limit`` is the value of the full colour."""
+    """A heat map, blue below zero and orange above, centred at (x, y); ``colour_limit`` is the value of full colour."""
 
     x: float
     y: float
@@ -153,18 +153,18 @@ class HeatmapCells:
     colour_limit: float = 1.0
 
     def transformed(self, dx: float, dy: float, scale: float) -> HeatmapCells:
-        """The same heat map elsewhere, larger or smaller."""
+        """Return the heat map scaled about the origin, then moved."""
         return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale)
 
 
 Element: TypeAlias = Box | TextLabel | Line | OperatorSign | HeatmapCells
 Table: TypeAlias = tuple[tuple[str, ...], ...]
-"""A head and rows: what a drawing shows, as data."""
+"""A header and rows: the contents of a drawing as data."""
 
 
 @dataclass(frozen=True)
 class Scene:
-    """A drawing of a size in pixels, from back to front; the same in words for who cannot see it, and as rows."""
+    """A drawing: size in pixels, elements from back to front, alternative text, title, and its contents as a table."""
 
     width: float
     height: float
@@ -175,12 +175,12 @@ class Scene:
 
 
 def transform(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:
-    """Elements scaled about the origin, then moved."""
+    """Return elements scaled about the origin, then moved."""
     return [element.transformed(dx, dy, scale) for element in elements]
 
 
 def bounding_box(elements: Iterable[Element]) -> tuple[float, float, float, float]:
-    """Left, top, right and bottom of what is drawn; zeros if nothing is."""
+    """Return left, top, right and bottom of all elements; zeros without elements."""
     xs: list[float] = []
     ys: list[float] = []
     for element in elements:
@@ -202,7 +202,7 @@ def bounding_box(elements: Iterable[Element]) -> tuple[float, float, float, floa
 
 
 def diverging_colour(share: float) -> str:
-    """The colour of a value in -1 to 1: blue, near white at zero, orange."""
+    """Return the colour of a value from -1 to 1: blue, near white at zero, orange."""
     share = max(-1.0, min(1.0, share)) if math.isfinite(share) else 0.0
     end = (213, 94, 0) if share > 0 else (0, 114, 178)
     parts = (round(247 + (channel - 247) * abs(share)) for channel in end)
@@ -213,15 +213,15 @@ _CIVIDIS = ((0, 34, 78), (59, 73, 108), (112, 113, 115), (166, 157, 117), (222, 
 
 
 def cividis_colour(share: float) -> str:
-    """A colour of the cividis scale at 0 to 1, readable for every colour vision."""
-    place = max(0.0, min(1.0, share)) * (len(_CIVIDIS) - 1)
-    low = min(int(place), len(_CIVIDIS) - 2)
-    parts = (round(a + (b - a) * (place - low)) for a, b in zip(_CIVIDIS[low], _CIVIDIS[low + 1], strict=True))
+    """Return the colour of the cividis scale at 0 to 1, which is safe for colour blindness."""
+    position = max(0.0, min(1.0, share)) * (len(_CIVIDIS) - 1)
+    low = min(int(position), len(_CIVIDIS) - 2)
+    parts = (round(a + (b - a) * (position - low)) for a, b in zip(_CIVIDIS[low], _CIVIDIS[low + 1], strict=True))
     return "#" + "".join(f"{part:02X}" for part in parts)
 
 
 def contrasting_colour(fill: str) -> str:
-    """Dark or white, whichever stands out more on a fill.
+    """Return dark or white, whichever has more contrast with a fill.
 
     Source of the contrast: WCAG 2.2, https://www.w3.org/TR/WCAG22/#dfn-contrast-ratio
     """

@@ -1,4 +1,4 @@
-"""A method's stages as a timeline: what each trains, on whose rows, for what share of the steps."""
+"""A method's training stages as a timeline: what each trains, on which tasks, for how many steps."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TASK_LABELS = {"target": "target task", "sources": "source tasks", "all": "sour
 
 @dataclass(frozen=True)
 class StageBar:
-    """One stage: its name, whose rows it sees, its steps (0 if unknown), and what it trains in words."""
+    """One stage: its name, the tasks of its examples, its steps (0 if unknown), and what it trains."""
 
     name: str
     tasks: str = "target"
@@ -24,42 +24,47 @@ class StageBar:
     optimiser: str = "gradient"
 
 
-def draw_stage_timeline(legs: Sequence[StageBar]) -> Scene:
-    """The stages from left to right, each as long as its share of the steps, never too short for its words."""
-    total = sum(leg.steps for leg in legs)
-    least = min(190.0, (WIDTH - 20) / max(len(legs), 1))
-    spare = (WIDTH - 20) - least * len(legs)
+def draw_stage_timeline(stages: Sequence[StageBar]) -> Scene:
+    """Draw the stages from left to right, with widths by their share of the steps, but wide enough for their labels."""
+    total = sum(stage.steps for stage in stages)
+    least = min(190.0, (WIDTH - 20) / max(len(stages), 1))
+    spare = (WIDTH - 20) - least * len(stages)
     elements: list[Element] = []
     x = 10.0
-    for number, leg in enumerate(legs, start=1):
-        width = least + spare * (leg.steps / total if total else 1 / len(legs))
-        fill, edge = _TASK_COLOURS.get(leg.tasks, _TASK_COLOURS["target"])
-        how = ", without gradients" if leg.optimiser == "evolution" else ""
-        trains = _truncate(leg.trained_text + how, width)
-        hover = (
-            f"Stage {number}, {leg.name}: {leg.trained_text}{how}; rows of the {_TASK_LABELS.get(leg.tasks, leg.tasks)}"
-        )
+    for number, stage in enumerate(stages, start=1):
+        width = least + spare * (stage.steps / total if total else 1 / len(stages))
+        fill, edge = _TASK_COLOURS.get(stage.tasks, _TASK_COLOURS["target"])
+        how = ", without gradients" if stage.optimiser == "evolution" else ""
+        trains = _truncate(stage.trained_text + how, width)
+        hover = f"Stage {number}, {stage.name}: {stage.trained_text}{how}; examples of the {_TASK_LABELS.get(stage.tasks, stage.tasks)}"
         elements.append(Box(x + width / 2 - 4, 46, width - 8, 66, fill, edge, 1.4, radius=7, hover=hover))
-        elements.append(TextLabel(x + 10, 29, f"{number}. {leg.name}", 13, bold=True, colour=DARK, anchor="start"))
+        elements.append(TextLabel(x + 10, 29, f"{number}. {stage.name}", 13, bold=True, colour=DARK, anchor="start"))
         elements.append(TextLabel(x + 10, 47, trains, 11, colour=DARK, anchor="start"))
-        steps = f", {leg.steps:,} steps" if leg.steps else ""
-        rows = _truncate(_TASK_LABELS.get(leg.tasks, leg.tasks) + steps, width)
-        elements.append(TextLabel(x + 10, 64, rows, 11, colour=DARK, anchor="start"))
+        steps = f", {stage.steps:,} steps" if stage.steps else ""
+        examples = _truncate(_TASK_LABELS.get(stage.tasks, stage.tasks) + steps, width)
+        elements.append(TextLabel(x + 10, 64, examples, 11, colour=DARK, anchor="start"))
         x += width
     elements.append(Line(((10, 94), (WIDTH - 14, 94)), colour=GREY))
     elements.append(TextLabel(WIDTH - 12, 103, "time", 10, anchor="end", faint=True))
-    if not legs:
+    if not stages:
         elements.append(TextLabel(WIDTH / 2, 46, "Nothing is trained.", 13))
-    said = "; ".join(
-        f"{leg.name} on the {_TASK_LABELS.get(leg.tasks, leg.tasks)}, training {leg.trained_text}" for leg in legs
+    described = "; ".join(
+        f"{stage.name} on the {_TASK_LABELS.get(stage.tasks, stage.tasks)}, training {stage.trained_text}"
+        for stage in stages
     )
-    head = ("stage", "rows of", "steps", "trains", "optimiser")
-    listed = (
-        (leg.name, _TASK_LABELS.get(leg.tasks, leg.tasks), str(leg.steps or ""), leg.trained_text, leg.optimiser)
-        for leg in legs
+    head = ("stage", "examples of", "steps", "trains", "optimiser")
+    rows = (
+        (
+            stage.name,
+            _TASK_LABELS.get(stage.tasks, stage.tasks),
+            str(stage.steps or ""),
+            stage.trained_text,
+            stage.optimiser,
+        )
+        for stage in stages
     )
-    alt = f"{len(legs)} stages of training: {said or 'none'}."
-    return Scene(WIDTH, HEIGHT, tuple(elements), alt, "Stages", (head, *listed))
+    alt = f"{len(stages)} stages of training: {described or 'none'}."
+    return Scene(WIDTH, HEIGHT, tuple(elements), alt, "Stages", (head, *rows))
 
 
 def _truncate(words: str, width: float) -> str:

@@ -1,4 +1,4 @@
-"""A scene as SVG text: no browser, no plotly. Text takes the page's colour, on light and on dark."""
+"""Scenes as SVG, without a browser or plotly; text has the page's colour, light or dark."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ FONT = "system-ui, 'Segoe UI', 'Liberation Sans', Arial, sans-serif"
 def to_svg(scene: Scene, page: bool = False, zoom: float = 1.0) -> str:
     """Return the scene as one SVG document.
 
-    Alone, it is light on white and has fixed size. For a ``page`` it fills the width up to ``zoom`` times its own,
-    takes the page's text colour, and what can be opened is a link that the keyboard reaches, marked ``data-open``.
+    By default it is a document of fixed size, dark on white. For a ``page`` it fills the width up to ``zoom`` times
+    its own and has the page's text colour, and a box with a link can be focused and has the attribute ``data-open``.
     """
     w, h = _format_number(scene.width), _format_number(scene.height)
-    # With links inside, a screen reader must be let in: an img would hide them.
+    # The role img would hide the links inside from a screen reader.
     role = "group" if page and any(isinstance(e, Box) and e.link for e in scene.elements) else "img"
     look = f"max-width:{_format_number(scene.width * zoom)}px;width:100%;height:auto;display:block"
     root = ET.Element("svg", xmlns="http://www.w3.org/2000/svg", viewBox=f"0 0 {w} {h}")
@@ -119,15 +119,15 @@ def _cells_svg(root: ET.Element, cells: HeatmapCells) -> None:
 
 
 def _title(root: ET.Element, words: str) -> None:
-    """What a pointer that rests here is told."""
+    """Add the text that is shown on hover and read by a screen reader."""
     if words:
         _put(root, "title", words)
 
 
 def _put(root: ET.Element, tag: str, words: str = "", /, **attributes: str | float) -> ET.Element:
-    """Add an element; its attributes are named with underscores for hyphens, and left out where they are False."""
-    told = {name.replace("_", "-"): value for name, value in attributes.items() if value is not False}
-    node = ET.SubElement(root, tag, {name: v if isinstance(v, str) else _format_number(v) for name, v in told.items()})
+    """Add an element; attribute names have underscores for hyphens, and False leaves an attribute out."""
+    given = {name.replace("_", "-"): value for name, value in attributes.items() if value is not False}
+    node = ET.SubElement(root, tag, {name: v if isinstance(v, str) else _format_number(v) for name, v in given.items()})
     node.text = words
     return node
 

@@ -1,4 +1,4 @@
-"""The survey's figure 1: the family tree of prompt tuning, coloured by family or by what was counted and measured."""
+"""The survey's figure 1: the taxonomy of prompt tuning, coloured by family or by a measure."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ UNMEASURED_COLOUR = "#E3E6EA"
 
 
 def draw_taxonomy(tree: Taxonomy) -> Scene:
-    """The tree from left to right; each method opens its page."""
+    """Draw the tree from left to right; a click on a method opens its page."""
     leaves = tree.root.methods()
     height = HEADER_HEIGHT + ROW_HEIGHT * max(len(leaves), 1) + 16
     elements: list[Element] = []
@@ -47,13 +47,13 @@ def draw_taxonomy(tree: Taxonomy) -> Scene:
 def _draw_branch(
     elements: list[Element], branch: Branch, top: float, measure: ColourScale | None, family: int
 ) -> float:
-    """Draw a branch whose leaves start at ``top``; the height of its own box's middle."""
+    """Draw a branch whose leaves start at ``top``; return the y of the middle of its box."""
     rows = len(branch.methods())
     middle = top + ROW_HEIGHT * max(rows, 1) / 2
     left, width = COLUMNS[branch.level]
     y = top
-    for place, below in enumerate(branch.branches):
-        own = place if branch.level == 0 else family
+    for index, below in enumerate(branch.branches):
+        own = index if branch.level == 0 else family
         target = _draw_branch(elements, below, y, measure, own)
         elements.append(_draw_link(left + width, middle, COLUMNS[branch.level + 1][0], target))
         y += ROW_HEIGHT * len(below.methods())
@@ -63,7 +63,7 @@ def _draw_branch(
         y += ROW_HEIGHT
     strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
     fill = DARK if branch.level == 0 else strong if branch.level == 1 else pale
-    # The root's and a family's boxes are strong; deeper ones pale, so that the eye reads from left to right.
+    # Strong colours for root and families, pale ones for deeper levels.
     elements.append(Box(left + width / 2, middle, width, 34, fill, GREY if branch.level == 0 else strong, radius=6))
     lines = textwrap.wrap(branch.label, 20 if branch.level else 15) or [""]
     for i, line in enumerate(lines):
@@ -94,7 +94,7 @@ def _draw_leaf(elements: list[Element], leaf: Leaf, y: float, measure: ColourSca
 
 
 def format_value(value: float | None, measure: ColourScale) -> str:
-    """A value with its unit; words where nothing was measured."""
+    """Format a value with its unit; None is a method without a run."""
     if value is None:
         return "no run yet"
     if measure.unit == "%":
@@ -128,7 +128,7 @@ def _draw_colour_scale(measure: ColourScale) -> list[Element]:
 
 
 def table_rows(tree: Taxonomy) -> Table:
-    """The methods as rows, with their places in the tree and their values."""
+    """Return the methods as table rows, with their branches and values."""
     value = (tree.colour_scale.name,) if tree.colour_scale else ()
     head = ("method", "title", "paper", *LEVELS, *value)
     rows = []
@@ -144,7 +144,7 @@ def table_rows(tree: Taxonomy) -> Table:
 
 
 def describe_taxonomy(tree: Taxonomy) -> str:
-    """The tree in words, for readers who cannot see it."""
+    """Describe the tree: the methods of each family, and their values if it is coloured by a measure."""
     families = [
         f"{family.label}: " + ", ".join(leaf.title for leaf in family.methods()) for family in tree.root.branches
     ]

@@ -16,7 +16,7 @@ export default function (component) {
     if (shown) shown.classList.remove("shown");
     shown = term;
     term.classList.add("shown");
-    words.textContent = term.dataset ? term.dataset.told : term.getAttribute("data-told");
+    words.textContent = term.dataset ? term.dataset.meaning : term.getAttribute("data-meaning");
   };
   node.onpointerover = showMeaning;
   node.onfocusin = showMeaning;
