@@ -1,6 +1,6 @@
-"""The only place that opens a stranger's file: sniffing, one reader a format, and the process they run in.
+"""Safe reading of untrusted checkpoints: format detection, one reader per format, and a sandboxed process.
 
-``open_checkpoint(path)`` gives a ``PromptBundle`` or raises ``CheckpointError``. Nothing is ever unpickled with code.
+``open_checkpoint(path)`` returns a ``PromptBundle`` or raises ``CheckpointError``. No code in a file is ever executed.
 """
 
 from ptviz.checkpoints.bundle import Capability, NamedAxesArray, PromptBundle

@@ -1,4 +1,4 @@
-"""Result files of benchmarks as they lie on disk: found in folders, bounded, read; what they say is for others."""
+"""Result files of benchmarks: found in folders and read with size limits; parsing them is left to the caller."""
 
 from __future__ import annotations
 
@@ -9,30 +9,30 @@ from ptviz.checkpoints.errors import CheckpointError, safe_text
 from ptviz.checkpoints.limits import MB, read_file
 
 MAX_FILE_BYTES = 2 * MB
-"""Bytes of one result file; those of PEFT have some 15 kB."""
+"""Largest size in bytes of a result file; those of PEFT have about 15 kB."""
 MAX_FILES = 1000
-"""Result files opened at once."""
+"""Largest number of result files read at once."""
 
 
 def read_benchmark_files(paths: Iterable[Path | str]) -> tuple[list[tuple[str, bytes]], list[str]]:
-    """The files at some paths, and the JSON files right within the folders among them, as (name, content).
+    """Return (name, content) of the files at ``paths``, and of the JSON files directly in folders among them.
 
-    Returns also a sentence for each file that cannot be read.
+    The second list has a message for each file that could not be read.
 
     Raises:
-        CheckpointError: if a path leads nowhere, or there are too many files.
+        CheckpointError: if a path does not exist, or there are too many files.
     """
-    places: list[Path] = []
+    files: list[Path] = []
     for path in map(Path, paths):
-        places += _list_files(path)
-        if len(places) > MAX_FILES:
-            raise CheckpointError(f"expected at most {MAX_FILES} result files; there are more. Choose fewer")
+        files += _list_files(path)
+        if len(files) > MAX_FILES:
+            raise CheckpointError(f"expected at most {MAX_FILES} result files; got more. Choose fewer")
     found, problems = [], []
-    for place in dict.fromkeys(places):
+    for file in dict.fromkeys(files):
         try:
-            found.append((place.name, read_file(place, MAX_FILE_BYTES)))
+            found.append((file.name, read_file(file, MAX_FILE_BYTES)))
         except CheckpointError as error:
-            problems.append(f"{safe_text(place.name)}: {error}")
+            problems.append(f"{safe_text(file.name)}: {error}")
     return found, problems
 
 

@@ -1,8 +1,8 @@
-"""What every format becomes: arrays with named axes, where they came from, and what they are good for.
+"""The result of every format's reader: arrays with named axes, their origin, and what they can be used for.
 
 Axes as in ``ptviz.prompt``: ``m`` prompt tokens, ``d`` embedding width, ``S`` attention sites, ``kv`` key and value,
-``H`` heads, ``h`` head width, ``k`` tasks, ``r`` rank, ``T`` positions. An axis called ``features`` could not be split
-by what the file says about itself.
+``H`` heads, ``h`` head width, ``k`` tasks, ``r`` rank, ``T`` positions. ``features`` is an axis that cannot be
+split without further metadata.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, METHOD_STATE = (
     "parts of a method",
 )
 UNSPLIT_AXES = ("m", "features")
-"""The axes of keys and values that the file does not split by site and head."""
+"""The axes of keys and values that cannot be split by site and head from the file alone."""
 PROMPT_KINDS = (INPUT, KEY_VALUE, LIBRARY, FACTORS, LAYERS, METHOD_STATE)
 
 
@@ -43,13 +43,13 @@ class NamedAxesArray:
 
     @property
     def shape_text(self) -> str:
-        """The shape in words, as in ``m=100 x d=768``."""
+        """Return the shape as text, such as ``m=100 x d=768``."""
         return " x ".join(f"{axis}={size}" for axis, size in zip(self.axes, self.array.shape, strict=True))
 
 
 @dataclass(frozen=True)
 class Capability:
-    """One thing a person may want to do with a prompt, whether it can be done, and why (not)."""
+    """One possible use of a prompt, whether it is possible, and why (not)."""
 
     action: str
     possible: bool
@@ -58,10 +58,10 @@ class Capability:
 
 @dataclass(frozen=True)
 class PromptBundle:
-    """A trained prompt of any origin.
+    """A trained prompt from a file of any format.
 
-    ``format`` names the layout it was read from; ``source`` is what the file says about itself: a stranger's claims,
-    as text. ``uses`` and ``warnings`` are ours.
+    ``format`` names the file's layout. ``metadata`` is what the file says about itself: untrusted text.
+    ``capabilities`` and ``warnings`` are found by ptviz.
     """
 
     name: str
@@ -74,11 +74,11 @@ class PromptBundle:
 
     @property
     def parameter_count(self) -> int:
-        """Numbers in all tensors together."""
+        """Return the number of values in all tensors."""
         return sum(values.array.size for values in self.tensors.values())
 
     def input_prompts(self) -> dict[str, Array]:
-        """Every input prompt in it, ``(m, d)`` by name; a stack of tasks or layers gives one for each."""
+        """Return every input prompt by name, ``(m, d)``; a stack gives one per task or layer."""
         found: dict[str, Array] = {}
         for name, values in self.tensors.items():
             if values.axes == ("m", "d"):
@@ -88,7 +88,7 @@ class PromptBundle:
         return found
 
     def key_value_prompts(self) -> dict[str, Array]:
-        """Every key-value prompt in it, by name: one row a prompt token, all its keys and values in it."""
+        """Return every key-value prompt by name, one row per prompt token with all its keys and values."""
         found: dict[str, Array] = {}
         for name, values in self.tensors.items():
             if values.axes == ("S", "kv", "H", "m", "h"):
@@ -98,11 +98,11 @@ class PromptBundle:
         return found
 
     def with_warnings(self, *more: str) -> PromptBundle:
-        """The same bundle with further warnings."""
+        """Return the bundle with further warnings."""
         return replace(self, warnings=(*self.warnings, *more))
 
     def to_json(self) -> dict[str, Any]:
-        """Everything but the numbers."""
+        """Return everything but the tensors' values as a JSON object."""
         return {
             "name": self.name,
             "format": self.format,
@@ -118,7 +118,7 @@ class PromptBundle:
 
 
 def list_capabilities(kind: str, width: int | None, irreversible: str = "") -> tuple[Capability, ...]:
-    """What a kind of prompt can and cannot be used for; ``irreversible`` says why its training cannot go on."""
+    """Return what a kind of prompt can be used for; ``irreversible`` says why its training cannot be resumed."""
     wide = f"of embedding width {width}" if width else "it was trained for"
     compare = kind in (INPUT, LIBRARY, FACTORS, KEY_VALUE)
     alike = f"those of width {width}" if width else "each with those of its own width"
@@ -144,7 +144,7 @@ def list_capabilities(kind: str, width: int | None, irreversible: str = "") -> t
         Capability(
             "go on with the training it came from",
             False,
-            irreversible or "the file holds the prompt alone: no optimiser, no data",
+            irreversible or "the file has only the prompt: no optimiser state and no data",
         ),
         Capability("merge it into the backbone's weights", False, "a prompt is an input, not a change of weights"),
     )

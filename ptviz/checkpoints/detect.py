@@ -1,4 +1,4 @@
-r"""Which format a path holds, by content and not by name; then its reader. Runs in the reader process.
+r"""Detect a checkpoint's format by its content, and read it. Runs in the sandboxed process.
 
 The order: a folder by the config in it; a zip by its entries; ``\x93NUMPY``; safetensors' length and brace; JSON; and
 last a torch pickle from before the zip layout.
@@ -37,23 +37,23 @@ _WRAPPER_PREFIXES = ("state_dict.", "model_state_dict.", "model.", "module.")
 
 
 def open_in_process(path: Path) -> PromptBundle:
-    """The checkpoint at a path, read in this process: `apart.open_checkpoint` does it in one of its own.
+    """Read the checkpoint at a path in this process; ``sandbox.parent.open_checkpoint`` does it in a sandbox.
 
     Raises:
-        CheckpointError: if it is none, is damaged, or breaks a limit.
+        CheckpointError: if it is not a checkpoint, is damaged, or exceeds a limit.
     """
     if path.is_dir():
         return _open_folder(DiskFolder(path), path)
     if path.name in (peft.CONFIG_FILE, *peft.WEIGHT_FILES) and (path.parent / peft.CONFIG_FILE).is_file():
-        return peft.read_adapter(DiskFolder(path.parent))  # the numbers mean little without the config beside them
+        return peft.read_adapter(DiskFolder(path.parent))  # the weights cannot be interpreted without the config
     return open_bytes(read_file(path), path.name)
 
 
 def open_bytes(data: bytes, name: str) -> PromptBundle:
-    """The checkpoint that the bytes of one file hold.
+    """Read the checkpoint in the bytes of one file.
 
     Raises:
-        CheckpointError: if they hold none, are damaged, or break a limit.
+        CheckpointError: if they are not a checkpoint, are damaged, or exceed a limit.
     """
     if data[:4] == b"PK\x03\x04" or zipfile.is_zipfile(io.BytesIO(data)):
         return _open_zip(data, name)
@@ -66,16 +66,16 @@ def open_bytes(data: bytes, name: str) -> PromptBundle:
         return _open_json(data, name)
     if data[:1] == b"\x80":
         return _open_pickle(data, name)
-    raise CheckpointError(f"{safe_text(name)}: its content is none of the known formats: {', '.join(FORMAT_NAMES)}")
+    raise CheckpointError(f"{safe_text(name)}: its content has none of the known formats: {', '.join(FORMAT_NAMES)}")
 
 
 def open_state(state: StoredTensors) -> PromptBundle:
-    """The prompt among named tensors.
+    """Return the prompt among named tensors.
 
     Raises:
-        CheckpointError: if none of them is one.
+        CheckpointError: if none of them is a prompt.
     """
-    for inner in _WRAPPER_PREFIXES:  # a trainer's file: its weights stand under one of these names
+    for inner in _WRAPPER_PREFIXES:  # a training checkpoint: its weights have one of these prefixes
         chosen = {name.removeprefix(inner): a for name, a in state.tensors.items() if name.startswith(inner)}
         if chosen and any(recognise(replace(state, tensors=chosen)) for recognise, _ in _STATE_FORMATS[1:4]):
             return open_state(replace(state, tensors=chosen))
@@ -102,8 +102,8 @@ def _open_zip(data: bytes, name: str) -> PromptBundle:
     if ptviz.is_run(archive):
         return ptviz.read_run(archive)
     raise CheckpointError(
-        f"{safe_text(name)}: expected a zip with a prompt in it (torch, .npz, KoboldAI, PEFT or a bundle of ptviz); got "
-        f"{safe_list(names)}"
+        f"{safe_text(name)}: expected a zip with a prompt in it (torch, .npz, KoboldAI, PEFT or a ptviz bundle); "
+        f"got {safe_list(names)}"
     )
 
 
@@ -115,10 +115,10 @@ def _open_torch(data: bytes, name: str, container: str, hints: dict[str, int] | 
 def _open_pickle(data: bytes, name: str) -> PromptBundle:
     if not data.startswith(torch_pickle.LEGACY_MAGIC[:12]):
         called = torch_pickle.pickle_globals(data)
-        what = f" It wants to call {safe_list(called)}." if called else ""
+        what = f" It calls {safe_list(called)}." if called else ""
         raise CheckpointError(
-            f"{safe_text(name)}: a Python pickle, which can run code and is never opened.{what} Ask its author for a "
-            ".safetensors file"
+            f"{safe_text(name)}: a Python pickle, which can run code and is never opened.{what} Ask the author for "
+            "a .safetensors file"
         )
     return _open_torch(data, name, "torch file, legacy layout")
 
@@ -144,13 +144,13 @@ def _open_folder(folder: Folder, path: Path) -> PromptBundle:
     if len(files) == 1:
         return open_bytes(folder.read(files[0]), files[0])
     raise CheckpointError(
-        f"expected a PEFT folder ({peft.CONFIG_FILE} and weights), a run, or a folder of one file at {safe_text(path)}; got "
-        f"{safe_list(files)}. Open one of the files"
+        f"expected a PEFT folder ({peft.CONFIG_FILE} and weights), a run, or a folder of one file at "
+        f"{safe_text(path)}; got {safe_list(files)}. Open one of the files"
     )
 
 
 def _open_model(folder: Folder, weights: str) -> PromptBundle:
-    """A model's folder: its state may hold a prompt, its config says for how many layers and heads."""
+    """Read a prompt from a model's folder, with the numbers of layers and heads in its config."""
     config = parse_json_object(folder.read("config.json"), "config.json")
     sizes = {"layers": ("num_hidden_layers", "num_layers", "n_layer"), "heads": ("num_attention_heads", "n_head")}
     hints = {}

@@ -1,7 +1,7 @@
-"""An adapter by its hub id, ``hub:USER/NAME``: its few small files are fetched, and nothing that they name.
+"""Download a PEFT adapter by its Hub id, ``hub:USER/NAME``: only its own small files, nothing that they refer to.
 
-Only ``adapter_config.json``, the adapter's weights and its README, each of bounded size, in one folder of the
-repository. What was fetched is a stranger's folder like any other: ``open_checkpoint`` reads it.
+These are ``adapter_config.json``, the adapter's weights and its README, each with a size limit, in one folder of the
+repository. The download is an untrusted folder like any other, to be read by ``open_checkpoint``.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ _MAX_BYTES = {CONFIG_FILE: LIMITS.json, README_FILE: LIMITS.json} | dict.fromkey
 
 
 def fetch_adapter(id: str) -> Path:
-    """The folder on this machine with the adapter ``hub:USER/NAME``, or ``hub:USER/NAME/FOLDER``.
+    """Return the local folder of the adapter ``hub:USER/NAME`` or ``hub:USER/NAME/FOLDER``; download it if needed.
 
     Raises:
-        CheckpointError: if it is no such id, cannot be fetched, or holds no adapter of a bounded size.
+        CheckpointError: if the id is invalid, the download fails, or there is no adapter within the size limits.
         OSError: if the cache cannot be written.
     """
     repository, inner = _parse_id(id)
@@ -36,27 +36,27 @@ def fetch_adapter(id: str) -> Path:
     try:
         found = HfApi().model_info(repository, files_metadata=True)
         names = _files_to_fetch(repository, inner, {file.rfilename: file.size for file in found.siblings or []})
-        place = _cache_folder(repository, inner) / (re.sub(r"\W", "", str(found.sha or ""))[:40] or "main")
-        if place.is_dir():
-            return place
+        folder = _cache_folder(repository, inner) / (re.sub(r"\W", "", str(found.sha or ""))[:40] or "main")
+        if folder.is_dir():
+            return folder
         files = {name: hf_hub_download(repository, inner + name, revision=found.sha) for name in names}
     except CheckpointError:
         raise
-    # Whatever goes wrong in there (no network, no such name, no right to see it) has the same remedies.
+    # Every failure in there (no network, unknown name, no access) has the same remedies.
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise CheckpointError(
-            f"{id} cannot be fetched ({safe_text(first, 200)}). Check the name and the connection, or download its "
+            f"{id} cannot be downloaded ({safe_text(first, 200)}). Check the name and the connection, or download its "
             "folder yourself and give the path"
         ) from error
-    return _copy_to_cache(place, files)
+    return _copy_to_cache(folder, files)
 
 
 def find_fetched_adapter(id: str) -> Path | None:
-    """The folder of an adapter that was fetched before, the newest if there are several; None if there is none.
+    """Return the folder of an adapter downloaded before, the newest of several; None if there is none.
 
     Raises:
-        CheckpointError: if ``id`` is no hub id.
+        CheckpointError: if ``id`` is not a Hub id.
     """
     folder = _cache_folder(*_parse_id(id))
     there = [path for path in folder.iterdir() if (path / CONFIG_FILE).is_file()] if folder.is_dir() else []
@@ -76,7 +76,7 @@ def _cache_folder(repository: str, inner: str) -> Path:
 
 
 def _files_to_fetch(repository: str, inner: str, sizes: dict[str, Any]) -> list[str]:
-    """The files to fetch out of a repository's list, found to be there and of bounded size."""
+    """Return the names of the files to download, after checking that they exist and are within the size limits."""
     weights = next((name for name in WEIGHT_FILES if inner + name in sizes), None)
     if inner + CONFIG_FILE not in sizes or weights is None:
         elsewhere = sorted(name.removesuffix("/" + CONFIG_FILE) for name in sizes if name.endswith("/" + CONFIG_FILE))
@@ -84,24 +84,24 @@ def _files_to_fetch(repository: str, inner: str, sizes: dict[str, Any]) -> list[
         raise CheckpointError(
             f"{repository}: expected {inner}{CONFIG_FILE} and {inner}{WEIGHT_FILES[0]}; it lacks them.{hint}"
         )
-    wanted = [CONFIG_FILE, weights]
-    for name in wanted:
+    required = [CONFIG_FILE, weights]
+    for name in required:
         size, most = sizes[inner + name], _MAX_BYTES[name]
         if type(size) is not int or not 0 < size <= most:
-            told = f"{size / MB:,.1f} MB" if type(size) is int else "no size at all"
+            given = f"{size / MB:,.1f} MB" if type(size) is int else "no size"
             raise CheckpointError(
-                f"{repository}: {name}: expected at most {most / MB:,.0f} MB; the hub says {told}: refused"
+                f"{repository}: {name}: expected at most {most / MB:,.0f} MB; the Hub says {given}: refused"
             )
     readme = sizes.get(inner + README_FILE)
-    return [*wanted, README_FILE] if type(readme) is int and 0 < readme <= _MAX_BYTES[README_FILE] else wanted
+    return [*required, README_FILE] if type(readme) is int and 0 < readme <= _MAX_BYTES[README_FILE] else required
 
 
-def _copy_to_cache(place: Path, files: dict[str, str]) -> Path:
-    """Plain copies of the files in a folder of their own: the hub's cache holds links."""
-    with paths.atomic_directory(place.parent) as draft:
+def _copy_to_cache(folder: Path, files: dict[str, str]) -> Path:
+    """Copy the files to a folder of their own, since the Hub's cache has links."""
+    with paths.atomic_directory(folder.parent) as draft:
         for name, path in files.items():
             if (size := Path(path).stat().st_size) > _MAX_BYTES[name]:
-                raise CheckpointError(f"{name} came with {size / MB:,.1f} MB, more than was announced: refused")
+                raise CheckpointError(f"{name} has {size / MB:,.1f} MB, more than its limit: refused")
             shutil.copyfile(path, draft / name)
-        draft.rename(place)
-    return place
+        draft.rename(folder)
+    return folder

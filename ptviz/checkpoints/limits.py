@@ -1,6 +1,6 @@
-"""What a stranger's file may look like before any of it is parsed: sizes, counts, ratios, paths, depth.
+"""Limits of an untrusted file, checked before it is parsed: sizes, counts, ratios, paths, depth.
 
-Every limit is far above what a prompt needs and far below what hurts. Nothing here executes or unpacks anything.
+Every limit is far above what a prompt needs and far below what does harm. Nothing here executes code.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ MB = 1_000_000
 class Limits:
     """Bytes, counts and ratios.
 
-    ``scalars`` are numbers in all tensors of a file together, ``encoded`` the bytes of JSON with a tensor in it.
+    ``scalars`` limits the values in all tensors of a file, ``encoded`` the bytes of JSON with a tensor in it.
     """
 
     file: int = 256 * MB
@@ -45,16 +45,16 @@ LIMITS = Limits()
 
 
 def checked_file_size(path: Path, most: int = LIMITS.file) -> int:
-    """The size of a regular file in bytes.
+    """Return the size of a regular file in bytes.
 
     Raises:
-        CheckpointError: if it is missing, no regular file, empty or larger than ``most``.
+        CheckpointError: if it is missing, not a regular file, empty or larger than ``most``.
     """
     try:
         found = path.stat()
     except (OSError, ValueError) as error:
-        told = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"expected a checkpoint at {safe_text(path)}; it cannot be read: {told}") from error
+        reason = getattr(error, "strerror", None) or error
+        raise CheckpointError(f"expected a checkpoint at {safe_text(path)}; it cannot be read: {reason}") from error
     if not stat.S_ISREG(found.st_mode):
         raise CheckpointError(
             f"expected a plain file at {safe_text(path)}; got a device, pipe or socket. Choose a file"
@@ -63,7 +63,7 @@ def checked_file_size(path: Path, most: int = LIMITS.file) -> int:
 
 
 def check_size(size: int, what: str, most: int) -> int:
-    """The size, if it is between 1 and ``most`` bytes.
+    """Return the size, if it is between 1 and ``most`` bytes.
 
     Raises:
         CheckpointError: otherwise.
@@ -73,13 +73,13 @@ def check_size(size: int, what: str, most: int) -> int:
     if size > most:
         raise CheckpointError(
             f"{what} has {size / MB:,.1f} MB; a prompt's file has at most {most / MB:,.0f} MB. "
-            "If it is a whole model, save its prompt alone"
+            "If it is a complete model, save only its prompt"
         )
     return size
 
 
 def read_file(path: Path, most: int = LIMITS.file) -> bytes:
-    """All bytes of a regular file of at most ``most`` bytes.
+    """Return the bytes of a regular file of at most ``most`` bytes.
 
     Raises:
         CheckpointError: if it is missing, too large or unreadable.
@@ -98,16 +98,16 @@ class Folder(Protocol):
     name: str
 
     def names(self) -> list[str]:
-        """Paths of all files within, with forward slashes."""
+        """Return the paths of all files, with forward slashes."""
         ...
 
     def read(self, name: str, most: int = LIMITS.file) -> bytes:
-        """The bytes of one file."""
+        """Return the bytes of one file."""
         ...
 
 
 class DiskFolder:
-    """A folder on disk. Links that lead out of it are refused, but for those of the hub's own cache."""
+    """A folder on disk. Links that lead out of it are refused, except those of the Hub's cache."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -115,7 +115,7 @@ class DiskFolder:
         self._resolved_path = path.resolve()
 
     def names(self) -> list[str]:
-        """Files within the folder and one level of folders below it."""
+        """Return the files in the folder and one level of subfolders."""
         found: list[str] = []
         for entry in [*self.path.iterdir(), *self.path.glob("*/*")]:
             if len(found) > LIMITS.entries:
@@ -127,7 +127,7 @@ class DiskFolder:
         return sorted(found)
 
     def read(self, name: str, most: int = LIMITS.file) -> bytes:
-        """The bytes of one file.
+        """Return the bytes of one file.
 
         Raises:
             CheckpointError: if it is missing, too large, or a link out of the folder.
@@ -139,17 +139,18 @@ class DiskFolder:
             raise CheckpointError(
                 f"expected a file {safe_text(name)} in {safe_text(self.path)}; there is none"
             ) from error
-        # A snapshot folder of the hub's cache links to the blobs beside it.
+        # A snapshot folder of the Hub's cache links to the neighbouring blobs.
         hub = self._resolved_path.parent.parent / "blobs" if self._resolved_path.parent.name == "snapshots" else None
         if not real.is_relative_to(self._resolved_path) and not (hub and real.is_relative_to(hub)):
             raise CheckpointError(
-                f"{safe_text(name)} is a link that leads out of {safe_text(self.path)}: refused. Copy the file itself there"
+                f"{safe_text(name)} is a link that leads out of {safe_text(self.path)}: refused. "
+                "Copy the file itself there"
             )
         return read_file(real, most)
 
 
 class ZipFolder:
-    """A zip whose directory was checked; entries are read whole, with a limit, and never written anywhere."""
+    """A zip with a checked directory; entries are read into memory, with a limit, and never written to disk."""
 
     def __init__(self, data: bytes, name: str) -> None:
         self.name = name
@@ -162,19 +163,19 @@ class ZipFolder:
         check_zip_entries(self._zip.infolist(), len(data), name)
 
     def names(self) -> list[str]:
-        """The files within."""
+        """Return the files in the zip."""
         return [info.filename for info in self._zip.infolist() if not info.is_dir()]
 
     def read(self, name: str, most: int = LIMITS.file, methods: Container[int] = range(100)) -> bytes:
-        """The bytes of one entry.
+        """Return the bytes of one entry.
 
         Raises:
-            CheckpointError: if it is missing, too large, damaged, or packed by a method that is not among ``methods``.
+            CheckpointError: if it is missing, too large, damaged, or compressed with a method not in ``methods``.
         """
         try:
             info = self._zip.getinfo(name)
             if info.compress_type not in methods:
-                _refuse(self.name, f"packs {safe_text(name)} in a way that is not looked for here")
+                _refuse(self.name, f"compresses {safe_text(name)} with an unsupported method")
             check_size(info.file_size, f"{safe_text(name)} in {safe_text(self.name)}", most)
             with self._zip.open(info) as file:
                 data = file.read(info.file_size + 1)
@@ -194,11 +195,11 @@ class ZipFolder:
 
 
 def check_zip_entries(infos: list[zipfile.ZipInfo], packed: int, name: str) -> None:
-    """Look over a zip's directory before anything is unpacked.
+    """Check a zip's directory before anything is decompressed.
 
     Raises:
-        CheckpointError: for too many or too large entries, a bomb's ratio, paths out of the archive, links, two
-            entries of one name, or encryption.
+        CheckpointError: for too many or too large entries, a zip bomb's ratio, paths out of the archive, links,
+            duplicate names, or encryption.
     """
     if len(infos) > LIMITS.entries:
         _refuse(name, f"holds {len(infos):,} entries; a prompt's archive has at most {LIMITS.entries:,}")
@@ -222,7 +223,7 @@ def check_zip_entries(infos: list[zipfile.ZipInfo], packed: int, name: str) -> N
 
 
 def unsafe_path_reason(name: str) -> str:
-    """Why a path within an archive is refused; "" for a good one."""
+    """Return why a path in an archive is refused; "" if it is safe."""
     parts = PurePosixPath(name.replace("\\", "/")).parts
     if not parts or "\0" in name:
         return "which is no file name"
@@ -232,16 +233,16 @@ def unsafe_path_reason(name: str) -> str:
 
 
 def _refuse(name: str, why: str) -> NoReturn:
-    raise CheckpointError(f"{safe_text(name)} {why}: refused. Use a file that holds a prompt and nothing else")
+    raise CheckpointError(f"{safe_text(name)} {why}: refused. Use a file with only a prompt")
 
 
 def parse_json_object(
     data: bytes, what: str, most: int = LIMITS.json, constant: Callable[[str], object] | None = None
 ) -> dict[str, Any]:
-    """A JSON object, of bounded size and depth; NaN and Infinity are refused, or become what ``constant`` returns.
+    """Return a JSON object of limited size and depth; NaN and Infinity are refused, or replaced by ``constant``.
 
     Raises:
-        CheckpointError: if it is too large, too deep, damaged or no object.
+        CheckpointError: if it is too large, too deep, damaged or not an object.
     """
     check_size(len(data), what, most)
     try:
@@ -258,7 +259,7 @@ def parse_json_object(
 
 
 _STRINGS_AND_BRACKETS = re.compile(r'"(?:[^"\\]++|\\.)*+"?|[\[{\]}]', re.DOTALL)
-"""A text, whole, or a bracket. Possessive: a text of many megabytes is passed in one go, with nothing to go back to."""
+"""A complete string, or a bracket. Possessive, so that strings of many megabytes need no backtracking."""
 
 
 def _check_depth(text: str, what: str) -> None:

@@ -94,7 +94,7 @@ def test_every_methods_folded_form_gives_the_same_scores_under_peft(name: str, t
         method.gamma[1] = 0  # a pruned token
     prompt = compute_static_prompt(method, backbone)
     if name in NO_FORM:
-        with pytest.raises(CheckpointError, match="PEFT has no form for"):
+        with pytest.raises(CheckpointError, match="PEFT has no format"):
             write_peft(tmp_path / "x", prompt, home_of("llama"))
         return
     config, _ = write_peft(tmp_path, prompt, home_of("llama"), find_factors(method, prompt))
@@ -139,13 +139,13 @@ def test_folded_methods_are_exported_as_what_they_come_to(tmp_path: Path) -> Non
 def test_what_peft_has_no_form_for_is_refused(tmp_path: Path) -> None:
     rows, kv = torch.randn(1, M, 32), torch.randn(2, 2, 1, 4, M, 8)
     cases = {
-        "another one for each": Prompt(embeddings=rows.expand(2, -1, -1)),
-        "shifts the words": Prompt(embeddings=rows, delta=torch.zeros(2, 4, 32)),
-        "both at once": Prompt(embeddings=rows, key_values=kv),
-        "gave none": Prompt(),
+        "depends on the input": Prompt(embeddings=rows.expand(2, -1, -1)),
+        "changes the input's": Prompt(embeddings=rows, delta=torch.zeros(2, 4, 32)),
+        "both together": Prompt(embeddings=rows, key_values=kv),
+        "has none": Prompt(),
     }
-    for told, prompt in cases.items():
-        with pytest.raises(CheckpointError, match=told):
+    for message, prompt in cases.items():
+        with pytest.raises(CheckpointError, match=message):
             write_peft(tmp_path / "x", prompt, home_of("gpt2"))
     with pytest.raises(CheckpointError, match="expected a decoder"):
         write_peft(tmp_path / "x", Prompt(key_values=kv), home_of("t5"))
@@ -247,7 +247,7 @@ def test_a_bundle_cannot_eat_memory(finished: Run, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match=r"one line of events.jsonl has 0.3 MB"):
         unpack_run(there, path)
     path.write_bytes(zipped(files, zipfile.ZIP_LZMA))
-    with pytest.raises(CheckpointError, match="in a way that is not looked for"):
+    with pytest.raises(CheckpointError, match="with an unsupported method"):
         unpack_run(there, path)
     assert not there.list()
 

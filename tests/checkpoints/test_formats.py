@@ -167,7 +167,7 @@ def test_one_file_of_an_adapter_is_read_with_the_config_beside_it(tmp_path: Path
         assert open_in_process(tmp_path / name).tensors["KV"].array.shape == (2, 2, 2, M, 3)
     (tmp_path / "adapter_config.json").unlink()
     alone = open_in_process(tmp_path / "adapter_model.safetensors")
-    assert any("Give both files" in text for text in alone.warnings)
+    assert any("Use both files" in text for text in alone.warnings)
 
 
 def test_what_cpt_and_a_two_part_mpt_hold_is_told(tmp_path: Path) -> None:
@@ -285,7 +285,7 @@ def test_facts_find_what_was_planted() -> None:
     (fact,) = diagnose(open_bytes(saved(rows), "p"), ground)
     assert (fact.outliers, fact.dead, fact.duplicate_rows, fact.inside) == ((3,), (5,), 1, 0.0)
     told = " ".join(fact.warnings)
-    for word in ("row 3 stands out", "row 5 carries nothing", "repeat", "off the vocabulary"):
+    for word in ("row 3 is an outlier", "row 5 is dead", "exact duplicates", "off the vocabulary"):
         assert word in told
     thin = torch.randn(40, 2) @ torch.randn(2, 64)
     assert any("collapsed" in text for text in diagnose(open_bytes(saved(thin), "p"))[0].warnings)

@@ -23,7 +23,7 @@ WEIGHTS = save({"prompt_embeddings": torch.arange(12.0).reshape(3, 4)})
 
 
 class FakeHub:
-    """Files by repository; ``requested`` are the files fetched, ``sizes`` override what the hub says of them."""
+    """Files by repository; ``requested`` are the files fetched, ``sizes`` override what the Hub says of them."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,8 +91,8 @@ def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:
 @pytest.mark.parametrize(
     ("name", "size", "reason"),
     [
-        ("adapter_model.safetensors", 300_000_000, "at most 256 MB; the hub says 300.0 MB"),
-        ("adapter_model.safetensors", None, "no size at all"),
+        ("adapter_model.safetensors", 300_000_000, "at most 256 MB; the Hub says 300.0 MB"),
+        ("adapter_model.safetensors", None, "says no size: refused"),
         ("adapter_config.json", 2_000_000, "at most 1 MB"),
         ("adapter_config.json", 0, "at most 1 MB"),
     ],
@@ -108,16 +108,16 @@ def test_what_is_too_large_is_not_fetched(fake: FakeHub, name: str, size: int | 
 def test_a_lie_about_the_size_is_found_out(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
     fake.files["me/it"] = {"adapter_config.json": b" " * 1_500_000, "adapter_model.safetensors": WEIGHTS}
     fake.sizes["adapter_config.json"] = 100
-    with pytest.raises(CheckpointError, match="more than was announced"):
+    with pytest.raises(CheckpointError, match="more than its limit"):
         hub.fetch_adapter("hub:me/it")
     assert hub.find_fetched_adapter("hub:me/it") is None
 
 
 def test_no_connection_and_no_such_name_are_told(fake: FakeHub, monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(CheckpointError, match=r"cannot be fetched \(404: me/gone does not exist\)\. Check the name"):
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded \(404: me/gone does not exist\)\. Check the name"):
         hub.fetch_adapter("hub:me/gone")
     monkeypatch.undo()  # the real library, which tests keep offline
-    with pytest.raises(CheckpointError, match=r"cannot be fetched \(.*offline"):
+    with pytest.raises(CheckpointError, match=r"cannot be downloaded \(.*offline"):
         hub.fetch_adapter("hub:me/it")
 
 

@@ -19,11 +19,11 @@ LIMITED = """
 import sys
 from ptviz.checkpoints.sandbox import child, restrictions
 limits = {{{limit}}}
-whole = restrictions.confine
-child.confine = lambda: whole(**limits)
+original = restrictions.restrict_process
+child.restrict_process = lambda: original(**limits)
 def hostile(path):
     {act}
-child.open_here = hostile
+child.open_in_process = hostile
 from pathlib import Path
 child.main(Path(sys.argv[1]))
 """
@@ -34,7 +34,7 @@ child.main(Path(sys.argv[1]))
     ("limit", "act", "told"),
     [
         ("'memory': 200_000_000", "return [bytearray(10_000_000) for _ in range(500)]", "more memory than a prompt"),
-        ("'seconds': 1", "while True: pass", "died|longer than"),
+        ("'seconds': 1", "while True: pass", "crashed|longer than"),
         ("", "import socket; socket.create_connection(('127.0.0.1', 9))", "as a prompt .PermissionError"),
         ("", "import os; os.kill(os.getppid(), 0)", "as a prompt .PermissionError"),
         (
@@ -64,13 +64,13 @@ def test_a_parser_with_a_hole_is_ended_by_the_limits(
     ("value", "told"),
     [
         (lambda: [ROWS], "expected a tensor|does more than hold"),
-        (lambda: torch.nn.Parameter(ROWS), "wants to call torch._utils._rebuild_parameter"),
+        (lambda: torch.nn.Parameter(ROWS), "calls torch._utils._rebuild_parameter"),
         (lambda: {"a": ROWS}, "expected a tensor|does more than hold"),
         (lambda: "text", "expected a tensor|does more than hold"),
         (lambda: torch.ones(2, 3, dtype=torch.complex64), "complex|numbers|dtype|expected"),
         (lambda: torch.full((2, 3), float("inf")), "finite|Inf|infinite"),
         (lambda: torch.ones(3).expand(10**9, 3), "at most|large|limit|overlap|refused|expected"),
-        (lambda: Path("x"), "wants to call .*pathlib"),
+        (lambda: Path("x"), "calls .*pathlib"),
     ],
     ids=["list", "parameter", "dict", "text", "complex", "infinite", "a view of a billion rows", "a path"],
 )

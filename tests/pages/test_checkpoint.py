@@ -50,7 +50,7 @@ def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Pat
     (tmp_path / "p.npy").write_bytes(npy(rows))
     at = page(PATH, **{"path-a": str(tmp_path / "p.npy")})
     assert not at.exception
-    assert "row 3 stands out" in texts(at)
+    assert "row 3 is an outlier" in texts(at)
     norms, cells = figures(at)
     assert [trace["name"] for trace in norms["data"]] == ["token", "outlier or dead"]
     assert len(cells["data"][0]["z"]) == 40

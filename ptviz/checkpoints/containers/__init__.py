@@ -1,1 +1,1 @@
-"""File containers: arrays, torch pickles without code, and archives."""
+"""File containers: arrays, and torch pickles without code."""

@@ -1,7 +1,7 @@
-"""Numbers out of bytes without any pickle: .npy and safetensors, their headers checked before a number is read.
+"""Read .npy and safetensors without any pickle; headers are checked before any value is read.
 
 Formats: NumPy's NEP 1, https://numpy.org/neps/nep-0001-npy-format.html, and safetensors,
-https://github.com/huggingface/safetensors#format. bfloat16 is widened by hand, since numpy has no such type.
+https://github.com/huggingface/safetensors#format. numpy has no bfloat16, so it is converted to float32 here.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _DTYPE_BYTES = {
 
 
 def to_finite_float32(name: str, array: NDArray[Any]) -> Array:
-    """The array in float32, if its shape is sane and every value is finite.
+    """Return the array as float32, if its shape is allowed and every value is finite.
 
     Raises:
         CheckpointError: otherwise.
@@ -41,32 +41,32 @@ def to_finite_float32(name: str, array: NDArray[Any]) -> Array:
     if count := int(wrong.sum()):
         first = tuple(int(i) for i in np.argwhere(wrong)[0])
         raise CheckpointError(
-            f"{safe_text(name)}: expected finite numbers; {count:,} of {found.size:,} are NaN or infinite, the first at "
-            f"{first}. Its training diverged: use an earlier checkpoint"
+            f"{safe_text(name)}: expected finite numbers; {count:,} of {found.size:,} are NaN or infinite, the first "
+            f"at {first}. Its training diverged: use an earlier checkpoint"
         )
     return found
 
 
 def check_shape(name: str, shape: tuple[int, ...]) -> None:
-    """Refuse shapes that no prompt has.
+    """Check that a shape is plausible for a prompt.
 
     Raises:
         CheckpointError: for more than 6 axes, an empty axis, or more numbers than the limit.
     """
     if len(shape) > 6 or any(size < 1 for size in shape) or math.prod(shape) > LIMITS.scalars:
         raise CheckpointError(
-            f"{safe_text(name)}: expected at most 6 axes, none empty, and {LIMITS.scalars / MB:,.0f} million numbers; got "
-            f"the shape {safe_text(shape)}"
+            f"{safe_text(name)}: expected at most 6 axes, none empty, and {LIMITS.scalars / MB:,.0f} million numbers; "
+            f"got the shape {safe_text(shape)}"
         )
 
 
 def bf16_to_float32(array: NDArray[np.uint16]) -> Array:
-    """The bfloat16 values whose bits these are, as float32: bfloat16 is float32's upper half."""
+    """Return bfloat16 values, given as their bits, as float32: bfloat16 is the upper half of float32."""
     return (array.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def read_npy(data: bytes, name: str) -> Array:
-    """The array of a .npy file: floating point (2, 4, 8 bytes, or bfloat16 stored as two raw bytes).
+    """Return the array of a .npy file: floating point of 2, 4 or 8 bytes, or bfloat16 stored as two raw bytes.
 
     Raises:
         CheckpointError: for a damaged header, another type, or fewer bytes than the header promises.
@@ -84,7 +84,7 @@ def read_npy(data: bytes, name: str) -> Array:
     need, have = math.prod(shape) * dtype.itemsize, len(data) - start
     if need != have:
         raise CheckpointError(
-            f"{safe_text(name)}: its header promises {need:,} bytes of numbers, {have:,} follow: cut short or damaged. "
+            f"{safe_text(name)}: its header promises {need:,} bytes of numbers, {have:,} follow: truncated or damaged. "
             "Copy the file again"
         )
     flat = np.frombuffer(data, np.dtype(np.uint16) if raw else dtype, math.prod(shape), start)
@@ -93,19 +93,20 @@ def read_npy(data: bytes, name: str) -> Array:
 
 
 def _read_npy_header(data: bytes, name: str) -> tuple[tuple[int, ...], np.dtype[Any], bool, int]:
-    """Shape, type, order, and where the numbers begin."""
+    """Return shape, dtype, whether the order is Fortran's, and the offset of the values."""
     file = io.BytesIO(data)
     try:
         version = npy.read_magic(file)
         if version not in ((1, 0), (2, 0), (3, 0)):
             raise ValueError("no .npy of version 1, 2 or 3")
-        # Version 3 differs from 2 in how names of columns are encoded, and a table with columns is refused anyway.
+        # Version 3 differs from 2 only in the encoding of column names; tables with columns are refused anyway.
         read = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
         shape, fortran, dtype = read(file, max_header_size=10_000)
         return tuple(map(int, shape)), dtype, fortran, file.tell()
     except (ValueError, TypeError, SyntaxError, LookupError, TokenError, MemoryError, RecursionError) as error:
         raise CheckpointError(
-            f"{safe_text(name)}: expected a .npy file of numbers; its header is damaged ({safe_text(error)}). Copy it again"
+            f"{safe_text(name)}: expected a .npy file of numbers; its header is damaged ({safe_text(error)}). "
+            "Copy it again"
         ) from error
 
 
@@ -118,12 +119,12 @@ class SafetensorsContent(NamedTuple):
 
 
 def is_safetensors(start: bytes) -> bool:
-    """Whether bytes begin like safetensors: the header's length, then JSON."""
+    """Return whether bytes begin like safetensors: the header's length, then JSON."""
     return len(start) >= 9 and 2 <= int.from_bytes(start[:8], "little") < 1 << 40 and start[8:9] == b"{"
 
 
 def read_safetensors(data: bytes, name: str) -> SafetensorsContent:
-    """Every floating-point tensor of a safetensors file, as float32.
+    """Return every floating-point tensor of a safetensors file, as float32.
 
     Raises:
         CheckpointError: for a header that is too large or damaged, offsets that overlap or do not fit, or bad values.
@@ -133,18 +134,18 @@ def read_safetensors(data: bytes, name: str) -> SafetensorsContent:
         raise CheckpointError(f"{safe_text(name)}: a header of {length:,} bytes; at most {LIMITS.header:,} are read")
     if 8 + length > len(data):
         raise CheckpointError(f"{safe_text(name)}: cut short within its header. Copy the file again")
-    head = parse_json_object(data[8 : 8 + length], f"header of {safe_text(name)}", LIMITS.header)
-    texts = head.pop("__metadata__", {})
+    header = parse_json_object(data[8 : 8 + length], f"header of {safe_text(name)}", LIMITS.header)
+    texts = header.pop("__metadata__", {})
     if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
         raise CheckpointError(f"{safe_text(name)}: expected texts as metadata in its header")
-    if not 1 <= len(head) <= LIMITS.tensors:
-        raise CheckpointError(f"{safe_text(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(head):,}")
-    room = memoryview(data)[8 + length :]
-    entries = [_parse_entry(name, key, info) for key, info in head.items()]
-    _check_layout(name, entries, len(room))
+    if not 1 <= len(header) <= LIMITS.tensors:
+        raise CheckpointError(f"{safe_text(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(header):,}")
+    body = memoryview(data)[8 + length :]
+    entries = [_parse_entry(name, key, info) for key, info in header.items()]
+    _check_layout(name, entries, len(body))
     if sum(math.prod(entry.shape) for entry in entries if entry.dtype in FLOAT_DTYPES) > LIMITS.scalars:
         raise CheckpointError(f"{safe_text(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
-    tensors = {entry.name: _read_values(entry, room) for entry in entries if entry.dtype in FLOAT_DTYPES}
+    tensors = {entry.name: _read_values(entry, body) for entry in entries if entry.dtype in FLOAT_DTYPES}
     others = [f"{entry.name} ({entry.dtype})" for entry in entries if entry.dtype not in FLOAT_DTYPES]
     if not tensors:
         raise CheckpointError(
@@ -173,39 +174,40 @@ def _parse_entry(file: str, name: str, info: Any) -> _Entry:
             raise ValueError(f"{end - start} bytes for the shape {shape}")
     except (KeyError, ValueError, TypeError) as error:
         raise CheckpointError(
-            f"{safe_text(file)}: the header's entry {safe_text(name)!r} is no tensor ({safe_text(error)}): damaged or refused"
+            f"{safe_text(file)}: the header's entry {safe_text(name)!r} is not a tensor ({safe_text(error)}): "
+            "damaged or refused"
         ) from error
     if dtype in FLOAT_DTYPES:
         check_shape(name, tuple(shape))
     return _Entry(name, dtype, tuple(shape), start, end)
 
 
-def _check_layout(file: str, entries: list[_Entry], room: int) -> None:
-    """Tensors follow one another without gaps, as the format demands."""
-    at = 0
+def _check_layout(file: str, entries: list[_Entry], size: int) -> None:
+    """Check that tensors are contiguous without overlap, as the format requires."""
+    position = 0
     for entry in sorted(entries, key=lambda entry: (entry.start, entry.end)):
-        if entry.start != at:
+        if entry.start != position:
             raise CheckpointError(
                 f"{safe_text(file)}: tensors overlap or leave gaps at {safe_text(entry.name)!r}: refused"
             )
-        at = entry.end
-    if at != room:
+        position = entry.end
+    if position != size:
         raise CheckpointError(
-            f"{safe_text(file)}: its header promises {at:,} bytes of numbers, {room:,} follow: cut short or damaged. "
+            f"{safe_text(file)}: its header promises {position:,} bytes of numbers, {size:,} follow: cut short. "
             "Copy the file again"
         )
 
 
-def _read_values(entry: _Entry, room: memoryview) -> Array:
+def _read_values(entry: _Entry, body: memoryview) -> Array:
     kind = {"F64": "<f8", "F32": "<f4", "F16": "<f2", "BF16": "<u2"}[entry.dtype]
-    flat = np.frombuffer(room[entry.start : entry.end], np.dtype(kind))
+    flat = np.frombuffer(body[entry.start : entry.end], np.dtype(kind))
     return to_finite_float32(
         entry.name, (bf16_to_float32(flat) if entry.dtype == "BF16" else flat).reshape(entry.shape)
     )
 
 
 def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) -> bytes:
-    """The bytes of a safetensors file of float32 arrays."""
+    """Return the bytes of a safetensors file of float32 arrays."""
     from safetensors.numpy import save
 
     own = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
@@ -213,7 +215,7 @@ def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) ->
 
 
 def encode_npy(array: Array) -> bytes:
-    """The bytes of a .npy file."""
+    """Return the bytes of a .npy file."""
     buffer = io.BytesIO()
     npy.write_array(buffer, array, allow_pickle=False)
     return buffer.getvalue()

@@ -1,8 +1,8 @@
-"""torch's pickles, without code: ``weights_only=True`` and nothing else, never a fallback.
+"""Read torch files without running code: always ``weights_only=True``, with no fallback.
 
-Two holes in torch's own restricted unpickler are known (CVE-2025-32434, mended in 2.6.0; CVE-2026-24747, mended in
-2.10.0), so older versions are refused. What a file wanted to call is named in the refusal; it is read off the pickle's
-opcodes, which executes nothing.
+torch's restricted unpickler had two vulnerabilities (CVE-2025-32434, fixed in 2.6.0; CVE-2026-24747, fixed in 2.10.0),
+so older versions are refused. The error for a refused file names what it would call, read from the pickle's opcodes
+without executing them.
 """
 
 from __future__ import annotations
@@ -27,20 +27,20 @@ if TYPE_CHECKING:
 
 MIN_TORCH_VERSION = (2, 10)
 LEGACY_MAGIC = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-"""How a torch file older than the zip layout begins: a pickle of torch's magic number."""
+"""The first bytes of a torch file from before the zip layout: a pickle of torch's magic number."""
 _MAX_DEPTH = 8
 _MAX_NAME_LENGTH = 2000
 _MAX_VISITS = 2 * LIMITS.tensors
-"""Values looked at in a file: one list may stand in another a thousand times, and that one in a third."""
+"""Largest number of values visited in a file: nested lists may repeat one another many times."""
 
 
 def read_torch_file(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
-    """The floating-point tensors of a torch file by dotted name, and its plain values as text.
+    """Return the floating-point tensors of a torch file by dotted name, and its plain values as text.
 
-    A bare tensor has the name "". Dictionaries and lists are walked.
+    A bare tensor has the name "". Dictionaries and lists are traversed.
 
     Raises:
-        CheckpointError: for anything that is not plain tensors, with the names of what it wanted to call.
+        CheckpointError: for anything but plain tensors, with the names of what the file would call.
     """
     if zipfile.is_zipfile(io.BytesIO(data)):
         ZipFolder(data, name)  # its directory is checked before torch sees it
@@ -56,7 +56,7 @@ def _require_torch() -> Any:
 
     if tuple(int(part) for part in torch.__version__.split("+")[0].split(".")[:2]) < MIN_TORCH_VERSION:
         raise CheckpointError(
-            f"torch {torch.__version__} has known holes in reading strangers' files: expected at least 2.10. "
+            f"torch {torch.__version__} has known vulnerabilities in reading untrusted files: expected at least 2.10. "
             "Run: pip install --upgrade torch"
         )
     return torch
@@ -66,39 +66,39 @@ def _load_torch(data: bytes, name: str) -> Any:
     torch = _require_torch()
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # torch's own remarks on old storages
+            warnings.simplefilter("ignore")  # torch's warnings about old storages
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
         if called := forbidden_globals(data):
             raise CheckpointError(
-                f"{safe_text(name)}: expected plain tensors; the file wants to call {safe_list(called)}. It was not run, and "
-                "will not be. Ask its author for a .safetensors file"
+                f"{safe_text(name)}: expected plain tensors; the file calls {safe_list(called)}. Nothing was executed. "
+                "Ask its author for a .safetensors file"
             ) from error
         raise _damaged_error(name, error) from error
     except (MemoryError, RecursionError) as error:
         raise CheckpointError(f"{safe_text(name)}: needs more memory than a prompt does: refused") from error
-    except Exception as error:  # a damaged pickle can raise whatever it likes
+    except Exception as error:  # a damaged pickle can raise any exception
         raise _damaged_error(name, error) from error
 
 
 def _damaged_error(name: str, error: Exception) -> CheckpointError:
-    # Torch's own refusals begin with advice on how to go on unsafely, and say what was wrong behind it.
-    told = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
-    first = told.strip().splitlines()[0] if told.strip() else type(error).__name__
+    # torch's message begins with advice to load unsafely; the cause follows after it.
+    cause = str(error).rpartition("WeightsUnpickler error: ")[2] or type(error).__name__
+    first = cause.strip().splitlines()[0] if cause.strip() else type(error).__name__
     return CheckpointError(
-        f"{safe_text(name)}: expected a file made by torch.save; it is damaged, cut short or something else "
+        f"{safe_text(name)}: expected a file made by torch.save; it is damaged, truncated or of another format "
         f"({safe_text(first)}). Copy the file again"
     )
 
 
 def forbidden_globals(data: bytes) -> list[str]:
-    """What a pickle would call beyond plain tensors, read off its opcodes without executing it."""
+    """Return what a pickle would call beyond plain tensors, from its opcodes, without executing it."""
     import torch
 
     try:
         if found := torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data)):
             return sorted(found)
-    except Exception:  # only whole zips are understood by torch here
+    except Exception:  # torch understands only complete zips here
         pass
     return [
         found
@@ -108,7 +108,7 @@ def forbidden_globals(data: bytes) -> list[str]:
 
 
 def _pickle_bytes(data: bytes) -> bytes:
-    """The pickle of a torch file: an entry of its zip, or all of it."""
+    """Return the pickle of a torch file: an entry of its zip, or the complete file."""
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             entry = next(info for info in archive.infolist() if info.filename.endswith("data.pkl"))
@@ -122,20 +122,20 @@ _ALLOWED_GLOBALS = {"collections.OrderedDict", "torch._utils._rebuild_tensor_v2"
 
 
 def pickle_globals(data: bytes) -> list[str]:
-    """Every global that the pickles in a stream name, in order of first mention."""
+    """Return every global that the pickles in a stream name, in order of first occurrence."""
     found: list[str] = []
     stream = io.BytesIO(data)
     try:
         while stream.tell() < len(data):
             _collect_globals(stream, found)
-    except Exception:  # what follows the pickles is no pickle: the numbers of a legacy file
+    except Exception:  # the values of a legacy file follow its pickles
         pass
     return list(dict.fromkeys(found))
 
 
 def _collect_globals(stream: io.BytesIO, found: list[str]) -> None:
     texts: list[str] = []
-    memo: dict[int, str] = {}  # A module's name is written once, and fetched from here by the globals that follow.
+    memo: dict[int, str] = {}  # A module's name is written once; later globals refer to it.
     last = ""
     for opcode, argument, _ in pickletools.genops(stream):
         if opcode.name in ("GLOBAL", "INST"):
@@ -161,7 +161,7 @@ def _collect_values(
     seen: list[None],
     depth: int = 0,
 ) -> None:
-    """Gather tensors and plain values under dotted names; ``seen`` grows by one a visit, also of empty containers."""
+    """Collect tensors and plain values by dotted name; ``seen`` grows by one per visit, also of empty containers."""
     import torch
 
     seen.append(None)
@@ -181,14 +181,16 @@ def _collect_values(
 
 def _join_path(path: str, key: str) -> str:
     if len(path) + len(key) > _MAX_NAME_LENGTH:
-        raise CheckpointError(f"a tensor's name of more than {_MAX_NAME_LENGTH:,} letters ({safe_text(key)}): refused")
+        raise CheckpointError(
+            f"a tensor's name has more than {_MAX_NAME_LENGTH:,} characters ({safe_text(key)}): refused"
+        )
     return f"{path}.{key}" if path else key
 
 
 def _to_arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
     import torch
 
-    # A tensor may claim far more numbers than its file holds (strides of 0): count before making it whole.
+    # With strides of 0, a tensor may have far more values than its file: count before copying it.
     total = 0
     for key, tensor in tensors.items():
         if tensor.is_floating_point():
@@ -207,16 +209,16 @@ def _to_arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
     if not found:
         kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
         raise CheckpointError(
-            f"{safe_text(name)}: expected a floating-point tensor; got {safe_list(kinds) if kinds else 'no tensor at all'}"
+            f"{safe_text(name)}: expected a floating-point tensor; got {safe_list(kinds) if kinds else 'no tensor'}"
         )
     return found
 
 
 class _TensorUnpickler(pickle.Unpickler):
-    """Unpickles one bare tensor: three names are known, and none of them runs code of the file's choosing."""
+    """Unpickles one bare tensor: only three globals are allowed, none of which runs code from the file."""
 
     def find_class(self, module: str, name: str) -> Any:
-        """The function for one of the three names.
+        """Return the function for one of the three allowed globals.
 
         Raises:
             CheckpointError: for any other.
@@ -228,13 +230,12 @@ class _TensorUnpickler(pickle.Unpickler):
         }
         if (found := known.get(f"{module}.{name}")) is None:
             raise CheckpointError(
-                f"expected one plain tensor; its pickle wants to call {safe_text(f'{module}.{name}')}. It was not run, "
-                "and will not be"
+                f"expected one plain tensor; its pickle calls {safe_text(f'{module}.{name}')}. Nothing was executed"
             )
         return found
 
     def persistent_load(self, pid: Any) -> Any:
-        """Refuse: a bare tensor refers to nothing outside itself.
+        """Refuse a reference to external storage, which a bare tensor does not have.
 
         Raises:
             CheckpointError: always.
@@ -250,10 +251,10 @@ _ALLOWED_OPCODES = {
 
 
 def read_bare_tensor(data: bytes, name: str) -> Array:
-    """The one tensor that a plain ``pickle.dumps(tensor)`` holds.
+    """Return the tensor of a plain ``pickle.dumps(tensor)``.
 
     Raises:
-        CheckpointError: for any opcode or name that such a pickle has no need of.
+        CheckpointError: for any opcode or global that such a pickle does not need.
     """
     import torch
 
@@ -267,8 +268,8 @@ def read_bare_tensor(data: bytes, name: str) -> Array:
         ]
         if others:
             raise CheckpointError(
-                f"{safe_text(name)}: expected one plain tensor; its pickle wants to call {safe_list(others)}. It was not run, "
-                "and will not be"
+                f"{safe_text(name)}: expected one plain tensor; its pickle calls {safe_list(others)}. "
+                "Nothing was executed"
             )
         if strange:
             raise CheckpointError(

@@ -1,4 +1,4 @@
-"""Tensors without a library of their own: bare prompts, textual inversion, collections of prompts.
+"""Prompts saved as plain tensors: bare prompts, textual inversion, collections of prompts.
 
 Bare: google-research/prompt-tuning's .npy, and torch tensors as ATTEMPT and thunlp/Prompt-Transferability save them.
 Textual inversion: ``<token>`` (diffusers), ``emb_params`` or ``string_to_param.*`` (webui), ``clip_l`` and ``clip_g``.
@@ -21,15 +21,15 @@ _PROMPT_NAMES = (
 
 
 def detect_single(state: StoredTensors) -> bool:
-    """Whether there is one tensor only, or one under a name that other people's code gives to its prompt."""
+    """Return whether the file has one tensor, or one with a common name for a prompt."""
     return len(state.tensors) == 1 or any(state.tensor_ending_in(name) is not None for name in _PROMPT_NAMES)
 
 
 def read_single(state: StoredTensors) -> PromptBundle:
-    """The one prompt.
+    """Return the only prompt.
 
     Raises:
-        CheckpointError: if its shape is no prompt's.
+        CheckpointError: if its shape is not that of a prompt.
     """
     found = next(((name, a) for name in _PROMPT_NAMES if (a := state.tensor_ending_in(name)) is not None), None)
     key, array = found or next(iter(state.tensors.items()))
@@ -38,16 +38,16 @@ def read_single(state: StoredTensors) -> PromptBundle:
     if array.ndim > 2 and key:
         notes.append(f"leading axes of size 1 were dropped from {safe_text(key)}")
     if values.array.shape[0] > values.array.shape[1]:
-        notes.append("more rows than columns: this may be a weight of another layer rather than a prompt")
+        notes.append("more rows than columns: this may be the weight of a layer rather than a prompt")
     if key.endswith("prompt_embeddings"):
         notes.append(
-            "these look like the weights of a PEFT adapter: without adapter_config.json it cannot be told whether they "
-            "stand at the input or are keys and values. Give both files"
+            "these look like the weights of a PEFT adapter: without adapter_config.json it is unknown whether they "
+            "are input embeddings or keys and values. Use both files"
         )
     form = _format_name(key) or "bare tensor"
-    told = {**state.description(), **({"tensor": safe_text(key)} if key else {})}
+    metadata = {**state.description(), **({"tensor": safe_text(key)} if key else {})}
     width = values.array.shape[1]
-    return PromptBundle(state.name, form, INPUT, {"P": values}, told, tuple(notes), list_capabilities(INPUT, width))
+    return PromptBundle(state.name, form, INPUT, {"P": values}, metadata, tuple(notes), list_capabilities(INPUT, width))
 
 
 def _format_name(key: str) -> str:
@@ -57,19 +57,19 @@ def _format_name(key: str) -> str:
 
 
 def detect_library(state: StoredTensors) -> bool:
-    """Whether every tensor is a prompt."""
+    """Return whether every tensor can be a prompt."""
     return all(array.ndim in (1, 2) for array in state.tensors.values())
 
 
 def read_library(state: StoredTensors) -> PromptBundle:
-    """Every tensor as a prompt under its own name.
+    """Return every tensor as a prompt by its name.
 
     Raises:
-        CheckpointError: if one cannot be.
+        CheckpointError: if a tensor is not a prompt, or there are too many.
     """
     if len(state.tensors) > 512:
         raise CheckpointError(
-            f"{safe_text(state.name)} holds {len(state.tensors):,} tensors, as a whole model does: expected a prompt. Got "
+            f"{safe_text(state.name)}: expected a prompt; got {len(state.tensors):,} tensors, as in a complete model: "
             f"{safe_list(list(state.tensors))}"
         )
     tensors: dict[str, NamedAxesArray] = {

@@ -1,6 +1,6 @@
-"""DePT's own layout, a fork of an old PEFT: a short prompt, and two factors whose product shifts the words.
+"""DePT's layout, from a fork of an old PEFT: a short prompt, and two factors whose product shifts the embeddings.
 
-https://github.com/ZhengxiangShi/DePT. Its code multiplies A B by 8 / sqrt(r) at run time; the factors are saved bare.
+https://github.com/ZhengxiangShi/DePT. Its code scales A B by 8 / sqrt(r) at run time; the saved factors are not scaled.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
 
 
 def detect(state: StoredTensors) -> bool:
-    """Whether both factors are there."""
+    """Return whether the file has both factors."""
     return (
         state.tensor_ending_in("lora_embedding_A") is not None
         and state.tensor_ending_in("lora_embedding_B") is not None
@@ -19,7 +19,7 @@ def detect(state: StoredTensors) -> bool:
 
 
 def read_dept(state: StoredTensors) -> PromptBundle:
-    """The short prompt ``P_s`` (m, d), ``A`` (T, r) and ``B`` (r, d).
+    """Return the short prompt ``P_s`` (m, d), and the factors ``A`` (T, r) and ``B`` (r, d).
 
     Raises:
         CheckpointError: if a part is missing or the shapes disagree.
@@ -37,8 +37,8 @@ def read_dept(state: StoredTensors) -> PromptBundle:
         )
     tensors = {"P_s": values, "A": NamedAxesArray(left, ("T", "r")), "B": NamedAxesArray(right, ("r", "d"))}
     partly = Capability(
-        "answer with it", False, "the short prompt alone is half of it: A and B shift the words of the text as well"
+        "answer with it", False, "the short prompt is only a part: A and B shift the input's embeddings"
     )
     uses = tuple(partly if use.action == "answer with it" else use for use in list_capabilities(INPUT, width))
-    note = "its code multiplies A B by 8 / sqrt(r) when it runs; the factors here are bare"
+    note = "its code scales A B by 8 / sqrt(r) at run time; these factors are not scaled"
     return PromptBundle(state.name, "DePT", INPUT, tensors, state.description(), (note,), uses)

@@ -1,8 +1,8 @@
-"""OpenPrompt's templates within a model's state: https://github.com/thunlp/OpenPrompt (openprompt/prompts).
+"""OpenPrompt's templates in a model's state dict: https://github.com/thunlp/OpenPrompt (openprompt/prompts).
 
 SoftTemplate ``soft_embeds``; MixedTemplate ``soft_embedding.weight`` (row 0 is never used); PtuningTemplate
-``new_embedding.weight`` with an LSTM and MLP, or an MLP alone, which are applied here; PrefixTuningTemplate
-``wte.weight`` with ``control_trans``, applied as well.
+``new_embedding.weight`` with an LSTM and MLP, or an MLP alone, applied here; PrefixTuningTemplate ``wte.weight`` with
+``control_trans``, also applied.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ TENSOR_NAMES = ("soft_embeds", "soft_embedding.weight", "new_embedding.weight")
 
 
 def detect(state: StoredTensors) -> bool:
-    """Whether one of the templates' tensors is there."""
+    """Return whether the file has a tensor of one of the templates."""
     return any(state.tensor_ending_in(name) is not None for name in TENSOR_NAMES) or _is_prefix(state)
 
 
@@ -33,7 +33,7 @@ def _is_prefix(state: StoredTensors) -> bool:
 
 
 def read_openprompt(state: StoredTensors) -> PromptBundle:
-    """The template's prompt, its encoder applied.
+    """Return the template's prompt, with its encoder applied.
 
     Raises:
         CheckpointError: if the encoder's shapes do not fit.
@@ -46,13 +46,13 @@ def read_openprompt(state: StoredTensors) -> PromptBundle:
     rows, notes = to_prompt_matrix(name, found).array, []
     if name == "soft_embedding.weight" and len(rows) > 1:
         rows = rows[1:]
-        notes.append("row 0 of a MixedTemplate's table is never used: left out")
+        notes.append("row 0 of a MixedTemplate's table is never used: excluded")
     tensors = {"P": NamedAxesArray(rows, ("m", "d"))}
     if name == "new_embedding.weight":
         encoded = _apply_encoder(state, rows)
         if encoded is not rows:
             tensors = {"P": NamedAxesArray(encoded, ("m", "d")), "table": NamedAxesArray(rows, ("rows", "d"))}
-            notes.append("its encoder was applied: P is what the backbone saw, the table is what was trained")
+            notes.append("its encoder was applied: P is the backbone's input, table holds the trained parameters")
     form = f"OpenPrompt {name.split('.')[0]}"
     width = tensors["P"].array.shape[1]
     return PromptBundle(
@@ -64,14 +64,14 @@ def _read_prefix(state: StoredTensors) -> PromptBundle:
     table = state.tensor_ending_in("wte.weight")
     assert table is not None
     encoded = apply_mlp(state, to_prompt_matrix("wte.weight", table).array, "control_trans")
-    notes = ["its MLP was applied: these are the keys and values the backbone saw"]
+    notes = ["its MLP was applied: these are the keys and values that the backbone used"]
     if any("decoder_control_trans" in name for name in state.tensors):
         notes.append("the decoder's own prefix (decoder_control_trans) is not shown")
     return make_key_value_bundle(state.name, "OpenPrompt prefix", encoded, state, tuple(notes))
 
 
 def _apply_encoder(state: StoredTensors, rows: Array) -> Array:
-    """P-tuning's encoder: a bidirectional LSTM of two layers and an MLP with ReLU, or the MLP alone."""
+    """Apply P-tuning's encoder: a two-layer bidirectional LSTM and an MLP with ReLU, or the MLP alone."""
     try:
         hidden = _apply_lstm(state, rows)
     except (RuntimeError, ValueError, KeyError) as error:
@@ -99,8 +99,10 @@ def _apply_lstm(state: StoredTensors, rows: Array) -> Array:
     if not weights:
         return rows
     layers = sum(re.fullmatch(r"weight_ih_l\d+", name) is not None for name in weights)
-    wide = weights["weight_hh_l0"].shape[1]
-    lstm = torch.nn.LSTM(rows.shape[1], wide, layers, bidirectional="weight_ih_l0_reverse" in weights, batch_first=True)
+    hidden_size = weights["weight_hh_l0"].shape[1]
+    lstm = torch.nn.LSTM(
+        rows.shape[1], hidden_size, layers, bidirectional="weight_ih_l0_reverse" in weights, batch_first=True
+    )
     lstm.load_state_dict(weights)
     with torch.no_grad():
         found = lstm(torch.from_numpy(rows.copy())[None])[0][0]

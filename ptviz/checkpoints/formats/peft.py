@@ -1,8 +1,8 @@
-"""Adapters of Hugging Face's PEFT: adapter_config.json, and adapter_model.safetensors or .bin beside it.
+"""Adapters of Hugging Face's PEFT: adapter_config.json, with adapter_model.safetensors or .bin.
 
 Layouts as saved by peft 0.21, https://github.com/huggingface/peft (src/peft/utils/save_and_load.py): n prompt tokens,
-s submodules, L layers. Key-value prompts lie as (n, 2 L heads head_width), entry 2l the keys of layer l, 2l+1 its
-values. P-tuning and projected prefixes are saved as what the encoder gave; the encoder itself is not in the file.
+s submodules, L layers. Key-value prompts are stored as (n, 2 L heads head_width), entry 2l the keys of layer l, 2l+1
+its values. For P-tuning and projected prefixes, the output of the encoder is saved without the encoder.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ from ptviz.checkpoints.limits import Folder, parse_json_object
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
-ENCODER_NOT_SAVED = "the file holds the encoder's output; the table and the encoder behind it were not saved"
+ENCODER_NOT_SAVED = "the file has the encoder's output; the table and the encoder were not saved"
 
 
 class ParsedAdapter(NamedTuple):
-    """What a reader of one peft_type found."""
+    """The result of the reader of one peft_type."""
 
     kind: str
     tensors: dict[str, NamedAxesArray]
@@ -47,33 +47,33 @@ class ParsedAdapter(NamedTuple):
 
 
 class AdapterConfig:
-    """adapter_config.json, with every number checked when it is asked for."""
+    """adapter_config.json; every number is checked when it is read."""
 
     def __init__(self, data: Mapping[str, Any]) -> None:
         self.data = data
         self.type = str(data.get("peft_type", ""))
 
     def positive_int(self, name: str) -> int | None:
-        """A positive whole number, None if it is not given.
+        """Return a positive integer, None if it is missing.
 
         Raises:
-            CheckpointError: for anything else.
+            CheckpointError: for any other value.
         """
         value = self.data.get(name)
         if value is None:
             return None
         if type(value) is not int or not 0 < value < 1 << 24:
-            raise CheckpointError(f"{CONFIG_FILE}: {name}: expected a positive whole number; got {safe_text(value)!r}")
+            raise CheckpointError(f"{CONFIG_FILE}: {name}: expected a positive integer; got {safe_text(value)!r}")
         return value
 
     def description(self) -> dict[str, str]:
-        """Every plain value that is set, as text."""
+        """Return every plain value that is set, as text."""
         plain = {key: value for key, value in self.data.items() if isinstance(value, str | int | float | bool)}
         return {safe_text(key, 60): safe_text(value, 300) for key, value in [*plain.items()][:60] if value != ""}
 
 
 def list_adapters(folder: Folder) -> list[str]:
-    """The adapters in a folder, as prefixes of their files: "" for its own, "name/" for those in subfolders."""
+    """Return the adapters in a folder as prefixes of their files: "" for its own, "name/" in a subfolder."""
     return [
         name.removesuffix(CONFIG_FILE)
         for name in folder.names()
@@ -82,41 +82,39 @@ def list_adapters(folder: Folder) -> list[str]:
 
 
 def read_adapter(folder: Folder, which: str = "") -> PromptBundle:
-    """The one adapter in a folder.
+    """Read the only adapter in a folder.
 
     Raises:
-        CheckpointError: if there are several, none is a prompt, or a file is missing or damaged.
+        CheckpointError: if there are several, it is not a prompt, or a file is missing or damaged.
     """
     found = list_adapters(folder)
     if "" not in found and len(found) > 1:
         names = [prefix.rstrip("/") for prefix in found]
         raise CheckpointError(
-            f"{safe_text(folder.name)} holds {len(found)} adapters; open one of them: {safe_list(names)}"
+            f"{safe_text(folder.name)} has {len(found)} adapters; open one of them: {safe_list(names)}"
         )
     start = "" if "" in found else found[0]
     config = AdapterConfig(parse_json_object(folder.read(start + CONFIG_FILE), CONFIG_FILE))
     reader = _READERS.get(config.type)
     if reader is None:
         raise CheckpointError(
-            f"{CONFIG_FILE}: expected a peft_type that is a prompt ({', '.join(_READERS)}); got {safe_text(config.type)!r}"
+            f"{CONFIG_FILE}: expected a prompt's peft_type ({', '.join(_READERS)}); got {safe_text(config.type)!r}"
         )
     state, file = _read_weights(folder, start)
-    found_in = reader(config, state)
-    width = _embedding_width(found_in.tensors)
-    warnings = [*found_in.warnings, *_find_inconsistencies(config, found_in)]
+    parsed = reader(config, state)
+    width = _embedding_width(parsed.tensors)
+    warnings = [*parsed.warnings, *_find_inconsistencies(config, parsed)]
     if head := [name for name in state.tensors if name.startswith("base_model.") and "adaption_" not in name]:
-        warnings.append(
-            f"a task head was trained and saved with it ({safe_list(head)}): without that head it answers otherwise"
-        )
+        warnings.append(f"a task head was saved with it ({safe_list(head)}): predictions without this head differ")
     name = start.rstrip("/") or folder.name
     return PromptBundle(
-        name,
-        f"PEFT {config.type}",
-        found_in.kind,
-        found_in.tensors,
-        {"container": file, **config.description()},
-        tuple(warnings),
-        found_in.capabilities or list_capabilities(found_in.kind, width, found_in.irreversible),
+        name=name,
+        format=f"PEFT {config.type}",
+        kind=parsed.kind,
+        tensors=parsed.tensors,
+        metadata={"container": file, **config.description()},
+        warnings=tuple(warnings),
+        capabilities=parsed.capabilities or list_capabilities(parsed.kind, width, parsed.irreversible),
     )
 
 
@@ -125,7 +123,8 @@ def _read_weights(folder: Folder, start: str) -> tuple[StoredTensors, str]:
     file = next((start + name for name in WEIGHT_FILES if start + name in names), None)
     if file is None:
         raise CheckpointError(
-            f"{safe_text(folder.name)} has {CONFIG_FILE} but neither {WEIGHT_FILES[0]} nor {WEIGHT_FILES[1]}: give the weights as well"
+            f"{safe_text(folder.name)} has {CONFIG_FILE} but neither {WEIGHT_FILES[0]} nor {WEIGHT_FILES[1]}: "
+            "add the weights"
         )
     data = folder.read(file)
     tensors = (
@@ -150,8 +149,8 @@ def _parse_prompt_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedA
     tokens, parts = config.positive_int("num_virtual_tokens"), config.positive_int("num_transformer_submodules") or 1
     if parts == 2 and tokens and len(rows) == 2 * tokens:
         unused = (
-            f"the file holds {2 * tokens} rows for encoder and decoder; PEFT only ever uses the first {tokens}: the "
-            "decoder half was never trained"
+            f"the file has {2 * tokens} rows for encoder and decoder; PEFT uses only the first {tokens}: the "
+            "decoder half was not trained"
         )
         tensors = {
             "P": NamedAxesArray(rows[:tokens], ("m", "d")),
@@ -172,7 +171,7 @@ def _parse_p_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedAdapte
     ):
         warnings = [
             *warnings,
-            f"its LSTM had a dropout of {safe_text(dropout)}: saved while training, the file holds one random draw",
+            f"its LSTM had a dropout of {safe_text(dropout)}: if saved while training, the file has one random draw",
         ]
     return ParsedAdapter(INPUT, found.tensors, warnings, ENCODER_NOT_SAVED)
 
@@ -183,8 +182,8 @@ def _parse_prefix_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedA
     warnings = []
     if layers and width and flat.shape[1] != 2 * layers * width:
         warnings.append(
-            f"{CONFIG_FILE} promises 2 x {layers} layers x {width} = {2 * layers * width:,} numbers a token; the file has "
-            f"{flat.shape[1]:,}"
+            f"{CONFIG_FILE} gives 2 x {layers} layers x {width} = {2 * layers * width:,} values per token; "
+            f"the file has {flat.shape[1]:,}"
         )
         layers = None
     values = split_key_values(flat, layers, heads)
@@ -209,8 +208,8 @@ def _parse_multitask(config: AdapterConfig, state: StoredTensors) -> ParsedAdapt
     warnings = []
     if config.data.get("prompt_tuning_init_state_dict_path"):
         warnings.append(
-            "PEFT itself will look for the source prompts' file when it loads this adapter, and fail where that file "
-            "is missing; here the numbers are read directly"
+            "PEFT needs the source prompts' file to load this adapter and fails without it; here the tensors are read "
+            "directly"
         )
     if (config.positive_int("num_transformer_submodules") or 1) == 2 and len(shared) % 2 == 0:
         half = len(shared) // 2
@@ -241,14 +240,14 @@ def _parse_cpt(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
     ids = config.data.get("cpt_token_ids")
     warnings = []
     if isinstance(ids, list) and len(ids) != len(rows):
-        warnings.append(f"{CONFIG_FILE} names {len(ids)} starting tokens; the file has {len(rows)} rows")
+        warnings.append(f"{CONFIG_FILE} gives {len(ids)} initial tokens; the file has {len(rows)} rows")
     kinds = config.data.get("cpt_tokens_type_mask")
     if isinstance(kinds, list) and len(kinds) == len(rows) and all(type(kind) is int for kind in kinds):
         fixed = sum(kind % 4 == 0 for kind in kinds)
-        told = f"; {fixed} of them, labels of examples, were held at their words" if fixed else ""
+        labels = f"; {fixed} of them, labels of examples, were not trained" if fixed else ""
         warnings.append(
-            f"each of its {len(rows)} tokens is a word of its text, moved a little way at most: nearest words show the "
-            f"text rather than what was learned{told}"
+            f"each of its {len(rows)} tokens is close to a word of its text: nearest words show the text rather than "
+            f"what was learned{labels}"
         )
     return ParsedAdapter(INPUT, {"P": NamedAxesArray(rows, ("m", "d"))}, warnings)
 
@@ -298,14 +297,14 @@ def _embedding_width(tensors: Mapping[str, NamedAxesArray]) -> int | None:
 
 
 def _find_inconsistencies(config: AdapterConfig, found: ParsedAdapter) -> list[str]:
-    """Where config and tensors disagree: PEFT itself notices only at the first forward pass."""
-    doubts = []
+    """Return where config and tensors disagree, which PEFT notices only in the first forward pass."""
+    problems = []
     width, tokens = config.positive_int("token_dim"), config.positive_int("num_virtual_tokens")
-    held = _embedding_width(found.tensors)
-    if width and held and width != held:
-        doubts.append(f"{CONFIG_FILE} promises vectors of width {width}; the file's have {held}")
+    actual = _embedding_width(found.tensors)
+    if width and actual and width != actual:
+        problems.append(f"{CONFIG_FILE} gives the width {width}; the file's vectors have {actual}")
     first = next(iter(found.tensors.values()))
     rows = dict(zip(first.axes, first.array.shape, strict=True)).get("m")
     if tokens and rows and rows not in (tokens, 2 * tokens) and found.kind != LAYERS:
-        doubts.append(f"{CONFIG_FILE} promises {tokens} prompt tokens; the file has {rows}")
-    return doubts
+        problems.append(f"{CONFIG_FILE} gives {tokens} prompt tokens; the file has {rows}")
+    return problems

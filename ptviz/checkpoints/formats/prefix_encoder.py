@@ -1,6 +1,6 @@
-"""Prefix encoders as P-tuning v2, ChatGLM and PANDA save them: a table, and maybe an MLP to be applied.
+"""Prefix encoders as saved by P-tuning v2, ChatGLM and PANDA: a table, with or without an MLP to apply.
 
-``prefix_encoder.embedding.weight`` (m, S * 2 * H * h), or (m, width) with ``prefix_encoder.trans.{0,2}`` behind it:
+``prefix_encoder.embedding.weight`` (m, S * 2 * H * h), or (m, width) followed by ``prefix_encoder.trans.{0,2}``:
 linear, tanh, linear. https://github.com/THUDM/P-tuning-v2 (model/prefix_encoder.py).
 """
 
@@ -15,12 +15,12 @@ from ptviz.checkpoints.formats.state_dict import StoredTensors, make_key_value_b
 
 
 def detect(state: StoredTensors) -> bool:
-    """Whether there is a prefix encoder's table."""
+    """Return whether the file has a prefix encoder's table."""
     return state.tensor_ending_in("prefix_encoder.embedding.weight") is not None
 
 
 def read_prefix_encoder(state: StoredTensors) -> PromptBundle:
-    """Keys and values, with the MLP applied if there is one.
+    """Return keys and values, with the MLP applied if there is one.
 
     Raises:
         CheckpointError: if the MLP's shapes do not fit the table.
@@ -29,12 +29,12 @@ def read_prefix_encoder(state: StoredTensors) -> PromptBundle:
     assert table is not None
     rows = to_prompt_matrix("prefix_encoder.embedding.weight", table).array
     encoded = apply_mlp(state, rows, "prefix_encoder.trans")
-    note = () if encoded is rows else ("its MLP was applied: these are the keys and values the backbone saw",)
+    note = () if encoded is rows else ("its MLP was applied: these are the keys and values that the backbone used",)
     return make_key_value_bundle(state.name, "prefix encoder (P-tuning v2)", encoded, state, note)
 
 
 def apply_mlp(state: StoredTensors, rows: Array, mlp: str) -> Array:
-    """``linear(tanh(linear(rows)))`` with the layers 0 and 2 of the named MLP; the rows themselves without one.
+    """Return ``linear(tanh(linear(rows)))`` with layers 0 and 2 of the named MLP; ``rows`` if there is no MLP.
 
     Raises:
         CheckpointError: if the shapes do not fit.

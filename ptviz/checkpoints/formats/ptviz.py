@@ -1,4 +1,4 @@
-"""What ptviz itself writes: runs, bundles of runs, snapshots, and exported arrays with their axes in the header."""
+"""Files written by ptviz: runs, bundles of runs, snapshots, and exported arrays with their axes in the header."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
 CONFIG_FILE = "config.json"
 BUNDLE_MARKER = "ptviz-bundle.json"
 BUNDLE_FORMAT = "ptviz bundle"
-"""The format of a whole run in one file."""
+"""The format name of a run in one file."""
 PROMPT_FILES = ("prompt.safetensors", "resume.safetensors")
 _CONFIG_FIELDS = {"backbone", "task", "method", "training"}
 _KNOWN_AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V"}
 
 
 def detect(state: StoredTensors) -> bool:
-    """Whether the header names the tensors' axes, as ours does."""
+    """Return whether the header names the tensors' axes, as ptviz writes them."""
     return "axes" in state.metadata
 
 
 def read_tensors(state: StoredTensors) -> PromptBundle:
-    """The tensors with the axes of the header.
+    """Return the tensors with the axes named in the header.
 
     Raises:
         CheckpointError: if the header is damaged.
@@ -51,14 +51,14 @@ def read_tensors(state: StoredTensors) -> PromptBundle:
         tensors[safe_text(short)] = NamedAxesArray(array, tuple(names))
     if not tensors:
         raise CheckpointError(f"{safe_text(state.name)}: expected the state of a method; got none")
-    told = {key: text for key, text in state.description().items() if key not in ("axes", "progress")}
+    metadata = {key: text for key, text in state.description().items() if key not in ("axes", "progress")}
     kind = _prompt_kind(tensors)
     width = next((values.array.shape[-1] for values in tensors.values() if values.axes[-1:] == ("d",)), None)
-    return PromptBundle(state.name, "ptviz", kind, tensors, told, (), list_capabilities(kind, width))
+    return PromptBundle(state.name, "ptviz", kind, tensors, metadata, (), list_capabilities(kind, width))
 
 
 def _valid_axes(names: object, array: Array) -> bool:
-    """Whether the names that a header gives to a tensor's axes can be these: it may be anybody's header."""
+    """Return whether a header's axis names are valid for a tensor: the header is untrusted."""
     if not isinstance(names, list) or len(names) != array.ndim or not all(isinstance(n, str) for n in names):
         return False
     sizes = dict(zip(names, array.shape, strict=True))
@@ -74,7 +74,7 @@ def _prompt_kind(tensors: dict[str, NamedAxesArray]) -> str:
 
 
 def is_run(folder: Folder) -> bool:
-    """Whether a folder is a run of ours."""
+    """Return whether a folder is a ptviz run."""
     names = folder.names()
     if CONFIG_FILE not in names or not ({"events.jsonl", BUNDLE_MARKER, *PROMPT_FILES} & set(names)):
         return False
@@ -82,7 +82,7 @@ def is_run(folder: Folder) -> bool:
 
 
 def read_run(folder: Folder) -> PromptBundle:
-    """The best prompt of a run, with what the run was.
+    """Return the best prompt of a run, with the run's method, task and backbone as metadata.
 
     Raises:
         CheckpointError: if the run has no prompt yet, or a file is damaged.
@@ -95,12 +95,18 @@ def read_run(folder: Folder) -> PromptBundle:
         )
     found = read_safetensors(folder.read(file), file)
     bundle = read_tensors(StoredTensors(folder.name, file, found.tensors, {"axes": "{}", **found.metadata}))
-    told = {key: safe_text(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
-    whole = Capability(
-        "go on with the training it came from", True, "resume the run; import it first if it is not yours"
+    settings = {key: safe_text(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
+    resumable = Capability(
+        "go on with the training it came from", True, "resume the run; import it first if it is from elsewhere"
     )
-    uses = tuple(whole if use.action == whole.action else use for use in bundle.capabilities)
+    uses = tuple(resumable if use.action == resumable.action else use for use in bundle.capabilities)
     form = BUNDLE_FORMAT if BUNDLE_MARKER in folder.names() else "ptviz run"
     return PromptBundle(
-        folder.name, form, bundle.kind, bundle.tensors, {**told, **bundle.metadata}, bundle.warnings, uses
+        name=folder.name,
+        format=form,
+        kind=bundle.kind,
+        tensors=bundle.tensors,
+        metadata={**settings, **bundle.metadata},
+        warnings=bundle.warnings,
+        capabilities=uses,
     )

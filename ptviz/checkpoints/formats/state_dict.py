@@ -1,4 +1,4 @@
-"""Named tensors as a file held them, and the small steps that every format takes to make a bundle of them."""
+"""Named tensors of a file, and the steps that all formats share to make a bundle of them."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ from ptviz.checkpoints.limits import LIMITS
 
 @dataclass(frozen=True)
 class StoredTensors:
-    """What a file held: ``tensors`` by their names in it, ``texts`` it says, in which ``container``.
+    """The content of a file: ``tensors`` by name, ``metadata`` texts, and the ``container`` format.
 
-    ``hints`` are sizes from a model's config beside it: layers, heads.
+    ``size_hints`` are the numbers of layers and heads from a model's config, if there is one.
     """
 
     name: str
@@ -27,17 +27,17 @@ class StoredTensors:
     size_hints: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
 
     def tensor_ending_in(self, end: str) -> Array | None:
-        """The tensor whose name is ``end``, or ends in it behind a dot."""
+        """Return the tensor whose name is ``end`` or ends in ``.end``; None if there is none."""
         return next((a for name, a in self.tensors.items() if name == end or name.endswith("." + end)), None)
 
     def description(self) -> dict[str, str]:
-        """What the file says about itself, printable and bounded."""
+        """Return the file's metadata as printable text of limited length."""
         texts = {safe_text(key, 60): safe_text(text, 300) for key, text in [*self.metadata.items()][:60]}
         return {"container": self.container, **texts}
 
 
 def to_prompt_matrix(name: str, array: Array) -> NamedAxesArray:
-    """A matrix of prompt tokens, ``(m, d)``; leading axes of size 1 are dropped.
+    """Return an array as a matrix of prompt tokens, ``(m, d)``, without leading axes of size 1.
 
     Raises:
         CheckpointError: for another shape.
@@ -48,16 +48,16 @@ def to_prompt_matrix(name: str, array: Array) -> NamedAxesArray:
         array = array[None]
     if array.ndim != 2 or array.shape[0] > LIMITS.rows or not 2 <= array.shape[1] <= LIMITS.width:
         raise CheckpointError(
-            f"{safe_text(name)}: expected a prompt (tokens, width) of at most {LIMITS.rows:,} tokens; got the shape "
-            f"{array.shape}"
+            f"{safe_text(name)}: expected a prompt (tokens, width) of at most {LIMITS.rows:,} tokens; "
+            f"got the shape {array.shape}"
         )
     return NamedAxesArray(array, ("m", "d"))
 
 
 def split_key_values(flat: Array, sites: int | None, heads: int | None) -> NamedAxesArray:
-    """Keys and values that lie as ``(m, S * 2 * H * h)``: per site the keys, then the values.
+    """Split keys and values ``(m, S * 2 * H * h)``, per site keys then values, to ``(S, 2, H, m, h)``.
 
-    Without the counts of sites and heads the second axis stays whole, as ``features``.
+    Without the numbers of sites and heads, the second axis is not split and named ``features``.
     """
     tokens, features = flat.shape
     if not sites or not heads or features % (sites * 2 * heads):
@@ -69,16 +69,16 @@ def split_key_values(flat: Array, sites: int | None, heads: int | None) -> Named
 def make_key_value_bundle(
     name: str, form: str, flat: Array, state: StoredTensors, warnings: tuple[str, ...], irreversible: str = ""
 ) -> PromptBundle:
-    """A bundle of one key-value prompt."""
+    """Return a bundle with one key-value prompt."""
     values = split_key_values(flat, state.size_hints.get("layers"), state.size_hints.get("heads"))
     if values.axes == UNSPLIT_AXES:
-        warnings = (*warnings, "the file does not say how many layers and heads it is for: keys and values stay whole")
+        warnings = (*warnings, "the file gives no numbers of layers and heads: keys and values are not split")
     return PromptBundle(
-        name,
-        form,
-        KEY_VALUE,
-        {"KV": values},
-        state.description(),
-        warnings,
-        list_capabilities(KEY_VALUE, None, irreversible),
+        name=name,
+        format=form,
+        kind=KEY_VALUE,
+        tensors={"KV": values},
+        metadata=state.description(),
+        warnings=warnings,
+        capabilities=list_capabilities(KEY_VALUE, None, irreversible),
     )

@@ -1,4 +1,4 @@
-"""The reader process: ``python -m ptviz.checkpoints.sandbox.child PATH`` writes a bundle, or a refusal, to stdout."""
+"""The reader process: ``python -m ptviz.checkpoints.sandbox.child PATH`` writes a bundle or a refusal to stdout."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from ptviz.checkpoints.sandbox.restrictions import restrict_process
 
 
 def main(path: Path) -> None:
-    """Read the checkpoint at ``path`` with nothing but the right to read it."""
+    """Read the checkpoint at ``path`` with the right to read files and no other."""
     if _may_need_torch(path):
         import torch  # before the limits: its libraries map far more memory than any prompt needs
 
@@ -26,15 +26,15 @@ def main(path: Path) -> None:
     except CheckpointError as error:
         answer = encode_refusal(str(error))
     except (MemoryError, RecursionError):
-        answer = encode_refusal("reading it takes more memory than a prompt needs: refused")
-    except Exception as error:  # whatever a hostile file makes a parser raise is a refusal
+        answer = encode_refusal("reading it needs more memory than a prompt does: refused")
+    except Exception as error:  # any exception of a parser on a hostile file is a refusal
         answer = encode_refusal(f"it could not be read as a prompt ({type(error).__name__}): damaged, or no prompt")
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
 
 
 def _may_need_torch(path: Path) -> bool:
-    """Whether it may hold a pickle or an encoder to run: everything else is read without torch, and sooner."""
+    """Return whether it may have a pickle, or an encoder to run: other files are read faster, without torch."""
     folder = path.parent if path.name == CONFIG_FILE else path
     if folder.is_dir():
         files = (folder / name for name in (*WEIGHT_FILES, *PROMPT_FILES))
@@ -46,7 +46,7 @@ def _may_need_torch(path: Path) -> bool:
         start = file.read(100_000)
     if is_safetensors(start[:9]):
         return b"new_lstm_head" in start
-    if start[:4] == b"PK\x03\x04":  # a zip says right behind this what its first file is called
+    if start[:4] == b"PK\x03\x04":  # in a zip, the name of the first entry follows
         entry = start[30 : 30 + int.from_bytes(start[26:28], "little")]
         return not (entry.endswith(b".npy") or entry in (b"meta.json", BUNDLE_MARKER.encode()))
     return start[:6] != NPY_MAGIC

@@ -1,7 +1,7 @@
-"""A stranger's file is parsed in a process of its own, which gives up network, writing and most memory first.
+"""Parse untrusted files in a separate process that has no network, no right to write, and limited memory.
 
-What comes back is safetensors, read by the same strict reader as any file: never a pickle. A reader that crashes,
-hangs or eats memory takes nothing with it but itself.
+Its answer is safetensors, read by the same strict reader as any file, and never a pickle. A reader that crashes, hangs
+or uses too much memory affects only its own process.
 """
 
 from __future__ import annotations
@@ -21,40 +21,38 @@ from ptviz.checkpoints.errors import CheckpointError, safe_text
 from ptviz.checkpoints.limits import LIMITS, check_size, parse_json_object
 
 TIMEOUT_SECONDS = 180.0
-"""Wall time after which a reader is ended: its processor time is bounded more tightly, but a machine that trains may
-take a minute to import torch."""
+"""Wall time after which a reader is killed. Its CPU time has a tighter limit, but on a busy machine the import of
+torch may take a minute."""
 _REFUSAL_PREFIX = b"refused\n"
 _MAX_ANSWER_BYTES = 8 * LIMITS.scalars + LIMITS.header
 
 
 def open_checkpoint(path: Path | str, seconds: float = TIMEOUT_SECONDS) -> PromptBundle:
-    """The prompt at a path (a file or a folder), whatever its format.
+    """Return the prompt of a file or folder in any known format.
 
     Raises:
-        CheckpointError: if it is none, is damaged, breaks a limit, or reading it takes too long or too much memory.
+        CheckpointError: if it is not a checkpoint, is damaged, exceeds a limit, or is too slow or too large to read.
     """
     path = Path(path).expanduser()
     try:
-        place = path.absolute()
-        there = path.exists()
+        absolute = path.absolute()
+        exists = path.exists()
     except (OSError, ValueError, RuntimeError) as error:
         raise CheckpointError(
             f"expected the path of a checkpoint; got {safe_text(path)} ({safe_text(error)})"
         ) from error
-    if not there:
-        raise CheckpointError(
-            f"there is nothing at {safe_text(path, 200)}: expected a file or folder with a trained prompt"
-        )
-    answer, code = _run_reader(place, seconds)
+    if not exists:
+        raise CheckpointError(f"{safe_text(path, 200)} does not exist: expected a file or folder with a trained prompt")
+    answer, code = _run_reader(absolute, seconds)
     if answer.startswith(_REFUSAL_PREFIX):
         raise CheckpointError(answer[len(_REFUSAL_PREFIX) :].decode("utf-8", "replace")[:4000])
     if code != 0 or not is_safetensors(answer[:9]):
-        raise CheckpointError(f"{safe_text(path.name)}: {_describe_exit(code, seconds)}. Nothing of it was used")
+        raise CheckpointError(f"{safe_text(path.name)}: {_describe_exit(code, seconds)}. It was not used")
     return decode_bundle(answer)
 
 
 def _run_reader(path: Path, seconds: float) -> tuple[bytes, int]:
-    """What the reader process wrote, and how it ended."""
+    """Return the output and the exit code of the reader process."""
     command = [sys.executable, "-P", "-m", "ptviz.checkpoints.sandbox.child", str(path)]
     quiet, pipe = subprocess.DEVNULL, subprocess.PIPE
     with (
@@ -80,52 +78,56 @@ def _run_reader(path: Path, seconds: float) -> tuple[bytes, int]:
 
 
 def _reader_environment() -> dict[str, str]:
-    """The reader's environment: no secrets of the person's, one thread, and this very library."""
-    kept = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
-    own = {name: os.environ[name] for name in kept if name in os.environ}
+    """Return the reader's environment: no secrets, one thread, and this copy of the library."""
+    inherited = ("PATH", "SYSTEMROOT", "TEMP", "TMP", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH")
+    own = {name: os.environ[name] for name in inherited if name in os.environ}
     source = str(Path(__file__).resolve().parents[3])
     return {**own, "PYTHONPATH": source, "OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
 
 
 def _describe_exit(code: int, seconds: float) -> str:
     if code == -9:
-        return f"reading it took longer than {seconds:g} s or more memory than there is, and was ended"
+        return f"reading it took longer than {seconds:g} s or too much memory, and was stopped"
     if code < 0:
-        return f"the process that read it died (signal {-code}), as damaged or hostile files can cause"
-    return f"the process that read it failed (exit code {code})"
+        return f"the reader process crashed (signal {-code}), as damaged or hostile files can cause"
+    return f"the reader process failed (exit code {code})"
 
 
 def encode_bundle(bundle: PromptBundle) -> bytes:
-    """The bundle as bytes of safetensors; everything but the numbers stands in the header."""
+    """Return the bundle as safetensors bytes, with everything but the tensors in the header."""
     arrays = {str(index): values.array for index, values in enumerate(bundle.tensors.values())}
-    told = {**bundle.to_json(), "tensors": [[name, list(v.axes)] for name, v in bundle.tensors.items()]}
-    return write_safetensors(arrays, {"bundle": json.dumps(told)})
+    header = {**bundle.to_json(), "tensors": [[name, list(v.axes)] for name, v in bundle.tensors.items()]}
+    return write_safetensors(arrays, {"bundle": json.dumps(header)})
 
 
 def decode_bundle(data: bytes) -> PromptBundle:
-    """The bundle that ``encode_bundle`` wrote.
+    """Return the bundle that ``encode_bundle`` encoded.
 
     Raises:
         CheckpointError: if the bytes are damaged.
     """
     check_size(len(data), "the reader's answer", _MAX_ANSWER_BYTES)
     found = read_safetensors(data, "the reader's answer")
-    told = parse_json_object(found.metadata.get("bundle", "").encode(), "the reader's answer", LIMITS.header)
+    header = parse_json_object(found.metadata.get("bundle", "").encode(), "the reader's answer", LIMITS.header)
     try:
         tensors = {
             safe_text(name): NamedAxesArray(found.tensors[str(index)], tuple(map(str, axes)))
-            for index, (name, axes) in enumerate(told["tensors"])
+            for index, (name, axes) in enumerate(header["tensors"])
         }
         uses = tuple(
-            Capability(safe_text(u["what"]), u["possible"] is True, safe_text(u["why"], 300)) for u in told["uses"]
+            Capability(safe_text(u["what"]), u["possible"] is True, safe_text(u["why"], 300)) for u in header["uses"]
         )
         return PromptBundle(
-            safe_text(told["name"], 120), safe_text(told["format"]), safe_text(told["kind"]), tensors,
-            _safe_texts(told["source"]),
-            tuple(safe_text(text, 600) for text in told["warnings"]), uses,
-        )  # fmt: skip
+            name=safe_text(header["name"], 120),
+            format=safe_text(header["format"]),
+            kind=safe_text(header["kind"]),
+            tensors=tensors,
+            metadata=_safe_texts(header["source"]),
+            warnings=tuple(safe_text(text, 600) for text in header["warnings"]),
+            capabilities=uses,
+        )
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise CheckpointError("the reader's answer is damaged: nothing of the file was used") from error
+        raise CheckpointError("the reader's answer is damaged: the file was not used") from error
 
 
 def _safe_texts(texts: Mapping[str, object]) -> dict[str, str]:
@@ -133,5 +135,5 @@ def _safe_texts(texts: Mapping[str, object]) -> dict[str, str]:
 
 
 def encode_refusal(message: str) -> bytes:
-    """The bytes by which a reader says no."""
+    """Return the bytes with which the reader refuses a file."""
     return _REFUSAL_PREFIX + message.encode()

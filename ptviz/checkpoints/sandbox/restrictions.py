@@ -1,8 +1,8 @@
-"""What the reader process gives up before it looks at a stranger's file: memory, time, writing, network, programs.
+"""Restrict the reader process before it reads an untrusted file: memory, time, writing, network, programs.
 
-Each layer holds by itself where the system has it: limits of resources (Linux, macOS), a filter of system calls
-(Linux), and an audit hook of Python's (everywhere). None is the reason why code is not run, ``weights_only`` and the
-parsers are; they bound what a hole in those could do.
+The layers are independent, where the system has them: resource limits (Linux, macOS), a system call filter (Linux), and
+a Python audit hook (everywhere). The parsers and ``weights_only`` already prevent the execution of code; these layers
+limit the damage of a vulnerability in them.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import sys
 from typing import Any
 
 MEMORY_BYTES = 1_600_000_000
-"""Bytes that reading may take beyond what the interpreter and torch already map."""
+"""Bytes of memory for reading, beyond what the interpreter and torch already map."""
 CPU_SECONDS = 20
-"""Processor time that reading may take."""
+"""CPU time for reading."""
 
 _FORBIDDEN_EVENTS = (
     "socket.", "subprocess.", "os.exec", "os.spawn", "os.posix_spawn", "os.system", "os.fork", "os.kill", "os.remove",
@@ -34,7 +34,7 @@ _NO_NEW_PRIVILEGES, _SECCOMP, _FILTER = 38, 22, 2
 
 
 def restrict_process(memory: int = MEMORY_BYTES, seconds: int = CPU_SECONDS) -> None:
-    """Give up what reading a file does not need. Cannot be undone: only for a process of its own."""
+    """Give up every right that reading a file does not need. This is irreversible: call it in a separate process."""
     _limit_resources(memory, seconds)
     _filter_syscalls()
     sys.addaudithook(_audit_hook)
@@ -52,12 +52,12 @@ def _limit_resources(memory: int, seconds: int) -> None:
             "RLIMIT_CORE": 0,
         }
         for name, value in limits.items():
-            with contextlib.suppress(ValueError, OSError):  # macOS knows RLIMIT_AS but does not take it
+            with contextlib.suppress(ValueError, OSError):  # macOS defines RLIMIT_AS but refuses to set it
                 resource.setrlimit(getattr(resource, name), (value, value))
 
 
 def _mapped_bytes() -> int:
-    """Bytes of address space in use; a generous guess where the system does not tell."""
+    """Return the bytes of address space in use; a generous guess where the system does not report it."""
     with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as file:  # noqa: PTH123
         import resource
 
@@ -66,7 +66,7 @@ def _mapped_bytes() -> int:
 
 
 def _filter_syscalls() -> None:
-    """Let the kernel refuse sockets and programs, on Linux. Source: kernel.org, userspace-api/seccomp_filter."""
+    """Make the Linux kernel refuse sockets and programs. Source: kernel.org, userspace-api/seccomp_filter."""
     known = _SYSCALL_NUMBERS.get(platform.machine())
     if sys.platform != "linux" or known is None:
         return
@@ -92,4 +92,4 @@ def _filter_syscalls() -> None:
 def _audit_hook(event: str, arguments: tuple[Any, ...]) -> None:
     writes = event == "open" and isinstance(arguments[1], str) and set(arguments[1]) & set("wax+")
     if writes or event.startswith(_FORBIDDEN_EVENTS):
-        raise PermissionError(f"reading a checkpoint needs no {event}: refused")
+        raise PermissionError(f"{event} is not allowed while reading a checkpoint")

@@ -1,4 +1,4 @@
-"""Vectors for TensorBoard's embedding projector, https://projector.tensorflow.org: two TSV files and a config."""
+"""Export vectors to TensorBoard's embedding projector, https://projector.tensorflow.org: two TSVs, a config."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from ptviz.checkpoints.bundle import Array
 def write_embedding_projector(
     folder: Path, rows: Array, labels: Sequence[tuple[str, ...]], columns: tuple[str, ...]
 ) -> None:
-    """Write ``rows`` (n, d) and one tuple of labels a row, under the names ``columns``.
+    """Write ``rows`` (n, d) with one tuple of labels per row; ``columns`` names the labels.
 
     Raises:
-        ValueError: if rows and labels differ in number.
+        ValueError: if the numbers of rows and labels differ.
         OSError: if the folder cannot be written.
     """
     if len(rows) != len(labels):
@@ -30,5 +30,5 @@ def write_embedding_projector(
 
 
 def _clean_cell(text: str) -> str:
-    """A text within one cell: tabs and line ends would start another."""
+    """Return text for one cell, without tabs and line ends."""
     return " ".join(text.split()) or repr(text)

@@ -1,7 +1,6 @@
-"""A trained prompt as a folder that Hugging Face's PEFT loads: adapter_config.json and adapter_model.safetensors.
+"""Export a prompt for Hugging Face's PEFT: a folder with adapter_config.json and adapter_model.safetensors.
 
-Layouts: see ``formats/peft.py``. Written by hand, so that exporting needs no PEFT; a test loads what is written with
-the real one and compares scores.
+Layouts: see ``formats/peft.py``. Exporting does not need PEFT; a test loads the export with PEFT and compares scores.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ _TASK_TYPES = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encod
 
 @dataclass(frozen=True)
 class BackboneSizes:
-    """The backbone a prompt was trained in front of, as PEFT's config names its sizes."""
+    """The sizes of a prompt's backbone that PEFT's config names."""
 
     name: str
     family: str
@@ -35,7 +34,7 @@ class BackboneSizes:
 
 @dataclass(frozen=True)
 class MultitaskFactors:
-    """A prompt as ``shared * outer(u, v)``: (m, d), (m,) and (d,), as PEFT keeps it for each task."""
+    """A prompt as ``shared * outer(u, v)``: (m, d), (m,) and (d,), as PEFT stores it for each task."""
 
     shared: Array
     u: Array
@@ -43,17 +42,17 @@ class MultitaskFactors:
 
 
 def write_peft(
-    folder: Path, prompt: Prompt, home: BackboneSizes, factors: MultitaskFactors | None = None
+    folder: Path, prompt: Prompt, sizes: BackboneSizes, factors: MultitaskFactors | None = None
 ) -> tuple[dict[str, Any], list[str]]:
-    """Write a static prompt; the config written, and what PEFT will do otherwise than we did.
+    """Write a static prompt; return the config and notes on what PEFT does differently.
 
-    With ``factors`` whose product it is, it is written as a multitask prompt of one task.
+    With ``factors``, whose product the prompt is, it is written as a multitask prompt of one task.
 
     Raises:
-        CheckpointError: if PEFT has no form for this prompt.
+        CheckpointError: if PEFT has no format for this prompt.
         OSError: if the folder cannot be written.
     """
-    config, array, notes = _to_peft(prompt, home)
+    config, array, notes = _to_peft(prompt, sizes)
     tensors = {"prompt_embeddings": array}
     if factors is not None and config["peft_type"] == "PROMPT_TUNING":
         config |= {"peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 1, "num_ranks": 1}
@@ -66,58 +65,58 @@ def write_peft(
     return config, notes
 
 
-def _to_peft(prompt: Prompt, home: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
+def _to_peft(prompt: Prompt, sizes: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
     if not prompt.is_static:
         raise CheckpointError(
-            "expected one prompt for every text; this method makes another one for each, which PEFT has no form for. "
+            "expected a static prompt; this one depends on the input, for which PEFT has no format. "
             "Export it with --to npz or --to bundle"
         )
     if prompt.delta is not None:
         raise CheckpointError(
-            "expected a prompt alone; this method also shifts the words of the text, which PEFT has no form for. "
+            "expected only a prompt; this method also changes the input's embeddings, for which PEFT has no format. "
             "Export it with --to npz or --to bundle"
         )
     if prompt.embeddings is not None and prompt.key_values is not None:
-        raise CheckpointError("expected vectors at the input or keys and values; PEFT has no form for both at once")
+        raise CheckpointError("expected input embeddings or keys and values; PEFT has no format for both together")
     if prompt.key_values is not None:
-        return _prefix_to_peft(prompt, home)
+        return _prefix_to_peft(prompt, sizes)
     if prompt.embeddings is None:
-        raise CheckpointError("expected a prompt; this method gave none")
+        raise CheckpointError("expected a prompt; this method has none")
     rows = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]
     array = rows.detach().float().cpu().numpy()
     notes = []
-    if home.family == "encoder":
+    if sizes.family == "encoder":
         notes.append(
-            "PEFT puts the prompt ahead of [CLS] and moves the text's positions; it was trained right behind [CLS]: "
-            "scores under PEFT will differ"
+            "PEFT inserts the prompt before [CLS] and shifts the positions of the text; it was trained directly after "
+            "[CLS]: scores with PEFT will differ"
         )
-    return _make_config("PROMPT_TUNING", home, len(array), home.width, prompt_tuning_init="RANDOM"), array, notes
+    return _make_config("PROMPT_TUNING", sizes, len(array), sizes.width, prompt_tuning_init="RANDOM"), array, notes
 
 
-def _prefix_to_peft(prompt: Prompt, home: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
-    if home.family != "decoder":
+def _prefix_to_peft(prompt: Prompt, sizes: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
+    if sizes.family != "decoder":
         raise CheckpointError(
-            f"expected a decoder; {home.name} is an {home.family}, where PEFT's prefix does not reach every attention "
-            "site that this one was trained at. Export it with --to npz or --to bundle"
+            f"expected a decoder; {sizes.name} is an {sizes.family}, where PEFT's prefix does not reach every "
+            "attention site that this one was trained at. Export it with --to npz or --to bundle"
         )
     assert prompt.key_values is not None
     stacked = prompt.key_values[:, :, 0].detach().float().cpu().numpy()
     sites, _, heads, tokens, width = stacked.shape
     flat = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2, 4)).reshape(tokens, -1)
-    config = _make_config("PREFIX_TUNING", home, tokens, heads * width, prefix_projection=False)
+    config = _make_config("PREFIX_TUNING", sizes, tokens, heads * width, prefix_projection=False)
     return {**config, "num_layers": sites, "num_attention_heads": heads}, flat, []
 
 
-def _make_config(kind: str, home: BackboneSizes, tokens: int, width: int, **more: object) -> dict[str, Any]:
+def _make_config(kind: str, sizes: BackboneSizes, tokens: int, width: int, **more: object) -> dict[str, Any]:
     return {
         "peft_type": kind,
-        "task_type": _TASK_TYPES[home.family],
-        "base_model_name_or_path": home.name,
+        "task_type": _TASK_TYPES[sizes.family],
+        "base_model_name_or_path": sizes.name,
         "inference_mode": True,
         "num_virtual_tokens": tokens,
         "token_dim": width,
         "num_transformer_submodules": 1,
-        "num_attention_heads": home.heads,
-        "num_layers": home.sites,
+        "num_attention_heads": sizes.heads,
+        "num_layers": sizes.sites,
         **more,
     }
