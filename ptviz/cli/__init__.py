@@ -1,8 +1,8 @@
-"""The library without a browser: ``ptviz app | methods | tasks | backbones | get | train | runs | show | ...``.
+"""The command line: ``ptviz app | methods | tasks | backbones | get | train | runs | show | ...``.
 
-Every command that answers with data takes ``--json`` and then writes exactly one JSON document to stdout; progress
-goes to stderr. Exit codes: 0 done, 1 a run or a check failed, 2 bad input (one line on stderr says what and what to
-do), 130 interrupted. Torch is imported by the commands that need it, not here, so that ``--help`` answers at once.
+Every command that returns data takes ``--json`` and then writes exactly one JSON document to stdout; progress goes to
+stderr. Exit codes: 0 done, 1 a run or a check failed, 2 bad input (one line on stderr says what to do), 130
+interrupted. Torch is imported by the commands that need it, not here, so that ``--help`` is fast.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 
 from ptviz import __version__
 from ptviz.cli import (
+    app,
     catalogue,
     compare,
     count,
@@ -26,14 +27,13 @@ from ptviz.cli import (
     peft_benchmark,
     predict,
     runs,
-    serve,
     step_benchmark,
     train,
     transfer,
 )
 from ptviz.cli.output import RunFailed, UsageError, print_error
 
-app = typer.Typer(
+shell = typer.Typer(
     name="ptviz",
     epilog="Start with `ptviz app`, or `ptviz train prompt-tuning --task trec6`. Each command has its own --help.",
     invoke_without_command=True,
@@ -42,8 +42,8 @@ app = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for part in (
-    serve,
+for module in (
+    app,
     train,
     compare,
     peft_benchmark,
@@ -59,23 +59,23 @@ for part in (
     step_benchmark,
     doctor,
 ):
-    part.register(app)
+    module.register(shell)
 
 
-def _print_version(asked: bool) -> None:
-    if asked:
+def _print_version(requested: bool) -> None:
+    if requested:
         typer.echo(f"ptviz {__version__}")
         raise typer.Exit
 
 
-@app.callback()
+@shell.callback()
 def root_command(
     context: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", help="Print the version.", callback=_print_version, is_eager=True)
     ] = False,
 ) -> None:
-    """Prompt tuning, trained live on a real frozen backbone: in the browser (`ptviz app`) or right here."""
+    """Train, compare and inspect soft prompts on frozen backbones, in the browser (`ptviz app`) or in the shell."""
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
 
@@ -86,9 +86,9 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def run(arguments: list[str] | None = None) -> int:
-    """Run the command line; the exit code. Nothing a person can cause ends in a traceback."""
+    """Run the command line and return the exit code; every error is one line on stderr, without a traceback."""
     try:
-        code = app(arguments, prog_name="ptviz", standalone_mode=False)
+        code = shell(arguments, prog_name="ptviz", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)
         hint = f" See: {context.command_path} --help" if context is not None else ""
@@ -105,6 +105,6 @@ def run(arguments: list[str] | None = None) -> int:
     except Exception as error:
         if os.environ.get("PTVIZ_DEBUG"):
             raise
-        told = f"{type(error).__name__}: {error}"
-        return print_error(f"{told} (this is a mistake of ptviz, not yours; PTVIZ_DEBUG=1 shows where)", 1)
+        hint = "internal error, please report it; PTVIZ_DEBUG=1 shows the traceback"
+        return print_error(f"{type(error).__name__}: {error} ({hint})", 1)
     return code if isinstance(code, int) else 0

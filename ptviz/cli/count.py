@@ -1,4 +1,4 @@
-"""``ptviz count``: how many numbers a method trains and stores, for a backbone of any shape, without building one."""
+"""``ptviz count``: count trainable and stored parameters of a method, for a backbone of any shape."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def count(
     heads: Annotated[int, typer.Option(help="Key/value heads H.")] = 12,
     head_width: Annotated[int, typer.Option(help="Width h of one head.")] = 32,
     length: Annotated[int, typer.Option(help="Longest input s, in tokens.")] = 64,
-    sources: Annotated[int, typer.Option(min=0, max=1000, help="How many source tasks k, for transfer methods.")] = 0,
+    sources: Annotated[int, typer.Option(min=0, max=1000, help="Number of source tasks k, for transfer methods.")] = 0,
     sets: SetOption = None,
     as_json: JsonOption = False,
 ) -> None:
     """Count a method's parameters for a backbone of any shape.
 
-    Those it trains, and those kept for inference. The default shape is that of minilm-l6.
+    Prints the trainable parameters and those stored for inference. The default shape is that of minilm-l6.
     """
     from ptviz.methods import build_method
     from ptviz.prompt import Spec
@@ -36,8 +36,8 @@ def count(
     with as_usage_error():
         names = tuple(f"source-{index + 1}" for index in range(sources))
         spec = Spec.from_sizes(width, sites, heads, head_width, length, names)
-        made = build_method(method, spec, parse_hyperparameters(sets))
-    counts = {"trained": made.trainable_parameters(), "stored": made.stored_parameters()}
+        built = build_method(method, spec, parse_hyperparameters(sets))
+    counts = {"trained": built.trainable_parameters(), "stored": built.stored_parameters()}
     if as_json:
         print_json(counts)
     else:

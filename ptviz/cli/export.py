@@ -1,4 +1,4 @@
-"""``ptviz export | import``: a trained prompt as files for other libraries, and runs that travel."""
+"""``ptviz export | import``: write a trained prompt for other libraries, and import runs and prompts."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
 LAYOUT_FILE = "layout.json"
-"""Beside an exported adapter: what a script needs to ask as the run did."""
+"""File in the folder of an exported adapter: the text layout and label tokens of the run."""
 PROJECTOR_WORDS = 2000
-"""Frequent words of the vocabulary that go beside the prompt's tokens into the projector."""
+"""Frequent words of the vocabulary that are exported to the projector with the prompt tokens."""
 
 
 def register(app: typer.Typer) -> None:
@@ -39,15 +39,15 @@ def register(app: typer.Typer) -> None:
 def export(
     id: RunId,
     to: Annotated[str, typer.Option("--to", help=", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}.")] = "npz",
-    place: Annotated[
-        Path | None, typer.Argument(metavar="PLACE", help="A file or a folder; named after the run if left out.")
+    path: Annotated[
+        Path | None, typer.Argument(metavar="PATH", help="A file or folder. Default: named after the run.")
     ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the best prompt for another program.
+    """Export the best prompt of a run.
 
-    npz and safetensors hold its arrays under the paper's letters; peft is a folder for Hugging Face's PEFT; bundle is
-    a zip of the whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
+    npz and safetensors contain its arrays under the paper's symbols; peft is a folder for Hugging Face's PEFT; bundle
+    is a zip of the whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
     """
     from ptviz.checkpoints import CheckpointError
     from ptviz.runs import Store
@@ -57,16 +57,16 @@ def export(
     with progress_console().status(f"reading {id}"), quiet_libraries(), as_usage_error(OSError, CheckpointError):
         run = Store().get(id)
         if to == "bundle":
-            answer = _export_bundle(run, _output_file(place, f"{id}.zip"))
+            answer = _export_bundle(run, _output_file(path, f"{id}.zip"))
         else:
             backbone = load_run_backbone(run)
             method = load_method(run, backbone)
             if to == "peft":
-                answer = _export_peft(run, backbone, method, place or Path(f"{id}-peft"))
+                answer = _export_peft(run, backbone, method, path or Path(f"{id}-peft"))
             elif to == "tensorboard-projector":
-                answer = _export_projector(backbone, method, place or Path(f"{id}-projector"))
+                answer = _export_projector(backbone, method, path or Path(f"{id}-projector"))
             else:
-                answer = _export_arrays(method, to, _output_file(place, f"{id}.{to}"))
+                answer = _export_arrays(method, to, _output_file(path, f"{id}.{to}"))
     if as_json:
         print_json({"run": id, **answer})
         return
@@ -82,15 +82,17 @@ def import_(
     path: Annotated[
         Path, typer.Argument(metavar="PATH", help=f"A bundle of `ptviz export RUN --to bundle`. {PATH_HELP}")
     ],
-    backbone: Annotated[str | None, typer.Option(help="The backbone it is for; a bundle names its own.")] = None,
-    task: Annotated[str | None, typer.Option(help="The task it was trained on; a bundle names its own.")] = None,
-    prompt: Annotated[str | None, typer.Option(help="Which prompt, of a file with several.")] = None,
-    title: Annotated[str, typer.Option(help="What to call a kept prompt.")] = "",
+    backbone: Annotated[
+        str | None, typer.Option(help="The backbone of the prompt. Default: the one in the file.")
+    ] = None,
+    task: Annotated[str | None, typer.Option(help="The task of the prompt. Default: the one in the file.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="The prompt to import from a file with several.")] = None,
+    title: Annotated[str, typer.Option(help="Title of the saved prompt.")] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Bring in a bundled run, or keep the prompt of a checkpoint to look at and to start runs from.
+    """Import a bundled run, or save the prompt of a checkpoint.
 
-    Opens whatever `ptviz inspect` opens, as safely; a kept prompt starts a run with `ptviz train --start ID`.
+    Reads every format that `ptviz inspect` reads, as safely. `ptviz train --start ID` starts a run from a saved prompt.
     """
     from ptviz.checkpoints import CheckpointError, open_checkpoint
     from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
@@ -99,35 +101,35 @@ def import_(
     from ptviz.runs.config import with_absolute_paths
     from ptviz.runs.import_prompt import import_checkpoint_prompt
 
-    if backbone is not None:  # a folder of one's own is kept by its whole path: the app stands elsewhere
+    if backbone is not None:  # The app runs in another folder, so a local path is saved as an absolute one.
         backbone = with_absolute_paths(RunConfig(backbone=backbone)).backbone
     with progress_console().status("reading"), as_usage_error(OSError, CheckpointError):
-        place = resolve_checkpoint(path)
-        bundle = open_checkpoint(place)
+        local = resolve_checkpoint(path)
+        bundle = open_checkpoint(local)
         if bundle.format == BUNDLE_FORMAT:
             if prompt is not None or title:
                 raise UsageError("--prompt and --title are for a single prompt; this is the bundle of a whole run")
-            run = unpack_run(Store(), place, backbone, task)
-            told: dict[str, Any] = {"run": run.id, "folder": str(run.path)}
-            line = f"{run.id}: see it with `ptviz show {run.id}` or in the app"
+            run = unpack_run(Store(), local, backbone, task)
+            answer: dict[str, Any] = {"run": run.id, "folder": str(run.path)}
+            line = f"{run.id}: imported; show it with `ptviz show {run.id}` or in the app"
         else:
-            kept = import_checkpoint_prompt(
-                Store(), place, bundle, prompt, title=title, backbone=backbone or "", task=task
+            saved = import_checkpoint_prompt(
+                Store(), local, bundle, prompt, title=title, backbone=backbone or "", task=task
             )
-            told = {"prompt": kept.id, "m": kept.m, "shapes": dict(kept.shapes)}
-            line = f"{kept.id}: kept, {kept.m} prompt tokens. Start a run from it with `ptviz train --start {kept.id}`"
+            answer = {"prompt": saved.id, "m": saved.m, "shapes": dict(saved.shapes)}
+            line = f"{saved.id}: saved, {saved.m} prompt tokens; start a run with `ptviz train --start {saved.id}`"
     if as_json:
-        print_json(told)
+        print_json(answer)
     else:
         typer.echo(line)
 
 
-def _output_file(place: Path | None, name: str) -> Path:
-    if place is None:
+def _output_file(path: Path | None, name: str) -> Path:
+    if path is None:
         return Path(name)
-    if place.is_dir() or str(place).endswith(("/", "\\")):
-        return place / name
-    return place
+    if path.is_dir() or str(path).endswith(("/", "\\")):
+        return path / name
+    return path
 
 
 def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
@@ -139,21 +141,21 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
 def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     from ptviz.checkpoints.writers.peft import BackboneSizes, write_peft
 
-    home = BackboneSizes(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
+    sizes = BackboneSizes(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
     prompt = compute_static_prompt(method, backbone)
-    config, notes = write_peft(folder, prompt, home, find_factors(method, prompt))
+    config, notes = write_peft(folder, prompt, sizes, find_factors(method, prompt))
     if (layout := _text_layout(run, backbone)) is not None:
         (folder / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
-        notes = [*notes, f"{LAYOUT_FILE} says how texts were laid out, and which token answers for which class"]
+        notes = [*notes, f"{LAYOUT_FILE} describes the text layout and the token of each class"]
     return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
 
 
 def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
-    """How a script lays out a text and reads the answer as this run did.
+    """Return how a script builds the input and reads the class as this run did.
 
-    None where PEFT lays it out otherwise, or the task cannot be had here any more.
-    ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens, ``answers`` the token whose
-    score is a class's. The prompt comes first.
+    ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens; ``answers`` maps each class
+    to the token whose score it takes. The prompt comes first. None for an encoder, whose layout in PEFT differs, and
+    for a task that is no longer available.
     """
     from ptviz.backbones.label_tokens import assign_label_tokens
     from ptviz.tasks import load_task
@@ -163,7 +165,7 @@ def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
         return None
     try:
         task = load_task(config.task, text=config.text, label=config.label)
-    except (OSError, ValueError):  # The adapter is whole without it.
+    except (OSError, ValueError):  # The adapter is complete without it.
         return None
     before, after = task.make_template(backbone.readout_mode).surrounding_ids(backbone.tokeniser)
     answers = dict(zip(task.classes, assign_label_tokens(backbone.tokeniser, task.label_words), strict=True))
@@ -171,26 +173,26 @@ def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
 
 
 def compute_static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:
-    """The prompt a trained method gives for two made-up rows: of batch axis 1 if it does not look at them."""
+    """Run the method on two dummy inputs; batch size 1 in the result means that the prompt is static."""
     import torch
 
     from ptviz.prompt import Batch
 
-    folded = method.merge().eval()
-    ids = torch.full((2, folded.slots + 3), backbone.pad_id, device=backbone.device)
+    merged = method.merge().eval()
+    ids = torch.full((2, merged.slots + 3), backbone.pad_id, device=backbone.device)
     mask = torch.ones_like(ids, dtype=torch.bool)
     slots = torch.zeros_like(mask)
-    slots[:, : folded.slots] = True
+    slots[:, : merged.slots] = True
     read = torch.zeros_like(mask)
     read[:, -1] = True
     none = torch.zeros(2, dtype=torch.long, device=backbone.device)
     with torch.no_grad():
-        found: Prompt = folded(Batch(ids, mask, slots, read, none, none, backbone.embed_tokens(ids)))
+        found: Prompt = merged(Batch(ids, mask, slots, read, none, none, backbone.embed_tokens(ids)))
     return found
 
 
 def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | None:
-    """A shared prompt, a column and a row among a method's parts whose product is this prompt; None without."""
+    """Return the shared prompt, column and row of a method whose product is this prompt, or None."""
     import torch
 
     from ptviz.checkpoints.writers.peft import MultitaskFactors
@@ -216,7 +218,7 @@ def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) ->
 
     prompt = compute_static_prompt(method, backbone)
     if prompt.embeddings is None or not prompt.is_static:
-        raise UsageError("the projector shows vectors at the input, the same for every text; use --to npz for this run")
+        raise UsageError("the projector needs a static prompt in the input; this method has none, use --to npz")
     rows = prompt.embeddings[0].detach().float().cpu().numpy()
     table = backbone.embedding_table.detach().float().cpu().numpy()
     common = backbone.make_spec().common_ids.cpu().numpy()[:PROJECTOR_WORDS]
@@ -247,6 +249,6 @@ def _write_arrays(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str
     if to == "safetensors":
         save_file({name: array.clone() for name, array in arrays.items()}, path, metadata={"axes": json.dumps(axes)})
     else:
-        with path.open("wb") as file:  # a name would get .npz appended to it
+        with path.open("wb") as file:  # numpy appends .npz to a file name.
             np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
     return path

@@ -1,4 +1,4 @@
-"""``ptviz figures``: the survey's two figures, and every single panel, from the live methods, without a browser."""
+"""``ptviz figures``: write the survey's figures and the diagram of each method, without a browser."""
 
 from __future__ import annotations
 
@@ -22,15 +22,17 @@ def register(app: typer.Typer) -> None:
 
 
 def figures(
-    out: Annotated[Path, typer.Option(help="The folder to write into; it is made if it is missing.")],
+    out: Annotated[Path, typer.Option(help="The folder to write to; created if missing.")],
     format: Annotated[str, typer.Option(help="svg, html, json or png. Only png needs a browser.")] = "svg",
-    backbone: Annotated[str, typer.Option(help="Whose sizes to draw: see `ptviz backbones`.")] = "minilm-l6",
-    sources: Annotated[int, typer.Option(min=1, max=20, help="Source tasks of the methods that transfer.")] = 3,
+    backbone: Annotated[
+        str, typer.Option(help="The backbone whose sizes are drawn: see `ptviz backbones`.")
+    ] = "minilm-l6",
+    sources: Annotated[int, typer.Option(min=1, max=20, help="Source tasks of transfer methods.")] = 3,
     as_json: JsonOption = False,
 ) -> None:
-    """Write the survey's figures, drawn from the live methods.
+    """Write the survey's figures, drawn from the methods' code.
 
-    The taxonomy, the framework comparison, and one panel for each method.
+    These are the taxonomy, the framework comparison, and one diagram for each method.
     """
     if format not in FORMATS:
         raise UsageError(f"--format: expected one of {', '.join(FORMATS)}; got {format!r}")

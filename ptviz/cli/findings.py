@@ -1,4 +1,4 @@
-"""``ptviz findings``: what the papers found, tried again here, and whether it held."""
+"""``ptviz findings``: replications of published findings, with effect sizes and intervals."""
 
 from __future__ import annotations
 
@@ -34,135 +34,139 @@ def register(app: typer.Typer) -> None:
 
 def findings(
     run: Annotated[
-        str | None, typer.Option("--run", metavar="ID", help="Train what this finding still lacks; `all` for all.")
+        str | None, typer.Option("--run", metavar="ID", help="Train the missing runs of this finding; `all` for all.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=50, help="With --run: seeds 0, 1, 2, ...")] = 3,
-    record: Annotated[Path | None, typer.Option(metavar="FILE", help="Keep results here instead.")] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Answer with a Markdown table.")] = False,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="With --run: number of seeds 0, 1, 2, ...")] = 3,
+    record: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Record the results in this file instead.")
+    ] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Show which published findings hold here, with effect sizes and intervals.
+    """Show which published findings replicate, with effect sizes and intervals.
 
-    Each is a small experiment whose runs are kept like any other, and whose results are recorded: only what is missing
-    is trained. Ctrl-C stops it, and the same command goes on from there.
+    Each is a small experiment whose runs and results are saved; only missing runs are trained. Ctrl-C stops it, and the
+    same command continues.
     """
     with quiet_libraries(), as_usage_error(OSError):
         from ptviz.experiments.replication import STUDIES, StudyRecord
 
-        known = {finding.id: finding for finding in STUDIES}
+        known = {study.id: study for study in STUDIES}
         if run not in (None, "all", *known):
             raise UsageError(f"--run: expected `all`, or one of {', '.join(known)}; got {run!r}")
-        kept = StudyRecord(record)
+        results = StudyRecord(record)
     stopped = False
+    studies = list(STUDIES) if run in (None, "all") else [known[run]]
     if run is not None:
-        chosen = list(STUDIES) if run == "all" else [known[run]]
-        stopped = _train_missing(chosen, kept, tuple(range(seeds)))
-        shown = chosen
-    else:
-        shown = list(STUDIES)
-    judged = [kept.evaluate(finding) for finding in shown]
+        stopped = _train_missing(studies, results, tuple(range(seeds)))
+    evaluated = [results.evaluate(study) for study in studies]
     if as_json:
-        print_json([_to_json(one) | {"arms": _arm_values(one, kept)} for one in judged])
+        print_json([_to_json(one) | {"arms": _arm_values(one, results)} for one in evaluated])
     elif markdown:
-        print(_format_markdown(judged))
+        print(_format_markdown(evaluated))
     else:
-        print_table(HEADINGS, [row for one in judged for row in _table_rows(one)])
+        print_table(HEADINGS, [row for one in evaluated for row in _table_rows(one)])
     if stopped:
-        typer.echo("ptviz: stopped. Go on: the same command again", err=True)
+        typer.echo("ptviz: stopped. To continue, repeat the same command", err=True)
         raise typer.Exit(130)
 
 
-def _train_missing(chosen: list[ReplicationStudy], record: StudyRecord, seeds: tuple[int, ...]) -> bool:
-    """Train and measure what is missing; whether it was interrupted."""
+def _train_missing(studies: list[ReplicationStudy], record: StudyRecord, seeds: tuple[int, ...]) -> bool:
+    """Train and measure the missing runs; return whether it was interrupted."""
     from ptviz.engine.model_cache import ModelCache
     from ptviz.runs import Run, Store
     from ptviz.runs.atomic_io import StoreError
 
     console = progress_console()
-    store, warm = Store(), ModelCache()
-    following: list[RunProgress] = []
+    store, model_cache = Store(), ModelCache()
+    shown: list[RunProgress] = []  # The bar of the current run, if any.
 
-    def begun(made: Run) -> None:
-        _close_progress(following)
-        following.append(RunProgress(made.id, made.config.training.steps, console))
-        following[0].__enter__()
+    def on_start(run: Run) -> None:
+        _close_progress(shown)
+        shown.append(RunProgress(run.id, run.config.training.steps, console))
+        shown[0].__enter__()
 
-    def watch(event: Event) -> None:
-        if following and event.kind in ("stage", "step"):
-            following[0].on_event(event)
+    def on_event(event: Event) -> None:
+        if shown and event.kind in ("stage", "step"):
+            shown[0].on_event(event)
 
-    with quiet_libraries(), GracefulStop() as stopping:
+    with quiet_libraries(), GracefulStop() as stop:
         try:
-            for finding in chosen:
+            for study in studies:
                 with as_usage_error():
-                    missing = record.list_missing(finding, seeds)
-                console.print(f"{finding.id}: {len(missing)} runs to train or measure", markup=False, highlight=False)
-                filled = record.measure_missing(missing, store, warm, watch, stopping.reason, begun)
-                done = sum(1 for _ in filled)
-                if done < len(missing):
+                    missing = record.list_missing(study, seeds)
+                console.print(f"{study.id}: {len(missing)} runs to train or measure", markup=False, highlight=False)
+                measured = record.measure_missing(missing, store, model_cache, on_event, stop.reason, on_start)
+                if sum(1 for _ in measured) < len(missing):
                     return True
         except StoreError as error:
             raise RunFailed(str(error)) from error
         finally:
-            _close_progress(following)
+            _close_progress(shown)
     return False
 
 
-def _close_progress(following: list[RunProgress]) -> None:
-    for one in following:
-        one.__exit__(None, None, None)
-    following.clear()
+def _close_progress(shown: list[RunProgress]) -> None:
+    for progress in shown:
+        progress.__exit__(None, None, None)
+    shown.clear()
 
 
-def _to_json(judged: StudyResult) -> dict[str, Any]:
-    finding = judged.study
+def _to_json(result: StudyResult) -> dict[str, Any]:
+    study = result.study
     return {
-        "id": finding.id, "claim": finding.claim, "citation": finding.citation, "url": finding.url,
-        "task": finding.task, "backbone": finding.backbone, "steps": finding.steps, "note": finding.note,
-        "seeds": judged.seeds, "verdict": judged.verdict,
-        "differences": [asdict(difference) for difference in judged.differences],
-    }  # fmt: skip
+        "id": study.id,
+        "claim": study.claim,
+        "citation": study.citation,
+        "url": study.url,
+        "task": study.task,
+        "backbone": study.backbone,
+        "steps": study.steps,
+        "note": study.note,
+        "seeds": result.seeds,
+        "verdict": result.verdict,
+        "differences": [asdict(difference) for difference in result.differences],
+    }
 
 
-def _arm_values(judged: StudyResult, record: StudyRecord) -> list[dict[str, Any]]:
-    """What every arm was measured at, by seed."""
-    finding = judged.study
+def _arm_values(result: StudyResult, record: StudyRecord) -> list[dict[str, Any]]:
+    """Return the measured values of every arm, by seed."""
+    study = result.study
     return [
         {
             "arm": arm.label,
             "method": arm.method,
             "metric": metric,
-            "values": record.values_by_seed(finding, arm, metric),
+            "values": record.values_by_seed(study, arm, metric),
         }
-        for arm, metric in finding.list_measurements()
+        for arm, metric in study.list_measurements()
     ]
 
 
-def _table_rows(judged: StudyResult) -> list[tuple[str, ...]]:
+def _table_rows(result: StudyResult) -> list[tuple[str, ...]]:
     from ptviz.experiments.replication.report import comparison_row
 
-    return [
-        (
-            judged.study.id, judged.study.claim if place == 0 else "", *comparison_row(difference),
-            str(len(difference.differences)), difference.verdict,
-        )
-        for place, difference in enumerate(judged.differences)
-    ]  # fmt: skip
+    rows: list[tuple[str, ...]] = []
+    for index, difference in enumerate(result.differences):
+        claim = result.study.claim if index == 0 else ""
+        seeds = str(len(difference.differences))
+        rows.append((result.study.id, claim, *comparison_row(difference), seeds, difference.verdict))
+    return rows
 
 
-def _format_markdown(judged: list[StudyResult]) -> str:
+def _format_markdown(results: list[StudyResult]) -> str:
     from ptviz.experiments.replication.report import comparison_row
 
     lines = [
         "| finding | here | compared, in points of accuracy or counts | difference | 95 % interval | seeds |",
         "|---|---|---|---|---|---|",
     ]
-    for one in judged:
-        for place, difference in enumerate(one.differences):
+    for one in results:
+        for index, difference in enumerate(one.differences):
             what, first, second, mean, limits = comparison_row(difference)
-            claim = f"{one.study.claim} [{one.study.citation}]({one.study.url})" if place == 0 else ""
-            verdict = f"**{one.verdict}**" if place == 0 else ""
+            claim = f"{one.study.claim} [{one.study.citation}]({one.study.url})" if index == 0 else ""
+            verdict = f"**{one.verdict}**" if index == 0 else ""
             sides = f"{what}: {first} against {second}, {difference.verdict}"
             lines.append(f"| {claim} | {verdict} | {sides} | {mean} | {limits} | {len(difference.differences)} |")
-    notes = [f"- {one.study.id}: {one.study.note}" for one in judged if one.study.note]
+    notes = [f"- {one.study.id}: {one.study.note}" for one in results if one.study.note]
     return "\n".join([*lines, "", *notes])

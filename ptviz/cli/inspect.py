@@ -1,4 +1,4 @@
-"""``ptviz inspect``: what a trained prompt of any origin is, what is odd about it, and what it is good for."""
+"""``ptviz inspect``: show format, shapes, warnings and possible uses of a soft-prompt checkpoint."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from ptviz.checkpoints import BackboneReference
 
 
-PATH_HELP = "A file or a folder, a run's id, or hub:USER/NAME of an adapter."
+PATH_HELP = "A file or folder, a run id, or hub:USER/NAME of an adapter."
 
 
 def register(app: typer.Typer) -> None:
@@ -23,48 +23,57 @@ def register(app: typer.Typer) -> None:
 
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help=PATH_HELP)],
-    backbone: Annotated[str | None, typer.Option(help="Hold it against this backbone.")] = None,
+    backbone: Annotated[str | None, typer.Option(help="Check compatibility with this backbone.")] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Open a trained prompt of any format, safely.
+    """Inspect a soft-prompt checkpoint of any format, safely.
 
-    PEFT folders, .npy, .npz, .safetensors, torch files, OpenPrompt, P-tuning v2, DePT, KoboldAI, mkultra, textual
-    inversion, runs and bundles of ptviz. Nothing in it is executed.
+    Reads PEFT folders, .npy, .npz, .safetensors, torch files, OpenPrompt, P-tuning v2, DePT, KoboldAI, mkultra, textual
+    inversion, and runs and bundles of ptviz. No code in the file is executed.
     """
     from ptviz.checkpoints import CheckpointError, diagnose, open_checkpoint
     from ptviz.checkpoints.diagnostics import incompatibilities
 
-    with progress_console().status("reading"), quiet_libraries(), as_usage_error(OSError, CheckpointError):
+    with (
+        progress_console().status("reading the checkpoint"),
+        quiet_libraries(),
+        as_usage_error(OSError, CheckpointError),
+    ):
         bundle = open_checkpoint(resolve_checkpoint(path))
-        ground = _backbone_reference(backbone) if backbone else None
-        facts = diagnose(bundle, ground)
-        unfit = incompatibilities(bundle, ground) if ground else []
+        reference = _backbone_reference(backbone) if backbone else None
+        diagnostics = diagnose(bundle, reference)
+        problems = incompatibilities(bundle, reference) if reference else []
     if as_json:
-        answer: dict[str, Any] = {"path": str(path), **bundle.to_json(), "facts": [fact.to_json() for fact in facts]}
-        print_json({**answer, "fits": None if ground is None else not unfit, "unfit": unfit})
+        answer: dict[str, Any] = {
+            "path": str(path),
+            **bundle.to_json(),
+            "facts": [one.to_json() for one in diagnostics],
+        }
+        print_json({**answer, "fits": None if reference is None else not problems, "unfit": problems})
         return
     typer.echo(f"{bundle.name}: {bundle.kind} ({bundle.format})")
     print_table(("tensor", "shape"), [(name, values.shape_text) for name, values in bundle.tensors.items()])
-    print_table(("it says", "value"), [*bundle.metadata.items()])
+    print_table(("metadata", "value"), [*bundle.metadata.items()])
     print_table(
         ("prompt", "norm (median)", "effective rank"),
-        [(f.name, f"{f.median:.3g}", f"{f.effective_rank:.1f} of {min(f.tokens - 1, f.width)}") for f in facts],
+        [(d.name, f"{d.median:.3g}", f"{d.effective_rank:.1f} of {min(d.tokens - 1, d.width)}") for d in diagnostics],
     )
-    if ground is not None and not unfit:
-        typer.echo(f"fits {ground.name}")
-    for warning in [*bundle.warnings, *unfit, *(f"{f.name}: {text}" for f in facts for text in f.warnings)]:
+    if reference is not None and not problems:
+        typer.echo(f"compatible with {reference.name}")
+    for warning in [*bundle.warnings, *problems, *(f"{d.name}: {text}" for d in diagnostics for text in d.warnings)]:
         typer.echo(f"note: {warning}")
     print_table(
-        ("use", "", "why"), [(use.action, "yes" if use.possible else "no", use.reason) for use in bundle.capabilities]
+        ("use", "possible", "reason"),
+        [(use.action, "yes" if use.possible else "no", use.reason) for use in bundle.capabilities],
     )
 
 
 def resolve_checkpoint(path: Path) -> Path:
-    """A path, the folder of the run that goes by this name, or that of an adapter fetched from the hub.
+    """Return the local path of a checkpoint: a path as it is, a run's folder, or the local copy of a Hub adapter.
 
     Raises:
-        CheckpointError: if it is a hub id that cannot be fetched.
-        OSError: if what was fetched cannot be written.
+        CheckpointError: if a Hub adapter cannot be downloaded.
+        OSError: if the download cannot be written.
     """
     from ptviz.checkpoints import hub
     from ptviz.runs import Store, StoreError

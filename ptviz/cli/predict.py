@@ -1,4 +1,4 @@
-"""``ptviz predict``: what a trained prompt answers, and what the backbone answers without it."""
+"""``ptviz predict``: class probabilities with a trained prompt, and of the backbone without it."""
 
 from __future__ import annotations
 
@@ -28,25 +28,27 @@ def register(app: typer.Typer) -> None:
 def predict(
     id: RunId,
     texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Left out: stdin, a line each.")
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")
     ] = None,
-    step: Annotated[int | None, typer.Option(min=0, help="The snapshot after this step; left out: the best.")] = None,
+    step: Annotated[
+        int | None, typer.Option(min=0, help="Use the snapshot after this step. Default: the best.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Class probabilities of texts, with and without the prompt."""
+    """Print class probabilities of texts, with and without the prompt."""
     if not texts and not sys.stdin.isatty():
         texts = [line.strip() for line in sys.stdin if line.strip()]
     if not texts:
         raise UsageError('expected at least one text, as in: ptviz predict RUN "Where is the Nile?"')
-    with progress_console().status("asking the backbone"), quiet_libraries(), as_usage_error(OSError):
+    with progress_console().status("running the backbone"), quiet_libraries(), as_usage_error(OSError):
         answer = _predict_texts(id, texts, step)
     if as_json:
         print_json(answer)
         return
-    for text, prompted, bare in zip(texts, answer["with"], answer["without"], strict=True):
+    for text, prompted, unprompted in zip(texts, answer["with"], answer["without"], strict=True):
         typer.echo(text)
         order = sorted(range(len(prompted)), key=lambda index: -prompted[index])
-        rows = [(answer["classes"][i], format_percent(prompted[i]), format_percent(bare[i])) for i in order]
+        rows = [(answer["classes"][i], format_percent(prompted[i]), format_percent(unprompted[i])) for i in order]
         print_table(("class", "with the prompt", "without"), rows)
 
 

@@ -1,4 +1,4 @@
-"""A run while it trains: a progress bar on stderr, and Ctrl-C as a request to stop."""
+"""Progress of a training run: a bar on stderr, and Ctrl-C as a request to stop."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 
 class GracefulStop:
-    """Inside this block the first Ctrl-C (or SIGTERM) asks the run to stop after its step; a second one breaks in."""
+    """Turn the first Ctrl-C (or SIGTERM) in the block into a request to stop after the step; a second interrupts."""
 
     def __init__(self) -> None:
         self.requested = False
@@ -33,7 +33,7 @@ class GracefulStop:
             signal.signal(number, handler)
 
     def reason(self) -> str | None:
-        """Why to stop, once somebody asked."""
+        """Return why to stop, or None while nothing was requested."""
         return "interrupted from the keyboard" if self.requested else None
 
     def _on_signal(self, number: int, frame: FrameType | None) -> None:
@@ -43,7 +43,7 @@ class GracefulStop:
 
 
 class RunProgress:
-    """Draws the events of a run: a bar of its steps, and a line for each evaluation."""
+    """Draw the events of a run: a bar for its steps, and a line for each evaluation."""
 
     def __init__(self, title: str, steps: int, console: Console) -> None:
         columns = (
@@ -59,7 +59,7 @@ class RunProgress:
         self._task = self._bar.add_task(title, total=steps, loss="")
 
     def __enter__(self) -> RunProgress:
-        self._print_line(f"{self._title}: training (Ctrl-C stops it; the app shows it, too)")
+        self._print_line(f"{self._title}: training (Ctrl-C stops it; the app shows it too)")
         self._bar.start()
         return self
 
@@ -67,27 +67,24 @@ class RunProgress:
         self._bar.stop()
 
     def on_event(self, event: Event) -> None:
-        """Show one event."""
-        told: Any = event
+        """Draw one event."""
+        data: Any = event  # Each kind has its own fields.
         match event.kind:
             case "source":
-                how = "reused from" if told.reused else "trained as"
-                self._print_line(
-                    f"source prompt of {told.task}: {how} run {told.run}, validation {format_percent(told.accuracy)}"
-                )
+                origin = "reused from" if data.reused else "trained as"
+                accuracy = format_percent(data.accuracy)
+                self._print_line(f"source prompt of {data.task}: {origin} run {data.run}, validation {accuracy}")
             case "stage":
-                self._bar.reset(self._task, total=told.steps, description=f"{self._title} {told.name}")
+                self._bar.reset(self._task, total=data.steps, description=f"{self._title} {data.name}")
             case "step":
-                self._bar.update(self._task, completed=told.step, loss=f"loss {told.loss:.3f}")
+                self._bar.update(self._task, completed=data.step, loss=f"loss {data.loss:.3f}")
             case "baselines":
-                self._print_line(
-                    f"untouched backbone: zero-shot {format_percent(told.zero_shot)}, majority {format_percent(told.majority)}"
-                )
+                zero_shot, majority = format_percent(data.zero_shot), format_percent(data.majority)
+                self._print_line(f"backbone without a prompt: zero-shot {zero_shot}, majority class {majority}")
             case "evaluation":
-                best = "  best so far" if told.best else ""
-                self._print_line(
-                    f"step {told.step:>5}  validation {format_percent(told.accuracy)}, loss {told.loss:.3f}{best}"
-                )
+                best = "  best so far" if data.best else ""
+                accuracy = format_percent(data.accuracy)
+                self._print_line(f"step {data.step:>5}  validation {accuracy}, loss {data.loss:.3f}{best}")
 
     def _print_line(self, line: str) -> None:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)

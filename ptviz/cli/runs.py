@@ -1,4 +1,4 @@
-"""``ptviz runs | show``: what was trained."""
+"""``ptviz runs | show``: list the runs, and show one."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def register(app: typer.Typer) -> None:
 
 
 def summary_to_json(summary: RunSummary) -> dict[str, Any]:
-    """One line of the list of runs as plain data; accuracies from 0 to 1, null where not known yet."""
+    """Return a row of the list of runs as plain data; accuracies are from 0 to 1, None while unknown."""
     config, status = summary.config, summary.status
     return {
         "run": summary.id,
@@ -63,12 +63,12 @@ def runs(
     wanted = {"state": state, "task": task, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
     for problem in store.problems():
-        typer.echo(f"ptviz: left out: {problem.reason}", err=True)
+        typer.echo(f"ptviz: unreadable run left out: {problem.reason}", err=True)
     if as_json:
         print_json(found)
         return
     if not found:
-        typer.echo("no runs here yet; make one: ptviz train prompt-tuning --task trec6", err=True)
+        typer.echo("no runs yet; train one: ptviz train prompt-tuning --task trec6", err=True)
     rows = [
         (
             run["run"],
@@ -84,11 +84,13 @@ def runs(
         )
         for run in found
     ]
-    print_table(("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "made"), rows)
+    print_table(
+        ("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "created"), rows
+    )
 
 
 def show_run(id: RunId, as_json: JsonOption = False) -> None:
-    """Show one run: settings, curve, how to make it again."""
+    """Show one run: settings, metric history, and the command that repeats it."""
     from ptviz.runs import Store
 
     with as_usage_error(OSError):
@@ -98,7 +100,7 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
         return
     status = data["status"]
     typer.echo(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
-    typer.echo(f"folder      {data['folder']}\nagain       {data['command']}")
+    typer.echo(f"folder      {data['folder']}\nrepeat      {data['command']}")
     typer.echo(f"step        {status['step']} of {status['steps']}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
         typer.echo(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
@@ -108,7 +110,7 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
-    curve = run.history()
+    history = run.history()
     return {
         "run": run.id,
         "folder": str(run.path),
@@ -116,8 +118,8 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "status": run.status().to_json(),
         "command": run.config.shell_command(),
         "environment": run.environment(),
-        "evaluations": [asdict(evaluated) for evaluated in curve.evaluations],
-        "steps": curve.steps.tolist(),
-        "losses": curve.losses.tolist(),
+        "evaluations": [asdict(evaluated) for evaluated in history.evaluations],
+        "steps": history.steps.tolist(),
+        "losses": history.losses.tolist(),
         "snapshots": [{"stage": s.stage, "step": s.step, "path": str(s.path)} for s in run.snapshots()],
     }

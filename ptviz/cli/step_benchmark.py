@@ -77,7 +77,7 @@ def bench(
 
 def _benchmark_pages(runs: int, as_json: bool) -> None:
     """Measure the pages in a new process: Streamlit is loaded there and not here."""
-    from ptviz.cli.serve import find_app_script
+    from ptviz.cli.app import find_app_script
     from ptviz.ui.page_benchmark import run_page_benchmark
 
     index = find_app_script().parent / "pages" / "index.py"

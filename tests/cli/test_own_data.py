@@ -40,7 +40,7 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     for _, *words in COMMANDS:
         answer = shell(*[word.replace("RUN", run) for word in words])
         assert answer.code == 0, answer.err
-        assert words[0] != "inspect" or "fits ./my-model\n" in answer.out
+        assert words[0] != "inspect" or "compatible with ./my-model\n" in answer.out
         run = run or re.match(r"([\w-]+): test ", answer.out)[1]
     # The script of the guide, in a process that knows nothing of ptviz.
     (own / "use.py").write_text(SCRIPT)

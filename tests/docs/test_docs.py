@@ -13,7 +13,7 @@ import torch
 
 import ptviz
 from ptviz.checkpoints.formats.state_dict import StoredTensors
-from ptviz.cli import app, run
+from ptviz.cli import run, shell
 from ptviz.engine.train_job import method_facts
 from ptviz.methods import REGISTRY, build_method
 from ptviz.runs import RunConfig, Store
@@ -97,9 +97,9 @@ def test_every_picture_has_a_description() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
 def test_every_command_it_names_exists(page: Path) -> None:
-    known = {command.name for command in app.registered_commands}
-    shell = "\n".join(re.findall(r"```sh.*?```|`ptviz[^`]*`", page.read_text(), re.S))
-    named = set(re.findall(r"\bptviz (?!=)([a-z]+)", shell))
+    known = {command.name for command in shell.registered_commands}
+    blocks = "\n".join(re.findall(r"```sh.*?```|`ptviz[^`]*`", page.read_text(), re.S))
+    named = set(re.findall(r"\bptviz (?!=)([a-z]+)", blocks))
     assert named or page.name != "README.md"
     assert named <= known
 

@@ -25,7 +25,7 @@ def test_the_training_curve(page: Page, trained: Callable[..., Run]):
 
 def test_every_view_of_a_tensor(page: Page, trained: Callable[..., Run]):
     run = trained("dpt")
-    at = page("look/factors.py", run=run.id)
+    at = page("look/decompositions.py", run=run.id)
     at.selectbox(key="part").set_value("A").run()
     views = {f"{run.id}-A-{name}" for name in ("spectrum", "rank", "values")}
     assert redrawn(at) == {"moment", f"{run.id}-tensors"} | views
