@@ -1,4 +1,4 @@
-"""A race: several methods over several seeds on one backbone and task, each run trained once and never again."""
+"""Comparison of methods: several methods and seeds on one backbone and task; equal runs are reused."""
 
 from __future__ import annotations
 
@@ -23,15 +23,15 @@ if TYPE_CHECKING:
 
 MISSING = "missing"
 _CACHE_SIZE = 4096
-"""Runs whose numbers are kept in memory, so that a page with many answers at once."""
+"""Runs whose results are cached, so that a page with many runs is fast."""
 _RESULT_FILES = ("config.json", "events.jsonl", "environment.json", "prompt.safetensors")
 _STATE_PRIORITY = ("finished", *ACTIVE_STATES, "stopped", "failed", MISSING)
-"""Which of several runs of one config stands for it: the most advanced."""
+"""Of several runs of one config, the first state in this order is used."""
 
 
 @dataclass(frozen=True)
 class PlannedRun:
-    """One place in a race: what is asked for, the run that stands for it (None: not there yet), and its state."""
+    """One run of a comparison: its config, the stored run (None if there is none), and its state."""
 
     config: RunConfig
     run: str | None = None
@@ -39,10 +39,10 @@ class PlannedRun:
 
 
 def parse_methods(methods: str) -> tuple[str, ...]:
-    """The registry names in a list with commas; ``all`` is every method, in the survey's order.
+    """Return the registry names of a comma-separated list; ``all`` is every method, in the survey's order.
 
     Raises:
-        ValueError: naming what is unknown.
+        ValueError: if a method is unknown, naming it.
     """
     if methods.strip() == "all":
         return tuple(REGISTRY)
@@ -57,17 +57,17 @@ def parse_methods(methods: str) -> tuple[str, ...]:
 def make_configs(
     methods: Sequence[str], seeds: Iterable[int], base: RunConfig, knobs: Mapping[str, Any] | None = None
 ) -> tuple[RunConfig, ...]:
-    """The runs of a race, every method's first seed first.
+    """Return the configs of a comparison, ordered by seed and then by method.
 
     ``base`` gives backbone, task and training; ``knobs`` are set for the methods that have them.
 
     Raises:
-        ValueError: for an unknown method, a bad knob, or one that none of the methods has.
+        ValueError: for an unknown method, a bad hyperparameter, or one that none of the methods has.
     """
     knobs = knobs or {}
     had = {name for method in methods for name in _hyperparameters(method)}
     if stray := [name for name in knobs if name not in had]:
-        raise ValueError(f"unknown knob {', '.join(stray)}: none of these methods has it")
+        raise ValueError(f"unknown hyperparameter {', '.join(stray)}: none of these methods has it")
     own = {
         method: {name: value for name, value in knobs.items() if name in _hyperparameters(method)} for method in methods
     }
@@ -86,7 +86,7 @@ def _hyperparameters(method: str) -> dict[str, HyperparameterInfo]:
 
 
 def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:
-    """What stands in the store for each config: the most advanced run of an equal config, the newest of several.
+    """Return the stored run for each config: the most advanced run of an equal config, the newest of several.
 
     Raises:
         StoreError: if the folder of runs cannot be read.
@@ -98,7 +98,7 @@ def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, .
 
 
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
-    """Cheap to compare, and equal where the keys are."""
+    """Return a key that is cheap to compare, and equal where the fingerprints are equal."""
     training = config.training
     return config.method, config.task, config.backbone, training.seed, training.steps, training.batch
 
@@ -113,7 +113,7 @@ def _find_run(store: Store, config: RunConfig, near: list[RunSummary]) -> Planne
 
 
 def start_runs(executor: Executor, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """Queue what is missing, go on with what was stopped, try again what failed; the entries as they are then.
+    """Queue missing and failed runs, resume stopped ones, and return the updated entries.
 
     Raises:
         ValueError: if a config is wrong.
@@ -126,7 +126,7 @@ def _start_run(executor: Executor, entry: PlannedRun) -> PlannedRun:
     if entry.state == "stopped" and entry.run is not None:
         try:
             return replace(entry, run=executor.resume(entry.run).id, state="queued")
-        except StoreError:  # It went on meanwhile, or is gone.
+        except StoreError:  # It was resumed or deleted in the meantime.
             return find_runs(executor.store, [entry.config])[0]
     if entry.state in (MISSING, "failed"):
         return replace(entry, run=executor.submit(entry.config).id, state="queued")
@@ -134,7 +134,7 @@ def _start_run(executor: Executor, entry: PlannedRun) -> PlannedRun:
 
 
 def refresh(store: Store, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
-    """The same entries with the states their runs are in now; a run that was deleted meanwhile is missing."""
+    """Return the entries with the current states of their runs; a deleted run becomes missing."""
     fresh = []
     for entry in found:
         if entry.run is None or entry.state == "finished":
@@ -148,12 +148,12 @@ def refresh(store: Store, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]
 
 
 def is_done(found: Iterable[PlannedRun]) -> bool:
-    """Whether nothing of the race is under way."""
+    """Return whether no run is queued, training or stopping."""
     return not any(entry.state in ACTIVE_STATES for entry in found)
 
 
 def stop_runs(executor: Executor, found: Iterable[PlannedRun]) -> int:
-    """Stop those that wait or train, the waiting first; how many. Each can go on later."""
+    """Stop the active runs, the queued ones first, and return how many; each can be resumed."""
     alive = [entry for entry in found if entry.state in ACTIVE_STATES and entry.run is not None]
     for entry in sorted(alive, key=lambda entry: entry.state != "queued"):
         executor.stop(str(entry.run))

@@ -1,7 +1,6 @@
-"""The record of measured transfer: one JSON file beside the runs, so that nothing is ever computed twice.
+"""The record of measured transfer: one JSON file in the folder of runs, so that nothing is computed twice.
 
-A cell holds only as long as the prompt and the task's file it was measured with are what they were: its
-``fingerprint``.
+A result is valid while the prompt and the task's file are unchanged, which its ``stamp`` records.
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class TargetTask:
-    """A task to measure on, with the columns of a person's own table."""
+    """A task to measure on, with the columns of texts and labels if it is a table."""
 
     name: str
     text: str | None = None
@@ -54,7 +53,7 @@ class TransferScore:
 
     @property
     def key(self) -> ScoreKey:
-        """What the record files it under."""
+        """Return the key of this entry in the record."""
         return self.run, self.task, self.rows
 
 
@@ -81,22 +80,22 @@ class TransferRun:
 
     @property
     def key(self) -> TransferRunKey:
-        """What the record files it under."""
+        """Return the key of this entry in the record."""
         return self.start, self.task, self.rows, self.steps, self.seed
 
 
 def no_prompt_key(backbone: str) -> str:
-    """The name under which the record keeps what a backbone scores without any prompt."""
+    """Return the id in the record for a backbone without a prompt."""
     return f"bare:{backbone}"
 
 
 def from_scratch_key(backbone: str, m: int) -> str:
-    """The name under which the record keeps what m fresh prompt tokens in front of a backbone learn."""
+    """Return the id in the record for ``m`` prompt tokens trained from scratch."""
     return f"scratch:{m}:{backbone}"
 
 
 def read_transfer_scores(store: Store) -> dict[ScoreKey, TransferScore]:
-    """Every cell that was measured so far, whether or not its run is still there.
+    """Return every recorded score by key, even if its run was deleted.
 
     Raises:
         StoreError: if the record is damaged.
@@ -105,7 +104,7 @@ def read_transfer_scores(store: Store) -> dict[ScoreKey, TransferScore]:
 
 
 def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
-    """Every trial made so far, whether or not its run is still there.
+    """Return every recorded training run by key, even if its start prompt was deleted.
 
     Raises:
         StoreError: if the record is damaged.
@@ -138,7 +137,7 @@ def _decode_transfer_run(told: Mapping[str, Any]) -> TransferRun:
 
 
 def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:
-    """Write one more cell or trial into the record; whoever does must hold the lock.
+    """Add a score or a training run to the record; the caller must hold its lock.
 
     Raises:
         StoreError: if the record is damaged or cannot be written.
@@ -157,7 +156,7 @@ def _to_json(kept: TransferScore | TransferRun) -> dict[str, Any]:
 
 
 def acquire_record_lock(store: Store) -> FileLock:
-    """The lock of whoever writes the record, acquired.
+    """Acquire and return the lock for writing the record.
 
     Raises:
         StoreError: if another process has it.
@@ -169,12 +168,12 @@ def acquire_record_lock(store: Store) -> FileLock:
 
 
 def is_measuring(store: Store) -> bool:
-    """Whether a process is measuring right now."""
+    """Return whether a process holds the lock of the record."""
     return is_locked(store.root / _LOCK_FILE)
 
 
 def fingerprint(store: Store, id: str, target: TargetTask) -> str:
-    """Names a prompt by its content, and a task that is a file by its size and age."""
+    """Return a stamp of a prompt's content, and of the size and modification time of a task's file."""
     folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     for path, read in ((folder / "prompt.safetensors", True), (Path(target.name).expanduser(), False)):

@@ -1,7 +1,7 @@
-"""What the findings' runs came to, kept in one file: only what is missing is ever trained.
+"""Record of the studies' measured values in one file: only missing runs are trained.
 
-A value is kept under what it depends on (the run's settings and the metric), so that a finding whose definition changes
-is measured anew where it changed, and nowhere else.
+The key of a value is a hash of what it depends on (the run's settings and the metric): when a study changes, only the
+changed part is measured again.
 """
 
 from __future__ import annotations
@@ -34,14 +34,14 @@ DEFAULT_SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class MissingRun:
-    """A run that some finding waits for, and the metrics it will be asked for."""
+    """A run that a study needs, and the metrics to measure on it."""
 
     config: RunConfig
     metrics: tuple[str, ...]
 
 
 class StudyRecord:
-    """Measured values by settings and metric. What ships with the package is read beneath one's own file."""
+    """Measured values by settings and metric: the user's own file first, then the record in the package."""
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path if path is not None else paths.data_dir() / "findings.json"
@@ -53,13 +53,13 @@ class StudyRecord:
         self._own = _parse_record(self.path.read_text()) if self.path.exists() else {}
 
     def get_value(self, config: RunConfig, metric: str) -> float | None:
-        """A run's value, if it was measured."""
+        """Return the measured value of a run, or None."""
         key = _value_key(config, metric)
         told = self._own.get(key) or self._shipped.get(key)
         return None if told is None else float(told["value"])
 
     def save_value(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
-        """Keep a value, at once and whole.
+        """Write a value to the file.
 
         Raises:
             StoreError: if the file cannot be written.
@@ -75,7 +75,7 @@ class StudyRecord:
         atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
 
     def values_by_seed(self, finding: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
-        """An arm's values by seed; only seeds whose every setting was measured."""
+        """Return an arm's values by seed, for the seeds whose every setting was measured."""
         found: dict[int, tuple[float, ...]] = {}
         for seed in self._known_seeds():
             told = [self.get_value(config, metric) for config in _known_configs(finding, arm, seed)]
@@ -88,14 +88,14 @@ class StudyRecord:
         return sorted(known)
 
     def evaluate(self, finding: ReplicationStudy) -> StudyResult:
-        """A finding weighed by what is known."""
+        """Evaluate a study with the values measured so far."""
         return evaluate_study(finding, lambda arm, metric: self.values_by_seed(finding, arm, metric))
 
     def list_missing(self, finding: ReplicationStudy, seeds: tuple[int, ...] = DEFAULT_SEEDS) -> tuple[MissingRun, ...]:
-        """What has to be trained or measured for a finding.
+        """Return the runs that must be trained or measured for a study.
 
         Raises:
-            ValueError: if this version lacks a method or knob that it needs.
+            ValueError: if this version lacks a method or hyperparameter that it needs.
         """
         wanted: dict[str, tuple[RunConfig, list[str]]] = {}
         for seed in seeds:
@@ -161,7 +161,7 @@ def _finish_run(
 
 
 def _known_configs(finding: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
-    with suppress(ValueError):  # A method or knob of another version: nothing of it is known here.
+    with suppress(ValueError):  # A method or hyperparameter of another version.
         return finding.run_configs(arm, seed)
     return ()
 
@@ -183,9 +183,11 @@ def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise ValueError(f"the record of findings is damaged ({error}); put a whole copy back, or delete it") from error
+        raise ValueError(
+            f"the record of findings is damaged ({error}); restore a complete copy, or delete it"
+        ) from error
     if not isinstance(data, dict) or not all(
         isinstance(v, dict) and {"value", "seed"} <= set(v) for v in data.values()
     ):
-        raise ValueError("the record of findings: expected an object of measured values; delete it to begin anew")
+        raise ValueError("the record of findings: expected an object of measured values; delete it to start again")
     return data
