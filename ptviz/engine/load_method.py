@@ -1,4 +1,4 @@
-"""From a kept run back to the method it trained."""
+"""Load the method a run trained, without its task."""
 
 from __future__ import annotations
 

@@ -23,9 +23,9 @@ from ptviz.training.source_prompts import SOURCE_METHOD
 
 @dataclass(frozen=True)
 class LoadedPrompt:
-    """A run's method as it was at a place (stage and step), ready to answer on its warm backbone and task.
+    """A trained method at one stage and step, with its backbone and task.
 
-    A kept prompt has no place.
+    ``position`` holds "stage" and "step"; it is empty for a saved prompt.
     """
 
     config: RunConfig
@@ -52,20 +52,20 @@ def load_run_prompt(
     return LoadedPrompt(config, backbone, task, method, {"stage": stage, "step": step})
 
 
-def load_saved_prompt(store: Store, warm: ModelCache, id: str, task: str) -> LoadedPrompt:
-    """Open the kept prompt called ``id`` in front of the backbone it is for, to answer about the texts of a task.
+def load_saved_prompt(store: Store, model_cache: ModelCache, id: str, task: str) -> LoadedPrompt:
+    """Load a saved prompt with its backbone and the texts of a task.
 
     Raises:
-        StoreError: if there is no such prompt, nobody said which backbone it is for, or its shapes do not fit that.
+        StoreError: if there is no such prompt, no backbone is set for it, or its shapes do not fit that.
     """
     one = saved_prompts.get_saved_prompt(store.prompts_folder, id)
     if not one.backbone:
         raise StoreError(
-            "nobody said which backbone this prompt is for, and without one no text can meet it: open its checkpoint "
-            "again, choose the backbone, and keep it"
+            "it is not known for which backbone this prompt is: open its checkpoint again, choose the backbone, "
+            "and save it"
         )
     config = RunConfig(one.backbone, task, SOURCE_METHOD)
-    backbone, own = warm.backbone(config), warm.task(config)
+    backbone, own = model_cache.backbone(config), model_cache.task(config)
     wanted = {
         "embeddings": (one.m, backbone.width),
         "key_values": (backbone.sites, 2, backbone.heads, one.m, backbone.head_width),

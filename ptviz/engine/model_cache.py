@@ -1,4 +1,4 @@
-"""What a worker keeps in memory between runs, so that a second run starts at once."""
+"""Models and tasks kept in memory between runs, so that a second run starts at once."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class _PredictFunction(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """The library's doors that a run goes through, as values: a test may open others."""
+    """The functions that train and evaluate a run, as values: a test may replace them."""
 
     load_backbone: Callable[[str, str | None, str], Backbone]
     load_task: Callable[[str, str | None, str | None], Task]
@@ -92,18 +92,18 @@ class ModelCache:
         self._baselines: LRUCache[Hashable, Baselines] = LRUCache(256)
 
     def backbone(self, config: RunConfig) -> Backbone:
-        """The run's backbone on its device."""
+        """Return the run's backbone on its device."""
         key = config.backbone, config.device, config.training.dtype
         return get_or_create(self._backbones, key, lambda: self.backend.load_backbone(*key))
 
     def task(self, config: RunConfig) -> Task:
-        """The run's task; a file that changed is read anew."""
+        """Return the run's task; a file that changed is read again."""
         return get_or_create(
             self._tasks, _task_key(config), lambda: self.backend.load_task(config.task, config.text, config.label)
         )
 
     def source_tasks(self, config: RunConfig) -> list[Task]:
-        """The source tasks of a run, in order."""
+        """Return the source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
         return [self.task(replace(config, task=name, text=None, label=None)) for name in names]
 
@@ -122,9 +122,9 @@ class ModelCache:
         return config.backbone, config.device, t.dtype, content, rows, t.length
 
     def clear(self) -> None:
-        """Let go of everything: memory ran out."""
-        for kept in (self._backbones, self._tasks, self._fingerprints):
-            kept.clear()
+        """Free all models and tasks."""
+        for cache in (self._backbones, self._tasks, self._fingerprints):
+            cache.clear()
 
 
 def _task_key(config: RunConfig) -> Hashable:

@@ -1,4 +1,4 @@
-"""The library of source prompts: runs of plain prompt tuning, found in the store or made and kept there."""
+"""The library of source prompts: runs of plain prompt tuning, found in the store or trained into it."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptviz.training import SourcePromptReady
 from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
 
 TrainSourceRun = Callable[[Run], None]
-"""Trains a source prompt's run to its end, or leaves it unfinished when somebody asked to stop."""
+"""Trains a source prompt's run to its end, or leaves it unfinished when a stop was requested."""
 
 
 def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunConfig]:
@@ -53,7 +53,7 @@ def collect_source_prompts(
 ) -> Iterator[tuple[SourcePromptReady, SourcePrompt]]:
     """The source prompts of a run, one after another; what the store lacks is trained as runs of their own.
 
-    Ends early if ``make`` leaves a run unfinished because somebody asked to stop.
+    Ends early if ``make`` leaves a run unfinished because a stop was requested.
 
     Raises:
         StoreError: if a source prompt failed, with its reason.

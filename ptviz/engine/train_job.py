@@ -1,4 +1,4 @@
-"""Working on one run: train it, write what happens, and say in plain words why it ended."""
+"""Train one run, record its events, and write why it ended."""
 
 from __future__ import annotations
 
@@ -52,29 +52,32 @@ class TrainedRun:
 
 
 def execute_run(
-    folder: Path, warm: ModelCache | None = None, watch: EventCallback | None = None, heed: StopCheck | None = None
+    folder: Path,
+    model_cache: ModelCache | None = None,
+    on_event: EventCallback | None = None,
+    should_stop: StopCheck | None = None,
 ) -> None:
     """Train the run in ``folder`` from where it stands to its end, then write its predictions.
 
-    ``watch`` is shown every event after it was written; ``heed`` is asked between events, and a text from it stops
+    ``on_event`` gets every event after it was written. ``should_stop`` is called between events; a text from it stops
     the run for that reason. How the run ended is in its status: nothing is raised for a run that failed.
 
     Raises:
         StoreError: if the folder is no run, cannot be written, or another process is writing it.
         KeyboardInterrupt: after writing that the run was stopped.
     """
-    warm = warm or ModelCache()
-    trained = train_run(Run(folder), warm, watch, heed)
+    model_cache = model_cache or ModelCache()
+    trained = train_run(Run(folder), model_cache, on_event, should_stop)
     if trained is not None:
-        for _ in write_predictions(trained, warm.backend, chunk=512):
+        for _ in write_predictions(trained, model_cache.backend, chunk=512):
             pass
 
 
 def train_run(
     run: Run,
-    warm: ModelCache,
-    watch: EventCallback | None = None,
-    heed: StopCheck | None = None,
+    model_cache: ModelCache,
+    on_event: EventCallback | None = None,
+    should_stop: StopCheck | None = None,
     *,
     if_queued: bool = False,
 ) -> TrainedRun | None:
@@ -91,7 +94,9 @@ def train_run(
             return None
         try:
             with _crash_report(run.path):
-                return _train_and_record(writer, warm, watch or (lambda event: None), heed or (lambda: None))
+                return _train_and_record(
+                    writer, model_cache, on_event or (lambda event: None), should_stop or (lambda: None)
+                )
         except KeyboardInterrupt:
             writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.kept)}")
             raise
@@ -100,39 +105,43 @@ def train_run(
             with suppress(StoreError):
                 atomic_write(run.path / "error.txt", traceback.format_exc().encode())
             if is_out_of_memory(error):
-                warm.clear()
+                model_cache.clear()
             return None
 
 
-def _train_and_record(writer: Writer, warm: ModelCache, watch: EventCallback, heed: StopCheck) -> TrainedRun | None:
+def _train_and_record(
+    writer: Writer, model_cache: ModelCache, on_event: EventCallback, should_stop: StopCheck
+) -> TrainedRun | None:
     run, config = writer.run, writer.run.config.checked()
     kept = run.resume_state()
     writer.begin(kept)
-    backbone, task = warm.backbone(config), warm.task(config)
-    method = warm.backend.build_method(config, backbone, task)
+    backbone, task = model_cache.backbone(config), model_cache.task(config)
+    method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
     writer.write_environment(facts)
     if kept is None:
         _load_initial_state(method, run)
     resume = None if kept is None else ResumePoint(kept.method, kept.resume, kept.progress)
-    if stop_if_requested(writer, heed):
+    if stop_if_requested(writer, should_stop):
         return None
-    baselines = warm.baselines(config) or (run.history().baselines if kept else None)
+    baselines = model_cache.baselines(config) or (run.history().baselines if kept else None)
     peak = PeakMemory(backbone.device)
-    transfer = _source_arguments(writer, warm, method, watch, heed)
+    transfer = _source_arguments(writer, model_cache, method, on_event, should_stop)
     if transfer is None:
         return None
-    events = warm.backend.train(method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer)
-    with closing(_as_generator(events)) as told:
-        for event in told:
+    events = model_cache.backend.train(
+        method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer
+    )
+    with closing(_as_generator(events)) as open_events:
+        for event in open_events:
             if isinstance(event, Finished):
                 writer.write_environment(facts | {"memory": peak.bytes_above_start()})
             writer.write_event(event)
             if isinstance(event, Baselines):
-                warm.save_baselines(config, event)
-            watch(event)
-            if writer.status.state == "running" and stop_if_requested(writer, heed):
+                model_cache.save_baselines(config, event)
+            on_event(event)
+            if writer.status.state == "running" and stop_if_requested(writer, should_stop):
                 return None
     if writer.status.state != "finished":
         raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
@@ -151,36 +160,36 @@ def _load_initial_state(method: PromptMethod, run: Run) -> None:
 
 
 def _source_arguments(
-    writer: Writer, warm: ModelCache, method: PromptMethod, watch: EventCallback, heed: StopCheck
+    writer: Writer, model_cache: ModelCache, method: PromptMethod, on_event: EventCallback, should_stop: StopCheck
 ) -> dict[str, Any] | None:
-    """What a method learns from beside its target, source prompts told as they come; None if the run was stopped."""
+    """Return the sources a transfer method trains with, recording each source prompt; None if the run was stopped."""
     run, config = writer.run, writer.run.config
     if not method.uses_source_tasks:
         return {}
-    tasks = warm.source_tasks(config)
+    tasks = model_cache.source_tasks(config)
     check_unique_names(tasks)
     if not method.needs_source_prompts or writer.status.kept is not None:
         return {"sources": tasks}
 
     def asked() -> str | None:
-        return heed() or ("the run that wants it was stopped" if (run.path / "stop").exists() else None)
+        return should_stop() or ("the run that wants it was stopped" if (run.path / "stop").exists() else None)
 
     def make(source: Run) -> None:
-        train_run(source, warm, heed=asked)
+        train_run(source, model_cache, should_stop=asked)
 
     found: dict[str, SourcePrompt] = {}
-    for told, prompt in collect_source_prompts(
-        Store(run.path.parent), config, method.slots, make, warm.task(config).family
+    for ready, prompt in collect_source_prompts(
+        Store(run.path.parent), config, method.slots, make, model_cache.task(config).family
     ):
         # A task that is a file goes by its path in the config, and by its own name in the training.
         task = tasks[len(found)].name
         found[task] = replace(prompt, task=task)
-        writer.write_event(told)
-        watch(told)
-        if stop_if_requested(writer, heed):
+        writer.write_event(ready)
+        on_event(ready)
+        if stop_if_requested(writer, should_stop):
             return None
     if len(found) < len(tasks):
-        reason = heed() or "stopped by you"
+        reason = should_stop() or "stopped by you"
         writer.end("stopped", f"{reason} while its source prompts were trained; resume goes on with them")
         return None
     return {"sources": tasks, "library": found}
@@ -191,9 +200,9 @@ def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:
     yield from events
 
 
-def stop_if_requested(writer: Writer, heed: StopCheck) -> bool:
-    """Stop the run if someone asked for it."""
-    reason = heed()
+def stop_if_requested(writer: Writer, should_stop: StopCheck) -> bool:
+    """Stop the run if that was requested; return whether it was stopped."""
+    reason = should_stop()
     if reason is None and (writer.folder / "stop").exists():
         reason = "stopped by you"
     if reason is None:

@@ -1,4 +1,4 @@
-"""Large arrays in the letters between a page and the worker."""
+"""Large arrays in the messages between a page and the worker."""
 
 from __future__ import annotations
 

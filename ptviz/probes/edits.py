@@ -167,7 +167,7 @@ class Snap(Edit):
     distance: Distance = "cosine"
 
     def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The prompt made of words where it was told to be."""
+        """Return the prompt with these tokens replaced by words."""
         table = around.embedding_table
         return _replace_vectors(
             prompt, self.tokens, lambda vectors: table[nearest_token_ids(table, vectors, self.distance)]

@@ -15,7 +15,7 @@ from ptviz.training.evaluation import subsample_task
 TOP_WORDS = 5
 
 
-def measure_logit_lens(at: LoadedPrompt, warm: ModelCache, text: str = "", row: int = 0) -> dict[str, Any]:
+def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str = "", row: int = 0) -> dict[str, Any]:
     """The likeliest words at each prompt token and layer, on one text: the logit lens (``ptviz.backbones.logit_lens``).
 
     Without a text, it is read on the validation text at place ``row``.
@@ -24,23 +24,23 @@ def measure_logit_lens(at: LoadedPrompt, warm: ModelCache, text: str = "", row: 
         ``{"words": (layers, m, TOP), "shares": (layers, m, TOP), "text"}``, from the input to the last layer; or
         ``{"refused"}``, a sentence for a person, where there is nothing to read or no head to read it with.
     """
-    task = subsample_task(at.task, at.config.training)
+    task = subsample_task(loaded.task, loaded.config.training)
     chosen = Example(text, 0) if text else task.validation[min(row, len(task.validation) - 1)]
-    data = encode_examples(at, task, [chosen])
+    data = encode_examples(loaded, task, [chosen])
     batch = data.make_batch([0])
-    prompt = at.method(batch)
+    prompt = loaded.method(batch)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
     if not columns:
         return {
             "refused": "This prompt is made of keys and values inside the backbone: it has no place in the input, so "
             "there is no state to read."
         }
-    if why := lens_unavailable_reason(at.backbone):
+    if why := lens_unavailable_reason(loaded.backbone):
         return {"refused": why}
-    logits = logit_lens(at.backbone, batch, prompt, data.readout, columns)
+    logits = logit_lens(loaded.backbone, batch, prompt, data.readout, columns)
     # Tables are often padded beyond the last token that has a name.
-    shares, ids = logits[..., : len(at.backbone.tokeniser)].softmax(-1).topk(TOP_WORDS, -1)
-    names = at.backbone.tokeniser.convert_ids_to_tokens
+    shares, ids = logits[..., : len(loaded.backbone.tokeniser)].softmax(-1).topk(TOP_WORDS, -1)
+    names = loaded.backbone.tokeniser.convert_ids_to_tokens
     return {
         "words": [[[readable_token(token) for token in names(one)] for one in layer] for layer in ids.tolist()],
         "shares": shares.tolist(),

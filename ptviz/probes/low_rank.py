@@ -30,7 +30,7 @@ _SALIENCY_BATCHES, _SALIENCY_BATCH_SIZE = 8, 8
 _MAX_SHIFT_EXAMPLES, _TOP_SHIFTED_WORDS = 100, 24
 
 
-def measure_low_rank(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
+def measure_low_rank(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
     """Loss and accuracy of the prompt's best approximation of each rank, measured on validation rows.
 
     Keys and values are approximated at each site on their own, with the heads side by side; a prompt that depends on
@@ -43,15 +43,17 @@ def measure_low_rank(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = subsample_task(at.task, at.config.training)
-    first = _require_prompt_tokens(at, at.method(encode_examples(at, task, task.validation[:1]).make_batch([0])))
+    task = subsample_task(loaded.task, loaded.config.training)
+    first = _require_prompt_tokens(
+        loaded, loaded.method(encode_examples(loaded, task, task.validation[:1]).make_batch([0]))
+    )
     full = min(_prompt_matrices(first).shape[-2:])
     tried = [*(rank for rank in RANKS if rank < full), full]
     rows = task.validation[: rows_per_setting(len(tried))]
-    data = encode_examples(at, task, rows)
+    data = encode_examples(loaded, task, rows)
     totals = torch.zeros(3, len(tried))
     for _, batch in data.inference_batches():
-        prompt: Prompt = at.method(batch)
+        prompt: Prompt = loaded.method(batch)
         matrices = _prompt_matrices(prompt).float()
         left, values, right = torch.linalg.svd(matrices, full_matrices=False)
         for place, rank in enumerate(tried):
@@ -63,7 +65,7 @@ def measure_low_rank(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     return {"ranks": tried, "loss": loss, "accuracy": hits, "errors": errors, "rows": len(rows)}
 
 
-def measure_saliency(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
+def measure_saliency(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
     r"""First-order scores of each prompt token and of its pieces at this step, on validation rows.
 
     .. math:: I_i = \mathbb{E} |\langle p_i, \partial L / \partial p_i \rangle|
@@ -78,13 +80,13 @@ def measure_saliency(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = subsample_task(at.task, at.config.training)
+    task = subsample_task(loaded.task, loaded.config.training)
     rows = task.validation[: _SALIENCY_BATCHES * _SALIENCY_BATCH_SIZE]
-    data = encode_examples(at, task, rows)
+    data = encode_examples(loaded, task, rows)
     found, signed, seen, used = [], [], 0, torch.zeros(0)
     for start in range(0, len(rows), _SALIENCY_BATCH_SIZE):
         batch = data.make_batch(range(start, min(start + _SALIENCY_BATCH_SIZE, len(rows))))
-        prompt = _require_prompt_tokens(at, at.method(batch))
+        prompt = _require_prompt_tokens(loaded, loaded.method(batch))
         inner = prompt.embeddings is None
         leaf = (prompt.key_values if prompt.embeddings is None else prompt.embeddings).detach().requires_grad_(True)  # type: ignore[union-attr]
         with torch.enable_grad():
@@ -106,7 +108,7 @@ def measure_saliency(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     }
 
 
-def measure_embedding_shift(at: LoadedPrompt, warm: ModelCache, text: str = "") -> dict[str, Any]:
+def measure_embedding_shift(loaded: LoadedPrompt, model_cache: ModelCache, text: str = "") -> dict[str, Any]:
     """How far each word of a text is moved before the backbone reads it, and which words move most in general.
 
     Returns:
@@ -117,19 +119,19 @@ def measure_embedding_shift(at: LoadedPrompt, warm: ModelCache, text: str = "") 
     Raises:
         StoreError: if the method does not shift the words.
     """
-    task = subsample_task(at.task, at.config.training)
+    task = subsample_task(loaded.task, loaded.config.training)
     rows = [Example(text, 0)] if text else []
     rows = [*rows, *task.validation[:_MAX_SHIFT_EXAMPLES]]
-    data = encode_examples(at, task, rows)
-    names = at.backbone.tokeniser.convert_ids_to_tokens
-    named = at.backbone.embedding_table[
-        : len(at.backbone.tokeniser)
+    data = encode_examples(loaded, task, rows)
+    names = loaded.backbone.tokeniser.convert_ids_to_tokens
+    named = loaded.backbone.embedding_table[
+        : len(loaded.backbone.tokeniser)
     ]  # tables are often padded beyond the last token with a name
     table = torch.nn.functional.normalize(named.float(), dim=-1)
     by_word: dict[int, list[float]] = defaultdict(list)
     own: dict[str, Any] = {}
     for places, batch in data.inference_batches():
-        delta = at.method(batch).delta
+        delta = loaded.method(batch).delta
         if delta is None:
             raise StoreError("this method leaves the words as they are: it shifts no word embedding")
         words = batch.embeddings.float()
@@ -160,7 +162,7 @@ def measure_embedding_shift(at: LoadedPrompt, warm: ModelCache, text: str = "") 
     }
 
 
-def _require_prompt_tokens(at: LoadedPrompt, prompt: Prompt) -> Prompt:
+def _require_prompt_tokens(loaded: LoadedPrompt, prompt: Prompt) -> Prompt:
     if prompt.embeddings is None and prompt.key_values is None:
         raise StoreError("this method has no prompt token to measure")
     return prompt

@@ -1,4 +1,4 @@
-"""Activated neurons of prompts, found by the worker and kept on disk: a prompt is run through a backbone once."""
+"""Activated neurons of prompts, cached on disk: a prompt is run through a backbone once."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _FORMAT_VERSION = 1
 
 def cache_path(backbone: str, prompt: Float[np.ndarray, "m d"]) -> Path:
     """Where the neurons of a prompt lie, whether or not they are there."""
-    told = hashlib.sha256(f"{_FORMAT_VERSION} {backbone} {prompt.shape}".encode())
-    told.update(np.ascontiguousarray(prompt, dtype="<f4").tobytes())
-    return paths.cache_dir() / "neurons" / f"{told.hexdigest()[:24]}.npy"
+    digest = hashlib.sha256(f"{_FORMAT_VERSION} {backbone} {prompt.shape}".encode())
+    digest.update(np.ascontiguousarray(prompt, dtype="<f4").tobytes())
+    return paths.cache_dir() / "neurons" / f"{digest.hexdigest()[:24]}.npy"
 
 
 def load_neurons(backbone: str, prompt: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, "layers n"] | None:
@@ -47,7 +47,7 @@ def encode_prompts(prompts: Sequence[Float[np.ndarray, "m d"]]) -> list[dict[str
     ]
 
 
-def find_neurons(at: LoadedPrompt, warm: ModelCache, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
+def find_neurons(loaded: LoadedPrompt, model_cache: ModelCache, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
     """Find the neurons of prompts on the backbone of a run, and keep them where ``load_neurons`` looks.
 
     Returns:
@@ -57,12 +57,12 @@ def find_neurons(at: LoadedPrompt, warm: ModelCache, prompts: Sequence[EncodedPr
         BackboneError: if a prompt does not fit the backbone, or its feed-forward layers are not known.
         StoreError: if the folder cannot be written.
     """
-    for told in prompts:
-        prompt = np.frombuffer(base64.b64decode(told["values"]), dtype="<f4").reshape(tuple(told["shape"]))
-        path = cache_path(at.config.backbone, prompt)
+    for encoded in prompts:
+        prompt = np.frombuffer(base64.b64decode(encoded["values"]), dtype="<f4").reshape(tuple(encoded["shape"]))
+        path = cache_path(loaded.config.backbone, prompt)
         if path.exists():
             continue
-        found, data = activated_neurons(at.backbone, torch.tensor(prompt)), io.BytesIO()
+        found, data = activated_neurons(loaded.backbone, torch.tensor(prompt)), io.BytesIO()
         np.save(data, found.numpy(), allow_pickle=False)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""Surgery on a trained prompt: edit its tokens, and measure on validation rows what that does, one pass an edit."""
+"""Edit the tokens of a trained prompt and measure the effect on validation examples, one forward pass an edit."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ from ptviz.probes.edits import (
     Snap,
     apply_edits,
     nearest_token_ids,
+    parse_edit,
     prompt_length,
 )
-from ptviz.probes.edits import parse_edit as edit_of
 from ptviz.prompt import Prompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
@@ -59,13 +59,15 @@ class EditEvaluator:
     what was measured before costs nothing.
     """
 
-    def __init__(self, at: LoadedPrompt, count: int, around: EditContext) -> None:
-        self.loaded, self.context = at, around
-        task = subsample_task(at.task, at.config.training)
+    def __init__(self, loaded: LoadedPrompt, count: int, around: EditContext) -> None:
+        self.loaded, self.context = loaded, around
+        task = subsample_task(loaded.task, loaded.config.training)
         texts = task.validation[:count]
-        readout = make_task_readout(at.backbone, task)
-        self.examples = EncodedExamples(at.backbone, task, texts, at.method.slots, at.config.training.length, readout)
-        self.batches = [(places, batch, at.method(batch)) for places, batch in self.examples.inference_batches()]
+        readout = make_task_readout(loaded.backbone, task)
+        self.examples = EncodedExamples(
+            loaded.backbone, task, texts, loaded.method.slots, loaded.config.training.length, readout
+        )
+        self.batches = [(places, batch, loaded.method(batch)) for places, batch in self.examples.inference_batches()]
         self._scores: dict[tuple[Edit, ...], EditScore] = {}
 
     @property
@@ -106,14 +108,14 @@ class EditEvaluator:
 
 
 class PromptEditor:
-    """What the worker answers about surgery. Each answer names the ``stage`` and ``step`` it is about."""
+    """Applies edits to prompts and measures them. Each answer names its ``stage`` and ``step``."""
 
-    def __init__(self, store: Store, warm: ModelCache) -> None:
-        self.store, self.model_cache = store, warm
+    def __init__(self, store: Store, model_cache: ModelCache) -> None:
+        self.store, self.model_cache = store, model_cache
         self._evaluators: LRUCache[Hashable, EditEvaluator] = LRUCache(3)
 
     def clear(self) -> None:
-        """Let go of everything: memory ran out."""
+        """Free all encoded examples."""
         self._evaluators.clear()
 
     @torch.no_grad()
@@ -132,10 +134,10 @@ class PromptEditor:
         }
         if what not in asked:
             raise StoreError(f"expected one of {', '.join(asked)}; got {what!r}")
-        at = load_run_prompt(self.store.get(run), self.model_cache, stage, step)
-        return {**asked[what](run, at, **more), **at.position}
+        loaded = load_run_prompt(self.store.get(run), self.model_cache, stage, step)
+        return {**asked[what](run, loaded, **more), **loaded.position}
 
-    def evaluate_edits(self, run: str, at: LoadedPrompt, edits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    def evaluate_edits(self, run: str, loaded: LoadedPrompt, edits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         """Loss and accuracy after the whole list, and after its beginnings where they were measured before.
 
         Returns:
@@ -143,7 +145,7 @@ class PromptEditor:
             "words": [of each edit, the words put in], "rows": int, "m": int, "kinds": [edits that this prompt takes],
             "inside": whether it is keys and values}``; ``changed`` counts other answers than untouched.
         """
-        trial, chosen = self._get_evaluator(run, at, MAX_ROWS), tuple(map(edit_of, edits))
+        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         before = trial.score()
         trial.score(chosen)
         after = [trial.cached_score(chosen[: i + 1]) for i in range(len(chosen))]
@@ -157,13 +159,13 @@ class PromptEditor:
             "inside": trial.prompt.embeddings is None,
         }
 
-    def measure_ablation(self, run: str, at: LoadedPrompt, tokens: Sequence[int]) -> dict[str, Any]:
+    def measure_ablation(self, run: str, loaded: LoadedPrompt, tokens: Sequence[int]) -> dict[str, Any]:
         """Loss and accuracy without each of these tokens, one at a time.
 
         Returns:
             ``{"loss", "accuracy", "losses": [n], "accuracies": [n], "rows": int}``; the first two untouched.
         """
-        trial = self._get_evaluator(run, at, self._ablation_row_count(run, at))
+        trial = self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded))
         before = trial.score()
         found = [trial.score((Ablate((token,)),)) for token in tokens]
         return {
@@ -174,7 +176,7 @@ class PromptEditor:
             "rows": len(trial.examples),
         }
 
-    def measure_importance(self, run: str, at: LoadedPrompt) -> dict[str, Any]:
+    def measure_importance(self, run: str, loaded: LoadedPrompt) -> dict[str, Any]:
         """XPrompt's first-order score of every token, on the rows that ablation is measured on.
 
         Returns:
@@ -183,24 +185,27 @@ class PromptEditor:
         Raises:
             StoreError: for keys and values, which have no such score.
         """
-        trial, training = self._get_evaluator(run, at, self._ablation_row_count(run, at)), at.config.training
+        trial, training = (
+            self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded)),
+            loaded.config.training,
+        )
         if trial.prompt.embeddings is None:
             raise StoreError("the first-order score is defined for vectors at the input; these are keys and values")
         batches = -(-len(trial.examples) // training.batch)
         with torch.enable_grad():
-            scores = measure_token_importance(trial.examples, at.method, training.batch, training.seed, batches)
+            scores = measure_token_importance(trial.examples, loaded.method, training.batch, training.seed, batches)
         return {"scores": scores.tolist(), "rows": len(trial.examples)}
 
     def measure_faithfulness(
-        self, run: str, at: LoadedPrompt, edits: Sequence[Mapping[str, Any]], distance: str = "cosine"
+        self, run: str, loaded: LoadedPrompt, edits: Sequence[Mapping[str, Any]], distance: str = "cosine"
     ) -> dict[str, Any]:
-        """What the prompt is worth once every token of it is the nearest word.
+        """Measure the prompt with every token replaced by its nearest word.
 
         Returns:
             ``{"loss", "accuracy", "snapped": {"loss", "accuracy", "changed"}, "words": [m], "near": [m], "rows"}``;
             ``near`` is the cosine, or the L2 distance, of each token and its word.
         """
-        trial, chosen = self._get_evaluator(run, at, MAX_ROWS), tuple(map(edit_of, edits))
+        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         snap = Snap((), "L2" if distance == "L2" else "cosine")
         before, after = trial.score(chosen), trial.score((*chosen, snap))
         own, word = _input_vectors(trial.apply_edits(chosen)), _input_vectors(trial.apply_edits((*chosen, snap)))
@@ -215,9 +220,9 @@ class PromptEditor:
         }
 
     def save_edited_prompt(
-        self, run: str, at: LoadedPrompt, edits: Sequence[Mapping[str, Any]], title: str
+        self, run: str, loaded: LoadedPrompt, edits: Sequence[Mapping[str, Any]], title: str
     ) -> dict[str, Any]:
-        """Keep the edited prompt beside the runs, without the tokens taken out, and measure what was kept.
+        """Save the edited prompt without its ablated tokens, and measure what was saved.
 
         Returns:
             ``{"id", "place", "m", "loss", "accuracy", "rows"}``.
@@ -225,49 +230,53 @@ class PromptEditor:
         Raises:
             StoreError: if each text has a prompt of its own, or the folder cannot be written.
         """
-        trial, chosen = self._get_evaluator(run, at, MAX_ROWS), tuple(map(edit_of, edits))
-        origin = {"run": run, **at.position, "edits": [edit.to_json() for edit in chosen]}
+        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
+        origin = {"run": run, **loaded.position, "edits": [edit.to_json() for edit in chosen]}
         made = trial.apply_edits(chosen)
-        task = subsample_task(at.task, at.config.training)
+        task = subsample_task(loaded.task, loaded.config.training)
         kept = saved_prompts.save_prompt(
             self.store.prompts_folder,
             saved_prompts.static_tensors(made),
             title,
-            at.backbone.name,
-            at.config.task,
+            loaded.backbone.name,
+            loaded.config.task,
             origin,
         )
         again = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(self.store.prompts_folder, kept.id))
         slots = 0 if again.embeddings is None else kept.m
-        folded = StaticPrompt(at.method.card, slots, again.embeddings, again.key_values).to(at.backbone.device)
+        folded = StaticPrompt(loaded.method.card, slots, again.embeddings, again.key_values).to(loaded.backbone.device)
         texts, readout = task.validation[:MAX_ROWS], trial.examples.readout
-        found = evaluate(folded, EncodedExamples(at.backbone, task, texts, slots, at.config.training.length, readout))
+        found = evaluate(
+            folded, EncodedExamples(loaded.backbone, task, texts, slots, loaded.config.training.length, readout)
+        )
         place = str(self.store.prompts_folder / kept.id)
-        told = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(texts)}
-        return {"id": kept.id, "place": place, "m": kept.m, **told}
+        scores = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(texts)}
+        return {"id": kept.id, "place": place, "m": kept.m, **scores}
 
-    def _ablation_row_count(self, run: str, at: LoadedPrompt) -> int:
-        return rows_per_ablation(prompt_length(self._get_evaluator(run, at, MAX_ROWS).prompt))
+    def _ablation_row_count(self, run: str, loaded: LoadedPrompt) -> int:
+        return rows_per_ablation(prompt_length(self._get_evaluator(run, loaded, MAX_ROWS).prompt))
 
-    def _get_evaluator(self, run: str, at: LoadedPrompt, count: int) -> EditEvaluator:
+    def _get_evaluator(self, run: str, loaded: LoadedPrompt, count: int) -> EditEvaluator:
         def other(of: str, id: str) -> Mapping[str, Tensor]:
-            return self._load_other_prompt(of, id, at, self._get_evaluator(run, at, MAX_ROWS))
+            return self._load_other_prompt(of, id, loaded, self._get_evaluator(run, loaded, MAX_ROWS))
 
-        key = run, *at.position.values(), count, id(at.backbone)
+        key = run, *loaded.position.values(), count, id(loaded.backbone)
         return get_or_create(
-            self._evaluators, key, lambda: EditEvaluator(at, count, EditContext(at.backbone.embedding_table, other))
+            self._evaluators,
+            key,
+            lambda: EditEvaluator(loaded, count, EditContext(loaded.backbone.embedding_table, other)),
         )
 
-    def _load_other_prompt(self, of: str, id: str, at: LoadedPrompt, trial: EditEvaluator) -> Mapping[str, Tensor]:
+    def _load_other_prompt(self, of: str, id: str, loaded: LoadedPrompt, trial: EditEvaluator) -> Mapping[str, Tensor]:
         """The tensors of another prompt for the same backbone."""
         if of == "kept":
             about = saved_prompts.get_saved_prompt(self.store.prompts_folder, id)
-            if about.backbone and about.backbone != at.config.backbone:
-                raise StoreError(f"mix: expected a prompt for {at.config.backbone}; {id} is for {about.backbone}")
+            if about.backbone and about.backbone != loaded.config.backbone:
+                raise StoreError(f"mix: expected a prompt for {loaded.config.backbone}; {id} is for {about.backbone}")
             return saved_prompts.load_prompt_tensors(self.store.prompts_folder, id)
         config = self.store.get(id).config
-        if config.backbone != at.config.backbone:
-            raise StoreError(f"mix: expected a run on {at.config.backbone}; {id} is on {config.backbone}")
+        if config.backbone != loaded.config.backbone:
+            raise StoreError(f"mix: expected a run on {loaded.config.backbone}; {id} is on {config.backbone}")
         return saved_prompts.static_tensors(
             load_run_prompt(self.store.get(id), self.model_cache, None, None).method(trial.batches[0][1])
         )

@@ -29,14 +29,19 @@ def rows_per_setting(settings: int) -> int:
     return max(_MIN_ROWS, min(_MAX_ROWS, _MAX_PASSES // settings))
 
 
-def encode_examples(at: LoadedPrompt, task: Task, rows: Sequence[Example]) -> EncodedExamples:
+def encode_examples(loaded: LoadedPrompt, task: Task, rows: Sequence[Example]) -> EncodedExamples:
     """Rows of a task as the method of a run reads them."""
     return EncodedExamples(
-        at.backbone, task, rows, at.method.slots, at.config.training.length, make_task_readout(at.backbone, task)
+        loaded.backbone,
+        task,
+        rows,
+        loaded.method.slots,
+        loaded.config.training.length,
+        make_task_readout(loaded.backbone, task),
     )
 
 
-def measure_forced_routing(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
+def measure_forced_routing(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
     """What each validation text would cost if it went to each expert in turn.
 
     Where the largest weights alone enter the prompt, the forced expert trades places with the largest, so that its
@@ -49,11 +54,11 @@ def measure_forced_routing(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]
     Raises:
         StoreError: if the method routes nothing.
     """
-    method = _require_routed_method(at)
-    task = subsample_task(at.task, at.config.training)
-    k = method.routing_weights(encode_examples(at, task, task.validation[:1]).make_batch([0])).shape[1]
+    method = _require_routed_method(loaded)
+    task = subsample_task(loaded.task, loaded.config.training)
+    k = method.routing_weights(encode_examples(loaded, task, task.validation[:1]).make_batch([0])).shape[1]
     rows = task.validation[: rows_per_setting(k + 1)]
-    data = encode_examples(at, task, rows)
+    data = encode_examples(loaded, task, rows)
     weights = torch.zeros(len(rows), k)
     losses, right = torch.zeros(len(rows), k + 1), torch.zeros(len(rows), k + 1, dtype=torch.bool)
     for places, batch in data.inference_batches():
@@ -74,7 +79,7 @@ def measure_forced_routing(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]
     }
 
 
-def measure_temperatures(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
+def measure_temperatures(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
     r"""Loss and accuracy of a mixture at multiples of its trained temperature, measured on validation rows.
 
     Weights that are a softmax at temperature tau become those at f tau as :math:`a_j^{1/f} / \sum_i a_i^{1/f}`.
@@ -85,12 +90,12 @@ def measure_temperatures(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     Raises:
         StoreError: if the method routes nothing, or its prompt is no mixture.
     """
-    method = _require_routed_method(at)
+    method = _require_routed_method(loaded)
     if not method.soft_routing:
         raise StoreError("this method gives each input one prompt and mixes none, so no temperature can change the mix")
-    task = subsample_task(at.task, at.config.training)
+    task = subsample_task(loaded.task, loaded.config.training)
     rows = task.validation[: rows_per_setting(len(TEMPERATURE_FACTORS))]
-    data = encode_examples(at, task, rows)
+    data = encode_examples(loaded, task, rows)
     loss, hits = torch.zeros(len(TEMPERATURE_FACTORS)), torch.zeros(len(TEMPERATURE_FACTORS))
     for _, batch in data.inference_batches():
         own = method.routing_weights(batch)
@@ -106,7 +111,7 @@ def measure_temperatures(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
     }
 
 
-def measure_routing_by_task(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any]:
+def measure_routing_by_task(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
     """Mean weights that the texts of each source task and of the target give, under the target's trained method.
 
     Returns:
@@ -115,13 +120,14 @@ def measure_routing_by_task(at: LoadedPrompt, warm: ModelCache) -> dict[str, Any
     Raises:
         StoreError: if the method routes nothing.
     """
-    method = _require_routed_method(at)
+    method = _require_routed_method(loaded)
     means, counts = [], []
-    tasks = [*warm.source_tasks(at.config), at.task]
+    tasks = [*model_cache.source_tasks(loaded.config), loaded.task]
     for task in tasks:
-        rows = subsample_task(task, at.config.training).validation[:_MAX_ROWS]
+        rows = subsample_task(task, loaded.config.training).validation[:_MAX_ROWS]
         found = [
-            method.routing_weights(batch).float() for _, batch in encode_examples(at, task, rows).inference_batches()
+            method.routing_weights(batch).float()
+            for _, batch in encode_examples(loaded, task, rows).inference_batches()
         ]
         means.append(torch.cat(found).mean(0).tolist())
         counts.append(len(rows))
@@ -158,8 +164,8 @@ def score_batch(rows: EncodedExamples, batch: Batch, prompt: Prompt) -> tuple[Te
     return output.nll.float().cpu(), (output.logits.argmax(-1) == batch.labels).cpu()
 
 
-def _require_routed_method(at: LoadedPrompt) -> RoutedMethod:
-    method: object = at.method
+def _require_routed_method(loaded: LoadedPrompt) -> RoutedMethod:
+    method: object = loaded.method
     if not isinstance(method, RoutedMethod):
         raise StoreError("this method routes nothing: every input gets the same prompt")
     return method

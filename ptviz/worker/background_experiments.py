@@ -1,6 +1,6 @@
-"""Measurements of transfer that a page orders and the worker makes whenever it has nothing better to do.
+"""Transfer measurements that a page requests and an idle worker makes.
 
-An order is one small file beside the runs: a worker that dies, or makes room for a newer one, leaves it to the next.
+A job is one small file next to the runs, so that the next worker continues it when this one ends.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ _JOB_FILE = ".transfer-order.json"
 
 @dataclass(frozen=True)
 class TransferJob:
-    """Which grid to fill: that of accuracies without training, or that of gains, of these prompts on their tasks.
+    """The grid to measure, accuracies without training or gains, of these prompts on their tasks.
 
-    ``problem`` says why something of it is still missing though the worker is done with it.
+    ``problem`` gives the reason if the worker ended with cells missing.
     """
 
     what: TransferKind
@@ -41,18 +41,18 @@ class TransferJob:
     problem: str = ""
 
 
-def submit_job(store: Store, order: TransferJob) -> None:
-    """Order a grid; an earlier order is forgotten, what it has brought so far is kept.
+def submit_job(store: Store, job: TransferJob) -> None:
+    """Request a grid. It replaces an earlier job, whose measurements so far stay.
 
     Raises:
         StoreError: if the folder cannot be written.
     """
-    atomic_write(_job_path(store), json.dumps(asdict(order)).encode(), durable=False)
+    atomic_write(_job_path(store), json.dumps(asdict(job)).encode(), durable=False)
     WorkerDir.of_store(store.root).wake()
 
 
 def current_job(store: Store) -> TransferJob | None:
-    """The order under way, or the last one if something went wrong with it."""
+    """Return the current job, or the last one if it failed, or None."""
     with suppress(OSError, ValueError, TypeError):
         data = json.loads(_job_path(store).read_bytes())
         return TransferJob(**{**data, "sources": tuple(data["sources"])})
@@ -60,7 +60,7 @@ def current_job(store: Store) -> TransferJob | None:
 
 
 def cancel_job(store: Store) -> None:
-    """Stop the order under way, at the next training step; what was measured stays."""
+    """Stop the current job at the next training step; what was measured stays."""
     _job_path(store).unlink(missing_ok=True)
 
 
@@ -69,20 +69,20 @@ def _job_path(store: Store) -> Path:
 
 
 class BackgroundExperiments:
-    """The worker's side of it: one small piece at a time."""
+    """Runs the current job in the worker, one small piece at a time."""
 
-    def __init__(self, store: Store, warm: ModelCache) -> None:
-        self.store, self.model_cache = store, warm
+    def __init__(self, store: Store, model_cache: ModelCache) -> None:
+        self.store, self.model_cache = store, model_cache
         self._job: TransferJob | None = None
         self._pieces: Iterator[TransferScore | TransferRun | None] = iter(())
         self._failed: list[TransferScore | TransferRun] = []
 
     def run_piece(self) -> bool:
-        """Do one piece (a training step, or a cell); False if nothing is ordered."""
-        order = current_job(self.store)
-        if order != self._job:
-            self._start_job(order)
-        if order is None or order.problem:
+        """Do one piece (a training step, or a cell); False if there is no job."""
+        job = current_job(self.store)
+        if job != self._job:
+            self._start_job(job)
+        if job is None or job.problem:
             return False
         try:
             done = next(self._pieces)
@@ -95,30 +95,30 @@ class BackgroundExperiments:
                 self._failed.append(done)
         return True
 
-    def _start_job(self, order: TransferJob | None) -> None:
-        self._pieces = iter(())  # lets go of the lock at once
-        self._job, self._failed = order, []
-        if order is not None and not order.problem:
-            self._pieces = _run_job(self.store, order, self.model_cache)
+    def _start_job(self, job: TransferJob | None) -> None:
+        self._pieces = iter(())  # releases the lock at once
+        self._job, self._failed = job, []
+        if job is not None and not job.problem:
+            self._pieces = _run_job(self.store, job, self.model_cache)
 
     def _finish_job(self, problem: str) -> None:
         if current_job(self.store) != self._job or self._job is None:
-            return  # replaced or taken back meanwhile
+            return  # replaced or cancelled in the meantime
         if problem:
             submit_job(self.store, replace(self._job, problem=problem))
         else:
             cancel_job(self.store)
 
 
-def _run_job(store: Store, order: TransferJob, warm: ModelCache) -> Iterator[TransferScore | TransferRun | None]:
+def _run_job(store: Store, job: TransferJob, model_cache: ModelCache) -> Iterator[TransferScore | TransferRun | None]:
     known = {source.id: source for source in transfer.source_prompts(store)}
-    chosen: list[RunSummary] = [known[id] for id in order.sources if id in known]
+    chosen: list[RunSummary] = [known[id] for id in job.sources if id in known]
     tasks = transfer.target_tasks(chosen)
-    if order.what == "gain":
+    if job.what == "gain":
         return transfer_gain.train_missing_pairs(
-            store, chosen, tasks, TransferGainSettings(order.steps, order.seeds, order.rows), warm
+            store, chosen, tasks, TransferGainSettings(job.steps, job.seeds, job.rows), model_cache
         )
-    return transfer.measure_missing(store, chosen, tasks, order.rows, warm)
+    return transfer.measure_missing(store, chosen, tasks, job.rows, model_cache)
 
 
 def _summarise_failures(refused: list[TransferScore | TransferRun]) -> str:

@@ -175,7 +175,7 @@ class Worker:
         self._write_info()
         write_log_line(f"{run.id}: begins")
         try:
-            trained = train_run(run, self.model_cache, heed=self._should_stop, if_queued=True)
+            trained = train_run(run, self.model_cache, should_stop=self._should_stop, if_queued=True)
         finally:
             self._run_id = None
             self._write_info()

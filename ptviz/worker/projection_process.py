@@ -1,11 +1,10 @@
-"""Maps computed one after another in a process of their own: UMAP and t-SNE keep a processor busy for minutes.
+"""Projections computed one after another in a process of their own: UMAP and t-SNE take minutes of processor time.
 
-``python -m ptviz.worker.projection_process`` reads the folder of one order a line, and ends when it has heard of none
-for a
-while, or when nobody can write to it any more. It stays between orders: loading UMAP takes longer than a map.
+``python -m ptviz.worker.projection_process`` reads the folder of one job a line. It ends after five idle minutes, or
+when its input is closed. It stays between jobs: loading UMAP takes longer than a projection.
 
-A folder is named after the content of its order, so a map is computed once. It holds ``order.npz`` until
-``map.npz`` (or ``failed.txt``, in words for a person) is there, and ``progress.json`` on the way.
+A folder is named by the hash of its job, so a projection is computed once. It holds ``order.npz`` until ``map.npz`` (or
+``failed.txt``, a message) exists, and ``progress.json`` meanwhile.
 """
 
 from __future__ import annotations
@@ -48,10 +47,10 @@ class ProjectionJob:
 
     @property
     def digest(self) -> str:
-        """A folder's name that stands for the whole content."""
+        """The hash of the whole content: the name of its folder."""
         sizes = [self.words.shape, *(prompt.shape for prompt in self.prompts)]
-        told = json.dumps([_FORMAT_VERSION, sizes, self.kind, self.dims, self.normalise, self.seed])
-        digest = hashlib.sha256(told.encode())
+        settings = json.dumps([_FORMAT_VERSION, sizes, self.kind, self.dims, self.normalise, self.seed])
+        digest = hashlib.sha256(settings.encode())
         for rows in (self.words, *self.prompts):
             digest.update(np.ascontiguousarray(rows, dtype="<f4").tobytes())
         return digest.hexdigest()[:24]
@@ -67,7 +66,7 @@ class ProjectionProgress:
 
 
 def enqueue(order: ProjectionJob, folder: Path) -> None:
-    """Put an order into its folder, unless it is there or its map is; an earlier failure is forgotten.
+    """Write a job into its folder, unless it or its result exists; an earlier failure is cleared.
 
     Raises:
         OSError: if the folder cannot be written.
@@ -82,12 +81,12 @@ def enqueue(order: ProjectionJob, folder: Path) -> None:
 
 
 def cancel(folder: Path) -> None:
-    """Take an order back: whoever works on it is to leave it."""
+    """Cancel the projection job in a folder."""
     (folder / "order.npz").unlink(missing_ok=True)
 
 
 def is_pending(folder: Path) -> bool:
-    """Whether a map is waited for: its order is there, and the map is not."""
+    """Return whether the job in a folder is queued or being computed."""
     return (folder / "order.npz").exists()
 
 
@@ -109,7 +108,7 @@ def load_projection(folder: Path) -> tuple[Projection, ...] | None:
 
 
 def load_progress(folder: Path) -> ProjectionProgress:
-    """How far the order in a folder is."""
+    """Return the progress of the job in a folder."""
     with suppress(OSError):
         return ProjectionProgress("failed", 0.0, (folder / "failed.txt").read_text(encoding="utf-8"))
     with suppress(OSError, ValueError, KeyError, TypeError):
@@ -119,7 +118,7 @@ def load_progress(folder: Path) -> ProjectionProgress:
 
 
 def run_job(folder: Path) -> None:
-    """Compute the map that is ordered in a folder and put it there; a failure is put there in words."""
+    """Compute the projection requested in a folder and write it there, or a message if it fails."""
     if not (folder / "order.npz").exists():
         return  # taken back
     last = [0.0]
@@ -170,13 +169,13 @@ def _write_atomically(path: Path, data: bytes) -> None:
 
 
 def main() -> None:
-    """Lay the maps that are asked for, one folder a line."""
+    """Compute the projections whose folders arrive on stdin, one a line."""
     orders: queue.Queue[str] = queue.Queue()
 
     def listen() -> None:
         for line in sys.stdin:
             orders.put(line.rstrip("\n"))
-        os._exit(0)  # whoever asked is gone: nobody waits for what is under way
+        os._exit(0)  # the worker has ended: the result is not needed
 
     Thread(target=listen, daemon=True).start()
     with suppress(OSError, AttributeError):

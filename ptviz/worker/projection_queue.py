@@ -1,8 +1,7 @@
-"""The worker's orders for maps: handed one after another to a process of their own, so that training goes on.
+"""The queue of projection jobs: one after another in a process of their own, so that training continues.
 
-What is ordered and what comes back lies in a folder that ``ptviz.worker.projection_process`` describes. That module
-is not
-imported here, but run: what trains knows nothing of what is drawn.
+A job and its result are files in a folder that ``ptviz.worker.projection_process`` describes. That module is started
+as a process and not imported: the worker stays free of its libraries.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from ptviz.runs.atomic_io import StoreError
 _PROCESS_COMMAND = (sys.executable, "-m", "ptviz.worker.projection_process")
 _JOB_NAME = re.compile(r"[0-9a-f]{8,64}")
 _MAX_CACHED = 200
-"""Maps that are kept on disk, the newest ones."""
+"""Projections that stay in the cache on disk, the newest ones."""
 
 
 def projection_folder(name: str) -> Path:
-    """Where the map of an order lies, whether or not it is there.
+    """Return the folder of a projection job, whether or not it exists.
 
     Raises:
-        StoreError: if that is no name of an order.
+        StoreError: if ``name`` is not the digest of a job.
     """
     if not _JOB_NAME.fullmatch(name):
         raise StoreError(f"expected the name of a map's order; got {name!r}")
@@ -35,7 +34,7 @@ def projection_folder(name: str) -> Path:
 
 
 class ProjectionQueue:
-    """Orders in the order in which they came; ``tick`` is called often and never waits."""
+    """Projection jobs, oldest first; ``poll`` is called often and never waits."""
 
     def __init__(self, command: tuple[str, ...] = _PROCESS_COMMAND) -> None:
         self.command = command
@@ -45,14 +44,14 @@ class ProjectionQueue:
 
     @property
     def busy(self) -> bool:
-        """Whether a map is under way."""
+        """Whether a projection is being computed."""
         return self._current is not None
 
     def add_job(self, name: str) -> None:
-        """Accept an order that lies in its folder; one that is known already is not taken twice.
+        """Queue the job in its folder, unless it is queued or done already.
 
         Raises:
-            StoreError: if there is no such order.
+            StoreError: if there is no such job.
         """
         folder = projection_folder(name)
         if folder == self._current or folder in self._waiting or (folder / "map.npz").exists():
@@ -62,7 +61,7 @@ class ProjectionQueue:
         self._waiting.append(folder)
 
     def poll(self) -> None:
-        """See how the map under way is, and begin the next one when it is over."""
+        """Check the current projection, and start the next one when it has ended."""
         if self._current is not None:
             self._check_job(self._current)
         while self._current is None and self._waiting:
@@ -79,7 +78,7 @@ class ProjectionQueue:
                     (folder / "order.npz").unlink()
                 self._current = None
         elif (folder / "progress.json").exists() and not (folder / "map.npz").exists() and not over:
-            self.shut_down()  # It was taken back: nothing but an end reaches a process deep in its work.
+            self.shut_down()  # It was cancelled: a process that computes can only be killed.
             with suppress(OSError):
                 (folder / "progress.json").unlink()
         else:
@@ -92,12 +91,12 @@ class ProjectionQueue:
             self._process = subprocess.Popen(self.command, stdin=subprocess.PIPE, start_new_session=True)
         assert self._process.stdin is not None
         self._current = folder
-        with suppress(OSError):  # It died just now: the next look finds out.
+        with suppress(OSError):  # It has just died: the next poll finds out.
             self._process.stdin.write(f"{folder}\n".encode())
             self._process.stdin.flush()
 
     def shut_down(self) -> None:
-        """Let the process go, and with it the map under way."""
+        """Kill the process, and with it the current projection."""
         if self._process is not None:
             self._process.kill()
             self._process.wait()
@@ -108,7 +107,7 @@ class ProjectionQueue:
 
 
 def _remove_oldest(folder: Path) -> None:
-    """Forget the oldest maps."""
+    """Delete the oldest projections."""
     with suppress(OSError):
         known = sorted(folder.iterdir(), key=lambda path: path.stat().st_mtime, reverse=True)
         for old in known[_MAX_CACHED:]:

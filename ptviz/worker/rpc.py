@@ -1,4 +1,4 @@
-"""Letters to the worker and its replies, as small files: any process may write one, and none needs a port."""
+"""File-based request queue to the worker: any process may post a request, and no network port is needed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _STALE_SECONDS = 3600.0
 
 
 class Request(NamedTuple):
-    """A request: what is wanted, and the time after which nobody waits for the answer any more."""
+    """A request to the worker; ``expires`` is when the client stops waiting, in seconds since 1970."""
 
     id: str
     kind: str
@@ -28,13 +28,13 @@ class Request(NamedTuple):
 
 
 class RequestQueue:
-    """A folder of letters and replies."""
+    """A folder of requests and replies."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
 
     def post(self, kind: str, body: Mapping[str, Any], lasts: float) -> str:
-        """Leave a letter that is worth answering for ``lasts`` seconds; returns its id.
+        """Post a request whose client waits for ``lasts`` seconds; return its id.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
@@ -43,32 +43,32 @@ class RequestQueue:
             self.folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise to_store_error(error, self.folder) from error
-        # The time first, so that letters are read in the order they were written.
+        # The time first, so that requests are read in the order they were posted.
         id = f"{time.time_ns():020d}-{secrets.token_hex(4)}"
         content = {"kind": kind, "body": dict(body), "expires": time.time() + lasts}
         atomic_write(self.folder / f"{id}.letter", json.dumps(content).encode(), durable=False)
         return id
 
     def take_requests(self) -> list[Request]:
-        """All letters, oldest first, out of the box; those that nobody waits for are thrown away."""
+        """Remove all requests from the queue and return them, oldest first, without the expired ones."""
         try:
             names = sorted(entry.name for entry in os.scandir(self.folder) if _REQUEST_FILE.fullmatch(entry.name))
         except OSError:
             return []
-        letters = []
+        requests = []
         for name in names:
             path = self.folder / name
             with suppress(OSError, ValueError, KeyError, TypeError):
                 data = json.loads(path.read_bytes())
-                letter = Request(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
-                if letter.expires > time.time():
-                    letters.append(letter)
+                request = Request(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
+                if request.expires > time.time():
+                    requests.append(request)
             with suppress(OSError):
                 path.unlink()
-        return letters
+        return requests
 
     def reply(self, id: str, answer: Mapping[str, Any]) -> None:
-        """Answer a letter.
+        """Answer a request.
 
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
@@ -76,9 +76,9 @@ class RequestQueue:
         atomic_write(self.folder / f"{id}.reply", json.dumps(dict(answer)).encode(), durable=False)
 
     def wait_for_reply(self, id: str, seconds: float, alive: Callable[[], str | None]) -> dict[str, Any]:
-        """The reply to a letter.
+        """Wait for the reply to a request and return it.
 
-        ``alive`` is asked now and then; a text from it means that no reply will come, and why.
+        ``alive`` is called twice a second; a text from it is the reason why no reply will come.
 
         Raises:
             StoreError: if no reply came in time, or none will.
@@ -102,7 +102,7 @@ class RequestQueue:
                     (self.folder / f"{id}.{end}").unlink()
 
     def remove_stale_files(self) -> None:
-        """Throw away replies that nobody fetched."""
+        """Delete replies that were not fetched within an hour."""
         with suppress(OSError):
             for path in self.folder.iterdir():
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:

@@ -94,7 +94,7 @@ def test_a_source_run_from_before_the_default_changed_is_not_reused(toy: type[Pr
 def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:
     warm, run = ModelCache(), store.create(CONFIG)
     asked = iter([None, None, None, "stopped in a test", "stopped in a test", "stopped in a test"])
-    train_run(run, warm, heed=lambda: next(asked, "stopped in a test"))
+    train_run(run, warm, should_stop=lambda: next(asked, "stopped in a test"))
     assert run.status().state == "stopped"
     assert "source prompts" in run.status().reason
     train_run(run, warm)

@@ -39,16 +39,16 @@ def until(step: int) -> dict[str, Any]:
     """Stops a run right after a step was told."""
     told = []
 
-    def watch(event: Event) -> None:
+    def on_event(event: Event) -> None:
         if isinstance(event, StepCompleted):
             told.append(event.step)
 
-    return {"watch": watch, "heed": lambda: "enough" if step in told else None}
+    return {"on_event": on_event, "should_stop": lambda: "enough" if step in told else None}
 
 
 def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run, told = store.create(config), []
-    execute_run(run.path, warm, watch=told.append)
+    execute_run(run.path, warm, on_event=told.append)
     status = run.status()
     assert (status.state, status.reason, status.step, status.steps) == ("finished", "all steps done", 30, 30)
     assert (status.accuracy, status.test, status.zero_shot, status.majority) == (0.9, 0.8, 0.6, 0.5)
@@ -116,7 +116,7 @@ def test_stop_comes_within_a_step_and_resume_repeats_nothing(
         if isinstance(event, StepCompleted) and event.step == when:
             (parts.path / "stop").touch()
 
-    execute_run(parts.path, warm, watch=press)
+    execute_run(parts.path, warm, on_event=press)
     status = parts.status()
     assert (status.state, status.step) == ("stopped", when)
     assert status.reason.startswith(f"stopped by you at step {when}; resume ")
@@ -158,7 +158,7 @@ def test_snapshots_beyond_the_state_to_go_on_from_are_removed(
     run = store.create(config)
     execute_run(run.path, warm, **until(12))
     (run.path / "snapshots" / "0-000025.safetensors").write_bytes(b"of another life")
-    execute_run(run.path, warm, heed=lambda: "enough")
+    execute_run(run.path, warm, should_stop=lambda: "enough")
     assert [info.step for info in run.snapshots()] == [0, 5, 10]
 
 
@@ -381,7 +381,7 @@ def test_a_full_disk_fails_the_run_and_leaves_all_readable(
                     except OSError:
                         break
 
-    execute_run(run.path, warm, watch=fill)
+    execute_run(run.path, warm, on_event=fill)
     status = run.status()
     assert status.state == "failed"
     assert "the disk is full" in status.reason

@@ -128,7 +128,7 @@ def test_stop_resume_and_predict_while_it_runs(executor: LocalExecutor, tiny: Ca
     assert executor.predict(run.id, ["x"], step=10)["step"] == 10
     with pytest.raises(StoreError, match="text 2 of 2: expected some words, got none"):
         executor.predict(run.id, ["fine", " "])
-    with pytest.raises(StoreError, match="there is none"):
+    with pytest.raises(StoreError, match="does not exist"):
         executor.predict(run.id, ["fine"], step=3)
     with pytest.raises(StoreError, match="stop it first"):
         executor.extend(run.id, 10)
@@ -189,7 +189,7 @@ def test_an_extension_and_a_branch(executor: LocalExecutor, tiny: Callable[..., 
     assert over(branch).state == "finished"
     assert branch.config.parent == (run.id, 0, 10)
     assert torch.equal(branch.snapshot(0, 0)["P"], run.snapshot(0, 10)["P"])
-    with pytest.raises(StoreError, match="there is none"):
+    with pytest.raises(StoreError, match="does not exist"):
         executor.branch(run.id, 0, 3)
     with pytest.raises(ValueError, match="a branch keeps its parent's"):
         executor.branch(run.id, 0, 10, {"method": "smop", "knobs": {}})
