@@ -228,7 +228,8 @@ def draw_pareto_front(summaries: Sequence[MethodSummary], cost: str, styles: Met
             mode="markers",
             marker={"size": 12, "symbol": method_style.style.symbol, "color": method_style.style.colour},
             name=title,
-            hovertemplate=f"{_escape_hover(title)}<br>{COST_LABELS[cost]} %{{x:,.4~g}}<br>test %{{y:.1%}}<extra></extra>",
+            hovertemplate=f"{_escape_hover(title)}<br>{COST_LABELS[cost]} %{{x:,.4~g}}<br>test %{{y:.1%}}"
+            "<extra></extra>",
         )  # fmt: skip
     _draw_labels(figure, known, range(len(known)) if len(known) <= _MAX_LABELS else best, cost, styles)
     if not known:
@@ -291,11 +292,14 @@ def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles) -
         if one.interval:
             figure.add_scatter(
                 x=[one.interval.low, one.interval.high], y=[index, index], mode="lines", hoverinfo="skip",
-                line={"color": _with_alpha(method_style.style.colour, 0.35), "width": 8}, name=f"{titles[index]}, 95 % interval",
+                line={"color": _with_alpha(method_style.style.colour, 0.35), "width": 8},
+                name=f"{titles[index]}, 95 % interval",
             )  # fmt: skip
         figure.add_scatter(
             x=one.tests, y=[index] * len(one.tests), mode="markers", customdata=one.seeds, name=titles[index],
-            marker={"size": 9, "symbol": method_style.style.symbol, "color": method_style.style.colour, "opacity": 0.85},
+            marker={
+                "size": 9, "symbol": method_style.style.symbol, "color": method_style.style.colour, "opacity": 0.85,
+            },
             hovertemplate=f"{_escape_hover(titles[index])}, seed %{{customdata}}: %{{x:.1%}}<extra></extra>",
         )  # fmt: skip
         figure.add_scatter(

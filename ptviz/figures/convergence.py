@@ -12,7 +12,7 @@ from ptviz.figures.style import add_note, category_axis, empty_figure
 
 
 def draw_convergence(summaries: Sequence[MethodSummary], styles: MethodStyles) -> go.Figure:
-    """Draw one line per method: the updates until 90 % (open marker) and 95 % (filled) of its own best, mean over seeds."""
+    """Draw one line per method: the mean updates until 90 % (open marker) and 95 % (filled) of its runs' own best."""
     known = [one for one in summaries if one.steps95 is not None]
     known.sort(key=lambda one: (one.steps95, one.steps90))
     figure = empty_figure(height=90 + 34 * max(len(known), 2))

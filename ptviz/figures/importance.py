@@ -9,7 +9,7 @@ from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, add_note, empty_figu
 
 
 def draw_importance(found: TokenImportance) -> go.Figure:
-    """Draw three bar charts over the prompt tokens: loss increase (nats), accuracy change (points), first-order score."""
+    """Draw three bar charts over the prompt tokens: loss increase (nats), accuracy change (points), score (nats)."""
     figure = empty_figure(470)
     if not len(found.tokens):
         return add_note(figure, "No token measured yet.")

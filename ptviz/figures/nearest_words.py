@@ -77,7 +77,7 @@ def draw_norms(
 
 
 def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
-    """Describe norms or distances: range, median, the vocabulary's range, outliers; ``numbers`` as in ``draw_norms``."""
+    """Describe norms or distances: range, median, vocabulary range, outliers; ``numbers`` as in ``draw_norms``."""
     values = found.norms if what == "norms" else found.distances
     if not len(values):
         return "No prompt token yet."

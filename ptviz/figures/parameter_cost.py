@@ -11,7 +11,7 @@ from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, empty_figure, es
 
 
 def draw_parameter_cost(curve: CostCurve) -> go.Figure:
-    """Draw two lines over one hyperparameter: trainable (orange) and stored parameters (blue, dashed), and the default."""
+    """Draw trainable (orange) and stored parameters (blue, dashed) over one hyperparameter; its default is marked."""
     figure = empty_figure(height=260)
     figure.update_layout(
         xaxis={"title": {"text": escape_text(f"{curve.meaning} ({curve.hyperparameter})")}, "rangemode": "tozero"},

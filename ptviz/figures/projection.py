@@ -104,7 +104,8 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
             continue
         if trails and at > 0:
             trails_line = _join_trails(trajectory.projection.tokens[: at + 1, rows])
-            _add_points(figure, trails_line, three_axes, mode="lines", line={"color": trajectory.style.colour, "width": 1.2},
+            _add_points(figure, trails_line, three_axes, mode="lines",
+                    line={"color": trajectory.style.colour, "width": 1.2},
                     opacity=0.55 * opacity, name=f"trajectory of {name}", hoverinfo="skip", showlegend=False,
                     legendgroup=name)  # fmt: skip
         _add_points(

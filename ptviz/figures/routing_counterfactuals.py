@@ -24,7 +24,7 @@ from ptviz.figures.style import (
 
 
 def draw_balance(curve: ExpertLoadCurve, at: int | None = None) -> go.Figure:
-    """Draw the balance of the load over the steps, from 1/k (one expert wins all) to 1 (uniform); ``at`` marks a step."""
+    """Draw the balance of the load over the steps, from 1/k (one expert wins all) to 1 (uniform); ``at`` is marked."""
     figure = empty_figure(240)
     k = max(curve.loads.shape[1], 1) if curve.loads.ndim == 2 else 1
     figure.update_layout(
@@ -176,8 +176,8 @@ def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) 
     count, i, j = pairs[0] if pairs else (0, 0, 0)
     worst = f" Most often {names[i]} is chosen although {names[j]} is best ({count} texts)." if count else ""
     return (
-        f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; its mean loss "
-        f"is {regret:.2f} nats above the best expert's.{worst}"
+        f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; its mean "
+        f"loss is {regret:.2f} nats above the best expert's.{worst}"
     )
 
 

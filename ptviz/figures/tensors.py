@@ -45,7 +45,8 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
             colorscale=DIVERGING,
             showscale=False,
             name=escape_text(name, 24),
-            hovertemplate=f"{escape_text(name, 24)} row %{{y}}, {escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
+            hovertemplate=f"{escape_text(name, 24)} row %{{y}}, "
+            f"{escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
             "<extra></extra>",
             row=index // _GALLERY_COLUMNS + 1,
             col=index % _GALLERY_COLUMNS + 1,
@@ -151,15 +152,16 @@ def describe_row_comparison(found: RowComparison, first: str, second: str) -> st
     if not len(found.first_norms):
         return "Nothing to compare yet."
     return (
-        f"{first} and {second} row by row: mean norm {found.first_norms.mean():.3g} and {found.second_norms.mean():.3g}, mean "
-        f"cosine {found.cosines.mean():.2f}; the difference has {found.total_difference_share:.0%} of its and {first}'s energy."
+        f"{first} and {second} row by row: mean norm {found.first_norms.mean():.3g} and "
+        f"{found.second_norms.mean():.3g}, mean cosine {found.cosines.mean():.2f}; the difference has "
+        f"{found.total_difference_share:.0%} of its and {first}'s energy."
     )
 
 
 def draw_low_rank_accuracy(
     ranks: Sequence[int], accuracy: Sequence[float], loss: Sequence[float], errors: Sequence[float]
 ) -> go.Figure:
-    """Draw the accuracy with the best approximation of each rank, and its relative error; the last is the full prompt."""
+    """Draw accuracy and relative error of the best approximation of each rank; the last is the full prompt."""
     figure = empty_figure(320)
     names = [str(rank) for rank in ranks]
     if not names:

@@ -131,7 +131,7 @@ def draw_transfer_grid(
 def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
     """Draw relative error reductions (1: no error left), rows target tasks, columns the initial prompts.
 
-    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100 %: negative values have no bound.
+    NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100 %: losses have no bound.
     """
     figure = empty_figure(160 + _ROW_HEIGHT * max(len(gains), 3))
     if not gains.size:
@@ -308,7 +308,8 @@ def draw_transfer_correlation(
 
 def describe_transfer_correlation(found: TransferCorrelation, metric: str) -> str:
     """Describe the scatter: the number of points, and the correlations with their intervals."""
-    return f"{len(found.similarity)} points. {metric}: Pearson {format_interval(found.pearson)}, Spearman {format_interval(found.spearman)}."
+    correlations = f"Pearson {format_interval(found.pearson)}, Spearman {format_interval(found.spearman)}"
+    return f"{len(found.similarity)} points. {metric}: {correlations}."
 
 
 def format_interval(estimate: CorrelationEstimate) -> str:

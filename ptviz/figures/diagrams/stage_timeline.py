@@ -36,7 +36,8 @@ def draw_stage_timeline(stages: Sequence[StageBar]) -> Scene:
         fill, edge = _TASK_COLOURS.get(stage.tasks, _TASK_COLOURS["target"])
         how = ", without gradients" if stage.optimiser == "evolution" else ""
         trains = _truncate(stage.trained_text + how, width)
-        hover = f"Stage {number}, {stage.name}: {stage.trained_text}{how}; examples of the {_TASK_LABELS.get(stage.tasks, stage.tasks)}"
+        tasks = _TASK_LABELS.get(stage.tasks, stage.tasks)
+        hover = f"Stage {number}, {stage.name}: {stage.trained_text}{how}; examples of the {tasks}"
         elements.append(Box(x + width / 2 - 4, 46, width - 8, 66, fill, edge, 1.4, radius=7, hover=hover))
         elements.append(TextLabel(x + 10, 29, f"{number}. {stage.name}", 13, bold=True, colour=DARK, anchor="start"))
         elements.append(TextLabel(x + 10, 47, trains, 11, colour=DARK, anchor="start"))
