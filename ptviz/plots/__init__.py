@@ -1,5 +1,12 @@
 """Public figures: one function for every figure of the app, for notebooks and pages alike."""
 
+from ptviz.plots.attention import (
+    plot_attention,
+    plot_attention_by_site,
+    plot_attention_heads,
+    plot_attention_mass,
+    plot_logit_lens,
+)
 from ptviz.plots.comparison import (
     plot_comparison,
     plot_comparison_panels,
@@ -17,6 +24,19 @@ from ptviz.plots.peft_benchmark import (
     plot_peft_benchmark,
     plot_peft_benchmark_curves,
     plot_peft_benchmark_panels,
+)
+from ptviz.plots.routing import (
+    plot_expert_loads,
+    plot_routing,
+    plot_routing_balance,
+    plot_routing_by_class,
+    plot_sentence_routing,
+)
+from ptviz.plots.routing_counterfactuals import (
+    plot_forced_routing,
+    plot_routing_by_task,
+    plot_routing_loss_increases,
+    plot_routing_temperatures,
 )
 from ptviz.plots.survey import (
     plot_backbone,
@@ -52,13 +72,20 @@ from ptviz.plots.transfer import (
 )
 
 __all__ = [
+    "plot_attention",
+    "plot_attention_by_site",
+    "plot_attention_heads",
+    "plot_attention_mass",
     "plot_backbone",
     "plot_comparison",
     "plot_comparison_panels",
     "plot_convergence",
     "plot_embedding_shift",
+    "plot_expert_loads",
+    "plot_forced_routing",
     "plot_framework",
     "plot_learning_rate_grid",
+    "plot_logit_lens",
     "plot_low_rank_accuracy",
     "plot_method",
     "plot_method_pair",
@@ -72,10 +99,17 @@ __all__ = [
     "plot_prompt_similarity",
     "plot_published_transfer",
     "plot_recorded_saliency",
+    "plot_routing",
+    "plot_routing_balance",
+    "plot_routing_by_class",
+    "plot_routing_by_task",
+    "plot_routing_loss_increases",
+    "plot_routing_temperatures",
     "plot_row_comparison",
     "plot_run_comparison",
     "plot_saliency",
     "plot_seeds",
+    "plot_sentence_routing",
     "plot_signed_saliency",
     "plot_similarity_vs_transfer",
     "plot_stages",

@@ -7,32 +7,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from ptviz.analysis.neighbours import nearest_tokens
-from ptviz.analysis.routing import ExpertLoadCurve, compute_expert_load
 from ptviz.analysis.waywardness import Waywardness, WaywardRun, compute_waywardness, join_tokens
 from ptviz.runs import Run
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.method_tensors import load_method_tensors
-
-
-def load_expert_loads(run: Run) -> ExpertLoadCurve | None:
-    """How the batches of a run spread over its experts or sources while it trained; None if it routes nothing.
-
-    Stages may route over fewer sources than the target's own: the widest load is the one that is told.
-    """
-    curve = run.history()
-    wide = max(map(len, curve.routing_loads), default=0)
-    places = [i for i, load in enumerate(curve.routing_loads) if len(load) == wide]
-    if not wide:
-        return None
-    return compute_expert_load(curve.global_steps[places], np.array([curve.routing_loads[i] for i in places]))
-
-
-def expert_names(run: Run, count: int) -> list[str]:
-    """What a run's ``count`` experts are called: source tasks by their names, the target last, experts by number."""
-    sources = list(run.config.source_tasks())
-    if not sources:
-        return [f"expert {i}" for i in range(count)]
-    return [*sources, *["target"] * (count - len(sources))][:count]
 
 
 def read_nearest_words(run: Run, words: Vocabulary) -> tuple[str, str]:

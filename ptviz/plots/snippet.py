@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 from collections.abc import Callable, Mapping, Sequence, Set
 from typing import Any
 
@@ -72,6 +73,8 @@ def _write(value: Any, name: str) -> str:
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, np.generic):
         return _write(value.item(), name)
+    if isinstance(value, float) and not math.isfinite(value):
+        return f'float("{value}")'
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, Mapping):

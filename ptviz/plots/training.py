@@ -12,7 +12,7 @@ from ptviz.figures.training import draw_run_comparison, draw_training_curve
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
-from ptviz.runs import RunHistory, SnapshotInfo
+from ptviz.runs import Run, RunHistory, SnapshotInfo
 
 SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of the loss."""
@@ -96,3 +96,11 @@ def snapshot_positions(curve: TrainingCurve, snapshots: Iterable[SnapshotInfo]) 
     """Return the steps of the whole run at which snapshots were taken; stages follow one another."""
     starts = {index: span.start for index, span in enumerate(curve.stages)}
     return tuple(starts.get(info.stage, 0) + info.step for info in snapshots)
+
+
+def run_position(run: Run, stage: int, step: int | None) -> int | None:
+    """Return the step of the whole run at which a step of a stage is; None without a step."""
+    if step is None:
+        return None
+    stages = to_training_curve(run.history()).stages
+    return (stages[stage].start if stage < len(stages) else 0) + step

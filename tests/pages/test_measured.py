@@ -79,7 +79,7 @@ def test_the_temperature_of_a_mixture(page: Page, trained: Callable[..., Run]):
     at = well(settled(at))
     after = {name: f for name, f in run_pages.figures(at).items() if name.endswith("inputs")}
     assert before != after
-    assert {m.label: m.value for m in at.metric}["Undecided"] == "0.00 nats"
+    assert {m.label: m.value for m in at.metric}["Routing entropy"] == "0.00 nats"
 
 
 def test_a_single_choice_has_no_temperature(page: Page, trained: Callable[..., Run]):

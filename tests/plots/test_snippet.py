@@ -58,6 +58,12 @@ def test_plain_values_survive_writing():
     assert found == {"name": hostile, "tokens": (1, 3), "limit": 0.5}
 
 
+def test_an_infinite_value_survives_writing():
+    assert (
+        last_call(call_snippet(plot_anything, "x", limit=np.inf)) == 'figure = plot_anything("x", limit=float("inf"))'
+    )
+
+
 def test_what_cannot_be_written_is_named():
     with pytest.raises(TypeError, match="argument 'limit': expected a run or a plain value, got Figure"):
         call_snippet(plot_anything, "x", limit=go.Figure())

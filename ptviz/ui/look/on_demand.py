@@ -1,4 +1,4 @@
-"""A measurement that the worker makes when a person asks for it: a button, and its answer for the step looked at."""
+"""A measurement that the worker makes when the reader asks for it: a button, and the answer for the selected step."""
 
 from __future__ import annotations
 
@@ -7,14 +7,15 @@ from typing import Any
 
 import streamlit as st
 
+from ptviz.plots.run_argument import PromptOrId
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.ui.backend import request_answer
+from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 
 @dataclass(frozen=True)
 class ProbeTarget:
-    """What the worker is asked about: a run at a step, or a kept prompt (its id behind ``SAVED_PREFIX``) on a task's texts."""
+    """The prompt to measure: a run at a step, or a saved prompt (id with ``SAVED_PREFIX``) on the texts of a task."""
 
     id: str
     stage: int | None = None
@@ -23,48 +24,47 @@ class ProbeTarget:
 
     @classmethod
     def from_selection(cls, found: SnapshotSelection) -> ProbeTarget:
-        """The run and step that a page looks at."""
+        """Return the run and step that a page shows."""
         return cls(found.run.id, found.snapshot.stage, found.snapshot.step)
 
     @property
     def file_stem(self) -> str:
-        """What files of it are called."""
+        """Return the first part of the names of its files."""
         return self.id.removeprefix(SAVED_PREFIX)
 
-    def request_fields(self) -> dict[str, object]:
-        """The part of a question that says which prompt is meant, beside its id."""
+    @property
+    def prompt(self) -> PromptOrId:
+        """Return the first argument of its plots."""
+        return self.id if self.id.startswith(SAVED_PREFIX) else get_store().get(self.id)
+
+    @property
+    def plot_options(self) -> dict[str, Any]:
+        """Return the options of its plots that say which prompt is meant."""
         return {"task": self.task} if self.id.startswith(SAVED_PREFIX) else {"stage": self.stage, "step": self.step}
 
 
-def probe_request(found: SnapshotSelection | ProbeTarget, what: str, **more: object) -> dict[str, object]:
-    """What a script asks ``ptviz.worker.handlers.probe_run`` for the same measurement."""
-    place = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
-    return {"kind": "measure", "what": what, **place.request_fields(), **more}
-
-
 def probe_on_demand(
-    found: SnapshotSelection | ProbeTarget, what: str, label: str, told: str, *, button: bool = True, **more: Any
+    found: SnapshotSelection | ProbeTarget, what: str, label: str, description: str, *, button: bool = True, **more: Any
 ) -> dict[str, Any] | None:
-    """One of ``ptviz.worker.handlers.PROBES`` at this step; None until the answer to it is there.
+    """Return the answer of one of ``ptviz.worker.handlers.PROBES`` at this step; None until it is there.
 
-    ``told`` says under the button what will be measured; without a ``button`` it is asked for at once. ``more`` goes
-    with the question.
+    ``description`` is shown under the button; without a ``button`` the worker is asked at once. ``more`` is sent with
+    the request.
 
     Raises:
         StoreError: if it cannot be measured on this run.
     """
-    place = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
-    if place.task:
-        more["task"] = place.task
-    key = ("measure", what, place, *sorted(more.items()))
+    target = found if isinstance(found, ProbeTarget) else ProbeTarget.from_selection(found)
+    if target.task:
+        more["task"] = target.task
+    key = ("measure", what, target, *sorted(more.items()))
     if button:
         if st.button(label, icon=":material/play_arrow:", key=f"measure-{what}"):
             st.session_state[f"measured-{what}"] = key
         if st.session_state.get(f"measured-{what}") != key:
-            st.caption(f"{told} Measured by the worker; a run under way waits for some seconds meanwhile.")
+            st.caption(f"{description} Measured by the worker; a run in progress waits for some seconds meanwhile.")
             return None
-    question = {"what": what, "stage": place.stage, "step": place.step, **more}
-    answer = poll_request(key, lambda: request_answer("measure", place.id, **question))
+    answer = poll_request(key, lambda: request_answer("measure", target.id, what=what, stage=target.stage, step=target.step, **more))
     if answer is None:
-        st.caption("The worker is measuring the prompt of this step." if not place.task else "The worker is measuring.")
+        st.caption("The worker is measuring." if target.task else "The worker is measuring the prompt of this step.")
     return answer

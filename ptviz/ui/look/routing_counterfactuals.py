@@ -1,173 +1,165 @@
-"""What other routings would be worth: one expert for all, other temperatures, other tasks' texts, another run."""
+"""What other routings would give: one expert for all texts, other temperatures, other tasks' texts, another run."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.routing import RoutingCounterfactual, compute_counterfactual
-from ptviz.figures import routing_counterfactuals as drawn
-from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
+from ptviz.figures.routing_counterfactuals import format_factor
+from ptviz.methods import REGISTRY
+from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.plots import (
+    plot_forced_routing,
+    plot_routing_by_task,
+    plot_routing_loss_increases,
+    plot_routing_temperatures,
+)
+from ptviz.plots.routing_counterfactuals import counterfactual_from_answer
 from ptviz.probes.routing import TEMPERATURE_FACTORS
-from ptviz.ui import scripts
-from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import hyperparameter_input
 from ptviz.ui.components.linked_selection import make_pick_handler
 from ptviz.ui.look.inspect_run import SnapshotSelection
-from ptviz.ui.look.on_demand import probe_on_demand, probe_request
+from ptviz.ui.look.on_demand import probe_on_demand
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params
 
 EXPERTS_KEY, TEXTS_KEY = "experts", "texts"
-"""The brushes of the page, in the session and in the address: experts or sources, and validation texts."""
-_FORCED_FIELDS = "weights", "losses", "right", "loss", "hit"
-_CODE_LINES = (
-    "import numpy as np", "from ptviz.analysis.routing import compute_counterfactual",
-    "from ptviz.plots.material import expert_names",
-    f"found = compute_counterfactual(*(np.array(answer[key]) for key in {_FORCED_FIELDS}))",
-)  # fmt: skip
+"""The linked selections of the page, in the session and in the address: experts or sources, and validation texts."""
 _FORCED_CAPTION = (
-    "How to read it: one bar an expert: the validation texts' {what} if all of them went to it. The grey line is the "
-    "method's own routing, the dashed green one the best expert of each text. Bars as good as the grey line say that "
-    "the routing decides little."
+    "How to read it: one bar per expert: the validation texts' {what} if all of them went to it. The grey line is the "
+    "method's own routing, the dashed green one the best expert of each text. If the bars are as good as the grey "
+    "line, the routing decides little."
 )
 _INCREASES_CAPTION = (
-    "How to read it: one row a text, those first where the choice costs most. Orange: the text would cost more at this "
-    "expert than where it goes; blue: less. The dot is the expert chosen."
+    "How to read it: one row per text, those first where the choice costs most. Orange: the text would cost more at "
+    "this expert than where it goes; blue: less. The dot is the expert chosen."
 )
 _TEMPERATURE_CAPTION = (
     "How to read it: the same prompts and scores, mixed more sharply to the left (down to the largest one only) and "
     "more evenly to the right. The dotted line is the trained temperature, the ring the one chosen above."
 )
 _TASKS_CAPTION = (
-    "How to read it: one row a task: which prompts its texts would take under this method. If the rows look alike, the "
-    "attention does not tell the tasks apart."
+    "How to read it: one row per task: which prompts its texts would take under this method. If the rows look alike, "
+    "the attention does not separate the tasks."
 )
 
 
 @dataclass(frozen=True)
 class Highlight:
-    """What stands out in every panel: experts or sources by their places, validation texts by theirs."""
+    """What is highlighted in every panel: the indices of experts or sources, and of validation texts."""
 
     experts: frozenset[int] = frozenset()
     texts: frozenset[int] = frozenset()
 
 
-def temperature_slider(found: SnapshotSelection, trained: float | None) -> float:
-    """The slider: a multiple of the trained temperature; 0 is the largest weight alone, infinity even weights."""
-    names = {drawn.format_factor(factor): factor for factor in TEMPERATURE_FACTORS}
-    usual = drawn.format_factor(1.0)
+def temperature_slider(trained: float | None) -> float:
+    """Return the chosen multiple of the trained temperature: 0 is the largest weight alone, infinity even weights."""
+    names = {format_factor(factor): factor for factor in TEMPERATURE_FACTORS}
+    default = format_factor(1.0)
     chosen = st.select_slider(
         "temperature, in multiples of the trained one" + (f" (tau = {trained:.3g})" if trained is not None else ""),
         [*names],
-        value=usual,
+        value=default,
         key="temperature",
-        help=f"{usual} is as trained; left of it the weights grow sharper, right of it more even",
+        help=f"{default} is as trained; left of it the weights grow sharper, right of it more even",
     )
     factor = names[chosen]
     return np.inf if factor is None else factor
 
 
-def temperature_panel(found: SnapshotSelection, factor: float) -> None:
-    """What the mixture is worth at each temperature."""
-    st.markdown("**What another temperature would be worth**")
-    told = "The same mixture, sharper and more even: accuracy and loss at each temperature."
-    answer = probe_on_demand(found, "tempered", "Measure temperatures", told)
+def render_temperatures(found: SnapshotSelection, temperature: float) -> None:
+    """Show loss and accuracy of the mixture at each temperature, once it is asked for."""
+    st.markdown("**Accuracy at other temperatures**")
+    description = "The same mixture, sharper and more even: accuracy and loss at each temperature."
+    answer = probe_on_demand(found, "tempered", "Measure temperatures", description)
     if answer is not None:
-        shown = answer["factors"], answer["loss"], answer["accuracy"]
-        at = None if np.isinf(factor) else factor
-        python = scripts.run_probe_script(
-            found.run, probe_request(found, "tempered"), "routing_counterfactuals",
-            f'draw_temperature(answer["factors"], answer["loss"], answer["accuracy"], {at!r})', "temperature",
-        )  # fmt: skip
-        figure_panel(drawn.draw_temperature(*shown, at),
-        f"{drawn.describe_temperature(*shown)} On {answer['rows']} validation texts.",
-              _TEMPERATURE_CAPTION, key="tempered", name=f"{found.run.id}-temperature", python=python)  # fmt: skip
+        render_plot(
+            plot_routing_temperatures,
+            found.run,
+            **found.stage_and_step,
+            temperature=temperature,
+            answer=answer,
+            key="tempered",
+            caption=_TEMPERATURE_CAPTION,
+            filename=f"{found.run.id}-temperature",
+        )
 
 
-def task_routing_panel(found: SnapshotSelection, names: list[str], chosen: Highlight) -> None:
-    """Where the texts of the source tasks would go, beside those of the target."""
+def render_task_routing(found: SnapshotSelection, highlight: Highlight) -> None:
+    """Show where the texts of the source tasks would go, and those of the target."""
     if not found.run.config.source_tasks():
         return
     st.markdown("**Whose prompts do the texts of each task take?**")
-    told = "Validation texts of every source task, and of the target, through the attention of this step."
-    answer = probe_on_demand(found, "by-task", "Route the source tasks' texts", told)
+    description = "Validation texts of every source task, and of the target, through the attention of this step."
+    answer = probe_on_demand(found, "by-task", "Route the source tasks' texts", description)
     if answer is not None:
-        weights = np.array(answer["weights"])
-        python = scripts.run_probe_script(
-            found.run, probe_request(found, "by-task"), "routing_counterfactuals",
-            'draw_task_routing(weights, answer["tasks"], expert_names(run, weights.shape[1]), answer["rows"])', "tasks",
-            "import numpy as np", 'weights = np.array(answer["weights"])',
-            "from ptviz.plots.material import expert_names",
-            after=scripts.dim_cells_code((), chosen.experts),
-        )  # fmt: skip
-        figure = drawn.draw_task_routing(weights, answer["tasks"], names, answer["rows"])
-        figure_panel(dim_cells(make_pickable(figure, range(len(names)), columns=True), (), chosen.experts),
-              drawn.describe_task_routing(weights, answer["tasks"], names), _TASKS_CAPTION, key="tasks",
-              name=f"{found.run.id}-tasks", on_pick=make_pick_handler(EXPERTS_KEY), python=python)  # fmt: skip
+        render_plot(
+            plot_routing_by_task,
+            found.run,
+            **found.stage_and_step,
+            highlight=sorted(highlight.experts),
+            answer=answer,
+            key="tasks",
+            caption=_TASKS_CAPTION,
+            filename=f"{found.run.id}-tasks",
+            on_pick=make_pick_handler(EXPERTS_KEY),
+        )
 
 
-def force_expert_panel(found: SnapshotSelection, names: list[str], chosen: Highlight) -> None:
-    """Every text to every expert in turn."""
+def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> None:
+    """Show loss and accuracy with every text at each expert in turn, once it is asked for."""
     st.markdown("**What if every text went to one expert?**")
-    told = "Each validation text at each expert in turn: loss and accuracy, and the best expert against the chosen one."
-    answer = probe_on_demand(found, "forced", "Force every expert", told)
+    description = (
+        "Each validation text at each expert in turn: loss and accuracy, and the best expert against the chosen one."
+    )
+    answer = probe_on_demand(found, "forced", "Force every expert", description)
     if answer is None:
         return
-    info = compute_counterfactual(*(np.array(answer[key]) for key in _FORCED_FIELDS))
+    result = counterfactual_from_answer(answer)
     with st.container(horizontal=True):
         st.metric(
-            "As routed", f"{info.as_routed[1]:.1%}", help=f"accuracy on {len(info.chosen_experts)} validation texts"
+            "As routed", f"{result.as_routed[1]:.1%}", help=f"accuracy on {len(result.chosen_experts)} validation texts"
         )
         st.metric(
-            "Each text at its best expert", f"{info.best_case[1]:.1%}", f"{info.best_case[1] - info.as_routed[1]:+.1%}"
+            "Each text at its best expert",
+            f"{result.best_case[1]:.1%}",
+            f"{result.best_case[1] - result.as_routed[1]:+.1%}",
         )
-        st.metric("Chosen is best", f"{info.agreement:.0%}", help="texts that go where they cost least")
+        st.metric("Chosen is best", f"{result.agreement:.0%}", help="texts that go where they cost least")
     for column, what in zip(st.columns(2, gap="medium"), ("accuracy", "loss"), strict=True):
         with column:
-            python = scripts.run_probe_script(
-                found.run, probe_request(found, "forced"), "routing_counterfactuals",
-                f"draw_counterfactual(found, expert_names(run, len(found.loss)), {what!r})",
-                f"forced-{what}", *_CODE_LINES,
-                after=scripts.dim_code("dim_bars", chosen.experts),
-            )  # fmt: skip
-            figure = make_pickable(drawn.draw_counterfactual(info, names, what), range(len(names)))
-            figure_panel(dim_bars(figure, chosen.experts), drawn.describe_counterfactual(info, names, what),
-                  _FORCED_CAPTION.format(what=what), key=f"forced-{what}", name=f"{found.run.id}-forced-{what}",
-                  tools=False, on_pick=make_pick_handler(EXPERTS_KEY), python=python)  # fmt: skip
-    _loss_increases_panel(found, info, answer, names, chosen)
-
-
-def _loss_increases_panel(
-    found: SnapshotSelection, info: RoutingCounterfactual, answer: dict[str, Any], names: list[str], chosen: Highlight
-) -> None:
-    order = np.argsort(info.loss_increases.min(1), kind="stable").tolist()
-    texts = [
-        f"{answer['classes'][label]}: {text}" for label, text in zip(answer["labels"], answer["texts"], strict=True)
-    ]
-    rows = [place for place, i in enumerate(order) if i in chosen.texts]
-    python = scripts.run_probe_script(
-        found.run, probe_request(found, "forced"), "routing_counterfactuals",
-        "draw_loss_increases(found, order, expert_names(run, len(found.loss)), texts)", "rises", *_CODE_LINES,
-        'order = np.argsort(found.rises.min(1), kind="stable").tolist()',
-        'pairs = zip(answer["labels"], answer["texts"])',
-        "texts = [f\"{answer['classes'][label]}: {text}\" for label, text in pairs]",
-        after=scripts.dim_cells_code(rows, chosen.experts),
-    )  # fmt: skip
-    figure = make_pickable(drawn.draw_loss_increases(info, order, names, texts), order)
-    figure_panel(dim_cells(figure, rows, chosen.experts), drawn.describe_loss_increases(info, names),
-    _INCREASES_CAPTION, key="rises",
-          name=f"{found.run.id}-rises", title="Each text at each expert", on_pick=make_pick_handler(TEXTS_KEY),
-          python=python)  # fmt: skip
+            render_plot(
+                plot_forced_routing,
+                found.run,
+                what,
+                **found.stage_and_step,
+                highlight=sorted(highlight.experts),
+                answer=answer,
+                key=f"forced-{what}",
+                caption=_FORCED_CAPTION.format(what=what),
+                filename=f"{found.run.id}-forced-{what}",
+                toolbar=False,
+                on_pick=make_pick_handler(EXPERTS_KEY),
+            )
+    render_plot(
+        plot_routing_loss_increases,
+        found.run,
+        **found.stage_and_step,
+        highlight=sorted(highlight.experts),
+        highlight_texts=sorted(highlight.texts),
+        answer=answer,
+        key="rises",
+        caption=_INCREASES_CAPTION,
+        filename=f"{found.run.id}-rises",
+        title="Each text at each expert",
+        on_pick=make_pick_handler(TEXTS_KEY),
+    )
 
 
 def retrain_form(found: SnapshotSelection) -> None:
-    """The knobs that change the routing, and a form filled in with them."""
-    from ptviz.methods import REGISTRY
-    from ptviz.methods.hyperparameters import hyperparameters_of
-
+    """Offer the hyperparameters that change the routing, and a form filled in with them."""
     config = found.run.config.checked()
     offered = {
         name: info
