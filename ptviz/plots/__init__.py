@@ -25,6 +25,19 @@ from ptviz.plots.peft_benchmark import (
     plot_peft_benchmark_curves,
     plot_peft_benchmark_panels,
 )
+from ptviz.plots.projection import (
+    plot_embeddings,
+    plot_tensor_projection,
+)
+from ptviz.plots.prompt_tokens import (
+    plot_cosines,
+    plot_nearest_words,
+    plot_nearest_words_over_steps,
+    plot_neighbour_overlap,
+    plot_neighbour_ranks,
+    plot_norms,
+    plot_spectrum,
+)
 from ptviz.plots.routing import (
     plot_expert_loads,
     plot_routing,
@@ -70,6 +83,7 @@ from ptviz.plots.transfer import (
     plot_transfer_curves,
     plot_transfer_gain,
 )
+from ptviz.plots.waywardness import plot_waywardness
 
 __all__ = [
     "plot_attention",
@@ -80,7 +94,9 @@ __all__ = [
     "plot_comparison",
     "plot_comparison_panels",
     "plot_convergence",
+    "plot_cosines",
     "plot_embedding_shift",
+    "plot_embeddings",
     "plot_expert_loads",
     "plot_forced_routing",
     "plot_framework",
@@ -90,6 +106,11 @@ __all__ = [
     "plot_method",
     "plot_method_pair",
     "plot_most_shifted_words",
+    "plot_nearest_words",
+    "plot_nearest_words_over_steps",
+    "plot_neighbour_overlap",
+    "plot_neighbour_ranks",
+    "plot_norms",
     "plot_parameter_cost",
     "plot_pareto_front",
     "plot_peft_benchmark",
@@ -112,14 +133,17 @@ __all__ = [
     "plot_sentence_routing",
     "plot_signed_saliency",
     "plot_similarity_vs_transfer",
+    "plot_spectrum",
     "plot_stages",
     "plot_step_strip",
     "plot_taxonomy",
     "plot_tensor_gallery",
+    "plot_tensor_projection",
     "plot_tensor_view",
     "plot_training",
     "plot_transfer",
     "plot_transfer_correlations",
     "plot_transfer_curves",
     "plot_transfer_gain",
+    "plot_waywardness",
 ]

@@ -63,7 +63,7 @@ def load_tensor_histories(
             steps=tuple(positions[read[i]] for i in same),
             values=tuple(states[i][name].array for i in same),
             current_index=same.index(at),
-            cache_key=(str(run.path), name, files, same.index(at)),
+            cache_key=(str(run.path), name, files),
         )
     return made
 

@@ -106,12 +106,17 @@ class TensorHistory:
             steps=tuple(self.steps[i] for i in kept),
             values=tuple(self.values[i] for i in kept),
             current_index=kept.index(selected),
-            cache_key=self._derived_key(max_steps),
+            cache_key=self._derived_key("steps", *kept),
         )
 
-    def cached(self, name: Hashable, make: Callable[[], T]) -> T:
-        """Return ``make()``, computed once for these values and this name; always computed without a ``cache_key``."""
-        return make() if self.cache_key is None else cached_by_signature((name, self.cache_key), make)
+    def cached(self, name: Hashable, make: Callable[[], T], *, any_step: bool = False) -> T:
+        """Return ``make()``, computed once for these values and this name; always computed without a ``cache_key``.
+
+        ``any_step`` says that the result does not depend on the selected step.
+        """
+        if self.cache_key is None:
+            return make()
+        return cached_by_signature((name, self.cache_key, None if any_step else self.current_index), make)
 
     def _derived_key(self, *selection: Hashable) -> Hashable:
         return None if self.cache_key is None else (self.cache_key, *selection)

@@ -90,7 +90,7 @@ def test_a_single_choice_has_no_temperature(page: Page, trained: Callable[..., R
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
 def test_ranks_and_saliency(page: Page, trained: Callable[..., Run], method: str):
     at = well(settled(page("look/decompositions.py", run=trained(method, m=4).id)))
-    assert "parts" in figures(at)
+    assert "tensors" in figures(at)
     assert not {"ranks", "saliency"} & figures(at)
     assert {"ranks", "saliency", "signed"} <= figures(pressed(at, "ranks", "saliency"))
 

@@ -6,13 +6,19 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
+import torch
 from streamlit.testing.v1 import AppTest
 
+from ptviz.backbones import load_backbone
 from ptviz.plots import plot_tensor_view, plot_training
 from ptviz.plots.snippet import call_snippet
-from ptviz.runs import Run, StoreError
+from ptviz.runs import Run, StoreError, saved_prompts
+from ptviz.runs.embedding_table import save_vocabulary
+from ptviz.ui import backend
+from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
@@ -45,6 +51,57 @@ def test_the_tensors_of_an_earlier_step(page: Page, trained: Callable[..., Run])
         plot_tensor_view(run, "values", part="Q")
     with pytest.raises(StoreError, match=r"P has the views spectrum, .*; got 'sites'"):
         plot_tensor_view(run, "sites")
+
+
+@pytest.fixture
+def vocabulary(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The vocabulary of the smallest backbone, as the worker saves it."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    save_vocabulary(load_backbone("tiny-encoder"))
+
+
+def save_prompt() -> str:
+    tensors = {"embeddings": torch.randn(4, 32)}
+    folder = backend.get_store().prompts_folder
+    return saved_prompts.save_prompt(folder, tensors, "mine", "tiny-encoder", None, {}).id
+
+
+@pytest.mark.usefixtures("vocabulary")
+def test_every_figure_of_the_page_of_embeddings(page: Page, trained: Callable[..., Run]):
+    run, other, saved = trained(m=5), trained("dpt"), save_prompt()
+    address = {"run": run.id, "at": "2", "out": "1", "brush": "2", "words": "all"}
+    at = page("look/embeddings.py", **address)
+    at.multiselect(key="beside").set_value([other.id, f"kept:{saved}"]).run()
+    names = {name.removeprefix(f"{run.id}-") for name in redrawn(at)}
+    assert names == {
+        "moment", "map", "norms", "distances", "words", "word-steps", "places", "drift", "cosines", "spectrum"
+    }  # fmt: skip
+
+
+@pytest.mark.usefixtures("vocabulary")
+def test_experts_of_one_run_on_one_map(page: Page, trained: Callable[..., Run]):
+    run = trained("smop", m=2, k=3)
+    at = page("look/embeddings.py", run=run.id, expert="1")
+    at.multiselect(key="beside").set_value(["here:0", "here:2"]).run()
+    redrawn(at)
+    figure = next(own for name, own in figures(at).items() if name.endswith("-map"))
+    assert {"this run", "expert 0 of this run", "expert 2 of this run"} <= {
+        trace.get("name") for trace in figure["data"]
+    }
+
+
+def test_every_figure_of_keys_and_values(page: Page, trained: Callable[..., Run]):
+    run = trained("p-tuning-v2", m=4)
+    at = page("look/embeddings.py", run=run.id, out="1", brush="2", site="1", head="2")
+    names = {name.removeprefix(f"{run.id}-") for name in redrawn(at)}
+    assert names == {"moment", "sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"}
+
+
+@pytest.mark.usefixtures("vocabulary")
+def test_every_figure_of_a_saved_prompt(page: Page):
+    saved = save_prompt()
+    names = {name.removeprefix(f"{saved}-") for name in redrawn(page("look/embeddings.py", run=f"kept:{saved}"))}
+    assert {"map", "norms", "distances", "words", "P-spectrum", "P-cosines"} <= names
 
 
 def test_a_snippet_needs_no_page(trained: Callable[..., Run]):

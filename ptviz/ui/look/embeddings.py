@@ -1,18 +1,15 @@
-"""A run's prompt tokens among the words of its frozen backbone, at any step."""
+"""The page Embeddings: a run's prompt tokens among the words of its frozen backbone, at any step."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping
 
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import (
-    PromptGeometry,
-    VocabularyStats,
-    compute_geometry,
-    compute_vocabulary_stats,
-)
+from ptviz.analysis.geometry import PromptGeometry, VocabularyStats
 from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.prompt_tokens import prompt_geometry, vocabulary_stats
 from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
@@ -26,27 +23,29 @@ from ptviz.ui.look import (
     waywardness,
 )
 from ptviz.ui.look.inspect_run import SnapshotSelection
+from ptviz.ui.look.token_panels import PromptView
 
 LESSON = (
-    "A prompt token is a vector like those of words, but no word has to lie there. Here are the trained ones among all "
-    "the words of the frozen backbone. **Try:** drag the step from 0 to the end, and watch the nearest words change."
+    "A prompt token is a vector like those of words, but it need not be near any word. Here are the trained tokens "
+    "among all words of the frozen backbone. **Try:** drag the step from 0 to the end, and watch the nearest words "
+    "change."
 )
 
 
 def render_embeddings(found: SnapshotSelection) -> None:
-    """Every panel of the page at one step."""
-    parts = inspect_run.load_tensor_histories(found)
-    if not parts:
+    """Show every panel of the page at the selected step."""
+    tensors = inspect_run.load_tensor_histories(found)
+    if not tensors:
         st.caption("Reading the sizes of the backbone; this takes a few seconds the first time.")
         return
-    vectors = {name: track for name, track in parts.items() if track.axes in (("m", "d"), ("k", "m", "d"))}
-    inner = next((track for track in parts.values() if track.axes == ("S", "kv", "H", "m", "h")), None)
+    vectors = {name: own for name, own in tensors.items() if own.axes in (("m", "d"), ("k", "m", "d"))}
+    inner = next((own for own in tensors.values() if own.axes == ("S", "kv", "H", "m", "h")), None)
     if inner is not None:
         key_values.render_key_values(found, inner)
         prompt_editing.render_prompt_editor(found)
         return
     if not vectors:
-        st.caption("No part of this method lies among the word embeddings. Its parts are on the page Decompositions.")
+        st.caption("No tensor of this method lies among the word embeddings; see the page Decompositions.")
         return
     _render_tokens(found, inspect_run.select_tensor(vectors, "prompt"))
     prompt_editing.render_prompt_editor(found)
@@ -54,41 +53,43 @@ def render_embeddings(found: SnapshotSelection) -> None:
 
 
 def _render_tokens(found: SnapshotSelection, part: TensorHistory) -> None:
-    words, place = inspect_run.load_run_vocabulary(found.run), _select_expert(part)
-    whole = part.select(place) if place else part
+    words, index = inspect_run.load_run_vocabulary(found.run), _select_expert(part)
+    selected = part.select(index)
     if words is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         return
-    table, m = words.table, len(whole.current)
-    odd = np.flatnonzero(find_outliers(whole.current)).tolist()
-    numbers = st.container()
-    rows, picked = linked_selection.select_tokens(m, odd, (found.run.id, whole.name))
-    track = whole.take("m", rows)
-    key = (found.cache_key, whole.name, tuple(rows))
-    around = cached_by_signature(
-        ("cloud", found.run.config.backbone, table.shape), lambda: compute_vocabulary_stats(table)
+    m = len(selected.current)
+    outliers = np.flatnonzero(find_outliers(selected.current)).tolist()
+    metrics = st.container()
+    tokens, highlight = linked_selection.select_tokens(m, outliers, (found.run.id, selected.name))
+    shown = selected.take("m", tokens)
+    view = PromptView(
+        prompt=found.run,
+        file_stem=found.run.id,
+        tokens=tokens,
+        m=m,
+        highlight=highlight,
+        selection={**found.stage_and_step, "part": part.name, "index": index or None},
     )
-    info = cached_by_signature(
-        ("geometry", key, found.snapshot), lambda: compute_geometry(track.current, table, around)
-    )
-    with numbers:
-        _render_metrics(track, info, around, m - len(rows))
+    with metrics:
+        stats = vocabulary_stats(found.run.config.backbone, words)
+        _render_metrics(shown, prompt_geometry(found.run, shown), stats, m - len(tokens))
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        projection_map.render_projection(found, part, place, words, rows, picked)
+        projection_map.render_projection(found, part, index, words, view)
     with right:
-        for what in ("norms", "distances"):
-            token_panels.norm_panel(found.run, track, info, what, rows, picked)
-    nearest_words.render_nearest_words(found.run, track, words, rows, picked, key)
+        token_panels.render_norms(view, "norms", token_panels.NORMS_CAPTION)
+        token_panels.render_norms(view, "distances", token_panels.DISTANCES_CAPTION)
+    nearest_words.render_nearest_words(view, found.positions[found.index])
     left, right = st.columns(2, gap="medium")
     with left:
-        token_panels.cosine_panel(found.run, whole, rows, picked, "Cosines between the prompt tokens")
+        token_panels.render_cosines(view, "Cosines between the prompt tokens")
     with right:
-        token_panels.spectrum_panel(found.run, track, rows)
+        token_panels.render_spectrum(view)
 
 
-def _select_expert(part: TensorHistory) -> dict[str, int]:
-    """One expert's prompt where there are several."""
+def _select_expert(part: TensorHistory) -> Mapping[str, int]:
+    """Return the index of the chosen expert's prompt where there are several."""
     leading = part.axes[:-2]
     if not leading:
         return {}
@@ -98,19 +99,23 @@ def _select_expert(part: TensorHistory) -> dict[str, int]:
     return offered[st.selectbox("expert", range(len(offered)), key="expert", bind="query-params")]
 
 
-def _render_metrics(track: TensorHistory, info: PromptGeometry, around: VocabularyStats, without: int) -> None:
-    told = compute_spectrum(track.current, centred=True)
-    outside = int(info.outside_vocabulary.sum())
+def _render_metrics(history: TensorHistory, geometry: PromptGeometry, stats: VocabularyStats, left_out: int) -> None:
+    spectrum = compute_spectrum(history.current, centred=True)
+    outside = int(geometry.outside_vocabulary.sum())
     with st.container(horizontal=True):
-        st.metric("Prompt tokens", len(track.current), help=f"{without} left out" if without else None)
+        st.metric("Prompt tokens", len(history.current), help=f"{left_out} left out" if left_out else None)
         st.metric(
-            "Effective rank", f"{told.effective_rank:.1f}", help=f"of at most {told.max_rank}, mean token removed"
+            "Effective rank",
+            f"{spectrum.effective_rank:.1f}",
+            help=f"of at most {spectrum.max_rank}, mean token subtracted",
         )
-        st.metric("Median norm", f"{np.median(info.norms):.2f}", help=f"of all words: {around.norm_quantiles[2]:.2f}")
+        st.metric(
+            "Median norm", f"{np.median(geometry.norms):.2f}", help=f"of all words: {stats.norm_quantiles[2]:.2f}"
+        )
         st.metric(
             "Outside the words",
-            f"{outside} of {len(track.current)}",
+            f"{outside} of {len(history.current)}",
             help="tokens farther from any word than 95 % of the words are from their nearest other word",
         )
-    if told.is_collapsed:
+    if spectrum.is_collapsed:
         st.warning("The prompt has collapsed: its tokens use less than a tenth of the directions they could.")

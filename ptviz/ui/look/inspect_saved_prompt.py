@@ -1,55 +1,46 @@
-"""A kept prompt on the pages that look inside: one moment, without a run, so without steps, texts or answers."""
+"""A saved prompt on the pages that look inside a run: one prompt, without steps."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 import streamlit as st
 
 from ptviz import tasks
-from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
-from ptviz.analysis.neighbours import nearest_tokens
-from ptviz.figures import nearest_words as drawn
-from ptviz.figures.linked_selection import dim_cells, make_pickable
-from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_tensors import load_tensor_histories
-from ptviz.plots.views import TensorHistory
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.training.config import TrainConfig
-from ptviz.ui import scripts
 from ptviz.ui.components import forms, linked_selection
-from ptviz.ui.components.figure_panel import figure_panel
-from ptviz.ui.components.linked_selection import update_highlight
-from ptviz.ui.look import attention as gazes
-from ptviz.ui.look import decompositions, inspect_run, nearest_words, projection_map, token_panels
+from ptviz.ui.look import attention, decompositions, inspect_run, nearest_words, projection_map, token_panels
 from ptviz.ui.look.on_demand import ProbeTarget
+from ptviz.ui.look.token_panels import PromptView
 from ptviz.ui.navigation import CHECKPOINT_PAGE, COMPOSE_PAGE
 
 
-def render_saved_embeddings(kept: SavedPrompt) -> None:
-    """Its tokens among the words of its backbone; the views of its tensors where no words can be had."""
-    render_origin(kept)
-    tracks = load_tensor_histories(SAVED_PREFIX + kept.id)
-    if "P" not in tracks:
+def render_saved_embeddings(saved: SavedPrompt) -> None:
+    """Show its tokens among the words of its backbone, and the views of its tensors."""
+    render_origin(saved)
+    prompt = SAVED_PREFIX + saved.id
+    histories = load_tensor_histories(prompt)
+    if "P" not in histories:
         st.caption("Its keys and values lie inside the backbone, where there are no words to compare with.")
-        decompositions.render_views(SAVED_PREFIX + kept.id, tracks["KV"], kept.id)
+        decompositions.render_views(prompt, histories["KV"], saved.id)
         return
-    whole = tracks["P"]
-    odd = np.flatnonzero(find_outliers(whole.current)).tolist()
-    rows, picked = linked_selection.select_tokens(len(whole.current), odd, kept.id)
-    track = whole.take("m", rows)
-    if kept.backbone:
-        words = inspect_run.load_backbone_vocabulary(kept.backbone)
+    history = histories["P"]
+    m = len(history.current)
+    outliers = np.flatnonzero(find_outliers(history.current)).tolist()
+    tokens, highlight = linked_selection.select_tokens(m, outliers, saved.id)
+    view = PromptView(prompt=prompt, file_stem=saved.id, tokens=tokens, m=m, highlight=highlight)
+    if saved.backbone:
+        words = inspect_run.load_backbone_vocabulary(saved.backbone)
         if words is None:
             st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         else:
-            _render_among_words(kept, track, words, rows, picked)
+            _render_among_words(saved, view, words, history.current.shape[1])
     else:
-        st.caption("Nobody said which backbone it is for, so there are no words to compare with.")
-    decompositions.render_views(SAVED_PREFIX + kept.id, track, kept.id, tokens=rows)
+        st.caption("No backbone is set for this prompt, so it cannot be compared with a vocabulary.")
+    decompositions.render_views(prompt, history, saved.id, tokens=tokens if len(tokens) < m else None)
 
 
 def render_saved_tensors(kept: SavedPrompt) -> None:
@@ -76,7 +67,7 @@ def render_saved_attention(kept: SavedPrompt) -> None:
     task = forms.select_one(
         "Texts and classes of", names, key="task", help="what the backbone is asked while it wears this prompt"
     )
-    gazes.render_attention(ProbeTarget(SAVED_PREFIX + kept.id, task=task), TrainConfig().validation_rows)
+    attention.render_attention(ProbeTarget(SAVED_PREFIX + kept.id, task=task), TrainConfig().validation_rows)
 
 
 def render_saved_routing(kept: SavedPrompt) -> None:
@@ -101,54 +92,15 @@ def render_origin(kept: SavedPrompt) -> None:
         st.dataframe(rows, hide_index=True)
 
 
-def _render_among_words(
-    kept: SavedPrompt, track: TensorHistory, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]
-) -> None:
-    """A map, norms, distances and nearest words."""
-    table, key = words.table, (kept.id, kept.made, tuple(rows))
-    if table.shape[1] != track.current.shape[1]:
-        st.warning(f"Its vectors have {track.current.shape[1]} numbers, those of {kept.backbone} {table.shape[1]}.")
+def _render_among_words(saved: SavedPrompt, view: PromptView, words: Vocabulary, width: int) -> None:
+    """Show a map, norms, distances and nearest words."""
+    if words.table.shape[1] != width:
+        st.warning(f"Its vectors have {width} numbers, those of {saved.backbone} {words.table.shape[1]}.")
         return
-    around = cached_by_signature(("cloud", kept.backbone, table.shape), lambda: compute_vocabulary_stats(table))
-    info = cached_by_signature(("geometry", key), lambda: compute_geometry(track.current, table, around))
-    chosen = f"numbers={list(rows)}" + (f", picked={sorted(picked)}" if picked else "")
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        projection_map.render_saved_prompt_projection(kept, track, words, rows, picked)
+        projection_map.render_saved_prompt_projection(view)
     with right:
-        for what, read in (("norms", token_panels.NORMS_CAPTION), ("distances", token_panels.DISTANCES_CAPTION)):
-            python = scripts.saved_prompt_script(
-                kept.id, kept.backbone, rows, "nearest_words", f"draw_thumbnail_norms(found, {what!r}, {chosen})", what,
-                "from ptviz.analysis.geometry import compute_vocabulary_stats, compute_geometry",
-                "found = compute_geometry(tokens, words.table, compute_vocabulary_stats(words.table))",
-            )  # fmt: skip
-            figure_panel(drawn.draw_norms(info, what, numbers=rows, picked=picked),
-                  drawn.describe_norms(info, what, numbers=rows), read, key=what, name=f"{kept.id}-{what}",
-                  on_pick=update_highlight,
-                  python=python)  # fmt: skip
-    _render_nearest_words(kept, track, words, rows, picked)
-
-
-def _render_nearest_words(
-    kept: SavedPrompt, track: TensorHistory, words: Vocabulary, rows: Sequence[int], picked: frozenset[int]
-) -> None:
-    st.subheader("Nearest words")
-    metric, count, labels = (
-        nearest_words.select_metric(),
-        nearest_words.NEIGHBOUR_COUNT,
-        [str(number) for number in rows],
-    )
-    bright = [i for i, number in enumerate(rows) if number in picked]
-    key = ("neighbours", kept.id, kept.made, tuple(rows), metric)
-    found = cached_by_signature(key, lambda: nearest_tokens(track.current, words.table, count, metric))
-    told = [words.words(ids) for ids in found.ids]
-    python = scripts.saved_prompt_script(
-        kept.id, kept.backbone, rows, "nearest_words",
-        f"draw_neighbours(found, [words.words(ids) for ids in found.ids], {labels})", "nearest_words",
-        "from ptviz.analysis.neighbours import nearest_tokens",
-        f"found = nearest(tokens, words.table, {count}, {metric!r})",
-        after=scripts.dim_cells_code(bright),
-    )  # fmt: skip
-    figure_panel(dim_cells(make_pickable(drawn.draw_neighbours(found, told, labels), rows), bright),
-          drawn.describe_neighbours(found, told, labels), nearest_words.NEAREST_WORDS_CAPTION, key=f"words-{metric}",
-          name=f"{kept.id}-words", tools=False, on_pick=update_highlight, python=python)  # fmt: skip
+        token_panels.render_norms(view, "norms", token_panels.NORMS_CAPTION)
+        token_panels.render_norms(view, "distances", token_panels.DISTANCES_CAPTION)
+    nearest_words.render_nearest_words(view)

@@ -1,39 +1,39 @@
-"""Keys and values inside the backbone: no word lies in their spaces, so they have views of their own, site by site."""
+"""Keys and values inside the backbone: no word lies in their spaces, so they have views of their own, by site."""
 
 from __future__ import annotations
 
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.geometry import compute_geometry
 from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.plots import plot_tensor_view
+from ptviz.plots import plot_tensor_projection, plot_tensor_view
 from ptviz.plots.views import TensorHistory, views_for_axes
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look import projection_map, token_panels
+from ptviz.ui.look import token_panels
 from ptviz.ui.look.inspect_run import SnapshotSelection
+from ptviz.ui.look.token_panels import PromptView
 
 _LESSON = (
-    "This prompt is made of keys and values inside the backbone, at every attention site. There are no words in "
-    "that space to compare with, so here is what can be said: how large they are, how many directions they use, and "
-    "how they move and how alike they are within a head."
+    "This prompt consists of keys and values inside the backbone, at every attention site. There are no words in that "
+    "space to compare with, so this page shows their norms, how many directions they use, how they move, and how "
+    "similar they are within a head."
 )
 _PROJECTION_CAPTION = (
-    "How to read it: one point a prompt token at this step, thin lines the way it came. The axes are the two leading "
+    "How to read it: one point per prompt token at this step, thin lines its path. The axes are the two leading "
     "directions of this head alone (PCA), fitted once for all steps; they mean nothing in another head."
 )
 
 
-def render_key_values(found: SnapshotSelection, track: TensorHistory) -> None:
-    """All sites at once, then one head closely."""
+def render_key_values(found: SnapshotSelection, history: TensorHistory) -> None:
+    """Show all sites at once, then one head in detail."""
     st.markdown(_LESSON)
-    m = track.current.shape[3]
-    odd = np.flatnonzero(find_outliers(np.moveaxis(track.current, 3, 0).reshape(m, -1))).tolist()
-    rows, picked = linked_selection.select_tokens(m, odd, (found.run.id, track.name))
-    _render_metrics(track.take("m", rows))
-    views = [view for view in views_for_axes(track.axes) if view.needs_all_axes]
+    m = history.current.shape[3]
+    outliers = np.flatnonzero(find_outliers(np.moveaxis(history.current, 3, 0).reshape(m, -1))).tolist()
+    tokens, highlight = linked_selection.select_tokens(m, outliers, (found.run.id, history.name))
+    _render_metrics(history.take("m", tokens))
+    views = [view for view in views_for_axes(history.axes) if view.needs_all_axes]
     for column, view in zip(st.columns(3, gap="medium"), views, strict=True):
         with column:
             render_plot(
@@ -41,20 +41,20 @@ def render_key_values(found: SnapshotSelection, track: TensorHistory) -> None:
                 found.run,
                 view.name,
                 **found.stage_and_step,
-                part=track.name,
-                tokens=rows if len(rows) < m else None,
-                highlight=sorted(picked),
+                part=history.name,
+                tokens=tokens if len(tokens) < m else None,
+                highlight=sorted(highlight),
                 key=view.name,
                 caption=view.caption,
                 filename=f"{found.run.id}-{view.name}",
                 title=view.title,
             )
-    _render_head(found, track, rows, picked)
+    _render_head(found, history, tokens, highlight)
 
 
-def _render_metrics(track: TensorHistory) -> None:
-    """How many tokens, and how far they moved since the first step."""
-    first, now = track.values[0], track.current
+def _render_metrics(history: TensorHistory) -> None:
+    """Show how many tokens there are, and how far they moved since the first step."""
+    first, now = history.values[0], history.current
     length = float(np.linalg.norm(first))
     sites, _, heads, m, _ = now.shape
     with st.container(horizontal=True):
@@ -66,31 +66,48 @@ def _render_metrics(track: TensorHistory) -> None:
                   help="since the first step; the unit is the length of all of it at that step")  # fmt: skip
 
 
-def _render_head(found: SnapshotSelection, track: TensorHistory, rows: list[int], picked: frozenset[int]) -> None:
-    """The keys or the values of one head at one site."""
+def _render_head(
+    found: SnapshotSelection, history: TensorHistory, tokens: list[int], highlight: frozenset[int]
+) -> None:
+    """Show the keys or the values of one head at one site."""
     st.subheader("One head")
-    site, what, head = _select_head(track)
-    whole = track.select({"S": site, "kv": what, "H": head})
-    chosen, told = whole.take("m", rows), ("keys", "values")[what]
-    where = f"the {told} of site {site}, head {head}"
-    if compute_spectrum(chosen.current, centred=True).is_collapsed:
+    site, what, head = _select_head(history)
+    index = {"S": site, "kv": what, "H": head}
+    vectors = history.select(index).take("m", tokens).current
+    where = f"the {('keys', 'values')[what]} of site {site}, head {head}"
+    if compute_spectrum(vectors, centred=True).is_collapsed:
         st.warning(f"In {where}, the prompt has collapsed: its tokens use under a tenth of the directions they could.")
+    view = PromptView(
+        prompt=found.run,
+        file_stem=found.run.id,
+        tokens=tokens,
+        m=history.current.shape[3],
+        highlight=highlight,
+        selection={**found.stage_and_step, "part": history.name, "index": index},
+    )
     left, right = st.columns([3, 2], gap="medium")
     with left:
-        projection_map.render_tensor_projection(found, chosen, rows, picked, f"The way of {where}", _PROJECTION_CAPTION)
-    with right:
-        token_panels.norm_panel(
-            found.run, chosen, compute_geometry(chosen.current), "norms", rows, picked, f"Lengths of {where}"
+        render_plot(
+            plot_tensor_projection,
+            view.prompt,
+            **view.options,
+            key="map-alone",
+            caption=_PROJECTION_CAPTION,
+            filename=f"{found.run.id}-map",
+            title=f"The path of {where}",
+            on_pick=linked_selection.update_highlight,
         )
+    with right:
+        token_panels.render_norms(view, "norms", token_panels.HEAD_NORMS_CAPTION, f"Norms of {where}")
     left, right = st.columns(2, gap="medium")
     with left:
-        token_panels.cosine_panel(found.run, whole, rows, picked, f"Cosines between {where}")
+        token_panels.render_cosines(view, f"Cosines between {where}")
     with right:
-        token_panels.spectrum_panel(found.run, chosen, rows)
+        token_panels.render_spectrum(view)
 
 
-def _select_head(track: TensorHistory) -> tuple[int, int, int]:
-    sizes = dict(zip(track.axes, track.current.shape, strict=True))
+def _select_head(history: TensorHistory) -> tuple[int, int, int]:
+    sizes = dict(zip(history.axes, history.current.shape, strict=True))
     first, second, third = st.columns(3)
     site = _index_input(first, "attention site", "site", sizes["S"])
     what = second.segmented_control(

@@ -1,101 +1,99 @@
-"""Panels on the rows of any prompt, whatever space they lie in: lengths, cosines among each other, singular values."""
+"""Panels on the tokens of any prompt, in whatever space they lie: norms, cosines with each other, singular values."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
 
-import numpy as np
-
-from ptviz.analysis.geometry import PromptGeometry, pairwise_cosines
-from ptviz.analysis.spectrum import compute_spectrum
-from ptviz.figures import spectrum as spectra
-from ptviz.figures.heatmap import describe_heatmap, draw_heatmap
-from ptviz.figures.linked_selection import dim_cells, make_pickable
-from ptviz.figures.nearest_words import describe_norms, draw_norms
-from ptviz.plots.views import TensorHistory
-from ptviz.runs import Run
-from ptviz.ui import scripts
-from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.plots import plot_cosines, plot_norms, plot_spectrum
+from ptviz.plots.run_argument import PromptOrId
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
 
 NORMS_CAPTION = (
-    "How to read it: length of each prompt token; the blue bands hold the middle 50 % and 90 % of all words. "
+    "How to read it: the norm of each prompt token; the blue bands hold the middle 50 % and 90 % of all words. "
     "A token far above them is unlike any word the backbone was trained on."
 )
 DISTANCES_CAPTION = (
-    "How to read it: how far each prompt token is from the nearest word. The blue bands say how far words are from "
-    "their nearest other word; above them, the token has left the cloud of words."
+    "How to read it: how far each prompt token is from the nearest word. The blue bands show how far words are from "
+    "their nearest other word; a token above them has left the region of the words."
 )
-_LENGTHS_CAPTION = (
-    "How to read it: length of each prompt token's vector in this head. Keys that are long are looked at sharply, "
-    "values that are long add much once they are looked at."
+HEAD_NORMS_CAPTION = (
+    "How to read it: the norm of each prompt token's vector in this head. Long keys get sharp attention, long values "
+    "add much once they are attended to."
 )
 _COSINES_CAPTION = (
     "How to read it: orange pairs of tokens point the same way. A block of orange is spare capacity: several tokens "
-    "that say one thing."
+    "with one meaning."
 )
 _SPECTRUM_CAPTION = (
     "How to read it: a line that falls steeply means that the prompt uses few directions. The effective rank counts "
-    "them, after the mean token was taken away."
+    "them, after the mean token was subtracted."
 )
 
 
-def norm_panel(
-    run: Run,
-    track: TensorHistory,
-    info: PromptGeometry,
-    what: str,
-    numbers: Sequence[int],
-    picked: frozenset[int],
-    title: str = "",
-) -> None:
-    """``what`` is "norms" or "distances" of the track's tokens, called by their ``numbers``."""
-    read = (
-        _LENGTHS_CAPTION if info.vocabulary_stats is None else NORMS_CAPTION if what == "norms" else DISTANCES_CAPTION
+@dataclass(frozen=True)
+class PromptView:
+    """The prompt that several panels show: arguments of its plots, the tokens shown, and those highlighted.
+
+    ``selection`` says which snapshot, tensor and index of its leading axes are meant; ``file_stem`` begins file names.
+    """
+
+    prompt: PromptOrId
+    file_stem: str
+    tokens: list[int]
+    m: int
+    highlight: frozenset[int] = frozenset()
+    selection: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def unlinked_options(self) -> dict[str, Any]:
+        """Return the options of a plot without highlights."""
+        return {**self.selection, "tokens": None if len(self.tokens) == self.m else self.tokens}
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Return the options of a plot."""
+        return {**self.unlinked_options, "highlight": sorted(self.highlight)}
+
+
+def render_norms(view: PromptView, what: str, caption: str, title: str = "") -> None:
+    """Show the "norms" or "distances" of the prompt's tokens."""
+    render_plot(
+        plot_norms,
+        view.prompt,
+        what,
+        **view.options,
+        key=what,
+        caption=caption,
+        filename=f"{view.file_stem}-{what}",
+        title=title,
+        on_pick=update_highlight,
     )
-    chosen = f"numbers={list(numbers)}" + (f", picked={sorted(picked)}" if picked else "")
-    lines = ["from ptviz.analysis.geometry import compute_geometry", "found = compute_geometry(track.now)"]
-    if info.vocabulary_stats is not None:
-        lines = [*scripts.VOCABULARY_CODE, "from ptviz.analysis.geometry import compute_vocabulary_stats, compute_geometry",
-                 "found = compute_geometry(track.now, words.table, compute_vocabulary_stats(words.table))"]  # fmt: skip
-    python = scripts.tensor_script(
-        run, track, "nearest_words", f"draw_thumbnail_norms(found, {what!r}, {chosen})", what, *lines, rows=numbers
-    )  # fmt: skip
-    figure_panel(draw_norms(info, what, numbers=numbers, picked=picked), describe_norms(info, what, numbers=numbers),
-    read,
-          key=what, name=f"{run.id}-{what}", title=title, on_pick=update_highlight, python=python)  # fmt: skip
 
 
-def cosine_panel(run: Run, track: TensorHistory, numbers: Sequence[int], picked: frozenset[int], title: str) -> None:
-    """Cosines between the tokens of a whole track; those that are not among ``numbers`` leave a gap."""
-    values, m = pairwise_cosines(track.current), len(track.current)
-    out = [number for number in range(m) if number not in numbers]
-    values[out] = values[:, out] = np.nan
-    token = "prompt token"
-    figure = draw_heatmap(values, token, token, limit=1.0, unit="cosine")
-    lines = ["from ptviz.analysis.geometry import pairwise_cosines", "values = pairwise_cosines(track.now)"]
-    if out:
-        lines += ["import numpy as np", f"values[{out}] = values[:, {out}] = np.nan"]
-    python = scripts.tensor_script(
-        run, track, "heatmap", f'draw_heatmap(values, "{token}", "{token}", limit=1.0, unit="cosine")', "cosines", *lines,
-        after=scripts.dim_cells_code(picked, picked),
-    )  # fmt: skip
-    figure_panel(dim_cells(make_pickable(figure, range(m)), picked, picked), describe_heatmap(values, token, token),
-    _COSINES_CAPTION,
-          key="cosines", name=f"{run.id}-cosines", title=title, on_pick=update_highlight, python=python)  # fmt: skip
+def render_cosines(view: PromptView, title: str) -> None:
+    """Show the cosines between the prompt's tokens."""
+    render_plot(
+        plot_cosines,
+        view.prompt,
+        **view.options,
+        key="cosines",
+        caption=_COSINES_CAPTION,
+        filename=f"{view.file_stem}-cosines",
+        title=title,
+        on_pick=update_highlight,
+    )
 
 
-def spectrum_panel(run: Run, track: TensorHistory, numbers: Sequence[int]) -> None:
-    """Singular values of the track's tokens at the first step and at the one looked at."""
-    pair = [
-        (f"step {track.steps[i]}", compute_spectrum(track.values[i], centred=True))
-        for i in sorted({0, track.current_index})
-    ]
-    python = scripts.tensor_script(
-        run, track, "spectrum",
-        'draw_spectra([(f"step {track.steps[i]}", compute_spectrum(track.values[i], centred=True))'
-        " for i in sorted({0, track.at})])",
-        "spectrum", "from ptviz.analysis.spectrum import compute_spectrum", rows=numbers,
-    )  # fmt: skip
-    figure_panel(spectra.draw_spectra(pair), spectra.describe_spectra(pair), _SPECTRUM_CAPTION, key="spectrum",
-          name=f"{run.id}-spectrum", title="Singular values", python=python)  # fmt: skip
+def render_spectrum(view: PromptView) -> None:
+    """Show the singular values of the prompt at the first and the selected step."""
+    render_plot(
+        plot_spectrum,
+        view.prompt,
+        **view.unlinked_options,
+        key="spectrum",
+        caption=_SPECTRUM_CAPTION,
+        filename=f"{view.file_stem}-spectrum",
+        title="Singular values",
+    )

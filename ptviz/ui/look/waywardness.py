@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import Any
 
 import streamlit as st
 
 from ptviz.analysis.waywardness import prompt_f1
 from ptviz.experiments.comparison import find_runs, start_runs
-from ptviz.figures.waywardness import describe_waywardness, draw_waywardness
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
-from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.material import measure_waywardness, read_nearest_words
+from ptviz.plots import plot_waywardness
+from ptviz.plots.waywardness import measure_waywardness
 from ptviz.runs import Run, RunConfig
-from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.same_training import training_fingerprint
-from ptviz.ui import scripts
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import ACTIVE_STATES
 from ptviz.ui.look.inspect_run import SnapshotSelection, load_run_vocabulary
 
@@ -78,11 +74,9 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
     if words is None:
         st.caption("The worker is fetching the words of the backbone; this takes a few seconds the first time.")
         return
-    info = measure_waywardness(runs, words, _cached_nearest_words)
+    info = measure_waywardness(runs)
     st.text(f"The sentence: {info.sentence}")
-    name = f"{found.run.id}-wayward"
-    figure_panel(draw_waywardness(info), describe_waywardness(info), _CAPTION, key="wayward", name=name,
-          python=scripts.waywardness_script([run.id for run in runs], name))  # fmt: skip
+    render_plot(plot_waywardness, runs, key="wayward", caption=_CAPTION, filename=f"{found.run.id}-wayward")
     with st.expander("What the prompts read as"):
         rows = [
             {
@@ -103,10 +97,6 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
                 "F1": st.column_config.NumberColumn(format="%.2f"),
             },
         )
-
-
-def _cached_nearest_words(run: Run, words: Vocabulary) -> tuple[str, str]:
-    return cached_by_signature(("wayward", str(run.path)), partial(read_nearest_words, run, words))
 
 
 def _training_form(config: RunConfig, usual: str) -> None:
