@@ -64,7 +64,9 @@ def probe_on_demand(
         if st.session_state.get(f"measured-{what}") != key:
             st.caption(f"{description} Measured by the worker; a run in progress waits for some seconds meanwhile.")
             return None
-    answer = poll_request(key, lambda: request_answer("measure", target.id, what=what, stage=target.stage, step=target.step, **more))
+    answer = poll_request(
+        key, lambda: request_answer("measure", target.id, what=what, stage=target.stage, step=target.step, **more)
+    )
     if answer is None:
         st.caption("The worker is measuring." if target.task else "The worker is measuring the prompt of this step.")
     return answer

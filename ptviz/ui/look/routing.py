@@ -253,7 +253,8 @@ def _render_own_sentence(
         return
     snapshot = found.snapshot.stage, found.snapshot.step
     answer = poll_request(
-        ("route", found.run.id, snapshot, text), lambda: request_answer("route", found.run.id, texts=[text], **found.stage_and_step)
+        ("route", found.run.id, snapshot, text),
+        lambda: request_answer("route", found.run.id, texts=[text], **found.stage_and_step),
     )
     if answer is None:
         st.caption("Asking the worker.")
