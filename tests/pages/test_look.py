@@ -129,7 +129,7 @@ def test_tokens_among_words(page: Page, trained: Callable[..., Run]):
     assert {m.label: m.value for m in at.metric}["Prompt tokens"] == "6"
     assert [caption.value for caption in at.caption if "How to read it" in caption.value]
     assert len(at.get("download_button")) == len(shown)
-    scripts = [code.value for code in at.code if "figure.write_html" in code.value]
+    scripts = [code.value for code in at.code if "figure.show()" in code.value]
     assert len(scripts) == len(shown) + 1, "every figure can be drawn again"
     gl = [t for figure in drawn(at).values() for t in figure["data"] if t["type"] in ("scattergl", "scatter3d")]
     assert len(gl) <= 4
