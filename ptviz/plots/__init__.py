@@ -7,6 +7,7 @@ from ptviz.plots.attention import (
     plot_attention_mass,
     plot_logit_lens,
 )
+from ptviz.plots.class_probabilities import plot_class_probabilities
 from ptviz.plots.comparison import (
     plot_comparison,
     plot_comparison_panels,
@@ -15,6 +16,7 @@ from ptviz.plots.comparison import (
     plot_pareto_front,
     plot_seeds,
 )
+from ptviz.plots.importance import plot_importance
 from ptviz.plots.method import (
     plot_method,
     plot_parameter_cost,
@@ -91,6 +93,7 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_mass",
     "plot_backbone",
+    "plot_class_probabilities",
     "plot_comparison",
     "plot_comparison_panels",
     "plot_convergence",
@@ -100,6 +103,7 @@ __all__ = [
     "plot_expert_loads",
     "plot_forced_routing",
     "plot_framework",
+    "plot_importance",
     "plot_learning_rate_grid",
     "plot_logit_lens",
     "plot_low_rank_accuracy",
