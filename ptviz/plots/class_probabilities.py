@@ -6,8 +6,9 @@ import plotly.graph_objects as go
 
 from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, probe
-from ptviz.plots.run_argument import RunOrId
+from ptviz.plots.probe import Answer
+from ptviz.plots.run_argument import RunOrId, get_run
+from ptviz.worker.handlers import probe_run
 
 _MAX_DESCRIBED = 12
 
@@ -17,10 +18,15 @@ def plot_class_probabilities(
 ) -> go.Figure:
     """Draw the probability of each class for one text: the frozen backbone alone, and with the run's prompt.
 
+    Without a ``step``, the prompt is the best one of a run that ended, or the newest one of an active run.
+
     Raises:
         StoreError: if there is no such run or snapshot.
     """
-    found = probabilities_from_answer(probe(answer, run, "predict", stage=stage, step=step, texts=[text]))
+    if answer is None:
+        snapshot = {"stage": None if step is None else stage, "step": step}
+        answer = probe_run(get_run(run), "predict", texts=[text], **snapshot)
+    found = probabilities_from_answer(answer)
     return with_alt(draw_class_probabilities(found), _describe(found))
 
 

@@ -1,4 +1,4 @@
-"""What the tokens of a prompt are worth: each taken out in turn, and all of them snapped to words."""
+"""The importance of a prompt's tokens: each removed in turn, and all of them snapped to words."""
 
 from __future__ import annotations
 
@@ -7,43 +7,44 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.analysis.importance import TokenImportance, compute_importance
-from ptviz.figures.importance import describe_importance, draw_importance
+from ptviz.plots import plot_importance
+from ptviz.plots.importance import importance_from_answer
 from ptviz.probes.edits import DISTANCES
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.components.figure_panel import figure_panel
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 _REQUEST_COUNT = 10
-"""Questions that the tokens are asked in: bars appear as they are measured, and a run under way waits for one alone."""
+"""Requests that the tokens are measured in: bars appear as they come, and an active run waits for one request."""
 _IMPORTANCE_CAPTION = (
-    "How to read it: one bar a prompt token. Above: how the loss and the accuracy change without it; orange is "
-    "worse, blue is better, so that a blue token does harm. Below: XPrompt's score from gradients alone, how much "
-    "the loss would move if the token faded, at the rate at which it begins to. High bars in both rows agree."
+    "How to read it: one bar per prompt token. Above: how the loss and the accuracy change without it; orange is "
+    "worse, blue is better, so a blue token does harm. Below: XPrompt's first-order score from gradients alone, the "
+    "size of the loss's derivative by a mask on the token. High bars in both rows agree."
 )
 _FAITHFULNESS_NOTE = (
-    "A prompt may be read as its nearest words. Is it worth as much when it really is these words? The faithfulness "
-    "gap is the accuracy before snapping minus the accuracy after: near zero, the words say what the prompt does."
+    "A prompt may be read as its nearest words. Is it as accurate when it consists of these words? The faithfulness "
+    "gap is the accuracy before snapping minus the accuracy after: near zero, the words describe the prompt."
 )
 
 
 def token_importance_panel(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
-    """Both measurements, each when it is asked for."""
+    """Show both measurements, each when it is asked for."""
     _render_importance(found, patient)
     _render_faithfulness(found, patient, done)
 
 
 def _render_importance(found: SnapshotSelection, patient: dict[str, Any]) -> None:
-    st.markdown("**What each token is worth**")
+    st.markdown("**Importance of each token**")
     place = found.run.id, found.snapshot.stage, found.snapshot.step
-    if st.button("Take out every token in turn", icon=":material/bar_chart:", key="weigh"):
+    if st.button("Remove every token in turn", icon=":material/bar_chart:", key="weigh"):
         st.session_state["weighed"] = place
     if st.session_state.get("weighed") != place:
         st.caption("The untouched prompt without each of its tokens; as long as that many measurements.")
         return
     with show_errors():
-        measured, rows = _measure_tokens(place, patient)
+        answer = _measure_tokens(place, patient)
+        measured = importance_from_answer(answer)
         m = patient["m"]
         if len(measured.tokens) < m:
             st.progress(len(measured.tokens) / m, f"{len(measured.tokens)} of {m} tokens measured")
@@ -57,35 +58,36 @@ def _render_importance(found: SnapshotSelection, patient: dict[str, Any]) -> Non
                 f"{measured.rank_correlation:.2f}",
                 help="Spearman's correlation between the first-order score and the size of the measured change",
             )
-        figure_panel(draw_importance(measured), f"{describe_importance(measured)} Measured on {rows} texts each.",
-              _IMPORTANCE_CAPTION, key="worth", name=f"{found.run.id}-worth")  # fmt: skip
+        render_plot(
+            plot_importance,
+            found.run,
+            **found.stage_and_step,
+            answer=answer,
+            key="worth",
+            caption=_IMPORTANCE_CAPTION,
+            filename=f"{found.run.id}-worth",
+        )
 
 
-def _measure_tokens(place: tuple[str, int, int], patient: dict[str, Any]) -> tuple[TokenImportance, int]:
-    """What is known so far; the next piece is asked for once the one before is there."""
-    run, stage, step = place
-    m = patient["m"]
-    piece = -(-m // _REQUEST_COUNT)
-    losses: list[float] = []
-    accuracies: list[float] = []
-    answer: dict[str, Any] | None = {}
-    for start in range(0, m, piece):
-        tokens = list(range(start, min(start + piece, m)))
-        question = partial(request_answer, "surgery", run, what="ablation", stage=stage, step=step, tokens=tokens)
-        answer = poll_request(("ablation", *place, start), question)
+def _measure_tokens(snapshot: tuple[str, int, int], untouched: dict[str, Any]) -> dict[str, Any]:
+    """Return what is measured so far; the next tokens are requested once the answer about the previous ones is there."""
+    run, stage, step = snapshot
+    m = untouched["m"]
+    count = -(-m // _REQUEST_COUNT)
+    found: dict[str, Any] = {"losses": [], "accuracies": [], "loss": 0.0, "accuracy": 0.0, "rows": 0}
+    for start in range(0, m, count):
+        tokens = list(range(start, min(start + count, m)))
+        request = partial(request_answer, "surgery", run, what="ablation", stage=stage, step=step, tokens=tokens)
+        answer = poll_request(("ablation", *snapshot, start), request)
         if answer is None:
-            break
-        whole = answer
-        losses += answer["losses"]
-        accuracies += answer["accuracies"]
-    if not losses:
-        return compute_importance([], [], 0.0, 0.0), 0
-    scores = None
-    if answer is not None and not patient["inside"]:
-        question = partial(request_answer, "surgery", run, what="importance", stage=stage, step=step)
-        scores = poll_request(("importance", *place), question)
-    first = [] if scores is None else scores["scores"]
-    return compute_importance(losses, accuracies, whole["loss"], whole["accuracy"], first), whole["rows"]
+            return found
+        losses, accuracies = found["losses"] + answer["losses"], found["accuracies"] + answer["accuracies"]
+        found = {**answer, "losses": losses, "accuracies": accuracies}
+    if not untouched["inside"]:
+        request = partial(request_answer, "surgery", run, what="importance", stage=stage, step=step)
+        scores = poll_request(("importance", *snapshot), request)
+        found["scores"] = [] if scores is None else scores["scores"]
+    return found
 
 
 def _render_faithfulness(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:

@@ -1,4 +1,4 @@
-"""The live box: type a sentence, see what the backbone answers with and without the prompt of this very step."""
+"""The box Try it: type a sentence and see the backbone's answer with and without the prompt of this step."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
+from ptviz.plots import plot_class_probabilities
+from ptviz.plots.class_probabilities import probabilities_from_answer
 from ptviz.runs import Run
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import describe_error
-from ptviz.ui.components.formatting import format_percent
-from ptviz.ui.components.plotly_chart import plotly_chart
+from ptviz.ui.components.figure_panel import render_plot
 
 PREDICTION_CAPTION = (
-    "How to read it: each class gets a blue bar, what the frozen backbone answers by itself, and an orange one, what "
-    "the same backbone answers with the trained prompt in front of your sentence."
+    "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an orange one, its "
+    "probability with the trained prompt in front of your sentence."
 )
 EXAMPLE_SENTENCES = {
     "question type": "Who painted the Mona Lisa?",
@@ -32,7 +32,7 @@ _KEY = "asked"
 
 @dataclass(frozen=True)
 class PredictRequest:
-    """One sentence put to one state of one run; ``step`` None is the newest or best prompt."""
+    """One sentence for one snapshot (stage, step) of one run; None is the newest or best prompt."""
 
     run: str
     text: str
@@ -42,7 +42,7 @@ class PredictRequest:
 
 @dataclass(frozen=True)
 class PredictState:
-    """What a session last asked, and the last answer it got; an older answer stays until a newer one comes."""
+    """The last request of a session and its last answer; an older answer stays until a newer one comes."""
 
     request: PredictRequest | None = None
     pending: Future[dict[str, Any]] | None = None
@@ -51,32 +51,32 @@ class PredictState:
 
 
 def has_pending_prediction() -> bool:
-    """Whether an answer is still on its way: then the box must look again soon."""
-    asked: PredictState = st.session_state.get(_KEY, PredictState())
-    return asked.pending is not None
+    """Return whether an answer is pending: then the box must be refreshed soon."""
+    state: PredictState = st.session_state.get(_KEY, PredictState())
+    return state.pending is not None
 
 
-def poll_prediction(question: PredictRequest) -> PredictState:
-    """Take an answer that has come, and ask anew if the question changed. Never waits."""
-    asked: PredictState = st.session_state.get(_KEY, PredictState())
-    if asked.request is not None and asked.request.run != question.run:
-        asked = PredictState()
-    if asked.pending is not None and asked.pending.done():
-        error = asked.pending.exception()
-        answer = asked.answer if error else asked.pending.result()
-        asked = replace(asked, pending=None, answer=answer, error=describe_error(error) if error else "")
-    if asked.pending is None and asked.request != question:
-        stage, step = question.snapshot or (None, None)
+def poll_prediction(request: PredictRequest) -> PredictState:
+    """Take an answer that has come, and ask again if the request changed. Never waits."""
+    state: PredictState = st.session_state.get(_KEY, PredictState())
+    if state.request is not None and state.request.run != request.run:
+        state = PredictState()
+    if state.pending is not None and state.pending.done():
+        error = state.pending.exception()
+        answer = state.answer if error else state.pending.result()
+        state = replace(state, pending=None, answer=answer, error=describe_error(error) if error else "")
+    if state.pending is None and state.request != request:
+        stage, step = request.snapshot or (None, None)
         pending = None
-        if question.text:
-            pending = request_answer("predict", question.run, texts=[question.text], stage=stage, step=step)
-        asked = replace(asked, request=question, pending=pending, answer=asked.answer if question.text else None)
-    st.session_state[_KEY] = asked
-    return asked
+        if request.text:
+            pending = request_answer("predict", request.run, texts=[request.text], stage=stage, step=step)
+        state = replace(state, request=request, pending=pending, answer=state.answer if request.text else None)
+    st.session_state[_KEY] = state
+    return state
 
 
 def sentence_input(family: str) -> str:
-    """The text input of the live box; what is typed is part of the page's address."""
+    """Return the text typed into the box; it is part of the page's address."""
     typed = st.text_input(
         "Try it: type a sentence",
         value=EXAMPLE_SENTENCES.get(family, ""),
@@ -88,42 +88,34 @@ def sentence_input(family: str) -> str:
     return typed.strip()
 
 
-def prediction_panel(run: Run, text: str, at: tuple[int, int] | None, newest: tuple[int, int]) -> None:
-    """The two answers as bars. While training, each ``newest`` snapshot (stage, step) is asked anew."""
-    asked = poll_prediction(PredictRequest(run.id, text, at, newest))
-    found = asked.answer
+def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newest: tuple[int, int]) -> None:
+    """Show the class probabilities with and without the prompt; during training, for each ``newest`` (stage, step)."""
+    state = poll_prediction(PredictRequest(run.id, text, snapshot, newest))
+    answer = state.answer
     if not text:
         st.caption("Type a sentence above: the answers with and without the prompt appear here.")
         return
-    if asked.error and found is None:
-        st.text(asked.error)
+    if state.error and answer is None:
+        st.text(state.error)
         return
-    shown = ClassProbabilities()
-    if found is not None:
-        shown = ClassProbabilities(tuple(found["classes"]), tuple(found["with"][0]), tuple(found["without"][0]))
-    plotly_chart(
-        draw_class_probabilities(shown),
-        _alt_text(shown),
+    stage, step = snapshot or (0, None)
+    render_plot(
+        plot_class_probabilities,
+        run,
+        text,
+        stage=stage,
+        step=step,
+        answer=answer or {},
         key=f"answers-{run.id}",
-        name=f"{run.id}-answers",
-        tools=False,
+        caption=PREDICTION_CAPTION if answer else "",
+        filename=f"{run.id}-answers",
+        toolbar=False,
     )
-    if found is None:
+    if answer is None:
         st.caption("Asking the worker; the first answer may take a few seconds.")
         return
-    top = max(range(len(shown.classes)), key=shown.prompted.__getitem__)
-    alone = max(range(len(shown.classes)), key=shown.frozen.__getitem__)
-    # A class name may come from a stranger's table: text, not Markdown.
-    st.text(f"With the prompt of step {found['step']}: {shown.classes[top]}. Alone: {shown.classes[alone]}.")
-    st.caption(PREDICTION_CAPTION)
-
-
-def _alt_text(shown: ClassProbabilities) -> str:
-    if not shown.classes:
-        return "Class probabilities: no answer yet."
-    rows = zip(shown.classes, shown.prompted, shown.frozen, strict=True)
-    told = [
-        f"{name}: {format_percent(prompted, 0)} with the prompt, {format_percent(frozen, 0)} alone"
-        for name, prompted, frozen in rows
-    ]
-    return "Class probabilities. " + "; ".join(told[:12]) + "."
+    found = probabilities_from_answer(answer)
+    prompted = max(range(len(found.classes)), key=found.prompted.__getitem__)
+    frozen = max(range(len(found.classes)), key=found.frozen.__getitem__)
+    # A class name may come from an untrusted table: text, not Markdown.
+    st.text(f"With the prompt of step {answer['step']}: {found.classes[prompted]}. Alone: {found.classes[frozen]}.")
