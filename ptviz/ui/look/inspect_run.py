@@ -1,4 +1,4 @@
-"""What the pages that look inside a run share: which run, which step of it, and its parts at every step."""
+"""What the pages under Look share: the selected run, the selected step, and requests to the worker."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ PLAY_SECONDS = 0.7
 
 @dataclass(frozen=True)
 class SnapshotSelection:
-    """One step of a run that a page looks at: the snapshots on offer, their steps on the curve, and the place."""
+    """The selected snapshot of a run: all snapshots, their steps in the whole run, and the index of the selected one."""
 
     run: Run
     snapshots: tuple[SnapshotInfo, ...]
@@ -45,7 +45,7 @@ class SnapshotSelection:
 
     @property
     def snapshot(self) -> SnapshotInfo:
-        """The snapshot looked at."""
+        """Return the selected snapshot."""
         return self.snapshots[self.index]
 
     @property
@@ -70,7 +70,7 @@ def render_inspect_page(
     """A page on one run: its lesson, the run, the scrubber, and below what ``show`` makes of the step chosen.
 
     ``wanted`` says of a method's name whether this page has something to show of it; others stay selectable.
-    ``still`` shows a kept prompt, which has no run.
+    ``still`` shows a saved prompt, which has no run.
     """
     st.title(title)
     st.markdown(lesson)
@@ -101,9 +101,9 @@ def render_inspect_page(
         st.fragment(_render_snapshot, run_every=pace)(run, show, pace)
 
 
-def _render_saved_prompt(kept: SavedPrompt, show: Callable[[SavedPrompt], None], pace: bool) -> None:
+def _render_saved_prompt(saved: SavedPrompt, show: Callable[[SavedPrompt], None], pace: bool) -> None:
     with show_errors():
-        show(kept)
+        show(saved)
         if has_pending_requests() != pace:
             st.rerun()
 
@@ -116,8 +116,8 @@ def _render_no_run() -> None:
 
 
 def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:
-    """The run or kept prompt that the address names, else the newest run that this page suits; a box for another."""
-    known, kept = (
+    """Return the run or saved prompt that the address names, else the newest run that suits this page; with a box."""
+    known, saved = (
         get_store().list(),
         {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)},
     )
@@ -125,7 +125,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
         fitting = [summary.id for summary in known if wanted(summary.config.method)]
         if fitting:
             st.query_params["run"] = fitting[0]
-    named = st.query_params.get("run", "" if known else next(iter(kept), ""))
+    named = st.query_params.get("run", "" if known else next(iter(saved), ""))
     run: Run | SavedPrompt | None
     if named.startswith(SAVED_PREFIX):
         run, own = saved_prompts.get_saved_prompt(get_store().prompts_folder, named.removeprefix(SAVED_PREFIX)), named
@@ -133,11 +133,11 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
         own = run.id
     else:
         return None
-    ids = [*(summary.id for summary in known), *kept]
+    ids = [*(summary.id for summary in known), *saved]
     names = {
         s.id: f"{s.name} ({method_title(s.config.method)}, {s.config.task}, seed {s.config.training.seed})"
         for s in known
-    } | {id: f"{one.title} (kept prompt, {one.m} tokens)" for id, one in kept.items()}
+    } | {id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()}
     names = unique_labels(names)
 
     def changed() -> None:
@@ -148,7 +148,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     if st.session_state.get("look-run") != own:
         st.session_state["look-run"] = own
     st.selectbox(
-        "Run or kept prompt" if kept else "Run",
+        "Run or saved prompt" if saved else "Run",
         ids,
         key="look-run",
         format_func=lambda id: names.get(id, id),
@@ -180,7 +180,7 @@ def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], pace: 
 
 
 def select_snapshot(run: Run) -> SnapshotSelection | None:
-    """The strip of the training curve, and the scrubber under it; None before the first snapshot."""
+    """Show the strip of the training curve and its slider; return the selection, None before the first snapshot."""
     snapshots = run.snapshots()
     if not snapshots:
         return None
@@ -194,7 +194,7 @@ def select_snapshot(run: Run) -> SnapshotSelection | None:
 
 
 def nearest_snapshot(run: Run, step: int) -> SnapshotSelection | None:
-    """A run at its last snapshot at or before a step of the curve, without a strip or scrubber of its own."""
+    """Return a run at its last snapshot at or before a step of the whole run, without a strip or slider."""
     snapshots = run.snapshots()
     if not snapshots:
         return None
@@ -273,37 +273,37 @@ def load_backbone_vocabulary(
 
 
 def poll_request(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
-    """The answer to a question put beside the page, asked once under this key; None while it is on its way.
+    """Return the answer to a request that is sent once under this key; None while it is pending.
 
     Raises:
         StoreError: what the question failed with, as often as it is looked at.
     """
-    kept: dict[Hashable, Future[T]] = st.session_state.setdefault("inside-asked", {})
-    if key not in kept:
-        kept[key] = ask()
-        for old in [*kept][:-32]:
-            del kept[old]
+    pending: dict[Hashable, Future[T]] = st.session_state.setdefault("inside-asked", {})
+    if key not in pending:
+        pending[key] = ask()
+        for old in [*pending][:-32]:
+            del pending[old]
     missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
-    (missed.discard if kept[key].done() else missed.add)(key)
-    return kept[key].result() if kept[key].done() else None
+    (missed.discard if pending[key].done() else missed.add)(key)
+    return pending[key].result() if pending[key].done() else None
 
 
 def forget_request(key: Hashable) -> None:
-    """Let go of a question and its answer: the next ``poll_request`` puts it anew."""
+    """Forget a request and its answer: the next ``poll_request`` sends it again."""
     st.session_state.get("inside-asked", {}).pop(key, None)
 
 
 def has_pending_requests() -> bool:
-    """Whether an answer is on its way to this page, or came after the page had looked for it."""
-    kept: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
+    """Return whether an answer is pending, or came after the page had looked for it."""
+    pending: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
     missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
-    late = {key for key in missed if key not in kept or kept[key].done()}
-    missed -= late  # looked for once more, then no longer: nobody may want them any more
-    return bool(late) or any(not future.done() for future in kept.values())
+    late = {key for key in missed if key not in pending or pending[key].done()}
+    missed -= late  # looked for once more, then no longer: they may not be needed any more
+    return bool(late) or any(not future.done() for future in pending.values())
 
 
 def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> TensorHistory:
-    """One of the parts, chosen in a box that the address remembers."""
+    """Return one of the tensors, chosen in a box that the address remembers."""
     names = list(parts)
     if st.session_state.get("part") not in names:
         st.session_state.pop("part", None)

@@ -43,50 +43,50 @@ def render_saved_embeddings(saved: SavedPrompt) -> None:
     decompositions.render_views(prompt, history, saved.id, tokens=tokens if len(tokens) < m else None)
 
 
-def render_saved_tensors(kept: SavedPrompt) -> None:
-    """The views of its tensors."""
-    render_origin(kept)
-    history = inspect_run.select_tensor(load_tensor_histories(SAVED_PREFIX + kept.id))
-    decompositions.render_views(SAVED_PREFIX + kept.id, history, kept.id)
+def render_saved_tensors(saved: SavedPrompt) -> None:
+    """Show the views of its tensors."""
+    render_origin(saved)
+    history = inspect_run.select_tensor(load_tensor_histories(SAVED_PREFIX + saved.id))
+    decompositions.render_views(SAVED_PREFIX + saved.id, history, saved.id)
 
 
-def render_saved_attention(kept: SavedPrompt) -> None:
-    """What texts of a task look at in it: the task is for a person to choose."""
-    render_origin(kept)
-    if not kept.backbone:
+def render_saved_attention(saved: SavedPrompt) -> None:
+    """Show the attention that texts of a task give to it; the reader chooses the task."""
+    render_origin(saved)
+    if not saved.backbone:
         st.markdown(
-            "Nobody said which backbone this prompt is for, and without one no text can meet it. Open its checkpoint "
-            "again, choose the backbone there, and keep it."
+            "No backbone is set for this prompt, so it cannot be applied to a text. Open its checkpoint again, choose the "
+            "backbone there, and save it."
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
     known = {info.name: info.title for info in tasks.list_builtin_tasks() if info.available}
-    if kept.task and kept.task not in known:
-        known = {kept.task: kept.task, **known}
-    names = {name: known[name] for name in sorted(known, key=lambda name: name != kept.task)}
+    if saved.task and saved.task not in known:
+        known = {saved.task: saved.task, **known}
+    names = {name: known[name] for name in sorted(known, key=lambda name: name != saved.task)}
     task = forms.select_one(
-        "Texts and classes of", names, key="task", help="what the backbone is asked while it wears this prompt"
+        "Texts and classes of", names, key="task", help="task whose texts and labels are used with this prompt"
     )
-    attention.render_attention(ProbeTarget(SAVED_PREFIX + kept.id, task=task), TrainConfig().validation_rows)
+    attention.render_attention(ProbeTarget(SAVED_PREFIX + saved.id, task=task), TrainConfig().validation_rows)
 
 
-def render_saved_routing(kept: SavedPrompt) -> None:
-    """There is nothing to route in one prompt; the page says so, and what would route."""
-    render_origin(kept)
+def render_saved_routing(saved: SavedPrompt) -> None:
+    """Say that one prompt routes nothing, and which methods do."""
+    render_origin(saved)
     st.markdown(
         "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods that "
         "keep several prompts, as SMoP, PT-MoE and ATTEMPT do: choose such a run above."
     )
-    st.page_link(COMPOSE_PAGE, label="Start a run from it", icon=":material/tune:", query_params={"begin": kept.id})
+    st.page_link(COMPOSE_PAGE, label="Start a run from it", icon=":material/tune:", query_params={"begin": saved.id})
 
 
-def render_origin(kept: SavedPrompt) -> None:
-    """Where it came from, as text: all of it may be a stranger's."""
-    st.text(kept.title)
-    known = {"backbone": kept.backbone or "not said", "task": kept.task or "not said", **kept.origin}
+def render_origin(saved: SavedPrompt) -> None:
+    """Show where the prompt came from, as text: all of it may be untrusted."""
+    st.text(saved.title)
+    known = {"backbone": saved.backbone or "unknown", "task": saved.task or "unknown", **saved.origin}
     rows = [
-        {"": name, "it says": "; ".join(f"{k}: {v}" for k, v in told.items()) if isinstance(told, dict) else str(told)}
-        for name, told in known.items()
+        {"": name, "value": "; ".join(f"{k}: {v}" for k, v in value.items()) if isinstance(value, dict) else str(value)}
+        for name, value in known.items()
     ]
     with st.expander("Where this prompt came from"):
         st.dataframe(rows, hide_index=True)

@@ -49,5 +49,5 @@ def _show_progress(far: ProjectionProgress) -> None:
     st.progress(far.share, text=f"The worker makes this map: {far.doing} ({far.share:.0%})")
     st.caption(
         "The first map takes one to four minutes, since UMAP prepares itself; the next ones are quicker, and this one "
-        "is kept. Training goes on meanwhile, and so can you: leave the page or choose PCA."
+        "is cached. Training continues. You can leave this page or switch to PCA."
     )

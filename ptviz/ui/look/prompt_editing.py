@@ -17,7 +17,7 @@ from ptviz.ui.look import token_importance
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 LESSON = (
-    "What would this prompt be worth with some of its tokens changed? Edits are applied one after another and measured "
+    "How accurate is this prompt with some of its tokens changed? Edits are applied one after another and measured "
     "on validation texts; the run itself stays as it is. **Try:** take out token 0, then snap every token to its "
     "nearest word, and undo."
 )
@@ -36,12 +36,12 @@ _KEY_VALUES_NOTE = (
 )
 _PER_INPUT_NOTE = (
     "This method makes a prompt of its own for each text. Edits change the same token of every text's prompt; there "
-    "is no one prompt that could be snapped to words, mixed with another or kept."
+    "is no one prompt that could be snapped to words, mixed with another or saved."
 )
 
 
 def render_prompt_editor(found: SnapshotSelection) -> None:
-    """The operating table: nothing is measured before somebody asks for it."""
+    """Show the editor; nothing is measured before the reader asks for it."""
     st.subheader("Prompt surgery")
     st.markdown(LESSON)
     place = found.run.id, found.snapshot.stage, found.snapshot.step
@@ -59,19 +59,19 @@ def render_prompt_editor(found: SnapshotSelection) -> None:
         if answer is not None:
             st.session_state["patient"] = {"run": found.run.id, **answer}
     # What an edit failed with stands above the tools, which can undo it.
-    patient = st.session_state.get("patient", {})
-    if patient.get("run") != found.run.id:
+    measured = st.session_state.get("patient", {})
+    if measured.get("run") != found.run.id:
         st.caption("The worker measures the prompt of this step; a run under way waits for a second meanwhile.")
         return
-    _edit_form(found, patient, done)
+    _edit_form(found, measured, done)
     if answer is not None:
         _render_scores(done, answer)
-    _save_prompt_form(found, place, patient, done)
-    token_importance.token_importance_panel(found, patient, done)
+    _save_prompt_form(found, place, measured, done)
+    token_importance.token_importance_panel(found, measured, done)
 
 
 def _edit_list(run: str) -> list[dict[str, Any]]:
-    """The edits made on this run's prompt, oldest first."""
+    """Return the edits of this run's prompt, oldest first."""
     lists: dict[str, list[dict[str, Any]]] = st.session_state.setdefault("edits", {})
     return lists.setdefault(run, [])
 
@@ -85,16 +85,16 @@ def _request_scores(place: tuple[str, int, int], done: list[dict[str, Any]]) -> 
     return request_answer("surgery", run, what="edits", stage=stage, step=step, edits=list(done))
 
 
-def _edit_form(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
-    """Choose an edit and its tokens; apply, undo, reset."""
-    if patient["inside"]:
+def _edit_form(found: SnapshotSelection, measured: dict[str, Any], done: list[dict[str, Any]]) -> None:
+    """Show the form that chooses an edit and its tokens, applies, undoes and resets."""
+    if measured["inside"]:
         st.caption(_KEY_VALUES_NOTE)
-    elif "snap" not in patient["kinds"]:
+    elif "snap" not in measured["kinds"]:
         st.caption(_PER_INPUT_NOTE)
-    kinds = [kind for kind in _EDIT_LABELS if kind in patient["kinds"]]
+    kinds = [kind for kind in _EDIT_LABELS if kind in measured["kinds"]]
     kind = st.segmented_control("edit", kinds, default="ablate", key="edit", format_func=_EDIT_LABELS.__getitem__)
     columns = st.columns([2, 1, 1, 1], vertical_alignment="bottom")
-    edit = None if kind is None else _FORMS[kind](found, patient["m"], columns)
+    edit = None if kind is None else _FORMS[kind](found, measured["m"], columns)
     made = [] if edit is None else [edit.to_json()]
     with st.container(horizontal=True):
         st.button("Apply", type="primary", icon=":material/content_cut:", key="apply", disabled=not made,
@@ -146,7 +146,7 @@ def _mix_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
 
 
 def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], str]:
-    """Prompts that may be mixed in: finished runs and kept prompts of the same backbone and length."""
+    """Return the prompts that may be mixed in: finished runs and saved prompts of the same backbone and length."""
     backbone = found.run.config.backbone
     kept = [
         prompt
@@ -177,7 +177,7 @@ assert list(_FORMS) == list(EDIT_TYPES), "every edit has its form"
 
 
 def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
-    """What the prompt is worth now, and how it came there."""
+    """Show accuracy and loss of the edited prompt, and after each edit."""
     before, rows = answer["untouched"], answer["rows"]
     now = {"changed": 0, **before} if not done else answer["after"][-1]
     with st.container(horizontal=True):
@@ -189,11 +189,11 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
     if not done:
         return
     said = [editing.parse_edit(edit).describe() for edit in done]
-    told = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
+    replacements = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
     after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
     st.dataframe(
         {
-            "edit": ["untouched", *(one + more for one, more in zip(said, told, strict=True))],
+            "edit": ["untouched", *(one + more for one, more in zip(said, replacements, strict=True))],
             "accuracy (%)": [100 * score["accuracy"] if score else None for score in after],
             "loss (nats)": [score.get("loss") for score in after],
             "other answers": [score.get("changed") for score in after],
@@ -208,10 +208,10 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
 
 
 def _save_prompt_form(
-    found: SnapshotSelection, place: tuple[str, int, int], patient: dict[str, Any], done: list[dict[str, Any]]
+    found: SnapshotSelection, place: tuple[str, int, int], measured: dict[str, Any], done: list[dict[str, Any]]
 ) -> None:
-    """Keep the edited prompt beside the runs."""
-    if "mix" not in patient["kinds"]:  # What differs by text can neither be mixed nor kept.
+    """Offer to save the edited prompt."""
+    if "mix" not in measured["kinds"]:  # A prompt that depends on the text can neither be mixed nor saved.
         return
     with st.popover("Save as a new prompt", icon=":material/save:"):
         title = st.text_input("title", f"{found.run.id}, {len(done)} edits", key="keep-title", max_chars=120)

@@ -28,13 +28,13 @@ _FAITHFULNESS_NOTE = (
 )
 
 
-def token_importance_panel(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+def token_importance_panel(found: SnapshotSelection, untouched: dict[str, Any], done: list[dict[str, Any]]) -> None:
     """Show both measurements, each when it is asked for."""
-    _render_importance(found, patient)
-    _render_faithfulness(found, patient, done)
+    _render_importance(found, untouched)
+    _render_faithfulness(found, untouched, done)
 
 
-def _render_importance(found: SnapshotSelection, patient: dict[str, Any]) -> None:
+def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> None:
     st.markdown("**Importance of each token**")
     place = found.run.id, found.snapshot.stage, found.snapshot.step
     if st.button("Remove every token in turn", icon=":material/bar_chart:", key="weigh"):
@@ -43,14 +43,14 @@ def _render_importance(found: SnapshotSelection, patient: dict[str, Any]) -> Non
         st.caption("The untouched prompt without each of its tokens; as long as that many measurements.")
         return
     with show_errors():
-        answer = _measure_tokens(place, patient)
+        answer = _measure_tokens(place, untouched)
         measured = importance_from_answer(answer)
-        m = patient["m"]
+        m = untouched["m"]
         if len(measured.tokens) < m:
             st.progress(len(measured.tokens) / m, f"{len(measured.tokens)} of {m} tokens measured")
-        elif measured.scores is None and not patient["inside"]:
+        elif measured.scores is None and not untouched["inside"]:
             st.progress(1.0, "Every token is measured; the first-order score comes next")
-        if patient["inside"]:
+        if untouched["inside"]:
             st.caption("The first-order score is defined for vectors at the input: keys and values have none.")
         if measured.rank_correlation is not None:
             st.metric(
@@ -90,9 +90,9 @@ def _measure_tokens(snapshot: tuple[str, int, int], untouched: dict[str, Any]) -
     return found
 
 
-def _render_faithfulness(found: SnapshotSelection, patient: dict[str, Any], done: list[dict[str, Any]]) -> None:
+def _render_faithfulness(found: SnapshotSelection, untouched: dict[str, Any], done: list[dict[str, Any]]) -> None:
     st.markdown("**Is the prompt what its nearest words say?**")
-    if "snap" not in patient["kinds"]:
+    if "snap" not in untouched["kinds"]:
         st.caption("This prompt has no words of its own, so there is nothing to be faithful to.")
         return
     st.caption(_FAITHFULNESS_NOTE)
@@ -117,8 +117,8 @@ def _render_faithfulness(found: SnapshotSelection, patient: dict[str, Any], done
 def _render_nearest_words(answer: dict[str, Any], distance: str, edited: bool) -> None:
     after, gap = answer["snapped"], answer["accuracy"] - answer["snapped"]["accuracy"]
     with st.container(horizontal=True):
-        told = "Edited prompt" if edited else "Prompt"
-        st.metric(told, f"{answer['accuracy']:.1%}", help=f"accuracy on {answer['rows']} validation texts")
+        label = "Edited prompt" if edited else "Prompt"
+        st.metric(label, f"{answer['accuracy']:.1%}", help=f"accuracy on {answer['rows']} validation texts")
         st.metric("Its nearest words", f"{after['accuracy']:.1%}")
         st.metric("Faithfulness gap", f"{100 * gap:.1f} points", help="accuracy before snapping minus after")
         st.metric("Other answers", f"{after['changed']} of {answer['rows']}")

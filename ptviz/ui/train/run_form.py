@@ -30,7 +30,7 @@ class TaskSelection:
 
 
 def select_backbone() -> str:
-    """The name of a backbone, "" while none is given."""
+    """Return the name of the chosen backbone, "" while none is given."""
     known = {info.name: info for info in backbones.list_backbones()}
     titles = {name: info.title for name, info in known.items()} | {OTHER_BACKBONE: "another one…"}
     name = select_one("Backbone", titles, key="backbone", help="the language model that stays frozen")
@@ -44,7 +44,7 @@ def select_backbone() -> str:
         )
         return other.strip()
     info = known[name]
-    size = f"{info.parameters / 1e6:.1f} million frozen numbers, " if info.parameters else ""
+    size = f"{info.parameters / 1e6:.1f} M frozen parameters, " if info.parameters else ""
     st.caption(f"{info.family}, {size}{info.layers} layers of width {info.width}")
     if info.random:
         st.caption("Random weights: it trains in seconds and shows how things work, not what they achieve.")
@@ -55,7 +55,7 @@ def select_backbone() -> str:
 
 
 def select_method() -> str:
-    """The registry name of a method."""
+    """Return the registry name of the chosen method."""
     titles = {name: method.card.title for name, method in REGISTRY.items()}
     name = select_one("Method", titles, key="method", help="what is trained, and where it enters the backbone")
     card = REGISTRY[name].card
@@ -64,7 +64,7 @@ def select_method() -> str:
 
 
 def select_start_prompt(backbone: str, method: str) -> str | None:
-    """The id of a kept prompt that this method can start from, None for its own start; m follows the prompt."""
+    """Return the id of a saved prompt that this method can start from, None for its own start; m follows the prompt."""
     known = {
         one.id: one
         for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)
@@ -73,7 +73,7 @@ def select_start_prompt(backbone: str, method: str) -> str | None:
     if not known:
         return None
     titles = {"": "as the method usually starts"} | {id: f"{one.title} ({one.m} tokens)" for id, one in known.items()}
-    id = select_one("Start from", titles, key="begin", help="a kept prompt is the first value of the new one")
+    id = select_one("Start from", titles, key="begin", help="a saved prompt is the initial value of the new one")
     if id and st.session_state.get("begun") != (id, method):
         st.session_state[f"{method}-m"] = known[id].m
     st.session_state["begun"] = (id, method)
@@ -81,7 +81,7 @@ def select_start_prompt(backbone: str, method: str) -> str | None:
 
 
 def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
-    """Whether a method on a backbone takes a kept prompt, at the prompt's own length."""
+    """Return whether a method on a backbone can start from a saved prompt, at the prompt's own length."""
     try:
         config = RunConfig(backbone, "none", method, {"m": one.m}).checked()
         saved_prompts.check_initial_prompt(config, one)
@@ -91,7 +91,7 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
 
 
 def select_task() -> TaskSelection:
-    """A built-in task, a table of the person's own, or a hub id."""
+    """Return the chosen task: a built-in one, the reader's own table, or a hub id."""
     kind = st.segmented_control(
         "Task", [BUILT_IN, OWN_TABLE, HUB], default=BUILT_IN, key="from", required=True, bind="query-params"
     )
@@ -115,7 +115,7 @@ def _table_input() -> TaskSelection:
         "A table with a column of texts and a column of labels",
         type=list(uploads.FILE_ENDINGS),
         key="upload",
-        help="it is kept on this machine only, in ptviz's folder",
+        help="it is stored on this machine only, in ptviz's folder",
     )
     if upload is not None and st.session_state.get("uploaded") != upload.file_id:
         with show_errors():
@@ -138,12 +138,12 @@ def _table_input() -> TaskSelection:
 
 
 def _check_table(choice: TaskSelection) -> bool:
-    """Read the table now, so that whatever is wrong with it is told here and not in the middle of a run."""
+    """Read the table now, so that an error appears here and not in the middle of a run."""
     path = Path(choice.name).expanduser()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    told, summary, notes = _read_table(str(path), choice.text, choice.label, stamp)
-    if told:
-        error_box(told)
+    problem, summary, notes = _read_table(str(path), choice.text, choice.label, stamp)
+    if problem:
+        error_box(problem)
         return False
     st.text(summary)
     for note in notes:

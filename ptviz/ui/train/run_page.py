@@ -144,10 +144,10 @@ def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
     wanted = run.config.source_tasks()
     if not wanted:
         return
-    ready = {told.task: told for told in curve.source_prompts}
+    ready = {prompt.task: prompt for prompt in curve.source_prompts}
     made = [
-        f"{told.task} ({'reused' if told.reused else 'trained'}, {format_percent(told.accuracy)}, run {told.run})"
-        for told in curve.source_prompts
+        f"{prompt.task} ({'reused' if prompt.reused else 'trained'}, {format_percent(prompt.accuracy)}, run {prompt.run})"
+        for prompt in curve.source_prompts
     ]
     missing = [task for task in wanted if task not in ready]
     if not made and (len(curve) or status.state not in ACTIVE_STATES):
