@@ -127,6 +127,7 @@ def test_the_guide_to_python_runs(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
     stored(tmp_path)
     names: dict[str, Any] = {}
     for code in python_blocks(PYTHON):
