@@ -28,9 +28,9 @@ INITIAL_SIGMA = 1.0
 class CMAESOptimizer:
     """CMA-ES over all parameters of a stage, as one vector; the learning rate plays no part.
 
-    ``measure`` asks for a generation and scores it on the batch at hand; ``update`` tells the scores and moves the
-    parameters to the new mean. ``norm`` is the spread of the generation's losses, ``rate`` the step size sigma.
-    The state is the table of all losses told so far: replaying it rebuilds the search bit for bit.
+    ``compute_loss`` samples a generation and scores it on the batch; ``step`` reports the scores and moves the
+    parameters to the new mean. ``gradient_norm`` is the standard deviation of the generation's losses,
+    ``learning_rate`` the step size sigma. The state is the table of all losses: replaying it restores the search.
     """
 
     def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float, steps: int) -> None:
@@ -60,12 +60,12 @@ class CMAESOptimizer:
         return self._random.standard_normal(shape)
 
     def learning_rate(self, step: int) -> float:
-        """The present step size of the search."""
+        """Return the current step size of the search."""
         return float(self._search.sigma)
 
     @torch.no_grad()
     def compute_loss(self, objective: StepObjective) -> tuple[Tensor, Prompt, Output]:
-        """The loss at the mean of the search; the losses of a new generation on the same rows are kept."""
+        """Return the loss at the mean of the search; store the losses of a new generation on the same examples."""
         self._candidates, self._losses = self._search.ask(), []
         for candidate in self._candidates:
             self._set_parameters(candidate)
@@ -75,19 +75,19 @@ class CMAESOptimizer:
         return objective()
 
     def step(self, step: int) -> None:
-        """Tell the search what its generation scored, and move to its new mean."""
+        """Report the generation's losses to the search, and move to its new mean."""
         self._report_losses(self._candidates, self._losses)
         self._set_parameters(self._search.mean)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """Where the search started, (parameters,), and the losses told, (generations, population)."""
+        """Return the initial mean, (parameters,), and the reported losses, (generations, population)."""
         return {
             "start": self._start,
             "told": torch.tensor(self._reported_losses, dtype=torch.float64).reshape(-1, POPULATION_SIZE),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from ``state()``."""
+        """Restore the result of ``state_dict()``."""
         self._start_search(state["start"])
         for losses in state["told"].tolist():
             self._report_losses(self._search.ask(), losses)

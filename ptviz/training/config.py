@@ -1,4 +1,4 @@
-"""How long, how fast and on how much a prompt is trained: plain data, checked before anything runs."""
+"""Training settings: plain data, checked before anything runs."""
 
 from __future__ import annotations
 
@@ -68,12 +68,12 @@ class TrainConfig:
                 raise ValueError(f"{name}: expected one of {', '.join(choices)}; got {getattr(self, name)!r}")
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object that ``from_json`` reads back to an equal config."""
+        """Return a JSON object that ``from_json`` reads back to an equal config."""
         return {**vars(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> TrainConfig:
-        """Read a config; unknown fields are refused.
+        """Return the config of a JSON object; unknown fields are refused.
 
         Raises:
             ValueError: for an unknown field or a bad value.

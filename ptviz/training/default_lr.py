@@ -13,13 +13,13 @@ FALLBACK_LR = 0.02
 
 @cache
 def load_sweep_winners() -> dict[str, Any]:
-    """The recorded sweep's winners: ``{backbone: {method: {"lr", "steps_per_second", ...}}}``."""
+    """Return the winners of the recorded sweep: ``{backbone: {method: {"lr", "steps_per_second", ...}}}``."""
     data: dict[str, Any] = json.loads((files("ptviz.training") / "defaults.json").read_text())
     return data["winners"]  # type: ignore[no-any-return]
 
 
 def default_learning_rate(method: str, backbone: str) -> float:
-    """The learning rate that the sweep chose for this method on this backbone, or a fallback.
+    """Return the sweep's best learning rate for this method on this backbone, or a fallback.
 
     The fallback is never above a rate that the sweep chose for the method elsewhere: an encoder's weights want far
     smaller steps than a prompt's, on every backbone.
@@ -29,5 +29,5 @@ def default_learning_rate(method: str, backbone: str) -> float:
 
 
 def has_recorded_lr(method: str, backbone: str) -> bool:
-    """Whether a sweep stands behind the default."""
+    """Return whether the default comes from a sweep."""
     return method in load_sweep_winners().get(backbone, {})

@@ -1,4 +1,4 @@
-"""What a run will be, before it starts: stages, sizes, and an honest guess of its time."""
+"""Estimate a run before it starts: stages, sizes, and approximate time."""
 
 from __future__ import annotations
 
@@ -40,10 +40,10 @@ def estimate_run(
     knobs: Mapping[str, Any],
     sources: tuple[str, ...] | None = None,
 ) -> RunEstimate:
-    """The plan of a run, without loading a backbone. ``sources`` None takes the default source tasks.
+    """Return the estimate of a run, without loading a backbone. ``sources`` None takes the default source tasks.
 
     Raises:
-        ValueError: for an unknown method or a bad knob.
+        ValueError: for an unknown method or a bad hyperparameter.
     """
     sizes = next((info for info in list_backbones() if info.name == backbone), None)
     notes = []

@@ -46,7 +46,7 @@ def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationSc
 
 
 def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
-    """Majority class and zero-shot on the validation rows that a run with this config would use."""
+    """Measure majority class and zero-shot accuracy on the validation examples of a run with this config."""
     task = subsample_task(task, config)
     bare = EncodedExamples(backbone, task, task.validation, 0, config.length, make_task_readout(backbone, task))
     scores = evaluate(None, bare)
@@ -54,14 +54,14 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
 
 
 def subsample_task(task: Task, config: TrainConfig) -> Task:
-    """The rows of a task that a run with this config uses."""
+    """Return the task with only the examples that a run with this config uses."""
     return task.subsample(config.train_rows, config.validation_rows, config.test_rows, config.shots, config.seed)
 
 
 def predict(
     method: PromptMethod | None, backbone: Backbone, task: Task, texts: Sequence[str], length: int = 64
 ) -> Float[Tensor, "n c"]:
-    """Class probabilities of texts under a trained prompt, or under none (zero-shot).
+    """Return class probabilities (n, c) of texts with a trained prompt, or without one (zero-shot).
 
     Raises:
         ValueError: if a text is empty.
@@ -77,5 +77,5 @@ def predict(
 
 
 def clone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """A state dict that later updates do not touch."""
+    """Return a copy of a state dict that later updates do not change."""
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}

@@ -1,7 +1,7 @@
-"""What training tells the world: a stream of plain values that can be printed, stored and replayed.
+"""Training events: plain values that can be printed, stored and replayed.
 
-``step`` counts updates made. ``Stepped(step=t)`` and ``Evaluated(step=t)`` describe the same prompt, the one after t
-updates of the stage; after a crash a step may be told twice, and the later telling stands.
+``step`` counts updates made. ``StepCompleted(step=t)`` and ``Evaluated(step=t)`` describe the same prompt, the one
+after t updates of the stage. After a crash a step may be repeated; the later event replaces the earlier one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Event:
-    """A happening of a run. Every kind but Snapshot is plain data with a lossless JSON form."""
+    """An event of a run. Every kind but Snapshot is plain data with a lossless JSON form."""
 
     kind: ClassVar[str]
 
@@ -116,7 +116,7 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The run broke off: why, in words for a person, and what to do."""
+    """The run failed: why, in plain words, and what to do."""
 
     kind: ClassVar[str] = "failed"
     reason: str
@@ -130,14 +130,14 @@ PLAIN_EVENTS: dict[str, type[Event]] = {
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
-    """A plain event as a JSON object; a Snapshot as its place only (its tensors live in files)."""
+    """Return an event as a JSON object; of a Snapshot, only stage and step (its tensors are in files)."""
     if isinstance(event, Snapshot):
         return {"event": event.kind, "stage": event.stage, "step": event.step}
     return {"event": event.kind, **asdict(event)}
 
 
 def event_from_json(data: Mapping[str, Any]) -> Event | None:
-    """The event that ``event_to_json`` wrote; None for a snapshot's place or a kind this version does not know.
+    """Return the event that ``event_to_json`` encoded; None for a snapshot or an unknown kind.
 
     Raises:
         ValueError: if a field is missing.

@@ -1,4 +1,4 @@
-"""How an update is made: from a loss to moved parameters."""
+"""Optimisers: one update of the parameters from a loss."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Optimizer(Protocol):
     gradient_norm: float
 
     def compute_loss(self, objective: StepObjective) -> tuple[Tensor, Prompt, Output]:
-        """The loss at the present parameters; whatever ``update`` needs is kept."""
+        """Return the loss at the current parameters; what ``step`` needs is stored."""
 
     def step(self, step: int) -> None:
         """Make update number ``step``."""
@@ -33,14 +33,14 @@ class Optimizer(Protocol):
         """The learning rate of update number ``step``, before a stage's scales."""
 
     def state_dict(self) -> dict[str, Tensor]:
-        """What is needed to go on from here, bit for bit."""
+        """Return the state needed to resume, bit for bit."""
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
 def stage_parameters(method: PromptMethod, stage: Stage) -> dict[str, nn.Parameter]:
-    """The parameters that a stage trains, by name.
+    """Return the parameters that a stage trains, by name.
 
     Raises:
         ValueError: if there are none.
@@ -48,7 +48,8 @@ def stage_parameters(method: PromptMethod, stage: Stage) -> dict[str, nn.Paramet
     named = {n: p for n, p in method.named_parameters() if stage.lr_scale(n) > 0}
     if not named:
         raise ValueError(
-            f"stage {stage.name!r} trains nothing: none of {sorted(stage.lr_scales)} is a parameter of {method.card.name}"
+            f"stage {stage.name!r} trains nothing: none of {sorted(stage.lr_scales)} is a parameter of "
+            f"{method.card.name}"
         )
     return named
 
@@ -100,17 +101,17 @@ class GradientOptimizer:
         self.optimiser.step()
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The optimiser's tensors under ``<parameter>/<key>``."""
-        kept: dict[str, Tensor] = {}
+        """Return the optimiser's tensors under ``<parameter>/<key>``."""
+        state_tensors: dict[str, Tensor] = {}
         for name, parameter in self.named_parameters.items():
             for key, value in self.optimiser.state.get(parameter, {}).items():
                 if value is not None:
                     tensor = value if isinstance(value, Tensor) else torch.tensor(value, dtype=torch.float64)
-                    kept[f"{name}/{key}"] = tensor.detach().cpu().clone()
-        return kept
+                    state_tensors[f"{name}/{key}"] = tensor.detach().cpu().clone()
+        return state_tensors
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from ``state()``."""
+        """Restore the result of ``state_dict()``."""
         for name, parameter in self.named_parameters.items():
             found = {key.rpartition("/")[2]: value for key, value in state.items() if key.rpartition("/")[0] == name}
             if found:

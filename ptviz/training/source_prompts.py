@@ -18,12 +18,12 @@ SOURCE_METHOD = "prompt-tuning"
 
 
 def source_hyperparameters(m: int) -> dict[str, int]:
-    """The knobs of a source prompt of m tokens."""
+    """Return the hyperparameters of a source prompt of m tokens."""
     return {"m": m}
 
 
 def make_source_config(config: TrainConfig) -> TrainConfig:
-    """How the source prompts of a run with this config are trained.
+    """Return the training config of a run's source prompts.
 
     ``source_steps`` updates on all rows, at the default rate, with seed 0 whatever the run's: one library serves all
     seeds, and runs of it are found again.
@@ -40,7 +40,7 @@ def make_source_config(config: TrainConfig) -> TrainConfig:
 
 
 def check_unique_names(sources: Sequence[Task]) -> None:
-    """See to it that no two source tasks go by one name, under which each has its prompt.
+    """Check that all source tasks have different names, which identify their prompts.
 
     Raises:
         ValueError: naming the name they share.
@@ -56,11 +56,11 @@ def check_unique_names(sources: Sequence[Task]) -> None:
 def make_source_prompt(
     task: str, best: Mapping[str, Tensor], last: Mapping[str, Tensor], accuracy: float, run: str = ""
 ) -> SourcePrompt:
-    """The source prompt of two states of plain prompt tuning: its best by validation, and its last."""
+    """Return a source prompt from two states of plain prompt tuning: the best by validation, and the last."""
     return SourcePrompt(task, best["P"].detach().clone(), last["P"].detach().clone(), accuracy, run)
 
 
 def build_source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:
-    """The fresh prompt of a source task."""
+    """Return the untrained prompt of a source task."""
     spec = backbone.make_spec(config.length, tuple(task.label_words))
     return build_method(SOURCE_METHOD, spec, source_hyperparameters(m), config.seed)

@@ -9,7 +9,7 @@ from ptviz.training.config import TrainConfig
 
 
 def count_stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]:
-    """Updates of each stage, at least one.
+    """Return the number of updates of each stage, at least one.
 
     Stages on source tasks alone take their share of ``source_steps``. The others share ``steps``, rounded so that
     they add up; what a run was made longer by goes to the last of them.

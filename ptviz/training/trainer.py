@@ -56,7 +56,7 @@ class TrainingError(RuntimeError):
 
 @dataclass(frozen=True)
 class ResumePoint:
-    """Where to go on: the three fields of a Snapshot."""
+    """The state to resume from: three fields of a Snapshot event."""
 
     method: Mapping[str, Tensor]
     resume: Mapping[str, Tensor]
@@ -65,7 +65,7 @@ class ResumePoint:
 
 @dataclass
 class TrainingProgress:
-    """The plain numbers of a run under way."""
+    """The counters of a run in training."""
 
     stage: int = 0
     step: int = 0
@@ -91,18 +91,18 @@ def train(
     library: Mapping[str, SourcePrompt] | None = None,
     **settings: Any,
 ) -> Iterator[Event]:
-    """Train a prompt on a frozen backbone, telling what happens as it happens.
+    """Train a prompt on a frozen backbone and yield events as they happen.
 
     ``method`` is a registry name (built with ``knobs`` and the config's seed) or a method to go on with. ``settings``
     are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is the first step;
-    baselines follow (``baselines`` given: told, not measured again). The same seed gives the same numbers, bit for
+    baselines follow (``baselines`` given are not measured again). The same seed gives the same numbers, bit for
     bit, on the same machine: the randomness of step t depends on (seed, stage, t) alone, so a resumed run repeats it.
 
     Yields:
-        StageStarted, Stepped, Baselines, Evaluated and Snapshot as they come; Finished last.
+        StageStarted, StepCompleted, Baselines, Evaluated and Snapshot as they come; Finished last.
 
     Raises:
-        ValueError: for a bad setting or knob, before anything runs.
+        ValueError: for a bad setting or hyperparameter, before anything runs.
         TrainingError: if the loss is no longer a number.
     """
     config = TrainConfig.from_json(settings) if config is None else config
@@ -171,7 +171,7 @@ class _TrainingLoop:
         )
 
     def make_mixture(self, stage: Stage) -> TaskMixture:
-        """The rows that a stage sees: each source's in its place, the target's after them."""
+        """Return the examples of a stage: those of each source task in order, then the target's."""
         tasks: list[tuple[int, Task]] = []
         if stage.tasks != "target":
             # Few shots of the target are what transfer is for; the sources have all their rows.
@@ -191,7 +191,7 @@ class _TrainingLoop:
         )
 
     def train_source_prompts(self) -> Iterator[SourcePromptReady]:
-        """Train the source prompts that the library lacks."""
+        """Train the source prompts that are missing in the library."""
         config = make_source_config(self.config)
         for task in self.sources:
             if task.name in self.library:
@@ -221,7 +221,7 @@ class _TrainingLoop:
         if self.resume_point is None:
             progress.step, progress.stale = 0, 0
             if not stage.keeps_previous_best:
-                # Each stage finds its own best: what counts is the prompt the last one leaves.
+                # Each stage finds its own best prompt; the last stage's is the result.
                 progress.best_accuracy, progress.best_loss = -1.0, math.inf
         rows = self.make_mixture(stage)
         library = self.library if index == 0 else {}
@@ -231,30 +231,30 @@ class _TrainingLoop:
             with step_rng(config.seed, index, 0, self.backbone.device):
                 stage.on_start(look)
         stepper = OPTIMIZER_CLASSES[stage.optimiser](self.method, stage, config, self.lr, steps)
-        told = self.restore_optimizer(stepper)
+        reported_step = self.restore_optimizer(stepper)
         per_epoch = max(1, -(-len(rows) // config.batch))
         while progress.step < steps:
             # A snapshot is taken after its step's hook: a run that goes on from there has had it.
-            if stage.on_epoch is not None and progress.step % per_epoch == 0 and progress.step != told:
+            if stage.on_epoch is not None and progress.step % per_epoch == 0 and progress.step != reported_step:
                 with step_rng(config.seed, index, progress.step, self.backbone.device):
                     stage.on_epoch(look)
             yield self.run_step(index, stage, stepper, rows)
             if self.baselines is None or progress.made == 0:
                 self.baselines = self.baselines or measure_baselines(self.backbone, self.task, config)
                 yield self.baselines
-            if progress.step != told:
+            if progress.step != reported_step:
                 yield from self.evaluate_and_snapshot(index, stage, stepper)
             if self.should_stop_early():
                 break
             stepper.step(progress.step)
             progress.step += 1
             progress.made += 1
-        if progress.step == steps and progress.step != told and stage.tasks != "sources":
+        if progress.step == steps and progress.step != reported_step and stage.tasks != "sources":
             yield self.run_evaluation(index)
         yield self.make_snapshot(index, stepper)
 
     def restore_optimizer(self, stepper: Optimizer) -> int:
-        """Give the optimiser its state back; the step that was told already, -1 for a stage from its start."""
+        """Restore the optimiser's state; return the step already reported, -1 for a new stage."""
         if self.resume_point is None:
             return -1
         stepper.load_state_dict(
@@ -276,8 +276,8 @@ class _TrainingLoop:
         value = float(loss)
         if not math.isfinite(value):
             raise TrainingError(
-                f"the loss became {value} at step {progress.step} with learning rate {stepper.learning_rate(progress.step):g}; "
-                "try a tenth of that rate, or clip gradients at 1"
+                f"the loss became {value} at step {progress.step} with learning rate "
+                f"{stepper.learning_rate(progress.step):g}; try a tenth of that rate, or clip gradients at 1"
             )
         progress.stepping += time.perf_counter() - began
         rate = stepper.learning_rate(progress.step)
@@ -291,7 +291,7 @@ class _TrainingLoop:
             seen = self.run_evaluation(index)
             better = seen.best
             yield seen
-        # The best prompt is what a finished run answers with: whoever looks at its steps finds that one among them.
+        # A finished run predicts with its best prompt, so that one is always among the snapshots.
         if better or self.progress.step % self.config.snapshot_every == 0:
             yield self.make_snapshot(index, stepper)
 
@@ -345,7 +345,7 @@ def train_source_prompt(backbone: Backbone, task: Task, m: int, config: TrainCon
 
 
 def mean_objective(parts: Sequence[TaskBatch], stage: Stage) -> tuple[Tensor, Prompt, Output]:
-    """A stage's objective over the batches of one step: the mean over rows; prompt and answer of the first batch."""
+    """Return a stage's mean objective over the batches of one step, with the first batch's prompt and output."""
     total = sum(len(batch) for _, batch in parts)
     loss, first = torch.zeros(()), None
     for rows, batch in parts:
@@ -358,7 +358,7 @@ def mean_objective(parts: Sequence[TaskBatch], stage: Stage) -> tuple[Tensor, Pr
 
 
 def routing_load(batch: Batch, prompt: Prompt) -> tuple[float, ...]:
-    """The share of the batch that each expert or source got most of; empty for unrouted prompts."""
+    """Return the share of the batch with each expert or source as the top choice; empty for unrouted prompts."""
     if prompt.routing is None:
         return ()
     counts = torch.bincount(prompt.routing.detach().argmax(-1), minlength=prompt.routing.shape[1])
