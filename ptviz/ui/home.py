@@ -57,12 +57,12 @@ _FIRST_CONFIG = RunConfig().checked()
 _FIRST_ESTIMATE = estimate_run(
     _FIRST_CONFIG.method, _FIRST_CONFIG.backbone, _FIRST_CONFIG.task, _FIRST_CONFIG.training, _FIRST_CONFIG.knobs
 )
-_BACKBONE_SIZE = f"{(_FIRST_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million numbers"
+_BACKBONE_SIZE = f"{(_FIRST_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million parameters"
 INTRODUCTION = (
-    "A language model can learn a new task without changing a single one of its own numbers. **Prompt tuning** puts a "
-    "few free vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
-    f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' numbers')} frozen numbers will learn to tell what kind of answer a "
-    f"question asks for, from {_FIRST_ESTIMATE.trainable_parameters:,} trained ones, in about half a minute, before your eyes."
+    "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
+    "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
+    f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn to tell what kind of answer a "
+    f"question asks for, from {_FIRST_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
 )
 """What the home page says about its Start button; the sizes are those of the run it starts."""
 

@@ -1,4 +1,4 @@
-"""What went wrong, in the words of the library's own errors, where it went wrong."""
+"""Show errors on the page, where they happened, with the message of the library."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ logger = logging.getLogger(__name__)
 
 
 def describe_error(error: BaseException) -> str:
-    """An error as a sentence for people; the library writes its own for them, others get their type in front."""
+    """Return an error as a sentence; an unexpected one begins with its type."""
     text = str(error).strip()
     if isinstance(error, ValueError | OSError | TimeoutError) and text:
         return text
@@ -20,7 +20,7 @@ def describe_error(error: BaseException) -> str:
 
 
 def error_box(message: str) -> None:
-    """A box that says what went wrong. The message may quote a stranger's text, so none of it is Markdown."""
+    """Render an error message. It may quote untrusted text, so it is never read as Markdown."""
     with st.container(border=True, horizontal=True, vertical_alignment="top"):
         st.badge("Problem", icon=":material/error:", color="red")
         st.text(message)
@@ -28,7 +28,7 @@ def error_box(message: str) -> None:
 
 @contextmanager
 def show_errors() -> Iterator[None]:
-    """Show any error of the block in a sentence where it happened, and go on with the page."""
+    """Render any error of the block as a sentence, and continue with the page."""
     try:
         yield
     except Exception as error:

@@ -1,4 +1,4 @@
-"""Numbers and states in words that a person can read at a glance."""
+"""Format numbers, times and states for the pages."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ ACTIVE_STATES = ("queued", "running", "stopping")
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:
-    """A share of 0 to 1 in percent; a dash if it is not known yet."""
+    """Return a share (0 to 1) in percent; a dash for None."""
     return "—" if share is None else f"{share:.{digits}%}"
 
 
 def format_duration(seconds: float | None) -> str:
-    """A time span: "42 s", "3 min 20 s", "2 h 5 min"; a dash if it is not known."""
+    """Return a time span as "42 s", "3 min 20 s" or "2 h 5 min"; a dash for None."""
     if seconds is None:
         return "—"
     whole = max(0, round(seconds))
@@ -48,7 +48,7 @@ def format_duration(seconds: float | None) -> str:
 
 
 def format_age(moment: float, now: float | None = None) -> str:
-    """How long ago a moment (seconds since 1970) was."""
+    """Return how long ago a time (seconds since 1970) was."""
     passed = (time.time() if now is None else now) - moment
     if passed < 90:
         return "just now"
@@ -59,13 +59,13 @@ def format_age(moment: float, now: float | None = None) -> str:
 
 
 def shorten_text(text: str, longest: int = 120) -> str:
-    """A text on one line, cut if it is longer than ``longest`` characters."""
+    """Return a text on one line, cut to at most ``longest`` characters."""
     line = " ".join(text.split())
     return line if len(line) <= longest else line[: longest - 1] + "…"
 
 
 def unique_labels(names: Mapping[K, str]) -> dict[K, str]:
-    """Names of which no two are alike: a box tells its entries apart by nothing else. Twins get their ids behind.
+    """Return names without duplicates, as a select box needs: equal ones get their id appended.
 
     A key is an id, or a tuple that ends in one.
     """
@@ -75,12 +75,12 @@ def unique_labels(names: Mapping[K, str]) -> dict[K, str]:
 
 
 def render_heading(text: str) -> None:
-    """A heading that may hold a stranger's text: shown letter for letter, neither Markdown nor HTML."""
+    """Render a heading that may contain untrusted text, never read as Markdown or HTML."""
     style = "font-size:1.5rem;font-weight:600;line-height:1.25;overflow-wrap:anywhere"
     st.html(f'<div role="heading" aria-level="1" style="{style}">{html.escape(text)}</div>', width="content")
 
 
 def state_badge(state: str) -> None:
-    """The state of a run as a coloured badge with an icon."""
+    """Render the state of a run as a coloured badge with an icon."""
     label, icon, colour = STATE_BADGES.get(state, (state, ":material/help:", "gray"))
     st.badge(label, icon=icon, color=colour)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""What a run will be, shown before it starts."""
+"""Estimate of a run, shown before it starts: stages, parameters and time."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ptviz.ui.components.formatting import format_duration, format_percent
 
 
 def render_run_estimate(config: RunConfig) -> RunEstimate:
-    """The stages, the sizes and the time of a run that was not started yet.
+    """Render the stages, parameter counts and estimated time of a run, and return the estimate.
 
     Raises:
-        ValueError: if the config is wrong, in words for people.
+        ValueError: if the config is invalid.
     """
     config = config.checked()
     made = estimate_run(config.method, config.backbone, config.task, config.training, config.knobs, config.sources)
@@ -29,15 +29,17 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
             else None
         )
         left.metric(
-            "Numbers trained",
+            "Trainable parameters",
             f"{made.trainable_parameters:,}" if made.trainable_parameters is not None else "—",
-            help="scalars that training changes; everything else in the backbone stays frozen",
+            help="parameters that training changes; the backbone stays frozen",
         )
-        right.metric("Share trained", format_percent(share, 3), help="numbers trained, as a share of the frozen ones")
+        right.metric(
+            "Trainable share", format_percent(share, 3), help="trainable parameters divided by the frozen ones"
+        )
         left.metric(
-            "Numbers to keep",
+            "Stored parameters",
             f"{made.stored_parameters:,}" if made.stored_parameters is not None else "—",
-            help="what the result weighs",
+            help="parameters needed for inference",
         )
         seconds, origin = _estimate_seconds(config, made)
         right.metric("Time, about", format_duration(seconds), help=origin)
@@ -48,7 +50,7 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
 
 
 def _estimate_seconds(config: RunConfig, made: RunEstimate) -> tuple[float | None, str]:
-    """Seconds the run may take and where the guess comes from: this machine's own runs before any record."""
+    """Return the estimated seconds and their origin: the newest similar run here, else the recorded speed."""
     wanted = (config.backbone, config.method, config.training.batch, config.training.dtype)
     for summary in get_store().list():
         own = summary.config
