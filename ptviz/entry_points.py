@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 from collections.abc import Callable
 from importlib.metadata import EntryPoint, entry_points
 from typing import TypeVar
@@ -12,30 +11,22 @@ T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
 
 
-def load_entry_points(group: str, load: Callable[[EntryPoint], T]) -> dict[str, T]:
-    """Return what ``load`` makes of each entry point of a group, by name, in alphabetical order.
+def load_entry_points(group: str, load: Callable[[EntryPoint], T | None]) -> dict[str, T]:
+    """Return what ``load`` makes of each entry point of a group, by name in alphabetical order; None is skipped.
 
     An entry point that fails, for whatever reason, is left out with a warning in the log that names its package and
     the reason: a broken package must not keep ptviz from starting.
     """
     found: dict[str, T] = {}
     for point in sorted(entry_points(group=group), key=lambda point: point.name):
-        if _is_being_imported(point.module):
-            continue
         try:
             if point.name in found:
                 raise ValueError(f"the name {point.name!r} is taken by another package")
-            found[point.name] = load(point)
+            if (loaded := load(point)) is not None:
+                found[point.name] = loaded
         # A module may also call sys.exit while it is imported.
         except (Exception, SystemExit) as error:
             package = point.dist.name if point.dist else "an unnamed package"
             reason = " ".join(f"{type(error).__name__}: {error}".split())
             _LOG.warning("ptviz leaves out %r (entry point %s of %s): %s", point.name, group, package, reason)
     return found
-
-
-def _is_being_imported(module: str) -> bool:
-    # A program that imports the other package first gets here while that package waits for ptviz: there is nothing to
-    # load yet, and a method registers itself as soon as its class is defined.
-    spec = getattr(sys.modules.get(module), "__spec__", None)
-    return bool(getattr(spec, "_initializing", False))

@@ -88,6 +88,16 @@ class Spec:
 
 
 @dataclass(frozen=True)
+class BackboneShape:
+    """What a backbone offers a prompt: embedding width d, attention sites S, key/value heads H and their width h."""
+
+    width: int
+    sites: int
+    heads: int
+    head_width: int
+
+
+@dataclass(frozen=True)
 class Batch:
     """One tokenised batch. ``slots`` marks the m places per row that the prompt fills."""
 

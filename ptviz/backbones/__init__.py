@@ -6,6 +6,7 @@ from ptviz.backbones.packaged import fetch_backbone
 from ptviz.backbones.registry import (
     DEFAULT_BACKBONE,
     BackboneInfo,
+    ExternalBackbone,
     list_backbones,
     load_backbone,
     select_device,
@@ -17,6 +18,7 @@ __all__ = [
     "Backbone",
     "BackboneError",
     "BackboneInfo",
+    "ExternalBackbone",
     "Readout",
     "fetch_backbone",
     "list_backbones",

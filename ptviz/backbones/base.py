@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError, join_key_values
 from ptviz.backbones.label_tokens import find_common_tokens
-from ptviz.prompt import Batch, Output, Prompt, Spec
+from ptviz.prompt import BackboneShape, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 
@@ -78,6 +78,11 @@ class Backbone(nn.Module, ABC):
     def width(self) -> int:
         """The embedding width d."""
         return self.embedding_table.shape[1]
+
+    @property
+    def shape(self) -> BackboneShape:
+        """The sizes that a prompt has to fit."""
+        return BackboneShape(self.width, self.sites, self.heads, self.head_width)
 
     @property
     def frozen_parameters(self) -> int:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
+from functools import cache
+from importlib.metadata import EntryPoint
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +30,8 @@ from ptviz.backbones.base import Backbone
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
+from ptviz.entry_points import load_entry_points
+from ptviz.prompt import BackboneShape
 
 DEFAULT_BACKBONE = "minilm-l6"
 HUB_IDS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
@@ -69,6 +73,8 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
         backbone = wrap_model(
             name, tiny.TINY_BACKBONES[name][0], tiny.make_tiny_model(name), tiny.make_tiny_tokeniser(), random=True
         )
+    elif name in _external_backbones():
+        backbone = _external_backbones()[name].load()
     else:
         source = _resolve_source(name)
         model, tokeniser = _load_pretrained(name, source)
@@ -206,74 +212,82 @@ def select_auto_class(name: str, config: Any) -> Any:
     return AutoModel
 
 
-@dataclass(frozen=True)
-class BackboneInfo:
-    """A named backbone as a list shows it; sizes in layers, vectors and scalars."""
+@dataclass(frozen=True, kw_only=True)
+class BackboneInfo(BackboneShape):
+    """A named backbone as a list shows it: its sizes, its frozen parameters, and how to get it.
+
+    ``parameters`` is 0 for random weights, which are made on the spot.
+    """
 
     name: str
     title: str
     family: str
     layers: int
-    sites: int
-    width: int
-    heads: int
-    head_width: int
     parameters: int
-    available: bool
-    install_command: str
-    random: bool
+    available: bool = True
+    install_command: str = ""
+    random: bool = False
+
+
+_PACKAGED_INFOS = (
+    BackboneInfo(
+        name="minilm-l6", title=TITLES["minilm-l6"], family="encoder", layers=6, parameters=22_565_376,
+        width=384, sites=6, heads=12, head_width=32,
+    ),
+    BackboneInfo(
+        name="smollm2-135m", title=TITLES["smollm2-135m"], family="decoder", layers=30, parameters=134_515_008,
+        width=576, sites=30, heads=3, head_width=64,
+    ),
+)  # fmt: skip
+_TINY_SIZES = {
+    "tiny-encoder": ("encoder", 2, BackboneShape(width=32, sites=2, heads=4, head_width=8)),
+    "tiny-decoder": ("decoder", 2, BackboneShape(width=32, sites=2, heads=2, head_width=8)),
+    "tiny-encoder-decoder": ("encoder-decoder", 4, BackboneShape(width=32, sites=6, heads=4, head_width=8)),
+}
 
 
 def list_backbones() -> list[BackboneInfo]:
-    """The backbones that have a name here; any local folder or hub id works besides them."""
-    here = packaged.is_available
-    return [
-        BackboneInfo(
-            "minilm-l6",
-            TITLES["minilm-l6"],
-            "encoder",
-            6,
-            6,
-            384,
-            12,
-            32,
-            22_565_376,
-            here("minilm-l6"),
-            packaged.INSTALL_COMMANDS["minilm-l6"],
-            False,
-        ),
-        BackboneInfo(
-            "smollm2-135m",
-            TITLES["smollm2-135m"],
-            "decoder",
-            30,
-            30,
-            576,
-            3,
-            64,
-            134_515_008,
-            here("smollm2-135m"),
-            packaged.INSTALL_COMMANDS["smollm2-135m"],
-            False,
-        ),
-        BackboneInfo(
-            "tiny-encoder", tiny.TINY_BACKBONES["tiny-encoder"][0], "encoder", 2, 2, 32, 4, 8, 0, True, "", True
-        ),
-        BackboneInfo(
-            "tiny-decoder", tiny.TINY_BACKBONES["tiny-decoder"][0], "decoder", 2, 2, 32, 2, 8, 0, True, "", True
-        ),
-        BackboneInfo(
-            "tiny-encoder-decoder",
-            tiny.TINY_BACKBONES["tiny-encoder-decoder"][0],
-            "encoder-decoder",
-            4,
-            6,
-            32,
-            4,
-            8,
-            0,
-            True,
-            "",
-            True,
-        ),
+    """Return the backbones that have a name: those of ptviz, then those of other packages.
+
+    Any local folder in transformers' layout, and any Hub id, works as well.
+    """
+    ours = [
+        replace(info, available=packaged.is_available(info.name), install_command=packaged.INSTALL_COMMANDS[info.name])
+        for info in _PACKAGED_INFOS
     ]
+    tiny_ones = [
+        BackboneInfo(
+            name=name, title=tiny.TINY_BACKBONES[name][0], family=family, layers=layers, parameters=0, random=True,
+            **asdict(shape),
+        )
+        for name, (family, layers, shape) in _TINY_SIZES.items()
+    ]  # fmt: skip
+    return [*ours, *tiny_ones, *(external.info for external in _external_backbones().values())]
+
+
+@dataclass(frozen=True)
+class ExternalBackbone:
+    """A backbone of another package: what lists show, and a function that loads it with frozen float32 weights.
+
+    An entry point of the group ``ptviz.backbones`` names one of these. ``load`` is called without arguments and
+    returns a ``Backbone``, for instance one made by ``wrap_model``.
+    """
+
+    info: BackboneInfo
+    load: Callable[[], Backbone]
+
+
+@cache
+def _external_backbones() -> dict[str, ExternalBackbone]:
+    return load_entry_points("ptviz.backbones", _load_external_backbone)
+
+
+def _load_external_backbone(point: EntryPoint) -> ExternalBackbone:
+    found = point.load()
+    if not isinstance(found, ExternalBackbone):
+        raise TypeError(f"expected an ExternalBackbone; got {found!r}")
+    if found.info.name != point.name:
+        raise ValueError(f"expected a backbone with the name of its entry point; got {found.info.name!r}")
+    if point.name in TITLES or point.name in tiny.TINY_BACKBONES:
+        raise ValueError("a backbone of this name exists already; choose another name")
+    return found

@@ -1,26 +1,12 @@
-"""The sizes that a backbone offers a prompt."""
+"""The sizes of a backbone by its name."""
 
 from __future__ import annotations
 
-from contextlib import suppress
-from dataclasses import dataclass
-
-
-@dataclass(frozen=True)
-class BackboneShape:
-    """What a backbone offers a prompt: embedding width, attention sites, key/value heads and their width."""
-
-    width: int
-    sites: int
-    heads: int
-    head_width: int
+from ptviz.backbones.registry import list_backbones
+from ptviz.prompt import BackboneShape
 
 
 def named_backbone_shape(backbone: str) -> BackboneShape | None:
-    """The sizes of a backbone that has a name here; None for any other."""
-    from ptviz.backbones.registry import list_backbones
-
-    with suppress(StopIteration):
-        info = next(info for info in list_backbones() if info.name == backbone)
-        return BackboneShape(info.width, info.sites, info.heads, info.head_width)
-    return None
+    """Return the sizes of a backbone of ``list_backbones``, without loading it; None for any other name."""
+    found = (info for info in list_backbones() if info.name == backbone)
+    return next((BackboneShape(info.width, info.sites, info.heads, info.head_width) for info in found), None)

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ptviz.checkpoints.bundle import UNSPLIT_AXES, Array, PromptBundle
+from ptviz.prompt import BackboneShape
 from ptviz.prompt_statistics import effective_rank, find_outliers, is_collapsed
 
 DEAD_NORM_SHARE = 1e-3
@@ -26,10 +27,7 @@ class BackboneReference:
     """The backbone that a prompt is checked against: its sizes, and the norms of its token embeddings, if known."""
 
     name: str
-    width: int
-    sites: int
-    heads: int
-    head_width: int
+    shape: BackboneShape
     norms: Array
 
 
@@ -86,7 +84,7 @@ def _diagnose_matrix(name: str, matrix: Array, reference: BackboneReference | No
     rest = np.delete(matrix, [*outliers, *dead], axis=0)
     rest_rank = effective_rank(_evenly_spread(rest), centred=True) if 1 < len(rest) < len(matrix) else rank
     inside = None
-    if reference is not None and reference.width == matrix.shape[1] and len(reference.norms):
+    if reference is not None and reference.shape.width == matrix.shape[1] and len(reference.norms):
         inside = float(((norms >= reference.norms.min()) & (norms <= reference.norms.max())).mean())
     facts = PromptDiagnostics(
         name=name,
@@ -139,9 +137,9 @@ def _agreeing_verb(rows: tuple[int, ...], one: str, many: str) -> str:
 
 
 def _vocabulary_warnings(facts: PromptDiagnostics, reference: BackboneReference) -> list[str]:
-    if facts.width != reference.width:
+    if facts.width != reference.shape.width:
         return [
-            f"wrong width for {reference.name}: its vectors have {reference.width} numbers, these have {facts.width}"
+            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have {facts.width}"
         ]
     if facts.inside is not None and facts.inside < 0.5:
         low, high = float(reference.norms.min()), float(reference.norms.max())
@@ -158,20 +156,20 @@ def incompatibilities(bundle: PromptBundle, reference: BackboneReference) -> lis
     widths = {
         size for v in bundle.tensors.values() for axis, size in zip(v.axes, v.array.shape, strict=True) if axis == "d"
     }
-    if others := sorted(widths - {reference.width}):
+    if others := sorted(widths - {reference.shape.width}):
         found = " and ".join(map(str, others))
         wrong.append(
-            f"wrong width for {reference.name}: its vectors have {reference.width} numbers, these have {found}"
+            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have {found}"
         )
     for name, values in bundle.tensors.items():
         sizes = dict(zip(values.axes, values.array.shape, strict=True))
         if values.axes == ("S", "kv", "H", "m", "h"):
             own = (sizes["S"], sizes["H"], sizes["h"])
-            theirs = (reference.sites, reference.heads, reference.head_width)
+            theirs = (reference.shape.sites, reference.shape.heads, reference.shape.head_width)
             if own != theirs:
                 wrong.append(f"{name} is for (sites, heads, head width) {own}; {reference.name} has {theirs}")
         elif values.axes == UNSPLIT_AXES:
-            features = 2 * reference.sites * reference.heads * reference.head_width
+            features = 2 * reference.shape.sites * reference.shape.heads * reference.shape.head_width
             if sizes["features"] != features:
                 wrong.append(f"{name} has {sizes['features']:,} numbers a token; {reference.name} needs {features:,}")
     return wrong

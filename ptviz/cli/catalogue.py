@@ -104,9 +104,9 @@ def tasks(as_json: JsonOption = False) -> None:
 
     A CSV, TSV, JSONL or Parquet file and `hub:ID` can be used as a task, too.
     """
-    from ptviz.tasks import list_builtin_tasks
+    from ptviz.tasks import list_tasks
 
-    _print_infos("task", list_builtin_tasks(), ("name", "title", "family", "classes", "rows"), as_json)
+    _print_infos("task", list_tasks(), ("name", "title", "family", "classes", "rows"), as_json)
 
 
 def backbones(as_json: JsonOption = False) -> None:

@@ -115,10 +115,10 @@ def backbones() -> Iterator[Check]:
 
 def tasks() -> Iterator[Check]:
     """Check that the data of every built-in task is installed."""
-    from ptviz.tasks import list_builtin_tasks
+    from ptviz.tasks import list_tasks
 
     found: dict[str, list[str]] = {}
-    for info in list_builtin_tasks():
+    for info in list_tasks():
         if info.available:
             found.setdefault(info.source, []).append(info.name)
         else:

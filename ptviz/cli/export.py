@@ -139,11 +139,11 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
 
 
 def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
-    from ptviz.checkpoints.writers.peft import BackboneSizes, write_peft
+    from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
 
-    sizes = BackboneSizes(run.config.backbone, backbone.family, backbone.width, backbone.sites, backbone.heads)
+    trained_on = TrainedBackbone(run.config.backbone, backbone.family, backbone.shape)
     prompt = compute_static_prompt(method, backbone)
-    config, notes = write_peft(folder, prompt, sizes, find_factors(method, prompt))
+    config, notes = write_peft(folder, prompt, trained_on, find_factors(method, prompt))
     if (layout := _text_layout(run, backbone)) is not None:
         (folder / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
         notes = [*notes, f"{LAYOUT_FILE} describes the text layout and the token of each class"]

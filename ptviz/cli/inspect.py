@@ -94,4 +94,4 @@ def _backbone_reference(name: str) -> BackboneReference:
 
     found = load_backbone(name)
     norms = found.embedding_table.float().norm(dim=1).cpu().numpy()
-    return BackboneReference(name, found.width, found.sites, found.heads, found.head_width, norms[norms > 0])
+    return BackboneReference(name, found.shape, norms[norms > 0])

@@ -15,7 +15,6 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.backbones.shape import BackboneShape
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
@@ -31,6 +30,7 @@ from ptviz.experiments.transfer_results import (
 )
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import PromptMethod
+from ptviz.prompt import BackboneShape
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig

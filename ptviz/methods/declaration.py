@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import sys
 from importlib.metadata import EntryPoint
 
 from ptviz.methods.base import REGISTRY, MethodCard, PromptMethod, build_method
@@ -14,13 +15,17 @@ from ptviz.prompt import Spec
 _SIZES = Spec.from_sizes(width=32, sites=2, heads=4, head_width=8, length=64, sources=("first", "second"))
 
 
-def load_method_entry_point(point: EntryPoint) -> type[PromptMethod]:
+def load_method_entry_point(point: EntryPoint) -> type[PromptMethod] | None:
     """Return the method of an entry point of the group ``ptviz.methods``, registered under its name.
+
+    None for a module that is being imported: it imports ptviz itself, and its methods register when they are defined.
 
     Raises:
         ValueError: if the name is taken, or the declaration is not complete (see ``check_declaration``).
         TypeError: if it is not a ``PromptMethod``, or an argument of its constructor is not a hyperparameter.
     """
+    if _is_being_imported(point.module):
+        return None
     before = dict(REGISTRY)
     try:
         method = point.load()
@@ -37,6 +42,11 @@ def load_method_entry_point(point: EntryPoint) -> type[PromptMethod]:
     _restore({**before, point.name: method})
     checked: type[PromptMethod] = method
     return checked
+
+
+def _is_being_imported(module: str) -> bool:
+    spec = getattr(sys.modules.get(module), "__spec__", None)
+    return bool(getattr(spec, "_initializing", False))
 
 
 def _restore(methods: dict[str, type[PromptMethod]]) -> None:

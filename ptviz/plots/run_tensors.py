@@ -9,14 +9,15 @@ import numpy as np
 from jaxtyping import Float
 
 from ptviz.backbones import load_backbone
-from ptviz.backbones.shape import BackboneShape
+from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, RunOrId, get_run, get_saved
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory, subsample_indices
+from ptviz.prompt import BackboneShape
 from ptviz.runs import Run, SnapshotInfo, Store, StoreError
 from ptviz.runs.embedding_table import Vocabulary, cache_path, find_backbone_shape, load_vocabulary, save_vocabulary
-from ptviz.runs.method_tensors import NamedAxesArray, load_method_tensors
+from ptviz.runs.method_tensors import load_method_tensors
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt, load_prompt_tensors
 from ptviz.runs.status import ACTIVE_STATES
 

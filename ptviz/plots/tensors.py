@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from jaxtyping import Bool
 
 from ptviz.analysis.tensor_comparison import compare_rows
+from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.figures import tensors as drawn
 from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
@@ -19,7 +20,6 @@ from ptviz.plots.run_argument import PromptOrId, RunOrId
 from ptviz.plots.run_tensors import MAX_STEPS, load_snapshot_tensors, load_tensor_history
 from ptviz.plots.views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
 from ptviz.runs import StoreError
-from ptviz.runs.method_tensors import NamedAxesArray
 
 _MAX_TENSORS, _MAX_VALUES = 12, 100_000
 _MAX_MULTIPLICATIONS = 6e8

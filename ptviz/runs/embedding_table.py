@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ptviz import paths
-from ptviz.backbones.shape import BackboneShape, named_backbone_shape
+from ptviz.backbones.shape import named_backbone_shape
+from ptviz.prompt import BackboneShape
 from ptviz.runs.atomic_io import to_store_error
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ def save_vocabulary(backbone: Backbone) -> Path:
         return folder
     table = backbone.embedding_table.detach().float().cpu().numpy()
     tokens = backbone.tokeniser.convert_ids_to_tokens(list(range(min(len(table), len(backbone.tokeniser)))))
-    shape = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
+    shape = backbone.shape
     data = {"tokens": [token or "" for token in tokens], "sizes": asdict(shape), "backbone": backbone.name}
     try:
         with paths.atomic_directory(folder.parent) as draft:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +114,7 @@ def import_checkpoint_prompt(
 def _check_backbone(bundle: PromptBundle, backbone: str) -> None:
     shape = find_backbone_shape(backbone)
     if shape is not None:
-        reference = BackboneReference(backbone, **asdict(shape), norms=np.zeros(0, np.float32))
+        reference = BackboneReference(backbone, shape, np.zeros(0, np.float32))
         if problems := incompatibilities(bundle, reference):
             raise StoreError("; ".join(problems))
 

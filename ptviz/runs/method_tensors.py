@@ -3,27 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from ptviz.backbones.shape import BackboneShape
+from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.methods.base import PromptMethod, build_method
-from ptviz.prompt import Batch, Spec
+from ptviz.prompt import BackboneShape, Batch, Spec
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state
-
-
-@dataclass(frozen=True, eq=False)
-class NamedAxesArray:
-    """A tensor of a method: its values and the names of its axes."""
-
-    axes: tuple[str, ...]
-    array: Float[np.ndarray, ...]
 
 
 def load_method_tensors(
@@ -39,7 +29,7 @@ def load_method_tensors(
         found = method.tensors()
         effective = _compute_effective_prompt(method, shape.width)
     read = {
-        name: NamedAxesArray(tuple(part.axes), part.tensor.detach().float().cpu().numpy())
+        name: NamedAxesArray(part.tensor.detach().float().cpu().numpy(), tuple(part.axes))
         for name, part in found.items()
         if not part.tensor.is_meta
     }
@@ -82,9 +72,9 @@ def _compute_effective_prompt(method: PromptMethod, width: int) -> NamedAxesArra
     except (RuntimeError, ValueError, IndexError):
         return None  # The method needs a real input: its tensors are shown without the effective prompt.
     if prompt.embeddings is not None and len(prompt.embeddings) == 1 and not prompt.embeddings.is_meta:
-        return NamedAxesArray(("m", "d"), prompt.embeddings[0].float().numpy())
+        return NamedAxesArray(prompt.embeddings[0].float().numpy(), ("m", "d"))
     if prompt.key_values is not None and prompt.key_values.shape[2] == 1 and not prompt.key_values.is_meta:
-        return NamedAxesArray(("S", "kv", "H", "m", "h"), prompt.key_values[:, :, 0].float().numpy())
+        return NamedAxesArray(prompt.key_values[:, :, 0].float().numpy(), ("S", "kv", "H", "m", "h"))
     return None
 
 

@@ -36,7 +36,7 @@ def preload_for_form(config: RunConfig) -> None:
     from ptviz import backbones, tasks
 
     here = {info.name for info in backbones.list_backbones() if info.available}
-    here |= {info.name for info in tasks.list_builtin_tasks() if info.available}
+    here |= {info.name for info in tasks.list_tasks() if info.available}
     wanted = (config.backbone, config.task, config.training.dtype)
     if {config.backbone, config.task} <= here and st.session_state.get("prepared") != wanted:
         st.session_state["prepared"] = wanted
@@ -68,7 +68,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     from ptviz.training.config import TrainConfig
 
     params = {"method": config.method}
-    known = {info.name for info in tasks.list_builtin_tasks()}
+    known = {info.name for info in tasks.list_tasks()}
     if config.task in known:
         params["task"] = config.task
     elif config.task.startswith("hub:"):

@@ -17,7 +17,7 @@ from safetensors.torch import save
 
 from ptviz.checkpoints import CheckpointError
 from ptviz.checkpoints.detect import open_in_process
-from ptviz.checkpoints.writers.peft import BackboneSizes, write_peft
+from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
 from ptviz.cli.export import compute_static_prompt, find_factors
 from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
@@ -31,9 +31,9 @@ M = 5
 CLOSE = {"atol": 1e-5, "rtol": 1e-4}
 
 
-def home_of(family: str) -> BackboneSizes:
+def home_of(family: str) -> TrainedBackbone:
     backbone = backbone_of(family)
-    return BackboneSizes("tiny", backbone.family, backbone.width, backbone.sites, backbone.heads)
+    return TrainedBackbone("tiny", backbone.family, backbone.shape)
 
 
 def under_peft(family: str, folder: Path) -> Any:

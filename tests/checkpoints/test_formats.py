@@ -19,6 +19,7 @@ from ptviz.checkpoints.containers.arrays import encode_npy, read_npy
 from ptviz.checkpoints.detect import open_bytes, open_in_process
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.sandbox.parent import decode_bundle, encode_bundle
+from ptviz.prompt import BackboneShape
 from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
 from tests.families import model_of
 
@@ -281,7 +282,7 @@ def test_facts_find_what_was_planted() -> None:
     rows[3] *= 40
     rows[5] = 0
     rows[7] = rows[8]
-    ground = BackboneReference("tiny", 64, 2, 4, 16, np.array([0.1, 0.5], np.float32))
+    ground = BackboneReference("tiny", BackboneShape(64, 2, 4, 16), np.array([0.1, 0.5], np.float32))
     (fact,) = diagnose(open_bytes(saved(rows), "p"), ground)
     assert (fact.outliers, fact.dead, fact.duplicate_rows, fact.inside) == ((3,), (5,), 1, 0.0)
     told = " ".join(fact.warnings)
@@ -322,7 +323,8 @@ def test_keys_and_values_have_facts(tmp_path: Path) -> None:
         save_safetensors({"KV": values}, {"axes": json.dumps({"KV": ["S", "kv", "H", "m", "h"]})})
     )
     (fact,) = diagnose(
-        open_in_process(tmp_path / "p.safetensors"), BackboneReference("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
+        open_in_process(tmp_path / "p.safetensors"),
+        BackboneReference("tiny", BackboneShape(64, 2, 4, 16), np.ones(3, np.float32)),
     )
     assert (fact.inner, fact.tokens, fact.width, fact.dead, fact.inside) == (True, 6, 48, (4,), None)
     assert fact.norms[1] == pytest.approx(float(values[:, :, :, 1].norm()), rel=1e-5)
@@ -330,7 +332,7 @@ def test_keys_and_values_have_facts(tmp_path: Path) -> None:
 
 
 def test_a_wrong_width_is_said_before_any_forward_pass() -> None:
-    ground = BackboneReference("tiny", 64, 2, 4, 16, np.ones(3, np.float32))
+    ground = BackboneReference("tiny", BackboneShape(64, 2, 4, 16), np.ones(3, np.float32))
     assert incompatibilities(open_bytes(saved(ROWS), "p"), ground) == [
         "wrong width for tiny: its vectors have 64 numbers, these have 8"
     ]

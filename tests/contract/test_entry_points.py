@@ -217,3 +217,43 @@ def test_a_package_that_imports_ptviz_first_is_found_too(scaled: Path) -> None:
     )
     assert done.stdout.strip() == "True"
     assert not done.stderr
+
+
+DATA = """
+from ptviz.backbones import BackboneInfo, ExternalBackbone, wrap_model
+from ptviz.backbones.tiny import make_tiny_model, make_tiny_tokeniser
+from ptviz.tasks import Example, ExternalTask, Task, TaskInfo
+
+def load_backbone():
+    return wrap_model("my-encoder", "My encoder", make_tiny_model("tiny-encoder"), make_tiny_tokeniser(), random=True)
+
+def load_task(seed):
+    rows = [Example(f"{('who wrote', 'where is')[i % 2]} number {i}", i % 2) for i in range(60)]
+    return Task(
+        name="asking", title="Asking words", family="test", classes=("person", "place"),
+        label_words=("person", "place"), descriptions=("a person", "a place"), cue="Answer type:",
+        train=tuple(rows[:40]), validation=tuple(rows[40:50]), test=tuple(rows[50:]), source="made up",
+    )
+
+info = BackboneInfo(
+    name="my-encoder", title="My encoder", family="encoder", layers=2, parameters=0, random=True,
+    width=32, sites=2, heads=4, head_width=8,
+)
+my_encoder = ExternalBackbone(info, load_backbone)
+asking = ExternalTask(TaskInfo("asking", "Asking words", "test", 2, 60, True, "", "made up"), load_task)
+spam = ExternalTask(TaskInfo("sms", "Spam", "test", 2, 60, True, "", "made up"), load_task)
+"""
+
+
+def test_a_backbone_and_a_task_of_another_package_are_listed_and_trained_on(install: Install) -> None:
+    site = install("my-data", "ptviz.backbones", {"my-encoder": "my_data:my_encoder"}, "my_data", DATA)
+    info = site / "my_data-0.1.dist-info" / "entry_points.txt"
+    info.write_text(info.read_text() + "[ptviz.tasks]\nasking = my_data:asking\nsms = my_data:spam\n")
+    backbones, tasks = (json.loads(command(site, kind, "--json").stdout) for kind in ("backbones", "tasks"))
+    assert (backbones[-1]["name"], backbones[-1]["width"]) == ("my-encoder", 32)
+    assert [task["name"] for task in tasks][-1] == "asking"
+    options = ["--backbone", "my-encoder", "--task", "asking", "--steps", "2", "--batch", "4"]
+    trained = command(site, "train", "prompt-tuning", *options, "--json")
+    assert trained.returncode == 0, trained.stderr
+    assert json.loads(trained.stdout)["trained"] == 10 * 32
+    assert "leaves out 'sms' (entry point ptviz.tasks of my-data): ValueError: a task of this name" in trained.stderr

@@ -6,7 +6,6 @@ import pytest
 import torch
 
 from ptviz import TrainConfig, load_backbone, load_task, train
-from ptviz.backbones.shape import BackboneShape
 from ptviz.methods import build_method
 from ptviz.prompt import Batch
 from ptviz.runs.config import RunConfig
@@ -72,7 +71,7 @@ def test_a_pull_needs_a_sentence(backbone):
 def test_a_snapshot_holds_the_sentence(backbone):
     method = build_method("prompt-tuning", backbone.make_spec(), {**PULL, "gamma": 0.1})
     config = RunConfig("tiny-encoder", "trec6", "prompt-tuning", {**PULL, "gamma": 0.1})
-    sizes = BackboneShape(backbone.width, backbone.sites, backbone.heads, backbone.head_width)
+    sizes = backbone.shape
     parts = load_method_tensors(config, method.state_dict(), sizes)
     assert list(parts) == ["P", "D"]
     assert torch.equal(torch.from_numpy(parts["D"].array), method.D)

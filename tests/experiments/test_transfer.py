@@ -12,12 +12,12 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.backbones.shape import BackboneShape, named_backbone_shape
+from ptviz.backbones.shape import named_backbone_shape
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
 from ptviz.methods import build_method
-from ptviz.prompt import Spec
+from ptviz.prompt import BackboneShape, Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.file_lock import FileLock
 from ptviz.training import TrainConfig

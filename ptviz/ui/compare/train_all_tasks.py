@@ -22,7 +22,7 @@ def all_task_configs(backbone: str) -> tuple[RunConfig, ...]:
     """Return the configs of plain prompt tuning with seed 0 on each built-in task whose data are installed."""
     return tuple(
         config
-        for info in tasks.list_builtin_tasks()
+        for info in tasks.list_tasks()
         if info.available
         for config in comparison.make_configs(
             (SOURCE_METHOD,), (0,), replace(RunConfig(backbone=backbone), task=info.name)

@@ -60,7 +60,7 @@ def render_saved_attention(saved: SavedPrompt) -> None:
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
-    known = {info.name: info.title for info in tasks.list_builtin_tasks() if info.available}
+    known = {info.name: info.title for info in tasks.list_tasks() if info.available}
     if saved.task and saved.task not in known:
         known = {saved.task: saved.task, **known}
     names = {name: known[name] for name in sorted(known, key=lambda name: name != saved.task)}

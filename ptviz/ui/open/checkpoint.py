@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -154,7 +153,7 @@ def load_backbone_reference(name: str) -> BackboneReference | None:
         norms = cached_by_signature(
             ("norms", name, table.shape), lambda: np.linalg.norm(table, axis=1).astype(np.float32)
         )
-    return BackboneReference(name, **asdict(sizes), norms=norms[norms > 0])
+    return BackboneReference(name, sizes, norms[norms > 0])
 
 
 def rerun_when_answered() -> None:

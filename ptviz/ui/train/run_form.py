@@ -99,7 +99,7 @@ def select_task() -> TaskSelection:
         return _table_input()
     if kind == HUB:
         return _hub_input()
-    known = {info.name: info for info in tasks.list_builtin_tasks()}
+    known = {info.name: info for info in tasks.list_tasks()}
     titles = {name: info.title for name, info in known.items()}
     name = select_one("Built-in task", titles, key="task", help="what the backbone shall learn to answer")
     info = known[name]

@@ -71,7 +71,7 @@ def _queue_text(run: Run) -> str:
 
 def task_title(config: RunConfig) -> str:
     """A task's title for people; its name, path or id if it is not built in."""
-    return next((info.title for info in tasks.list_builtin_tasks() if info.name == config.task), config.task)
+    return next((info.title for info in tasks.list_tasks() if info.name == config.task), config.task)
 
 
 def render_live_run(run: Run, status: Status) -> None:
@@ -166,7 +166,7 @@ def _zero_shot_delta(accuracy: float | None, zero: float | None) -> dict[str, An
 
 def _render_prediction_box(run: Run, status: Status) -> None:
     config = run.config
-    family = next((info.family for info in tasks.list_builtin_tasks() if info.name == config.task), "")
+    family = next((info.family for info in tasks.list_tasks() if info.name == config.task), "")
     text = try_prompt.sentence_input(family)
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     places = run.snapshots()
