@@ -99,24 +99,3 @@ def render_figure_panel(panel: FigurePanel) -> None:
                 key=f"csv-{panel.key}",
                 help="download the numbers of this figure",
             )
-
-
-def figure_panel(
-    figure: Any,
-    alt: str,
-    read: str,
-    *,
-    key: str,
-    name: str,
-    title: str = "",
-    tools: bool = True,
-    on_pick: PickHandler | None = None,
-    python: str = "",
-) -> None:
-    """Show a figure that has no public plot function yet."""
-    render_figure_panel(
-        FigurePanel(
-            figure=figure, alt=alt, caption=read, key=key, filename=name, title=title, snippet=python, toolbar=tools,
-            on_pick=on_pick,
-        )
-    )  # fmt: skip
