@@ -7,7 +7,13 @@ from ptviz.plots.attention import (
     plot_attention_mass,
     plot_logit_lens,
 )
-from ptviz.plots.class_probabilities import plot_class_probabilities
+from ptviz.plots.checkpoint import (
+    plot_checkpoint,
+    plot_checkpoint_norms,
+)
+from ptviz.plots.class_probabilities import (
+    plot_class_probabilities,
+)
 from ptviz.plots.comparison import (
     plot_comparison,
     plot_comparison_panels,
@@ -16,7 +22,9 @@ from ptviz.plots.comparison import (
     plot_pareto_front,
     plot_seeds,
 )
-from ptviz.plots.importance import plot_importance
+from ptviz.plots.importance import (
+    plot_importance,
+)
 from ptviz.plots.method import (
     plot_method,
     plot_parameter_cost,
@@ -85,7 +93,9 @@ from ptviz.plots.transfer import (
     plot_transfer_curves,
     plot_transfer_gain,
 )
-from ptviz.plots.waywardness import plot_waywardness
+from ptviz.plots.waywardness import (
+    plot_waywardness,
+)
 
 __all__ = [
     "plot_attention",
@@ -93,6 +103,8 @@ __all__ = [
     "plot_attention_heads",
     "plot_attention_mass",
     "plot_backbone",
+    "plot_checkpoint",
+    "plot_checkpoint_norms",
     "plot_class_probabilities",
     "plot_comparison",
     "plot_comparison_panels",

@@ -13,10 +13,12 @@ from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
 from ptviz.checkpoints.detect import open_in_process
+from ptviz.plots import prompt_set
 from ptviz.runs import Run, Store
 from ptviz.runs.archive import pack_run
 from ptviz.ui.open import checkpoint
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
+from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
 PATH = "open/checkpoint.py"
@@ -25,8 +27,8 @@ PATH = "open/checkpoint.py"
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in this process: the reader's own process has tests of its own, and takes a second to start."""
-    checkpoint._load_bundle.cache_clear()
-    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_in_process(Path(path)))
+    prompt_set._load_checkpoint.cache_clear()
+    monkeypatch.setattr(prompt_set, "open_checkpoint", lambda path: open_in_process(Path(path)))
 
 
 def texts(at: AppTest) -> str:
@@ -53,6 +55,7 @@ def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Pat
     assert "row 3 is an outlier" in texts(at)
     norms, cells = figures(at)
     assert [trace["name"] for trace in norms["data"]] == ["token", "outlier or dead"]
+    assert redrawn(at) == {"norms", "prompt"}
     assert len(cells["data"][0]["z"]) == 40
     assert any("merge it" in str(frame.value) for frame in at.dataframe)
 

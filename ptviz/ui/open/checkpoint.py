@@ -1,6 +1,6 @@
-"""Opening a trained prompt that somebody else made: where from, what it is, what is odd about it, what for.
+"""The page that opens a trained prompt: its source, format, warnings and uses.
 
-Whatever a file says about itself is shown as text, never as Markdown or HTML.
+The content of a file is untrusted: it is shown as text, never as Markdown or HTML.
 """
 
 from __future__ import annotations
@@ -9,12 +9,11 @@ import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import streamlit as st
 
 from ptviz import paths
-from ptviz.backbones.shape import named_backbone_shape
 from ptviz.checkpoints import (
     BackboneReference,
     CheckpointError,
@@ -24,33 +23,30 @@ from ptviz.checkpoints import (
     hub,
 )
 from ptviz.checkpoints.bundle import UNSPLIT_AXES
-from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
-from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
+from ptviz.plots import plot_checkpoint, plot_checkpoint_norms
 from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.checkpoint import make_backbone_reference, make_thumbnail, prompt_matrices
 from ptviz.plots.prompt_set import last_modified, load_checkpoint
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
-from ptviz.ui.components.plotly_chart import plotly_chart
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.look.inspect_run import has_pending_requests, load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 
 SIDES = ("a", "b")
 EMBEDDINGS_PAGE = "look/embeddings.py"
-KEEPS = 200
-"""Uploads kept at most; the oldest go first."""
-MAX_CELLS = 160
 MAX_UPLOAD_BYTES = 50_000_000
 THUMBNAIL_CAPTION = (
-    "Each row is a prompt token: blue numbers are below zero, orange ones above. A pale stripe is a dead row."
+    "One row per prompt token: blue values are below zero, orange ones above. A pale stripe is a dead row."
 )
 NORMS_CAPTION = (
-    "The length of each token's vector. A diamond stands far from the others; a blue band is the range of the chosen "
-    "backbone's own words."
+    "The norm of each token's vector. Diamonds are outlier or dead rows; the blue band is the range of the selected "
+    "backbone's vocabulary."
 )
 
 
@@ -64,7 +60,7 @@ _PATH_LABEL = "or its path on this machine, or hub:USER/NAME"
 def checkpoint_input(
     side: str, label: str, help: str = _UPLOAD_HELP, where: str = _PATH_LABEL, examples: str = _PATH_EXAMPLES
 ) -> Path | None:
-    """A checkpoint to open: files dropped here, or a path on this machine, which lives in the page's address."""
+    """Return the checkpoint to open: uploaded files, or a path on this machine, which is in the page's address."""
     files = st.file_uploader(
         label,
         accept_multiple_files=True,
@@ -87,7 +83,7 @@ def checkpoint_input(
 
 
 def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
-    """A path as it is; for a hub id the folder that was fetched, which nobody's link but a press of the button does."""
+    """Return the path; for a Hub id, the local copy: it is downloaded only after the button is pressed."""
     id = path.as_posix()
     if not id.startswith(hub.HUB_PREFIX):
         return path
@@ -100,10 +96,10 @@ def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
 
 
 def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
-    """Write uploads to a folder of their own; the file if it is one, the folder if they belong together.
+    """Write uploads to a new folder; return the file if it is one, the folder if there are several.
 
     Raises:
-        CheckpointError: if they are too large or have one name.
+        CheckpointError: if they are too large or have equal names.
         OSError: if the folder cannot be written.
     """
     if (size := sum(len(data) for _, data in files)) > MAX_UPLOAD_BYTES:
@@ -126,57 +122,48 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
 
 
 def select_backbone_reference() -> BackboneReference | None:
-    """The backbone to hold prompts against; only what is on this machine, since nothing is fetched for a look."""
+    """Return the backbone to check prompts against; only installed ones, since nothing is downloaded here."""
     from ptviz import backbones
 
     names = [info.name for info in backbones.list_backbones() if info.available]
     chosen = st.selectbox(
-        "Hold it against a backbone",
+        "Check compatibility with a backbone",
         names,
         index=None,
         key="ground",
         placeholder="none",
-        help="says whether it would fit, and how its norms compare with the vocabulary's",
+        help="whether the prompt fits, and how its norms compare with those of the vocabulary",
         bind="query-params",
     )
     return load_backbone_reference(chosen) if chosen else None
 
 
 def load_backbone_reference(name: str) -> BackboneReference | None:
-    """The sizes of a backbone, and the norms of its words once the worker has written its table; no model is loaded."""
-    sizes, words = named_backbone_shape(name), load_backbone_vocabulary(name)
-    if sizes is None:
-        return None
-    norms = np.zeros(0, np.float32)
-    if words is not None:
-        table = words.table
-        norms = cached_by_signature(
-            ("norms", name, table.shape), lambda: np.linalg.norm(table, axis=1).astype(np.float32)
-        )
-    return BackboneReference(name, sizes, norms[norms > 0])
+    """Return a backbone's sizes, and its vocabulary's norms once the worker has cached its table; loads no model."""
+    return make_backbone_reference(name, load_backbone_vocabulary(name))
 
 
 def rerun_when_answered() -> None:
-    """See to it that the page is drawn again once the worker has answered: nothing is on its way at first."""
+    """Draw the page again once the worker has answered."""
 
     def tick() -> None:
         if not has_pending_requests():
             st.rerun()
 
     if has_pending_requests():
-        st.caption("The worker is fetching the words of the backbone; norms are compared as soon as they are here.")
+        st.caption("The worker is loading the vocabulary of the backbone; norms are compared as soon as it is cached.")
         st.fragment(tick, run_every=0.6)()
 
 
 def render_checkpoint(side: str, path: Path, ground: BackboneReference | None) -> None:
-    """Everything about one checkpoint, or why it was refused."""
+    """Show everything about one checkpoint, or why it was refused."""
     with show_errors():
-        with st.spinner("Reading it in a process of its own"):
+        with st.spinner("Reading it in a separate process"):
             bundle = load_checkpoint(path)
         render_provenance(bundle, path)
         facts = load_diagnostics(bundle, path, ground)
         render_warnings(bundle, facts, ground)
-        render_prompt_overview(side, bundle, facts, ground)
+        render_prompt_overview(side, bundle, path, facts, ground)
         render_capabilities(bundle)
         save_prompt_form(side, bundle, path, ground)
 
@@ -184,13 +171,13 @@ def render_checkpoint(side: str, path: Path, ground: BackboneReference | None) -
 def load_diagnostics(
     bundle: PromptBundle, path: Path, ground: BackboneReference | None
 ) -> tuple[PromptDiagnostics, ...]:
-    """The facts of a checkpoint, measured once: a page is drawn again at every click."""
+    """Return the diagnostics of a checkpoint, computed once: a page is drawn again at every click."""
     against = None if ground is None else (ground.name, len(ground.norms))
     return cached_by_signature(("facts", str(path), last_modified(path), against), lambda: diagnose(bundle, ground))
 
 
 def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: BackboneReference | None) -> None:
-    """Keep one of its prompts beside the runs; look inside it, or start a run from it."""
+    """Show the form that saves one of its prompts, opens it on the pages that inspect, or starts a run from it."""
     if bundle.format == BUNDLE_FORMAT:
         import_run_button(side, path)
     home = ground.name if ground is not None and not incompatibilities(bundle, ground) else ""
@@ -198,22 +185,22 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: Backbo
     if not names:
         if any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
             st.caption(
-                "The file does not say how many layers and heads its keys and values are for. Choose above the "
-                "backbone they were trained for, and it can be kept."
+                "The file does not give the number of layers and heads of its keys and values. Select the backbone that "
+                "they were trained for above; then it can be saved."
             )
         return
-    st.subheader("Keep it")
+    st.subheader("Save it")
     above = st.session_state.get(f"which-{side}")  # the one of several that is drawn
     several = above not in names and len(names) > 1
-    which = st.selectbox("Prompt to keep", names, key=f"keep-which-{side}") if several else names[0]
+    which = st.selectbox("Prompt to save", names, key=f"keep-which-{side}") if several else names[0]
     which = above if above in names else which
     st.caption(
-        "A kept prompt is offered on the pages that look inside, and as the start of a new run. "
-        + (f"It is kept as one for {home}." if home else "Choose above the backbone it is for, to see words beside it.")
+        "A saved prompt is offered on the pages that inspect prompts, and as the start of a new run. "
+        + (f"It is saved as a prompt for {home}." if home else "Select its backbone above to compare it with words.")
     )
     with st.container(horizontal=True):
-        keeps = st.button("Keep this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
-        looks = st.button("Look inside", icon=":material/frame_inspect:", key=f"look-{side}")
+        keeps = st.button("Save this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
+        looks = st.button("Inspect it", icon=":material/frame_inspect:", key=f"look-{side}")
         starts = st.button("Start a run from it", icon=":material/play_arrow:", key=f"begin-{side}")
     if not (keeps or looks or starts):
         return
@@ -222,39 +209,39 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: Backbo
         st.switch_page(EMBEDDINGS_PAGE, query_params={"run": SAVED_PREFIX + kept.id})
     elif starts:
         st.switch_page(COMPOSE_PAGE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
-    st.badge("kept", icon=":material/check_circle:", color="green")
+    st.badge("saved", icon=":material/check_circle:", color="green")
     st.text(f"{kept.title}: {kept.m} prompt tokens, as {kept.id}")
 
 
 def import_run_button(side: str, path: Path) -> None:
-    """Bring a bundled run in, whole: its curve, its snapshots and its config."""
-    st.subheader("Bring the run in")
-    st.caption("The file holds a whole run: brought in, it replays here as if it had been trained here.")
-    if st.button("Bring it in", icon=":material/move_to_inbox:", key=f"bring-{side}"):
+    """Show the button that imports a bundled run with its history, snapshots and config."""
+    st.subheader("Import the run")
+    st.caption("The file holds a complete run. Once imported, it is shown like a run that was trained here.")
+    if st.button("Import it", icon=":material/move_to_inbox:", key=f"bring-{side}"):
         open_run_page(unpack_run(get_store(), path).id)
 
 
 def render_provenance(bundle: PromptBundle, path: Path) -> None:
-    """What it is, and what the file says about itself."""
+    """Show format and tensors, and the metadata of the file."""
     with st.container(border=True):
         st.text(bundle.name)
         with st.container(horizontal=True):
             st.badge(bundle.kind, icon=":material/deployed_code:", color="orange")
-            st.badge(f"{bundle.parameter_count:,} numbers", color="gray")
+            st.badge(f"{bundle.parameter_count:,} parameters", color="gray")
         st.caption("Format, by content")
         st.text(bundle.format)
         rows = [{"tensor": name, "shape": values.shape_text} for name, values in bundle.tensors.items()]
         st.dataframe(rows, hide_index=True, height=min(36 * (len(rows) + 1), 216))
-        with st.expander("What the file says about itself"):
+        with st.expander("Metadata of the file"):
             st.dataframe([{"field": key, "value": text} for key, text in bundle.metadata.items()], hide_index=True)
-            st.caption("These are claims of whoever made the file. Nothing they name is fetched.")
+            st.caption("These are unverified claims of the file's author. Nothing they name is downloaded.")
             st.text(str(path))
 
 
 def render_warnings(
     bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], ground: BackboneReference | None
 ) -> None:
-    """What is odd about it, as text."""
+    """Show its warnings as text."""
     unfit = incompatibilities(bundle, ground) if ground is not None else []
     several = len(facts) > 1
     found = [*bundle.warnings, *(f"{f.name}: {text}" if several else text for f in facts for text in f.warnings)]
@@ -262,10 +249,10 @@ def render_warnings(
     if ground is not None and not unfit:
         st.badge(f"fits {ground.name}", icon=":material/check_circle:", color="green")
     if not found:
-        st.caption("Nothing odd was found.")
+        st.caption("No warnings.")
         return
     with st.container(border=True):
-        st.badge("Worth knowing", icon=":material/info:", color="orange")
+        st.badge("Warnings", icon=":material/info:", color="orange")
         for text in found[:6]:
             st.text(text)
         if len(found) > 6:
@@ -275,65 +262,56 @@ def render_warnings(
 
 
 def render_prompt_overview(
-    side: str, bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], ground: BackboneReference | None
+    side: str,
+    bundle: PromptBundle,
+    path: Path,
+    facts: tuple[PromptDiagnostics, ...],
+    ground: BackboneReference | None,
 ) -> None:
-    """Its numbers as colours and the norms of its tokens; one prompt of several at a time."""
+    """Show the values and the token norms of a prompt; one of several at a time."""
     if not facts:
-        st.caption("This file holds no vectors of single prompt tokens, so there is no picture of them here.")
+        st.caption("This file has no vectors of single prompt tokens to draw.")
         return
     names = [fact.name for fact in facts]
-    # Names come from a stranger: a select box shows them as text.
+    # Names are untrusted: a select box shows them as text.
     which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
     fact = facts[names.index(which)]
-    small = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], ground)
+    thumbnail = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], ground)
     most = min(fact.tokens - 1, fact.width)
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
     left, middle, right = st.columns(3)
     left.metric("median norm", f"{fact.median:.3g}")
     middle.metric(
-        "effective rank", f"{fact.effective_rank:.1f}", help=f"how many directions its tokens spread over, of {most}"
+        "effective rank", f"{fact.effective_rank:.1f}", help=f"number of directions that the tokens span, of {most}"
     )
     right.metric(
-        "without odd rows",
+        "without outliers",
         f"{fact.effective_rank_without_outliers:.1f}",
-        help="the effective rank once odd and dead rows are left out",
+        help="the effective rank without outlier and dead rows",
     )
-    told = f"{fact.tokens} tokens of width {fact.width}, median norm {fact.median:.3g}, {len(small.outlier_rows)} stand out."
-    plotly_chart(
-        draw_thumbnail_norms(small),
-        f"Norm of each prompt token. {told}",
-        key=f"norms-{side}",
-        name="norms",
-        tools=False,
-    )
-    st.caption(NORMS_CAPTION)
-    plotly_chart(
-        draw_thumbnail(small), f"Every number as a colour. {told}", key=f"cells-{side}", name="prompt", tools=False
-    )
-    st.caption(THUMBNAIL_CAPTION)
-
-
-def make_thumbnail(fact: PromptDiagnostics, matrix: Matrix, ground: BackboneReference | None) -> PromptThumbnail:
-    """A prompt small enough to draw: block means of at most 160 by 160."""
-    for axis in (0, 1):
-        parts = np.array_split(matrix, min(MAX_CELLS, matrix.shape[axis]), axis=axis)
-        matrix = np.stack([part.mean(axis) for part in parts], axis=axis)
-    limit = float(np.quantile(np.abs(matrix), 0.98)) or 1.0
-    cells = tuple(tuple(round(float(value), 5) for value in row) for row in matrix)
-    held = fact.inside is not None and ground is not None
-    band = (float(ground.norms.min()), float(ground.norms.max())) if held and ground is not None else None
-    across = "keys and values, site by site" if fact.inner else "embedding dimension"
-    return PromptThumbnail(fact.name, cells, limit, fact.norms, (*fact.dead, *fact.outliers), band, fact.width, across)
-
-
-def prompt_matrices(bundle: PromptBundle) -> dict[str, Matrix]:
-    """Every prompt of a checkpoint with one row a token: those at the input, then keys and values."""
-    return {**bundle.input_prompts(), **bundle.key_value_prompts()}
+    options: dict[str, Any] = {
+        "prompt": which if len(names) > 1 else "",
+        "backbone": ground.name if ground is not None else "",
+    }
+    for plot, filename, caption in (
+        (plot_checkpoint_norms, "norms", NORMS_CAPTION),
+        (plot_checkpoint, "prompt", THUMBNAIL_CAPTION),
+    ):
+        render_plot(
+            plot,
+            str(path),
+            key=f"{filename}-{side}",
+            caption=caption,
+            filename=filename,
+            toolbar=False,
+            answer=thumbnail,
+            **options,
+        )
 
 
 def render_capabilities(bundle: PromptBundle) -> None:
-    """What it can and cannot be used for."""
+    """Show what it can and cannot be used for."""
     st.subheader("What it can be used for")
     rows = [
         {"can you": use.action, "answer": "yes" if use.possible else "no", "why": use.reason}

@@ -1,4 +1,4 @@
-"""Two opened checkpoints beside each other: their facts in one table, and how alike their prompts are."""
+"""Two opened checkpoints side by side: their diagnostics in one table, and the similarity of their prompts."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.checkpoint import prompt_matrices
 from ptviz.plots.prompt_set import last_modified, load_checkpoint
-from ptviz.ui.open.checkpoint import SIDES, load_diagnostics, prompt_matrices
+from ptviz.ui.open.checkpoint import SIDES, load_diagnostics
 
 MAX_TOKENS = 512
 
 
 def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
-    """Two checkpoints in one table, and how alike their prompts are under every measure; the ones drawn above."""
+    """Show two checkpoints in one table, and the similarity of the prompts drawn above under every measure."""
     bundles = [load_checkpoint(path) for path in paths]
     facts = [load_diagnostics(bundle, path, None) for bundle, path in zip(bundles, paths, strict=True)]
     names = [_drawn_prompt_name(side, known) for side, known in zip(SIDES, facts, strict=True)]
@@ -31,54 +32,54 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
             "prompt": fact.name if fact else None,
             "format": bundle.format,
             "kind": bundle.kind,
-            "numbers": bundle.parameter_count,
+            "parameters": bundle.parameter_count,
             "tokens": fact.tokens if fact else None,
             "median norm": fact.median if fact else None,
             "effective rank": fact.effective_rank if fact else None,
-            "without odd rows": fact.effective_rank_without_outliers if fact else None,
+            "without outliers": fact.effective_rank_without_outliers if fact else None,
         }
         for bundle, fact in zip(bundles, shown, strict=True)
     ]
     st.subheader("Side by side")
     short = st.column_config.NumberColumn(format="%.2f")
     st.dataframe(
-        rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without odd rows"), short)
+        rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without outliers"), short)
     )
     one, two = shown
     if one is None or two is None:
-        st.caption("One of them holds no prompt of single tokens, so their numbers are not compared.")
+        st.caption("One of them has no prompt of single tokens, so their values are not compared.")
         return
     if one.inner != two.inner:
-        st.text("One stands at the input, the other is keys and values inside the backbone: they cannot be compared.")
+        st.text("One is an input prompt, the other keys and values inside the backbone: they cannot be compared.")
         return
     if one.width != two.width:
         st.text(f"Their widths differ ({one.width} and {two.width}): they belong to different backbones.")
         return
     odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
-    without = odd and st.toggle("Leave out rows that stand out or carry nothing", value=True, key="without-odd")
+    without = odd and st.toggle("Exclude outlier and dead rows", value=True, key="without-odd")
     pair = [prompt_matrices(bundle)[fact.name][:MAX_TOKENS] for bundle, fact in zip(bundles, (one, two), strict=True)]
     odd_rows = [(*fact.dead, *fact.outliers) for fact in (one, two)]
     out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
     if max(one.tokens, two.tokens) > MAX_TOKENS:
-        st.caption(f"Their first {MAX_TOKENS} tokens are compared: every token is held against every other.")
+        st.caption(f"Their first {MAX_TOKENS} tokens are compared: every token is compared with every other.")
     key = ("alike", *(str(path) for path in paths), *(last_modified(path) for path in paths), *names, without)
     found = cached_by_signature(key, lambda: _similarity_rows(pair, out))
     st.dataframe(found, hide_index=True, column_config={"alike": st.column_config.NumberColumn(format="%.3f")})
     st.caption(
-        "1 is the same, 0 unrelated; the Euclidean two shrink with distance. The measures do not agree, which is a "
-        "lesson in itself: the page Transfer asks which of them foretells anything."
+        "1 is identical, 0 unrelated; the two Euclidean measures shrink with distance. The measures disagree: the page "
+        "Transfer shows which of them predict transfer."
     )
 
 
 def _drawn_prompt_name(side: str, facts: Sequence[PromptDiagnostics]) -> str:
-    """The prompt of a checkpoint that is drawn above; its first if it has but one."""
+    """Return the prompt of a checkpoint that is drawn above, by default its first."""
     names = [fact.name for fact in facts]
     chosen = st.session_state.get(f"which-{side}")
     return chosen if chosen in names else next(iter(names), "")
 
 
 def _similarity_rows(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) -> list[dict[str, object]]:
-    """Two prompts under every measure, and why one cannot be had."""
+    """Return the similarity of two prompts under every measure, or why it is not defined."""
     rows: list[dict[str, object]] = []
     for metric in SIMILARITY_METRICS:
         try:
