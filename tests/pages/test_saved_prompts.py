@@ -17,6 +17,7 @@ from ptviz.checkpoints import hub
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.executors.local import LocalExecutor
+from ptviz.plots import prompt_set
 from ptviz.runs import Store, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary as keep_table
 from ptviz.ui.open import checkpoint
@@ -31,8 +32,8 @@ TINY = load_backbone("tiny-encoder")
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
-    checkpoint._load_bundle.cache_clear()
-    monkeypatch.setattr(checkpoint, "open_checkpoint", lambda path: open_in_process(Path(path)))
+    prompt_set._load_checkpoint.cache_clear()
+    monkeypatch.setattr(prompt_set, "open_checkpoint", lambda path: open_in_process(Path(path)))
     monkeypatch.setattr("ptviz.backbones.load_backbone", lambda *a, **k: pytest.fail("loaded in the app's process"))
 
 
