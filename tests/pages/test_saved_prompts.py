@@ -183,7 +183,9 @@ def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkey
         return tmp_path / "fetched"
 
     monkeypatch.setattr(
-        checkpoint, "hub", SimpleNamespace(START=hub.HUB_PREFIX, known=hub.find_fetched_adapter, fetch=fetch)
+        checkpoint,
+        "hub",
+        SimpleNamespace(HUB_PREFIX=hub.HUB_PREFIX, find_fetched_adapter=hub.find_fetched_adapter, fetch_adapter=fetch),
     )
     at = well(page("open/checkpoint.py", **{"path-a": "hub:me/it"}))
     assert asked == []
