@@ -98,7 +98,7 @@ class LocalExecutor:
         run = self.store.get(id)
         with locked_idle_run(run) as status:
             if status.state == "finished":
-                raise StoreError(f"run {id} has made all its steps; extend it to go on")
+                raise StoreError(f"run {id} has made all its steps; extend it to train further")
             self._enqueue(run, status)
         self._wake_worker()
         return run

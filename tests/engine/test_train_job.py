@@ -202,7 +202,7 @@ def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: Mo
     prepare_resume(run)
     execute_run(run.path, warm)
     assert run.status().state == "finished"
-    with pytest.raises(StoreError, match="extend it to go on"):
+    with pytest.raises(StoreError, match="extend it to train further"):
         prepare_resume(run)
     prepare_resume(run, 5)
     execute_run(run.path, warm)

@@ -165,7 +165,7 @@ def test_the_queue_is_served_in_order_and_can_be_left(executor: LocalExecutor, t
     assert second.status().state == "stopped"
     executor.resume(second.id)
     assert over(second).state == "finished"
-    with pytest.raises(StoreError, match="extend it to go on"):
+    with pytest.raises(StoreError, match="extend it to train further"):
         executor.resume(second.id)
 
 
