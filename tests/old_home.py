@@ -1,4 +1,4 @@
-"""A data folder as an earlier version wrote it: a run, a saved prompt and a record of transfer, under their old names."""
+"""A data folder as an earlier version wrote it: a run, a saved prompt and a transfer record, under old names."""
 
 from __future__ import annotations
 

@@ -139,7 +139,8 @@ def _agreeing_verb(rows: tuple[int, ...], one: str, many: str) -> str:
 def _vocabulary_warnings(facts: PromptDiagnostics, reference: BackboneReference) -> list[str]:
     if facts.width != reference.shape.width:
         return [
-            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have {facts.width}"
+            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have "
+            f"{facts.width}"
         ]
     if facts.inside is not None and facts.inside < 0.5:
         low, high = float(reference.norms.min()), float(reference.norms.max())

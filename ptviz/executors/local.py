@@ -39,7 +39,7 @@ _START_LOCK = threading.Lock()
 
 
 class LocalExecutor:
-    """Trains runs on this machine, in one worker process per folder of runs, which outlives the process that started it.
+    """Trains runs on this machine, in one worker process per folder of runs, which outlives its starter.
 
     A worker that this executor starts frees its models after ``unload_after`` idle seconds and ends after
     ``exit_after``; by default as ``PTVIZ_WORKER_UNLOAD_AFTER`` and ``PTVIZ_WORKER_EXIT_AFTER`` say, or 300 and 600.

@@ -66,7 +66,9 @@ class PTMoE(PromptMethod):
         " text. The tall factors are the experts, one of which is picked for each text; the wide factor is"
         " shared by all of them. So another expert costs next to nothing, and what experts have in common is"
         " learned from every example.",
-        suggested_experiment="set k to 1: it becomes decomposed prompt tuning. Does the router earn its place on your task?",
+        suggested_experiment=(
+            "set k to 1: it becomes decomposed prompt tuning. Does the router earn its place on your task?"
+        ),
         reported_results=(
             ReportedResult(
                 "Llama-3.2-1B, 80 thousand numbers: F1 58.26 on question answering (prompt tuning 56.77) and 56.91"

@@ -60,7 +60,9 @@ class Residual(PromptMethod):
         " itself. The detour gives training a second, smoother way to move the prompt; the direct way makes"
         " sure that nothing is lost. After training both are added up once and for all, and the network is"
         " dropped.",
-        suggested_experiment="open the stability grid of a race, learning rates against seeds, for this method and for Prompt Tuning.",
+        suggested_experiment=(
+            "open the stability grid of a race, learning rates against seeds, for this method and for Prompt Tuning."
+        ),
         reported_results=(
             ReportedResult(
                 "T5-Base on SuperGLUE gains 7 points over prompt tuning with 100 tokens, about 3 with 10.",

@@ -25,8 +25,8 @@ def plot_checkpoint(
 ) -> go.Figure:
     """Draw the values of a prompt of a checkpoint as a heat map: prompt tokens down, embedding dimensions across.
 
-    ``path`` is a file or folder; ``prompt`` names one of several prompts, by default the first; ``backbone`` is the name
-    of the backbone that it is diagnosed against; ``answer`` is the result of ``load_thumbnail`` if it is known.
+    ``path`` is a file or folder; ``prompt`` names one of several prompts, by default the first; ``backbone`` is the
+    name of the backbone that it is diagnosed against; ``answer`` is the result of ``load_thumbnail`` if it is known.
 
     Raises:
         ValueError: if there is no such prompt.

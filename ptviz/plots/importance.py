@@ -28,7 +28,7 @@ def plot_importance(
 
 
 def importance_from_answer(answer: Answer) -> TokenImportance:
-    """Read the worker's answers about ablation ("losses", "accuracies", "loss", "accuracy") and importance ("scores")."""
+    """Read the answers about ablation ("losses", "accuracies", "loss", "accuracy") and importance ("scores")."""
     return compute_importance(
         answer["losses"], answer["accuracies"], answer["loss"], answer["accuracy"], answer.get("scores", [])
     )

@@ -59,8 +59,9 @@ def plot_prompt_similarity(
     """Draw the similarity of every pair of prompts as a heat map in the order of their clusters.
 
     ``metric`` is one of ``SIMILARITY_MEASURES``; "neurons" compares the neurons that the prompts activate in the
-    backbone, which is loaded unless they are stored. ``centred`` subtracts the mean of all prompts; ``exclude_outliers``
-    leaves out outlier tokens. ``prompts``, ``names`` and ``checkpoint`` as in ``load_prompt_set``. After Vu et al.,
+    backbone, which is loaded unless they are stored. ``centred`` subtracts the mean of all prompts;
+    ``exclude_outliers`` leaves out outlier tokens. ``prompts``, ``names`` and ``checkpoint`` as in
+    ``load_prompt_set``. After Vu et al.,
     "SPoT", ACL 2022, and Su et al., "On Transferability of Prompt Tuning", NAACL 2022.
 
     Raises:

@@ -65,6 +65,7 @@ def load_task(name: str, *, text: str | None = None, label: str | None = None, s
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise TaskError(
-        f"unknown task {name!r}: {hint}expected one of {', '.join(known)}, the path of a CSV, TSV, JSONL or Parquet file, "
+        f"unknown task {name!r}: {hint}expected one of {', '.join(known)}, the path of a CSV, TSV, JSONL or Parquet "
+        "file, "
         "or hub:ID"
     )

@@ -15,7 +15,7 @@ class TaskError(ValueError):
 
 
 class Example(NamedTuple):
-    """One labelled text; ``label`` indexes the task's classes. The two texts of a pair are joined by ``PAIR_SEPARATOR``."""
+    """One labelled text; ``label`` indexes the task's classes. The texts of a pair are joined by ``PAIR_SEPARATOR``."""
 
     text: str
     label: int

@@ -61,15 +61,19 @@ _BACKBONE_SIZE = f"{(_FIRST_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million 
 INTRODUCTION = (
     "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
     "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
-    f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn to tell what kind of answer a "
+    f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn to tell what "
+    "kind of answer a "
     f"question asks for, from {_FIRST_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
 )
 """What the home page says about its Start button; the sizes are those of the run it starts."""
 
 # A component, because st.html leaves drawings out. Components take trusted text only: all of this one is ours.
+_INTRODUCTION_DRAWING = draw_introduction(
+    "Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, int(_FIRST_CONFIG.knobs["m"])
+)
 _HOME_COMPONENT = st.components.v2.component(
     "ptviz_anatomy",
-    html=f"\n<div>{draw_introduction('Who painted the Mona Lisa?', 'human', _BACKBONE_SIZE, int(_FIRST_CONFIG.knobs['m']))}</div>",
+    html=f"\n<div>{_INTRODUCTION_DRAWING}</div>",
     css="\ndiv { color: var(--st-text-color); font-family: var(--st-font); }",
 )
 

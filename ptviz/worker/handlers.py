@@ -146,7 +146,7 @@ def attention(
     row: int = 0,
     task: str = "",
 ) -> dict[str, Any]:
-    """Return the attention weights of ``text`` on the prompt, by site and head; without text, of validation example ``row``.
+    """Return the attention weights of ``text`` on the prompt, by site and head; without it, of example ``row``.
 
     A ``row`` past the end means the last example.
 

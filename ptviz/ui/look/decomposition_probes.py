@@ -38,7 +38,8 @@ _LOW_RANK_CAPTION = (
     "blue one the share of the prompt that this misses. Orange that stays up while blue is high: few directions count."
 )
 _SALIENCY_CAPTION = (
-    "How to read it: one row per prompt token, one column per {pieces}: how much the loss would change, to first order, "
+    "How to read it: one row per prompt token, one column per {pieces}: how much the loss would change, to first "
+    "order, "
     "if that piece were masked. Grey pieces are pruned."
 )
 _SIGNED_CAPTION = (

@@ -36,7 +36,7 @@ PLAY_SECONDS = 0.7
 
 @dataclass(frozen=True)
 class SnapshotSelection:
-    """The selected snapshot of a run: all snapshots, their steps in the whole run, and the index of the selected one."""
+    """The selected snapshot of a run: all snapshots, their steps in the run, and the index of the selected one."""
 
     run: Run
     snapshots: tuple[SnapshotInfo, ...]

@@ -55,7 +55,8 @@ def render_saved_attention(saved: SavedPrompt) -> None:
     render_origin(saved)
     if not saved.backbone:
         st.markdown(
-            "No backbone is set for this prompt, so it cannot be applied to a text. Open its checkpoint again, choose the "
+            "No backbone is set for this prompt, so it cannot be applied to a text. Open its checkpoint again, "
+            "choose the "
             "backbone there, and save it."
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")

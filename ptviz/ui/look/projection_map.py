@@ -41,7 +41,8 @@ _CAPTION = (
     "the paths of its tokens. "
 )
 _METHOD_CAPTIONS: Mapping[ProjectionMethod, str] = {
-    "PCA": f"The axes are fitted once for all steps, on the {PCA_WORDS:,} most frequent words and the prompts, so motion "
+    "PCA": f"The axes are fitted once for all steps, on the {PCA_WORDS:,} most frequent words and the prompts, so "
+    "motion "
     "on the map is motion. They explain only the share of the variance in their titles: near on the map need not mean "
     "near.",
     "UMAP": "Fitted once on these words and the last step, by direction (cosine); every step was then placed into it, "

@@ -70,7 +70,7 @@ def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> N
 
 
 def _measure_tokens(snapshot: tuple[str, int, int], untouched: dict[str, Any]) -> dict[str, Any]:
-    """Return what is measured so far; the next tokens are requested once the answer about the previous ones is there."""
+    """Return what is measured so far; the next tokens are requested once the previous ones are answered."""
     run, stage, step = snapshot
     m = untouched["m"]
     count = -(-m // _REQUEST_COUNT)

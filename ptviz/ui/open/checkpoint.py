@@ -185,7 +185,8 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: Backbo
     if not names:
         if any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
             st.caption(
-                "The file does not give the number of layers and heads of its keys and values. Select the backbone that "
+                "The file does not give the number of layers and heads of its keys and values. Select the backbone "
+                "that "
                 "they were trained for above; then it can be saved."
             )
         return

@@ -146,7 +146,8 @@ def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
         return
     ready = {prompt.task: prompt for prompt in curve.source_prompts}
     made = [
-        f"{prompt.task} ({'reused' if prompt.reused else 'trained'}, {format_percent(prompt.accuracy)}, run {prompt.run})"
+        f"{prompt.task} ({'reused' if prompt.reused else 'trained'}, {format_percent(prompt.accuracy)}, run "
+        f"{prompt.run})"
         for prompt in curve.source_prompts
     ]
     missing = [task for task in wanted if task not in ready]

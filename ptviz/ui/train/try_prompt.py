@@ -16,7 +16,8 @@ from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.figure_panel import render_plot
 
 PREDICTION_CAPTION = (
-    "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an orange one, its "
+    "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an orange one, "
+    "its "
     "probability with the trained prompt in front of your sentence."
 )
 EXAMPLE_SENTENCES = {
