@@ -117,7 +117,7 @@ def test_texts_of_a_chosen_task_look_at_it(
 def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, store: Store) -> None:
     one = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 32)}, "mine", "", None, {})
     at = well(page("look/attention.py", run=f"kept:{one.id}"))
-    assert any("which backbone" in m.value for m in at.markdown)
+    assert any("No backbone is set" in m.value for m in at.markdown)
 
 
 def test_words_are_fetched_by_the_worker_and_not_here(

@@ -24,8 +24,6 @@ STATE_BADGES = {
     "finished": ("finished", ":material/check_circle:", "green"),
     "failed": ("failed", ":material/error:", "red"),
 }
-ACTIVE_STATES = ("queued", "running", "stopping")
-"""States in which a run still changes by itself."""
 
 
 def format_percent(share: float | None, digits: int = 1) -> str:

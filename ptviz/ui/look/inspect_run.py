@@ -19,13 +19,13 @@ from ptviz.plots.run_tensors import best_snapshot_index
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory
 from ptviz.prompt import BackboneShape
-from ptviz.runs import Run, SnapshotInfo, saved_prompts
+from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.formatting import ACTIVE_STATES, render_heading, unique_labels
+from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
 from ptviz.ui.train.run_page import REFRESH_SECONDS, run_from_address
 

@@ -24,11 +24,12 @@ from ptviz.plots.projection import (
     sibling_name,
 )
 from ptviz.plots.views import TensorHistory, list_indices
+from ptviz.runs import ACTIVE_STATES
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, list_saved_prompts
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.formatting import ACTIVE_STATES, unique_labels
+from ptviz.ui.components.formatting import unique_labels
 from ptviz.ui.components.linked_selection import update_highlight
 from ptviz.ui.look.inspect_run import SnapshotSelection
 from ptviz.ui.look.projection_progress import projection_with_progress

@@ -13,12 +13,11 @@ from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
-from ptviz.runs import Run, RunConfig
+from ptviz.runs import ACTIVE_STATES, Run, RunConfig
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.components.formatting import ACTIVE_STATES
 from ptviz.ui.look.inspect_run import SnapshotSelection, load_run_vocabulary
 
 LESSON = (

@@ -8,10 +8,10 @@ import streamlit as st
 
 from ptviz import tasks
 from ptviz.plots.method_style import method_title
-from ptviz.runs import Run, RunConfig, RunHistory, Status
+from ptviz.runs import ACTIVE_STATES, Run, RunConfig, RunHistory, Status
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
-from ptviz.ui.components.formatting import ACTIVE_STATES, format_duration, format_percent, render_heading, state_badge
+from ptviz.ui.components.formatting import format_duration, format_percent, render_heading, state_badge
 from ptviz.ui.train import run_controls, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 

@@ -8,10 +8,10 @@ import pandas as pd
 import streamlit as st
 
 from ptviz.plots.method_style import method_title
-from ptviz.runs import RunSummary
+from ptviz.runs import ACTIVE_STATES, RunSummary
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import error_box, show_errors
-from ptviz.ui.components.formatting import ACTIVE_STATES, STATE_BADGES, format_age, shorten_text
+from ptviz.ui.components.formatting import STATE_BADGES, format_age, shorten_text
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
