@@ -55,7 +55,7 @@ def left_by_xprompt(s: Spec, k: dict[str, Any]) -> int:
 STORED: dict[str, Formula] = TRAINED | {
     "dpt": lambda s, k: k["m"] * s.width,
     "xprompt": left_by_xprompt,
-    "attempt": lambda s, k: TRAINED["attempt"](s, k) + len(s.sources) * k["m"] * s.width,
+    "attempt": lambda s, k: TRAINED["attempt"](s, k) + len(s.source_tasks) * k["m"] * s.width,
     "p-tuning": lambda s, k: k["m"] * s.width,
     "residual": lambda s, k: k["m"] * s.width,
     "prefix-tuning": lambda s, k: 2 * s.sites * k["m"] * s.heads * s.head_width,

@@ -119,7 +119,7 @@ def test_closing_stops_the_run() -> None:
 
 
 def test_nothing_runs_before_the_first_event_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(trainer._TrainingLoop, "step", None)
+    monkeypatch.setattr(trainer._TrainingLoop, "run_step", None)
     assert isinstance(next(run()), StageStarted)
 
 
