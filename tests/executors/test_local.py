@@ -246,7 +246,7 @@ def test_the_script_of_a_run_reproduces_it(
     monkeypatch.setenv("PTVIZ_HOME", str(executor.store.root.parent))
     for one in (run, branch):
         exec(compile(one.config.python_script(), "script", "exec"), {})
-        printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("Stepped")]
+        printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("StepCompleted")]
         losses = [event.loss for event in one.events()[0] if isinstance(event, StepCompleted)]
         assert len(printed) == len(losses)
         assert all(f"loss={loss!r}" in line for line, loss in zip(printed, losses, strict=True))
