@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -28,13 +28,14 @@ class QuietExecutor(LocalExecutor):
     def ensure_worker(self) -> None:
         """No process in these tests."""
 
-    def predict(
-        self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
-    ) -> dict[str, Any]:
-        """Two classes, one of them with a hostile name."""
-        self.store.get(id)
+    def ask(self, kind: str, run: str = "", *, timeout: float = 60.0, **question: Any) -> dict[str, Any]:
+        """Answer "predict" with two classes, one of them with a hostile name; anything else as the real one."""
+        if kind != "predict":
+            return super().ask(kind, run, timeout=timeout, **question)
+        self.store.get(run)
         answer = {"classes": ["good", HOSTILE], "with": [[0.9, 0.1]], "without": [[0.4, 0.6]]}
-        return {**answer, "stage": stage or 0, "step": 10 if step is None else step}
+        step = question.get("step")
+        return {**answer, "stage": question.get("stage") or 0, "step": 10 if step is None else step}
 
 
 @pytest.fixture(autouse=True)

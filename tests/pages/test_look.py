@@ -232,7 +232,7 @@ def test_a_map_under_way_shows_how_far_it_is_and_can_be_cancelled(
     page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ProjectionQueue, "add_job", lambda self, name: None)
-    monkeypatch.setattr("tests.pages.test_look.lay", lambda folder: None)
+    monkeypatch.setattr("tests.pages.test_look.run_job", lambda folder: None)
     at = well(page("look/embeddings.py", run=trained(m=3).id, map="UMAP", fitted="1000"))
     for _ in range(100):
         waiting = [folder for folder in projection_folder("0" * 24).parent.glob("*") if (folder / "order.npz").exists()]
