@@ -28,10 +28,10 @@ class QuietExecutor(LocalExecutor):
     def ensure_worker(self) -> None:
         """No process in these tests."""
 
-    def ask(self, kind: str, run: str = "", *, timeout: float = 60.0, **question: Any) -> dict[str, Any]:
+    def ask(self, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
         """Answer "predict" with two classes, one of them with a hostile name; anything else as the real one."""
         if kind != "predict":
-            return super().ask(kind, run, timeout=timeout, **question)
+            return super().ask(kind, run, **question)
         self.store.get(run)
         answer = {"classes": ["good", HOSTILE], "with": [[0.9, 0.1]], "without": [[0.4, 0.6]]}
         step = question.get("step")
