@@ -46,7 +46,7 @@ def zoom(page: Page) -> None:
     page.mouse.down()
     page.mouse.move(area["x"] + area["width"] * 0.3, area["y"] + area["height"] * 0.5, steps=4)
     page.mouse.move(area["x"] + area["width"] * 0.5, area["y"] + area["height"] * 0.9, steps=4)
-    page.mouse.down()
+    page.mouse.up()
 
 
 @pytest.mark.slow
