@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, add_note, empty_figure, escape_text
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, add_note, colour_bar, empty_figure, escape_text
 
 _MAX_HEIGHT = 900
 
@@ -92,12 +92,7 @@ def draw_attention_heatmap(
         zmax=float(np.nanmax(values)) or 1.0,
         colorscale=SEQUENTIAL,
         text=named,
-        colorbar={
-            "title": {"text": "attention", "side": "right"},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "tickformat": ".1%",
-        },
+        colorbar=colour_bar("attention", tickformat=".1%"),
         name="attention",
         hoverongaps=False,
         hovertemplate="%{text}: %{z:.2%}<extra></extra>",

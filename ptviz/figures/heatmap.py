@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.style import BLUE, PROMPT, add_note, empty_figure, escape_text
+from ptviz.figures.style import BLUE, PROMPT, add_note, colour_bar, empty_figure, escape_text
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
@@ -41,7 +41,7 @@ def draw_heatmap(
         zmin=-largest if signed else 0,
         zmax=largest,
         colorscale=DIVERGING if signed else SEQUENTIAL,
-        colorbar={"title": {"text": unit, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar(unit),
         name=unit,
         hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}<extra></extra>",
         xgap=1 if values.shape[1] <= _MAX_NAMED else 0,

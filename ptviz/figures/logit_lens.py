@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import add_note, empty_figure, escape_text
+from ptviz.figures.style import add_note, colour_bar, empty_figure, escape_text
 
 
 def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
@@ -36,12 +36,7 @@ def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.n
         texttemplate="%{text}",
         hovertext=hover,
         name="probability",
-        colorbar={
-            "title": {"text": "probability", "side": "right"},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "tickformat": ".0%" if shares[..., 0].max() > 0.05 else ".2%",
-        },
+        colorbar=colour_bar("probability", tickformat=".0%" if shares[..., 0].max() > 0.05 else ".2%"),
         hovertemplate="layer %{y}, token %{x}<br>%{hovertext}<extra></extra>",
         xgap=1,
         ygap=1,

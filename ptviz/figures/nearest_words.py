@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from ptviz.analysis.geometry import PromptGeometry
 from ptviz.analysis.neighbours import Neighbours
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, category_axis, empty_figure, escape_text
+from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, category_axis, colour_bar, empty_figure, escape_text
 from ptviz.prompt_statistics import OUTLIER_FACTOR
 
 _PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
@@ -115,7 +115,7 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
         xgap=2,
         ygap=2,
         name=found.metric,
-        colorbar={"title": {"text": found.metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar(found.metric),
         hovertemplate="%{hovertext}<br>" + found.metric + " %{z:.3f}<extra></extra>",
     )
     figure.update_layout(
@@ -200,7 +200,7 @@ def draw_nearest_words_over_steps(
         xgap=2,
         ygap=2,
         name=metric,
-        colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar(metric),
         hovertemplate="%{hovertext}<br>" + metric + " %{z:.3f}<extra></extra>",
     )
     figure.update_layout(

@@ -10,7 +10,7 @@ from jaxtyping import Float
 
 from ptviz.analysis.routing import ExpertLoadCurve, RoutingSummary
 from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import GREY, add_note, category_axis, empty_figure, escape_text, series_style
+from ptviz.figures.style import GREY, add_note, category_axis, colour_bar, empty_figure, escape_text, series_style
 
 
 def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
@@ -71,7 +71,7 @@ def draw_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], 
         zmax=1,
         colorscale=SEQUENTIAL,
         text=[[escape_text(text, 110)] * len(names) for text in texts],
-        colorbar={"title": {"text": "weight", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar("weight"),
         name="weight",
         hovertemplate="%{text}<br>expert %{x}: %{z:.2f}<extra></extra>",
     )
@@ -113,12 +113,7 @@ def draw_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequenc
         xgap=2,
         ygap=2,
         name="share of the class",
-        colorbar={
-            "title": {"text": "share of the class", "side": "right"},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "tickformat": ".0%",
-        },
+        colorbar=colour_bar("share of the class", tickformat=".0%"),
         hovertemplate="%{y} to %{x}: %{z:.0%} (%{hovertext})<extra></extra>",
     )
     figure.update_layout(

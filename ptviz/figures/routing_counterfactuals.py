@@ -17,6 +17,7 @@ from ptviz.figures.style import (
     PROMPT,
     add_note,
     category_axis,
+    colour_bar,
     empty_figure,
     escape_text,
     series_style,
@@ -144,7 +145,7 @@ def draw_loss_increases(
             * len(names)
             for i in order
         ],
-        colorbar={"title": {"text": "increase (nats)", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar("increase (nats)"),
         name="loss increase",
         hovertemplate="%{text}<br>expert %{x}: %{z:+.2f} nats<extra></extra>",
     )
@@ -263,12 +264,7 @@ def draw_task_routing(
         xgap=2,
         ygap=2,
         name="mean weight",
-        colorbar={
-            "title": {"text": "mean weight", "side": "right"},
-            "thickness": 12,
-            "outlinewidth": 0,
-            "tickformat": ".0%",
-        },
+        colorbar=colour_bar("mean weight", tickformat=".0%"),
         hovertemplate="%{hovertext}: %{z:.1%}<extra></extra>",
     )
     figure.update_layout(

@@ -88,3 +88,8 @@ def add_note(figure: go.Figure, text: str) -> go.Figure:
     """Write in the middle of an empty figure why it is empty; return the figure."""
     figure.add_annotation(text=escape_text(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
     return figure
+
+
+def colour_bar(title: str, **settings: str) -> dict[str, Any]:
+    """Return plotly's settings of a thin colour bar with its title beside it; ``settings`` such as a tick format."""
+    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **settings}

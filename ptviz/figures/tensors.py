@@ -12,7 +12,18 @@ from plotly.subplots import make_subplots
 
 from ptviz.analysis.tensor_comparison import RowComparison, SharedEnergy
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, add_note, category_axis, empty_figure, escape_text
+from ptviz.figures.style import (
+    BLUE,
+    FROZEN,
+    GREEN,
+    GREY,
+    PROMPT,
+    add_note,
+    category_axis,
+    colour_bar,
+    empty_figure,
+    escape_text,
+)
 
 _GALLERY_COLUMNS = 3
 
@@ -226,7 +237,7 @@ def draw_saliency(
         zmin=0,
         zmax=float(np.where(gone, 0, scores).max()) or 1.0,
         colorscale=SEQUENTIAL,
-        colorbar={"title": {"text": "score", "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar("score"),
         name="score",
         hoverongaps=False,
         hovertemplate=f"token %{{y}}, {pieces} %{{x}}: %{{z:.3g}}<extra></extra>",

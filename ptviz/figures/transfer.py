@@ -13,7 +13,17 @@ from ptviz.analysis.projection import Projection
 from ptviz.analysis.transfer import CorrelationEstimate, Dendrogram, TransferCorrelation
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
 from ptviz.figures.label_placement import place_labels
-from ptviz.figures.style import BLUE, GREY, ORANGE, add_note, category_axis, empty_figure, escape_text, series_style
+from ptviz.figures.style import (
+    BLUE,
+    GREY,
+    ORANGE,
+    add_note,
+    category_axis,
+    colour_bar,
+    empty_figure,
+    escape_text,
+    series_style,
+)
 
 _ROW_HEIGHT = 30
 _SEQUENTIAL_SCALE = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
@@ -50,7 +60,7 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
         zmin=low,
         zmax=limit,
         colorscale=DIVERGING if unlike else _SEQUENTIAL_SCALE,
-        colorbar={"title": {"text": metric, "side": "right"}, "thickness": 12, "outlinewidth": 0},
+        colorbar=colour_bar(metric),
         text=texts,
         texttemplate="%{text}" if count <= _MAX_WRITTEN else None,
         hovertext=hover,
