@@ -102,7 +102,7 @@ def fake_build(config: RunConfig, backbone: Any, task: Any) -> Any:
     return build_method(
         config.method,
         Spec(table, 2, 2, 4, config.training.length, torch.arange(50)),
-        config.knobs,
+        config.hyperparameters,
         config.training.seed,
     )
 

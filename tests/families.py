@@ -139,10 +139,12 @@ def case(family: str | Backbone, m: int, count: int = 8) -> tuple[Backbone, Batc
     return rows.backbone, rows.make_batch(range(count)), rows.readout
 
 
-def method_of(name: str, backbone: Backbone, seed: int = 0, **knobs: object) -> PromptMethod:
+def method_of(name: str, backbone: Backbone, seed: int = 0, **values: object) -> PromptMethod:
     """A method with loud parameters, as after a long training, in evaluation mode."""
     sources = tuple(source.name for source in SOURCES)
-    method = build_method(name, backbone.make_spec(64, TASK.label_words).with_source_tasks(sources), knobs, seed).eval()
+    method = build_method(
+        name, backbone.make_spec(64, TASK.label_words).with_source_tasks(sources), values, seed
+    ).eval()
     draw = torch.Generator().manual_seed(seed + 1)
     with torch.no_grad():
         for parameter in method.parameters():

@@ -1,4 +1,4 @@
-"""One method: the idea, the anatomy, the equation and its source, stages, knobs, cost, and a way to train it now."""
+"""One method: the idea, the anatomy, equation, source, stages, hyperparameters and cost, and a button to train it."""
 
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import preload_plotly

@@ -27,7 +27,7 @@ with left, show_errors():
     task = run_form.select_task()
     st.subheader(method_title(method))
     begin = run_form.select_start_prompt(backbone, method) if backbone else None
-    knobs = forms.hyperparameter_form(method)
+    hyperparameters = forms.hyperparameter_form(method)
     sources = forms.source_tasks_input(RunConfig(backbone or "none", task.name or "none", method))
     st.subheader("Training")
     steps = forms.steps_input()
@@ -42,8 +42,8 @@ with right, show_errors():
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
         config = RunConfig(
-            backbone, task.name, method, knobs, training, name, text=task.text, label=task.label, sources=sources,
-            start=begin,
+            backbone, task.name, method, hyperparameters, training, name, text=task.text, label=task.label,
+            sources=sources, start=begin,
         )  # fmt: skip
         render_run_estimate(config)
         preload_for_form(config)

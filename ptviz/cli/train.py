@@ -106,11 +106,10 @@ def train(
                 raise UsageError("--extend adds steps to a saved run; name it: --resume RUN --extend N")
             training = {option: context.params[option] for option in TRAINING_OPTIONS}
             fields: dict[str, Any] = {
-                "backbone": backbone, "task": task, "method": method, "knobs": parse_hyperparameters(sets),
-                "name": name,
-                "text": text, "label": label, "device": device, "sources": split_names(sources),
+                "backbone": backbone, "task": task, "method": method, "name": name, "text": text, "label": label,
+                "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
             }  # fmt: skip
-            fields |= _start_fields(start, method, fields["knobs"]) if start is not None else {}
+            fields |= _start_fields(start, method, fields["hyperparameters"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
                 run, model_cache = _create_run(training, fields, branch)
         result = _train_to_end(run, model_cache)
@@ -163,7 +162,7 @@ def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> d
             found = import_checkpoint_prompt(store, path, open_checkpoint(path))
     if method in REGISTRY and "m" in hyperparameters_of(REGISTRY[method]):
         hyperparameters = {"m": str(found.m), **hyperparameters}
-    return {"start": found.id, "knobs": hyperparameters}
+    return {"start": found.id, "hyperparameters": hyperparameters}
 
 
 def _load_branch_state(store: Store, config: RunConfig) -> dict[str, Tensor] | None:

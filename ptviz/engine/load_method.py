@@ -32,6 +32,6 @@ def load_method(run: Run, backbone: Backbone) -> PromptMethod:
 
     config, state = run.config, run.prompt()
     # The start is overwritten at once, so any label word serves a method that would start from them.
-    method = build_method(config.method, backbone.make_spec(config.training.length, ("label",)), config.knobs)
+    method = build_method(config.method, backbone.make_spec(config.training.length, ("label",)), config.hyperparameters)
     method.load_state_dict(state)
     return method.to(backbone.device).eval()

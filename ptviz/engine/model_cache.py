@@ -68,7 +68,7 @@ def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> Promp
     spec = backbone.make_spec(config.training.length, tuple(task.label_words)).with_source_tasks(
         config.source_tasks(task.family)
     )
-    return build_method(config.method, spec, config.knobs, config.training.seed)
+    return build_method(config.method, spec, config.hyperparameters, config.training.seed)
 
 
 def get_or_create(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:

@@ -24,7 +24,7 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
     training = make_source_config(config.training)
     return [
         RunConfig(
-            backbone=config.backbone, task=task, method=SOURCE_METHOD, knobs=source_hyperparameters(m),
+            backbone=config.backbone, task=task, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m),
             training=training,
             name=f"source prompt: {task}", device=config.device,
         ).checked()

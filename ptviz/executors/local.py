@@ -13,7 +13,7 @@ from typing import Any
 
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, to_store_error
-from ptviz.runs.config import RunConfig, with_absolute_paths
+from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
 from ptviz.runs.extend import locked_idle_run, plan_extension
 from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
@@ -248,4 +248,4 @@ class LocalExecutor:
 
 
 def _to_json_values(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value.to_json() if isinstance(value, TrainConfig) else value for name, value in changes.items()}
+    return {json_key(k): v.to_json() if isinstance(v, TrainConfig) else v for k, v in changes.items()}

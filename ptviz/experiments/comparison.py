@@ -55,27 +55,27 @@ def parse_methods(methods: str) -> tuple[str, ...]:
 
 
 def make_configs(
-    methods: Sequence[str], seeds: Iterable[int], base: RunConfig, knobs: Mapping[str, Any] | None = None
+    methods: Sequence[str], seeds: Iterable[int], base: RunConfig, hyperparameters: Mapping[str, Any] | None = None
 ) -> tuple[RunConfig, ...]:
     """Return the configs of a comparison, ordered by seed and then by method.
 
-    ``base`` gives backbone, task and training; ``knobs`` are set for the methods that have them.
+    ``base`` gives backbone, task and training; ``hyperparameters`` are set for the methods that have them.
 
     Raises:
         ValueError: for an unknown method, a bad hyperparameter, or one that none of the methods has.
     """
-    knobs = knobs or {}
+    hyperparameters = hyperparameters or {}
     had = {name for method in methods for name in _hyperparameters(method)}
-    if stray := [name for name in knobs if name not in had]:
+    if stray := [name for name in hyperparameters if name not in had]:
         raise ValueError(f"unknown hyperparameter {', '.join(stray)}: none of these methods has it")
-    own = {
-        method: {name: value for name, value in knobs.items() if name in _hyperparameters(method)} for method in methods
-    }
-    return tuple(
-        with_absolute_paths(replace(base, method=m, knobs=own[m], training=replace(base.training, seed=seed))).checked()
-        for seed in seeds
-        for m in methods
-    )
+    configs = []
+    for seed in seeds:
+        for method in methods:
+            own = {name: value for name, value in hyperparameters.items() if name in _hyperparameters(method)}
+            training = replace(base.training, seed=seed)
+            config = replace(base, method=method, hyperparameters=own, training=training)
+            configs.append(with_absolute_paths(config).checked())
+    return tuple(configs)
 
 
 @cache
@@ -178,7 +178,7 @@ def _read_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
         return None
     facts = run.environment()
     # A prefix of keys and values takes no input positions, but is attended to all the same.
-    length = facts.get("slots") or config.knobs.get("m")
+    length = facts.get("slots") or config.hyperparameters.get("m")
     return RunResult(
         method=config.method,
         seed=config.training.seed,

@@ -1,7 +1,7 @@
 """The sweep behind the default learning rates: ``python -m ptviz.experiments.lr_sweep`` repeats it and its record.
 
-Every run of it is kept in ``defaults.json``: backbone, method, knobs, learning rate, task, seed, accuracies. The
-winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
+Every run of it is kept in ``defaults.json``: backbone, method, hyperparameters, learning rate, task, seed, accuracies.
+The winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
 recorded but never chosen by.
 """
 
@@ -19,7 +19,7 @@ from typing import Any
 
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import check_hyperparameters
+from ptviz.methods.hyperparameters import STORED_KEY, check_hyperparameters
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
@@ -73,10 +73,10 @@ def run_sweep(
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
     for seed, name, method in itertools.product(seeds, tasks, methods):
-        task, knobs = load_task(name), check_hyperparameters(REGISTRY[method], {})
+        task, values = load_task(name), check_hyperparameters(REGISTRY[method], {})
         rates = (record["winners"][backbone][method]["lr"],) if confirm else LR_GRID[method]
         for lr in rates:
-            key = {"backbone": backbone, "method": method, "knobs": knobs, "lr": lr, "task": name, "seed": seed}
+            key = {"backbone": backbone, "method": method, STORED_KEY: values, "lr": lr, "task": name, "seed": seed}
             key |= {"steps": steps, "batch": batch}
             if any(_matches_key(run, key) for run in record["runs"]):
                 continue
@@ -91,12 +91,12 @@ def run_sweep(
             )
             wanted = sources if REGISTRY[method].needs_source_prompts else None
             prompts = {
-                source.name: get_source_prompt(library, frozen, source, int(knobs["m"]), config)
+                source.name: get_source_prompt(library, frozen, source, int(values["m"]), config)
                 for source in wanted or []
             }
             known = baselines.get(name)
             for event in train(
-                method, frozen, task, config, baselines=known, sources=sources, library=prompts, knobs=knobs
+                method, frozen, task, config, hyperparameters=values, baselines=known, sources=sources, library=prompts
             ):
                 if isinstance(event, Baselines):
                     baselines[name] = event
@@ -120,7 +120,7 @@ def get_source_prompt(
 
 
 def select_winners(record: dict[str, Any]) -> None:
-    """The winners, from the runs of default knobs: best mean validation accuracy where all rates were tried.
+    """The winners, from the runs of default hyperparameters: best mean validation accuracy where all rates were tried.
 
     Rates are compared on the (task, seed, steps) that every one of them ran; further runs of the winner confirm it on
     other tasks and seeds, and would make the mean of something else.
@@ -145,7 +145,7 @@ def select_winners(record: dict[str, Any]) -> None:
 
 
 def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
-    """Test accuracies of the winning rates at default knobs as a Markdown table: the mean over seeds, and each seed.
+    """Return the test accuracies of the best learning rates as a Markdown table: the mean over seeds, and each seed.
 
     What was not measured has an empty cell, and a method of which nothing was has no row.
     """
@@ -166,15 +166,15 @@ def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backb
 
 
 def _matches_key(run: dict[str, Any], key: dict[str, Any]) -> bool:
-    """Whether a recorded run is the one asked for; knobs that came after it were at their defaults."""
-    same = all(run[name] == value for name, value in key.items() if name != "knobs")
-    return same and check_hyperparameters(REGISTRY[run["method"]], run["knobs"]) == key["knobs"]
+    """Whether a recorded run is the one asked for; hyperparameters that came after it were at their defaults."""
+    same = all(run[name] == value for name, value in key.items() if name != STORED_KEY)
+    return same and check_hyperparameters(REGISTRY[run["method"]], run[STORED_KEY]) == key[STORED_KEY]
 
 
 def _has_default_hyperparameters(run: dict[str, Any]) -> bool:
-    """Whether a run left every knob at its default; knobs that came later were at theirs."""
+    """Whether a run left every hyperparameter at its default; hyperparameters that came later were at theirs."""
     cls = REGISTRY[run["method"]]
-    return check_hyperparameters(cls, run["knobs"]) == check_hyperparameters(cls, {})
+    return check_hyperparameters(cls, run[STORED_KEY]) == check_hyperparameters(cls, {})
 
 
 def _format_scores(runs: list[dict[str, Any]]) -> str:

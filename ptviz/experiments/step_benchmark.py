@@ -336,7 +336,7 @@ def time_prompt_edit(m: int = 20, passes: int = 3, backbone: str = "minilm-l6", 
     from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator
     from ptviz.runs.config import RunConfig
 
-    config, warm = RunConfig(backbone, task, knobs={"m": m}).checked(), ModelCache()
+    config, warm = RunConfig(backbone, task, hyperparameters={"m": m}).checked(), ModelCache()
     frozen, rows = warm.backbone(config), warm.task(config)
     at = LoadedPrompt(config, frozen, rows, warm.backend.build_method(config, frozen, rows).eval(), {})
     spent = []

@@ -184,8 +184,8 @@ def _make_config(run: RunSummary, target: TargetTask, m: int, setting: TransferG
         validation_rows=max(2, setting.rows), dtype=run.config.training.dtype,
     )  # fmt: skip
     return replace(
-        RunConfig(run.config.backbone, method=SOURCE_METHOD, knobs=source_hyperparameters(m), training=training),
-        task=target.name, text=target.text, label=target.label, device=run.config.device,
+        RunConfig(run.config.backbone, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m)),
+        training=training, task=target.name, text=target.text, label=target.label, device=run.config.device,
     )  # fmt: skip
 
 

@@ -228,16 +228,16 @@ def method_uses_source_tasks(name: str) -> bool:
 
 
 def build_method(
-    name: str, spec: Spec, knobs: Mapping[str, object] = MappingProxyType({}), seed: int = 0
+    name: str, spec: Spec, hyperparameters: Mapping[str, object] = MappingProxyType({}), seed: int = 0
 ) -> PromptMethod:
     """A fresh method of the registry. Its random start depends on ``seed`` alone; torch's global state is untouched.
 
     Raises:
-        ValueError: for an unknown method, or a bad knob (see ``check_hyperparameters``).
+        ValueError: for an unknown method, or a bad hyperparameter (see ``check_hyperparameters``).
     """
     if name not in REGISTRY:
         raise ValueError(f"unknown method {name!r}; expected one of {', '.join(REGISTRY)}")
-    checked = check_hyperparameters(REGISTRY[name], knobs)
+    checked = check_hyperparameters(REGISTRY[name], hyperparameters)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # A meta spec yields a method of shapes alone: what `count` needs, for a backbone of any size.

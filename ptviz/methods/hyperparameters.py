@@ -10,6 +10,8 @@ from functools import cache
 from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 HyperparameterValue = int | float | str | bool
+STORED_KEY = "knobs"
+"""Key of a method's hyperparameters in the files of ptviz."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +30,7 @@ class Hyperparameter:
 
 @dataclass(frozen=True)
 class HyperparameterInfo:
-    """A knob of one method: its argument name, declaration, type, default, and choices if it has a fixed list."""
+    """One hyperparameter of a method: argument name, declaration, type, default, and choices if the list is fixed."""
 
     name: str
     declaration: Hyperparameter
@@ -37,10 +39,10 @@ class HyperparameterInfo:
     choices: tuple[str, ...] = ()
 
     def validate(self, value: Any) -> HyperparameterValue:
-        """The value in this knob's type.
+        """The value in this hyperparameter's type.
 
         Raises:
-            ValueError: naming the knob, what was expected and what came.
+            ValueError: naming the hyperparameter, what was expected and what came.
         """
         if self.choices:
             if value not in self.choices:
@@ -101,22 +103,22 @@ def _declared_hyperparameters(method: type) -> dict[str, HyperparameterInfo]:
         if name in ("self", "spec"):
             continue
         base, *extras = get_args(hints.get(name)) or (None,)
-        knob = next((extra for extra in extras if isinstance(extra, Hyperparameter)), None)
-        if knob is None or argument.default is inspect.Parameter.empty:
-            raise TypeError(f"{method.__name__}.{name} needs Annotated[type, Knob(...)] and a default")
+        hyperparameter = next((extra for extra in extras if isinstance(extra, Hyperparameter)), None)
+        if hyperparameter is None or argument.default is inspect.Parameter.empty:
+            raise TypeError(f"{method.__name__}.{name} needs Annotated[type, Hyperparameter(...)] and a default")
         choices = tuple(get_args(base)) if get_origin(base) is Literal else ()
-        found[name] = HyperparameterInfo(name, knob, str if choices else base, argument.default, choices)
+        found[name] = HyperparameterInfo(name, hyperparameter, str if choices else base, argument.default, choices)
     return found
 
 
 def check_hyperparameters(method: type, values: Mapping[str, Any]) -> dict[str, HyperparameterValue]:
-    """Every knob of the method, in its type: the given values, checked, and defaults for the rest.
+    """Every hyperparameter of the method, in its type: the given values, checked, and defaults for the rest.
 
     Raises:
-        ValueError: for an unknown knob, or a value of the wrong type or out of bounds.
+        ValueError: for an unknown hyperparameter, or a value of the wrong type or out of bounds.
     """
-    knobs = hyperparameters_of(method)
-    unknown = sorted(set(values) - set(knobs))
+    known = hyperparameters_of(method)
+    unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(f"unknown knob {', '.join(unknown)}; {method.__name__} has: {', '.join(knobs)}")
-    return {name: info.validate(values.get(name, info.default)) for name, info in knobs.items()}
+        raise ValueError(f"unknown hyperparameter {', '.join(unknown)}; {method.__name__} has: {', '.join(known)}")
+    return {name: info.validate(values.get(name, info.default)) for name, info in known.items()}

@@ -31,7 +31,7 @@ def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, 
         return torch.cat([rows, spec.sample_embeddings(m - len(rows))]) if len(rows) < m else rows
     if init == "text":
         if not text.strip():
-            raise ValueError("init 'text' needs some words in the knob `text`; got none")
+            raise ValueError("init 'text' needs some words in the hyperparameter `text`; got none")
         rows = spec.embed_text(text)
         return rows.repeat(-(-m // len(rows)), 1)[:m]
     return spec.sample_embeddings(m)

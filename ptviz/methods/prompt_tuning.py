@@ -16,7 +16,7 @@ Khashabi et al., "Prompt Waywardness: The Curious Case of Discretized Interpreta
 section 4. https://aclanthology.org/2022.naacl-main.266
 The distance is that of their code, ``run.py`` of https://github.com/Alrope123/prompt-waywardness. There m is the number
 of the sentence's tokens and the prompt starts as the sentence; here the sentence is cut or repeated to m tokens, and
-the start is its own knob.
+the start is its own hyperparameter.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ class PromptTuning(PromptMethod):
     ) -> None:
         super().__init__()
         if gamma and not toward.strip():
-            raise ValueError("gamma pulls the prompt towards the words in the knob `toward`; got none")
+            raise ValueError("gamma pulls the prompt towards the words in the hyperparameter `toward`; got none")
         self.slots, self.gamma = m, gamma
         self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.D = nn.Buffer(init_prompt(spec, m, "text", toward)) if toward.strip() else None

@@ -101,7 +101,7 @@ def build_run_panel(run: Run, before_training: bool = False) -> DiagramPanel:
     config = run.config
     shape, length = get_backbone_shape(config.backbone), config.training.length
     spec = make_spec(shape, length, config.source_tasks() or SOURCE_COUNT)
-    method: PromptMethod = build_method(config.method, spec, config.knobs)
+    method: PromptMethod = build_method(config.method, spec, config.hyperparameters)
     # The stored tensors take the place of the shapes, whatever the backbone's vocabulary was.
     try:
         method.load_state_dict(state, strict=False, assign=True)

@@ -11,7 +11,7 @@ from typing import Any
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import method_uses_source_tasks
-from ptviz.methods.hyperparameters import HyperparameterValue, check_hyperparameters
+from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
 from ptviz.tasks import default_source_tasks
 from ptviz.training.config import TrainConfig
 
@@ -23,8 +23,8 @@ _TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 class RunConfig:
     """One run: ``method`` trained on ``task`` in front of ``backbone``.
 
-    ``knobs`` holds the method's hyperparameters by name. ``parent`` is (run id, stage, step) of the snapshot that a
-    branch starts from. ``text`` and ``label`` name the columns of a user's own table. ``device`` None selects one
+    ``hyperparameters`` are the method's, by name. ``parent`` is (run id, stage, step) of the snapshot that a branch
+    starts from. ``text`` and ``label`` name the columns of a user's own table. ``device`` None selects one
     automatically. ``planned`` holds the total steps planned before each extension. ``sources`` are the source tasks of
     a transfer method, None for the defaults of the target's family. ``start`` is the id of the saved prompt
     (``ptviz.runs.saved_prompts``) that the run starts from.
@@ -33,7 +33,7 @@ class RunConfig:
     backbone: str = "minilm-l6"
     task: str = "trec6"
     method: str = "prompt-tuning"
-    knobs: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     training: TrainConfig = field(default_factory=TrainConfig)
     name: str = ""
     parent: tuple[str, int, int] | None = None
@@ -76,14 +76,20 @@ class RunConfig:
             raise ValueError("start: a branch starts from its parent's snapshot; leave one of the two out")
         if len(self.name) > _MAX_NAME_LENGTH:
             raise ValueError(f"name: expected at most {_MAX_NAME_LENGTH} characters; got {len(self.name)}")
-        return replace(self, knobs=check_hyperparameters(REGISTRY[self.method], self.knobs))
+        return replace(self, hyperparameters=check_hyperparameters(REGISTRY[self.method], self.hyperparameters))
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""
         # Not asdict, which copies deeply: a comparison reads hundreds of configs while a page is rendered.
         parent = list(self.parent) if self.parent else None
         lists = {"parent": parent, "planned": list(self.planned), "sources": self.sources and list(self.sources)}
-        return {**vars(self), "knobs": dict(self.knobs), "training": self.training.to_json(), **lists}
+        own = {
+            **vars(self),
+            "hyperparameters": dict(self.hyperparameters),
+            "training": self.training.to_json(),
+            **lists,
+        }
+        return {json_key(name): value for name, value in own.items()}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> RunConfig:
@@ -92,7 +98,7 @@ class RunConfig:
         Raises:
             ValueError: for an unknown field (of a newer version) or a bad value.
         """
-        names = [f.name for f in fields(cls)]
+        names = [json_key(f.name) for f in fields(cls)]
         if not isinstance(data, Mapping):
             raise ValueError(f"expected a run's config as a JSON object; got {type(data).__name__}")
         unknown = sorted(set(data) - set(names))
@@ -101,9 +107,9 @@ class RunConfig:
         texts = ("backbone", "task", "method", "name", *(("start",) if data.get("start") is not None else ()))
         if wrong := [n for n in texts if not isinstance(data.get(n, ""), str)]:
             raise ValueError(f"{wrong[0]}: expected a text; got {data[wrong[0]]!r}")
-        knobs, training, parent = data.get("knobs", {}), data.get("training", {}), data.get("parent")
-        if not isinstance(knobs, Mapping) or not isinstance(training, Mapping):
-            raise ValueError("knobs and training: expected objects of names and values")
+        hyperparameters, training, parent = data.get(STORED_KEY, {}), data.get("training", {}), data.get("parent")
+        if not isinstance(hyperparameters, Mapping) or not isinstance(training, Mapping):
+            raise ValueError(f"{STORED_KEY} and training: expected objects of names and values")
         if parent is not None:
             if not isinstance(parent, list | tuple) or len(parent) != 3:
                 raise ValueError(f"parent: expected [run id, stage, step]; got {parent!r}")
@@ -112,16 +118,18 @@ class RunConfig:
         sources = data.get("sources")
         if sources is not None and not isinstance(sources, list | tuple):
             raise ValueError(f"sources: expected a list of task names; got {sources!r}")
-        own = {"knobs": dict(knobs), "training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
-        return cls(**{**data, **own, "sources": None if sources is None else tuple(map(str, sources))})
+        plain = {name: value for name, value in data.items() if name != STORED_KEY}
+        own = {"training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
+        sources = None if sources is None else tuple(map(str, sources))
+        return cls(**{**plain, **own, "hyperparameters": dict(hyperparameters), "sources": sources})
 
     def shell_command(self) -> str:
         """Return the shell command that repeats this run, quoted for pasting."""
         words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
         for name, value in self._changed_training(always=("steps", "seed")).items():
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
-        for name, knob in self._changed_hyperparameters().items():
-            words += ["--set", f"{name}={_shell_value(knob)}"]
+        for name, value in self._changed_hyperparameters().items():
+            words += ["--set", f"{name}={_shell_value(value)}"]
         for name in ("text", "label", "device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
@@ -147,14 +155,15 @@ class RunConfig:
         ]
         named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
         sources = f", sources=[{named}]" if named else ""
-        knobs = self._changed_hyperparameters()
-        loop = f"for event in train({self.method!r}, backbone, task, config, knobs={knobs!r}{sources}):"
+        hyperparameters = self._changed_hyperparameters()
+        own = f", hyperparameters={hyperparameters!r}"
+        loop = f"for event in train({self.method!r}, backbone, task, config{own}{sources}):"
         if self.parent or self.start:
             imports += ["from ptviz.methods import build_method", "from ptviz.runs import Store"]
             with_sources = f".with_source_tasks({self.source_tasks()!r})" if self.source_tasks() else ""
             lines += [
                 f"spec = backbone.make_spec(config.length, tuple(task.label_words)){with_sources}",
-                f"method = build_method({self.method!r}, spec, {knobs!r}, config.seed)",
+                f"method = build_method({self.method!r}, spec, {hyperparameters!r}, config.seed)",
             ]
             if self.parent:
                 run, stage, step = self.parent
@@ -187,9 +196,14 @@ class RunConfig:
     def _changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
         """Return the hyperparameters that differ from the defaults; all of them for an unknown method."""
         if self.method not in REGISTRY:
-            return dict(self.knobs)
+            return dict(self.hyperparameters)
         usual = check_hyperparameters(REGISTRY[self.method], {})
-        return {name: value for name, value in self.knobs.items() if value != usual.get(name)}
+        return {name: value for name, value in self.hyperparameters.items() if value != usual.get(name)}
+
+
+def json_key(name: str) -> str:
+    """Return the key of a field in a run's ``config.json``."""
+    return STORED_KEY if name == "hyperparameters" else name
 
 
 def _shell_value(value: object) -> str:

@@ -52,7 +52,7 @@ def _load_method(config: RunConfig, state: Mapping[str, Tensor], shape: Backbone
     sizes = shape.width, shape.sites, shape.heads, shape.head_width, config.training.length
     spec = Spec.from_sizes(*sizes, config.source_tasks())
     # On torch's meta device nothing is initialized or copied: the snapshot's tensors are assigned.
-    method = build_method(config.method, spec, config.knobs)
+    method = build_method(config.method, spec, config.hyperparameters)
     try:
         method.load_state_dict(dict(state), assign=True)
     except RuntimeError:

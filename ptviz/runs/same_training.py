@@ -7,7 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.methods.hyperparameters import STORED_KEY, hyperparameters_of
 from ptviz.runs.atomic_io import FileSignature, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
@@ -30,12 +30,12 @@ def training_fingerprint(config: RunConfig) -> str:
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
     plain["training"]["lr"] = effective_lr(config)
     if config.method in REGISTRY:
-        given = config.knobs
+        given = config.hyperparameters
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]
         infos = hyperparameters_of(REGISTRY[config.method])
-        plain["knobs"] = {
+        plain[STORED_KEY] = {
             **given,
             **{name: info.validate(given.get(name, info.default)) for name, info in infos.items()},
         }

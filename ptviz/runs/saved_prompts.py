@@ -204,7 +204,7 @@ def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
     if shape is None:
         return
     sizes = shape.width, shape.sites, shape.heads, shape.head_width, config.training.length
-    method = build_method(config.method, Spec.from_sizes(*sizes, config.source_tasks()), config.knobs)
+    method = build_method(config.method, Spec.from_sizes(*sizes, config.source_tasks()), config.hyperparameters)
     method.init_from_prompt(
         to_prompt({name: torch.empty(shape, device="meta") for name, shape in start.shapes.items()})
     )

@@ -37,7 +37,7 @@ def estimate_run(
     backbone: str,
     task: str,
     config: TrainConfig,
-    knobs: Mapping[str, Any],
+    hyperparameters: Mapping[str, Any],
     sources: tuple[str, ...] | None = None,
 ) -> RunEstimate:
     """Return the estimate of a run, without loading a backbone. ``sources`` None takes the default source tasks.
@@ -52,7 +52,7 @@ def estimate_run(
     built = build_method(
         method,
         Spec.from_sizes(*shape, length=config.length, sources=named if method_uses_source_tasks(method) else ()),
-        knobs,
+        hyperparameters,
     )
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")

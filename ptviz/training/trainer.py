@@ -84,7 +84,7 @@ def train(
     task: Task,
     config: TrainConfig | None = None,
     *,
-    knobs: Mapping[str, Any] | None = None,
+    hyperparameters: Mapping[str, Any] | None = None,
     resume: ResumePoint | None = None,
     baselines: Baselines | None = None,
     sources: Sequence[Task] | None = None,
@@ -93,10 +93,10 @@ def train(
 ) -> Iterator[Event]:
     """Train a prompt on a frozen backbone and yield events as they happen.
 
-    ``method`` is a registry name (built with ``knobs`` and the config's seed) or a method to go on with. ``settings``
-    are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is the first step;
-    baselines follow (``baselines`` given are not measured again). The same seed gives the same numbers, bit for
-    bit, on the same machine: the randomness of step t depends on (seed, stage, t) alone, so a resumed run repeats it.
+    ``method`` is a registry name (built with ``hyperparameters`` and the config's seed) or a method to go on with.
+    ``settings`` are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is
+    the first step; baselines follow, unless ``baselines`` gives them. One seed gives the same result, bit for bit, on
+    one machine: the randomness of step t depends only on (seed, stage, t), so a resumed run repeats it.
 
     Yields:
         StageStarted, StepCompleted, Baselines, Evaluated and Snapshot as they come; Finished last.
@@ -116,7 +116,7 @@ def train(
         spec = backbone.make_spec(config.length, tuple(task.label_words)).with_source_tasks(
             tuple(source.name for source in sources)
         )
-        method = build_method(method, spec, knobs or {}, config.seed)
+        method = build_method(method, spec, hyperparameters or {}, config.seed)
     rate = config.lr or default_learning_rate(method.card.name, backbone.name)
     training = _TrainingLoop(
         method,

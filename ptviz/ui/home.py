@@ -53,23 +53,21 @@ def _arrow_svg(start: float, end: float) -> Line:
     return Line(((start, 43), (end, 43)), "currentColor", 2)
 
 
-_FIRST_CONFIG = RunConfig().checked()
-_FIRST_ESTIMATE = estimate_run(
-    _FIRST_CONFIG.method, _FIRST_CONFIG.backbone, _FIRST_CONFIG.task, _FIRST_CONFIG.training, _FIRST_CONFIG.knobs
-)
-_BACKBONE_SIZE = f"{(_FIRST_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million parameters"
+_CONFIG = RunConfig().checked()
+_ESTIMATE = estimate_run(_CONFIG.method, _CONFIG.backbone, _CONFIG.task, _CONFIG.training, _CONFIG.hyperparameters)
+_BACKBONE_SIZE = f"{(_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million parameters"
 INTRODUCTION = (
     "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
     "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
     f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn to tell what "
     "kind of answer a "
-    f"question asks for, from {_FIRST_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
+    f"question asks for, from {_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
 )
 """What the home page says about its Start button; the sizes are those of the run it starts."""
 
 # A component, because st.html leaves drawings out. Components take trusted text only: all of this one is ours.
 _INTRODUCTION_DRAWING = draw_introduction(
-    "Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, int(_FIRST_CONFIG.knobs["m"])
+    "Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, int(_CONFIG.hyperparameters["m"])
 )
 _HOME_COMPONENT = st.components.v2.component(
     "ptviz_anatomy",

@@ -79,8 +79,9 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     params |= {"begin": config.start} if config.start else {}
     params |= _backbone_params(config.backbone)
     if config.method in REGISTRY:
-        usual_knobs = {name: info.default for name, info in hyperparameters_of(REGISTRY[config.method]).items()}
-        params |= {f"{config.method}-{n}": str(v) for n, v in config.knobs.items() if v != usual_knobs.get(n)}
+        defaults = {name: info.default for name, info in hyperparameters_of(REGISTRY[config.method]).items()}
+        changed = {name: v for name, v in config.hyperparameters.items() if v != defaults.get(name)}
+        params |= {f"{config.method}-{name}": str(value) for name, value in changed.items()}
     usual = TrainConfig().to_json()
     params |= {name: str(value) for name, value in config.training.to_json().items() if value != usual[name]}
     return params

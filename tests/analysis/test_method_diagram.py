@@ -16,8 +16,8 @@ SPEC = Spec.from_sizes(32, 4, 2, 8, 24, ("one", "two", "three"))
 METHODS = pytest.mark.parametrize("name", list(REGISTRY))
 
 
-def panel(name: str, **knobs: object):
-    return build_panel(build_method(name, SPEC, knobs), 24, 32, 4, 1000)
+def panel(name: str, **values: object):
+    return build_panel(build_method(name, SPEC, values), 24, 32, 4, 1000)
 
 
 @METHODS

@@ -27,7 +27,7 @@ def test_the_run_is_listed_and_shown(shell: Shell) -> None:
     assert shown["steps"] == [0, 1, 2, 3]
     assert [one["step"] for one in shown["evaluations"]] == [0, 4]
     assert [one["step"] for one in shown["snapshots"]] == [0, 4]
-    assert Store().get(RUN).config.checked().knobs["m"] == 4
+    assert Store().get(RUN).config.checked().hyperparameters["m"] == 4
 
 
 def test_the_run_predicts_and_is_exported(shell: Shell, tmp_path: Path) -> None:

@@ -58,7 +58,7 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     assert kept["reviews"].origin["format"] == "PEFT PROMPT_TUNING"
     assert kept["reviews"].backbone == str(own / "my-model")
     second = next(s for s in Store().list() if s.config.start)
-    assert second.config.knobs["m"] == 8
+    assert second.config.hyperparameters["m"] == 8
     start, best = Store().get(second.id).initial_state()["embeddings"], Store().get(run).prompt()["P"]
     assert np.allclose(start, best, atol=0)
 

@@ -83,11 +83,11 @@ def test_counts_follow_the_formula_with_and_without_a_backbone(name: str, family
     backbone = backbone_of(family)
     spec = backbone.make_spec(48, TASK.label_words)
     sizes = Spec.from_sizes(spec.width, spec.sites, spec.heads, spec.head_width, 48)
-    knobs = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
+    values = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
     for changed in ({}, {"m": 7}):
         real, meta = build_method(name, spec, changed), build_method(name, sizes, changed)
-        assert real.trainable_parameters() == meta.trainable_parameters() == TRAINED[name](spec, {**knobs, **changed})
-        assert real.stored_parameters() == meta.stored_parameters() == STORED[name](spec, {**knobs, **changed})
+        assert real.trainable_parameters() == meta.trainable_parameters() == TRAINED[name](spec, {**values, **changed})
+        assert real.stored_parameters() == meta.stored_parameters() == STORED[name](spec, {**values, **changed})
         assert all(parameter.is_meta for parameter in meta.parameters())
         assert [p.shape for p in real.parameters()] == [p.shape for p in meta.parameters()]
 

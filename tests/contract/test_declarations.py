@@ -1,4 +1,4 @@
-"""What a method says about itself: knobs that can be turned, a complete card, parts that fit their names."""
+"""What a method says about itself: hyperparameters within bounds, a complete card, parts that fit their names."""
 
 from __future__ import annotations
 
@@ -16,8 +16,8 @@ from ptviz.methods.hyperparameters import HyperparameterInfo, check_hyperparamet
 from tests.families import TASK, backbone_of, method_of
 
 METHODS = pytest.mark.parametrize("name", REGISTRY)
-KNOBS = [(name, info) for name in REGISTRY for info in hyperparameters_of(REGISTRY[name]).values()]
-KNOB = pytest.mark.parametrize(("name", "info"), KNOBS, ids=[f"{name}-{info.name}" for name, info in KNOBS])
+INFOS = [(name, info) for name in REGISTRY for info in hyperparameters_of(REGISTRY[name]).values()]
+EACH_INFO = pytest.mark.parametrize(("name", "info"), INFOS, ids=[f"{name}-{info.name}" for name, info in INFOS])
 
 
 def extremes(info: HyperparameterInfo) -> list[Any]:
@@ -28,8 +28,8 @@ def extremes(info: HyperparameterInfo) -> list[Any]:
     )
 
 
-@KNOB
-def test_knobs_can_be_read(name: str, info: HyperparameterInfo) -> None:
+@EACH_INFO
+def test_hyperparameters_can_be_read(name: str, info: HyperparameterInfo) -> None:
     assert info.declaration.symbol
     assert len(info.declaration.meaning.split()) > 1, "a few words for people"
     assert info.value_type in (int, float, str, bool)
@@ -40,14 +40,14 @@ def test_knobs_can_be_read(name: str, info: HyperparameterInfo) -> None:
         assert info.declaration.minimum <= info.default <= info.declaration.maximum
 
 
-@KNOB
+@EACH_INFO
 @torch.no_grad()
-def test_the_ends_of_every_knob_construct_and_answer(name: str, info: HyperparameterInfo) -> None:
+def test_the_ends_of_every_hyperparameter_construct_and_answer(name: str, info: HyperparameterInfo) -> None:
     backbone = backbone_of("llama")
     for value in extremes(info):
         needed = {"text": "text", "gamma": "toward"}.get("text" if value == "text" else info.name)
-        knobs = {info.name: value, **({needed: "who what where"} if needed else {})}
-        method = build_method(name, backbone.make_spec(64, TASK.label_words), knobs).eval()
+        values = {info.name: value, **({needed: "who what where"} if needed else {})}
+        method = build_method(name, backbone.make_spec(64, TASK.label_words), values).eval()
         assert all(p.isfinite().all() for p in method.parameters())
         assert method.trainable_parameters() > 0
 
@@ -64,14 +64,14 @@ def wrong(info: HyperparameterInfo) -> list[Any]:
     return [low - 1, high + 1, float("nan"), float("inf"), "many", None, True, [1], *fraction]
 
 
-@KNOB
+@EACH_INFO
 def test_bad_values_are_refused_by_name(name: str, info: HyperparameterInfo) -> None:
     for value in wrong(info):
         with pytest.raises(ValueError, match=f"(?s)^{info.name}.*expected .*got {re.escape(repr(value))}"):
             build_method(name, backbone_of("llama").make_spec(64, TASK.label_words), {info.name: value})
 
 
-@KNOB
+@EACH_INFO
 def test_values_arrive_as_words_too(name: str, info: HyperparameterInfo) -> None:
     """As they come from a shell or a form."""
     checked = check_hyperparameters(REGISTRY[name], {info.name: str(info.default)})
@@ -80,8 +80,8 @@ def test_values_arrive_as_words_too(name: str, info: HyperparameterInfo) -> None
 
 
 @METHODS
-def test_unknown_knobs_are_refused_with_the_known_ones(name: str) -> None:
-    with pytest.raises(ValueError, match=r"unknown knob length; .* has: m"):
+def test_unknown_hyperparameters_are_refused_with_the_known_ones(name: str) -> None:
+    with pytest.raises(ValueError, match=r"unknown hyperparameter length; .* has: m"):
         build_method(name, backbone_of("llama").make_spec(64, TASK.label_words), {"length": 3})
 
 
@@ -95,7 +95,7 @@ def test_unknown_methods_are_refused_with_the_known_ones() -> None:
 @METHODS
 def test_starts_that_need_something_say_so(name: str) -> None:
     if "init" not in hyperparameters_of(REGISTRY[name]):
-        pytest.skip("starts from noise alone; methods with the knob init are tested here")
+        pytest.skip("starts from noise alone; methods with the hyperparameter init are tested here")
     spec = backbone_of("llama").make_spec(64)
     with pytest.raises(ValueError, match="init 'labels' needs a task with label words"):
         build_method(name, spec, {"init": "labels"})
@@ -138,10 +138,10 @@ def test_the_module_names_its_equation_and_source(name: str) -> None:
 def test_parts_fit_the_names_of_their_axes(name: str) -> None:
     backbone = backbone_of("t5")
     method = method_of(name, backbone)
-    knobs = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
+    values = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
     sizes = {
         "d": backbone.width, "S": backbone.sites, "H": backbone.heads, "h": backbone.head_width, "T": 64, "kv": 2,
-        **{letter: knobs[letter] for letter in ("m", "k", "r") if letter in knobs},
+        **{letter: values[letter] for letter in ("m", "k", "r") if letter in values},
     }  # fmt: skip
     if REGISTRY[name].uses_source_tasks:
         sizes.pop("k", None)  # k counts tasks there, sources alone or with the target
@@ -186,7 +186,7 @@ def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name:
 
 
 @METHODS
-def test_constructors_take_a_spec_and_knobs_alone(name: str) -> None:
+def test_constructors_take_a_spec_and_hyperparameters_alone(name: str) -> None:
     parameters = list(inspect.signature(REGISTRY[name].__init__).parameters)
     assert parameters[:2] == ["self", "spec"]
     assert parameters[2:] == list(hyperparameters_of(REGISTRY[name]))

@@ -107,10 +107,10 @@ def test_the_contract_tests_take_it(loaded: str) -> None:
     test_declarations.test_the_module_names_its_equation_and_source(loaded)
     test_declarations.test_parts_fit_the_names_of_their_axes(loaded)
     test_declarations.test_stages_are_data(loaded)
-    test_declarations.test_constructors_take_a_spec_and_knobs_alone(loaded)
+    test_declarations.test_constructors_take_a_spec_and_hyperparameters_alone(loaded)
     for info in hyperparameters_of(method).values():
-        test_declarations.test_knobs_can_be_read(loaded, info)
-        test_declarations.test_the_ends_of_every_knob_construct_and_answer(loaded, info)
+        test_declarations.test_hyperparameters_can_be_read(loaded, info)
+        test_declarations.test_the_ends_of_every_hyperparameter_construct_and_answer(loaded, info)
         test_declarations.test_bad_values_are_refused_by_name(loaded, info)
 
 
@@ -147,7 +147,7 @@ def test_the_form_lists_it_and_starts_a_run(loaded: str, table: Path, monkeypatc
     at.button(key="start").click().run()
     assert not at.exception
     (summary,) = backend.get_store().list()
-    assert summary.config.knobs == {"m": 3, "scale": 0.5}
+    assert summary.config.hyperparameters == {"m": 3, "scale": 0.5}
     run = Store().get(summary.id)
     execute_run(run.path)
     assert run.status().state == "finished"

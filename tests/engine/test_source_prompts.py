@@ -61,7 +61,7 @@ def test_a_library_run_is_found_whatever_it_is_called(toy: type[PromptMethod], s
     assert find_source_run(store, wanted) is None
     run = store.create(replace(wanted, name="my own", training=replace(wanted.training, snapshot_every=2)))
     assert find_source_run(store, wanted).id == run.id  # type: ignore[union-attr]
-    assert find_source_run(store, replace(wanted, knobs={**wanted.knobs, "m": 5})) is None
+    assert find_source_run(store, replace(wanted, hyperparameters={**wanted.hyperparameters, "m": 5})) is None
     assert find_source_run(store, replace(wanted, training=replace(wanted.training, seed=1))) is None
 
 

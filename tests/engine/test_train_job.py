@@ -174,7 +174,7 @@ def test_baselines_are_measured_once_for_the_same_rows(
     store: Store, config: RunConfig, warm: ModelCache, training: Any
 ) -> None:
     others = replace(config, training=replace(config.training, seed=1))
-    for each in (config, replace(config, method="prompt-tuning", knobs={"m": 7}), others):
+    for each in (config, replace(config, method="prompt-tuning", hyperparameters={"m": 7}), others):
         execute_run(store.create(each).path, warm)
     assert [seen["baselines"] is None for seen in training.seen] == [True, False, True]
 

@@ -24,8 +24,8 @@ FAMILIES = pytest.mark.parametrize("family", ["bert", "pooled", "gpt2", "llama",
 NAMES = pytest.mark.parametrize("name", ["mpt", "transprompt", "ctpt"])
 
 
-def double(name: str, **knobs: object) -> PromptMethod:
-    return method_of(name, backbone_of("gpt2"), m=M, **knobs).double()
+def double(name: str, **values: object) -> PromptMethod:
+    return method_of(name, backbone_of("gpt2"), m=M, **values).double()
 
 
 def rows_of_task(task: int, seed: int = 0) -> Batch:
@@ -287,8 +287,8 @@ def test_transprompt_has_room_for_so_many_labels() -> None:
         )
 
 
-def searched(**knobs: object) -> CTPT:
-    method = double("ctpt", start="words", q=6, **knobs)
+def searched(**values: object) -> CTPT:
+    method = double("ctpt", start="words", q=6, **values)
     assert isinstance(method, CTPT)
     method.start_from_best_source(handed())
     return method

@@ -29,8 +29,8 @@ def situation(m: int) -> tuple[Backbone, Batch, Readout]:
     return backbone, replace(batch, embeddings=batch.embeddings.double()), readout
 
 
-def double(name: str, **knobs: object) -> PromptMethod:
-    return method_of(name, backbone_of("gpt2"), **knobs).double()
+def double(name: str, **values: object) -> PromptMethod:
+    return method_of(name, backbone_of("gpt2"), **values).double()
 
 
 def product(A: list[list[float]], B: list[list[float]]) -> list[list[float]]:
@@ -247,8 +247,8 @@ def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
 
 def test_xprompt_searches_the_share_that_validates_best() -> None:
     """Of equals, the one that prunes most; every ratio of the paper's grid is tried."""
-    knobs = {"m": 10, "pieces": 4, "search": True}
-    method = build_method("xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), knobs)
+    values = {"m": 10, "pieces": 4, "search": True}
+    method = build_method("xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), values)
     assert isinstance(method, XPrompt)
     assert method.stored_parameters() == 10 * WIDTH, "not known before the search"
     scored: list[tuple[int, int]] = []
@@ -293,8 +293,8 @@ def test_survivors_are_at_least_one() -> None:
 @pytest.mark.parametrize("pruned", ["zero", "drop"])
 def test_xprompt_trains_three_stages_and_keeps_masked_cells_at_zero(pruned: str) -> None:
     backbone = backbone_of("gpt2")
-    knobs = {"m": 4, "pieces": 4, "pieces_pruned": 0.5, "pruned": pruned}
-    method = build_method("xprompt", backbone.make_spec(64, TASK.label_words), knobs)
+    values = {"m": 4, "pieces": 4, "pieces_pruned": 0.5, "pruned": pruned}
+    method = build_method("xprompt", backbone.make_spec(64, TASK.label_words), values)
     assert isinstance(method, XPrompt)
     assert sum(stage.step_fraction for stage in method.stages()) == 1
     kept: Tensor | None = None

@@ -29,8 +29,8 @@ EACH = pytest.mark.parametrize("which", ENCODED)
 
 
 def encoded(which: str, family: str = "gpt2", m: int = M) -> PromptMethod:
-    name, knobs = ENCODED[which]
-    return method_of(name, backbone_of(family), m=m, **knobs)
+    name, values = ENCODED[which]
+    return method_of(name, backbone_of(family), m=m, **values)
 
 
 def scores(family: str, method: PromptMethod) -> Tensor:

@@ -26,8 +26,8 @@ def situation(m: int) -> tuple[Backbone, Batch, Readout]:
     return backbone, replace(batch, embeddings=batch.embeddings.double()), readout
 
 
-def double(name: str, **knobs: object) -> torch.nn.Module:
-    return method_of(name, backbone_of("gpt2"), **knobs).double()
+def double(name: str, **values: object) -> torch.nn.Module:
+    return method_of(name, backbone_of("gpt2"), **values).double()
 
 
 def words(batch: Batch, row: int) -> Matrix:

@@ -49,15 +49,15 @@ def cosine(a: Vector, b: Vector) -> float:
     return dot(a, b) / math.sqrt(dot(a, a) * dot(b, b))
 
 
-def attending(family: str = "gpt2", loud: bool = True, **knobs: object) -> tuple[ATTEMPT, Batch]:
+def attending(family: str = "gpt2", loud: bool = True, **values: object) -> tuple[ATTEMPT, Batch]:
     """Three candidates and a bottleneck of 6, in float64, and a batch with padding."""
     backbone = backbone_of(family)
-    knobs = {"m": M, "bottleneck": 6, **knobs}
+    values = {"m": M, "bottleneck": 6, **values}
     if loud:
-        method = method_of("attempt", backbone, **knobs)
+        method = method_of("attempt", backbone, **values)
     else:
         method = build_method(
-            "attempt", backbone.make_spec(64, TASK.label_words).with_source_tasks(NAMES), knobs
+            "attempt", backbone.make_spec(64, TASK.label_words).with_source_tasks(NAMES), values
         ).eval()
     assert isinstance(method, ATTEMPT)
     with torch.no_grad():
@@ -215,16 +215,16 @@ def test_spot_compares_mean_tokens_or_all_pairs_of_tokens() -> None:
     assert mean[1] > mean[0]
 
 
-def spot(**knobs: object) -> SPoTSingle:
+def spot(**values: object) -> SPoTSingle:
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES)
-    method = build_method("spot-single", spec, {"m": M, **knobs}).eval()
+    method = build_method("spot-single", spec, {"m": M, **values}).eval()
     assert isinstance(method, SPoTSingle)
     return method
 
 
-def opened(**knobs: object) -> SPoTSingle:
+def opened(**values: object) -> SPoTSingle:
     """With the library copied, and a target whose embedding leans to the second source."""
-    method = spot(**knobs)
+    method = spot(**values)
     method.copy_source_prompts(probing(library()))
     with torch.no_grad():
         method.P.copy_(0.3 * method.e_s[0] + method.e_s[1])

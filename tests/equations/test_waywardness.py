@@ -64,7 +64,7 @@ def test_a_strong_pull_ends_at_the_sentence(backbone, tmp_path):
 
 
 def test_a_pull_needs_a_sentence(backbone):
-    with pytest.raises(ValueError, match="towards the words in the knob `toward`; got none"):
+    with pytest.raises(ValueError, match="towards the words in the hyperparameter `toward`; got none"):
         build_method("prompt-tuning", backbone.make_spec(), {"gamma": 0.1})
 
 

@@ -192,7 +192,7 @@ def test_an_extension_and_a_branch(executor: LocalExecutor, tiny: Callable[..., 
     with pytest.raises(StoreError, match="does not exist"):
         executor.branch(run.id, 0, 3)
     with pytest.raises(ValueError, match="a branch keeps its parent's"):
-        executor.branch(run.id, 0, 10, {"method": "smop", "knobs": {}})
+        executor.branch(run.id, 0, 10, {"method": "smop", "hyperparameters": {}})
 
 
 def test_an_early_stopped_run_can_be_extended(executor: LocalExecutor, tiny: Callable[..., RunConfig]) -> None:

@@ -45,9 +45,9 @@ def test_the_lineup_is_methods_times_seeds(config: RunConfig):
     assert [(c.method, c.training.seed) for c in made] == [
         ("prompt-tuning", 0), ("p-tuning-v2", 0), ("prompt-tuning", 1), ("p-tuning-v2", 1),
     ]  # fmt: skip
-    assert made[0].knobs["init"] == "labels"
-    assert "init" not in made[1].knobs  # it has no such knob
-    assert {c.knobs["m"] for c in made} == {7}
+    assert made[0].hyperparameters["init"] == "labels"
+    assert "init" not in made[1].hyperparameters  # it has no such hyperparameter
+    assert {c.hyperparameters["m"] for c in made} == {7}
     with pytest.raises(ValueError, match="none of these methods"):
         comparison.make_configs(["p-tuning-v2"], [0], config, {"sigma": 1})
 
@@ -62,7 +62,7 @@ def test_equal_configs_have_one_key(config: RunConfig):
         replace(config, training=replace(training, snapshot_every=7)),
     ]
     other = [
-        replace(config, knobs={"m": 4}),
+        replace(config, hyperparameters={"m": 4}),
         replace(config, task="other"),
         replace(config, parent=("run", 0, 5)),
         *(replace(config, training=replace(training, **{k: v})) for k, v in

@@ -12,14 +12,14 @@ import pytest
 
 from ptviz.experiments import lr_sweep
 from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import check_hyperparameters
+from ptviz.methods.hyperparameters import STORED_KEY, check_hyperparameters
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 def run(lr: float, validation: float, **more: Any) -> dict[str, Any]:
-    knobs = check_hyperparameters(REGISTRY["prompt-tuning"], {})
-    usual = {"backbone": "minilm-l6", "method": "prompt-tuning", "knobs": knobs, "task": "trec6", "seed": 0}
+    values = check_hyperparameters(REGISTRY["prompt-tuning"], {})
+    usual = {"backbone": "minilm-l6", "method": "prompt-tuning", STORED_KEY: values, "task": "trec6", "seed": 0}
     usual |= {"steps": 200, "batch": 16, "test": validation, "zero_shot": 0.5, "majority": 0.25}
     return usual | {"lr": lr, "validation": validation} | more
 
@@ -33,7 +33,7 @@ def chosen(*runs: dict[str, Any], winners: dict[str, Any] | None = None) -> dict
 def test_the_best_mean_validation_accuracy_wins_on_what_every_rate_ran() -> None:
     assert chosen(run(0.1, 0.8), run(0.2, 0.7))["lr"] == 0.1
     assert chosen(run(0.1, 0.8), run(0.2, 0.7), run(0.1, 0.1, task="sms"))["lr"] == 0.1
-    assert chosen(run(0.1, 0.8), run(0.2, 0.9, knobs={"m": 50}))["lr"] == 0.1
+    assert chosen(run(0.1, 0.8), run(0.2, 0.9, **{STORED_KEY: {"m": 50}}))["lr"] == 0.1
 
 
 def test_a_speed_stays_only_with_its_rate() -> None:
@@ -41,12 +41,12 @@ def test_a_speed_stays_only_with_its_rate() -> None:
     assert chosen(run(0.1, 0.8), winners={"lr": 0.2, "steps_per_second": 9.0}) == {"lr": 0.1}
 
 
-def test_a_run_recorded_before_a_knob_existed_counts_as_run() -> None:
+def test_a_run_recorded_before_a_hyperparameter_existed_counts_as_run() -> None:
     old = run(0.1, 0.8)
-    key = {name: old[name] for name in ("backbone", "method", "knobs", "lr", "task", "seed", "steps", "batch")}
-    lacking = {**old, "knobs": {"m": old["knobs"]["m"]}}
+    key = {name: old[name] for name in ("backbone", "method", STORED_KEY, "lr", "task", "seed", "steps", "batch")}
+    lacking = {**old, STORED_KEY: {"m": old[STORED_KEY]["m"]}}
     assert lr_sweep._matches_key(lacking, key)
-    assert not lr_sweep._matches_key({**lacking, "knobs": {"m": 3}}, key)
+    assert not lr_sweep._matches_key({**lacking, STORED_KEY: {"m": 3}}, key)
     assert not lr_sweep._matches_key(lacking, key | {"seed": 1})
 
 
@@ -66,7 +66,7 @@ def test_the_results_show_the_record(name: str, tasks: list[str], steps: int) ->
 
 
 def recorded(task: str, method: str) -> list[dict[str, Any]]:
-    """The runs of a method's default knobs and rate on a task, of at most 300 steps."""
+    """The runs of a method's default settings on a task, of at most 300 steps."""
     record = json.loads(lr_sweep.RECORD_PATH.read_text())
     rate = record["winners"]["minilm-l6"][method]["lr"]
     found = [

@@ -136,7 +136,7 @@ def test_a_damaged_record_says_what_to_do(store, trained):
 
 
 def test_input_prompts(store, trained, warm):
-    config = replace(record.finished_runs(store)[0].config, method="prefix-tuning", knobs={"m": 3})
+    config = replace(record.finished_runs(store)[0].config, method="prefix-tuning", hyperparameters={"m": 3})
     execute_run(store.create(config).path, warm)
     sizes = named_backbone_shape("tiny-encoder")
     assert sizes is not None
@@ -155,7 +155,7 @@ def test_a_prompt_made_for_each_input_is_not_taken_for_one_prompt():
     for method, single in (("attempt", False), ("smop", False), ("dpt", True), ("mpt", True)):
         config = RunConfig("tiny-encoder", "trec6", method).checked()
         spec = Spec.from_sizes(32, 2, 4, 8, config.training.length, config.source_tasks())
-        shapes = build_method(method, spec, config.knobs).state_dict()
+        shapes = build_method(method, spec, config.hyperparameters).state_dict()
         state = {name: torch.rand(t.shape).to(t.dtype) for name, t in shapes.items()}
         found = record.load_input_prompt(SimpleNamespace(config=config, prompt=lambda state=state: state), sizes)
         assert (found is not None) == single, method

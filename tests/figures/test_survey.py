@@ -157,8 +157,8 @@ def test_what_a_drawing_cannot_show_is_said_in_and_beside_it():
 
 
 def test_a_router_says_how_many_it_picks():
-    def words(**knobs: object) -> str:
-        drawn = draw_panel(build_panel(build_method("smop", SPEC, knobs), 24, 32, 4))
+    def words(**values: object) -> str:
+        drawn = draw_panel(build_panel(build_method("smop", SPEC, values), 24, 32, 4))
         return " ".join(e.text for e in drawn.elements if isinstance(e, TextLabel))
 
     assert "picks one" in words()

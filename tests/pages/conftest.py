@@ -70,9 +70,9 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained(store: Store, table: Path) -> Callable[..., Run]:
     """A real run of four steps on the smallest backbone."""
 
-    def make(method: str = "prompt-tuning", **knobs: Any) -> Run:
+    def make(method: str = "prompt-tuning", **values: Any) -> Run:
         training = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4)
-        run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+        run = store.create(RunConfig("tiny-encoder", str(table), method, values, training, text="text", label="label"))
         execute_run(run.path)
         return run
 

@@ -102,7 +102,7 @@ def test_no_method_and_all_methods(page):
 def test_a_length_for_all_reaches_every_run(page, store):
     at = page(RACE, m="7", **ADDRESS)
     at.button(key="race-start").click().run()
-    assert {s.config.knobs["m"] for s in store.list()} == {7}
+    assert {s.config.hyperparameters["m"] for s in store.list()} == {7}
 
 
 def test_a_finished_run_is_read_once(run_of, store, monkeypatch):

@@ -193,7 +193,7 @@ def test_the_same_settings_make_the_same_run_again():
     from ptviz.ui.navigation import form_query_params
 
     params = form_query_params(
-        RunConfig(backbone="some/model", task="hub:ag_news", text="body", method="dept", knobs={"r": 4})
+        RunConfig(backbone="some/model", task="hub:ag_news", text="body", method="dept", hyperparameters={"r": 4})
     )
     assert params["backbone"] == "other"
     assert params["other"] == "some/model"

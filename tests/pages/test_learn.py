@@ -114,7 +114,7 @@ def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(p
     assert names == ["CSV"] * 3
 
 
-def test_symbols_of_knobs_are_letters(page: Page):
+def test_symbols_of_hyperparameters_are_letters(page: Page):
     from ptviz.ui.learn.method import _symbols_to_text
 
     assert _symbols_to_text("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
@@ -154,7 +154,7 @@ def test_an_unknown_method_in_the_address_falls_back(page: Page):
     assert well(page(METHOD, of="<script>")).title[0].value == next(iter(REGISTRY.values())).card.title
 
 
-def test_knobs_and_costs_come_from_live_modules():
+def test_hyperparameters_and_costs_come_from_live_modules():
     from ptviz.backbones import list_backbones
     from ptviz.plots.method_panels import compute_cost_curves
 

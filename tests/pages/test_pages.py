@@ -194,7 +194,7 @@ def test_compose_shows_a_plan_and_starts(page: Page, store: Store):
     assert not at.exception
     (summary,) = store.list()
     assert summary.config.method == "dept"
-    assert summary.config.knobs["m"] == 7
+    assert summary.config.hyperparameters["m"] == 7
     assert summary.config.training.steps == 30
 
 
@@ -210,7 +210,7 @@ def test_the_forms_state_is_in_the_address(page: Page):
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
-def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
+def test_every_method_has_a_form_of_its_hyperparameters(page: Page, method: str):
     from ptviz.methods import REGISTRY
     from ptviz.methods.hyperparameters import hyperparameters_of
 
@@ -222,7 +222,9 @@ def test_every_method_has_a_form_of_its_knobs(page: Page, method: str):
 def test_change_and_run_again_fills_the_form(page: Page, make_run: MakeRun):
     from ptviz.ui.navigation import form_query_params
 
-    config = make_run("finished", method="smop", knobs={"k": 2}, task="tweets", backbone="tiny-encoder").config
+    config = make_run(
+        "finished", method="smop", hyperparameters={"k": 2}, task="tweets", backbone="tiny-encoder"
+    ).config
     at = well(page("train/compose.py", **form_query_params(config)))
     assert at.selectbox(key="method").value == "smop"
     assert at.number_input(key="smop-k").value == 2

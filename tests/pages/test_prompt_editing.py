@@ -141,8 +141,8 @@ def test_waywardness_needs_runs_and_offers_to_train_them(page: Page, trained: Ca
     assert any("gamma=0.01" in code.value for code in at.code)
     at = press(at, "wayward-train")
     queued = [summary.config for summary in store.list() if summary.status.state == "queued"]
-    assert sorted(config.knobs["gamma"] for config in queued) == [0.0, 0.0001, 0.001, 0.01]
-    assert {config.knobs["m"] for config in queued} == {11}
+    assert sorted(config.hyperparameters["gamma"] for config in queued) == [0.0, 0.0001, 0.001, 0.01]
+    assert {config.hyperparameters["m"] for config in queued} == {11}
     assert len({config.training.steps for config in queued}) == 1
 
 
@@ -156,4 +156,4 @@ def test_pulled_prompts_are_drawn_by_gamma(page: Page, trained: Callable[..., Ru
     assert any("The sentence: " in text.value for text in at.text)
     other = well(settled(page(PATH, run=trained("dpt", m=3).id)))
     assert not any(header.value == "Waywardness" for header in other.subheader)
-    assert replace(runs[0].config, knobs={}).checked().knobs["gamma"] == 0
+    assert replace(runs[0].config, hyperparameters={}).checked().hyperparameters["gamma"] == 0

@@ -164,7 +164,7 @@ def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) 
     assert wide.title not in " ".join(at.selectbox(key="begin").options)
     at.button(key="start").click().run()
     (run,) = store.list()
-    assert (run.config.start, run.config.knobs["m"]) == (own.id, 7)
+    assert (run.config.start, run.config.hyperparameters["m"]) == (own.id, 7)
     assert torch.equal(
         store.get(run.id).initial_state()["embeddings"],
         saved_prompts.load_prompt_tensors(store.prompts_folder, own.id)["embeddings"],

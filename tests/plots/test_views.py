@@ -147,7 +147,7 @@ def test_every_method_has_parts_with_views(name):
     config = RunConfig(method=name).checked()
     spec = Spec.from_sizes(16, 2, 4, 8, config.training.length, config.source_tasks())
     spec = Spec(torch.randn(40, 16), 2, 4, 8, config.training.length, torch.arange(40), ("a", "b"), spec.source_tasks)
-    method = build_method(name, spec, config.knobs)
+    method = build_method(name, spec, config.hyperparameters)
     found = load_method_tensors(config, method.state_dict(), BACKBONE)
     assert set(method.tensors()) <= set(found)
     for part in found.values():

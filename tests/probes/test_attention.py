@@ -23,11 +23,11 @@ from ptviz.worker.handlers import HandlerContext, answer_request
 FAMILIES = ("tiny-encoder", "tiny-decoder", "tiny-encoder-decoder")
 
 
-def looked(backbone_name: str, method_name: str, table, m: int = 3, **knobs):
+def looked(backbone_name: str, method_name: str, table, m: int = 3, **values):
     backbone = load_backbone(backbone_name)
     task = load_task(str(table), text="text", label="label")
     torch.manual_seed(0)
-    method = build_method(method_name, backbone.make_spec(16, tuple(task.label_words)), {"m": m, **knobs}).eval()
+    method = build_method(method_name, backbone.make_spec(16, tuple(task.label_words)), {"m": m, **values}).eval()
     with torch.no_grad():
         return measure_attention(backbone, task, method, method.slots, 16, Example("a good thing", 0)), backbone
 

@@ -26,9 +26,11 @@ def trained(home, table):
     """A run of two steps, and how to measure something of it."""
     warm = ModelCache()
 
-    def make(method: str, steps: int = 2, **knobs):
+    def make(method: str, steps: int = 2, **values):
         training = TrainConfig(steps=steps, snapshot_every=1, evaluate_every=2, batch=4)
-        run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+        run = Store().create(
+            RunConfig("tiny-encoder", str(table), method, values, training, text="text", label="label")
+        )
         execute_run(run.path)
 
         def ask(what: str, stage: int = 0, step: int = 2, **more) -> dict:

@@ -47,10 +47,10 @@ def looking(store):
     return HandlerContext(store, ModelCache())
 
 
-def trained(store: Store, table, method: str = "prompt-tuning", **knobs):
+def trained(store: Store, table, method: str = "prompt-tuning", **values):
     training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
-    knobs = {"m": 3, **knobs}
-    run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+    values = {"m": 3, **values}
+    run = store.create(RunConfig("tiny-encoder", str(table), method, values, training, text="text", label="label"))
     execute_run(run.path)
     return run
 

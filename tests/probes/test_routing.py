@@ -37,9 +37,11 @@ def batch_of(rows: int) -> Batch:
 def ask(home, table):
     """Measure something of a small run of a method."""
 
-    def measure(what: str, method: str, **knobs) -> dict:
+    def measure(what: str, method: str, **values) -> dict:
         training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
-        run = Store().create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+        run = Store().create(
+            RunConfig("tiny-encoder", str(table), method, values, training, text="text", label="label")
+        )
         execute_run(run.path)
         body = {"run": run.id, "what": what, "stage": 0, "step": 2}
         return json.loads(json.dumps(answer_request(HandlerContext(Store(), ModelCache()), "measure", body)))
@@ -47,9 +49,9 @@ def ask(home, table):
     return measure
 
 
-@pytest.mark.parametrize(("method", "knobs"), [("smop", {"m": 2, "k": 3}), ("pt-moe", {"selection": "soft", "k": 3})])
-def test_the_chosen_expert_forced_costs_what_it_costs(ask, method, knobs):
-    answer = ask("forced", method, **knobs)
+@pytest.mark.parametrize(("method", "values"), [("smop", {"m": 2, "k": 3}), ("pt-moe", {"selection": "soft", "k": 3})])
+def test_the_chosen_expert_forced_costs_what_it_costs(ask, method, values):
+    answer = ask("forced", method, **values)
     weights, losses = np.array(answer["weights"]), np.array(answer["losses"])
     assert losses.shape == weights.shape == (len(answer["texts"]), 3)
     assert len(answer["labels"]) == len(answer["loss"]) == len(answer["hit"])

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 
-knobs = st.dictionaries(
+values = st.dictionaries(
     st.text(min_size=1), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(), st.booleans())
 )
 configs = st.builds(
@@ -20,7 +20,7 @@ configs = st.builds(
     backbone=st.text(),
     task=st.text(),
     method=st.sampled_from(["prompt-tuning", "smop", "one of a later version"]),
-    knobs=knobs,
+    hyperparameters=values,
     training=st.builds(
         TrainConfig,
         steps=st.integers(1, 10**6),
@@ -64,10 +64,10 @@ def test_the_command_leaves_defaults_out() -> None:
     )
 
 
-def test_the_command_quotes_and_sets_knobs() -> None:
+def test_the_command_quotes_and_sets_hyperparameters() -> None:
     config = RunConfig(
         task="my data/it's.csv",
-        knobs={"m": 5, "init": "text", "text": "which kind?"},
+        hyperparameters={"m": 5, "init": "text", "text": "which kind?"},
         training=TrainConfig(lr=0.3),
         text="body",
         name="a $HOME",
@@ -85,17 +85,17 @@ def test_an_extended_run_says_so_where_it_is_copied() -> None:
     assert "# made in parts" in config.python_script()
 
 
-def test_checked_fills_in_the_knobs() -> None:
-    assert RunConfig(method="smop", knobs={"m": "7"}).checked().knobs["m"] == 7
-    assert "k" in RunConfig(method="smop").checked().knobs
+def test_checked_fills_in_the_hyperparameters() -> None:
+    assert RunConfig(method="smop", hyperparameters={"m": "7"}).checked().hyperparameters["m"] == 7
+    assert "k" in RunConfig(method="smop").checked().hyperparameters
 
 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
         ({"method": "nope"}, "unknown method 'nope'"),
-        ({"knobs": {"m": 0}}, "m (prompt tokens): expected a whole number from 1 to 200; got 0"),
-        ({"knobs": {"zz": 1}}, "unknown knob zz"),
+        ({"hyperparameters": {"m": 0}}, "m (prompt tokens): expected a whole number from 1 to 200; got 0"),
+        ({"hyperparameters": {"zz": 1}}, "unknown hyperparameter zz"),
         ({"backbone": " "}, "backbone: expected a name"),
         ({"task": ""}, "task: expected a name"),
         ({"name": "x" * 121}, "name: expected at most 120 characters"),

@@ -27,8 +27,8 @@ EQUAL = ("prompt-tuning", "xprompt", "dept")
 @pytest.mark.parametrize("name", [n for n, m in REGISTRY.items() if "init_from_prompt" in vars(m)])
 def test_a_method_starts_as_the_prompt_given(name: str) -> None:
     inside = name == "p-tuning-v2"
-    knobs: dict[str, Any] = {"m": 3} | ({"r": 3} if name == "dpt" else {"gain": "zero"} if name == "residual" else {})
-    method = build_method(name, SPEC, knobs).eval()
+    values: dict[str, Any] = {"m": 3} | ({"r": 3} if name == "dpt" else {"gain": "zero"} if name == "residual" else {})
+    method = build_method(name, SPEC, values).eval()
     method.init_from_prompt(saved_prompts.to_prompt({"embeddings": VECTORS, "key_values": INNER}))
     ids = torch.zeros(2, method.slots + 4, dtype=torch.long)
     slots = torch.arange(method.slots + 4)[None].expand(2, -1) < method.slots

@@ -16,7 +16,7 @@ from tests.families import SOURCES, TASK, backbone_of
 from tests.training.test_resume import same, snapshots, stored
 
 CONFIG = TrainConfig(steps=10, source_steps=4, batch=32, lr=0.05, evaluate_every=3, snapshot_every=1)
-KNOBS = {"mpt": {"fast": "normal"}, "transprompt": {"hidden": 5}, "ctpt": {"q": 7, "start": "words"}}
+SMALL = {"mpt": {"fast": "normal"}, "transprompt": {"hidden": 5}, "ctpt": {"q": 7, "start": "words"}}
 
 
 def library() -> dict[str, SourcePrompt]:
@@ -29,17 +29,14 @@ def library() -> dict[str, SourcePrompt]:
         }
 
 
-def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **knobs: object) -> list[Event]:
+def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **values: object) -> list[Event]:
     known = {} if resume or name == "transprompt" else library()
-    knobs = {**KNOBS[name], **knobs}
-    return list(
-        train(
-            name, backbone_of("tiny-encoder"), TASK, config, resume=resume, sources=SOURCES, library=known, knobs=knobs
-        )
-    )
+    values = {**SMALL[name], **values}
+    more = {"resume": resume, "sources": SOURCES, "library": known, "hyperparameters": values}
+    return list(train(name, backbone_of("tiny-encoder"), TASK, config, **more))
 
 
-@pytest.mark.parametrize("name", KNOBS)
+@pytest.mark.parametrize("name", SMALL)
 def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, tmp_path: Path) -> None:
     """Four batches make an epoch of all tasks: TransPrompt's prototypes are made twice, and not once more."""
     config = replace(CONFIG, batch=8) if name == "ctpt" else CONFIG

@@ -257,19 +257,20 @@ def test_bad_settings_are_refused_before_anything_runs() -> None:
     with pytest.raises(ValueError, match="unknown method"):
         run("prompt")
     with pytest.raises(ValueError, match=r"^m .*expected a whole number from 1 to 200"):
-        run(knobs={"m": 0})
+        run(hyperparameters={"m": 0})
     with pytest.raises(ValueError, match="unknown training setting stepz"):
         train("prompt-tuning", backbone_of("tiny-encoder"), TASK, stepz=3)
 
 
 def test_settings_may_be_given_by_name() -> None:
-    events = list(train("prompt-tuning", backbone_of("tiny-encoder"), TASK, knobs={"m": 3}, steps=2, batch=4, lr=0.1))
+    settings = {"hyperparameters": {"m": 3}, "steps": 2, "batch": 4, "lr": 0.1}
+    events = list(train("prompt-tuning", backbone_of("tiny-encoder"), TASK, **settings))
     assert events[-1].steps == 2
     assert next(e for e in events if isinstance(e, Snapshot)).method["P"].shape == (3, 32)
 
 
 def test_shares_of_experts_are_told() -> None:
-    loads = [e.load for e in run("smop", knobs={"k": 3}) if isinstance(e, StepCompleted)]
+    loads = [e.load for e in run("smop", hyperparameters={"k": 3}) if isinstance(e, StepCompleted)]
     assert all(len(load) == 3 and sum(load) == pytest.approx(1) for load in loads)
     assert all(e.load == () for e in run() if isinstance(e, StepCompleted))
 

@@ -163,7 +163,7 @@ def test_a_plan_for_an_unknown_backbone_leaves_sizes_open() -> None:
     assert any("once it is loaded" in note for note in found.notes)
 
 
-def test_a_plan_refuses_bad_knobs_and_methods() -> None:
+def test_a_plan_refuses_bad_hyperparameters_and_methods() -> None:
     with pytest.raises(ValueError, match=r"^m "):
         estimate_run("prompt-tuning", "minilm-l6", "trec6", TrainConfig(), {"m": 0})
     with pytest.raises(ValueError, match="unknown method"):

@@ -51,7 +51,7 @@ def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[Pro
     assert not any(event.reused or event.run for event in ready)
     assert isinstance(events[2], StageStarted)
     fixed = make_source_config(CONFIG)
-    alone = [event for event in train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, knobs={"m": 4})]
+    alone = train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, hyperparameters={"m": 4})
     assert ready[0].accuracy == next(e.validation for e in alone if isinstance(e, Finished))
 
     given = told(library=library())

@@ -41,9 +41,9 @@ def ask(context: HandlerContext, kind: str, **body) -> dict[str, Any]:
     return answer_request(context, kind, body)
 
 
-def trained(store: Store, table, method: str, **knobs):
+def trained(store: Store, table, method: str, **values):
     training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)
-    run = store.create(RunConfig("tiny-encoder", str(table), method, knobs, training, text="text", label="label"))
+    run = store.create(RunConfig("tiny-encoder", str(table), method, values, training, text="text", label="label"))
     execute_run(run.path)
     return run
 

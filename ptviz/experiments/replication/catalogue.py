@@ -15,8 +15,8 @@ _ONE_POINT = 0.01
 """One point of accuracy: what counts as no loss."""
 
 
-def _make_arm(label: str, method: str, **knobs: int | float | str | bool) -> Arm:
-    return Arm(label, method, (ArmSetting(knobs),))
+def _make_arm(label: str, method: str, **hyperparameters: int | float | str | bool) -> Arm:
+    return Arm(label, method, (ArmSetting(hyperparameters),))
 
 
 STUDIES: tuple[ReplicationStudy, ...] = (

@@ -21,6 +21,7 @@ from ptviz.engine.train_job import EventCallback, StopCheck, execute_run
 from ptviz.experiments import comparison
 from ptviz.experiments.replication.metrics import METRICS
 from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
+from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
@@ -66,8 +67,9 @@ class StudyRecord:
         """
         training = config.training
         self._own[_value_key(config, metric)] = {
-            "method": config.method, "task": config.task, "backbone": config.backbone, "knobs": dict(config.knobs),
-            "seed": training.seed, "steps": training.steps, "lr": run.environment().get("lr", training.lr),
+            "method": config.method, "task": config.task, "backbone": config.backbone,
+            STORED_KEY: dict(config.hyperparameters), "seed": training.seed,
+            "steps": training.steps, "lr": run.environment().get("lr", training.lr),
             "metric": metric, "value": value, "seconds": run.status().seconds, "run": run.id, "commit": source_commit(),
         }  # fmt: skip
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -25,7 +25,7 @@ MIN_SEEDS = 3
 
 @dataclass(frozen=True)
 class ArmSetting:
-    """One way to train an arm: knobs that differ from the defaults, source tasks, and its learning rate.
+    """One way to train an arm: hyperparameters that differ from the defaults, source tasks, and its learning rate.
 
     ``factor`` multiplies the default learning rate of method and backbone.
     """
@@ -95,7 +95,7 @@ class ReplicationStudy:
         """The runs of one arm and seed, one for each setting.
 
         Raises:
-            ValueError: if the method or a knob is not known to this version.
+            ValueError: if the method or a hyperparameter is not known to this version.
         """
         return tuple(self._run_config(arm.method, setting, seed) for setting in arm.settings)
 

@@ -233,7 +233,7 @@ def cli_command(found: Sequence[PlannedRun]) -> str:
     line += ["--seeds", str(seeds), "--steps", str(first.training.steps)]
     for name in ("text", "label"):
         line += [f"--{name}", getattr(first, name)] if getattr(first, name) is not None else []
-    lengths = {entry.config.knobs["m"] for entry in found if "m" in entry.config.knobs}
+    lengths = {entry.config.hyperparameters["m"] for entry in found if "m" in entry.config.hyperparameters}
     if str(st.query_params.get("m", "")) and len(lengths) == 1:
         line += ["--set", f"m={lengths.pop()}"]
     return shlex.join(line)

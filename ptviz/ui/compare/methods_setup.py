@@ -116,7 +116,7 @@ def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
         config = entry.config
         if config.method not in single:
             planned = estimate_run(
-                config.method, config.backbone, config.task, config.training, config.knobs, config.sources
+                config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
             )
             single[config.method] = planned.seconds
     times = [single[entry.config.method] for entry in waiting]

@@ -1,4 +1,4 @@
-"""Forms built from declarations: a method's knobs and the training settings. No method is known by name here."""
+"""Forms built from the declarations of hyperparameters and training settings; no method is named here."""
 
 from __future__ import annotations
 

@@ -17,7 +17,9 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         ValueError: if the config is invalid.
     """
     config = config.checked()
-    made = estimate_run(config.method, config.backbone, config.task, config.training, config.knobs, config.sources)
+    made = estimate_run(
+        config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
+    )
     with st.container(border=True):
         st.markdown("**The plan**")
         for number, (name, steps) in enumerate(made.stages, start=1):

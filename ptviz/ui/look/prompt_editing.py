@@ -158,7 +158,7 @@ def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], 
         for summary in get_store().list()
         if summary.status.state == "finished"
         and summary.config.backbone == backbone
-        and summary.config.knobs.get("m") == m
+        and summary.config.hyperparameters.get("m") == m
         and summary.id != found.run.id
     ]
     named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}

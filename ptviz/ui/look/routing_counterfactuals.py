@@ -169,10 +169,10 @@ def retrain_form(found: SnapshotSelection) -> None:
     if not offered:
         return
     st.markdown("**Train it again with another routing**")
-    values = dict(config.knobs)
+    values = dict(config.hyperparameters)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for name, info in offered.items():
             now = replace(info, default=values[name])
             values[name] = hyperparameter_input(f"again-{found.run.id}-{name}", now, bind=None)
     st.page_link(COMPOSE_PAGE, label="Open the form with these settings", icon=":material/tune:",
-                 query_params=form_query_params(replace(config, knobs=values)))  # fmt: skip
+                 query_params=form_query_params(replace(config, hyperparameters=values)))  # fmt: skip

@@ -45,7 +45,7 @@ def render_waywardness(found: SnapshotSelection) -> None:
     if known:
         _render_figure(found, known)
     with show_errors():
-        _training_form(config, str(known[0].config.knobs["toward"]) if known else _DEFAULT_SENTENCE)
+        _training_form(config, str(known[0].config.hyperparameters["toward"]) if known else _DEFAULT_SENTENCE)
 
 
 def _comparable_runs(config: RunConfig) -> list[Run]:
@@ -55,17 +55,18 @@ def _comparable_runs(config: RunConfig) -> list[Run]:
         for summary in get_store().list()
         if (summary.config.method, summary.config.backbone, summary.config.task)
         == (config.method, config.backbone, config.task)
-        and summary.config.knobs.get("toward")
+        and summary.config.hyperparameters.get("toward")
     ]
     if not near:
         return []
-    wanted = _comparison_key(config if config.knobs.get("toward") else near[0].config)
+    wanted = _comparison_key(config if config.hyperparameters.get("toward") else near[0].config)
     return [get_store().get(s.id) for s in near if s.status.state == "finished" and _comparison_key(s.config) == wanted]
 
 
 def _comparison_key(config: RunConfig) -> str:
     training = replace(config.training, seed=0)
-    return training_fingerprint(replace(config, knobs={**config.knobs, "gamma": 0.0}, training=training))
+    values = {**config.hyperparameters, "gamma": 0.0}
+    return training_fingerprint(replace(config, hyperparameters=values, training=training))
 
 
 def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
@@ -114,7 +115,8 @@ def _training_form(config: RunConfig, usual: str) -> None:
         pull: dict[str, Any] = {"init": "text", "text": sentence, "toward": sentence, "m": int(m)}
         fresh = replace(config, name="", parent=None, planned=(), start=None)
         configs = [
-            replace(fresh, knobs={**config.knobs, **pull, "gamma": gamma}).checked() for gamma in (0.0, *sorted(gammas))
+            replace(fresh, hyperparameters={**config.hyperparameters, **pull, "gamma": gamma}).checked()
+            for gamma in (0.0, *sorted(gammas))
         ]
         st.code("\n".join(config.shell_command() for config in configs), language="shell", wrap_lines=True)
         missing = [
