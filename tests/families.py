@@ -23,7 +23,7 @@ from ptviz.backbones.tiny import TINY_SIZES, make_tiny_tokeniser
 from ptviz.methods import PromptMethod, build_method
 from ptviz.prompt import Batch
 from ptviz.tasks import Example, Task
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 
 # Other work on the machine must not fail a property.
 settings.register_profile("patient", deadline=None)
@@ -130,7 +130,7 @@ SOURCES = tuple(
 def rows_of(family: str | Backbone, m: int, count: int = 8) -> EncodedExamples:
     """Rows of the task, tokenised for a backbone, with m slots."""
     backbone = backbone_of(family) if isinstance(family, str) else family
-    return EncodedExamples(backbone, TASK, TASK.train[:count], m, 64, make_task_readout(backbone, TASK))
+    return EncodedExamples(backbone, TASK, TASK.train[:count], m, 64)
 
 
 def case(family: str | Backbone, m: int, count: int = 8) -> tuple[Backbone, Batch, Readout]:

@@ -1,4 +1,4 @@
-"""Frozen language models, and the one door through which prompts enter them."""
+"""Frozen language models, and how prompts enter them."""
 
 from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, Readout

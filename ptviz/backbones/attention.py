@@ -1,7 +1,7 @@
-"""The one attention function through which prompts reach every site of a frozen transformers model.
+"""The attention function through which prompts reach every site of a frozen transformers model.
 
-transformers hands unknown keywords of ``model(...)`` down to the attention function it was told to use, so a prompt's
-keys and values need no hooks, no cache objects, no per-family code and no global state.
+transformers passes unknown keywords of ``model(...)`` on to the selected attention function, so a prompt's keys and
+values need no hooks, no cache objects, no code per family and no global state.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ from transformers.masking_utils import sdpa_mask
 ATTENTION_NAME = "ptviz"
 
 AttentionCallback = Callable[[int, Tensor], None]
-"""Told (site index, attention weights (B, heads, queries, prompt + keys)) at every site."""
+"""Called with (site index, attention weights (B, heads, queries, prompt + keys)) at every site."""
 
 
 class BackboneError(ValueError):
-    """A backbone that cannot be had, or cannot be used: what was expected, what came, what to do."""
+    """A backbone that is not available or cannot be used: what was expected, what came, what to do."""
 
 
 @runtime_checkable
@@ -48,23 +48,21 @@ def attend(
     visit: AttentionCallback | None = None,
     **others: Any,
 ) -> tuple[Tensor, Tensor | None]:
-    """Softmax attention that sees ``prompt_kv`` before the sequence's own keys and values.
+    """Compute softmax attention over ``prompt_kv`` followed by the sequence's own keys and values.
 
     ``query`` (B, heads, q, h), ``key`` and ``value`` (B, H, n, h), ``attention_mask`` boolean or None. ``collect``
-    gathers each site's own keys and values; ``survey`` lists the sites in call order. The softmax is computed in
-    float32 whatever the weights' type: the backward pass of low-precision attention on a CPU costs four times as much.
+    gathers each site's own keys and values; ``survey`` lists the sites in call order. The softmax is always computed in
+    float32: on a CPU the backward pass of low-precision attention takes four times as long.
 
     Returns:
-        The mixed values (B, q, heads, h), and the weights if somebody visits them.
+        The mixed values (B, q, heads, h), and the weights if ``visit`` is given.
 
     Raises:
-        BackboneError: if the model asks for a variant of attention that this function does not compute.
+        BackboneError: if the model uses a variant of attention that is not supported.
     """
     for name in ("softcap", "s_aux", "sinks"):
         if others.get(name) is not None:
-            raise BackboneError(
-                f"this backbone's attention uses {name!r}, which is not supported; choose another backbone"
-            )
+            raise BackboneError(f"the attention of this backbone uses {name!r}, which is not supported; choose another")
     if survey is not None:
         survey.setdefault(module, key.shape)
     if collect is not None:
@@ -94,7 +92,7 @@ def attend(
 
 
 def _combine_bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor | None:
-    """The mask and the positions' bias as one: boolean without a bias, added to the scores with one."""
+    """Return mask and position bias as one: boolean without a bias, else added to the scores."""
     if position_bias is None:
         return mask
     bias = position_bias.float()
@@ -102,7 +100,7 @@ def _combine_bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor |
 
 
 def _attention_weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
-    """The softmax written out, for somebody who wants to see it."""
+    """Return the attention weights (B, heads, q, n), which the fused kernel does not return."""
     scores = query @ key.mT * (query.shape[-1] ** -0.5 if scaling is None else scaling)
     if bias is not None:
         scores = scores.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else scores + bias
@@ -110,7 +108,7 @@ def _attention_weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling:
 
 
 def make_boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
-    """Transformers' boolean attention mask; never left out for causal attention, because a prefix must widen it."""
+    """Return transformers' boolean mask, also for causal attention, because a prefix must widen it."""
     mask: Tensor | None = sdpa_mask(*arguments, **{**keywords, "allow_is_causal_skip": False})
     return mask
 
@@ -118,7 +116,7 @@ def make_boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
 def join_key_values(
     first: Sequence[tuple[Tensor, Tensor]] | Tensor, second: dict[int, tuple[Tensor, Tensor]]
 ) -> list[tuple[Tensor, Tensor]]:
-    """Two prefixes one after the other, site by site, along the prompt-token axis."""
+    """Concatenate two prefixes site by site along the prompt-token axis."""
     return [
         (torch.cat([first[site][0].float(), keys.float()], -2), torch.cat([first[site][1].float(), values.float()], -2))
         for site, (keys, values) in sorted(second.items())

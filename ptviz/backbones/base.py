@@ -1,4 +1,4 @@
-"""Frozen transformers models scored on label words, and the one place where a prompt enters them."""
+"""Frozen transformers models scored on label words; the prompt enters in ``Backbone.forward``."""
 
 from __future__ import annotations
 
@@ -13,20 +13,24 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError, join_key_values
+from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError
 from ptviz.backbones.label_tokens import find_common_tokens
 from ptviz.prompt import BackboneShape, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
+KNOWN_FAMILIES = (
+    "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, Qwen3, T5, "
+    "BART."
+)
 
 
 @dataclass(frozen=True)
 class Readout:
-    """How an answer becomes one score per label: ``scores = scale * x @ weight.T + bias``.
+    """The read-out that turns a hidden state into one score per label: ``scores = scale * x @ weight.T + bias``.
 
     For label words, ``weight`` (c, d) holds rows of the frozen output embedding; for pooled sentences, the frozen
-    embeddings of the label descriptions, with ``normalise`` making the product a cosine. The labels' words are kept
-    for display.
+    embeddings of the label descriptions, with ``normalise`` making the product a cosine. ``label_words`` are for
+    display.
     """
 
     weight: Float[Tensor, "c d"]
@@ -36,16 +40,16 @@ class Readout:
     label_words: tuple[str, ...]
 
     def scores(self, hidden: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
-        """One score per label, in float32."""
+        """Return one score per label, in float32."""
         x = hidden.float()
         scores = self.scale * (F.normalize(x, dim=-1) if self.normalise else x) @ self.weight.T
         return scores if self.bias is None else scores + self.bias
 
 
 class Backbone(nn.Module, ABC):
-    """A frozen language model. Subclasses say how the input runs through it and where the answer is read.
+    """A frozen language model; subclasses define how the input is run and where the answer is read.
 
-    Nothing in it ever asks for a gradient; ``forward`` is differentiable in the prompt alone.
+    No parameter requires a gradient; ``forward`` is differentiable in the prompt only.
     """
 
     family: ClassVar[Literal["encoder", "decoder", "encoder-decoder"]]
@@ -66,27 +70,27 @@ class Backbone(nn.Module, ABC):
 
     @property
     def device(self) -> torch.device:
-        """Where the frozen weights live."""
+        """Return the device of the frozen weights."""
         return self.embedding_table.device
 
     @property
     def dtype(self) -> torch.dtype:
-        """The type of the frozen weights; prompts are float32 whatever it is."""
+        """Return the type of the frozen weights; prompts are always float32."""
         return self.embedding_table.dtype
 
     @property
     def width(self) -> int:
-        """The embedding width d."""
+        """Return the embedding width d."""
         return self.embedding_table.shape[1]
 
     @property
     def shape(self) -> BackboneShape:
-        """The sizes that a prompt has to fit."""
+        """Return the sizes that a prompt has to fit."""
         return BackboneShape(self.width, self.sites, self.heads, self.head_width)
 
     @property
     def frozen_parameters(self) -> int:
-        """Scalars of the frozen model."""
+        """Return the number of parameters of the frozen model."""
         return sum(p.numel() for p in self.model.parameters())
 
     @torch.no_grad()
@@ -99,8 +103,7 @@ class Backbone(nn.Module, ABC):
         if not found:
             raise BackboneError(
                 f"{self.name}: {type(self.model).__name__} does not route its attention through transformers' "
-                "AttentionInterface, so prompts cannot reach it. Families known to work: BERT, RoBERTa, DistilBERT, "
-                "ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, Qwen3, T5, BART."
+                f"AttentionInterface, so prompts cannot reach it. {KNOWN_FAMILIES}"
             )
         shapes = {(shape[1], shape[3]) for shape in found.values()}
         if len(shapes) != 1:
@@ -113,41 +116,31 @@ class Backbone(nn.Module, ABC):
         return len(found), heads, width
 
     def make_spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
-        """The sizes and the table that a method is built for; ``length`` is the longest text in tokens."""
+        """Return the sizes and the embedding table for a method; ``length`` is the longest text in tokens."""
         if self._common_ids is None:
             self._common_ids = find_common_tokens(self.tokeniser, len(self.embedding_table)).to(self.device)
-        words = self.tokenise
-        return Spec(
-            self.embedding_table,
-            self.sites,
-            self.heads,
-            self.head_width,
-            length,
-            self._common_ids,
-            labels,
-            sources,
-            words,
-        )
+        table, ids = self.embedding_table, self._common_ids
+        return Spec(table, self.sites, self.heads, self.head_width, length, ids, labels, sources, self.tokenise)
 
     def tokenise(self, text: str) -> list[int]:
-        """The ids of a text's tokens, without special tokens."""
+        """Return the token ids of a text, without special tokens."""
         return list(self.tokeniser(text, add_special_tokens=False)["input_ids"])
 
     @torch.no_grad()
     def embed_tokens(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
-        """The frozen input embeddings of token ids."""
+        """Return the frozen input embeddings of token ids."""
         found: Tensor = self.model.get_input_embeddings()(ids.to(self.device))
         return found.float()
 
     @abstractmethod
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """How this backbone scores a task's labels."""
+        """Return the read-out for a task's labels."""
 
     @abstractmethod
     def compute_answer_states(
         self, batch: Batch, x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"], prompt: Prompt, **keywords: Any
     ) -> tuple[Float[Tensor, "B d"], Float[Tensor, "layer B d"] | None]:
-        """Run the embedded input; return what the readout scores, and hidden states there if asked for."""
+        """Run the embedded input; return the states to score, and those of every layer if requested."""
 
     def forward(
         self,
@@ -158,7 +151,7 @@ class Backbone(nn.Module, ABC):
         hidden: bool = False,
         visit: AttentionCallback | None = None,
     ) -> Output:
-        """Score every label for every row, under a prompt.
+        """Score every label for every example with a prompt.
 
         Raises:
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
@@ -199,41 +192,28 @@ class Backbone(nn.Module, ABC):
                 )
 
     def fill_slots(self, batch: Batch, x: Float[Tensor, "B T d"], prompt: Prompt) -> Float[Tensor, "B T d"]:
-        """The input embeddings with the prompt in its slots, in the type of the frozen weights."""
+        """Return the input embeddings with the prompt in its slots, in the type of the frozen weights."""
         if prompt.embeddings is not None:
-            x = x.masked_scatter(
-                batch.slots[..., None], prompt.embeddings.to(x.dtype).expand(len(x), -1, -1).contiguous()
-            )
+            vectors = prompt.embeddings.to(x.dtype).expand(len(x), -1, -1).contiguous()
+            x = x.masked_scatter(batch.slots[..., None], vectors)
         return x.to(self.dtype)
 
 
 def marked_column(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
-    """The one marked column of each row."""
+    """Return the one marked column of each row."""
     return read.long().argmax(1)
 
 
 def select_hidden(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) -> Tensor | None:
-    """Hidden states of every layer at the answer, (layer, B, d); None if they were not asked for."""
+    """Return the hidden states of every layer at the answer, (layer, B, d); None if not requested."""
     return None if states is None else torch.stack([choose(state) for state in states])
 
 
 def needs_no_intermediates(keywords: Mapping[str, Any]) -> bool:
-    """Whether nobody asked for hidden states or attention weights, so that a shortcut may leave them out."""
+    """Return whether neither hidden states nor attention weights are requested, which allows shortcuts."""
     return not keywords.get("output_hidden_states") and "visit" not in keywords
 
 
 def kv_kwargs(prompt: Prompt) -> dict[str, Any]:
-    """The keyword under which key-value prompts reach the attention function."""
+    """Return the keyword argument that passes key-value prompts to the attention function."""
     return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
-
-
-__all__ = [
-    "Backbone",
-    "Readout",
-    "ReadoutMode",
-    "join_key_values",
-    "kv_kwargs",
-    "marked_column",
-    "needs_no_intermediates",
-    "select_hidden",
-]

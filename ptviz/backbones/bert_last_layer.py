@@ -1,7 +1,7 @@
-"""A BERT whose last layer runs only where its answer is read.
+"""A BERT whose last layer runs only at the columns that are read.
 
-Every column needs keys and values in the last layer, but queries, the output projection and the feed-forward block
-only matter at the columns that the read-out looks at: prompt slots are never among them. The result is the same.
+In the last layer every column needs keys and values, but queries, output projection and feed-forward block matter only
+at the columns that the read-out uses, which are never prompt slots. The result is the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def encode_columns(
     columns: Int[Tensor, " R"],
     **keywords: Any,
 ) -> Float[Tensor, "B R d"]:
-    """Last hidden states of ``columns`` alone, for inputs that are embedded and filled already."""
+    """Return the last hidden states of ``columns`` for inputs that are already embedded and filled."""
     hidden = trunk.embeddings(inputs_embeds=x, position_ids=positions)
     visible = None if bool(mask.all()) else mask[:, None, None, :].expand(-1, 1, x.shape[1], -1)
     *layers, last = trunk.encoder.layer

@@ -1,4 +1,4 @@
-"""Decoders: the answer follows the last token, and a static prompt is run once for the whole batch."""
+"""Decoders: the answer is read at the last token; a static prompt runs once for the whole batch."""
 
 from __future__ import annotations
 
@@ -7,25 +7,18 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ptviz.backbones.base import (
-    Backbone,
-    Readout,
-    join_key_values,
-    kv_kwargs,
-    marked_column,
-    needs_no_intermediates,
-    select_hidden,
-)
+from ptviz.backbones.attention import join_key_values
+from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, needs_no_intermediates, select_hidden
 from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 
 
 class DecoderBackbone(Backbone):
-    """GPT and kin. A key-value prefix counts as past positions.
+    """GPT-style models. A key-value prefix counts as past positions.
 
-    Prompt positions of a causal model never see the input. So a static prompt at the front runs once per batch, on its
-    own, and the keys and values it leaves at every site become a prefix for all rows: m + B T positions instead of
-    B (m + T), with the same loss and the same gradient.
+    In a causal model, prompt positions never see the input. A static prompt at the front therefore runs once per batch,
+    on its own, and its keys and values at every site become a prefix of all rows: m + B T positions instead of B (m +
+    T), with the same loss and gradient.
     """
 
     family = "decoder"
@@ -34,7 +27,7 @@ class DecoderBackbone(Backbone):
     def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The last hidden state of each row's final token."""
+        """Return the last hidden state of each row's final token."""
         lead = self.shared_columns(batch, prompt)
         if lead and needs_no_intermediates(keywords):
             hidden = self.run_shared_prompt(batch, x, mask, prompt, lead)
@@ -44,15 +37,14 @@ class DecoderBackbone(Backbone):
         positions = (mask.long().cumsum(1) - 1).clamp(min=0) + past
         out = self.model.base_model(
             inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, position_ids=positions,
-            use_cache=False,
-            **kv_kwargs(prompt), **keywords,
+            use_cache=False, **kv_kwargs(prompt), **keywords,
         )  # fmt: skip
         rows, columns = torch.arange(len(x), device=x.device), marked_column(batch.readout_mask)
         states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
         return out.last_hidden_state[rows, columns], states
 
     def shared_columns(self, batch: Batch, prompt: Prompt) -> int:
-        """How many first columns are the same in every row and end with the prompt; 0 if the prompt is not shared."""
+        """Return how many leading columns up to the prompt's end are equal in all rows; 0 for a varying prompt."""
         if prompt.embeddings is None or not prompt.is_static:
             return 0
         width = int(batch.slots.any(0).nonzero()[-1]) + 1
@@ -61,31 +53,27 @@ class DecoderBackbone(Backbone):
         tokens = batch.input_ids[:, :width].masked_fill(front, 0)
         same = same and bool((tokens == tokens[:1]).all())
         if same and prompt.delta is not None:
-            ahead = prompt.delta[:, :width].masked_fill(front[..., None], 0)  # slots hold the prompt, unshifted
+            ahead = prompt.delta[:, :width].masked_fill(front[..., None], 0)  # Slots hold the unshifted prompt.
             same = bool((ahead == ahead[:1]).all())
         return width if same else 0
 
     def run_shared_prompt(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
-        """Hidden states of the columns after ``lead``, from a prompt that was run once; (B, T - lead, d)."""
+        """Return hidden states (B, T - lead, d) after the first ``lead`` columns, which run once per batch."""
         past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
         ids, real, slots, read = (
             part[:1, :lead] for part in (batch.input_ids, batch.mask, batch.slots, batch.readout_mask)
         )
         one = Batch(ids, real, slots, read, batch.labels[:1], batch.task_ids[:1], x[:1, :lead])
-        front = self.fill_slots(one, one.embeddings, prompt)[:, mask[0, :lead]]  # pruned tokens are not run at all
+        front = self.fill_slots(one, one.embeddings, prompt)[:, mask[0, :lead]]  # Pruned tokens are not run.
         m = front.shape[1]
         gathered: dict[int, tuple[Tensor, Tensor]] = {}
         trunk = self.model.base_model
         if m:
             positions = torch.arange(past, past + m, device=x.device)[None]
             trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv_kwargs(prompt))
-        prefix: Any = (
-            gathered
-            if prompt.key_values is None
-            else join_key_values(prompt.key_values, gathered)
-            if m
-            else prompt.key_values
-        )
+        prefix: Any = gathered
+        if prompt.key_values is not None:
+            prefix = join_key_values(prompt.key_values, gathered) if m else prompt.key_values
         own = mask[:, lead:]
         positions = (own.long().cumsum(1) - 1).clamp(min=0) + past + m
         states: Tensor = trunk(
@@ -95,7 +83,7 @@ class DecoderBackbone(Backbone):
         return states
 
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """The label words' rows of the frozen output embedding: no other logit is ever computed."""
+        """Return the label words' rows of the frozen output embedding: no other logit is computed."""
         ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         bias = None if head.bias is None else head.bias[ids].float()

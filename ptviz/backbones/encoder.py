@@ -17,22 +17,22 @@ from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 
 COSINE_SCALE = 20.0
-"""Sharpness of the cosine read-out: the scale that sentence encoders of this kind were trained with."""
+"""Scale of the cosine read-out, as in the training of such sentence encoders."""
 
 
 class EncoderBackbone(Backbone):
-    """BERT and kin.
+    """BERT-style models.
 
-    The prompt stands right after [CLS] at positions 1 to m, and the text keeps the positions it had without a prompt:
-    the frozen model sees its text as ever, with a prompt beside it.
+    The prompt follows [CLS] at positions 1 to m, and the text keeps the positions it has without a prompt: the frozen
+    model sees its text unchanged, with a prompt added.
     """
 
     family = "encoder"
     sequential_positions = False
-    """Whether positions run through prompt and text alike, as in PEFT, instead of leaving the text where it was."""
+    """Whether positions count through prompt and text, as in PEFT, instead of leaving the text's unchanged."""
 
     def position_ids(self, batch: Batch) -> Tensor | None:
-        """Position ids (B, T): those of the text as if there were no prompt, and 1..m for the slots."""
+        """Return position ids (B, T): those of the text as without a prompt, and 1..m for the slots."""
         offset = POSITION_OFFSETS.get(self.model.config.model_type)
         if offset is None:
             return None
@@ -52,7 +52,7 @@ class EncoderBackbone(Backbone):
     def encode_text(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
-        """Last hidden states (B, R, d), which of their columns are read (B, R), and all hidden states if asked for."""
+        """Return last hidden states (B, R, d), the columns to read (B, R), and all hidden states if requested."""
         positions, filled, trunk = self.position_ids(batch), self.fill_slots(batch, x, prompt), self.model.base_model
         if (
             needs_no_intermediates(keywords)
@@ -60,11 +60,8 @@ class EncoderBackbone(Backbone):
             and self.model.config.model_type in bert_last_layer.SUPPORTED_FAMILIES
         ):
             columns = batch.readout_mask.any(0).nonzero()[:, 0]
-            return (
-                bert_last_layer.encode_columns(trunk, filled, mask, positions, columns, **kv_kwargs(prompt)),
-                batch.readout_mask[:, columns],
-                None,
-            )
+            states = bert_last_layer.encode_columns(trunk, filled, mask, positions, columns, **kv_kwargs(prompt))
+            return states, batch.readout_mask[:, columns], None
         if positions is not None:
             keywords["position_ids"] = positions
         out = trunk(inputs_embeds=filled, attention_mask=mask, **kv_kwargs(prompt), **keywords)
@@ -74,18 +71,18 @@ class EncoderBackbone(Backbone):
 POSITION_OFFSETS = {
     "bert": 0, "electra": 0, "distilbert": 0, "modernbert": 0, "roberta": 2, "xlm-roberta": 2, "camembert": 2,
 }  # fmt: skip
-"""Families that can be told positions, learned or rotary, and where these start."""
+"""First position of the families that take position ids, learned or rotary."""
 
 
 class PooledEncoder(EncoderBackbone):
-    """Sentence encoders without a language-model head: mean of the text's outputs, cosine with label descriptions."""
+    """Sentence encoders without a language-model head: mean of the outputs, cosine with label descriptions."""
 
     readout_mode = "pooled"
 
     def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The mean over the text's tokens alone: the prompt speaks only through what the text makes of it."""
+        """Return the mean over the text's tokens; prompt tokens are not part of it."""
         last, read, states = self.encode_text(batch, x, mask, prompt, **keywords)
 
         def pool(state: Tensor) -> Tensor:
@@ -96,7 +93,7 @@ class PooledEncoder(EncoderBackbone):
 
     @torch.no_grad()
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """Cosine, times 20, with the frozen embeddings of the label descriptions."""
+        """Return a read-out of 20 times the cosine with the embeddings of the label descriptions."""
         ids = self.tokeniser(list(descriptions), padding=True, return_tensors="pt").to(self.device)
         state = self.model.base_model(
             input_ids=ids["input_ids"], attention_mask=ids["attention_mask"]
@@ -118,13 +115,13 @@ class MaskedEncoder(EncoderBackbone):
     def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The hidden state at the mask token, through the head's transform."""
+        """Return the hidden state at the mask token after the head's transform."""
         last, read, states = self.encode_text(batch, x, mask, prompt, **keywords)
         rows, columns = torch.arange(len(x), device=x.device), marked_column(read)
         return self.transform(last[rows, columns]), select_hidden(states, lambda state: state[rows, columns])
 
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """The label words' rows of the frozen output embedding."""
+        """Return the label words' rows of the frozen output embedding."""
         ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         bias = None if head.bias is None else head.bias[ids].float()
@@ -132,7 +129,7 @@ class MaskedEncoder(EncoderBackbone):
 
 
 def masked_lm_transform(model: PreTrainedModel) -> nn.Module:
-    """What a masked language model does between its last hidden state and its output embedding.
+    """Return what a masked language model applies between last hidden state and output embedding.
 
     Raises:
         BackboneError: for a family whose head is not known here.

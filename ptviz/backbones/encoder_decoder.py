@@ -13,7 +13,7 @@ from ptviz.prompt import Batch, Prompt
 
 
 class EncoderDecoderBackbone(Backbone):
-    """T5 and kin. Input prompts enter the encoder; key-value prompts reach encoder, decoder and cross-attention."""
+    """T5-style models: input prompts enter the encoder, key-value prompts reach all attention sites."""
 
     family = "encoder-decoder"
     readout_mode = "first"
@@ -21,10 +21,10 @@ class EncoderDecoderBackbone(Backbone):
     def compute_answer_states(
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
-        """The decoder's last hidden state at its start token."""
+        """Return the decoder's last hidden state at its start token."""
         start = self.model.config.decoder_start_token_id
         first = torch.full((len(x), 1), self.pad_id if start is None else start, device=x.device)
-        # Encoder and decoder are called one by one: the logits of the whole vocabulary are never computed.
+        # Encoder and decoder are called separately, so that logits of the whole vocabulary are not computed.
         encoded = self.model.get_encoder()(
             inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, **kv_kwargs(prompt), **keywords
         ).last_hidden_state
@@ -36,7 +36,7 @@ class EncoderDecoderBackbone(Backbone):
         return out.last_hidden_state[:, 0], states
 
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """The label words' rows of the frozen output embedding, at T5's scale where it ties its embeddings."""
+        """Return the label words' rows of the output embedding, at T5's scale if embeddings are tied."""
         ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()
         config = self.model.config

@@ -1,8 +1,7 @@
-"""Once: a Llama in GGUF becomes a plain transformers folder in safetensors, which then loads in a second.
+"""Conversion of a Llama in GGUF to a transformers folder in safetensors, which then loads in a second.
 
-The block formats are read by the ``gguf`` package. Two facts of the format: its rows of query and key weights are
-ordered for rotation by pairs, where transformers rotates halves; and its tokenizer is a byte-level BPE that splits
-digits one by one ("smollm").
+The ``gguf`` package reads the block formats. GGUF orders the rows of query and key weights for rotation by pairs, where
+transformers rotates halves; its tokenizer is a byte-level BPE that splits digits one by one ("smollm").
 """
 
 from __future__ import annotations
@@ -43,9 +42,7 @@ def convert_gguf(source: Path, target: Path) -> None:
     reader = GGUFReader(source)
     facts = {name: field.contents() for name, field in reader.fields.items()}
     if facts.get("general.architecture") != "llama":
-        raise BackboneError(
-            f"{source.name}: expected a GGUF file of a llama, got {facts.get('general.architecture')!r}"
-        )
+        raise BackboneError(f"{source.name}: expected a GGUF Llama, got {facts.get('general.architecture')!r}")
     config = _make_config(facts)
     target.mkdir(parents=True)
     tensors = {}

@@ -1,4 +1,4 @@
-"""Which tokens of a vocabulary are ordinary words, and which token stands for a label."""
+"""Which tokens of a vocabulary are common words, and which token represents a label."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ptviz.backbones.attention import BackboneError
 
 
 def find_common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int = 5000) -> Int[Tensor, " n"]:
-    """Ids of the first ``limit`` ordinary word pieces: vocabularies are ordered by frequency (or order of merging).
+    """Return the ids of the first ``limit`` common word pieces; vocabularies are ordered by frequency or merges.
 
-    Special, unused, byte and one-letter tokens are left out: their embeddings are barely trained. Lester et al. 2021
-    sample from the 5,000 most common tokens (section 3.2).
+    Special, unused, byte and single-character tokens are left out: their embeddings are barely trained. Lester et al.
+    2021 sample from the 5,000 most common tokens (section 3.2).
     """
     special = set(tokeniser.all_special_ids)
     ids = []
@@ -28,10 +28,10 @@ def find_common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int
 
 
 def assign_label_tokens(tokeniser: PreTrainedTokenizerBase, words: tuple[str, ...]) -> list[int]:
-    """One token per label word, all different: its first token where that is free, else a later or varied spelling.
+    """Return one distinct token per label word: its first token if free, else a later one or one of a variant.
 
     Raises:
-        BackboneError: naming the words that cannot be told apart.
+        BackboneError: if two words would share a token, naming them.
     """
     taken: dict[int, str] = {}
     for word in sorted(words, key=words.index):

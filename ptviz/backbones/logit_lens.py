@@ -1,4 +1,4 @@
-"""The logit lens: the words that a frozen language-model head reads off the states in the middle of its backbone.
+"""The logit lens: the words that a frozen language-model head predicts from intermediate hidden states.
 
 nostalgebraist, "interpreting GPT: the logit lens", 2020,
 https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-lens
@@ -18,15 +18,15 @@ from ptviz.backbones.base import Backbone, Readout
 from ptviz.prompt import Batch, Prompt
 
 _FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")
-"""Where families keep the norm between their last layer and the head."""
+"""Attribute paths of the norm between the last layer and the head, by family."""
 
 
 def logit_lens(
     backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, columns: Sequence[int]
 ) -> Float[Tensor, "layer n V"]:
-    """Logits over the vocabulary at some columns of one row, from the input to the last layer.
+    """Return logits over the vocabulary at some columns of one row, from the input to the last layer.
 
-    Each state passes the norm that stands before the head, as the last one does, and then the head.
+    Each state passes the final norm and then the head, as the last one does.
 
     Raises:
         BackboneError: if the backbone has no head that reads these states.
@@ -34,10 +34,8 @@ def logit_lens(
     if why := lens_unavailable_reason(backbone):
         raise BackboneError(why)
     n = len(columns)
-    copies = Batch(*(part.expand(n, *part.shape[1:]) for part in (
-        batch.input_ids, batch.mask, batch.slots, batch.readout_mask, batch.labels, batch.task_ids, batch.embeddings
-    )))  # fmt: skip
-    # One copy of the row for each column, read there: the way every backbone hands out its states.
+    # One copy of the row for each column, with the read-out at that column.
+    copies = Batch(*(part.expand(n, *part.shape[1:]) for part in vars(batch).values()))
     read = torch.zeros_like(copies.readout_mask)
     read[torch.arange(n), torch.tensor(columns)] = True
     states = backbone(replace(copies, readout_mask=read), prompt, readout, hidden=True).hidden_states
@@ -51,22 +49,22 @@ def logit_lens(
 
 
 def lens_unavailable_reason(backbone: Backbone) -> str:
-    """Why the head of a backbone cannot read its states, in a sentence; empty if it can."""
+    """Return why the head cannot read the backbone's states, as a sentence; empty if it can."""
     if backbone.readout_mode == "pooled":
         return (
-            f"{backbone.title} is a sentence encoder: it came without a language-model head, so no word can be read "
-            "off its states. A decoder, such as smollm2-135m, or a masked language model has one."
+            f"{backbone.title} is a sentence encoder without a language-model head, so its states cannot be read as "
+            "words. Use a decoder, such as smollm2-135m, or a masked language model."
         )
     if backbone.readout_mode == "first":
         return (
-            f"In {backbone.title} the prompt stands in the encoder, and the head has only ever read the decoder's "
-            "states, so what it would say there means nothing."
+            f"In {backbone.title} the prompt is in the encoder, but the head was trained on the decoder's states, so "
+            "its predictions there are meaningless."
         )
     return ""
 
 
 def _find_final_norm(trunk: nn.Module) -> nn.Module | None:
-    """The norm after the last layer; None where each layer ends with its own."""
+    """Return the norm after the last layer; None if each layer ends with its own."""
     for path in _FINAL_NORM_PATHS:
         found: object = trunk
         for name in path.split("."):

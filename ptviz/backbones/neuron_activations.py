@@ -1,10 +1,10 @@
-r"""Which neurons of the feed-forward layers a prompt activates, with no sentence beside it.
+r"""Which neurons of the feed-forward layers a prompt activates without any text.
 
-The backbone is given the prompt and one special token; a neuron of a layer is active if its pre-activation at that
-token is positive. Source: Su et al., "On Transferability of Prompt Tuning for Natural Language Processing", NAACL 2022,
+The input is the prompt and one special token; a neuron of a layer is active if its pre-activation at that token is
+positive. Source: Su et al., "On Transferability of Prompt Tuning for Natural Language Processing", NAACL 2022,
 section 5.1, https://aclanthology.org/2022.naacl-main.290. Their RoBERTa reads at the mask token in front of the prompt
-and their T5 at the decoder's first token, as here. Ours, for families that the paper leaves out: encoders without a
-mask token are read at [CLS], decoders at a token behind the prompt; of a gated layer the gate counts.
+and their T5 at the decoder's first token, as here. Differences, for other families: encoders without a
+mask token are read at [CLS], decoders at a token after the prompt; in a gated layer the gate counts.
 """
 
 from __future__ import annotations
@@ -21,29 +21,29 @@ FIRST_LAYER_SUFFIXES = (
     "intermediate.dense", "ffn.lin1", "mlp.Wi", "mlp.c_fc", "fc1", "mlp.dense_h_to_4h", "mlp.gate_proj",
     "DenseReluDense.wi", "DenseReluDense.wi_0",
 )  # fmt: skip
-"""The layer in front of the activation function, by its name at the end of its path: what it gives is > 0 exactly where
-the activation (ReLU, GELU, SiLU) is. ModernBERT's ``Wi`` holds the gated half first."""
+"""Names of the layer before the activation function: its output is positive exactly where the activation (ReLU, GELU,
+SiLU) is. The first half of ModernBERT's ``Wi`` is gated."""
 
 
 @torch.no_grad()
 def activated_neurons(backbone: Backbone, prompt: Float[Tensor, "m d"]) -> Bool[Tensor, "layers n"]:
-    """Which of the n neurons of every feed-forward layer (of the decoder, if there is one) a prompt activates.
+    """Return which of the n neurons of every feed-forward layer (of the decoder, if any) a prompt activates.
 
     Raises:
         BackboneError: if the prompt has another width, or the feed-forward layers of this family are not known.
     """
     if prompt.ndim != 2 or prompt.shape[1] != backbone.width:
         raise BackboneError(f"expected a prompt (m, {backbone.width}) for {backbone.name}; got {tuple(prompt.shape)}")
-    batch, place = _make_prompt_only_batch(backbone, len(prompt))
+    batch, position = _make_prompt_only_batch(backbone, len(prompt))
     found: list[Tensor] = []
 
-    def hear(layer: nn.Module, given: object, out: Tensor) -> None:
-        found.append(out.reshape(-1, out.shape[-1])[place])  # OPT lays rows and positions on one axis
+    def record(layer: nn.Module, inputs: object, out: Tensor) -> None:
+        found.append(out.reshape(-1, out.shape[-1])[position])  # OPT puts rows and positions on one axis.
 
-    hooks = [layer.register_forward_hook(hear) for layer in _find_first_layers(backbone)]
+    hooks = [layer.register_forward_hook(record) for layer in _find_first_layers(backbone)]
     try:
         given = Prompt(embeddings=prompt.to(backbone.device)[None])
-        # With hidden states asked for, no family takes a shortcut past a layer.
+        # Requesting hidden states disables the shortcuts past a layer.
         backbone.compute_answer_states(batch, batch.embeddings, batch.mask, given, output_hidden_states=True)
     finally:
         for hook in hooks:
@@ -62,18 +62,18 @@ def _find_first_layers(backbone: Backbone) -> list[nn.Module]:
 
 
 def _make_prompt_only_batch(backbone: Backbone, m: int) -> tuple[Batch, int]:
-    """A batch of one row without a sentence, and the position among those the layers see at which neurons are read."""
+    """Return a batch of one row without text, and the position at which neurons are read."""
     tokeniser, decodes = backbone.tokeniser, backbone.family == "decoder"
     wanted = {"mask": ("mask",), "pooled": ("cls", "bos"), "last": ("bos", "eos"), "first": ("eos",)}[
         backbone.readout_mode
     ]
     ids = (getattr(tokeniser, f"{name}_token_id") for name in wanted)
     special = next((int(id) for id in ids if id is not None), backbone.pad_id)
-    # An encoder sees the token in front, where the mask of the paper's RoBERTa stands; elsewhere it closes the row.
-    place = 0 if backbone.family == "encoder" else m
+    # In an encoder the token comes first, as the mask of the paper's RoBERTa; elsewhere it comes last.
+    position = 0 if backbone.family == "encoder" else m
     row = torch.full((1, m + 1), backbone.pad_id, device=backbone.device)
-    row[0, place] = special
-    own = torch.arange(m + 1, device=backbone.device)[None] == place
+    row[0, position] = special
+    own = torch.arange(m + 1, device=backbone.device)[None] == position
     zero = torch.zeros(1, dtype=torch.long, device=backbone.device)
     batch = Batch(row, torch.ones_like(own), ~own, own, zero, zero, backbone.embed_tokens(row))
-    return batch, place if decodes else 0
+    return batch, position if decodes else 0

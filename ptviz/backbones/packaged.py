@@ -1,6 +1,6 @@
-"""Backbones that come from the package index, read as data and checked by hash.
+"""Backbones that come as packages, read as data and checked by hash.
 
-Their packages are never imported: ``find_spec`` names the folder without running a line of it.
+The packages are never imported: ``find_spec`` finds the folder without running their code.
 """
 
 from __future__ import annotations
@@ -43,33 +43,33 @@ DownloadProgress = Callable[[str], None]
 
 
 def sha256_of(path: Path) -> str:
-    """The sha256 of a file, in hex."""
+    """Return the sha256 of a file, in hex."""
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def find_minilm_folder() -> Path | None:
-    """The folder of the embedded default, or None where its package is not installed."""
+    """Return the folder of the default backbone, or None if its package is not installed."""
     spec = importlib.util.find_spec(str(MINILM["package"]))
-    places = list(spec.submodule_search_locations or []) if spec else []
-    folder = Path(places[0]) / "model" if places else None
+    locations = list(spec.submodule_search_locations or []) if spec else []
+    folder = Path(locations[0]) / "model" if locations else None
     return folder if folder is not None and (folder / "model.safetensors").is_file() else None
 
 
 def smollm2_cache_folder() -> Path:
-    """Where the converted SmolLM2 lies once it was fetched."""
+    """Return the folder of the converted SmolLM2."""
     return cache_dir() / "backbones" / "smollm2-135m"
 
 
 def is_available(name: str) -> bool:
-    """Whether an embedded backbone is on this machine."""
+    """Return whether a packaged backbone is on this machine."""
     if name == "minilm-l6":
         return find_minilm_folder() is not None
     return (smollm2_cache_folder() / "checked.json").is_file()
 
 
 def check_hashes(folder: Path, files: dict[str, str], fix: str) -> None:
-    """Compare hashes.
+    """Compare the sha256 of files with the expected ones.
 
     Raises:
         BackboneError: for a missing or altered file, with the command that fixes it.
@@ -80,13 +80,11 @@ def check_hashes(folder: Path, files: dict[str, str], fix: str) -> None:
             raise BackboneError(f"{path} is missing; run: {fix}")
         found = sha256_of(path)
         if found != expected:
-            raise BackboneError(
-                f"{path} is not the file it should be: expected sha256 {expected}, got {found}; run: {fix}"
-            )
+            raise BackboneError(f"{path} was altered: expected sha256 {expected}, got {found}; run: {fix}")
 
 
 def find_checked_folder(name: str) -> Path | None:
-    """The checked folder of an embedded backbone, or None where it is not on this machine.
+    """Return the folder of a packaged backbone after checking its hashes, or None if it is not here.
 
     Raises:
         BackboneError: if a file was altered.
@@ -96,47 +94,45 @@ def find_checked_folder(name: str) -> Path | None:
         if found is not None:
             check_hashes(found, dict(MINILM["files"]), INSTALL_COMMANDS[name] + " --force-reinstall")  # type: ignore[arg-type]
         return found
-    place = smollm2_cache_folder()
-    if not (place / "checked.json").is_file():
+    folder = smollm2_cache_folder()
+    if not (folder / "checked.json").is_file():
         return None
-    check_hashes(place, json.loads((place / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --force")
-    return place
+    check_hashes(folder, json.loads((folder / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --force")
+    return folder
 
 
 def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None, force: bool = False) -> Path:
-    """Bring a backbone that is fetched on demand into the cache, once.
+    """Download a packaged backbone into the cache if it is not there, and return its folder.
 
     Raises:
-        BackboneError: if there is nothing to get under this name, or the download or a hash fails.
+        BackboneError: if the name is unknown, or the download or a hash check fails.
     """
     if name == "minilm-l6":
         found = find_checked_folder(name)
         if found is None:
-            raise BackboneError(f"minilm-l6 comes with the set-up; run: {INSTALL_COMMANDS[name]}")
+            raise BackboneError(f"minilm-l6 is installed as a package; run: {INSTALL_COMMANDS[name]}")
         return found
     if name != "smollm2-135m":
-        raise BackboneError(
-            f"nothing to get under {name!r}; expected minilm-l6 or smollm2-135m (hub ids are fetched when used)"
-        )
-    place = smollm2_cache_folder()
-    if not force and (place / "checked.json").is_file():
-        return place
-    place.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=place.parent) as scratch:
+        raise BackboneError(f"unknown backbone {name!r}; expected minilm-l6 or smollm2-135m (Hub ids load when used)")
+    folder = smollm2_cache_folder()
+    if not force and (folder / "checked.json").is_file():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
         gguf = _download_smollm2(Path(scratch), progress)
         progress("converting to safetensors (once)")
         fresh = Path(scratch) / "fresh"
-        # The conversion needs transformers and a few hundred megabytes: not a price every import should pay.
+        # Imported here: the conversion needs transformers and a few hundred megabytes of memory.
         from ptviz.backbones.gguf_convert import convert_gguf
 
         convert_gguf(gguf, fresh)
         names = ("model.safetensors", "tokenizer.json", "config.json")
         (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
-        if place.exists():
-            shutil.rmtree(place)
-        fresh.replace(place)
-    progress(f"ready in {place}")
-    return place
+        if folder.exists():
+            shutil.rmtree(folder)
+        fresh.replace(folder)
+    progress(f"ready in {folder}")
+    return folder
 
 
 def _download_smollm2(scratch: Path, progress: DownloadProgress) -> Path:
@@ -145,7 +141,7 @@ def _download_smollm2(scratch: Path, progress: DownloadProgress) -> Path:
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     wheels = list(scratch.glob("*.whl"))
     if done.returncode != 0 or not wheels:
-        last = (done.stderr.strip().splitlines() or ["no wheel came"])[-1]
+        last = (done.stderr.strip().splitlines() or ["no wheel was downloaded"])[-1]
         raise BackboneError(
             f"pip could not download {SMOLLM2['requirement']}: {last}; "
             "check the connection and run: ptviz get smollm2-135m"
@@ -162,5 +158,5 @@ def _download_smollm2(scratch: Path, progress: DownloadProgress) -> Path:
             shutil.copyfileobj(source, sink)
     found = sha256_of(target)
     if found != SMOLLM2["hash"]:
-        raise BackboneError(f"{SMOLLM2['file']}: expected sha256 {SMOLLM2['hash']}, got {found}; it was not used")
+        raise BackboneError(f"{SMOLLM2['file']}: expected sha256 {SMOLLM2['hash']}, got {found}; download it again")
     return target

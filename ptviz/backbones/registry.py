@@ -1,4 +1,4 @@
-"""From a name to a frozen backbone: embedded, fetched on demand, tiny, a local folder, or a hub id."""
+"""From a name to a frozen backbone: packaged, tiny, of another package, a local folder, or a Hub id."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from transformers.utils import logging
 
 from ptviz.backbones import packaged, tiny
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.base import Backbone
+from ptviz.backbones.base import KNOWN_FAMILIES, Backbone
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
@@ -37,36 +37,35 @@ DEFAULT_BACKBONE = "minilm-l6"
 HUB_IDS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
 TITLES = {"minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)", "smollm2-135m": "SmolLM2-135M-Instruct (decoder)"}
 UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
-"""Families whose attention cannot be reached through transformers' AttentionInterface."""
+"""Families whose attention does not use transformers' AttentionInterface."""
 
 
 def select_device(device: str | None = None) -> torch.device:
-    """The asked device, or the best there is: CUDA, then MPS, then the CPU.
+    """Return the requested device, or the best available: CUDA, then MPS, then the CPU.
 
     Raises:
-        BackboneError: if the asked device is not on this machine.
+        BackboneError: if the requested device is not on this machine.
     """
-    there = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    kinds = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available(), "cpu": True}
+    available = [kind for kind, is_available in kinds.items() if is_available]
     if not device or device == "auto":
-        return torch.device(next(name for name, ok in there.items() if ok))
-    kind = device.split(":")[0]
-    if not there.get(kind, False):
-        found = ", ".join(name for name, ok in there.items() if ok)
-        raise BackboneError(f"device {device!r} is not on this machine; expected auto or one of {found}")
+        return torch.device(available[0])
+    if device.split(":")[0] not in available:
+        raise BackboneError(f"device {device!r} is not on this machine; expected auto or one of {', '.join(available)}")
     return torch.device(device)
 
 
 def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype: str = "float32") -> Backbone:
-    """A frozen backbone, ready to take prompts.
+    """Load a frozen backbone that takes prompts.
 
     ``name`` is ``minilm-l6``, ``smollm2-135m``, ``tiny-encoder``, ``tiny-decoder``, ``tiny-encoder-decoder``, a local
     folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen weights, ``float32`` or
-    ``bfloat16``; prompts are float32 either way. Code that comes with a model is never run.
+    ``bfloat16``; prompts are always float32. Code that comes with a model is never run.
 
     Raises:
-        BackboneError: naming what is missing or unsupported, and the command that mends it.
+        BackboneError: naming what is missing or unsupported, and the command that installs it.
     """
-    place = select_device(device)
+    target = select_device(device)
     if dtype not in ("float32", "bfloat16"):
         raise BackboneError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
     if name in tiny.TINY_BACKBONES:
@@ -84,13 +83,13 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
             reference = _sample_output(model, "eager")
             backbone = wrap_model(name, name, model, tokeniser)
             _check_same_output(name, reference, _sample_output(model, None))
-    return backbone.to(device=place, dtype=getattr(torch, dtype)).eval()
+    return backbone.to(device=target, dtype=getattr(torch, dtype)).eval()
 
 
 def wrap_model(
     name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
 ) -> Backbone:
-    """The backbone class that suits a transformers model: by its family, and by the head it has."""
+    """Wrap a transformers model in the backbone class for its family and head."""
     kind: type[Backbone]
     if model.config.is_encoder_decoder:
         kind = EncoderDecoderBackbone
@@ -107,7 +106,7 @@ def wrap_model(
 
 @contextmanager
 def suppress_output() -> Iterator[None]:
-    """No bars and no reports while transformers loads: a head that is left out on purpose is not news."""
+    """Suppress progress bars and warnings while transformers loads: a head may be left out on purpose."""
     level = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity_error()
@@ -124,7 +123,7 @@ def suppress_output() -> Iterator[None]:
 
 @torch.no_grad()
 def _sample_output(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
-    """What a model says to a few tokens, one of them padding, under a named attention (None: the present one)."""
+    """Return a model's output for a few tokens, one of them padding; ``attention`` None keeps the current one."""
     if attention is not None:
         model.set_attn_implementation(attention)
     ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
@@ -136,16 +135,16 @@ def _sample_output(model: PreTrainedModel, attention: str | None) -> torch.Tenso
 
 
 def _check_same_output(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
-    """A stranger's model may use a variant of attention that is not computed here: compare before trusting it.
+    """Check that ptviz's attention gives the model's own outputs; a model may use a variant of attention.
 
     Raises:
         BackboneError: if the two differ.
     """
-    apart = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-9))
-    if not apart < 1e-3:
+    error = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-9))
+    if not error < 1e-3:
         raise BackboneError(
-            f"{name}: its own attention and ptviz's give different outputs (by {apart:.2g}), so prompts would not be "
-            "trained on the model you know; choose another backbone"
+            f"{name}: its own attention and ptviz's give different outputs (relative error {error:.2g}), so prompts "
+            "would be trained on a different model; choose another backbone"
         )
 
 
@@ -156,8 +155,8 @@ def _resolve_source(name: str) -> str:
     path = Path(name).expanduser()
     looks_local = name.startswith((".", "/", "~")) or path.exists()
     if looks_local and not (path / "config.json").is_file():
-        came = "no config.json there" if path.is_dir() else "no such folder"
-        raise BackboneError(f"{path}: expected a folder with config.json, weights and tokenizer; {came}")
+        got = "it has no config.json" if path.is_dir() else "there is no such folder"
+        raise BackboneError(f"{path}: expected a folder with config.json, weights and tokenizer; {got}")
     return str(path) if looks_local else name
 
 
@@ -165,9 +164,8 @@ def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTraine
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         family = select_auto_class(name, config)
-        extras: dict[str, Any] = (
-            {"add_pooling_layer": False} if family is AutoModel and config.model_type in ("bert", "roberta") else {}
-        )
+        has_pooler = family is AutoModel and config.model_type in ("bert", "roberta")
+        extras: dict[str, Any] = {"add_pooling_layer": False} if has_pooler else {}
         with suppress_output():
             model = family.from_pretrained(
                 source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **extras
@@ -176,16 +174,16 @@ def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTraine
     except BackboneError:
         raise
     except (OSError, ValueError, KeyError, ImportError) as error:
-        mend = packaged.INSTALL_COMMANDS.get(name)
+        command = packaged.INSTALL_COMMANDS.get(name)
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         folder = "a local folder with config.json, safetensors weights and a tokenizer"
-        hint = f"run: {mend}" if mend else f"check the name, the connection, or give {folder}"
+        hint = f"run: {command}" if command else f"check the name, the connection, or give {folder}"
         raise BackboneError(f"cannot load backbone {name!r}: {first}; {hint}") from error
     return model, tokeniser
 
 
 def select_auto_class(name: str, config: Any) -> Any:
-    """Which Auto class a checkpoint wants: its own architecture decides, its config where it names none.
+    """Return the Auto class of a checkpoint: by its architecture, or by its config if it names none.
 
     Raises:
         BackboneError: for a family that prompts cannot reach.
@@ -193,8 +191,7 @@ def select_auto_class(name: str, config: Any) -> Any:
     if config.model_type in UNSUPPORTED_FAMILIES:
         raise BackboneError(
             f"{name}: the {config.model_type} family has no attention interface, so prompts cannot reach it. "
-            "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, "
-            "Qwen3, T5, BART."
+            f"{KNOWN_FAMILIES}"
         )
     if config.is_encoder_decoder:
         return AutoModelForSeq2SeqLM
@@ -203,20 +200,17 @@ def select_auto_class(name: str, config: Any) -> Any:
         return AutoModelForCausalLM
     if "MaskedLM" in architecture:
         return AutoModelForMaskedLM
-    if (
-        not architecture
-        and type(config) in AutoModelForCausalLM._model_mapping
-        and type(config) not in AutoModelForMaskedLM._model_mapping
-    ):
+    causal, masked = (kind._model_mapping for kind in (AutoModelForCausalLM, AutoModelForMaskedLM))
+    if not architecture and type(config) in causal and type(config) not in masked:
         return AutoModelForCausalLM
     return AutoModel
 
 
 @dataclass(frozen=True, kw_only=True)
 class BackboneInfo(BackboneShape):
-    """A named backbone as a list shows it: its sizes, its frozen parameters, and how to get it.
+    """A named backbone as shown in lists: sizes, number of frozen parameters, and how to install it.
 
-    ``parameters`` is 0 for random weights, which are made on the spot.
+    ``parameters`` is 0 for random weights, which are not stored.
     """
 
     name: str
@@ -267,7 +261,7 @@ def list_backbones() -> list[BackboneInfo]:
 
 @dataclass(frozen=True)
 class ExternalBackbone:
-    """A backbone of another package: what lists show, and a function that loads it with frozen float32 weights.
+    """A backbone of another package: its list entry, and a function that loads it with frozen float32 weights.
 
     An entry point of the group ``ptviz.backbones`` names one of these. ``load`` is called without arguments and
     returns a ``Backbone``, for instance one made by ``wrap_model``.

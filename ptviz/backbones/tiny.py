@@ -1,4 +1,4 @@
-"""Tiny random backbones: for tests, and for trying the plumbing in a second. They know nothing."""
+"""Tiny backbones with random weights, for tests and quick trials."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ TINY_SIZES = {
 
 
 def make_tiny_tokeniser() -> PreTrainedTokenizerFast:
-    """A byte-level vocabulary of at most 600 pieces: any text can be written in it."""
+    """Return a byte-level tokeniser of at most 600 pieces, which can encode any text."""
     special = ["[PAD]", "[CLS]", "[SEP]", "[MASK]", "</s>"]
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
@@ -73,7 +73,7 @@ TINY_BACKBONES: dict[str, tuple[str, Callable[[], PreTrainedModel]]] = {
 
 
 def make_tiny_model(name: str) -> PreTrainedModel:
-    """The same random weights every time; torch's global state is untouched."""
+    """Return a model with the same random weights every time; torch's global state is untouched."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
         return TINY_BACKBONES[name][1]().eval()

@@ -1,1 +1,1 @@
-"""Trained methods in memory: training a run, answering with it, and the cache of backbones."""
+"""Models in memory: training a run, predicting with it, and the cache of backbones and tasks."""

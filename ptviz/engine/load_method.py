@@ -11,10 +11,10 @@ if TYPE_CHECKING:
 
 
 def load_run_backbone(run: Run, device: str | None = None) -> Backbone:
-    """The frozen backbone that the run trained in front of.
+    """Load the frozen backbone of a run.
 
     Raises:
-        ValueError: if it cannot be had here.
+        ValueError: if it is not available.
     """
     from ptviz.backbones import load_backbone
 
@@ -23,15 +23,15 @@ def load_run_backbone(run: Run, device: str | None = None) -> Backbone:
 
 
 def load_method(run: Run, backbone: Backbone) -> PromptMethod:
-    """The run's method with its best prompt by validation, ready to answer.
+    """Load the run's method with its best prompt by validation, in evaluation mode.
 
     Raises:
-        ValueError: if nothing was learned yet, or a file of the run is damaged.
+        ValueError: if the run has no prompt yet, or one of its files is damaged.
     """
     from ptviz.methods import build_method
 
     config, state = run.config, run.prompt()
-    # The start is overwritten at once, so any label word serves a method that would start from them.
+    # The initial prompt is overwritten, so any label word will do for a method that is initialised from labels.
     method = build_method(config.method, backbone.make_spec(config.training.length, ("label",)), config.hyperparameters)
     method.load_state_dict(state)
     return method.to(backbone.device).eval()

@@ -1,7 +1,8 @@
-"""A trained method in memory, ready to answer: a run at one of its steps, or a saved prompt."""
+"""A trained method in memory, ready to predict: a run at one of its steps, or a saved prompt."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,7 +18,9 @@ from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
-from ptviz.tasks import Task
+from ptviz.tasks import Example, Task
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.evaluation import subsample_task
 from ptviz.training.source_prompts import SOURCE_METHOD
 
 
@@ -33,6 +36,14 @@ class LoadedPrompt:
     task: Task
     method: PromptMethod
     position: dict[str, int]
+
+    def subsampled_task(self) -> Task:
+        """Return the task with only the examples that the run uses."""
+        return subsample_task(self.task, self.config.training)
+
+    def encode(self, task: Task, examples: Sequence[Example]) -> EncodedExamples:
+        """Encode examples of a task as the run does."""
+        return EncodedExamples(self.backbone, task, examples, self.method.slots, self.config.training.length)
 
 
 def load_run_prompt(
@@ -56,36 +67,35 @@ def load_saved_prompt(store: Store, model_cache: ModelCache, id: str, task: str)
     """Load a saved prompt with its backbone and the texts of a task.
 
     Raises:
-        StoreError: if there is no such prompt, no backbone is set for it, or its shapes do not fit that.
+        StoreError: if there is no such prompt, it has no backbone, or its shapes do not fit the backbone.
     """
-    one = saved_prompts.get_saved_prompt(store.prompts_folder, id)
-    if not one.backbone:
+    saved = saved_prompts.get_saved_prompt(store.prompts_folder, id)
+    if not saved.backbone:
         raise StoreError(
-            "it is not known for which backbone this prompt is: open its checkpoint again, choose the backbone, "
-            "and save it"
+            "the backbone of this prompt is unknown: open its checkpoint again, choose the backbone, and save it"
         )
-    config = RunConfig(one.backbone, task, SOURCE_METHOD)
-    backbone, own = model_cache.backbone(config), model_cache.task(config)
-    wanted = {
-        "embeddings": (one.m, backbone.width),
-        "key_values": (backbone.sites, 2, backbone.heads, one.m, backbone.head_width),
+    config = RunConfig(saved.backbone, task, SOURCE_METHOD)
+    backbone, loaded_task = model_cache.backbone(config), model_cache.task(config)
+    expected = {
+        "embeddings": (saved.m, backbone.width),
+        "key_values": (backbone.sites, 2, backbone.heads, saved.m, backbone.head_width),
     }
-    for name, shape in one.shapes.items():
-        if shape != wanted[name]:
-            raise StoreError(f"{name} of this prompt: expected {wanted[name]} for {one.backbone}; got {shape}")
-    whole = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store.prompts_folder, id))
-    slots = 0 if whole.embeddings is None else one.m
-    method = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, whole.embeddings, whole.key_values).to(backbone.device)
-    return LoadedPrompt(config, backbone, own, method, {})
+    for name, shape in saved.shapes.items():
+        if shape != expected[name]:
+            raise StoreError(f"{name} of this prompt: expected {expected[name]} for {saved.backbone}; got {shape}")
+    prompt = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store.prompts_folder, id))
+    slots, card = 0 if prompt.embeddings is None else saved.m, REGISTRY[SOURCE_METHOD].card
+    method = StaticPrompt(card, slots, prompt.embeddings, prompt.key_values).to(backbone.device)
+    return LoadedPrompt(config, backbone, loaded_task, method, {})
 
 
 def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:
-    """A state dict and its place: the asked one, or the newest of a living run, or the best of a run that is over."""
+    """Return a state, its stage and its step: the requested one, an active run's newest, or a run's best."""
     snapshots = run.snapshots()
     if step is not None:
-        last = snapshots[-1].stage if snapshots else 0
-        place = (last if stage is None else stage), step
-        return run.snapshot(*place), *place
+        if stage is None:
+            stage = snapshots[-1].stage if snapshots else 0
+        return run.snapshot(stage, step), stage, step
     status = run.status()
     if status.state in ACTIVE_STATES and snapshots:
         newest = snapshots[-1]

@@ -1,9 +1,10 @@
-"""Models and tasks kept in memory between runs, so that a second run starts at once."""
+"""Cache of models and tasks in memory, so that a second run starts at once."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
@@ -42,7 +43,7 @@ class _PredictFunction(Protocol):
 
 @dataclass(frozen=True)
 class Backend:
-    """The functions that train and evaluate a run, as values: a test may replace them."""
+    """The functions that train and evaluate a run; tests may replace them."""
 
     load_backbone: Callable[[str, str | None, str], Backbone]
     load_task: Callable[[str, str | None, str | None], Task]
@@ -52,7 +53,7 @@ class Backend:
 
     @classmethod
     def default(cls) -> Backend:
-        """The library itself."""
+        """Return the library's own functions."""
         from ptviz.backbones import load_backbone
         from ptviz.tasks import load_task
         from ptviz.training import predict, train
@@ -64,17 +65,15 @@ class Backend:
 
 
 def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
-    """The method of a run as it starts, for the backbone and task at hand."""
-    spec = backbone.make_spec(config.training.length, tuple(task.label_words)).with_source_tasks(
-        config.source_tasks(task.family)
-    )
+    """Build the untrained method of a run for a backbone and a task."""
+    spec = backbone.make_spec(config.training.length, tuple(task.label_words), config.source_tasks(task.family))
     return build_method(config.method, spec, config.hyperparameters, config.training.seed)
 
 
 def get_or_create(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
-    """Return what is cached under a key, made if nothing is."""
+    """Return the value under a key, made and cached first if there is none."""
     if key not in cache:
-        # Room first: two large backbones need not fit beside a third.
+        # Free memory first: three large backbones may not fit at once.
         if cache.currsize >= cache.maxsize:
             cache.popitem()
         cache[key] = make()
@@ -98,9 +97,8 @@ class ModelCache:
 
     def task(self, config: RunConfig) -> Task:
         """Return the run's task; a file that changed is read again."""
-        return get_or_create(
-            self._tasks, _task_key(config), lambda: self.backend.load_task(config.task, config.text, config.label)
-        )
+        load = partial(self.backend.load_task, config.task, config.text, config.label)
+        return get_or_create(self._tasks, _task_key(config), load)
 
     def source_tasks(self, config: RunConfig) -> list[Task]:
         """Return the source tasks of a run, in order."""
@@ -108,11 +106,11 @@ class ModelCache:
         return [self.task(replace(config, task=name, text=None, label=None)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:
-        """What the bare backbone scored on the run's validation rows, if that was measured before."""
+        """Return the cached baselines on the run's validation examples, or None."""
         return self._baselines.get(self._baselines_key(config))
 
     def save_baselines(self, config: RunConfig, baselines: Baselines) -> None:
-        """Keep baselines for the next run on the same rows."""
+        """Cache baselines for runs on the same examples."""
         self._baselines[self._baselines_key(config)] = baselines
 
     def _baselines_key(self, config: RunConfig) -> Hashable:

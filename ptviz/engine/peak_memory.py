@@ -1,4 +1,4 @@
-"""How much memory a run took above what its process held before: the kernel's own high-water mark."""
+"""Peak memory of a run above what its process used before."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ _PROC_SELF = Path("/proc/self")
 
 
 class PeakMemory:
-    """Measures from its making on: on an accelerator what torch allocated there, else the process's memory (Linux).
+    """Measures peak memory from its creation on: torch's on an accelerator, else the process's (Linux).
 
-    Freed memory is given back first: what an earlier run of the same process left behind must not hide this one's.
+    Freed memory is returned to the system first, so that an earlier run of the same process does not hide this one's.
     """
 
     def __init__(self, device: torch.device) -> None:
@@ -24,7 +24,7 @@ class PeakMemory:
             torch.cuda.reset_peak_memory_stats(device)
             self._bytes_before = torch.cuda.memory_allocated(device)
             return
-        with suppress(AttributeError):  # not every C library can
+        with suppress(AttributeError):  # Not every C library can return freed memory.
             psutil.heap_trim()
         with suppress(OSError):
             # proc(5): 5 resets the high-water mark, https://man7.org/linux/man-pages/man5/proc_pid_clear_refs.5.html
@@ -32,7 +32,7 @@ class PeakMemory:
             self._bytes_before = psutil.Process().memory_info().rss
 
     def bytes_above_start(self) -> int | None:
-        """Bytes between the start and the peak so far; None where the system does not tell."""
+        """Return the bytes between start and peak so far; None where the system cannot report it."""
         if self._bytes_before is None:
             return None
         if self._device.type == "cuda":

@@ -1,4 +1,4 @@
-"""The library of source prompts: runs of plain prompt tuning, found in the store or trained into it."""
+"""Source prompts as runs of plain prompt tuning, found in the store or trained into it."""
 
 from __future__ import annotations
 
@@ -16,16 +16,15 @@ from ptviz.training import SourcePromptReady
 from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
 
 TrainSourceRun = Callable[[Run], None]
-"""Trains a source prompt's run to its end, or leaves it unfinished when a stop was requested."""
+"""Trains a source prompt's run, and leaves it unfinished if a stop was requested."""
 
 
 def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunConfig]:
-    """The runs whose prompts a run with this config wants: one for each source task, of m tokens."""
+    """Return the configs of the source prompts of a run: one for each source task, of m tokens."""
     training = make_source_config(config.training)
     return [
         RunConfig(
-            backbone=config.backbone, task=task, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m),
-            training=training,
+            config.backbone, task, SOURCE_METHOD, source_hyperparameters(m), training,
             name=f"source prompt: {task}", device=config.device,
         ).checked()
         for task in config.source_tasks(family)
@@ -35,23 +34,23 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
 def find_source_run(store: Store, wanted: RunConfig) -> Run | None:
     """Return the run that trains what ``wanted`` asks for: finished, or else one that can be continued; or None.
 
-    The oldest finished one if there are several, so that every run of a comparison reuses the same.
+    The oldest finished one if there are several, so that all runs of a comparison use the same.
     """
-    begun: Run | None = None
+    unfinished: Run | None = None
     for summary in reversed(store.list()):
         if summary.config.method != wanted.method or not is_same_training(store, summary, wanted):
             continue
         if summary.status.state == "finished":
             return store.get(summary.id)
         if summary.status.state in ("queued", "stopped"):
-            begun = store.get(summary.id)
-    return begun
+            unfinished = store.get(summary.id)
+    return unfinished
 
 
 def collect_source_prompts(
     store: Store, config: RunConfig, m: int, make: TrainSourceRun, family: str = ""
 ) -> Iterator[tuple[SourcePromptReady, SourcePrompt]]:
-    """The source prompts of a run, one after another; what the store lacks is trained as runs of their own.
+    """Yield the source prompts of a run in order; those missing in the store are trained as runs.
 
     Ends early if ``make`` leaves a run unfinished because a stop was requested.
 
@@ -74,7 +73,7 @@ def collect_source_prompts(
 
 
 def load_source_prompt(run: Run, task: str, accuracy: float) -> SourcePrompt:
-    """The source prompt that a finished run left."""
-    places = run.snapshots()
-    last: dict[str, Tensor] = run.snapshot(places[-1].stage, places[-1].step)
+    """Load the source prompt of a finished run."""
+    newest = run.snapshots()[-1]
+    last: dict[str, Tensor] = run.snapshot(newest.stage, newest.step)
     return make_source_prompt(task, run.prompt(), last, accuracy, run.id)

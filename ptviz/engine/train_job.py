@@ -1,4 +1,4 @@
-"""Train one run, record its events, and write why it ended."""
+"""Train one run, record its events and the reason why it ended."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ from ptviz.training.source_prompts import check_unique_names
 EventCallback = Callable[[Event], None]
 StopCheck = Callable[[], str | None]
 _PREDICTION_CHUNK = 8
-"""Texts answered in one go by a worker after a run: few enough for the next run not to wait."""
+"""Texts that a worker predicts at a time after a run: few, so that the next run does not wait."""
 
 
 @dataclass(frozen=True)
 class TrainedRun:
-    """A finished run still in memory: ``method`` is the best prompt by validation."""
+    """A finished run in memory; ``method`` has the best prompt by validation."""
 
     run: Run
     config: RunConfig
@@ -57,14 +57,14 @@ def execute_run(
     on_event: EventCallback | None = None,
     should_stop: StopCheck | None = None,
 ) -> None:
-    """Train the run in ``folder`` from where it stands to its end, then write its predictions.
+    """Train the run in ``folder`` to its end, from its last state if it has one, then write its predictions.
 
-    ``on_event`` gets every event after it was written. ``should_stop`` is called between events; a text from it stops
-    the run for that reason. How the run ended is in its status: nothing is raised for a run that failed.
+    ``on_event`` gets every event after it was written. ``should_stop`` is called between events; a text that it returns
+    stops the run for that reason. A run that fails raises nothing; its status has the reason.
 
     Raises:
-        StoreError: if the folder is no run, cannot be written, or another process is writing it.
-        KeyboardInterrupt: after writing that the run was stopped.
+        StoreError: if the folder is not a run, cannot be written, or is written by another process.
+        KeyboardInterrupt: after recording that the run was stopped.
     """
     model_cache = model_cache or ModelCache()
     trained = train_run(Run(folder), model_cache, on_event, should_stop)
@@ -81,22 +81,21 @@ def train_run(
     *,
     if_queued: bool = False,
 ) -> TrainedRun | None:
-    """The training alone; what ``write_predictions`` needs, if it came to its end.
+    """Train a run; return what ``write_predictions`` needs, or None if it did not finish.
 
-    ``if_queued`` leaves a run alone that someone took out of the queue meanwhile.
+    ``if_queued`` leaves a run alone if it is no longer queued.
 
     Raises:
         StoreError: if the run cannot be written.
-        KeyboardInterrupt: after writing that the run was stopped.
+        KeyboardInterrupt: after recording that the run was stopped.
     """
     with Writer(run) as writer:
         if if_queued and writer.status.state != "queued":
             return None
         try:
             with _crash_report(run.path):
-                return _train_and_record(
-                    writer, model_cache, on_event or (lambda event: None), should_stop or (lambda: None)
-                )
+                on_event, should_stop = on_event or (lambda event: None), should_stop or (lambda: None)
+                return _train_and_record(writer, model_cache, on_event, should_stop)
         except KeyboardInterrupt:
             writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.kept)}")
             raise
@@ -144,16 +143,16 @@ def _train_and_record(
             if writer.status.state == "running" and stop_if_requested(writer, should_stop):
                 return None
     if writer.status.state != "finished":
-        raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
+        raise StoreError("the training ended without a result: expected a Finished event at its end")
     return TrainedRun(run, config, method, backbone, subsample_task(task, config.training))
 
 
 def _load_initial_state(method: PromptMethod, run: Run) -> None:
-    """Put what the run starts from, if anything, in a fresh method."""
+    """Load the run's initial prompt or state, if it has one, into a new method."""
     start = run.initial_state()
     if run.config.start is not None:
         if start is None:
-            raise StoreError(f"run {run.id} starts from a kept prompt, and lost its copy: make the run anew")
+            raise StoreError(f"run {run.id}: its copy of the saved prompt it starts from is missing; create a new run")
         method.init_from_prompt(saved_prompts.to_prompt(start))
     elif start is not None:
         load_state(method, start)
@@ -171,17 +170,16 @@ def _source_arguments(
     if not method.needs_source_prompts or writer.status.kept is not None:
         return {"sources": tasks}
 
-    def asked() -> str | None:
-        return should_stop() or ("the run that wants it was stopped" if (run.path / "stop").exists() else None)
+    def stop_reason() -> str | None:
+        return should_stop() or ("the run that needs it was stopped" if (run.path / "stop").exists() else None)
 
     def make(source: Run) -> None:
-        train_run(source, model_cache, should_stop=asked)
+        train_run(source, model_cache, should_stop=stop_reason)
 
     found: dict[str, SourcePrompt] = {}
-    for ready, prompt in collect_source_prompts(
-        Store(run.path.parent), config, method.slots, make, model_cache.task(config).family
-    ):
-        # A task that is a file goes by its path in the config, and by its own name in the training.
+    store, family = Store(run.path.parent), model_cache.task(config).family
+    for ready, prompt in collect_source_prompts(store, config, method.slots, make, family):
+        # The config names a file by its path, the training by the task's name.
         task = tasks[len(found)].name
         found[task] = replace(prompt, task=task)
         writer.write_event(ready)
@@ -190,13 +188,13 @@ def _source_arguments(
             return None
     if len(found) < len(tasks):
         reason = should_stop() or "stopped by you"
-        writer.end("stopped", f"{reason} while its source prompts were trained; resume goes on with them")
+        writer.end("stopped", f"{reason} while its source prompts were trained; resume continues with them")
         return None
     return {"sources": tasks, "library": found}
 
 
 def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:
-    """Closing this closes the training at once, also from within a step."""
+    """Yield the events; closing this closes the training at once, even within a step."""
     yield from events
 
 
@@ -214,10 +212,10 @@ def stop_if_requested(writer: Writer, should_stop: StopCheck) -> bool:
 
 @contextmanager
 def _crash_report(folder: Path) -> Iterator[None]:
-    """Have a crash that no exception tells of (a fault in native code) leave its name in the run's crash.txt."""
+    """Record the name of a crash in native code, which raises no exception, in the run's crash.txt."""
     path = folder / "crash.txt"
     file: TextIO | None = None
-    with suppress(OSError):  # Without room for a note, a crash reads as a kill.
+    with suppress(OSError):  # If the file cannot be written, a crash looks like a kill.
         path.unlink(missing_ok=True)
         file = None if faulthandler.is_enabled() else path.open("w")
     if file is None:
@@ -234,33 +232,32 @@ def _crash_report(folder: Path) -> Iterator[None]:
 
 
 def axes_by_tensor(method: PromptMethod) -> AxesByTensor:
-    """The axes of the parameters that are parts, by their names in the state dict."""
+    """Return the axes of the parameters that are named tensors, by their names in the state dict."""
     parts, named = method.tensors().values(), method.named_parameters()
     return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
 
 
 def method_facts(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
-    """What the run's method turned out to be: its learning rate, scalars trained and stored, and input positions."""
-    rate = config.training.lr or default_learning_rate(config.method, config.backbone)
+    """Return facts about the run's method: learning rate, trainable and stored parameters, input positions."""
     return {
-        "lr": rate,
+        "lr": config.training.lr or default_learning_rate(config.method, config.backbone),
         "trained": method.trainable_parameters(),
         "stored": method.stored_parameters(),
         "slots": method.slots,
     }
 
 
-def write_predictions(trained: TrainedRun, engine: Backend, chunk: int = _PREDICTION_CHUNK) -> Iterator[None]:
-    """Answer the test rows with the best prompt, a chunk at a time; the table is written after the last chunk."""
+def write_predictions(trained: TrainedRun, backend: Backend, chunk: int = _PREDICTION_CHUNK) -> Iterator[None]:
+    """Predict the test examples in chunks, yielding after each; write the table after the last."""
     run, config, task = trained.run, trained.config, trained.task
     load_state(trained.method, run.prompt())
     probabilities: list[list[float]] = [[]] * len(task.test)
-    # Texts of like length together: little padding, and chunks of like cost.
+    # Texts of similar length together: less padding, and chunks of similar cost.
     order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
     for first in range(0, len(order), chunk):
         rows = order[first : first + chunk]
         texts = [task.test[index].text for index in rows]
-        answers = engine.predict(trained.method, trained.backbone, task, texts, config.training.length)
+        answers = backend.predict(trained.method, trained.backbone, task, texts, config.training.length)
         for index, answer in zip(rows, answers.tolist(), strict=True):
             probabilities[index] = answer
         yield

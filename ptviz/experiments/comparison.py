@@ -49,8 +49,8 @@ def parse_methods(methods: str) -> tuple[str, ...]:
     names = [name.strip() for name in methods.split(",") if name.strip()]
     unknown = [name for name in names if name not in REGISTRY]
     if unknown or not names:
-        came = ", ".join(unknown) or "nothing"
-        raise ValueError(f"methods: expected `all`, or some of {', '.join(REGISTRY)}; got {came}")
+        got = ", ".join(unknown) or "nothing"
+        raise ValueError(f"methods: expected `all`, or some of {', '.join(REGISTRY)}; got {got}")
     return tuple(dict.fromkeys(names))
 
 
@@ -59,15 +59,15 @@ def make_configs(
 ) -> tuple[RunConfig, ...]:
     """Return the configs of a comparison, ordered by seed and then by method.
 
-    ``base`` gives backbone, task and training; ``hyperparameters`` are set for the methods that have them.
+    ``base`` sets backbone, task and training; each method gets those ``hyperparameters`` that it has.
 
     Raises:
         ValueError: for an unknown method, a bad hyperparameter, or one that none of the methods has.
     """
     hyperparameters = hyperparameters or {}
-    had = {name for method in methods for name in _hyperparameters(method)}
-    if stray := [name for name in hyperparameters if name not in had]:
-        raise ValueError(f"unknown hyperparameter {', '.join(stray)}: none of these methods has it")
+    known = {name for method in methods for name in _hyperparameters(method)}
+    if unknown := [name for name in hyperparameters if name not in known]:
+        raise ValueError(f"unknown hyperparameter {', '.join(unknown)}: none of these methods has it")
     configs = []
     for seed in seeds:
         for method in methods:
@@ -91,10 +91,10 @@ def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, .
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
-    near: dict[tuple[Any, ...], list[RunSummary]] = {}
+    candidates: dict[tuple[Any, ...], list[RunSummary]] = {}
     for summary in store.list():
-        near.setdefault(_coarse_key(summary.config), []).append(summary)
-    return tuple(_find_run(store, config, near.get(_coarse_key(config), [])) for config in configs)
+        candidates.setdefault(_coarse_key(summary.config), []).append(summary)
+    return tuple(_find_run(store, config, candidates.get(_coarse_key(config), [])) for config in configs)
 
 
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
@@ -103,10 +103,10 @@ def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
     return config.method, config.task, config.backbone, training.seed, training.steps, training.batch
 
 
-def _find_run(store: Store, config: RunConfig, near: list[RunSummary]) -> PlannedRun:
-    if not near:
+def _find_run(store: Store, config: RunConfig, candidates: list[RunSummary]) -> PlannedRun:
+    if not candidates:
         return PlannedRun(config)
-    equal = [summary for summary in near if is_same_training(store, summary, config)]
+    equal = [summary for summary in candidates if is_same_training(store, summary, config)]
     # Stable: within one state the newest stays first, as the store lists them.
     best = sorted(equal, key=lambda summary: _STATE_PRIORITY.index(summary.status.state))
     return PlannedRun(config, best[0].id, best[0].status.state) if best else PlannedRun(config)
@@ -135,16 +135,16 @@ def _start_run(executor: Executor, entry: PlannedRun) -> PlannedRun:
 
 def refresh(store: Store, found: Iterable[PlannedRun]) -> tuple[PlannedRun, ...]:
     """Return the entries with the current states of their runs; a deleted run becomes missing."""
-    fresh = []
+    updated = []
     for entry in found:
         if entry.run is None or entry.state == "finished":
-            fresh.append(entry)
+            updated.append(entry)
             continue
         try:
-            fresh.append(replace(entry, state=store.get(entry.run).status().state))
+            updated.append(replace(entry, state=store.get(entry.run).status().state))
         except StoreError:
-            fresh.append(PlannedRun(entry.config))
-    return tuple(fresh)
+            updated.append(PlannedRun(entry.config))
+    return tuple(updated)
 
 
 def is_done(found: Iterable[PlannedRun]) -> bool:
@@ -154,10 +154,10 @@ def is_done(found: Iterable[PlannedRun]) -> bool:
 
 def stop_runs(executor: Executor, found: Iterable[PlannedRun]) -> int:
     """Stop the active runs, the queued ones first, and return how many; each can be resumed."""
-    alive = [entry for entry in found if entry.state in ACTIVE_STATES and entry.run is not None]
-    for entry in sorted(alive, key=lambda entry: entry.state != "queued"):
+    active = [entry for entry in found if entry.state in ACTIVE_STATES and entry.run is not None]
+    for entry in sorted(active, key=lambda entry: entry.state != "queued"):
         executor.stop(str(entry.run))
-    return len(alive)
+    return len(active)
 
 
 def load_result(run: Run) -> RunResult | None:
@@ -173,23 +173,23 @@ def load_result(run: Run) -> RunResult | None:
 def _read_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
     run = Run(folder)
     history, config = run.history(), run.config
-    done = history.finished
-    if done is None:
+    finished = history.finished
+    if finished is None:
         return None
-    facts = run.environment()
-    # A prefix of keys and values takes no input positions, but is attended to all the same.
-    length = facts.get("slots") or config.hyperparameters.get("m")
+    environment = run.environment()
+    # A prefix of keys and values takes no input positions but has a length.
+    length = environment.get("slots") or config.hyperparameters.get("m")
     return RunResult(
         method=config.method,
         seed=config.training.seed,
         run=run.id,
-        test=done.test,
-        validation=done.validation,
-        zero_shot=done.zero_shot,
-        seconds=done.seconds,
-        trained=_as_int(facts.get("trained")),
-        stored=_as_int(facts.get("stored")),
-        memory=_as_int(facts.get("memory")),
+        test=finished.test,
+        validation=finished.validation,
+        zero_shot=finished.zero_shot,
+        seconds=finished.seconds,
+        trained=_as_int(environment.get("trained")),
+        stored=_as_int(environment.get("stored")),
+        memory=_as_int(environment.get("memory")),
         length=_as_int(length),
         size=_file_size(run.path / "prompt.safetensors"),
         evaluated=history.evaluation_steps,

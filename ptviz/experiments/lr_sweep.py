@@ -1,8 +1,8 @@
-"""The sweep behind the default learning rates: ``python -m ptviz.experiments.lr_sweep`` repeats it and its record.
+"""Learning-rate sweep behind the default learning rates; run it with ``python -m ptviz.experiments.lr_sweep``.
 
-Every run of it is kept in ``defaults.json``: backbone, method, hyperparameters, learning rate, task, seed, accuracies.
-The winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
-recorded but never chosen by.
+``defaults.json`` holds every run: backbone, method, hyperparameters, learning rate, task, seed and accuracies. The
+winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
+recorded but not used for the selection.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ LR_GRID: dict[str, tuple[float, ...]] = {
     "attempt": (0.02, 0.05, 0.1, 0.2),
     "transprompt": (0.001, 0.003, 0.01, 0.02, 0.03),
     "mpt": (0.02, 0.05, 0.1),
-    "ctpt": (0.02,),  # a search without gradients: its step size is its own
+    "ctpt": (0.02,),  # A search without gradients sets its own step size.
 }
 
 SourcePromptCache = dict[tuple[str, int, int], SourcePrompt]
@@ -63,10 +63,10 @@ def run_sweep(
     path: Path = RECORD_PATH,
     library: SourcePromptCache | None = None,
 ) -> None:
-    """Run what the record lacks, one run at a time, saving after each; then choose the winners.
+    """Run what the record lacks, saving after each run; then select the winners.
 
-    ``confirm`` runs the winning rates alone: more tasks and seeds to judge them by. ``library`` keeps the source
-    prompts that were made, so that methods and rates share them.
+    ``confirm`` runs only the winning rates, to evaluate them on more tasks and seeds. ``library`` holds the source
+    prompts that are trained, so that methods and rates share them.
     """
     library = {} if library is None else library
     record = json.loads(path.read_text())
@@ -80,20 +80,15 @@ def run_sweep(
             key |= {"steps": steps, "batch": batch}
             if any(_matches_key(run, key) for run in record["runs"]):
                 continue
-            evaluate_every = max(25, steps // 4)
-            config = TrainConfig(
-                steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=evaluate_every, snapshot_every=steps
-            )
-            sources = (
-                [load_task(source) for source in default_source_tasks(name)]
-                if REGISTRY[method].uses_source_tasks
-                else None
-            )
-            wanted = sources if REGISTRY[method].needs_source_prompts else None
-            prompts = {
-                source.name: get_source_prompt(library, frozen, source, int(values["m"]), config)
-                for source in wanted or []
-            }
+            every = max(25, steps // 4)
+            config = TrainConfig(steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=every, snapshot_every=steps)
+            sources = None
+            if REGISTRY[method].uses_source_tasks:
+                sources = [load_task(source) for source in default_source_tasks(name)]
+            prompts = {}
+            if sources and REGISTRY[method].needs_source_prompts:
+                m = int(values["m"])
+                prompts = {task.name: get_source_prompt(library, frozen, task, m, config) for task in sources}
             known = baselines.get(name)
             for event in train(
                 method, frozen, task, config, hyperparameters=values, baselines=known, sources=sources, library=prompts
@@ -112,7 +107,7 @@ def run_sweep(
 def get_source_prompt(
     library: SourcePromptCache, backbone: Backbone, task: Task, m: int, config: TrainConfig
 ) -> SourcePrompt:
-    """The source prompt of a task, trained if the library lacks it: it is the same for all methods, rates and seeds."""
+    """Return the source prompt of a task, trained first if needed: methods, learning rates and seeds share it."""
     key = (task.name, m, config.source_steps)
     if key not in library:
         library[key] = train_source_prompt(backbone, task, m, make_source_config(config))
@@ -120,10 +115,9 @@ def get_source_prompt(
 
 
 def select_winners(record: dict[str, Any]) -> None:
-    """The winners, from the runs of default hyperparameters: best mean validation accuracy where all rates were tried.
+    """Set the best learning rates: highest mean validation accuracy, at default hyperparameters.
 
-    Rates are compared on the (task, seed, steps) that every one of them ran; further runs of the winner confirm it on
-    other tasks and seeds, and would make the mean of something else.
+    Rates are compared on the (task, seed, steps) that all of them ran; runs that only confirm the winner are left out.
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
@@ -138,7 +132,7 @@ def select_winners(record: dict[str, Any]) -> None:
             if shared
         }
         best = max(means, key=lambda lr: means[lr]) if means else next(iter(rates))
-        # A speed was measured alone on the machine, which these runs may not have been: it stays while its rate does.
+        # The recorded speed was measured on an idle machine; these runs may have shared theirs.
         before = record.get("winners", {}).get(backbone, {}).get(method, {})
         winners[backbone][method] = before if before.get("lr") == best else {"lr": best}
     record["winners"] = winners
@@ -147,7 +141,7 @@ def select_winners(record: dict[str, Any]) -> None:
 def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
     """Return the test accuracies of the best learning rates as a Markdown table: the mean over seeds, and each seed.
 
-    What was not measured has an empty cell, and a method of which nothing was has no row.
+    A cell is empty if nothing was measured; a method without any measurement has no row.
     """
     runs = [run for run in record["runs"] if run["backbone"] == backbone and run["steps"] == steps]
     lines = ["| method | learning rate | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
@@ -156,23 +150,21 @@ def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backb
         lines.append(f"| *{label}* | | " + " | ".join(known) + " |")
     for method in REGISTRY:
         rate = record["winners"].get(backbone, {}).get(method, {}).get("lr")
-        usual = [
-            run for run in runs if run["method"] == method and run["lr"] == rate and _has_default_hyperparameters(run)
-        ]
-        cells = [_format_scores([run for run in usual if run["task"] == task]) for task in tasks]
+        own = [r for r in runs if r["method"] == method and r["lr"] == rate and _has_default_hyperparameters(r)]
+        cells = [_format_scores([run for run in own if run["task"] == task]) for task in tasks]
         if any(cells):
             lines.append(f"| `{method}` | {rate} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 
 
 def _matches_key(run: dict[str, Any], key: dict[str, Any]) -> bool:
-    """Whether a recorded run is the one asked for; hyperparameters that came after it were at their defaults."""
+    """Return whether a run is the one asked for; hyperparameters that are newer than it count as defaults."""
     same = all(run[name] == value for name, value in key.items() if name != STORED_KEY)
     return same and check_hyperparameters(REGISTRY[run["method"]], run[STORED_KEY]) == key[STORED_KEY]
 
 
 def _has_default_hyperparameters(run: dict[str, Any]) -> bool:
-    """Whether a run left every hyperparameter at its default; hyperparameters that came later were at theirs."""
+    """Return whether a run used the defaults; hyperparameters that are newer than it count as defaults."""
     cls = REGISTRY[run["method"]]
     return check_hyperparameters(cls, run[STORED_KEY]) == check_hyperparameters(cls, {})
 
@@ -189,25 +181,25 @@ def _comparison_key(run: dict[str, Any]) -> tuple[str, int, int]:
 
 
 def save_record(record: dict[str, Any], path: Path = RECORD_PATH) -> None:
-    """Write the record, one run a line, so that a change reads well in a diff."""
+    """Write the record, one run per line, so that diffs are readable."""
     runs = ",\n  ".join(json.dumps(run) for run in record["runs"])
     winners = json.dumps(record.get("winners", {}), indent=1)
     path.write_text(f'{{"winners": {winners},\n "runs": [\n  {runs}\n ]}}\n')
 
 
 def main() -> None:
-    """The command line of the sweep."""
-    ask = argparse.ArgumentParser(description=__doc__)
-    ask.add_argument("--backbone", default="minilm-l6")
-    ask.add_argument("--tasks", nargs="+", default=["trec6", "tweets", "sms"])
-    ask.add_argument("--methods", nargs="+", default=list(LR_GRID))
-    ask.add_argument("--steps", type=int, default=200)
-    ask.add_argument("--seeds", type=int, nargs="+", default=[0])
-    ask.add_argument("--batch", type=int, default=16)
-    ask.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
-    ask.add_argument("--record", type=Path, default=RECORD_PATH)
-    ask.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
-    a = ask.parse_args()
+    """Run the sweep from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--backbone", default="minilm-l6")
+    parser.add_argument("--tasks", nargs="+", default=["trec6", "tweets", "sms"])
+    parser.add_argument("--methods", nargs="+", default=list(LR_GRID))
+    parser.add_argument("--steps", type=int, default=200)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0])
+    parser.add_argument("--batch", type=int, default=16)
+    parser.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
+    parser.add_argument("--record", type=Path, default=RECORD_PATH)
+    parser.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
+    a = parser.parse_args()
     if a.table:
         print(format_table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))
         return

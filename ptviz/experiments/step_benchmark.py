@@ -1,10 +1,10 @@
-"""How fast a training step is, against PEFT's on the same weights, rows, loss and gradient.
+"""Speed of a training step against PEFT's, on the same weights, examples, loss and gradient.
 
-One process; the two sides take turns batch by batch, and each batch's time is the median over the passes, so that a
-noisy machine disturbs both alike. Random weights in the shapes of real models: speed does not depend on the values.
-The rows are of mixed length. PEFT gets them in random order with dynamic padding, as its examples do; our side gets
-them as ptviz trains, bucketed by length. Before anything is timed, both sides must give the same loss and gradient on
-one batch, to 1e-5.
+Both sides run in one process and alternate batch by batch; the time of a batch is the median over the passes, so that
+other load on the machine affects both alike. The weights are random in the shapes of real models: speed does not depend
+on them. Examples have mixed lengths. PEFT gets them in random order with dynamic padding, as in its examples; ptviz
+buckets them by length, as in training. Before the timing, both sides must give the same loss and gradient on one batch,
+to 1e-5.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ CLASS_COUNT = 6
 class StepBenchmarkResult:
     """One measurement.
 
-    Examples a second of both sides and their ratio; peak memory above the weights, in MB; the time of the bare matrix
-    products of our positions as a share of our time; text tokens a second of ours.
+    Examples per second of both sides and their ratio; peak memory above the weights, in MB; the time of the bare matrix
+    products of ptviz's positions as a share of its time; text tokens per second of ptviz.
     """
 
     family: str
@@ -67,7 +67,7 @@ class StepBenchmarkResult:
 
 @dataclass(frozen=True)
 class TokenisedExample:
-    """A row of token ids and its label (a class, or a token id for the families with a vocabulary to answer from)."""
+    """Token ids and a label: a class, or a token id for families that predict from the vocabulary."""
 
     ids: list[int]
     label: int
@@ -77,7 +77,7 @@ TrainingStep = Callable[[Sequence[TokenisedExample]], tuple[float, Tensor]]
 
 
 def make_model(family: Family) -> PreTrainedModel:
-    """A random model in the shape of all-MiniLM-L6-v2, SmolLM2-135M or T5-small."""
+    """Return a random model in the shape of all-MiniLM-L6-v2, SmolLM2-135M or T5-small."""
     torch.manual_seed(0)
     if family == "encoder":
         shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -91,7 +91,7 @@ def make_model(family: Family) -> PreTrainedModel:
 
 
 def make_examples(count: int, family: Family, seed: int = 0) -> list[TokenisedExample]:
-    """Rows of mixed length: log-normal around 14 tokens, 5 to 64, like the texts of the built-in tasks."""
+    """Return examples of 5 to 64 tokens, log-normal around 14, like the texts of the built-in tasks."""
     draw = torch.Generator().manual_seed(seed)
     lengths = torch.exp(torch.randn(count, generator=draw) * 0.6 + 2.64).round().long().clamp(5, 64)
     labels = torch.randint(CLASS_COUNT if family == "encoder" else 20000, (count,), generator=draw)
@@ -102,7 +102,7 @@ def make_examples(count: int, family: Family, seed: int = 0) -> list[TokenisedEx
 
 
 def pad_examples(rows: Sequence[TokenisedExample], lead: int = 0) -> tuple[Tensor, Tensor]:
-    """Ids and mask of rows, padded on the right to the longest, after ``lead`` empty columns."""
+    """Return ids and mask, padded on the right to the longest, after ``lead`` empty columns."""
     width = lead + max(len(row.ids) for row in rows)
     ids = torch.tensor([[0] * lead + row.ids + [0] * (width - lead - len(row.ids)) for row in rows])
     lengths = torch.tensor([lead + len(row.ids) for row in rows])
@@ -112,7 +112,7 @@ def pad_examples(rows: Sequence[TokenisedExample], lead: int = 0) -> tuple[Tenso
 def make_ptviz_step(
     family: Family, model: PreTrainedModel, start: Tensor, dtype: torch.dtype
 ) -> tuple[TrainingStep, Backbone]:
-    """A training step of ptviz: loss and gradient of the prompt."""
+    """Return ptviz's training step (loss and gradient of the prompt) and its backbone."""
     backbone = wrap_model("bench", "bench", model, make_tiny_tokeniser(), random=True).to(dtype)
     if family == "encoder":
         backbone.sequential_positions = True  # type: ignore[assignment]
@@ -144,7 +144,7 @@ def make_ptviz_step(
 
 
 def make_peft_step(family: Family, model: PreTrainedModel, start: Tensor) -> TrainingStep:
-    """A training step of PEFT's prompt tuning on the same weights: its own layout, padding and loss."""
+    """Return the training step of PEFT's prompt tuning on the same weights, with its own layout, padding and loss."""
     from peft import PromptTuningConfig, get_peft_model
 
     kind = {"encoder": "FEATURE_EXTRACTION", "decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM"}[family]
@@ -183,15 +183,12 @@ def _random_prototypes(width: int) -> Tensor:
 
 
 def time_matrix_products(backbone: Backbone, positions: int) -> float:
-    """Seconds that the bare matrix products of one step take: every linear layer forward, and back to its input."""
+    """Measure the bare matrix products of one step, in seconds: every linear layer forward and backward."""
     named = backbone.model.base_model.named_modules()
     # Of an encoder-decoder's decoder, only the keys and values of cross-attention run over all positions.
     wide = ("EncDecAttention.k", "EncDecAttention.v")
-    layers = [
-        x
-        for name, x in named
-        if isinstance(x, nn.Linear) and name != "lm_head" and ("decoder." not in name or name.endswith(wide))
-    ]
+    linear = {name: x for name, x in named if isinstance(x, nn.Linear) and name != "lm_head"}
+    layers = [x for name, x in linear.items() if "decoder." not in name or name.endswith(wide)]
     inputs = {layer.in_features: torch.randn(positions, layer.in_features).to(layer.weight.dtype) for layer in layers}
     grads = {layer.out_features: torch.randn(positions, layer.out_features).to(layer.weight.dtype) for layer in layers}
     with torch.no_grad():
@@ -204,9 +201,9 @@ def time_matrix_products(backbone: Backbone, positions: int) -> float:
 
 
 def measure_peak_mb(work: Callable[[], object]) -> float:
-    """Largest growth of this process's memory while ``work`` runs, in MB."""
+    """Measure the largest growth of this process's memory while ``work`` runs, in MB."""
     gc.collect()
-    with suppress(AttributeError):  # not every C library can
+    with suppress(AttributeError):  # Not every C library can return freed memory.
         psutil.heap_trim()
     process, peak, done = psutil.Process(), 0, threading.Event()
     before = process.memory_info().rss
@@ -226,7 +223,7 @@ def measure_peak_mb(work: Callable[[], object]) -> float:
 
 
 def time_step(step: TrainingStep, rows: Sequence[TokenisedExample]) -> float:
-    """Seconds of one step."""
+    """Measure one step, in seconds."""
     began = time.perf_counter()
     step(rows)
     return time.perf_counter() - began
@@ -253,10 +250,10 @@ def run_step_benchmark(
         what = f"{family}, m={m}"
         progress(what, done / len(cells))
 
-        def tell(share: float, what: str = what, done: int = done) -> None:
+        def report(share: float, what: str = what, done: int = done) -> None:
             progress(what, (done + share) / len(cells))
 
-        rows += _measure_setting(family, m, dtypes, count, batch, passes, tell)
+        rows += _measure_setting(family, m, dtypes, count, batch, passes, report)
     progress("done", 1.0)
     return rows
 
@@ -277,9 +274,9 @@ def _measure_setting(
     sides = {dtype: make_ptviz_step(family, make_model(family), start, getattr(torch, dtype)) for dtype in dtypes}
     exact, _ = make_ptviz_step(family, make_model(family), start, torch.float32)
     (loss, gradient), (same, match) = theirs(data[:batch]), exact(data[:batch])
-    apart = abs(loss - same), float((gradient - match).norm() / gradient.norm())
-    agree = apart[0] < 1e-5 * max(1, abs(loss)) and apart[1] < 1e-5
-    assert agree, f"{family}, m={m}: loss and gradient differ from PEFT's by {apart}"
+    difference = abs(loss - same), float((gradient - match).norm() / gradient.norm())
+    agree = difference[0] < 1e-5 * max(1, abs(loss)) and difference[1] < 1e-5
+    assert agree, f"{family}, m={m}: loss and gradient differ from PEFT's by {difference}"
 
     random = torch.randperm(count, generator=torch.Generator().manual_seed(3)).tolist()
     peft_batches = [[data[i] for i in random[at : at + batch]] for at in range(0, count, batch)]
@@ -306,7 +303,8 @@ def _measure_setting(
         StepBenchmarkResult(
             family, m, dtype, seconds["peft"] / seconds[dtype],
             count / seconds[dtype], count / seconds["peft"], tokens / seconds[dtype],
-            peaks[dtype], peaks["peft"], statistics.median(bare[dtype]) * len(our_batches) / seconds[dtype], *apart,
+            peaks[dtype], peaks["peft"], statistics.median(bare[dtype]) * len(our_batches) / seconds[dtype],
+            *difference,
         )
         for dtype in dtypes
     ]  # fmt: skip
@@ -320,7 +318,7 @@ def _time_ceiling(family: Family, backbone: Backbone, m: int, batches: Sequence[
 
 @dataclass(frozen=True)
 class EditTiming:
-    """One edit of prompt surgery on a warm worker: medians of its seconds by the clock and of the processor's."""
+    """One prompt edit with a loaded model: medians of wall-clock and processor seconds."""
 
     m: int
     rows: int
@@ -329,23 +327,24 @@ class EditTiming:
 
 
 def time_prompt_edit(m: int = 20, passes: int = 3, backbone: str = "minilm-l6", task: str = "trec6") -> EditTiming:
-    """Take one token after another out of a prompt, and measure each time what it is worth on validation rows."""
+    """Measure the ablation of one prompt token after another on validation examples."""
     from ptviz.engine.loaded_prompt import LoadedPrompt
     from ptviz.engine.model_cache import ModelCache
     from ptviz.probes.edits import Ablate, EditContext
     from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator
     from ptviz.runs.config import RunConfig
 
-    config, warm = RunConfig(backbone, task, hyperparameters={"m": m}).checked(), ModelCache()
-    frozen, rows = warm.backbone(config), warm.task(config)
-    at = LoadedPrompt(config, frozen, rows, warm.backend.build_method(config, frozen, rows).eval(), {})
-    spent = []
+    config, model_cache = RunConfig(backbone, task, hyperparameters={"m": m}).checked(), ModelCache()
+    frozen, loaded_task = model_cache.backbone(config), model_cache.task(config)
+    method = model_cache.backend.build_method(config, frozen, loaded_task).eval()
+    loaded = LoadedPrompt(config, frozen, loaded_task, method, {})
+    times = []
     with torch.no_grad():
-        trial = EditEvaluator(at, MAX_ROWS, EditContext(frozen.embedding_table, lambda of, id: {}))
-        trial.score()
+        evaluator = EditEvaluator(loaded, MAX_ROWS, EditContext(frozen.embedding_table, lambda of, id: {}))
+        evaluator.score()
         for token in range(min(m, passes)):
             began = time.perf_counter(), time.process_time()
-            trial.score((Ablate((token,)),))
-            spent.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-    clock, processor = (statistics.median(each) for each in zip(*spent, strict=True))
-    return EditTiming(m, len(trial.examples), clock, processor)
+            evaluator.score((Ablate((token,)),))
+            times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
+    clock, processor = (statistics.median(each) for each in zip(*times, strict=True))
+    return EditTiming(m, len(evaluator.examples), clock, processor)

@@ -1,6 +1,6 @@
-"""Measured transfer: what every trained prompt scores on every task, without any further training.
+"""Measured zero-shot transfer: the accuracy of every trained prompt on every task, without further training.
 
-The accuracies lie in the record of ``ptviz.experiments.transfer_results``, keyed by prompt, task and number of rows.
+Scores are stored by ``ptviz.experiments.transfer_results``, keyed by prompt, task and number of examples.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from ptviz.runs.status import Status
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import Task
 from ptviz.training import evaluate
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 __all__ = [
@@ -66,11 +66,11 @@ __all__ = [
 ]  # fmt: skip
 
 DEFAULT_ROWS = 200
-"""Validation rows a cell is measured on, unless told otherwise: its standard error is then at most 3.6 points."""
+"""Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""
 
 
 def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """The finished runs, of one backbone if it is named, newest first."""
+    """Return the finished runs, newest first; only those of ``backbone`` if given."""
     return [
         summary
         for summary in store.list()
@@ -81,39 +81,32 @@ def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]
 
 
 def saved_prompt_summaries(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """The kept prompts that stand in front of an input, as if each were a run that had just been finished."""
-    return [
-        RunSummary(
-            SAVED_PREFIX + one.id,
-            RunConfig(
-                one.backbone, one.task or "", SOURCE_METHOD, source_hyperparameters(one.m), name=one.title, start=one.id
-            ),
-            Status("finished", created=one.made),
-        )
-        for one in saved_prompts.list_saved_prompts(store.prompts_folder)
-        if set(one.shapes) == {"embeddings"} and backbone in (None, one.backbone)
-    ]  # fmt: skip
+    """Return the saved prompts of input vectors, each as the summary of a finished run."""
+    summaries = []
+    for saved in saved_prompts.list_saved_prompts(store.prompts_folder):
+        if set(saved.shapes) == {"embeddings"} and backbone in (None, saved.backbone):
+            m = source_hyperparameters(saved.m)
+            config = RunConfig(saved.backbone, saved.task or "", SOURCE_METHOD, m, name=saved.title, start=saved.id)
+            summaries.append(RunSummary(SAVED_PREFIX + saved.id, config, Status("finished", created=saved.made)))
+    return summaries
 
 
 def prompts_without_backbone(store: Store) -> dict[str, RunSummary]:
     """Return the saved prompts with no known backbone by title; titles that occur twice end with the id."""
     found = saved_prompt_summaries(store, "")
     counts = Counter(one.name for one in found)
-    return {
-        one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}": one for one in found
-    }
+    titles = (one.name if counts[one.name] == 1 else f"{one.name} {one.id.removeprefix(SAVED_PREFIX)}" for one in found)
+    return dict(zip(titles, found, strict=True))
 
 
 def source_prompts(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """Every prompt that can be tried on other tasks: those of finished runs, then the kept ones."""
-    return [
-        *finished_runs(store, backbone),
-        *(one for one in saved_prompt_summaries(store, backbone) if one.config.backbone),
-    ]
+    """Return the prompts that can be tried on other tasks: those of finished runs, then the saved ones."""
+    saved = [one for one in saved_prompt_summaries(store, backbone) if one.config.backbone]
+    return finished_runs(store, backbone) + saved
 
 
 def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:
-    """The tasks that these runs were trained on, in the order of their names, and further ones behind."""
+    """Return the tasks these runs were trained on, sorted by name, followed by the tasks in ``more``."""
     trained = [run.config for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)]
     found = {config.task: TargetTask(config.task, config.text, config.label) for config in trained}
     own = [found[name] for name in sorted(found)]
@@ -121,22 +114,19 @@ def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[
 
 
 def load_input_prompt(run: Run, sizes: BackboneShape) -> Float[np.ndarray, "m d"] | None:
-    """The run's best prompt as vectors in front of the input.
-
-    None for a method that gives keys and values, or every input a prompt of its own.
+    """Load the best prompt of a run as input vectors; None for keys and values, and for a prompt per input.
 
     Raises:
-        StoreError: if the run's prompt is damaged, or does not fit the method any more.
+        StoreError: if the run's prompt is damaged, or no longer fits the method.
     """
     used = effective_prompt(run.config, run.prompt(), sizes)
     return used.array if used is not None and used.axes == ("m", "d") else None
 
 
 def load_prompt_vectors(store: Store, source: RunSummary) -> Float[np.ndarray, "m d"] | None:
-    """The prompt of a run or of a kept prompt as vectors in front of the input.
+    """Load the prompt of a run or a saved prompt as input vectors.
 
-    None for a method that has no single such prompt, a prompt that cannot be read, and a backbone that nobody has
-    looked at yet.
+    None for a method without one such prompt, a prompt that cannot be read, and a backbone whose shape is not known.
     """
     sizes = find_backbone_shape(source.config.backbone)
     if sizes is None and not source.id.startswith(SAVED_PREFIX):
@@ -144,16 +134,15 @@ def load_prompt_vectors(store: Store, source: RunSummary) -> Float[np.ndarray, "
     return _cached_prompt_vectors(store.root, source.id, fingerprint(store, source.id, TargetTask("")), sizes)
 
 
-@lru_cache(maxsize=1024)  # a page over many runs asks for all of them, every time
+@lru_cache(maxsize=1024)  # A page over many runs loads all of them on every rerun.
 def _cached_prompt_vectors(
-    root: Path, id: str, stamped: str, sizes: BackboneShape | None
+    root: Path, id: str, stamp: str, sizes: BackboneShape | None
 ) -> Float[np.ndarray, "m d"] | None:
     store = Store(root)
     try:
         if sizes is None or id.startswith(SAVED_PREFIX):
-            return saved_prompts.load_prompt_tensors(store.prompts_folder, id.removeprefix(SAVED_PREFIX))[
-                "embeddings"
-            ].numpy()
+            tensors = saved_prompts.load_prompt_tensors(store.prompts_folder, id.removeprefix(SAVED_PREFIX))
+            return tensors["embeddings"].numpy()
         return load_input_prompt(store.get(id), sizes)
     except (StoreError, ValueError):
         return None
@@ -162,7 +151,7 @@ def _cached_prompt_vectors(
 def measured_scores(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
 ) -> dict[ScoreKey, TransferScore]:
-    """The cells of a grid of these runs and tasks that are there and still hold, those without a prompt included."""
+    """Return the valid scores of a grid of runs and tasks, those without a prompt included."""
     have = read_transfer_scores(store)
     return {key: have[key] for key, _, _ in _plan_grid(store, runs, tasks, rows, have) if key in have}
 
@@ -173,21 +162,21 @@ def accuracy_matrix(
     found: Mapping[ScoreKey, TransferScore],
     rows: int = DEFAULT_ROWS,
 ) -> Float[np.ndarray, "t n"]:
-    """The accuracies (0 to 1) of these cells of runs in front of one backbone, NaN where there is none.
+    """Return accuracies (0 to 1) of runs on one backbone as a matrix, NaN where nothing was measured.
 
-    Rows are tasks; columns are the backbone without a prompt, and then every run.
+    Rows are tasks; the first column is the backbone without a prompt, the others are the runs.
     """
     backbone = runs[0].config.backbone if runs else ""
     ids = [no_prompt_key(backbone), *(run.id for run in runs)]
     unknown = TransferScore("", "", rows, math.nan, math.nan)
-    told = [[found.get((id, task.name, rows), unknown).accuracy for id in ids] for task in tasks]
-    return np.array(told, dtype=np.float64).reshape(len(tasks), len(ids))
+    accuracies = [[found.get((id, task.name, rows), unknown).accuracy for id in ids] for task in tasks]
+    return np.array(accuracies, dtype=np.float64).reshape(len(tasks), len(ids))
 
 
 def count_missing(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], rows: int = DEFAULT_ROWS
 ) -> int:
-    """How many cells of that grid are still to measure."""
+    """Return how many scores of a grid are not measured yet."""
     have = read_transfer_scores(store)
     return sum(key not in have for key, _, _ in _plan_grid(store, runs, tasks, rows, have))
 
@@ -197,11 +186,11 @@ def measure_missing(
     runs: Sequence[RunSummary],
     tasks: Sequence[TargetTask],
     rows: int = DEFAULT_ROWS,
-    warm: ModelCache | None = None,
+    model_cache: ModelCache | None = None,
 ) -> Iterator[TransferScore]:
-    """Measure what the grid lacks, cell by cell, each kept at once: whoever stops here goes on from there.
+    """Measure the missing scores of a grid one by one, storing each at once; a later call continues there.
 
-    A cell that cannot be measured comes with its reason, and the others go on.
+    A score that cannot be measured is yielded with its ``reason``; the others follow.
 
     Raises:
         StoreError: if another process is measuring, or the record is damaged or cannot be written.
@@ -213,18 +202,18 @@ def measure_missing(
     lock = acquire_record_lock(store)
     try:
         have = read_transfer_scores(store)
-        lacking = [place for place in _plan_grid(store, runs, tasks, rows, have) if place[0] not in have]
-        bench = _TransferEvaluator(store, warm or ModelCache(), rows)
-        for key, summary, target in lacking:
-            stamped = fingerprint(store, key[0], target)
+        missing = [planned for planned in _plan_grid(store, runs, tasks, rows, have) if planned[0] not in have]
+        evaluator = _TransferEvaluator(store, model_cache or ModelCache(), rows)
+        for key, summary, target in missing:
+            stamp = fingerprint(store, key[0], target)
             try:
-                accuracy, loss = bench.score(key[0], summary.config, target)
+                accuracy, loss = evaluator.score(key[0], summary.config, target)
             except (ValueError, OSError) as error:
-                yield TransferScore(*key, math.nan, math.nan, stamped, " ".join(str(error).split()))
+                yield TransferScore(*key, math.nan, math.nan, stamp, " ".join(str(error).split()))
                 continue
-            cell = TransferScore(*key, accuracy, loss, stamped)
-            save_measurement(store, cell)
-            yield cell
+            score = TransferScore(*key, accuracy, loss, stamp)
+            save_measurement(store, score)
+            yield score
     finally:
         lock.release()
 
@@ -236,9 +225,9 @@ def _plan_grid(
     rows: int,
     have: dict[ScoreKey, TransferScore],
 ) -> list[tuple[ScoreKey, RunSummary, TargetTask]]:
-    """Every cell of the grid with a run that tells its settings; takes out of ``have`` what holds no more.
+    """Return key, run and task of every score; remove outdated scores from ``have``.
 
-    Backbones outermost, then tasks: each is loaded once.
+    Ordered by backbone and then task, so that each is loaded once.
     """
     found = []
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
@@ -253,16 +242,16 @@ def _plan_grid(
 
 
 class _TransferEvaluator:
-    """Prompts and encoded rows, made once for all cells that share them."""
+    """Prompts and encoded examples, shared by all scores that need them."""
 
-    def __init__(self, store: Store, warm: ModelCache, rows: int) -> None:
-        self.store, self.model_cache, self.row_count = store, warm, rows
+    def __init__(self, store: Store, model_cache: ModelCache, rows: int) -> None:
+        self.store, self.model_cache, self.row_count = store, model_cache, rows
         self._methods: dict[str, PromptMethod] = {}
         self._task: tuple[TargetTask, Task] | None = None
         self._examples: dict[tuple[object, ...], EncodedExamples] = {}
 
     def score(self, run: str, config: RunConfig, target: TargetTask) -> tuple[float, float]:
-        """Accuracy and loss of a run's prompt, or of none, on the target's validation rows."""
+        """Return accuracy and loss of a run's prompt, or of none, on the target's validation examples."""
         method = self._load_method(run, config, target) if run != no_prompt_key(config.backbone) else None
         scores = evaluate(method, self._encode_examples(config, target, 0 if method is None else method.slots))
         return scores.accuracy, scores.loss
@@ -294,9 +283,7 @@ class _TransferEvaluator:
         if key not in self._examples:
             backbone = self.model_cache.backbone(config)
             length = config.training.length
-            self._examples[key] = EncodedExamples(
-                backbone, task, task.validation, slots, length, make_task_readout(backbone, task)
-            )
+            self._examples[key] = EncodedExamples(backbone, task, task.validation, slots, length)
         return self._examples[key]
 
 

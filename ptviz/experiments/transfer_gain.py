@@ -1,15 +1,15 @@
-"""Measured gain: a task's prompt trained for a few steps from another task's prompt, against from scratch.
+"""Measured transfer gain: a few training steps from another task's prompt, compared with from scratch.
 
-Which sources are worth starting from: Vu et al., "SPoT", ACL 2022, section 4, https://aclanthology.org/2022.acl-long.346.
-Ours: a few steps instead of 100,000, and the accuracy after the last of them instead of the best checkpoint's. Both
-starts share seed, steps, rows and learning rate; both are plain prompt tuning of as many tokens as the source has.
+Source prompts as initialisation: Vu et al., "SPoT", ACL 2022, section 4, https://aclanthology.org/2022.acl-long.346.
+Differences: a few steps instead of 100,000, and the accuracy after the last step instead of the best checkpoint's. Both
+starts share seed, steps, examples and learning rate; both are plain prompt tuning with the source's length.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Generator, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
@@ -37,14 +37,14 @@ from ptviz.training import Baselines, Evaluated, TrainConfig, default_learning_r
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 DEFAULT_STEPS = 30
-"""Updates of a trial, unless told otherwise: "a few"."""
+"""Default number of updates of a run."""
 _EVALUATIONS = 5
-"""Evaluations of a trial after the one at its start."""
+"""Evaluations of a run after the one of its initial prompt."""
 
 
 @dataclass(frozen=True)
 class TransferGainSettings:
-    """How the trials of a grid are made: updates of each, seeds 0, 1, ..., and validation rows."""
+    """Settings of a grid: updates of each run, seeds 0, 1, ..., and validation examples."""
 
     steps: int = DEFAULT_STEPS
     seeds: int = 1
@@ -57,7 +57,7 @@ class TransferGainSettings:
 
 
 class _PlannedTransferRun(NamedTuple):
-    """One trial of a grid: its key, what it is trained with, and what it starts from; None: from scratch."""
+    """One run of a grid: its key, config, initial prompt (None: from scratch) and fingerprint."""
 
     key: TransferRunKey
     config: RunConfig
@@ -68,24 +68,24 @@ class _PlannedTransferRun(NamedTuple):
 def measured_runs(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], setting: TransferGainSettings
 ) -> dict[TransferRunKey, TransferRun]:
-    """The trials of a grid of these sources and tasks that were made and still hold, those from scratch included."""
+    """Return the valid runs of a grid of sources and tasks, those from scratch included."""
     have = read_transfer_runs(store)
-    places = _plan_grid(store, runs, tasks, setting)
-    return {place.key: have[place.key] for place in places if _is_valid(have, place)}
+    planned = _plan_grid(store, runs, tasks, setting)
+    return {run.key: have[run.key] for run in planned if _is_valid(have, run)}
 
 
 def count_missing_runs(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], setting: TransferGainSettings
 ) -> int:
-    """How many trials of that grid are still to make."""
+    """Return how many runs of a grid are not trained yet."""
     have = read_transfer_runs(store)
-    return sum(not _is_valid(have, place) for place in _plan_grid(store, runs, tasks, setting))
+    return sum(not _is_valid(have, run) for run in _plan_grid(store, runs, tasks, setting))
 
 
 def grid_size(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], setting: TransferGainSettings
 ) -> int:
-    """How many trials that grid has; those on a source's own task are no transfer and are left out."""
+    """Return the number of runs of a grid; a source is not trained on its own task."""
     return len(_plan_grid(store, runs, tasks, setting))
 
 
@@ -94,12 +94,12 @@ def train_missing_pairs(
     runs: Sequence[RunSummary],
     tasks: Sequence[TargetTask],
     setting: TransferGainSettings,
-    warm: ModelCache | None = None,
+    model_cache: ModelCache | None = None,
 ) -> Iterator[TransferRun | None]:
-    """Make the trials that the grid lacks; each is kept as soon as it is made. None comes between training steps.
+    """Train the missing runs of a grid, storing each when done; yield None between training steps.
 
-    A trial that cannot be made comes with its reason, and the others go on. Task by task, from scratch first: whoever
-    stops early has whole rows.
+    A run that fails is yielded with its ``reason``; the others follow. Each task starts with its runs from scratch, so
+    that a grid that was stopped early has complete rows.
 
     Raises:
         StoreError: if another process is measuring, or the record is damaged or cannot be written.
@@ -108,89 +108,83 @@ def train_missing_pairs(
         return
     lock = acquire_record_lock(store)
     try:
-        have, warm = read_transfer_runs(store), warm or ModelCache()
-        for place in [place for place in _plan_grid(store, runs, tasks, setting) if not _is_valid(have, place)]:
+        have, model_cache = read_transfer_runs(store), model_cache or ModelCache()
+        for planned in [run for run in _plan_grid(store, runs, tasks, setting) if not _is_valid(have, run)]:
             try:
-                trial = yield from _train_pair(warm, place)
+                run = yield from _train_pair(model_cache, planned)
             except Exception as error:
-                yield TransferRun(*place.key, stamp=place.fingerprint, reason=failure_reason(error, None))
+                yield TransferRun(*planned.key, stamp=planned.fingerprint, reason=failure_reason(error, None))
                 continue
-            save_measurement(store, trial)
-            yield trial
+            save_measurement(store, run)
+            yield run
     finally:
         lock.release()
 
 
-def _train_pair(warm: ModelCache, place: _PlannedTransferRun) -> Generator[None, None, TransferRun]:
-    """Train one trial; the accuracies it has come by."""
-    began, config = time.perf_counter(), place.config.checked()
-    backbone, task = warm.backbone(config), warm.task(config)
+def _train_pair(model_cache: ModelCache, planned: _PlannedTransferRun) -> Generator[None, None, TransferRun]:
+    """Train one run and return its accuracies."""
+    began, config = time.perf_counter(), planned.config.checked()
+    backbone, task = model_cache.backbone(config), model_cache.task(config)
     if not task.validation:
         raise StoreError(f"task {config.task} has no validation rows to measure on")
-    method = warm.backend.build_method(config, backbone, task)
-    if place.start is not None:
-        method.init_from_prompt(Prompt(embeddings=torch.tensor(place.start)[None]))
+    method = model_cache.backend.build_method(config, backbone, task)
+    if planned.start is not None:
+        method.init_from_prompt(Prompt(embeddings=torch.tensor(planned.start)[None]))
     found: list[tuple[int, float]] = []
-    for event in warm.backend.train(
-        method, backbone, task, config.training, resume=None, baselines=warm.baselines(config)
-    ):
+    baselines = model_cache.baselines(config)
+    for event in model_cache.backend.train(method, backbone, task, config.training, resume=None, baselines=baselines):
         if isinstance(event, Baselines):
-            warm.save_baselines(config, event)
+            model_cache.save_baselines(config, event)
         if isinstance(event, Evaluated):
             found.append((event.step, event.accuracy))
             if event.step == config.training.steps:
-                break  # What follows, the test rows, is nobody's question here.
+                break  # The evaluation on test examples, which follows, is not needed.
         yield None
     steps, accuracies = zip(*found, strict=True)
-    return TransferRun(*place.key, steps, accuracies, round(time.perf_counter() - began, 2), place.fingerprint)
+    return TransferRun(*planned.key, steps, accuracies, round(time.perf_counter() - began, 2), planned.fingerprint)
 
 
-def _is_valid(have: dict[TransferRunKey, TransferRun], place: _PlannedTransferRun) -> bool:
-    return place.key in have and have[place.key].stamp == place.fingerprint
+def _is_valid(have: dict[TransferRunKey, TransferRun], planned: _PlannedTransferRun) -> bool:
+    return planned.key in have and have[planned.key].stamp == planned.fingerprint
 
 
 def _plan_grid(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], setting: TransferGainSettings
 ) -> list[_PlannedTransferRun]:
-    """Backbones outermost, then tasks: each is loaded once."""
+    """Return the runs of a grid, by backbone and then task, so that each is loaded once."""
     found: list[_PlannedTransferRun] = []
     starts = {run.id: array for run in runs if (array := load_prompt_vectors(store, run)) is not None}
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone and run.id in starts]
         for target in tasks:
-            away = [run for run in own if run.config.task != target.name]
-            lengths = dict.fromkeys(len(starts[run.id]) for run in away)
+            sources = [run for run in own if run.config.task != target.name]
+            lengths = dict.fromkeys(len(starts[run.id]) for run in sources)
             for seed in range(setting.seeds):
-                fresh = [(from_scratch_key(backbone, m), away[0], m, None) for m in lengths]
-                begun = [(run.id, run, len(starts[run.id]), starts[run.id]) for run in away]
-                for id, run, m, start in (*fresh, *begun):
+                from_scratch = [(from_scratch_key(backbone, m), sources[0], m, None) for m in lengths]
+                from_source = [(run.id, run, len(starts[run.id]), starts[run.id]) for run in sources]
+                for id, run, m, start in (*from_scratch, *from_source):
                     key = id, target.name, setting.rows, setting.steps, seed
-                    found.append(
-                        _PlannedTransferRun(
-                            key,
-                            _make_config(run, target, m, setting, seed),
-                            start,
-                            _run_fingerprint(store, id, run, target),
-                        )
-                    )
+                    config = _make_config(run, target, m, setting, seed)
+                    stamp = _run_fingerprint(store, id, run, target)
+                    found.append(_PlannedTransferRun(key, config, start, stamp))
     return found
 
 
 def _make_config(run: RunSummary, target: TargetTask, m: int, setting: TransferGainSettings, seed: int) -> RunConfig:
-    """What a trial trains: the same for every source of one length."""
+    """Return the config of a run: the same for every source of one length."""
     every = max(1, -(-setting.steps // _EVALUATIONS))
     training = TrainConfig(
         steps=setting.steps, seed=seed, evaluate_every=every, snapshot_every=setting.steps,
         validation_rows=max(2, setting.rows), dtype=run.config.training.dtype,
     )  # fmt: skip
-    return replace(
-        RunConfig(run.config.backbone, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m)),
-        training=training, task=target.name, text=target.text, label=target.label, device=run.config.device,
+    return RunConfig(
+        run.config.backbone, target.name, SOURCE_METHOD, source_hyperparameters(m), training,
+        text=target.text, label=target.label, device=run.config.device,
     )  # fmt: skip
 
 
 def _run_fingerprint(store: Store, id: str, run: RunSummary, target: TargetTask) -> str:
-    """What the trial depends on: prompt, task, and the learning rate, whose default may change."""
+    """Return what the run depends on: prompt, task, and the learning rate, whose default may change."""
     return f"{fingerprint(store, id, target)} lr {default_learning_rate(SOURCE_METHOD, run.config.backbone):g}".strip()
 
 
@@ -201,16 +195,17 @@ def final_accuracies(
     found: Mapping[TransferRunKey, TransferRun],
     setting: TransferGainSettings,
 ) -> tuple[Float[np.ndarray, "t n seeds"], Float[np.ndarray, "t n seeds"]]:
-    """Accuracies (0 to 1) after the last step, from each source and from scratch; NaN where no trial was made."""
+    """Return accuracies (0 to 1) after the last step, from each source and from scratch; NaN if not measured."""
     shape = len(tasks), len(runs), setting.seeds
-    reached, fresh = np.full(shape, np.nan), np.full(shape, np.nan)
+    from_source, from_scratch = np.full(shape, np.nan), np.full(shape, np.nan)
     for column, run in enumerate(runs):
         if (start := load_prompt_vectors(store, run)) is None:
             continue
         for row, target in enumerate(tasks):
             for seed in range(setting.seeds):
                 rest = target.name, setting.rows, setting.steps, seed
-                for into, id in ((reached, run.id), (fresh, from_scratch_key(run.config.backbone, len(start)))):
-                    if (trial := found.get((id, *rest))) is not None:
-                        into[row, column, seed] = trial.accuracies[-1]
-    return reached, fresh
+                scratch = from_scratch_key(run.config.backbone, len(start))
+                for accuracies, id in ((from_source, run.id), (from_scratch, scratch)):
+                    if (trained := found.get((id, *rest))) is not None:
+                        accuracies[row, column, seed] = trained.accuracies[-1]
+    return from_source, from_scratch

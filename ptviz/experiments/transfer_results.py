@@ -36,11 +36,11 @@ class TargetTask:
 
 @dataclass(frozen=True)
 class TransferScore:
-    """One prompt on one task: ``accuracy`` (0 to 1) and ``loss`` (nats) on at most ``rows`` validation rows.
+    """One prompt on one task: ``accuracy`` (0 to 1) and ``loss`` (nats) on at most ``rows`` validation examples.
 
-    ``run`` is a run's id, that of a kept prompt with ``kept:`` in front, or ``bare(backbone)`` for the backbone without
-    a prompt. ``fingerprint`` names the prompt and the task's file it was measured with. ``reason`` says why nothing was
-    measured; such a cell is not kept.
+    ``run`` is a run's id, ``kept:`` and the id of a saved prompt, or ``no_prompt_key(backbone)``. ``stamp`` is the
+    ``fingerprint`` of the prompt and the task's file when it was measured. ``reason`` says why nothing was measured;
+    such a score is not stored.
     """
 
     run: str
@@ -61,10 +61,9 @@ class TransferScore:
 class TransferRun:
     """A prompt trained on ``task`` for ``steps`` updates, from the prompt of ``start`` or from scratch.
 
-    ``accuracies`` (0 to 1) on at most ``rows`` validation rows belong to the updates in ``evaluated``; the first is
-    that of the start as it is. ``start`` is an id as in ``TransferScore``, or ``scratch(backbone, m)``. ``seconds``
-    is how long
-    it took. ``fingerprint`` and ``reason`` are those of a ``TransferScore``.
+    ``accuracies`` (0 to 1) on at most ``rows`` validation examples belong to the updates in ``evaluated``; the first is
+    that of the initial prompt. ``start`` is an id as in ``TransferScore``, or ``from_scratch_key(backbone, m)``.
+    ``seconds`` is the training time. ``stamp`` and ``reason`` are those of a ``TransferScore``.
     """
 
     start: str
@@ -100,7 +99,7 @@ def read_transfer_scores(store: Store) -> dict[ScoreKey, TransferScore]:
     Raises:
         StoreError: if the record is damaged.
     """
-    return {cell.key: cell for cell in _read_record(store)[0]}
+    return {score.key: score for score in _read_record(store)[0]}
 
 
 def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
@@ -109,7 +108,7 @@ def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
     Raises:
         StoreError: if the record is damaged.
     """
-    return {trial.key: trial for trial in _read_record(store)[1]}
+    return {run.key: run for run in _read_record(store)[1]}
 
 
 def _read_record(store: Store) -> tuple[list[TransferScore], list[TransferRun]]:
@@ -118,22 +117,22 @@ def _read_record(store: Store) -> tuple[list[TransferScore], list[TransferRun]]:
         return [], []
     try:
         data = read_json(path)
-        cells = [_from_json(TransferScore, told) for told in data["cells"]]
-        return cells, [_decode_transfer_run(told) for told in data.get("trials", [])]
+        scores = [_from_json(TransferScore, entry) for entry in data["cells"]]
+        return scores, [_decode_transfer_run(entry) for entry in data.get("trials", [])]
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise StoreError(f"{path} is damaged ({error}); delete it, and measure again with `ptviz transfer`") from error
 
 
-def _from_json(kind: type[T], told: Mapping[str, Any]) -> T:
+def _from_json(kind: type[T], data: Mapping[str, Any]) -> T:
     names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in told.items() if name in names})
+    return kind(**{name: value for name, value in data.items() if name in names})
 
 
-def _decode_transfer_run(told: Mapping[str, Any]) -> TransferRun:
-    evaluated, accuracies = tuple(map(int, told["evaluated"])), tuple(map(float, told["accuracies"]))
+def _decode_transfer_run(data: Mapping[str, Any]) -> TransferRun:
+    evaluated, accuracies = tuple(map(int, data["evaluated"])), tuple(map(float, data["accuracies"]))
     if len(evaluated) != len(accuracies) or not evaluated:
         raise ValueError(f"{len(evaluated)} steps with {len(accuracies)} accuracies")
-    return _from_json(TransferRun, {**told, "evaluated": evaluated, "accuracies": accuracies})
+    return _from_json(TransferRun, {**data, "evaluated": evaluated, "accuracies": accuracies})
 
 
 def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:
@@ -142,17 +141,17 @@ def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:
     Raises:
         StoreError: if the record is damaged or cannot be written.
     """
-    cells, found = _read_record(store)
+    scores, runs = _read_record(store)
     if isinstance(new, TransferScore):
-        cells = [*(cell for cell in cells if cell.key != new.key), new]
+        scores = [*(score for score in scores if score.key != new.key), new]
     else:
-        found = [*(trial for trial in found if trial.key != new.key), new]
-    told = {"cells": [_to_json(cell) for cell in cells], "trials": [_to_json(trial) for trial in found]}
-    atomic_write(store.root / _RECORD_FILE, json.dumps(told, indent=0).encode(), durable=False)
+        runs = [*(run for run in runs if run.key != new.key), new]
+    data = {"cells": [_to_json(score) for score in scores], "trials": [_to_json(run) for run in runs]}
+    atomic_write(store.root / _RECORD_FILE, json.dumps(data, indent=0).encode(), durable=False)
 
 
-def _to_json(kept: TransferScore | TransferRun) -> dict[str, Any]:
-    return {name: value for name, value in asdict(kept).items() if name != "reason"}
+def _to_json(entry: TransferScore | TransferRun) -> dict[str, Any]:
+    return {name: value for name, value in asdict(entry).items() if name != "reason"}
 
 
 def acquire_record_lock(store: Store) -> FileLock:
@@ -173,7 +172,7 @@ def is_measuring(store: Store) -> bool:
 
 
 def fingerprint(store: Store, id: str, target: TargetTask) -> str:
-    """Return a stamp of a prompt's content, and of the size and modification time of a task's file."""
+    """Return a digest of a prompt's content, and of the size and modification time of a task's file."""
     folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     for path, read in ((folder / "prompt.safetensors", True), (Path(target.name).expanduser(), False)):

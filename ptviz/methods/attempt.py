@@ -10,18 +10,18 @@ Asai, Salehi, Peters and Hajishirzi, "ATTEMPT: Parameter-Efficient Multi-task Tu
 Prompts", EMNLP 2022, section 3. https://arxiv.org/abs/2205.11961
 
 The t source prompts come from plain prompt tuning and stay frozen. The target's prompt is one of the candidates and is
-added once more outside of the sum: without sources the result is exactly 2 P_target.
+added again outside of the sum: without sources the result is exactly 2 P_target.
 
 Where paper and code (https://github.com/AkariAsai/ATTEMPT) disagree, the paper is followed. Its LayerNorm is trained,
-the code leaves it as it starts: ``layernorm``. Its attention has a learning rate of its own, in the code that group of
-parameters is always empty: ``ratio``, where 1 is the code's. The code takes the maximum over padding as well, so that
-an input depends on its batch mates: ``pads``.
+the code's is not: ``layernorm``. Its attention has its own learning rate, but in the code that group of parameters is
+always empty: ``ratio``, where 1 is the code's. The code takes the maximum over padding as well, so that an input
+depends on its batch: ``pads``.
 
-Ours: the paper's tau, d e = 2087 for T5-base, and its start N(0, 0.01^2) of W_down and W_up are made for T5's large
-embeddings. On small ones (0.05 for BERT) the scores are nearly 0 and the attention would stay a plain mean. So tau
-is by default the mean distance of the candidates' keys from their mean when training starts (the keys' mean length if
-they are all the same): as H has one unit per coordinate, scores then start with a spread of about 1 on any backbone.
-And the spread of the start is 0.05 by default: at 0.01 the LayerNorm's epsilon (1e-5) shrinks H below its unit size.
+Differences: the paper's tau, d e = 2087 for T5-base, and its initialisation N(0, 0.01^2) of W_down and W_up suit T5's
+large embeddings. With small ones (0.05 for BERT) the scores are nearly 0 and the attention stays uniform. By default,
+tau is therefore the mean distance of the candidates' keys from their mean when training starts (the keys' mean length
+if they are all equal): since H has unit size per coordinate, scores then have a spread of about 1 on any backbone. The
+default standard deviation is 0.05: at 0.01 the LayerNorm's epsilon (1e-5) shrinks H below its unit size.
 """
 
 from __future__ import annotations
@@ -50,22 +50,20 @@ from ptviz.prompt import Batch, Prompt, Spec
 Bottleneck = Annotated[int, Hyperparameter("r", "width of the attention's bottleneck", 1, 1024)]
 Temperature = Annotated[
     float,
-    Hyperparameter(
-        "tau", "temperature of the attention; 0 takes the candidates' own scale", 0.0, 1e9, affects_routing=True
-    ),
+    Hyperparameter("tau", "temperature of the attention; 0: the candidates' own scale", 0.0, 1e9, affects_routing=True),
 ]
 Ratio = Annotated[
     float, Hyperparameter("ratio", "learning rate of the attention as a share of the prompt's", 0.0, 10.0)
 ]
 LayerNormMode = Annotated[
-    Literal["trained", "frozen"], Hyperparameter("LN", "LayerNorm trained as in the paper, or left as it starts")
+    Literal["trained", "frozen"], Hyperparameter("LN", "LayerNorm trained as in the paper, or fixed")
 ]
-PadsInMaximum = Annotated[bool, Hyperparameter("pads", "let the maximum see padding too, as the released code does")]
-InitStd = Annotated[float, Hyperparameter("sigma", "standard deviation of the attention's random start", 0.0, 1.0)]
+PadsInMaximum = Annotated[bool, Hyperparameter("pads", "include padding in the maximum, as the released code does")]
+InitStd = Annotated[float, Hyperparameter("sigma", "standard deviation of the attention's initialisation", 0.0, 1.0)]
 TargetInit = Annotated[
     Literal["first", "best", "words"],
     Hyperparameter(
-        "P_target", "starts as the first source prompt, as the best one on validation rows, or as sampled words"
+        "P_target", "initialised as the first source prompt, the best one on validation examples, or sampled words"
     ),
 ]
 
@@ -91,7 +89,7 @@ class ATTEMPT(PromptMethod):
         suggested_experiment="look at a run on the page Routing: from which tasks does each class borrow?",
         reported_results=(
             ReportedResult(
-                "Over 21 data sets it updates about 2,300 times fewer numbers than tuning the model, when tasks"
+                "Over 21 data sets it updates about 2,300 times fewer parameters than tuning the model, when tasks"
                 " share the attention.",
                 read="summary",
             ),
@@ -147,11 +145,11 @@ class ATTEMPT(PromptMethod):
         self.ratio, self.pads, self.start = ratio, pads, start
 
     def candidate_prompts(self) -> Float[Tensor, "n m d"]:
-        """The source prompts, and the target's after them."""
+        """Return the source prompts followed by the target's."""
         return torch.cat([self.P_s, self.P[None]])
 
     def routing_weights(self, batch: Batch) -> Float[Tensor, "B n"]:
-        """a, how much of each candidate an input takes."""
+        """Return a, the weight of each candidate for each input."""
         x = batch.max_embedding()
         if self.pads:
             x = batch.embeddings.float().masked_fill(batch.slots[..., None], -torch.inf).amax(1)
@@ -160,61 +158,59 @@ class ATTEMPT(PromptMethod):
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:
-        """P_instance of each row."""
+        """Return P_instance of each row."""
         return self.prompt_for(batch, self.routing_weights(batch))
 
     def prompt_for(self, batch: Batch, routing: Float[Tensor, "B n"]) -> Prompt:
-        """The same under another attention."""
+        """Return P_instance of each row for other weights."""
         mixed = torch.einsum("bk,kmd->bmd", routing, self.candidate_prompts())
         return Prompt(embeddings=mixed + self.P, routing=routing)
 
     def stages(self) -> tuple[Stage, ...]:
-        """One stage at two rates."""
+        """Return one stage with two learning rates."""
         attention = dict.fromkeys(("W_down", "W_up", "norm"), self.ratio)
         return (
             Stage("attend", task_objective(self), lr_scales={"P": 1.0, **attention}, on_start=self.init_from_sources),
         )
 
     @torch.no_grad()
-    def init_from_sources(self, probe: StageContext) -> None:
-        """Copy the source prompts, start P_target from one of them, and read the keys' scale."""
-        for row, source in zip(self.P_s, probe.source_prompts, strict=True):
+    def init_from_sources(self, context: StageContext) -> None:
+        """Copy the source prompts, initialise P_target from one of them, and set the temperature."""
+        for row, source in zip(self.P_s, context.source_prompts, strict=True):
             row.copy_(source.prompt)
-        rows = range(len(self.source_tasks))
         if self.start == "words" or not self.source_tasks:
             self.set_target_prompt(self.P)
+        elif self.start == "first":
+            self.set_target_prompt(self.P_s[0])
         else:
-            first = self.start == "first"
-            self.set_target_prompt(
-                self.P_s[0 if first else max(rows, key=lambda row: self.score_initial_prompt(self.P_s[row], probe))]
-            )
+            self.set_target_prompt(max(self.P_s, key=lambda prompt: self.score_initial_prompt(prompt, context)))
 
     def set_target_prompt(self, prompt: Float[Tensor, "m d"]) -> None:
-        """Start P_target from this prompt, and take the temperature from the candidates' scale unless it is given."""
+        """Initialise P_target, and set the temperature to the candidates' scale unless it is given."""
         self.P.copy_(prompt)
         if self.auto_temperature:
             keys = self.candidate_prompts().amax(1)
             spread = (keys - keys.mean(0)).norm(dim=-1).mean()
             self.tau.copy_(spread if spread > 0 else keys.norm(dim=-1).mean())
 
-    def score_initial_prompt(self, prompt: Float[Tensor, "m d"], probe: StageContext) -> tuple[float, float]:
-        """Validation accuracy, and minus the loss, when P_target starts from this prompt."""
+    def score_initial_prompt(self, prompt: Float[Tensor, "m d"], context: StageContext) -> tuple[float, float]:
+        """Return validation accuracy and negative loss with P_target initialised from this prompt."""
         self.set_target_prompt(prompt)
-        accuracy, loss = probe.validation_score()
+        accuracy, loss = context.validation_score()
         return accuracy, -loss
 
     def diagram(self) -> MethodDiagram:
-        """The mix of all candidates by the attention, plus the target's prompt."""
+        """Return the attention's mixture of all candidates, plus the target's prompt."""
         mixed = RouterOutput((TensorNode("P_s"), TensorNode("P")), ("W_down", "W_up", "norm"), "mix", label="attention")
-        remark = "the target's own prompt is a candidate, and is added once more"
-        return MethodDiagram(Sum((mixed, TensorNode("P"))), prompt_label="P(x)", note=remark)
+        note = "the target's own prompt is a candidate, and is added again"
+        return MethodDiagram(Sum((mixed, TensorNode("P"))), prompt_label="P(x)", note=note)
 
     def stored_parameters(self) -> int:
-        """All that is trained, and the source prompts: attention needs them at inference too."""
+        """Return the trainable parameters and the source prompts, which attention needs at inference."""
         return self.trainable_parameters() + self.P_s.numel()
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and the LayerNorm's gamma, beta (d) if trained."""
+        """Return P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and a trained LayerNorm's parameters (d)."""
         found = {
             "P": MethodTensor(self.P, ("m", "d")),
             "P_s": MethodTensor(self.P_s, ("k", "m", "d")),

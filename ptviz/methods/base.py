@@ -1,4 +1,4 @@
-"""The interface every method of the survey fills in: one prompt, some stages, named parts."""
+"""The interface of a method: a prompt, training stages and named tensors."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
 Objective = Callable[[Batch, ForwardFn], tuple[Float[Tensor, ""], Prompt, Output]]
-"""What a stage minimises: (batch, run) -> (loss, the prompt it used, the backbone's answer)."""
+"""What a stage minimises: (batch, forward function) -> (loss, prompt used, output of the backbone)."""
 
 
 def task_objective(prompt_of: Callable[[Batch], Prompt]) -> Objective:
-    """The task loss, plus whatever losses the prompt brings along."""
+    """Return the objective of the task loss plus the prompt's own losses."""
 
     def objective(batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
         prompt = prompt_of(batch)
@@ -35,13 +35,12 @@ def task_objective(prompt_of: Callable[[Batch], Prompt]) -> Objective:
 
 @dataclass(frozen=True)
 class StageContext:
-    """What a method may ask of its training data between stages or epochs.
+    """What a method may compute from its training data between stages or epochs.
 
-    ``gradients(parameters)`` is E|dL/dp|, the absolute gradient per batch, averaged; ``outputs()`` is one pass over
-    the stage's data without gradients, hidden states included; ``score()`` is (accuracy, loss in nats) of the method
-    as it stands on the target's validation rows. ``sources`` holds the source prompts in the order of
-    ``Spec.sources``, for methods with a ``library``; they are handed to the first stage's ``enter`` alone, which
-    copies what it needs.
+    ``mean_gradients(parameters)`` is E|dL/dp|, the mean over batches of the absolute gradient; ``iterate_outputs()`` is
+    one pass over the stage's data without gradients, hidden states included; ``validation_score()`` is (accuracy, loss
+    in nats) of the method in its current state on the target's validation examples. ``source_prompts``, in the order of
+    ``Spec.source_tasks``, are given to the first stage's ``on_start`` only, which copies what it needs.
     """
 
     mean_gradients: Callable[[list[Tensor]], list[Tensor]]
@@ -52,16 +51,16 @@ class StageContext:
 
 @dataclass(frozen=True)
 class Stage:
-    """One leg of training, as data: shown before it runs, resumed by index after a crash.
+    """One stage of training, as data: shown before it runs, resumed by index after a crash.
 
-    ``trains`` maps a parameter or submodule to its learning-rate scale; empty means everything at scale 1. ``tasks``
-    says whose rows it sees: the target's, the sources', or both; ``batch.tasks`` numbers the sources from 0 in the
-    order of ``Spec.sources``, and the target after them. A step over several tasks calls the objective once for each
-    that its batch holds, and minimises the mean over rows. ``mixture`` draws the rows of a step from the tasks:
-    "proportional" to their sizes (SPoT) or "stochastic" (MPT). ``share`` is the stage's part of the run's steps, of
-    the source steps for a stage on the sources alone; the shares of the other stages sum to 1. A stage that
-    ``rivals`` the one before competes with it: the best prompt of both by validation is kept. ``hidden`` says that
-    the objective reads hidden states.
+    ``lr_scales`` maps a parameter or submodule to its learning-rate scale; empty means everything at scale 1. ``tasks``
+    says whose examples it uses: the target's, the sources', or both; ``batch.task_ids`` numbers the sources from 0 in
+    the order of ``Spec.source_tasks``, and the target after them. A step over several tasks calls the objective once
+    for each task in its batch, and minimises the mean over examples. ``mixture`` draws the examples of a step from the
+    tasks: "proportional" to their sizes (SPoT) or "stochastic" (MPT). ``step_fraction`` is the stage's part of the
+    run's steps, of the source steps for a stage on the sources only; the fractions of the other stages sum to 1. With
+    ``keeps_previous_best`` the stage competes with the one before: the best prompt of both by validation is used.
+    ``needs_hidden_states`` says that the objective uses hidden states.
     """
 
     name: str
@@ -77,18 +76,16 @@ class Stage:
     needs_hidden_states: bool = False
 
     def lr_scale(self, parameter: str) -> float:
-        """The learning-rate scale of a named parameter; 0 leaves it alone."""
+        """Return the learning-rate scale of a named parameter; 0 if it is not trained."""
         if not self.lr_scales:
             return 1.0
-        matches = (
-            scale for name, scale in self.lr_scales.items() if parameter == name or parameter.startswith(name + ".")
-        )
+        matches = (scale for name, scale in self.lr_scales.items() if f"{parameter}.".startswith(f"{name}."))
         return next(matches, 0.0)
 
 
 @dataclass(frozen=True)
 class MethodTensor:
-    """A tensor worth looking at, with its axes named as in ``ptviz.prompt``: figures match on the names."""
+    """A tensor of a method with its axes, named as in ``ptviz.prompt``: figures match on the names."""
 
     tensor: Tensor
     axes: tuple[str, ...]
@@ -100,10 +97,10 @@ class MethodTensor:
 
 @dataclass(frozen=True)
 class ReportedResult:
-    """Something the method's paper reports, in our words. ``where`` is its table, figure or section, if known.
+    """A result that the method's paper reports, in our words; ``where`` is its table, figure or section, if known.
 
-    ``read`` says where we read it: in the paper's own text, in its released code, or in someone's summary, whose
-    numbers may be miscopied. ``by`` cites another paper, which tried the method again.
+    ``read`` is our source: the paper's text, its released code, or a summary, whose numbers may be miscopied. ``by``
+    cites another paper, which replicated the method.
     """
 
     text: str
@@ -114,9 +111,9 @@ class ReportedResult:
 
 @dataclass(frozen=True)
 class MethodCard:
-    """A method's identity: where it stands in the survey, what was found, and where our code differs from the paper.
+    """A method's description: its place in the survey, reported results, and differences from the paper.
 
-    ``idea`` is one sentence, ``lesson`` a paragraph for who hears of it for the first time, ``tries`` one thing to try.
+    ``idea`` is one sentence, ``lesson`` a paragraph for beginners, ``suggested_experiment`` one thing to try.
     """
 
     name: str
@@ -139,98 +136,91 @@ REGISTRY: dict[str, type[PromptMethod]] = {}
 class PromptMethod(nn.Module, ABC):
     """A prompt-tuning method. Constructor arguments after ``spec`` are its hyperparameters, named as in the paper.
 
-    No mode flags: a reloaded ``state_dict`` is the finished method.
+    There are no mode flags: a method with a loaded ``state_dict`` is complete.
     """
 
     card: ClassVar[MethodCard]
     uses_source_tasks: ClassVar[bool] = False
-    """Whether it learns from source tasks, the ones of ``Spec.sources``."""
+    """Whether it trains on source tasks, those of ``Spec.source_tasks``."""
     needs_source_prompts: ClassVar[bool] = False
-    """Whether it wants a prompt of m tokens for each source task, trained by plain prompt tuning."""
+    """Whether it needs a prompt of m tokens for each source task, trained by plain prompt tuning."""
     slots: int
-    """Input positions the prompt needs; 0 for key-value methods."""
+    """Input positions of the prompt; 0 for key-value methods."""
 
     def __init_subclass__(cls, register: bool = True) -> None:
-        """Enter the registry, unless ``register`` is False."""
+        """Register the class, unless ``register`` is False."""
         if register:
             REGISTRY[cls.card.name] = cls
 
     @abstractmethod
     def forward(self, batch: Batch) -> Prompt:
-        """The trained method's prompt for one batch: what is evaluated, saved and drawn."""
+        """Return the trained method's prompt for one batch, which is evaluated, saved and drawn."""
 
     @abstractmethod
     def tensors(self) -> dict[str, MethodTensor]:
-        """The method's tensors under the paper's symbols."""
+        """Return the method's tensors under the paper's symbols."""
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """Take a prompt that was trained before as the start; by default there is no place for one.
+        """Initialise from a trained prompt; by default a method does not support it.
 
         Raises:
-            ValueError: if this method has none, or the prompt is of another kind or size, with what was expected.
+            ValueError: if the method does not support it, or the prompt has another kind or size.
         """
-        able = ", ".join(
-            name for name, method in REGISTRY.items() if method.init_from_prompt is not PromptMethod.init_from_prompt
-        )
-        raise ValueError(f"start: {self.card.title} has no free prompt to put one in; choose one of {able}")
+        default = PromptMethod.init_from_prompt
+        able = ", ".join(name for name, method in REGISTRY.items() if method.init_from_prompt is not default)
+        raise ValueError(f"start: {self.card.title} cannot start from a prompt; choose one of {able}")
 
     def stages(self) -> tuple[Stage, ...]:
-        """The legs of training, in order."""
+        """Return the training stages, in order."""
         return (Stage("tune", task_objective(self)),)
 
     def diagram(self) -> MethodDiagram:
-        """How the parts make up what enters the backbone; told by their axes, unless a method says it better."""
-        attributes = dict([*self.named_parameters(), *self.named_buffers()])
-        own = {
-            symbol: (part.axes, name)
-            for symbol, part in self.tensors().items()
-            for name, tensor in attributes.items()
-            if tensor is part.tensor
-        }
-        axes = {symbol: axes for symbol, (axes, _) in own.items()}
-        return derive_diagram(axes, {symbol: name for symbol, (_, name) in own.items()}, self.slots)
+        """Return how the tensors form what enters the backbone; derived from their axes by default."""
+        attributes = {id(tensor): name for name, tensor in [*self.named_parameters(), *self.named_buffers()]}
+        own = {symbol: part for symbol, part in self.tensors().items() if id(part.tensor) in attributes}
+        names = {symbol: attributes[id(part.tensor)] for symbol, part in own.items()}
+        return derive_diagram({symbol: part.axes for symbol, part in own.items()}, names, self.slots)
 
     def trainable_parameters(self) -> int:
-        """Scalars that some stage on the target task trains."""
+        """Return the number of parameters that a stage on the target task trains."""
         stages = [stage for stage in self.stages() if stage.tasks != "sources"]
-        moving = (p for n, p in self.named_parameters() if any(stage.lr_scale(n) for stage in stages))
-        return sum(p.numel() for p in moving)
+        return sum(p.numel() for n, p in self.named_parameters() if any(stage.lr_scale(n) for stage in stages))
 
     def merge(self) -> PromptMethod:
-        """An equal method without what only training needed: the same logits from fewer scalars; itself by default."""
+        """Return an equal method without what only training needs, with fewer parameters; itself by default."""
         return self
 
     def stored_parameters(self) -> int:
-        """Scalars to keep for inference, after folding what can be folded."""
+        """Return the number of parameters to store for inference, after merging."""
         return self.trainable_parameters()
 
 
 @runtime_checkable
 class RoutedMethod(Protocol):
-    """A method that gives each input weights over its experts or source prompts, and makes a prompt of them.
+    """A method that weights its experts or source prompts for each input, and computes a prompt from them.
 
-    Its ``forward`` is ``routed`` under its own weights; under others it tells what another routing would be worth.
-    ``mixes`` says whether all weights enter the prompt; elsewhere the largest ones alone.
+    ``forward`` is ``prompt_for`` with ``routing_weights``; other weights show the effect of other routings.
+    ``soft_routing`` says whether all weights enter the prompt, or only the largest.
     """
 
     soft_routing: bool
 
     def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
-        """The weights of each input, which sum to 1."""
+        """Return the weights of each input, which sum to 1."""
 
     def prompt_for(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
-        """The prompt of each row under these weights."""
+        """Return the prompt of each row for these weights."""
 
 
 def method_uses_source_tasks(name: str) -> bool:
-    """Whether a method of the registry transfers from source tasks; False for a name it does not know."""
+    """Return whether a method of the registry uses source tasks; False for an unknown name."""
     return name in REGISTRY and REGISTRY[name].uses_source_tasks
 
 
 def build_method(
     name: str, spec: Spec, hyperparameters: Mapping[str, object] = MappingProxyType({}), seed: int = 0
 ) -> PromptMethod:
-    """A fresh method of the registry. Its random start depends on ``seed`` alone; torch's global state is untouched.
+    """Build a method of the registry; its random initialisation depends only on ``seed``.
 
     Raises:
         ValueError: for an unknown method, or a bad hyperparameter (see ``check_hyperparameters``).
@@ -240,7 +230,7 @@ def build_method(
     checked = check_hyperparameters(REGISTRY[name], hyperparameters)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        # A meta spec yields a method of shapes alone: what `count` needs, for a backbone of any size.
+        # A meta spec gives a method without values, enough to count parameters for a backbone of any size.
         with torch.device(spec.embedding_table.device if spec.embedding_table.is_meta else "cpu"):
             method = REGISTRY[name](spec, **checked)
     return method.to(spec.embedding_table.device)

@@ -6,10 +6,10 @@ r"""DePT: a shorter prompt, and the saved parameters as a low-rank shift of the 
 Shi and Lipani, "DePT: Decomposed Prompt Tuning for Parameter-Efficient Fine-tuning", ICLR 2024, section 2.
 https://openreview.net/forum?id=KjegfPGRde
 
-Two learning rates: P_s at the run's rate, A and B at ``ratio`` times it. A starts uniform in +-1/sqrt(r) and B at 0,
+There are two learning rates: P_s has the run's, A and B ``ratio`` times it. A starts uniform in +-1/sqrt(r) and B at 0,
 as in the released code, so that DePT starts as prompt tuning with m tokens. The released code multiplies A B by
-8/sqrt(r), the paper's formula does not: ``scale`` chooses, the paper's by default. The released code indexes A by the
-padded slot; here row i of A B belongs to the i-th real token, whatever side is padded.
+8/sqrt(r), the paper does not: ``scale`` selects one, by default the paper's. The released code indexes A by the padded
+position; here row i of A B belongs to the i-th real token, whichever side is padded.
 """
 
 from __future__ import annotations
@@ -49,16 +49,16 @@ class DePT(PromptMethod):
         branch=("direct", "decomposition", "input prompt"),
         equation=r"[P_s;\; E(X) + A B], \quad P_s \in \mathbb{R}^{m \times d}, A \in \mathbb{R}^{s \times r},"
         r" B \in \mathbb{R}^{r \times d}",
-        idea="Halve the prompt and spend the saved parameters on a low-rank nudge of every word embedding, by place.",
-        differs="A is indexed by the position among real tokens, so padding does not move it; no 8/sqrt(r) by default.",
-        lesson="Long prompts make every input longer, and so slower. DePT keeps a short prompt and spends the"
-        " numbers that it saves on the words: each place of the text gets a shift, which is added to whatever"
-        " word stands there. The shifts are the product of two thin factors, so they are cheap. The prompt"
-        " learns fast, the shifts slowly.",
+        idea="Halve the prompt and spend the saved parameters on a low-rank shift of each word embedding.",
+        differs="A is indexed by the position among real tokens, regardless of padding; no 8/sqrt(r) by default.",
+        lesson="Long prompts make every input longer, and so slower. DePT uses a short prompt and spends the"
+        " parameters that it saves on the words: each position of the text has a shift, which is added to the"
+        " embedding of the word there. The shifts are the product of two thin factors, so they are cheap. The"
+        " prompt learns fast, the shifts slowly.",
         suggested_experiment="set ratio to 0: the shifts stay zero, and only the short prompt is left.",
         reported_results=(
             ReportedResult(
-                "T5-Base with 76.8 thousand numbers: 85.9 on GLUE and 76.5 on SuperGLUE; prompt tuning of the same"
+                "T5-Base with 76.8 thousand parameters: 85.9 on GLUE and 76.5 on SuperGLUE; prompt tuning of the same"
                 " size 84.9 and 73.3.",
                 read="summary",
             ),
@@ -66,14 +66,14 @@ class DePT(PromptMethod):
                 "Training takes over 20 % less time and memory than a prompt of 100 tokens, more so for larger models.",
                 read="summary",
             ),
-            ReportedResult("The prompt wants a large learning rate, the low-rank pair a small one.", read="summary"),
+            ReportedResult("The prompt needs a large learning rate, the low-rank pair a small one.", read="summary"),
             ReportedResult("Without the short prompt, the low-rank shift alone loses about 20 points.", read="summary"),
         ),
         symbols=(
             EquationSymbol("P_s", "a short prompt, trained"),
             EquationSymbol("E", "looks tokens up in the frozen embedding table"),
             EquationSymbol("X", "the text: its own tokens"),
-            EquationSymbol("A", "the tall factor, trained: one row for each place in the text"),
+            EquationSymbol("A", "the tall factor, trained: one row for each position in the text"),
             EquationSymbol("B", "the wide factor, trained"),
             EquationSymbol("s", "the longest text in tokens"),
         ),
@@ -98,33 +98,33 @@ class DePT(PromptMethod):
         self.scale = 8 / math.sqrt(r) if scale == "code" else 1.0
 
     def shift(self) -> Float[Tensor, "s d"]:
-        """A B, the shift of each position's word embedding."""
+        """Return A B, the shift of each position's word embedding."""
         return self.scale * self.A @ self.B
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """P_s is the prompt that was trained before; A B is still 0."""
+        """Set P_s to a trained prompt; A B is still 0."""
         with torch.no_grad():
             self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
-        """P_s for every row, and row i of A B for the i-th real token."""
+        """Return P_s for every row, and row i of A B for the i-th real token."""
         position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.A) - 1)
         return Prompt(embeddings=self.P[None], delta=self.shift()[position] * batch.text_mask[..., None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """One stage at two rates."""
+        """Return one stage with two learning rates."""
         return (Stage("tune", task_objective(self), lr_scales={"P": 1.0, "A": self.ratio, "B": self.ratio}),)
 
     def merge(self) -> StaticPrompt:
-        """P_s and A B, multiplied out into a table of shifts; A and B themselves take less room."""
+        """Return P_s and the product A B, a table of shifts that is larger than A and B."""
         return StaticPrompt(self.card, self.slots, embeddings=self.P[None], shift=self.shift())
 
     def diagram(self) -> MethodDiagram:
-        """P_s, and the shift of the words, as their axes tell."""
+        """Return P_s and the shift of the words, as derived from their axes."""
         return replace(super().diagram(), note="row i of A shifts the i-th word, whichever word it is")
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P_s (m, d), A (T, r), B (r, d) and their product (T, d)."""
+        """Return P_s (m, d), A (T, r), B (r, d) and their product (T, d)."""
         return {
             "P_s": MethodTensor(self.P, ("m", "d")),
             "A": MethodTensor(self.A, ("T", "r")),

@@ -1,8 +1,8 @@
-"""How a method is drawn: an expression over its own parts, read like its equation.
+"""The diagram of a method: an expression over its tensors that reads like its equation.
 
-A method says what enters the frozen backbone and where; shapes, counts and what is trained are read from the live
-module, never declared. The words are those of the survey's figure 2 (Li, Su and Collier, "A Survey on Prompt Tuning",
-2025, https://arxiv.org/abs/2507.06085): soft prompt, encoder, router, product, sum, keys and values.
+A method declares what enters the frozen backbone and where; shapes, counts and trained states are read from the live
+module. The terms are those of the survey's figure 2 (Li, Su and Collier, "A Survey on Prompt Tuning", 2025,
+https://arxiv.org/abs/2507.06085): soft prompt, encoder, router, product, sum, keys and values.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ class TextInput:
 
 @dataclass(frozen=True)
 class SourceExamples:
-    """Training rows of the source tasks: what a first stage learns from."""
+    """Training examples of the source tasks, which a first stage learns from."""
 
 
 @dataclass(frozen=True)
 class TensorNode:
-    """One of the method's parts, under the paper's symbol.
+    """One of the method's tensors, under the paper's symbol.
 
-    ``start`` is what the part is set to or learned from before its last stage, and ``how`` says it in a few words.
+    ``initial_node`` is what the tensor is initialised from before its last stage, and ``init_label`` says how.
     """
 
     tensor: str
@@ -36,7 +36,7 @@ class TensorNode:
 
 @dataclass(frozen=True)
 class MaskedTensor:
-    """A part, some of which is masked out by other parts of the method."""
+    """A tensor that other tensors of the method mask in part."""
 
     tensor: str
     masks: tuple[str, ...]
@@ -44,7 +44,7 @@ class MaskedTensor:
 
 @dataclass(frozen=True)
 class EncoderOutput:
-    """What an encoder makes of ``of``; ``modules`` are the method's own submodules or parameters."""
+    """The output of an encoder for ``source``; ``modules`` are the method's own submodules or parameters."""
 
     source: DiagramNode
     modules: tuple[str, ...]
@@ -53,7 +53,7 @@ class EncoderOutput:
 
 @dataclass(frozen=True)
 class RouterOutput:
-    """One, some, or a mix of all of several: ``of`` are stacks or single prompts; the router sees ``reads``."""
+    """One, some, or a mixture of all ``sources``, which are stacks or single prompts, selected by ``router_input``."""
 
     sources: tuple[DiagramNode, ...]
     modules: tuple[str, ...]
@@ -64,7 +64,7 @@ class RouterOutput:
 
 @dataclass(frozen=True)
 class MatrixProduct:
-    """The matrix product of two parts."""
+    """The matrix product of two nodes."""
 
     left: DiagramNode
     right: DiagramNode
@@ -72,7 +72,7 @@ class MatrixProduct:
 
 @dataclass(frozen=True)
 class ElementwiseProduct:
-    """The elementwise product of two things of one shape."""
+    """The elementwise product of two nodes of one shape."""
 
     left: DiagramNode
     right: DiagramNode
@@ -80,7 +80,7 @@ class ElementwiseProduct:
 
 @dataclass(frozen=True)
 class Sum:
-    """The sum of two or more, or their ``mean``."""
+    """The sum of two or more nodes, or their ``mean``."""
 
     terms: tuple[DiagramNode, ...]
     mean: bool = False
@@ -101,10 +101,10 @@ DiagramNode: TypeAlias = (
 
 @dataclass(frozen=True)
 class MethodDiagram:
-    """What reaches the frozen backbone: a prompt in its slots, the text's tokens, keys and values at every site.
+    """What enters the frozen backbone: a prompt in its slots, the text's tokens, keys and values at every site.
 
-    ``called`` is what the paper calls the prompt that all of it makes: one of the method's parts, or plain text.
-    ``remark`` says in a few words what the drawing alone does not.
+    ``prompt_label`` is the paper's name of the resulting prompt: one of the method's tensors, or plain text. ``note``
+    says what the drawing cannot show.
     """
 
     prompt: DiagramNode | None = None
@@ -118,12 +118,12 @@ AxesBySymbol = Mapping[str, tuple[str, ...]]
 
 
 def derive_diagram(axes: AxesBySymbol, modules: Mapping[str, str], slots: int) -> MethodDiagram:
-    """The anatomy that the axes of a method's own tensors tell by themselves.
+    """Derive the diagram from the axes of a method's own tensors.
 
-    ``axes`` holds the parts that are parameters or buffers, ``modules`` their attribute names. A part with sites is
+    ``axes`` holds the tensors that are parameters or buffers, ``modules`` their attribute names. A tensor with sites is
     keys and values; ``(m, r)`` and ``(r, d)`` multiply to a prompt, ``(T, r)`` and ``(r, d)`` to a shift of the text's
-    tokens; a leading ``k`` with a router ``(k, d)`` means that one is picked; several prompts are added. Whatever
-    does not fit is left out: such a method writes its own ``anatomy``.
+    tokens; a leading ``k`` with a router ``(k, d)`` means that one is selected; several prompts are added. Other
+    tensors are left out: such a method defines its own ``diagram``.
     """
     key_values = next((TensorNode(name) for name, own in axes.items() if "S" in own), None)
     wide = next((name for name, own in axes.items() if own == ("r", "d")), None)
@@ -133,14 +133,14 @@ def derive_diagram(axes: AxesBySymbol, modules: Mapping[str, str], slots: int) -
     for name, own in axes.items():
         factor = own[-1:] == ("r",) and wide is not None
         if own[:1] == ("k",) and own[1:2] == ("m",) and router is not None:
-            picked: DiagramNode = RouterOutput((TensorNode(name),), (modules.get(router, router),))
+            selected: DiagramNode = RouterOutput((TensorNode(name),), (modules.get(router, router),))
         elif own[:1] == ("m",) and (own[-1:] == ("d",) or factor):
-            picked = TensorNode(name)
+            selected = TensorNode(name)
         elif own == ("T", "r") and wide is not None:
             tokens = Sum((TextInput(), MatrixProduct(TensorNode(name), TensorNode(wide))))
             continue
         else:
             continue
-        prompts.append(MatrixProduct(picked, TensorNode(wide)) if factor and wide is not None else picked)
+        prompts.append(MatrixProduct(selected, TensorNode(wide)) if factor and wide is not None else selected)
     prompt = None if not slots or not prompts else prompts[0] if len(prompts) == 1 else Sum(tuple(prompts))
     return MethodDiagram(prompt, tokens, key_values)

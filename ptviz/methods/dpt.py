@@ -7,9 +7,9 @@ https://aclanthology.org/2023.findings-emnlp.890
 
 The paper writes the transpose (embedding size first) and b for r; the order of the released code is used here
 (https://github.com/XYaoooo/DPT). Both factors start uniform in [-0.5, 0.5] there: init ``uniform``. The product then
-has a spread of sqrt(r)/12, nearly nothing beside the embeddings of T5 but louder than the words of a sentence encoder.
-Ours: the other starts factor a prompt made of words, keeping its r largest directions, so the scale is the
-backbone's own. After training A and B fold into P.
+has a standard deviation of sqrt(r)/12, tiny compared with T5's embeddings but larger than a sentence encoder's.
+Difference: the other initialisations factor a prompt made of words and use its r largest directions, so that the scale
+is the backbone's. After training A and B are merged into P.
 """
 
 from __future__ import annotations
@@ -38,15 +38,15 @@ class DPT(PromptMethod):
         equation=r"P = A B, \quad A \in \mathbb{R}^{m \times r}, B \in \mathbb{R}^{r \times d}",
         idea="Prompts seem to lose rank as they train, so write the prompt as a tall matrix times a wide one.",
         differs="Starts from factored words by default; init uniform draws both factors from [-0.5, 0.5] as the code"
-        " does, which suits the louder embeddings of T5.",
+        " does, which suits the larger embeddings of T5.",
         lesson="A prompt is a table: m tokens of d numbers each. If its rows are mostly mixtures of a few patterns,"
         " it need not be stored in full. DPT writes the prompt as a product: a wide factor holds r patterns, a"
         " tall one says how much of each pattern a token takes. Only the two factors are trained, r (m + d)"
-        " numbers instead of m d.",
+        " parameters instead of m d.",
         suggested_experiment="lower r to 1: how far does a single pattern get?",
         reported_results=(
             ReportedResult(
-                "As good as prompt tuning or better with about a ninth of its numbers: 11.2 thousand on T5-Large"
+                "As good as prompt tuning or better with about a ninth of its parameters: 11.2 thousand on T5-Large"
                 " at rank 10.",
                 read="summary",
             ),
@@ -77,30 +77,30 @@ class DPT(PromptMethod):
         self.A, self.B = nn.Parameter(A), nn.Parameter(B)
 
     def prompt(self) -> Float[Tensor, "m d"]:
-        """A B, the soft prompt."""
+        """Return A B, the soft prompt."""
         return self.A @ self.B
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """A B is the best product of rank r to the prompt that was trained before."""
+        """Set A B to the best approximation of rank r of a trained prompt."""
         with torch.no_grad():
             A, B = svd_factors(prompt_embeddings_of(first, *self.prompt().shape), self.A.shape[1])
             self.A.copy_(A)
             self.B.copy_(B)
 
     def forward(self, batch: Batch) -> Prompt:
-        """A B for every row, batch axis 1."""
+        """Return A B for every row, batch axis 1."""
         return Prompt(embeddings=self.prompt()[None])
 
     def merge(self) -> StaticPrompt:
-        """A B, multiplied out."""
+        """Return the product A B."""
         return StaticPrompt(self.card, self.slots, embeddings=self.prompt()[None])
 
     def stored_parameters(self) -> int:
-        """The m times d scalars of the folded prompt."""
+        """Return the size of the merged prompt, m d."""
         return self.slots * self.B.shape[1]
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """A (m, r), B (r, d) and their product P (m, d)."""
+        """Return A (m, r), B (r, d) and their product P (m, d)."""
         return {
             "A": MethodTensor(self.A, ("m", "r")),
             "B": MethodTensor(self.B, ("r", "d")),

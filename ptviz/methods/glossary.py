@@ -1,4 +1,4 @@
-"""What the symbols of an equation mean, for people who read it for the first time."""
+"""The meaning of the symbols in equations, for beginners."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class EquationSymbol:
-    """A symbol as the equation writes it, and what it is.
+    """A symbol as written in the equation, and its meaning.
 
-    ``part`` names the method's part whose shape belongs to it; left out, the part of the same name, if there is one.
+    ``tensor`` names the method's tensor whose shape belongs to it; by default the one of the same name, if any.
     """
 
     latex: str
@@ -22,15 +22,15 @@ COMMON_SYMBOLS = (
     EquationSymbol("x", "one text"),
     EquationSymbol(r"\bar{x}", "the mean of the text's embeddings: d numbers"),
     EquationSymbol("Y", "the answer"),
-    EquationSymbol(r"\theta", "the backbone's numbers: frozen"),
+    EquationSymbol(r"\theta", "the backbone's parameters: frozen"),
     EquationSymbol("L", "the loss: how far the answer is from the right one"),
     EquationSymbol("d", "embedding width of the backbone"),
     EquationSymbol("m", "prompt tokens"),
     EquationSymbol("r", "rank: the inner width of a product of two factors"),
-    EquationSymbol("k", "how many experts, or source tasks"),
-    EquationSymbol(r"\mathbb{R}", "the real numbers; what stands above it is a shape, rows by columns"),
-    EquationSymbol(r"\mathbb{E}", "the mean over what stands below it"),
-    EquationSymbol(r"\Pr", "the probability that the backbone gives to an answer"),
+    EquationSymbol("k", "number of experts, or of source tasks"),
+    EquationSymbol(r"\mathbb{R}", "the real numbers; the superscript is a shape, rows by columns"),
+    EquationSymbol(r"\mathbb{E}", "the mean over the subscript"),
+    EquationSymbol(r"\Pr", "the backbone's probability of an answer"),
     EquationSymbol(r"\mathrm{Attn}", "attention: queries look keys up and take a mix of the values"),
     EquationSymbol("Q", "queries of the text's tokens: frozen projections of them"),
     EquationSymbol("K", "keys of the text's tokens: frozen projections of them"),
@@ -46,4 +46,4 @@ COMMON_SYMBOLS = (
     EquationSymbol(r"\mathrm{diag}", "a matrix with these numbers on its diagonal: each scales one row"),
     EquationSymbol(r"\mathbb{1}", "1 where it is so, else 0"),
 )
-"""Symbols that mean the same in every equation, unless a method says otherwise."""
+"""Symbols with the same meaning in every equation, unless a method defines its own."""

@@ -1,4 +1,4 @@
-"""Hyperparameters as declarations: one ``Annotated`` type yields the form, the CLI, the validation and the docs."""
+"""Hyperparameters as declarations: an ``Annotated`` type gives form, CLI, validation and documentation."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ STORED_KEY = "knobs"
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What a constructor argument means: the paper's letter, words for people, and its bounds (inclusive).
+    """The meaning of a constructor argument: the paper's symbol, a description, and bounds (inclusive).
 
-    ``routes`` marks what changes how inputs are routed: the page on routing offers it.
+    ``affects_routing`` marks hyperparameters that change how inputs are routed; the page on routing shows them.
     """
 
     symbol: str
@@ -39,10 +39,10 @@ class HyperparameterInfo:
     choices: tuple[str, ...] = ()
 
     def validate(self, value: Any) -> HyperparameterValue:
-        """The value in this hyperparameter's type.
+        """Return the value in this hyperparameter's type.
 
         Raises:
-            ValueError: naming the hyperparameter, what was expected and what came.
+            ValueError: with the hyperparameter's name, what was expected and what was given.
         """
         if self.choices:
             if value not in self.choices:
@@ -78,15 +78,13 @@ Rank = Annotated[int, Hyperparameter("r", "rank of the factorisation", 1, 512)]
 Experts = Annotated[int, Hyperparameter("k", "prompt experts", 1, 32, affects_routing=True)]
 Init = Annotated[
     Literal["vocabulary", "labels", "uniform", "text"],
-    Hyperparameter(
-        "init", "where the prompt starts: sampled vocabulary, class labels, uniform noise, or a text of yours"
-    ),
+    Hyperparameter("init", "initial prompt: sampled vocabulary, class labels, uniform noise, or your text"),
 ]
-Text = Annotated[str, Hyperparameter("text", "the words to start from when init is text")]
+Text = Annotated[str, Hyperparameter("text", "initial words if init is text")]
 
 
 def hyperparameters_of(method: type) -> dict[str, HyperparameterInfo]:
-    """The hyperparameters of a method, read from its constructor, in order.
+    """Return the hyperparameters of a method, read from its constructor, in order.
 
     Raises:
         TypeError: if an argument carries no ``Hyperparameter`` or no default.
@@ -96,7 +94,7 @@ def hyperparameters_of(method: type) -> dict[str, HyperparameterInfo]:
 
 @cache
 def _declared_hyperparameters(method: type) -> dict[str, HyperparameterInfo]:
-    constructor: Any = method.__init__  # type: ignore[misc]  # it is read, not called
+    constructor: Any = method.__init__  # type: ignore[misc]  # It is inspected, not called.
     hints = get_type_hints(constructor, include_extras=True)
     found: dict[str, HyperparameterInfo] = {}
     for name, argument in inspect.signature(constructor).parameters.items():
@@ -112,7 +110,7 @@ def _declared_hyperparameters(method: type) -> dict[str, HyperparameterInfo]:
 
 
 def check_hyperparameters(method: type, values: Mapping[str, Any]) -> dict[str, HyperparameterValue]:
-    """Every hyperparameter of the method, in its type: the given values, checked, and defaults for the rest.
+    """Return all hyperparameters of the method in their types: the given values, and defaults for the rest.
 
     Raises:
         ValueError: for an unknown hyperparameter, or a value of the wrong type or out of bounds.

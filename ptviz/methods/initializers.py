@@ -1,7 +1,7 @@
-"""Where a soft prompt starts: the four initialisations that the papers compare.
+"""Initialisation of soft prompts: the methods that the papers compare.
 
 Source: Lester et al. 2021, section 3.2, https://aclanthology.org/2021.emnlp-main.243 (uniform, sampled vocabulary,
-class labels); the text start is the DePT release's, https://github.com/ZhengxiangShi/DePT.
+class labels); initialisation from a text is the DePT release's, https://github.com/ZhengxiangShi/DePT.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from ptviz.prompt import Prompt, Spec
 
 
 def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]:
-    """A soft prompt's first value.
+    """Return the initial value of a soft prompt.
 
     ``uniform`` draws from [-0.5, 0.5] as in the paper; ``vocabulary`` copies sampled words; ``labels`` puts each
     label's mean embedding in one slot and words in the rest; ``text`` repeats a text's tokens until m are filled.
 
     Raises:
-        ValueError: if ``labels`` is asked for a task without label words, or ``text`` without a text.
+        ValueError: for ``labels`` without label words, or ``text`` without a text.
     """
     if init == "uniform":
         return torch.rand(m, spec.width, device=spec.embedding_table.device) - 0.5
@@ -38,10 +38,10 @@ def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, 
 
 
 def prompt_embeddings_of(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
-    """The vectors of a prompt trained before, once they are found to be m of this width.
+    """Return the vectors of a trained prompt, which must be m of this width.
 
     Raises:
-        ValueError: if it has none, or others, with what was expected.
+        ValueError: if the prompt has none, or others.
     """
     if first.embeddings is None:
         raise ValueError("start: expected vectors at the input; this prompt has keys and values inside the backbone")
@@ -54,10 +54,10 @@ def prompt_embeddings_of(first: Prompt, m: int, width: int) -> Float[Tensor, "m 
 
 
 def key_values_of(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H m h"]:
-    """The keys and values of a prompt trained before, once they are found to be of this shape (S, 2, H, m, h).
+    """Return the keys and values of a trained prompt, which must have this shape (S, 2, H, m, h).
 
     Raises:
-        ValueError: if it has none, or others, with what was expected.
+        ValueError: if the prompt has none, or others.
     """
     if first.key_values is None:
         raise ValueError("start: expected keys and values inside the backbone; this prompt has vectors at the input")
@@ -74,11 +74,10 @@ def key_values_of(first: Prompt, shape: tuple[int, ...]) -> Float[Tensor, "S 2 H
 
 
 def svd_factors(matrix: Float[Tensor, "m d"], r: int) -> tuple[Float[Tensor, "m r"], Float[Tensor, "r d"]]:
-    """A and B with A B = the best approximation of rank r: U_r S_r^(1/2) and S_r^(1/2) V_r^T.
+    """Return A and B, whose product is the best approximation of rank r: U_r S_r^(1/2) and S_r^(1/2) V_r^T.
 
-    Directions without a singular value of their own (r above the matrix's rank) get 0 in A and a random row of usual
-    length in B: the product stays, and training can use them, which it could not if both were 0.
-
+    Directions without a singular value (r above the matrix's rank) get 0 in A and a random row of typical length in B:
+    the product is the same, and training can use them, which it could not if both were 0.
     Source: Li, Su and Collier 2025 (PT-MoE), section 3, https://arxiv.org/abs/2505.09519
     """
     U, S, V = torch.linalg.svd(matrix, full_matrices=False)

@@ -9,13 +9,13 @@ ICLR 2023, section 3. https://arxiv.org/abs/2303.02861
 
 The teachers P_k are plain prompts, one for each source task. The student P^*, u_k, v_k learns from the source rows and
 from its teachers' answers and hidden states, on a stochastic mixture of the tasks. On the target u and v start at the
-average of the sources' and both P^* and (u, v) are trained, at two rates; then all folds into one prompt of m d.
+average of the sources' and both P^* and (u, v) are trained, at two learning rates; all is then merged into one prompt.
 
-Ours, where the text at hand is silent: u = v = 1 at first, so that MPT starts as prompt tuning (``fast`` "normal" draws
-them from N(1, 0.02); PEFT draws from N(0, 0.02), where the prompt starts near 0 and learns slowly); lambda is 0.9 and
-one weight serves both losses; hidden states are those at the answer's position, their squared distance a mean over
-layers and coordinates, or wide backbones would drown the task loss; (u, v) learn at the rate of P^* unless ``ratio``
-says otherwise (the paper has two rates; 0.3 and 0.4 are remembered, not verified). ``lam`` 0 leaves the teachers out.
+Our choices where the paper does not say: u = v = 1 at first, so that MPT starts as prompt tuning (``fast`` "normal"
+draws them from N(1, 0.02); PEFT draws from N(0, 0.02), where the prompt starts near 0 and learns slowly); lambda is
+0.9, one weight for both losses; hidden states are those at the answer's position, and their squared distance is a mean
+over layers and coordinates, or it would dominate the task loss of wide backbones; (u, v) have the learning rate of P^*
+times ``ratio`` (the paper has two rates; 0.3 and 0.4 are not verified). ``lam`` 0 trains without teachers.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ Ratio = Annotated[
     float, Hyperparameter("alpha_2/alpha_1", "learning rate of u and v as a share of the prompt's", 0.0, 10.0)
 ]
 FastWeightInit = Annotated[
-    Literal["ones", "normal"], Hyperparameter("W_0", "where u and v start: at 1, or drawn from N(1, 0.02)")
+    Literal["ones", "normal"], Hyperparameter("W_0", "initial u and v: 1, or drawn from N(1, 0.02)")
 ]
 
 
@@ -66,7 +66,7 @@ class MPT(PromptMethod):
         idea="Distil the prompts of many tasks into one shared prompt and a rank-one scaling for each task; a new task"
         " starts from the average scaling.",
         differs="u and v start at 1. Hidden states are compared at the answer's position, averaged over layers and"
-        " coordinates; the two rates are equal unless changed.",
+        " coordinates; the two learning rates are equal by default.",
         lesson="Each source task has a plain prompt of its own, its teacher. MPT learns one prompt that all tasks"
         " share and, for each task, two short lists: one scales the tokens, the other the coordinates. Shared"
         " prompt and lists together must answer as the teachers do, so what is common goes into the one and"
@@ -75,7 +75,7 @@ class MPT(PromptMethod):
         suggested_experiment="set lam to 0: without teachers, does the shared prompt still help?",
         reported_results=(
             ReportedResult(
-                "Over 23 data sets it tunes 0.035 % of the numbers a task and beats tuning the whole model on GLUE"
+                "Over 23 data sets it tunes 0.035 % of the parameters per task and beats tuning the whole model on GLUE"
                 " and SuperGLUE; on question answering (MRQA) a clear gap remains.",
                 read="summary",
             ),
@@ -91,7 +91,7 @@ class MPT(PromptMethod):
             EquationSymbol("u_k", "task k's scale of each token, trained"),
             EquationSymbol(r"v_k^\top", "task k's scale of each coordinate, trained", "v_k"),
             EquationSymbol("L_{task}", "the loss of the answers"),
-            EquationSymbol(r"\lambda", "how much the teachers count"),
+            EquationSymbol(r"\lambda", "the weight of the teachers"),
             EquationSymbol("L_{logits}", "how far the student's answers are from its teacher's"),
             EquationSymbol("L_{hidden}", "how far the student's hidden states are from its teacher's"),
             EquationSymbol("k", "a source task"),
@@ -121,19 +121,19 @@ class MPT(PromptMethod):
         self.ratio = ratio
 
     def student_prompt(self, k: int) -> Float[Tensor, "m d"]:
-        """The prompt of source task k: P* o (u_k v_k^T)."""
+        """Return the prompt of source task k: P* o (u_k v_k^T)."""
         return self.P * torch.outer(self.U[k], self.V[k])
 
     def target_prompt(self) -> Float[Tensor, "m d"]:
-        """The target's prompt: P* o (u v^T)."""
+        """Return the target's prompt: P* o (u v^T)."""
         return self.P * torch.outer(self.u, self.v)
 
     def forward(self, batch: Batch) -> Prompt:
-        """The target's prompt for every row, batch axis 1."""
+        """Return the target's prompt for every row, batch axis 1."""
         return Prompt(embeddings=self.target_prompt()[None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """Distillation on the source tasks, then the target alone."""
+        """Return distillation on the source tasks, then training on the target."""
         fast = self.ratio
         return (
             Stage(
@@ -141,24 +141,26 @@ class MPT(PromptMethod):
                 on_start=self.copy_teachers, needs_hidden_states=self.lam > 0,
                 lr_scales={"P": 1.0, "U": fast, "V": fast},
             ),
-            Stage("target", task_objective(self), on_start=self.average_source_factors, lr_scales={"P": 1.0,
-            "u": fast, "v": fast}),
+            Stage(
+                "target", task_objective(self), on_start=self.average_source_factors,
+                lr_scales={"P": 1.0, "u": fast, "v": fast},
+            ),
         )  # fmt: skip
 
     @torch.no_grad()
-    def copy_teachers(self, probe: StageContext) -> None:
-        """Copy the source prompts: they are the teachers."""
-        for teacher, source in zip(self.teachers, probe.source_prompts, strict=True):
+    def copy_teachers(self, context: StageContext) -> None:
+        """Copy the source prompts, which are the teachers."""
+        for teacher, source in zip(self.teachers, context.source_prompts, strict=True):
             teacher.copy_(source.prompt)
 
     @torch.no_grad()
-    def average_source_factors(self, probe: StageContext) -> None:
-        """Start the target's u and v at the average of the sources'."""
+    def average_source_factors(self, context: StageContext) -> None:
+        """Initialise the target's u and v with the average of the sources'."""
         self.u.copy_(self.U.mean(0))
         self.v.copy_(self.V.mean(0))
 
     def distillation_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
-        """The task loss of one source task's rows, and how far its student is from its teacher."""
+        """Return the task loss of one source task's examples plus the distance to its teacher."""
         k = int(batch.task_ids[0])
         prompt = Prompt(embeddings=self.student_prompt(k)[None])
         output = run(prompt)
@@ -170,26 +172,26 @@ class MPT(PromptMethod):
         return output.loss + sum(prompt.losses.values()), prompt, output
 
     def merge(self) -> StaticPrompt:
-        """The target's prompt, multiplied out."""
+        """Return the target's prompt as a product."""
         return StaticPrompt(self.card, self.slots, self.target_prompt()[None])
 
     def stored_parameters(self) -> int:
-        """The target's prompt: m d."""
+        """Return the size of the target's prompt, m d."""
         return self.P.numel()
 
     def diagram(self) -> MethodDiagram:
-        """P* o (u v^T); P* comes from the source tasks' own prompts, the teachers, or without them from rows alone."""
+        """Return P* o (u v^T); P* is distilled from the teachers, or without them trained on the source examples."""
         teachers = TensorNode("P_k") if self.lam > 0 else SourceExamples()
         shared = TensorNode("P*", teachers, "distilled" if self.lam > 0 else "tuned")
         u, v = (TensorNode(name, TensorNode(f"{name}_k"), "average") for name in ("u", "v"))
         return MethodDiagram(
             ElementwiseProduct(shared, MatrixProduct(u, v)),
             prompt_label="P",
-            note="on the target P* is trained on, u and v too",
+            note="on the target, P*, u and v are trained further",
         )
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P* and the target's prompt (m, d), u (m), v (d), and by source u_k (k, m), v_k (k, d), both prompts."""
+        """Return P* and the target's prompt (m, d), u (m), v (d); by source u_k (k, m), v_k (k, d) and both prompts."""
         students = self.P * self.U[:, :, None] * self.V[:, None, :]
         return {
             "P*": MethodTensor(self.P, ("m", "d")),
@@ -204,13 +206,13 @@ class MPT(PromptMethod):
 
 
 def distillation_losses(teacher: Output, student: Output) -> tuple[Float[Tensor, ""], Float[Tensor, ""]]:
-    """KL(teacher || student) in nats, a mean over rows; and the mean squared distance of their hidden states.
+    """Return KL(teacher || student) in nats, a mean over rows; and the mean squared distance of hidden states.
 
     Raises:
-        ValueError: if an answer came without hidden states.
+        ValueError: if an output has no hidden states.
     """
     if teacher.hidden_states is None or student.hidden_states is None:
-        raise ValueError("distillation compares hidden states; run the backbone with hidden=True")
+        raise ValueError("distillation needs hidden states; run the backbone with hidden=True")
     kl = F.kl_div(
         student.logits.log_softmax(-1), teacher.logits.log_softmax(-1), reduction="batchmean", log_target=True
     )

@@ -1,4 +1,4 @@
-r"""P-tuning: a recurrent encoder writes the prompt, so that its tokens depend on one another while they are trained.
+r"""P-tuning: a recurrent encoder writes the prompt, so that its tokens depend on one another during training.
 
 .. math:: h_i = \mathrm{MLP}\left([\overrightarrow{\mathrm{LSTM}}(P_{0:i});\;
           \overleftarrow{\mathrm{LSTM}}(P_{i:m})]\right), \qquad [\,h_1 \dots h_m;\; X\,]
@@ -6,12 +6,12 @@ r"""P-tuning: a recurrent encoder writes the prompt, so that its tokens depend o
 Liu, Zheng, Du, Ding, Qian, Yang and Tang, "GPT Understands, Too", 2021 (AI Open 2024), section 2.2.
 https://arxiv.org/abs/2103.10385
 
-The released code holds two forms that differ. We follow its LAMA half, where the language model is frozen as in the
-survey: P ~ N(0, 1), two bidirectional layers of width d/2 per direction, then Linear-ReLU-Linear. Its SuperGLUE half,
-behind the paper's headline numbers, fine-tunes the model too and uses an LSTM of width d; we never tune the model.
-``encoder`` "mlp" leaves the LSTM out, in the three linear layers that Hugging Face's PEFT gives to P-tuning (the
-SuperGLUE half's "mlp" has two); with one prompt token the LSTM is no more than an MLP, too. Which places of the text
-the prompt tokens take is the template's matter. After training only h is kept. Ours: the starts other than N(0, 1).
+The released code has two variants. This follows its LAMA part, where the language model is frozen as in the survey: P ~
+N(0, 1), two bidirectional layers of width d/2 per direction, then Linear-ReLU-Linear. Its SuperGLUE part, which gives
+the paper's main results, also fine-tunes the model and uses an LSTM of width d; here the model is never tuned.
+``encoder`` "mlp" replaces the LSTM by the three linear layers of P-tuning in Hugging Face's PEFT (the SuperGLUE part's
+"mlp" has two); with one prompt token the LSTM is equivalent to an MLP. The template sets the positions of the prompt
+tokens in the text. After training only h is stored. Our additions: the initialisations other than N(0, 1).
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ Hidden = Annotated[
     int, Hyperparameter("q", "the encoder's width; 0: the code's, d/2 per LSTM direction or d for the MLP", 0, 1024)
 ]
 Encoder = Annotated[
-    Literal["lstm", "mlp"], Hyperparameter("encoder", "what stands between P and the prompt: LSTM and MLP, or MLP")
+    Literal["lstm", "mlp"], Hyperparameter("encoder", "the network between P and the prompt: LSTM and MLP, or MLP")
 ]
 PromptInit = Annotated[
     Literal["normal", "vocabulary", "labels", "uniform", "text"],
     Hyperparameter(
-        "init", "where P starts: N(0, 1) as in the code, sampled vocabulary, class labels, uniform noise, or a text"
+        "init", "initial P: N(0, 1) as in the code, sampled vocabulary, class labels, uniform noise, or a text"
     ),
 ]
 
 
 class PTuning(PromptMethod):
-    """``P`` (m, d), an encoder ``LSTM`` (or none) and ``MLP``, and their product ``h`` (m, d)."""
+    """``P`` (m, d), an optional ``LSTM`` and an ``MLP`` as encoder, and its output ``h`` (m, d)."""
 
     card = MethodCard(
         name="p-tuning",
@@ -56,17 +56,17 @@ class PTuning(PromptMethod):
         equation=r"h_i = \mathrm{MLP}([\overrightarrow{\mathrm{LSTM}}(P_{0:i});"
         r" \overleftarrow{\mathrm{LSTM}}(P_{i:m})]), \quad [h_1 \dots h_m;\; X]",
         idea="Let a small recurrent network write the prompt tokens, so that each knows of the others; after training"
-        " only what it wrote is kept.",
-        differs="The backbone stays frozen, as in the paper's LAMA half; its SuperGLUE results tune the model as well.",
+        " only its output is used.",
+        differs="The backbone stays frozen, as in the paper's LAMA part; its SuperGLUE results tune the model as well.",
         lesson="If every prompt vector is trained by itself, none knows of the others, and training may settle on a"
         " poor prompt. P-Tuning lets a small recurrent network read a row of trained vectors in both"
-        " directions and write the prompt from them, so that each token depends on its neighbours. When"
-        " training ends, the network has done its work: what it wrote is kept, the network is thrown away.",
+        " directions and write the prompt from them, so that each token depends on its neighbours. After"
+        " training only the output of the network is stored.",
         suggested_experiment="set encoder to mlp: does it learn as fast without the recurrent part?",
         reported_results=(
             ReportedResult(
                 "Facts asked of a frozen model (LAMA-34k): 43.3 % right with hand-written prompts, 50.6 % with"
-                " P-Tuning; with MegatronLM of 11 billion numbers (LAMA-29k) 45.2 % and 64.2 %.",
+                " P-Tuning; with MegatronLM of 11 billion parameters (LAMA-29k) 45.2 % and 64.2 %.",
                 read="summary",
             ),
             ReportedResult(
@@ -112,35 +112,35 @@ class PTuning(PromptMethod):
             self.MLP = nn.Sequential(nn.Linear(d, q), nn.ReLU(), nn.Linear(q, q), nn.ReLU(), nn.Linear(q, d))
 
     def prompt(self) -> Float[Tensor, "m d"]:
-        """The prompt h, as the encoder writes it."""
-        if self.P.is_meta:  # Shapes alone: an LSTM takes long to find out what is known.
+        """Return the prompt h, the output of the encoder."""
+        if self.P.is_meta:  # An LSTM is slow on the meta device, and the shape is known.
             return torch.empty_like(self.P)
         states = self.P if self.LSTM is None else self.LSTM(self.P)[0]
         h: Tensor = self.MLP(states)
         return h
 
     def forward(self, batch: Batch) -> Prompt:
-        """The prompt h for every row, batch axis 1."""
+        """Return the prompt h for every row, batch axis 1."""
         return Prompt(embeddings=self.prompt()[None])
 
     def merge(self) -> StaticPrompt:
-        """The prompt alone, without its encoder."""
+        """Return the prompt without its encoder."""
         return StaticPrompt(self.card, self.slots, self.prompt()[None])
 
     def stored_parameters(self) -> int:
-        """The prompt h alone: m d."""
+        """Return the size of the prompt h, m d."""
         return self.P.numel()
 
     def diagram(self) -> MethodDiagram:
-        """P through the encoder."""
+        """Return P through the encoder."""
         label = "MLP" if self.LSTM is None else "BiLSTM + MLP"
-        remark = "the template says which places among the words the prompt takes"
-        return MethodDiagram(EncoderOutput(TensorNode("P"), ("LSTM", "MLP"), label), prompt_label="h", note=remark)
+        note = "the template sets the positions of the prompt among the words"
+        return MethodDiagram(EncoderOutput(TensorNode("P"), ("LSTM", "MLP"), label), prompt_label="h", note=note)
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P and h (m, d), and the encoder's weights by layer.
+        """Return P and h (m, d), and the encoder's weights by layer.
 
-        The LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
+        The LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is the input width of a layer.
         """
         found = {"P": MethodTensor(self.P, ("m", "d")), "h": MethodTensor(self.prompt(), ("m", "d"))}
         if self.LSTM is not None:

@@ -5,9 +5,9 @@ r"""P-tuning v2: free keys and values in front of every attention site.
 Liu, Ji, Fu, Tam, Du, Yang and Tang, "P-Tuning v2: Prompt Tuning Can Be Comparable to Fine-tuning Universally Across
 Scales and Tasks", ACL 2022, section 3. https://aclanthology.org/2022.acl-short.8
 
-The released code trains a linear head beside the prefix; here label words are read out instead, as for every other
-method, so only KV trains. N(0, 0.02^2) is the start that the released code has in effect; dropout on KV is the
-scripts' 0.1.
+The released code also trains a linear head; here label words are read out, as for every other method, so only KV is
+trained. N(0, 0.02^2) is the initialisation that the released code has in effect; dropout on KV is 0.1 as in its
+scripts.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ class PTuningV2(PromptMethod):
         differs="No trained classification head: the label words are read out, as for every other method.",
         lesson="Inside the model, every layer lets the words look at one another: each word offers a key to be found"
         " by and a value to be taken. P-Tuning v2 gives every layer m more keys and values, which are trained,"
-        " and leaves the input alone. So the prompt has a say at every depth and not only at the door, for the"
-        " price of more trained numbers.",
-        suggested_experiment="race it against Prompt Tuning with the same number of prompt tokens.",
+        " and leaves the input alone. So the prompt acts at every depth and not only at the input, at the"
+        " cost of more trained parameters.",
+        suggested_experiment="compare it with Prompt Tuning with the same number of prompt tokens.",
         reported_results=(
             ReportedResult(
                 "With a fixed number of prompted layers, deep ones serve better than shallow ones: on RTE layers"
@@ -77,14 +77,14 @@ class PTuningV2(PromptMethod):
         self.dropout = nn.Dropout(dropout)
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """KV are the keys and values that were trained before."""
+        """Set KV to trained keys and values."""
         with torch.no_grad():
             self.KV.copy_(key_values_of(first, tuple(self.KV.shape)))
 
     def forward(self, batch: Batch) -> Prompt:
-        """KV for every row, batch axis 1."""
+        """Return KV for every row, batch axis 1."""
         return Prompt(key_values=self.dropout(self.KV)[:, :, None])
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """KV (S, kv, H, m, h)."""
+        """Return KV (S, kv, H, m, h)."""
         return {"KV": MethodTensor(self.KV, ("S", "kv", "H", "m", "h"))}

@@ -7,11 +7,11 @@ r"""Prefix tuning: keys and values in front of every attention site, written by 
 Li and Liang, "Prefix-Tuning: Optimizing Continuous Prompts for Generation", ACL 2021, section 4.
 https://aclanthology.org/2021.acl-long.353
 
-The MLP reads P', never the input: the prefix is the same for every text (the survey's cartoon draws the input into the
-encoder). After training only the keys and values are kept, as in the paper; the released code stores the MLP as well.
+The MLP reads P', never the input: the prefix is the same for every text (the survey's figure shows the input as well).
+After training only the keys and values are stored, as in the paper; the released code stores the MLP as well.
 For encoder-decoders the released code trains three MLPs, for self-attention on both sides and cross-attention; here one
 MLP writes all sites. Li and Liang train with a language-model loss on generation; here label words are read out, as
-for every other method. Their start from real words' activations for low-data settings is left out.
+for every other method. Their initialisation from activations of real words, for few examples, is not implemented.
 """
 
 from __future__ import annotations
@@ -52,13 +52,13 @@ class PrefixTuning(PromptMethod):
         differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
         " not fed by the input, whatever the survey's drawing suggests.",
         lesson="Extra keys and values stand in front of those of the text in every layer, so that each word can look"
-        " at them. To train so many numbers directly is shaky. So each prefix token has one short vector, and"
+        " at them. Training so many parameters directly is unstable. So each prefix token has one short vector, and"
         " a network writes all its keys and values from it. The network reads these vectors alone and never"
-        " the text: the prefix is the same for every input. Afterwards only what it wrote is kept.",
-        suggested_experiment="race it against P-Tuning v2, which trains its keys and values directly.",
+        " the text: the prefix is the same for every input. Afterwards only its output is stored.",
+        suggested_experiment="compare it with P-Tuning v2, which trains its keys and values directly.",
         reported_results=(
             ReportedResult(
-                "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the numbers; 68.2 for tuning all of them.",
+                "Table to text (E2E, GPT-2 medium): BLEU 69.7 from 0.1 % of the parameters; 68.2 for tuning all.",
             ),
             ReportedResult(
                 "A prefix at every layer (69.7) beats infixes (66.7 to 67.9), which beat trained input vectors"
@@ -66,12 +66,12 @@ class PrefixTuning(PromptMethod):
             ),
             ReportedResult("With 50 to 500 examples it gains 2.9 BLEU over tuning the model, on average."),
             ReportedResult(
-                "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2 % of the numbers against 37.25"
+                "It falls behind on summaries of long texts: ROUGE-L 36.05 with 2 % of the parameters against 37.25"
                 " (XSUM, BART-large).",
             ),
             ReportedResult(
                 "About 10 tokens are best for table to text, about 200 for summaries; with little data real words"
-                " are a much better start than random numbers.",
+                " are a much better initialisation than random values.",
             ),
         ),
         symbols=(
@@ -97,29 +97,29 @@ class PrefixTuning(PromptMethod):
         self.dropout = nn.Dropout(dropout)
 
     def prefix(self) -> Float[Tensor, "S 2 H m h"]:
-        """KV: each token's row of the MLP's answer, cut into sites, key and value, and heads."""
+        """Return KV: each token's row of the MLP's output, split into sites, key and value, and heads."""
         rows: Tensor = self.W_2(self.W_1(self.P).tanh())
         return rows.reshape(len(self.P), *self.shape).permute(1, 2, 3, 0, 4)
 
     def forward(self, batch: Batch) -> Prompt:
-        """KV for every row, batch axis 1."""
+        """Return KV for every row, batch axis 1."""
         return Prompt(key_values=self.dropout(self.prefix())[:, :, None])
 
     def merge(self) -> StaticPrompt:
-        """The keys and values alone, without P' and the MLP: a P-tuning v2."""
+        """Return the keys and values without P' and the MLP: a P-tuning v2."""
         return StaticPrompt(self.card, self.slots, key_values=self.prefix()[:, :, None])
 
     def stored_parameters(self) -> int:
-        """KV: 2 S m H h."""
+        """Return the size of KV, 2 S m H h."""
         return len(self.P) * math.prod(self.shape)
 
     def diagram(self) -> MethodDiagram:
-        """P' through the MLP. The survey's sketch feeds the text to it; in the paper, and here, it never sees it."""
-        remark = "the encoder never sees the text, although the survey's sketch feeds it in"
-        return MethodDiagram(key_values=EncoderOutput(TensorNode("P'"), ("W_1", "W_2"), "MLP"), note=remark)
+        """Return P' through the MLP; the text is not an input, although the survey's figure shows it."""
+        note = "the text is not an input of the encoder, although the survey's figure shows it"
+        return MethodDiagram(key_values=EncoderOutput(TensorNode("P'"), ("W_1", "W_2"), "MLP"), note=note)
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P' (m, d), KV (S, kv, H, m, h), and the MLP: W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""
+        """Return P' (m, d), KV (S, kv, H, m, h), W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""
         return {
             "P'": MethodTensor(self.P, ("m", "d")),
             "KV": MethodTensor(self.prefix(), ("S", "kv", "H", "m", "h")),

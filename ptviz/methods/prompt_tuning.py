@@ -5,18 +5,18 @@ r"""Prompt tuning: m trainable vectors in front of the input of a frozen model.
 Lester, Al-Rfou and Constant, "The Power of Scale for Parameter-Efficient Prompt Tuning", EMNLP 2021, section 2.
 https://aclanthology.org/2021.emnlp-main.243
 
-Follows the paper. Its code draws uniform starts from [0, 0.5) where the paper says [-0.5, 0.5]: the paper's is used.
+Follows the paper, also for uniform initialisation from [-0.5, 0.5], where its code uses [0, 0.5).
 
-With a sentence ``toward`` and ``gamma`` above 0, the prompt is pulled towards the words of the sentence, to see how far
-a prompt that solves the task may read as something else:
+With a sentence ``toward`` and ``gamma`` above 0, the prompt is pulled towards the words of the sentence, to test
+whether a prompt that solves the task can have unrelated nearest words:
 
 .. math:: \ell'(P) = \ell(P) + \gamma \, \tfrac{1}{m} \sum_{i=1}^{m} \lVert P_i - D_i \rVert^2
 
 Khashabi et al., "Prompt Waywardness: The Curious Case of Discretized Interpretation of Continuous Prompts", NAACL 2022,
-section 4. https://aclanthology.org/2022.naacl-main.266
-The distance is that of their code, ``run.py`` of https://github.com/Alrope123/prompt-waywardness. There m is the number
-of the sentence's tokens and the prompt starts as the sentence; here the sentence is cut or repeated to m tokens, and
-the start is its own hyperparameter.
+section 4. https://aclanthology.org/2022.naacl-main.266 The distance is that of their code, ``run.py`` of
+https://github.com/Alrope123/prompt-waywardness. There m is the number of the sentence's tokens and the prompt is
+initialised as the sentence; here the sentence is cut or repeated to m tokens, and the initialisation is a separate
+hyperparameter.
 """
 
 from __future__ import annotations
@@ -57,31 +57,31 @@ class PromptTuning(PromptMethod):
         lesson="A language model turns every word into a vector, a list of d numbers, before it reads anything."
         " Prompt tuning puts m more vectors in front of those of your text. They stand for no word: they start"
         " as copies of a few and are then moved a little at every step, so that the frozen model's answers to"
-        " your examples get better. Many tasks can share one model, for all that a task needs are its m"
+        " your examples get better. Many tasks can share one model, because a task only needs its m"
         " vectors.",
         suggested_experiment="train it with 1, 5 and 20 prompt tokens: how many does your task need?",
         reported_results=(
             ReportedResult(
                 "Prompt tuning is far behind tuning the whole model on small T5s and catches up as they grow: at"
-                " 11 billion numbers both are level on SuperGLUE.",
+                " 11 billion parameters both are level on SuperGLUE.",
             ),
             ReportedResult(
                 "Longer prompts help up to about 20 tokens, little beyond; more than 100 slightly hurts large"
                 " models, and the largest does well with a single token.",
             ),
             ReportedResult(
-                "Starting from class labels beats sampled words, which beat random numbers; at the largest size"
-                " the start no longer matters.",
+                "Starting from class labels beats sampled words, which beat random values; at the largest size"
+                " the initialisation no longer matters.",
             ),
             ReportedResult(
                 "Short prompts learn sooner: on BoolQ the largest T5 needs 21 minutes with 1 token and 3:51 hours"
                 " with 100.",
             ),
             ReportedResult(
-                "It carries over better to other domains: trained on SQuAD and tried on TextbookQA, F1 is 66.8"
+                "It transfers better to other domains: trained on SQuAD and tested on TextbookQA, F1 is 66.8"
                 " against 54.3 for the tuned model.",
             ),
-            ReportedResult("A hundred tokens for the largest T5 are 0.0037 % of its numbers.", where="table 4"),
+            ReportedResult("A hundred tokens for the largest T5 are 0.0037 % of its parameters.", where="table 4"),
         ),
         symbols=(
             EquationSymbol("P", "the prompt: m trained vectors, as wide as a word's embedding"),
@@ -106,26 +106,26 @@ class PromptTuning(PromptMethod):
         self.D = nn.Buffer(init_prompt(spec, m, "text", toward)) if toward.strip() else None
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """P is the prompt that was trained before."""
+        """Set P to a trained prompt."""
         with torch.no_grad():
             self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
-        """P for every row, batch axis 1; with gamma above 0, the price of its distance to the sentence."""
+        """Return P for every row, batch axis 1; with gamma above 0, also the loss of its distance to the sentence."""
         if not self.gamma or self.D is None:
             return Prompt(embeddings=self.P[None])
         distance = (self.P - self.D).square().sum() / self.slots
         return Prompt(embeddings=self.P[None], losses={"waywardness": self.gamma * distance})
 
     def merge(self) -> PromptMethod:
-        """P alone, without the sentence."""
+        """Return P without the sentence."""
         return self if self.D is None else StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
     def diagram(self) -> MethodDiagram:
-        """P; the sentence is only where training is pulled to."""
+        """Return P; the sentence only affects training."""
         return MethodDiagram(prompt=TensorNode("P"))
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d), and the words D (m, d) of the sentence, if there is one."""
+        """Return P (m, d), and the words D (m, d) of the sentence, if there is one."""
         sentence = {} if self.D is None else {"D": MethodTensor(self.D, ("m", "d"))}
         return {"P": MethodTensor(self.P, ("m", "d")), **sentence}

@@ -6,13 +6,13 @@ r"""Residual prompt tuning: every prompt token passes a small bottleneck with a 
 Razdaibiedina, Mao, Khabsa, Lewis, Hou, Ba and Almahairi, "Residual Prompt Tuning: Improving Prompt Tuning with Residual
 Reparameterization", Findings of ACL 2023, section 3. https://aclanthology.org/2023.findings-acl.421
 
-One phi is shared by all tokens; the skip stands outside the LayerNorm; after training only P' is kept. The paper counts
-2 d q + 2 d scalars for phi; the released code's linear layers have biases, which add q + d: we follow the code. Its
-two-layer and LSTM variants are broken (tied layers, a branch that falls through) and left out.
+One phi is shared by all tokens; the skip stands outside the LayerNorm; after training only P' is stored. The paper
+counts 2 d q + 2 d scalars for phi; the released code's linear layers have biases, which add q + d: we follow the code.
+Its two-layer and LSTM variants are broken (tied layers, a branch that falls through) and left out.
 
-Ours: a LayerNorm of gain 1 emits vectors of length sqrt(d). That is little beside T5's embeddings, the paper's, but
-drowns P beside those of most other backbones. The gain therefore starts at the rms of the frequent words' embeddings;
-``gain`` "paper" starts it at 1, "zero" at 0, where the method starts as prompt tuning.
+Difference: a LayerNorm of gain 1 outputs vectors of length sqrt(d). That is small compared with T5's embeddings, which
+the paper uses, but much larger than P on most other backbones. The gain is therefore initialised at the rms of the
+frequent words' embeddings; ``gain`` "paper" initialises it at 1, "zero" at 0, where the method starts as prompt tuning.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ Bottleneck = Annotated[
 ]
 Gain = Annotated[
     Literal["table", "paper", "zero"],
-    Hyperparameter("gamma", "where LayerNorm's gain starts: the embeddings' rms, 1 as in the paper, or 0"),
+    Hyperparameter("gamma", "initial gain of the LayerNorm: the embeddings' rms, 1 as in the paper, or 0"),
 ]
 Ratio = Annotated[float, Hyperparameter("mlp_lr/lr", "learning rate of phi as a share of the prompt's", 0.0, 10.0)]
 
@@ -53,16 +53,14 @@ class Residual(PromptMethod):
         equation=r"P'_i = P_i + \mathrm{LayerNorm}(W_{up}\, \mathrm{ReLU}(W_{down}\, P_i)), \quad [P';\; X]",
         idea="Train each prompt token together with a small detour around it, which makes learning rate and start"
         " matter less.",
-        differs="LayerNorm's gain starts at the size of the backbone's embeddings; at the paper's 1 it would drown the"
-        " prompt on backbones other than T5.",
-        lesson="Prompt tuning is touchy: a wrong learning rate or an unlucky start costs a lot. Here a small"
+        differs="LayerNorm's gain starts at the size of the backbone's embeddings; the paper's 1 would be too large"
+        " for the prompt on backbones other than T5.",
+        lesson="Prompt tuning is sensitive: a wrong learning rate or initialisation costs a lot. Here a small"
         " network, the bottleneck, makes something of each prompt vector, and that is added to the vector"
         " itself. The detour gives training a second, smoother way to move the prompt; the direct way makes"
         " sure that nothing is lost. After training both are added up once and for all, and the network is"
         " dropped.",
-        suggested_experiment=(
-            "open the stability grid of a race, learning rates against seeds, for this method and for Prompt Tuning."
-        ),
+        suggested_experiment="compare its grid of learning rates and seeds with that of Prompt Tuning.",
         reported_results=(
             ReportedResult(
                 "T5-Base on SuperGLUE gains 7 points over prompt tuning with 100 tokens, about 3 with 10.",
@@ -74,8 +72,8 @@ class Residual(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Between sampled words and random numbers as a start prompt tuning differs by about 10 points, the"
-                " residual prompt hardly.",
+                "Between sampled words and random values as initialisation prompt tuning differs by about 10 points,"
+                " the residual prompt hardly.",
                 read="summary",
             ),
             ReportedResult(
@@ -120,41 +118,41 @@ class Residual(PromptMethod):
         self.ratio = ratio
 
     def phi(self) -> Float[Tensor, "m d"]:
-        """What the detour adds to each prompt token."""
+        """Return what the bottleneck adds to each prompt token."""
         added: Tensor = self.norm(self.up(self.down(self.P).relu()))
         return added
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """P is the prompt that was trained before; phi adds to it at once unless ``gain`` is "zero"."""
+        """Set P to a trained prompt; phi already adds to it unless ``gain`` is "zero"."""
         with torch.no_grad():
             self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
-        """P' = P + phi(P) for every row, batch axis 1."""
+        """Return P' = P + phi(P) for every row, batch axis 1."""
         return Prompt(embeddings=(self.P + self.phi())[None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """One stage; phi may have a rate of its own."""
+        """Return one stage; phi may have its own learning rate."""
         shares = dict.fromkeys(("down", "up", "norm"), self.ratio)
         return (Stage("tune", task_objective(self), lr_scales={"P": 1.0, **shares}),)
 
     def merge(self) -> StaticPrompt:
-        """P' alone, without phi."""
+        """Return P' without phi."""
         return StaticPrompt(self.card, self.slots, (self.P + self.phi())[None])
 
     def stored_parameters(self) -> int:
-        """P': m d."""
+        """Return the size of P', m d."""
         return self.P.numel()
 
     def diagram(self) -> MethodDiagram:
-        """P, and what the detour makes of the same P."""
+        """Return the sum of P and the output of the bottleneck for P."""
         detour = EncoderOutput(TensorNode("P"), ("down", "up", "norm"), "bottleneck")
         return MethodDiagram(
             Sum((TensorNode("P"), detour)), prompt_label="P'", note="one bottleneck, shared by all prompt tokens"
         )
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P, phi(P) and P' (m, d); W_down (q, d), W_up (d, q), their biases, and LayerNorm's gamma and beta (d)."""
+        """Return P, phi(P), P' (m, d); W_down (q, d), W_up (d, q), their biases; LayerNorm's gamma and beta (d)."""
         phi = self.phi()
         return {
             "P": MethodTensor(self.P, ("m", "d")),

@@ -5,11 +5,11 @@ r"""SMoP: several short prompts, and a router that sends each input to one of th
 Choi, Kim, Lee and Lee, "SMoP: Towards Efficient and Effective Prompt Tuning with Sparse Mixture-of-Prompts",
 EMNLP 2023, section 3. https://aclanthology.org/2023.emnlp-main.884
 
-The probability scales the prompt: the router's only gradient. While training, the router's scores are multiplied by
-1 + delta, delta ~ N(0, sigma^2). The released code adds up the prompts of the whole batch for every example
-(a broadcast over B); here each example gets its own, so it does not depend on its batch mates. No load-balancing
-loss, as in the released code. ``top`` above 1 is the paper's ablation: the likeliest prompts, each scaled by its
-probability, are added. The start of the prompts is not in the text that could be read: words, as in Lester.
+The probability scales the prompt, which is the router's only gradient. During training the router's scores are
+multiplied by 1 + delta, delta ~ N(0, sigma^2). The released code adds the prompts of the whole batch for every example
+(a broadcast over B); here each example gets its own, so it does not depend on its batch. There is no load-balancing
+loss, as in the released code. ``top`` above 1 is the paper's ablation: the most likely prompts, each scaled by its
+probability, are added. The initialisation of the prompts is not known: words, as in Lester.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ Noise = Annotated[
     Hyperparameter("sigma", "relative noise on the router's scores while training", 0.0, 5.0, affects_routing=True),
 ]
 TopExperts = Annotated[
-    int, Hyperparameter("top", "experts that each input gets, each at its probability", 1, 32, affects_routing=True)
+    int, Hyperparameter("top", "experts per input, each at its probability", 1, 32, affects_routing=True)
 ]
 
 
@@ -49,9 +49,9 @@ class SMoP(PromptMethod):
         idea="Keep k short prompts; a small router reads the text and picks the one that suits it.",
         differs="Each example is routed by itself; the released code mixes the prompts of the whole batch.",
         lesson="One prompt has to suit every input. SMoP keeps k short ones instead, and a router: a small matrix"
-        " that looks at the mean of the text's vectors and picks the prompt to use. The probability with which"
-        " it picked scales the prompt, for only so can the router learn whether its choice was a good one."
-        " While training, noise on its scores sees to it that every prompt gets some inputs.",
+        " that looks at the mean of the text's vectors and picks the prompt to use. The probability of this"
+        " choice scales the prompt, so that the router can learn whether the choice was good. During training,"
+        " noise on its scores makes sure that every prompt gets some inputs.",
         suggested_experiment="look at a run on the page Routing: which classes go to which prompt?",
         reported_results=(
             ReportedResult(
@@ -59,24 +59,24 @@ class SMoP(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Training takes 14.6 % less time and 22.9 % less memory, use 27.2 % fewer operations: its prompts"
-                " are shorter.",
+                "Training takes 14.6 % less time and 22.9 % less memory, inference 27.2 % fewer operations, because"
+                " its prompts are shorter.",
                 read="summary",
             ),
             ReportedResult(
-                "Question answering with Llama-3.2: F1 56.25 against prompt tuning's 56.77 at 1 billion numbers,"
+                "Question answering with Llama-3.2: F1 56.25 against prompt tuning's 56.77 at 1 billion parameters,"
                 " 69.61 against 66.43 at 3 billion.",
                 by="Li, Su and Collier 2025 (PT-MoE)",
             ),
         ),
         symbols=(
             EquationSymbol("p", "the router's shares of the experts"),
-            EquationSymbol("p_i", "the share of the expert that was picked: it scales its prompt"),
+            EquationSymbol("p_i", "the share of the selected expert: it scales its prompt"),
             EquationSymbol("p_j", "the router's share of expert j"),
             EquationSymbol(r"L_\mu", "the router's matrix, trained", "L"),
-            EquationSymbol("i", "the expert that was picked"),
+            EquationSymbol("i", "the selected expert"),
             EquationSymbol("j", "any expert"),
-            EquationSymbol("P_i", "the short prompt of the expert that was picked", "P"),
+            EquationSymbol("P_i", "the short prompt of the selected expert", "P"),
         ),
     )
 
@@ -101,26 +101,26 @@ class SMoP(PromptMethod):
         self.soft_routing = self.top > 1
 
     def routing_weights(self, batch: Batch) -> Float[Tensor, "B k"]:
-        """Routing probabilities of each input; noisy while training."""
+        """Return the routing probabilities of each input; with noise during training."""
         scores: Tensor = self.L(batch.mean_embedding())
         if self.training:
             scores = scores * (1 + self.sigma * torch.randn_like(scores))
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:
-        """The likeliest prompt of each row, scaled by its probability."""
+        """Return the most likely prompt of each row, scaled by its probability."""
         return self.prompt_for(batch, self.routing_weights(batch))
 
     def prompt_for(self, batch: Batch, routing: Float[Tensor, "B k"]) -> Prompt:
-        """The same under other probabilities."""
+        """Return the prompt of each row for other probabilities."""
         probabilities, experts = routing.topk(self.top, -1)
         return Prompt(embeddings=(probabilities[..., None, None] * self.P[experts]).sum(1), routing=routing)
 
     def diagram(self) -> MethodDiagram:
-        """One P_i for each input, or the likeliest few."""
-        picked = RouterOutput((TensorNode("P"),), ("L",), "one" if self.top == 1 else "some")
-        return MethodDiagram(picked, prompt_label="P(x)", note="the router's probability scales the prompt")
+        """Return one P_i for each input, or the most likely few."""
+        selected = RouterOutput((TensorNode("P"),), ("L",), "one" if self.top == 1 else "some")
+        return MethodDiagram(selected, prompt_label="P(x)", note="the router's probability scales the prompt")
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (k, m, d) and the router L (k, d)."""
+        """Return P (k, m, d) and the router L (k, d)."""
         return {"P": MethodTensor(self.P, ("k", "m", "d")), "L": MethodTensor(self.L.weight, ("k", "d"))}

@@ -1,4 +1,4 @@
-"""What transfer methods learn from: prompts that were trained on other tasks."""
+"""Source prompts: the trained prompts of other tasks that transfer methods use."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ class SourcePrompt:
     """A prompt trained on a source task by plain prompt tuning.
 
     ``prompt`` is the best by validation, ``embedding`` the one after all its steps: SPoT's task embedding is a prompt
-    of a fixed age, not the best one (Vu et al., ACL 2022, section 3.2, https://aclanthology.org/2022.acl-long.346).
-    ``accuracy`` (0 to 1) is the validation accuracy on its own task; ``run`` the id of the run that trained it, empty
-    if it was not a run of a store.
+    after a fixed number of steps, not the best one (Vu et al., ACL 2022, section 3.2,
+    https://aclanthology.org/2022.acl-long.346). ``accuracy`` (0 to 1) is the validation accuracy on its own task;
+    ``run`` the id of the run that trained it, empty without a store.
     """
 
     task: str

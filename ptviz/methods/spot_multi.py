@@ -5,12 +5,12 @@ r"""SPoT, many sources at once: the target's prompt starts from one prompt that 
 Vu, Lester, Constant, Al-Rfou and Cer, "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022,
 section 2. https://aclanthology.org/2022.acl-long.346
 
-Rows of the sources are drawn in proportion to the sources' sizes n_s (examples-proportional mixing); then the whole
-prompt is tuned on the target, and nothing but the backbone is frozen. The released code
-(https://github.com/google-research/prompt-tuning, prompt_tuning/spot) agrees: mixtures, and a start from a file.
+Examples of the sources are drawn in proportion to the sources' sizes n_s (examples-proportional mixing); then the whole
+prompt is tuned on the target, with only the backbone frozen. The released code
+(https://github.com/google-research/prompt-tuning, prompt_tuning/spot) does the same.
 
-Ours: the source prompt is the one after all source steps, not the best on the sources' validation rows; the paper's
-cap of 2^19 rows per task is never reached, for the run's own limit on rows is far below it.
+Differences: the source prompt is the one after all source steps, not the best on the sources' validation examples; the
+paper's limit of 2^19 examples per task is never reached, because the run's own limit is far below it.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from ptviz.prompt import Batch, Prompt, Spec
 
 
 class SPoTMulti(PromptMethod):
-    """``P`` (m, d), and what it started from, ``P_mix`` (m, d)."""
+    """``P`` (m, d), and its initial value ``P_mix`` (m, d)."""
 
     card = MethodCard(
         name="spot-multi",
@@ -46,9 +46,9 @@ class SPoTMulti(PromptMethod):
         equation=r"P^{\mathrm{mix}} = \arg\min_P \sum_s \frac{n_s}{\sum_u n_u} L_s(P),"
         r" \quad P \leftarrow P^{\mathrm{mix}}",
         idea="Tune one prompt on several other tasks mixed together, and start the new task's prompt from it.",
-        differs="The source prompt is the last one, not the best on the sources' validation rows.",
-        lesson="Instead of choosing one task to start from, one prompt is trained on several at once: their rows are"
-        " mixed, and larger tasks give more of them. So the prompt learns what the tasks have in common. Your"
+        differs="The source prompt is the last one, not the best on the sources' validation examples.",
+        lesson="Instead of choosing one task to start from, one prompt is trained on several at once: their examples"
+        " are mixed, and larger tasks give more of them. So the prompt learns what the tasks have in common. Your"
         " task starts from it and trains as usual.",
         suggested_experiment="choose source tasks that are unlike your own: does the start still help?",
         reported_results=(
@@ -69,8 +69,8 @@ class SPoTMulti(PromptMethod):
             EquationSymbol(r"P^{\mathrm{mix}}", "one prompt, trained on all source tasks together", "P_mix"),
             EquationSymbol("P", "the target's prompt: it starts as a copy, then is trained"),
             EquationSymbol("L_s", "the loss on source task s"),
-            EquationSymbol("n_s", "training rows of source task s"),
-            EquationSymbol("n_u", "training rows of each source task, to sum over"),
+            EquationSymbol("n_s", "training examples of source task s"),
+            EquationSymbol("n_u", "training examples of each source task, to sum over"),
             EquationSymbol("s", "a source task"),
             EquationSymbol("u", "a source task, to sum over"),
             EquationSymbol(r"\arg\min_P", "the prompt for which the sum is smallest"),
@@ -85,30 +85,30 @@ class SPoTMulti(PromptMethod):
         self.P_mix = nn.Buffer(torch.zeros(m, spec.width))
 
     def forward(self, batch: Batch) -> Prompt:
-        """P for every row, batch axis 1."""
+        """Return P for every row, batch axis 1."""
         return Prompt(embeddings=self.P[None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """One prompt for all sources, then the target from there."""
+        """Return training of one prompt on all sources, then training on the target."""
         return (
             Stage("source tuning", task_objective(self), tasks="sources", mixture="proportional"),
             Stage("transfer", task_objective(self), on_start=self.copy_mixture_prompt),
         )
 
     @torch.no_grad()
-    def copy_mixture_prompt(self, probe: StageContext) -> None:
-        """Keep the source prompt: P goes on from it."""
+    def copy_mixture_prompt(self, context: StageContext) -> None:
+        """Store the source prompt, from which P is trained further."""
         self.P_mix.copy_(self.P)
 
     def diagram(self) -> MethodDiagram:
-        """P, started from the prompt that the sources' rows made."""
+        """Return P, initialised from the prompt of the sources."""
         mixture = TensorNode("P_mix", initial_node=SourceExamples(), init_label="tuned on a mixture")
         return MethodDiagram(TensorNode("P", initial_node=mixture, init_label="starts as a copy"))
 
     def merge(self) -> StaticPrompt:
-        """The prompt, without what it started from."""
+        """Return the prompt without its initial value."""
         return StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d) and its start P_mix (m, d)."""
+        """Return P (m, d) and its initial value P_mix (m, d)."""
         return {"P": MethodTensor(self.P, ("m", "d")), "P_mix": MethodTensor(self.P_mix, ("m", "d"))}

@@ -1,4 +1,4 @@
-r"""SPoT, one source at a time: the target's prompt starts from the prompts of the source tasks that are most like it.
+r"""SPoT, one source at a time: the target's prompt starts from the prompts of the most similar source tasks.
 
 .. math:: \mathrm{sim}(t, s) = \cos\Big(\frac{1}{m} \sum_i e^t_i,\; \frac{1}{m} \sum_j e^s_j\Big), \qquad
           P \leftarrow \sum_r \alpha_r P^{s_r}, \qquad
@@ -10,16 +10,17 @@ sections 2 and 3. https://aclanthology.org/2022.acl-long.346
 A task's embedding e is its prompt after a fixed number of steps of plain prompt tuning, not its best prompt; what is
 transferred is the source's best prompt P^s. ``similarity`` is the cosine of the mean tokens, or "per-token" the mean
 cosine of all pairs of tokens: 1/m^2 sum_ij cos(e^t_i, e^s_j). ``retrieval`` of the k most similar sources is the
-paper's: "best" tunes from each of the k in turn and keeps the best by validation; "weighted" starts from their average
-above; "mixture" first tunes a fresh prompt on the rows of the k sources and of the target together.
+paper's: "best" tunes from each of the k in turn and uses the best by validation; "weighted" starts from their average
+above; "mixture" first tunes a new prompt on the examples of the k sources and of the target together.
 
-The released code (https://github.com/google-research/prompt-tuning, prompt_tuning/spot) holds data sets and a start
-from a file, but no similarity and no retrieval: those are written from the paper. Ours: embedding, mixture and
-candidates share the run's steps, where the paper gives each of them all; negative similarities weigh 0 in the average
-(the paper does not say; equal parts if none is positive); a step of "mixture" draws from all sources and rows of those
-not picked weigh 0, so the mixture sees fewer rows per step than a run on the k alone. The paper's cap of 2^19 rows
-per task is never reached: the run's own limit on rows is far below it. All source prompts of a library start from one
-draw of words, the target's from that of its own run; the paper averages similarities over pairs of seeds.
+The released code (https://github.com/google-research/prompt-tuning, prompt_tuning/spot) has data sets and
+initialisation from a file, but no similarity and no retrieval: those follow the paper. Differences: embedding, mixture
+and candidates share the run's steps, where the paper gives each of them all; negative similarities have weight 0 in the
+average (the paper does not say; equal weights if none is positive); a step of "mixture" draws from all sources, and
+examples of sources that were not selected have weight 0, so the mixture uses fewer examples per step than a run on the
+k sources. The paper's limit of 2^19 examples per task is never reached: the run's own limit is far below it. All source
+prompts have the same initial words, the target's those of its own run; the paper averages similarities over pairs of
+seeds.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
 EMBEDDING_STEP_FRACTION = 0.3
-"""Share of the target's steps that its task embedding takes."""
+"""Share of the target's steps for its task embedding."""
 
 TopSources = Annotated[int, Hyperparameter("k", "most similar source tasks to transfer from", 1, 32)]
 SourceSimilarity = Annotated[
@@ -64,12 +65,12 @@ Retrieval = Annotated[
 
 
 def average_similarity(target: Float[Tensor, "m d"], sources: Float[Tensor, "k m d"]) -> Float[Tensor, " k"]:
-    """Cosine of the mean tokens, with each source."""
+    """Return the cosine of the mean tokens with each source."""
     return F.cosine_similarity(target.mean(0), sources.mean(1), dim=-1)
 
 
 def per_token_similarity(target: Float[Tensor, "m d"], sources: Float[Tensor, "k m d"]) -> Float[Tensor, " k"]:
-    """Mean cosine of all pairs of tokens, with each source: the product of the mean unit vectors."""
+    """Return the mean cosine of all pairs of tokens with each source, the product of mean unit vectors."""
     return F.normalize(sources, dim=-1).mean(1) @ F.normalize(target, dim=-1).mean(0)
 
 
@@ -77,7 +78,7 @@ SIMILARITY_FUNCTIONS = {"average": average_similarity, "per-token": per_token_si
 
 
 class SPoTSingle(PromptMethod):
-    """``P`` (m, d), started from the library ``P_s`` (k, m, d) by the task embeddings ``e`` (m, d), ``e_s``."""
+    """``P`` (m, d), initialised from the prompts ``P_s`` (k, m, d) by the task embeddings ``e`` (m, d), ``e_s``."""
 
     card = MethodCard(
         name="spot-single",
@@ -89,9 +90,9 @@ class SPoTSingle(PromptMethod):
         r" \alpha_r = \frac{\mathrm{sim}(t, s_r)}{\sum_{l \le k} \mathrm{sim}(t, s_l)}",
         idea="Tune a prompt a little, look up which known tasks ended up close by, and start again from theirs.",
         differs="The task embedding and all candidates share the run's steps; no similarity code was released.",
-        lesson="Somebody may have trained a prompt on a task like yours already. SPoT tunes a fresh prompt on your"
-        " task for a little while and takes it as the task's address: the closer it is to another task's"
-        " prompt, the more alike the two tasks are. Then training starts again from the closest one. Nothing"
+        lesson="There may already be a prompt for a task like yours. SPoT tunes a new prompt on your"
+        " task for a short time and uses it as the task's embedding: the closer it is to another task's"
+        " prompt, the more similar the two tasks are. Then training starts again from the closest one. Nothing"
         " else changes: the result is a plain prompt with a better start.",
         suggested_experiment="compare it with Prompt Tuning on 16 examples a class, where a good start matters most.",
         reported_results=(
@@ -100,7 +101,7 @@ class SPoTSingle(PromptMethod):
                 " the three most similar 77.4, from the best of all 48 prompts 80.7.",
             ),
             ReportedResult(
-                "How similar two prompts are tells how well one transfers, significantly so on 4 of 10 targets"
+                "How similar two prompts are predicts how well one transfers, significantly so on 4 of 10 targets"
                 " (STS-B: r = 0.708).",
                 where="figure 5",
             ),
@@ -109,12 +110,12 @@ class SPoTSingle(PromptMethod):
         ),
         symbols=(
             EquationSymbol("P", "the target's prompt: it starts as a mix of source prompts, then is trained"),
-            EquationSymbol("P^{s_r}", "the prompt of the source at rank r, trained before and kept", "P_s"),
-            EquationSymbol(r"\alpha_r", "how much the source at rank r counts", "alpha"),
+            EquationSymbol("P^{s_r}", "the prompt of the source at rank r, trained before", "P_s"),
+            EquationSymbol(r"\alpha_r", "the weight of the source at rank r", "alpha"),
             EquationSymbol("r", "rank by similarity, from 1, the most similar, to k"),
             EquationSymbol("s_r", "the source task at rank r"),
             EquationSymbol("s_l", "the source task at rank l"),
-            EquationSymbol("t", "the target task: a prompt tuned on it for a little while", "e"),
+            EquationSymbol("t", "the target task: a prompt tuned on it for a short time", "e"),
             EquationSymbol("l", "the same ranks, to sum over"),
             EquationSymbol("k", "how many of the most similar sources are taken"),
         ),
@@ -142,75 +143,61 @@ class SPoTSingle(PromptMethod):
         self.similarity, self.alpha = (nn.Buffer(torch.zeros(len(spec.source_tasks))) for _ in range(2))
 
     def forward(self, batch: Batch) -> Prompt:
-        """P for every row, batch axis 1."""
+        """Return P for every row, batch axis 1."""
         return Prompt(embeddings=self.P[None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """The target's embedding, then tuning from what the library holds."""
-        embed, left = (
-            Stage(
-                "task embedding",
-                task_objective(self),
-                on_start=self.copy_source_prompts,
-                step_fraction=EMBEDDING_STEP_FRACTION,
-            ),
-            1 - EMBEDDING_STEP_FRACTION,
-        )
+        """Return training of the target's embedding, then training from the source prompts."""
+        loss, share, left = task_objective(self), EMBEDDING_STEP_FRACTION, 1 - EMBEDDING_STEP_FRACTION
+        embed = Stage("task embedding", loss, on_start=self.copy_source_prompts, step_fraction=share)
         if self.retrieval == "weighted":
-            return embed, Stage("transfer", task_objective(self), on_start=self.start_from_average, step_fraction=left)
+            return embed, Stage("transfer", loss, on_start=self.start_from_average, step_fraction=left)
         if self.retrieval == "mixture":
-            mixed = Stage(
-                "mixture",
-                self.mixture_objective,
-                tasks="all",
-                on_start=self.restart_for_mixture,
-                step_fraction=left / 2,
-            )
-            return embed, mixed, Stage("transfer", task_objective(self), step_fraction=left / 2)
+            restart, half = self.restart_for_mixture, left / 2
+            mixed = Stage("mixture", self.mixture_objective, tasks="all", on_start=restart, step_fraction=half)
+            return embed, mixed, Stage("transfer", loss, step_fraction=half)
         return embed, *(
             Stage(
-                "transfer" if rank == 0 else f"transfer from number {rank + 1}",
-                task_objective(self),
-                on_start=partial(self.start_from_rank, rank),
-                step_fraction=left / self.top_k,
+                "transfer" if rank == 0 else f"transfer from number {rank + 1}", loss,
+                on_start=partial(self.start_from_rank, rank), step_fraction=left / self.top_k,
                 keeps_previous_best=rank > 0,
             )
             for rank in range(self.top_k)
-        )
+        )  # fmt: skip
 
     @torch.no_grad()
-    def copy_source_prompts(self, probe: StageContext) -> None:
-        """Copy the library: each source's best prompt, and its embedding.
+    def copy_source_prompts(self, context: StageContext) -> None:
+        """Copy each source's best prompt and its embedding.
 
         Raises:
             ValueError: if the run has no source tasks.
         """
         if not self.source_tasks:
-            raise ValueError(f"{self.card.title} needs at least one source task; this run has none: name some")
-        for prompt, embedding, source in zip(self.P_s, self.e_s, probe.source_prompts, strict=True):
+            raise ValueError(f"{self.card.title} needs at least one source task; this run has none: add some")
+        for prompt, embedding, source in zip(self.P_s, self.e_s, context.source_prompts, strict=True):
             prompt.copy_(source.prompt)
             embedding.copy_(source.embedding)
 
     def measure_similarity(self) -> Tensor:
-        """Take the present prompt as the target's embedding; the rows of the top k sources, most similar first."""
+        """Set the target's embedding to the current prompt; return the rows of the top k sources."""
         self.e.copy_(self.P)
         self.similarity.copy_(SIMILARITY_FUNCTIONS[self.similarity_metric](self.e, self.e_s))
         return self.top_sources()
 
     def top_sources(self) -> Tensor:
-        """The rows of the top k sources, most similar first."""
+        """Return the rows of the top k sources, most similar first."""
         return self.similarity.argsort(descending=True, stable=True)[: self.top_k]
 
     @torch.no_grad()
-    def start_from_rank(self, rank: int, probe: StageContext) -> None:
-        """Best of top k: copy the prompt of the source at this rank."""
+    def start_from_rank(self, rank: int, context: StageContext) -> None:
+        """Set P to the prompt of the source at this rank ("best")."""
         row = (self.measure_similarity() if rank == 0 else self.top_sources())[rank]
         self.alpha.zero_()[row] = 1.0
         self.P.copy_(self.P_s[row])
 
     @torch.no_grad()
-    def start_from_average(self, probe: StageContext) -> None:
-        """Weighted average: each of the top k in proportion to its similarity."""
+    def start_from_average(self, context: StageContext) -> None:
+        """Set P to the average of the top k, weighted by similarity ("weighted")."""
         top = self.measure_similarity()
         weights = self.similarity[top].clamp(min=0.0)
         weights = weights if weights.sum() > 0 else torch.ones_like(weights)
@@ -218,13 +205,13 @@ class SPoTSingle(PromptMethod):
         self.P.copy_(torch.einsum("k,kmd->md", self.alpha, self.P_s))
 
     @torch.no_grad()
-    def restart_for_mixture(self, probe: StageContext) -> None:
-        """Mixture: pick the top k, and go back to the sampled words."""
+    def restart_for_mixture(self, context: StageContext) -> None:
+        """Select the top k, and reset P to the sampled words ("mixture")."""
         self.alpha.zero_()[self.measure_similarity()] = 1 / self.top_k
         self.P.copy_(self.P_0)
 
     def mixture_objective(self, batch: Batch, run: ForwardFn) -> tuple[Tensor, Prompt, Output]:
-        """The task loss on rows of the target and of picked sources; 0 on those of the others."""
+        """Return the task loss on examples of the target and the selected sources; 0 on those of the others."""
         task = int(batch.task_ids[0])
         if task == len(self.source_tasks) or self.alpha[task] > 0:
             return task_objective(self)(batch, run)
@@ -232,25 +219,20 @@ class SPoTSingle(PromptMethod):
         return 0.0 * self.P.sum(), prompt, Output(nothing[:, None], nothing)
 
     def diagram(self) -> MethodDiagram:
-        """P, started from the library's most similar prompts, or from what their rows and the target's make."""
+        """Return P, initialised from the most similar source prompts, or trained on their examples first."""
         if self.retrieval == "mixture":
-            return MethodDiagram(
-                TensorNode(
-                    "P", initial_node=SourceExamples(), init_label="tuned first on the most similar and the target"
-                )
-            )
-        how = {"best": "starts from the most similar", "weighted": "starts from the average of the most similar"}
-        remark = "similar by a prompt that is first tuned on the target for a little while"
-        return MethodDiagram(
-            TensorNode("P", initial_node=TensorNode("P_s"), init_label=how[self.retrieval]), note=remark
-        )
+            label = "tuned first on the most similar and the target"
+            return MethodDiagram(TensorNode("P", SourceExamples(), label))
+        labels = {"best": "starts from the most similar", "weighted": "starts from the average of the most similar"}
+        note = "similarity is that of a prompt tuned on the target for a short time"
+        return MethodDiagram(TensorNode("P", TensorNode("P_s"), labels[self.retrieval]), note=note)
 
     def merge(self) -> StaticPrompt:
-        """The prompt, without the library."""
+        """Return the prompt without the source prompts."""
         return StaticPrompt(self.card, self.slots, embeddings=self.P[None])
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d), the embeddings e (m, d) and e_s (k, m, d), the prompts P_s (k, m, d), sim (k) and alpha (k)."""
+        """Return P (m, d), e (m, d), e_s and P_s (k, m, d), sim (k) and alpha (k)."""
         return {
             "P": MethodTensor(self.P, ("m", "d")),
             "e": MethodTensor(self.e, ("m", "d")),

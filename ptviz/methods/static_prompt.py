@@ -1,4 +1,4 @@
-"""What is left of a trained method once everything that only training needed is multiplied out: a static prompt."""
+"""A static prompt: what remains of a trained method when everything that only training needs is merged."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from ptviz.prompt import Batch, Prompt
 
 
 class StaticPrompt(PromptMethod, register=False):
-    """A finished prompt under the card of the method it came from: plain tensors, none of which trains.
+    """A trained prompt with the card of its method: plain tensors, none of which is trained.
 
-    ``shift`` is added to the embedding of the i-th real token of a text; ``keep`` marks the prompt tokens left
-    visible. Given tensors are detached, not copied. A ``state_dict`` of it is what to store for inference.
+    ``shift`` is added to the embedding of the i-th real token of a text; ``keep`` marks the prompt tokens that are
+    visible. Given tensors are detached, not copied. Its ``state_dict`` is what to store for inference.
     """
 
-    card: MethodCard  # type: ignore[misc]  # of the method that was folded, so a matter of the instance
+    card: MethodCard  # type: ignore[misc]  # It is that of the merged method, so it differs by instance.
     embeddings: Tensor | None
     key_values: Tensor | None
     shift: Tensor | None
@@ -31,7 +31,7 @@ class StaticPrompt(PromptMethod, register=False):
         shift: Float[Tensor, "s d"] | None = None,
         keep: Bool[Tensor, " m"] | None = None,
     ) -> None:
-        """Take the tensors over.
+        """Store the tensors.
 
         Raises:
             ValueError: if the embeddings do not fill the slots.
@@ -48,7 +48,7 @@ class StaticPrompt(PromptMethod, register=False):
         self.eval()
 
     def forward(self, batch: Batch) -> Prompt:
-        """The same prompt for every row; the shift goes to each row's real tokens in order, wherever padding is."""
+        """Return the same prompt for every row; the shift follows each row's real tokens, not its padding."""
         delta = None
         if self.shift is not None:
             position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.shift) - 1)
@@ -56,15 +56,15 @@ class StaticPrompt(PromptMethod, register=False):
         return Prompt(self.embeddings, self.key_values, delta, self.keep)
 
     def stored_parameters(self) -> int:
-        """Every scalar of the tensors, without prompt tokens that were pruned."""
+        """Return the size of the tensors, without pruned prompt tokens."""
         total = sum(tensor.numel() for tensor in (self.key_values, self.shift) if tensor is not None)
         if self.embeddings is not None:
-            kept = self.slots if self.keep is None else int(self.keep.sum())
-            total += kept * self.embeddings.shape[2]
+            visible = self.slots if self.keep is None else int(self.keep.sum())
+            total += visible * self.embeddings.shape[2]
         return total
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d), KV (S, kv, H, m, h) and shift (T, d): those that there are."""
+        """Return P (m, d), KV (S, kv, H, m, h) and shift (T, d), as far as they exist."""
         found = {}
         if self.embeddings is not None:
             found["P"] = MethodTensor(self.embeddings[0], ("m", "d"))

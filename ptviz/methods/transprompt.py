@@ -1,4 +1,4 @@
-r"""TransPrompt: recurrent encoders write a prompt from what tasks share and what is a task's own.
+r"""TransPrompt: recurrent encoders write a prompt from shared and task-specific knowledge.
 
 .. math:: P_k = \mathrm{MLP}\left(a\,\mathrm{LSTM}_*(E) + (1 - a)\,\mathrm{LSTM}_k(E)\right), \qquad
           L = \sum_i \omega_i L_i \mp \lambda \bar{H}, \qquad
@@ -7,16 +7,17 @@ r"""TransPrompt: recurrent encoders write a prompt from what tasks share and wha
 Wang, Wang, Qiu, Huang and Gao, "TransPrompt: Towards an Automatic Transferable Prompting Framework for Few-shot Text
 Classification", EMNLP 2021, section 3. https://aclanthology.org/2021.emnlp-main.221
 
-Meta-knowledge: all tasks at once, target included. Before every epoch a prototype c_p of each (task, label) is the mean
-hidden state of its rows; rows near the prototypes count more, w being alpha = 0.5 for a row's own prototype and evenly
-shared by all others. The entropy H (bits) of the answers is rewarded. Adaptation: the target alone, entropy punished.
+Meta-knowledge stage: all tasks at once, target included. Before every epoch the prototype c_p of each (task, label) is
+set to the mean hidden state of its examples; examples near the prototypes have more weight, w being alpha = 0.5 for an
+example's own prototype and uniform over the others. The entropy H (bits) of the answers is rewarded. Adaptation stage:
+the target only, entropy penalised.
 
-The original tunes the whole language model beside the encoders. This is the frozen form, as the survey frames it, and
-ours. The released code weighs LSTM_* by a = 0.2; the paper averages: ``mix`` chooses, the paper's by default. Ours too:
-z is read at the answer's position (the code's [CLS]), in the second-to-last layer as in the code; omega carries no
-gradient, or a prompt could silence a row instead of answering it; a step calls the objective once per task, so its
-softmax runs over that task's rows of the batch, and tasks are then averaged by rows; adaptation weighs all rows alike.
-The encoders are ``hidden`` wide per direction (0: d, as in the code: 42 million scalars each in BERT-large).
+The original also tunes the whole language model; here it is frozen, as in the survey. The released code weights LSTM_*
+by a = 0.2, the paper averages: ``mix`` selects one, by default the paper's. Other differences: z is read at the
+answer's position (the code's [CLS]), in the second-to-last layer as in the code; omega has no gradient, or a prompt
+could lower an example's weight instead of its loss; a step calls the objective once per task, so the softmax runs over
+that task's examples of the batch, and tasks are averaged by examples; adaptation weights all examples equally. The
+encoders are ``hidden`` wide per direction (0: d, as in the code: 42 million scalars each in BERT-large).
 """
 
 from __future__ import annotations
@@ -37,20 +38,20 @@ from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
 MAX_CLASSES = 160
-"""Labels of one task that there is room for: the largest built-in task has 150."""
+"""Most labels of one task; the largest built-in task has 150."""
 
 Hidden = Annotated[int, Hyperparameter("q", "width of an encoder per direction; 0: the code's, d", 0, 1024)]
 EncoderMix = Annotated[
     Literal["paper", "code"], Hyperparameter("a", "share of the universal encoder: half, or 0.2 as in the code")
 ]
 OwnPrototypeWeight = Annotated[
-    float, Hyperparameter("alpha", "weight of a row's own prototype among all prototypes", 0.0, 1.0)
+    float, Hyperparameter("alpha", "weight of an example's own prototype among all prototypes", 0.0, 1.0)
 ]
 Lambda = Annotated[float, Hyperparameter("lambda", "weight of the answers' entropy in both stages", 0.0, 1.0)]
 
 
 class TransPrompt(PromptMethod):
-    """Pseudo tokens ``E`` (m, d), an encoder for each task and a universal one, and the ``MLP`` behind them."""
+    """Pseudo tokens ``E`` (m, d), an encoder for each task and a universal one, followed by the ``MLP``."""
 
     card = MethodCard(
         name="transprompt",
@@ -62,13 +63,13 @@ class TransPrompt(PromptMethod):
         r" L = \sum_i \omega_i L_i \mp \lambda \bar{H}",
         idea="Learn all tasks together, what they share in one encoder and what is their own in another, and trust"
         " typical examples more; then adapt to the target.",
-        differs="Ours keeps the language model frozen; the original tunes all of it. Encoders are narrower, and row"
-        " weights are a softmax over one task's rows.",
+        differs="Ours keeps the language model frozen; the original tunes all of it. Encoders are narrower, and example"
+        " weights are a softmax over one task's examples.",
         lesson="All tasks are learned together at first, your own among them. Two recurrent networks read the same"
         " trained vectors, one of the task's own and one that all tasks share, and the mean of both becomes"
         " the prompt: so the shared one gathers what helps everywhere. Examples near the middle of their class"
-        " count more than odd ones. Then your task goes on alone. The original trains the language model too;"
-        " here it stays frozen.",
+        " count more than odd ones. Then training continues on your task only. The original also trains the language"
+        " model; here it stays frozen.",
         suggested_experiment="set mix to code: the shared network then counts for a fifth instead of a half.",
         reported_results=(
             ReportedResult(
@@ -78,7 +79,7 @@ class TransPrompt(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "One seed of the authors' own: accuracy 0.931 on SST-2, 0.876 on MR, 0.915 on CR, with the"
+                "One seed of the authors: accuracy 0.931 on SST-2, 0.876 on MR, 0.915 on CR, with the"
                 " language model tuned too.",
                 where="log in the repository",
                 read="code",
@@ -86,15 +87,15 @@ class TransPrompt(PromptMethod):
         ),
         symbols=(
             EquationSymbol("P_k", "the prompt of task k"),
-            EquationSymbol("a", "how much the universal encoder counts"),
+            EquationSymbol("a", "the weight of the universal encoder"),
             EquationSymbol(r"\mathrm{LSTM}_*", "the universal encoder, shared by all tasks, trained"),
             EquationSymbol(r"\mathrm{LSTM}_k", "task k's own encoder, trained"),
             EquationSymbol("E", "trained vectors that both encoders read"),
             EquationSymbol("i", "a training example"),
-            EquationSymbol(r"\omega_i", "how much example i counts: typical ones count more"),
+            EquationSymbol(r"\omega_i", "the weight of example i: higher for typical ones"),
             EquationSymbol("L_i", "the loss of example i"),
-            EquationSymbol(r"\lambda", "how much confidence counts"),
-            EquationSymbol(r"\bar{H}", "mean entropy of the answers: how unsure they are"),
+            EquationSymbol(r"\lambda", "the weight of the entropy"),
+            EquationSymbol(r"\bar{H}", "mean entropy of the answers: how uncertain they are"),
             EquationSymbol("k", "a task: one of the sources, or the target"),
         ),
     )
@@ -121,28 +122,26 @@ class TransPrompt(PromptMethod):
         self.universal = encoder()
         self.encoders = nn.ModuleList(encoder() for _ in range(tasks))
         self.MLP = nn.Sequential(nn.Linear(2 * q, d), nn.ReLU(), nn.Linear(d, d))
-        self.prototypes, self.rows = (
-            nn.Buffer(torch.zeros(tasks, MAX_CLASSES, d)),
-            nn.Buffer(torch.zeros(tasks, MAX_CLASSES)),
-        )
+        self.prototypes = nn.Buffer(torch.zeros(tasks, MAX_CLASSES, d))
+        self.rows = nn.Buffer(torch.zeros(tasks, MAX_CLASSES))
         self.universal_share = 0.2 if mix == "code" else 0.5
         self.alpha = alpha
         self.lam = lam
 
     def prompt(self, k: int) -> Float[Tensor, "m d"]:
-        """The prompt of task k; the target's is the last."""
-        if self.E.is_meta:  # Shapes alone: an LSTM takes long to find out what is known.
+        """Return the prompt of task k; the target's is the last."""
+        if self.E.is_meta:  # An LSTM is slow on the meta device, and the shape is known.
             return torch.empty_like(self.E)
         own, shared = self.encoders[k](self.E)[0], self.universal(self.E)[0]
         written: Tensor = self.MLP(self.universal_share * shared + (1 - self.universal_share) * own)
         return written
 
     def forward(self, batch: Batch) -> Prompt:
-        """The target's prompt for every row, batch axis 1."""
+        """Return the target's prompt for every row, batch axis 1."""
         return Prompt(embeddings=self.prompt(-1)[None])
 
     def stages(self) -> tuple[Stage, ...]:
-        """All tasks together, then the target alone."""
+        """Return training on all tasks together, then on the target."""
         own = {name: 1.0 for name in ("E", "universal", "MLP", f"encoders.{len(self.encoders) - 1}")}
         return (
             Stage(
@@ -157,32 +156,32 @@ class TransPrompt(PromptMethod):
         )
 
     @torch.no_grad()
-    def update_prototypes(self, probe: StageContext) -> None:
-        """The mean hidden state of every task's labels, over the rows that the probe looks at."""
+    def update_prototypes(self, context: StageContext) -> None:
+        """Set the prototypes to the mean hidden state of each label of each task."""
         total, seen = torch.zeros_like(self.prototypes), torch.zeros_like(self.rows)
-        for batch, output in probe.iterate_outputs():
+        for batch, output in context.iterate_outputs():
             if int(batch.labels.max()) >= MAX_CLASSES:
-                raise ValueError(f"TransPrompt has prototypes for {MAX_CLASSES} labels a task; got one of more")
-            place = (batch.task_ids, batch.labels)
-            total.index_put_(place, answer_hidden_states(output), accumulate=True)
-            seen.index_put_(place, seen.new_ones(len(batch)), accumulate=True)
+                raise ValueError(f"TransPrompt supports at most {MAX_CLASSES} labels per task; got a task with more")
+            index = (batch.task_ids, batch.labels)
+            total.index_put_(index, answer_hidden_states(output), accumulate=True)
+            seen.index_put_(index, seen.new_ones(len(batch)), accumulate=True)
         self.prototypes.copy_(total / seen.clamp(min=1)[..., None])
         self.rows.copy_(seen)
 
     def example_weights(self, batch: Batch, z: Float[Tensor, "B d"]) -> Float[Tensor, " B"]:
-        """omega: how much each row counts, by its distance to the prototypes; even before there are any."""
+        """Return omega, each row's weight by its distance to the prototypes; uniform without prototypes."""
         known = self.rows > 0
         count = int(known.sum())
         task, label = known.nonzero(as_tuple=True)
         own = (batch.task_ids[:, None] == task) & (batch.labels[:, None] == label)
-        apart = (z[:, None] - self.prototypes[known]).norm(dim=-1)
-        w = torch.full_like(apart, (1 - self.alpha) / max(1, count - 1)).masked_fill(own, self.alpha)
-        w = w / w.sum(1, keepdim=True).clamp(min=1e-12)  # a row whose prototype is missing weighs the others
-        score: Tensor = -(w * apart).sum(1)
+        distances = (z[:, None] - self.prototypes[known]).norm(dim=-1)
+        w = torch.full_like(distances, (1 - self.alpha) / max(1, count - 1)).masked_fill(own, self.alpha)
+        w = w / w.sum(1, keepdim=True).clamp(min=1e-12)  # A row without an own prototype weights the others.
+        score: Tensor = -(w * distances).sum(1)
         return score.softmax(0)
 
     def meta_knowledge_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
-        """The weighted loss of one task's rows, less the entropy of their answers."""
+        """Return the weighted loss of one task's examples, minus the entropy of their answers."""
         prompt = Prompt(embeddings=self.prompt(int(batch.task_ids[0]))[None])
         output = run(prompt)
         weights = self.example_weights(batch, answer_hidden_states(output).detach()).detach()
@@ -191,31 +190,31 @@ class TransPrompt(PromptMethod):
         return output.loss + prompt.losses["entropy"], prompt, output
 
     def adaptation_objective(self, batch: Batch, run: ForwardFn) -> tuple[Float[Tensor, ""], Prompt, Output]:
-        """The target's loss, plus the entropy of its answers."""
+        """Return the target's loss, plus the entropy of its answers."""
         prompt = self(batch)
         output = run(prompt)
         prompt = replace(prompt, losses={"entropy": self.lam * answer_entropy(output)})
         return output.loss + prompt.losses["entropy"], prompt, output
 
     def merge(self) -> StaticPrompt:
-        """The target's prompt alone, without encoders."""
+        """Return the target's prompt without encoders."""
         return StaticPrompt(self.card, self.slots, self.prompt(-1)[None])
 
     def stored_parameters(self) -> int:
-        """The target's prompt: m d."""
+        """Return the size of the target's prompt, m d."""
         return self.E.numel()
 
     def diagram(self) -> MethodDiagram:
-        """E through the target's own encoder and the universal one, and their mix through the MLP."""
+        """Return the mixture of the target's own and the universal encoder's output, through the MLP."""
         own = EncoderOutput(TensorNode("E"), (f"encoders.{len(self.encoders) - 1}",), "own LSTM")
         shared = EncoderOutput(TensorNode("E"), ("universal",), "universal LSTM")
         written = EncoderOutput(Sum((own, shared), mean=self.universal_share == 0.5), ("MLP",), "MLP")
         return MethodDiagram(written, prompt_label="P", note="the original tunes the language model as well")
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """E (m, d), the prompts P_k (k, m, d) and prototypes c (k, c, d) of all tasks, target last, and the encoders.
+        """Return E (m, d), prompts P_k (k, m, d) and prototypes c (k, c, d) by task, target last, and encoders.
 
-        An LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is what enters a layer.
+        An LSTM's rows hold its four gates (axis g, 4 q long) under PyTorch's names; p is the input width of a layer.
         """
         found = {
             "E": MethodTensor(self.E, ("m", "d")),
@@ -223,10 +222,10 @@ class TransPrompt(PromptMethod):
             "c": MethodTensor(self.prototypes, ("k", "c", "d")),
             "n": MethodTensor(self.rows, ("k", "c")),
         }
-        for place, lstm in (("*", self.universal), *((str(k), e) for k, e in enumerate(self.encoders))):
+        for index, lstm in (("*", self.universal), *((str(k), e) for k, e in enumerate(self.encoders))):
             for name, weight in lstm.named_parameters():
                 inner = "q" if name.startswith("weight_hh") else "d" if "_l0" in name else "p"
-                found[f"LSTM_{place}.{name}"] = MethodTensor(weight, ("g", inner)[: weight.ndim])
+                found[f"LSTM_{index}.{name}"] = MethodTensor(weight, ("g", inner)[: weight.ndim])
         linear = [layer for layer in self.MLP if isinstance(layer, nn.Linear)]
         for i, layer in enumerate(linear):
             found[f"W_{i + 1}"] = MethodTensor(layer.weight, ("d", "d" if i else "p"))
@@ -235,17 +234,17 @@ class TransPrompt(PromptMethod):
 
 
 def answer_hidden_states(output: Output) -> Float[Tensor, "B d"]:
-    """z: the second-to-last layer's hidden states at the answer's position.
+    """Return z, the second-to-last layer's hidden states at the answer's position.
 
     Raises:
-        ValueError: if the answer came without hidden states.
+        ValueError: if the output has no hidden states.
     """
     if output.hidden_states is None:
-        raise ValueError("TransPrompt weighs rows by their hidden states; run the backbone with hidden=True")
+        raise ValueError("TransPrompt needs hidden states; run the backbone with hidden=True")
     return output.hidden_states[-2].float()
 
 
 def answer_entropy(output: Output) -> Float[Tensor, ""]:
-    """Mean entropy of the answers, in bits."""
+    """Return the mean entropy of the answers, in bits."""
     logs = output.logits.log_softmax(-1)
     return -(logs.exp() * logs).sum(-1).mean() / math.log(2)

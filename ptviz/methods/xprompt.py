@@ -8,16 +8,16 @@ Ma, Zhang, Ren, Wang, Wang, Wu, Quan and Song, "XPrompt: Exploring the Extreme o
 https://aclanthology.org/2022.emnlp-main.758
 
 Three stages. After plain prompt tuning, tokens are scored at gamma = 1 and the least important ones masked; then the
-same for pieces, each token being cut into e contiguous pieces of equal size. Survivors go back to their values at the
-end of the first stage, not to the first start, and are trained again; masked cells are 0 and stay 0.
+same for pieces, each token being cut into e contiguous pieces of equal size. Survivors are reset to their values at
+the end of the first stage, not to the initial ones, and are trained again; masked elements are 0 and stay 0.
 
-There is no public code and the text could be read in digests alone. So these are ours: the absolute value is taken per
-batch, then averaged; pieces compete across all surviving tokens; the prompt is retrained after the tokens too, so that
-pieces are scored at a converged prompt. Whether a pruned token is a vector of 0 or gone is not said: ``pruned``
-chooses. The paper retrains for each ratio of 10 % to 90 % and keeps the best on the development set: ``search`` tries
-the ratios on the validation rows before retraining, once a level, and keeps the best (of equals the one that prunes
-most). ``keep`` makes the paper's controls: the reversed prompt of the least important, and a random one.
-The usual shares leave 37.5 % of the scalars, as near as 20 tokens come to the 37.18 % that the paper reports.
+There is no public code and only summaries were available. Our choices: the absolute value is taken per batch, then
+averaged; pieces compete across all surviving tokens; the prompt is also retrained after pruning tokens, so that pieces
+are scored at a converged prompt. The paper does not say whether a pruned token is a vector of 0 or removed: ``pruned``
+selects one. The paper retrains for each ratio of 10 % to 90 % and uses the best on the development set: ``search``
+tries the ratios on the validation examples before retraining, once per level, and uses the best (of equals the one that
+prunes most). ``keep`` gives the paper's controls: the reversed prompt of the least important parts, and a random one.
+The default shares leave 37.5 % of the scalars, the closest that 20 tokens allow to the paper's 37.18 %.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 PRUNING_RATIOS = tuple(tenth / 10 for tenth in range(1, 10))
-"""Shares pruned that the search tries: the paper's grid."""
+"""Pruned shares that the search tries, as in the paper."""
 
 Pieces = Annotated[int, Hyperparameter("e", "pieces that each token is cut into", 1, 32)]
 TokensPruned = Annotated[float, Hyperparameter("1 - |gamma|/m", "share of the prompt tokens pruned", 0.0, 0.95)]
@@ -54,7 +54,7 @@ PiecesPruned = Annotated[
 ]
 Pruned = Annotated[
     Literal["zero", "drop"],
-    Hyperparameter("pruned", "a pruned token stays as a vector of 0, or cannot be seen any more"),
+    Hyperparameter("pruned", "a pruned token becomes a vector of 0, or is masked"),
 ]
 Keep = Annotated[
     Literal["important", "random", "unimportant"],
@@ -64,7 +64,7 @@ Search = Annotated[bool, Hyperparameter("search", "choose both shares by validat
 
 
 def count_survivors(candidates: int, share: float) -> int:
-    """How many of ``candidates`` are left when this share is pruned; at least one."""
+    """Return how many of ``candidates`` are left when this share is pruned; at least one."""
     return max(1, round((1 - share) * candidates))
 
 
@@ -85,10 +85,10 @@ class XPrompt(PromptMethod):
         differs="No public code: scores per batch, one ranking of all pieces, and retraining after each level are our"
         " reading; shares are searched without retraining for each.",
         lesson="Not all of a trained prompt is useful: some tokens hardly matter, and some do harm. XPrompt trains a"
-        " plain prompt first and asks how much the loss would feel it if a token were switched off. The tokens"
-        " that matter least are dropped, and after them pieces of those that are left. What survives goes back"
-        " to its values from the end of the first training and is trained once more, without the ballast.",
-        suggested_experiment="set keep to unimportant, the paper's control: it shows whether the scores mean anything.",
+        " plain prompt first and measures how much the loss would change if a token were removed. The tokens"
+        " that matter least are dropped, and then pieces of the remaining ones. What survives is reset to its"
+        " values from the end of the first training and is trained again.",
+        suggested_experiment="set keep to unimportant, the paper's control: are the scores meaningful?",
         reported_results=(
             ReportedResult(
                 "Average gain over prompt tuning on seven SuperGLUE tasks: 3.26 points with T5 Large, 2.96 with"
@@ -96,7 +96,7 @@ class XPrompt(PromptMethod):
                 read="summary",
             ),
             ReportedResult(
-                "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15 % of the numbers beat the whole"
+                "Few tokens carry most of the prompt: on WSC, a sub-prompt of 15 % of the parameters beat the whole"
                 " one by 4.8 points.",
                 read="summary",
             ),
@@ -113,7 +113,7 @@ class XPrompt(PromptMethod):
             EquationSymbol(r"\gamma_i", "the mask of token i"),
             EquationSymbol(r"\zeta", "the mask of pieces: 0 where a stretch of a token's vector is pruned, else 1"),
             EquationSymbol(r"\zeta_{i,e}", "the mask of piece e of token i"),
-            EquationSymbol("I_{p_i}", "importance of token i: how much the loss would feel its mask", "I_p"),
+            EquationSymbol("I_{p_i}", "importance of token i: how much the loss depends on its mask", "I_p"),
             EquationSymbol("I_{q_{i,e}}", "importance of piece e of token i", "I_q"),
         ),
     )
@@ -144,75 +144,72 @@ class XPrompt(PromptMethod):
         self.search = search
 
     def mask(self) -> Float[Tensor, "m d"]:
-        """M, gamma times zeta for every cell of P."""
+        """Return M, the product of gamma and zeta for every element of P."""
         width, pieces = self.P.shape[1], self.zeta.shape[1]
         piece = torch.arange(width, device=self.zeta.device) * pieces // width
         return self.gamma[:, None] * self.zeta[:, piece]
 
     def surviving_tokens(self) -> Bool[Tensor, " m"]:
-        """The tokens of which something is left."""
+        """Return which tokens have a piece left."""
         return (self.gamma > 0) & (self.zeta > 0).any(1)
 
     def init_from_prompt(self, first: Prompt) -> None:
-        """P is the prompt that was trained before, with nothing pruned yet."""
+        """Set P to a trained prompt, with nothing pruned yet."""
         with torch.no_grad():
             self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
-        """The masked prompt for every row, batch axis 1."""
+        """Return the masked prompt for every row, batch axis 1."""
         keep = self.surviving_tokens() if self.pruned == "drop" else None
         return Prompt(embeddings=(self.mask() * self.P)[None], keep=keep)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Prompt tuning, and a rewound retraining after each level of pruning."""
+        """Return prompt tuning, and a rewound retraining after each level of pruning."""
+        loss = task_objective(self)
         return (
-            Stage("prompt tuning", task_objective(self), step_fraction=0.3),
-            Stage(
-                "prune tokens, rewind and retrain", task_objective(self), on_start=self.prune_tokens, step_fraction=0.2
-            ),
-            Stage(
-                "prune pieces, rewind and retrain", task_objective(self), on_start=self.prune_pieces, step_fraction=0.5
-            ),
+            Stage("prompt tuning", loss, step_fraction=0.3),
+            Stage("prune tokens, rewind and retrain", loss, on_start=self.prune_tokens, step_fraction=0.2),
+            Stage("prune pieces, rewind and retrain", loss, on_start=self.prune_pieces, step_fraction=0.5),
         )
 
     @torch.no_grad()
-    def prune_tokens(self, probe: StageContext) -> None:
-        """Remember the trained prompt, mask the tokens of the lowest scores, and rewind."""
+    def prune_tokens(self, context: StageContext) -> None:
+        """Store the trained prompt, mask the tokens of the lowest scores, and rewind."""
         self.P_1.copy_(self.P)
-        self.token_scores.copy_(measure_mask_importance(self.gamma, probe))
-        self.prune(self.gamma, self.token_scores, self.pruned_shares[0], probe)
+        self.token_scores.copy_(measure_mask_importance(self.gamma, context))
+        self.prune(self.gamma, self.token_scores, self.pruned_shares[0], context)
 
     @torch.no_grad()
-    def prune_pieces(self, probe: StageContext) -> None:
+    def prune_pieces(self, context: StageContext) -> None:
         """Mask the pieces of the lowest scores among the surviving tokens, and rewind."""
-        self.piece_scores.copy_(measure_mask_importance(self.zeta, probe))
+        self.piece_scores.copy_(measure_mask_importance(self.zeta, context))
         self.zeta.mul_(self.gamma[:, None])
-        self.prune(self.zeta, self.piece_scores, self.pruned_shares[1], probe)
+        self.prune(self.zeta, self.piece_scores, self.pruned_shares[1], context)
 
-    def prune(self, mask: Tensor, importance: Tensor, share: float, probe: StageContext) -> None:
-        """Keep the most important of what ``mask`` still shows, and set P to its rewound, masked values."""
+    def prune(self, mask: Tensor, importance: Tensor, share: float, context: StageContext) -> None:
+        """Keep the most important of the unmasked parts, and set P to its rewound, masked values."""
         candidates = mask > 0
         orders = {"important": importance, "random": torch.rand_like(importance), "unimportant": -importance}
         ranking = orders[self.keep].masked_fill(~candidates, -torch.inf).flatten().argsort(descending=True)
 
-        def show(share: float) -> None:
+        def set_mask(share: float) -> None:
             best = ranking[: count_survivors(int(candidates.sum()), share)]
             mask.zero_().view(-1)[best] = 1.0
 
         def accuracy(share: float) -> float:
-            show(share)
-            return probe.validation_score()[0]
+            set_mask(share)
+            return context.validation_score()[0]
 
-        show(max(reversed(PRUNING_RATIOS), key=accuracy) if self.search else share)
+        set_mask(max(reversed(PRUNING_RATIOS), key=accuracy) if self.search else share)
         self.P.copy_(self.mask() * self.P_1)
 
     def merge(self) -> StaticPrompt:
-        """The masked prompt, without the scores and the values to rewind to."""
+        """Return the masked prompt, without the scores and the stored values."""
         keep = self.surviving_tokens() if self.pruned == "drop" else None
         return StaticPrompt(self.card, self.slots, embeddings=(self.mask() * self.P)[None], keep=keep)
 
     def stored_parameters(self) -> int:
-        """The cells left, ||M||_0; before pruning, the cells that fixed shares will leave, or m d with a search."""
+        """Return the unmasked elements ||M||_0; before pruning, those that will be left (m d with a search)."""
         mask = self.mask()
         if not mask.is_meta and not bool(mask.all()):
             return int(mask.sum())
@@ -223,13 +220,12 @@ class XPrompt(PromptMethod):
         return round(left * mask.shape[1] / pieces)
 
     def diagram(self) -> MethodDiagram:
-        """P under its two masks."""
-        return MethodDiagram(
-            MaskedTensor("P", ("gamma", "zeta")), note="trained, pruned by importance, rewound, trained again"
-        )
+        """Return P with its two masks."""
+        note = "trained, pruned by importance, rewound, trained again"
+        return MethodDiagram(MaskedTensor("P", ("gamma", "zeta")), note=note)
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """P (m, d), its values at the end of prompt tuning, the masks gamma (m), zeta (m, e), and both scores."""
+        """Return P (m, d), its values after prompt tuning, the masks gamma (m), zeta (m, e), and both scores."""
         return {
             "P": MethodTensor(self.P, ("m", "d")),
             "P_1": MethodTensor(self.P_1, ("m", "d")),
@@ -240,10 +236,10 @@ class XPrompt(PromptMethod):
         }
 
 
-def measure_mask_importance(mask: Tensor, probe: StageContext) -> Tensor:
-    """E |dL/dmask| per batch at the mask's present values, all ones where something is left."""
+def measure_mask_importance(mask: Tensor, context: StageContext) -> Tensor:
+    """Return E |dL/dmask| over batches, at the mask's current values."""
     with torch.enable_grad():
         mask.requires_grad_(True)
-        (importance,) = probe.mean_gradients([mask])
+        (importance,) = context.mean_gradients([mask])
         mask.requires_grad_(False)
     return importance

@@ -10,11 +10,11 @@ from jaxtyping import Float
 
 
 def encode_array(values: Float[np.ndarray, ...]) -> str:
-    """Shares as text, with 11 bits each: a page shows three digits."""
+    """Encode shares as text, with 11 bits each: a page shows three digits."""
     return base64.b64encode(values.astype("<f2").tobytes()).decode()
 
 
 def decode_array(packed: str, shape: Sequence[int]) -> Float[np.ndarray, ...]:
-    """What ``encode_array`` made text of, in float32."""
+    """Decode the text of ``encode_array`` to float32."""
     flat = np.frombuffer(base64.b64decode(packed), dtype="<f2")
     return flat.reshape(tuple(shape)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Edits of a trained prompt, as data: what is done to which prompt tokens, applied one after another."""
+"""Edits of a trained prompt as data: changes of prompt tokens, applied one after another."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from ptviz.runs.atomic_io import StoreError
 Distance = Literal["cosine", "L2"]
 DISTANCES: tuple[Distance, ...] = ("cosine", "L2")
 TokenIndices = tuple[int, ...]
-"""Prompt tokens by number, from 0; none means all of them."""
+"""Indices of prompt tokens, from 0; empty for all tokens."""
 
 
 @dataclass(frozen=True)
 class EditContext:
-    """What edits need besides the prompt: the table of words (V, d), and other prompts by where they lie."""
+    """What edits need besides the prompt: the embedding table (V, d), and access to other prompts."""
 
     embedding_table: Float[Tensor, "V d"]
     load_other_prompt: Callable[[str, str], Mapping[str, Tensor]]
@@ -33,8 +33,8 @@ class EditContext:
 class Edit(ABC):
     """One change of a prompt.
 
-    ``inside`` says whether keys and values inside the backbone can be changed so, and ``apart`` whether the prompts
-    of a method that makes one for each text can; ``why`` says why not.
+    ``supports_key_values`` says whether it applies to keys and values inside the backbone, ``supports_input_dependent``
+    whether it applies to a prompt per text; ``unsupported_reason`` says why not.
     """
 
     kind: ClassVar[str]
@@ -44,33 +44,33 @@ class Edit(ABC):
 
     @classmethod
     def is_unsupported(cls, prompt: Prompt) -> bool:
-        """Whether a prompt of this kind cannot be changed so."""
+        """Return whether this kind of prompt cannot be edited."""
         return (not cls.supports_key_values and prompt.embeddings is None) or (
             not cls.supports_input_dependent and not prompt.is_static
         )
 
     @abstractmethod
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The changed prompt; the given one stays as it is."""
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the edited prompt; the given one is not changed."""
 
     @abstractmethod
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
 
     def to_json(self) -> dict[str, Any]:
-        """A plain object that ``parse_edit`` makes an equal edit of."""
+        """Return a JSON object that ``parse_edit`` reads back to an equal edit."""
         return {"kind": self.kind, **{name: _tuple_to_list(value) for name, value in asdict(self).items()}}
 
 
 @dataclass(frozen=True)
 class Ablate(Edit):
-    """Take tokens away: nothing can see them any more, and the others stay in their places."""
+    """Hide tokens; the others keep their positions."""
 
     kind = "ablate"
     tokens: TokenIndices
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The prompt with these tokens hidden, or without them where they are keys and values."""
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the prompt with these tokens masked, or without them for keys and values."""
         if prompt.embeddings is None:
             left = [i for i in range(prompt_length(prompt)) if i not in _token_indices(self.tokens, prompt)]
             return replace(prompt, key_values=_key_values_of(prompt)[..., left, :])
@@ -79,20 +79,20 @@ class Ablate(Edit):
         return replace(prompt, keep=seen if prompt.keep is None else prompt.keep & seen)
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"take out {_describe_tokens(self.tokens)}"
 
 
 @dataclass(frozen=True)
 class Scale(Edit):
-    """Multiply vectors by ``factor``. Of keys and values the values alone: what a token adds once it is looked at."""
+    """Multiply vectors by ``factor``; of keys and values only the values, which attention adds to the output."""
 
     kind = "scale"
     tokens: TokenIndices
     factor: float = 0.5
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The prompt with longer or shorter vectors."""
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the prompt with scaled vectors."""
         if prompt.embeddings is not None:
             return _replace_vectors(prompt, self.tokens, lambda vectors: vectors * self.factor)
         values = _key_values_of(prompt).clone()
@@ -100,13 +100,13 @@ class Scale(Edit):
         return replace(prompt, key_values=values)
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"multiply {_describe_tokens(self.tokens)} by {self.factor:g}"
 
 
 @dataclass(frozen=True)
 class Swap(Edit):
-    """Two tokens change places."""
+    """Exchange two tokens."""
 
     kind = "swap"
     supports_key_values = False
@@ -116,8 +116,8 @@ class Swap(Edit):
     first: int
     second: int
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The prompt with two of its vectors exchanged, each hidden or seen as it was."""
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the prompt with two vectors and their masks exchanged."""
         _token_indices((self.first, self.second), prompt)
         order = list(range(prompt_length(prompt)))
         order[self.first], order[self.second] = order[self.second], order[self.first]
@@ -125,64 +125,61 @@ class Swap(Edit):
         return replace(prompt, embeddings=vectors, keep=None if prompt.keep is None else prompt.keep[order])
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"swap tokens {self.first} and {self.second}"
 
 
 @dataclass(frozen=True)
 class Noise(Edit):
-    """Add to each vector a random one, ``size`` times as long as itself; the same for the same ``seed``."""
+    """Add a random vector to each vector, ``size`` times as long; the same for the same ``seed``."""
 
     kind = "noise"
     tokens: TokenIndices
     size: float = 0.5
     seed: int = 0
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The prompt with noise; of keys and values, each key and each value gets its own."""
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the prompt with noise; each key and each value gets its own."""
         inner = prompt.embeddings is None
         vectors = _key_values_of(prompt) if inner else _input_vectors(prompt)
-        # One draw for the whole prompt: the noise of a token does not depend on which others get some.
-        drawn = torch.randn(vectors.shape if inner else vectors.shape[1:], generator=_seeded_generator(self.seed))
+        # One draw for the whole prompt: the noise of a token does not depend on which other tokens get noise.
+        shape, generator = vectors.shape if inner else vectors.shape[1:], torch.Generator().manual_seed(self.seed)
+        drawn = torch.randn(shape, generator=generator)
         noise = F.normalize(drawn, dim=-1).to(vectors) * vectors.norm(dim=-1, keepdim=True) * self.size
         changed, chosen = vectors.clone(), _token_indices(self.tokens, prompt)
         changed[..., chosen, :] += noise[..., chosen, :]
         return replace(prompt, key_values=changed) if inner else replace(prompt, embeddings=changed)
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"add noise of {self.size:g} of its length to {_describe_tokens(self.tokens)}, seed {self.seed}"
 
 
 @dataclass(frozen=True)
 class Snap(Edit):
-    """Put the nearest word of the backbone in the place of each vector."""
+    """Replace each vector by the nearest word embedding of the backbone."""
 
     kind = "snap"
     supports_key_values = supports_input_dependent = False
-    unsupported_reason = (
-        "No word lies in the space of keys and values, and a prompt that differs by text has no words of its own."
-    )
+    unsupported_reason = "Keys and values have no nearest words, and neither has a prompt that differs by text."
     tokens: TokenIndices
     distance: Distance = "cosine"
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
         """Return the prompt with these tokens replaced by words."""
-        table = around.embedding_table
-        return _replace_vectors(
-            prompt, self.tokens, lambda vectors: table[nearest_token_ids(table, vectors, self.distance)]
-        )
+        table = context.embedding_table
+        return _replace_vectors(prompt, self.tokens, lambda own: table[nearest_token_ids(table, own, self.distance)])
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"snap {_describe_tokens(self.tokens)} to the nearest word by {self.distance}"
 
 
 @dataclass(frozen=True)
 class Mix(Edit):
-    """Move every vector towards that of another prompt: (1 - ``share``) times its own plus ``share`` of the other's.
+    """Interpolate every vector with that of another prompt: (1 - ``share``) of its own plus ``share`` of the other's.
 
-    ``of`` says where the other lies: the best prompt of a "run", or a "kept" prompt, with this ``id``.
+    ``of`` is the kind of the other prompt: the best prompt of a "run", or a saved ("kept") one, with this ``id``.
     """
 
     kind = "mix"
@@ -192,9 +189,9 @@ class Mix(Edit):
     id: str
     share: float = 0.5
 
-    def apply(self, prompt: Prompt, around: EditContext) -> Prompt:
-        """The mixture, of what both prompts have."""
-        other = around.load_other_prompt(self.of, self.id)
+    def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
+        """Return the mixture of two prompts of one kind and shape."""
+        other = context.load_other_prompt(self.of, self.id)
         changed: dict[str, Any] = {}
         for name, own in (("embeddings", prompt.embeddings), ("key_values", prompt.key_values)):
             if own is None and name not in other:
@@ -209,19 +206,19 @@ class Mix(Edit):
         return replace(prompt, **changed)
 
     def describe(self) -> str:
-        """The edit in words."""
+        """Return the edit in words."""
         return f"mix in {self.share:.0%} of {self.id}"
 
 
 EDIT_TYPES: dict[str, type[Edit]] = {kind.kind: kind for kind in (Ablate, Scale, Swap, Noise, Snap, Mix)}
-"""Every edit by its name, in the order they are offered."""
+"""The edits by name, in the order of the menu."""
 
 
 def parse_edit(data: Mapping[str, Any]) -> Edit:
-    """What ``Edit.to_json`` wrote.
+    """Parse the result of ``Edit.to_json``.
 
     Raises:
-        StoreError: if it is no edit.
+        StoreError: if it is not an edit.
     """
     kind = EDIT_TYPES.get(str(data.get("kind")))
     if kind is None:
@@ -236,24 +233,24 @@ def parse_edit(data: Mapping[str, Any]) -> Edit:
         raise StoreError(f"{kind.kind}: {error}") from error
 
 
-def apply_edits(edits: Sequence[Edit], prompt: Prompt, around: EditContext) -> Prompt:
-    """The prompt after every edit, one after another.
+def apply_edits(edits: Sequence[Edit], prompt: Prompt, context: EditContext) -> Prompt:
+    """Return the prompt after all edits, applied in order.
 
     Raises:
-        StoreError: if the prompt is of a kind that an edit cannot change, or has no such token.
+        StoreError: if an edit does not support this kind of prompt, or the prompt has no such token.
     """
     for edit in edits:
         if edit.is_unsupported(prompt):
             raise StoreError(f"{edit.kind}: {edit.unsupported_reason}")
-        prompt = edit.apply(prompt, around)
+        prompt = edit.apply(prompt, context)
     return prompt
 
 
 def prompt_length(prompt: Prompt) -> int:
-    """Prompt tokens m, of vectors at the input before those of keys and values.
+    """Return the number of prompt tokens m, of input vectors or else of keys and values.
 
     Raises:
-        StoreError: if the prompt has no token: it only shifts the words of the text.
+        StoreError: if the prompt has no token, because the method only shifts word embeddings.
     """
     if prompt.embeddings is not None:
         return prompt.embeddings.shape[1]
@@ -263,7 +260,7 @@ def prompt_length(prompt: Prompt) -> int:
 def nearest_token_ids(
     table: Float[Tensor, "V d"], vectors: Float[Tensor, "... d"], distance: Distance
 ) -> Int[Tensor, ...]:
-    """The word nearest to each vector, by the largest cosine or the smallest L2 distance: ids (...).
+    """Return ids (...) of the nearest word of each vector, by largest cosine or smallest L2 distance.
 
     Raises:
         StoreError: for another distance.
@@ -290,18 +287,14 @@ def _token_indices(tokens: TokenIndices, prompt: Prompt) -> list[int]:
 
 
 def _input_vectors(prompt: Prompt) -> Tensor:
-    assert prompt.embeddings is not None, "applied() asks first"
+    assert prompt.embeddings is not None, "apply_edits checks this"
     return prompt.embeddings
 
 
 def _key_values_of(prompt: Prompt) -> Tensor:
     if prompt.key_values is None:
-        raise StoreError("this method has no prompt token: nothing to operate on")
+        raise StoreError("this method has no prompt token to edit")
     return prompt.key_values
-
-
-def _seeded_generator(seed: int) -> torch.Generator:
-    return torch.Generator().manual_seed(seed)
 
 
 def _tuple_to_list(value: object) -> object:

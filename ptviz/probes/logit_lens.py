@@ -1,4 +1,4 @@
-"""What the frozen head reads at the prompt's places, layer by layer, as the worker sends it to a page."""
+"""The logit lens at the prompt's positions, layer by layer, as the worker sends it to a page."""
 
 from __future__ import annotations
 
@@ -7,38 +7,36 @@ from typing import Any
 from ptviz.backbones.logit_lens import lens_unavailable_reason, logit_lens
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.probes.routing import encode_examples
 from ptviz.runs.embedding_table import readable_token
 from ptviz.tasks import Example
-from ptviz.training.evaluation import subsample_task
 
 TOP_WORDS = 5
 
 
 def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str = "", row: int = 0) -> dict[str, Any]:
-    """The likeliest words at each prompt token and layer, on one text: the logit lens (``ptviz.backbones.logit_lens``).
+    """Return the most likely words at each prompt token and layer (see ``ptviz.backbones.logit_lens``).
 
-    Without a text, it is read on the validation text at place ``row``.
+    Without a text, validation example ``row`` is used.
 
     Returns:
         ``{"words": (layers, m, TOP), "shares": (layers, m, TOP), "text"}``, from the input to the last layer; or
-        ``{"refused"}``, a sentence for a person, where there is nothing to read or no head to read it with.
+        ``{"refused"}``, a sentence that says why there is no result.
     """
-    task = subsample_task(loaded.task, loaded.config.training)
+    task = loaded.subsampled_task()
     chosen = Example(text, 0) if text else task.validation[min(row, len(task.validation) - 1)]
-    data = encode_examples(loaded, task, [chosen])
+    data = loaded.encode(task, [chosen])
     batch = data.make_batch([0])
     prompt = loaded.method(batch)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
     if not columns:
         return {
-            "refused": "This prompt is made of keys and values inside the backbone: it has no place in the input, so "
-            "there is no state to read."
+            "refused": "This prompt consists of keys and values inside the backbone: it has no position in the input, "
+            "so there is no state to read."
         }
     if why := lens_unavailable_reason(loaded.backbone):
         return {"refused": why}
     logits = logit_lens(loaded.backbone, batch, prompt, data.readout, columns)
-    # Tables are often padded beyond the last token that has a name.
+    # Embedding tables are often padded beyond the last token.
     shares, ids = logits[..., : len(loaded.backbone.tokeniser)].softmax(-1).topk(TOP_WORDS, -1)
     names = loaded.backbone.tokeniser.convert_ids_to_tokens
     return {

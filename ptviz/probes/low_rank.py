@@ -1,4 +1,4 @@
-"""What the worker measures about a prompt's make: its rank, the weight of its pieces, its shift of the words.
+"""Measurements of a prompt's structure: its rank, the importance of its pieces, its shift of word embeddings.
 
 First-order scores: Ma et al., "XPrompt", EMNLP 2022, section 3, https://aclanthology.org/2022.emnlp-main.758
 """
@@ -15,58 +15,55 @@ from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.probes.routing import encode_examples, rows_per_setting, score_batch
+from ptviz.probes.routing import rows_per_setting, score_batch
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
 from ptviz.tasks import Example
-from ptviz.training.evaluation import subsample_task
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-"""Ranks that are measured, as far as the prompt has them, and its full one."""
+"""Measured ranks; those below the full rank, and the full rank itself."""
 PIECES_PER_TOKEN = 16
-"""Pieces that each token's vector is cut into for its saliency, as in XPrompt."""
+"""Pieces into which each token's vector is cut for its saliency, as in XPrompt."""
 _SALIENCY_BATCHES, _SALIENCY_BATCH_SIZE = 8, 8
 _MAX_SHIFT_EXAMPLES, _TOP_SHIFTED_WORDS = 100, 24
 
 
 def measure_low_rank(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
-    """Loss and accuracy of the prompt's best approximation of each rank, measured on validation rows.
+    """Measure loss and accuracy of the prompt's best approximation of each rank on validation examples.
 
-    Keys and values are approximated at each site on their own, with the heads side by side; a prompt that depends on
-    the input, for each input on its own.
+    Keys and values are approximated separately for each site, with the heads concatenated; an input-dependent prompt
+    separately for each input.
 
     Returns:
         ``{"ranks": [n], "loss": [n] nats, "accuracy": [n], "errors": [n], "rows": int}``; ``errors`` are relative
-        Frobenius norms of what is missed, averaged over inputs and sites; the last rank is the full one.
+        Frobenius norms of the approximation error, averaged over inputs and sites; the last rank is full.
 
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = subsample_task(loaded.task, loaded.config.training)
-    first = _require_prompt_tokens(
-        loaded, loaded.method(encode_examples(loaded, task, task.validation[:1]).make_batch([0]))
-    )
+    task = loaded.subsampled_task()
+    first = _require_prompt_tokens(loaded.method(loaded.encode(task, task.validation[:1]).make_batch([0])))
     full = min(_prompt_matrices(first).shape[-2:])
     tried = [*(rank for rank in RANKS if rank < full), full]
     rows = task.validation[: rows_per_setting(len(tried))]
-    data = encode_examples(loaded, task, rows)
+    data = loaded.encode(task, rows)
     totals = torch.zeros(3, len(tried))
     for _, batch in data.inference_batches():
         prompt: Prompt = loaded.method(batch)
         matrices = _prompt_matrices(prompt).float()
         left, values, right = torch.linalg.svd(matrices, full_matrices=False)
-        for place, rank in enumerate(tried):
+        for index, rank in enumerate(tried):
             nearest = (left[..., :rank] * values[..., None, :rank]) @ right[..., :rank, :]
-            missed = (matrices - nearest).norm(dim=(-2, -1)) / matrices.norm(dim=(-2, -1)).clamp(min=1e-12)
-            nll, right_ones = score_batch(data, batch, prompt if rank == full else _replace_matrices(prompt, nearest))
-            totals[:, place] += torch.stack([nll.sum(), right_ones.sum(), missed.mean().cpu() * len(batch)])
-    loss, hits, errors = (totals / len(rows)).tolist()
-    return {"ranks": tried, "loss": loss, "accuracy": hits, "errors": errors, "rows": len(rows)}
+            errors = (matrices - nearest).norm(dim=(-2, -1)) / matrices.norm(dim=(-2, -1)).clamp(min=1e-12)
+            nll, hits = score_batch(data, batch, prompt if rank == full else _replace_matrices(prompt, nearest))
+            totals[:, index] += torch.stack([nll.sum(), hits.sum(), errors.mean().cpu() * len(batch)])
+    loss, accuracy, error = (totals / len(rows)).tolist()
+    return {"ranks": tried, "loss": loss, "accuracy": accuracy, "errors": error, "rows": len(rows)}
 
 
 def measure_saliency(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str, Any]:
-    r"""First-order scores of each prompt token and of its pieces at this step, on validation rows.
+    r"""Measure first-order scores of each prompt token and its pieces on validation examples.
 
     .. math:: I_i = \mathbb{E} |\langle p_i, \partial L / \partial p_i \rangle|
 
@@ -80,20 +77,20 @@ def measure_saliency(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str,
     Raises:
         StoreError: if the method has no prompt token.
     """
-    task = subsample_task(loaded.task, loaded.config.training)
+    task = loaded.subsampled_task()
     rows = task.validation[: _SALIENCY_BATCHES * _SALIENCY_BATCH_SIZE]
-    data = encode_examples(loaded, task, rows)
+    data = loaded.encode(task, rows)
     found, signed, seen, used = [], [], 0, torch.zeros(0)
     for start in range(0, len(rows), _SALIENCY_BATCH_SIZE):
         batch = data.make_batch(range(start, min(start + _SALIENCY_BATCH_SIZE, len(rows))))
-        prompt = _require_prompt_tokens(loaded, loaded.method(batch))
+        prompt = _require_prompt_tokens(loaded.method(batch))
         inner = prompt.embeddings is None
         leaf = (prompt.key_values if prompt.embeddings is None else prompt.embeddings).detach().requires_grad_(True)  # type: ignore[union-attr]
         with torch.enable_grad():
             changed = replace(prompt, key_values=leaf) if inner else replace(prompt, embeddings=leaf)
-            (slope,) = torch.autograd.grad(data.backbone(batch, changed, data.readout).loss, [leaf])
-        # Rows that share a prompt share its slope; a prompt for each row adds its rows up.
-        pieces = _sum_pieces(leaf.detach() * slope, inner)
+            (gradient,) = torch.autograd.grad(data.backbone(batch, changed, data.readout).loss, [leaf])
+        # A shared prompt has one gradient; the gradients of one prompt per row are summed.
+        pieces = _sum_pieces(leaf.detach() * gradient, inner)
         found.append(pieces.abs())
         signed.append(pieces.sum(1))
         used = _sum_pieces(leaf.detach().abs(), inner)
@@ -109,37 +106,35 @@ def measure_saliency(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str,
 
 
 def measure_embedding_shift(loaded: LoadedPrompt, model_cache: ModelCache, text: str = "") -> dict[str, Any]:
-    """How far each word of a text is moved before the backbone reads it, and which words move most in general.
+    """Measure how far a method shifts each word of a text, and which words it shifts most on average.
 
     Returns:
         ``{"text", "tokens": [n], "moved": [n], "nearest": [n], "most": [names], "by": [means], "counts": [texts],
-        "rows": int}``; ``moved`` is the length of the shift as a share of the word's own vector, ``nearest`` the word
-        nearest to the shifted vector by cosine, ``most`` the words of the validation texts that move most on average.
+        "rows": int}``; ``moved`` is the length of the shift relative to the word's own vector, ``nearest`` the word
+        nearest to the shifted vector by cosine, ``most`` the words of the validation texts with the largest mean shift.
 
     Raises:
-        StoreError: if the method does not shift the words.
+        StoreError: if the method does not shift word embeddings.
     """
-    task = subsample_task(loaded.task, loaded.config.training)
-    rows = [Example(text, 0)] if text else []
-    rows = [*rows, *task.validation[:_MAX_SHIFT_EXAMPLES]]
-    data = encode_examples(loaded, task, rows)
+    task = loaded.subsampled_task()
+    rows = [*([Example(text, 0)] if text else []), *task.validation[:_MAX_SHIFT_EXAMPLES]]
+    data = loaded.encode(task, rows)
     names = loaded.backbone.tokeniser.convert_ids_to_tokens
-    named = loaded.backbone.embedding_table[
-        : len(loaded.backbone.tokeniser)
-    ]  # tables are often padded beyond the last token with a name
+    # Embedding tables are often padded beyond the last token.
+    named = loaded.backbone.embedding_table[: len(loaded.backbone.tokeniser)]
     table = torch.nn.functional.normalize(named.float(), dim=-1)
     by_word: dict[int, list[float]] = defaultdict(list)
     own: dict[str, Any] = {}
-    for places, batch in data.inference_batches():
+    for indices, batch in data.inference_batches():
         delta = loaded.method(batch).delta
         if delta is None:
-            raise StoreError("this method leaves the words as they are: it shifts no word embedding")
+            raise StoreError("this method does not shift word embeddings")
         words = batch.embeddings.float()
         moved = delta.norm(dim=-1) / words.norm(dim=-1).clamp(min=1e-12)
-        for row, place in enumerate(places):
+        for row, index in enumerate(indices):
             real = batch.text_mask[row]
             ids, shares = batch.input_ids[row][real].tolist(), moved[row][real].tolist()
-            if place == 0:
+            if index == 0:
                 after = torch.nn.functional.normalize((words[row] + delta[row])[real], dim=-1)
                 nearest = (after @ table.T).argmax(-1).tolist()
                 own = {
@@ -147,7 +142,7 @@ def measure_embedding_shift(loaded: LoadedPrompt, model_cache: ModelCache, text:
                     "moved": shares,
                     "nearest": [readable_token(token) for token in names(nearest)],
                 }
-            if place or not text:
+            if index or not text:
                 for id, share in zip(ids, shares, strict=True):
                     by_word[id].append(share)
     often = {id: shares for id, shares in by_word.items() if len(shares) > 1} or by_word
@@ -162,14 +157,14 @@ def measure_embedding_shift(loaded: LoadedPrompt, model_cache: ModelCache, text:
     }
 
 
-def _require_prompt_tokens(loaded: LoadedPrompt, prompt: Prompt) -> Prompt:
+def _require_prompt_tokens(prompt: Prompt) -> Prompt:
     if prompt.embeddings is None and prompt.key_values is None:
         raise StoreError("this method has no prompt token to measure")
     return prompt
 
 
 def _prompt_matrices(prompt: Prompt) -> Float[Tensor, "... m n"]:
-    """The prompt as matrices with a row a token: (B, m, d), or (S, 2, B, m, H h)."""
+    """Return the prompt as matrices with one row per token: (B, m, d), or (S, 2, B, m, H h)."""
     if prompt.embeddings is not None:
         return prompt.embeddings
     assert prompt.key_values is not None
@@ -177,7 +172,7 @@ def _prompt_matrices(prompt: Prompt) -> Float[Tensor, "... m n"]:
 
 
 def _replace_matrices(prompt: Prompt, matrices: Float[Tensor, "... m n"]) -> Prompt:
-    """The same prompt with other values, laid out as by ``_prompt_matrices``."""
+    """Return the prompt with other values, shaped as by ``_prompt_matrices``."""
     if prompt.embeddings is not None:
         return replace(prompt, embeddings=matrices)
     assert prompt.key_values is not None
@@ -187,7 +182,7 @@ def _replace_matrices(prompt: Prompt, matrices: Float[Tensor, "... m n"]) -> Pro
 
 
 def _sum_pieces(values: Tensor, inner: bool) -> Float[Tensor, "m e"]:
-    """Sums over the pieces of each token: over sites of keys and values (S, 2, B, H, m, h), else of (B, m, d)."""
+    """Return sums over each token's pieces: the sites of keys and values (S, 2, B, H, m, h), or parts of (B, m, d)."""
     if inner:
         return values.sum((1, 2, 3, 5)).T
     summed = values.sum(0)

@@ -1,4 +1,4 @@
-"""Activated neurons of prompts, cached on disk: a prompt is run through a backbone once."""
+"""Activated neurons of prompts, cached on disk so that each prompt runs once."""
 
 from __future__ import annotations
 
@@ -25,14 +25,14 @@ _FORMAT_VERSION = 1
 
 
 def cache_path(backbone: str, prompt: Float[np.ndarray, "m d"]) -> Path:
-    """Where the neurons of a prompt lie, whether or not they are there."""
+    """Return the path of a prompt's cached neurons."""
     digest = hashlib.sha256(f"{_FORMAT_VERSION} {backbone} {prompt.shape}".encode())
     digest.update(np.ascontiguousarray(prompt, dtype="<f4").tobytes())
     return paths.cache_dir() / "neurons" / f"{digest.hexdigest()[:24]}.npy"
 
 
 def load_neurons(backbone: str, prompt: Float[np.ndarray, "m d"]) -> Bool[np.ndarray, "layers n"] | None:
-    """The neurons that a prompt activates, if they were looked for before."""
+    """Load the neurons that a prompt activates from the cache; None if they are not there."""
     with suppress(OSError, ValueError, EOFError):
         found: Bool[np.ndarray, "layers n"] = np.load(cache_path(backbone, prompt), allow_pickle=False)
         return found
@@ -40,7 +40,7 @@ def load_neurons(backbone: str, prompt: Float[np.ndarray, "m d"]) -> Bool[np.nda
 
 
 def encode_prompts(prompts: Sequence[Float[np.ndarray, "m d"]]) -> list[dict[str, Any]]:
-    """Prompts as they travel to the worker, in float32."""
+    """Encode prompts for a request to the worker, in float32."""
     return [
         {"shape": list(prompt.shape), "values": base64.b64encode(prompt.astype("<f4").tobytes()).decode()}
         for prompt in prompts
@@ -48,7 +48,7 @@ def encode_prompts(prompts: Sequence[Float[np.ndarray, "m d"]]) -> list[dict[str
 
 
 def find_neurons(loaded: LoadedPrompt, model_cache: ModelCache, prompts: Sequence[EncodedPrompt]) -> dict[str, Any]:
-    """Find the neurons of prompts on the backbone of a run, and keep them where ``load_neurons`` looks.
+    """Find the neurons that prompts activate in the backbone of a run, and cache them for ``load_neurons``.
 
     Returns:
         ``{"kept": number of prompts}``.

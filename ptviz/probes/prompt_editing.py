@@ -1,4 +1,4 @@
-"""Edit the tokens of a trained prompt and measure the effect on validation examples, one forward pass an edit."""
+"""Edits of a trained prompt, measured on validation examples with one forward pass each."""
 
 from __future__ import annotations
 
@@ -29,23 +29,22 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.store import Store
-from ptviz.training.batches import EncodedExamples, make_task_readout
-from ptviz.training.evaluation import evaluate, subsample_task
+from ptviz.training.evaluation import evaluate
 from ptviz.training.importance_scores import measure_token_importance
 
 MAX_ROWS = 200
-"""Validation rows of one measurement: under two seconds on the default backbone, and one answer is half a percent."""
+"""Validation examples of one measurement: under two seconds on the default backbone, in steps of half a percent."""
 _MAX_PASSES, _MIN_ROWS = 4000, 20
-"""Texts run to ablate every token of a prompt in turn, and the fewest rows for one token."""
+"""Most forward passes to ablate every token of a prompt in turn, and the fewest examples per token."""
 
 
 def rows_per_ablation(tokens: int) -> int:
-    """How many validation rows each of ``tokens`` ablations is measured on: fewer, the more there are to measure."""
+    """Return the number of validation examples for each of ``tokens`` ablations: more ablations, fewer examples."""
     return max(_MIN_ROWS, min(MAX_ROWS, _MAX_PASSES // max(tokens, 1)))
 
 
 class EditScore(NamedTuple):
-    """Mean loss in nats, accuracy from 0 to 1, and the class answered for every row, in its place."""
+    """Mean loss in nats, accuracy from 0 to 1, and the predicted class of every example, in order."""
 
     loss: float
     accuracy: float
@@ -53,35 +52,30 @@ class EditScore(NamedTuple):
 
 
 class EditEvaluator:
-    """A run's prompt at one step on its first ``count`` validation rows.
+    """A run's prompt at one step on its first ``count`` validation examples.
 
-    The rows are tokenised and embedded once, and the prompt is made once: an edit costs one pass of the backbone, and
-    what was measured before costs nothing.
+    Examples and prompt are computed once: an edit costs one pass of the backbone, and a repeated edit is cached.
     """
 
-    def __init__(self, loaded: LoadedPrompt, count: int, around: EditContext) -> None:
-        self.loaded, self.context = loaded, around
-        task = subsample_task(loaded.task, loaded.config.training)
-        texts = task.validation[:count]
-        readout = make_task_readout(loaded.backbone, task)
-        self.examples = EncodedExamples(
-            loaded.backbone, task, texts, loaded.method.slots, loaded.config.training.length, readout
-        )
-        self.batches = [(places, batch, loaded.method(batch)) for places, batch in self.examples.inference_batches()]
+    def __init__(self, loaded: LoadedPrompt, count: int, context: EditContext) -> None:
+        self.loaded, self.context = loaded, context
+        task = loaded.subsampled_task()
+        self.examples = loaded.encode(task, task.validation[:count])
+        self.batches = [(indices, batch, loaded.method(batch)) for indices, batch in self.examples.inference_batches()]
         self._scores: dict[tuple[Edit, ...], EditScore] = {}
 
     @property
     def prompt(self) -> Prompt:
-        """The untouched prompt: that of the first batch, where each text has one of its own."""
+        """Return the unedited prompt: that of the first batch if it depends on the input."""
         first: Prompt = self.batches[0][2]
         return first
 
     def cached_score(self, edits: tuple[Edit, ...]) -> EditScore | None:
-        """What was measured before."""
+        """Return the score of these edits if it was measured before."""
         return self._scores.get(edits)
 
     def score(self, edits: tuple[Edit, ...] = ()) -> EditScore:
-        """Loss, accuracy and answers with the prompt edited so.
+        """Return loss, accuracy and predictions of the edited prompt.
 
         Raises:
             StoreError: if an edit does not fit the prompt.
@@ -91,24 +85,24 @@ class EditEvaluator:
         return self._scores[edits]
 
     def apply_edits(self, edits: Sequence[Edit]) -> Prompt:
-        """The prompt after the edits; that of the first batch, where each text has one of its own."""
+        """Return the edited prompt: that of the first batch if it depends on the input."""
         return apply_edits(edits, self.prompt, self.context)
 
     def _evaluate(self, edits: tuple[Edit, ...]) -> EditScore:
         shared = self.apply_edits(edits)
         loss, answers = 0.0, torch.zeros(len(self.examples), dtype=torch.long)
-        for places, batch, own in self.batches:
-            # A static prompt is changed once for all batches; what it adds to the words of a text stays its own.
+        for indices, batch, own in self.batches:
+            # A static prompt is changed once for all batches; its shift of word embeddings depends on the batch.
             changed = replace(shared, delta=own.delta) if own.is_static else apply_edits(edits, own, self.context)
             output = self.loaded.backbone(batch, changed, self.examples.readout)
             loss += float(output.nll.sum())
-            answers[places] = output.logits.argmax(-1).cpu()
-        right = int((answers == self.examples.labels).sum())
-        return EditScore(loss / len(self.examples), right / len(self.examples), tuple(answers.tolist()))
+            answers[indices] = output.logits.argmax(-1).cpu()
+        correct = int((answers == self.examples.labels).sum())
+        return EditScore(loss / len(self.examples), correct / len(self.examples), tuple(answers.tolist()))
 
 
 class PromptEditor:
-    """Applies edits to prompts and measures them. Each answer names its ``stage`` and ``step``."""
+    """Applies edits to prompts and measures them; every answer has its ``stage`` and ``step``."""
 
     def __init__(self, store: Store, model_cache: ModelCache) -> None:
         self.store, self.model_cache = store, model_cache
@@ -120,64 +114,64 @@ class PromptEditor:
 
     @torch.no_grad()
     def handle(self, run: str, what: str, stage: int | None, step: int | None, **more: Any) -> dict[str, Any]:
-        """One of ``edits``, ``ablation``, ``measure_token_importance``, ``faithfulness`` and ``save``: see the methods.
+        """Run one measurement: ``edits``, ``ablation``, ``importance``, ``faithfulness`` or ``save``.
 
         Raises:
-            StoreError: if there is no such question, or the prompt cannot be changed so.
+            StoreError: for an unknown measurement, or an edit that does not fit the prompt.
         """
-        asked: dict[str, Callable[..., dict[str, Any]]] = {
+        measurements: dict[str, Callable[..., dict[str, Any]]] = {
             "edits": self.evaluate_edits,
             "ablation": self.measure_ablation,
             "importance": self.measure_importance,
             "faithfulness": self.measure_faithfulness,
             "save": self.save_edited_prompt,
         }
-        if what not in asked:
-            raise StoreError(f"expected one of {', '.join(asked)}; got {what!r}")
+        if what not in measurements:
+            raise StoreError(f"expected one of {', '.join(measurements)}; got {what!r}")
         loaded = load_run_prompt(self.store.get(run), self.model_cache, stage, step)
-        return {**asked[what](run, loaded, **more), **loaded.position}
+        return {**measurements[what](run, loaded, **more), **loaded.position}
 
     def evaluate_edits(self, run: str, loaded: LoadedPrompt, edits: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-        """Loss and accuracy after the whole list, and after its beginnings where they were measured before.
+        """Measure the prompt after all edits, and return cached results after the first ones.
 
         Returns:
             ``{"untouched": {"loss", "accuracy"}, "after": [of each edit: {"loss", "accuracy", "changed"} or None],
-            "words": [of each edit, the words put in], "rows": int, "m": int, "kinds": [edits that this prompt takes],
-            "inside": whether it is keys and values}``; ``changed`` counts other answers than untouched.
+            "words": [of each edit, the new words], "rows": int, "m": int, "kinds": [edits that fit this prompt],
+            "inside": whether it is keys and values}``; ``changed`` counts changed predictions.
         """
-        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
-        before = trial.score()
-        trial.score(chosen)
-        after = [trial.cached_score(chosen[: i + 1]) for i in range(len(chosen))]
+        evaluator, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
+        before = evaluator.score()
+        evaluator.score(chosen)
+        after = [evaluator.cached_score(chosen[: i + 1]) for i in range(len(chosen))]
         return {
             "untouched": {"loss": before.loss, "accuracy": before.accuracy},
             "after": [score and _compare_scores(score, before) for score in after],
-            "words": [_snapped_words(trial, chosen[:i], edit) for i, edit in enumerate(chosen)],
-            "rows": len(trial.examples),
-            "m": prompt_length(trial.prompt),
-            "kinds": [name for name, kind in EDIT_TYPES.items() if not kind.is_unsupported(trial.prompt)],
-            "inside": trial.prompt.embeddings is None,
+            "words": [_snapped_words(evaluator, chosen[:i], edit) for i, edit in enumerate(chosen)],
+            "rows": len(evaluator.examples),
+            "m": prompt_length(evaluator.prompt),
+            "kinds": [name for name, kind in EDIT_TYPES.items() if not kind.is_unsupported(evaluator.prompt)],
+            "inside": evaluator.prompt.embeddings is None,
         }
 
     def measure_ablation(self, run: str, loaded: LoadedPrompt, tokens: Sequence[int]) -> dict[str, Any]:
-        """Loss and accuracy without each of these tokens, one at a time.
+        """Measure loss and accuracy without each of these tokens, one at a time.
 
         Returns:
             ``{"loss", "accuracy", "losses": [n], "accuracies": [n], "rows": int}``; the first two untouched.
         """
-        trial = self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded))
-        before = trial.score()
-        found = [trial.score((Ablate((token,)),)) for token in tokens]
+        evaluator = self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded))
+        before = evaluator.score()
+        found = [evaluator.score((Ablate((token,)),)) for token in tokens]
         return {
             "loss": before.loss,
             "accuracy": before.accuracy,
             "losses": [score.loss for score in found],
             "accuracies": [score.accuracy for score in found],
-            "rows": len(trial.examples),
+            "rows": len(evaluator.examples),
         }
 
     def measure_importance(self, run: str, loaded: LoadedPrompt) -> dict[str, Any]:
-        """XPrompt's first-order score of every token, on the rows that ablation is measured on.
+        """Measure XPrompt's first-order score of every token, on the examples of the ablation.
 
         Returns:
             ``{"scores": [m] nats, "rows": int}``.
@@ -185,16 +179,14 @@ class PromptEditor:
         Raises:
             StoreError: for keys and values, which have no such score.
         """
-        trial, training = (
-            self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded)),
-            loaded.config.training,
-        )
-        if trial.prompt.embeddings is None:
+        evaluator = self._get_evaluator(run, loaded, self._ablation_row_count(run, loaded))
+        training, examples = loaded.config.training, evaluator.examples
+        if evaluator.prompt.embeddings is None:
             raise StoreError("the first-order score is defined for vectors at the input; these are keys and values")
-        batches = -(-len(trial.examples) // training.batch)
+        batches = -(-len(examples) // training.batch)
         with torch.enable_grad():
-            scores = measure_token_importance(trial.examples, loaded.method, training.batch, training.seed, batches)
-        return {"scores": scores.tolist(), "rows": len(trial.examples)}
+            scores = measure_token_importance(examples, loaded.method, training.batch, training.seed, batches)
+        return {"scores": scores.tolist(), "rows": len(examples)}
 
     def measure_faithfulness(
         self, run: str, loaded: LoadedPrompt, edits: Sequence[Mapping[str, Any]], distance: str = "cosine"
@@ -205,18 +197,21 @@ class PromptEditor:
             ``{"loss", "accuracy", "snapped": {"loss", "accuracy", "changed"}, "words": [m], "near": [m], "rows"}``;
             ``near`` is the cosine, or the L2 distance, of each token and its word.
         """
-        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
+        evaluator, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         snap = Snap((), "L2" if distance == "L2" else "cosine")
-        before, after = trial.score(chosen), trial.score((*chosen, snap))
-        own, word = _input_vectors(trial.apply_edits(chosen)), _input_vectors(trial.apply_edits((*chosen, snap)))
+        before, after = evaluator.score(chosen), evaluator.score((*chosen, snap))
+        own, word = (
+            _input_vectors(evaluator.apply_edits(chosen)),
+            _input_vectors(evaluator.apply_edits((*chosen, snap))),
+        )
         near = torch.cosine_similarity(own, word, dim=-1) if snap.distance == "cosine" else (own - word).norm(dim=-1)
         return {
             "loss": before.loss,
             "accuracy": before.accuracy,
             "snapped": _compare_scores(after, before),
-            "words": _snapped_words(trial, chosen, snap),
+            "words": _snapped_words(evaluator, chosen, snap),
             "near": near[0].tolist(),
-            "rows": len(trial.examples),
+            "rows": len(evaluator.examples),
         }
 
     def save_edited_prompt(
@@ -230,28 +225,18 @@ class PromptEditor:
         Raises:
             StoreError: if each text has a prompt of its own, or the folder cannot be written.
         """
-        trial, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
+        evaluator, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         origin = {"run": run, **loaded.position, "edits": [edit.to_json() for edit in chosen]}
-        made = trial.apply_edits(chosen)
-        task = subsample_task(loaded.task, loaded.config.training)
-        kept = saved_prompts.save_prompt(
-            self.store.prompts_folder,
-            saved_prompts.static_tensors(made),
-            title,
-            loaded.backbone.name,
-            loaded.config.task,
-            origin,
-        )
-        again = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(self.store.prompts_folder, kept.id))
-        slots = 0 if again.embeddings is None else kept.m
-        folded = StaticPrompt(loaded.method.card, slots, again.embeddings, again.key_values).to(loaded.backbone.device)
-        texts, readout = task.validation[:MAX_ROWS], trial.examples.readout
-        found = evaluate(
-            folded, EncodedExamples(loaded.backbone, task, texts, slots, loaded.config.training.length, readout)
-        )
-        place = str(self.store.prompts_folder / kept.id)
-        scores = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(texts)}
-        return {"id": kept.id, "place": place, "m": kept.m, **scores}
+        folder, tensors = self.store.prompts_folder, saved_prompts.static_tensors(evaluator.apply_edits(chosen))
+        saved = saved_prompts.save_prompt(folder, tensors, title, loaded.backbone.name, loaded.config.task, origin)
+        prompt = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(folder, saved.id))
+        slots = 0 if prompt.embeddings is None else saved.m
+        static = StaticPrompt(loaded.method.card, slots, prompt.embeddings, prompt.key_values)
+        task = loaded.subsampled_task()
+        examples = replace(loaded, method=static.to(loaded.backbone.device)).encode(task, task.validation[:MAX_ROWS])
+        found = evaluate(static, examples)
+        scores = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(examples)}
+        return {"id": saved.id, "place": str(folder / saved.id), "m": saved.m, **scores}
 
     def _ablation_row_count(self, run: str, loaded: LoadedPrompt) -> int:
         return rows_per_ablation(prompt_length(self._get_evaluator(run, loaded, MAX_ROWS).prompt))
@@ -261,25 +246,23 @@ class PromptEditor:
             return self._load_other_prompt(of, id, loaded, self._get_evaluator(run, loaded, MAX_ROWS))
 
         key = run, *loaded.position.values(), count, id(loaded.backbone)
-        return get_or_create(
-            self._evaluators,
-            key,
-            lambda: EditEvaluator(loaded, count, EditContext(loaded.backbone.embedding_table, other)),
-        )
+        context = EditContext(loaded.backbone.embedding_table, other)
+        return get_or_create(self._evaluators, key, lambda: EditEvaluator(loaded, count, context))
 
-    def _load_other_prompt(self, of: str, id: str, loaded: LoadedPrompt, trial: EditEvaluator) -> Mapping[str, Tensor]:
-        """The tensors of another prompt for the same backbone."""
+    def _load_other_prompt(
+        self, of: str, id: str, loaded: LoadedPrompt, evaluator: EditEvaluator
+    ) -> Mapping[str, Tensor]:
+        """Load the tensors of another prompt for the same backbone."""
         if of == "kept":
-            about = saved_prompts.get_saved_prompt(self.store.prompts_folder, id)
-            if about.backbone and about.backbone != loaded.config.backbone:
-                raise StoreError(f"mix: expected a prompt for {loaded.config.backbone}; {id} is for {about.backbone}")
+            saved = saved_prompts.get_saved_prompt(self.store.prompts_folder, id)
+            if saved.backbone and saved.backbone != loaded.config.backbone:
+                raise StoreError(f"mix: expected a prompt for {loaded.config.backbone}; {id} is for {saved.backbone}")
             return saved_prompts.load_prompt_tensors(self.store.prompts_folder, id)
-        config = self.store.get(id).config
-        if config.backbone != loaded.config.backbone:
-            raise StoreError(f"mix: expected a run on {loaded.config.backbone}; {id} is on {config.backbone}")
-        return saved_prompts.static_tensors(
-            load_run_prompt(self.store.get(id), self.model_cache, None, None).method(trial.batches[0][1])
-        )
+        run = self.store.get(id)
+        if run.config.backbone != loaded.config.backbone:
+            raise StoreError(f"mix: expected a run on {loaded.config.backbone}; {id} is on {run.config.backbone}")
+        method = load_run_prompt(run, self.model_cache).method
+        return saved_prompts.static_tensors(method(evaluator.batches[0][1]))
 
 
 def _compare_scores(score: EditScore, before: EditScore) -> dict[str, Any]:
@@ -287,16 +270,16 @@ def _compare_scores(score: EditScore, before: EditScore) -> dict[str, Any]:
     return {"loss": score.loss, "accuracy": score.accuracy, "changed": changed}
 
 
-def _snapped_words(trial: EditEvaluator, before: Sequence[Edit], edit: Edit) -> list[str]:
-    """The words that an edit puts in place of tokens; none for other edits than snapping."""
+def _snapped_words(evaluator: EditEvaluator, before: Sequence[Edit], edit: Edit) -> list[str]:
+    """Return the words that replace tokens; none for edits other than ``Snap``."""
     if not isinstance(edit, Snap):
         return []
-    vectors = _input_vectors(trial.apply_edits(before))
+    vectors = _input_vectors(evaluator.apply_edits(before))
     chosen = vectors[0] if not edit.tokens else vectors[0, list(edit.tokens)]
-    ids = nearest_token_ids(trial.context.embedding_table, chosen, edit.distance).tolist()
-    return [readable_token(token) for token in trial.loaded.backbone.tokeniser.convert_ids_to_tokens(ids)]
+    ids = nearest_token_ids(evaluator.context.embedding_table, chosen, edit.distance).tolist()
+    return [readable_token(token) for token in evaluator.loaded.backbone.tokeniser.convert_ids_to_tokens(ids)]
 
 
 def _input_vectors(prompt: Prompt) -> Tensor:
-    assert prompt.embeddings is not None, "snapping refuses keys and values"
+    assert prompt.embeddings is not None, "Snap does not support keys and values"
     return prompt.embeddings

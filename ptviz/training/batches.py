@@ -1,4 +1,4 @@
-"""A task's rows, tokenised for one backbone and one prompt length, and the batches they make."""
+"""A task's examples tokenised for one backbone and prompt length, and batches of them."""
 
 from __future__ import annotations
 
@@ -13,26 +13,27 @@ from ptviz.tasks.collate import collate, schedule_batches
 from ptviz.tasks.template import EncodedText
 
 MAX_POSITIONS = 1024
-"""Positions in one batch without gradients: enough to fill the cores while the activations stay in their caches
-(6,144 took 1.4 times as long on two cores)."""
+"""Positions in one batch without gradients: enough to fill the cores while the activations fit in their caches (6,144
+took 1.4 times as long on two cores)."""
 
 
 class EncodedExamples:
-    """Encoded rows with ``m`` slots each, and the read-out of their task."""
+    """Encoded examples with ``m`` prompt slots each, and the read-out of their task."""
 
     def __init__(
         self,
         backbone: Backbone,
         task: Task,
-        rows: Sequence[Example],
+        examples: Sequence[Example],
         m: int,
         length: int,
-        readout: Readout,
         index: int = 0,
     ) -> None:
-        self.backbone, self.readout, self.task_index = backbone, readout, index
-        template, labels = task.make_template(backbone.readout_mode), [row.label for row in rows]
-        self.examples = template.encode_all([row.text for row in rows], backbone.tokeniser, m, length, labels)
+        self.backbone, self.task_index = backbone, index
+        self.readout: Readout = backbone.make_readout(task.label_words, task.descriptions)
+        template, labels = task.make_template(backbone.readout_mode), [example.label for example in examples]
+        texts = [example.text for example in examples]
+        self.examples = template.encode_all(texts, backbone.tokeniser, m, length, labels)
         self.lengths = [len(row.ids) for row in self.examples]
         self.labels = torch.tensor(labels)
 
@@ -40,19 +41,19 @@ class EncodedExamples:
         return len(self.examples)
 
     def make_batch(self, indices: Sequence[int]) -> Batch:
-        """These rows, padded to their longest."""
+        """Return the batch of these examples, padded to the longest."""
         chosen: list[EncodedText] = [self.examples[i] for i in indices]
         return collate(chosen, self.backbone.pad_id, self.backbone.embed_tokens, self.task_index, self.backbone.device)
 
     def training_batch(self, step: int, size: int, seed: int) -> Batch:
-        """The batch of update ``step``: a function of (rows, size, seed, step) alone, as a resumed run needs it."""
+        """Return the batch of update ``step``, a function of (examples, size, seed, step) only."""
         per_epoch = max(1, -(-len(self) // size))
-        epoch, place = divmod(step, per_epoch)
-        order = self._batch_schedule(size, seed, epoch)
-        return self.make_batch(order[place % len(order)])
+        epoch, index = divmod(step, per_epoch)
+        batches = self._batch_schedule(size, seed, epoch)
+        return self.make_batch(batches[index % len(batches)])
 
     def make_forward_fn(self, batch: Batch, hidden: bool = False) -> ForwardFn:
-        """The backbone over one batch of these rows, as objectives call it."""
+        """Return the backbone's forward pass over one batch of these examples, for objectives."""
         return lambda prompt: self.backbone(batch, prompt, self.readout, hidden=hidden)
 
     def _batch_schedule(self, size: int, seed: int, epoch: int) -> list[list[int]]:
@@ -62,7 +63,7 @@ class EncodedExamples:
         return self._cached_schedule[1]
 
     def inference_batches(self) -> Iterator[tuple[list[int], Batch]]:
-        """All rows once, in large batches of like length, with the indices they came from."""
+        """Yield (indices, batch) over all examples once, in large batches of similar length."""
         order = sorted(range(len(self)), key=self.lengths.__getitem__)
         start = 0
         while start < len(order):
@@ -71,8 +72,3 @@ class EncodedExamples:
                 end += 1
             yield order[start:end], self.make_batch(order[start:end])
             start = end
-
-
-def make_task_readout(backbone: Backbone, task: Task) -> Readout:
-    """How this backbone scores this task's labels."""
-    return backbone.make_readout(task.label_words, task.descriptions)

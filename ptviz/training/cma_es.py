@@ -23,10 +23,12 @@ from ptviz.training.optimizers import StepObjective, stage_parameters
 
 POPULATION_SIZE = 20
 INITIAL_SIGMA = 1.0
+_LOSSES_KEY = "told"
+"""Key of the reported losses in a stored state."""
 
 
 class CMAESOptimizer:
-    """CMA-ES over all parameters of a stage, as one vector; the learning rate plays no part.
+    """CMA-ES over all parameters of a stage as one vector; the learning rate is not used.
 
     ``compute_loss`` samples a generation and scores it on the batch; ``step`` reports the scores and moves the
     parameters to the new mean. ``gradient_norm`` is the standard deviation of the generation's losses,
@@ -41,15 +43,15 @@ class CMAESOptimizer:
 
     def _start_search(self, start: Tensor) -> None:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # It warns that it cannot plot.
-            import cma  # Slow to import, and only one method needs it.
+            warnings.simplefilter("ignore")  # The package warns that it cannot plot.
+            import cma  # Imported here: it is slow to import, and only one method needs it.
 
         self._start = start
         self._random = np.random.default_rng(self._seed)
         options: dict[str, Any] = {
             "popsize": POPULATION_SIZE, "verbose": -9, "seed": math.nan, "randn": self._standard_normal,
-            "maxiter": math.inf,
-            "tolfun": 0, "tolx": 0, "tolfunhist": 0, "tolstagnation": math.inf, "tolflatfitness": math.inf,
+            "maxiter": math.inf, "tolfun": 0, "tolx": 0, "tolfunhist": 0, "tolstagnation": math.inf,
+            "tolflatfitness": math.inf,
         }  # fmt: skip
         self._search = cma.CMAEvolutionStrategy(start.numpy(), INITIAL_SIGMA, options)
         self._reported_losses: list[list[float]] = []
@@ -83,19 +85,19 @@ class CMAESOptimizer:
         """Return the initial mean, (parameters,), and the reported losses, (generations, population)."""
         return {
             "start": self._start,
-            "told": torch.tensor(self._reported_losses, dtype=torch.float64).reshape(-1, POPULATION_SIZE),
+            _LOSSES_KEY: torch.tensor(self._reported_losses, dtype=torch.float64).reshape(-1, POPULATION_SIZE),
         }
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the result of ``state_dict()``."""
         self._start_search(state["start"])
-        for losses in state["told"].tolist():
+        for losses in state[_LOSSES_KEY].tolist():
             self._report_losses(self._search.ask(), losses)
         self._set_parameters(self._search.mean)
 
-    def _report_losses(self, asked: list[Any], losses: list[float]) -> None:
-        # A loss that is no number would poison the covariance; the worst of all is what it means.
-        self._search.tell(asked, [loss if math.isfinite(loss) else 1e9 for loss in losses])
+    def _report_losses(self, candidates: list[Any], losses: list[float]) -> None:
+        # A loss that is not finite would corrupt the covariance; it counts as the worst.
+        self._search.tell(candidates, [loss if math.isfinite(loss) else 1e9 for loss in losses])
         self._reported_losses.append(losses)
 
     @torch.no_grad()

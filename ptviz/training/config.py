@@ -15,12 +15,12 @@ DTYPES = ("float32", "bfloat16")
 class TrainConfig:
     """Settings of one training run.
 
-    ``steps`` and ``batch`` in updates and rows; ``lr`` None takes the recorded default of method and backbone;
-    ``warmup`` as a share of the steps; ``clip`` the largest gradient norm (0: none); ``evaluate_every`` and
-    ``snapshot_every`` in updates (a snapshot of the best prompt so far is taken besides); ``patience`` evaluations
-    without a better validation accuracy before stopping (0: never); ``shots`` training rows per class (0: all of
-    ``train_rows``); rows are upper limits. ``source_steps`` are the updates of each source prompt, and of a stage on
-    source tasks; ``begun`` is the number of steps that a run was planned for before it was made longer (0: it was not).
+    ``steps`` counts updates and ``batch`` examples; ``lr`` None is the recorded default of method and backbone;
+    ``warmup`` is a share of the steps; ``clip`` the largest gradient norm (0: none); ``evaluate_every`` and
+    ``snapshot_every`` count updates (the best prompt so far has a snapshot in any case); ``patience`` is the number of
+    evaluations without a better validation accuracy before stopping (0: never); ``shots`` counts training examples per
+    class (0: all ``train_rows``); rows are upper limits. ``source_steps`` are the updates of each source prompt, and of
+    a stage on source tasks; ``begun`` is the number of steps planned before the run was extended (0: it was not).
 
     Raises:
         ValueError: naming the field, what was expected and what came.
@@ -80,7 +80,6 @@ class TrainConfig:
         """
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
-            raise ValueError(
-                f"unknown training setting {', '.join(unknown)}; expected {', '.join(f.name for f in fields(cls))}"
-            )
+            known = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"unknown training setting {', '.join(unknown)}; expected {known}")
         return cls(**data)

@@ -8,7 +8,7 @@ from importlib.resources import files
 from typing import Any
 
 FALLBACK_LR = 0.02
-"""Where no sweep was made: the rate that worked on most backbones tried. The plan says so."""
+"""Default without a sweep: the learning rate that worked on most backbones tried."""
 
 
 @cache
@@ -21,8 +21,8 @@ def load_sweep_winners() -> dict[str, Any]:
 def default_learning_rate(method: str, backbone: str) -> float:
     """Return the sweep's best learning rate for this method on this backbone, or a fallback.
 
-    The fallback is never above a rate that the sweep chose for the method elsewhere: an encoder's weights want far
-    smaller steps than a prompt's, on every backbone.
+    The fallback is at most the lowest rate that the sweep chose for the method on any backbone: the weights of prompt
+    encoders need far smaller steps than prompts.
     """
     chosen = {name: found[method]["lr"] for name, found in load_sweep_winners().items() if method in found}
     return float(chosen.get(backbone, min([FALLBACK_LR, *chosen.values()])))

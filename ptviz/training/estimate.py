@@ -17,7 +17,7 @@ from ptviz.training.stage_steps import count_stage_steps
 
 @dataclass(frozen=True)
 class RunEstimate:
-    """What a run will be.
+    """The estimated size and cost of a run.
 
     Stages as (name, updates); scalars trained and stored; the frozen backbone's scalars; the learning rate that will
     be used; seconds on the machine of the recorded sweep, None where nothing was recorded; and remarks.

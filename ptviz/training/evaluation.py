@@ -1,4 +1,4 @@
-"""Scoring rows without gradients: a trained prompt, or the untouched backbone."""
+"""Evaluation without gradients, of a trained prompt or of the bare backbone."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example, Task
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines
 
 
 @dataclass(frozen=True)
 class EvaluationScores:
-    """Mean loss in nats, accuracy from 0 to 1, and the class probabilities of every row in its own place."""
+    """Mean loss in nats, accuracy from 0 to 1, and the class probabilities of every example, in order."""
 
     loss: float
     accuracy: float
@@ -30,7 +30,7 @@ class EvaluationScores:
 
 @torch.no_grad()
 def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
-    """Score rows under a method's prompt, or under none. The method's training mode is restored."""
+    """Score examples with a method's prompt, or without one; the method's training mode is restored."""
     logits = torch.zeros(len(rows), len(rows.readout.label_words))
     training = method is not None and method.training
     if method is not None:
@@ -48,7 +48,7 @@ def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationSc
 def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
     """Measure majority class and zero-shot accuracy on the validation examples of a run with this config."""
     task = subsample_task(task, config)
-    bare = EncodedExamples(backbone, task, task.validation, 0, config.length, make_task_readout(backbone, task))
+    bare = EncodedExamples(backbone, task, task.validation, 0, config.length)
     scores = evaluate(None, bare)
     return Baselines(task.majority_accuracy("validation"), scores.accuracy, scores.loss)
 
@@ -70,9 +70,7 @@ def predict(
         if not text.strip():
             raise ValueError(f"text {index + 1} of {len(texts)}: expected some words, got none")
     slots = 0 if method is None else method.slots
-    rows = EncodedExamples(
-        backbone, task, [Example(text, 0) for text in texts], slots, length, make_task_readout(backbone, task)
-    )
+    rows = EncodedExamples(backbone, task, [Example(text, 0) for text in texts], slots, length)
     return evaluate(method, rows).probabilities
 
 

@@ -15,14 +15,14 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Event:
-    """An event of a run. Every kind but Snapshot is plain data with a lossless JSON form."""
+    """An event of a run. All kinds except Snapshot are plain data with a lossless JSON form."""
 
     kind: ClassVar[str]
 
 
 @dataclass(frozen=True)
 class Baselines(Event):
-    """What the untouched backbone scores on the validation rows: the lines a prompt must beat."""
+    """Scores on the validation examples without a prompt: majority class, and the zero-shot backbone."""
 
     kind: ClassVar[str] = "baselines"
     majority: float
@@ -32,9 +32,9 @@ class Baselines(Event):
 
 @dataclass(frozen=True)
 class SourcePromptReady(Event):
-    """A source prompt is at hand: of which task, its validation accuracy there (0 to 1), and which run trained it.
+    """A source prompt: its task, its validation accuracy there (0 to 1), and the run that trained it.
 
-    ``reused`` says that the run was there before; ``run`` is empty for a prompt trained within this one.
+    ``reused`` says that the run existed before; ``run`` is empty for a prompt trained within this one.
     """
 
     kind: ClassVar[str] = "source"
@@ -46,7 +46,7 @@ class SourcePromptReady(Event):
 
 @dataclass(frozen=True)
 class StageStarted(Event):
-    """A stage begins: its index, name and how many updates it will make."""
+    """The start of a stage: its index, name and number of updates."""
 
     kind: ClassVar[str] = "stage"
     index: int
@@ -56,7 +56,7 @@ class StageStarted(Event):
 
 @dataclass(frozen=True)
 class StepCompleted(Event):
-    """The training loss (nats, of one batch) after ``step`` updates; ``seconds`` since the run started working."""
+    """The training loss (nats, of one batch) after ``step`` updates; ``seconds`` since the start of the run."""
 
     kind: ClassVar[str] = "step"
     stage: int
@@ -70,7 +70,7 @@ class StepCompleted(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Loss (nats) and accuracy (0 to 1) on the validation rows after ``step`` updates."""
+    """Loss (nats) and accuracy (0 to 1) on the validation examples after ``step`` updates."""
 
     kind: ClassVar[str] = "evaluation"
     stage: int
@@ -83,10 +83,10 @@ class Evaluated(Event):
 
 @dataclass(frozen=True)
 class Snapshot(Event):
-    """Everything needed to look at, or to go on from, the state after ``step`` updates.
+    """The state after ``step`` updates, to analyse it or to resume from it.
 
-    ``method`` is the method's state dict; ``resume`` holds the optimiser's and the best prompt's tensors, and
-    ``progress`` the plain numbers that go with them.
+    ``method`` is the method's state dict; ``resume`` holds the tensors of the optimiser and of the best prompt,
+    ``progress`` the counters.
     """
 
     kind: ClassVar[str] = "snapshot"
@@ -99,7 +99,7 @@ class Snapshot(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The run is over: scores of the best prompt by validation, on validation and test rows."""
+    """The end of a run: scores of the best prompt by validation, on validation and test examples."""
 
     kind: ClassVar[str] = "finished"
     validation: float
@@ -116,7 +116,7 @@ class Finished(Event):
 
 @dataclass(frozen=True)
 class Failed(Event):
-    """The run failed: why, in plain words, and what to do."""
+    """The failure of a run: the reason, and what to do."""
 
     kind: ClassVar[str] = "failed"
     reason: str

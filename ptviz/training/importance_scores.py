@@ -1,11 +1,11 @@
-r"""How much a loss depends on things that could be pruned, to first order: the score of XPrompt.
+r"""XPrompt's importance score: how much the loss depends on a prunable part, to first order.
 
 .. math:: I = \mathbb{E}_x \left| \frac{\partial L(x)}{\partial \gamma} \right|_{\gamma = 1}
 
 Ma et al., "XPrompt: Exploring the Extreme of Prompt Tuning", EMNLP 2022, section 3.
 https://aclanthology.org/2022.emnlp-main.758
 
-The expectation is over batches: the absolute value is taken of each batch's gradient, then averaged.
+The expectation is over batches: the absolute gradients of the batches are averaged.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ptviz.training.batches import EncodedExamples
 
 
 def mean_absolute_gradients(losses: Iterable[Tensor], parameters: Sequence[Tensor]) -> list[Tensor]:
-    """E |dL/dp| over the losses, one for each batch, in the shape of each parameter."""
-    total, seen = [torch.zeros_like(p) for p in parameters], 0
+    """Return E |dL/dp| over the losses of batches, in the shape of each parameter."""
+    totals, count = [torch.zeros_like(p) for p in parameters], 0
     for loss in losses:
-        for sum_, gradient in zip(total, torch.autograd.grad(loss, parameters), strict=True):
-            sum_ += gradient.abs()
-        seen += 1
-    return [sum_ / seen for sum_ in total]
+        for total, gradient in zip(totals, torch.autograd.grad(loss, parameters), strict=True):
+            total += gradient.abs()
+        count += 1
+    return [total / count for total in totals]
 
 
 def measure_token_importance(
     rows: EncodedExamples, prompt_of: Callable[[Batch], Prompt], size: int, seed: int, batches: int
 ) -> Float[Tensor, " m"]:
-    """The score of each prompt token at the input, in nats: gamma multiplies the vectors of one token each.
+    """Measure the score of each input prompt token, in nats; gamma scales the vector of one token.
 
-    Over the first ``batches`` training batches of ``size`` of these rows, in the order that ``seed`` gives.
+    The mean is over the first ``batches`` training batches of ``size`` examples in the order of ``seed``.
 
     Raises:
         ValueError: if the prompt has no vectors at the input, where the score is defined.

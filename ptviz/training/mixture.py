@@ -1,4 +1,4 @@
-"""Which rows a stage sees: those of one task, or a mixture of several.
+"""The examples of a stage: those of one task, or a mixture of several.
 
 "proportional" draws the task of every row in proportion to the tasks' sizes (SPoT: Vu et al., ACL 2022, section 2.2,
 https://aclanthology.org/2022.acl-long.346). "stochastic" draws how many tasks a step mixes from 2 to all, then those
@@ -18,7 +18,7 @@ TaskBatch = tuple[EncodedExamples, Batch]
 
 
 class TaskMixture:
-    """Rows of one or several tasks. The batch of a step is a function of (rows, size, seed, step) alone."""
+    """Examples of one or several tasks; the batch of a step is a function of (examples, size, seed, step) only."""
 
     def __init__(self, tasks: Sequence[EncodedExamples], kind: str = "proportional") -> None:
         self.tasks, self.kind = tuple(tasks), kind
@@ -29,7 +29,7 @@ class TaskMixture:
         return sum(len(rows) for rows in self.tasks)
 
     def step_batches(self, step: int, size: int, seed: int) -> list[TaskBatch]:
-        """The rows of update ``step``, a batch for each task among them."""
+        """Return the examples of update ``step`` as one batch for each task that occurs."""
         if len(self.tasks) == 1:
             return [(self.tasks[0], self.tasks[0].training_batch(step, size, seed))]
         if self._cache_key != (size, seed):
@@ -37,33 +37,32 @@ class TaskMixture:
         while len(self._drawn_before) <= step:
             made = self._draw_task_counts(len(self._drawn_before) - 1, size, seed)
             self._drawn_before.append([old + new for old, new in zip(self._drawn_before[-1], made, strict=True)])
-        parts = []
+        batches = []
         for index, count in enumerate(self._draw_task_counts(step, size, seed)):
             if count:
-                first, rows = self._drawn_before[step][index], self.tasks[index]
-                parts.append(
-                    (rows, rows.make_batch([self._example_index(index, n, seed) for n in range(first, first + count)]))
-                )
-        return parts
+                first, examples = self._drawn_before[step][index], self.tasks[index]
+                chosen = [self._example_index(index, n, seed) for n in range(first, first + count)]
+                batches.append((examples, examples.make_batch(chosen)))
+        return batches
 
     def _draw_task_counts(self, step: int, size: int, seed: int) -> list[int]:
-        """Rows of each task in update ``step``."""
-        random, places = Random(f"mixture {seed} {step}"), range(len(self.tasks))
-        counts = [0] * len(self.tasks)
+        """Return the number of examples of each task in update ``step``."""
+        random, indices = Random(f"mixture {seed} {step}"), range(len(self.tasks))
+        counts, weights = [0] * len(self.tasks), [len(examples) for examples in self.tasks]
         if self.kind == "proportional":
-            for index in random.choices(places, weights=[len(rows) for rows in self.tasks], k=size):
+            for index in random.choices(indices, weights=weights, k=size):
                 counts[index] += 1
             return counts
         several = random.randint(2, len(self.tasks))
-        drawn = random.choices(places, weights=[len(rows) for rows in self.tasks], k=min(several, size))
+        drawn = random.choices(indices, weights=weights, k=min(several, size))
         for index in drawn:
             counts[index] += size // len(drawn)
         counts[random.choice(drawn)] += size % len(drawn)
         return counts
 
     def _example_index(self, index: int, number: int, seed: int) -> int:
-        """The ``number``-th row drawn of a task: without replacement within an epoch of its own."""
-        epoch, place = divmod(number, len(self.tasks[index]))
+        """Return the index of the ``number``-th example drawn of a task, without replacement in an epoch."""
+        epoch, position = divmod(number, len(self.tasks[index]))
         order = list(range(len(self.tasks[index])))
         Random(f"rows {seed} {index} {epoch}").shuffle(order)
-        return order[place]
+        return order[position]

@@ -19,7 +19,7 @@ StepObjective = Callable[[], tuple[Tensor, Prompt, Output]]
 
 @runtime_checkable
 class Optimizer(Protocol):
-    """Measures a loss at the present parameters, then moves them. State is plain tensors, by name."""
+    """Computes a loss at the current parameters, then updates them; its state is named tensors."""
 
     gradient_norm: float
 
@@ -30,7 +30,7 @@ class Optimizer(Protocol):
         """Make update number ``step``."""
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of update number ``step``, before a stage's scales."""
+        """Return the learning rate of update number ``step``, before a stage's scales."""
 
     def state_dict(self) -> dict[str, Tensor]:
         """Return the state needed to resume, bit for bit."""
@@ -55,10 +55,10 @@ def stage_parameters(method: PromptMethod, stage: Stage) -> dict[str, nn.Paramet
 
 
 class GradientOptimizer:
-    """AdamW, or Adafactor as the papers run it (no relative step, no parameter scaling).
+    """AdamW, or Adafactor as in the papers (no relative step, no parameter scaling).
 
-    The rate of update t is the schedule's value for a run of the whole length: an extended run follows, from where it
-    goes on, the schedule of a run planned at the new length, without a second warm-up.
+    The learning rate of update t is the schedule's value for the whole length: an extended run continues with the
+    schedule of a run planned at the new length, without a second warm-up.
     """
 
     def __init__(self, method: PromptMethod, stage: Stage, config: TrainConfig, lr: float, steps: int) -> None:
@@ -75,18 +75,16 @@ class GradientOptimizer:
             fixed = {"scale_parameter": False, "relative_step": False, "warmup_init": False}
             self.optimiser = Adafactor(groups, weight_decay=config.weight_decay, decay_rate=-0.8, **fixed)
         blank = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
-        name = {"constant": "constant_with_warmup"}.get(config.schedule, config.schedule)
-        warmup = round(config.warmup * steps)
-        self._schedule_factor = get_scheduler(
-            name, blank, num_warmup_steps=warmup, num_training_steps=steps
-        ).lr_lambdas[0]
+        name = "constant_with_warmup" if config.schedule == "constant" else config.schedule
+        schedule = get_scheduler(name, blank, round(config.warmup * steps), steps)
+        self._schedule_factor = schedule.lr_lambdas[0]
 
     def learning_rate(self, step: int) -> float:
-        """The learning rate of update number ``step``, before a stage's scales."""
+        """Return the learning rate of update number ``step``, before a stage's scales."""
         return float(self.lr * self._schedule_factor(step))
 
     def compute_loss(self, objective: StepObjective) -> tuple[Tensor, Prompt, Output]:
-        """The loss and its gradient at the present parameters; ``norm`` is the gradient's length before clipping."""
+        """Return the loss; store its gradient, and its norm before clipping in ``gradient_norm``."""
         self.optimiser.zero_grad(set_to_none=True)
         loss, prompt, output = objective()
         loss.backward()  # type: ignore[no-untyped-call]
@@ -95,7 +93,7 @@ class GradientOptimizer:
         return loss.detach(), prompt, output
 
     def step(self, step: int) -> None:
-        """Move the parameters along the last measured gradient."""
+        """Update the parameters along the last gradient."""
         for group in self.optimiser.param_groups:
             group["lr"] = self.learning_rate(step) * group["scale"]
         self.optimiser.step()
@@ -113,14 +111,13 @@ class GradientOptimizer:
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
         """Restore the result of ``state_dict()``."""
         for name, parameter in self.named_parameters.items():
-            found = {key.rpartition("/")[2]: value for key, value in state.items() if key.rpartition("/")[0] == name}
-            if found:
-                plain = {
-                    key: value.item()
-                    if value.dtype == torch.float64 and value.ndim == 0
-                    else value.to(parameter.device if value.ndim else "cpu")
-                    for key, value in found.items()
-                }
-                if isinstance(self.optimiser, Adafactor) and "step" in plain:
-                    plain["step"] = int(plain["step"])
+            plain: dict[str, Any] = {}
+            for path, value in state.items():
+                owner, _, key = path.rpartition("/")
+                if owner == name:
+                    is_number = value.dtype == torch.float64 and value.ndim == 0
+                    plain[key] = value.item() if is_number else value.to(parameter.device if value.ndim else "cpu")
+            if isinstance(self.optimiser, Adafactor) and "step" in plain:
+                plain["step"] = int(plain["step"])
+            if plain:
                 self.optimiser.state[parameter] = plain

@@ -1,9 +1,8 @@
-"""Source prompts: what plain prompt tuning learns on each source task, for methods that transfer."""
+"""Source prompts: prompts of source tasks trained by plain prompt tuning, for transfer methods."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 
 from torch import Tensor
 
@@ -14,7 +13,7 @@ from ptviz.tasks import Task
 from ptviz.training.config import TrainConfig
 
 SOURCE_METHOD = "prompt-tuning"
-"""How source prompts are trained: SPoT, ATTEMPT and MPT all start from plain prompt tuning."""
+"""Method that trains source prompts, as in SPoT, ATTEMPT and MPT."""
 
 
 def source_hyperparameters(m: int) -> dict[str, int]:
@@ -25,18 +24,11 @@ def source_hyperparameters(m: int) -> dict[str, int]:
 def make_source_config(config: TrainConfig) -> TrainConfig:
     """Return the training config of a run's source prompts.
 
-    ``source_steps`` updates on all rows, at the default rate, with seed 0 whatever the run's: one library serves all
-    seeds, and runs of it are found again.
+    ``source_steps`` updates on all examples, at the default learning rate and always with seed 0, so that runs of all
+    seeds share their source prompts.
     """
-    fixed = TrainConfig(
-        batch=config.batch,
-        train_rows=config.train_rows,
-        validation_rows=config.validation_rows,
-        test_rows=config.test_rows,
-        length=config.length,
-        dtype=config.dtype,
-    )
-    return replace(fixed, steps=config.source_steps, source_steps=config.source_steps)
+    names = ("batch", "train_rows", "validation_rows", "test_rows", "length", "dtype", "source_steps")
+    return TrainConfig(steps=config.source_steps, **{name: getattr(config, name) for name in names})
 
 
 def check_unique_names(sources: Sequence[Task]) -> None:
@@ -48,8 +40,8 @@ def check_unique_names(sources: Sequence[Task]) -> None:
     names = [task.name for task in sources]
     if twins := sorted({name for name in names if names.count(name) > 1}):
         raise ValueError(
-            f"sources: expected tasks of different names; got {twins[0]!r} {names.count(twins[0])} times. A table goes "
-            "by the name of its file: rename one"
+            f"sources: expected tasks of different names; got {twins[0]!r} {names.count(twins[0])} times. A table is "
+            "named after its file: rename one"
         )
 
 

@@ -1,4 +1,4 @@
-"""What a method may ask of its stage's data between stages or epochs."""
+"""The stage context: what a method may compute from its training data between stages or epochs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptviz.training.importance_scores import mean_absolute_gradients
 from ptviz.training.mixture import TaskMixture
 
 MAX_BATCHES = 32
-"""Batches a probe looks at, at most: importance scores settle long before."""
+"""Most batches that one computation uses: importance scores converge long before."""
 
 
 def make_stage_context(
@@ -28,24 +28,24 @@ def make_stage_context(
     validation: EncodedExamples,
     sources: Sequence[SourcePrompt],
 ) -> StageContext:
-    """A look at ``stage``'s training rows in batches of the config's size, and at the target's validation rows."""
+    """Return the context of a stage: its training batches, and the target's validation examples."""
     count = min(MAX_BATCHES, max(1, -(-len(mixture) // config.batch)))
 
     def batches() -> Iterator[tuple[EncodedExamples, Batch]]:
         for step in range(count):
             yield from mixture.step_batches(step, config.batch, config.seed)
 
-    def measured(rows: EncodedExamples, batch: Batch) -> tuple[Tensor, Output]:
-        loss, _, output = stage.objective(batch, rows.make_forward_fn(batch, hidden=True))
+    def compute(examples: EncodedExamples, batch: Batch) -> tuple[Tensor, Output]:
+        loss, _, output = stage.objective(batch, examples.make_forward_fn(batch, hidden=True))
         return loss, output
 
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
-        return mean_absolute_gradients((measured(rows, batch)[0] for rows, batch in batches()), parameters)
+        return mean_absolute_gradients((compute(examples, batch)[0] for examples, batch in batches()), parameters)
 
     def outputs() -> Iterator[tuple[Batch, Output]]:
-        for rows, batch in batches():
+        for examples, batch in batches():
             with torch.no_grad():
-                yield batch, measured(rows, batch)[1]
+                yield batch, compute(examples, batch)[1]
 
     def score() -> tuple[float, float]:
         scores = evaluate(method, validation)

@@ -1,4 +1,4 @@
-"""Training as an iterator of events: ``close()`` stops it, a ``for`` loop records it, ``islice`` tests it."""
+"""Training as an iterator of events, which can be recorded, limited and closed like any iterator."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ptviz.methods.base import PromptMethod, Stage, build_method, method_uses_so
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.tasks import Task, default_source_tasks, load_task
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
@@ -47,11 +47,11 @@ OPTIMIZER_CLASSES: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float, 
     "gradient": GradientOptimizer,
     "evolution": CMAESOptimizer,
 }
-"""Ways to make an update, by the word a Stage uses."""
+"""Optimisers by the name in ``Stage.optimiser``."""
 
 
 class TrainingError(RuntimeError):
-    """Training cannot go on: why, and what to do."""
+    """Training cannot continue: the reason, and what to do."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +65,7 @@ class ResumePoint:
 
 @dataclass
 class TrainingProgress:
-    """The counters of a run in training."""
+    """The counters of a run during training."""
 
     stage: int = 0
     step: int = 0
@@ -93,7 +93,7 @@ def train(
 ) -> Iterator[Event]:
     """Train a prompt on a frozen backbone and yield events as they happen.
 
-    ``method`` is a registry name (built with ``hyperparameters`` and the config's seed) or a method to go on with.
+    ``method`` is a registry name (built with ``hyperparameters`` and the config's seed) or a method to train further.
     ``settings`` are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is
     the first step; baselines follow, unless ``baselines`` gives them. One seed gives the same result, bit for bit, on
     one machine: the randomness of step t depends only on (seed, stage, t), so a resumed run repeats it.
@@ -113,30 +113,19 @@ def train(
         sources = [load_task(name) for name in default_source_tasks(task.name, task.family)] if transfers else []
     check_unique_names(sources)
     if isinstance(method, str):
-        spec = backbone.make_spec(config.length, tuple(task.label_words)).with_source_tasks(
-            tuple(source.name for source in sources)
-        )
+        names = tuple(source.name for source in sources)
+        spec = backbone.make_spec(config.length, tuple(task.label_words), names)
         method = build_method(method, spec, hyperparameters or {}, config.seed)
-    rate = config.lr or default_learning_rate(method.card.name, backbone.name)
-    training = _TrainingLoop(
-        method,
-        backbone,
-        subsample_task(task, config),
-        config,
-        rate,
-        resume,
-        baselines,
-        tuple(sources),
-        dict(library or {}),
-    )
-    return training.run()
+    lr = config.lr or default_learning_rate(method.card.name, backbone.name)
+    own, prompts = subsample_task(task, config), dict(library or {})
+    return _TrainingLoop(method, backbone, own, config, lr, resume, baselines, tuple(sources), prompts).run()
 
 
 @contextmanager
 def step_rng(seed: int, stage: int, step: int, device: torch.device) -> Iterator[None]:
-    """Random numbers of one step: a function of (seed, stage, step), with torch's global state untouched."""
+    """Seed the random numbers of one step from (seed, stage, step); torch's global state is restored."""
     with torch.random.fork_rng(devices=[device.index or 0] if device.type == "cuda" else []):
-        torch.manual_seed(((seed * 1_000_003 + stage) * 1_000_003 + step) % 2**63)  # torch takes 64 bits
+        torch.manual_seed(((seed * 1_000_003 + stage) * 1_000_003 + step) % 2**63)  # torch accepts 64 bits
         yield
 
 
@@ -165,30 +154,22 @@ class _TrainingLoop:
         self.start_time = time.perf_counter() - self.progress.seconds
 
     def encode_split(self, split: str, slots: int) -> EncodedExamples:
-        chosen = getattr(self.task, split)
-        return EncodedExamples(
-            self.backbone, self.task, chosen, slots, self.config.length, make_task_readout(self.backbone, self.task)
-        )
+        return EncodedExamples(self.backbone, self.task, getattr(self.task, split), slots, self.config.length)
 
     def make_mixture(self, stage: Stage) -> TaskMixture:
         """Return the examples of a stage: those of each source task in order, then the target's."""
         tasks: list[tuple[int, Task]] = []
         if stage.tasks != "target":
-            # Few shots of the target are what transfer is for; the sources have all their rows.
-            rich = make_source_config(self.config)
-            tasks += [(index, subsample_task(task, rich)) for index, task in enumerate(self.sources)]
+            # Few-shot limits apply to the target only; the sources have all their examples.
+            source_config = make_source_config(self.config)
+            tasks += [(index, subsample_task(task, source_config)) for index, task in enumerate(self.sources)]
         if stage.tasks != "sources":
             tasks.append((len(self.sources), self.task))
         if not tasks:
             raise ValueError(f"stage {stage.name!r} of {self.method.card.title} needs source tasks; there are none")
         backbone, slots, length = self.backbone, self.method.slots, self.config.length
-        return TaskMixture(
-            [
-                EncodedExamples(backbone, t, t.train, slots, length, make_task_readout(backbone, t), index)
-                for index, t in tasks
-            ],
-            stage.mixture,
-        )
+        examples = [EncodedExamples(backbone, task, task.train, slots, length, index) for index, task in tasks]
+        return TaskMixture(examples, stage.mixture)
 
     def train_source_prompts(self) -> Iterator[SourcePromptReady]:
         """Train the source prompts that are missing in the library."""
@@ -196,9 +177,9 @@ class _TrainingLoop:
         for task in self.sources:
             if task.name in self.library:
                 continue
-            made = train_source_prompt(self.backbone, task, self.method.slots, config)
-            self.library[task.name] = made
-            yield SourcePromptReady(task.name, "", made.accuracy, False)
+            prompt = train_source_prompt(self.backbone, task, self.method.slots, config)
+            self.library[task.name] = prompt
+            yield SourcePromptReady(task.name, "", prompt.accuracy, False)
 
     def update_elapsed(self) -> float:
         self.progress.seconds = time.perf_counter() - self.start_time
@@ -221,48 +202,47 @@ class _TrainingLoop:
         if self.resume_point is None:
             progress.step, progress.stale = 0, 0
             if not stage.keeps_previous_best:
-                # Each stage finds its own best prompt; the last stage's is the result.
+                # Each stage has its own best prompt; the last stage's is the result.
                 progress.best_accuracy, progress.best_loss = -1.0, math.inf
         rows = self.make_mixture(stage)
         library = self.library if index == 0 else {}
         prompts = [library[task.name] for task in self.sources if task.name in library]
-        look = make_stage_context(self.method, stage, rows, config, self.validation_examples, prompts)
+        context = make_stage_context(self.method, stage, rows, config, self.validation_examples, prompts)
         if self.resume_point is None and stage.on_start is not None:
             with step_rng(config.seed, index, 0, self.backbone.device):
-                stage.on_start(look)
-        stepper = OPTIMIZER_CLASSES[stage.optimiser](self.method, stage, config, self.lr, steps)
-        reported_step = self.restore_optimizer(stepper)
+                stage.on_start(context)
+        optimizer = OPTIMIZER_CLASSES[stage.optimiser](self.method, stage, config, self.lr, steps)
+        reported_step = self.restore_optimizer(optimizer)
         per_epoch = max(1, -(-len(rows) // config.batch))
         while progress.step < steps:
-            # A snapshot is taken after its step's hook: a run that goes on from there has had it.
+            # A snapshot is taken after the hook of its step, so a run resumed there does not repeat the hook.
             if stage.on_epoch is not None and progress.step % per_epoch == 0 and progress.step != reported_step:
                 with step_rng(config.seed, index, progress.step, self.backbone.device):
-                    stage.on_epoch(look)
-            yield self.run_step(index, stage, stepper, rows)
+                    stage.on_epoch(context)
+            yield self.run_step(index, stage, optimizer, rows)
             if self.baselines is None or progress.made == 0:
                 self.baselines = self.baselines or measure_baselines(self.backbone, self.task, config)
                 yield self.baselines
             if progress.step != reported_step:
-                yield from self.evaluate_and_snapshot(index, stage, stepper)
+                yield from self.evaluate_and_snapshot(index, stage, optimizer)
             if self.should_stop_early():
                 break
-            stepper.step(progress.step)
+            optimizer.step(progress.step)
             progress.step += 1
             progress.made += 1
         if progress.step == steps and progress.step != reported_step and stage.tasks != "sources":
             yield self.run_evaluation(index)
-        yield self.make_snapshot(index, stepper)
+        yield self.make_snapshot(index, optimizer)
 
-    def restore_optimizer(self, stepper: Optimizer) -> int:
+    def restore_optimizer(self, optimizer: Optimizer) -> int:
         """Restore the optimiser's state; return the step already reported, -1 for a new stage."""
         if self.resume_point is None:
             return -1
-        stepper.load_state_dict(
-            {n.removeprefix("optimiser/"): t for n, t in self.resume_point.resume.items() if n.startswith("optimiser/")}
-        )
+        state = {n: t for n, t in self.resume_point.resume.items() if n.startswith("optimiser/")}
+        optimizer.load_state_dict({name.removeprefix("optimiser/"): tensor for name, tensor in state.items()})
         return self.progress.step
 
-    def run_step(self, index: int, stage: Stage, stepper: Optimizer, rows: TaskMixture) -> StepCompleted:
+    def run_step(self, index: int, stage: Stage, optimizer: Optimizer, rows: TaskMixture) -> StepCompleted:
         began, progress = time.perf_counter(), self.progress
         self.method.train()
         parts = rows.step_batches(progress.step, self.config.batch, self.config.seed)
@@ -272,28 +252,26 @@ class _TrainingLoop:
             return mean_objective(parts, stage)
 
         with step_rng(self.config.seed, index, progress.step, self.backbone.device):
-            loss, prompt, _ = stepper.compute_loss(objective)
+            loss, prompt, _ = optimizer.compute_loss(objective)
         value = float(loss)
         if not math.isfinite(value):
             raise TrainingError(
                 f"the loss became {value} at step {progress.step} with learning rate "
-                f"{stepper.learning_rate(progress.step):g}; try a tenth of that rate, or clip gradients at 1"
+                f"{optimizer.learning_rate(progress.step):g}; try a tenth of it, or clip gradients at 1"
             )
         progress.stepping += time.perf_counter() - began
-        rate = stepper.learning_rate(progress.step)
-        return StepCompleted(
-            index, progress.step, value, rate, stepper.gradient_norm, self.update_elapsed(), routing_load(batch, prompt)
-        )
+        lr, norm, load = optimizer.learning_rate(progress.step), optimizer.gradient_norm, routing_load(batch, prompt)
+        return StepCompleted(index, progress.step, value, lr, norm, self.update_elapsed(), load)
 
-    def evaluate_and_snapshot(self, index: int, stage: Stage, stepper: Optimizer) -> Iterator[Event]:
+    def evaluate_and_snapshot(self, index: int, stage: Stage, optimizer: Optimizer) -> Iterator[Event]:
         better = False
         if stage.tasks != "sources" and self.progress.step % self.config.evaluate_every == 0:
-            seen = self.run_evaluation(index)
-            better = seen.best
-            yield seen
-        # A finished run predicts with its best prompt, so that one is always among the snapshots.
+            evaluated = self.run_evaluation(index)
+            better = evaluated.best
+            yield evaluated
+        # A finished run predicts with its best prompt, which is therefore always among the snapshots.
         if better or self.progress.step % self.config.snapshot_every == 0:
-            yield self.make_snapshot(index, stepper)
+            yield self.make_snapshot(index, optimizer)
 
     def run_evaluation(self, index: int) -> Evaluated:
         scores, progress = evaluate(self.method, self.validation_examples), self.progress
@@ -307,17 +285,12 @@ class _TrainingLoop:
     def should_stop_early(self) -> bool:
         return 0 < self.config.patience <= self.progress.stale
 
-    def make_snapshot(self, index: int, stepper: Optimizer) -> Snapshot:
+    def make_snapshot(self, index: int, optimizer: Optimizer) -> Snapshot:
         self.update_elapsed()
-        optimiser = {f"optimiser/{name}": tensor for name, tensor in stepper.state_dict().items()}
+        optimiser = {f"optimiser/{name}": tensor for name, tensor in optimizer.state_dict().items()}
         best = {f"best/{name}": tensor for name, tensor in self.best_state.items()}
-        return Snapshot(
-            index,
-            self.progress.step,
-            clone_state(self.method.state_dict()),
-            {**optimiser, **best},
-            asdict(self.progress),
-        )
+        state = clone_state(self.method.state_dict())
+        return Snapshot(index, self.progress.step, state, {**optimiser, **best}, asdict(self.progress))
 
     def finish(self, reason: str) -> Finished:
         progress = self.progress

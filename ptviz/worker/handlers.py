@@ -25,7 +25,6 @@ from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import Example
-from ptviz.training.batches import EncodedExamples, make_task_readout
 from ptviz.training.evaluation import subsample_task
 from ptviz.worker.projection_queue import ProjectionQueue
 
@@ -108,22 +107,18 @@ def route(
         StoreError: if the method has no routing.
     """
     loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
-    method, task, length = loaded.method, loaded.task, loaded.config.training.length
-    examples = [Example(text, 0) for text in texts] or list(
-        subsample_task(task, loaded.config.training).validation[:MAX_ROUTED_EXAMPLES]
-    )
-    readout = make_task_readout(loaded.backbone, task)
-    encoded = EncodedExamples(loaded.backbone, task, examples, method.slots, length, readout)
+    task = loaded.task
+    examples = [Example(text, 0) for text in texts] or [*loaded.subsampled_task().validation[:MAX_ROUTED_EXAMPLES]]
     weights: list[list[float]] = [[]] * len(examples)
-    for indices, batch in encoded.inference_batches():
-        for index, weight in zip(indices, _batch_routing_weights(method, batch), strict=True):
+    for indices, batch in loaded.encode(task, examples).inference_batches():
+        for index, weight in zip(indices, _batch_routing_weights(loaded.method, batch), strict=True):
             weights[index] = weight
     return {
         "weights": weights,
         "texts": [example.text for example in examples],
         "labels": [example.label for example in examples] if not texts else [],
         "classes": list(task.classes),
-        "mixes": bool(getattr(method, "soft_routing", False)),
+        "mixes": bool(getattr(loaded.method, "soft_routing", False)),
         **loaded.position,
     }
 

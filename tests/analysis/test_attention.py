@@ -33,7 +33,7 @@ def test_by_hand():
     np.testing.assert_allclose(attention_given(worked(), 0), [[0.05, 0.2], [0.2, 0.1]])
 
 
-def test_what_is_not_there_is_not_counted():
+def test_missing_values_are_not_counted():
     weights = worked()
     weights[0, :, 1] = np.nan  # an encoder's site: no answer yet
     weights[1, :, 0] = np.nan  # a decoder's: no text
@@ -51,7 +51,7 @@ def test_what_is_not_there_is_not_counted():
     assert "nothing" in drawn.describe_attention_heatmap(nothing, "r", "c", ["a"], ["0", "1"])
 
 
-def test_nobody_who_gives_is_refused():
+def test_weights_without_a_query_are_refused():
     with pytest.raises(ValueError, match="at least one query"):
         prompt_mass(worked()[:, :, :0], np.array([6, 2]), np.array([2, 2]))
 

@@ -53,14 +53,14 @@ def test_too_few_values_give_no_interval(values):
     assert bootstrap_interval(values) is None
 
 
-def test_steps_to_a_share_of_the_own_best():
+def test_steps_to_a_share_of_the_best_accuracy():
     evaluated, accuracies = (0, 25, 50, 75), (0.2, 0.77, 0.8, 0.7)
     assert steps_to_reach(evaluated, accuracies, 0.95) == 25
     assert steps_to_reach(evaluated, accuracies, 1.0) == 50
     assert steps_to_reach((), (), 0.9) is None
 
 
-def test_standings_put_the_best_mean_first_and_keep_unknown_unknown():
+def test_summaries_are_sorted_by_mean_and_unknown_values_stay_none():
     order = summarise_methods([lap("a", 1, 0.7), lap("b", 0, 0.9), lap("a", 0, 0.6, trained=10, seconds=4.0, memory=5)])
     assert [one.method for one in order] == ["b", "a"]
     assert order[1].tests == (0.6, 0.7)
@@ -76,7 +76,7 @@ def test_the_table_names_every_column():
     assert table[0]["memory_mb"] == 2.0
 
 
-def test_pairs_are_taken_seed_by_seed():
+def test_methods_are_compared_seed_by_seed():
     first, second = summarise_methods(
         [*(lap("a", s, 0.8 + s / 100) for s in (0, 1, 2)), *(lap("b", s, 0.7) for s in (1, 2, 3))]
     )
@@ -90,7 +90,7 @@ def test_pairs_are_taken_seed_by_seed():
     )
 
 
-def test_a_band_reads_every_seed_at_every_step():
+def test_a_band_covers_every_seed_at_every_step():
     made = compute_seed_bands([
         lap("a", 0, 0.5, evaluated=(0, 20), accuracies=(0.2, 0.6)),
         lap("a", 1, 0.5, evaluated=(0, 10, 20), accuracies=(0.4, 0.5, 0.8)),
@@ -104,13 +104,13 @@ def test_a_band_reads_every_seed_at_every_step():
     assert made[1].steps == ()
 
 
-def test_the_front_keeps_what_nothing_beats_in_both():
+def test_the_pareto_front_holds_undominated_points():
     assert pareto_front([1, 2, 3, 2, None], [0.5, 0.4, 0.9, 0.6, 1.0]) == (0, 3, 2)
     assert pareto_front([], []) == ()
     assert pareto_front([1, 1], [0.5, 0.7]) == (1,)
 
 
-def test_a_grid_counts_who_beats_zero_shot():
+def test_a_grid_counts_runs_above_zero_shot():
     made = build_learning_rate_grid("a", [(0.1, 0, 0.5, 0.4), (0.1, 1, 0.3, 0.4), (1.0, 0, 0.4, 0.4)])
     assert made.learning_rates == (0.1, 1.0)
     assert made.accuracies == ((0.5, 0.3), (0.4, None))

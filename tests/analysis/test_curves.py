@@ -30,12 +30,12 @@ def test_smoothing_by_nothing_changes_nothing():
 
 
 @pytest.mark.parametrize("weight", [-0.1, 1.0, 2.0])
-def test_a_weight_that_would_never_move_is_refused(weight):
+def test_a_weight_of_one_is_refused(weight):
     with pytest.raises(ValueError, match="smoothing weight"):
         smooth_losses([1.0], weight)
 
 
-def test_thinning_keeps_ends_and_spikes():
+def test_downsampling_preserves_ends_and_spikes():
     values = np.zeros(10_000)
     values[4321], values[7654] = 9.0, -9.0
     kept = downsample(values, points=100)
@@ -44,11 +44,11 @@ def test_thinning_keeps_ends_and_spikes():
     assert (np.diff(kept) > 0).all()
 
 
-def test_thinning_leaves_few_points_alone():
+def test_downsampling_does_not_change_few_points():
     assert downsample([1.0, 2.0, 3.0]).tolist() == [0, 1, 2]
 
 
-def test_thinning_passes_over_stretches_without_a_number():
+def test_downsampling_skips_segments_of_nan():
     values = np.full(1000, np.nan)
     assert {0, 999} <= set(downsample(values, points=10).tolist())
 
@@ -68,7 +68,7 @@ def test_the_best_point_is_the_earliest_of_the_highest():
     assert build_training_curve([], [], [0, 25, 50], [0.4, 0.8, 0.8]).best == (25, 0.8)
 
 
-def test_stages_lie_end_to_end_and_one_left_early_ends_where_the_next_begins():
+def test_stages_are_consecutive_and_one_stopped_early_ends_where_the_next_begins():
     positions, stage_of, steps = [0, 1, 2, 3, 2, 3], [0, 0, 0, 0, 1, 1], [0, 1, 2, 3, 0, 1]
     # The first stage was planned for 10 updates and stopped after 2; its third point was told before a restart.
     spans = locate_stages([(0, "train", 10), (1, "rewind", 5)], positions, stage_of, steps)

@@ -9,7 +9,7 @@ from ptviz.analysis.importance import compute_importance
 from ptviz.analysis.waywardness import WaywardRun, compute_waywardness, join_tokens, prompt_f1
 
 
-def test_rises_are_against_the_whole_prompt():
+def test_increases_are_relative_to_the_whole_prompt():
     found = compute_importance([0.9, 0.6, 0.7], [0.5, 0.8, 0.7], 0.7, 0.75, [3.0, 1.0, 2.0, 9.0])
     assert found.loss_increases == pytest.approx([0.2, -0.1, 0.0])
     assert found.accuracy_changes == pytest.approx([-0.25, 0.05, -0.05])
@@ -18,7 +18,7 @@ def test_rises_are_against_the_whole_prompt():
     assert found.rank_correlation == pytest.approx(0.5)
 
 
-def test_few_tokens_or_equal_scores_agree_with_nothing():
+def test_few_tokens_or_equal_scores_have_no_correlation():
     assert compute_importance([], [], 0.0, 0.0).rank_correlation is None
     assert compute_importance([1.0, 2.0], [0.0, 0.0], 0.5, 0.0, [1.0, 2.0]).rank_correlation is None
     assert compute_importance([1.0, 2.0, 3.0], [0.0] * 3, 0.5, 0.0, [1.0] * 3).rank_correlation is None
@@ -40,13 +40,13 @@ def test_prompt_f1_counts_words_as_often_as_they_occur(words: str, sentence: str
     assert prompt_f1(words, sentence) == pytest.approx(f1)
 
 
-def test_tokens_are_spelled_as_text():
+def test_tokens_are_joined_to_text():
     assert join_tokens(["class", "##ify", "it"]) == "classify it"
     assert join_tokens([" class", "ify", " it"]) == "classify it"
     assert join_tokens([]) == ""
 
 
-def test_drops_are_shares_of_the_free_accuracy():
+def test_drops_are_relative_to_the_unconstrained_accuracy():
     pulled = [
         WaywardRun("c", 0.1, 0, 0.4, "cat sat"),
         WaywardRun("a", 0.0, 0, 0.7, "dog"),

@@ -38,7 +38,7 @@ def test_what_is_drawn_exists_and_counts_match_the_module(name: str):
 
 
 @METHODS
-def test_a_trained_block_is_a_parameter_that_a_stage_moves(name: str):
+def test_a_trained_tensor_is_a_parameter_that_a_stage_trains(name: str):
     method = build_method(name, SPEC)
     moving = {
         id(p)
@@ -53,7 +53,7 @@ def test_a_trained_block_is_a_parameter_that_a_stage_moves(name: str):
             assert item.sizes == tuple(parts[item.label].shape)
 
 
-def test_axes_alone_tell_a_prompt_a_product_a_shift_a_router_and_a_prefix():
+def test_axes_determine_prompt_product_shift_router_and_prefix():
     assert derive_diagram({"P": ("m", "d")}, {}, 5) == MethodDiagram(TensorNode("P"))
     assert derive_diagram({"A": ("m", "r"), "B": ("r", "d")}, {}, 5) == MethodDiagram(
         MatrixProduct(TensorNode("A"), TensorNode("B"))
@@ -82,7 +82,7 @@ def test_axes_alone_tell_a_prompt_a_product_a_shift_a_router_and_a_prefix():
         ("mpt", ["product", "scaled"], []),
     ],
 )
-def test_the_panels_hold_the_survey_s_signs(name: str, signs: list[str], machines: list[str]):
+def test_the_panels_have_the_symbols_of_the_survey(name: str, signs: list[str], machines: list[str]):
     if name not in REGISTRY:
         pytest.skip(f"{name} is not registered in this build; it is drawn once it is")
     kinds = [item.kind for item in panel(name).items.values()]
@@ -96,14 +96,14 @@ def test_prefix_tuning_s_encoder_does_not_see_the_text():
     assert drawn.tokens not in {edge.source for edge in drawn.incoming_edges(encoder)}
 
 
-def test_routers_see_the_text():
+def test_routers_read_the_text():
     drawn = panel("smop")
     (router,) = [key for key, item in drawn.items.items() if item.kind == "router"]
     assert [edge.source for edge in drawn.incoming_edges(router, "reads")] == [drawn.tokens]
     assert drawn.items[router].scalars == 4 * 32
 
 
-def test_a_stage_s_rate_of_zero_draws_a_part_as_held_fixed():
+def test_a_learning_rate_of_zero_draws_a_tensor_as_frozen():
     drawn = panel("dept", ratio=0.0)
     states = {item.label: item.state for item in drawn.items.values() if item.kind == "tensor"}
     assert states == {symbol_to_text("P_s"): "trained", "A": "frozen", "B": "frozen"}
@@ -116,7 +116,7 @@ def test_an_unknown_tensor_is_refused_with_the_known_ones():
         build_panel(method, 24, 32, 4)
 
 
-def test_masks_tell_what_is_pruned_row_by_row():
+def test_masks_give_the_pruned_share_of_each_row():
     method = build_method("xprompt", SPEC, {"m": 4, "pieces": 2})
     real = {name: torch.ones(t.shape) for name, t in method.state_dict().items()}
     real["gamma"] = torch.tensor([1.0, 0.0, 1.0, 1.0])
@@ -127,7 +127,7 @@ def test_masks_tell_what_is_pruned_row_by_row():
     assert panel("xprompt").items["part-P"].masked_shares == ()
 
 
-def test_values_come_only_when_asked_and_only_from_real_tensors():
+def test_values_are_optional_and_only_from_real_tensors():
     table = torch.randn(50, 32)
     spec = Spec(table, 4, 2, 8, 24, torch.arange(50), ("yes", "no"))
     method = build_method("prompt-tuning", spec, {"m": 3})
@@ -152,7 +152,7 @@ def test_the_result_has_the_paper_s_name_and_the_values_that_enter_the_backbone(
     assert build_panel(method, 24, 32, 4).items["end-prompt"].values is None
 
 
-def test_keys_and_values_that_a_network_writes_are_shown():
+def test_keys_and_values_from_a_network_are_shown():
     spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"))
     method = build_method("prefix-tuning", spec)
     item = build_panel(method, 24, 32, 4, values=True).items["end-key_values"]
@@ -160,7 +160,7 @@ def test_keys_and_values_that_a_network_writes_are_shown():
     assert np.allclose(item.values, thumbnail(method.prefix().detach().numpy()))
 
 
-def test_a_prompt_that_depends_on_the_text_says_so_and_has_no_one_value():
+def test_a_prompt_that_depends_on_the_text_has_no_single_value():
     spec = Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one",))
     for name in ("smop", "pt-moe", "attempt"):
         item = build_panel(build_method(name, spec), 24, 32, 4, values=True).items["end-prompt"]
@@ -169,7 +169,7 @@ def test_a_prompt_that_depends_on_the_text_says_so_and_has_no_one_value():
 
 
 @pytest.mark.parametrize("name", ["p-tuning", "transprompt"])
-def test_shapes_alone_are_those_of_the_real_prompt(name: str):
+def test_shapes_on_meta_are_those_of_the_real_prompt(name: str):
     """What is known without a pass through the LSTM is what the pass gives."""
     real = build_method(
         name, Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one",))
@@ -186,7 +186,7 @@ def test_heat_maps_average_long_axes_and_keep_short_ones():
     assert thumbnail(np.ones((2, 3, 4, 500))).shape == (12, 24)
 
 
-def test_differences_are_of_kind_and_not_of_size():
+def test_differences_ignore_sizes():
     assert panel_differences(panel("prompt-tuning"), panel("prompt-tuning", m=7)) == (frozenset(), frozenset())
     left, right = panel_differences(panel("prompt-tuning"), panel("p-tuning-v2"))
     assert left == {"part-P"}
@@ -199,7 +199,7 @@ def test_the_original_has_nothing_to_train():
     assert drawn.prompt is drawn.key_values is None
 
 
-def test_symbols_are_spoken_as_the_paper_writes_them():
+def test_symbols_are_written_as_in_the_paper():
     assert symbol_to_text("P_s") != "P_s"
     assert len(symbol_to_text("gamma")) == 1
     assert symbol_to_text("P*") == "P*"

@@ -37,7 +37,7 @@ def test_streamed_neighbours_are_the_plain_ones(metric, chunk, monkeypatch):
         assert (neighbour_ranks(VECTORS, VOCABULARY, order[:, place], metric) == place + 1).all()
 
 
-def test_the_metrics_disagree():
+def test_metrics_give_different_neighbours():
     assert not np.array_equal(
         nearest_tokens(VECTORS, VOCABULARY, 1, "dot").ids, nearest_tokens(VECTORS, VOCABULARY, 1, "cosine").ids
     )
@@ -48,20 +48,20 @@ def test_few_tokens_and_no_vectors():
     assert nearest_tokens(VECTORS[:0], VOCABULARY, 5).ids.shape == (0, 5)
 
 
-def test_kept_counts_neighbours_in_common():
+def test_overlap_counts_common_neighbours():
     first = nearest_tokens(VECTORS, VOCABULARY, 4)
     assert (neighbour_overlap(first, first) == 1).all()
     assert (neighbour_overlap(first, nearest_tokens(-VECTORS, VOCABULARY, 4)) == 0).all()
 
 
-def test_what_does_not_fit_is_refused():
+def test_mismatched_shapes_are_refused():
     with pytest.raises(ValueError, match="as wide as the vocabulary, 12; got 5"):
         nearest_tokens(VECTORS[:, :5], VOCABULARY[:, :])
     with pytest.raises(ValueError, match="at least one neighbour"):
         nearest_tokens(VECTORS, VOCABULARY, 0)
 
 
-def test_a_token_of_the_vocabulary_is_at_home():
+def test_a_token_of_the_vocabulary_is_its_own_neighbour():
     around = compute_vocabulary_stats(VOCABULARY)
     found = compute_geometry(VOCABULARY[:5], VOCABULARY, around)
     assert np.allclose(found.distances, 0, atol=1e-5)
@@ -78,7 +78,7 @@ def test_spacing_is_the_distance_to_another_token():
     assert np.allclose(compute_vocabulary_stats(VOCABULARY).distance_quantiles, expected, atol=1e-4)
 
 
-def test_far_rows_are_outside():
+def test_far_rows_are_outside_the_vocabulary():
     found = compute_geometry(VECTORS + 100, VOCABULARY, compute_vocabulary_stats(VOCABULARY))
     assert found.outside_vocabulary.all()
     assert np.allclose(np.diag(found.cosines), 1)

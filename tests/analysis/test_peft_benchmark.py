@@ -19,7 +19,7 @@ def text(*args, **changes) -> str:
     return json.dumps(result(*args, **changes))
 
 
-def test_a_result_becomes_a_lap():
+def test_a_file_becomes_a_run_result():
     found = peft.parse_result(text(test=0.37, seed=3))
     lap = found.run_result
     assert (lap.method, lap.seed, lap.test) == ("prompt_tuning/llama-3.2-3B-lr_0.001", 3, 0.37)
@@ -34,7 +34,7 @@ def test_a_result_becomes_a_lap():
     assert steps_to_reach(lap.evaluated, lap.accuracies, 0.95) == 3500
 
 
-def test_the_names_of_the_first_months_are_read_too():
+def test_old_field_names_are_read():
     found = peft.parse_result(text("full-finetuning/llama-3.2-3B-lr_0.00001", old=True))
     assert found.run_result.memory == 22 * GIB
     assert (found.accelerator, found.survey_method, found.run_result.length) == ("NVIDIA L40S", "", None)
@@ -49,11 +49,11 @@ def test_the_names_of_the_first_months_are_read_too():
         ("of-tomorrow/d", None, ""),
     ],
 )
-def test_peft_types_are_told_as_the_surveys_methods(experiment, peft_config, ours):
+def test_peft_types_map_to_the_surveys_methods(experiment, peft_config, ours):
     assert peft.parse_result(text(experiment, peft=peft_config)).survey_method == ours
 
 
-def test_numbers_that_are_none_are_left_out_and_a_size_that_was_not_found_is_unknown():
+def test_invalid_numbers_are_left_out_and_an_unknown_size_is_none():
     content = result(file_size=99999999, num_trainable_params=10**400, train_time=math.nan)
     content["train_info"]["metrics"][3] |= {"train loss": math.nan, "valid accuracy": math.inf}
     content["train_info"]["metrics"][4] |= {"train loss": 1e400, "valid accuracy": 7, "step": "many"}
@@ -87,7 +87,7 @@ def test_other_files_are_refused(content, said):
     assert problems[0].startswith("x.json")
 
 
-def test_a_strangers_names_are_cut_and_printable():
+def test_untrusted_names_are_shortened_and_printable():
     content = result("a/" + "x\n\x1b[31m" * 500)
     content["run_info"]["train_config"]["seed"] = [1]
     found = peft.parse_result(json.dumps(content))
@@ -96,7 +96,7 @@ def test_a_strangers_names_are_cut_and_printable():
     assert found.run_result.seed == 0
 
 
-def test_the_newest_result_of_an_experiment_stands_and_backbones_stay_apart():
+def test_the_newest_result_is_used_and_backbones_are_separate():
     older, newer = (text(test=t, made=made) for t, made in ((0.1, "2025-06-01"), (0.3, "2025-09-01")))
     for files in ([("a", older), ("b", newer)], [("b", newer), ("a", older)]):
         results, problems = peft.parse_results(files)
@@ -119,14 +119,14 @@ def test_labels_leave_out_the_backbone_unless_that_is_ambiguous():
     assert peft.short_labels([]) == {}
 
 
-def test_remarks_say_what_was_not_alike():
+def test_notes_describe_differing_settings():
     results = [peft.parse_result(text(f"lora/v{i}", steps=steps)) for i, steps in enumerate((1000, 5000))]
     assert any("2 budgets" in remark for remark in peft.comparability_notes(results))
     assert peft.comparability_notes([]) == []
     assert not any("budgets" in remark for remark in peft.comparability_notes(results[:1]))
 
 
-def test_folders_and_files_are_read_once_and_in_bounds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_folders_and_files_are_read_once_and_within_limits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = written(tmp_path / "results", result("a/b"), result("c/d", test=0.5, num_trainable_params=10))
     (folder / "notes.txt").write_text("no result")
     (folder / "big.json").write_bytes(b" " * (reading.MAX_FILE_BYTES + 1))

@@ -15,7 +15,7 @@ STEPS = np.stack([WORDS[:3] + shift for shift in (0, 1, 2)])
 
 
 @pytest.mark.parametrize("dims", [2, 3])
-def test_pca_keeps_straight_ways_straight(dims):
+def test_pca_preserves_straight_lines(dims):
     found = project(WORDS, STEPS, dims=dims)
     assert found.background.shape == (60, dims)
     moves = np.diff(found.tokens, axis=0)
@@ -24,7 +24,7 @@ def test_pca_keeps_straight_ways_straight(dims):
     assert 0 < sum(found.explained_variance) <= 1 + 1e-6
 
 
-def test_few_tokens_are_not_drowned_by_many_words():
+def test_pca_weights_few_tokens_and_many_words_equally():
     """Words spread along two axes, nine tokens move along a third: the map shows that way all the same."""
     words = np.zeros((600, 8), dtype=np.float32)
     words[:, :2] = 10 * RNG.normal(size=(600, 2))
@@ -40,13 +40,13 @@ def test_length_can_be_left_out():
 
 
 @pytest.mark.parametrize(("words", "steps"), [(0, 2), (60, 0), (1, 0)])
-def test_little_to_fit(words, steps):
+def test_few_points_are_projected(words, steps):
     assert project(WORDS[:words], STEPS[:steps]).tokens.shape == (steps, 3, 2)
     with pytest.raises(ValueError, match="got none"):
         project(WORDS[:0], STEPS[:0])
 
 
-def test_tsne_lays_all_steps_on_one_map():
+def test_tsne_projects_all_steps_together():
     found = project(WORDS, STEPS, "t-SNE")
     assert found.background.shape == (60, 2)
     assert found.tokens.shape == (3, 3, 2)

@@ -8,7 +8,7 @@ import pytest
 from ptviz.analysis.published_transfer import load_published_tables
 
 
-def test_they_are_whole_and_cited():
+def test_tables_are_complete_and_cited():
     for table in load_published_tables():
         assert table.scores.shape == (len(table.targets), len(table.sources))
         assert len(set(table.targets)) == len(table.targets)

@@ -62,7 +62,7 @@ def test_effective_ranks(prompts):
     assert "random" not in collapsed
 
 
-def test_mean_tokens_tell_task_families_apart(prompts):
+def test_mean_tokens_separate_task_families(prompts):
     assert between(prompts, "mean", NLI) == pytest.approx(0.661, abs=0.01)
     assert between(prompts, "mean", ("ethicsdeontology", "ethicsjustice")) == pytest.approx(0.556, abs=0.01)
     assert between(prompts, "mean", ("snli",), ("QNLI",)) == pytest.approx(0.72, abs=0.01)
@@ -81,7 +81,7 @@ def test_the_flat_cosine_fails(prompts):
     assert across == pytest.approx(0.060, abs=0.01)
 
 
-def test_row_0_ran_away_in_trained_prompts(prompts):
+def test_row_0_is_an_outlier_in_trained_prompts(prompts):
     for name in ("MNLI", "SST2", "QQP"):
         assert find_outliers(prompts[name])[0], name
     assert not find_outliers(prompts["random"]).any()

@@ -12,7 +12,7 @@ def one_hot(experts: list[int], k: int) -> np.ndarray:
     return np.eye(k)[experts]
 
 
-def test_an_expert_per_class_tells_everything():
+def test_one_expert_per_class_has_full_information():
     labels = np.array([0, 0, 1, 1])
     found = summarise_routing(one_hot([2, 2, 0, 0], 3), labels, 2)
     assert found.class_counts.tolist() == [[0, 0, 2], [2, 0, 0]]
@@ -22,7 +22,7 @@ def test_an_expert_per_class_tells_everything():
     assert found.entropy == pytest.approx(0)
 
 
-def test_an_expert_by_chance_tells_nothing():
+def test_a_random_expert_has_no_information():
     found = summarise_routing(one_hot([0, 1, 0, 1], 2), np.array([0, 0, 1, 1]), 2)
     assert found.mutual_information == pytest.approx(0, abs=1e-12)
     assert found.balance == pytest.approx(1)

@@ -58,14 +58,14 @@ def test_a_row_left_out_of_either_is_left_out_of_both():
     assert found == pytest.approx(cos(P[rest].ravel(), Q[rest].ravel()))
 
 
-def test_taking_the_shared_mean_away_shows_what_differs():
+def test_centring_shows_differences():
     shift = 100 * np.ones(7)
     alike = compute_similarity([P + shift, Q + shift], "mean").values[0, 1]
     assert alike > 0.99
     assert compute_similarity([P + shift, Q + shift], "mean", centred=True).values[0, 1] == pytest.approx(-1)
 
 
-def test_a_collapsed_prompt_is_compared_in_the_directions_it_has():
+def test_a_collapsed_prompt_is_compared_in_its_own_directions():
     thin = RNG.normal(size=(2, 40))
     other = RNG.normal(size=(2, 40))
     other -= other @ np.linalg.pinv(thin) @ thin
@@ -77,14 +77,14 @@ def test_a_collapsed_prompt_is_compared_in_the_directions_it_has():
     assert found[0, 3] == 0
 
 
-def test_lengths_that_differ_are_cut_and_told():
+def test_different_lengths_are_cut_and_reported():
     found = compute_similarity([P, Q[:3]], "concatenated")
     assert found.compared_rows == 3
     assert found.values[0, 1] == pytest.approx(cos(P[:3].ravel(), Q[:3].ravel()))
     assert compute_similarity([P, Q[:3]], "mean").compared_rows is None
 
 
-def test_what_cannot_be_compared_is_refused():
+def test_incomparable_prompts_are_refused():
     with pytest.raises(ValueError, match=r"one width d; got \[6, 7\]"):
         compute_similarity([P, Q[:, :6]], "mean")
     with pytest.raises(ValueError, match="nothing is left of number 2"):

@@ -18,13 +18,13 @@ def test_equal_singular_values_count_as_many():
     assert compute_spectrum(np.diag([5.0, 0, 0])).effective_rank == pytest.approx(1)
 
 
-def test_effective_rank_weighs_squares():
+def test_effective_rank_uses_squares():
     shares = np.array([4, 1]) / 5
     expected = np.exp(-(shares * np.log(shares)).sum())
     assert compute_spectrum(np.diag([2.0, 1.0])).effective_rank == pytest.approx(expected)
 
 
-def test_centring_takes_the_common_row_away():
+def test_centring_removes_the_common_row():
     same = np.ones((5, 8))
     assert compute_spectrum(same).effective_rank == pytest.approx(1)
     found = compute_spectrum(same, centred=True)
@@ -32,7 +32,7 @@ def test_centring_takes_the_common_row_away():
     assert found.max_rank == 4
 
 
-def test_the_error_told_is_the_error_made():
+def test_the_reported_error_is_the_actual_one():
     x = of_rank(6)
     found = compute_spectrum(x)
     for rank in (0, 1, 4, 6, 12):
@@ -41,7 +41,7 @@ def test_the_error_told_is_the_error_made():
     assert np.linalg.matrix_rank(low_rank_approximation(x, 3)) == 3
 
 
-def test_collapse_is_told_from_shape_and_rank():
+def test_collapse_depends_on_shape_and_rank():
     assert compute_spectrum(of_rank(1)).is_collapsed
     assert not compute_spectrum(of_rank(12)).is_collapsed
     assert not compute_spectrum(np.ones((3, 9))).is_collapsed  # three rows cannot be said to collapse

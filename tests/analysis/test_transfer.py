@@ -13,7 +13,7 @@ from ptviz.analysis.similarity import compute_similarity
 from ptviz.analysis.transfer import cluster, correlate_transfer
 
 
-def test_a_clustering_puts_like_beside_like():
+def test_clustering_puts_similar_prompts_next_to_each_other():
     chance = np.random.default_rng(0)
     first, second = chance.normal(size=(2, 4, 8))
     prompts = [base + 0.1 * chance.normal(size=(4, 8)) for base in (first, second, first, second, first)]
@@ -67,7 +67,7 @@ def test_no_relation_gives_an_interval_around_zero_and_a_perfect_one_reaches_one
     assert found.low < 0 < found.high
 
 
-def test_prompts_of_one_task_are_no_transfer_and_share_a_point():
+def test_prompts_of_one_task_share_a_point_and_are_not_transfer():
     alike = np.array([[1.0, 0.8, 0.2], [0.8, 1.0, 0.4], [0.2, 0.4, 1.0]])
     measured = np.array([[9.0, 9.0, 0.6], [0.1, np.nan, 9.0], [0.5, 0.5, 0.5]])
     found = correlate_transfer(alike, ["a", "a", "b"], measured, ["a", "b", "nobody's"])

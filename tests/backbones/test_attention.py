@@ -101,7 +101,7 @@ def test_visiting_changes_nothing_and_weights_sum_to_one(s: dict[str, Any]) -> N
     torch.testing.assert_close(plain, watched, atol=1e-6, rtol=1e-5)
 
 
-def test_the_site_chooses_its_own_prefix() -> None:
+def test_each_site_uses_its_own_prefix() -> None:
     q, k, v = torch.randn(3, 1, 2, 4, 3, generator=torch.Generator().manual_seed(0))
     prefix = torch.randn(2, 2, 1, 2, 5, 3, generator=torch.Generator().manual_seed(1))
     first, _ = attend(site(0), q, k, v, None, prompt_kv=prefix)
@@ -111,7 +111,7 @@ def test_the_site_chooses_its_own_prefix() -> None:
     assert not torch.allclose(first, second)
 
 
-def test_softmax_runs_in_float32_and_the_answer_comes_back_in_the_models_type() -> None:
+def test_softmax_runs_in_float32_and_the_result_has_the_models_type() -> None:
     q, k, v = torch.randn(3, 1, 2, 4, 8, generator=torch.Generator().manual_seed(0)).bfloat16()
     mixed, _ = attend(site(), q, k, v, None)
     assert mixed.dtype == torch.bfloat16
@@ -120,14 +120,14 @@ def test_softmax_runs_in_float32_and_the_answer_comes_back_in_the_models_type() 
 
 
 @pytest.mark.parametrize("variant", ["softcap", "s_aux", "sinks"])
-def test_variants_it_does_not_compute_are_refused(variant: str) -> None:
+def test_unsupported_variants_are_refused(variant: str) -> None:
     q = torch.zeros(1, 1, 2, 4)
     with pytest.raises(BackboneError, match=f"{variant}.*choose another backbone"):
         attend(site(), q, q, q, None, **{variant: torch.ones(1)})
     attend(site(), q, q, q, None, **{variant: None})
 
 
-def test_joined_prefixes_stand_one_after_the_other() -> None:
+def test_joined_prefixes_are_concatenated() -> None:
     first = torch.randn(2, 2, 1, 2, 3, 4)
     second = {1: (torch.randn(1, 2, 5, 4), torch.randn(1, 2, 5, 4)), 0: (torch.randn(1, 2, 5, 4),) * 2}
     joined = join_key_values(first, second)

@@ -76,7 +76,7 @@ def test_a_prefix_reaches_every_site(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_every_site_of_a_prefix_matters_by_itself(family: str) -> None:
+def test_every_site_of_a_prefix_matters(family: str) -> None:
     backbone, batch, readout = case(family, 0)
     draw = torch.Generator().manual_seed(0)
     kv = torch.randn(backbone.sites, 2, 1, backbone.heads, 3, backbone.head_width, generator=draw)
@@ -101,7 +101,7 @@ def test_input_prompts_change_every_row_and_get_gradients(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", MODELS)
-def test_nothing_frozen_asks_for_gradients(family: str) -> None:
+def test_frozen_parameters_require_no_gradients(family: str) -> None:
     backbone = backbone_of(family)
     assert not any(p.requires_grad for p in backbone.parameters())
     assert not backbone.model.training
@@ -114,7 +114,7 @@ def test_deberta_is_refused_by_name(tmp_path: Path) -> None:
         load_backbone(str(tmp_path), "cpu")
 
 
-def test_a_model_with_attention_of_its_own_is_refused() -> None:
+def test_a_model_with_its_own_attention_is_refused() -> None:
     config = T.XLNetConfig(vocab_size=600, d_model=32, n_layer=2, n_head=4, d_inner=37)
     with pytest.raises(BackboneError, match="XLNetModel does not route its attention"):
         wrap_model("odd", "odd", T.XLNetModel(config), make_tiny_tokeniser())

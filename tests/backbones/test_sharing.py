@@ -96,7 +96,7 @@ def test_sharing_is_exact_in_float64(ways: str, shared: list[int]) -> None:
 
 @pytest.mark.parametrize("pattern", ["Question: {prompt}\n{text}\n{cue}", "{prompt}\n{text}\n{cue}"])
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_common_words_ahead_of_the_prompt_are_shared_too(family: str, pattern: str, shared: list[int]) -> None:
+def test_common_words_before_the_prompt_are_shared_too(family: str, pattern: str, shared: list[int]) -> None:
     backbone, batch, readout = laid_out(family, pattern)
     fast, gradients = answer(backbone, batch, readout, "delta", False, torch.float32)
     assert shared == [int(batch.slots[0].nonzero()[-1]) + 1]
@@ -152,7 +152,9 @@ def places_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 
 @pytest.mark.parametrize("vary", [rows_differ, tokens_differ, shifts_differ, keys_differ, places_differ])
-def test_what_differs_by_row_is_not_shared(vary: Callable[[Batch], tuple[Batch, Prompt]], shared: list[int]) -> None:
+def test_columns_that_differ_by_row_are_not_shared(
+    vary: Callable[[Batch], tuple[Batch, Prompt]], shared: list[int]
+) -> None:
     backbone, batch, readout = laid_out("llama", "Question: {prompt}\n{text}\n{cue}")
     batch, prompt = vary(batch)
     with torch.no_grad():

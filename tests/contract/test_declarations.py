@@ -42,7 +42,7 @@ def test_hyperparameters_can_be_read(name: str, info: HyperparameterInfo) -> Non
 
 @EACH_INFO
 @torch.no_grad()
-def test_the_ends_of_every_hyperparameter_construct_and_answer(name: str, info: HyperparameterInfo) -> None:
+def test_methods_work_at_the_bounds_of_every_hyperparameter(name: str, info: HyperparameterInfo) -> None:
     backbone = backbone_of("llama")
     for value in extremes(info):
         needed = {"text": "text", "gamma": "toward"}.get("text" if value == "text" else info.name)
@@ -72,7 +72,7 @@ def test_bad_values_are_refused_by_name(name: str, info: HyperparameterInfo) -> 
 
 
 @EACH_INFO
-def test_values_arrive_as_words_too(name: str, info: HyperparameterInfo) -> None:
+def test_values_may_be_texts(name: str, info: HyperparameterInfo) -> None:
     """As they come from a shell or a form."""
     checked = check_hyperparameters(REGISTRY[name], {info.name: str(info.default)})
     assert checked[info.name] == info.default
@@ -93,7 +93,7 @@ def test_unknown_methods_are_refused_with_the_known_ones() -> None:
 
 
 @METHODS
-def test_starts_that_need_something_say_so(name: str) -> None:
+def test_initialisations_with_missing_inputs_are_refused(name: str) -> None:
     if "init" not in hyperparameters_of(REGISTRY[name]):
         pytest.skip("starts from noise alone; methods with the hyperparameter init are tested here")
     spec = backbone_of("llama").make_spec(64)
@@ -135,7 +135,7 @@ def test_the_module_names_its_equation_and_source(name: str) -> None:
 
 
 @METHODS
-def test_parts_fit_the_names_of_their_axes(name: str) -> None:
+def test_tensors_fit_the_names_of_their_axes(name: str) -> None:
     backbone = backbone_of("t5")
     method = method_of(name, backbone)
     values = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
@@ -156,7 +156,7 @@ def test_parts_fit_the_names_of_their_axes(name: str) -> None:
     assert shown >= {p.data_ptr() for p in method.parameters()}, "every trained tensor can be looked at"
 
 
-def test_a_part_needs_a_name_for_each_axis() -> None:
+def test_a_tensor_needs_a_name_for_each_axis() -> None:
     with pytest.raises(ValueError, match="one axis name for each"):
         MethodTensor(torch.zeros(2, 3), ("m",))
 
@@ -176,7 +176,7 @@ def test_stages_are_data(name: str) -> None:
 
 
 @METHODS
-def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name: str) -> None:
+def test_initialisation_depends_on_the_seed_and_not_on_global_randomness(name: str) -> None:
     spec = backbone_of("llama").make_spec(64, TASK.label_words)
     before = torch.get_rng_state()
     one, same, other = (build_method(name, spec, seed=seed).state_dict() for seed in (3, 3, 4))
@@ -186,13 +186,13 @@ def test_the_same_seed_starts_alike_and_leaves_the_global_randomness_alone(name:
 
 
 @METHODS
-def test_constructors_take_a_spec_and_hyperparameters_alone(name: str) -> None:
+def test_constructors_take_only_a_spec_and_hyperparameters(name: str) -> None:
     parameters = list(inspect.signature(REGISTRY[name].__init__).parameters)
     assert parameters[:2] == ["self", "spec"]
     assert parameters[2:] == list(hyperparameters_of(REGISTRY[name]))
 
 
-def test_an_argument_without_a_declaration_is_a_mistake() -> None:
+def test_an_argument_without_a_declaration_is_refused() -> None:
     class Loose:
         def __init__(self, spec: object, m: int = 3) -> None: ...
 

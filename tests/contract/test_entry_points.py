@@ -105,12 +105,12 @@ def test_the_contract_tests_take_it(loaded: str) -> None:
     check_declaration(method)
     test_declarations.test_the_card_is_complete(loaded)
     test_declarations.test_the_module_names_its_equation_and_source(loaded)
-    test_declarations.test_parts_fit_the_names_of_their_axes(loaded)
+    test_declarations.test_tensors_fit_the_names_of_their_axes(loaded)
     test_declarations.test_stages_are_data(loaded)
-    test_declarations.test_constructors_take_a_spec_and_hyperparameters_alone(loaded)
+    test_declarations.test_constructors_take_only_a_spec_and_hyperparameters(loaded)
     for info in hyperparameters_of(method).values():
         test_declarations.test_hyperparameters_can_be_read(loaded, info)
-        test_declarations.test_the_ends_of_every_hyperparameter_construct_and_answer(loaded, info)
+        test_declarations.test_methods_work_at_the_bounds_of_every_hyperparameter(loaded, info)
         test_declarations.test_bad_values_are_refused_by_name(loaded, info)
 
 
@@ -121,7 +121,7 @@ def test_the_training_contract_takes_it(loaded: str, tmp_path: Path) -> None:
     test_training.test_evaluation_is_deterministic(loaded, family)
     test_training.test_the_prompt_matters(loaded, family)
     test_training.test_static_prompts_ignore_the_batch(loaded, family)
-    test_training.test_a_row_knows_nothing_of_its_batch_mates(loaded, family)
+    test_training.test_a_row_does_not_depend_on_its_batch(loaded, family)
 
 
 def test_the_figures_draw_it(loaded: str) -> None:
@@ -192,7 +192,7 @@ def test_a_broken_package_is_left_out_with_one_warning(
     assert list(REGISTRY) == list(before)
 
 
-def test_a_broken_package_does_not_keep_the_command_line_from_working(install: Install) -> None:
+def test_the_command_line_works_with_a_broken_package(install: Install) -> None:
     site = install("bad-prompts", "ptviz.methods", {"bad": "bad_prompts:Bad"}, "bad_prompts", "1 / 0")
     listed = command(site, "methods", "--json")
     assert listed.returncode == 0

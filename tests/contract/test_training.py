@@ -123,7 +123,7 @@ def test_static_prompts_ignore_the_batch(name: str, family: str) -> None:
 
 @EVERYWHERE
 @torch.no_grad()
-def test_a_row_knows_nothing_of_its_batch_mates(name: str, family: str) -> None:
+def test_a_row_does_not_depend_on_its_batch(name: str, family: str) -> None:
     """Neither of their texts nor of the padding they bring: alone, a row gets the scores it gets among others."""
     method = method_of(name, backbone_of(family))
     rows = rows_of(family, method.slots, 16)

@@ -56,7 +56,7 @@ def test_sources_become_runs_and_are_reused(toy: type[PromptMethod], store: Stor
     assert not any(event.reused for event in told(longer))
 
 
-def test_a_library_run_is_found_whatever_it_is_called(toy: type[PromptMethod], store: Store) -> None:
+def test_a_source_run_is_found_under_any_name(toy: type[PromptMethod], store: Store) -> None:
     wanted = source_run_configs(CONFIG, 4)[0]
     assert find_source_run(store, wanted) is None
     run = store.create(replace(wanted, name="my own", training=replace(wanted.training, snapshot_every=2)))
@@ -115,7 +115,7 @@ def test_sources_are_refused_for_a_method_without_transfer() -> None:
         RunConfig(sources=("sms",)).checked()
 
 
-def test_a_config_with_sources_says_so_everywhere(toy: type[PromptMethod]) -> None:
+def test_a_config_with_sources_shows_them_everywhere(toy: type[PromptMethod]) -> None:
     assert RunConfig.from_json(CONFIG.to_json()) == CONFIG
     assert "--sources mcid,sms" in CONFIG.shell_command()
     assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python_script()
@@ -152,7 +152,7 @@ def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: St
     assert len(store.list()) == 1
 
 
-def test_paths_of_sources_are_named_in_full(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_of_sources_are_absolute(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (full,) = tables(tmp_path, "first.csv")
     monkeypatch.chdir(tmp_path)
     assert with_absolute_paths(replace(CONFIG, method="attempt", sources=("first.csv", "sms"))).sources == (full, "sms")

@@ -106,7 +106,7 @@ def test_predictions_are_a_table(store: Store, config: RunConfig, warm: ModelCac
 
 
 @pytest.mark.parametrize("when", [0, 1, 4, 5, 6, 14, 29])
-def test_stop_comes_within_a_step_and_resume_repeats_nothing(
+def test_a_run_stops_within_a_step_and_resumes_without_repeating(
     store: Store, config: RunConfig, warm: ModelCache, training: Any, when: int
 ) -> None:
     whole, parts = store.create(config), store.create(config)
@@ -131,7 +131,7 @@ def test_stop_comes_within_a_step_and_resume_repeats_nothing(
     assert len(warm.loads) == 1
 
 
-def test_every_torn_end_of_the_events_resumes(
+def test_a_run_resumes_from_every_truncated_event_file(
     store: Store, config: RunConfig, warm: ModelCache, tmp_path: Path
 ) -> None:
     """A kill leaves the events cut anywhere after the last snapshot's mark."""
@@ -152,9 +152,7 @@ def test_every_torn_end_of_the_events_resumes(
         assert cut.history().steps.tolist() == list(range(12))
 
 
-def test_snapshots_beyond_the_state_to_go_on_from_are_removed(
-    store: Store, config: RunConfig, warm: ModelCache
-) -> None:
+def test_snapshots_after_the_resume_state_are_removed(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     execute_run(run.path, warm, **until(12))
     (run.path / "snapshots" / "0-000025.safetensors").write_bytes(b"of another life")
@@ -179,7 +177,7 @@ def test_baselines_are_measured_once_for_the_same_rows(
     assert [seen["baselines"] is None for seen in training.seen] == [True, False, True]
 
 
-def test_an_extension_goes_on_from_the_end(
+def test_an_extension_continues_from_the_end(
     store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache, training: Any
 ) -> None:
     run = store.create(config)
@@ -193,7 +191,7 @@ def test_an_extension_goes_on_from_the_end(
     assert run.snapshots()[-1].step == 50
 
 
-def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_resumes_in_this_process(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config, queued=True)
     with pytest.raises(StoreError, match="is queued: stop it first"):
         prepare_resume(run)
@@ -210,7 +208,7 @@ def test_a_run_goes_on_in_this_process(store: Store, config: RunConfig, warm: Mo
     assert run.config.planned == (30,)
 
 
-def test_a_run_taken_out_of_the_queue_is_left_alone(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_that_left_the_queue_is_not_trained(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     assert train_run(run, warm, if_queued=True) is None
     assert run.status().reason == "not started yet"
@@ -225,7 +223,7 @@ def test_a_branch_starts_from_its_snapshot(store: Store, config: RunConfig, warm
     assert run.status().state == "finished"
 
 
-def test_a_branch_that_does_not_fit_fails_in_words(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_branch_that_does_not_fit_fails_with_a_reason(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config, start={"P": torch.zeros(4, 8)})
     execute_run(run.path, warm)
     assert run.status().state == "failed"
@@ -251,7 +249,7 @@ class OutOfMemoryError(RuntimeError):
         (TypeError(), "unexpected TypeError: no message"),
     ],
 )
-def test_a_failure_is_told_and_what_was_learned_is_kept(
+def test_a_failure_is_reported_and_progress_is_saved(
     store: Store, config: RunConfig, warm: ModelCache, training: Any, error: BaseException, reason: str
 ) -> None:
     training.fails[17] = error
@@ -271,7 +269,7 @@ def test_a_failure_is_told_and_what_was_learned_is_kept(
     assert not (run.path / "error.txt").exists()
 
 
-def test_running_out_of_memory_lets_the_backbone_go(
+def test_running_out_of_memory_frees_the_backbone(
     store: Store, config: RunConfig, warm: ModelCache, training: Any
 ) -> None:
     training.fails[3] = MemoryError()
@@ -280,7 +278,7 @@ def test_running_out_of_memory_lets_the_backbone_go(
     assert len(warm.loads) == 2
 
 
-def test_the_keyboard_stops_a_run_and_is_passed_on(
+def test_a_keyboard_interrupt_stops_the_run_and_is_raised(
     store: Store, config: RunConfig, warm: ModelCache, training: Any
 ) -> None:
     training.fails[7] = KeyboardInterrupt()
@@ -291,7 +289,7 @@ def test_the_keyboard_stops_a_run_and_is_passed_on(
     assert run.status().reason == "interrupted from the keyboard; resume continues from step 5"
 
 
-def test_what_cannot_be_loaded_fails_the_run(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_an_unloadable_task_fails_the_run(store: Store, config: RunConfig, warm: ModelCache) -> None:
     def missing(name: str, device: str | None, dtype: str) -> Any:
         raise ValueError("backbone 'x' is not here; run `ptviz get x`")
 
@@ -301,7 +299,9 @@ def test_what_cannot_be_loaded_fails_the_run(store: Store, config: RunConfig, wa
     assert (run.status().state, run.status().reason) == ("failed", "backbone 'x' is not here; run `ptviz get x`")
 
 
-def test_a_damaged_state_fails_in_words_and_the_rest_stays(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_damaged_state_fails_with_a_reason_and_the_rest_stays(
+    store: Store, config: RunConfig, warm: ModelCache
+) -> None:
     run = store.create(config)
     execute_run(run.path, warm, **until(12))
     whole = (run.path / "resume.safetensors").read_bytes()
@@ -345,7 +345,7 @@ def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, wa
     assert run.status().reason == "enough at step 0; resume starts it again"
 
 
-def test_a_training_that_says_nothing_of_its_end_fails(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_training_without_a_result_fails(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     execute_run(
         run.path, ModelCache(replace(warm.backend, train=lambda *_, **__: iter([Evaluated(0, 0, 1.0, 0.5, True, 0.1)])))
@@ -365,7 +365,7 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
     subprocess.run(["umount", "-l", str(path)], check=True)
 
 
-def test_a_full_disk_fails_the_run_and_leaves_all_readable(
+def test_a_full_disk_fails_the_run_and_all_stays_readable(
     small_disk: Path, config: RunConfig, warm: ModelCache
 ) -> None:
     store = Store(small_disk / "runs")
@@ -438,7 +438,7 @@ def test_a_pretended_full_disk(
     assert run.prompt()
 
 
-def test_a_dead_workers_run_is_settled(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_of_a_dead_worker_gets_a_final_status(store: Store, config: RunConfig, warm: ModelCache) -> None:
     run = store.create(config)
     execute_run(run.path, warm, **until(12))
     assert not mark_if_dead(run)
@@ -450,7 +450,7 @@ def test_a_dead_workers_run_is_settled(store: Store, config: RunConfig, warm: Mo
     assert not mark_if_dead(run)
 
 
-def test_death_by_the_memory_killer_is_told(store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_for_memory_is_reported(store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch) -> None:
     run = store.create(config)
     (run.path / "status.json").write_bytes(Status("running", kept=20, kills=3).to_bytes())
     monkeypatch.setattr(reasons_module, "oom_kill_count", lambda: 3)
@@ -463,7 +463,7 @@ def test_death_by_the_memory_killer_is_told(store: Store, config: RunConfig, mon
     assert run.status().state == "failed"
 
 
-def test_death_by_a_crash_is_told(store: Store, config: RunConfig) -> None:
+def test_a_crash_is_reported(store: Store, config: RunConfig) -> None:
     run = store.create(config)
     (run.path / "status.json").write_bytes(Status("running", kept=20, kills=oom_kill_count()).to_bytes())
     (run.path / "crash.txt").write_text("Fatal Python error: Segmentation fault\n\nThread 1\n")
@@ -471,7 +471,7 @@ def test_death_by_a_crash_is_told(store: Store, config: RunConfig) -> None:
     assert run.status().reason.startswith("the worker crashed (Segmentation fault); resume continues from step 20")
 
 
-def test_writing_costs_little(
+def test_writing_is_cheap(
     store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache
 ) -> None:
     run = store.create(replace(longer(1000), training=replace(longer(1000).training, snapshot_every=10)))

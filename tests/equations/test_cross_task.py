@@ -134,7 +134,7 @@ def test_mpt_distils_answers_and_hidden_states(task: int, lam: float) -> None:
     assert method.u.grad is None
 
 
-def test_mpt_without_hidden_states_says_so() -> None:
+def test_mpt_without_hidden_states_is_refused() -> None:
     method = double("mpt")
     batch = rows_of_task(0)
 
@@ -219,7 +219,7 @@ def test_transprompts_prototypes_are_mean_hidden_states() -> None:
 
 @pytest.mark.parametrize("alpha", [0.5, 0.1, 1.0])
 @pytest.mark.parametrize("task", range(K + 1))
-def test_transprompt_trusts_rows_near_the_prototypes(task: int, alpha: float) -> None:
+def test_transprompt_weights_rows_near_the_prototypes_more(task: int, alpha: float) -> None:
     """omega = softmax over the rows of -sum_p w_p |z - c_p|; L = sum omega_i L_i - 0.01 H, H in bits."""
     method = double("transprompt", hidden=3, alpha=alpha)
     assert isinstance(method, TransPrompt)
@@ -243,7 +243,7 @@ def test_transprompt_trusts_rows_near_the_prototypes(task: int, alpha: float) ->
     assert float((output.loss + prompt.losses["entropy"]).detach()) == pytest.approx(expected, rel=1e-12)
 
 
-def test_transprompt_weighs_rows_evenly_before_it_knows_any_prototype() -> None:
+def test_transprompt_weights_rows_evenly_without_prototypes() -> None:
     method = double("transprompt", hidden=3, lam=0.0)
     batch = rows_of_task(0)
     with precisely():
@@ -278,7 +278,7 @@ def test_transprompts_weights_carry_no_gradient() -> None:
     assert float(method.E.grad.abs().max()) < 1e-12
 
 
-def test_transprompt_has_room_for_so_many_labels() -> None:
+def test_transprompt_has_a_limit_of_labels() -> None:
     method = double("transprompt", hidden=3)
     batch = replace(rows_of_task(0), labels=torch.full((5,), 160))
     with pytest.raises(ValueError, match="prototypes for 160 labels a task"):
@@ -324,7 +324,7 @@ def test_ctpt_adds_a_projection_and_attention_over_the_sources(heads: int) -> No
     torch.testing.assert_close(method(rows_of_task(0)).embeddings[0], precise(expected), **EXACT)
 
 
-def test_ctpts_projection_is_as_loud_as_the_words_it_starts_from() -> None:
+def test_ctpts_projection_has_the_scale_of_its_initial_words() -> None:
     """Sun et al. 2022: sigma_A = alpha std / (sqrt(q) sigma), so that A z at z ~ N(0, 1) looks like words."""
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words)
     usual = float(spec.embedding_table[spec.common_ids].std())
@@ -344,7 +344,7 @@ def test_ctpt_with_even_attention_adds_the_mean_of_the_sources() -> None:
     )  # a rotation of float32
 
 
-def test_ctpt_starts_from_the_source_that_does_best_on_the_target() -> None:
+def test_ctpt_starts_from_the_best_source_on_the_target() -> None:
     """Accuracy first, then loss; a start from words asks nothing."""
     best = double("ctpt", start="source", q=6)
     assert isinstance(best, CTPT)

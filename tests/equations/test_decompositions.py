@@ -131,7 +131,7 @@ def test_factors_are_the_best_approximation_of_their_rank(r: int) -> None:
     torch.testing.assert_close(A[:, :live].norm(dim=0), B[:live].norm(dim=1), **EXACT)
 
 
-def test_factors_leave_no_direction_dead() -> None:
+def test_all_directions_of_the_factors_can_be_trained() -> None:
     """A text of two tokens repeated has rank 2; the other four columns start at 0 and can still learn."""
     E = torch.randn(2, WIDTH).repeat(3, 1)
     A, B = svd_factors(E, 6)
@@ -273,7 +273,7 @@ def test_xprompt_controls_keep_others(keep: str, left: set[int]) -> None:
     assert int(method.zeta.sum()) == 6
 
 
-def test_xprompt_at_random_keeps_as_many() -> None:
+def test_random_pruning_keeps_as_many() -> None:
     spec, masks = backbone_of("gpt2").make_spec(64, TASK.label_words), []
     for seed in range(4):
         method = build_method("xprompt", spec, {"m": 6, "keep": "random"})

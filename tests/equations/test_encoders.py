@@ -157,7 +157,7 @@ def test_the_other_encoders_are_the_same_while_training(which: str) -> None:
     assert torch.equal(method(batch).embeddings, method.train()(batch).embeddings)
 
 
-def test_where_the_encoders_start() -> None:
+def test_initial_encoders() -> None:
     spec = backbone_of("llama").make_spec(64, TASK.label_words)
     for name in ("p-tuning", "prefix-tuning"):
         P = build_method(name, spec, {"m": 200}).get_parameter("P")
@@ -213,7 +213,7 @@ def test_folding_leaves_the_logits_as_they_are(which: str, family: str) -> None:
 
 
 @EACH
-def test_what_is_folded_is_as_small_as_promised(which: str) -> None:
+def test_merged_prompts_have_the_declared_size(which: str) -> None:
     method = encoded(which)
     folded = method.merge()
     kept = folded.state_dict()
@@ -276,7 +276,7 @@ def written(method: PromptMethod) -> Tensor:
 
 @EACH
 @torch.no_grad()
-def test_only_the_lstm_lets_tokens_know_of_one_another(which: str) -> None:
+def test_only_the_lstm_makes_tokens_depend_on_one_another(which: str) -> None:
     method, changed = encoded(which), encoded(which)
     changed.get_parameter("P")[2] += 1.0
     moved = (written(method) - written(changed)).abs().amax(1) > 1e-6
@@ -285,7 +285,7 @@ def test_only_the_lstm_lets_tokens_know_of_one_another(which: str) -> None:
 
 @EACH
 @torch.no_grad()
-def test_only_the_lstm_minds_the_order_of_tokens(which: str) -> None:
+def test_only_the_lstm_depends_on_the_order_of_tokens(which: str) -> None:
     method, turned = encoded(which), encoded(which)
     turned.get_parameter("P").copy_(method.get_parameter("P").flip(0))
     same = torch.allclose(written(turned), written(method).flip(0), **CLOSE)

@@ -99,7 +99,7 @@ def test_dept_places_belong_to_positions_and_not_to_words() -> None:
     assert torch.equal(method(batch).delta, method(flipped).delta)
 
 
-def test_smop_sends_each_text_to_its_likeliest_prompt() -> None:
+def test_smop_routes_each_text_to_its_most_likely_prompt() -> None:
     """Choi et al. 2023, section 3: p = softmax(L x), i = argmax p, [p_i P_i; X], x the mean of the words."""
     backbone, batch, _ = situation(3)
     method = double("smop", m=3, k=4)
@@ -181,7 +181,7 @@ def test_uniform_starts_fill_the_papers_range() -> None:
     assert abs(P.mean()) < 0.02
 
 
-def spec_of_letters() -> Spec:
+def numbered_spec() -> Spec:
     """A table whose row i is filled with i; "ab" is two tokens, 1 and 2."""
     table = torch.arange(30.0)[:, None].expand(30, 4).clone()
     common = torch.arange(10, 20)
@@ -189,7 +189,7 @@ def spec_of_letters() -> Spec:
 
 
 def test_starts_from_words_labels_and_texts() -> None:
-    spec = spec_of_letters()
+    spec = numbered_spec()
     drawn = init_prompt(spec, 10, "vocabulary")[:, 0].tolist()
     assert sorted(drawn) == list(range(10, 20)), "without replacement, from the common tokens only"
     assert set(init_prompt(spec, 25, "vocabulary")[:, 0].tolist()) <= set(range(10, 20))
@@ -202,7 +202,7 @@ def test_starts_from_words_labels_and_texts() -> None:
 
 
 def test_starts_do_not_share_memory_with_the_frozen_table() -> None:
-    spec = spec_of_letters()
+    spec = numbered_spec()
     before = spec.embedding_table.clone()
     for init in ("vocabulary", "labels", "text"):
         init_prompt(spec, 3, init, "abc").add_(100)

@@ -141,7 +141,7 @@ def test_keeping_no_token_is_no_prompt(family: str) -> None:
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
-def test_pruned_tokens_of_a_causal_model_might_as_well_not_be_there(family: str) -> None:
+def test_pruned_tokens_of_a_causal_model_are_equal_to_none(family: str) -> None:
     method = method_of("prompt-tuning", backbone_of(family), m=M)
     keep = torch.tensor([True, False, False, True])
     pruned = scores(family, lambda batch: replace(method(batch), keep=keep), M)

@@ -129,7 +129,7 @@ def test_attempt_at_an_infinite_temperature_takes_the_plain_mean() -> None:
     assert (routed(cold, batch).embeddings - mean).abs().max() > 0.1
 
 
-def test_attempt_gives_equal_keys_equal_parts() -> None:
+def test_attempt_gives_equal_keys_equal_weights() -> None:
     """Keys are maxima over tokens: the same tokens in another order are the same key, but not the same prompt."""
     method, batch = attending(temperature=1.0)
     with torch.no_grad():
@@ -138,7 +138,7 @@ def test_attempt_gives_equal_keys_equal_parts() -> None:
     torch.testing.assert_close(a, torch.full_like(a, 1 / 3), **EXACT)
 
 
-def test_attempt_sees_no_padding_unless_told_to() -> None:
+def test_attempt_ignores_padding_by_default() -> None:
     for pads in (False, True):
         method, batch = attending(pads=pads, temperature=1.0)
         row = int(batch.mask.sum(1).argmin())
@@ -154,7 +154,7 @@ def test_attempt_sees_no_padding_unless_told_to() -> None:
         assert same is not pads
 
 
-def test_attempt_hears_its_loss_by_three_roads() -> None:
+def test_attempt_gets_gradients_by_three_paths() -> None:
     """P_target is added, is mixed in, and is a key; frozen source prompts hear nothing."""
     method, batch = attending(temperature=1.0)
     with precisely():
@@ -170,7 +170,7 @@ def test_attempt_hears_its_loss_by_three_roads() -> None:
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
 @pytest.mark.parametrize("loudness", [0.1, 1.0, 100.0])
-def test_attempt_starts_neither_even_nor_decided_whatever_the_sources_scale(family: str, loudness: float) -> None:
+def test_attempts_initial_attention_is_moderate_at_any_scale_of_the_sources(family: str, loudness: float) -> None:
     method, batch = attending(family, loud=False, bottleneck=100)
     loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in library().items()}
     method.init_from_sources(probing(loud))
@@ -255,7 +255,7 @@ def test_spot_averages_by_similarity(similarity: str) -> None:
 
 
 @torch.no_grad()
-def test_spot_gives_unlike_sources_no_negative_weight() -> None:
+def test_spot_gives_dissimilar_sources_no_negative_weight() -> None:
     method = opened(retrieval="weighted", k=2)
     method.P.copy_(method.e_s[1] - 2 * method.e_s[0])
     method.start_from_average(probing())
@@ -267,7 +267,7 @@ def test_spot_gives_unlike_sources_no_negative_weight() -> None:
     assert method.alpha.tolist() == [0.5, 0.5]
 
 
-def test_spot_tunes_on_picked_sources_and_the_target_alone() -> None:
+def test_spot_trains_only_on_selected_sources_and_the_target() -> None:
     method = opened(retrieval="mixture", k=1)
     words = method.P_0.clone()
     method.restart_for_mixture(probing())
@@ -323,7 +323,7 @@ def test_spot_mixes_sources_and_target_before_it_transfers() -> None:
     assert torch.equal(after(events, "mixture")["P"], spot().P_0)
 
 
-def test_spot_on_many_sources_goes_on_from_what_they_made() -> None:
+def test_multi_task_spot_continues_from_the_source_prompt() -> None:
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES)
     method = build_method("spot-multi", spec, {"m": M})
     assert isinstance(method, SPoTMulti)
@@ -334,14 +334,14 @@ def test_spot_on_many_sources_goes_on_from_what_they_made() -> None:
     assert not torch.equal(start["P_mix"], words)
 
 
-def test_spot_without_sources_says_what_is_missing() -> None:
+def test_spot_without_sources_is_refused() -> None:
     method = build_method("spot-single", backbone_of("gpt2").make_spec(64, TASK.label_words))
     with pytest.raises(ValueError, match="needs at least one source task"):
         list(train(method, backbone_of("gpt2"), TASK, CONFIG, sources=()))
 
 
 @pytest.mark.parametrize("name", ["spot-single", "spot-multi"])
-def test_folded_spot_is_the_prompt_alone(name: str) -> None:
+def test_merged_spot_is_only_the_prompt(name: str) -> None:
     backbone, batch, readout = case("gpt2", 10)
     method = method_of(name, backbone)
     with torch.no_grad():

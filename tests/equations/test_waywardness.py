@@ -25,7 +25,7 @@ def batch(width: int) -> Batch:
     return Batch(ids, marks, torch.arange(5)[None].expand(2, -1) < 3, marks, row, row, torch.zeros(2, 5, width))
 
 
-def test_the_price_is_gamma_times_the_mean_squared_distance(backbone):
+def test_the_penalty_is_gamma_times_the_mean_squared_distance(backbone):
     method = build_method("prompt-tuning", backbone.make_spec(), {**PULL, "gamma": 0.25})
     ids = backbone.tokenise("good thing")
     words = [backbone.embedding_table[(ids * 3)[i]] for i in range(3)]

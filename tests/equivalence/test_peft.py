@@ -120,7 +120,7 @@ def test_prompt_tuning_on_encoders_with_sequential_positions() -> None:
     torch.testing.assert_close(gradient, expected, atol=1e-4, rtol=1e-3)
 
 
-def test_texts_that_keep_their_places_score_otherwise() -> None:
+def test_texts_at_their_own_positions_score_differently() -> None:
     """Companion: our own layout, where the text stays at the positions it had without a prompt."""
     ours, theirs, _, _ = on_encoder(sequential=False)
     assert (ours - theirs).abs().max() > 1e-2
@@ -152,7 +152,7 @@ def test_prefix_tuning_on_decoders(family: str) -> None:
 
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @torch.no_grad()
-def test_one_silent_site_is_noticed(family: str) -> None:
+def test_one_zero_site_is_noticed(family: str) -> None:
     """Companion: the prefix of one site set to zero on our side."""
     backbone, batch, readout = case(family, 0)
     method, _, _, theirs = prefixed(family, batch, backbone, readout)

@@ -40,7 +40,7 @@ def test_methods_are_named_or_all():
             comparison.parse_methods(bad)
 
 
-def test_the_lineup_is_methods_times_seeds(config: RunConfig):
+def test_the_configs_are_methods_times_seeds(config: RunConfig):
     made = comparison.make_configs(["prompt-tuning", "p-tuning-v2"], range(2), config, {"init": "labels", "m": 7})
     assert [(c.method, c.training.seed) for c in made] == [
         ("prompt-tuning", 0), ("p-tuning-v2", 0), ("prompt-tuning", 1), ("p-tuning-v2", 1),
@@ -52,7 +52,7 @@ def test_the_lineup_is_methods_times_seeds(config: RunConfig):
         comparison.make_configs(["p-tuning-v2"], [0], config, {"sigma": 1})
 
 
-def test_equal_configs_have_one_key(config: RunConfig):
+def test_equal_configs_have_one_fingerprint(config: RunConfig):
     rate = default_learning_rate(config.method, config.backbone)
     training = config.training
     equal = [
@@ -72,7 +72,7 @@ def test_equal_configs_have_one_key(config: RunConfig):
     assert len({training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
 
 
-def test_finished_runs_join_and_the_rest_is_queued_once(config, store, warm, executor):
+def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, warm, executor):
     done = store.create(config)
     execute_run(done.path, warm)
     configs = [config, seeded(config, 1)]
@@ -91,7 +91,7 @@ def test_finished_runs_join_and_the_rest_is_queued_once(config, store, warm, exe
     assert resumed[1].run == found[1].run, "a stopped run goes on; no new one is made"
 
 
-def test_the_most_advanced_equal_run_stands(config, store, warm):
+def test_the_most_advanced_equal_run_is_used(config, store, warm):
     store.create(config, queued=True)
     done = store.create(config)
     execute_run(done.path, warm)
@@ -99,7 +99,7 @@ def test_the_most_advanced_equal_run_stands(config, store, warm):
     assert comparison.find_runs(store, [config])[0].run == done.id
 
 
-def test_a_run_at_another_default_rate_does_not_join(config, store, warm):
+def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, warm):
     done = store.create(config)
     execute_run(done.path, warm)
     facts = json.loads((done.path / "environment.json").read_text())
@@ -114,7 +114,7 @@ def test_a_deleted_run_is_missing_again(config, store):
     assert comparison.refresh(store, found)[0].state == "missing"
 
 
-def test_an_outcome_tells_what_the_worker_wrote(config, store, warm):
+def test_a_result_holds_what_the_worker_wrote(config, store, warm):
     run = store.create(config)
     assert comparison.load_result(run) is None
     execute_run(run.path, warm)
@@ -128,7 +128,7 @@ def test_an_outcome_tells_what_the_worker_wrote(config, store, warm):
     assert len(told.evaluated) == len(told.accuracies) > 1
 
 
-def test_memory_is_the_rise_of_this_run_alone():
+def test_memory_is_the_increase_of_this_run():
     peak = PeakMemory(torch.device("cpu"))
     if peak.bytes_above_start() is None:
         pytest.skip("this system does not tell")

@@ -36,7 +36,7 @@ def test_the_best_mean_validation_accuracy_wins_on_what_every_rate_ran() -> None
     assert chosen(run(0.1, 0.8), run(0.2, 0.9, **{STORED_KEY: {"m": 50}}))["lr"] == 0.1
 
 
-def test_a_speed_stays_only_with_its_rate() -> None:
+def test_a_speed_is_kept_only_with_its_learning_rate() -> None:
     assert chosen(run(0.1, 0.8), winners={"lr": 0.1, "steps_per_second": 9.0})["steps_per_second"] == 9.0
     assert chosen(run(0.1, 0.8), winners={"lr": 0.2, "steps_per_second": 9.0}) == {"lr": 0.1}
 
@@ -78,7 +78,7 @@ def recorded(task: str, method: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("method", [name for name in REGISTRY if name != "ctpt"])
-def test_every_gradient_method_was_seen_to_learn(method: str) -> None:
+def test_every_gradient_method_learned(method: str) -> None:
     for task, least in zip(MAIN, (0.75, 0.84, 0.95), strict=True):
         runs = recorded(task, method)
         assert {run["seed"] for run in runs} >= {0, 1, 2}
@@ -90,7 +90,7 @@ def test_every_gradient_method_was_seen_to_learn(method: str) -> None:
 
 
 @pytest.mark.parametrize("task", ["trec6", "tweets"])
-def test_the_search_without_gradients_was_seen_to_learn(task: str) -> None:
+def test_the_search_without_gradients_learned(task: str) -> None:
     runs = recorded(task, "ctpt")
     assert {run["seed"] for run in runs} >= {0, 1, 2}
     assert all(run["test"] > run["zero_shot"] for run in runs)

@@ -109,7 +109,7 @@ def small(tmp_path: Path) -> ReplicationStudy:
                    "tiny-encoder", 3)  # fmt: skip
 
 
-def test_it_runs_what_is_missing_records_it_and_takes_up_again(small: ReplicationStudy, tmp_path: Path):
+def test_missing_runs_are_trained_recorded_and_resumed(small: ReplicationStudy, tmp_path: Path):
     path, store, warm = tmp_path / "record.json", Store(), ModelCache()
     record = StudyRecord(path)
     assert record.evaluate(small).verdict == "not run"
@@ -137,10 +137,10 @@ def test_it_runs_what_is_missing_records_it_and_takes_up_again(small: Replicatio
     assert len(again.list_missing(replace(small, steps=4))) == 9
 
 
-def test_a_stopped_experiment_goes_on(small: ReplicationStudy, tmp_path: Path):
+def test_a_stopped_study_continues(small: ReplicationStudy, tmp_path: Path):
     record, store, warm = StudyRecord(tmp_path / "record.json"), Store(), ModelCache()
     missing = record.list_missing(small, (0,))
-    assert list(record.measure_missing(missing, store, warm, heed=lambda: "stopped for the test")) == []
+    assert list(record.measure_missing(missing, store, warm, should_stop=lambda: "stopped for the test")) == []
     (stopped,) = store.list()
     assert stopped.status.state == "stopped"
     assert len(list(record.measure_missing(missing[:1], store, warm))) == 1
@@ -155,7 +155,7 @@ def test_a_damaged_record_is_refused(tmp_path: Path):
             StudyRecord(path)
 
 
-def test_the_shell_shows_and_runs_them(
+def test_the_command_line_shows_and_runs_studies(
     small: ReplicationStudy, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr("ptviz.experiments.replication.STUDIES", (small,))

@@ -14,7 +14,7 @@ WIDE = {"vocab_size": 20_000}
 SMALL = {**TINY_SIZES, **WIDE}
 
 
-def test_rows_are_of_mixed_length_and_always_the_same() -> None:
+def test_examples_have_mixed_lengths_and_are_deterministic() -> None:
     rows = step_benchmark.make_examples(200, "decoder")
     lengths = [len(row.ids) for row in rows]
     assert rows == step_benchmark.make_examples(200, "decoder")
@@ -24,7 +24,7 @@ def test_rows_are_of_mixed_length_and_always_the_same() -> None:
     assert {row.label for row in step_benchmark.make_examples(200, "encoder")} == set(range(step_benchmark.CLASS_COUNT))
 
 
-def test_padding_stands_on_the_right() -> None:
+def test_padding_is_on_the_right() -> None:
     ids, mask = step_benchmark.pad_examples(
         [step_benchmark.TokenisedExample([7, 8], 0), step_benchmark.TokenisedExample([9], 1)], lead=2
     )
@@ -32,7 +32,7 @@ def test_padding_stands_on_the_right() -> None:
     assert mask.tolist() == [[True, True, True, True], [True, True, True, False]]
 
 
-def test_peak_memory_grows_with_what_is_held() -> None:
+def test_peak_memory_includes_new_tensors() -> None:
     assert step_benchmark.measure_peak_mb(lambda: torch.ones(20_000_000).sum()) > 50
 
 

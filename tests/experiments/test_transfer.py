@@ -55,7 +55,7 @@ def trained(store: Store, made: Path) -> None:
     shutil.copytree(made, store.root)
 
 
-def test_every_cell_is_what_predict_says_and_is_measured_once(store, trained, tables, warm, monkeypatch):
+def test_every_score_equals_predict_and_is_measured_once(store, trained, tables, warm, monkeypatch):
     runs = record.finished_runs(store, "tiny-encoder")
     tasks = record.target_tasks(runs)
     assert [task.name for task in tasks] == sorted(map(str, tables))
@@ -86,7 +86,7 @@ def test_every_cell_is_what_predict_says_and_is_measured_once(store, trained, ta
     assert record.count_missing(store, runs, tasks, 11) == 6  # another number of rows is another measurement
 
 
-def test_it_goes_on_where_it_was_stopped(store, trained, warm):
+def test_measuring_continues_where_it_stopped(store, trained, warm):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
     going = record.measure_missing(store, runs, tasks, 5, warm)
@@ -101,7 +101,7 @@ def test_it_goes_on_where_it_was_stopped(store, trained, warm):
     assert not {cell.key for cell in first} & {cell.key for cell in rest}
 
 
-def test_a_changed_prompt_or_table_is_measured_anew(store, trained, tables, warm):
+def test_a_changed_prompt_or_table_is_measured_again(store, trained, tables, warm):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
     list(record.measure_missing(store, runs, tasks, 5, warm))
@@ -119,7 +119,7 @@ def test_a_changed_prompt_or_table_is_measured_anew(store, trained, tables, warm
         tables[0].write_text(text)
 
 
-def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(store, trained, warm):
+def test_failures_are_reported_and_the_rest_is_measured(store, trained, warm):
     runs = record.finished_runs(store)
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
     cells = list(record.measure_missing(store, runs, record.target_tasks(runs), 5, warm))
@@ -128,7 +128,7 @@ def test_what_cannot_be_measured_is_told_and_the_rest_goes_on(store, trained, wa
     assert len(record.read_transfer_scores(store)) == 4
 
 
-def test_a_damaged_record_says_what_to_do(store, trained):
+def test_a_damaged_record_is_refused_with_what_to_do(store, trained):
     for content in ("{", json.dumps({"cells": [{"run": 1}]}), json.dumps({"cells": [3]}), "{}"):
         (store.root / ".transfer.json").write_text(content)
         with pytest.raises(StoreError, match="delete it"):
@@ -149,7 +149,7 @@ def test_input_prompts(store, trained, warm):
             assert found.shape == (3, 32)
 
 
-def test_a_prompt_made_for_each_input_is_not_taken_for_one_prompt():
+def test_an_input_dependent_prompt_is_not_one_prompt():
     # ATTEMPT has a part P (m, d), yet every input gets a mixture of its own.
     sizes = BackboneShape(32, 2, 4, 8)
     for method, single in (("attempt", False), ("smop", False), ("dpt", True), ("mpt", True)):
@@ -163,7 +163,7 @@ def test_a_prompt_made_for_each_input_is_not_taken_for_one_prompt():
             assert found.shape[1] == 32
 
 
-def test_accuracies_stand_where_they_belong(store, trained, warm):
+def test_accuracies_are_at_their_rows_and_columns(store, trained, warm):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
     cells = {cell.key: cell for cell in record.measure_missing(store, runs, tasks, 5, warm)}
@@ -177,14 +177,14 @@ def test_accuracies_stand_where_they_belong(store, trained, warm):
     assert record.accuracy_matrix([], [], {}).shape == (0, 1)
 
 
-def test_more_tasks_come_behind_those_of_the_runs(store, trained, tables):
+def test_more_tasks_follow_those_of_the_runs(store, trained, tables):
     runs = record.finished_runs(store)
     found = record.target_tasks(runs, [str(tables[0]), "trec6", "trec6"])
     assert [target.name for target in found] == [*sorted(map(str, tables)), "trec6"]
     assert record.target_tasks([replace(runs[0], config=replace(runs[0].config, text="text"))])[0].text == "text"
 
 
-def test_kept_prompts_of_one_title_stay_two(store):
+def test_saved_prompts_of_one_title_stay_separate(store):
     for title in ("mine", "mine", "other"):
         saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(3, 8)}, title, "", None, {})
     found = record.prompts_without_backbone(store)
@@ -193,7 +193,7 @@ def test_kept_prompts_of_one_title_stay_two(store):
     assert "mine" not in found, "twins are told apart by their ids"
 
 
-def test_a_held_lock_is_seen(store, trained):
+def test_a_locked_record_is_detected(store, trained):
     lock = FileLock(store.root / ".transfer.lock")
     assert lock.acquire()
     assert record.is_measuring(store)

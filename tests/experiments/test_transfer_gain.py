@@ -47,7 +47,7 @@ def runs(store: Store, made: Path) -> list[record.RunSummary]:
     return record.finished_runs(store)
 
 
-def test_a_trial_is_what_training_from_that_prompt_says(store, runs):
+def test_a_run_equals_training_from_that_prompt(store, runs):
     tasks = record.target_tasks(runs)
     assert (
         transfer_gain.count_missing_runs(store, runs, tasks, SETTING)
@@ -80,7 +80,7 @@ def test_a_trial_is_what_training_from_that_prompt_says(store, runs):
     assert read_transfer_runs(Store(store.root)) == {trial.key: trial for trial in found}
 
 
-def test_training_begins_at_the_source_or_afresh(store, runs):
+def test_training_starts_at_the_source_or_from_scratch(store, runs):
     begun: list[torch.Tensor] = []
 
     def spy(method: Any, *rest: Any, **more: Any) -> Any:
@@ -101,7 +101,7 @@ def test_training_begins_at_the_source_or_afresh(store, runs):
             assert not torch.equal(start, fresh[0])
 
 
-def test_nothing_is_made_twice_and_a_stop_loses_one_trial_at_most(store, runs):
+def test_no_run_is_repeated_and_a_stop_loses_at_most_one(store, runs):
     tasks = record.target_tasks(runs)
     going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM)
     first = next(trial for trial in going if trial)
@@ -121,7 +121,7 @@ def test_nothing_is_made_twice_and_a_stop_loses_one_trial_at_most(store, runs):
     assert transfer_gain.count_missing_runs(store, runs, tasks, SETTING) == 1
 
 
-def test_a_kept_prompt_is_a_source_in_both_grids(store, runs):
+def test_a_saved_prompt_is_a_source_in_both_grids(store, runs):
     torch.manual_seed(0)
     one = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": torch.randn(5, 32)}, "mine", "tiny-encoder", None, {}
@@ -152,7 +152,7 @@ def test_a_setting_is_checked():
             transfer_gain.TransferGainSettings(**{name: 0})
 
 
-def test_orders_are_worked_on_in_small_pieces_and_can_be_stopped(store, runs):
+def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
     worker, ids = background_experiments.BackgroundExperiments(store, WARM), tuple(run.id for run in runs)
     assert not worker.run_piece()
     background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
@@ -172,7 +172,7 @@ def test_orders_are_worked_on_in_small_pieces_and_can_be_stopped(store, runs):
     assert len(record.read_transfer_scores(store)) == 6
 
 
-def test_an_order_that_fails_says_why_and_is_over(store, runs):
+def test_a_job_that_fails_ends_with_a_reason(store, runs):
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
     worker = background_experiments.BackgroundExperiments(store, WARM)
     background_experiments.submit_job(
@@ -188,7 +188,7 @@ def test_an_order_that_fails_says_why_and_is_over(store, runs):
     ).run_piece()  # nor does a new worker try it again by itself
 
 
-def test_a_damaged_trial_says_what_to_do(store, runs):
+def test_a_damaged_run_is_refused_with_what_to_do(store, runs):
     path = store.root / ".transfer.json"
     whole = TransferRun("a", "b", 1, 1, 0, (0,), (0.5,))
     for broken in ({}, {"evaluated": [0]}, {**whole.__dict__, "accuracies": []}):

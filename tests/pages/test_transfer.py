@@ -66,7 +66,7 @@ def cells(shown: dict) -> np.ndarray:
 
 def measure(store: Store) -> None:
     runs = record.finished_runs(store)
-    for _ in record.measure_missing(store, runs, record.target_tasks(runs), warm=WARM):
+    for _ in record.measure_missing(store, runs, record.target_tasks(runs), model_cache=WARM):
         pass
 
 

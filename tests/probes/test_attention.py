@@ -17,7 +17,7 @@ from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.worker.handlers import HandlerContext, answer_request
 
 FAMILIES = ("tiny-encoder", "tiny-decoder", "tiny-encoder-decoder")
@@ -60,9 +60,7 @@ def test_the_weights_are_those_of_the_forward_pass(table):
     task = load_task(str(table), text="text", label="label")
     torch.manual_seed(0)
     method = build_method("p-tuning-v2", backbone.make_spec(16, tuple(task.label_words)), {"m": 3}).eval()
-    rows = EncodedExamples(
-        backbone, task, [Example("a good thing", 0)], method.slots, 16, make_task_readout(backbone, task)
-    )
+    rows = EncodedExamples(backbone, task, [Example("a good thing", 0)], method.slots, 16)
     batch = rows.make_batch([0])
     with torch.no_grad():
         backbone(batch, method(batch), rows.readout, visit=seen.__setitem__)
@@ -78,7 +76,7 @@ def test_a_decoder_answers_at_its_last_token(table):
     np.testing.assert_array_equal(weights[:, :, -2], weights[:, :, -1])
 
 
-def test_arrays_survive_the_post():
+def test_arrays_survive_encoding():
     values = np.array([[0.5, np.nan], [0.25, 0.0]])
     np.testing.assert_array_equal(decode_array(encode_array(values), [2, 2]), values)
 
@@ -102,7 +100,7 @@ def test_the_worker_answers(home, table):
     assert own["shape"][-1] == 2
 
 
-def test_no_prompt_token_is_told(table):
+def test_a_method_without_prompt_tokens_is_refused(table):
     class Nothing(torch.nn.Module):
         def forward(self, batch):
             return Prompt()

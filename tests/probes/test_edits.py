@@ -45,7 +45,7 @@ def after(*edits, of=None, **other) -> Prompt:
     return apply_edits(edits, of or prompt(), around(**other))
 
 
-def test_a_token_taken_out_is_hidden_and_stays_hidden():
+def test_an_ablated_token_is_hidden_and_stays_hidden():
     assert after(Ablate((1,))).keep.tolist() == [True, False, True]
     assert after(Ablate((1,)), Ablate((0,))).keep.tolist() == [False, False, True]
     assert after(Ablate((1,)), Swap(0, 1)).keep.tolist() == [False, True, True]
@@ -70,7 +70,7 @@ def test_the_nearest_word_is_the_one_that_a_search_finds():
 
 
 @pytest.mark.parametrize("whole", [prompt(), inner()])
-def test_noise_is_as_long_as_said_and_the_same_for_a_seed(whole: Prompt):
+def test_noise_has_the_given_length_and_depends_on_the_seed(whole: Prompt):
     name = "embeddings" if whole.embeddings is not None else "key_values"
 
     def moved(edit: Noise) -> torch.Tensor:
@@ -110,7 +110,7 @@ def test_keys_and_values_lose_tokens_and_are_scaled_by_their_values():
             after(edit, of=whole)
 
 
-def test_prompts_that_differ_by_text_have_no_words_of_their_own():
+def test_input_dependent_prompts_cannot_be_snapped():
     apart = prompt(embeddings=torch.randn(4, 3, 2))
     assert after(Scale((0,), 0.0), of=apart).embeddings[:, 0].abs().sum() == 0
     assert {kind for kind, edit in EDIT_TYPES.items() if edit.is_unsupported(apart)} == {"snap", "mix"}
@@ -136,12 +136,12 @@ def test_an_edit_is_data_and_leaves_the_original_alone(edit):
         ({"kind": "swap", "first": 0}, "swap: .*second"),
     ],
 )
-def test_what_is_no_edit_is_told(data: dict, told: str):
+def test_invalid_edits_are_refused(data: dict, told: str):
     with pytest.raises(StoreError, match=told):
         parse_edit(data)
 
 
-def test_a_token_that_is_not_there_is_told():
+def test_a_missing_token_is_refused():
     for edit in (Ablate((3,)), Swap(0, 3), Scale((-1,), 2.0), Noise((9,))):
         with pytest.raises(StoreError, match="prompt tokens from 0 to 2"):
             after(edit)

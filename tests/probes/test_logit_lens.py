@@ -18,7 +18,7 @@ from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store
 from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.worker.handlers import HandlerContext, answer_request
 
 
@@ -26,13 +26,13 @@ def one(name: str, table, m: int = 3):
     backbone = load_backbone(name)
     task = load_task(str(table), text="text", label="label")
     method = build_method("prompt-tuning", backbone.make_spec(16, tuple(task.label_words)), {"m": m}).eval()
-    data = EncodedExamples(backbone, task, [Example("a good thing", 0)], m, 16, make_task_readout(backbone, task))
+    data = EncodedExamples(backbone, task, [Example("a good thing", 0)], m, 16)
     batch = data.make_batch([0])
     return backbone, task, data, batch, method(batch)
 
 
 @pytest.mark.parametrize("name", ["tiny-encoder", "tiny-decoder"])
-def test_at_the_answers_place_the_last_layer_says_what_the_backbone_answers(name, table):
+def test_the_last_layer_at_the_answers_position_gives_the_backbones_answer(name, table):
     backbone, task, data, batch, prompt = one(name, table)
     from ptviz.backbones.label_tokens import assign_label_tokens
 
@@ -60,7 +60,7 @@ def test_the_input_itself_is_read_first(name, table):
     assert not torch.allclose(logits[0, 0], changed[0, 0], atol=1e-3)
 
 
-def test_a_head_that_never_read_these_states_is_refused(table):
+def test_a_head_trained_on_other_states_is_refused(table):
     backbone, _, data, batch, prompt = one("tiny-encoder-decoder", table)
     assert "decoder's states" in lens_unavailable_reason(backbone)
     with pytest.raises(BackboneError, match="decoder's states"):

@@ -17,7 +17,7 @@ from ptviz.engine.train_job import execute_run
 from ptviz.probes.low_rank import _prompt_matrices, _replace_matrices
 from ptviz.runs import RunConfig, Store
 from ptviz.training import TrainConfig
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.worker.handlers import HandlerContext, answer_request
 
 
@@ -55,9 +55,7 @@ def test_accuracy_by_rank(trained, method, m):
     assert answer["ranks"] == [1, 2, 3, 4, 5]
     assert answer["errors"] == sorted(answer["errors"], reverse=True)
     assert answer["errors"][-1] == pytest.approx(0, abs=1e-5)
-    data = EncodedExamples(
-        at.backbone, at.task, at.task.validation, at.method.slots, 64, make_task_readout(at.backbone, at.task)
-    )
+    data = EncodedExamples(at.backbone, at.task, at.task.validation, at.method.slots, 64)
     assert answer["rows"] == len(data)
 
     def loss(rank: int) -> float:
@@ -90,16 +88,16 @@ def test_a_product_of_rank_two_needs_no_more(trained):
     assert answer["loss"][1] == pytest.approx(answer["loss"][-1], abs=1e-4)
 
 
-def test_keys_and_values_keep_their_places(trained):
+def test_keys_and_values_keep_their_positions(trained):
     at = trained("p-tuning-v2", m=3)[2]
-    data = EncodedExamples(at.backbone, at.task, at.task.validation[:1], 0, 64, make_task_readout(at.backbone, at.task))
+    data = EncodedExamples(at.backbone, at.task, at.task.validation[:1], 0, 64)
     prompt = at.method(data.make_batch([0]))
     again = _replace_matrices(prompt, _prompt_matrices(prompt))
     assert torch.equal(again.key_values, prompt.key_values)
 
 
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2"])
-def test_first_order_scores_are_slopes(trained, method):
+def test_first_order_scores_are_derivatives(trained, method):
     _, ask, at = trained(method, m=3)
     answer = ask("saliency")
     pieces, signed = np.array(answer["pieces"]), np.array(answer["signed"])
@@ -107,9 +105,7 @@ def test_first_order_scores_are_slopes(trained, method):
     assert (np.abs(signed) <= np.array(answer["tokens"]) + 1e-9).all()
     assert not np.array(answer["pruned"]).any()
     # The signed score of a token is the slope of the loss in a factor on that token alone.
-    data = EncodedExamples(
-        at.backbone, at.task, at.task.validation, at.method.slots, 64, make_task_readout(at.backbone, at.task)
-    )
+    data = EncodedExamples(at.backbone, at.task, at.task.validation, at.method.slots, 64)
     batches = [data.make_batch(range(i, min(i + 8, len(data)))) for i in range(0, len(data), 8)]
 
     def loss(factor: float) -> float:
@@ -132,7 +128,7 @@ def test_first_order_scores_are_slopes(trained, method):
     assert signed[1] == pytest.approx(slope, abs=2e-3 * max(1, abs(slope)))
 
 
-def test_pruned_pieces_are_told(trained):
+def test_pruned_pieces_are_reported(trained):
     run, ask, at = trained("xprompt", steps=8, m=4, pieces=16)
     last = run.snapshots()[-1]
     pruned = np.array(ask("saliency", stage=last.stage, step=last.step)["pruned"])
@@ -148,9 +144,7 @@ def test_the_shift_of_each_word(trained):
     assert answer["text"] == "a good thing"
     assert len(answer["moved"]) == len(answer["tokens"]) == len(answer["nearest"])
     assert answer["by"] == sorted(answer["by"], reverse=True)
-    data = EncodedExamples(
-        at.backbone, at.task, [*at.task.validation[:1]], at.method.slots, 64, make_task_readout(at.backbone, at.task)
-    )
+    data = EncodedExamples(at.backbone, at.task, [*at.task.validation[:1]], at.method.slots, 64)
     batch = data.make_batch([0])
     own = ask("shift")
     assert own["text"] == at.task.validation[0].text
@@ -160,6 +154,6 @@ def test_the_shift_of_each_word(trained):
     np.testing.assert_allclose(own["moved"], (shift / words).numpy(), rtol=1e-4)
 
 
-@pytest.mark.parametrize(("what", "method", "reason"), [("shift", "prompt-tuning", "leaves the words as they are")])
-def test_what_a_method_has_not_is_told(trained, what, method, reason):
+@pytest.mark.parametrize(("what", "method", "reason"), [("shift", "prompt-tuning", "does not shift word embeddings")])
+def test_missing_parts_are_reported(trained, what, method, reason):
     assert reason in trained(method, m=2)[1](what)["error"]

@@ -81,7 +81,7 @@ def plain_encoder_decoder(backbone: Backbone, prompt: Tensor) -> Tensor:
     [("tiny-encoder", plain_encoder), ("tiny-decoder", plain_decoder), ("tiny-encoder-decoder", plain_encoder_decoder)],
 )
 @torch.no_grad()
-def test_they_are_those_of_the_model_run_plainly(name, plainly):
+def test_neurons_are_those_of_the_plain_model(name, plainly):
     backbone = loud(name)
     told = [activated_neurons(backbone, drawn(seed)) for seed in range(3)]
     for seed, active in enumerate(told):
@@ -93,7 +93,7 @@ def test_they_are_those_of_the_model_run_plainly(name, plainly):
     assert not [hook for hook in hooks if hook.__module__.startswith("ptviz")]
 
 
-def test_overlap_is_shared_over_the_root_of_both_sizes():
+def test_overlap_is_the_intersection_over_the_root_of_both_sizes():
     a = np.array([[True, True, False], [True, False, False]])
     b = np.array([[True, False, False], [True, True, True]])
     found = neuron_overlap([a, b, ~a])

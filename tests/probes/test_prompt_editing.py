@@ -19,7 +19,7 @@ from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, saved_prompts
 from ptviz.tasks import Example, load_task
 from ptviz.training import TrainConfig
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.importance_scores import measure_token_importance
 from ptviz.worker.handlers import HandlerContext, answer_request
@@ -67,7 +67,7 @@ def scored(looking: HandlerContext, run, prompt: Prompt, slots: int = 3):
     folded = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
     return evaluate(
         folded,
-        EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], slots, 64, make_task_readout(at.backbone, task)),
+        EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], slots, 64),
     )
 
 
@@ -89,7 +89,7 @@ def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, looking, table
     assert ask(looking, run, "edits", edits=[]) == untouched
 
 
-def test_what_was_measured_is_not_measured_again(store, looking, table, monkeypatch):
+def test_repeated_edits_are_cached(store, looking, table, monkeypatch):
     run, passes = trained(store, table), []
     real = EditEvaluator._evaluate
     monkeypatch.setattr(EditEvaluator, "_evaluate", lambda self, edits: passes.append(edits) or real(self, edits))
@@ -103,7 +103,7 @@ def test_what_was_measured_is_not_measured_again(store, looking, table, monkeypa
     assert len(passes) == 4  # another step is another prompt
 
 
-def test_ablation_takes_one_token_at_a_time(store, looking, table):
+def test_ablation_removes_one_token_at_a_time(store, looking, table):
     run = trained(store, table)
     found = ask(looking, run, "ablation", tokens=[0, 2])
     keep = torch.tensor([True, True, False])
@@ -112,7 +112,7 @@ def test_ablation_takes_one_token_at_a_time(store, looking, table):
     assert len(found["losses"]) == len(found["accuracies"]) == 2
 
 
-def test_a_key_value_token_taken_out_is_a_prompt_without_it(store, looking, table):
+def test_an_ablated_key_value_token_is_removed(store, looking, table):
     run = trained(store, table, "p-tuning-v2")
     values = load_run_prompt(run, looking.model_cache, 0, 2).method.tensors()["KV"].tensor[:, :, None]
     without = torch.cat([values[..., :1, :], values[..., 2:, :]], -2)
@@ -141,7 +141,7 @@ def test_shifted_words_stay_shifted(store, looking, table, monkeypatch):
         run = trained(store, table, "dept")
     at = load_run_prompt(run, looking.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
-    rows = EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], 3, 64, make_task_readout(at.backbone, task))
+    rows = EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], 3, 64)
     at.method.B.normal_()  # trained for two steps, the shift would hardly show
     trial = EditEvaluator(at, MAX_ROWS, None)
     assert trial.score().loss == pytest.approx(evaluate(at.method, rows).loss, abs=1e-5)
@@ -161,7 +161,7 @@ def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking
     ]
 
 
-def test_a_saved_prompt_remembers_run_and_edits(store, looking, table):
+def test_a_saved_prompt_records_run_and_edits(store, looking, table):
     run = trained(store, table)
     saved = ask(looking, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
     kept = saved_prompts.get_saved_prompt(store.prompts_folder, saved["id"])
@@ -173,7 +173,7 @@ def test_a_saved_prompt_remembers_run_and_edits(store, looking, table):
     assert saved["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
 
 
-def test_another_run_or_kept_prompt_is_mixed_in(store, looking, table):
+def test_another_run_or_saved_prompt_is_mixed_in(store, looking, table):
     run, other = trained(store, table), trained(store, table, init="uniform")
     half = 0.5 * run.snapshot(0, 2)["P"] + 0.5 * other.prompt()["P"]
     mix = {"kind": "mix", "of": "run", "id": other.id, "share": 0.5}
@@ -193,7 +193,7 @@ def test_another_run_or_kept_prompt_is_mixed_in(store, looking, table):
     assert "is on tiny-decoder" in ask(looking, run, "edits", edits=[mix])["error"]
 
 
-def test_what_cannot_be_done_is_told(store, looking, table):
+def test_unsupported_edits_are_refused(store, looking, table):
     run = trained(store, table)
     assert "expected one of edits" in ask(looking, run, "fold")["error"]
     assert "prompt tokens from 0 to 2" in ask(looking, run, "edits", edits=[{"kind": "ablate", "tokens": [7]}])["error"]
@@ -214,9 +214,7 @@ def test_the_first_order_score_is_the_prompts_product_with_its_gradient(name, ta
     """dL/dgamma_i = <p_i, dL/dp_i>, its size averaged over the batches."""
     backbone, task = load_backbone("tiny-encoder"), load_task(str(table), text="text", label="label")
     method = build_method(name, backbone.make_spec(16, tuple(task.label_words)), {"m": 3}).eval()
-    rows = EncodedExamples(
-        backbone, task, [Example(f"a thing {i}", i % 2) for i in range(8)], 3, 16, make_task_readout(backbone, task)
-    )
+    rows = EncodedExamples(backbone, task, [Example(f"a thing {i}", i % 2) for i in range(8)], 3, 16)
     expected = torch.zeros(3)
     for step in range(2):
         batch = rows.training_batch(step, 4, 0)

@@ -50,7 +50,7 @@ def ask(home, table):
 
 
 @pytest.mark.parametrize(("method", "values"), [("smop", {"m": 2, "k": 3}), ("pt-moe", {"selection": "soft", "k": 3})])
-def test_the_chosen_expert_forced_costs_what_it_costs(ask, method, values):
+def test_forcing_the_chosen_expert_changes_nothing(ask, method, values):
     answer = ask("forced", method, **values)
     weights, losses = np.array(answer["weights"]), np.array(answer["losses"])
     assert losses.shape == weights.shape == (len(answer["texts"]), 3)
@@ -83,12 +83,12 @@ def test_texts_of_each_task_are_routed(ask):
 @pytest.mark.parametrize(
     ("what", "method", "reason"),
     [
-        ("forced", "prompt-tuning", "routes nothing"),
-        ("tempered", "smop", "mixes none"),
+        ("forced", "prompt-tuning", "has no routing"),
+        ("tempered", "smop", "no temperature"),
         ("everything", "smop", "expected one of"),
     ],
 )
-def test_what_cannot_be_measured_is_told(ask, what, method, reason):
+def test_unsupported_measurements_are_refused(ask, what, method, reason):
     assert reason in ask(what, method, m=2)["error"]
 
 
@@ -112,7 +112,7 @@ def test_more_settings_leave_fewer_rows():
     assert rows_per_setting(100) == 20
 
 
-def test_one_choice_in_two_is_the_best():
+def test_agreement_of_chosen_and_best_experts():
     weights = np.array([[0.9, 0.1], [0.2, 0.8]])
     losses = np.array([[1.0, 2.0], [0.5, 3.0]])
     right = np.array([[True, False], [True, False]])

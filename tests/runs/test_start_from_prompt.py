@@ -96,7 +96,7 @@ def test_a_lost_copy_is_told(
     run = store.create(replace(config, start=kept.id))
     (run.path / "start.safetensors").unlink()
     execute_run(run.path, warm)
-    assert "lost its copy" in run.status().reason
+    assert "its copy of the saved prompt" in run.status().reason
 
 
 @pytest.mark.parametrize(
@@ -111,7 +111,7 @@ def test_a_lost_copy_is_told(
             "6 attention sites with 12 heads of width 32.* 12",
         ),
         ({"key_values": (6, 2, 12, 4, 32)}, "p-tuning-v2", 10, "expected 10 prompt tokens; this prompt has 4"),
-        ({"embeddings": (10, 384)}, "smop", 10, "SMoP has no free prompt"),
+        ({"embeddings": (10, 384)}, "smop", 10, "SMoP cannot start from a prompt"),
     ],
 )
 def test_a_prompt_that_does_not_fit_is_refused_before_a_run_is_made(

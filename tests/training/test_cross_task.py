@@ -37,7 +37,7 @@ def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = N
 
 
 @pytest.mark.parametrize("name", SMALL)
-def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, tmp_path: Path) -> None:
+def test_resuming_from_any_snapshot_ends_in_the_same_state(name: str, tmp_path: Path) -> None:
     """Four batches make an epoch of all tasks: TransPrompt's prototypes are made twice, and not once more."""
     config = replace(CONFIG, batch=8) if name == "ctpt" else CONFIG
     whole = told(name, config)
@@ -49,7 +49,7 @@ def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, tmp_path: 
         same(snapshots(again)[-1], snapshots(whole)[-1])
 
 
-def test_prototypes_are_made_anew_each_epoch() -> None:
+def test_prototypes_are_updated_each_epoch() -> None:
     states = [e.method for e in told("transprompt") if isinstance(e, Snapshot) and e.stage == 0]
     changed = [not torch.equal(a["prototypes"], b["prototypes"]) for a, b in pairwise(states)]
     assert changed == [False, False, False, True, False]
@@ -115,6 +115,6 @@ def _distance(method: MPT) -> float:
     return float(distillation_losses(*answers)[1])
 
 
-def test_a_method_without_its_source_tasks_says_so() -> None:
+def test_a_method_without_its_source_tasks_is_refused() -> None:
     with pytest.raises(ValueError, match="stage 'distil' of MPT needs source tasks; there are none"):
         list(train("mpt", backbone_of("tiny-encoder"), TASK, CONFIG, sources=[]))

@@ -28,7 +28,7 @@ from ptviz.training import (  # fmt: skip
     train,
     trainer,
 )
-from ptviz.training.batches import EncodedExamples, make_task_readout
+from ptviz.training.batches import EncodedExamples
 from tests.families import TASK, backbone_of, method_of
 
 SHORT = TrainConfig(steps=6, batch=8, lr=0.05, evaluate_every=3, snapshot_every=2)
@@ -82,7 +82,7 @@ def test_the_first_step_is_shown_before_anything_slow() -> None:
     assert second.step == 0
 
 
-def test_two_stages_are_told_one_after_the_other(two_stages: type[PromptMethod]) -> None:
+def test_two_stages_follow_one_another(two_stages: type[PromptMethod]) -> None:
     backbone = backbone_of("tiny-encoder")
     events = list(run(two_stages(backbone.make_spec(64, TASK.label_words))))
     assert [(e.index, e.name) for e in events if isinstance(e, StageStarted)] == [(0, "whole"), (1, "pruned")]
@@ -100,7 +100,7 @@ def test_step_and_evaluation_of_one_number_describe_one_prompt() -> None:
     spec = backbone.make_spec(64, TASK.label_words)
     events = list(run(config=config))
     method = build_method("prompt-tuning", spec)
-    rows = EncodedExamples(backbone, TASK, TASK.train, method.slots, 64, make_task_readout(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, TASK.train, method.slots, 64)
     steps = {e.step: e for e in events if isinstance(e, StepCompleted)}
     for snapshot in (e for e in events if isinstance(e, Snapshot)):
         method.load_state_dict(dict(snapshot.method))
@@ -118,7 +118,7 @@ def test_closing_stops_the_run() -> None:
     assert list(events) == []
 
 
-def test_nothing_runs_before_the_first_event_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_runs_before_the_first_event_is_requested(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(trainer._TrainingLoop, "run_step", None)
     assert isinstance(next(run()), StageStarted)
 
@@ -147,7 +147,7 @@ def test_noise_differs_from_step_to_step(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["p-tuning-v2", "smop"])
-def test_the_worlds_randomness_neither_matters_nor_moves(name: str) -> None:
+def test_global_randomness_has_no_effect_and_is_not_changed(name: str) -> None:
     torch.manual_seed(5)
     before = torch.get_rng_state()
     one = untimed(list(run(name)))
@@ -179,12 +179,12 @@ def test_baselines_are_those_of_the_untouched_backbone() -> None:
     backbone = backbone_of("tiny-encoder")
     found = next(event for event in run() if isinstance(event, Baselines))
     assert found == measure_baselines(backbone, TASK, SHORT)
-    rows = EncodedExamples(backbone, TASK, TASK.validation, 0, 64, make_task_readout(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, TASK.validation, 0, 64)
     assert found.zero_shot == evaluate(None, rows).accuracy
     assert found.majority == pytest.approx(1 / 3)
 
 
-def test_given_baselines_are_told_and_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_given_baselines_are_yielded_and_not_measured_again(monkeypatch: pytest.MonkeyPatch) -> None:
     given = Baselines(0.1, 0.2, 0.3)
     monkeypatch.setattr(trainer, "measure_baselines", None)
     assert [event for event in run(baselines=given) if isinstance(event, Baselines)] == [given]
@@ -215,12 +215,12 @@ def test_the_best_prompt_by_validation_is_the_one_tested(monkeypatch: pytest.Mon
     last = next(e for e in reversed(events) if isinstance(e, Snapshot))
     assert torch.equal(method.state_dict()["P"], best.method["P"]), "the method is left with its best prompt"
     assert not torch.equal(last.method["P"], best.method["P"])
-    rows = EncodedExamples(backbone, TASK, TASK.test, method.slots, 64, make_task_readout(backbone, TASK))
+    rows = EncodedExamples(backbone, TASK, TASK.test, method.slots, 64)
     scores = evaluate(method, rows)
     assert (end.test, end.test_loss) == (scores.accuracy, scores.loss)
 
 
-def test_equal_accuracies_are_told_apart_by_the_loss() -> None:
+def test_equal_accuracies_are_ranked_by_loss() -> None:
     events = list(run(config=replace(SHORT, evaluate_every=1)))
     best = (-1.0, math.inf)
     for event in (e for e in events if isinstance(e, Evaluated)):
@@ -243,7 +243,7 @@ def test_enough_patience_changes_nothing() -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-def test_a_loss_that_is_no_number_is_said_in_words(value: float) -> None:
+def test_a_loss_that_is_not_finite_is_reported(value: float) -> None:
     method = build_method("prompt-tuning", backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
     events = run(method)
     next(event for event in events if isinstance(event, Snapshot))
@@ -269,13 +269,13 @@ def test_settings_may_be_given_by_name() -> None:
     assert next(e for e in events if isinstance(e, Snapshot)).method["P"].shape == (3, 32)
 
 
-def test_shares_of_experts_are_told() -> None:
+def test_shares_of_experts_are_reported() -> None:
     loads = [e.load for e in run("smop", hyperparameters={"k": 3}) if isinstance(e, StepCompleted)]
     assert all(len(load) == 3 and sum(load) == pytest.approx(1) for load in loads)
     assert all(e.load == () for e in run() if isinstance(e, StepCompleted))
 
 
-def test_limits_on_rows_are_kept() -> None:
+def test_limits_on_rows_are_respected() -> None:
     config = replace(SHORT, train_rows=9, validation_rows=6, test_rows=3)
     end = list(run(config=config))[-1]
     assert end.test in (0.0, pytest.approx(1 / 3), pytest.approx(2 / 3), 1.0)

@@ -91,7 +91,7 @@ def test_it_finds_the_bottom_of_an_uneven_bowl(valley: type[PromptMethod]) -> No
     assert torch.equal(method.idle, torch.ones(2)), "what the stage does not train stays"
 
 
-def test_the_loss_told_is_the_means_and_the_norm_the_generations_spread(valley: type[PromptMethod]) -> None:
+def test_the_loss_is_the_means_and_the_norm_the_generations_deviation(valley: type[PromptMethod]) -> None:
     method = made(valley)
     stepper = searching(method)
     seen: list[float] = []
@@ -112,7 +112,7 @@ def test_the_loss_told_is_the_means_and_the_norm_the_generations_spread(valley: 
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 40])
-def test_it_goes_on_from_its_state_bit_for_bit(valley: type[PromptMethod], stop: int) -> None:
+def test_the_search_resumes_bit_for_bit(valley: type[PromptMethod], stop: int) -> None:
     method = made(valley)
     stepper = searching(method)
     walk(method, stepper, range(stop))
@@ -163,7 +163,7 @@ def test_seeds_search_differently_and_leave_the_global_randomness_alone(valley: 
     assert np.array_equal(np.random.get_state()[1], numpy_before)
 
 
-def test_a_loss_that_is_no_number_is_the_worst_of_all(valley: type[PromptMethod]) -> None:
+def test_a_loss_that_is_not_finite_counts_as_the_worst(valley: type[PromptMethod]) -> None:
     """A cliff beside the way, not on it: the search stays away and still arrives; its state can be replayed."""
     method = made(valley)
     stepper = searching(method)
@@ -184,14 +184,14 @@ def test_a_loss_that_is_no_number_is_the_worst_of_all(valley: type[PromptMethod]
     assert torch.equal(again.z, method.z)
 
 
-def test_no_gradient_is_asked_for(valley: type[PromptMethod]) -> None:
+def test_no_gradient_is_computed(valley: type[PromptMethod]) -> None:
     method = made(valley)
     loss, _, _ = searching(method).compute_loss(bowl(method))
     assert not loss.requires_grad
     assert method.z.grad is None
 
 
-def test_the_trainer_searches_too(valley: type[PromptMethod]) -> None:
+def test_the_trainer_runs_the_search(valley: type[PromptMethod]) -> None:
     method = made(valley)
     events = list(train(method, backbone_of("tiny-encoder"), TASK, TrainConfig(steps=6, batch=24)))
     losses = [event.loss for event in events if isinstance(event, StepCompleted)]

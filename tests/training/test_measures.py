@@ -26,7 +26,7 @@ FAMILIES = pytest.mark.parametrize("family", ["tiny-encoder", "pooled", "tiny-de
 
 @FAMILIES
 @pytest.mark.parametrize("small", [False, True])
-def test_scores_stay_with_their_rows(family: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_scores_are_in_the_order_of_rows(family: str, small: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """Rows are scored sorted by length in large batches; each must get its own scores back."""
     if small:
         monkeypatch.setattr(rows_module, "MAX_POSITIONS", 60)
@@ -76,9 +76,7 @@ def test_predictions_are_probabilities(family: str) -> None:
     found = predict(method, backbone, TASK, texts)
     assert found.shape == (len(texts), 3)
     torch.testing.assert_close(found.sum(1), torch.ones(len(texts)))
-    rows = EncodedExamples(
-        backbone, TASK, TASK.test, method.slots, 64, backbone.make_readout(TASK.label_words, TASK.descriptions)
-    )
+    rows = EncodedExamples(backbone, TASK, TASK.test, method.slots, 64)
     torch.testing.assert_close(found, evaluate(method, rows).probabilities)
     bare = predict(None, backbone, TASK, texts)
     assert not torch.allclose(bare, found, atol=1e-4)
@@ -86,7 +84,7 @@ def test_predictions_are_probabilities(family: str) -> None:
 
 
 @pytest.mark.parametrize("texts", [[""], ["who", "  \n"]])
-def test_there_is_nothing_to_predict_for_no_words(texts: list[str]) -> None:
+def test_empty_texts_are_refused(texts: list[str]) -> None:
     with pytest.raises(ValueError, match=f"text {len(texts)} of {len(texts)}: expected some words, got none"):
         predict(None, backbone_of("tiny-encoder"), TASK, texts)
 
@@ -98,14 +96,14 @@ def looking(method: PromptMethod, rows: EncodedExamples, size: int) -> StageCont
     )
 
 
-def test_a_probe_scores_the_method_as_it_stands() -> None:
+def test_a_context_scores_the_method_in_its_current_state() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     scores = evaluate(method, rows)
     assert looking(method, rows, 8).validation_score() == (scores.accuracy, scores.loss)
 
 
-def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
+def test_a_context_averages_absolute_gradients_batch_by_batch() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("dept", rows.backbone, m=4)
     look = looking(method, rows, 8)
@@ -122,7 +120,7 @@ def test_a_probe_averages_absolute_gradients_batch_by_batch() -> None:
         torch.testing.assert_close(ours, theirs, atol=1e-6, rtol=1e-4)
 
 
-def test_a_probe_shows_answers_without_gradients() -> None:
+def test_a_context_yields_outputs_without_gradients() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     seen = list(looking(method, rows, 8).iterate_outputs())
@@ -133,7 +131,7 @@ def test_a_probe_shows_answers_without_gradients() -> None:
         assert len(output.logits) == len(batch)
 
 
-def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
+def test_a_context_has_a_limit_of_batches() -> None:
     rows = rows_of("tiny-encoder", 4, 45)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     assert len(list(looking(method, rows, 1).iterate_outputs())) == MAX_BATCHES
@@ -141,7 +139,7 @@ def test_a_probe_looks_at_so_many_batches_and_no_more() -> None:
 
 @pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
 @pytest.mark.parametrize("name", REGISTRY)
-def test_a_plan_says_what_the_run_will_be(name: str, backbone: str) -> None:
+def test_an_estimate_describes_the_run(name: str, backbone: str) -> None:
     config = TrainConfig(steps=30, length=48, lr=0.3)
     found = estimate_run(name, backbone, "trec6", config, {})
     sources = default_source_tasks("trec6") if REGISTRY[name].uses_source_tasks else ()
@@ -157,13 +155,13 @@ def test_a_plan_says_what_the_run_will_be(name: str, backbone: str) -> None:
     assert any("random weights" in note for note in found.notes)
 
 
-def test_a_plan_for_an_unknown_backbone_leaves_sizes_open() -> None:
+def test_an_estimate_for_an_unknown_backbone_has_no_sizes() -> None:
     found = estimate_run("prompt-tuning", "./somewhere", "trec6", TrainConfig(), {})
     assert found.trainable_parameters is found.stored_parameters is found.frozen_parameters is None
     assert any("once it is loaded" in note for note in found.notes)
 
 
-def test_a_plan_refuses_bad_hyperparameters_and_methods() -> None:
+def test_an_estimate_refuses_bad_hyperparameters_and_methods() -> None:
     with pytest.raises(ValueError, match=r"^m "):
         estimate_run("prompt-tuning", "minilm-l6", "trec6", TrainConfig(), {"m": 0})
     with pytest.raises(ValueError, match="unknown method"):
@@ -179,7 +177,7 @@ def test_default_rates_come_from_the_record() -> None:
     assert 0 < default_learning_rate("prompt-tuning", "nobody/nothing") < 1
 
 
-def test_a_first_guess_is_no_larger_than_what_was_right_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_fallback_is_at_most_any_recorded_learning_rate(monkeypatch: pytest.MonkeyPatch) -> None:
     known = {"one": {"a": {"lr": 0.3}, "b": {"lr": 0.001}}, "two": {"b": {"lr": 0.5}}}
     monkeypatch.setattr("ptviz.training.default_lr.load_sweep_winners", lambda: known)
     rates = [
@@ -200,7 +198,7 @@ def test_the_default_rate_is_the_one_used() -> None:
     assert step.rate == 0.7
 
 
-def test_zero_shot_is_a_prompt_of_nothing() -> None:
+def test_zero_shot_is_evaluation_without_a_prompt() -> None:
     rows = rows_of("tiny-encoder", 0)
     batch = rows.make_batch(range(8))
     logits = rows.backbone(batch, Prompt(), rows.readout).logits

@@ -126,7 +126,7 @@ def test_stochastic_steps_of_fewer_rows_than_tasks_give_a_row_to_each_draw() -> 
 
 
 @KINDS
-def test_one_task_is_served_as_if_it_were_alone(kind: str) -> None:
+def test_a_mixture_of_one_task_is_that_task(kind: str) -> None:
     mixed = mixture(kind, (30,))
     assert drawn(mixed, 1, size=8) == {0: list(range(8, 16))}
     assert len(mixed) == 30

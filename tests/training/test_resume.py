@@ -66,7 +66,7 @@ def resumes_from_anywhere(make: Make, config: TrainConfig, folder: Path) -> None
 
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 @pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
-def test_going_on_from_any_snapshot_ends_in_the_same_place(name: str, optimiser: str, tmp_path: Path) -> None:
+def test_resuming_from_any_snapshot_ends_in_the_same_state(name: str, optimiser: str, tmp_path: Path) -> None:
     """SMoP's noise and P-tuning v2's dropout repeat themselves: step t's randomness is a function of t."""
     resumes_from_anywhere(lambda: name, replace(CONFIG, optimiser=optimiser), tmp_path)
 
@@ -83,7 +83,7 @@ def test_stages_probes_and_epochs_resume_too(two_stages: type[PromptMethod], opt
     resumes_from_anywhere(make, replace(CONFIG, optimiser=optimiser), tmp_path)
 
 
-def test_patience_is_remembered(tmp_path: Path) -> None:
+def test_patience_is_resumed(tmp_path: Path) -> None:
     resumes_from_anywhere(lambda: "prompt-tuning", replace(CONFIG, lr=20.0, evaluate_every=1, patience=3), tmp_path)
 
 

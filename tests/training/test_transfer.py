@@ -90,7 +90,7 @@ def test_sources_are_refused_where_nothing_is_transferred() -> None:
         train("prompt-tuning", backbone_of("tiny-encoder"), TASK, CONFIG, sources=SOURCES)
 
 
-def test_a_transfer_without_sources_says_so(toy: type[PromptMethod]) -> None:
+def test_transfer_without_sources_is_refused(toy: type[PromptMethod]) -> None:
     with pytest.raises(ValueError, match="needs source tasks"):
         list(train("toy-transfer", backbone_of("tiny-encoder"), TASK, CONFIG, sources=()))
 
@@ -104,7 +104,7 @@ def test_a_transfer_without_sources_says_so(toy: type[PromptMethod]) -> None:
         ((0.5, 0.5), TrainConfig(steps=1), (1, 1)),
     ],
 )
-def test_shares_add_up_to_the_steps(
+def test_fractions_add_up_to_the_steps(
     shares: tuple[float, ...], config: TrainConfig, expected: tuple[int, ...], toy: type[PromptMethod]
 ) -> None:
     """What a run is made longer by goes to its last stage: the others are over."""
@@ -115,7 +115,7 @@ def test_shares_add_up_to_the_steps(
     assert count_stage_steps([source, *stages], replace(config, source_steps=20)) == (10, *expected)
 
 
-def test_rival_stages_keep_the_better_of_both(toy: type[PromptMethod], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_competing_stages_keep_the_better_prompt(toy: type[PromptMethod], monkeypatch: pytest.MonkeyPatch) -> None:
     """The second stage ruins the prompt: as a rival it loses, as a successor it is what is left."""
 
     def stages(self: PromptMethod, rivals: bool) -> tuple[Stage, ...]:

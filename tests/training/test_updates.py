@@ -49,7 +49,7 @@ def test_adamw_with_linear_decay(clip: float) -> None:
     torch.testing.assert_close(moved(config)[-1]["P"], by_hand(config), atol=1e-6, rtol=1e-5)
 
 
-def test_norms_are_told_before_clipping() -> None:
+def test_norms_are_reported_before_clipping() -> None:
     def norms(clip: float) -> list[float]:
         events = train(fresh(), backbone_of("tiny-encoder"), TASK, replace(CONFIG, clip=clip))
         return [event.norm for event in events if isinstance(event, StepCompleted)]
@@ -71,7 +71,7 @@ def test_warmup_rises_to_the_full_rate(schedule: str) -> None:
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
-def test_depts_two_rates(optimiser: str) -> None:
+def test_depts_two_learning_rates(optimiser: str) -> None:
     """With Adam's first step every entry moves by the rate itself: P by lr, A and B by a tenth of it."""
     config = replace(CONFIG, steps=1, optimiser=optimiser, weight_decay=0.0)
     before, after = moved(config, "dept")[:2]
@@ -81,7 +81,7 @@ def test_depts_two_rates(optimiser: str) -> None:
     assert steps["P"] / steps["B"] == pytest.approx(10, rel=0.05)
 
 
-def test_a_stage_moves_only_what_it_trains(two_stages: type[PromptMethod]) -> None:
+def test_a_stage_changes_only_what_it_trains(two_stages: type[PromptMethod]) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(1)
         method = two_stages(backbone_of("tiny-encoder").make_spec(64, TASK.label_words))
@@ -92,7 +92,7 @@ def test_a_stage_moves_only_what_it_trains(two_stages: type[PromptMethod]) -> No
     assert not torch.equal(shots[1].method["P"], shots[0].method["P"])
 
 
-def test_a_stage_that_trains_nothing_is_a_mistake() -> None:
+def test_a_stage_that_trains_nothing_is_refused() -> None:
     method = fresh()
     with pytest.raises(
         ValueError, match=r"stage 'odd' trains nothing: none of \['Q'\] is a parameter of prompt-tuning"
@@ -100,7 +100,7 @@ def test_a_stage_that_trains_nothing_is_a_mistake() -> None:
         GradientOptimizer(method, Stage("odd", task_objective(method), lr_scales={"Q": 1.0}), CONFIG, 0.1, 5)
 
 
-def test_rates_belong_to_parameters_and_whole_modules() -> None:
+def test_learning_rate_scales_belong_to_parameters_and_whole_modules() -> None:
     stage = Stage("tune", task_objective(fresh()), lr_scales={"L": 0.5, "P": 1.0})
     assert stage.lr_scale("L.weight") == 0.5
     assert stage.lr_scale("P") == 1.0

@@ -14,7 +14,6 @@ from ptviz import load_backbone
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
-from ptviz.probes.routing import encode_examples
 from ptviz.runs import RunConfig, Store, saved_prompts
 from ptviz.runs.embedding_table import cache_path, load_vocabulary, readable_token, save_vocabulary
 from ptviz.tasks import Example
@@ -121,7 +120,7 @@ def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table,
     run = trained(store, table, method, m=3)
     looking = HandlerContext(store, ModelCache())
     at = load_run_prompt(run, looking.model_cache)
-    batch = encode_examples(at, at.task, [Example("a", 0)]).make_batch([0])
+    batch = at.encode(at.task, [Example("a", 0)]).make_batch([0])
     one = saved_prompts.save_prompt(
         store.prompts_folder, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
     )

@@ -1,4 +1,4 @@
-"""What the papers found, tried again here: small recorded experiments with a direction, an effect and an interval."""
+"""Replication studies: small recorded experiments that repeat published findings, with effect and interval."""
 
 from ptviz.experiments.replication.catalogue import STUDIES
 from ptviz.experiments.replication.results import StudyRecord

@@ -1,7 +1,7 @@
-"""The findings that are tried again here. Claims and numbers are the papers'; tasks, sizes and steps are ours.
+"""The replication studies. Claims and numbers are the papers'; tasks, sizes and steps are ours.
 
-Ours are small: one frozen sentence encoder, a few hundred updates. A finding that does not hold here may well hold
-where its paper looked, and is reported as it came out.
+Our experiments are small: one frozen sentence encoder, a few hundred updates. A finding that does not hold here may
+hold in its paper's setting, and is reported as measured.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ _LESTER = "Lester et al., EMNLP 2021", "https://aclanthology.org/2021.emnlp-main
 _LR_FACTORS = (0.1, 1.0, 10.0)
 _INITS = ("uniform", "vocabulary", "labels")
 _ONE_POINT = 0.01
-"""One point of accuracy: what counts as no loss."""
+"""One point of accuracy, the difference that counts as no loss."""
 
 
 def _make_arm(label: str, method: str, **hyperparameters: int | float | str | bool) -> Arm:

@@ -1,4 +1,4 @@
-"""What came out of a comparison, in words and figures for people."""
+"""The result of a comparison as text."""
 
 from __future__ import annotations
 
@@ -9,17 +9,16 @@ from ptviz.experiments.replication.study import ComparisonResult
 
 
 def comparison_row(difference: ComparisonResult) -> tuple[str, str, str, str, str]:
-    """What was compared, both means, the difference and its interval; accuracies in percent, a dash if unknown."""
-    compared = difference.compared
+    """Return the comparison, both means, their difference and its interval; accuracies in percent, "-" if unknown."""
+    compared, span = difference.compared, difference.interval
     counts = compared.metric in COUNT_METRICS
     sign = "<" if compared.lower else ">"
-    what = "" if compared.metric == "test" else f" ({compared.metric})"
+    metric = "" if compared.metric == "test" else f" ({compared.metric})"
     spread = " (sd)" if compared.across == "sd" else ""
-    slack = f" - {_format_number(compared.margin, counts)}" if compared.margin else ""
-    span = difference.interval
-    limits = f"{_format_number(span.low, counts, True)} to {_format_number(span.high, counts, True)}" if span else "-"
+    margin = f" - {_format_number(compared.margin, counts)}" if compared.margin else ""
+    limits = " to ".join(_format_number(end, counts, True) for end in (span.low, span.high)) if span else "-"
     return (
-        f"{compared.first} {sign} {compared.second}{slack}{what}{spread}", _format_number(difference.first, counts),
+        f"{compared.first} {sign} {compared.second}{margin}{metric}{spread}", _format_number(difference.first, counts),
         _format_number(difference.second, counts), _format_number(difference.mean, counts, True), limits,
     )  # fmt: skip
 

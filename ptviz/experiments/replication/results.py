@@ -1,7 +1,7 @@
 """Record of the studies' measured values in one file: only missing runs are trained.
 
-The key of a value is a hash of what it depends on (the run's settings and the metric): when a study changes, only the
-changed part is measured again.
+The key of a value is a hash of the run's settings and the metric: when a study changes, only the changed part is
+measured again.
 """
 
 from __future__ import annotations
@@ -46,18 +46,15 @@ class StudyRecord:
 
     def __init__(self, path: Path | None = None) -> None:
         self.path = path if path is not None else paths.data_dir() / "findings.json"
-        self._shipped = (
-            _parse_record((files("ptviz.experiments.replication") / "record.json").read_text())
-            if _has_shipped_record()
-            else {}
-        )
+        shipped = files("ptviz.experiments.replication") / "record.json"
+        self._shipped = _parse_record(shipped.read_text()) if shipped.is_file() else {}
         self._own = _parse_record(self.path.read_text()) if self.path.exists() else {}
 
     def get_value(self, config: RunConfig, metric: str) -> float | None:
         """Return the measured value of a run, or None."""
         key = _value_key(config, metric)
-        told = self._own.get(key) or self._shipped.get(key)
-        return None if told is None else float(told["value"])
+        entry = self._own.get(key) or self._shipped.get(key)
+        return None if entry is None else float(entry["value"])
 
     def save_value(self, config: RunConfig, metric: str, value: float, run: Run) -> None:
         """Write a value to the file.
@@ -76,24 +73,20 @@ class StudyRecord:
         lines = ",\n".join(f"{json.dumps(k)}: {json.dumps(v)}" for k, v in sorted(self._own.items()))
         atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
 
-    def values_by_seed(self, finding: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
+    def values_by_seed(self, study: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
         """Return an arm's values by seed, for the seeds whose every setting was measured."""
         found: dict[int, tuple[float, ...]] = {}
-        for seed in self._known_seeds():
-            told = [self.get_value(config, metric) for config in _known_configs(finding, arm, seed)]
-            if told and None not in told:
-                found[seed] = tuple(value for value in told if value is not None)
+        for seed in sorted({int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}):
+            values = [self.get_value(config, metric) for config in _known_configs(study, arm, seed)]
+            if values and None not in values:
+                found[seed] = tuple(value for value in values if value is not None)
         return found
 
-    def _known_seeds(self) -> list[int]:
-        known = {int(told["seed"]) for told in [*self._own.values(), *self._shipped.values()]}
-        return sorted(known)
-
-    def evaluate(self, finding: ReplicationStudy) -> StudyResult:
+    def evaluate(self, study: ReplicationStudy) -> StudyResult:
         """Evaluate a study with the values measured so far."""
-        return evaluate_study(finding, lambda arm, metric: self.values_by_seed(finding, arm, metric))
+        return evaluate_study(study, lambda arm, metric: self.values_by_seed(study, arm, metric))
 
-    def list_missing(self, finding: ReplicationStudy, seeds: tuple[int, ...] = DEFAULT_SEEDS) -> tuple[MissingRun, ...]:
+    def list_missing(self, study: ReplicationStudy, seeds: tuple[int, ...] = DEFAULT_SEEDS) -> tuple[MissingRun, ...]:
         """Return the runs that must be trained or measured for a study.
 
         Raises:
@@ -101,8 +94,8 @@ class StudyRecord:
         """
         wanted: dict[str, tuple[RunConfig, list[str]]] = {}
         for seed in seeds:
-            for arm, metric in finding.list_measurements():
-                for config in finding.run_configs(arm, seed):
+            for arm, metric in study.list_measurements():
+                for config in study.run_configs(arm, seed):
                     if self.get_value(config, metric) is None:
                         wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
         return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
@@ -111,49 +104,49 @@ class StudyRecord:
         self,
         missing: tuple[MissingRun, ...],
         store: Store,
-        warm: ModelCache | None = None,
-        watch: EventCallback | None = None,
-        heed: StopCheck | None = None,
-        begun: Callable[[Run], None] | None = None,
+        model_cache: ModelCache | None = None,
+        on_event: EventCallback | None = None,
+        should_stop: StopCheck | None = None,
+        on_start: Callable[[Run], None] | None = None,
     ) -> Iterator[Run]:
-        """Train and measure, one run after another, each kept in the store like any other; yields each when done.
+        """Train and measure one run after another in the store, and yield each when it is done.
 
-        A run that is there already with the same settings is not trained again; one that was stopped goes on.
+        A finished run with the same settings is reused; a stopped one is resumed.
 
         Raises:
-            StoreError: if a run did not come to its end, saying why.
+            StoreError: if a run did not finish, with the reason.
         """
-        warm = warm or ModelCache()
+        model_cache = model_cache or ModelCache()
         for wanted in missing:
-            run = _finish_run(store, wanted.config, warm, watch, heed, begun)
+            run = _finish_run(store, wanted.config, model_cache, on_event, should_stop, on_start)
             if run is None:
                 return
             for metric in wanted.metrics:
-                self.save_value(wanted.config, metric, METRICS[metric](run, warm), run)
+                self.save_value(wanted.config, metric, METRICS[metric](run, model_cache), run)
             yield run
 
 
 def _finish_run(
     store: Store,
     config: RunConfig,
-    warm: ModelCache,
-    watch: EventCallback | None,
-    heed: StopCheck | None,
-    begun: Callable[[Run], None] | None,
+    model_cache: ModelCache,
+    on_event: EventCallback | None,
+    should_stop: StopCheck | None,
+    on_start: Callable[[Run], None] | None,
 ) -> Run | None:
-    """The finished run of a config; None if it was stopped on the way."""
+    """Return the finished run of a config, trained if needed; None if training was stopped."""
     entry = comparison.find_runs(store, [config])[0]
     if entry.state in ("queued", "running", "stopping"):
-        raise StoreError(f"run {entry.run} is {entry.state} elsewhere: wait for it, or stop it, then run this again")
-    anew = entry.run is None or entry.state == "failed"
-    run = store.create(entry.config) if anew else store.get(str(entry.run))
+        raise StoreError(f"run {entry.run} is {entry.state} in another process: wait for it or stop it, and try again")
+    is_new = entry.run is None or entry.state == "failed"
+    run = store.create(entry.config) if is_new else store.get(str(entry.run))
     if entry.state == "finished":
         return run
-    if begun is not None:
-        begun(run)
+    if on_start is not None:
+        on_start(run)
     if entry.state == "stopped":
         prepare_resume(run)
-    execute_run(run.path, warm, watch, heed)
+    execute_run(run.path, model_cache, on_event, should_stop)
     status = run.status()
     if status.state == "stopped":
         return None
@@ -162,9 +155,9 @@ def _finish_run(
     return run
 
 
-def _known_configs(finding: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
-    with suppress(ValueError):  # A method or hyperparameter of another version.
-        return finding.run_configs(arm, seed)
+def _known_configs(study: ReplicationStudy, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
+    with suppress(ValueError):  # This version may lack a method or hyperparameter.
+        return study.run_configs(arm, seed)
     return ()
 
 
@@ -172,24 +165,17 @@ def _value_key(config: RunConfig, metric: str) -> str:
     return hashlib.sha256(f"{training_fingerprint(config)} {metric}".encode()).hexdigest()[:16]
 
 
-def _has_shipped_record() -> bool:
-    return (files("ptviz.experiments.replication") / "record.json").is_file()
-
-
 def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:
-    """A record file.
+    """Parse a record file.
 
     Raises:
-        ValueError: if it is damaged or something else.
+        ValueError: if it is damaged or not a record.
     """
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise ValueError(
-            f"the record of findings is damaged ({error}); restore a complete copy, or delete it"
-        ) from error
-    if not isinstance(data, dict) or not all(
-        isinstance(v, dict) and {"value", "seed"} <= set(v) for v in data.values()
-    ):
+        raise ValueError(f"the record of findings is damaged ({error}); restore a copy, or delete it") from error
+    required = {"value", "seed"}
+    if not isinstance(data, dict) or not all(isinstance(v, dict) and required <= set(v) for v in data.values()):
         raise ValueError("the record of findings: expected an object of measured values; delete it to start again")
     return data

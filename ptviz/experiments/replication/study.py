@@ -1,8 +1,9 @@
-"""A finding as data: a claim, the arms that are compared, and which differences would bear it out.
+"""A replication study as data: a claim, the arms to compare, and the differences that support it.
 
-A comparison is of the same seeds, so of the same rows and batches. It "holds" if the whole bootstrap interval of the
-mean difference lies on the claim's side, "does not hold" if it lies on the other, and is "unclear" otherwise or below
-three seeds. With three seeds the interval reaches from the lowest to the highest difference: it holds if all agree.
+Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole bootstrap
+interval of the mean difference lies on the claim's side, "does not hold" if it lies on the other, and is "unclear"
+otherwise or below three seeds. With three seeds the interval reaches from the lowest to the highest difference: it
+holds if all agree.
 """
 
 from __future__ import annotations
@@ -20,12 +21,12 @@ from ptviz.training import TrainConfig, default_learning_rate
 
 Verdict = Literal["holds", "does not hold", "unclear", "not run"]
 MIN_SEEDS = 3
-"""Seeds below which nothing is said."""
+"""Fewest seeds for a verdict."""
 
 
 @dataclass(frozen=True)
 class ArmSetting:
-    """One way to train an arm: hyperparameters that differ from the defaults, source tasks, and its learning rate.
+    """One way to train an arm: changed hyperparameters, source tasks, and a factor on the default learning rate.
 
     ``factor`` multiplies the default learning rate of method and backbone.
     """
@@ -37,9 +38,9 @@ class ArmSetting:
 
 @dataclass(frozen=True)
 class Arm:
-    """One side of a comparison: a method in one setting, or in several whose results are taken together.
+    """One side of a comparison: a method in one setting, or in several whose results are aggregated.
 
-    ``metric`` is what this arm alone is measured by; left out, what the comparison asks for.
+    ``metric`` replaces the comparison's metric for this arm.
     """
 
     label: str
@@ -50,11 +51,10 @@ class Arm:
 
 @dataclass(frozen=True)
 class Comparison:
-    """The claim that ``first`` is ahead of ``second`` in a metric, or behind by less than ``margin``.
+    """The claim that ``first`` exceeds ``second`` in a metric, or is below it by less than ``margin``.
 
-    ``metric`` is one of ``ptviz.experiments.replication.metrics.METRICS``; ``across`` takes the settings of an arm
-    together per seed:
-    their mean, or the standard deviation. ``lower`` turns the direction round: less is better.
+    ``metric`` is a key of ``ptviz.experiments.replication.metrics.METRICS``; ``across`` aggregates the settings of an
+    arm for each seed: their mean, or the standard deviation. ``lower`` claims that ``first`` is the smaller one.
     """
 
     first: str
@@ -67,7 +67,7 @@ class Comparison:
 
 @dataclass(frozen=True)
 class ReplicationStudy:
-    """A published claim and the small experiment that tries it: arms, and the comparisons that all have to hold."""
+    """A published claim and a small experiment that tests it: arms, and comparisons that all have to hold."""
 
     id: str
     claim: str
@@ -88,35 +88,35 @@ class ReplicationStudy:
             raise ValueError(f"finding {self.id}: compares {sorted(stray)}; its arms are {sorted(labels)}")
 
     def get_arm(self, label: str) -> Arm:
-        """The arm of that label."""
+        """Return the arm with a label."""
         return next(arm for arm in self.arms if arm.label == label)
 
     def run_configs(self, arm: Arm, seed: int) -> tuple[RunConfig, ...]:
-        """The runs of one arm and seed, one for each setting.
+        """Return the configs of one arm and seed, one for each setting.
 
         Raises:
-            ValueError: if the method or a hyperparameter is not known to this version.
+            ValueError: if this version lacks the method or a hyperparameter.
         """
         return tuple(self._run_config(arm.method, setting, seed) for setting in arm.settings)
 
     def _run_config(self, method: str, setting: ArmSetting, seed: int) -> RunConfig:
-        rate = None if setting.lr_factor == 1 else default_learning_rate(method, self.backbone) * setting.lr_factor
-        training = TrainConfig(steps=self.steps, seed=seed, lr=rate)
+        lr = None if setting.lr_factor == 1 else default_learning_rate(method, self.backbone) * setting.lr_factor
+        training = TrainConfig(steps=self.steps, seed=seed, lr=lr)
         config = RunConfig(self.backbone, self.task, method, dict(setting.hyperparameters), training)
         return (config if setting.sources is None else replace(config, sources=setting.sources)).checked()
 
     def list_measurements(self) -> tuple[tuple[Arm, str], ...]:
-        """Every arm with every metric that some comparison asks of it; arms that none asks with their own, or test."""
-        wanted = [(self.get_arm(label), c.metric) for c in self.comparisons for label in (c.first, c.second)]
-        asked = {arm.label for arm, _ in wanted}
-        wanted += [(arm, "test") for arm in self.arms if arm.label not in asked]
-        unique = {(arm.label, arm.metric or metric): arm for arm, metric in wanted}
+        """Return every arm with each metric to measure on it; "test" for an arm in no comparison."""
+        pairs = [(self.get_arm(label), c.metric) for c in self.comparisons for label in (c.first, c.second)]
+        compared = {arm.label for arm, _ in pairs}
+        pairs += [(arm, "test") for arm in self.arms if arm.label not in compared]
+        unique = {(arm.label, arm.metric or metric): arm for arm, metric in pairs}
         return tuple((arm, metric) for (_, metric), arm in unique.items())
 
 
 @dataclass(frozen=True)
 class ComparisonResult:
-    """What came out of one comparison: first minus second by seed, turned so that positive bears the claim out."""
+    """The result of one comparison; differences by seed, positive where they support the claim."""
 
     compared: Comparison
     first: float
@@ -129,7 +129,7 @@ class ComparisonResult:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """A finding with its verdict: it holds if every comparison does, and fails if any does not."""
+    """A study with its verdict: it holds if every comparison holds, and fails if any fails."""
 
     study: ReplicationStudy
     verdict: Verdict
@@ -141,22 +141,22 @@ MeasuredValues = Callable[[Arm, str], Mapping[int, tuple[float, ...]]]
 """(arm, metric) -> values by seed, one for each setting; only seeds whose every setting was measured."""
 
 
-def evaluate_study(finding: ReplicationStudy, values: MeasuredValues) -> StudyResult:
-    """Weigh what was measured."""
-    found = tuple(_compare_arms(finding, compared, values) for compared in finding.comparisons)
+def evaluate_study(study: ReplicationStudy, values: MeasuredValues) -> StudyResult:
+    """Return the result of a study for these measured values."""
+    found = tuple(_compare_arms(study, compared, values) for compared in study.comparisons)
     verdicts = {difference.verdict for difference in found}
     verdict: Verdict = "holds" if verdicts == {"holds"} else "unclear"
     if "does not hold" in verdicts:
         verdict = "does not hold"
     elif "not run" in verdicts:
         verdict = "not run"
-    return StudyResult(finding, verdict, min((len(d.differences) for d in found), default=0), found)
+    return StudyResult(study, verdict, min((len(d.differences) for d in found), default=0), found)
 
 
-def _compare_arms(finding: ReplicationStudy, compared: Comparison, values: MeasuredValues) -> ComparisonResult:
+def _compare_arms(study: ReplicationStudy, compared: Comparison, values: MeasuredValues) -> ComparisonResult:
     sides = [
-        {seed: _aggregate(compared, told) for seed, told in values(arm, arm.metric or compared.metric).items()}
-        for arm in (finding.get_arm(compared.first), finding.get_arm(compared.second))
+        {seed: _aggregate(compared, scores) for seed, scores in values(arm, arm.metric or compared.metric).items()}
+        for arm in (study.get_arm(compared.first), study.get_arm(compared.second))
     ]
     both = sorted(set(sides[0]) & set(sides[1]))
     if not both:
@@ -164,26 +164,20 @@ def _compare_arms(finding: ReplicationStudy, compared: Comparison, values: Measu
     sign = -1 if compared.lower else 1
     differences = tuple(sign * (sides[0][seed] - sides[1][seed]) for seed in both)
     means = [statistics.fmean(side[seed] for seed in both) for side in sides]
-    span = bootstrap_interval(differences)
-    return ComparisonResult(
-        compared,
-        means[0],
-        means[1],
-        differences,
-        statistics.fmean(differences),
-        span,
-        _judge_interval(compared, span, len(both)),
-    )
+    interval = bootstrap_interval(differences)
+    verdict = _judge_interval(compared, interval, len(both))
+    first, second = means
+    return ComparisonResult(compared, first, second, differences, statistics.fmean(differences), interval, verdict)
 
 
-def _aggregate(compared: Comparison, told: tuple[float, ...]) -> float:
-    return statistics.stdev(told) if compared.across == "sd" else statistics.fmean(told)
+def _aggregate(compared: Comparison, scores: tuple[float, ...]) -> float:
+    return statistics.stdev(scores) if compared.across == "sd" else statistics.fmean(scores)
 
 
-def _judge_interval(compared: Comparison, span: ConfidenceInterval | None, seeds: int) -> Verdict:
-    if span is None or seeds < MIN_SEEDS:
+def _judge_interval(compared: Comparison, interval: ConfidenceInterval | None, seeds: int) -> Verdict:
+    if interval is None or seeds < MIN_SEEDS:
         return "unclear"
-    if span.low > -compared.margin:
+    if interval.low > -compared.margin:
         return "holds"
-    # At a margin of 0 a tie on every seed bears nothing out.
-    return "does not hold" if span.high <= -compared.margin else "unclear"
+    # At a margin of 0, a tie on every seed does not support the claim.
+    return "does not hold" if interval.high <= -compared.margin else "unclear"
