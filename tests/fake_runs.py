@@ -120,7 +120,7 @@ def training() -> FakeTraining:
 
 
 @pytest.fixture
-def warm(training: FakeTraining) -> ModelCache:
+def model_cache(training: FakeTraining) -> ModelCache:
     loads: list[str] = []
 
     def load_backbone(name: str, device: str | None, dtype: str) -> Any:

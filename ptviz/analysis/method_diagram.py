@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from html import unescape
 from typing import TYPE_CHECKING, Any, Literal
-from unicodedata import lookup
 
 import numpy as np
 from jaxtyping import Float
@@ -22,8 +22,8 @@ ItemState = Literal["trained", "frozen", "processed", "input"]
 MAX_CELLS = (12, 24)
 """The largest number of rows and columns of a heat map in a panel; cells of a larger tensor are averaged."""
 SUBSCRIPTS = dict(zip("aehijklmnoprstuvx0123456789", "ₐₑₕᵢⱼₖₗₘₙₒₚᵣₛₜᵤᵥₓ₀₁₂₃₄₅₆₇₈₉", strict=True))
-_LETTERS = "alpha beta gamma delta zeta theta lamda mu phi sigma tau omega"
-GREEK = {name.replace("lamda", "lambda"): lookup(f"GREEK SMALL LETTER {name.upper()}") for name in _LETTERS.split()}
+_GREEK_NAMES = "alpha beta gamma delta zeta theta lambda mu phi sigma tau omega"
+GREEK = {name: unescape(f"&{name};") for name in _GREEK_NAMES.split()}
 
 
 @dataclass(frozen=True)
@@ -89,12 +89,12 @@ class DiagramPanel:
 
 
 def symbol_to_text(symbol: str) -> str:
-    """Return a symbol as plain text: P_s with a subscript s, gamma as the Greek letter."""
+    """Return a symbol as plain text: P_s with a subscript s, gamma as a Greek character."""
     head, _, tail = symbol.partition("_")
     head = GREEK.get(head, head)
     if not tail:
         return head
-    small = "".join(SUBSCRIPTS.get(letter, "") for letter in tail)
+    small = "".join(SUBSCRIPTS.get(character, "") for character in tail)
     return head + (small if len(small) == len(tail) else f" {tail}")
 
 

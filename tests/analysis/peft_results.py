@@ -1,4 +1,4 @@
-"""Result files in the exact layout of PEFT's benchmark, with numbers of no real run."""
+"""Synthetic result files in the exact layout of PEFT's benchmark."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def result(
     old: bool = False,
     **training: Any,
 ) -> dict[str, Any]:
-    """One file's content; ``old`` has the names of the first months; ``training`` replaces parts of ``train_info``."""
+    """Return one file's content; ``old`` uses early field names, ``training`` replaces parts of ``train_info``."""
     kind = {"prompt_tuning": "PROMPT_TUNING", "prefixtuning": "PREFIX_TUNING", "ptuning": "P_TUNING"}
     name = experiment.split("/")[0]
     if peft is None and name != "full-finetuning":
@@ -72,7 +72,7 @@ def result(
 
 
 def written(folder: Path, *results: dict[str, Any]) -> Path:
-    """A folder of such files, named as PEFT names them."""
+    """Write such files to a folder under PEFT's names, and return it."""
     folder.mkdir(parents=True, exist_ok=True)
     for place, content in enumerate(results):
         name = str(content["run_info"]["experiment_name"]).replace("/", "--")

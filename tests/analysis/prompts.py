@@ -1,4 +1,4 @@
-"""Real prompts that other people trained, where the folder beside the repository has them."""
+"""Published prompts, read from the folder next to the repository if it is there."""
 
 from __future__ import annotations
 
@@ -22,5 +22,5 @@ TASKS = tuple(name for group in TYPES for name in group)
 
 
 def released() -> dict[str, np.ndarray]:
-    """Fifteen prompts of 100 x 768 for RoBERTa-base, one of them a random control."""
+    """Return fifteen prompts of 100 x 768 for RoBERTa-base, one of them a random control."""
     return load_file(PROMPTS)

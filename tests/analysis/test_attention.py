@@ -1,4 +1,4 @@
-"""Attention on the prompt: worked by hand, and what is not there is not counted."""
+"""Attention on the prompt, checked by hand, with missing values left out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ HOSTILE = "<b>x</b> %{y}"
 
 
 def worked() -> np.ndarray:
-    """Two sites, two heads, one text token and the answer, two prompt tokens."""
+    """Return weights of two sites, two heads, one text token and the answer, and two prompt tokens."""
     weights = np.zeros((2, 2, 2, 2))
     weights[0, 0] = [[0.1, 0.2], [0.3, 0.1]]
     weights[0, 1] = [[0.0, 0.2], [0.1, 0.1]]

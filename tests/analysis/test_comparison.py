@@ -1,4 +1,4 @@
-"""The numbers of a race, against what can be worked out by hand."""
+"""Statistics of a comparison of methods, checked by hand."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ptviz.analysis.comparison import (
 )
 
 
-def lap(method: str, seed: int, test: float, **more) -> RunResult:
+def make_result(method: str, seed: int, test: float, **more) -> RunResult:
     return RunResult(method, seed, f"{method}-{seed}", test, **more)
 
 
@@ -61,7 +61,13 @@ def test_steps_to_a_share_of_the_best_accuracy():
 
 
 def test_summaries_are_sorted_by_mean_and_unknown_values_stay_none():
-    order = summarise_methods([lap("a", 1, 0.7), lap("b", 0, 0.9), lap("a", 0, 0.6, trained=10, seconds=4.0, memory=5)])
+    order = summarise_methods(
+        [
+            make_result("a", 1, 0.7),
+            make_result("b", 0, 0.9),
+            make_result("a", 0, 0.6, trained=10, seconds=4.0, memory=5),
+        ]
+    )
     assert [one.method for one in order] == ["b", "a"]
     assert order[1].tests == (0.6, 0.7)
     assert order[1].sd == pytest.approx(0.1 / math.sqrt(2))
@@ -71,14 +77,14 @@ def test_summaries_are_sorted_by_mean_and_unknown_values_stay_none():
 
 
 def test_the_table_names_every_column():
-    table = table_rows(summarise_methods([lap("a", 0, 0.5, memory=2**21)]))
+    table = table_rows(summarise_methods([make_result("a", 0, 0.5, memory=2**21)]))
     assert tuple(table[0]) == TABLE_COLUMNS
     assert table[0]["memory_mb"] == 2.0
 
 
 def test_methods_are_compared_seed_by_seed():
     first, second = summarise_methods(
-        [*(lap("a", s, 0.8 + s / 100) for s in (0, 1, 2)), *(lap("b", s, 0.7) for s in (1, 2, 3))]
+        [*(make_result("a", s, 0.8 + s / 100) for s in (0, 1, 2)), *(make_result("b", s, 0.7) for s in (1, 2, 3))]
     )
     pair = compare_paired(first, second)
     assert pair.seeds == (1, 2)
@@ -86,15 +92,17 @@ def test_methods_are_compared_seed_by_seed():
     assert pair.significant
     assert not compare_paired(second, second).significant
     assert math.isnan(
-        compare_paired(summarise_methods([lap("a", 0, 1.0)])[0], summarise_methods([lap("b", 1, 1.0)])[0]).mean
+        compare_paired(
+            summarise_methods([make_result("a", 0, 1.0)])[0], summarise_methods([make_result("b", 1, 1.0)])[0]
+        ).mean
     )
 
 
 def test_a_band_covers_every_seed_at_every_step():
     made = compute_seed_bands([
-        lap("a", 0, 0.5, evaluated=(0, 20), accuracies=(0.2, 0.6)),
-        lap("a", 1, 0.5, evaluated=(0, 10, 20), accuracies=(0.4, 0.5, 0.8)),
-        lap("b", 0, 0.5),
+        make_result("a", 0, 0.5, evaluated=(0, 20), accuracies=(0.2, 0.6)),
+        make_result("a", 1, 0.5, evaluated=(0, 10, 20), accuracies=(0.4, 0.5, 0.8)),
+        make_result("b", 0, 0.5),
     ])  # fmt: skip
     assert [band.method for band in made] == ["a", "b"]
     assert made[0].steps == (0, 10, 20)

@@ -1,4 +1,4 @@
-"""What is drawn of a run: smoothing against its formula, thinning, stages laid end to end."""
+"""Training curves: smoothing against its formula, downsampling, stages on one axis."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ def test_the_best_point_is_the_earliest_of_the_highest():
 
 def test_stages_are_consecutive_and_one_stopped_early_ends_where_the_next_begins():
     positions, stage_of, steps = [0, 1, 2, 3, 2, 3], [0, 0, 0, 0, 1, 1], [0, 1, 2, 3, 0, 1]
-    # The first stage was planned for 10 updates and stopped after 2; its third point was told before a restart.
+    # The first stage was planned for 10 updates and stopped after 2; its third point was recorded before a restart.
     spans = locate_stages([(0, "train", 10), (1, "rewind", 5)], positions, stage_of, steps)
     assert spans == (StageSpan("train", 0, 2), StageSpan("rewind", 2, 5))
 

@@ -1,4 +1,4 @@
-"""What tokens are worth, and what pulled prompts read as: values against hand counts."""
+"""Token importance and waywardness, checked by hand."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a panel says is read from the live module: what is frozen, trained, processed, routed, and how large."""
+"""Panels are read from the live module: frozen, trained, processed and routed items, and their sizes."""
 
 from __future__ import annotations
 
@@ -170,7 +170,7 @@ def test_a_prompt_that_depends_on_the_text_has_no_single_value():
 
 @pytest.mark.parametrize("name", ["p-tuning", "transprompt"])
 def test_shapes_on_meta_are_those_of_the_real_prompt(name: str):
-    """What is known without a pass through the LSTM is what the pass gives."""
+    """The shape on the meta device is that of the LSTM's output."""
     real = build_method(
         name, Spec(torch.randn(50, 32), 4, 2, 8, 24, torch.arange(50), ("yes", "no"), source_tasks=("one",))
     )

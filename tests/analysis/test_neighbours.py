@@ -15,7 +15,7 @@ VECTORS = RNG.normal(size=(9, 12)).astype(np.float32)
 
 
 def plain(metric: str) -> np.ndarray:
-    """The score of every vector and token, as its definition says."""
+    """Return the score of every vector and token by the definition."""
     if metric == "L2":
         return np.linalg.norm(VECTORS[:, None] - VOCABULARY[None], axis=2)
     product = VECTORS @ VOCABULARY.T

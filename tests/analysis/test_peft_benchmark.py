@@ -21,17 +21,22 @@ def text(*args, **changes) -> str:
 
 def test_a_file_becomes_a_run_result():
     found = peft.parse_result(text(test=0.37, seed=3))
-    lap = found.run_result
-    assert (lap.method, lap.seed, lap.test) == ("prompt_tuning/llama-3.2-3B-lr_0.001", 3, 0.37)
-    assert (lap.seconds, lap.trained, lap.memory, lap.length) == (2404.5, 61440, 22 * GIB, 20)
-    assert lap.size == 2457728
-    assert lap.evaluated == tuple(range(250, 5001, 250))
-    assert lap.validation == max(lap.accuracies)
+    make_result = found.run_result
+    assert (make_result.method, make_result.seed, make_result.test) == ("prompt_tuning/llama-3.2-3B-lr_0.001", 3, 0.37)
+    assert (make_result.seconds, make_result.trained, make_result.memory, make_result.length) == (
+        2404.5,
+        61440,
+        22 * GIB,
+        20,
+    )
+    assert make_result.size == 2457728
+    assert make_result.evaluated == tuple(range(250, 5001, 250))
+    assert make_result.validation == max(make_result.accuracies)
     assert (found.kind, found.survey_method, found.lr, found.steps) == ("prompt_tuning", "prompt-tuning", 1e-3, 5000)
     assert (found.accelerator, found.backbone) == ("NVIDIA L40S", "meta-llama/Llama-3.2-3B")
-    assert found.loss_steps == lap.evaluated
+    assert found.loss_steps == make_result.evaluated
     assert found.losses[0] == pytest.approx(0.6 + 0.6 * math.exp(-0.3))
-    assert steps_to_reach(lap.evaluated, lap.accuracies, 0.95) == 3500
+    assert steps_to_reach(make_result.evaluated, make_result.accuracies, 0.95) == 3500
 
 
 def test_old_field_names_are_read():

@@ -1,4 +1,4 @@
-"""Maps on which motion means motion."""
+"""Projections of all steps of a prompt by one fit."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def test_pca_preserves_straight_lines(dims):
 
 
 def test_pca_weights_few_tokens_and_many_words_equally():
-    """Words spread along two axes, nine tokens move along a third: the map shows that way all the same."""
+    """Words vary along two axes, nine tokens along a third: the projection shows the third as well."""
     words = np.zeros((600, 8), dtype=np.float32)
     words[:, :2] = 10 * RNG.normal(size=(600, 2))
     steps = np.zeros((3, 3, 8), dtype=np.float32)

@@ -1,4 +1,4 @@
-"""The papers' tables: complete, and with the numbers that their texts quote."""
+"""The published tables are complete and have the numbers that the papers' texts quote."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is known of real prompts comes out: effective ranks, similarities, dead rows."""
+"""Known facts about published prompts: effective ranks, similarities, outlier rows."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def prompts() -> dict[str, np.ndarray]:
 
 
 def between(prompts, metric, left, right=None, **options):
-    """The mean similarity of the pairs within one group, or between two."""
+    """Return the mean similarity of the pairs within one group, or between two."""
     pairs = combinations(left, 2) if right is None else [(a, b) for a in left for b in right]
     found = [compute_similarity([prompts[a], prompts[b]], metric, **options).values[0, 1] for a, b in pairs]
     return float(np.mean(found))
@@ -91,7 +91,7 @@ def test_row_0_is_an_outlier_in_trained_prompts(prompts):
 
 
 def correlation(values: np.ndarray) -> float:
-    """The mean over targets of Spearman's correlation of similarity and zero-shot accuracy, own prompt left out."""
+    """Return the mean Spearman correlation of similarity and zero-shot accuracy, without a target's own prompt."""
     accuracy = np.array([line.split() for line in ACCURACY.strip().splitlines()], dtype=float)
     found = []
     for row in range(len(ORDER)):

@@ -1,4 +1,4 @@
-"""Loads, dead experts, and how much an expert tells about the class."""
+"""Expert loads, dead experts, and the mutual information of expert and class."""
 
 from __future__ import annotations
 

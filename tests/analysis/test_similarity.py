@@ -1,4 +1,4 @@
-"""Each measure against its formula, and what makes prompts alike under it."""
+"""Each similarity measure against its formula."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clusters of prompts, and correlations of similarity with transfer, against scipy's own and against planted truth."""
+"""Clusters of prompts, and correlations of similarity with transfer, against scipy and planted data."""
 
 from __future__ import annotations
 

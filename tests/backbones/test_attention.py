@@ -1,4 +1,4 @@
-"""The attention function itself: against loops in float64, and as attention over the concatenation."""
+"""The attention function against loops in float64, and as attention over a concatenation."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from tests.families import precisely
 
 
 def site(index: int = 0) -> nn.Module:
-    """An attention layer that knows its place."""
+    """Return an attention layer with its site index."""
     module = nn.Identity()
     module.site = index
     return module
 
 
 def looped(q: Tensor, k: Tensor, v: Tensor, allowed: Tensor, bias: Tensor | None, scale: float) -> Tensor:
-    """softmax(q k / scale + bias) v, one number at a time; heads are shared by groups of queries."""
+    """Compute softmax(q k / scale + bias) v in loops; heads are shared by groups of queries."""
     B, N, Q, h = q.shape
     groups = N // k.shape[1]
     out = torch.zeros(B, Q, N, h, dtype=torch.float64)

@@ -1,4 +1,4 @@
-"""Every family of transformers models: the scores are the model's own, and a prefix reaches every attention site."""
+"""Every family of transformers models: scores are the model's own, and a prefix reaches every attention site."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.families import DECODERS, ENCODER_DECODERS, ENCODERS, MODELS, SITES, 
 
 
 def eager_logits(family: str, batch: Batch) -> torch.Tensor:
-    """The label words' logits from the untouched model with transformers' eager attention and its own masks."""
+    """Return the label words' logits of the original model with transformers' eager attention and masks."""
     model = model_of(family, "eager")
     mask, where = batch.mask.long(), batch.readout_mask.long().argmax(1)
     rows = torch.arange(len(batch))

@@ -1,4 +1,4 @@
-"""Looking inside changes nothing: hidden states and attention weights beside the same scores and gradients."""
+"""Hidden states and attention weights do not change scores and gradients."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def prompt_for(backbone: torch.nn.Module, batch: object, ways: str) -> dict[str,
 @WAYS
 @EVERY
 def test_shortcuts_and_the_full_pass_agree(family: str, ways: str) -> None:
-    """Training takes every short cut a family allows; asking for hidden states runs the model in full."""
+    """Training takes every shortcut of a family; requesting hidden states runs the full model."""
     backbone, batch, readout = case(family, M if "embeddings" in ways else 0)
     found = []
     for hidden in (False, True):

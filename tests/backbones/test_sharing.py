@@ -1,4 +1,4 @@
-"""A static prompt of a causal model runs once for the whole batch: same loss, same gradient as running it per row."""
+"""A static prompt of a causal model runs once per batch, with the loss and gradient of running it per row."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ M = 4
 
 @pytest.fixture
 def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many leading columns were shared, call by call."""
+    """Record how many leading columns were shared in each call."""
     calls: list[int] = []
     original = DecoderBackbone.run_shared_prompt
 
@@ -39,7 +39,7 @@ def random(*shape: int, seed: int = 0) -> Tensor:
 
 
 def leaves(backbone: Backbone, batch: Batch, ways: str) -> dict[str, Any]:
-    """The trainable tensors of a prompt that enters in these ways."""
+    """Return the trainable tensors of a prompt of these kinds."""
     found: dict[str, Any] = {"embeddings": random(1, M, 32)}
     if "delta" in ways:
         # As DePT's: a function of the place among the text's tokens, nothing elsewhere.
@@ -53,7 +53,7 @@ def leaves(backbone: Backbone, batch: Batch, ways: str) -> dict[str, Any]:
 def answer(
     backbone: Backbone, batch: Batch, readout: Readout, ways: str, per_row: bool, dtype: torch.dtype
 ) -> tuple[Tensor, dict[str, Tensor]]:
-    """Losses and gradients; asking for hidden states makes the decoder run every row in full."""
+    """Return losses and gradients; requesting hidden states makes the decoder run every row in full."""
     parts = {name: t.detach().to(dtype).requires_grad_() for name, t in leaves(backbone, batch, ways).items()}
     keep = torch.tensor([True, False, True, True]) if "keep" in ways else None
     output = backbone(batch, Prompt(**parts, keep=keep), readout, hidden=per_row)
@@ -123,7 +123,7 @@ def rows_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 
 def tokens_differ(batch: Batch) -> tuple[Batch, Prompt]:
-    """Another word ahead of the prompt in one row only."""
+    """Use another word before the prompt in one row."""
     ids = batch.input_ids.clone()
     ids[1, 0] = 77
     embeddings = batch.embeddings.clone()
@@ -132,7 +132,7 @@ def tokens_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 
 def shifts_differ(batch: Batch) -> tuple[Batch, Prompt]:
-    """The same word ahead of the prompt, shifted differently in every row."""
+    """Shift the same word before the prompt differently in every row."""
     delta = random(*batch.embeddings.shape, seed=6) * batch.text_mask[..., None]
     return batch, Prompt(embeddings=random(1, M, 32), delta=delta)
 
@@ -142,7 +142,7 @@ def keys_differ(batch: Batch) -> tuple[Batch, Prompt]:
 
 
 def places_differ(batch: Batch) -> tuple[Batch, Prompt]:
-    """One row is padded on the left: its prompt stands one column further."""
+    """Pad one row on the left, so that its prompt is one column further."""
     at = {name: getattr(batch, name).clone() for name in ("input_ids", "mask", "slots", "readout_mask", "embeddings")}
     for name, tensor in at.items():
         fill = torch.zeros_like(tensor[0, :1])
@@ -165,7 +165,7 @@ def test_columns_that_differ_by_row_are_not_shared(
 
 
 def row(batch: Batch, prompt: Prompt, i: int) -> tuple[Batch, Prompt]:
-    """One row of a batch without its padding, and its share of the prompt."""
+    """Return one row of a batch without its padding, and its part of the prompt."""
     real, own = batch.mask[i], slice(i, i + 1)
     names = ("input_ids", "mask", "slots", "readout_mask", "embeddings")
     columns = {name: getattr(batch, name)[own, real] for name in names}
@@ -181,7 +181,7 @@ def row(batch: Batch, prompt: Prompt, i: int) -> tuple[Batch, Prompt]:
 
 @torch.no_grad()
 def test_a_prefix_is_the_past_of_a_causal_model() -> None:
-    """Keys and values that real tokens leave, given as a prefix, continue those tokens (GPT-2, Llama)."""
+    """Keys and values of real tokens, given as a prefix, continue those tokens (GPT-2, Llama)."""
     for family in ("gpt2", "llama"):
         backbone, batch, readout = case(family, 0)
         past = torch.tensor([[30, 41, 52, 63]])

@@ -47,7 +47,7 @@ TRAINED: dict[str, Formula] = {
 
 
 def left_by_xprompt(s: Spec, k: dict[str, Any]) -> int:
-    """What the shares leave: of m tokens, then of the survivors' pieces, each as wide as d / e."""
+    """Return what the shares leave: of m tokens, then of the survivors' pieces, each as wide as d / e."""
     tokens = round(k["m"] * (1 - k["tokens_pruned"]))
     return round(tokens * k["pieces"] * (1 - k["pieces_pruned"])) * s.width // k["pieces"]
 
@@ -69,7 +69,7 @@ WIDTHS = {"small": 512, "base": 768, "large": 1024, "xl": 2048, "xxl": 4096}
 
 
 def shape(width: int, layers: int = 1, length: int = 64) -> Spec:
-    """The sizes of a model with as many heads of 64 as it is wide."""
+    """Return the sizes of a model with as many heads of 64 as it is wide."""
     return Spec.from_sizes(width, layers, width // 64, 64, length)
 
 

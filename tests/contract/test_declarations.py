@@ -1,4 +1,4 @@
-"""What a method says about itself: hyperparameters within bounds, a complete card, parts that fit their names."""
+"""Declarations of a method: hyperparameters within bounds, a complete card, tensors that fit their axes."""
 
 from __future__ import annotations
 
@@ -113,11 +113,11 @@ def test_the_card_is_complete(name: str) -> None:
     assert 3 <= len(re.findall(r"[.:;?] ", card.lesson + " ")) <= 9, "a paragraph for who hears of it the first time"
     assert card.suggested_experiment.endswith((".", "?")), "one thing to try, which goes on after a colon"
     assert card.suggested_experiment[0].islower()
-    told = [claim.text for claim in card.reported_results]
-    assert len(set(told)) == len(told)
+    results = [claim.text for claim in card.reported_results]
+    assert len(set(results)) == len(results)
     for field in fields(card):
         value = getattr(card, field.name)
-        nested = {"reported_results": told, "symbols": [term.meaning for term in card.symbols]}
+        nested = {"reported_results": results, "symbols": [term.meaning for term in card.symbols]}
         texts = nested.get(field.name) or ([value] if isinstance(value, str) else value)
         assert all(part.strip() for part in texts), f"{field.name} is empty"
     assert card.url.startswith("https://")
@@ -141,7 +141,7 @@ def test_tensors_fit_the_names_of_their_axes(name: str) -> None:
     values = {key: info.default for key, info in hyperparameters_of(REGISTRY[name]).items()}
     sizes = {
         "d": backbone.width, "S": backbone.sites, "H": backbone.heads, "h": backbone.head_width, "T": 64, "kv": 2,
-        **{letter: values[letter] for letter in ("m", "k", "r") if letter in values},
+        **{symbol: values[symbol] for symbol in ("m", "k", "r") if symbol in values},
     }  # fmt: skip
     if REGISTRY[name].uses_source_tasks:
         sizes.pop("k", None)  # k counts tasks there, sources alone or with the target
@@ -149,7 +149,7 @@ def test_tensors_fit_the_names_of_their_axes(name: str) -> None:
     assert parts
     for symbol, part in parts.items():
         for axis, size in zip(part.axes, part.tensor.shape, strict=True):
-            # An inner width of a method has no size told elsewhere: it must be the same throughout.
+            # An inner width of a method has no size elsewhere: it must be the same throughout.
             assert size == sizes.setdefault(axis, size), f"{symbol}: axis {axis}"
         assert part.tensor.isfinite().all()
     shown = {part.tensor.data_ptr() for part in parts.values()}

@@ -1,4 +1,4 @@
-"""A method from a package of its own: the form, the command line, the figures and the contract tests take it."""
+"""A method from another package: form, command line, figures and contract tests accept it."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def loaded(scaled: Path) -> str:
 
 @pytest.fixture
 def table(tmp_path: Path) -> Path:
-    """Sixty short questions about two things."""
+    """Return sixty short questions about two things."""
     path = tmp_path / "questions.csv"
     rows = [f"who wrote book number {i},person\nwhere is town number {i},place" for i in range(30)]
     path.write_text("text,label\n" + "\n".join(rows) + "\n")

@@ -1,4 +1,4 @@
-"""What every method of the registry promises, on every kind of backbone: trained, stored, read again, applied."""
+"""The contract of every method on every kind of backbone: training, storing, loading, predicting."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def built(name: str, backbone: Backbone, seed: int = 0) -> PromptMethod:
 
 
 def taught(method: PromptMethod, backbone: Backbone) -> dict[str, Any]:
-    """What a method that transfers is given to learn from: source tasks, and a prompt of each as if trained."""
+    """Return the inputs of a transfer method: source tasks, and a prompt of each as if trained."""
     if not method.uses_source_tasks:
         return {}
     draw = torch.Generator().manual_seed(0)
@@ -42,7 +42,7 @@ def taught(method: PromptMethod, backbone: Backbone) -> dict[str, Any]:
 
 @cache
 def trained(name: str, family: str) -> PromptMethod:
-    """A method after a few steps; training it also checks what must hold on the way."""
+    """Return a method after a few steps, with checks during training."""
     backbone = backbone_of(family)
     frozen = {key: tensor.clone() for key, tensor in backbone.state_dict().items()}
     method = built(name, backbone)
@@ -78,7 +78,7 @@ def test_every_parameter_moves_in_some_stage(name: str, family: str) -> None:
 
 @EVERYWHERE
 def test_a_state_dict_is_the_finished_method(name: str, family: str, tmp_path: Path) -> None:
-    """No mode flag survives outside of it: what is read into a fresh method answers bit for bit alike."""
+    """There is no hidden mode flag: a loaded method predicts bit for bit the same."""
     method = trained(name, family)
     save_file({key: t.contiguous() for key, t in method.state_dict().items()}, tmp_path / "prompt.safetensors")
     again = built(name, backbone_of(family), seed=1).eval()
@@ -124,7 +124,7 @@ def test_static_prompts_ignore_the_batch(name: str, family: str) -> None:
 @EVERYWHERE
 @torch.no_grad()
 def test_a_row_does_not_depend_on_its_batch(name: str, family: str) -> None:
-    """Neither of their texts nor of the padding they bring: alone, a row gets the scores it gets among others."""
+    """A row has the same scores alone and in a batch, whatever the other texts and the padding."""
     method = method_of(name, backbone_of(family))
     rows = rows_of(family, method.slots, 16)
     widths = {rows.make_batch(part).input_ids.shape[1] for part in ([0], [0, 1, 2, 3], range(16))}

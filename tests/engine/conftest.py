@@ -1,5 +1,5 @@
-"""Runs that train nothing, in milliseconds."""
+"""Fixtures: runs without real training, in milliseconds."""
 
-from tests.fake_runs import config, events, longer, store, table, training, warm
+from tests.fake_runs import config, events, longer, model_cache, store, table, training
 
-__all__ = ["config", "events", "longer", "store", "table", "training", "warm"]
+__all__ = ["config", "events", "longer", "model_cache", "store", "table", "training"]

@@ -1,4 +1,4 @@
-"""What a worker keeps loaded: the most recently used few, with room made before the next is loaded."""
+"""The model cache holds the most recently used models, and frees memory before the next is loaded."""
 
 from __future__ import annotations
 

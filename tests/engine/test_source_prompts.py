@@ -1,4 +1,4 @@
-"""Source prompts of transfer runs: trained once as runs of the store, then reused, and told so."""
+"""Source prompts of transfer runs: trained once as runs of the store, then reused, and reported as such."""
 
 from __future__ import annotations
 
@@ -30,30 +30,32 @@ def store(home: Path) -> Store:
     return Store(home / "runs")
 
 
-def told(run: Run) -> list[SourcePromptReady]:
+def source_events(run: Run) -> list[SourcePromptReady]:
     return [event for event in run.events()[0] if isinstance(event, SourcePromptReady)]
 
 
 def test_sources_become_runs_and_are_reused(toy: type[PromptMethod], store: Store) -> None:
-    warm = ModelCache()
+    model_cache = ModelCache()
     first = store.create(CONFIG)
-    train_run(first, warm)
+    train_run(first, model_cache)
     assert first.status().state == "finished", first.status().reason
-    assert [(event.task, event.reused) for event in told(first)] == [("mcid", False), ("sms", False)]
+    assert [(event.task, event.reused) for event in source_events(first)] == [("mcid", False), ("sms", False)]
     assert len(store.list()) == 3
-    source = store.get(told(first)[0].run)
+    source = store.get(source_events(first)[0].run)
     assert source.config.method == "prompt-tuning"
-    assert source.status().accuracy == told(first)[0].accuracy
+    assert source.status().accuracy == source_events(first)[0].accuracy
     assert torch.equal(first.snapshot(0, 0)["S"][0], source.prompt()["P"])
 
     second = store.create(replace(CONFIG, training=replace(TRAINING, seed=5, shots=3)))
-    train_run(second, warm)
-    assert [(event.run, event.reused) for event in told(second)] == [(event.run, True) for event in told(first)]
+    train_run(second, model_cache)
+    assert [(event.run, event.reused) for event in source_events(second)] == [
+        (event.run, True) for event in source_events(first)
+    ]
     assert len(store.list()) == 4
 
     longer = store.create(replace(CONFIG, training=replace(TRAINING, source_steps=4)))
-    train_run(longer, warm)
-    assert not any(event.reused for event in told(longer))
+    train_run(longer, model_cache)
+    assert not any(event.reused for event in source_events(longer))
 
 
 def test_a_source_run_is_found_under_any_name(toy: type[PromptMethod], store: Store) -> None:
@@ -92,12 +94,12 @@ def test_a_source_run_from_before_the_default_changed_is_not_reused(toy: type[Pr
 
 
 def test_stopping_while_sources_train_can_be_resumed(toy: type[PromptMethod], store: Store) -> None:
-    warm, run = ModelCache(), store.create(CONFIG)
+    model_cache, run = ModelCache(), store.create(CONFIG)
     asked = iter([None, None, None, "stopped in a test", "stopped in a test", "stopped in a test"])
-    train_run(run, warm, should_stop=lambda: next(asked, "stopped in a test"))
+    train_run(run, model_cache, should_stop=lambda: next(asked, "stopped in a test"))
     assert run.status().state == "stopped"
     assert "source prompts" in run.status().reason
-    train_run(run, warm)
+    train_run(run, model_cache)
     assert run.status().state == "finished", run.status().reason
     assert len(store.list()) == 3
 
@@ -140,7 +142,7 @@ def test_own_tables_are_sources(store: Store, tmp_path: Path, method: str) -> No
     run = store.create(replace(CONFIG, method=method, sources=sources, training=replace(TRAINING, steps=2)))
     train_run(run, ModelCache())
     assert run.status().state == "finished", run.status().reason
-    assert [event.task for event in told(run)] == list(sources)
+    assert [event.task for event in source_events(run)] == list(sources)
 
 
 def test_two_tables_of_one_name_are_refused_before_anything_is_trained(store: Store, tmp_path: Path) -> None:

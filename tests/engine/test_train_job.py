@@ -1,4 +1,4 @@
-"""One run worked on with a stand-in for the training: how runs begin, end, go on and fail."""
+"""One run with a replacement for the training: how runs begin, end, resume and fail."""
 
 from __future__ import annotations
 
@@ -36,19 +36,19 @@ def files(run: Run) -> set[str]:
 
 
 def until(step: int) -> dict[str, Any]:
-    """Stops a run right after a step was told."""
-    told = []
+    """Return callbacks that stop a run right after a step."""
+    steps = []
 
     def on_event(event: Event) -> None:
         if isinstance(event, StepCompleted):
-            told.append(event.step)
+            steps.append(event.step)
 
-    return {"on_event": on_event, "should_stop": lambda: "enough" if step in told else None}
+    return {"on_event": on_event, "should_stop": lambda: "enough" if step in steps else None}
 
 
-def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: ModelCache) -> None:
-    run, told = store.create(config), []
-    execute_run(run.path, warm, on_event=told.append)
+def test_a_run_from_start_to_end(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    run, events = store.create(config), []
+    execute_run(run.path, model_cache, on_event=events.append)
     status = run.status()
     assert (status.state, status.reason, status.step, status.steps) == ("finished", "all steps done", 30, 30)
     assert (status.accuracy, status.test, status.zero_shot, status.majority) == (0.9, 0.8, 0.6, 0.5)
@@ -56,9 +56,9 @@ def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: ModelCac
         "config.json", "environment.json", "events.jsonl", "status.json", "lock", "predictions.parquet",
         "prompt.safetensors", "resume.safetensors", *(f"snapshots/0-{n:06d}.safetensors" for n in range(0, 31, 5)),
     }  # fmt: skip
-    assert run.events()[0] == [event for event in told if not isinstance(event, Snapshot)]
+    assert run.events()[0] == [event for event in events if not isinstance(event, Snapshot)]
     assert [(info.stage, info.step) for info in run.snapshots()] == [(0, n) for n in range(0, 31, 5)]
-    last = [event for event in told if isinstance(event, Snapshot)][-1]
+    last = [event for event in events if isinstance(event, Snapshot)][-1]
     assert same(run.snapshot(0, 30), dict(last.method))
     assert same(run.prompt(), {"P": last.resume["best/P"]})
     resume = run.resume_point()
@@ -73,9 +73,9 @@ def test_a_run_from_start_to_end(store: Store, config: RunConfig, warm: ModelCac
     assert curve.best_evaluation.accuracy == 0.9
 
 
-def test_headers_name_the_axes(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_headers_name_the_axes(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     for name in ("snapshots/0-000005.safetensors", "prompt.safetensors", "resume.safetensors"):
         head = read_tensors(run.path / name)[1]
         assert json.loads(head["axes"]) == {"P": ["m", "d"]}
@@ -83,18 +83,18 @@ def test_headers_name_the_axes(store: Store, config: RunConfig, warm: ModelCache
     assert read_tensors(run.path / "prompt.safetensors")[1]["step"] == "30"
 
 
-def test_the_environment_is_written(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_the_environment_is_written(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
     assert run.environment() == {}
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     facts = run.environment()
     assert facts["torch"] == torch.__version__
     assert {"ptviz", "python", "transformers", "platform", "cpus", "threads", "device", "seed", "commit"} <= set(facts)
 
 
-def test_predictions_are_a_table(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_predictions_are_a_table(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     table = run.predictions()
     assert table is not None
     assert list(table.columns) == ["text", "label", "predicted", "p(no)", "p(yes)"]
@@ -107,36 +107,36 @@ def test_predictions_are_a_table(store: Store, config: RunConfig, warm: ModelCac
 
 @pytest.mark.parametrize("when", [0, 1, 4, 5, 6, 14, 29])
 def test_a_run_stops_within_a_step_and_resumes_without_repeating(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any, when: int
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any, when: int
 ) -> None:
     whole, parts = store.create(config), store.create(config)
-    execute_run(whole.path, warm)
+    execute_run(whole.path, model_cache)
 
     def press(event: Event) -> None:
         if isinstance(event, StepCompleted) and event.step == when:
             (parts.path / "stop").touch()
 
-    execute_run(parts.path, warm, on_event=press)
+    execute_run(parts.path, model_cache, on_event=press)
     status = parts.status()
     assert (status.state, status.step) == ("stopped", when)
     assert status.reason.startswith(f"stopped by you at step {when}; resume ")
     assert not (parts.path / "stop").exists()
-    execute_run(parts.path, warm)
+    execute_run(parts.path, model_cache)
     assert parts.status().state == "finished"
     assert same(parts.prompt(), whole.prompt())
     assert same(parts.snapshot(0, 30), whole.snapshot(0, 30))
     one, two = parts.history(), whole.history()
     assert one.losses.tolist() == two.losses.tolist()
     assert one.evaluations == two.evaluations
-    assert len(warm.loads) == 1
+    assert len(model_cache.loads) == 1
 
 
 def test_a_run_resumes_from_every_truncated_event_file(
-    store: Store, config: RunConfig, warm: ModelCache, tmp_path: Path
+    store: Store, config: RunConfig, model_cache: ModelCache, tmp_path: Path
 ) -> None:
-    """A kill leaves the events cut anywhere after the last snapshot's mark."""
+    """A kill may cut the events anywhere after the last snapshot."""
     run = store.create(replace(config, training=replace(config.training, steps=12)))
-    execute_run(run.path, warm, **until(9))
+    execute_run(run.path, model_cache, **until(9))
     (run.path / "events.jsonl").write_bytes((run.path / "events.jsonl").read_bytes()[:-1])
     whole = (run.path / "events.jsonl").read_bytes()
     mark = whole.rindex(b'"snapshot"')
@@ -147,43 +147,43 @@ def test_a_run_resumes_from_every_truncated_event_file(
         (tmp_path / "cut" / "status.json").write_bytes(Status("running", kept=5, kills=oom_kill_count()).to_bytes())
         cut = Run(tmp_path / "cut")
         assert cut.status().state == "stopped"
-        execute_run(cut.path, warm)
+        execute_run(cut.path, model_cache)
         assert cut.status().state == "finished"
         assert cut.history().steps.tolist() == list(range(12))
 
 
-def test_snapshots_after_the_resume_state_are_removed(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_snapshots_after_the_resume_state_are_removed(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    execute_run(run.path, warm, **until(12))
+    execute_run(run.path, model_cache, **until(12))
     (run.path / "snapshots" / "0-000025.safetensors").write_bytes(b"of another life")
-    execute_run(run.path, warm, should_stop=lambda: "enough")
+    execute_run(run.path, model_cache, should_stop=lambda: "enough")
     assert [info.step for info in run.snapshots()] == [0, 5, 10]
 
 
-def test_a_resume_keeps_its_baselines(store: Store, config: RunConfig, warm: ModelCache, training: Any) -> None:
+def test_a_resume_keeps_its_baselines(store: Store, config: RunConfig, model_cache: ModelCache, training: Any) -> None:
     run = store.create(config)
-    execute_run(run.path, warm, **until(12))
-    warm._baselines.clear()
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache, **until(12))
+    model_cache._baselines.clear()
+    execute_run(run.path, model_cache)
     assert training.seen[-1]["baselines"] == run.history().baselines == Baselines(0.5, 0.6, 0.7)
 
 
 def test_baselines_are_measured_once_for_the_same_rows(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
 ) -> None:
     others = replace(config, training=replace(config.training, seed=1))
     for each in (config, replace(config, method="prompt-tuning", hyperparameters={"m": 7}), others):
-        execute_run(store.create(each).path, warm)
+        execute_run(store.create(each).path, model_cache)
     assert [seen["baselines"] is None for seen in training.seen] == [True, False, True]
 
 
 def test_an_extension_continues_from_the_end(
-    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache, training: Any
+    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], model_cache: ModelCache, training: Any
 ) -> None:
     run = store.create(config)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     (run.path / "config.json").write_text(json.dumps(longer(50).to_json()))
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.history().steps.tolist() == list(range(50))
     assert training.seen[-1]["resume"].progress["step"] == 30
     assert run.status().state == "finished"
@@ -191,47 +191,51 @@ def test_an_extension_continues_from_the_end(
     assert run.snapshots()[-1].step == 50
 
 
-def test_a_run_resumes_in_this_process(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_resumes_in_this_process(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config, queued=True)
     with pytest.raises(StoreError, match="is queued: stop it first"):
         prepare_resume(run)
-    execute_run(run.path, warm, **until(12))
+    execute_run(run.path, model_cache, **until(12))
     (run.path / "stop").touch()
     prepare_resume(run)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "finished"
     with pytest.raises(StoreError, match="extend it to train further"):
         prepare_resume(run)
     prepare_resume(run, 5)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.history().steps.tolist() == list(range(35))
     assert run.config.planned == (30,)
 
 
-def test_a_run_that_left_the_queue_is_not_trained(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_that_left_the_queue_is_not_trained(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    assert train_run(run, warm, if_queued=True) is None
+    assert train_run(run, model_cache, if_queued=True) is None
     assert run.status().reason == "not started yet"
 
 
-def test_a_branch_starts_from_its_snapshot(store: Store, config: RunConfig, warm: ModelCache, training: Any) -> None:
+def test_a_branch_starts_from_its_snapshot(
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
+) -> None:
     start = {"P": torch.full((3, 8), 0.25)}
     run = store.create(replace(config, parent=("old-0000", 0, 10)), start=start)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert torch.equal(training.seen[0]["start"], start["P"])
     assert training.seen[0]["resume"] is None
     assert run.status().state == "finished"
 
 
-def test_a_branch_that_does_not_fit_fails_with_a_reason(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_branch_that_does_not_fit_fails_with_a_reason(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
     run = store.create(config, start={"P": torch.zeros(4, 8)})
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "failed"
     assert run.status().reason.startswith("the snapshot does not fit Prompt Tuning with these settings")
 
 
 class OutOfMemoryError(RuntimeError):
-    """Named as torch's, which needs a GPU to be raised."""
+    """Named like torch's error, which needs a GPU."""
 
 
 @pytest.mark.parametrize(
@@ -250,11 +254,11 @@ class OutOfMemoryError(RuntimeError):
     ],
 )
 def test_a_failure_is_reported_and_progress_is_saved(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any, error: BaseException, reason: str
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any, error: BaseException, reason: str
 ) -> None:
     training.fails[17] = error
     run = store.create(config)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     status = run.status()
     assert status.state == "failed"
     assert status.reason.startswith(reason)
@@ -263,51 +267,51 @@ def test_a_failure_is_reported_and_progress_is_saved(
     assert len(run.prompt()["P"]) == 3
     assert "Traceback" in (run.path / "error.txt").read_text()
     training.fails.clear()
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "finished"
     assert run.history().failed is None
     assert not (run.path / "error.txt").exists()
 
 
 def test_running_out_of_memory_frees_the_backbone(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
 ) -> None:
     training.fails[3] = MemoryError()
-    execute_run(store.create(config).path, warm)
-    execute_run(store.create(config).path, warm)
-    assert len(warm.loads) == 2
+    execute_run(store.create(config).path, model_cache)
+    execute_run(store.create(config).path, model_cache)
+    assert len(model_cache.loads) == 2
 
 
 def test_a_keyboard_interrupt_stops_the_run_and_is_raised(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
 ) -> None:
     training.fails[7] = KeyboardInterrupt()
     run = store.create(config)
     with pytest.raises(KeyboardInterrupt):
-        execute_run(run.path, warm)
+        execute_run(run.path, model_cache)
     assert run.status().state == "stopped"
     assert run.status().reason == "interrupted from the keyboard; resume continues from step 5"
 
 
-def test_an_unloadable_task_fails_the_run(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_an_unloadable_task_fails_the_run(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     def missing(name: str, device: str | None, dtype: str) -> Any:
         raise ValueError("backbone 'x' is not here; run `ptviz get x`")
 
-    broken = ModelCache(replace(warm.backend, load_backbone=missing))
+    broken = ModelCache(replace(model_cache.backend, load_backbone=missing))
     run = store.create(config)
     execute_run(run.path, broken)
     assert (run.status().state, run.status().reason) == ("failed", "backbone 'x' is not here; run `ptviz get x`")
 
 
 def test_a_damaged_state_fails_with_a_reason_and_the_rest_stays(
-    store: Store, config: RunConfig, warm: ModelCache
+    store: Store, config: RunConfig, model_cache: ModelCache
 ) -> None:
     run = store.create(config)
-    execute_run(run.path, warm, **until(12))
+    execute_run(run.path, model_cache, **until(12))
     whole = (run.path / "resume.safetensors").read_bytes()
     for size in (0, 7, 100, len(whole) - 1):
         (run.path / "resume.safetensors").write_bytes(whole[:size])
-        execute_run(run.path, warm)
+        execute_run(run.path, model_cache)
         assert run.status().state == "failed"
         assert "is damaged" in run.status().reason
         assert len(run.history().steps) == 13
@@ -321,15 +325,15 @@ def test_a_damaged_state_fails_with_a_reason_and_the_rest_stays(
         run.snapshot(0, 3)
 
 
-def test_a_run_has_one_writer(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_has_one_writer(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
     with Writer(run), pytest.raises(StoreError, match="is being written by process"):
-        execute_run(run.path, warm)
-    execute_run(run.path, warm)
+        execute_run(run.path, model_cache)
+    execute_run(run.path, model_cache)
     assert run.status().state == "finished"
 
 
-def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     closed = []
 
     def endless(*_: Any, **__: Any) -> Iterator[Event]:
@@ -340,22 +344,23 @@ def test_training_is_closed_when_a_run_stops(store: Store, config: RunConfig, wa
             closed.append(True)
 
     run = store.create(config)
-    execute_run(run.path, ModelCache(replace(warm.backend, train=endless)), **until(0))
+    execute_run(run.path, ModelCache(replace(model_cache.backend, train=endless)), **until(0))
     assert closed == [True]
     assert run.status().reason == "enough at step 0; resume starts it again"
 
 
-def test_a_training_without_a_result_fails(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_training_without_a_result_fails(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
     execute_run(
-        run.path, ModelCache(replace(warm.backend, train=lambda *_, **__: iter([Evaluated(0, 0, 1.0, 0.5, True, 0.1)])))
+        run.path,
+        ModelCache(replace(model_cache.backend, train=lambda *_, **__: iter([Evaluated(0, 0, 1.0, 0.5, True, 0.1)]))),
     )
     assert run.status().state == "failed"
 
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A real file system of 256 KiB."""
+    """Mount a real file system of 256 KiB."""
     path = tmp_path / "small"
     path.mkdir()
     made = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(path)], capture_output=True)
@@ -366,11 +371,11 @@ def small_disk(tmp_path: Path) -> Iterator[Path]:
 
 
 def test_a_full_disk_fails_the_run_and_all_stays_readable(
-    small_disk: Path, config: RunConfig, warm: ModelCache
+    small_disk: Path, config: RunConfig, model_cache: ModelCache
 ) -> None:
     store = Store(small_disk / "runs")
     other, run = store.create(config), store.create(config)
-    execute_run(other.path, warm)
+    execute_run(other.path, model_cache)
 
     def fill(event: Event) -> None:
         if isinstance(event, StepCompleted) and event.step == 12:
@@ -381,7 +386,7 @@ def test_a_full_disk_fails_the_run_and_all_stays_readable(
                     except OSError:
                         break
 
-    execute_run(run.path, warm, on_event=fill)
+    execute_run(run.path, model_cache, on_event=fill)
     status = run.status()
     assert status.state == "failed"
     assert "the disk is full" in status.reason
@@ -393,20 +398,26 @@ def test_a_full_disk_fails_the_run_and_all_stays_readable(
         store.create(config)
     assert [p.name for p in store.root.iterdir() if p.name.startswith(".")] == []
     (small_disk / "big").unlink()
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "finished"
     assert run.history().steps.tolist() == list(range(30))
 
 
-def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: RunConfig, warm: ModelCache) -> None:
+def test_a_disk_that_cannot_be_written_stays_readable(
+    small_disk: Path, config: RunConfig, model_cache: ModelCache
+) -> None:
     store = Store(small_disk / "runs")
     run = store.create(config)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     subprocess.run(["mount", "-o", "remount,ro", str(small_disk)], check=True)
     assert store.list()[0].status.state == "finished"
     assert len(run.history()) == 30
     assert run.prompt()
-    for ask in (lambda: store.create(config), lambda: execute_run(run.path, warm), lambda: store.rename(run.id, "x")):
+    for ask in (
+        lambda: store.create(config),
+        lambda: execute_run(run.path, model_cache),
+        lambda: store.rename(run.id, "x"),
+    ):
         with pytest.raises(StoreError, match=r"is not writable \(Read-only file system\)\. Change its permissions"):
             ask()
     with pytest.raises(StoreError, match="is not writable"):
@@ -415,7 +426,7 @@ def test_a_disk_that_cannot_be_written_stays_readable(small_disk: Path, config: 
 
 
 def test_a_pretended_full_disk(
-    store: Store, config: RunConfig, warm: ModelCache, monkeypatch: pytest.MonkeyPatch
+    store: Store, config: RunConfig, model_cache: ModelCache, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import errno
 
@@ -432,15 +443,15 @@ def test_a_pretended_full_disk(
         return to_store_error(OSError(number, "No space left on device"), path)
 
     monkeypatch.setattr(AppendOnlyFile, "append", full)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "failed"
     assert "Free some space, then resume" in run.status().reason
     assert run.prompt()
 
 
-def test_a_run_of_a_dead_worker_gets_a_final_status(store: Store, config: RunConfig, warm: ModelCache) -> None:
+def test_a_run_of_a_dead_worker_gets_a_final_status(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    execute_run(run.path, warm, **until(12))
+    execute_run(run.path, model_cache, **until(12))
     assert not mark_if_dead(run)
     (run.path / "prompt.safetensors").unlink()
     (run.path / "status.json").write_bytes(replace(run.status(), state="running").to_bytes())
@@ -472,9 +483,9 @@ def test_a_crash_is_reported(store: Store, config: RunConfig) -> None:
 
 
 def test_writing_is_cheap(
-    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], warm: ModelCache
+    store: Store, config: RunConfig, longer: Callable[[int], RunConfig], model_cache: ModelCache
 ) -> None:
     run = store.create(replace(longer(1000), training=replace(longer(1000).training, snapshot_every=10)))
     began = time.perf_counter()
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert (time.perf_counter() - began) / 1000 < 0.01

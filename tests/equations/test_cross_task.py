@@ -1,4 +1,4 @@
-"""MPT, TransPrompt and CTPT against their formulas in plain loops and float64; where they equal something simpler."""
+"""MPT, TransPrompt and CTPT against their formulas in plain loops and float64, and in simpler special cases."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def double(name: str, **values: object) -> PromptMethod:
 
 
 def rows_of_task(task: int, seed: int = 0) -> Batch:
-    """Five rows of one task, all of whose words are made up."""
+    """Return five rows of one task with random words."""
     batch = case("gpt2", M)[1]
     draw = torch.Generator().manual_seed(seed)
     words = torch.randn(5, *batch.embeddings.shape[1:], generator=draw, dtype=torch.float64)
@@ -39,7 +39,7 @@ def rows_of_task(task: int, seed: int = 0) -> Batch:
 
 
 def answering(batch: Batch) -> ForwardFn:
-    """A small made-up model: what it answers depends on the prompt's and on the row's words."""
+    """Return a small model whose answer depends on the prompt's and on the row's words."""
     draw = torch.Generator().manual_seed(9)
     out, deep = (torch.randn(*shape, generator=draw, dtype=torch.float64) for shape in ((D, LABELS), (3, D, D)))
 
@@ -68,7 +68,7 @@ def library(dtype: torch.dtype = torch.float64) -> dict[str, SourcePrompt]:
 
 
 def handed(**more: object) -> StageContext:
-    """A probe with source prompts, and nothing else unless told."""
+    """Return a stage context with source prompts, and nothing else by default."""
 
     def never(*_: object) -> None:
         raise AssertionError("not asked for here")
@@ -181,7 +181,7 @@ def test_transprompt_mixes_a_universal_and_a_tasks_encoder(mix: str) -> None:
 
 
 def remembering(method: TransPrompt) -> list[tuple[Batch, Output]]:
-    """Let the method take its prototypes from two batches of each task, of which the target's second is missing."""
+    """Set the prototypes from two batches of each task, without the target's second."""
     batches = [rows_of_task(task, seed) for task in range(K + 1) for seed in (1, 2)][:-1]
     seen = [(batch, answering(batch)(Prompt(method.prompt(0)[None]))) for batch in batches]
 
@@ -194,7 +194,7 @@ def remembering(method: TransPrompt) -> list[tuple[Batch, Output]]:
 
 
 def prototypes(seen: list[tuple[Batch, Output]]) -> dict[tuple[int, int], Vector]:
-    """The mean second-to-last hidden state of each (task, label)."""
+    """Return the mean second-to-last hidden state of each (task, label)."""
     found: dict[tuple[int, int], list[Vector]] = {}
     for batch, output in seen:
         for row in range(len(batch)):
@@ -262,7 +262,7 @@ def test_transprompt_adapts_with_the_entropys_sign_turned() -> None:
 
 
 def test_transprompts_weights_carry_no_gradient() -> None:
-    """With one constant loss for all rows nothing is left to learn: a prompt cannot move rows to weigh them less."""
+    """With one constant loss for all rows there is no gradient: a prompt cannot lower the rows' weights."""
     method = double("transprompt", hidden=3, lam=0.0)
     assert isinstance(method, TransPrompt)
     remembering(method)
@@ -296,7 +296,7 @@ def searched(**values: object) -> CTPT:
 
 @pytest.mark.parametrize("heads", [1, 2, 5])
 def test_ctpt_adds_a_projection_and_attention_over_the_sources(heads: int) -> None:
-    """P = P_0 + A z + g C; each head mixes the sources in its own part of the space. 5 heads leave 2 of 32 out."""
+    """P = P_0 + A z + g C; each head mixes the sources in its own subspace. 5 heads leave 2 of 32 out."""
     method = searched(heads=heads)
     z, std, each = method.z.tolist(), method.std.item(), 32 // heads
     A, P_0, sources = method.A.tolist(), method.P_0.tolist(), method.sources.tolist()
@@ -325,7 +325,7 @@ def test_ctpt_adds_a_projection_and_attention_over_the_sources(heads: int) -> No
 
 
 def test_ctpts_projection_has_the_scale_of_its_initial_words() -> None:
-    """Sun et al. 2022: sigma_A = alpha std / (sqrt(q) sigma), so that A z at z ~ N(0, 1) looks like words."""
+    """Sun et al. 2022: sigma_A = alpha std / (sqrt(q) sigma), so that A z at z ~ N(0, 1) has the scale of words."""
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words)
     usual = float(spec.embedding_table[spec.common_ids].std())
     for alpha in (1.0, 3.0):
@@ -345,7 +345,7 @@ def test_ctpt_with_even_attention_adds_the_mean_of_the_sources() -> None:
 
 
 def test_ctpt_starts_from_the_best_source_on_the_target() -> None:
-    """Accuracy first, then loss; a start from words asks nothing."""
+    """Accuracy first, then loss; initialisation from words measures nothing."""
     best = double("ctpt", start="source", q=6)
     assert isinstance(best, CTPT)
     prompts = [source.prompt for source in library().values()]
@@ -373,7 +373,7 @@ def scores(family: str, method: PromptMethod) -> Tensor:
 
 @FAMILIES
 def test_mpt_with_factors_of_one_is_prompt_tuning(family: str) -> None:
-    """Bit for bit, and so it starts."""
+    """Bit for bit, and this is the initial state."""
     backbone = backbone_of(family)
     method = build_method("mpt", backbone.make_spec(64, TASK.label_words), {"m": M}).eval()
     plain = build_method("prompt-tuning", backbone.make_spec(64, TASK.label_words), {"m": M}).eval()
@@ -395,11 +395,11 @@ def test_mpts_factors_may_start_around_one() -> None:
 @NAMES
 def test_folding_leaves_the_scores(name: str, family: str) -> None:
     method = method_of(name, backbone_of(family), m=M)
-    folded = method.merge()
-    assert isinstance(folded, StaticPrompt)
-    assert not list(folded.parameters())
-    assert folded.stored_parameters() == method.stored_parameters() == M * D
-    torch.testing.assert_close(scores(family, folded), scores(family, method), atol=2e-5, rtol=2e-5)
+    merged = method.merge()
+    assert isinstance(merged, StaticPrompt)
+    assert not list(merged.parameters())
+    assert merged.stored_parameters() == method.stored_parameters() == M * D
+    torch.testing.assert_close(scores(family, merged), scores(family, method), atol=2e-5, rtol=2e-5)
     whole = scores(family, method)
-    folded.embeddings[0, 0].neg_()
-    assert not torch.allclose(scores(family, folded), whole, atol=1e-4)
+    merged.embeddings[0, 0].neg_()
+    assert not torch.allclose(scores(family, merged), whole, atol=1e-4)

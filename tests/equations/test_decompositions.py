@@ -1,4 +1,4 @@
-"""DPT, PT-MoE and XPrompt against their papers, written out a second time in plain loops and float64."""
+"""DPT, PT-MoE and XPrompt against their papers, written again in plain loops and float64."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WIDTH = 32
 
 
 def situation(m: int) -> tuple[Backbone, Batch, Readout]:
-    """GPT-2's rows, precisely: mixed lengths, padding on the right, m slots in front."""
+    """Return GPT-2's rows in float64: mixed lengths, padding on the right, m slots in front."""
     backbone, batch, readout = case("gpt2", m)
     return backbone, replace(batch, embeddings=batch.embeddings.double()), readout
 
@@ -120,7 +120,7 @@ def test_pt_moe_trains_its_router_only_where_probability_scales_the_prompt(selec
 
 @pytest.mark.parametrize("r", [1, 3, 6, 9])
 def test_factors_are_the_best_approximation_of_their_rank(r: int) -> None:
-    """A B = U_r S_r V_r^T; the error is what the singular values left out hold (Eckart and Young)."""
+    """A B = U_r S_r V_r^T; the error is the norm of the omitted singular values (Eckart and Young)."""
     E = torch.randn(6, WIDTH, dtype=torch.float64)
     A, B = svd_factors(E, r)
     assert A.shape == (6, r)
@@ -132,7 +132,7 @@ def test_factors_are_the_best_approximation_of_their_rank(r: int) -> None:
 
 
 def test_all_directions_of_the_factors_can_be_trained() -> None:
-    """A text of two tokens repeated has rank 2; the other four columns start at 0 and can still learn."""
+    """A text of two tokens repeated has rank 2; the other four columns start at 0 and can be trained."""
     E = torch.randn(2, WIDTH).repeat(3, 1)
     A, B = svd_factors(E, 6)
     torch.testing.assert_close(A @ B, E, atol=1e-5, rtol=1e-5)
@@ -206,7 +206,7 @@ def test_xprompt_scores_are_a_scalar_product() -> None:
     assert tokens.abs().max() > 1e-4
 
 
-def probe(importance: Tensor, scored: list[tuple[int, int]], method: XPrompt) -> StageContext:
+def context_of(importance: Tensor, scored: list[tuple[int, int]], method: XPrompt) -> StageContext:
     def gradients(parameters: list[Tensor]) -> list[Tensor]:
         assert all(p.requires_grad for p in parameters), "the scores come from autograd"
         return [importance]
@@ -228,7 +228,7 @@ def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
     )
     assert isinstance(method, XPrompt)
     trained = method.P.detach().clone()
-    method.prune_tokens(probe(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
+    method.prune_tokens(context_of(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
     assert method.gamma.tolist() == [1, 0, 1, 0, 0, 1]
     assert not method.gamma.requires_grad
     torch.testing.assert_close(method.token_scores, torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]))
@@ -236,7 +236,7 @@ def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
     with torch.no_grad():
         method.P.add_(1.0)  # the retraining of the second stage
     importance = torch.arange(24.0).reshape(6, 4)  # rows 1, 3, 4 are gone: their pieces do not compete
-    method.prune_pieces(probe(importance, [], method))
+    method.prune_pieces(context_of(importance, [], method))
     assert method.zeta.tolist() == [[0] * 4, [0] * 4, [0, 0, 1, 1], [0] * 4, [0] * 4, [1] * 4]
     assert torch.equal(method.P, method.mask() * trained), "survivors as at the end of the first stage, the rest 0"
     assert method.stored_parameters() == 6 * WIDTH // 4
@@ -246,13 +246,13 @@ def test_xprompt_prunes_the_least_important_and_rewinds() -> None:
 
 
 def test_xprompt_searches_the_share_that_validates_best() -> None:
-    """Of equals, the one that prunes most; every ratio of the paper's grid is tried."""
+    """Of equals, the one that prunes most; every ratio of the paper is tried."""
     values = {"m": 10, "pieces": 4, "search": True}
     method = build_method("xprompt", backbone_of("gpt2").make_spec(64, TASK.label_words), values)
     assert isinstance(method, XPrompt)
     assert method.stored_parameters() == 10 * WIDTH, "not known before the search"
     scored: list[tuple[int, int]] = []
-    method.prune_tokens(probe(torch.arange(10.0), scored, method))
+    method.prune_tokens(context_of(torch.arange(10.0), scored, method))
     assert sorted({left for left, _ in scored}) == [count_survivors(10, ratio) for ratio in reversed(PRUNING_RATIOS)]
     assert method.gamma.tolist() == [0] * 8 + [1] * 2
 
@@ -266,9 +266,9 @@ def test_xprompt_controls_keep_others(keep: str, left: set[int]) -> None:
         {"m": 6, "pieces": 4, "pieces_pruned": 0.5, "keep": keep},
     )
     assert isinstance(method, XPrompt)
-    method.prune_tokens(probe(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
+    method.prune_tokens(context_of(torch.tensor([3.0, 0.1, 2.0, 0.2, 0.3, 1.0]), [], method))
     assert set(method.gamma.nonzero()[:, 0].tolist()) == left
-    method.prune_pieces(probe(torch.rand(6, 4), [], method))
+    method.prune_pieces(context_of(torch.rand(6, 4), [], method))
     assert (method.zeta[method.gamma == 0] == 0).all(), "the least important pieces are not those of pruned tokens"
     assert int(method.zeta.sum()) == 6
 
@@ -279,7 +279,7 @@ def test_random_pruning_keeps_as_many() -> None:
         method = build_method("xprompt", spec, {"m": 6, "keep": "random"})
         assert isinstance(method, XPrompt)
         torch.manual_seed(seed)
-        method.prune_tokens(probe(torch.arange(6.0), [], method))
+        method.prune_tokens(context_of(torch.arange(6.0), [], method))
         masks.append(tuple(method.gamma.tolist()))
     assert {sum(mask) for mask in masks} == {3}
     assert len(set(masks)) > 1

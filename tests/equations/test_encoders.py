@@ -1,4 +1,4 @@
-"""The methods whose prompt an encoder writes, against plain loops in float64; and what is left when they are folded."""
+"""Methods with an encoder against plain loops in float64, and their merged prompts."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def linear(layer: nn.Linear, x: Vector) -> Vector:
 
 
 def precise(values: Vector | Matrix) -> Tensor:
-    """Without the detour over float32 that ``torch.tensor`` takes by default."""
+    """Convert to float64 without rounding to float32 first."""
     return torch.tensor(values, dtype=torch.float64)
 
 
@@ -58,7 +58,7 @@ def logistic(x: float) -> float:
 
 
 def one_way(lstm: nn.LSTM, layer: int, reverse: bool, words: Matrix) -> Matrix:
-    """Hochreiter and Schmidhuber's cell with a forget gate, word by word; gates stacked as input, forget, cell, out."""
+    """Hochreiter and Schmidhuber's cell with a forget gate, word by word; gates ordered input, forget, cell, output."""
     end = f"l{layer}{'_reverse' if reverse else ''}"
     W, U, b, c = (getattr(lstm, f"{name}_{end}").tolist() for name in ("weight_ih", "weight_hh", "bias_ih", "bias_hh"))
     q = len(b) // 4
@@ -87,7 +87,7 @@ def test_p_tuning_writes_each_token_from_both_sides(hidden: int) -> None:
     for layer in range(2):
         ahead, back = (one_way(method.LSTM, layer, reverse, words) for reverse in (False, True))
         words = [one + other for one, other in zip(ahead, back, strict=True)]
-    assert len(words[0]) == 2 * (hidden or 16), "d/2 in each direction unless told otherwise"
+    assert len(words[0]) == 2 * (hidden or 16), "d/2 in each direction by default"
     first, _, second = method.MLP
     expected = precise([linear(second, relu(linear(first, word))) for word in words])
     torch.testing.assert_close(method(case("gpt2", M)[1]).embeddings[0], expected, **EXACT)
@@ -195,7 +195,7 @@ def test_residual_without_its_norm_is_prompt_tuning(family: str) -> None:
 
 
 def start_of_prompt_tuning(family: str) -> PromptMethod:
-    """The same seed draws the same words."""
+    """Return the initial prompt of prompt tuning with the same seed."""
     return build_method("prompt-tuning", backbone_of(family).make_spec(64, TASK.label_words)).eval()
 
 
@@ -203,38 +203,38 @@ def start_of_prompt_tuning(family: str) -> PromptMethod:
 @EACH
 def test_folding_leaves_the_logits_as_they_are(which: str, family: str) -> None:
     method = encoded(which, family)
-    folded = method.merge()
-    assert isinstance(folded, StaticPrompt)
-    torch.testing.assert_close(scores(family, folded), scores(family, method), **CLOSE)
+    merged = method.merge()
+    assert isinstance(merged, StaticPrompt)
+    torch.testing.assert_close(scores(family, merged), scores(family, method), **CLOSE)
     with torch.no_grad():
         for parameter in method.parameters():
             parameter.mul_(0.5)
-    assert not torch.allclose(scores(family, folded), scores(family, method), atol=1e-3)
+    assert not torch.allclose(scores(family, merged), scores(family, method), atol=1e-3)
 
 
 @EACH
 def test_merged_prompts_have_the_declared_size(which: str) -> None:
     method = encoded(which)
-    folded = method.merge()
-    kept = folded.state_dict()
+    merged = method.merge()
+    kept = merged.state_dict()
     assert (
         sum(tensor.numel() for tensor in kept.values())
-        == folded.stored_parameters()
+        == merged.stored_parameters()
         == method.stored_parameters()
         < method.trainable_parameters()
     )
-    assert not list(folded.parameters())
-    assert folded.trainable_parameters() == 0
-    assert folded.card is method.card
-    assert folded.slots == method.slots
-    assert folded.merge() is folded
-    for symbol, part in folded.tensors().items():
+    assert not list(merged.parameters())
+    assert merged.trainable_parameters() == 0
+    assert merged.card is method.card
+    assert merged.slots == method.slots
+    assert merged.merge() is merged
+    for symbol, part in merged.tensors().items():
         assert part.axes == {"P": ("m", "d"), "KV": ("S", "kv", "H", "m", "h")}[symbol]
     again = encoded(which, m=M).merge()
     for tensor in again.state_dict().values():
         tensor.zero_()
     again.load_state_dict(kept)
-    assert torch.equal(scores("gpt2", again), scores("gpt2", folded))
+    assert torch.equal(scores("gpt2", again), scores("gpt2", merged))
 
 
 def test_folded_prompts_are_no_method_of_the_survey() -> None:
@@ -252,24 +252,24 @@ def test_folded_prompts_fill_their_slots(slots: int) -> None:
 
 @pytest.mark.parametrize("family", ["bert", "gpt2", "t5"])
 def test_folded_prompts_shift_words_and_hide_tokens(family: str) -> None:
-    """DePT's table by place, and a pruned prompt: what other methods fold into."""
+    """DePT's table of shifts and a pruned prompt, which other methods merge into."""
     backbone, batch, readout = case(family, M)
     dept = method_of("dept", backbone, m=M)
-    folded = StaticPrompt(dept.card, M, dept.P[None], shift=dept.shift())
+    merged = StaticPrompt(dept.card, M, dept.P[None], shift=dept.shift())
     with torch.no_grad():
         theirs = backbone(batch, dept(batch), readout).logits
-        torch.testing.assert_close(backbone(batch, folded(batch), readout).logits, theirs, **CLOSE)
+        torch.testing.assert_close(backbone(batch, merged(batch), readout).logits, theirs, **CLOSE)
         keep = torch.tensor([True, False, True, True])
         pruned = StaticPrompt(dept.card, M, dept.P[None], keep=keep)
         theirs = backbone(batch, Prompt(dept.P[None], keep=keep), readout).logits
         assert torch.equal(backbone(batch, pruned(batch), readout).logits, theirs)
-    assert folded.stored_parameters() == dept.P.numel() + 64 * 32
+    assert merged.stored_parameters() == dept.P.numel() + 64 * 32
     assert pruned.stored_parameters() == 3 * 32
-    assert folded.tensors()["shift"].axes == ("T", "d")
+    assert merged.tensors()["shift"].axes == ("T", "d")
 
 
 def written(method: PromptMethod) -> Tensor:
-    """What the encoder writes, token by token."""
+    """Return the encoder's output, token by token."""
     prompt = method(case("gpt2", method.slots)[1])
     return prompt.embeddings[0] if prompt.key_values is None else prompt.key_values.movedim(4, 0).flatten(1)
 

@@ -1,4 +1,4 @@
-"""Every method against its paper's formula, written out a second time in plain loops and float64."""
+"""Every method against its paper's formula, written again in plain loops and float64."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ EXACT = {"atol": 1e-12, "rtol": 1e-12}
 
 
 def situation(m: int) -> tuple[Backbone, Batch, Readout]:
-    """GPT-2's rows, precisely: mixed lengths, padding on the right, m slots in front."""
+    """Return GPT-2's rows in float64: mixed lengths, padding on the right, m slots in front."""
     backbone, batch, readout = case("gpt2", m)
     return backbone, replace(batch, embeddings=batch.embeddings.double()), readout
 
@@ -31,13 +31,13 @@ def double(name: str, **values: object) -> torch.nn.Module:
 
 
 def words(batch: Batch, row: int) -> Matrix:
-    """The embeddings of a row's real tokens, in order: the papers' E(X)."""
+    """Return the embeddings of a row's real tokens in order: the papers' E(X)."""
     columns = range(batch.input_ids.shape[1])
     return [batch.embeddings[row, t].tolist() for t in columns if batch.mask[row, t] and not batch.slots[row, t]]
 
 
 def filled(backbone: Backbone, batch: Batch, method: Callable[[Batch], object]) -> list[Matrix]:
-    """What the frozen model gets to see of each row, without padding."""
+    """Return the input of the frozen model for each row, without padding."""
     with precisely(), torch.no_grad():
         prompt = method(batch)
         x = batch.embeddings if prompt.delta is None else batch.embeddings + prompt.delta
@@ -150,7 +150,7 @@ def test_smop_trains_its_router_only_through_the_probability() -> None:
 
 
 def test_p_tuning_v2_puts_keys_and_values_before_every_site() -> None:
-    """Liu et al. 2022, section 3; the attention itself stands against loops in tests/backbones."""
+    """Liu et al. 2022, section 3; tests/backbones checks the attention itself."""
     backbone, batch, _ = situation(0)
     method = double("p-tuning-v2", m=3, dropout=0.5)
     assert isinstance(method, PTuningV2)
@@ -182,7 +182,7 @@ def test_uniform_starts_fill_the_papers_range() -> None:
 
 
 def numbered_spec() -> Spec:
-    """A table whose row i is filled with i; "ab" is two tokens, 1 and 2."""
+    """Return a spec whose embedding row i is filled with i; "ab" is two tokens, 1 and 2."""
     table = torch.arange(30.0)[:, None].expand(30, 4).clone()
     common = torch.arange(10, 20)
     return Spec(table, 1, 1, 4, 8, common, ("ab", "c"), (), lambda text: [ord(x) - 96 for x in text if x != " "])

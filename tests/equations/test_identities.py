@@ -1,4 +1,4 @@
-"""Where one method must equal another, or nothing at all."""
+"""Cases in which one method must equal another, or no prompt at all."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def scores(family: str, prompt_of: Callable[..., Prompt], m: int) -> Tensor:
 
 
 def with_prompt(method: PromptMethod, P: Tensor) -> PromptMethod:
-    """A copy of prompt tuning with this prompt."""
+    """Return a copy of prompt tuning with this prompt."""
     twin = build_method("prompt-tuning", backbone_of("bert").make_spec(64, TASK.label_words), {"m": len(P)}).eval()
     with torch.no_grad():
         twin.P.copy_(P)
@@ -71,7 +71,7 @@ def test_xprompt_with_nothing_pruned_is_prompt_tuning(family: str, pruned: str) 
 
 @FAMILIES
 def test_xprompt_drops_a_token_for_good(family: str) -> None:
-    """What the dropped token held no longer matters; a token of 0 is still there to be looked at."""
+    """The values of a dropped token have no effect; a token of 0 can still be attended to."""
     zero, drop = (method_of("xprompt", backbone_of(family), m=M, pruned=pruned) for pruned in ("zero", "drop"))
     for method in (zero, drop):
         method.gamma[1] = 0.0
@@ -98,7 +98,7 @@ def test_pt_moe_with_one_expert_is_dpt(family: str) -> None:
 @pytest.mark.parametrize("name", ["dpt", "pt-moe"])
 @pytest.mark.parametrize("r", [1, 2, 3])
 def test_decomposed_prompts_have_no_more_than_their_rank(name: str, r: int) -> None:
-    """And no less, with loud parameters: the bound is the factors', not chance."""
+    """And no less, with large parameters: the factors set the bound, not chance."""
     method = method_of(name, backbone_of("bert"), m=M, r=r)
     for prompt in method(case("bert", M)[1]).embeddings:
         assert torch.linalg.matrix_rank(prompt, rtol=1e-5) == r
@@ -111,13 +111,13 @@ def test_folding_leaves_the_scores(family: str, name: str) -> None:
     if isinstance(method, XPrompt):
         method.pruned = "drop"
         method.gamma[2], method.zeta[0, :5] = 0.0, 0.0
-    folded = method.merge()
-    assert isinstance(folded, StaticPrompt)
-    assert not list(folded.parameters())
-    torch.testing.assert_close(scores(family, folded, M), scores(family, method, M), atol=1e-6, rtol=1e-6)
+    merged = method.merge()
+    assert isinstance(merged, StaticPrompt)
+    assert not list(merged.parameters())
+    torch.testing.assert_close(scores(family, merged, M), scores(family, method, M), atol=1e-6, rtol=1e-6)
     whole = scores(family, method, M)
-    folded.embeddings[0, 0].neg_()
-    assert not torch.allclose(scores(family, folded, M), whole, atol=1e-3)
+    merged.embeddings[0, 0].neg_()
+    assert not torch.allclose(scores(family, merged, M), whole, atol=1e-3)
 
 
 @FAMILIES

@@ -1,4 +1,4 @@
-"""The methods that start from source prompts or attend to them: plain loops in float64, and identities."""
+"""Methods that start from source prompts or attend to them: plain loops in float64, and identities."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def library(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
     return {name: SourcePrompt(name, *pair, 0.5) for name, pair in zip(NAMES, drawn, strict=True)}
 
 
-def probing(
+def context_with(
     sources: Mapping[str, SourcePrompt] = MappingProxyType({}), score: Callable[[], tuple[float, float]] | None = None
 ) -> StageContext:
     return StageContext(lambda parameters: [], lambda: iter(()), score or (lambda: (0.0, 0.0)), tuple(sources.values()))
@@ -50,7 +50,7 @@ def cosine(a: Vector, b: Vector) -> float:
 
 
 def attending(family: str = "gpt2", loud: bool = True, **values: object) -> tuple[ATTEMPT, Batch]:
-    """Three candidates and a bottleneck of 6, in float64, and a batch with padding."""
+    """Return ATTEMPT with three candidates and a bottleneck of 6 in float64, and a batch with padding."""
     backbone = backbone_of(family)
     values = {"m": M, "bottleneck": 6, **values}
     if loud:
@@ -155,7 +155,7 @@ def test_attempt_ignores_padding_by_default() -> None:
 
 
 def test_attempt_gets_gradients_by_three_paths() -> None:
-    """P_target is added, is mixed in, and is a key; frozen source prompts hear nothing."""
+    """P_target is added, is mixed in, and is a key; frozen source prompts have no gradient."""
     method, batch = attending(temperature=1.0)
     with precisely():
         prompt = method(batch)
@@ -173,7 +173,7 @@ def test_attempt_gets_gradients_by_three_paths() -> None:
 def test_attempts_initial_attention_is_moderate_at_any_scale_of_the_sources(family: str, loudness: float) -> None:
     method, batch = attending(family, loud=False, bottleneck=100)
     loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in library().items()}
-    method.init_from_sources(probing(loud))
+    method.init_from_sources(context_with(loud))
     a = routed(method, batch).routing
     assert a.mean(0).max() > 1.1 / 3
     assert a.mean(0).max() < 0.95
@@ -184,7 +184,7 @@ def test_attempt_starts_from_a_source(start: str, row: int | None) -> None:
     method, _ = attending(loud=False, start=start)
     words, prompts = method.P.detach().clone(), [s.prompt.double() for s in library().values()]
     # By accuracy first, then by loss: both sources are equally accurate.
-    method.init_from_sources(probing(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
+    method.init_from_sources(context_with(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
     assert torch.equal(method.P, words if row is None else prompts[row])
     assert torch.equal(method.P_s, torch.stack(prompts))
     keys = method.candidate_prompts().amax(1)
@@ -195,7 +195,7 @@ def test_attempt_with_one_source_that_is_its_start_has_a_temperature_too() -> No
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES[:1])
     method = build_method("attempt", spec, {"m": M})
     assert isinstance(method, ATTEMPT)
-    method.init_from_sources(probing({NAMES[0]: library()[NAMES[0]]}))
+    method.init_from_sources(context_with({NAMES[0]: library()[NAMES[0]]}))
     assert method.tau > 0
     assert method(case("gpt2", M)[1]).routing.tolist() == [[0.5, 0.5]] * 8
 
@@ -223,9 +223,9 @@ def spot(**values: object) -> SPoTSingle:
 
 
 def opened(**values: object) -> SPoTSingle:
-    """With the library copied, and a target whose embedding leans to the second source."""
+    """Return SPoT with copied source prompts, and a target whose embedding is closest to the second source."""
     method = spot(**values)
-    method.copy_source_prompts(probing(library()))
+    method.copy_source_prompts(context_with(library()))
     with torch.no_grad():
         method.P.copy_(0.3 * method.e_s[0] + method.e_s[1])
     return method
@@ -234,18 +234,18 @@ def opened(**values: object) -> SPoTSingle:
 def test_spot_starts_from_the_most_similar_source() -> None:
     method = opened()
     embedding = method.P.detach().clone()
-    method.start_from_rank(0, probing())
+    method.start_from_rank(0, context_with())
     assert torch.equal(method.P, library()[NAMES[1]].prompt), "the prompt, not the embedding it was found by"
     assert torch.equal(method.e, embedding)
     assert method.alpha.tolist() == [0.0, 1.0]
-    method.start_from_rank(0, probing())
+    method.start_from_rank(0, context_with())
     assert torch.equal(method.e, library()[NAMES[1]].prompt), "looked up with the prompt as it stands"
 
 
 @pytest.mark.parametrize("similarity", ["average", "per-token"])
 def test_spot_averages_by_similarity(similarity: str) -> None:
     method = opened(retrieval="weighted", k=2, similarity=similarity)
-    method.start_from_average(probing())
+    method.start_from_average(context_with())
     sims, prompts = method.similarity.double().tolist(), method.P_s.double().tolist()
     alpha = [s / sum(sims) for s in sims]
     assert min(sims) > 0
@@ -258,11 +258,11 @@ def test_spot_averages_by_similarity(similarity: str) -> None:
 def test_spot_gives_dissimilar_sources_no_negative_weight() -> None:
     method = opened(retrieval="weighted", k=2)
     method.P.copy_(method.e_s[1] - 2 * method.e_s[0])
-    method.start_from_average(probing())
+    method.start_from_average(context_with())
     assert method.similarity[0] < 0
     assert method.alpha.tolist() == [0.0, 1.0]
     method.P.copy_(-method.e_s[0] - method.e_s[1])
-    method.start_from_average(probing())
+    method.start_from_average(context_with())
     assert (method.similarity < 0).all()
     assert method.alpha.tolist() == [0.5, 0.5]
 
@@ -270,7 +270,7 @@ def test_spot_gives_dissimilar_sources_no_negative_weight() -> None:
 def test_spot_trains_only_on_selected_sources_and_the_target() -> None:
     method = opened(retrieval="mixture", k=1)
     words = method.P_0.clone()
-    method.restart_for_mixture(probing())
+    method.restart_for_mixture(context_with())
     assert torch.equal(method.P, words)
     backbone, batch, readout = case("gpt2", M)
     ran, heard = [], []
@@ -296,7 +296,7 @@ def trained(method: PromptMethod, **more: object) -> list[object]:
 
 
 def after(events: list[object], stage: str) -> dict[str, Tensor]:
-    """The state before the first update of a stage."""
+    """Return the state before the first update of a stage."""
     start = next(i for i, e in enumerate(events) if isinstance(e, StageStarted) and e.name == stage)
     return dict(next(event for event in events[start:] if isinstance(event, Snapshot)).method)
 
@@ -345,6 +345,6 @@ def test_merged_spot_is_only_the_prompt(name: str) -> None:
     backbone, batch, readout = case("gpt2", 10)
     method = method_of(name, backbone)
     with torch.no_grad():
-        ours, folded = (backbone(batch, each(batch), readout).logits for each in (method, method.merge()))
-    assert torch.equal(ours, folded)
+        ours, merged = (backbone(batch, each(batch), readout).logits for each in (method, method.merge()))
+    assert torch.equal(ours, merged)
     assert sum(tensor.numel() for tensor in method.merge().state_dict().values()) == 320

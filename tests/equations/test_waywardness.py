@@ -1,4 +1,4 @@
-"""Prompt tuning with a pull to a sentence: the loss of Khashabi et al. 2022, and nothing at all without it."""
+"""Prompt tuning with a pull to a sentence: the loss of Khashabi et al. 2022, and no effect without it."""
 
 from __future__ import annotations
 

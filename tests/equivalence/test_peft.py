@@ -1,4 +1,4 @@
-"""Prompt and prefix tuning give the numbers of Hugging Face's PEFT on the same weights: scores and gradients.
+"""Prompt and prefix tuning agree with Hugging Face's PEFT on the same weights: scores and gradients.
 
 Each equality has companions that break one thing and must differ, or the equality would prove nothing.
 """
@@ -27,7 +27,7 @@ WORDS = assign_label_tokens(make_tiny_tokeniser(), TASK.label_words)
 
 
 def peft_of(family: str, kind: str, **settings: Any) -> Any:
-    """A tiny model under PEFT, with transformers' eager attention, in evaluation mode."""
+    """Return a tiny model in PEFT, with transformers' eager attention, in evaluation mode."""
     import peft
 
     config = {"prompt": peft.PromptTuningConfig, "prefix": peft.PrefixTuningConfig}[kind]
@@ -41,7 +41,7 @@ def weight_of(reference: Any) -> Tensor:
 
 
 def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
-    """Label words' scores behind each row's last token; ``skip`` columns of slots stand ahead of the texts."""
+    """Return label words' scores at each row's last token; ``skip`` columns of slots precede the texts."""
     ids, mask = batch.input_ids[:, skip:], batch.mask[:, skip:]
     logits = reference(input_ids=ids, attention_mask=mask.long()).logits
     ahead = logits.shape[1] - ids.shape[1]
@@ -49,14 +49,14 @@ def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
 
 
 def first_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
-    """Label words' scores at an encoder-decoder's start token."""
+    """Return label words' scores at an encoder-decoder's start token."""
     ids, mask = batch.input_ids[:, skip:], batch.mask[:, skip:]
     start = torch.zeros(len(ids), 1, dtype=torch.long)
     return reference(input_ids=ids, attention_mask=mask.long(), decoder_input_ids=start).logits[:, 0][:, WORDS]
 
 
 def both(ours: Tensor, theirs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
-    """The losses' gradients, computed; the losses themselves."""
+    """Compute the gradients of both losses, and return the losses."""
     losses = F.cross_entropy(ours, labels), F.cross_entropy(theirs, labels)
     for loss in losses:
         loss.backward()
@@ -64,7 +64,7 @@ def both(ours: Tensor, theirs: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def prompt_tuned(family: str, scores_of: Callable[..., Tensor], **settings: Any) -> tuple[Tensor, ...]:
-    """Scores and prompt gradients of both sides."""
+    """Return scores and prompt gradients of both sides."""
     method = method_of("prompt-tuning", fresh(family), m=M)
     backbone, batch, readout = case(family, M)
     reference = peft_of(family, "prompt", **settings)
@@ -91,7 +91,7 @@ def test_prompt_tuning_on_t5s_encoder() -> None:
 
 
 def on_encoder(sequential: bool) -> tuple[Tensor, ...]:
-    """An encoder with the prompt ahead of [CLS], as PEFT lays it out; the text's mean is scored."""
+    """Return an encoder with the prompt before [CLS], as in PEFT; the text's mean is scored."""
     backbone = fresh("pooled")
     backbone.sequential_positions = sequential
     rows = rows_of(backbone, 0)
@@ -121,13 +121,13 @@ def test_prompt_tuning_on_encoders_with_sequential_positions() -> None:
 
 
 def test_texts_at_their_own_positions_score_differently() -> None:
-    """Companion: our own layout, where the text stays at the positions it had without a prompt."""
+    """Companion: ptviz's own layout, where the text keeps the positions it has without a prompt."""
     ours, theirs, _, _ = on_encoder(sequential=False)
     assert (ours - theirs).abs().max() > 1e-2
 
 
 def prefixed(family: str, batch: Batch, backbone: Backbone, readout: Readout) -> tuple[Any, Any, Tensor, Tensor]:
-    """P-tuning v2 without dropout and PEFT's prefix tuning without projection, with the same keys and values."""
+    """Return P-tuning v2 without dropout and PEFT's prefix tuning without projection, with the same keys and values."""
     method = method_of("p-tuning-v2", backbone, m=M, dropout=0.0)
     width = backbone.heads * backbone.head_width
     reference = peft_of(
@@ -165,7 +165,7 @@ def test_one_zero_site_is_noticed(family: str) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @torch.no_grad()
 def test_positions_that_do_not_count_the_prefix_are_noticed(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Companion: texts that begin at position 0 behind a prefix."""
+    """Companion: texts that begin at position 0 after a prefix."""
     backbone, batch, readout = case(family, 0)
     method, _, ours, theirs = prefixed(family, batch, backbone, readout)
     trunk = type(backbone.model.base_model)
@@ -182,7 +182,7 @@ def test_positions_that_do_not_count_the_prefix_are_noticed(family: str, monkeyp
 @pytest.mark.parametrize("family", ["gpt2", "llama"])
 @torch.no_grad()
 def test_positions_that_do_not_count_the_prompt_are_noticed(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Companion: texts that begin at position 0 behind prompt tokens."""
+    """Companion: texts that begin at position 0 after prompt tokens."""
     backbone, batch, readout = case(family, M)
     method = method_of("prompt-tuning", backbone, m=M)
     reference = peft_of(family, "prompt", task_type="CAUSAL_LM")
@@ -211,7 +211,7 @@ def test_prompt_tokens_in_another_order_are_noticed(family: str, kind: str) -> N
 
 
 def multitask(family: str, task: int) -> tuple[Tensor, ...]:
-    """MPT and PEFT's multitask prompt tuning at rank 1 with the same factors; PEFT is asked for one of its tasks."""
+    """Return MPT and PEFT's multitask prompt tuning at rank 1 with the same factors."""
     import peft
 
     kind, scores_of = ("SEQ_2_SEQ_LM", first_scores) if family == "t5" else ("CAUSAL_LM", last_scores)

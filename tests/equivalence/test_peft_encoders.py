@@ -1,4 +1,4 @@
-"""Prompts written by an encoder give the numbers of Hugging Face's PEFT on the same weights: scores and gradients.
+"""Prompts from an encoder agree with Hugging Face's PEFT on the same weights: scores and gradients.
 
 Each equality has a companion that breaks one thing and must differ.
 """
@@ -26,7 +26,7 @@ ENCODERS = pytest.mark.parametrize("encoder", ["lstm", "mlp"])
 
 
 def peft_of(family: str, config: str, **settings: Any) -> Any:
-    """A tiny decoder under PEFT, with transformers' eager attention, in evaluation mode."""
+    """Return a tiny decoder in PEFT, with transformers' eager attention, in evaluation mode."""
     import peft
 
     with warnings.catch_warnings():
@@ -38,7 +38,7 @@ def peft_of(family: str, config: str, **settings: Any) -> Any:
 
 
 def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
-    """Label words' scores behind each row's last token; ``skip`` columns of slots stand ahead of the texts."""
+    """Return label words' scores at each row's last token; ``skip`` columns of slots precede the texts."""
     ids, mask = batch.input_ids[:, skip:], batch.mask[:, skip:]
     logits = reference(input_ids=ids, attention_mask=mask.long()).logits
     ahead = logits.shape[1] - ids.shape[1]
@@ -46,7 +46,7 @@ def last_scores(reference: Any, batch: Batch, skip: int) -> Tensor:
 
 
 def compared(family: str, method: PromptMethod, reference: Any) -> tuple[Tensor, Tensor]:
-    """Scores of both sides; their losses' gradients are left in the parameters."""
+    """Return scores of both sides; the gradients of their losses are left in the parameters."""
     backbone, batch, readout = case(family, method.slots)
     ours = backbone(batch, method(batch), readout).logits
     theirs = last_scores(reference, batch, method.slots)
@@ -56,7 +56,7 @@ def compared(family: str, method: PromptMethod, reference: Any) -> tuple[Tensor,
 
 
 def alike(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
-    """The same gradient in every weight, and none of them silent."""
+    """Check that every weight has the same gradient, and none is zero."""
     expected = dict(theirs.named_parameters())
     for name, parameter in ours.named_parameters():
         torch.testing.assert_close(parameter.grad, expected[name].grad, **CLOSE)
@@ -65,7 +65,7 @@ def alike(ours: torch.nn.Module, theirs: torch.nn.Module) -> None:
 
 
 def p_tuned(family: str, encoder: str) -> tuple[PTuning, Any]:
-    """P-tuning and PEFT's, with the same weights."""
+    """Return P-tuning and PEFT's, with the same weights."""
     method = method_of("p-tuning", fresh(family), m=M, encoder=encoder, hidden=HIDDEN)
     assert isinstance(method, PTuning)
     reference = peft_of(
@@ -119,7 +119,7 @@ def test_an_lstm_that_reads_the_other_way_is_noticed() -> None:
 
 
 def prefixed(family: str) -> tuple[PrefixTuning, Any]:
-    """Prefix tuning and PEFT's with projection, with the same weights. Their P' is as wide as the heads together."""
+    """Return prefix tuning and PEFT's with projection, with the same weights; their P' is as wide as all heads."""
     backbone = fresh(family)
     method = method_of("prefix-tuning", backbone, m=M, hidden=HIDDEN)
     assert isinstance(method, PrefixTuning)
@@ -148,7 +148,7 @@ def test_prefix_tuning_with_projection_on_decoders(family: str) -> None:
 @pytest.mark.parametrize("family", ["gpt2", "opt"])
 @torch.no_grad()
 def test_keys_taken_for_values_are_noticed(family: str) -> None:
-    """Companion: what the MLP writes, with keys and values exchanged on our side."""
+    """Companion: the MLP's output, with keys and values exchanged on our side."""
     method, reference = prefixed(family)
     backbone, batch, readout = case(family, 0)
     theirs = last_scores(reference, batch, 0)

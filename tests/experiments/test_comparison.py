@@ -1,4 +1,4 @@
-"""A race trains what is missing and nothing twice."""
+"""A comparison trains only what is missing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ptviz.training import default_learning_rate
 
 class Quiet(LocalExecutor):
     def ensure_worker(self) -> None:
-        """No process in these tests."""
+        """Start no process in these tests."""
 
 
 @pytest.fixture
@@ -72,9 +72,9 @@ def test_equal_configs_have_one_fingerprint(config: RunConfig):
     assert len({training_fingerprint(c) for c in [config, *other]}) == 1 + len(other)
 
 
-def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, warm, executor):
+def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, model_cache, executor):
     done = store.create(config)
-    execute_run(done.path, warm)
+    execute_run(done.path, model_cache)
     configs = [config, seeded(config, 1)]
     found = comparison.find_runs(store, configs)
     assert [(e.run, e.state) for e in found] == [(done.id, "finished"), (None, "missing")]
@@ -91,17 +91,17 @@ def test_finished_runs_are_reused_and_missing_ones_queued_once(config, store, wa
     assert resumed[1].run == found[1].run, "a stopped run goes on; no new one is made"
 
 
-def test_the_most_advanced_equal_run_is_used(config, store, warm):
+def test_the_most_advanced_equal_run_is_used(config, store, model_cache):
     store.create(config, queued=True)
     done = store.create(config)
-    execute_run(done.path, warm)
+    execute_run(done.path, model_cache)
     store.create(config)
     assert comparison.find_runs(store, [config])[0].run == done.id
 
 
-def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, warm):
+def test_a_run_at_another_default_learning_rate_is_not_reused(config, store, model_cache):
     done = store.create(config)
-    execute_run(done.path, warm)
+    execute_run(done.path, model_cache)
     facts = json.loads((done.path / "environment.json").read_text())
     (done.path / "environment.json").write_text(json.dumps(facts | {"lr": facts["lr"] * 2}))
     assert comparison.find_runs(store, [config])[0].state == "missing"
@@ -114,18 +114,18 @@ def test_a_deleted_run_is_missing_again(config, store):
     assert comparison.refresh(store, found)[0].state == "missing"
 
 
-def test_a_result_holds_what_the_worker_wrote(config, store, warm):
+def test_a_result_holds_what_the_worker_wrote(config, store, model_cache):
     run = store.create(config)
     assert comparison.load_result(run) is None
-    execute_run(run.path, warm)
-    told = comparison.load_result(run)
+    execute_run(run.path, model_cache)
+    result = comparison.load_result(run)
     facts = run.environment()
-    assert (told.test, told.validation, told.zero_shot) == (0.8, 0.9, 0.6)
-    assert told.trained == told.stored == 3 * 8
-    assert told.length == 3
+    assert (result.test, result.validation, result.zero_shot) == (0.8, 0.9, 0.6)
+    assert result.trained == result.stored == 3 * 8
+    assert result.length == 3
     assert facts["lr"] == default_learning_rate(config.method, config.backbone)
-    assert told.memory == facts["memory"]
-    assert len(told.evaluated) == len(told.accuracies) > 1
+    assert result.memory == facts["memory"]
+    assert len(result.evaluated) == len(result.accuracies) > 1
 
 
 def test_memory_is_the_increase_of_this_run():

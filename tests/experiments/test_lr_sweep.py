@@ -1,4 +1,4 @@
-"""The record behind the default learning rates: who wins, what counts as run already, and the published tables."""
+"""The record of the learning-rate sweep: winners, reused runs, and the published tables."""
 
 from __future__ import annotations
 
@@ -57,16 +57,16 @@ LOW = ["yahoo", "stackoverflow", "dbpedia", "hwu", "mcid", "banking77", "clinc15
 
 @pytest.mark.parametrize(("name", "tasks", "steps"), [("accuracies", MAIN, 200), ("after-60", LOW, 60)])
 def test_the_results_show_the_record(name: str, tasks: list[str], steps: int) -> None:
-    told = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", RESULTS.read_text(), re.S)
-    assert told is not None
+    table = re.search(rf"<!-- {name}: .*? -->\n(.*?)<!-- /{name} -->", RESULTS.read_text(), re.S)
+    assert table is not None
     command = f"python -m ptviz.experiments.lr_sweep --table --steps {steps} --tasks {' '.join(tasks)}"
-    assert told[1].strip() == lr_sweep.format_table(json.loads(lr_sweep.RECORD_PATH.read_text()), tasks, steps), (
+    assert table[1].strip() == lr_sweep.format_table(json.loads(lr_sweep.RECORD_PATH.read_text()), tasks, steps), (
         f"run: {command}"
     )
 
 
 def recorded(task: str, method: str) -> list[dict[str, Any]]:
-    """The runs of a method's default settings on a task, of at most 300 steps."""
+    """Return the runs of a method's default settings on a task, of at most 300 steps."""
     record = json.loads(lr_sweep.RECORD_PATH.read_text())
     rate = record["winners"]["minilm-l6"][method]["lr"]
     found = [

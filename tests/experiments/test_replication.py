@@ -1,4 +1,4 @@
-"""The findings' machinery: verdicts by hand, and one small experiment run, recorded and taken up again."""
+"""Replication studies: verdicts by hand, and one small study that is run, recorded and continued."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def finding(*compared: Comparison, **more) -> ReplicationStudy:
 
 
 def verdict(compared: Comparison, a: list[float], b: list[float]):
-    told = {"a": {seed: (value,) for seed, value in enumerate(a)}, "b": {s: (v,) for s, v in enumerate(b)}}
-    return evaluate_study(finding(compared), lambda arm, metric: told[arm.label])
+    values = {"a": {seed: (value,) for seed, value in enumerate(a)}, "b": {s: (v,) for s, v in enumerate(b)}}
+    return evaluate_study(finding(compared), lambda arm, metric: values[arm.label])
 
 
 @pytest.mark.parametrize(
@@ -54,15 +54,15 @@ def test_a_verdict_needs_the_whole_interval(a, b, compared, said):
 
 
 def test_a_finding_holds_only_if_all_of_it_does():
-    told = {"a": {s: (0.9,) for s in range(3)}, "b": {s: (0.8,) for s in range(3)}}
+    values = {"a": {s: (0.9,) for s in range(3)}, "b": {s: (0.8,) for s in range(3)}}
     both = finding(Comparison("a", "b"), Comparison("b", "a"))
-    assert evaluate_study(both, lambda arm, metric: told[arm.label]).verdict == "does not hold"
+    assert evaluate_study(both, lambda arm, metric: values[arm.label]).verdict == "does not hold"
 
 
 def test_several_settings_are_taken_together_by_seed():
     compared = Comparison("a", "b", across="sd", lower=True)
-    told = {"a": {s: (0.7, 0.8) for s in range(3)}, "b": {s: (0.2, 0.8) for s in range(3)}}
-    judged = evaluate_study(finding(compared), lambda arm, metric: told[arm.label])
+    values = {"a": {s: (0.7, 0.8) for s in range(3)}, "b": {s: (0.2, 0.8) for s in range(3)}}
+    judged = evaluate_study(finding(compared), lambda arm, metric: values[arm.label])
     assert judged.verdict == "holds"
     assert judged.differences[0].mean == pytest.approx((0.6 - 0.1) / 2**0.5)
 
@@ -110,40 +110,40 @@ def small(tmp_path: Path) -> ReplicationStudy:
 
 
 def test_missing_runs_are_trained_recorded_and_resumed(small: ReplicationStudy, tmp_path: Path):
-    path, store, warm = tmp_path / "record.json", Store(), ModelCache()
+    path, store, model_cache = tmp_path / "record.json", Store(), ModelCache()
     record = StudyRecord(path)
     assert record.evaluate(small).verdict == "not run"
     missing = record.list_missing(small)
     assert len(missing) == 9, "three settings and three seeds: arms of one setting share their runs"
-    first = next(record.measure_missing(missing, store, warm))
+    first = next(record.measure_missing(missing, store, model_cache))
     assert first.status().state == "finished"
     again = StudyRecord(path)
     assert len(again.list_missing(small)) == 8, "what was measured is on disk at once"
-    assert len(list(again.measure_missing(again.list_missing(small), store, warm))) == 8
+    assert len(list(again.measure_missing(again.list_missing(small), store, model_cache))) == 8
     assert len(store.list()) == 9
     assert again.list_missing(small) == ()
     judged = StudyRecord(path).evaluate(small)
     sizes = judged.differences[0]
     assert (sizes.first, sizes.second, sizes.verdict) == (4 * 32, 2 * 32, "holds")
     assert judged.seeds == 3
-    told = [entry for entry in json.loads(path.read_text()).values() if entry["metric"] == "experts"]
-    assert all(1 <= entry["value"] <= 4 for entry in told)
-    assert len(told) == 3
+    entries = [entry for entry in json.loads(path.read_text()).values() if entry["metric"] == "experts"]
+    assert all(1 <= entry["value"] <= 4 for entry in entries)
+    assert len(entries) == 3
     # The record is gone, the runs are not: nothing is trained again.
     fresh = StudyRecord(tmp_path / "other.json")
-    assert len(list(fresh.measure_missing(fresh.list_missing(small), store, warm))) == 9
+    assert len(list(fresh.measure_missing(fresh.list_missing(small), store, model_cache))) == 9
     assert len(store.list()) == 9
     # Another definition asks for its own runs only.
     assert len(again.list_missing(replace(small, steps=4))) == 9
 
 
 def test_a_stopped_study_continues(small: ReplicationStudy, tmp_path: Path):
-    record, store, warm = StudyRecord(tmp_path / "record.json"), Store(), ModelCache()
+    record, store, model_cache = StudyRecord(tmp_path / "record.json"), Store(), ModelCache()
     missing = record.list_missing(small, (0,))
-    assert list(record.measure_missing(missing, store, warm, should_stop=lambda: "stopped for the test")) == []
+    assert list(record.measure_missing(missing, store, model_cache, should_stop=lambda: "stopped for the test")) == []
     (stopped,) = store.list()
     assert stopped.status.state == "stopped"
-    assert len(list(record.measure_missing(missing[:1], store, warm))) == 1
+    assert len(list(record.measure_missing(missing[:1], store, model_cache))) == 1
     assert [(s.id, s.status.state) for s in store.list()] == [(stopped.id, "finished")]
 
 
@@ -161,9 +161,9 @@ def test_the_command_line_shows_and_runs_studies(
     monkeypatch.setattr("ptviz.experiments.replication.STUDIES", (small,))
     monkeypatch.setattr(recording, "DEFAULT_SEEDS", (0,))
     assert run(["findings", "--run", "small", "--seeds", "1", "--json"]) == 0
-    (told,) = json.loads(capsys.readouterr().out)
-    assert (told["id"], told["verdict"], told["seeds"]) == ("small", "unclear", 1)
-    assert {arm["arm"] for arm in told["arms"]} == {"short", "long", "half", "worst", "any", "mixture"}
+    (shown,) = json.loads(capsys.readouterr().out)
+    assert (shown["id"], shown["verdict"], shown["seeds"]) == ("small", "unclear", 1)
+    assert {arm["arm"] for arm in shown["arms"]} == {"short", "long", "half", "worst", "any", "mixture"}
     assert run(["findings", "--markdown"]) == 0
     assert "| Longer is larger. [Nobody](https://example.org) | **unclear** |" in capsys.readouterr().out
     assert run(["findings", "--run", "nothing"]) == 2

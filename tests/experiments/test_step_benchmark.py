@@ -1,4 +1,4 @@
-"""The yardstick for speed compares equal work: tiny runs of its own parts."""
+"""The step benchmark compares equal computations, at tiny sizes."""
 
 from __future__ import annotations
 

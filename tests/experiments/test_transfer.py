@@ -1,4 +1,4 @@
-"""Measured transfer: the grid's numbers are those of ``predict``, and nothing is computed twice."""
+"""Measured transfer: accuracies equal ``predict``, and nothing is computed twice."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ def tables(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
 
 
 @pytest.fixture(scope="module")
-def warm() -> ModelCache:
+def model_cache() -> ModelCache:
     return ModelCache()
 
 
 @pytest.fixture(scope="module")
-def made(tables: list[Path], warm: ModelCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run on each table."""
+def made(tables: list[Path], model_cache: ModelCache, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a folder with a finished run on each table."""
     store = Store(tmp_path_factory.mktemp("made") / "runs")
     for path in tables:
         config = RunConfig("tiny-encoder", str(path), "prompt-tuning", {"m": 3}, TrainConfig(steps=2, batch=4))
-        execute_run(store.create(config).path, warm)
+        execute_run(store.create(config).path, model_cache)
     return store.root
 
 
@@ -55,25 +55,29 @@ def trained(store: Store, made: Path) -> None:
     shutil.copytree(made, store.root)
 
 
-def test_every_score_equals_predict_and_is_measured_once(store, trained, tables, warm, monkeypatch):
+def test_every_score_equals_predict_and_is_measured_once(store, trained, tables, model_cache, monkeypatch):
     runs = record.finished_runs(store, "tiny-encoder")
     tasks = record.target_tasks(runs)
     assert [task.name for task in tasks] == sorted(map(str, tables))
     assert record.count_missing(store, runs, tasks, 12) == 6
-    cells = list(record.measure_missing(store, runs, tasks, 12, warm))
+    cells = list(record.measure_missing(store, runs, tasks, 12, model_cache))
     assert len({cell.key for cell in cells}) == 6
     assert record.count_missing(store, runs, tasks, 12) == 0
     assert not record.is_measuring(store)
     for cell in cells:
-        task = warm.task(RunConfig("tiny-encoder", cell.task)).subsample(99, 12, 99)
+        task = model_cache.task(RunConfig("tiny-encoder", cell.task)).subsample(99, 12, 99)
         method = None
         if cell.run != record.no_prompt_key("tiny-encoder"):
             run = store.get(cell.run)
-            backbone = warm.backbone(run.config)
-            method = warm.backend.build_method(run.config.checked(), backbone, warm.task(run.config))
+            backbone = model_cache.backbone(run.config)
+            method = model_cache.backend.build_method(run.config.checked(), backbone, model_cache.task(run.config))
             method.load_state_dict(run.prompt())
         texts = [row.text for row in task.validation]
-        answers = warm.backend.predict(method, warm.backbone(runs[0].config), task, texts, 64).argmax(-1).tolist()
+        answers = (
+            model_cache.backend.predict(method, model_cache.backbone(runs[0].config), task, texts, 64)
+            .argmax(-1)
+            .tolist()
+        )
         right = np.mean([answer == row.label for answer, row in zip(answers, task.validation, strict=True)])
         assert cell.accuracy == pytest.approx(right)
     assert [cell for cell in record.measured_scores(Store(store.root), runs, tasks, 12).values()] == cells
@@ -82,29 +86,29 @@ def test_every_score_equals_predict_and_is_measured_once(store, trained, tables,
         raise AssertionError("a cell was computed twice")
 
     monkeypatch.setattr(record, "evaluate", never)
-    assert not list(record.measure_missing(store, runs, tasks, 12, warm))
+    assert not list(record.measure_missing(store, runs, tasks, 12, model_cache))
     assert record.count_missing(store, runs, tasks, 11) == 6  # another number of rows is another measurement
 
 
-def test_measuring_continues_where_it_stopped(store, trained, warm):
+def test_measuring_continues_where_it_stopped(store, trained, model_cache):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
-    going = record.measure_missing(store, runs, tasks, 5, warm)
+    going = record.measure_missing(store, runs, tasks, 5, model_cache)
     first = [next(going), next(going)]
     assert record.is_measuring(store)
     with pytest.raises(StoreError, match="another"):
-        next(record.measure_missing(store, runs, tasks, 5, warm))
+        next(record.measure_missing(store, runs, tasks, 5, model_cache))
     going.close()
     assert not record.is_measuring(store)
-    rest = list(record.measure_missing(store, runs, tasks, 5, warm))
+    rest = list(record.measure_missing(store, runs, tasks, 5, model_cache))
     assert len(rest) == 4
     assert not {cell.key for cell in first} & {cell.key for cell in rest}
 
 
-def test_a_changed_prompt_or_table_is_measured_again(store, trained, tables, warm):
+def test_a_changed_prompt_or_table_is_measured_again(store, trained, tables, model_cache):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
-    list(record.measure_missing(store, runs, tasks, 5, warm))
+    list(record.measure_missing(store, runs, tasks, 5, model_cache))
     one, other = (store.get(run.id).path / "prompt.safetensors" for run in runs)
     kept = one.read_bytes()
     one.write_bytes(other.read_bytes())
@@ -119,10 +123,10 @@ def test_a_changed_prompt_or_table_is_measured_again(store, trained, tables, war
         tables[0].write_text(text)
 
 
-def test_failures_are_reported_and_the_rest_is_measured(store, trained, warm):
+def test_failures_are_reported_and_the_rest_is_measured(store, trained, model_cache):
     runs = record.finished_runs(store)
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
-    cells = list(record.measure_missing(store, runs, record.target_tasks(runs), 5, warm))
+    cells = list(record.measure_missing(store, runs, record.target_tasks(runs), 5, model_cache))
     assert [bool(cell.reason) for cell in cells].count(True) == 2
     assert {cell.run for cell in cells if cell.reason} == {runs[0].id}
     assert len(record.read_transfer_scores(store)) == 4
@@ -135,9 +139,9 @@ def test_a_damaged_record_is_refused_with_what_to_do(store, trained):
             record.read_transfer_scores(store)
 
 
-def test_input_prompts(store, trained, warm):
+def test_input_prompts(store, trained, model_cache):
     config = replace(record.finished_runs(store)[0].config, method="prefix-tuning", hyperparameters={"m": 3})
-    execute_run(store.create(config).path, warm)
+    execute_run(store.create(config).path, model_cache)
     sizes = named_backbone_shape("tiny-encoder")
     assert sizes is not None
     for summary in record.finished_runs(store):
@@ -163,10 +167,10 @@ def test_an_input_dependent_prompt_is_not_one_prompt():
             assert found.shape[1] == 32
 
 
-def test_accuracies_are_at_their_rows_and_columns(store, trained, warm):
+def test_accuracies_are_at_their_rows_and_columns(store, trained, model_cache):
     runs = record.finished_runs(store)
     tasks = record.target_tasks(runs)
-    cells = {cell.key: cell for cell in record.measure_missing(store, runs, tasks, 5, warm)}
+    cells = {cell.key: cell for cell in record.measure_missing(store, runs, tasks, 5, model_cache)}
     grid = record.accuracy_matrix(runs, tasks, cells, 5)
     assert grid.shape == (2, 3)
     assert grid[1, 0] == cells["bare:tiny-encoder", tasks[1].name, 5].accuracy
@@ -190,7 +194,7 @@ def test_saved_prompts_of_one_title_stay_separate(store):
     found = record.prompts_without_backbone(store)
     assert len(found) == 3
     assert "other" in found
-    assert "mine" not in found, "twins are told apart by their ids"
+    assert "mine" not in found, "prompts of one title are distinguished by their ids"
 
 
 def test_a_locked_record_is_detected(store, trained):

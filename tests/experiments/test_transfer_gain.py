@@ -1,4 +1,4 @@
-"""Measured gain: a trial is what training says, starts where it should, and is made once; the worker's orders."""
+"""Measured gain: a run equals plain training from its initial prompt, and is trained once; the worker's jobs."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ from ptviz.training import Evaluated, TrainConfig, train
 from ptviz.worker import background_experiments
 
 SETTING = transfer_gain.TransferGainSettings(steps=3, rows=12)
-WARM = ModelCache()
+MODEL_CACHE = ModelCache()
 
 
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a finished run on each of two tables."""
+    """Return a folder with a finished run on each of two tables."""
     folder = tmp_path_factory.mktemp("made")
     store = Store(folder / "runs")
     for name, yes, no in (("feelings", "good", "bad"), ("mail", "free", "day")):
@@ -37,7 +37,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
         (folder / f"{name}.csv").write_text("text,label\n" + "\n".join(rows) + "\n")
         training = TrainConfig(steps=2, batch=4, lr=0.5, seed=5)
         config = RunConfig("tiny-encoder", str(folder / f"{name}.csv"), "prompt-tuning", {"m": 3}, training)
-        execute_run(store.create(config).path, WARM)
+        execute_run(store.create(config).path, MODEL_CACHE)
     return store.root
 
 
@@ -54,30 +54,30 @@ def test_a_run_equals_training_from_that_prompt(store, runs):
         == transfer_gain.grid_size(store, runs, tasks, SETTING)
         == 4
     )
-    found = [trial for trial in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM) if trial]
-    assert {trial.start for trial in found} == {from_scratch_key("tiny-encoder", 3), *(run.id for run in runs)}
+    found = [run for run in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE) if run]
+    assert {run.start for run in found} == {from_scratch_key("tiny-encoder", 3), *(run.id for run in runs)}
     own = {run.id: run.config.task for run in runs}
-    assert all(own.get(trial.start) != trial.task for trial in found)
-    backbone = WARM.backbone(runs[0].config)
-    for trial in found:
-        assert not trial.reason
-        task = WARM.task(RunConfig("tiny-encoder", trial.task))
+    assert all(own.get(run.start) != run.task for run in found)
+    backbone = MODEL_CACHE.backbone(runs[0].config)
+    for run in found:
+        assert not run.reason
+        task = MODEL_CACHE.task(RunConfig("tiny-encoder", run.task))
         training = TrainConfig(steps=3, evaluate_every=1, validation_rows=12)
-        config = RunConfig("tiny-encoder", trial.task, "prompt-tuning", {"m": 3}, training).checked()
-        method = WARM.backend.build_method(config, backbone, task)
-        if trial.start in own:
-            method.init_from_prompt(Prompt(embeddings=store.get(trial.start).prompt()["P"][None]))
-        told = [event for event in train(method, backbone, task, training) if isinstance(event, Evaluated)]
-        assert trial.evaluated == (0, 1, 2, 3) == tuple(event.step for event in told)
-        assert trial.accuracies == tuple(event.accuracy for event in told)
-        assert trial.seconds > 0
-    # A source as it is: the first point of its trial is its cell of the grid without training.
-    cells = {cell.key: cell.accuracy for cell in record.measure_missing(store, runs, tasks, 12, WARM)}
-    for trial in found:
-        if trial.start in own:
-            assert trial.accuracies[0] == pytest.approx(cells[trial.start, trial.task, 12])
+        config = RunConfig("tiny-encoder", run.task, "prompt-tuning", {"m": 3}, training).checked()
+        method = MODEL_CACHE.backend.build_method(config, backbone, task)
+        if run.start in own:
+            method.init_from_prompt(Prompt(embeddings=store.get(run.start).prompt()["P"][None]))
+        evaluations = [event for event in train(method, backbone, task, training) if isinstance(event, Evaluated)]
+        assert run.evaluated == (0, 1, 2, 3) == tuple(event.step for event in evaluations)
+        assert run.accuracies == tuple(event.accuracy for event in evaluations)
+        assert run.seconds > 0
+    # A source as it is: the first point of its run is its cell of the grid without training.
+    cells = {cell.key: cell.accuracy for cell in record.measure_missing(store, runs, tasks, 12, MODEL_CACHE)}
+    for run in found:
+        if run.start in own:
+            assert run.accuracies[0] == pytest.approx(cells[run.start, run.task, 12])
     assert list(transfer_gain.measured_runs(store, runs, tasks, SETTING).values()) == found
-    assert read_transfer_runs(Store(store.root)) == {trial.key: trial for trial in found}
+    assert read_transfer_runs(Store(store.root)) == {run.key: run for run in found}
 
 
 def test_training_starts_at_the_source_or_from_scratch(store, runs):
@@ -85,35 +85,35 @@ def test_training_starts_at_the_source_or_from_scratch(store, runs):
 
     def spy(method: Any, *rest: Any, **more: Any) -> Any:
         begun.append(method.P.detach().clone())
-        return WARM.backend.train(method, *rest, **more)
+        return MODEL_CACHE.backend.train(method, *rest, **more)
 
-    warm = ModelCache(replace(WARM.backend, train=spy))
+    model_cache = ModelCache(replace(MODEL_CACHE.backend, train=spy))
     found = [
-        trial
-        for trial in transfer_gain.train_missing_pairs(store, runs, record.target_tasks(runs), SETTING, warm)
-        if trial
+        run
+        for run in transfer_gain.train_missing_pairs(store, runs, record.target_tasks(runs), SETTING, model_cache)
+        if run
     ]
-    fresh = [start for start, trial in zip(begun, found, strict=True) if trial.start.startswith("scratch")]
+    fresh = [start for start, run in zip(begun, found, strict=True) if run.start.startswith("scratch")]
     assert torch.equal(fresh[0], fresh[1])
-    for start, trial in zip(begun, found, strict=True):
-        if not trial.start.startswith("scratch"):
-            assert torch.equal(start, store.get(trial.start).prompt()["P"])
+    for start, run in zip(begun, found, strict=True):
+        if not run.start.startswith("scratch"):
+            assert torch.equal(start, store.get(run.start).prompt()["P"])
             assert not torch.equal(start, fresh[0])
 
 
 def test_no_run_is_repeated_and_a_stop_loses_at_most_one(store, runs):
     tasks = record.target_tasks(runs)
-    going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM)
-    first = next(trial for trial in going if trial)
+    going = transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE)
+    first = next(run for run in going if run)
     next(going)
     with pytest.raises(StoreError, match="another"):
-        next(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM))
+        next(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE))
     going.close()
     assert not record.is_measuring(store)
-    rest = [trial for trial in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM) if trial]
+    rest = [run for run in transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE) if run]
     assert len(rest) == 3
-    assert first.key not in {trial.key for trial in rest}
-    assert not list(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, WARM))
+    assert first.key not in {run.key for run in rest}
+    assert not list(transfer_gain.train_missing_pairs(store, runs, tasks, SETTING, MODEL_CACHE))
     assert transfer_gain.count_missing_runs(store, runs, tasks, replace(SETTING, seeds=2)) == 4
     assert transfer_gain.count_missing_runs(store, runs, tasks, replace(SETTING, steps=4)) == 4
     path = store.get(runs[0].id).path / "prompt.safetensors"
@@ -138,12 +138,12 @@ def test_a_saved_prompt_is_a_source_in_both_grids(store, runs):
         record.load_prompt_vectors(store, found[-1]),
         saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["embeddings"].numpy(),
     )
-    cells = list(record.measure_missing(store, found[-1:], tasks, 6, WARM))
+    cells = list(record.measure_missing(store, found[-1:], tasks, 6, MODEL_CACHE))
     assert [cell.run for cell in cells] == ["bare:tiny-encoder", SAVED_PREFIX + one.id] * 2
     assert not any(cell.reason for cell in cells)
-    told = [trial for trial in transfer_gain.train_missing_pairs(store, found[-1:], tasks, SETTING, WARM) if trial]
-    assert [trial.start for trial in told] == [from_scratch_key("tiny-encoder", 5), SAVED_PREFIX + one.id] * 2
-    assert not any(trial.reason for trial in told)
+    more = [run for run in transfer_gain.train_missing_pairs(store, found[-1:], tasks, SETTING, MODEL_CACHE) if run]
+    assert [run.start for run in more] == [from_scratch_key("tiny-encoder", 5), SAVED_PREFIX + one.id] * 2
+    assert not any(run.reason for run in more)
 
 
 def test_a_setting_is_checked():
@@ -153,12 +153,12 @@ def test_a_setting_is_checked():
 
 
 def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
-    worker, ids = background_experiments.BackgroundExperiments(store, WARM), tuple(run.id for run in runs)
+    worker, ids = background_experiments.BackgroundExperiments(store, MODEL_CACHE), tuple(run.id for run in runs)
     assert not worker.run_piece()
     background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
     assert worker.run_piece()
     assert record.is_measuring(store)
-    assert not read_transfer_runs(store)  # one step at a time: letters are answered between them
+    assert not read_transfer_runs(store)  # one step at a time: requests are answered between them
     background_experiments.cancel_job(store)
     assert not worker.run_piece()
     assert not record.is_measuring(store)
@@ -174,17 +174,17 @@ def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
 
 def test_a_job_that_fails_ends_with_a_reason(store, runs):
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
-    worker = background_experiments.BackgroundExperiments(store, WARM)
+    worker = background_experiments.BackgroundExperiments(store, MODEL_CACHE)
     background_experiments.submit_job(
         store, background_experiments.TransferJob("zero-shot", tuple(run.id for run in runs), rows=6)
     )
     while worker.run_piece():
         pass
-    told = background_experiments.current_job(store)
-    assert told is not None
-    assert "2 could not be measured" in told.problem
+    job = background_experiments.current_job(store)
+    assert job is not None
+    assert "2 could not be measured" in job.problem
     assert not background_experiments.BackgroundExperiments(
-        store, WARM
+        store, MODEL_CACHE
     ).run_piece()  # nor does a new worker try it again by itself
 
 

@@ -88,10 +88,10 @@ def test_the_worker_answers(home, table):
         RunConfig("tiny-encoder", str(table), "prompt-tuning", {"m": 2}, training, text="text", label="label")
     )
     execute_run(run.path)
-    looking = HandlerContext(store, ModelCache())
+    context = HandlerContext(store, ModelCache())
 
     def ask(text: str) -> dict:
-        return answer_request(looking, "attention", {"run": run.id, "text": text, "stage": 0, "step": 2})
+        return answer_request(context, "attention", {"run": run.id, "text": text, "stage": 0, "step": 2})
 
     own, first = ask("a good thing"), ask("")
     assert own["text"] == "a good thing"

@@ -1,4 +1,4 @@
-"""Edits of a prompt, as data: each does what it says, to the tokens it names, and leaves the original alone."""
+"""Edits of a prompt as data: each changes only the tokens it names, and not the original."""
 
 from __future__ import annotations
 
@@ -129,15 +129,15 @@ def test_an_edit_is_data_and_leaves_the_original_alone(edit):
 
 
 @pytest.mark.parametrize(
-    ("data", "told"),
+    ("data", "message"),
     [
         ({"kind": "fold"}, "expected an edit, one of ablate"),
         ({"kind": "scale", "tokens": [0], "by": 2}, "scale: expected tokens, factor"),
         ({"kind": "swap", "first": 0}, "swap: .*second"),
     ],
 )
-def test_invalid_edits_are_refused(data: dict, told: str):
-    with pytest.raises(StoreError, match=told):
+def test_invalid_edits_are_refused(data: dict, message: str):
+    with pytest.raises(StoreError, match=message):
         parse_edit(data)
 
 

@@ -1,4 +1,4 @@
-"""The logit lens on prompt tokens: where a head can read them, and a sentence where it cannot."""
+"""The logit lens on prompt tokens: where a head can read them, and the reason where it cannot."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the worker measures about a prompt's make: ranks, first-order scores, shifts of the words."""
+"""Measurements of a prompt's structure: ranks, first-order scores, shifts of word embeddings."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ from ptviz.worker.handlers import HandlerContext, answer_request
 
 @pytest.fixture
 def trained(home, table):
-    """A run of two steps, and how to measure something of it."""
-    warm = ModelCache()
+    """Return a function that trains a run of two steps and measures something of it."""
+    model_cache = ModelCache()
 
     def make(method: str, steps: int = 2, **values):
         training = TrainConfig(steps=steps, snapshot_every=1, evaluate_every=2, batch=4)
@@ -35,10 +35,10 @@ def trained(home, table):
 
         def ask(what: str, stage: int = 0, step: int = 2, **more) -> dict:
             body = {"run": run.id, "what": what, "stage": stage, "step": step, **more}
-            return json.loads(json.dumps(answer_request(HandlerContext(Store(), warm), "measure", body)))
+            return json.loads(json.dumps(answer_request(HandlerContext(Store(), model_cache), "measure", body)))
 
         last = run.snapshots()[-1]
-        return run, ask, load_run_prompt(run, warm, last.stage, last.step)
+        return run, ask, load_run_prompt(run, model_cache, last.stage, last.step)
 
     return make
 
@@ -46,7 +46,7 @@ def trained(home, table):
 @pytest.mark.parametrize(("method", "m"), [("prompt-tuning", 5), ("p-tuning-v2", 5), ("smop", 5)])
 def test_accuracy_by_rank(trained, method, m):
     _, ask, at = trained(method, m=m)
-    # The tiny backbone's small weights hardly let a prompt through: the loss would move by less than it is told to.
+    # With the tiny backbone's small weights a prompt hardly changes the loss.
     with torch.no_grad():
         for layer in at.backbone.model.modules():
             if isinstance(layer, torch.nn.Linear):
@@ -59,7 +59,7 @@ def test_accuracy_by_rank(trained, method, m):
     assert answer["rows"] == len(data)
 
     def loss(rank: int) -> float:
-        """The loss with each prompt, or the keys or values of each site, approximated on its own."""
+        """Return the loss with each prompt, or the keys or values of each site, approximated separately."""
         found = 0.0
         for _, batch in data.inference_batches():
             prompt = at.method(batch)

@@ -1,4 +1,4 @@
-"""Neurons that a prompt activates, against the model run plainly, layer by layer."""
+"""Neurons that a prompt activates, against the plain model, layer by layer."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ptviz.backbones.neuron_activations import activated_neurons
 
 
 def loud(name: str) -> Backbone:
-    """A tiny backbone with larger weights: with its own, so small a prompt would change no neuron's sign."""
+    """Return a tiny backbone with larger weights, so that a prompt changes the sign of neurons."""
     backbone = copy.deepcopy(load_backbone(name))
     for weight in backbone.model.parameters():
         if weight.ndim == 2:
@@ -29,7 +29,7 @@ def drawn(seed: int, m: int = 4) -> Tensor:
 
 
 def plain_encoder(backbone: Backbone, prompt: Tensor) -> Tensor:
-    """BERT written out: [MASK] at position 0, the prompt behind it; attention by an explicit softmax."""
+    """BERT written out: [MASK] at position 0, followed by the prompt; attention by an explicit softmax."""
     bert, embeddings = backbone.model.bert, backbone.model.bert.embeddings
     mask = backbone.tokeniser.mask_token_id
     x = torch.cat([embeddings.word_embeddings(torch.tensor([mask])), prompt])
@@ -49,7 +49,7 @@ def plain_encoder(backbone: Backbone, prompt: Tensor) -> Tensor:
 
 
 def plain_decoder(backbone: Backbone, prompt: Tensor) -> Tensor:
-    """Llama without ptviz's attention: a copy of the model in transformers' own, and the gates of its last token."""
+    """Llama with transformers' own attention, and the gates of its last token."""
     found: list[Tensor] = []
     model = type(backbone.model)(backbone.model.config)
     model.load_state_dict(backbone.model.state_dict())
@@ -83,12 +83,12 @@ def plain_encoder_decoder(backbone: Backbone, prompt: Tensor) -> Tensor:
 @torch.no_grad()
 def test_neurons_are_those_of_the_plain_model(name, plainly):
     backbone = loud(name)
-    told = [activated_neurons(backbone, drawn(seed)) for seed in range(3)]
-    for seed, active in enumerate(told):
+    found = [activated_neurons(backbone, drawn(seed)) for seed in range(3)]
+    for seed, active in enumerate(found):
         assert active.shape == (2, 37)
         assert active.dtype == torch.bool
         assert torch.equal(active, plainly(backbone, drawn(seed)))
-    assert not torch.equal(told[0], told[1])
+    assert not torch.equal(found[0], found[1])
     hooks = [hook for module in backbone.model.modules() for hook in module._forward_hooks.values()]
     assert not [hook for hook in hooks if hook.__module__.startswith("ptviz")]
 

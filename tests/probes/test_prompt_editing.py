@@ -1,4 +1,4 @@
-"""Surgery: an edited prompt is measured as if it had been made so, and what is measured is undone by leaving it out."""
+"""Edited prompts are measured as if trained that way, and edits can be undone."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def store(home):
 
 
 @pytest.fixture
-def looking(store):
+def context(store):
     return HandlerContext(store, ModelCache())
 
 
@@ -55,14 +55,14 @@ def trained(store: Store, table, method: str = "prompt-tuning", **values):
     return run
 
 
-def ask(looking: HandlerContext, run, what: str, step: int = 2, **more):
+def ask(context: HandlerContext, run, what: str, step: int = 2, **more):
     body = {"run": run.id, "what": what, "stage": 0, "step": step, **more}
-    return json.loads(json.dumps(answer_request(looking, "surgery", body)))
+    return json.loads(json.dumps(answer_request(context, "surgery", body)))
 
 
-def scored(looking: HandlerContext, run, prompt: Prompt, slots: int = 3):
-    """The prompt on the run's validation rows, evaluated as training does."""
-    at = load_run_prompt(run, looking.model_cache, 0, 2)
+def scored(context: HandlerContext, run, prompt: Prompt, slots: int = 3):
+    """Evaluate the prompt on the run's validation examples as training does."""
+    at = load_run_prompt(run, context.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
     folded = StaticPrompt(at.method.card, slots, prompt.embeddings, prompt.key_values, keep=prompt.keep)
     return evaluate(
@@ -71,133 +71,133 @@ def scored(looking: HandlerContext, run, prompt: Prompt, slots: int = 3):
     )
 
 
-def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, looking, table):
+def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, context, table):
     run = trained(store, table)
-    untouched = ask(looking, run, "edits", edits=[])
+    untouched = ask(context, run, "edits", edits=[])
     vectors = run.snapshot(0, 2)["P"]
-    assert untouched["untouched"]["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None])).loss, abs=1e-5)
+    assert untouched["untouched"]["loss"] == pytest.approx(scored(context, run, Prompt(vectors[None])).loss, abs=1e-5)
     assert (untouched["after"], untouched["m"], untouched["inside"]) == ([], 3, False)
-    one = ask(looking, run, "edits", edits=[ABLATE])
-    two = ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    one = ask(context, run, "edits", edits=[ABLATE])
+    two = ask(context, run, "edits", edits=[ABLATE, DOUBLE])
     changed = vectors.clone()
     changed[0] *= 2
-    expected = scored(looking, run, Prompt(changed[None], keep=torch.tensor([True, False, True])))
+    expected = scored(context, run, Prompt(changed[None], keep=torch.tensor([True, False, True])))
     assert two["after"][1]["loss"] == pytest.approx(expected.loss, abs=1e-5)
     assert two["after"][1]["accuracy"] == pytest.approx(expected.accuracy)
     assert two["after"][0] == one["after"][0]
-    assert ask(looking, run, "edits", edits=[ABLATE]) == one
-    assert ask(looking, run, "edits", edits=[]) == untouched
+    assert ask(context, run, "edits", edits=[ABLATE]) == one
+    assert ask(context, run, "edits", edits=[]) == untouched
 
 
-def test_repeated_edits_are_cached(store, looking, table, monkeypatch):
+def test_repeated_edits_are_cached(store, context, table, monkeypatch):
     run, passes = trained(store, table), []
     real = EditEvaluator._evaluate
     monkeypatch.setattr(EditEvaluator, "_evaluate", lambda self, edits: passes.append(edits) or real(self, edits))
-    ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    ask(context, run, "edits", edits=[ABLATE, DOUBLE])
     assert len(passes) == 2  # untouched, and the whole list: not each of its beginnings
-    again = ask(looking, run, "edits", edits=[ABLATE])
-    ask(looking, run, "edits", edits=[ABLATE, DOUBLE])
+    again = ask(context, run, "edits", edits=[ABLATE])
+    ask(context, run, "edits", edits=[ABLATE, DOUBLE])
     assert len(passes) == 3
     assert again["after"][0] is not None
-    ask(looking, run, "edits", step=1, edits=[])
+    ask(context, run, "edits", step=1, edits=[])
     assert len(passes) == 4  # another step is another prompt
 
 
-def test_ablation_removes_one_token_at_a_time(store, looking, table):
+def test_ablation_removes_one_token_at_a_time(store, context, table):
     run = trained(store, table)
-    found = ask(looking, run, "ablation", tokens=[0, 2])
+    found = ask(context, run, "ablation", tokens=[0, 2])
     keep = torch.tensor([True, True, False])
-    expected = scored(looking, run, Prompt(run.snapshot(0, 2)["P"][None], keep=keep))
+    expected = scored(context, run, Prompt(run.snapshot(0, 2)["P"][None], keep=keep))
     assert found["losses"][1] == pytest.approx(expected.loss, abs=1e-5)
     assert len(found["losses"]) == len(found["accuracies"]) == 2
 
 
-def test_an_ablated_key_value_token_is_removed(store, looking, table):
+def test_an_ablated_key_value_token_is_removed(store, context, table):
     run = trained(store, table, "p-tuning-v2")
-    values = load_run_prompt(run, looking.model_cache, 0, 2).method.tensors()["KV"].tensor[:, :, None]
+    values = load_run_prompt(run, context.model_cache, 0, 2).method.tensors()["KV"].tensor[:, :, None]
     without = torch.cat([values[..., :1, :], values[..., 2:, :]], -2)
-    found = ask(looking, run, "edits", edits=[ABLATE])
-    assert found["after"][0]["loss"] == pytest.approx(scored(looking, run, Prompt(None, without), 0).loss, abs=1e-5)
+    found = ask(context, run, "edits", edits=[ABLATE])
+    assert found["after"][0]["loss"] == pytest.approx(scored(context, run, Prompt(None, without), 0).loss, abs=1e-5)
     assert found["inside"]
     assert found["kinds"] == ["ablate", "scale", "noise", "mix"]
-    assert "vectors at the input" in ask(looking, run, "importance")["error"]
-    assert "snap" in ask(looking, run, "faithfulness", edits=[])["error"]
+    assert "vectors at the input" in ask(context, run, "importance")["error"]
+    assert "snap" in ask(context, run, "faithfulness", edits=[])["error"]
 
 
-def test_a_method_with_a_prompt_for_each_text(store, looking, table):
+def test_a_method_with_a_prompt_for_each_text(store, context, table):
     run = trained(store, table, "smop", k=2)
-    found = ask(looking, run, "edits", edits=[DOUBLE])
+    found = ask(context, run, "edits", edits=[DOUBLE])
     assert found["kinds"] == ["ablate", "scale", "swap", "noise"]
     assert found["after"][0]["loss"] != found["untouched"]["loss"]
-    assert len(ask(looking, run, "importance")["scores"]) == 3
-    assert "depends on the input" in ask(looking, run, "save", edits=[], title="mine")["error"]
+    assert len(ask(context, run, "importance")["scores"]) == 3
+    assert "depends on the input" in ask(context, run, "save", edits=[], title="mine")["error"]
     assert saved_prompts.list_saved_prompts(store.prompts_folder) == []
 
 
 @torch.no_grad()
-def test_shifted_words_stay_shifted(store, looking, table, monkeypatch):
+def test_shifted_words_stay_shifted(store, context, table, monkeypatch):
     monkeypatch.setattr("ptviz.training.batches.MAX_POSITIONS", 40)  # several batches, each with a shift of its own
     with torch.enable_grad():
         run = trained(store, table, "dept")
-    at = load_run_prompt(run, looking.model_cache, 0, 2)
+    at = load_run_prompt(run, context.model_cache, 0, 2)
     task = subsample_task(at.task, at.config.training)
     rows = EncodedExamples(at.backbone, task, task.validation[:MAX_ROWS], 3, 64)
     at.method.B.normal_()  # trained for two steps, the shift would hardly show
-    trial = EditEvaluator(at, MAX_ROWS, None)
-    assert trial.score().loss == pytest.approx(evaluate(at.method, rows).loss, abs=1e-5)
+    evaluator = EditEvaluator(at, MAX_ROWS, None)
+    assert evaluator.score().loss == pytest.approx(evaluate(at.method, rows).loss, abs=1e-5)
 
 
-def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, looking, table):
+def test_the_faithfulness_gap_is_between_the_prompt_and_its_words(store, context, table):
     run = trained(store, table)
-    found = ask(looking, run, "faithfulness", edits=[], distance="L2")
+    found = ask(context, run, "faithfulness", edits=[], distance="L2")
     words, vectors = load_backbone("tiny-encoder").embedding_table, run.snapshot(0, 2)["P"]
     near = torch.cdist(vectors, words)
-    expected = scored(looking, run, Prompt(words[near.argmin(1)][None]))
+    expected = scored(context, run, Prompt(words[near.argmin(1)][None]))
     assert found["snapped"]["loss"] == pytest.approx(expected.loss, abs=1e-5)
     assert found["near"] == pytest.approx(near.amin(1).tolist(), abs=1e-4)
     assert len(found["words"]) == 3
-    assert ask(looking, run, "edits", edits=[SNAP])["words"] == [
-        ask(looking, run, "faithfulness", edits=[], distance="cosine")["words"]
+    assert ask(context, run, "edits", edits=[SNAP])["words"] == [
+        ask(context, run, "faithfulness", edits=[], distance="cosine")["words"]
     ]
 
 
-def test_a_saved_prompt_records_run_and_edits(store, looking, table):
+def test_a_saved_prompt_records_run_and_edits(store, context, table):
     run = trained(store, table)
-    saved = ask(looking, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
+    saved = ask(context, run, "save", edits=[ABLATE, DOUBLE], title="cut and doubled")
     kept = saved_prompts.get_saved_prompt(store.prompts_folder, saved["id"])
     assert (kept.title, kept.backbone, kept.m, saved["m"]) == ("cut and doubled", "tiny-encoder", 2, 2)
     assert kept.origin == {"run": run.id, "stage": 0, "step": 2, "edits": [ABLATE, DOUBLE]}
     assert store.prompts_folder / kept.id == type(run.path)(saved["place"])
     vectors = saved_prompts.load_prompt_tensors(store.prompts_folder, saved["id"])["embeddings"]
     assert torch.equal(vectors, run.snapshot(0, 2)["P"][[0, 2]] * torch.tensor([[2.0], [1.0]]))
-    assert saved["loss"] == pytest.approx(scored(looking, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
+    assert saved["loss"] == pytest.approx(scored(context, run, Prompt(vectors[None]), 2).loss, abs=1e-5)
 
 
-def test_another_run_or_saved_prompt_is_mixed_in(store, looking, table):
+def test_another_run_or_saved_prompt_is_mixed_in(store, context, table):
     run, other = trained(store, table), trained(store, table, init="uniform")
     half = 0.5 * run.snapshot(0, 2)["P"] + 0.5 * other.prompt()["P"]
     mix = {"kind": "mix", "of": "run", "id": other.id, "share": 0.5}
-    expected = scored(looking, run, Prompt(half[None])).loss
-    assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
+    expected = scored(context, run, Prompt(half[None])).loss
+    assert ask(context, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
     kept = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": other.prompt()["P"]}, "other", "tiny-encoder", None, {}
     )
     mix |= {"of": "kept", "id": kept.id}
-    assert ask(looking, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
+    assert ask(context, run, "edits", edits=[mix])["after"][0]["loss"] == pytest.approx(expected, abs=1e-5)
     far = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": other.prompt()["P"]}, "far", "tiny-decoder", None, {}
     )
-    assert "is for tiny-decoder" in ask(looking, run, "edits", edits=[{**mix, "id": far.id}])["error"]
+    assert "is for tiny-decoder" in ask(context, run, "edits", edits=[{**mix, "id": far.id}])["error"]
     elsewhere = store.create(replace(run.config, backbone="tiny-decoder"))
     mix |= {"of": "run", "id": elsewhere.id}
-    assert "is on tiny-decoder" in ask(looking, run, "edits", edits=[mix])["error"]
+    assert "is on tiny-decoder" in ask(context, run, "edits", edits=[mix])["error"]
 
 
-def test_unsupported_edits_are_refused(store, looking, table):
+def test_unsupported_edits_are_refused(store, context, table):
     run = trained(store, table)
-    assert "expected one of edits" in ask(looking, run, "fold")["error"]
-    assert "prompt tokens from 0 to 2" in ask(looking, run, "edits", edits=[{"kind": "ablate", "tokens": [7]}])["error"]
-    assert "error" not in ask(looking, run, "edits", edits=[])
+    assert "expected one of edits" in ask(context, run, "fold")["error"]
+    assert "prompt tokens from 0 to 2" in ask(context, run, "edits", edits=[{"kind": "ablate", "tokens": [7]}])["error"]
+    assert "error" not in ask(context, run, "edits", edits=[])
 
 
 def test_many_tokens_are_measured_on_fewer_rows():

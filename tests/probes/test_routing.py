@@ -1,4 +1,4 @@
-"""Other routings, measured: one expert for all, other temperatures, other tasks' texts."""
+"""Changed routing: one expert for all, other temperatures, other tasks' texts."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def batch_of(rows: int) -> Batch:
 
 @pytest.fixture
 def ask(home, table):
-    """Measure something of a small run of a method."""
+    """Return a function that trains a small run of a method and measures something of it."""
 
     def measure(what: str, method: str, **values) -> dict:
         training = TrainConfig(steps=2, snapshot_every=1, evaluate_every=2, batch=4)

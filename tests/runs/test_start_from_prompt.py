@@ -59,12 +59,12 @@ def kept(store: Store) -> saved_prompts.SavedPrompt:
 
 
 def test_a_run_starts_from_it_and_keeps_its_own_copy(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
 ) -> None:
     config = replace(config, start=kept.id)
     run = store.create(config)
     saved_prompts.delete_saved_prompt(store.prompts_folder, kept.id)
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert run.status().state == "finished"
     assert torch.equal(training.seen[0]["start"], VECTORS)
     assert run.config.start == kept.id
@@ -78,24 +78,24 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
 
 
 def test_a_resumed_run_goes_on_from_where_it_was(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any, kept: saved_prompts.SavedPrompt
 ) -> None:
     whole, broken = (store.create(replace(config, start=kept.id)) for _ in range(2))
-    execute_run(whole.path, warm)
+    execute_run(whole.path, model_cache)
     training.fails[12] = RuntimeError("power cut")
-    execute_run(broken.path, warm)
+    execute_run(broken.path, model_cache)
     training.fails.clear()
-    execute_run(broken.path, warm)
+    execute_run(broken.path, model_cache)
     assert training.seen[-1]["resume"] is not None
     assert torch.equal(whole.prompt()["P"], broken.prompt()["P"])
 
 
 def test_a_lost_copy_is_told(
-    store: Store, config: RunConfig, warm: ModelCache, kept: saved_prompts.SavedPrompt
+    store: Store, config: RunConfig, model_cache: ModelCache, kept: saved_prompts.SavedPrompt
 ) -> None:
     run = store.create(replace(config, start=kept.id))
     (run.path / "start.safetensors").unlink()
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     assert "its copy of the saved prompt" in run.status().reason
 
 
@@ -138,10 +138,14 @@ def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept:
 
 
 def test_a_branch_of_it_starts_from_the_snapshot(
-    store: Store, config: RunConfig, warm: ModelCache, kept: saved_prompts.SavedPrompt, monkeypatch: pytest.MonkeyPatch
+    store: Store,
+    config: RunConfig,
+    model_cache: ModelCache,
+    kept: saved_prompts.SavedPrompt,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     run = store.create(replace(config, start=kept.id))
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     executor = LocalExecutor(store)
     monkeypatch.setattr(executor, "ensure_worker", lambda: None)
     branch = executor.branch(run.id, 0, 10)
@@ -152,13 +156,13 @@ def test_a_branch_of_it_starts_from_the_snapshot(
 def test_a_bundle_carries_it(
     store: Store,
     longer: Callable[[int], RunConfig],
-    warm: ModelCache,
+    model_cache: ModelCache,
     training: Any,
     kept: saved_prompts.SavedPrompt,
     tmp_path: Path,
 ) -> None:
     run = store.create(replace(longer(10), start=kept.id, backbone="fake"))
-    execute_run(run.path, warm)
+    execute_run(run.path, model_cache)
     pack_run(run, tmp_path / "run.zip")
     elsewhere = Store(tmp_path / "elsewhere" / "runs")
     again = unpack_run(elsewhere, tmp_path / "run.zip", backbone="fake", task="fake")

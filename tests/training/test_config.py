@@ -55,7 +55,7 @@ BAD: list[tuple[str, Any]] = [
 
 @pytest.mark.parametrize(("name", "value"), BAD)
 def test_bad_values_are_refused_by_name(name: str, value: Any) -> None:
-    """Set past the constructor, where the suite's own checks of types would stop a wrong type first."""
+    """Set without the constructor's type checks, which would refuse a wrong type first."""
     config = object.__new__(TrainConfig)
     for key, other in {**asdict(TrainConfig()), name: value}.items():
         object.__setattr__(config, key, other)

@@ -1,4 +1,4 @@
-"""MPT, TransPrompt and CTPT in training: they go on from any snapshot bit for bit, and learn what they should."""
+"""MPT, TransPrompt and CTPT in training: they resume from any snapshot bit for bit, and learn what they should."""
 
 from __future__ import annotations
 
@@ -29,7 +29,9 @@ def library() -> dict[str, SourcePrompt]:
         }
 
 
-def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **values: object) -> list[Event]:
+def run_events(
+    name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **values: object
+) -> list[Event]:
     known = {} if resume or name == "transprompt" else library()
     values = {**SMALL[name], **values}
     more = {"resume": resume, "sources": SOURCES, "library": known, "hyperparameters": values}
@@ -38,19 +40,19 @@ def told(name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = N
 
 @pytest.mark.parametrize("name", SMALL)
 def test_resuming_from_any_snapshot_ends_in_the_same_state(name: str, tmp_path: Path) -> None:
-    """Four batches make an epoch of all tasks: TransPrompt's prototypes are made twice, and not once more."""
+    """Four batches make an epoch of all tasks: TransPrompt's prototypes are updated twice."""
     config = replace(CONFIG, batch=8) if name == "ctpt" else CONFIG
-    whole = told(name, config)
+    whole = run_events(name, config)
     losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     assert len(snapshots(whole)) > 8
     for snapshot in snapshots(whole)[1::5]:
-        again = told(name, config, stored(snapshot, tmp_path))
+        again = run_events(name, config, stored(snapshot, tmp_path))
         assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         same(snapshots(again)[-1], snapshots(whole)[-1])
 
 
 def test_prototypes_are_updated_each_epoch() -> None:
-    states = [e.method for e in told("transprompt") if isinstance(e, Snapshot) and e.stage == 0]
+    states = [e.method for e in run_events("transprompt") if isinstance(e, Snapshot) and e.stage == 0]
     changed = [not torch.equal(a["prototypes"], b["prototypes"]) for a, b in pairwise(states)]
     assert changed == [False, False, False, True, False]
     seen = states[0]["rows"]
@@ -59,9 +61,9 @@ def test_prototypes_are_updated_each_epoch() -> None:
 
 
 def test_each_stage_trains_what_it_should() -> None:
-    """MPT's sources rest while the target learns; TransPrompt's other tasks do in adaptation."""
+    """MPT's sources are fixed while the target is trained; so are TransPrompt's other tasks in adaptation."""
     for name, resting in (("mpt", ("U", "V", "teachers")), ("transprompt", ("encoders.0", "encoders.1", "prototypes"))):
-        events = told(name)
+        events = run_events(name)
         states = [e for e in events if isinstance(e, Snapshot)]
         before, after = [e for e in states if e.stage == 0][-1].method, states[-1].method
         moved = {key for key in before if not torch.equal(before[key], after[key])}
@@ -71,7 +73,7 @@ def test_each_stage_trains_what_it_should() -> None:
 
 
 def test_mpt_copies_its_teachers_and_starts_the_target_from_the_average() -> None:
-    events = told("mpt")
+    events = run_events("mpt")
     starts = [(event.name, event.steps) for event in events if isinstance(event, StageStarted)]
     assert starts == [("distil", 4), ("target", 10)]
     states = [event for event in events if isinstance(event, Snapshot)]
@@ -83,11 +85,11 @@ def test_mpt_copies_its_teachers_and_starts_the_target_from_the_average() -> Non
 
 
 def test_distillation_brings_students_close_to_their_teachers() -> None:
-    """Teachers that answer by no data at all: with their losses the students' answers come nearer to theirs."""
+    """Teachers with arbitrary answers: with their losses the students' answers come closer to theirs."""
     config = replace(CONFIG, source_steps=30, steps=1, batch=16, snapshot_every=100)
 
     def apart(lam: float) -> float:
-        last = [e for e in told("mpt", config, lam=lam) if isinstance(e, Snapshot) and e.stage == 0][-1].method
+        last = [e for e in run_events("mpt", config, lam=lam) if isinstance(e, Snapshot) and e.stage == 0][-1].method
         spec = (
             backbone_of("tiny-encoder")
             .make_spec(64, TASK.label_words)

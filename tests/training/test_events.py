@@ -1,4 +1,4 @@
-"""The stream of events: its order, its end, and that the same seed tells the same story."""
+"""The stream of events: its order, its end, and its dependence on the seed."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def run(method: str | PromptMethod = "prompt-tuning", config: TrainConfig = SHOR
 
 
 def untimed(events: list[Event]) -> list[Event]:
-    """Events without clocks; snapshots as lists of tensors."""
+    """Return events without times; snapshots as lists of tensors."""
     plain = []
     for event in events:
         if isinstance(event, Snapshot):
@@ -52,12 +52,12 @@ def untimed(events: list[Event]) -> list[Event]:
     return plain
 
 
-def told(events: list[Event]) -> list[str]:
+def kinds_of(events: list[Event]) -> list[str]:
     return [f"{event.kind} {getattr(event, 'step', '')}".strip() for event in events]
 
 
 def test_events_come_in_order() -> None:
-    assert told(list(run())) == [
+    assert kinds_of(list(run())) == [
         "stage", "step 0", "baselines", "evaluation 0", "snapshot 0", "step 1", "step 2", "snapshot 2",
         "step 3", "evaluation 3", "step 4", "snapshot 4", "step 5", "evaluation 6", "snapshot 6", "finished",
     ]  # fmt: skip
@@ -95,7 +95,7 @@ def test_two_stages_follow_one_another(two_stages: type[PromptMethod]) -> None:
 
 
 def test_step_and_evaluation_of_one_number_describe_one_prompt() -> None:
-    """Stepped(t) is the loss after t updates: on the same rows it is the loss of the snapshot at t."""
+    """StepCompleted(t) has the loss after t updates: on the same rows it is the loss of the snapshot at t."""
     backbone, config = backbone_of("tiny-encoder"), replace(SHORT, snapshot_every=1)
     spec = backbone.make_spec(64, TASK.label_words)
     events = list(run(config=config))
@@ -138,7 +138,7 @@ def test_another_seed_gives_other_numbers(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["p-tuning-v2", "smop"])
 def test_noise_differs_from_step_to_step(name: str) -> None:
-    """A learning rate of nearly nothing and one batch that holds all rows: only the noise moves the loss."""
+    """With a tiny learning rate and one batch of all rows, only the noise changes the loss."""
     config = replace(SHORT, lr=1e-12, batch=64)
     method = method_of(name, backbone_of("bert"))
     events = train(method, backbone_of("bert"), TASK, config)
@@ -191,7 +191,7 @@ def test_given_baselines_are_yielded_and_not_measured_again(monkeypatch: pytest.
 
 
 def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
-    """Validation accuracies as written here, one an evaluation; everything else as it is."""
+    """Replace validation accuracies by these, one per evaluation."""
     script = iter(accuracies)
 
     def measured(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:

@@ -1,4 +1,4 @@
-"""The derivative-free stepper: CMA-ES finds a minimum, repeats itself, and goes on from its state bit for bit."""
+"""CMA-ES as an optimiser: it finds a minimum, is deterministic, and resumes from its state bit for bit."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ GOAL = torch.tensor([3.0, -2.0, 0.5, 0.0, 7.0])
 
 @pytest.fixture
 def valley(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
-    """A method of a few numbers; it leaves the registry with the test."""
+    """Return a method of a few parameters; it leaves the registry with the test."""
     monkeypatch.setitem(REGISTRY, CARD.name, PromptMethod)
 
     class Valley(PromptMethod):
-        """Two searched parameters and one that is left alone; a fixed random map makes them a prompt."""
+        """Two searched parameters and one that is fixed; a fixed random map makes them a prompt."""
 
         card = CARD
         slots = 3
@@ -60,7 +60,7 @@ def searching(method: PromptMethod, seed: int = 0) -> CMAESOptimizer:
 
 
 def bowl(method: PromptMethod) -> StepObjective:
-    """An uneven quadratic around the goal: 10,000 between its flattest and its steepest direction."""
+    """Return an uneven quadratic around the minimum, with curvatures that differ by 10,000."""
     steep = torch.logspace(0, 4, len(GOAL))
 
     def measure() -> tuple[Tensor, Prompt, Output]:
@@ -71,29 +71,29 @@ def bowl(method: PromptMethod) -> StepObjective:
     return measure
 
 
-def walk(method: PromptMethod, stepper: CMAESOptimizer, steps: range, of: Callable = bowl) -> list[float]:
+def walk(method: PromptMethod, optimizer: CMAESOptimizer, steps: range, of: Callable = bowl) -> list[float]:
     losses = []
     for step in steps:
-        losses.append(float(stepper.compute_loss(of(method))[0]))
-        stepper.step(step)
+        losses.append(float(optimizer.compute_loss(of(method))[0]))
+        optimizer.step(step)
     return losses
 
 
 def test_it_finds_the_bottom_of_an_uneven_bowl(valley: type[PromptMethod]) -> None:
     method = made(valley)
-    stepper = searching(method)
-    assert stepper.learning_rate(0) == 1.0
-    losses = walk(method, stepper, range(150))
+    optimizer = searching(method)
+    assert optimizer.learning_rate(0) == 1.0
+    losses = walk(method, optimizer, range(150))
     assert losses[0] > 1e5
     assert losses[-1] < 1e-6
     torch.testing.assert_close(torch.cat([method.z, method.w]).detach(), GOAL, atol=1e-3, rtol=0)
-    assert stepper.learning_rate(150) < 1e-2, "the steps get small at the bottom"
+    assert optimizer.learning_rate(150) < 1e-2, "the steps get small at the bottom"
     assert torch.equal(method.idle, torch.ones(2)), "what the stage does not train stays"
 
 
 def test_the_loss_is_the_means_and_the_norm_the_generations_deviation(valley: type[PromptMethod]) -> None:
     method = made(valley)
-    stepper = searching(method)
+    optimizer = searching(method)
     seen: list[float] = []
 
     def watched(_: PromptMethod) -> StepObjective:
@@ -104,21 +104,21 @@ def test_the_loss_is_the_means_and_the_norm_the_generations_deviation(valley: ty
 
         return measure
 
-    (loss,) = walk(method, stepper, range(1), watched)
+    (loss,) = walk(method, optimizer, range(1), watched)
     assert len(seen) == POPULATION_SIZE + 1, "one generation, and its mean"
     assert loss == seen[-1]
     assert len(set(seen)) == POPULATION_SIZE + 1
-    assert stepper.gradient_norm == pytest.approx(np.std(seen[:-1]), abs=1e-6 * loss)
+    assert optimizer.gradient_norm == pytest.approx(np.std(seen[:-1]), abs=1e-6 * loss)
 
 
 @pytest.mark.parametrize("stop", [0, 1, 7, 40])
 def test_the_search_resumes_bit_for_bit(valley: type[PromptMethod], stop: int) -> None:
     method = made(valley)
-    stepper = searching(method)
-    walk(method, stepper, range(stop))
+    optimizer = searching(method)
+    walk(method, optimizer, range(stop))
     before = {name: tensor.clone() for name, tensor in method.state_dict().items()}
-    state = stepper.state_dict()
-    rest = walk(method, stepper, range(stop, 45))
+    state = optimizer.state_dict()
+    rest = walk(method, optimizer, range(stop, 45))
 
     again = made(valley, seed=1)
     again.load_state_dict(before)
@@ -126,19 +126,19 @@ def test_the_search_resumes_bit_for_bit(valley: type[PromptMethod], stop: int) -
     resumed.load_state_dict(state)
     assert walk(again, resumed, range(stop, 45)) == rest
     assert torch.equal(again.z, method.z)
-    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in stepper.state_dict().items())
+    assert all(torch.equal(tensor, resumed.state_dict()[name]) for name, tensor in optimizer.state_dict().items())
 
 
 def test_a_step_measured_but_not_made_is_measured_again(valley: type[PromptMethod]) -> None:
-    """A snapshot is taken between the two."""
+    """A snapshot is taken between measuring and updating."""
     method = made(valley)
-    stepper = searching(method)
-    walk(method, stepper, range(5))
-    stepper.compute_loss(bowl(method))
-    before, state = {name: tensor.clone() for name, tensor in method.state_dict().items()}, stepper.state_dict()
-    spread = stepper.gradient_norm
-    stepper.step(5)
-    rest = walk(method, stepper, range(6, 12))
+    optimizer = searching(method)
+    walk(method, optimizer, range(5))
+    optimizer.compute_loss(bowl(method))
+    before, state = {name: tensor.clone() for name, tensor in method.state_dict().items()}, optimizer.state_dict()
+    spread = optimizer.gradient_norm
+    optimizer.step(5)
+    rest = walk(method, optimizer, range(6, 12))
 
     again = made(valley, seed=1)
     again.load_state_dict(before)
@@ -164,9 +164,9 @@ def test_seeds_search_differently_and_leave_the_global_randomness_alone(valley: 
 
 
 def test_a_loss_that_is_not_finite_counts_as_the_worst(valley: type[PromptMethod]) -> None:
-    """A cliff beside the way, not on it: the search stays away and still arrives; its state can be replayed."""
+    """A region of infinite loss off the path: the search avoids it, and its state can be replayed."""
     method = made(valley)
-    stepper = searching(method)
+    optimizer = searching(method)
 
     def cliff(_: PromptMethod) -> StepObjective:
         def measure() -> tuple[Tensor, Prompt, Output]:
@@ -175,12 +175,12 @@ def test_a_loss_that_is_not_finite_counts_as_the_worst(valley: type[PromptMethod
 
         return measure
 
-    walk(method, stepper, range(150), cliff)
-    assert any(not np.isfinite(row).all() for row in stepper.state_dict()["told"].numpy())
+    walk(method, optimizer, range(150), cliff)
+    assert any(not np.isfinite(row).all() for row in optimizer.state_dict()["told"].numpy())
     torch.testing.assert_close(torch.cat([method.z, method.w]).detach(), GOAL, atol=1e-3, rtol=0)
     again = made(valley)
     resumed = searching(again)
-    resumed.load_state_dict(stepper.state_dict())
+    resumed.load_state_dict(optimizer.state_dict())
     assert torch.equal(again.z, method.z)
 
 

@@ -1,4 +1,4 @@
-"""What is measured besides the loss: scores row by row, predictions, probes, plans and default rates."""
+"""Scores by row, predictions, stage contexts, estimates and default learning rates."""
 
 from __future__ import annotations
 
@@ -89,8 +89,8 @@ def test_empty_texts_are_refused(texts: list[str]) -> None:
         predict(None, backbone_of("tiny-encoder"), TASK, texts)
 
 
-def looking(method: PromptMethod, rows: EncodedExamples, size: int) -> StageContext:
-    """A probe of a stage on these rows, which are the validation rows too."""
+def make_context(method: PromptMethod, rows: EncodedExamples, size: int) -> StageContext:
+    """Return the context of a stage on these rows, which are the validation rows too."""
     return make_stage_context(
         method, Stage("tune", task_objective(method)), TaskMixture([rows]), TrainConfig(batch=size, seed=3), rows, ()
     )
@@ -100,13 +100,13 @@ def test_a_context_scores_the_method_in_its_current_state() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     scores = evaluate(method, rows)
-    assert looking(method, rows, 8).validation_score() == (scores.accuracy, scores.loss)
+    assert make_context(method, rows, 8).validation_score() == (scores.accuracy, scores.loss)
 
 
 def test_a_context_averages_absolute_gradients_batch_by_batch() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("dept", rows.backbone, m=4)
-    look = looking(method, rows, 8)
+    look = make_context(method, rows, 8)
     found = look.mean_gradients([method.P, method.B])
     assert all(p.grad is None for p in method.parameters()), "a probe leaves no gradient behind"
     expected = [torch.zeros_like(method.P), torch.zeros_like(method.B)]
@@ -123,7 +123,7 @@ def test_a_context_averages_absolute_gradients_batch_by_batch() -> None:
 def test_a_context_yields_outputs_without_gradients() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    seen = list(looking(method, rows, 8).iterate_outputs())
+    seen = list(make_context(method, rows, 8).iterate_outputs())
     assert sum(len(batch) for batch, _ in seen) == 20
     for batch, output in seen:
         assert not output.logits.requires_grad
@@ -134,7 +134,7 @@ def test_a_context_yields_outputs_without_gradients() -> None:
 def test_a_context_has_a_limit_of_batches() -> None:
     rows = rows_of("tiny-encoder", 4, 45)
     method = method_of("prompt-tuning", rows.backbone, m=4)
-    assert len(list(looking(method, rows, 1).iterate_outputs())) == MAX_BATCHES
+    assert len(list(make_context(method, rows, 1).iterate_outputs())) == MAX_BATCHES
 
 
 @pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])

@@ -1,4 +1,4 @@
-"""The real thing: a prompt learns a real task on the embedded default backbone."""
+"""A prompt learns a real task on the default backbone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Mixtures of tasks: which rows a step sees is a function of step and seed, in the proportions the papers give."""
+"""Mixtures of tasks: the rows of a step are a function of step and seed, in the proportions of the papers."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ KINDS = pytest.mark.parametrize("kind", ["proportional", "stochastic"])
 
 
 class Counted(EncodedExamples):
-    """Rows of one task whose batch is the list of their numbers."""
+    """Rows of one task whose batch is the list of their indices."""
 
     def __init__(self, index: int, size: int) -> None:
         self.task_index, self.size = index, size
@@ -42,7 +42,7 @@ def mixture(kind: str, sizes: tuple[int, ...] = SIZES) -> TaskMixture:
 
 
 def drawn(mixed: TaskMixture, step: int, size: int = 16, seed: int = 0) -> dict[int, list[int]]:
-    """The row numbers of each task in a step."""
+    """Return the row indices of each task in a step."""
     found = {}
     for rows, batch in mixed.step_batches(step, size, seed):
         assert set(batch.task_ids.tolist()) == {rows.task_index}, "a batch holds one task"
@@ -55,7 +55,7 @@ def drawn(mixed: TaskMixture, step: int, size: int = 16, seed: int = 0) -> dict[
 @settings(max_examples=15)
 @given(step=st.integers(0, 25), size=st.integers(1, 20), seed=st.integers(0, 1000))
 def test_a_step_is_a_function_of_step_and_seed_alone(kind: str, step: int, size: int, seed: int) -> None:
-    """A resumed run asks for step t first; a run from the start has asked for all before it, and other seeds' too."""
+    """A resumed run draws step t first; a run from the start has drawn all before it, and other seeds' too."""
     fresh, used = mixture(kind), mixture(kind)
     for before in range(step):
         used.step_batches(before, size, seed)

@@ -1,4 +1,4 @@
-"""A run that goes on from a snapshot ends bit for bit where the uninterrupted one ends."""
+"""A run resumed from a snapshot ends bit for bit where the uninterrupted one ends."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ CONFIG = TrainConfig(steps=6, batch=16, lr=0.05, evaluate_every=3, snapshot_ever
 Make = Callable[[], str | PromptMethod]
 
 
-def told(make: Make, config: TrainConfig, resume: ResumePoint | None = None) -> list[Event]:
+def run_events(make: Make, config: TrainConfig, resume: ResumePoint | None = None) -> list[Event]:
     return list(train(make(), backbone_of("tiny-encoder"), TASK, config, resume=resume))
 
 
@@ -41,7 +41,7 @@ def same(one: Snapshot, other: Snapshot) -> None:
 
 
 def stored(snapshot: Snapshot, folder: Path) -> ResumePoint:
-    """A snapshot that went through files, as a run's does."""
+    """Return a snapshot after saving it to files and loading it."""
     save_file(dict(snapshot.method), folder / "method.safetensors")
     save_file(dict(snapshot.resume), folder / "resume.safetensors")
     progress = json.loads(json.dumps(dict(snapshot.progress)))
@@ -49,12 +49,12 @@ def stored(snapshot: Snapshot, folder: Path) -> ResumePoint:
 
 
 def resumes_from_anywhere(make: Make, config: TrainConfig, folder: Path) -> None:
-    whole = told(make, config)
+    whole = run_events(make, config)
     ends = [event for event in whole if isinstance(event, Finished)]
     losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     assert len(snapshots(whole)) > 4
     for snapshot in snapshots(whole):
-        again = told(make, config, stored(snapshot, folder))
+        again = run_events(make, config, stored(snapshot, folder))
         same(snapshots(again)[-1], snapshots(whole)[-1])
         assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         end = again[-1]
@@ -67,13 +67,13 @@ def resumes_from_anywhere(make: Make, config: TrainConfig, folder: Path) -> None
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 @pytest.mark.parametrize("name", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
 def test_resuming_from_any_snapshot_ends_in_the_same_state(name: str, optimiser: str, tmp_path: Path) -> None:
-    """SMoP's noise and P-tuning v2's dropout repeat themselves: step t's randomness is a function of t."""
+    """SMoP's noise and P-tuning v2's dropout are repeated: step t's randomness is a function of t."""
     resumes_from_anywhere(lambda: name, replace(CONFIG, optimiser=optimiser), tmp_path)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 def test_stages_probes_and_epochs_resume_too(two_stages: type[PromptMethod], optimiser: str, tmp_path: Path) -> None:
-    """Three batches make an epoch: its hook must not run twice for a step told twice."""
+    """Three batches make an epoch: its hook must not run twice for a repeated step."""
 
     def make() -> PromptMethod:
         with torch.random.fork_rng():
@@ -95,13 +95,13 @@ def test_rare_snapshots_between_evaluations_resume(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_an_extended_run_follows_the_schedule_of_the_new_length(schedule: str, tmp_path: Path) -> None:
-    """From where it goes on, the rates of a run planned at the new length; no second warm-up."""
+    """After the extension, learning rates are those of a run planned at the new length; no second warm-up."""
     short = replace(CONFIG, steps=20, schedule=schedule, warmup=0.2, snapshot_every=20, evaluate_every=20)
     long = replace(short, steps=40)
-    rates = {e.step: e.rate for e in told(lambda: "prompt-tuning", long) if isinstance(e, StepCompleted)}
-    end = snapshots(told(lambda: "prompt-tuning", short))[-1]
+    rates = {e.step: e.rate for e in run_events(lambda: "prompt-tuning", long) if isinstance(e, StepCompleted)}
+    end = snapshots(run_events(lambda: "prompt-tuning", short))[-1]
     assert end.step == 20
-    more = told(lambda: "prompt-tuning", long, stored(end, tmp_path))
+    more = run_events(lambda: "prompt-tuning", long, stored(end, tmp_path))
     extended = [(e.step, e.rate) for e in more if isinstance(e, StepCompleted)]
     assert [step for step, _ in extended] == list(range(20, 40))
     assert extended == [(step, rates[step]) for step in range(20, 40)]
@@ -111,10 +111,10 @@ def test_an_extended_run_follows_the_schedule_of_the_new_length(schedule: str, t
 
 
 def test_an_extended_run_keeps_the_best_of_its_first_part(tmp_path: Path) -> None:
-    end = snapshots(told(lambda: "prompt-tuning", CONFIG))[-1]
+    end = snapshots(run_events(lambda: "prompt-tuning", CONFIG))[-1]
     resume = stored(end, tmp_path)
     sure = ResumePoint(resume.method, resume.resume, {**resume.progress, "best_accuracy": 2.0, "best_step": 3})
-    more = told(lambda: "prompt-tuning", replace(CONFIG, steps=9), sure)
+    more = run_events(lambda: "prompt-tuning", replace(CONFIG, steps=9), sure)
     assert more[-1].best_step == 3
     kept = {key: tensor for key, tensor in snapshots(more)[-1].resume.items() if key.startswith("best/")}
     assert kept

@@ -1,4 +1,4 @@
-"""Learning from source tasks: source prompts, mixtures, shares of the steps, and the derivative-free search."""
+"""Training with source tasks: source prompts, mixtures, fractions of the steps, and the search without gradients."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from tests.training.test_resume import same, snapshots, stored
 CONFIG = TrainConfig(steps=7, source_steps=4, batch=8, lr=0.05, evaluate_every=3, snapshot_every=1)
 
 
-def told(config: TrainConfig = CONFIG, **more: object) -> list[object]:
+def train_toy(config: TrainConfig = CONFIG, **more: object) -> list[object]:
     return list(train("toy-transfer", backbone_of("tiny-encoder"), TASK, config, sources=SOURCES, **more))  # type: ignore[arg-type]
 
 
@@ -32,7 +32,7 @@ def library(m: int = 4) -> dict[str, SourcePrompt]:
 
 
 def test_every_stage_sees_its_tasks_and_takes_its_steps(toy: type[PromptMethod]) -> None:
-    events = told()
+    events = train_toy()
     starts = [(event.name, event.steps) for event in events if isinstance(event, StageStarted)]
     assert starts == [("mixture", 4), ("together", 4), ("search", 3)]
     seen = next(event for event in reversed(events) if isinstance(event, Snapshot)).method["seen"]
@@ -45,7 +45,7 @@ def test_every_stage_sees_its_tasks_and_takes_its_steps(toy: type[PromptMethod])
 
 
 def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[PromptMethod]) -> None:
-    events = told()
+    events = train_toy()
     ready = [event for event in events if isinstance(event, SourcePromptReady)]
     assert [event.task for event in ready] == [task.name for task in SOURCES]
     assert not any(event.reused or event.run for event in ready)
@@ -54,7 +54,7 @@ def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[Pro
     alone = train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, hyperparameters={"m": 4})
     assert ready[0].accuracy == next(e.validation for e in alone if isinstance(e, Finished))
 
-    given = told(library=library())
+    given = train_toy(library=library())
     assert not [event for event in given if isinstance(event, SourcePromptReady)]
     first = next(event for event in given if isinstance(event, Snapshot))
     assert torch.equal(first.method["S"][1], torch.ones_like(first.method["S"][1]))
@@ -62,7 +62,7 @@ def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[Pro
 
 
 def unseen(place: Snapshot) -> Snapshot:
-    """Without the count of rows: a step told twice is seen twice."""
+    """Return the state without the count of rows, which counts a repeated step twice."""
     left = [
         {key: value for key, value in state.items() if not key.endswith("seen")}
         for state in (place.method, place.resume)
@@ -71,11 +71,11 @@ def unseen(place: Snapshot) -> Snapshot:
 
 
 def test_transfer_resumes_from_anywhere(toy: type[PromptMethod], tmp_path: Path) -> None:
-    """The search too: its state is the losses it was told."""
-    whole = told(library=library())
+    """The search too: its state is the table of losses."""
+    whole = train_toy(library=library())
     losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     for snapshot in snapshots(whole):  # type: ignore[arg-type]
-        again = told(resume=stored(snapshot, tmp_path))
+        again = train_toy(resume=stored(snapshot, tmp_path))
         assert all(losses[e.stage, e.step] == e.loss for e in again if isinstance(e, StepCompleted))
         same(*(unseen(snapshots(events)[-1]) for events in (again, whole)))  # type: ignore[arg-type]
 
@@ -107,7 +107,7 @@ def test_transfer_without_sources_is_refused(toy: type[PromptMethod]) -> None:
 def test_fractions_add_up_to_the_steps(
     shares: tuple[float, ...], config: TrainConfig, expected: tuple[int, ...], toy: type[PromptMethod]
 ) -> None:
-    """What a run is made longer by goes to its last stage: the others are over."""
+    """An extension adds steps to the last stage: the others are over."""
     objective = task_objective(build_method("prompt-tuning", backbone_of("tiny-encoder").make_spec(16)))
     stages = [Stage(str(i), objective, step_fraction=share) for i, share in enumerate(shares)]
     assert count_stage_steps(stages, config) == expected
@@ -116,13 +116,13 @@ def test_fractions_add_up_to_the_steps(
 
 
 def test_competing_stages_keep_the_better_prompt(toy: type[PromptMethod], monkeypatch: pytest.MonkeyPatch) -> None:
-    """The second stage ruins the prompt: as a rival it loses, as a successor it is what is left."""
+    """The second stage ruins the prompt: it loses if it competes, and gives the result if it does not."""
 
     def stages(self: PromptMethod, rivals: bool) -> tuple[Stage, ...]:
         worse = Stage(
             "worse",
             task_objective(self),
-            on_start=lambda probe: self.P.data.fill_(5.0),
+            on_start=lambda context: self.P.data.fill_(5.0),
             lr_scales={"P": 1e-9},
             keeps_previous_best=rivals,
         )  # type: ignore[union-attr]
@@ -131,7 +131,7 @@ def test_competing_stages_keep_the_better_prompt(toy: type[PromptMethod], monkey
     left = {}
     for rivals in (True, False):
         monkeypatch.setattr(toy, "stages", lambda self, rivals=rivals: stages(self, rivals))
-        events = told(replace(CONFIG, steps=12), library=library())
+        events = train_toy(replace(CONFIG, steps=12), library=library())
         left[rivals] = next(event for event in reversed(events) if isinstance(event, Snapshot)).resume["best/P"]
     assert (left[False] - 5).abs().max() < 0.01
     assert (left[True] - 5).abs().max() > 0.1

@@ -1,4 +1,4 @@
-"""How parameters move: clipping, shares of the learning rate, and the two optimisers as torch has them."""
+"""Parameter updates: clipping, learning-rate scales, and the two optimisers as torch has them."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ def fresh(name: str = "prompt-tuning") -> PromptMethod:
 
 
 def moved(config: TrainConfig, name: str = "prompt-tuning") -> list[dict[str, torch.Tensor]]:
-    """The parameters after 0, 1, 2... updates."""
+    """Return the parameters after 0, 1, 2... updates."""
     events = train(fresh(name), backbone_of("tiny-encoder"), TASK, config)
     return [dict(event.method) for event in events if isinstance(event, Snapshot)]
 
 
 def by_hand(config: TrainConfig) -> torch.Tensor:
-    """The same updates with torch's own AdamW and linear decay."""
+    """Return the same updates by torch's own AdamW and linear decay."""
     method = fresh()
     rows = rows_of("tiny-encoder", method.slots, 45)
     optimiser = torch.optim.AdamW(method.parameters(), weight_decay=config.weight_decay)
@@ -60,19 +60,21 @@ def test_norms_are_reported_before_clipping() -> None:
 @pytest.mark.parametrize("schedule", ["linear", "cosine", "constant"])
 def test_warmup_rises_to_the_full_rate(schedule: str) -> None:
     config = replace(CONFIG, steps=20, warmup=0.25, schedule=schedule)
-    stepper = GradientOptimizer(method := fresh(), method.stages()[0], config, 0.1, config.steps)
-    rates = [stepper.learning_rate(step) for step in range(20)]
+    optimizer = GradientOptimizer(method := fresh(), method.stages()[0], config, 0.1, config.steps)
+    rates = [optimizer.learning_rate(step) for step in range(20)]
     assert all(later > earlier for earlier, later in pairwise(rates[:6]))
     assert rates[5] == pytest.approx(0.1)
     assert all(later <= earlier for earlier, later in pairwise(rates[5:]))
     assert rates[-1] == pytest.approx(0.1) if schedule == "constant" else rates[-1] < 0.01
-    told = [e.rate for e in train(fresh(), backbone_of("tiny-encoder"), TASK, config) if isinstance(e, StepCompleted)]
-    assert told == pytest.approx(rates)
+    reported = [
+        e.rate for e in train(fresh(), backbone_of("tiny-encoder"), TASK, config) if isinstance(e, StepCompleted)
+    ]
+    assert reported == pytest.approx(rates)
 
 
 @pytest.mark.parametrize("optimiser", ["adamw", "adafactor"])
 def test_depts_two_learning_rates(optimiser: str) -> None:
-    """With Adam's first step every entry moves by the rate itself: P by lr, A and B by a tenth of it."""
+    """With Adam's first step every element changes by the learning rate: P by lr, A and B by a tenth of it."""
     config = replace(CONFIG, steps=1, optimiser=optimiser, weight_decay=0.0)
     before, after = moved(config, "dept")[:2]
     steps = {key: (after[key] - before[key]).norm() / before[key].numel() ** 0.5 for key in before}

@@ -1,4 +1,4 @@
-"""A method that transfers: source prompts, a stochastic mixture, source and target together, and a search."""
+"""A transfer method: source prompts, a stochastic mixture, source and target together, and a search."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ CARD = MethodCard(
 
 @pytest.fixture
 def toy(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
-    """The method's class; it leaves the registry with the test."""
+    """Return the method's class; it leaves the registry with the test."""
     monkeypatch.setitem(REGISTRY, CARD.name, PromptMethod)
 
     class Toy(PromptMethod):
-        """Starts at the mean of its source prompts; counts the rows it sees of every task."""
+        """Starts at the mean of its source prompts; counts the rows of every task it trains on."""
 
         card = CARD
         uses_source_tasks = needs_source_prompts = True
@@ -39,13 +39,13 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
                 self.seen[self.at].index_add_(0, batch.task_ids, torch.ones(len(batch)))
             return Prompt(embeddings=self.P[None])
 
-        def take(self, probe: StageContext) -> None:
-            self.S.copy_(torch.stack([source.prompt for source in probe.source_prompts]))
+        def take(self, context: StageContext) -> None:
+            self.S.copy_(torch.stack([source.prompt for source in context.source_prompts]))
             with torch.no_grad():
                 self.P.copy_(self.S.mean(0))
 
-        def turn(self, probe: StageContext) -> None:
-            assert not probe.source_prompts
+        def turn(self, context: StageContext) -> None:
+            assert not context.source_prompts
             self.at += 1
 
         def stages(self) -> tuple[Stage, ...]:

@@ -1,4 +1,4 @@
-"""A method with everything a stage may ask for: probes on entering, a hook every epoch, shares of the rate, buffers."""
+"""A method that uses all features of a stage: start and epoch hooks, learning-rate scales, buffers."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ CARD = MethodCard(
 
 @pytest.fixture
 def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
-    """The method's class; it leaves the registry with the test."""
+    """Return the method's class; it leaves the registry with the test."""
     monkeypatch.setitem(REGISTRY, CARD.name, PromptMethod)
 
     class TwoStages(PromptMethod):
-        """A noisy prompt; the second stage keeps the half that the probe finds important, and trains a shift too."""
+        """A noisy prompt; the second stage keeps the half that the context finds important, and also trains a shift."""
 
         card = CARD
         slots = 4
@@ -37,14 +37,14 @@ def two_stages(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
             noise = 0.1 * torch.randn_like(self.P) if self.training else 0.0
             return Prompt(embeddings=(self.P + noise + self.shift.weight[:, 0])[None], keep=self.keep)
 
-        def prune(self, probe: StageContext) -> None:
-            (gradient,) = probe.mean_gradients([self.P])
+        def prune(self, context: StageContext) -> None:
+            (gradient,) = context.mean_gradients([self.P])
             self.seen.append(gradient)
             self.keep.copy_(gradient.sum(1) >= gradient.sum(1).median())
             with torch.no_grad():
                 self.P.mul_(1.1)  # entering a stage twice would show
 
-        def count(self, probe: StageContext) -> None:
+        def count(self, context: StageContext) -> None:
             self.epochs += 1 + 1e-3 * torch.rand(())
 
         def stages(self) -> tuple[Stage, ...]:

@@ -24,11 +24,11 @@ pytestmark = [
 
 
 def test_sigkill_at_any_moment_changes_nothing(
-    store: Store, config: RunConfig, warm: ModelCache, training: Any
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
 ) -> None:
     config = replace(config, training=replace(config.training, steps=60))
     whole, run = store.create(config), store.create(config)
-    execute_run(whole.path, warm)
+    execute_run(whole.path, model_cache)
     training.before = lambda step: time.sleep(0.002)
     chance, kills = random.Random(0), 0
     while run.status().state != "finished" and kills < 200:
@@ -36,7 +36,7 @@ def test_sigkill_at_any_moment_changes_nothing(
         child = os.fork()
         if child == 0:
             try:
-                execute_run(run.path, warm)
+                execute_run(run.path, model_cache)
             finally:
                 os._exit(0)
         # Ever longer lives, so that a busy machine comes to the end too.
