@@ -114,7 +114,7 @@ def test_input_dependent_prompts_cannot_be_snapped():
     apart = prompt(embeddings=torch.randn(4, 3, 2))
     assert after(Scale((0,), 0.0), of=apart).embeddings[:, 0].abs().sum() == 0
     assert {kind for kind, edit in EDIT_TYPES.items() if edit.is_unsupported(apart)} == {"snap", "mix"}
-    with pytest.raises(StoreError, match="words of its own"):
+    with pytest.raises(StoreError, match="no nearest words"):
         after(Snap((0,)), of=apart)
 
 
