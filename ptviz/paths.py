@@ -1,12 +1,8 @@
-"""Where ptviz keeps things on disk, and how a folder appears there complete or not at all."""
+"""Where ptviz keeps things on disk."""
 
 from __future__ import annotations
 
 import os
-import secrets
-import shutil
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import platformdirs
@@ -20,20 +16,3 @@ def data_dir() -> Path:
 def cache_dir() -> Path:
     """Return the folder of converted backbones and prepared data: ``$PTVIZ_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("PTVIZ_CACHE") or platformdirs.user_cache_dir("ptviz", appauthor=False))
-
-
-@contextmanager
-def atomic_directory(parent: Path) -> Iterator[Path]:
-    """Yield an empty hidden folder in ``parent`` to fill, then to rename to its final name within the block.
-
-    Readers therefore see the complete folder or none: a draft that was not renamed is removed at the end.
-
-    Raises:
-        OSError: if the folder cannot be written.
-    """
-    draft = parent / f".new-{secrets.token_hex(4)}"
-    try:
-        draft.mkdir(parents=True)
-        yield draft
-    finally:
-        shutil.rmtree(draft, ignore_errors=True)

@@ -11,11 +11,11 @@ import json
 import shutil
 import subprocess
 import sys
-import tempfile
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
 
+from ptviz.atomic_files import atomic_directory, delete_folder
 from ptviz.backbones.attention import BackboneError
 from ptviz.paths import cache_dir
 
@@ -117,11 +117,10 @@ def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None,
     folder = smollm2_cache_folder()
     if not force and (folder / "checked.json").is_file():
         return folder
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
-        gguf = _download_smollm2(Path(scratch), progress)
+    with atomic_directory(folder.parent) as scratch:
+        gguf = _download_smollm2(scratch, progress)
         progress("converting to safetensors (once)")
-        fresh = Path(scratch) / "fresh"
+        fresh = scratch / "fresh"
         # Imported here: the conversion needs transformers and a few hundred megabytes of memory.
         from ptviz.backbones.gguf_convert import convert_gguf
 
@@ -129,8 +128,8 @@ def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None,
         names = ("model.safetensors", "tokenizer.json", "config.json")
         (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
         if folder.exists():
-            shutil.rmtree(folder)
-        fresh.replace(folder)
+            delete_folder(folder)
+        fresh.rename(folder)
     progress(f"ready in {folder}")
     return folder
 

@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from ptviz import paths
+from ptviz.atomic_files import atomic_directory
 from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.limits import LIMITS, MB
@@ -98,7 +99,7 @@ def _files_to_fetch(repository: str, inner: str, sizes: dict[str, Any]) -> list[
 
 def _copy_to_cache(folder: Path, files: dict[str, str]) -> Path:
     """Copy the files to a folder of their own, since the Hub's cache has links."""
-    with paths.atomic_directory(folder.parent) as draft:
+    with atomic_directory(folder.parent) as draft:
         for name, path in files.items():
             if (size := Path(path).stat().st_size) > _MAX_BYTES[name]:
                 raise CheckpointError(f"{name} has {size / MB:,.1f} MB, more than its limit: refused")

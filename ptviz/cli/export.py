@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.atomic_files import atomic_export, atomic_file
 from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
 from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
 from ptviz.cli.runs import RunId
@@ -139,14 +140,16 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
 
 
 def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
+    from ptviz.checkpoints.formats.peft import CONFIG_FILE
     from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
 
     trained_on = TrainedBackbone(run.config.backbone, backbone.family, backbone.shape)
     prompt = compute_static_prompt(method, backbone)
-    config, notes = write_peft(folder, prompt, trained_on, find_factors(method, prompt))
-    if (layout := _text_layout(run, backbone)) is not None:
-        (folder / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
-        notes = [*notes, f"{LAYOUT_FILE} describes the text layout and the token of each class"]
+    with atomic_export(folder, marker=CONFIG_FILE) as draft:
+        config, notes = write_peft(draft, prompt, trained_on, find_factors(method, prompt))
+        if (layout := _text_layout(run, backbone)) is not None:
+            (draft / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
+            notes = [*notes, f"{LAYOUT_FILE} describes the text layout and the token of each class"]
     return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
 
 
@@ -214,7 +217,7 @@ def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) ->
     import numpy as np
 
     from ptviz.analysis.neighbours import nearest_tokens
-    from ptviz.checkpoints.writers.embedding_projector import write_embedding_projector
+    from ptviz.checkpoints.writers.embedding_projector import PROJECTOR_CONFIG, write_embedding_projector
 
     prompt = compute_static_prompt(method, backbone)
     if prompt.embeddings is None or not prompt.is_static:
@@ -229,7 +232,9 @@ def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) ->
     nearest = common[nearest_tokens(rows, table[common], k=1).ids[:, 0]]
     labels = [(f"P[{i}]", "prompt", word(token)) for i, token in enumerate(nearest)]
     labels += [(word(token), "word", "") for token in common]
-    write_embedding_projector(folder, np.concatenate([rows, table[common]]), labels, ("label", "kind", "nearest word"))
+    columns = ("label", "kind", "nearest word")
+    with atomic_export(folder, marker=PROJECTOR_CONFIG) as draft:
+        write_embedding_projector(draft, np.concatenate([rows, table[common]]), labels, columns)
     return {"path": str(folder), "rows": len(labels)}
 
 
@@ -246,9 +251,11 @@ def _write_arrays(path: Path, to: str, arrays: dict[str, Tensor], axes: dict[str
     from safetensors.torch import save_file
 
     path.parent.mkdir(parents=True, exist_ok=True)
-    if to == "safetensors":
-        save_file({name: array.clone() for name, array in arrays.items()}, path, metadata={"axes": json.dumps(axes)})
-    else:
-        with path.open("wb") as file:  # numpy appends .npz to a file name.
-            np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
+    with atomic_file(path) as draft:
+        if to == "safetensors":
+            own = {name: array.clone() for name, array in arrays.items()}
+            save_file(own, draft, metadata={"axes": json.dumps(axes)})
+        else:
+            with draft.open("wb") as file:  # numpy appends .npz to a file name.
+                np.savez(file, allow_pickle=False, **{name: array.numpy() for name, array in arrays.items()})
     return path

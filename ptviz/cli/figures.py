@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from ptviz.atomic_files import atomic_file, write_file
 from ptviz.cli.output import JsonOption, UsageError, print_json
 
 if TYPE_CHECKING:
@@ -78,16 +79,18 @@ def draw_figures(backbone: str, source_tasks: int) -> dict[str, Drawing]:
 
 
 def _write_svg(drawing: Drawing, path: Path) -> None:
-    path.write_text(drawing.to_svg(), encoding="utf-8")
+    write_file(path, drawing.to_svg().encode(), durable=False)
 
 
 def _write_html(drawing: Drawing, path: Path) -> None:
     # One copy of the plotting library next to all pages: they open offline.
-    drawing.to_figure().write_html(path, include_plotlyjs="directory", full_html=True)
+    with atomic_file(path) as draft:
+        drawing.to_figure().write_html(draft, include_plotlyjs="directory", full_html=True)
 
 
 def _write_json(drawing: Drawing, path: Path) -> None:
-    path.write_text(json.dumps(json.loads(drawing.to_figure().to_json()), indent=1), encoding="utf-8")
+    text = json.dumps(json.loads(drawing.to_figure().to_json()), indent=1)
+    write_file(path, text.encode(), durable=False)
 
 
 def _write_pngs(drawings: dict[str, Drawing], paths: list[Path]) -> None:

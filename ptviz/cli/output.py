@@ -18,6 +18,8 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ptviz.atomic_files import atomic_file
+
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
 
@@ -126,7 +128,7 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
         RunFailed: if it cannot be written.
     """
     try:
-        with path.open("w", newline="", encoding="utf-8") as file:
+        with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
             sheet = csv.DictWriter(file, columns, lineterminator="\n")
             sheet.writeheader()
             sheet.writerows(rows)

@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import faulthandler
-import io
 import traceback
 from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
-import pandas as pd
-
-from ptviz.backbones import Backbone
-from ptviz.engine.model_cache import Backend, ModelCache
+from ptviz.engine.loaded_prompt import LoadedPrompt
+from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.peak_memory import PeakMemory
+from ptviz.engine.predictions import record_predictions
 from ptviz.engine.source_prompts import collect_source_prompts
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
@@ -28,27 +26,12 @@ from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.store import Store
-from ptviz.runs.writer import Writer, exclusive
-from ptviz.tasks import Task
+from ptviz.runs.writer import Writer
 from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
-from ptviz.training.evaluation import subsample_task
 from ptviz.training.source_prompts import check_unique_names
 
 EventCallback = Callable[[Event], None]
 StopCheck = Callable[[], str | None]
-_PREDICTION_CHUNK = 8
-"""Texts that a worker predicts at a time after a run: few, so that the next run does not wait."""
-
-
-@dataclass(frozen=True)
-class TrainedRun:
-    """A finished run in memory; ``method`` has the best prompt by validation."""
-
-    run: Run
-    config: RunConfig
-    method: PromptMethod
-    backbone: Backbone
-    task: Task
 
 
 def execute_run(
@@ -57,7 +40,7 @@ def execute_run(
     on_event: EventCallback | None = None,
     should_stop: StopCheck | None = None,
 ) -> None:
-    """Train the run in ``folder`` to its end, from its last state if it has one, then write its predictions.
+    """Train the run in ``folder`` to its end, from its last state if it has one, with its test predictions.
 
     ``on_event`` gets every event after it was written. ``should_stop`` is called between events; a text that it returns
     stops the run for that reason. A run that fails raises nothing; its status has the reason.
@@ -66,11 +49,7 @@ def execute_run(
         StoreError: if the folder is not a run, cannot be written, or is written by another process.
         KeyboardInterrupt: after recording that the run was stopped.
     """
-    model_cache = model_cache or ModelCache()
-    trained = train_run(Run(folder), model_cache, on_event, should_stop)
-    if trained is not None:
-        for _ in write_predictions(trained, model_cache.backend, chunk=512):
-            pass
+    train_run(Run(folder), model_cache or ModelCache(), on_event, should_stop)
 
 
 def train_run(
@@ -80,8 +59,8 @@ def train_run(
     should_stop: StopCheck | None = None,
     *,
     if_queued: bool = False,
-) -> TrainedRun | None:
-    """Train a run; return what ``write_predictions`` needs, or None if it did not finish.
+) -> None:
+    """Train a run as ``execute_run`` does, with models from ``model_cache``.
 
     ``if_queued`` leaves a run alone if it is no longer queued.
 
@@ -89,28 +68,31 @@ def train_run(
         StoreError: if the run cannot be written.
         KeyboardInterrupt: after recording that the run was stopped.
     """
+    on_event, should_stop = on_event or (lambda event: None), should_stop or (lambda: None)
     with Writer(run) as writer:
         if if_queued and writer.status.state != "queued":
-            return None
+            return
         try:
             with _crash_report(run.path):
-                on_event, should_stop = on_event or (lambda event: None), should_stop or (lambda: None)
-                return _train_and_record(writer, model_cache, on_event, should_stop)
+                finished = _train_and_record(writer, model_cache, on_event, should_stop)
+            if finished is not None:  # The crash report is gone by now: a finished run has no such file.
+                writer.write_event(finished)
         except KeyboardInterrupt:
             writer.end("stopped", f"interrupted from the keyboard; {resume_hint(writer.status.kept)}")
             raise
         except Exception as error:
-            writer.end("failed", failure_reason(error, writer.status.kept))
-            with suppress(StoreError):
-                atomic_write(run.path / "error.txt", traceback.format_exc().encode())
+            writer.end("failed", failure_reason(error, writer.status.kept), traceback.format_exc())
             if is_out_of_memory(error):
                 model_cache.clear()
-            return None
+            return
+        if finished is not None:
+            on_event(finished)
 
 
 def _train_and_record(
     writer: Writer, model_cache: ModelCache, on_event: EventCallback, should_stop: StopCheck
-) -> TrainedRun | None:
+) -> Finished | None:
+    """Train to the end and make the predictions; return the last event, not yet written, or None if it was stopped."""
     run, config = writer.run, writer.run.config.checked()
     kept = run.resume_state()
     writer.begin(kept)
@@ -136,15 +118,16 @@ def _train_and_record(
         for event in open_events:
             if isinstance(event, Finished):
                 writer.write_environment(facts | {"memory": peak.bytes_above_start()})
+                loaded = LoadedPrompt(config, backbone, task, method, {})
+                made = record_predictions(writer, loaded, model_cache, lambda: stop_if_requested(writer, should_stop))
+                return event if made else None
             writer.write_event(event)
             if isinstance(event, Baselines):
                 model_cache.save_baselines(config, event)
             on_event(event)
-            if writer.status.state == "running" and stop_if_requested(writer, should_stop):
+            if stop_if_requested(writer, should_stop):
                 return None
-    if writer.status.state != "finished":
-        raise StoreError("the training ended without a result: expected a Finished event at its end")
-    return TrainedRun(run, config, method, backbone, subsample_task(task, config.training))
+    raise StoreError("the training ended without saying how it scored: expected a Finished event at its end")
 
 
 def _load_initial_state(method: PromptMethod, run: Run) -> None:
@@ -245,28 +228,3 @@ def method_facts(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
         "stored": method.stored_parameters(),
         "slots": method.slots,
     }
-
-
-def write_predictions(trained: TrainedRun, backend: Backend, chunk: int = _PREDICTION_CHUNK) -> Iterator[None]:
-    """Predict the test examples in chunks, yielding after each; write the table after the last."""
-    run, config, task = trained.run, trained.config, trained.task
-    load_state(trained.method, run.prompt())
-    probabilities: list[list[float]] = [[]] * len(task.test)
-    # Texts of similar length together: less padding, and chunks of similar cost.
-    order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
-    for first in range(0, len(order), chunk):
-        rows = order[first : first + chunk]
-        texts = [task.test[index].text for index in rows]
-        answers = backend.predict(trained.method, trained.backbone, task, texts, config.training.length)
-        for index, answer in zip(rows, answers.tolist(), strict=True):
-            probabilities[index] = answer
-        yield
-    predicted = [task.classes[max(range(len(row)), key=row.__getitem__)] for row in probabilities]
-    columns = {f"p({name})": [row[i] for row in probabilities] for i, name in enumerate(task.classes)}
-    labels = [task.classes[row.label] for row in task.test]
-    table = pd.DataFrame({"text": [row.text for row in task.test], "label": labels, "predicted": predicted, **columns})
-    buffer = io.BytesIO()
-    table.to_parquet(buffer, index=False)
-    with exclusive(run) as status:
-        if status.state == "finished":
-            atomic_write(run.path / "predictions.parquet", buffer.getvalue())

@@ -19,7 +19,7 @@ from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import Store
-from ptviz.runs.writer import exclusive, mark_if_dead, write_status
+from ptviz.runs.writer import exclusive, mark_if_dead, remove_stop_request, write_status
 from ptviz.training.config import TrainConfig
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, WorkerInfo, code_modified_at, process_command
 
@@ -87,7 +87,7 @@ class LocalExecutor:
                         run.path, status.with_changes(state="stopped", reason="stopped by you while it was queued")
                     )
         if run.status().state not in ACTIVE_STATES:
-            mark.unlink(missing_ok=True)
+            remove_stop_request(run)
 
     def resume(self, id: str) -> Run:
         """Queue a stopped or failed run again, from its newest state.
@@ -239,7 +239,7 @@ class LocalExecutor:
         return None
 
     def _enqueue(self, run: Run, status: Status) -> None:
-        (run.path / "stop").unlink(missing_ok=True)
+        remove_stop_request(run)
         write_status(run.path, status.with_changes(state="queued", reason="", pid=None, queued=time.time()))
 
     def _wake_worker(self) -> None:

@@ -17,6 +17,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from ptviz.atomic_files import write_file
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import STORED_KEY, check_hyperparameters
@@ -184,7 +185,7 @@ def save_record(record: dict[str, Any], path: Path = RECORD_PATH) -> None:
     """Write the record, one run per line, so that diffs are readable."""
     runs = ",\n  ".join(json.dumps(run) for run in record["runs"])
     winners = json.dumps(record.get("winners", {}), indent=1)
-    path.write_text(f'{{"winners": {winners},\n "runs": [\n  {runs}\n ]}}\n')
+    write_file(path, f'{{"winners": {winners},\n "runs": [\n  {runs}\n ]}}\n'.encode())
 
 
 def main() -> None:

@@ -14,13 +14,14 @@ from dataclasses import replace
 from pathlib import Path
 
 import ptviz
+from ptviz.atomic_files import atomic_directory, atomic_file
 from ptviz.checkpoints.containers.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError, safe_text
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
-from ptviz.paths import atomic_directory
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
+from ptviz.runs.predictions import MAX_ATTEMPTS, write_predictions_error
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft
@@ -52,12 +53,10 @@ def pack_run(run: Run, path: Path) -> list[str]:
         raise StoreError(f"run {run.id} has {size / MB:,.0f} MB; a bundle has at most {LIMITS.unpacked / MB:,.0f} MB")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_name(f".{path.name}.part")
-        with zipfile.ZipFile(part, "w", zipfile.ZIP_DEFLATED) as archive:
+        with atomic_file(path) as draft, zipfile.ZipFile(draft, "w", zipfile.ZIP_DEFLATED) as archive:
             archive.writestr(BUNDLE_MARKER, json.dumps({"bundle": 1, "id": run.id, "ptviz": ptviz.__version__}))
             for name in files:
                 archive.write(run.path / name, name)
-        part.replace(path)
     except OSError as error:
         raise to_store_error(error, path) from error
     return [BUNDLE_MARKER, *files]
@@ -82,6 +81,7 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
                     atomic_write(draft / name, data, durable=False)
             atomic_write(draft / "config.json", encode_config(config))
             atomic_write(draft / "status.json", _read_bundled_status(files).to_bytes())
+            write_predictions_error(draft, MAX_ATTEMPTS, "a bundle has no predictions")
             valid_id = id if isinstance(id, str) and RUN_ID_PATTERN.fullmatch(id) else None
             return Run(rename_draft(draft, config, valid_id))
     except OSError as error:

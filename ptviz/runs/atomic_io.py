@@ -1,4 +1,4 @@
-"""Atomic writes, append-only files, and readable messages for failed writes."""
+"""Append-only files, and readable messages for failed writes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
+
+from ptviz.atomic_files import write_file
 
 _DISK_FULL_CODES = (errno.ENOSPC, errno.EDQUOT) if hasattr(errno, "EDQUOT") else (errno.ENOSPC,)
 _NO_PERMISSION_CODES = (errno.EACCES, errno.EPERM, errno.EROFS)
@@ -50,37 +52,22 @@ def atomic_write(path: Path, data: bytes, durable: bool = True) -> None:
     Raises:
         StoreError: if the disk is full or the folder cannot be written; the old file is then unchanged.
     """
-    part = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            if durable:
-                os.fsync(file.fileno())
-        part.replace(path)
+        write_file(path, data, durable)
     except OSError as error:
-        with suppress(OSError):
-            part.unlink()
         raise to_store_error(error, path) from error
-    if durable:
-        _sync_folder(path.parent)
 
 
-def _sync_folder(folder: Path) -> None:
-    """Sync a folder, so that a rename in it survives a power cut, where the system supports it."""
-    with suppress(OSError):  # Windows cannot open folders; some network drives cannot sync them.
-        handle = os.open(folder, os.O_RDONLY)
-        try:
-            os.fsync(handle)
-        finally:
-            os.close(handle)
+def check_room(folder: Path) -> None:
+    """Check that some tens of kilobytes can be written to a folder.
 
-
-def remove_partial_files(folder: Path) -> None:
-    """Delete partial files that a killed writer left in ``folder``. Only its one writer may call this."""
-    for part in folder.glob(".*.part"):
-        with suppress(OSError):
-            part.unlink()
+    Raises:
+        StoreError: if the disk is full or the folder cannot be written.
+    """
+    probe = folder / "room"
+    atomic_write(probe, secrets.token_bytes(1 << 16), durable=False)
+    with suppress(OSError):
+        probe.unlink()
 
 
 class AppendOnlyFile:
@@ -122,8 +109,9 @@ class AppendOnlyFile:
             raise to_store_error(error, self.path) from error
 
     def close(self) -> None:
-        """Close the file."""
-        os.close(self._file)
+        """Close the file. What matters is synced before, so that an error here loses nothing."""
+        with suppress(OSError):
+            os.close(self._file)
 
 
 def _complete_lines_size(path: Path) -> int:

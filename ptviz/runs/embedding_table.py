@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Float, Int
 
 from ptviz import paths
+from ptviz.atomic_files import atomic_directory
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.prompt import BackboneShape
 from ptviz.runs.atomic_io import to_store_error
@@ -69,7 +70,7 @@ def save_vocabulary(backbone: Backbone) -> Path:
     shape = backbone.shape
     data = {"tokens": [token or "" for token in tokens], "sizes": asdict(shape), "backbone": backbone.name}
     try:
-        with paths.atomic_directory(folder.parent) as draft:
+        with atomic_directory(folder.parent) as draft:
             np.save(draft / "table.npy", table)
             np.save(draft / "common.npy", backbone.make_spec().common_ids.cpu().numpy())
             (draft / "vocabulary.json").write_text(json.dumps(data))

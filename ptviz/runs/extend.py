@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import encode_config
-from ptviz.runs.writer import exclusive, write_status
+from ptviz.runs.writer import exclusive, remove_stop_request, write_status
 
 
 @contextmanager
@@ -33,7 +32,8 @@ def plan_extension(run: Run, status: Status, steps: int) -> Status:
     """Extend an idle run by ``steps`` updates and return the status to write.
 
     From the resumed step on, the learning rate follows the schedule of a run planned with the new total. The number
-    of warm-up steps stays the same, and the patience of early stopping restarts.
+    of warm-up steps stays the same, and the patience of early stopping restarts. Writing the config extends the run:
+    until the returned status is written, it reads as stopped, to be resumed.
 
     Raises:
         ValueError: if ``steps`` is not positive.
@@ -47,12 +47,8 @@ def plan_extension(run: Run, status: Status, steps: int) -> Status:
     begun = old.begun or old.steps
     training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
     longer = replace(config, training=training, planned=(*config.planned, old.steps))
-    saved = run.resume_state()
-    if saved is not None and "stale" in saved.progress:
-        saved = saved._replace(progress={**saved.progress, "stale": 0})
-        snapshots.write_resume_state(run.path / "resume.safetensors", saved)
     atomic_write(run.path / "config.json", encode_config(longer))
-    return status.with_changes(steps=total)
+    return status.with_changes(steps=total, extensions=len(longer.planned))
 
 
 def prepare_resume(run: Run, steps: int = 0) -> None:
@@ -66,5 +62,5 @@ def prepare_resume(run: Run, steps: int = 0) -> None:
             status = plan_extension(run, status, steps)
         elif status.state == "finished":
             raise StoreError(f"run {run.id} is finished; extend it to train further")
-        (run.path / "stop").unlink(missing_ok=True)
+        remove_stop_request(run)
         write_status(run.path, status.with_changes(state="stopped", reason="about to go on", pid=None))

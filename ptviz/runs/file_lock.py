@@ -7,7 +7,6 @@ import sys
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import IO
 
 from ptviz.runs.atomic_io import to_store_error
 
@@ -16,13 +15,13 @@ if sys.platform == "win32":
 
     _LOCK_OFFSET = 1 << 30  # Lock a byte after the process id, so that other processes can still read the id.
 
-    def _lock_file(file: IO[bytes], shared: bool) -> None:
-        file.seek(_LOCK_OFFSET)
-        msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+    def _lock_file(file: int, shared: bool) -> None:
+        os.lseek(file, _LOCK_OFFSET, os.SEEK_SET)
+        msvcrt.locking(file, msvcrt.LK_NBLCK, 1)
 else:
     import fcntl
 
-    def _lock_file(file: IO[bytes], shared: bool) -> None:
+    def _lock_file(file: int, shared: bool) -> None:
         fcntl.flock(file, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
 
 
@@ -31,7 +30,7 @@ class FileLock:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._file: IO[bytes] | None = None
+        self._file: int | None = None
 
     def acquire(self, wait: float = 0.3) -> bool:
         """Take the lock, trying for ``wait`` seconds; return False if another process holds it.
@@ -39,34 +38,53 @@ class FileLock:
         The wait covers readers, which hold the lock for an instant to test whether it is taken.
 
         Raises:
-            StoreError: if the lock file cannot be written.
+            StoreError: if the lock file cannot be opened, also because its folder was deleted meanwhile.
         """
         until = time.monotonic() + wait
-        try:
-            file = os.fdopen(os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644), "r+b")
-        except OSError as error:
-            raise to_store_error(error, self.path) from error
         while True:
             try:
+                file = os.open(self.path, os.O_RDWR | os.O_CREAT, 0o644)
+            except OSError as error:
+                raise to_store_error(error, self.path) from error
+            try:
                 _lock_file(file, shared=False)
-                break
+                if _is_same_file(file, self.path):
+                    break
             except OSError:
-                if time.monotonic() > until:
-                    file.close()
-                    return False
-                time.sleep(0.01)
-        with suppress(OSError):  # The id is only for messages: a full disk must not prevent the lock.
-            file.seek(0)
-            file.write(f"{os.getpid():<20}".encode())
-            file.flush()
+                pass
+            _close(file)
+            if time.monotonic() > until:
+                return False
+            time.sleep(0.01)
+        # Not buffered, so that closing writes nothing. The id is only for messages: a full disk does not matter.
+        with suppress(OSError):
+            os.lseek(file, 0, os.SEEK_SET)
+            os.write(file, f"{os.getpid():<20}".encode())
         self._file = file
         return True
+
+    def is_intact(self) -> bool:
+        """Return whether the lock is held and its file still exists; others could take the lock if it was deleted."""
+        return self._file is not None and _is_same_file(self._file, self.path)
 
     def release(self) -> None:
         """Release the lock; do nothing if it is not held."""
         if self._file is not None:
-            self._file.close()
+            _close(self._file)
             self._file = None
+
+
+def _is_same_file(file: int, path: Path) -> bool:
+    """Return whether an open file is the one that ``path`` now names."""
+    try:
+        return os.path.samestat(os.fstat(file), path.stat())
+    except OSError:
+        return False
+
+
+def _close(file: int) -> None:
+    with suppress(OSError):
+        os.close(file)
 
 
 def is_locked(path: Path) -> bool:
@@ -77,7 +95,7 @@ def is_locked(path: Path) -> bool:
         return False
     with file:
         try:
-            _lock_file(file, shared=True)
+            _lock_file(file.fileno(), shared=True)
         except OSError:
             return True
     return False

@@ -6,6 +6,7 @@ import io
 import json
 import threading
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.history import HistoryBuilder, RunHistory, decode_event, parse_event_line, read_events
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
-from ptviz.runs.status import Status, actual_status
+from ptviz.runs.status import ACTIVE_STATES, Status, actual_status
 from ptviz.training.events import Event
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ class Run:
             StoreError: if the file is damaged.
         """
         path = self.path / "resume.safetensors"
-        return tensors.read_resume_state(path) if path.exists() else None
+        return tensors.read_resume_state(path).with_extension(self.config) if path.exists() else None
 
     def resume_point(self) -> ResumePoint | None:
         """Return the argument of ``train(resume=...)`` for the newest state; None before the first snapshot.
@@ -202,9 +203,13 @@ def read_status(folder: Path) -> Status:
 def read_status_file(folder: Path) -> Status:
     """Return the status in status.json, or the one derived from the events if it is missing or damaged."""
     try:
-        return Status.from_json(read_json(folder / "status.json"))
+        status = Status.from_json(read_json(folder / "status.json"))
     except (StoreError, ValueError, TypeError):
         return _status_from_events(folder)
+    if status.extensions is not None and status.state not in ACTIVE_STATES:
+        with suppress(StoreError):
+            return status.with_extension(read_config(folder))
+    return status
 
 
 def _status_from_events(folder: Path) -> Status:

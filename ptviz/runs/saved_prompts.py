@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import re
 import secrets
-import shutil
 import time
 from collections.abc import Mapping
 from contextlib import suppress
@@ -20,8 +19,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ptviz.atomic_files import atomic_directory, delete_folder
 from ptviz.methods.base import build_method
-from ptviz.paths import atomic_directory
 from ptviz.prompt import Prompt, Spec
 from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
@@ -217,12 +216,10 @@ def delete_saved_prompt(folder: Path, id: str) -> None:
         StoreError: if it does not exist, or the folder cannot be written.
     """
     path = _prompt_path(folder, id)
-    trash = path.with_name(f".old-{secrets.token_hex(4)}")
     try:
-        path.rename(trash)  # first, so that a list never contains a partial prompt
+        delete_folder(path)
     except OSError as error:
         raise to_store_error(error, path) from error
-    shutil.rmtree(trash, ignore_errors=True)
 
 
 def _prompt_path(folder: Path, id: str) -> Path:

@@ -14,6 +14,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.config import RunConfig
 
 _SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
 AxesByTensor = Mapping[str, Sequence[str]]
@@ -28,7 +29,10 @@ class SnapshotInfo(NamedTuple):
 
 
 class ResumeState(NamedTuple):
-    """A state to resume from: the three fields of a Snapshot event, with its stage and step."""
+    """A state to resume from: the three fields of a Snapshot event, with its stage and step.
+
+    ``extensions`` is how often the run had been extended when the state was saved.
+    """
 
     stage: int
     step: int
@@ -36,6 +40,13 @@ class ResumeState(NamedTuple):
     resume: dict[str, Tensor]
     progress: dict[str, Any]
     axes: AxesByTensor = MappingProxyType({})
+    extensions: int = 0
+
+    def with_extension(self, config: RunConfig) -> ResumeState:
+        """Return the state with the patience of early stopping renewed if the run was extended since it was saved."""
+        if self.extensions >= len(config.planned) or "stale" not in self.progress:
+            return self
+        return self._replace(progress={**self.progress, "stale": 0})
 
 
 def snapshot_name(stage: int, step: int) -> str:
@@ -95,7 +106,8 @@ def write_resume_state(path: Path, state: ResumeState) -> None:
     tensors = {f"method.{name}": tensor for name, tensor in state.method.items()}
     tensors |= {f"resume.{name}": tensor for name, tensor in state.resume.items()}
     header = snapshot_header(state.stage, state.step, state.axes)
-    write_tensors(path, tensors, {**header, "progress": json.dumps(state.progress)})
+    progress = {"progress": json.dumps(state.progress), "extensions": str(state.extensions)}
+    write_tensors(path, tensors, {**header, **progress})
 
 
 def read_resume_state(path: Path) -> ResumeState:
@@ -107,9 +119,9 @@ def read_resume_state(path: Path) -> ResumeState:
     tensors, header = read_tensors(path)
     try:
         stage, step, progress = int(header["stage"]), int(header["step"]), json.loads(header["progress"])
-        axes = json.loads(header.get("axes", "{}"))
+        axes, extensions = json.loads(header.get("axes", "{}")), int(header.get("extensions", 0))
     except (KeyError, ValueError) as error:
         raise StoreError(f"{path}: expected a state to resume from; invalid header ({error})") from error
     method = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
     resume = {name.removeprefix("resume."): t for name, t in tensors.items() if name.startswith("resume.")}
-    return ResumeState(stage, step, method, resume, progress, axes)
+    return ResumeState(stage, step, method, resume, progress, axes, extensions)

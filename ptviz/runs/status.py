@@ -9,7 +9,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from ptviz.runs.failure_messages import crash_reason
+from ptviz.runs.config import RunConfig
+from ptviz.runs.failure_messages import crash_reason, resume_hint
 from ptviz.runs.file_lock import is_locked
 
 RunState = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
@@ -24,7 +25,8 @@ class Status:
     ``accuracy`` and ``best_step`` belong to the best prompt so far, by validation accuracy. ``seconds`` is training
     time. ``majority`` and ``zero_shot`` are validation accuracies without a prompt, ``test`` is the best prompt's test
     accuracy. ``kept`` is the step of the newest saved state, from which a resume continues. ``kills`` is the number of
-    out-of-memory kills on this system when the run began.
+    out-of-memory kills on this system when the run began. ``extensions`` is the number of extensions of the config that
+    this status belongs to; None in files of earlier versions.
     """
 
     state: RunState
@@ -45,6 +47,7 @@ class Status:
     test: float | None = None
     kept: int | None = None
     kills: int = 0
+    extensions: int | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal status."""
@@ -68,6 +71,17 @@ class Status:
     def with_changes(self, **changes: Any) -> Status:
         """Return the status with changed fields and the current time as ``updated``."""
         return replace(self, **{"updated": time.time(), **changes})
+
+    def with_extension(self, config: RunConfig) -> Status:
+        """Return the status under ``config``: stopped if that was extended after the status was written.
+
+        Extending a run writes its config, then its status: the config alone decides.
+        """
+        if self.extensions is None or self.extensions >= len(config.planned):
+            return self
+        steps = config.training.steps
+        reason = f"extended to {steps} steps; {resume_hint(self.kept)}"
+        return replace(self, state="stopped", reason=reason, steps=steps, extensions=len(config.planned))
 
 
 def actual_status(status: Status, folder: Path) -> Status:

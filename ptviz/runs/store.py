@@ -7,7 +7,6 @@ import json
 import os
 import re
 import secrets
-import shutil
 import threading
 import time
 from collections.abc import Mapping
@@ -18,6 +17,7 @@ from pathlib import Path
 from torch import Tensor
 
 from ptviz import paths
+from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.runs import saved_prompts, snapshots
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig
@@ -26,6 +26,8 @@ from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
 
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
+_RUN_FILES = ("config.json", "status.json", "events.jsonl")
+"""A folder with one of them is a run, or what is left of one."""
 
 
 @dataclass(frozen=True)
@@ -84,9 +86,10 @@ class Store:
             reason="" if queued else "not started yet",
             steps=config.training.steps,
             queued=time.time(),
+            extensions=len(config.planned),
         )
         try:
-            with paths.atomic_directory(self.root) as draft:
+            with atomic_directory(self.root) as draft:
                 (draft / "snapshots").mkdir()
                 atomic_write(draft / "config.json", encode_config(config))
                 atomic_write(draft / "status.json", status.to_bytes())
@@ -169,11 +172,14 @@ class Store:
         return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
 
     def remove_leftovers(self) -> None:
-        """Delete drafts and partly deleted runs that killed processes left, once they are an hour old."""
-        for left in [*self.root.glob(".new-*"), *self.root.glob(".old-*")]:
-            with suppress(OSError):
-                if time.time() - left.stat().st_mtime > 3600:
-                    shutil.rmtree(left)
+        """Delete what killed processes left among runs, saved prompts, uploads and in the cache.
+
+        Temporary files of living processes stay.
+        """
+        for folder in (self.root, self.prompts_folder, self.root.with_name("uploads"), paths.cache_dir()):
+            remove_leftovers(folder, everywhere=True)
+        for name in self._folder_names():
+            _remove_marks(self.root / name)
 
     def rename(self, id: str, name: str) -> None:
         """Change the display name of a run; its id stays.
@@ -192,23 +198,32 @@ class Store:
             StoreError: if there is no such run, it is being written, or the folder cannot be written.
         """
         path = self._run_path(id)
-        if not (path / "config.json").exists():
+        if not any((path / name).exists() for name in _RUN_FILES):
             raise StoreError(f"{path} is not a run (no config.json), so it was not deleted")
         lock = FileLock(path / "lock")
         if not lock.acquire(wait=1.0):  # The lock of a run that was just stopped is released a moment later.
             raise StoreError(f"run {id} is running: stop it first, then delete it")
-        lock.release()
-        trash = self.root / f".old-{secrets.token_hex(4)}"
+        if os.name == "nt":
+            lock.release()  # Windows renames no folder with an open file in it.
         try:
-            # Renamed first, so that a list never contains a partial run.
-            path.rename(trash)
-            if trash.is_symlink():
-                trash.unlink()
-            else:
-                shutil.rmtree(trash, ignore_errors=True)
+            delete_folder(path)
         except OSError as error:
             raise to_store_error(error, path) from error
+        finally:
+            lock.release()
         self._runs.pop(id, None)
+
+
+def _remove_marks(folder: Path) -> None:
+    """Delete the request to stop and the empty crash report that a killed process left in a run that is not active."""
+    lock, crash = FileLock(folder / "lock"), folder / "crash.txt"
+    with suppress(StoreError, OSError):
+        left = [mark for mark in (crash, folder / "stop") if mark.exists()]
+        if left and lock.acquire(wait=0.0) and read_status_file(folder).state != "queued":
+            for mark in left:
+                if mark != crash or not mark.stat().st_size:
+                    mark.unlink(missing_ok=True)
+    lock.release()
 
 
 def new_run_id(config: RunConfig) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -11,8 +12,11 @@ from pathlib import Path
 from types import MappingProxyType, TracebackType
 from typing import Any, Literal
 
-from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError, StoreError, atomic_write, remove_partial_files
+from torch import Tensor
+
+from ptviz.atomic_files import remove_leftovers
+from ptviz.runs import predictions, snapshots
+from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError, StoreError, atomic_write, to_store_error
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.history import resume_marker
@@ -25,6 +29,14 @@ from ptviz.training.events import event_to_json
 _STATUS_INTERVAL = 0.5
 """Seconds between two writes of status.json while only steps are written."""
 _MAX_REASON_LENGTH = 1500  # Keeps status.json within one disk block, so that it can be rewritten on a full disk.
+
+
+RESULT_FILES = ("prompt.safetensors", predictions.PREDICTIONS_FILE, predictions.ERROR_FILE, "error.txt")
+"""Files of a run that has ended, deleted when it is trained further."""
+
+
+class RunDeletedError(StoreError):
+    """The run's folder was deleted while it was written."""
 
 
 @contextmanager
@@ -43,7 +55,11 @@ def exclusive(run: Run) -> Iterator[Status]:
 
 def _acquire_lock(run: Run) -> FileLock:
     lock = FileLock(run.path / "lock")
-    if not lock.acquire():
+    try:
+        is_free = lock.acquire()
+    except StoreError as error:
+        raise error if run.path.is_dir() else RunDeletedError(f"run {run.id} was deleted") from None
+    if not is_free:
         raise StoreError(
             f"run {run.id} is being written by process {lock_owner(lock.path)}: a run has one writer. "
             "Stop it first, or wait until it is finished"
@@ -69,6 +85,19 @@ def write_status(folder: Path, status: Status, durable: bool = True) -> None:
             raise DiskFullError(f"the disk is full: {path} could not be written. Free some space") from None
 
 
+def remove_stop_request(run: Run) -> None:
+    """Forget a request to stop a run.
+
+    Raises:
+        StoreError: if the folder cannot be written.
+    """
+    path = run.path / "stop"
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise to_store_error(error, path) from error
+
+
 class Writer:
     """Writes one run while it is trained. Use it as a context manager, which releases the run's lock at the end.
 
@@ -82,13 +111,12 @@ class Writer:
         self.axes: AxesByTensor = MappingProxyType({})
         self._resume_state: ResumeState | None = None
         self._last_status_write = 0.0
+        self._extensions = 0
         self._lock = _acquire_lock(run)
         try:
-            (self.folder / "snapshots").mkdir(exist_ok=True)
-            remove_partial_files(self.folder)
-            remove_partial_files(self.folder / "snapshots")
-            self._events = AppendOnlyFile(self.folder / "events.jsonl")
+            self._make_folders()
             self.status = read_status_file(self.folder)
+            self._events = AppendOnlyFile(self.folder / "events.jsonl")
         except BaseException:
             self._lock.release()
             raise
@@ -100,7 +128,26 @@ class Writer:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._events.close()
+        if self._is_deleted() and not (self.folder / "config.json").exists():
+            # What was written while the folder was being deleted may have kept it: it must not come back as half a run.
+            shutil.rmtree(self.folder, ignore_errors=True)
         self._lock.release()
+
+    def _make_folders(self) -> None:
+        try:
+            (self.folder / "snapshots").mkdir(exist_ok=True)
+        except OSError as error:
+            raise to_store_error(error, self.folder) from error
+        remove_leftovers(self.folder)
+        remove_leftovers(self.folder / "snapshots")
+
+    def _is_deleted(self) -> bool:
+        """Return whether the run was deleted, or is being deleted: its lock is no longer where others look for it."""
+        return not self._lock.is_intact()
+
+    def _check_not_deleted(self) -> None:
+        if self._is_deleted():
+            raise RunDeletedError(f"run {self.run.id} was deleted while it was trained")
 
     def begin(self, resumed: ResumeState | None) -> None:
         """Mark the run as running in this process, from the state ``resumed`` or from the first step.
@@ -111,20 +158,17 @@ class Writer:
             StoreError: if the disk is full or the folder cannot be written.
         """
         stage, step = (resumed.stage, resumed.step) if resumed else (0, 0)
-        self._resume_state = resumed
-        for old in ("prompt.safetensors", "predictions.parquet", "error.txt"):
-            (self.folder / old).unlink(missing_ok=True)
-        for info in self.run.snapshots():
-            if resumed is None or (info.stage, info.step) > (stage, step):
-                info.path.unlink(missing_ok=True)
+        self._resume_state, config = resumed, self.run.config
+        self._extensions = len(config.planned)
         if (self.folder / "events.jsonl").stat().st_size:
-            self._events.append(resume_marker(stage, step, self.run.config.training.steps))
+            self._events.append(resume_marker(stage, step, config.training.steps))
         best = self.run.history().best_evaluation
         self.status = self.status.with_changes(
             state="running",
             reason="",
             pid=os.getpid(),
             kills=oom_kill_count(),
+            extensions=self._extensions,
             stage=stage,
             step=step,
             kept=step if resumed else None,
@@ -133,6 +177,21 @@ class Writer:
             test=None,
         )
         write_status(self.folder, self.status)
+        self._remove_later_files(resumed)  # last, so that a run that says "finished" has all its files
+
+    def _remove_later_files(self, resumed: ResumeState | None) -> None:
+        """Delete the results of an earlier attempt, and snapshots after the state to resume from."""
+        outdated = [self.folder / name for name in RESULT_FILES]
+        outdated += [
+            info.path
+            for info in self.run.snapshots()
+            if resumed is None or (info.stage, info.step) > (resumed.stage, resumed.step)
+        ]
+        for path in outdated:
+            try:
+                path.unlink(missing_ok=True)
+            except OSError as error:
+                raise to_store_error(error, path) from error
 
     def write_environment(self, facts: Mapping[str, Any]) -> None:
         """Write the environment of the run.
@@ -140,14 +199,43 @@ class Writer:
         Raises:
             StoreError: if the disk is full or the folder cannot be written.
         """
+        self._check_not_deleted()
         atomic_write(self.folder / "environment.json", json.dumps(dict(facts), indent=1).encode())
+
+    def best_state(self) -> dict[str, Tensor]:
+        """Return the method's state dict with the best validation accuracy so far.
+
+        Raises:
+            StoreError: if there is no snapshot yet.
+        """
+        return best_state(self._resume_state) if self._resume_state is not None else self.run.prompt()
+
+    def write_predictions(self, table: bytes) -> None:
+        """Write the test predictions, a Parquet file.
+
+        Raises:
+            StoreError: if the disk is full or the folder cannot be written.
+        """
+        self._check_not_deleted()
+        predictions.write_predictions(self.folder, table)
+
+    def write_predictions_error(self, reason: str) -> None:
+        """Record why the predictions could not be made; a worker attempts them again.
+
+        Raises:
+            StoreError: if the disk is full or the folder cannot be written.
+        """
+        self._check_not_deleted()
+        predictions.write_predictions_error(self.folder, 1, reason)
 
     def write_event(self, event: Event) -> None:
         """Write one event.
 
         Raises:
+            RunDeletedError: if the run was deleted meanwhile.
             StoreError: if the disk is full or the folder cannot be written; earlier files stay intact.
         """
+        self._check_not_deleted()
         if isinstance(event, Snapshot):
             self._write_snapshot(event)
         self._events.append(json.dumps(event_to_json(event)).encode())
@@ -174,7 +262,7 @@ class Writer:
         """Write the snapshot, then the resume state: if killed in between, the older resume state is intact."""
         self._events.sync()
         state = dict(event.method), dict(event.resume), dict(event.progress)
-        self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes)
+        self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes, extensions=self._extensions)
         path = self.folder / "snapshots" / snapshots.snapshot_name(event.stage, event.step)
         snapshots.write_tensors(path, event.method, snapshots.snapshot_header(event.stage, event.step, self.axes))
         snapshots.write_resume_state(self.folder / "resume.safetensors", self._resume_state)
@@ -193,7 +281,8 @@ class Writer:
             steps_per_second=event.steps_per_second,
         )
         self._write_status(at_once=True, durable=True)
-        (self.folder / "stop").unlink(missing_ok=True)
+        with suppress(StoreError):  # The worker removes it from runs that have ended.
+            remove_stop_request(self.run)
 
     def _write_best_prompt(self, step: int) -> None:
         """Write the best prompt so far to its own file."""
@@ -208,8 +297,13 @@ class Writer:
             write_status(self.folder, self.status, durable)
             self._last_status_write = now
 
-    def end(self, state: Literal["stopped", "failed"], reason: str) -> None:
-        """Mark the run as stopped or failed. Its snapshots stay; a full disk raises no error here."""
+    def end(self, state: Literal["stopped", "failed"], reason: str, details: str = "") -> None:
+        """Mark the run as stopped or failed; ``details`` go to error.txt. A full disk raises no error here.
+
+        Nothing is written to a run that was deleted.
+        """
+        if self._is_deleted():
+            return
         with suppress(StoreError):
             if state == "failed":
                 self._events.append(json.dumps(event_to_json(Failed(reason, self.status.step))).encode())
@@ -219,8 +313,11 @@ class Writer:
         self.status = self.status.with_changes(state=state, reason=reason[:_MAX_REASON_LENGTH], pid=None)
         with suppress(StoreError):
             write_status(self.folder, self.status)
-        with suppress(OSError):
-            (self.folder / "stop").unlink(missing_ok=True)
+        with suppress(StoreError):
+            remove_stop_request(self.run)
+        if details:
+            with suppress(StoreError):
+                atomic_write(self.folder / "error.txt", details.encode())
 
 
 def mark_if_dead(run: Run) -> bool:

@@ -76,6 +76,7 @@ class BackgroundExperiments:
         self._job: TransferJob | None = None
         self._pieces: Iterator[TransferScore | TransferRun | None] = iter(())
         self._failed: list[TransferScore | TransferRun] = []
+        self._error = ""
 
     def run_piece(self) -> bool:
         """Do one piece (a training step, or a cell); False if there is no job."""
@@ -87,9 +88,10 @@ class BackgroundExperiments:
         try:
             done = next(self._pieces)
         except StopIteration:
-            self._finish_job(_summarise_failures(self._failed))
+            self._finish_job(self._error or _summarise_failures(self._failed))
         except Exception as error:
-            self._finish_job(failure_reason(error, None))
+            self._error = failure_reason(error, None)  # The job file may not be writable: then the next piece ends it.
+            self._finish_job(self._error)
         else:
             if done is not None and done.reason:
                 self._failed.append(done)
@@ -97,7 +99,7 @@ class BackgroundExperiments:
 
     def _start_job(self, job: TransferJob | None) -> None:
         self._pieces = iter(())  # releases the lock at once
-        self._job, self._failed = job, []
+        self._job, self._failed, self._error = job, [], ""
         if job is not None and not job.problem:
             self._pieces = _run_job(self.store, job, self.model_cache)
 

@@ -9,29 +9,35 @@ from __future__ import annotations
 
 import argparse
 import gc
+import io
 import json
 import os
 import signal
 import sys
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 
 import ptviz
-from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.atomic_io import StoreError, atomic_write, check_room
 from ptviz.runs.config import RunConfig
+from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.predictions import lacks_predictions
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 from ptviz.runs.writer import mark_if_dead
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
 from ptviz.worker.folder_watch import FolderWatch
+
+if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
 
 UNLOAD_AFTER, EXIT_AFTER = 300.0, 600.0
 """Idle seconds after which a worker frees its models, and after which it ends."""
@@ -64,7 +70,9 @@ class Worker:
         self._backbone: str | None = None
         self._last_folder_check = self._last_scan = 0.0
         self._last_wake = -1
-        self._pending_predictions: deque[Iterator[None]] = deque(maxlen=8)
+        self._without_predictions: deque[str] = deque()
+        self._attempted_predictions: set[str] = set()
+        self._predictions: Iterator[None] | None = None
         self._retry_at: dict[str, float] = {}
         self._stops_when_idle = False
         self._idle_since = time.monotonic()
@@ -73,33 +81,56 @@ class Worker:
     def serve(self) -> None:
         """Work until idle for too long, or asked to end."""
         self._write_info()
-        for summary in self.store.list():
-            if mark_if_dead(self.store.get(summary.id)):
-                write_log_line(f"{summary.id}: its worker had died")
-        self.worker_dir.requests.remove_stale_files()
-        self.store.remove_leftovers()
+        self._contain(self._clean_up)
         self._mark_busy()
         while self.shutdown_reason is None:
-            worked, projecting = self._work(), self._poll_projections()
-            if worked or projecting:
-                self._mark_busy()
-                if not worked:
-                    self.folder_watch.wait(_PROJECTION_POLL_SECONDS)
-            elif self._stops_when_idle or self._idle_seconds() >= self.exit_after:
-                self.shutdown_reason = "idle"
-            else:
-                if self._idle_seconds() >= self.unload_after and not self._has_unloaded:
-                    self._unload_models()
-                self.folder_watch.wait(self._seconds_to_wait())
-                self._check_folder()
+            self._contain(self._serve_once)
         self.handlers.projection_queue.shut_down()
+
+    def _contain(self, work: Callable[[], None]) -> None:
+        """Do some work; an error, such as that of a full disk, is logged and does not end the worker."""
+        try:
+            work()
+        except Exception as error:
+            write_log_line(f"{failure_reason(error, None)}; the worker continues in {_RETRY_SECONDS:g} s")
+            self._check_folder()
+            if self.shutdown_reason is None and self._idle_seconds() >= self.exit_after:
+                self.shutdown_reason = "idle"
+            if self.shutdown_reason is None:
+                self.folder_watch.wait(_RETRY_SECONDS)
+
+    def _clean_up(self) -> None:
+        """Settle what earlier workers left when they were killed."""
+        for summary in self.store.list():
+            try:
+                if mark_if_dead(self.store.get(summary.id)):
+                    write_log_line(f"{summary.id}: its worker had died")
+            except Exception as error:  # One run that cannot be read or written does not stop the others.
+                write_log_line(f"{summary.id}: {failure_reason(error, None)}")
+        self.worker_dir.requests.remove_stale_files()
+        self.store.remove_leftovers()
+        self.handlers.projection_queue.adopt_jobs()
+
+    def _serve_once(self) -> None:
+        worked, projecting = self._work(), self._poll_projections()
+        if worked or projecting:
+            self._mark_busy()
+            if not worked:
+                self.folder_watch.wait(_PROJECTION_POLL_SECONDS)
+        elif self._stops_when_idle or self._idle_seconds() >= self.exit_after:
+            self.shutdown_reason = "idle"
+        else:
+            if self._idle_seconds() >= self.unload_after and not self._has_unloaded:
+                self._unload_models()
+            self.folder_watch.wait(self._seconds_to_wait())
+            self._check_folder()
 
     def _work(self) -> bool:
         """Do one piece of work; False if there is none."""
         return (
             self._run_next()
             or self._handle_requests()
-            or self._write_pending_predictions()
+            or self._make_missing_predictions()
             or self._run_background_experiment()
         )
 
@@ -141,8 +172,12 @@ class Worker:
     def _check_folder(self) -> None:
         """End if the worker's folder was deleted."""
         self._last_folder_check = time.monotonic()
-        if not self.worker_dir.lock_file.exists():
+        try:
+            self.worker_dir.lock_file.stat()
+        except (FileNotFoundError, NotADirectoryError):
             self.shutdown_reason = "its folder is gone"
+        except OSError as error:
+            write_log_line(failure_reason(error, None))
 
     def _check_folder_now_and_then(self) -> None:
         if time.monotonic() - self._last_folder_check > _FOLDER_CHECK_SECONDS:
@@ -159,35 +194,42 @@ class Worker:
         waiting = [id for id in queued if id not in self._retry_at]
         if not waiting:
             self._last_wake, self._last_scan = woken, now
+            self._find_missing_predictions()
             return False
         try:
-            self._execute_run(self.store.get(waiting[0]))
-        except StoreError as error:
-            # It cannot even be marked as taken (a full disk, a folder without write permission): others go first.
+            check_room(self.worker_dir.folder)
+            run = self.store.get(waiting[0])
+            self._execute_run(run)
+            is_taken = run.status().state != "queued"
+        except Exception as error:
+            is_taken = False
+            write_log_line(f"{waiting[0]}: {failure_reason(error, None)}")
+        if not is_taken:
+            # It could not even be marked as taken (a full disk, a folder without write permission): others go first.
             self._retry_at[waiting[0]] = now + _RETRY_SECONDS
-            write_log_line(f"{waiting[0]}: {error}")
         return True
 
     def _execute_run(self, run: Run) -> None:
-        from ptviz.engine.train_job import train_run, write_predictions
+        from ptviz.engine.train_job import train_run
 
         self._run_id, self._backbone = run.id, run.config.backbone
         self._write_info()
         write_log_line(f"{run.id}: begins")
         try:
-            trained = train_run(run, self.model_cache, should_stop=self._should_stop, if_queued=True)
+            train_run(run, self.model_cache, should_stop=self._should_stop, if_queued=True)
         finally:
             self._run_id = None
             self._write_info()
         status = run.status()
         write_log_line(f"{run.id}: {status.state} {status.reason}")
-        if trained is not None:
-            self._pending_predictions.append(write_predictions(trained, self.model_cache.backend))
 
     def _should_stop(self) -> str | None:
-        self._handle_requests(between_steps=True)
-        self._poll_projections()
-        self._check_folder_now_and_then()
+        try:
+            self._handle_requests(between_steps=True)
+            self._poll_projections()
+            self._check_folder_now_and_then()
+        except Exception as error:  # It concerns a question, not the run that is trained.
+            write_log_line(failure_reason(error, None))
         return self.shutdown_reason
 
     def _handle_requests(self, between_steps: bool = False) -> bool:
@@ -217,17 +259,34 @@ class Worker:
             self._backbone = config.backbone
             self._write_info()
 
-    def _write_pending_predictions(self) -> bool:
-        """Write the predictions of the next few test examples; False if there are none to write."""
-        if not self._pending_predictions:
-            return False
+    def _find_missing_predictions(self) -> None:
+        """Find finished runs whose predictions failed or were deleted; each is attempted once in a worker's life."""
+        self._without_predictions = deque(
+            summary.id
+            for summary in self.store.list()
+            if summary.status.state == "finished"
+            and summary.id not in self._attempted_predictions
+            and lacks_predictions(self.store.root / summary.id)
+        )
+
+    def _make_missing_predictions(self) -> bool:
+        """Predict the next few test examples of a run that lacks predictions; False if there is none."""
+        from ptviz.engine.predictions import make_missing_predictions
+
+        if self._predictions is None:
+            if not self._without_predictions or self._stops_when_idle:
+                return False
+            id = self._without_predictions.popleft()
+            self._attempted_predictions.add(id)
+            self._predictions = make_missing_predictions(self.store.get(id), self.model_cache)
+            write_log_line(f"{id}: its predictions are missing and are made now")
         try:
-            next(self._pending_predictions[0])
+            next(self._predictions)
         except StopIteration:
-            self._pending_predictions.popleft()
+            self._predictions = None
         except Exception as error:
-            write_log_line(f"predictions were not written: {error}")
-            self._pending_predictions.popleft()
+            self._predictions = None
+            write_log_line(f"predictions were not made: {failure_reason(error, None)}")
         return True
 
     def _run_background_experiment(self) -> bool:
@@ -253,7 +312,32 @@ class Worker:
 
 def write_log_line(text: str) -> None:
     """Write one line to the worker's log."""
-    print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
+    with suppress(OSError):
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
+
+
+class _LogStream(io.RawIOBase):
+    """A standard stream whose writes never fail: a full disk loses lines of the log, and nothing else."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def writable(self) -> bool:
+        return True
+
+    def fileno(self) -> int:
+        return self.number
+
+    def write(self, data: ReadableBuffer, /) -> int:
+        with suppress(OSError):
+            return os.write(self.number, data)
+        return len(memoryview(data))
+
+
+def _contain_log_errors() -> None:
+    """Let no library's message end the worker because the log cannot be written."""
+    sys.stdout = io.TextIOWrapper(io.BufferedWriter(_LogStream(1)), errors="replace", line_buffering=True)
+    sys.stderr = io.TextIOWrapper(io.BufferedWriter(_LogStream(2)), errors="replace", line_buffering=True)
 
 
 def _lower_priority() -> None:
@@ -274,8 +358,13 @@ def main(arguments: list[str] | None = None) -> int:
     """Serve the runs under a folder; the exit status is 3 if another worker does so already."""
     options = _parse_arguments(arguments)
     store = Store(options.root)
-    lock = FileLock(WorkerDir.of_store(store.root).create().lock_file)
-    if not lock.acquire():
+    try:
+        lock = FileLock(WorkerDir.of_store(store.root).create().lock_file)
+        is_first = lock.acquire()
+    except StoreError as error:
+        write_log_line(str(error))
+        return 1
+    if not is_first:
         write_log_line(f"another worker (process {lock_owner(lock.path)}) serves {store.root}")
         return EXIT_BUSY
     write_log_line(f"worker {os.getpid()} serves {store.root}")
@@ -292,12 +381,23 @@ def main(arguments: list[str] | None = None) -> int:
         while True:
             worker.serve()
             lock.release()
-            # A run queued just before the release saw a living worker, so no other worker will be started for it.
-            if worker.shutdown_reason != "idle" or not store.queued_runs() or not lock.acquire():
+            if worker.shutdown_reason != "idle" or not _is_still_needed(store, lock):
                 break
             worker.shutdown_reason = None
     write_log_line(f"worker {os.getpid()} ends: {worker.shutdown_reason}")
     return 0
+
+
+def _is_still_needed(store: Store, lock: FileLock) -> bool:
+    """Return whether there is a queued run and no other worker, and take the lock again.
+
+    A run queued just before the lock was released saw a living worker, so no other worker will be started for it.
+    """
+    try:
+        return bool(store.queued_runs()) and lock.acquire()
+    except StoreError as error:
+        write_log_line(str(error))
+        return False
 
 
 def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
@@ -315,4 +415,5 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 
 if __name__ == "__main__":
+    _contain_log_errors()
     sys.exit(main())

@@ -10,6 +10,7 @@ A folder is named by the hash of its job, so a projection is computed once. It h
 from __future__ import annotations
 
 import hashlib
+import io
 import json
 import os
 import queue
@@ -26,6 +27,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
+from ptviz.atomic_files import write_file
 
 _PHASE_STARTS = {"loading": 0.0, "looking": 0.2, "fitting": 0.4, "placing": 0.9}
 """Where each leg of the work begins, as a share of all of it; the two first are as long as the third."""
@@ -130,7 +132,7 @@ def run_job(folder: Path) -> None:
         if share == 0.0 or now - last[0] > _REPORT_INTERVAL:
             last[0] = now
             said = {"doing": doing, "share": begins + share * (ends - begins)}
-            _write_atomically(folder / "progress.json", json.dumps(said).encode())
+            write_file(folder / "progress.json", json.dumps(said).encode(), durable=False)
 
     try:
         with np.load(folder / "order.npz", allow_pickle=False) as file:
@@ -142,7 +144,7 @@ def run_job(folder: Path) -> None:
             folder / "map.npz", kind=np.array(kind), words=_as_float32(maps[0].background), **_prompt_arrays(maps)
         )
     except Exception as error:
-        _write_atomically(folder / "failed.txt", f"{type(error).__name__}: {error}".encode())
+        write_file(folder / "failed.txt", f"{type(error).__name__}: {error}".encode(), durable=False)
     # The order last: as long as it is there, the work is under way.
     for name in ("progress.json", "order.npz"):
         (folder / name).unlink(missing_ok=True)
@@ -157,15 +159,9 @@ def _as_float32(places: np.ndarray) -> np.ndarray:
 
 
 def _save_npz(path: Path, **arrays: np.ndarray) -> None:
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    np.savez(draft, **arrays)  # type: ignore[arg-type]
-    draft.replace(path)
-
-
-def _write_atomically(path: Path, data: bytes) -> None:
-    draft = path.with_name(f".{os.getpid()}-{path.name}")
-    draft.write_bytes(data)
-    draft.replace(path)
+    data = io.BytesIO()
+    np.savez(data, **arrays)  # type: ignore[arg-type]
+    write_file(path, data.getvalue(), durable=False)
 
 
 def main() -> None:

@@ -9,15 +9,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import time
 from collections import deque
 from contextlib import suppress
 from pathlib import Path
 
 from ptviz import paths
+from ptviz.atomic_files import write_file
 from ptviz.runs.atomic_io import StoreError
 
 _PROCESS_COMMAND = (sys.executable, "-m", "ptviz.worker.projection_process")
 _JOB_NAME = re.compile(r"[0-9a-f]{8,64}")
+_ADOPTED_SECONDS = 3600.0
+"""Age up to which the job of a killed worker is done by the next one."""
 _MAX_CACHED = 200
 """Projections that stay in the cache on disk, the newest ones."""
 
@@ -38,7 +42,7 @@ class ProjectionQueue:
 
     def __init__(self, command: tuple[str, ...] = _PROCESS_COMMAND) -> None:
         self.command = command
-        self._waiting: deque[Path] = deque(maxlen=16)
+        self._waiting: deque[Path] = deque()
         self._current: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
 
@@ -67,15 +71,23 @@ class ProjectionQueue:
         while self._current is None and self._waiting:
             folder = self._waiting.popleft()
             if (folder / "order.npz").exists():
-                self._start_job(folder)
+                try:
+                    self._start_job(folder)
+                except OSError as error:
+                    _fail_job(folder, f"its process could not be started: {error.strerror or error}")
+
+    def adopt_jobs(self) -> None:
+        """Queue the recent jobs that a worker which was killed left."""
+        with suppress(OSError):
+            for job in sorted((paths.cache_dir() / "maps").glob("*/order.npz"), key=lambda job: job.stat().st_mtime):
+                if _JOB_NAME.fullmatch(job.parent.name) and time.time() - job.stat().st_mtime < _ADOPTED_SECONDS:
+                    self.add_job(job.parent.name)
 
     def _check_job(self, folder: Path) -> None:
         over = self._process is None or self._process.poll() is not None
         if (folder / "order.npz").exists():
             if over:
-                with suppress(OSError):
-                    (folder / "failed.txt").write_text("its process died, perhaps for want of memory; take fewer words")
-                    (folder / "order.npz").unlink()
+                _fail_job(folder, "its process died, perhaps for want of memory; take fewer words")
                 self._current = None
         elif (folder / "progress.json").exists() and not (folder / "map.npz").exists() and not over:
             self.shut_down()  # It was cancelled: a process that computes can only be killed.
@@ -104,6 +116,13 @@ class ProjectionQueue:
                 with suppress(OSError):
                     self._process.stdin.close()
         self._process = self._current = None
+
+
+def _fail_job(folder: Path, reason: str) -> None:
+    with suppress(OSError):
+        write_file(folder / "failed.txt", reason.encode(), durable=False)
+    with suppress(OSError):
+        (folder / "order.npz").unlink()
 
 
 def _remove_oldest(folder: Path) -> None:

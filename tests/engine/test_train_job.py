@@ -16,13 +16,15 @@ import pytest
 import torch
 
 from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.predictions import make_missing_predictions
 from ptviz.engine.train_job import execute_run, train_run
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import failure_messages as reasons_module
-from ptviz.runs.atomic_io import AppendOnlyFile
-from ptviz.runs.extend import prepare_resume
+from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError
+from ptviz.runs.extend import plan_extension, prepare_resume
 from ptviz.runs.failure_messages import oom_kill_count
-from ptviz.runs.snapshots import read_tensors
+from ptviz.runs.predictions import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
+from ptviz.runs.snapshots import read_tensors, write_resume_state
 from ptviz.runs.writer import mark_if_dead
 from ptviz.training import Baselines, Evaluated, Event, Snapshot, StepCompleted, TrainingError
 
@@ -90,6 +92,209 @@ def test_the_environment_is_written(store: Store, config: RunConfig, model_cache
     facts = run.environment()
     assert facts["torch"] == torch.__version__
     assert {"ptviz", "python", "transformers", "platform", "cpus", "threads", "device", "seed", "commit"} <= set(facts)
+
+
+class Predict:
+    """A stand-in for predicting, which fails as often as it should."""
+
+    def __init__(self, model_cache: ModelCache, failures: int) -> None:
+        self.real, self.failures, self.calls = model_cache.backend.predict, failures, 0
+
+    def __call__(self, *arguments: Any) -> torch.Tensor:
+        self.calls += 1
+        if self.calls <= self.failures:
+            raise ValueError("text 1: expected some words, got none")
+        return self.real(*arguments)
+
+
+def test_a_finished_run_has_its_predictions(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    """Whenever the status says "finished", also for one that looks at the folder all the time."""
+    run, seen = store.create(config), []
+
+    def look(*arguments: Any) -> torch.Tensor:
+        seen.append(run.status().state)
+        return model_cache.backend.predict(*arguments)
+
+    watched = ModelCache(replace(model_cache.backend, predict=look))
+    execute_run(run.path, watched, on_event=lambda event: seen.append((event.kind, run.predictions() is not None)))
+    assert ("finished", True) in seen
+    assert seen.count("running") == 1
+    assert "finished" not in seen
+
+
+def test_a_stop_while_predictions_are_made_is_resumed(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    whole, run = store.create(config), store.create(config)
+    execute_run(whole.path, model_cache)
+
+    def press(*arguments: Any) -> torch.Tensor:
+        (run.path / "stop").touch()
+        return model_cache.backend.predict(*arguments)
+
+    execute_run(run.path, ModelCache(replace(model_cache.backend, predict=press)))
+    assert run.status().state == "stopped"
+    assert run.predictions() is None
+    execute_run(run.path, model_cache)
+    assert run.status().state == "finished"
+    assert same(run.prompt(), whole.prompt())
+    assert run.predictions().equals(whole.predictions())  # type: ignore[union-attr]
+
+
+def test_a_full_disk_while_predictions_are_written_is_resumed(
+    store: Store, config: RunConfig, model_cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(config)
+
+    def full(folder: Path, table: bytes) -> None:
+        raise DiskFullError("the disk is full")
+
+    monkeypatch.setattr("ptviz.runs.predictions.write_predictions", full)
+    execute_run(run.path, model_cache)
+    assert (run.status().state, run.status().reason) == ("failed", "the disk is full")
+    monkeypatch.undo()
+    prepare_resume(run)
+    execute_run(run.path, model_cache)
+    assert run.status().state == "finished"
+    assert run.predictions() is not None
+
+
+def test_predictions_that_fail_do_not_fail_the_run_and_are_made_later(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    run, predict = store.create(config), Predict(model_cache, failures=2)
+    cache = ModelCache(replace(model_cache.backend, predict=predict))
+    execute_run(run.path, cache)
+    assert run.status().state == "finished"
+    assert run.predictions() is None
+    assert read_predictions_error(run.path) == (1, "text 1: expected some words, got none")
+    for attempts in (2, 0):
+        assert lacks_predictions(run.path)
+        list(make_missing_predictions(run, cache))
+        assert read_predictions_error(run.path).attempts == attempts
+    assert run.predictions() is not None
+    assert not lacks_predictions(run.path)
+    assert "predictions-error.json" not in files(run)
+    list(make_missing_predictions(run, cache))
+    assert predict.calls == 3
+
+
+def test_the_attempts_to_make_predictions_end(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    run, predict = store.create(config), Predict(model_cache, failures=100)
+    cache = ModelCache(replace(model_cache.backend, predict=predict))
+    execute_run(run.path, cache)
+    for _ in range(5):
+        list(make_missing_predictions(run, cache))
+    assert predict.calls == MAX_ATTEMPTS
+    prepare_resume(run, 5)
+    execute_run(run.path, model_cache)
+    assert run.predictions() is not None, "a run that is trained further begins again"
+
+
+def test_an_attempt_that_kills_the_worker_counts(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    (run.path / "predictions.parquet").unlink()
+    pieces = make_missing_predictions(run, model_cache)
+    next(pieces)
+    pieces.close()
+    assert read_predictions_error(run.path) == (1, "the worker ended while it made them")
+
+
+def test_predictions_of_an_earlier_prompt_are_not_written(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    (run.path / "predictions.parquet").unlink()
+    pieces = make_missing_predictions(run, model_cache)
+    next(pieces)
+    prepare_resume(run, 5)
+    list(pieces)
+    assert run.predictions() is None
+
+
+def test_a_run_deleted_while_it_trains_does_not_come_back(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    for step in (0, 7, 29):
+        run = store.create(config)
+
+        def delete(event: Event, run: Run = run, step: int = step) -> None:
+            if isinstance(event, StepCompleted) and event.step == step:
+                shutil.rmtree(run.path)
+
+        execute_run(run.path, model_cache, on_event=delete)
+        assert list(store.root.iterdir()) == []
+
+
+def test_what_is_written_while_a_run_is_deleted_goes_too(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    run = store.create(config)
+
+    def delete(event: Event) -> None:
+        if isinstance(event, StepCompleted) and event.step == 7:
+            shutil.rmtree(run.path)
+            run.path.mkdir()
+            (run.path / "status.json").write_text("{}")  # written between two deletions
+
+    execute_run(run.path, model_cache, on_event=delete)
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_run_put_back_under_its_name_is_left_alone(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    run, copy = store.create(config), store.root.parent / "copy"
+    shutil.copytree(run.path, copy)
+
+    def swap(event: Event) -> None:
+        if isinstance(event, StepCompleted) and event.step == 7:
+            shutil.rmtree(run.path)
+            copy.rename(run.path)
+
+    execute_run(run.path, model_cache, on_event=swap)
+    assert files(run) == {"config.json", "status.json"}
+    assert run.status().reason == "not started yet"
+
+
+def test_an_extension_is_one_write(
+    store: Store, config: RunConfig, model_cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole, run = store.create(config), store.create(config)
+    for each in (whole, run):
+        execute_run(each.path, model_cache)
+    prepare_resume(whole, 12)
+    execute_run(whole.path, model_cache)
+    before = {name: (run.path / name).read_bytes() for name in files(run)}
+    plan_extension(run, run.status(), 12)  # and then the process is killed
+    changed = {name for name, content in before.items() if (run.path / name).read_bytes() != content}
+    assert changed == {"config.json"}
+    status = store.list()[0].status if store.list()[0].id == run.id else store.list()[1].status
+    assert status == run.status()
+    assert (status.state, status.step, status.steps) == ("stopped", 30, 42)
+    assert status.reason == "extended to 42 steps; resume continues from step 30"
+    prepare_resume(run)
+    execute_run(run.path, model_cache)
+    assert run.status().state == "finished"
+    assert run.history().steps.tolist() == list(range(42))
+    assert same(run.prompt(), whole.prompt())
+
+
+def test_an_extension_renews_the_patience_once(
+    store: Store, config: RunConfig, model_cache: ModelCache, training: Any
+) -> None:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    state = run.resume_state()
+    assert state is not None
+    write_resume_state(run.path / "resume.safetensors", state._replace(progress={**state.progress, "stale": 3}))
+    assert run.resume_state().progress["stale"] == 3  # type: ignore[union-attr]
+    prepare_resume(run, 5)
+    assert run.resume_state().progress["stale"] == 0  # type: ignore[union-attr]
+    execute_run(run.path, model_cache)
+    state = run.resume_state()
+    assert state is not None
+    assert state.extensions == 1
+    write_resume_state(run.path / "resume.safetensors", state._replace(progress={**state.progress, "stale": 2}))
+    assert run.resume_state().progress["stale"] == 2  # type: ignore[union-attr]
 
 
 def test_predictions_are_a_table(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
@@ -210,7 +415,7 @@ def test_a_run_resumes_in_this_process(store: Store, config: RunConfig, model_ca
 
 def test_a_run_that_left_the_queue_is_not_trained(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
     run = store.create(config)
-    assert train_run(run, model_cache, if_queued=True) is None
+    train_run(run, model_cache, if_queued=True)
     assert run.status().reason == "not started yet"
 
 

@@ -12,7 +12,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
+from ptviz import atomic_files
+from ptviz.atomic_files import temporary_path
+from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer, file_lock
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.store import new_run_id
@@ -149,6 +151,31 @@ def test_delete_refuses_a_running_run(store: Store, config: RunConfig) -> None:
     assert list(store.root.iterdir()) == []
 
 
+def test_what_is_left_of_a_run_can_be_deleted(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    (run.path / "config.json").unlink()
+    assert store.list() == []
+    store.delete(run.id)
+    assert list(store.root.iterdir()) == []
+
+
+def test_a_run_that_is_deleted_while_a_writer_waits_for_its_lock_is_not_written(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = store.create(config)
+    real = file_lock._lock_file
+
+    def delete_first(file: int, shared: bool) -> None:
+        monkeypatch.undo()
+        store.delete(run.id)
+        real(file, shared)
+
+    monkeypatch.setattr(file_lock, "_lock_file", delete_first)
+    with pytest.raises(StoreError, match="was deleted"):
+        Writer(run)
+    assert list(store.root.iterdir()) == []
+
+
 def test_delete_removes_a_link_but_not_what_it_points_to(store: Store, config: RunConfig, tmp_path: Path) -> None:
     run = store.create(config)
     run.path.rename(tmp_path / "elsewhere")
@@ -210,15 +237,37 @@ def test_running_means_that_somebody_writes(store: Store, config: RunConfig) -> 
     assert run.status().state == store.list()[0].status.state == "stopped"
 
 
-def test_what_a_killed_process_left_is_swept_in_time(store: Store, config: RunConfig) -> None:
-    store.create(config)
-    for name, age in ((".new-old", 7200), (".old-old", 7200), (".new-now", 0)):
-        (store.root / name).mkdir()
-        os.utime(store.root / name, (time.time() - age,) * 2)
-    store.remove_leftovers()
-    assert {path.name for path in store.root.iterdir() if path.name.startswith(".")} == {".new-now"}
-    assert len(store.list()) == 1
+def test_what_killed_processes_left_is_removed_everywhere(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    run, living = store.create(config), store.create(config)
+    start = atomic_files._start_time(os.getpid())
+    monkeypatch.setattr(atomic_files, "_own_start_time", lambda pid: start - 60)  # as if by a process that has ended
+    folders = (store.root, run.path, run.path / "snapshots", store.prompts_folder, tmp_path / "cache" / "tasks")
+    for folder in (*folders, store.root / ".worker" / "mail"):
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary_path(folder / "file").touch()
+        temporary_path(folder / "new").mkdir()
+    for mark in ("crash.txt", "stop"):
+        (run.path / mark).touch()
+        (living.path / mark).touch()
+    with Writer(living):
+        store.remove_leftovers()
+    assert [path for path in tmp_path.rglob("*.part") if path.exists()] == []
+    assert not {"crash.txt", "stop"} & {path.name for path in run.path.iterdir()}
+    assert {"crash.txt", "stop"} < {path.name for path in living.path.iterdir()}, "it is being written"
+    assert len(store.list()) == 2
     assert store.problems() == ()
+
+
+def test_a_report_of_a_crash_and_a_request_to_a_queued_run_stay(store: Store, config: RunConfig) -> None:
+    crashed, queued = store.create(config), store.create(config, queued=True)
+    (crashed.path / "crash.txt").write_text("Fatal Python error: Segmentation fault")
+    (queued.path / "stop").touch()
+    store.remove_leftovers()
+    assert (crashed.path / "crash.txt").exists()
+    assert (queued.path / "stop").exists()
 
 
 def test_the_queue_is_oldest_first(store: Store, config: RunConfig) -> None:

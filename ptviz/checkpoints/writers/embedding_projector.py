@@ -9,6 +9,8 @@ import numpy as np
 
 from ptviz.checkpoints.bundle import Array
 
+PROJECTOR_CONFIG = "projector_config.pbtxt"
+
 
 def write_embedding_projector(
     folder: Path, rows: Array, labels: Sequence[tuple[str, ...]], columns: tuple[str, ...]
@@ -26,7 +28,7 @@ def write_embedding_projector(
     lines = ["\t".join(_clean_cell(text) for text in row) for row in [columns, *labels]]
     (folder / "metadata.tsv").write_text("\n".join(lines) + "\n", encoding="utf-8")
     config = 'embeddings {\n  tensor_path: "tensors.tsv"\n  metadata_path: "metadata.tsv"\n}\n'
-    (folder / "projector_config.pbtxt").write_text(config, encoding="utf-8")
+    (folder / PROJECTOR_CONFIG).write_text(config, encoding="utf-8")
 
 
 def _clean_cell(text: str) -> str:

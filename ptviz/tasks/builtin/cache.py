@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-import tempfile
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
 from ptviz import paths
+from ptviz.atomic_files import write_file
 from ptviz.tasks.example import Example, TaskSplits
 
 
@@ -63,6 +63,4 @@ def _write_prepared(path: Path, made_from: str, prepared: PreparedSplits) -> Non
     body = json.dumps(prepared, ensure_ascii=False).encode()
     head = json.dumps({"made_from": made_from, "sha256": hashlib.sha256(body).hexdigest()}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-        file.write(head + b"\n" + body)
-    Path(file.name).replace(path)
+    write_file(path, head + b"\n" + body, durable=False)

@@ -8,6 +8,7 @@ import unicodedata
 from pathlib import Path
 
 from ptviz import paths
+from ptviz.atomic_files import write_file
 
 FILE_ENDINGS = ("csv", "tsv", "jsonl", "parquet")
 
@@ -47,7 +48,5 @@ def save_upload(name: str, content: bytes) -> Path:
     path = upload_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}.{ending}"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        fresh = path.with_name(f".{path.name}.part")
-        fresh.write_bytes(content)
-        fresh.replace(path)
+        write_file(path, content)
     return path

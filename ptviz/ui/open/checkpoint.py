@@ -14,6 +14,7 @@ from typing import Any
 import streamlit as st
 
 from ptviz import paths
+from ptviz.atomic_files import write_file
 from ptviz.checkpoints import (
     BackboneReference,
     CheckpointError,
@@ -117,7 +118,7 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
     folder = paths.data_dir() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     for name, (_, data) in zip(names, files, strict=True):
-        (folder / name).write_bytes(data)
+        write_file(folder / name, data, durable=False)
     return folder if len(files) > 1 else folder / names[0]
 
 

@@ -1,0 +1,54 @@
+"""The files of a run's test predictions, or of the reason why there are none."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+from ptviz.runs.atomic_io import atomic_write
+
+PREDICTIONS_FILE, ERROR_FILE = "predictions.parquet", "predictions-error.json"
+MAX_ATTEMPTS = 3
+"""Attempts to make the predictions of a run, the one of its training included."""
+
+
+class PredictionsError(NamedTuple):
+    """How often the predictions of a run were attempted in vain, and why the last attempt failed."""
+
+    attempts: int = 0
+    reason: str = ""
+
+
+def read_predictions_error(folder: Path) -> PredictionsError:
+    """Return the error recorded in a run's folder; no attempts if there is none."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        data = json.loads((folder / ERROR_FILE).read_bytes())
+        return PredictionsError(int(data["attempts"]), str(data["reason"]))
+    return PredictionsError()
+
+
+def write_predictions_error(folder: Path, attempts: int, reason: str) -> None:
+    """Record why a run has no predictions.
+
+    Raises:
+        StoreError: if the disk is full or the folder cannot be written.
+    """
+    atomic_write(folder / ERROR_FILE, json.dumps({"attempts": attempts, "reason": reason}).encode())
+
+
+def write_predictions(folder: Path, table: bytes) -> None:
+    """Write the predictions, a Parquet file, and forget an earlier error.
+
+    Raises:
+        StoreError: if the disk is full or the folder cannot be written.
+    """
+    atomic_write(folder / PREDICTIONS_FILE, table)
+    with suppress(OSError):
+        (folder / ERROR_FILE).unlink(missing_ok=True)
+
+
+def lacks_predictions(folder: Path) -> bool:
+    """Return whether a finished run has no predictions yet, and they should be attempted again."""
+    return not (folder / PREDICTIONS_FILE).exists() and read_predictions_error(folder).attempts < MAX_ATTEMPTS
