@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store
+from tests.soak.kill_campaign import run_campaign
 
 pytestmark = [
     pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork: un-skip with a spawned child on Windows"),
@@ -55,3 +57,12 @@ def test_sigkill_at_any_moment_changes_nothing(
     assert run.history().losses.tolist() == whole.history().losses.tolist()
     assert run.history().evaluations == whole.history().evaluations
     assert not [path for path in run.path.rglob("*.part")]
+    assert run.predictions() is not None
+
+
+def test_a_kill_at_any_call_loses_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A few of the points that ``python -m tests.soak.kill_campaign`` goes through."""
+    monkeypatch.setenv("PTVIZ_CACHE", os.environ.get("PTVIZ_CACHE", ""))  # restored after the campaign sets its own
+    killed = run_campaign(tmp_path / "homes", points=18)
+    assert killed.total() == 18
+    assert {"train", "extend", "import"} <= set(killed)
