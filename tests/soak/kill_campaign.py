@@ -305,7 +305,6 @@ def check(operation: Operation, home: Home, whole: Home) -> None:
         if status.state == "finished":
             assert len(run.history().steps) == run.config.training.steps
             assert (run.path / "prompt.safetensors").exists()
-            assert run.predictions() is not None or (run.path / "predictions-error.json").exists()
     operation.check(home, whole)
     left = [path for path in home.root.rglob("*") if path.name.endswith(".part")]
     assert left == [], left
@@ -339,10 +338,7 @@ def run_campaign(folder: Path, points: int, seed: int = 0, names: tuple[str, ...
         try:
             check(OPERATIONS[name], home, whole)
         except Exception as error:
-            kept = folder.with_name(f"{folder.name}-{name}-{kill.call}-{kill.moment}")
-            shutil.rmtree(kept, ignore_errors=True)
-            shutil.copytree(home.root, kept)
-            raise AssertionError(f"{name}, killed {kill.moment} call {kill.call}: {error}; see {kept}") from error
+            raise AssertionError(f"{name}, killed {kill.moment} call {kill.call}: {error!r}") from error
     return killed
 
 

@@ -15,6 +15,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.runs.file_lock import FileLock, is_locked
+from ptviz.runs.predictions import read_predictions_error
 from ptviz.worker import background_experiments, process
 from ptviz.worker.background_experiments import TransferJob, current_job, submit_job
 from ptviz.worker.process import Worker, _LogStream
@@ -109,8 +110,8 @@ def test_missing_predictions_are_made_once_a_life_and_three_times_at_most(
         worker._attempted_predictions.clear()  # the next worker
         worker.shutdown_reason = None
         worker.serve()
-        assert '"attempts": %d' % attempts in (bad.path / "predictions-error.json").read_text()
-    assert "is damaged" in (bad.path / "predictions-error.json").read_text()
+        assert read_predictions_error(bad.path).attempts == attempts
+    assert "is damaged" in read_predictions_error(bad.path).reason
     assert good.predictions() is not None
     assert not (good.path / "predictions-error.json").exists()
 
