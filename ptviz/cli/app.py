@@ -37,16 +37,28 @@ def serve(
     host: Annotated[
         str, typer.Option(help="The address to listen on. Any other than 127.0.0.1 lets other machines connect.")
     ] = "127.0.0.1",
+    allow_host: Annotated[
+        list[str] | None,
+        typer.Option(help="A further name under which browsers reach the app, as behind a proxy; repeat for several."),
+    ] = None,
     headless: Annotated[bool, typer.Option("--headless", help="Do not open a browser.")] = False,
 ) -> None:
     """Start the app and open it in the browser.
 
-    The server listens on 127.0.0.1 only, unless --host is given.
+    The server listens on 127.0.0.1 only, unless --host is given. It answers to localhost, to the address of --host and
+    to the names of --allow-host. PTVIZ_ALLOWED_HOSTS does the same as --allow-host, also for `streamlit run app.py`.
     """
     path = find_app_script()
     if not _is_port_free(host, port):
         raise UsageError(f"port {port} of {host} is in use or not allowed; choose another: ptviz app --port {port + 1}")
     command = [sys.executable, "-m", "streamlit", "run", str(path), f"--server.address={host}", f"--server.port={port}"]
+    if host in (
+        "0.0.0.0",
+        "::",
+    ):  # Without a name to show, Streamlit asks an outside service for this machine's address.
+        command.append(f"--browser.serverAddress={socket.gethostname()}")
+    if allow_host:
+        os.environ["PTVIZ_ALLOWED_HOSTS"] = ",".join([*allow_host, os.environ.get("PTVIZ_ALLOWED_HOSTS", "")])
     if headless:  # Without the option, Streamlit finds out whether there is a display.
         command.append("--server.headless=true")
     sys.stdout.flush()

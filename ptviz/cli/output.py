@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import csv
 import json
 import math
 import re
@@ -18,6 +17,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.atomic_files import atomic_file
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
@@ -128,10 +128,9 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
         RunFailed: if it cannot be written.
     """
     try:
-        with atomic_file(path) as draft, draft.open("w", newline="", encoding="utf-8") as file:
-            sheet = csv.DictWriter(file, columns, lineterminator="\n")
-            sheet.writeheader()
-            sheet.writerows(rows)
+        table = table_to_csv([columns, *([row.get(name, "") for name in columns] for row in rows)])
+        with atomic_file(path) as draft:
+            draft.write_text(table, encoding="utf-8", newline="")
     except OSError as error:
         raise RunFailed(f"--csv {path} could not be written: {error.strerror or error}") from error
 

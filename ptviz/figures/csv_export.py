@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
+
+from ptviz.analysis.csv_text import table_to_csv
 
 
 def figure_to_csv(figure: go.Figure) -> str:
@@ -18,13 +18,6 @@ def figure_to_csv(figure: go.Figure) -> str:
     """
     points = ([trace.name or "", *row] for trace in figure.data for row in _trace_rows(trace))
     return table_to_csv([["trace", "x", "y", "z", "text"], *points])
-
-
-def table_to_csv(table: Iterable[Sequence[object]]) -> str:
-    """Return rows, the header first, as CSV."""
-    out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows(table)
-    return out.getvalue()
 
 
 def _trace_rows(trace: Any) -> Iterator[list[object]]:

@@ -1,4 +1,4 @@
-"""What the web server does besides running pages: the worker's life, two routes, and errors without tracebacks."""
+"""What the web server does besides running pages: the worker's life, routes, checks, errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -18,11 +18,13 @@ from typing import Any
 import anyio
 import streamlit as st
 from starlette import websockets
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
 
 import ptviz
+from ptviz.ui.request_guard import RequestGuard
 
 logger = logging.getLogger(__name__)
 
@@ -130,3 +132,8 @@ def routes() -> list[Route]:
     base = "/" + str(st.get_option("server.baseUrlPath") or "").strip("/")
     base = base.rstrip("/")
     return [Route(base + PLOTLY_ROUTE, plotly_script), Route(base + "/ptviz/health", health)]
+
+
+def middleware() -> list[Middleware]:
+    """Return what stands in front of all routes, Streamlit's and the app's own."""
+    return [Middleware(RequestGuard)]

@@ -11,10 +11,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.method_diagram import DiagramItem, DiagramPanel, backbone_panel, build_panel
 from ptviz.analysis.parameter_cost import CostCurve, compute_cost_curve, value_grid
 from ptviz.analysis.taxonomy import build_taxonomy
-from ptviz.figures.csv_export import table_to_csv
 from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_legend, draw_pair
 from ptviz.figures.diagrams.layout import arrange_panel
 from ptviz.figures.diagrams.method import draw_panel

@@ -81,16 +81,22 @@ def trained(store: Store, table: Path) -> Callable[..., Run]:
 
 @pytest.fixture
 def page() -> Callable[..., AppTest]:
-    """Open a page of the app, as the first request of a session: ``page("train/watch.py", run=...)``."""
+    """Open a page of the app, as the first request of a session: ``page("train/watch.py", run=...)``.
 
-    def open_page(path: str = "home.py", **address: str) -> AppTest:
+    The reader confirms the paths that the address names, unless the test looks at that.
+    """
+
+    def open_page(path: str = "home.py", confirm: bool = True, **address: str) -> AppTest:
         at = AppTest.from_file(str(INDEX), default_timeout=30)
         at.run()
         if path != "home.py":
             at.switch_page(path)
         for name, value in address.items():
             at.query_params[name] = value
-        return at.run()
+        at.run()
+        while asking := [button for button in at.button if confirm and str(button.key).startswith("open-")]:
+            asking[0].click().run()
+        return at
 
     return open_page
 

@@ -21,9 +21,9 @@ from ptviz.analysis.comparison import (
     table_rows,
     to_mebibytes,
 )
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.experiments.comparison import PlannedRun, load_results
 from ptviz.figures.comparison import COST_LABELS
-from ptviz.figures.csv_export import table_to_csv
 from ptviz.methods import REGISTRY
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title

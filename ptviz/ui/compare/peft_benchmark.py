@@ -14,10 +14,10 @@ import streamlit as st
 
 from ptviz.analysis import peft_benchmark as benchmark
 from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.peft_benchmark import BenchmarkResult
 from ptviz.checkpoints.benchmark_files import read_benchmark_files
 from ptviz.figures.comparison import COST_LABELS
-from ptviz.figures.csv_export import table_to_csv
 from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_peft_benchmark_panels
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title

@@ -26,6 +26,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.compare import train_all_tasks
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
+from ptviz.ui.components.local_path import is_path_allowed, path_input
 from ptviz.ui.look import inspect_run
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
 
@@ -180,10 +181,9 @@ def _match_width(
 
 
 def _checkpoint_input() -> None:
-    with st.expander("Add the prompts of a checkpoint"):
-        st.text_input(
-            "path on this machine", key=_CHECKPOINT_KEY, bind="query-params",
-            placeholder="/home/me/prompts.safetensors",
+    with st.expander("Add the prompts of a checkpoint", expanded=not is_path_allowed(_typed_path())):
+        path_input(
+            "path on this machine", _CHECKPOINT_KEY, placeholder="/home/me/prompts.safetensors",
             help="a file or folder that the page Checkpoint can open, with one prompt or several; prompts saved on "
             "that page are listed already",
         )  # fmt: skip
@@ -202,8 +202,12 @@ def _load_opened_prompts() -> dict[str, np.ndarray]:
 
 
 def _checkpoint_path() -> str:
-    typed = str(st.session_state.get(_CHECKPOINT_KEY) or st.query_params.get(_CHECKPOINT_KEY, "")).strip()
-    return str(Path(typed).expanduser()) if typed else ""
+    typed = _typed_path()
+    return str(Path(typed).expanduser()) if typed and is_path_allowed(typed) else ""
+
+
+def _typed_path() -> str:
+    return str(st.session_state.get(_CHECKPOINT_KEY) or st.query_params.get(_CHECKPOINT_KEY, "")).strip()
 
 
 def _render_inspect_links(runs: Sequence[RunSummary], names: dict[str, str]) -> None:

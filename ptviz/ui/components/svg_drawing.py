@@ -8,7 +8,7 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.figures.csv_export import table_to_csv
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.figures.diagrams.scene import Scene
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.plots.drawing import Drawing

@@ -36,6 +36,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.look.inspect_run import has_pending_requests, load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 
@@ -70,14 +71,10 @@ def checkpoint_input(
     )
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
-        st.session_state[f"path-{side}"] = str(save_uploads([(file.name, file.getvalue()) for file in files]))
+        path = st.session_state[f"path-{side}"] = str(save_uploads([(file.name, file.getvalue()) for file in files]))
+        allow_path(path)
     st.session_state[f"dropped-{side}"] = ids
-    path = st.text_input(
-        where,
-        key=f"path-{side}",
-        placeholder=examples,
-        bind="query-params",
-    ).strip()
+    path = path_input(where, f"path-{side}", placeholder=examples)
     if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":  # as file managers copy paths
         path = path[1:-1]
     return Path(path).expanduser() if path else None

@@ -15,6 +15,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
+from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.navigation import OTHER_BACKBONE
 
 BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
@@ -35,14 +36,13 @@ def select_backbone() -> str:
     titles = {name: info.title for name, info in known.items()} | {OTHER_BACKBONE: "another one…"}
     name = select_one("Backbone", titles, key="backbone", help="the language model that stays frozen")
     if name == OTHER_BACKBONE:
-        other = st.text_input(
+        return path_input(
             "Hub id or folder",
-            key="other",
+            "other",
+            or_hub_id=True,
             placeholder="google-bert/bert-base-uncased, or /path/to/folder",
             help="an encoder, decoder or encoder-decoder in transformers' layout; code that comes with it is never run",
-            bind="query-params",
         )
-        return other.strip()
     info = known[name]
     size = f"{info.parameters / 1e6:.1f} M frozen parameters, " if info.parameters else ""
     st.caption(f"{info.family}, {size}{info.layers} layers of width {info.width}")
@@ -119,15 +119,12 @@ def _table_input() -> TaskSelection:
     )
     if upload is not None and st.session_state.get("uploaded") != upload.file_id:
         with show_errors():
-            st.session_state["path"] = str(uploads.save_upload(upload.name, upload.getvalue()))
+            saved = st.session_state["path"] = str(uploads.save_upload(upload.name, upload.getvalue()))
+            allow_path(saved)
         st.session_state["uploaded"] = upload.file_id
-    path = st.text_input(
-        "or its path on this machine",
-        key="path",
-        placeholder="/home/me/reviews.csv",
-        help="CSV, TSV, JSONL or Parquet",
-        bind="query-params",
-    ).strip()
+    path = path_input(
+        "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSONL or Parquet"
+    )
     left, right = st.columns(2)
     text = left.text_input("column of texts", "text", key="text", bind="query-params").strip()
     label = right.text_input("column of labels", "label", key="label", bind="query-params").strip()

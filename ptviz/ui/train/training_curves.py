@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 
-from ptviz.figures.csv_export import table_to_csv
+from ptviz.analysis.csv_text import table_to_csv
 from ptviz.plots import plot_run_comparison, plot_training
 from ptviz.runs import Run, RunHistory
 from ptviz.ui.components.figure_panel import render_plot

@@ -1,0 +1,42 @@
+"""A box for a path on this machine. A path that only the page's address names is opened after a button press."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import streamlit as st
+
+from ptviz.checkpoints.hub import HUB_PREFIX
+
+_ALLOWED_KEY = "allowed-paths"
+
+
+def allow_path(path: str) -> None:
+    """Let this session open a path: it was typed, uploaded or confirmed here."""
+    st.session_state.setdefault(_ALLOWED_KEY, set()).add(path.strip())
+
+
+def is_path_allowed(path: str) -> bool:
+    """Return whether this session may open a path; ids of the hub are no paths."""
+    return not path or path.startswith(HUB_PREFIX) or path in st.session_state.get(_ALLOWED_KEY, ())
+
+
+def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) -> str:
+    """Return the path in a text box that is bound to the page's address; "" while there is none to open.
+
+    A link can name any file of this machine. So a path from the address waits for the reader's button press.
+    With ``or_hub_id`` text that is no path on this machine is an id, which is not asked for.
+    """
+
+    def typed() -> None:
+        allow_path(str(st.session_state[key]))
+
+    path = str(st.text_input(label, key=key, bind="query-params", on_change=typed, **options)).strip()
+    is_id = or_hub_id and not Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - raises for no user
+    if is_id or is_path_allowed(path):
+        return path
+    st.text(f"The address of this page names {path} on this machine.")
+    st.button("Open it", icon=":material/folder_open:", key=f"open-{key}", on_click=allow_path, args=(path,))
+    return ""
