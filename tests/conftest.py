@@ -20,10 +20,17 @@ import pytest
 from jaxtyping import install_import_hook
 
 from tests.shapes import CHECKED
+from tests.suite_report import SuiteReport
 
 # Before anything imports these packages, sub-conftests included: from here on their annotations are checked.
 if os.environ.get("PTVIZ_SHAPES") != "0":
     install_import_hook(CHECKED, "tests.shapes.check")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Measure the folders and look for leftovers; once, also where the tests are divided among processes."""
+    if not hasattr(config, "workerinput"):
+        config.pluginmanager.register(SuiteReport())
 
 
 def pytest_report_header(config: pytest.Config) -> str:

@@ -104,12 +104,15 @@ class RequestGuard:
             return
 
         async def send_with_headers(message: Message) -> None:
-            if message["type"] in ("http.response.start", "websocket.http.response.start"):
+            if message["type"] == "http.response.start":
                 MutableHeaders(scope=message).update(SECURITY_HEADERS)
             await send(message)
 
         if reason := self._refusal(Headers(scope=scope)):
-            await PlainTextResponse(reason, 403)(scope, receive, send_with_headers)
+            if scope["type"] == "websocket":
+                await send({"type": "websocket.close", "code": 1008})  # before it is accepted: answered with 403
+            else:
+                await PlainTextResponse(reason, 403)(scope, receive, send_with_headers)
             return
         passed_on = [(name, value) for name, value in scope["headers"] if name != b"origin"]
         await self._app({**scope, "headers": passed_on}, receive, send_with_headers)

@@ -31,12 +31,12 @@ LOOK = """() => {
 
 def look(page: Page) -> dict[str, Any]:
     """The first live figure: how often it was updated, the range it shows, its steps, the colour of its text."""
-    page.wait_for_function(LOOK, timeout=60_000)
+    page.wait_for_function(LOOK)
     return page.evaluate(LOOK)
 
 
 def await_steps(page: Page, count: int) -> None:
-    page.wait_for_function(f"() => (({LOOK})() || {{steps: []}}).steps.length >= {count}", timeout=300_000)
+    page.wait_for_function(f"() => (({LOOK})() || {{steps: []}}).steps.length >= {count}")
 
 
 def zoom(page: Page) -> None:
@@ -53,15 +53,15 @@ def zoom(page: Page) -> None:
 def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
     page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&snapshot_every=5"))
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_url("**/watch?run=*", timeout=60_000)
+    page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
 
     before = look(page)
     assert before["x"] == [0, 60]
     zoom(page)
-    page.wait_for_function(f"() => (({LOOK})()).x[0] > 1", timeout=20_000)
+    page.wait_for_function(f"() => (({LOOK})()).x[0] > 1")
     near = look(page)
-    page.wait_for_function(f"() => (({LOOK})()).updates >= {near['updates'] + 10}", timeout=120_000)
+    page.wait_for_function(f"() => (({LOOK})()).updates >= {near['updates'] + 10}")
     after = look(page)
     assert after["x"] == pytest.approx(near["x"])
     assert len(after["steps"]) > len(near["steps"])
@@ -81,7 +81,7 @@ def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
     page.get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Resume", exact=True).click()  # there once the run has stopped
     await_steps(page, 60)
-    expect(page.get_by_role("button", name="Extend")).to_be_visible(timeout=300_000)  # there once it has finished
+    expect(page.get_by_role("button", name="Extend")).to_be_visible()  # there once it has finished
     assert look(page)["steps"] == list(range(60))
     expect(page.get_by_text("60 / 60")).to_be_visible()
 
@@ -90,7 +90,7 @@ def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
     assert download.value.path().read_text().startswith("<svg")
     page.get_by_role("textbox", name="Try it").fill("Who wrote Hamlet?")
     page.keyboard.press("Enter")
-    expect(page.get_by_text(re.compile(r"With the prompt of step \d+: human"))).to_be_visible(timeout=60_000)
+    expect(page.get_by_text(re.compile(r"With the prompt of step \d+: human"))).to_be_visible()
 
 
 @pytest.mark.slow
@@ -98,7 +98,7 @@ def test_a_run_outlives_the_server(server, settled, tab: Tab):
     executor = LocalExecutor(Store(server.home / "runs"))
     page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&backbone=minilm-l6"))
     page.get_by_role("button", name="Start", exact=True).click()
-    page.wait_for_url("**/watch?run=*", timeout=60_000)
+    page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
     address, worker = page.url, executor.worker_info()
     server.stop()
@@ -106,7 +106,7 @@ def test_a_run_outlives_the_server(server, settled, tab: Tab):
     server.start()
     page = settled(tab(address))
     await_steps(page, 60)
-    expect(page.get_by_role("button", name="Extend")).to_be_visible(timeout=300_000)  # there once it has finished
+    expect(page.get_by_role("button", name="Extend")).to_be_visible()  # there once it has finished
     assert look(page)["steps"] == list(range(60))
 
 

@@ -4,76 +4,34 @@ from __future__ import annotations
 
 import json
 import os
-import signal
-import socket
 import subprocess
 import sys
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
-ROOT = Path(__file__).resolve().parents[2]
+from tests.app_server import HANGS_SECONDS, PTVIZ, ROOT, AppServer
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-    return port
+def serve(folder: Path, **environment: str) -> AppServer:
+    """``ptviz app``, started in some other folder."""
+    return AppServer(folder / "home", folder / "server.log", PTVIZ, folder, **environment)
 
 
-@contextmanager
-def served(folder: Path, **environment: str) -> Iterator[tuple[psutil.Process, int]]:
-    """``ptviz app`` started in some other folder, once it answers; stopped with Ctrl-C."""
-    port, log = free_port(), folder / "server.log"
-    command = [sys.executable, "-m", "ptviz", "app", "--headless", "--port", str(port)]
-    with (
-        log.open("w") as sink,
-        subprocess.Popen(
-            command, cwd=folder, env=os.environ | environment, stdout=sink, stderr=sink, start_new_session=True
-        ) as child,
-    ):
-        try:
-            deadline = time.monotonic() + 180
-            while get(port, "/_stcore/health") is None:
-                assert child.poll() is None, log.read_text()
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.1)
-            yield psutil.Process(child.pid), port
-            child.send_signal(signal.SIGINT)
-            child.wait(timeout=30)
-            assert "Traceback" not in log.read_text()
-        finally:
-            child.kill()
-
-
-def get(port: int, path: str) -> bytes | None:
-    try:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}", timeout=10) as answer:
-            body: bytes = answer.read()
-            return body
-    except OSError:  # Not up yet, or up and too busy importing to answer in time.
-        return None
-
-
-def health(port: int) -> dict[str, Any]:
-    body = get(port, "/ptviz/health")
+def health(server: AppServer) -> dict[str, Any]:
+    body = server.get("/ptviz/health")
     assert body is not None
     found: dict[str, Any] = json.loads(body)
     return found
 
 
-def started_worker(port: int) -> psutil.Process:
+def started_worker(server: AppServer) -> psutil.Process:
     """The process that will train, which the server starts beside itself."""
-    deadline = time.monotonic() + 60
-    while (worker := health(port)["worker"]) is None:
+    deadline = time.monotonic() + HANGS_SECONDS
+    while (worker := health(server)["worker"]) is None:
         assert time.monotonic() < deadline
         time.sleep(0.2)
     return psutil.Process(worker["pid"])
@@ -81,18 +39,19 @@ def started_worker(port: int) -> psutil.Process:
 
 @pytest.mark.slow
 def test_from_a_checkout_in_another_folder(tmp_path: Path) -> None:
-    with served(tmp_path) as (process, port):
-        assert health(port)["status"] == "ok"
-        assert b"<html" in (get(port, "/train/compose") or b"")
-        worker = started_worker(port)
-        listening = {c.laddr.ip for c in process.net_connections() if c.status == psutil.CONN_LISTEN}
+    server = serve(tmp_path)
+    with server:
+        assert health(server)["status"] == "ok"
+        assert b"<html" in (server.get("/train/compose") or b"")
+        worker = started_worker(server)
+        listening = {c.laddr.ip for c in server.process.net_connections() if c.status == psutil.CONN_LISTEN}
         assert listening == {"127.0.0.1"}
-        command = [sys.executable, "-m", "ptviz", "app", "--headless", "--port", str(port)]
-        second = subprocess.run(command, capture_output=True, text=True, check=False)
+        second = subprocess.run([*PTVIZ, str(server.port)], capture_output=True, text=True, check=False)
         assert second.returncode == 2
-        assert f"port {port}" in second.stderr
-    psutil.wait_procs([worker], timeout=30)
-    assert not worker.is_running(), "an idle worker goes with the server that started it"
+        assert f"port {server.port}" in second.stderr
+        server.stop()
+        assert psutil.wait_procs([worker], HANGS_SECONDS)[0], "an idle worker goes with the server that started it"
+    assert "Traceback" not in server.log.read_text()
 
 
 @pytest.fixture(scope="module")
@@ -115,11 +74,11 @@ def test_from_an_installed_wheel(installed: Path, tmp_path: Path) -> None:
     paths = os.environ | {"PYTHONPATH": str(installed)}
     found = subprocess.run(where, env=paths, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert found.stdout.startswith(str(installed))
-    with served(tmp_path, PYTHONPATH=str(installed)) as (process, port):
-        assert str(installed / "ptviz" / "_app" / "app.py") in process.cmdline()
-        assert health(port)["status"] == "ok"
-        assert get(port, "/train/compose") is not None
-        started_worker(port)
+    with serve(tmp_path, PYTHONPATH=str(installed)) as server:
+        assert str(installed / "ptviz" / "_app" / "app.py") in server.process.cmdline()
+        assert health(server)["status"] == "ok"
+        assert server.get("/train/compose") is not None
+        started_worker(server)
 
 
 @pytest.mark.slow

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import json
 import time
+from collections.abc import Callable
+from concurrent import futures
+from typing import TypeVar
 
 from streamlit.testing.v1 import AppTest
+
+from tests.app_server import HANGS_SECONDS
+
+T = TypeVar("T")
 
 
 def settled(at: AppTest) -> AppTest:
     """The page once every answer has come."""
-    for _ in range(80):
-        asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
-        if all(future.done() for future in asked.values()):
-            break
-        time.sleep(0.05)
+    asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
+    assert not futures.wait(asked.values(), HANGS_SECONDS).not_done, f"never answered: {list(asked)}"
     return at.run()
+
+
+def wait_for(found: Callable[[], T]) -> T:
+    """What a function returns, once that is something."""
+    until = time.monotonic() + HANGS_SECONDS
+    while not (it := found()):
+        assert time.monotonic() < until, "it never came"
+        time.sleep(0.02)
+    return it
 
 
 def well(at: AppTest) -> AppTest:

@@ -24,7 +24,7 @@ from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.worker.handlers import HandlerContext, answer_request
 from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
-from tests.pages.run_pages import figures, settled, well
+from tests.pages.run_pages import figures, settled, wait_for, well
 
 PAGES = ("look/embeddings.py", "look/decompositions.py", "look/routing.py")
 Page = Callable[..., AppTest]
@@ -233,12 +233,11 @@ def test_a_map_under_way_shows_how_far_it_is_and_can_be_cancelled(
 ):
     monkeypatch.setattr(ProjectionQueue, "add_job", lambda self, name: None)
     monkeypatch.setattr("tests.pages.test_look.run_job", lambda folder: None)
-    at = well(page("look/embeddings.py", run=trained(m=3).id, map="UMAP", fitted="1000"))
-    for _ in range(100):
-        waiting = [folder for folder in projection_folder("0" * 24).parent.glob("*") if (folder / "order.npz").exists()]
-        if waiting:
-            break
-        time.sleep(0.05)
+    run = trained(m=3).id
+    well(settled(page("look/embeddings.py", run=run)))  # the words come first: without them no map is asked for
+    at = well(page("look/embeddings.py", run=run, map="UMAP", fitted="1000"))
+    jobs = projection_folder("0" * 24).parent
+    waiting = wait_for(lambda: [folder for folder in jobs.glob("*") if (folder / "order.npz").exists()])
     (waiting[0] / "progress.json").write_text('{"doing": "fitting", "share": 0.5}')
     at = well(at.run())
     assert "fitting (50%)" in at.get("progress")[0].proto.text

@@ -149,7 +149,7 @@ def test_a_foreign_host_is_refused(client: Client, host: str):
 @pytest.mark.parametrize("host", OWN_HOSTS)
 def test_this_machine_is_answered_with_and_without_a_port(client: Client, host: str):
     assert client.ask("GET", "/", host).status == 200
-    assert client.ask("GET", "/", host, f"http://{host.lower()}").status == 200
+    assert client.ask("GET", "/", host, f"http://{client.fill(host).lower()}").status == 200
     assert client.open_websocket(host, f"http://{host}") == 101
     assert client.open_websocket(host, None) == 101
 
