@@ -17,6 +17,7 @@ import pytest
 
 from ptviz.backbones.tiny import make_tiny_model, make_tiny_tokeniser
 from ptviz.runs import Store, saved_prompts
+from tests.app_server import HANGS_SECONDS
 
 Shell = Callable[..., Any]
 GUIDE = (Path(__file__).resolve().parents[2] / "docs" / "guides" / "own-data-and-model.md").read_text()
@@ -46,7 +47,11 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     (own / "use.py").write_text(SCRIPT)
     assert "ptviz" not in SCRIPT
     told = subprocess.run(
-        [sys.executable, "-W", "ignore", "use.py"], capture_output=True, text=True, env=os.environ, timeout=120
+        [sys.executable, "-W", "ignore", "use.py"],
+        capture_output=True,
+        text=True,
+        env=os.environ,
+        timeout=HANGS_SECONDS,
     )
     assert told.returncode == 0, told.stderr
     theirs, ours = json.loads(told.stdout), shell("predict", run, "a lovely film", "--json").json

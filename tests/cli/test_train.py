@@ -23,6 +23,7 @@ from ptviz.cli import train as training
 from ptviz.engine.model_cache import Backend
 from ptviz.runs import RunConfig, Store
 from ptviz.training import Event, StageStarted, TrainConfig, TrainingError
+from tests.app_server import HANGS_SECONDS
 
 Shell = Callable[..., Any]
 
@@ -156,13 +157,13 @@ def test_ctrl_c_stops_cleanly_and_resume_goes_on(shell: Shell, small: list[str],
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=dict(os.environ)
     ) as child:
-        store, deadline = Store(), time.monotonic() + 60
+        store, deadline = Store(), time.monotonic() + HANGS_SECONDS
         while not any(summary.status.step >= 5 for summary in store.list()):
             assert child.poll() is None, child.stderr and child.stderr.read()
             assert time.monotonic() < deadline
             time.sleep(0.1)
         child.send_signal(signal.SIGINT)
-        out, err = child.communicate(timeout=30)
+        out, err = child.communicate(timeout=HANGS_SECONDS)
     assert child.returncode == 130, err
     result = json.loads(out)
     assert result["state"] == "stopped"

@@ -24,6 +24,7 @@ from ptviz.methods.declaration import check_declaration, load_method_entry_point
 from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.runs import Store
 from ptviz.ui import backend
+from tests.app_server import HANGS_SECONDS
 from tests.contract import test_declarations, test_training
 
 PACKAGE = Path(__file__).parent / "scaled_prompt_package"
@@ -135,7 +136,7 @@ def test_the_figures_draw_it(loaded: str) -> None:
 def test_the_form_lists_it_and_starts_a_run(loaded: str, table: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(LocalExecutor, "ensure_worker", lambda executor: None)
     backend.clear_caches()
-    at = AppTest.from_file(str(ROOT / "pages" / "index.py"), default_timeout=30).run()
+    at = AppTest.from_file(str(ROOT / "pages" / "index.py"), default_timeout=HANGS_SECONDS).run()
     at.switch_page("train/compose.py")
     query = {"method": loaded, "backbone": "tiny-encoder", "from": "my own table", "path": str(table), "steps": "2"}
     for name, value in query.items():

@@ -17,6 +17,7 @@ from ptviz.runs import Run, RunConfig, Store, Writer
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.ui import backend
+from tests.app_server import HANGS_SECONDS
 
 INDEX = Path(__file__).parents[2] / "pages" / "index.py"
 HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[no] $x^2$ [link](javascript:alert(1)) `code`"
@@ -87,7 +88,7 @@ def page() -> Callable[..., AppTest]:
     """
 
     def open_page(path: str = "home.py", confirm: bool = True, **address: str) -> AppTest:
-        at = AppTest.from_file(str(INDEX), default_timeout=30)
+        at = AppTest.from_file(str(INDEX), default_timeout=HANGS_SECONDS)
         at.run()
         if path != "home.py":
             at.switch_page(path)

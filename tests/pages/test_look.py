@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -348,12 +347,10 @@ def test_another_run_starts_at_its_own_best_step(page: Page, trained: Callable[.
     assert well(at).select_slider(key="at").value == "best"
 
 
-def test_a_page_is_quick_once_the_words_are_there(page: Page, trained: Callable[..., Run]):
+def test_a_page_waits_for_no_answer_once_the_words_are_there(page: Page, trained: Callable[..., Run]):
     from ptviz import load_backbone
 
     save_vocabulary(load_backbone("tiny-encoder"))
     run = trained(m=6)
-    page("home.py")
-    begun = time.process_time()
-    well(page("look/embeddings.py", run=run.id))
-    assert time.process_time() - begun < 4  # of the processor's time: the machine may be busy with something else
+    at = well(page("look/embeddings.py", run=run.id))
+    assert {"map", "norms", "words"} <= ending(at)

@@ -21,6 +21,7 @@ from ptviz.runs.atomic_io import (
     to_store_error,
 )
 from ptviz.runs.file_lock import FileLock, is_locked, lock_owner
+from tests.app_server import HANGS_SECONDS
 
 
 def test_a_failed_write_leaves_the_old_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +107,7 @@ def test_a_dead_process_holds_nothing(tmp_path: Path) -> None:
         assert is_locked(tmp_path / "lock")
         child.kill()
         child.wait()
-    until = time.monotonic() + 5
+    until = time.monotonic() + HANGS_SECONDS
     while is_locked(tmp_path / "lock") and time.monotonic() < until:
         time.sleep(0.01)
     assert not is_locked(tmp_path / "lock")

@@ -21,6 +21,7 @@ from ptviz.worker.projection_process import (
     load_projection,
     run_job,
 )
+from tests.app_server import HANGS_SECONDS
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.normal(size=(80, 8)).astype(np.float32)
@@ -126,4 +127,4 @@ def test_a_process_lays_what_it_is_told_and_ends_with_whoever_asked(tmp_path: Pa
             assert process.poll() is None
         assert load_projection(folder)
     process.stdin.close()
-    assert process.wait(timeout=60) == 0
+    assert process.wait(timeout=HANGS_SECONDS) == 0

