@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
@@ -139,3 +141,33 @@ def test_a_hostile_name_stays_text_and_the_figure_follows_the_theme(
     page.goto(server.address)
     expect(settled(page).get_by_text(name[:40])).to_be_visible()
     assert page.evaluate("() => document.querySelectorAll('img[src=x]').length") == 0
+
+
+def test_a_path_in_a_link_is_opened_after_a_button_press(server, settled, tab: Tab, tmp_path: Path):
+    np.save(tmp_path / "secret.npy", np.ones((3, 8), dtype=np.float32))
+    page = settled(tab(f"{server.address}/checkpoint?path-a={tmp_path / 'secret.npy'}"))
+    expect(page.get_by_text(f"names {tmp_path / 'secret.npy'}")).to_be_visible()
+    expect(page.get_by_text("What it can be used for")).to_have_count(0)
+    page.get_by_role("button", name="Open it").click()
+    expect(page.get_by_text("What it can be used for")).to_be_visible()
+    expect(page.get_by_role("button", name="Open it")).to_have_count(0)
+    box = page.get_by_role("textbox", name="or its path on this machine")
+    np.save(tmp_path / "typed.npy", np.ones((5, 8), dtype=np.float32))
+    box.fill(str(tmp_path / "typed.npy"))
+    box.press("Enter")
+    expect(page.get_by_text("typed.npy").first).to_be_visible()
+    expect(page.get_by_role("button", name="Open it")).to_have_count(0)
+
+
+def test_no_other_site_can_show_the_app_in_a_frame_or_read_it(server, settled, tab: Tab):
+    """The foreign site has the same address under another name, which is as foreign to a browser as any."""
+    page = settled(tab(server.address))
+    other = server.address.replace("127.0.0.1", "localhost")
+    refused: list[str] = []
+    page.on("console", lambda message: refused.append(message.text))
+    page.evaluate(
+        "(url) => { const f = document.createElement('iframe'); f.src = url; document.body.append(f); }", other
+    )
+    while not any("frame" in text.lower() for text in refused):
+        page.wait_for_event("console")
+    assert page.evaluate("(url) => fetch(url).then(() => 'read', () => 'refused')", other) == "refused"
