@@ -87,7 +87,7 @@ def page() -> Callable[..., AppTest]:
     The reader confirms the paths that the address names, unless the test looks at that.
     """
 
-    def open_page(path: str = "home.py", confirm: bool = True, **address: str) -> AppTest:
+    def open_page(path: str = "home.py", /, confirm: bool = True, **address: str) -> AppTest:
         at = AppTest.from_file(str(INDEX), default_timeout=HANGS_SECONDS)
         at.run()
         if path != "home.py":
