@@ -1,4 +1,4 @@
-"""The first thing a visitor sees: what this is, and one button that shows it."""
+"""The home page: what ptviz does, a button that trains a first prompt, and the newest runs."""
 
 import streamlit as st
 
@@ -24,5 +24,5 @@ with show_errors():
         rerun_on_change(summaries)
         st.page_link(RUNS_PAGE, label="All runs", icon=":material/list:")
     else:
-        st.caption("None yet. Your first one will appear here; it stays when you close the page.")
+        st.caption("No run yet. Your runs appear here; they stay when you close the page.")
 preload_plotly()

@@ -5,76 +5,46 @@ import streamlit as st
 from ptviz.ui.components.formatting import ICON
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
+# Path, title, icon and help of each page.
+PAGES = {
+    "": [("home.py", "Home", "home", None)],
+    "Learn": [
+        ("learn/survey.py", "Survey", "account_tree", "All methods in two figures."),
+        ("learn/method.py", "Method", "function", "One method: idea, equation, code."),
+    ],
+    "Train": [
+        ("train/compose.py", "New run", "tune", "Configure a run and start it."),
+        ("train/watch.py", "Watch", "monitoring", "One run, live."),
+        ("train/runs.py", "All runs", "list", "Find, compare, rename, delete runs."),
+    ],
+    "Look inside": [
+        ("look/embeddings.py", "Embeddings", "scatter_plot", "Prompt tokens among the words of the frozen backbone."),
+        ("look/decompositions.py", "Decompositions", "grid_view", "Tensors: products, factors, masks, networks."),
+        ("look/routing.py", "Routing", "alt_route", "Which input gets which prompt."),
+        ("look/attention.py", "Attention", "visibility", "Attention of the text and the answer to each prompt token."),
+    ],
+    "Compare": [
+        ("compare/methods.py", "Compare methods", "leaderboard", "Several methods on one task, over several seeds."),
+        ("compare/transfer.py", "Transfer", "swap_horiz", "Which prompt works on which other task."),
+        ("compare/benchmark.py", "PEFT benchmark", "query_stats", "Results of PEFT's comparison of methods."),
+    ],
+    "Open": [("open/checkpoint.py", "Checkpoint", "folder_open", "Inspect and compare prompts trained elsewhere.")],
+}
 page = st.navigation(
     {
-        "": [st.Page("home.py", title="Home", icon=":material/home:", default=True)],
-        "Learn": [
+        section: [
             st.Page(
-                "learn/survey.py", title="Survey", icon=":material/account_tree:", help="All methods in two figures."
-            ),
-            st.Page(
-                "learn/method.py", title="Method", icon=":material/function:", help="One method: idea, equation, code."
-            ),
-        ],
-        "Train": [
-            st.Page("train/compose.py", title="New run", icon=":material/tune:", help="Configure a run and start it."),
-            st.Page("train/watch.py", title="Watch", icon=":material/monitoring:", help="One run, live."),
-            st.Page(
-                "train/runs.py", title="All runs", icon=":material/list:", help="Find, compare, rename, delete runs."
-            ),
-        ],
-        "Look inside": [
-            st.Page(
-                "look/embeddings.py",
-                title="Embeddings",
-                icon=":material/scatter_plot:",
-                help="Prompt tokens among the words of the frozen backbone.",
-            ),
-            st.Page(
-                "look/decompositions.py",
-                title="Decompositions",
-                icon=":material/grid_view:",
-                help="The tensors of a method: products, factors, masks, networks.",
-            ),
-            st.Page(
-                "look/routing.py", title="Routing", icon=":material/alt_route:", help="Which input gets which prompt."
-            ),
-            st.Page(
-                "look/attention.py",
-                title="Attention",
-                icon=":material/visibility:",
-                help="Attention of the words and the answer to each prompt token.",
-            ),
-        ],
-        "Compare": [
-            st.Page(
-                "compare/methods.py",
-                title="Compare methods",
-                icon=":material/leaderboard:",
-                url_path="compare-methods",  # The file's own name would differ from the page Method by one letter.
-                help="Several methods on one task, over several seeds.",
-            ),
-            st.Page(
-                "compare/transfer.py",
-                title="Transfer",
-                icon=":material/swap_horiz:",
-                help="Which prompt works on which other task.",
-            ),
-            st.Page(
-                "compare/benchmark.py",
-                title="PEFT benchmark",
-                icon=":material/query_stats:",
-                help="Result files of PEFT's own comparison of methods.",
-            ),
-        ],
-        "Open": [
-            st.Page(
-                "open/checkpoint.py",
-                title="Checkpoint",
-                icon=":material/folder_open:",
-                help="Inspect and compare prompts trained elsewhere.",
-            ),
-        ],
+                path,
+                title=title,
+                icon=f":material/{icon}:",
+                help=help,
+                default=path == "home.py",
+                # Its file's name would give an address too close to that of the page Method.
+                url_path="compare-methods" if path == "compare/methods.py" else None,
+            )
+            for path, title, icon, help in pages
+        ]
+        for section, pages in PAGES.items()
     },
     expanded=True,
 )

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ptviz.backbones import load_backbone
+    from ptviz.engine.train_job import train_and_save
     from ptviz.tasks import load_task
     from ptviz.training import TrainConfig, predict, train
 
 __version__ = "0.1.0"
-__all__ = ["TrainConfig", "__version__", "load_backbone", "load_task", "predict", "train"]
+__all__ = ["TrainConfig", "__version__", "load_backbone", "load_task", "predict", "train", "train_and_save"]
 
 _HOMES = {
     "TrainConfig": "ptviz.training",
@@ -23,6 +24,7 @@ _HOMES = {
     "load_task": "ptviz.tasks",
     "predict": "ptviz.training",
     "train": "ptviz.training",
+    "train_and_save": "ptviz.engine.train_job",
 }
 
 

@@ -1,4 +1,4 @@
-"""PEFT's own benchmark as a race: open its result files, see curves, table and costs."""
+"""Results of PEFT's benchmark: table, curves, and accuracy against cost."""
 
 import streamlit as st
 
@@ -9,9 +9,9 @@ from ptviz.ui.components.plotly_chart import preload_plotly
 st.title("PEFT benchmark")
 st.markdown(
     "Hugging Face's PEFT library compares its methods on "
-    "[MetaMathQA](https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA), one JSON file a run. "
-    "Open one such file, many, or a whole folder, and look at them as a race: curves over steps, and accuracy against "
-    "what it costs. **Try:** open all of them, and see which prompt methods lie on the front."
+    "[MetaMathQA](https://github.com/huggingface/peft/tree/main/method_comparison/MetaMathQA), one JSON file per run. "
+    "Open one file, several or a whole folder, and compare their curves, and their accuracy against cost. **Try:** "
+    "open all of them, and see which prompt methods are on the Pareto front."
 )
 path = None
 with show_errors():
@@ -21,7 +21,7 @@ if path is not None:
         peft_benchmark.render_benchmark(path)
 else:
     st.caption(
-        "Nothing opened yet: drop result files above, or type the path of a folder. "
+        "No results opened yet. Drop result files above, or type the path of a folder. "
         "They are in PEFT's repository, in the folder method_comparison/MetaMathQA/results."
     )
 preload_plotly()

@@ -20,10 +20,7 @@ if configs:
         methods_setup.render_live_comparison(configs)
     with st.expander("Is this comparison fair?", icon=":material/balance:"):
         st.markdown(FAIRNESS_TEXT)
-    with (
-        st.expander("How stable is a method? Learning rates against seeds", icon=":material/grid_on:"),
-        show_errors(),
-    ):
+    with st.expander("How stable is a method? Learning rates against seeds", icon=":material/grid_on:"), show_errors():
         methods_setup.render_learning_rate_study(configs)
 elif configs is not None:
     st.caption("Choose at least one method, a backbone and a task.")

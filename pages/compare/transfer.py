@@ -1,4 +1,4 @@
-"""Which prompts are alike, what each is worth on every task, and whether the one tells the other."""
+"""Similarity of prompts, measured transfer between tasks, and whether one predicts the other."""
 
 import streamlit as st
 

@@ -1,22 +1,22 @@
-"""One method: the idea, the anatomy, equation, source, stages, hyperparameters and cost, and a button to train it."""
+"""One method: idea, diagram, equation, source, stages, hyperparameters, cost, reported results and limits."""
 
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import preload_plotly
-from ptviz.ui.learn import method as explaining
+from ptviz.ui.learn import method as method_page
 from ptviz.ui.learn import paper_claims
 
 with show_errors():
-    method, shape = explaining.render_method_header()
+    method, shape = method_page.render_method_header()
     with show_errors():
-        explaining.render_method_diagram(method, shape)
+        method_page.render_method_diagram(method, shape)
     with show_errors():
-        explaining.render_stages(method, shape)
+        method_page.render_stages(method, shape)
     with show_errors():
-        explaining.render_hyperparameters(method)
+        method_page.render_hyperparameters(method)
     with show_errors():
-        explaining.render_parameter_cost(method, shape)
+        method_page.render_parameter_cost(method, shape)
     with show_errors():
         paper_claims.render_paper_claims(method)
     with show_errors():
-        explaining.render_differences_and_limits(method, shape)
+        method_page.render_differences_and_limits(method, shape)
 preload_plotly()

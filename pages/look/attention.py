@@ -1,4 +1,4 @@
-"""What looks at which prompt token."""
+"""Attention of the text and the answer to each prompt token."""
 
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import attention, inspect_saved_prompt

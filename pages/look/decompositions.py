@@ -1,4 +1,4 @@
-"""The parts of a method: products, factors, masks, networks."""
+"""The tensors of a method: products, factors, masks, networks."""
 
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import decompositions, inspect_saved_prompt

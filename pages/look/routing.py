@@ -1,4 +1,4 @@
-"""Which input gets which prompt."""
+"""Routing: which input gets which prompt."""
 
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look import inspect_saved_prompt, routing

@@ -4,17 +4,18 @@ import streamlit as st
 
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import preload_plotly
+from ptviz.ui.look.inspect_run import rerun_when_answered
 from ptviz.ui.open import checkpoint, compare_checkpoints
 
 st.title("Open a checkpoint")
 st.markdown(
-    "Look into a trained prompt from anywhere: a PEFT folder, a torch file, numpy, OpenPrompt, KoboldAI, mkultra, an "
-    "adapter of the hub, or a run of yours. It is recognised by its content, and read in a process that can run none "
-    "of it. Try two, side by side."
+    "Inspect a trained prompt: a PEFT folder, a torch file, numpy, OpenPrompt, KoboldAI, mkultra, an adapter of the "
+    "Hub, or one of your runs. Its format is recognised by its content, and a sandboxed process reads it without "
+    "executing anything in it. **Try:** compare two."
 )
-ground = None
+reference = None
 with show_errors():
-    ground = checkpoint.select_backbone_reference()
+    reference = checkpoint.select_backbone_reference()
 both = st.toggle("Compare two", key="two", bind="query-params")
 chosen = {}
 for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
@@ -23,11 +24,11 @@ for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="larg
         if (path := checkpoint.checkpoint_input(side, "Drop files here")) is not None:
             chosen[side] = checkpoint.fetch_hub_checkpoint(side, path)
         if chosen[side] is not None:
-            checkpoint.render_checkpoint(side, chosen[side], ground)
+            checkpoint.render_checkpoint(side, chosen[side], reference)
 if not any(chosen.values()):
-    st.caption("Nothing opened yet: drop a file above, or type a path.")
+    st.caption("No checkpoint opened yet. Drop a file above, or type a path.")
 elif both and all(chosen.values()):
     with show_errors():
         compare_checkpoints.render_checkpoint_comparison([chosen[side] for side in checkpoint.SIDES])
-checkpoint.rerun_when_answered()
+rerun_when_answered("The worker is loading the vocabulary of the backbone; norms are compared as soon as it is there.")
 preload_plotly()

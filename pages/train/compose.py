@@ -1,4 +1,4 @@
-"""Choose backbone, task and method, see the plan, start."""
+"""The form of a new run, with an estimate of its parameters and time."""
 
 import streamlit as st
 
@@ -14,7 +14,7 @@ from ptviz.ui.train import run_form
 
 st.title("New run")
 st.markdown(
-    "Choose a frozen backbone, a task, and how the prompt enters. The defaults are good ones. Try another method."
+    "Choose a frozen backbone, a task, and how the prompt enters. The defaults work well. **Try:** another method."
 )
 left, right = st.columns([3, 2], gap="large")
 
@@ -42,9 +42,17 @@ with right, show_errors():
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
         config = RunConfig(
-            backbone, task.name, method, hyperparameters, training, name, text=task.text, label=task.label,
-            sources=sources, start=begin,
-        )  # fmt: skip
+            backbone=backbone,
+            task=task.name,
+            method=method,
+            hyperparameters=hyperparameters,
+            training=training,
+            name=name,
+            text=task.text,
+            label=task.label,
+            sources=sources,
+            start=begin,
+        )
         render_run_estimate(config)
         preload_for_form(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):

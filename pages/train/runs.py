@@ -11,7 +11,7 @@ st.title("All runs")
 with show_errors():
     summaries = get_store().list()
     if not summaries:
-        st.markdown("No run yet. Press Start for a good first one, or choose your own.")
+        st.markdown("No run yet. Start a first one with the default settings, or choose your own.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
             st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")

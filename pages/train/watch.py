@@ -1,4 +1,4 @@
-"""One run, live: numbers, curves, and a box to try the prompt of this very step."""
+"""One run, live: metrics, curves, and predictions with the prompt of each step."""
 
 import streamlit as st
 
@@ -20,11 +20,9 @@ if run is not None:
 else:
     top.title("Watch")
     if asked_for:
-        st.markdown("This address names a run that is not here. Look for it among the others, or start a new one.")
+        st.markdown("The run in this address does not exist. Look for it under All runs, or start a new one.")
     else:
-        st.markdown(
-            "Nothing to watch yet: no run has been started. Press Start for a good first one, or choose your own."
-        )
+        st.markdown("No run yet. Start a first one with the default settings, or choose your own.")
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
         st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")

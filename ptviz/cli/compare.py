@@ -40,7 +40,7 @@ _POLL_SECONDS = 0.5
 """Seconds between two checks of the runs."""
 HEADINGS = (
     *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
-    *("file MB", "steps to 90, 95 %", "seeds"),
+    *("file MB", "steps to 90 / 95 % of best", "seeds"),
 )
 PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "significant at 95 %")
 
@@ -284,7 +284,7 @@ def table_cells(summary: MethodSummary) -> tuple[str, ...]:
         number(to_mebibytes(summary.memory)),
         number(summary.length),
         number(to_mebibytes(summary.size), ".3g"),
-        "-" if steps is None else f"{number(summary.steps90)}, {number(steps)}",
+        "-" if steps is None else f"{number(summary.steps90)} / {number(steps)}",
         str(len(summary.seeds)),
     )
 

@@ -44,12 +44,12 @@ def bench(
     dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16 (frozen weights). Repeatable.")] = None,
     rows: Annotated[int, typer.Option(min=16, help="Examples that pass through both.")] = 512,
     passes: Annotated[int, typer.Option(min=1, help="How often; each batch counts with its median.")] = 3,
-    edit: Annotated[bool, typer.Option("--edit", help="Measure one edit of prompt surgery instead.")] = False,
+    edit: Annotated[bool, typer.Option("--edit", help="Measure one prompt edit instead.")] = False,
     pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
     runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a training step against PEFT's, one edit of prompt surgery, or how soon each page of the app answers.
+    """Measure a training step against PEFT's, one prompt edit, or how soon each page of the app answers.
 
     Same weights, same rows, same loss and gradient: that they agree is checked first. Left to itself it measures
     every family, 20 and 100 prompt tokens, and both types, which takes some twenty minutes on two cores.

@@ -19,7 +19,7 @@ from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
-from ptviz.runs.config import RunConfig
+from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
 from ptviz.runs.load_state import load_state
@@ -50,6 +50,22 @@ def execute_run(
         KeyboardInterrupt: after recording that the run was stopped.
     """
     train_run(Run(folder), model_cache or ModelCache(), on_event, should_stop)
+
+
+def train_and_save(config: RunConfig) -> Run:
+    """Train a run in this process, and save it in the run store, where the app finds it too.
+
+    Raises:
+        ValueError: if the config is wrong.
+        StoreError: if the run cannot be written, or does not come to its end; the message gives the reason.
+    """
+    store = Store()
+    start = None if config.parent is None else store.get(config.parent[0]).snapshot(*config.parent[1:])
+    run = store.create(with_absolute_paths(config), start=start)
+    execute_run(run.path)
+    if (status := run.status()).state != "finished":
+        raise StoreError(f"run {run.id} {status.state}: {status.reason}")
+    return run
 
 
 def train_run(

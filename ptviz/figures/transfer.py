@@ -109,7 +109,7 @@ def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], 
     most, least = int(pairs.argmax()), int(pairs.argmin())
     order = ", ".join(names[i] for i in tree.order)
     return (
-        f"Similarity ({metric}) of {len(values)} prompts, clustered. Most alike: {names[rows[most]]} and "
+        f"Similarity ({metric}) of {len(values)} prompts, clustered. Most similar: {names[rows[most]]} and "
         f"{names[columns[most]]}, {pairs[most]:.3g}; least: {names[rows[least]]} and {names[columns[least]]}, "
         f"{pairs[least]:.3g}. In the order of the clusters: {order}."
     )

@@ -54,7 +54,7 @@ Alpha = Annotated[
 ]
 PromptInit = Annotated[
     Literal["source", "words"],
-    Hyperparameter("P_0", "initial prompt: the best source prompt, or sampled words"),
+    Hyperparameter("P_0", "initialisation: the best source prompt, or sampled words"),
 ]
 
 

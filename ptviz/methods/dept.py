@@ -75,7 +75,7 @@ class DePT(PromptMethod):
             EquationSymbol("X", "the text: its own tokens"),
             EquationSymbol("A", "the tall factor, trained: one row for each position in the text"),
             EquationSymbol("B", "the wide factor, trained"),
-            EquationSymbol("s", "the longest text in tokens"),
+            EquationSymbol("s", "the maximum length of a text in tokens"),
         ),
     )
 

@@ -78,7 +78,7 @@ Rank = Annotated[int, Hyperparameter("r", "rank of the factorisation", 1, 512)]
 Experts = Annotated[int, Hyperparameter("k", "prompt experts", 1, 32, affects_routing=True)]
 Init = Annotated[
     Literal["vocabulary", "labels", "uniform", "text"],
-    Hyperparameter("init", "initial prompt: sampled vocabulary, class labels, uniform noise, or your text"),
+    Hyperparameter("init", "initialisation: sampled vocabulary, class labels, uniform noise, or your own text"),
 ]
 Text = Annotated[str, Hyperparameter("text", "initial words if init is text")]
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from ptviz.plots.checkpoint import plot_checkpoint, plot_checkpoint_norms
     from ptviz.plots.class_probabilities import plot_class_probabilities
     from ptviz.plots.comparison import (
+        comparison_table,
         plot_comparison,
         plot_comparison_panels,
         plot_convergence,
@@ -95,6 +96,7 @@ if TYPE_CHECKING:
     from ptviz.plots.waywardness import plot_waywardness
 
 __all__ = [
+    "comparison_table",
     "plot_attention",
     "plot_attention_by_site",
     "plot_attention_heads",
@@ -175,6 +177,7 @@ _MODULES = {
     ),
     "ptviz.plots.class_probabilities": ("plot_class_probabilities",),
     "ptviz.plots.comparison": (
+        "comparison_table",
         "plot_comparison",
         "plot_comparison_panels",
         "plot_convergence",

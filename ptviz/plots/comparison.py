@@ -16,6 +16,7 @@ from ptviz.analysis.comparison import (
     compute_seed_bands,
     pareto_front,
     summarise_methods,
+    table_rows,
 )
 from ptviz.experiments.comparison import load_result
 from ptviz.figures.comparison import (
@@ -113,6 +114,17 @@ def plot_learning_rate_grid(runs: Sequence[RunOrId]) -> go.Figure:
     """
     grid = load_learning_rate_grid(runs)
     return with_alt(draw_learning_rate_grid(grid), describe_learning_rate_grid(grid))
+
+
+def comparison_table(runs: Sequence[RunOrId]) -> list[dict[str, object]]:
+    """Return the results of methods, the best mean first: one row per method, as ``TABLE_COLUMNS`` names the values.
+
+    Runs of one method are its seeds; only finished runs count. Accuracies are from 0 to 1; None is unknown.
+
+    Raises:
+        StoreError: if a run does not exist or cannot be read.
+    """
+    return table_rows(_summaries(runs))
 
 
 def load_learning_rate_grid(runs: Sequence[RunOrId]) -> LearningRateGrid:

@@ -1,4 +1,4 @@
-"""The Python that draws a figure again: one call of a public plot function, made from the call's own arguments."""
+"""The Python of a page: one call of a public function, made from the call's own arguments."""
 
 from __future__ import annotations
 
@@ -6,50 +6,59 @@ import inspect
 import json
 import math
 from collections.abc import Callable, Mapping, Sequence, Set
+from dataclasses import MISSING, fields, is_dataclass, replace
 from typing import Any
 
 import numpy as np
 
-from ptviz.runs import Run
+import ptviz
+from ptviz.runs import Run, RunConfig
 
 PRECOMPUTED = frozenset({"answer", "projection"})
 """Parameters that only save time: the function computes them if they are left out."""
 _LINE_LENGTH = 88
+_VARIABLES = {"Figure": ("figure", "figure.show()"), "Run": ("run", "print(run.status())")}
+"""Variable of the result and what is done with it, by the last word of the return type."""
 
 
 def call_snippet(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str:
-    """Return a script that makes this call of a function of ``ptviz.plots``.
+    """Return a script that makes this call of a function of ``ptviz`` or ``ptviz.plots``.
 
     Arguments equal to the function's default and those in ``PRECOMPUTED`` are left out. A run is written as
-    ``Store().get("ID")``.
+    ``Store().get("ID")``, a dataclass with the fields that differ from their defaults.
 
     Raises:
         TypeError: if the function does not take these arguments, or one of them cannot be written down.
     """
-    signature = inspect.signature(function)
+    signature, name = inspect.signature(function), function.__name__
+    imports = {f"from {'ptviz' if name in ptviz.__all__ else 'ptviz.plots'} import {name}"}
     written = []
-    for name, value in signature.bind(*args, **kwargs).arguments.items():
-        parameter = signature.parameters[name]
-        if name in PRECOMPUTED or _is_default(value, parameter.default):
+    for argument, value in signature.bind(*args, **kwargs).arguments.items():
+        parameter = signature.parameters[argument]
+        if argument in PRECOMPUTED or _is_default(value, parameter.default):
             continue
-        keyword = f"{name}=" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else ""
-        written.append(keyword + _write(value, name))
-    imports = [f"from ptviz.plots import {function.__name__}"]
-    if any("Store()" in argument for argument in written):
-        imports.append("from ptviz.runs import Store")
-    if str(signature.return_annotation).endswith("Figure"):
-        return "\n".join([*imports, "", _call("figure", function.__name__, written), "figure.show()"])
-    file = f'Path("{function.__name__.removeprefix("plot_")}.svg")'
-    return "\n".join(
-        [
-            "from pathlib import Path",
-            "",
-            *imports,
-            "",
-            _call("drawing", function.__name__, written),
-            f'{file}.write_text(drawing.to_svg(), encoding="utf-8")',
-        ]
-    )
+        keyword = f"{argument}=" if parameter.kind is inspect.Parameter.KEYWORD_ONLY else ""
+        try:
+            written.append(keyword + _write(value, imports))
+        except TypeError as error:
+            raise TypeError(f"argument {argument!r}: {error}") from error
+    returned = str(signature.return_annotation).split(".")[-1]
+    if returned in ("Drawing", "Scene"):
+        file = f'Path("{name.removeprefix("plot_")}.svg")'
+        variable, use = "drawing", f'{file}.write_text(drawing.to_svg(), encoding="utf-8")'
+        head = ["from pathlib import Path", ""]
+    else:
+        variable, use = _VARIABLES.get(returned, ("result", "print(result)"))
+        head = []
+    return "\n".join([*head, *sorted(imports), "", _call(variable, name, written), use])
+
+
+def training_snippet(config: RunConfig) -> str:
+    """Return a script that trains a run of this config. A comment marks an extended run: it differs from a long one."""
+    training = replace(config.training, begun=0)
+    plain = replace(config, planned=(), training=training, hyperparameters=config.changed_hyperparameters())
+    comment = config.extension_comment("# ")
+    return (comment and f"{comment}\n") + call_snippet(ptviz.train_and_save, plain)
 
 
 def _call(variable: str, function: str, arguments: Sequence[str]) -> str:
@@ -65,29 +74,44 @@ def _is_default(value: Any, default: Any) -> bool:
     return type(value) is type(default) and bool(value == default)
 
 
-def _write(value: Any, name: str) -> str:
-    """Return a value as Python source."""
+def _write(value: Any, imports: set[str]) -> str:
+    """Return a value as Python source, and add what it needs to ``imports``."""
     if isinstance(value, Run):
-        return f"Store().get({_write(value.id, name)})"
+        imports.add("from ptviz.runs import Store")
+        return f"Store().get({_write(value.id, imports)})"
+    if is_dataclass(value):
+        return _write_dataclass(value, imports)
     if isinstance(value, str):
         return json.dumps(value, ensure_ascii=False)
     if isinstance(value, np.generic):
-        return _write(value.item(), name)
+        return _write(value.item(), imports)
     if isinstance(value, float) and not math.isfinite(value):
         return f'float("{value}")'
     if value is None or isinstance(value, bool | int | float):
         return repr(value)
     if isinstance(value, Mapping):
-        return "{" + ", ".join(f"{_write(key, name)}: {_write(own, name)}" for key, own in value.items()) + "}"
+        return "{" + ", ".join(f"{_write(key, imports)}: {_write(own, imports)}" for key, own in value.items()) + "}"
     if isinstance(value, Set):
-        return _write(tuple(sorted(value)), name)
+        return _write(tuple(sorted(value)), imports)
     if isinstance(value, Sequence):
-        return _write_sequence(value, name)
-    raise TypeError(f"argument {name!r}: expected a run or a plain value, got {type(value).__name__}")
+        return _write_sequence(value, imports)
+    raise TypeError(f"expected a run or a plain value, got {type(value).__name__}")
 
 
-def _write_sequence(values: Sequence[Any], name: str) -> str:
-    written = [_write(value, name) for value in values]
+def _write_dataclass(value: Any, imports: set[str]) -> str:
+    kind = type(value)
+    # Public names are those of the package: ptviz.runs.config.RunConfig is ptviz.runs.RunConfig.
+    imports.add(f"from {'.'.join(kind.__module__.split('.')[:2])} import {kind.__name__}")
+    arguments = []
+    for own in fields(value):
+        default = own.default if own.default_factory is MISSING else own.default_factory()
+        if getattr(value, own.name) != default:
+            arguments.append(f"{own.name}={_write(getattr(value, own.name), imports)}")
+    return f"{kind.__name__}({', '.join(arguments)})"
+
+
+def _write_sequence(values: Sequence[Any], imports: set[str]) -> str:
+    written = [_write(value, imports) for value in values]
     if isinstance(values, tuple) and not any(isinstance(value, Run) for value in values):
         return f"({written[0]},)" if len(written) == 1 else f"({', '.join(written)})"
     return f"[{', '.join(written)}]"

@@ -275,8 +275,8 @@ VIEWS: tuple[TensorView, ...] = (
         _spectra_over_steps,
         lambda found: spectra.draw_effective_ranks(*found),
         lambda found: spectra.describe_effective_ranks(found[0], found[1]),
-        "How to read it: exp(entropy of the squared singular values). A falling line means that rows grow alike; "
-        "near 1, all rows say the same.",
+        "How to read it: exp(entropy of the squared singular values). A falling line means that rows become similar; "
+        "near 1, they all point the same way.",
     ),
     TensorView(
         "approximation",
@@ -286,7 +286,7 @@ VIEWS: tuple[TensorView, ...] = (
         spectra.draw_approximation,
         spectra.describe_approximation,
         "How to read it: the share of the matrix (Frobenius norm) that its best approximation of rank r misses. "
-        "A quick fall says that two thin factors would do.",
+        "A quick fall means that two thin factors suffice.",
     ),
     TensorView(
         "cosines",
@@ -304,7 +304,7 @@ VIEWS: tuple[TensorView, ...] = (
         _values_matrix,
         _draw_values_heatmap,
         _describe_matrix,
-        "How to read it: the numbers themselves, orange above zero and blue below it.",
+        "How to read it: every value, orange above zero and blue below it.",
     ),
     TensorView(
         "alike",
@@ -318,7 +318,7 @@ VIEWS: tuple[TensorView, ...] = (
     ),
     TensorView(
         "own",
-        "What each has for itself",
+        "Expert specialisation",
         ("k", "m", "d"),
         lambda track: compute_shared_energy(track.current),
         tensors.draw_shared_energy,
@@ -334,7 +334,7 @@ VIEWS: tuple[TensorView, ...] = (
         _row_norms,
         lambda found: cells.draw_bars(found[0], found[1], "length"),
         lambda found: cells.describe_bars(found[0], found[1]),
-        "How to read it: one bar a position of the text: how long the vector is that is added to the word there.",
+        "How to read it: one bar per position of the text: the length of the vector that is added to the word there.",
         needs_all_axes=True,
     ),
     TensorView(
@@ -355,8 +355,8 @@ VIEWS: tuple[TensorView, ...] = (
         _token_norms,
         _draw_norm_heatmap,
         _describe_matrix,
-        "How to read it: one column a prompt token, averaged over the heads: keys above, values below. A bright column "
-        "is a token that is large at every site; a bright row is a site where all tokens are.",
+        "How to read it: one column per prompt token, averaged over the heads: keys above, values below. A bright "
+        "column is a token that is large at every site; a bright row is a site where all tokens are.",
         needs_all_axes=True,
     ),
     TensorView(
@@ -367,7 +367,7 @@ VIEWS: tuple[TensorView, ...] = (
         _draw_head_rank_heatmap,
         _describe_matrix,
         "How to read it: how many directions the prompt's keys (above) and values (below) use in each head, after the "
-        "mean was taken away. A dark cell is a head in which the tokens say nearly the same.",
+        "mean was subtracted. A dark cell is a head in which the tokens are nearly equal.",
         needs_all_axes=True,
     ),
     TensorView(
@@ -377,13 +377,13 @@ VIEWS: tuple[TensorView, ...] = (
         _vector_values,
         lambda found: cells.draw_bars(found[0], found[1]),
         lambda found: cells.describe_bars(found[0], found[1]),
-        "How to read it: one bar a place, orange above zero and blue below it.",
+        "How to read it: one bar per index, orange above zero and blue below it.",
         needs_all_axes=True,
     ),
 )
 
 
 def list_indices(track: TensorHistory, axes: Sequence[str]) -> list[dict[str, int]]:
-    """Every place of some axes of a part, in order: what a page offers to choose from."""
+    """Return every index of some axes of a tensor, in order."""
     sizes = dict(zip(track.axes, track.current.shape, strict=True))
     return [dict(zip(axes, found, strict=True)) for found in product(*(range(sizes[axis]) for axis in axes))]

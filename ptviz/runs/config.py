@@ -126,10 +126,10 @@ class RunConfig:
     def shell_command(self) -> str:
         """Return the shell command that repeats this run, quoted for pasting."""
         words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
-        for name, value in self._changed_training(always=("steps", "seed")).items():
+        for name, value in self._changed_training().items():
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
-        for name, value in self._changed_hyperparameters().items():
-            words += ["--set", f"{name}={_shell_value(value)}"]
+        for name, knob in self.changed_hyperparameters().items():
+            words += ["--set", f"{name}={_shell_value(knob)}"]
         for name in ("text", "label", "device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
@@ -139,61 +139,22 @@ class RunConfig:
             words += ["--branch", ":".join(map(str, self.parent))]
         if self.name:
             words += ["--name", self.name]
-        return shlex.join(words) + self._extension_comment("  # ")
+        return shlex.join(words) + self.extension_comment("  # ")
 
-    def python_script(self) -> str:
-        """Return a Python script that repeats this run with the library only."""
-        training = ", ".join(f"{k}={v!r}" for k, v in self._changed_training(always=("steps", "seed")).items())
-        columns = "".join(f", {n}={getattr(self, n)!r}" for n in ("text", "label") if getattr(self, n) is not None)
-        device = f", device={self.device!r}" if self.device is not None else ""
-        dtype = f", dtype={self.training.dtype!r}" if self.training.dtype != "float32" else ""
-        imports = ["from ptviz import TrainConfig, load_backbone, load_task, train"]
-        lines = [
-            f"backbone = load_backbone({self.backbone!r}{device}{dtype})",
-            f"task = load_task({self.task!r}{columns})",
-            f"config = TrainConfig({training})",
-        ]
-        named = ", ".join(f"load_task({name!r})" for name in self.sources or ())
-        sources = f", sources=[{named}]" if named else ""
-        hyperparameters = self._changed_hyperparameters()
-        own = f", hyperparameters={hyperparameters!r}"
-        loop = f"for event in train({self.method!r}, backbone, task, config{own}{sources}):"
-        if self.parent or self.start:
-            imports += ["from ptviz.methods import build_method", "from ptviz.runs import Store"]
-            with_sources = f".with_source_tasks({self.source_tasks()!r})" if self.source_tasks() else ""
-            lines += [
-                f"spec = backbone.make_spec(config.length, tuple(task.label_words)){with_sources}",
-                f"method = build_method({self.method!r}, spec, {hyperparameters!r}, config.seed)",
-            ]
-            if self.parent:
-                run, stage, step = self.parent
-                lines.append(f"method.load_state_dict(Store().get({run!r}).snapshot({stage}, {step}))")
-            else:
-                imports[-1] = "from ptviz.runs import Store, saved_prompts"
-                lines.append(f"start = saved_prompts.load_prompt_tensors(Store().prompts_folder, {self.start!r})")
-                lines.append("method.init_from_prompt(saved_prompts.to_prompt(start))")
-            loop = f"for event in train(method, backbone, task, config{sources}):"
-        lines += [
-            loop,
-            '    if event.kind in ("baselines", "step", "evaluation", "finished"):',
-            "        print(event)",
-        ]
-        remark = self._extension_comment("# ")
-        return "\n".join([*imports, "", *([remark] if remark else []), *lines, ""])
-
-    def _extension_comment(self, start: str) -> str:
+    def extension_comment(self, start: str) -> str:
         """Return a comment that marks an extended run, which differs from one long run."""
         if not self.planned:
             return ""
         totals = ", then ".join(str(total) for total in self.planned)
         return f"{start}made in parts: planned for {totals} steps, extended to {self.training.steps}"
 
-    def _changed_training(self, always: tuple[str, ...]) -> dict[str, Any]:
+    def _changed_training(self) -> dict[str, Any]:
+        """Return the training settings that differ from the defaults; steps and seed in any case."""
         usual, own = TrainConfig().to_json(), self.training.to_json()
         own.pop("begun")  # Only set by extensions; one long run has none.
-        return {name: value for name, value in own.items() if name in always or value != usual[name]}
+        return {name: value for name, value in own.items() if name in ("steps", "seed") or value != usual[name]}
 
-    def _changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
+    def changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
         """Return the hyperparameters that differ from the defaults; all of them for an unknown method."""
         if self.method not in REGISTRY:
             return dict(self.hyperparameters)

@@ -1,1 +1,1 @@
-"""The app's own pieces: with app.py and pages/, the only code that knows Streamlit."""
+"""The app: with app.py and pages/, the only code that imports Streamlit."""

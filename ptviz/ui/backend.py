@@ -1,4 +1,4 @@
-"""The store and the executor that every page shares, and the questions asked of the worker beside the page."""
+"""The store and the executor that all pages share, and requests to the worker."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ T = TypeVar("T")
 
 
 def get_store() -> Store:
-    """The runs of this machine's user."""
+    """Return the store of this user's runs."""
     return _cached_store(paths.data_dir() / "runs")
 
 
 def get_client() -> LocalExecutor:
-    """What starts, stops and asks runs on this machine."""
+    """Return the executor that starts, stops and queries runs on this machine."""
     return _cached_client(paths.data_dir() / "runs")
 
 
@@ -44,7 +44,7 @@ def _cached_client(root: Path) -> LocalExecutor:
 
 
 def _run_in_thread(action: Callable[[], T]) -> Future[T]:
-    """Do something that waits for the worker beside the page, which must not wait. ``action`` calls no ``st.*``."""
+    """Run what waits for the worker in a thread: a page must not wait. ``action`` calls no ``st.*``."""
     future: Future[T] = Future()
 
     def run() -> None:
@@ -59,41 +59,41 @@ def _run_in_thread(action: Callable[[], T]) -> Future[T]:
 
 
 def request_answer(kind: str, run: str = "", **question: Any) -> Future[dict[str, Any]]:
-    """Ask the worker in a thread: ``kind`` is one of ``ptviz.worker.handlers.HANDLERS``, ``question`` its keywords."""
+    """Request an answer of the worker: ``kind`` is in ``ptviz.worker.handlers.HANDLERS``, ``question`` its keywords."""
     return _run_in_thread(lambda: get_client().ask(kind, run, **question))
 
 
-def request_projection(run: str, order: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
-    """Ask the worker for a map, which takes minutes; None if the order is taken back on the way."""
-    folder = projection_folder(order.digest)
+def request_projection(run: str, job: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
+    """Request a projection from the worker, which may take minutes; None if the job is cancelled meanwhile."""
+    folder = projection_folder(job.digest)
 
     def wait() -> tuple[Projection, ...] | None:
-        enqueue(order, folder)
-        while (maps := load_projection(folder)) is None:
+        enqueue(job, folder)
+        while (projections := load_projection(folder)) is None:
             if problem := load_progress(folder).error:
                 raise StoreError(problem)
             if not is_pending(folder):
                 return load_projection(folder)
-            # Again and again: a worker that died meanwhile is started anew, a living one knows the order.
-            get_client().ask("map", run, name=order.digest)
+            # Repeatedly: a worker that died is started again, and a living one ignores a job that it has.
+            get_client().ask("map", run, name=job.digest)
             time.sleep(1.0)
-        return maps
+        return projections
 
     return _run_in_thread(wait)
 
 
 def request_preload(config: RunConfig) -> None:
-    """Hint to the worker that such a run may come: its first step then appears at once."""
+    """Have the worker load the models of a run that may be started, so that its first step comes at once."""
     _run_in_thread(lambda: _log_failures(lambda: get_client().preload_models(config)))
 
 
 def start_worker() -> None:
-    """Start the worker if none runs, and let it load what a first-time visitor's big Start button needs."""
+    """Start the worker if none runs, and have it load the models of the default run."""
     _log_failures(lambda: get_client().preload_models(RunConfig()))
 
 
 def stop_idle_worker() -> None:
-    """Let the worker go if it trains nothing and nothing waits; a busy one is left alone."""
+    """Stop the worker if it trains nothing and no run is queued."""
 
     def stop() -> None:
         worker = get_client().worker_info()
@@ -107,11 +107,11 @@ def _log_failures(action: Callable[[], object]) -> None:
     try:
         action()
     except Exception:
-        # Only hints: whatever is wrong is told properly when a person starts a run.
+        # Only preparation: starting a run reports the error.
         logger.warning("the local worker could not be reached", exc_info=True)
 
 
 def clear_caches() -> None:
-    """Let go of stores and executors, so that the next call makes them anew: for tests with a folder of their own."""
+    """Drop the cached stores and executors: for tests with a folder of their own."""
     _cached_store.cache_clear()
     _cached_client.cache_clear()

@@ -1,4 +1,4 @@
-"""The idea in one drawing: trained vectors, a text, a frozen backbone, an answer."""
+"""The introduction of the home page: trained vectors and a text enter a frozen backbone, which answers."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _INPUT_COLOUR = "#B39DDB"  # the survey's lilac
 
 
 def draw_introduction(question: str, answer: str, frozen: str, tokens: int) -> str:
-    """``tokens`` prompt vectors and a question enter a frozen backbone, which answers: the drawing as SVG.
+    """Return an SVG drawing: ``tokens`` prompt vectors and a question enter a frozen backbone, which answers.
 
-    ``frozen`` says how large the backbone is. Text takes the page's own colour, so both themes can read it.
+    ``frozen`` is the size of the backbone. Text takes the colour of the page, for both themes.
     """
     shown = 7
     text = 34.0 + 25 * shown
@@ -58,14 +58,13 @@ _ESTIMATE = estimate_run(_CONFIG.method, _CONFIG.backbone, _CONFIG.task, _CONFIG
 _BACKBONE_SIZE = f"{(_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million parameters"
 INTRODUCTION = (
     "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
-    "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start: a real "
-    f"sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn to tell what "
-    "kind of answer a "
-    f"question asks for, from {_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
+    "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start training: a "
+    f"real sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn what kind of "
+    f"answer a question asks for, from {_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
 )
-"""What the home page says about its Start button; the sizes are those of the run it starts."""
+"""Text about the Start button, with the sizes of the run that it starts."""
 
-# A component, because st.html leaves drawings out. Components take trusted text only: all of this one is ours.
+# A component, because st.html removes SVG. A component takes trusted text only, as this is.
 _INTRODUCTION_DRAWING = draw_introduction(
     "Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, int(_CONFIG.hyperparameters["m"])
 )
@@ -77,5 +76,5 @@ _HOME_COMPONENT = st.components.v2.component(
 
 
 def render_introduction() -> None:
-    """What the home page's Start button trains."""
+    """Show the drawing of what the Start button trains."""
     _HOME_COMPONENT(key="anatomy")

@@ -1,4 +1,4 @@
-"""Starting a run and going to watch it; the one way every button of the app does it."""
+"""Start runs and open pages, in the one way that all buttons of the app use."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ TRANSFER_PAGE = "compare/transfer.py"
 CHECKPOINT_PAGE = "open/checkpoint.py"
 
 OTHER_BACKBONE = "other"
-"""The choice of a backbone that has no name here."""
+"""The option for a backbone that is not in the list."""
 
 
 def start_run(config: RunConfig) -> None:
-    """Put a run into the queue and show it live; whatever is wrong is told in place."""
+    """Queue a run and open its page, or show why it cannot be queued."""
     run = None
     with show_errors():
         run = get_client().submit(config)
@@ -29,9 +29,9 @@ def start_run(config: RunConfig) -> None:
 
 
 def preload_for_form(config: RunConfig) -> None:
-    """Let the worker load what a run will need while its form is still open; asked once for each choice.
+    """Have the worker load the models of a run while its form is open, once for each choice.
 
-    Only what is on this machine already: looking at a form must not download anything.
+    Only installed ones: opening a form must not download anything.
     """
     from ptviz import backbones, tasks
 
@@ -44,7 +44,7 @@ def preload_for_form(config: RunConfig) -> None:
 
 
 def open_run_page(run: str) -> None:
-    """Go to a run's live page."""
+    """Open the page of a run."""
     st.switch_page(WATCH_PAGE, query_params={"run": run})
 
 
@@ -54,14 +54,14 @@ _BIG_BUTTON_STYLE = (
 
 
 def start_button() -> None:
-    """The big button that needs no choice: the default run, which is a good one."""
+    """Show the large button that starts the default run."""
     st.html(_BIG_BUTTON_STYLE)
     if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start-usual"):
         start_run(RunConfig())
 
 
 def form_query_params(config: RunConfig) -> dict[str, str]:
-    """The compose page's query parameters that fill its form with this config."""
+    """Return the query parameters that fill the form of a new run with this config."""
     from ptviz import tasks
     from ptviz.methods import REGISTRY
     from ptviz.methods.hyperparameters import hyperparameters_of
@@ -80,8 +80,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     params |= _backbone_params(config.backbone)
     if config.method in REGISTRY:
         defaults = {name: info.default for name, info in hyperparameters_of(REGISTRY[config.method]).items()}
-        changed = {name: v for name, v in config.hyperparameters.items() if v != defaults.get(name)}
-        params |= {f"{config.method}-{name}": str(value) for name, value in changed.items()}
+        params |= {f"{config.method}-{n}": str(v) for n, v in config.hyperparameters.items() if v != defaults.get(n)}
     usual = TrainConfig().to_json()
     params |= {name: str(value) for name, value in config.training.to_json().items() if value != usual[name]}
     return params
@@ -95,8 +94,8 @@ def _backbone_params(name: str) -> dict[str, str]:
 
 
 def transfer_link(config: RunConfig) -> None:
-    """The way to the page Transfer, for a run whose method learnt from source tasks; nothing for another."""
+    """Show a link to the page Transfer for a run whose method uses source tasks."""
     if method_uses_source_tasks(config.method):
         address = {"backbone": config.backbone}
-        label = "Which prompts are alike, and which help where"
+        label = "Similarity and transfer of its prompts"
         st.page_link(TRANSFER_PAGE, label=label, icon=":material/swap_horiz:", query_params=address)

@@ -1,4 +1,4 @@
-"""How soon each page answers over many runs: ``ptviz bench --pages`` runs this in a process of its own.
+"""Seconds of each page over many runs: ``ptviz bench --pages`` runs this in a process of its own.
 
 A tiny run is trained and its folder copied under other configs, in a folder that is removed afterwards. Pages are run
 as Streamlit runs them, without a browser. No worker is started.
@@ -26,11 +26,11 @@ PAGE_PARAMETERS = {
     "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {}, "look/embeddings.py": {},
     "look/decompositions.py": {}, "look/routing.py": {}, "look/attention.py": {}, "open/checkpoint.py": {},
 }  # fmt: skip
-"""The pages, with what a person would have chosen there; the race finds all runs that it asks for."""
+"""The pages with their query parameters; the comparison of methods finds all runs that it asks for."""
 
 
 def fill_store(count: int) -> None:
-    """Put ``count`` finished runs into the store: one trained, the others copies that say they are of a race."""
+    """Write ``count`` finished runs to the store: one trained, the others copies under the configs of a comparison."""
     import shutil
 
     from ptviz.engine.train_job import execute_run
@@ -48,17 +48,17 @@ def fill_store(count: int) -> None:
     environment, status = run.environment(), run.status()
     seeds = range(-(-count // len(REGISTRY)))
     others = make_configs([*REGISTRY], seeds, RunConfig(training=TrainConfig(steps=_RUN_STEPS)))
-    for place, config in enumerate(others[: count - 1], start=1):
-        folder = store.root / f"copy-{place}"
+    for number, config in enumerate(others[: count - 1], start=1):
+        folder = store.root / f"copy-{number}"
         shutil.copytree(run.path, folder)
         (folder / "config.json").write_bytes(encode_config(config))
-        told = environment | {"lr": default_learning_rate(config.method, config.backbone)}
-        (folder / "environment.json").write_text(json.dumps(told))
-        (folder / "status.json").write_bytes(replace(status, created=status.created - place).to_bytes())
+        facts = environment | {"lr": default_learning_rate(config.method, config.backbone)}
+        (folder / "environment.json").write_text(json.dumps(facts))
+        (folder / "status.json").write_bytes(replace(status, created=status.created - number).to_bytes())
 
 
 def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
-    """Seconds of each page: its first visit, later ones (median), and the processor's time in those.
+    """Return the seconds of each page: the first visit, and the median of later ones in wall and processor time.
 
     Raises:
         RuntimeError: if a page shows an exception.
@@ -69,10 +69,10 @@ def measure_pages(index: Path, count: int) -> list[dict[str, object]]:
     from ptviz.ui import backend
 
     class Alone(LocalExecutor):
-        """An executor without a worker: its start would be measured too."""
+        """An executor without a worker, whose start would be measured too."""
 
         def ensure_worker(self) -> None:
-            """None."""
+            """Start nothing."""
 
     backend.LocalExecutor = Alone  # type: ignore[attr-defined]
     fill_store(count)

@@ -1,4 +1,4 @@
-"""What the web server does besides running pages: the worker's life, routes, checks, errors without tracebacks."""
+"""The web server around the pages: the worker's life, routes, checks of requests, and errors without tracebacks."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ from ptviz.ui.request_guard import RequestGuard
 logger = logging.getLogger(__name__)
 
 PLOTLY_ROUTE = f"/ptviz/plotly-{version('plotly')}.min.js"
-"""Where the page finds plotly.js. The version is part of the address, so a browser may keep the file for good."""
+"""Path of plotly.js. The version is part of it, so that browsers may cache the file for ever."""
 
 
 def _plotly_file() -> Path | None:
@@ -39,7 +39,7 @@ def _plotly_file() -> Path | None:
 
 
 async def plotly_script(request: Request) -> Response:
-    """The plotly.min.js that ships inside the plotly wheel: the app needs no content network."""
+    """Serve the plotly.min.js of the installed plotly: the app needs no content network."""
     path = _plotly_file()
     if path is None or not path.is_file():
         return PlainTextResponse("plotly.min.js is not in the installed plotly package; reinstall plotly", 404)
@@ -48,7 +48,7 @@ async def plotly_script(request: Request) -> Response:
 
 
 async def health(request: Request) -> Response:
-    """Whether the server answers and what its worker does, as JSON."""
+    """Return the state of the server and its worker as JSON."""
     from ptviz.ui.backend import get_client
 
     info = await anyio.to_thread.run_sync(lambda: get_client().worker_info())
@@ -58,8 +58,8 @@ async def health(request: Request) -> Response:
 
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
-    """Start the worker with the server, and open a browser. A worker that trains outlives the server."""
-    # Before the first page is served: two pages that import torch at the same time can trip over each other.
+    """Start the worker with the server, and open a browser; a worker that trains outlives the server."""
+    # Before the first page is served: two pages that import torch at the same time may both fail.
     await anyio.to_thread.run_sync(_import_heavy_modules)
     from ptviz.ui.backend import start_worker, stop_idle_worker
 
@@ -82,13 +82,13 @@ def _import_heavy_modules() -> None:
 
 
 def _has_screen() -> bool:
-    """Whether a browser can show itself; without a screen, Linux would start one inside the terminal."""
+    """Return whether there is a screen for a browser; without one, Linux would start it inside the terminal."""
     named = ("BROWSER", "DISPLAY", "WAYLAND_DISPLAY")
     return not sys.platform.startswith("linux") or any(os.environ.get(name) for name in named)
 
 
 async def _open_browser() -> None:
-    """Show the app, once it answers: Streamlit opens a browser for a script, but not for an ``st.App``."""
+    """Open a browser once the app answers: Streamlit does so for a script, but not for an ``st.App``."""
     if st.get_option("server.headless") or not _has_screen():
         return
     address = str(st.get_option("server.address") or "127.0.0.1")
@@ -108,27 +108,27 @@ async def _open_browser() -> None:
 
 
 def on_script_error(error: Exception) -> bool:
-    """Tell the reader what went wrong in a sentence; the traceback goes to the terminal."""
+    """Show an error in one sentence; the traceback goes to the terminal."""
     logger.error("a page failed", exc_info=error)
     st.error(
-        "Something went wrong on this page. Reload it; if it comes back, the terminal where ptviz runs says more.",
+        "Something went wrong on this page. Reload it; if it fails again, see the terminal where ptviz runs.",
         icon=":material/error:",
     )
     return True
 
 
 async def _ignore_disconnect(connection: object, error: Exception) -> None:
-    """A reader closed the tab in the middle of an answer: nothing to tell anybody."""
+    """Ignore that a tab was closed in the middle of an answer."""
 
 
 def exception_handlers() -> dict[type[Exception], Any]:
-    """Endings that are no errors, although the server would print a traceback for them."""
+    """Return handlers for ends of a connection that are no errors, but would print a traceback."""
     disconnected = getattr(websockets, "WebSocketDisconnected", None)  # newer Starlette only
     return {disconnected: _ignore_disconnect} if disconnected is not None else {}
 
 
 def routes() -> list[Route]:
-    """The app's own routes, under the server's base path if it has one."""
+    """Return the app's own routes, under the server's base path if it has one."""
     base = "/" + str(st.get_option("server.baseUrlPath") or "").strip("/")
     base = base.rstrip("/")
     return [Route(base + PLOTLY_ROUTE, plotly_script), Route(base + "/ptviz/health", health)]

@@ -42,7 +42,7 @@ def chromium() -> Iterator[Browser]:
 
 @pytest.fixture
 def server(home: Path, tmp_path: Path) -> Iterator[AppServer]:
-    """A fresh server that nobody has asked anything yet; its worker ends with the test."""
+    """A fresh server without any request so far; its worker ends with the test."""
     with AppServer(home, tmp_path / "server.log") as serving:
         yield serving
 

@@ -120,7 +120,6 @@ def test_sources_are_refused_for_a_method_without_transfer() -> None:
 def test_a_config_with_sources_shows_them_everywhere(toy: type[PromptMethod]) -> None:
     assert RunConfig.from_json(CONFIG.to_json()) == CONFIG
     assert "--sources mcid,sms" in CONFIG.shell_command()
-    assert "sources=[load_task('mcid'), load_task('sms')]" in CONFIG.python_script()
     assert replace(CONFIG, sources=None).source_tasks() == ("yahoo", "stackoverflow", "mcid")
     assert RunConfig().source_tasks() == ()
 

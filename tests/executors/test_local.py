@@ -17,6 +17,7 @@ import pytest
 import torch
 
 from ptviz.executors.local import LocalExecutor
+from ptviz.plots.snippet import training_snippet
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store, StoreError
 from ptviz.training import StepCompleted, TrainConfig
 from ptviz.worker.directory import EXIT_BUSY
@@ -235,7 +236,7 @@ def test_relative_paths_mean_the_askers_folder(
 
 
 def test_the_script_of_a_run_reproduces_it(
-    executor: LocalExecutor, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch, capsys: Any
+    executor: LocalExecutor, tiny: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run = executor.submit(tiny(10))
     over(run)
@@ -243,11 +244,14 @@ def test_the_script_of_a_run_reproduces_it(
     over(branch)
     monkeypatch.setenv("PTVIZ_HOME", str(executor.store.root.parent))
     for one in (run, branch):
-        exec(compile(one.config.python_script(), "script", "exec"), {})
-        printed = [line for line in capsys.readouterr().out.splitlines() if line.startswith("StepCompleted")]
-        losses = [event.loss for event in one.events()[0] if isinstance(event, StepCompleted)]
-        assert len(printed) == len(losses)
-        assert all(f"loss={loss!r}" in line for line, loss in zip(printed, losses, strict=True))
+        space: dict[str, Any] = {}
+        exec(training_snippet(one.config), space)
+        again = space["run"]
+        assert again.id != one.id
+        assert again.config == one.config.checked()
+        losses = one.history().losses.tolist()
+        assert losses == again.history().losses.tolist()
+        assert len(losses) > 5
 
 
 @pytest.mark.slow

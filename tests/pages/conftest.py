@@ -1,4 +1,4 @@
-"""Runs as they lie on disk, written by the one writer there is, and an executor that starts no process."""
+"""Stored runs, made by the writer of runs, and an executor that starts no process."""
 
 from __future__ import annotations
 
@@ -11,12 +11,17 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
+from ptviz.analysis import projection
+from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.runs import Run, RunConfig, Store, Writer
+from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
 from ptviz.training import TrainConfig
 from ptviz.training.events import Baselines, Evaluated, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.ui import backend
+from ptviz.worker.handlers import HandlerContext, answer_request
+from ptviz.worker.projection_process import run_job
+from ptviz.worker.projection_queue import projection_folder
 from tests.app_server import HANGS_SECONDS
 
 INDEX = Path(__file__).parents[2] / "pages" / "index.py"
@@ -24,7 +29,7 @@ HOSTILE = "<img src=x onerror=alert(1)> **bold** :red[no] $x^2$ [link](javascrip
 
 
 class QuietExecutor(LocalExecutor):
-    """The real executor, but for the worker process; it answers questions by itself."""
+    """The real executor without a worker process."""
 
     def ensure_worker(self) -> None:
         """No process in these tests."""
@@ -48,8 +53,34 @@ def _quiet(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    """The folder of what the worker has computed."""
+    return tmp_path / "cache"
+
+
+@pytest.fixture
+def answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
+    """Requests to the worker, answered in this process; snippets find the same backbone loaded."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(cache))
+    monkeypatch.setattr(projection, "_TSNE_ITERATIONS", 250)
+    models, contexts = ModelCache(), []
+    monkeypatch.setattr("ptviz.worker.handlers.ModelCache", lambda: models)
+
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        contexts or contexts.append(HandlerContext(self.store, models))
+        answer = answer_request(contexts[0], kind, {"run": run, **question})
+        if "error" in answer:
+            raise StoreError(answer["error"])
+        if kind == "map":
+            run_job(projection_folder(question["name"]))
+        return answer
+
+    monkeypatch.setattr(QuietExecutor, "ask", ask)
+
+
+@pytest.fixture
 def hostile() -> str:
-    """A name that would do harm as HTML, Markdown or plotly's pseudo-HTML."""
+    """Return a name that is dangerous as HTML, Markdown or plotly's pseudo-HTML."""
     return HOSTILE
 
 
@@ -115,7 +146,7 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
             with ExitStack() as own:
                 writer = (writers if state == "running" else own).enter_context(Writer(run))
                 writer.begin(None)
-                _tell(writer, made, steps)
+                _write_events(writer, made, steps)
                 if state == "finished":
                     writer.write_event(Finished(0.8, 0.75, 0.6, 0.26, 0.38, made, made, 2.0, 10.0))
                 elif state == "stopped":
@@ -127,7 +158,7 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
         yield make
 
 
-def _tell(writer: Writer, made: int, steps: int) -> None:
+def _write_events(writer: Writer, made: int, steps: int) -> None:
     state = {"P": torch.zeros(2, 4)}
     writer.write_event(StageStarted(0, "tune", steps))
     for step in range(made + 1):

@@ -1,4 +1,4 @@
-"""What the pages that look inside a run are tested with: a settled page, its figures."""
+"""Helpers for the tests of pages: a settled page, its figures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ T = TypeVar("T")
 
 
 def settled(at: AppTest) -> AppTest:
-    """The page once every answer has come."""
+    """Return the page once all requests are answered."""
     asked = at.session_state["inside-asked"] if "inside-asked" in at.session_state else {}  # noqa: SIM401
     assert not futures.wait(asked.values(), HANGS_SECONDS).not_done, f"never answered: {list(asked)}"
     return at.run()
@@ -43,6 +43,6 @@ def figures(at: AppTest) -> dict[str, dict]:
     for element in at.get("bidi_component"):
         data = json.loads(element.proto.json or "{}")
         if "figure" in data:
-            assert len(data["alt"]) > 20, "every figure has words for who cannot see it"
+            assert len(data["alt"]) > 20, "every figure has an alternative text"
             found[data["name"] or "moment"] = json.loads(data["figure"])
     return found

@@ -13,7 +13,7 @@ from tests.pages.run_pages import figures
 
 
 def redrawn(at: AppTest) -> set[str]:
-    """The file names of the page's figures, each of which a snippet on the page draws exactly as shown.
+    """Return the file names of the page's figures, each of which a snippet on the page draws exactly as shown.
 
     The step strip has no file name and goes by "moment".
     """
@@ -26,7 +26,7 @@ def redrawn(at: AppTest) -> set[str]:
 
 
 def redrawn_drawings(at: AppTest) -> set[str]:
-    """The file names of the page's drawings, each of which a snippet on the page draws exactly as shown.
+    """Return the file names of the page's drawings, each of which a snippet on the page draws exactly as shown.
 
     The snippets write into the current folder.
     """

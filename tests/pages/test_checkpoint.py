@@ -1,4 +1,4 @@
-"""The page that opens other people's prompts: what it shows, what it refuses, and that names stay text."""
+"""The page Checkpoint: what it shows, what it refuses, and names as text."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ PATH = "open/checkpoint.py"
 
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Read in this process: the reader's own process has tests of its own, and takes a second to start."""
+    """Read in this process: the sandbox has tests of its own, and takes a second to start."""
     prompt_set._load_checkpoint.cache_clear()
     monkeypatch.setattr(prompt_set, "open_checkpoint", lambda path: open_in_process(Path(path)))
 
@@ -40,7 +40,7 @@ def figures(at: AppTest) -> list[dict]:
     return [json.loads(data["figure"]) for data in found if "figure" in data]
 
 
-def test_with_nothing_it_says_what_to_do(page: Page) -> None:
+def test_the_empty_page_says_what_to_do(page: Page) -> None:
     at = page(PATH)
     assert not at.exception
     assert any("drop a file" in caption.value for caption in at.caption)
@@ -60,7 +60,7 @@ def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Pat
     assert any("merge it" in str(frame.value) for frame in at.dataframe)
 
 
-def test_a_bomb_is_refused_in_words(page: Page, tmp_path: Path) -> None:
+def test_a_bomb_is_refused_with_its_reason(page: Page, tmp_path: Path) -> None:
     (tmp_path / "p.pt").write_bytes(bombs(tmp_path / "ran")["os.system in a torch zip"])
     at = page(PATH, **{"path-a": str(tmp_path / "p.pt")})
     assert not at.exception
@@ -86,16 +86,16 @@ def test_two_are_compared(page: Page, tmp_path: Path) -> None:
     paths = {"path-a": str(tmp_path / "a.npy"), "two": "true"}
     at = page(PATH, **paths, **{"path-b": str(tmp_path / "b.npy")})
     assert not at.exception
-    alike = next(f.value for f in at.dataframe if "measure" in f.value).set_index("measure")["alike"]
-    assert len(alike) == 7
-    assert alike["mean"] == pytest.approx(1)
-    assert alike["concatenated"] == pytest.approx(1)
-    assert alike["euclidean"] < 0.5
+    similarity = next(f.value for f in at.dataframe if "measure" in f.value).set_index("measure")["similarity"]
+    assert len(similarity) == 7
+    assert similarity["mean"] == pytest.approx(1)
+    assert similarity["concatenated"] == pytest.approx(1)
+    assert similarity["euclidean"] < 0.5
     at = page(PATH, **paths, **{"path-b": str(tmp_path / "c.npy")})
     assert "widths differ" in texts(at)
 
 
-def test_odd_rows_are_left_out_of_a_comparison(page: Page, tmp_path: Path) -> None:
+def test_outlier_and_dead_rows_can_be_excluded_from_a_comparison(page: Page, tmp_path: Path) -> None:
     rows = np.random.default_rng(0).standard_normal((2, 40, 64)).astype(np.float32)
     rows[:, 0] = 90 * np.ones(64) / 8  # both ran away in the same direction
     for name, one in zip("ab", rows, strict=True):
@@ -104,7 +104,7 @@ def test_odd_rows_are_left_out_of_a_comparison(page: Page, tmp_path: Path) -> No
 
     def mean(at: AppTest) -> float:
         frame = next(f.value for f in at.dataframe if "measure" in f.value).set_index("measure")
-        return float(frame["alike"]["mean"])
+        return float(frame["similarity"]["mean"])
 
     at = page(PATH, **address)
     assert not at.exception
@@ -123,7 +123,7 @@ def test_keys_and_values_are_drawn_and_not_compared_with_an_input(page: Page, tm
     assert "cannot be compared" in texts(at)
 
 
-def test_a_bundled_run_is_brought_in(page: Page, store: Store, make_run: Callable[..., Run], tmp_path: Path) -> None:
+def test_a_bundled_run_is_imported(page: Page, store: Store, make_run: Callable[..., Run], tmp_path: Path) -> None:
     run = make_run()
     pack_run(run, tmp_path / "run.zip")
     at = page(PATH, **{"path-a": str(tmp_path / "run.zip")})
@@ -142,14 +142,14 @@ def test_a_path_may_be_quoted_or_in_the_home(page: Page, tmp_path: Path, monkeyp
     assert "4 prompt tokens" in texts(at)
 
 
-def test_against_a_backbone_the_width_is_told(page: Page, tmp_path: Path) -> None:
+def test_another_width_than_the_backbone_is_reported(page: Page, tmp_path: Path) -> None:
     (tmp_path / "p.npy").write_bytes(npy(ROWS.numpy()))
     at = page(PATH, **{"path-a": str(tmp_path / "p.npy"), "ground": "tiny-encoder"})
     assert not at.exception
     assert "wrong width for tiny-encoder" in texts(at)
 
 
-def test_uploads_are_kept_under_safe_names(home: Path) -> None:
+def test_uploads_are_stored_under_safe_names(home: Path) -> None:
     path = checkpoint.save_uploads([("../../evil name.pt", b"x")])
     assert path.is_relative_to(home / "uploads")
     assert path.name == "evil-name.pt"

@@ -1,4 +1,4 @@
-"""The race page: what is there joins, what is missing can be started, and it stays quick."""
+"""The page Compare methods: existing runs are reused, missing ones can be started, and runs are read once."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptviz.ui.compare.methods_results import CHARTS
 from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 
-RACE = "compare/methods.py"
+PAGE = "compare/methods.py"
 ADDRESS = {"methods": "prompt-tuning,smop", "seeds": "2", "steps": "20"}
 
 
@@ -39,58 +39,72 @@ def run_of(store, make_run):
 
 
 def test_an_empty_store_offers_to_train_all(page):
-    at = page(RACE, **ADDRESS)
+    at = page(PAGE, **ADDRESS)
     assert not at.exception
-    assert at.button(key="race-start").label == "Train 4 runs"
+    assert at.button(key="comparison-start").label == "Train 4 runs"
     assert "0 of 4 runs exist" in texts(at)
 
 
-def test_old_runs_join_and_only_the_rest_is_trained(page, run_of, store):
+def test_existing_runs_are_reused_and_only_the_others_are_trained(page, run_of, store):
     run_of("prompt-tuning", 0)
     run_of("smop", 0)
-    at = page(RACE, **ADDRESS)
+    at = page(PAGE, **ADDRESS)
     assert not at.exception
     assert "2 of 4 runs exist" in texts(at)
-    at.button(key="race-start").click().run()
+    at.button(key="comparison-start").click().run()
     assert not at.exception
     queued = [s.config for s in store.list() if s.status.state == "queued"]
     assert {(c.method, c.training.seed) for c in queued} == {("prompt-tuning", 1), ("smop", 1)}
     assert "2 in progress" in texts(at)
-    at.button(key="race-stop").click().run()
+    at.button(key="comparison-stop").click().run()
     assert not [s for s in store.list() if s.status.state == "queued"]
 
 
 @pytest.mark.parametrize("picture", CHARTS)
-def test_every_picture_is_shown(page, run_of, picture):
+def test_every_chart_is_shown(page, run_of, picture):
     for method in ("prompt-tuning", "smop"):
         for seed in (0, 1):
             run_of(method, seed)
-    at = page(RACE, picture=picture, **ADDRESS)
+    at = page(PAGE, picture=picture, **ADDRESS)
     assert not at.exception
-    assert not [b for b in at.button if b.key == "race-start"]
+    assert not [b for b in at.button if b.key == "comparison-start"]
     assert "How to read it" in texts(at)
     assert len(redrawn(at)) == 2, "the chart and the grid of learning rates"
 
 
 def test_the_grid_of_learning_rates_is_drawn_by_its_snippet(page, run_of):
     run_of("prompt-tuning", 0)
-    at = page(RACE, **{**ADDRESS, "seeds": "1"})
+    at = page(PAGE, **{**ADDRESS, "seeds": "1"})
     found = figures(at)
-    assert {"race-curves", "stability"} <= set(found)
+    assert {"comparison-curves", "stability"} <= set(found)
     assert redrawn(at) == set(found)
 
 
-def test_what_is_the_same_for_all_is_said_once(page, run_of):
+def test_the_results_in_python_are_the_table_of_the_page(page, run_of, capsys):
+    for method, seed in (("prompt-tuning", 0), ("prompt-tuning", 1), ("smop", 0)):
+        run_of(method, seed)
+    run_of("smop", 1, "stopped")
+    at = page(PAGE, **ADDRESS)
+    (snippet,) = [code.value for code in at.code if "comparison_table" in code.value]
+    space = {}
+    exec(snippet, space)
+    (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
+    assert [round(row["test_mean"], 3) for row in space["result"]] == table["Test"].tolist()
+    assert [row["seeds"] for row in space["result"]] == table["Seeds"].tolist() == [2, 1]
+    assert capsys.readouterr().out == f"{space['result']}\n"
+
+
+def test_a_value_that_all_methods_share_is_given_once(page, run_of):
     for method in ("prompt-tuning", "smop"):
         run_of(method, 0)
-    at = page(RACE, **ADDRESS)
+    at = page(PAGE, **ADDRESS)
     (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
     assert "Zero-shot" not in table
     assert "Zero-shot, without a prompt: 38.0% on the test set" in texts(at)
 
 
 def test_no_method_and_all_methods(page):
-    at = page(RACE, **ADDRESS)
+    at = page(PAGE, **ADDRESS)
     at.multiselect(key="methods").set_value([]).run()
     assert not at.exception
     assert "Choose at least one method" in texts(at)
@@ -100,13 +114,13 @@ def test_no_method_and_all_methods(page):
 
 
 def test_a_length_for_all_reaches_every_run(page, store):
-    at = page(RACE, m="7", **ADDRESS)
-    at.button(key="race-start").click().run()
+    at = page(PAGE, m="7", **ADDRESS)
+    at.button(key="comparison-start").click().run()
     assert {s.config.hyperparameters["m"] for s in store.list()} == {7}
 
 
 def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
-    """What keeps the page quick with many runs; `ptviz bench --pages` says how quick."""
+    """Keeps the page quick with many runs; `ptviz bench --pages` measures it."""
     for seed in (0, 1):
         run_of("smop", seed)
     wanted = comparison.make_configs(["smop"], range(2), RunConfig(training=TrainConfig(steps=20)))
@@ -123,7 +137,7 @@ def test_a_finished_run_is_read_once(run_of, store, monkeypatch):
     assert comparison.load_results(store, found) == first
 
 
-def test_an_outcome_follows_its_files(run_of, store):
+def test_a_result_follows_its_files(run_of, store):
     run = run_of("smop", 0)
     wanted = comparison.make_configs(["smop"], range(1), RunConfig(training=TrainConfig(steps=20)))
     found = comparison.find_runs(store, wanted)
@@ -132,10 +146,10 @@ def test_an_outcome_follows_its_files(run_of, store):
     assert comparison.load_results(store, found)[0].size == 5
 
 
-def test_fairness_is_told_beside_the_pictures(page, run_of):
+def test_the_budget_is_described(page, run_of):
     run_of("prompt-tuning", 0)
-    at = page(RACE, **ADDRESS)
+    at = page(PAGE, **ADDRESS)
     assert f"Same budget for all: 20 updates with batches of {TrainConfig().batch}, 2 seeds." in texts(at)
-    told = words.describe_budget([5, None, 20], 200, 16, 1)
-    assert "Different lengths: 5 to 20" in told
+    budget = words.describe_budget([5, None, 20], 200, 16, 1)
+    assert "Different lengths: 5 to 20" in budget
     assert "Same length: 20" in words.describe_budget([20, 20], 200, 16, 3)

@@ -1,4 +1,4 @@
-"""The pieces the pages are made of, each by itself."""
+"""The components of the pages, each by itself."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ptviz.ui import backend, server
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.formatting import format_age, format_duration, format_percent, unique_labels
-from ptviz.ui.home import draw_introduction
+from ptviz.ui.home import INTRODUCTION, draw_introduction
 from ptviz.ui.train.run_table import build_run_frame, filter_runs
 from ptviz.ui.train.training_curves import history_to_csv
 
@@ -86,13 +86,13 @@ def test_percent():
     assert (format_percent(None), format_percent(0.8265), format_percent(1, 0)) == ("—", "82.7%", "100%")
 
 
-def test_errors_of_ours_stand_as_they_are_and_others_are_named():
+def test_expected_errors_are_shown_as_they_are_and_others_with_their_type():
     assert describe_error(ValueError("m: expected 1 to 200; got 0")) == "m: expected 1 to 200; got 0"
     assert describe_error(KeyError("x")).startswith("an unexpected KeyError")
     assert describe_error(ValueError("")).startswith("an unexpected ValueError")
 
 
-def test_every_method_has_a_mark_of_its_own():
+def test_every_method_has_its_own_style():
     marks = [(method_series_style(name).colour, method_series_style(name).dash) for name in REGISTRY]
     assert len(set(marks)) == len(marks)
     assert method_title("method-of-the-future") == "method-of-the-future"
@@ -142,20 +142,20 @@ def test_find_takes_every_word(make_run: MakeRun, store: Store):
     assert build_run_frame([]).empty
 
 
-def test_plotly_comes_from_the_wheel_and_is_kept_by_browsers():
+def test_plotly_is_served_from_its_package_and_cached_by_browsers():
     answer = asyncio.run(server.plotly_script(None))  # type: ignore[arg-type]
     assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert Path(answer.path).stat().st_size > 1_000_000
 
 
-def test_health_tells_of_the_worker():
+def test_health_includes_the_worker():
     answer = asyncio.run(server.health(None))  # type: ignore[arg-type]
     assert json.loads(answer.body)["status"] == "ok"
     assert json.loads(answer.body)["worker"] is None
 
 
-def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
+def test_an_idle_worker_ends_with_the_server_and_a_busy_one_stays(monkeypatch: pytest.MonkeyPatch):
     asked: list[str] = []
     executor = backend.get_client()
     monkeypatch.setattr(executor, "request_shutdown", lambda: asked.append("retire"))
@@ -165,7 +165,7 @@ def test_an_idle_worker_goes_with_the_server_and_a_busy_one_stays(monkeypatch: p
         assert asked == expected
 
 
-def test_a_waiting_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
+def test_a_queued_run_keeps_the_worker(monkeypatch: pytest.MonkeyPatch, make_run: MakeRun):
     make_run("queued")
     executor = backend.get_client()
     monkeypatch.setattr(executor, "worker_info", lambda: SimpleNamespace(run=None))
@@ -184,9 +184,14 @@ def test_the_shipped_settings_keep_the_app_to_this_machine():
     assert {"light", "dark"} <= set(config["theme"])
 
 
-def test_the_drawing_is_whole_and_speaks():
+def test_the_drawing_is_complete_and_has_an_alternative_text():
     root = ElementTree.fromstring(draw_introduction("Who is <b>?", "human & more", "22 million", tokens=20))
     assert "20 trained vectors" in root.attrib["aria-label"]
+
+
+def test_the_introduction_gives_the_sizes_of_the_default_run():
+    assert "22.6 million frozen parameters" in INTRODUCTION
+    assert "from 3,840 trainable ones" in INTRODUCTION
 
 
 def test_the_same_settings_make_the_same_run_again():
@@ -203,7 +208,7 @@ def test_the_same_settings_make_the_same_run_again():
     assert params["dept-r"] == "4"
 
 
-def test_two_entries_of_a_box_never_look_alike():
+def test_entries_of_a_box_have_unique_labels():
     assert unique_labels({"a1": "same", "b2": "other", "c3": "same"}) == {
         "a1": "same a1",
         "b2": "other",

@@ -23,14 +23,14 @@ Page = Callable[..., AppTest]
 SURVEY, METHOD = "learn/survey.py", "learn/method.py"
 
 
-def told(at: AppTest) -> list[dict[str, Any]]:
-    """What the page's components were told, in order."""
+def component_data(at: AppTest) -> list[dict[str, Any]]:
+    """Return the data of the page's components, in order."""
     return [json.loads(element.proto.json or "{}") for element in at.get("bidi_component")]
 
 
 def drawings(at: AppTest) -> list[str]:
-    """The SVG drawings on the page, in order."""
-    return [data["svg"] for data in told(at) if data.get("svg")]
+    """Return the SVG drawings on the page, in order."""
+    return [data["svg"] for data in component_data(at) if data.get("svg")]
 
 
 def words(at: AppTest) -> str:
@@ -73,7 +73,7 @@ def test_the_survey_shows_both_figures_and_an_outline(page: Page):
     assert len(at.get("page_link")) == len(REGISTRY)
 
 
-def test_the_tree_takes_the_colours_asked_for(page: Page, trained: Run):
+def test_the_tree_has_the_selected_colours(page: Page, trained: Run):
     counted = drawings(well(page(SURVEY, colour="by trainable parameters", shape="tiny-encoder")))[0]
     assert "trainable parameters" in counted
     assert "no run yet" not in counted
@@ -92,7 +92,7 @@ def test_every_method_has_its_page(page: Page, name: str):
     at = well(page(METHOD, of=name))
     card = REGISTRY[name].card
     assert at.title[0].value == card.title
-    [equation] = [data["mathml"] for data in told(at) if "mathml" in data]
+    [equation] = [data["mathml"] for data in component_data(at) if "mathml" in data]
     assert all(words in html.unescape(equation) for words in (term.meaning for term in card.symbols))
     assert card.idea in words(at)
     assert card.lesson in words(at)
@@ -103,9 +103,9 @@ def test_every_method_has_its_page(page: Page, name: str):
     assert all(claim.text in words(at) for claim in card.reported_results)
 
 
-def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(page: Page):
+def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_exported(page: Page):
     at = well(page(SURVEY, shape="tiny-encoder"))
-    (framework,) = [data for data in told(at) if data.get("narrow")]
+    (framework,) = [data for data in component_data(at) if data.get("narrow")]
     wide, narrow = (float(framework[form].split('viewBox="0 0 ')[1].split()[0]) for form in ("svg", "narrow"))
     assert narrow < framework["least"] < wide
     for method in REGISTRY:
@@ -114,7 +114,7 @@ def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_taken_along(p
     assert names == ["CSV"] * 3
 
 
-def test_symbols_of_hyperparameters_are_letters(page: Page):
+def test_symbols_of_hyperparameters_are_greek_where_the_paper_s_are(page: Page):
     from ptviz.ui.learn.method import _symbols_to_text
 
     assert _symbols_to_text("alpha_2/alpha_1") == "\u03b1\u2082/\u03b1\u2081"
@@ -124,7 +124,7 @@ def test_symbols_of_hyperparameters_are_letters(page: Page):
     assert table.value.loc["lam", "symbol"] == "\u03bb"
 
 
-def test_a_run_is_asked_for_only_where_there_is_none(page: Page, trained: Run):
+def test_the_hint_to_train_is_shown_only_without_a_run(page: Page, trained: Run):
     assert "Once you have trained a run" in words(well(page(METHOD, of="dpt")))
     assert "Once you have trained a run" not in words(well(page(METHOD, of="prompt-tuning")))
 
@@ -147,7 +147,7 @@ def test_a_run_s_own_tensors_are_shown_before_and_after(page: Page, trained: Run
 
 def test_copied_python_names_the_method(page: Page):
     at = well(page(METHOD, of="dept"))
-    assert "train('dept'" in "\n".join(code.value for code in at.code)
+    assert 'train_and_save(RunConfig(method="dept"))' in "\n".join(code.value for code in at.code)
 
 
 def test_an_unknown_method_in_the_address_falls_back(page: Page):

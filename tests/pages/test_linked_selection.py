@@ -1,41 +1,24 @@
-"""Brushes on the pages that look inside a run, and the Python under what the worker measured there."""
+"""Highlights on the pages that inspect a run, and the Python below what the worker measured."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import ModelCache
-from ptviz.executors.local import LocalExecutor
 from ptviz.figures.linked_selection import DIMMED_OPACITY
 from ptviz.runs import Run
 from ptviz.ui.components import linked_selection
-from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 from tests.pages.snippets import redrawn
 
+pytestmark = pytest.mark.usefixtures("answered")
 Page = Callable[..., AppTest]
-
-
-@pytest.fixture(autouse=True)
-def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The worker's answers, computed in this process; scripts find the same backbone loaded."""
-    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    monkeypatch.chdir(tmp_path)
-    warm = ModelCache()
-    monkeypatch.setattr("ptviz.worker.handlers.ModelCache", lambda: warm)
-
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
-        return answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
-
-    monkeypatch.setattr(LocalExecutor, "ask", ask)
 
 
 def pressed(at: AppTest, *keys: str) -> AppTest:
@@ -46,7 +29,7 @@ def pressed(at: AppTest, *keys: str) -> AppTest:
 
 
 def faint(figure: dict[str, Any]) -> bool:
-    """Whether something in a figure is dimmed."""
+    """Return whether something in a figure is dimmed."""
     opacities = [trace.get("opacity") for trace in figure["data"]]
     bars = [trace.get("marker", {}).get("opacity") for trace in figure["data"] if trace["type"] == "bar"]
     return DIMMED_OPACITY * 2 in opacities or any(
@@ -55,7 +38,7 @@ def faint(figure: dict[str, Any]) -> bool:
 
 
 def dimmed(at: AppTest) -> set[str]:
-    """The last parts of the names of the figures in which something is dimmed."""
+    """Return the last parts of the names of the figures in which something is dimmed."""
     return {name.rsplit("-", 1)[-1] for name, figure in run_pages.figures(at).items() if faint(figure)}
 
 
@@ -82,13 +65,13 @@ def test_the_same_text_is_bright_however_rows_are_sorted(page: Page, trained: Ca
         at = well(settled(page("look/routing.py", run=run.id, texts=["4"], sort=sort)))
         figure = next(f for name, f in run_pages.figures(at).items() if name.endswith("inputs"))
         bright = next(trace for trace in figure["data"] if trace.get("opacity") == 1.0)
-        (row,) = {i for i, told in enumerate(bright["text"]) if told[0]}
+        (row,) = {i for i, texts in enumerate(bright["text"]) if texts[0]}
         assert set(bright["customdata"][row]) == {4}
         found.append(bright["text"][row][0])
     assert found[0] == found[1]
 
 
-def test_prompt_tokens_of_parts(page: Page, trained: Callable[..., Run]):
+def test_prompt_tokens_of_tensors(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/decompositions.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
     at = pressed(at, "ranks", "saliency")
     assert dimmed(at) == {"cosines", "values", "saliency", "signed"}
@@ -97,7 +80,7 @@ def test_prompt_tokens_of_parts(page: Page, trained: Callable[..., Run]):
     assert not {"cosines", "values"} & dimmed(well(settled(at))), "rows of B are no prompt tokens"
 
 
-def test_prompt_tokens_looked_at(page: Page, trained: Callable[..., Run]):
+def test_prompt_tokens_on_the_page_attention(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/attention.py", run=trained(m=3).id, brush=["2"])))
     assert dimmed(at) == {"tokens", "given"}
     mass = next(figure for name, figure in run_pages.figures(at).items() if name.endswith("mass"))
@@ -117,15 +100,15 @@ def test_stages_share_a_step(page: Page, trained: Callable[..., Run]):
 
 def test_another_validation_text(page: Page, trained: Callable[..., Run]):
     run = trained(m=3)
-    told = []
+    seen = []
     for row in ("0", "1"):
         at = well(settled(page("look/attention.py", run=run.id, row=row)))
-        told.append((at.text[0].value, run_pages.figures(at)))
-    assert told[0][0] != told[1][0]
-    assert np.isfinite(json.loads(json.dumps(told[1][1]))[f"{run.id}-given"]["data"][0]["zmax"])
+        seen.append((at.text[0].value, run_pages.figures(at)))
+    assert seen[0][0] != seen[1][0]
+    assert np.isfinite(json.loads(json.dumps(seen[1][1]))[f"{run.id}-given"]["data"][0]["zmax"])
 
 
-def test_another_run_begins_without_a_brush(page: Page, trained: Callable[..., Run]):
+def test_another_run_starts_without_a_highlight(page: Page, trained: Callable[..., Run]):
     one, other = trained(m=6), trained(m=6)
     at = well(settled(page("look/decompositions.py", run=one.id)))
     at.multiselect(key=linked_selection.HIGHLIGHT_KEY).select(2).run()

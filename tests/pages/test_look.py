@@ -1,4 +1,4 @@
-"""The pages that look inside a run: every empty state, every kind of method, one step shared by all."""
+"""The pages that inspect a run: every empty state, every kind of method, one step shared by all panels."""
 
 from __future__ import annotations
 
@@ -14,18 +14,14 @@ import pytest
 import torch
 from streamlit.testing.v1 import AppTest
 
-from ptviz.analysis import projection
-from ptviz.engine.model_cache import ModelCache
-from ptviz.executors.local import LocalExecutor
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.runs import Run, RunConfig, Store, Writer, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
-from ptviz.worker.handlers import HandlerContext, answer_request
-from ptviz.worker.projection_process import run_job
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder
 from tests.pages.run_pages import figures, settled, wait_for, well
 
 PAGES = ("look/embeddings.py", "look/decompositions.py", "look/routing.py")
+pytestmark = pytest.mark.usefixtures("answered")
 Page = Callable[..., AppTest]
 
 
@@ -34,24 +30,8 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tmp_path_factory.mktemp("cache")
 
 
-@pytest.fixture(autouse=True)
-def _answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
-    """The worker's answers, computed in this process."""
-    monkeypatch.setenv("PTVIZ_CACHE", str(cache))
-    monkeypatch.setattr(projection, "_TSNE_ITERATIONS", 250)
-    warm = ModelCache()
-
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
-        answer = answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
-        if kind == "map" and "error" not in answer:
-            run_job(projection_folder(question["name"]))
-        return answer
-
-    monkeypatch.setattr(LocalExecutor, "ask", ask)
-
-
 def ending(at: AppTest) -> set[str]:
-    """The names of the figures, without the run's id."""
+    """Return the names of the figures, without the run's id."""
     return {name.rsplit("-", 1)[-1] for name in figures(at)}
 
 
@@ -68,24 +48,24 @@ def test_a_run_without_snapshots(page: Page, store: Store, path: str):
 
 
 @pytest.mark.parametrize("path", PAGES)
-def test_an_unknown_run_is_told(page: Page, path: str):
+def test_an_unknown_run_is_reported(page: Page, path: str):
     at = page(path, run="gone")
     assert not at.exception
     assert "there is no run 'gone'" in " ".join(t.value for t in at.text)
 
 
 def drawn(at: AppTest) -> dict[str, dict]:
-    """The figures under the last parts of their names."""
+    """Return the figures by the last parts of their names."""
     return {name.rsplit("-", 1)[-1]: figure for name, figure in figures(at).items()}
 
 
 def maps(at: AppTest) -> dict[str, dict]:
-    """The traces of the map by their names."""
+    """Return the traces of the projection by name."""
     return {trace["name"]: trace for trace in drawn(at)["map"]["data"]}
 
 
 def opacities(at: AppTest) -> dict[int, float]:
-    """How bright the map shows each prompt token of the run."""
+    """Return the opacity of each prompt token in the projection."""
     return {
         number: trace["opacity"]
         for trace in drawn(at)["map"]["data"]
@@ -95,9 +75,9 @@ def opacities(at: AppTest) -> dict[int, float]:
 
 
 def numbers(at: AppTest) -> dict[str, list[int]]:
-    """The prompt tokens that each panel shows."""
+    """Return the prompt tokens that each panel shows."""
     found = drawn(at)
-    # Where some stand out, they and the others are two layers of one picture.
+    # Highlighted cells and the others are two layers.
     layers = [np.array(decoded(trace["z"]), dtype=float) for trace in found["cosines"]["data"]]
     shown = np.isfinite([np.diag(cells) for cells in layers]).any(0)
     return {
@@ -108,13 +88,13 @@ def numbers(at: AppTest) -> dict[str, list[int]]:
         ),
         "words": [row[0] for row in found["words"]["data"][0]["customdata"]],
         "steps": [row[0] for row in found["steps"]["data"][0]["customdata"]],
-        "places": [trace["customdata"][0] for trace in found["places"]["data"]],
+        "ranks": [trace["customdata"][0] for trace in found["ranks"]["data"]],
         "cosines": np.flatnonzero(shown).tolist(),
     }
 
 
 def decoded(values: Any) -> np.ndarray:
-    """An array as plotly writes it."""
+    """Return an array that plotly has written."""
     if not isinstance(values, dict):
         return np.array(values, dtype=float)
     flat = np.frombuffer(base64.b64decode(values["bdata"]), dtype=values["dtype"])
@@ -123,7 +103,7 @@ def decoded(values: Any) -> np.ndarray:
 
 def test_tokens_among_words(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/embeddings.py", run=trained(m=6).id)))
-    shown = {"map", "norms", "distances", "words", "steps", "places", "drift", "cosines", "spectrum"}
+    shown = {"map", "norms", "distances", "words", "steps", "ranks", "drift", "cosines", "spectrum"}
     assert shown | {"moment"} == ending(at)
     assert {m.label: m.value for m in at.metric}["Prompt tokens"] == "6"
     assert [caption.value for caption in at.caption if "How to read it" in caption.value]
@@ -134,7 +114,7 @@ def test_tokens_among_words(page: Page, trained: Callable[..., Run]):
     assert len(gl) <= 4
 
 
-def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..., Run]):
+def test_a_highlight_dims_the_other_tokens_in_every_panel(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/embeddings.py", run=trained(m=6).id)))
     at.multiselect(key="brush").set_value([1, 4]).run()
     found = drawn(well(at))
@@ -146,7 +126,7 @@ def test_a_brush_dims_the_others_in_every_panel(page: Page, trained: Callable[..
         bright, faint = (decoded(trace["z"]) for trace in found[name]["data"])
         assert np.isfinite(bright[1]).all(), name
         assert (np.isfinite(bright) != np.isfinite(faint)).all(), f"{name}: dimmed, and not hidden"
-    assert [trace["opacity"] == 1 for trace in found["places"]["data"]] == [n in (1, 4) for n in range(6)]
+    assert [trace["opacity"] == 1 for trace in found["ranks"]["data"]] == [n in (1, 4) for n in range(6)]
     at.select_slider(key="at").set_value("0").run()
     assert opacities(well(at))[4] == 1.0, "a token keeps its number at every step"
 
@@ -161,7 +141,7 @@ def test_rows_left_out_are_in_no_panel(page: Page, trained: Callable[..., Run], 
     at.multiselect(key="brush").set_value([2, 3]).run()
     at = well(at.button(key="leave-out").click().run())
     assert {tuple(shown) for shown in numbers(at).values()} == {(0, 1, 3, 4, 5)}
-    assert at.multiselect(key="brush").value == [3], "what is gone cannot stand out"
+    assert at.multiselect(key="brush").value == [3], "what is left out cannot be highlighted"
     assert not at.warning
     assert {m.label: m.value for m in at.metric}["Prompt tokens"] == "5"
     assert drawn(at)["map"]["data"][0]["x"] != before, "the axes are fitted without it"
@@ -180,7 +160,7 @@ def test_choices_come_from_the_address(page: Page, trained: Callable[..., Run]):
     assert all(shown == [0, 1, 2, 3, 4, 5] for shown in numbers(at).values())
 
 
-def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store: Store):
+def test_several_runs_in_one_projection(page: Page, trained: Callable[..., Run], store: Store):
     run, other, routed = trained(m=6), trained(m=3), trained("smop", m=2, k=3)
     inner = trained("p-tuning-v2", m=2)
     kept = saved_prompts.save_prompt(
@@ -197,10 +177,10 @@ def test_several_runs_on_one_map(page: Page, trained: Callable[..., Run], store:
     assert again[1]["marker"]["color"] == again[2]["marker"]["color"] != again[3]["marker"]["color"]
     assert again[1]["marker"]["symbol"] != again[2]["marker"]["symbol"]
     at.multiselect(key="beside").set_value([inner.id]).run()
-    assert any("it is not on the map" in text.value for text in well(at).text)
+    assert any("it is not shown" in text.value for text in well(at).text)
 
 
-def test_every_expert_has_its_turn(page: Page, trained: Callable[..., Run]):
+def test_every_expert_can_be_selected(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = well(settled(page("look/embeddings.py", run=run.id)))
     part = next(name for name in at.selectbox(key="part").options if "k x m x d" in name)
@@ -212,7 +192,7 @@ def test_every_expert_has_its_turn(page: Page, trained: Callable[..., Run]):
     assert {"expert 0 of this run", "expert 1 of this run"} <= set(maps(well(at)))
 
 
-def test_a_map_of_neighbourhoods_comes_from_the_worker_once(page: Page, trained: Callable[..., Run]):
+def test_a_projection_comes_from_the_worker_once(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/embeddings.py", run=trained(m=4).id, map="t-SNE", fitted="1000")))
     for _ in range(20):
         if "map" in drawn(at):
@@ -221,19 +201,19 @@ def test_a_map_of_neighbourhoods_comes_from_the_worker_once(page: Page, trained:
     assert drawn(at)["map"]["layout"]["xaxis"]["title"]["text"] == "t-SNE axis 1"
     before = decoded(maps(at)["vocabulary"]["x"])
     at.select_slider(key="at").set_value("0").run()
-    assert np.array_equal(decoded(maps(well(at))["vocabulary"]["x"]), before), "fitted once: motion means motion"
+    assert np.array_equal(decoded(maps(well(at))["vocabulary"]["x"]), before), "fitted once: motion is comparable"
     at.multiselect(key="out").set_value([0]).run()
     assert sorted(opacities(well(at))) == [1, 2, 3]
     assert np.array_equal(decoded(maps(at)["vocabulary"]["x"]), before)
 
 
-def test_a_map_under_way_shows_how_far_it_is_and_can_be_cancelled(
+def test_a_projection_shows_its_progress_and_can_be_cancelled(
     page: Page, trained: Callable[..., Run], monkeypatch: pytest.MonkeyPatch
 ):
     monkeypatch.setattr(ProjectionQueue, "add_job", lambda self, name: None)
-    monkeypatch.setattr("tests.pages.test_look.run_job", lambda folder: None)
+    monkeypatch.setattr("tests.pages.conftest.run_job", lambda folder: None)
     run = trained(m=3).id
-    well(settled(page("look/embeddings.py", run=run)))  # the words come first: without them no map is asked for
+    well(settled(page("look/embeddings.py", run=run)))  # the vocabulary first: no projection is requested without it
     at = well(page("look/embeddings.py", run=run, map="UMAP", fitted="1000"))
     jobs = projection_folder("0" * 24).parent
     waiting = wait_for(lambda: [folder for folder in jobs.glob("*") if (folder / "order.npz").exists()])
@@ -267,7 +247,7 @@ def test_the_step_is_part_of_the_address(page: Page, trained: Callable[..., Run]
         assert at.select_slider(key="at").value == "2"
 
 
-def test_playing_goes_from_step_to_step_and_ends(page: Page, trained: Callable[..., Run]):
+def test_play_moves_through_the_steps_and_ends(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/decompositions.py", run=trained(m=6).id)))
     at.button(key="play").click().run()
     seen = [at.select_slider(key="at").value]
@@ -302,14 +282,14 @@ def test_keys_and_values_have_views_of_their_own(page: Page, trained: Callable[.
 
 
 @pytest.mark.parametrize("method", ["dept", "smop"])
-def test_every_part_can_be_looked_at(page: Page, trained: Callable[..., Run], method: str):
+def test_every_tensor_can_be_inspected(page: Page, trained: Callable[..., Run], method: str):
     at = well(settled(page("look/decompositions.py", run=trained(method, m=4).id)))
     for part in at.selectbox(key="part").options:
         at.selectbox(key="part").set_value(part.split("  ")[0]).run()
         assert len(figures(well(at))) > 1, part
 
 
-def test_where_the_texts_go(page: Page, trained: Callable[..., Run]):
+def test_the_routing_of_texts(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = well(settled(page("look/routing.py", run=run.id)))
     assert {"load", "classes", "inputs", "alike"} <= ending(at)
@@ -325,13 +305,13 @@ def test_without_routing_the_page_says_so(page: Page, trained: Callable[..., Run
     assert any("nothing to route" in m.value for m in at.markdown)
 
 
-def test_the_routing_page_prefers_a_run_that_routes(page: Page, trained: Callable[..., Run]):
+def test_the_routing_page_prefers_a_run_with_routing(page: Page, trained: Callable[..., Run]):
     routed, _ = trained("smop", m=2, k=3), trained(m=2)
     at = well(settled(page("look/routing.py")))
     assert at.selectbox(key="look-run").value == routed.id
 
 
-def test_a_run_under_way_shows_its_newest_step(page: Page, trained: Callable[..., Run]):
+def test_an_active_run_shows_its_newest_step(page: Page, trained: Callable[..., Run]):
     run = trained(m=6)
     with Writer(run) as writer:
         writer.status = writer.status.with_changes(state="running")

@@ -1,41 +1,23 @@
-"""What pages have the worker measure when asked: other routings, lower ranks, saliency, shifts, the lens."""
+"""Measurements on demand: forced routing, temperatures, lower ranks, saliency, shifts, logit lens."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
-from typing import Any
 from urllib.parse import parse_qs
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import ModelCache
-from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run
-from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import settled, well
 
+pytestmark = pytest.mark.usefixtures("answered")
 Page = Callable[..., AppTest]
 
 
-@pytest.fixture(autouse=True)
-def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The worker's answers, computed in this process."""
-    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    warm = ModelCache()
-
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
-        answer = answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
-        assert "error" not in answer, answer
-        return answer
-
-    monkeypatch.setattr(LocalExecutor, "ask", ask)
-
-
 def figures(at: AppTest) -> set[str]:
-    """The last parts of the figures' names."""
+    """Return the last parts of the figures' names."""
     return {name.rsplit("-", 1)[-1] for name in run_pages.figures(at)}
 
 
@@ -57,7 +39,7 @@ def test_every_expert_forced(page: Page, trained: Callable[..., Run]):
     assert "rises" not in figures(well(settled(at))), "a measurement belongs to its step"
 
 
-def test_a_run_with_another_routing_is_one_click_away(page: Page, trained: Callable[..., Run]):
+def test_a_link_fills_the_form_with_another_routing(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = well(settled(page("look/routing.py", run=run.id)))
     labels = {one.label for one in at.number_input}
@@ -95,11 +77,11 @@ def test_ranks_and_saliency(page: Page, trained: Callable[..., Run], method: str
     assert {"ranks", "saliency", "signed"} <= figures(pressed(at, "ranks", "saliency"))
 
 
-def test_scores_kept_when_pruning_stand_beside_those_of_now(page: Page, trained: Callable[..., Run]):
+def test_recorded_scores_are_shown_next_to_measured_ones(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/decompositions.py", run=trained("xprompt", m=4).id)))
     assert "recorded" in figures(at)
     at.selectbox(key="part").set_value("P").run()
-    assert any("beside" in name for name in run_pages.figures(well(settled(at))))
+    assert any("-and-" in name for name in run_pages.figures(well(settled(at))))
 
 
 def test_the_words_that_move_most(page: Page, trained: Callable[..., Run]):
@@ -111,7 +93,7 @@ def test_the_words_that_move_most(page: Page, trained: Callable[..., Run]):
 
 
 @pytest.mark.parametrize(("method", "shown"), [("prompt-tuning", True), ("p-tuning-v2", False)])
-def test_the_lens(page: Page, trained: Callable[..., Run], method: str, shown: bool):
+def test_the_logit_lens(page: Page, trained: Callable[..., Run], method: str, shown: bool):
     at = well(settled(page("look/attention.py", run=trained(method, m=3).id)))
     at = pressed(at, "lens")
     assert ("lens" in figures(at)) == shown

@@ -1,4 +1,4 @@
-"""The store that `ptviz bench --pages` measures on: made of real files, and found by a race."""
+"""The store that `ptviz bench --pages` measures on: made of real files, and found by the comparison."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ptviz.training import TrainConfig
 from ptviz.ui import page_benchmark
 
 
-def test_the_copies_are_finished_runs_that_join_a_race(store):
+def test_the_copies_are_finished_runs_of_a_comparison(store):
     page_benchmark.fill_store(4)
     assert [summary.status.state for summary in store.list()] == ["finished"] * 4
     wanted = comparison.make_configs(

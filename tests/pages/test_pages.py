@@ -1,4 +1,4 @@
-"""Every page, in every empty state and with every kind of run, seen through pages/index.py."""
+"""Every page, in every empty state and with every kind of run, through pages/index.py."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ MakeRun = Callable[..., Run]
 
 
 def well(at: AppTest) -> AppTest:
-    """No exception, no error, no problem box: the page is as it should be."""
+    """Return the page, which shows no exception, error or problem."""
     assert not at.exception
     assert not at.error
     assert "Problem" not in badges(at)
@@ -32,7 +32,7 @@ def texts(at: AppTest) -> str:
 
 
 def figures(at: AppTest) -> list[dict]:
-    """The plotly figures on the page."""
+    """Return the plotly figures on the page."""
     found = []
     for element in at.get("bidi_component"):
         data = json.loads(element.proto.json or "{}")
@@ -77,7 +77,7 @@ BUTTONS = {"queued": "stop", "running": "stop", "stopped": "resume", "failed": "
 
 
 @pytest.mark.parametrize(("state", "button"), BUTTONS.items())
-def test_a_run_offers_what_makes_sense_in_its_state(page: Page, make_run: MakeRun, state: str, button: str):
+def test_a_run_offers_the_actions_of_its_state(page: Page, make_run: MakeRun, state: str, button: str):
     at = page("train/watch.py", run=make_run(state).id)
     keys = {b.key for b in at.button}
     assert button in keys
@@ -123,7 +123,7 @@ def test_the_live_figure_holds_every_point(page: Page, make_run: MakeRun):
     assert traces["majority class"]["y"] == [0.26, 0.26]
 
 
-def test_metrics_tell_where_the_run_stands(page: Page, make_run: MakeRun):
+def test_metrics_show_the_progress_of_the_run(page: Page, make_run: MakeRun):
     at = page("train/watch.py", run=make_run("finished").id)
     shown = {m.label: m.value for m in at.metric}
     assert shown["Step"] == "20 / 20"
@@ -131,7 +131,7 @@ def test_metrics_tell_where_the_run_stands(page: Page, make_run: MakeRun):
     assert shown["Test"] == "75.0%"
 
 
-def test_the_live_box_answers(page: Page, make_run: MakeRun):
+def test_a_typed_sentence_is_predicted(page: Page, make_run: MakeRun):
     at = page("train/watch.py", run=make_run("finished").id, say="who is there?")
     for _ in range(20):  # the answer comes from beside the page: each look takes what has come
         if "With the prompt of step" in texts(at):
@@ -150,7 +150,7 @@ def test_a_pasted_address_sets_the_view(page: Page, make_run: MakeRun):
     assert data["zoom"] == "xaxis:2:8"
 
 
-def test_an_address_of_a_run_that_is_gone_says_so_and_offers_a_way_on(page: Page, make_run: MakeRun):
+def test_the_address_of_an_unknown_run_is_reported_with_a_way_on(page: Page, make_run: MakeRun):
     make_run("finished")
     at = page("train/watch.py", run="no-such-run-0000")
     assert not at.exception
@@ -215,11 +215,13 @@ def test_every_method_has_a_form_of_its_hyperparameters(page: Page, method: str)
     from ptviz.methods.hyperparameters import hyperparameters_of
 
     at = well(page("train/compose.py", method=method))
-    keys = {w.key for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
-    assert {f"{method}-{name}" for name in hyperparameters_of(REGISTRY[method])} <= keys
+    labels = {w.key: w.label for w in [*at.number_input, *at.selectbox, *at.text_input, *at.toggle]}
+    keys = {f"{method}-{name}" for name in hyperparameters_of(REGISTRY[method])}
+    assert keys <= labels.keys()
+    assert not [labels[key] for key in keys if ";" in labels[key]], "a label is the meaning without its special cases"
 
 
-def test_change_and_run_again_fills_the_form(page: Page, make_run: MakeRun):
+def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
     from ptviz.ui.navigation import form_query_params
 
     config = make_run(
@@ -252,7 +254,7 @@ def test_an_upload_becomes_a_task(page: Page, store: Store, home):
     assert store.list()[0].config.task == str(kept)
 
 
-def test_a_bad_upload_is_told_in_words(page: Page):
+def test_a_bad_upload_is_reported(page: Page):
     at = page("train/compose.py", **{"from": "my own table"})
     at.file_uploader(key="upload").upload("one.csv", b"text,label\nhello,good\nworld,good\n")
     at.run()
@@ -275,7 +277,7 @@ def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):
     assert len(at.dataframe[0].value) == 2
 
 
-def test_chosen_runs_are_compared_and_the_address_keeps_them(page: Page, make_run: MakeRun):
+def test_selected_runs_are_compared_and_stored_in_the_address(page: Page, make_run: MakeRun):
     runs = [make_run("finished", name=f"run {i}") for i in range(3)]
     at = well(page("train/runs.py", pick=f"{runs[0].id},{runs[2].id},gone-0000"))
     (figure,) = figures(at)
@@ -310,7 +312,7 @@ def test_a_running_run_is_not_deleted_and_says_why(page: Page, make_run: MakeRun
     assert len(store.list()) == 1
 
 
-def test_foreign_and_broken_folders_are_told_and_leave_the_rest_alone(page: Page, make_run: MakeRun, store: Store):
+def test_foreign_and_broken_folders_are_reported_and_do_not_affect_others(page: Page, make_run: MakeRun, store: Store):
     make_run("finished", name="whole")
     (store.root / "holiday photos").mkdir()
     broken = make_run("finished")

@@ -1,4 +1,4 @@
-"""The page of PEFT's benchmark: opens files and folders of strangers, and shows their names as text."""
+"""The page PEFT benchmark: untrusted files and folders are compared, and their names shown as text."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_without_files_it_says_where_they_are(page):
 
 
 @pytest.mark.parametrize("picture", peft_benchmark.CHARTS)
-def test_a_folder_is_a_race(page, folder, picture, hostile):
+def test_the_results_of_a_folder_are_compared(page, folder, picture, hostile):
     at = page(PAGE, **{"path-results": str(folder), "picture": picture})
     assert not at.exception
     frame = at.dataframe[0].value
@@ -74,7 +74,7 @@ def test_methods_keep_their_colour_and_variants_differ(folder):
     assert alone["lora/llama-3.2-3B-rank32"].style == known["lora/llama-3.2-3B-rank32"].style
 
 
-def test_the_csv_says_what_the_files_say():
+def test_the_csv_holds_the_values_of_the_files():
     found = parse_result(json.dumps(result("lora/a", test=0.5, lr=3e-4)))
     [row] = csv.DictReader(io.StringIO(peft_benchmark.benchmark_to_csv([found])))
     assert (row["method"], float(row["test_mean"]), float(row["lr"]), row["kind"]) == ("lora/a", 0.5, 3e-4, "lora")

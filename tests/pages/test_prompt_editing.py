@@ -1,44 +1,24 @@
-"""Surgery and waywardness on the page of embeddings: asked for, measured, undone, saved; honest where not possible."""
+"""Prompt editing and waywardness on the page Embeddings: edits measured, undone and saved; refusals explained."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
-from typing import Any
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.engine.model_cache import ModelCache
-from ptviz.executors.local import LocalExecutor
 from ptviz.runs import Run, Store, saved_prompts
-from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages import run_pages
 from tests.pages.run_pages import well
 
 PATH = "look/embeddings.py"
+pytestmark = pytest.mark.usefixtures("answered")
 Page = Callable[..., AppTest]
 
 
-@pytest.fixture(autouse=True)
-def _answered(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """The worker's answers, computed in this process."""
-    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
-    warm, kept = ModelCache(), []
-
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
-        kept or kept.append(HandlerContext(self.store, warm))
-        answer = answer_request(kept[0], kind, {"run": run, **question})
-        if "error" in answer:
-            raise ValueError(answer["error"])
-        return answer
-
-    monkeypatch.setattr(LocalExecutor, "ask", ask)
-
-
 def settled(at: AppTest) -> AppTest:
-    """The page once every answer has come: one may lead to the next question."""
+    """Return the page once all requests are answered: an answer may lead to the next request."""
     seen = -1
     for _ in range(12):
         run_pages.settled(at)
@@ -69,7 +49,7 @@ def test_nothing_is_measured_before_it_is_asked_for(page: Page, trained: Callabl
     at = well(settled(page(PATH, run=trained(m=3).id)))
     assert "Accuracy now" not in metrics(at)
     at = well(press(at, "operate"))
-    assert metrics(at)["Other answers"].startswith("0 of")
+    assert metrics(at)["Changed predictions"].startswith("0 of")
     at.select_slider(key="at").set_value("0").run()
     assert "Accuracy now" not in metrics(settled(at)), "a measurement belongs to its step"
 
@@ -77,13 +57,13 @@ def test_nothing_is_measured_before_it_is_asked_for(page: Page, trained: Callabl
 def test_edits_are_applied_one_after_another_and_undone(page: Page, trained: Callable[..., Run]):
     at = begun(page, trained(m=3))
     assert len(at.button_group(key="edit").options) == 6
-    assert at.button(key="apply").disabled, "taking out nothing is no edit"
+    assert at.button(key="apply").disabled, "removing nothing is no edit"
     at.multiselect(key="cut-tokens").set_value([1]).run()
     at = well(press(at, "apply"))
     at.button_group(key="edit").set_value("scale").run()
     at = well(press(at, "apply"))
-    told = at.dataframe[0].value["edit"].tolist()
-    assert told == ["untouched", "take out token 1", "multiply token 1 by 0.5"]
+    edits = at.dataframe[0].value["edit"].tolist()
+    assert edits == ["unedited", "take out token 1", "multiply token 1 by 0.5"]
     assert at.dataframe[0].value["loss (nats)"].notna().all()
     at = well(press(at, "undo"))
     assert len(at.dataframe[0].value) == 2
@@ -91,7 +71,7 @@ def test_edits_are_applied_one_after_another_and_undone(page: Page, trained: Cal
     assert at.button(key="undo").disabled
 
 
-def test_an_edit_that_fails_is_told_and_can_be_undone(page: Page, trained: Callable[..., Run]):
+def test_an_edit_that_fails_is_reported_and_can_be_undone(page: Page, trained: Callable[..., Run]):
     run = trained(m=3)
     at = begun(page, run)
     at.session_state["edits"][run.id].append({"kind": "ablate", "tokens": [9]})
@@ -100,10 +80,10 @@ def test_an_edit_that_fails_is_told_and_can_be_undone(page: Page, trained: Calla
     assert well(press(at, "undo"))
 
 
-def test_every_token_is_weighed_beside_its_first_order_score(page: Page, trained: Callable[..., Run]):
+def test_the_importance_of_every_token_next_to_its_first_order_score(page: Page, trained: Callable[..., Run]):
     at = well(press(begun(page, trained(m=3)), "weigh"))
-    worth = figures(at)["worth"]
-    assert [len(trace["x"]) for trace in worth["data"]] == [3, 3, 3]
+    importance = figures(at)["importance"]
+    assert [len(trace["x"]) for trace in importance["data"]] == [3, 3, 3]
     assert "Rank agreement" in metrics(at)
 
 
@@ -113,7 +93,7 @@ def test_the_faithfulness_gap_is_shown_with_the_words(page: Page, trained: Calla
     assert any(text.value.startswith("Read as words: ") for text in at.text)
 
 
-def test_an_edited_prompt_is_kept(page: Page, trained: Callable[..., Run], store: Store):
+def test_an_edited_prompt_is_saved(page: Page, trained: Callable[..., Run], store: Store):
     run = trained(m=3)
     at = begun(page, run)
     at.multiselect(key="cut-tokens").set_value([0]).run()
@@ -125,14 +105,14 @@ def test_an_edited_prompt_is_kept(page: Page, trained: Callable[..., Run], store
     assert any(kept.id in code.value for code in at.code)
 
 
-@pytest.mark.parametrize(("method", "kinds", "told"), [("p-tuning-v2", 4, "no order"), ("smop", 4, "for each text")])
-def test_what_is_not_possible_is_said(page: Page, trained: Callable[..., Run], method: str, kinds: int, told: str):
+@pytest.mark.parametrize(("method", "kinds", "reason"), [("p-tuning-v2", 4, "no order"), ("smop", 4, "for each text")])
+def test_impossible_edits_are_explained(page: Page, trained: Callable[..., Run], method: str, kinds: int, reason: str):
     at = begun(page, trained(method, m=3))
     assert len(at.button_group(key="edit").options) == kinds
-    assert any(told in caption.value for caption in at.caption)
+    assert any(reason in caption.value for caption in at.caption)
     assert any("no words of its own" in caption.value for caption in at.caption)
     at = well(press(at, "weigh"))
-    assert len(figures(at)["worth"]["data"]) == (2 if method == "p-tuning-v2" else 3)
+    assert len(figures(at)["importance"]["data"]) == (2 if method == "p-tuning-v2" else 3)
 
 
 def test_waywardness_needs_runs_and_offers_to_train_them(page: Page, trained: Callable[..., Run], store: Store):

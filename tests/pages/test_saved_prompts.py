@@ -1,4 +1,4 @@
-"""Kept prompts on the pages: kept from a checkpoint, looked into, and offered as the start of a run."""
+"""Saved prompts on the pages: saved from a checkpoint, inspected, and offered as the start of a run."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def harmless(at: AppTest) -> None:
             assert "onerror" not in str(getattr(element, "value", ""))
 
 
-def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store, tmp_path: Path) -> None:
+def test_a_prompt_is_saved_and_inspected(page: Page, store: Store, tmp_path: Path) -> None:
     keep_table(load_backbone("tiny-encoder"))
     (tmp_path / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
     at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "p.npy"), "ground": "tiny-encoder"})
@@ -67,7 +67,7 @@ def test_a_prompt_is_kept_from_the_page_and_looked_into(page: Page, store: Store
     assert at.selectbox(key="look-run").value == f"kept:{one.id}"
 
 
-def test_a_row_that_ran_away_is_flagged_and_left_out_everywhere(page: Page, store: Store) -> None:
+def test_an_outlier_is_named_and_can_be_left_out_of_every_panel(page: Page, store: Store) -> None:
     keep_table(load_backbone("tiny-encoder"))
     rows = torch.randn(6, 32)
     rows[4] *= 40
@@ -94,7 +94,7 @@ def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
 @pytest.mark.parametrize(
     ("tensor", "shape"), [("embeddings", (3, 32)), ("key_values", (2, 2, 4, 3, 8))], ids=["input", "keys and values"]
 )
-def test_texts_of_a_chosen_task_look_at_it(
+def test_attention_of_texts_of_the_selected_task(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch, tensor: str, shape: tuple[int, ...]
 ) -> None:
     warm = ModelCache(replace(Backend.default(), load_backbone=lambda *a, **k: TINY))
@@ -109,7 +109,7 @@ def test_texts_of_a_chosen_task_look_at_it(
     at = well(settled(page("look/attention.py", run=f"kept:{one.id}")))
     first = figures(at)
     assert set(first) == {f"{one.id}-{name}" for name in ("mass", "heads", "tokens", "given")}
-    assert at.selectbox(key="task").value == "sms", "the task it was kept with is offered first"
+    assert at.selectbox(key="task").value == "sms", "the task it was saved with is offered first"
     at = well(settled(at.selectbox(key="task").set_value("trec6").run()))
     assert figures(at) != first, "other texts, another attention"
 
@@ -120,9 +120,7 @@ def test_without_a_backbone_the_attention_page_says_what_is_missing(page: Page, 
     assert any("No backbone is set" in m.value for m in at.markdown)
 
 
-def test_words_are_fetched_by_the_worker_and_not_here(
-    page: Page, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_worker_fetches_the_vocabulary(page: Page, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
 
     def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
@@ -138,7 +136,7 @@ def test_words_are_fetched_by_the_worker_and_not_here(
     assert any("fetching the words" in caption.value for caption in at.caption)
 
 
-def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_path: Path, hostile: str) -> None:
+def test_untrusted_names_are_shown_as_text(page: Page, store: Store, tmp_path: Path, hostile: str) -> None:
     (tmp_path / "x.zip").write_bytes(kobold(name=hostile, description=hostile))
     at = page("open/checkpoint.py", **{"path-a": str(tmp_path / "x.zip")})
     harmless(well(at.button(key="keep-a").click().run()))
@@ -153,7 +151,7 @@ def test_a_strangers_names_are_text_everywhere(page: Page, store: Store, tmp_pat
     assert at.selectbox(key="begin").value == one.id
 
 
-def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) -> None:
+def test_the_form_offers_compatible_prompts_and_starts_from_one(page: Page, store: Store) -> None:
     wide = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(4, 768)}, "wide", "", None, {})
     own = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": torch.randn(7, 32)}, "own", "tiny-encoder", None, {}
@@ -173,7 +171,7 @@ def test_the_form_offers_what_fits_and_starts_from_it(page: Page, store: Store) 
     assert "begin" not in [box.key for box in at.selectbox]
 
 
-def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_hub_id_is_downloaded_only_after_a_press(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str] = []
     (tmp_path / "fetched").mkdir()
     (tmp_path / "fetched" / "p.npy").write_bytes(npy(torch.randn(5, 32).numpy()))
@@ -194,7 +192,7 @@ def test_a_hub_id_is_fetched_by_a_press_alone(page: Page, tmp_path: Path, monkey
     assert asked == ["hub:me/it"]
 
 
-def test_a_gone_prompt_is_told(page: Page, make_run: Callable[..., Any]) -> None:
+def test_an_unknown_prompt_is_reported(page: Page, make_run: Callable[..., Any]) -> None:
     make_run()
     at = page("look/embeddings.py", run="kept:gone")
     assert not at.exception

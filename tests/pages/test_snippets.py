@@ -1,4 +1,4 @@
-"""The Python under the figures: run as a reader would, against real runs, it gives the figure on the page."""
+"""The Python below each figure, run on real runs, draws the figure of the page."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
+from concurrent.futures import wait
 from pathlib import Path
 
 import pytest
@@ -18,7 +19,7 @@ from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, StoreError, saved_prompts
 from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.ui import backend
-from tests.pages.run_pages import figures
+from tests.pages.run_pages import figures, settled
 from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
@@ -67,19 +68,19 @@ def save_prompt() -> str:
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_every_figure_of_the_page_of_embeddings(page: Page, trained: Callable[..., Run]):
+def test_every_figure_of_the_page_embeddings(page: Page, trained: Callable[..., Run]):
     run, other, saved = trained(m=5), trained("dpt"), save_prompt()
     address = {"run": run.id, "at": "2", "out": "1", "brush": "2", "words": "all"}
     at = page("look/embeddings.py", **address)
     at.multiselect(key="beside").set_value([other.id, f"kept:{saved}"]).run()
     names = {name.removeprefix(f"{run.id}-") for name in redrawn(at)}
     assert names == {
-        "moment", "map", "norms", "distances", "words", "word-steps", "places", "drift", "cosines", "spectrum"
+        "moment", "map", "norms", "distances", "words", "word-steps", "word-ranks", "drift", "cosines", "spectrum"
     }  # fmt: skip
 
 
 @pytest.mark.usefixtures("vocabulary")
-def test_experts_of_one_run_on_one_map(page: Page, trained: Callable[..., Run]):
+def test_experts_of_one_run_in_one_projection(page: Page, trained: Callable[..., Run]):
     run = trained("smop", m=2, k=3)
     at = page("look/embeddings.py", run=run.id, expert="1")
     at.multiselect(key="beside").set_value(["here:0", "here:2"]).run()
@@ -102,6 +103,47 @@ def test_every_figure_of_a_saved_prompt(page: Page):
     saved = save_prompt()
     names = {name.removeprefix(f"{saved}-") for name in redrawn(page("look/embeddings.py", run=f"kept:{saved}"))}
     assert {"map", "norms", "distances", "words", "P-spectrum", "P-cosines"} <= names
+
+
+@pytest.mark.usefixtures("answered")
+def test_the_class_probabilities_of_a_sentence(page: Page, trained: Callable[..., Run]):
+    run = trained(m=3)
+    for at_step in ("best", "2"):
+        at = page("train/watch.py", run=run.id, say="good <b>thing</b>", at=at_step)
+        while at.session_state["asked"].pending is not None:
+            at.run()
+        assert figures(at)[f"{run.id}-answers"]["data"], "an empty figure would say little"
+        assert redrawn(at) == {f"{run.id}-curves", f"{run.id}-answers"}
+
+
+@pytest.mark.usefixtures("answered")
+def test_the_importance_of_tokens(page: Page, trained: Callable[..., Run]):
+    run = trained(m=3)
+    at = settled(page("look/embeddings.py", run=run.id))
+    for button in ("operate", "weigh"):
+        at = settled(at.button(key=button).click().run())
+    for _ in range(5):  # one answer leads to the next request
+        at = settled(at)
+    assert len(figures(at)[f"{run.id}-importance"]["data"]) == 3
+    assert f"{run.id}-importance" in redrawn(at)
+
+
+@pytest.mark.usefixtures("vocabulary")
+def test_waywardness(page: Page, trained: Callable[..., Run]):
+    pull = {"m": 2, "toward": "good thing", "init": "text", "text": "good thing"}
+    runs = [trained(**pull, gamma=gamma) for gamma in (0.0, 50.0)]
+    assert f"{runs[0].id}-wayward" in redrawn(page("look/embeddings.py", run=runs[0].id))
+
+
+@pytest.mark.usefixtures("answered")
+@pytest.mark.parametrize("kind", ["t-SNE", pytest.param("UMAP", marks=pytest.mark.slow)])
+def test_neighbourhoods_projected_by_the_worker(page: Page, trained: Callable[..., Run], kind: str):
+    run = trained(m=4)
+    at = settled(page("look/embeddings.py", run=run.id, map=kind, fitted="1000", out="1"))
+    wait(at.session_state["inside-asked"].values())
+    at.run()
+    assert figures(at)[f"{run.id}-map"]["layout"]["xaxis"]["title"]["text"] == f"{kind} axis 1"
+    assert f"{run.id}-map" in redrawn(at)
 
 
 def test_a_snippet_needs_no_page(trained: Callable[..., Run]):

@@ -1,4 +1,4 @@
-"""The page Transfer: empty states, the grid as far as it goes, and choices that live in the address."""
+"""The page Transfer: empty states, partly filled grids, and choices in the address."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def texts(at) -> str:
 
 
 def cells(shown: dict) -> np.ndarray:
-    """The numbers of a heat map, as plotly packs them."""
+    """Return the values of a heat map, which plotly packs."""
     z = shown["data"][0]["z"]
     return np.frombuffer(base64.b64decode(z["bdata"]), z["dtype"]).reshape([int(n) for n in z["shape"].split(",")])
 
@@ -86,7 +86,7 @@ def test_one_run_is_too_few_and_a_prefix_is_not_compared(page, trained):
     assert "ptviz transfer --backbone tiny-encoder" in texts(at)
 
 
-def test_the_grid_fills_and_similarity_is_held_against_it(page, trained, store):
+def test_the_grid_fills_and_is_correlated_with_similarity(page, trained, store):
     for place in range(3):
         trained(place)
     at = page(PAGE)
@@ -113,7 +113,7 @@ def test_every_measure(page, trained):
         assert not [text for text in at.text if "unexpected" in text.value]
 
 
-def test_runs_are_chosen_and_kept_in_the_address(page, trained):
+def test_selected_runs_are_in_the_address(page, trained):
     runs = [trained(place).id for place in range(3)]
     at = page(PAGE, runs=",".join(runs[:2]))
     assert at.multiselect(key="runs").value == runs[:2]
@@ -123,7 +123,7 @@ def test_runs_are_chosen_and_kept_in_the_address(page, trained):
     assert "Choose at least two prompts" in texts(at)
 
 
-def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
+def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
     at = page(PAGE, steps="2")
     assert "0 of 4 trainings are done" in texts(at)
@@ -148,7 +148,7 @@ def test_a_button_orders_the_grid_of_starts_and_it_fills(page, trained, store):
     assert "gain of the start" in at.segmented_control(key="against").options
 
 
-def test_a_stop_takes_the_order_back(page, trained, store):
+def test_stop_cancels_the_job(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
     background_experiments.submit_job(store, background_experiments.TransferJob("gain", tuple(runs), steps=2))
     at = page(PAGE, steps="2")
@@ -160,7 +160,7 @@ def test_a_stop_takes_the_order_back(page, trained, store):
     assert "no room on the disk" in texts(at.run())
 
 
-def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_path, hostile):
+def test_saved_and_opened_prompts_are_compared_with_runs(page, trained, store, tmp_path, hostile):
     trained()
     torch.manual_seed(0)
     saved_prompts.save_prompt(
@@ -182,7 +182,7 @@ def test_kept_and_opened_prompts_stand_beside_runs(page, trained, store, tmp_pat
     assert "nothing.safetensors" in texts(wrong)
 
 
-def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_path, monkeypatch):
+def test_an_opened_prompt_does_not_hide_a_saved_one_of_its_name(page, store, tmp_path, monkeypatch):
     torch.manual_seed(0)
     saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.randn(5, 32)}, "first", "", None, {})
     save_file({"first": torch.randn(4, 32), "second": torch.randn(4, 32)}, str(tmp_path / "library.safetensors"))
@@ -194,7 +194,7 @@ def test_an_opened_prompt_does_not_hide_a_kept_one_of_its_name(page, store, tmp_
     assert "similarity-mean" in redrawn(at)
 
 
-def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatch):
+def test_neurons_come_from_the_worker(page, trained, store, monkeypatch):
     runs = [trained(), trained(1)]
     looking = HandlerContext(store, WARM)
 
@@ -212,14 +212,14 @@ def test_neurons_once_the_worker_has_found_them(page, trained, store, monkeypatc
     assert 0 < shown[0, 1] <= 1
 
 
-def test_the_papers_tables_are_marked_as_theirs(page, trained):
+def test_published_tables_are_marked_as_published(page, trained):
     trained()
     at = page(PAGE)
     assert "published numbers, not yours" in " ".join(box.label for box in at.expander)
     assert "aclanthology.org/2022.acl-long.346" in texts(at)
 
 
-def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
+def test_of_many_runs_one_per_task_is_selected(store, monkeypatch):
     def run(place: int, task: str, method: str = "prompt-tuning") -> RunSummary:
         return RunSummary(f"run-{place}", RunConfig("tiny-encoder", task, method), Status("finished"))
 
@@ -237,7 +237,7 @@ def test_many_runs_begin_as_one_of_each_task(store, monkeypatch):
     assert f"{SAVED_PREFIX}a" in prompt_selection._default_runs([*many, kept])
 
 
-def test_each_method_leads_to_what_it_makes_of_its_sources():
+def test_each_method_links_to_its_use_of_the_sources():
     assert prompt_selection.inspect_page_of("prompt-tuning") == ("look/embeddings.py", "")
     assert prompt_selection.inspect_page_of("attempt") == ("look/routing.py", "")
     assert prompt_selection.inspect_page_of("spot-single") == ("look/decompositions.py", "sim")
@@ -276,7 +276,8 @@ def test_every_snippet_draws_the_figure_of_the_page(page, trained, store, tmp_pa
     at = page(PAGE, metric="CKA", **asked)
     at.session_state["map-open"] = True
     assert redrawn(at.run()) == {
-        "similarity-CKA", "map-of-prompts", "measured-transfer", "gain-of-a-start", "from-source-against-from-scratch",
+        "similarity-CKA", "prompt-projection", "measured-transfer", "gain-of-a-start",
+        "from-source-against-from-scratch",
         "similarity-and-transfer", "correlations", "published-transfer",
     }  # fmt: skip
     at.segmented_control(key="against").set_value("gain over no prompt").run()

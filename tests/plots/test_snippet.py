@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 import pytest
+from hypothesis import HealthCheck, given, settings
 
+import ptviz
 from ptviz.figures.diagrams.scene import Scene
 from ptviz.plots import plot_run_comparison, plot_training
 from ptviz.plots.alt_text import alt_of, with_alt
-from ptviz.plots.snippet import call_snippet
-from ptviz.runs import Run, RunConfig, Store
+from ptviz.plots.snippet import call_snippet, training_snippet
+from ptviz.runs import Run, RunConfig, Store, StoreError
+from ptviz.training import TrainConfig
+from tests.runs.test_config import configs
 
 
 @pytest.fixture
@@ -97,3 +102,34 @@ def test_a_figure_carries_its_words(run: Run):
     assert alt_of(with_alt(go.Figure(), "Two bars.")) == "Two bars."
     assert alt_of(plot_training(run)) == "Training curves: no step has been made yet."
     assert plot_training(run.id).to_json() == plot_training(run).to_json()
+
+
+@settings(suppress_health_check=[HealthCheck.too_slow])
+@given(configs)
+def test_the_script_of_a_run_trains_its_config(config: RunConfig):
+    trained: list[RunConfig] = []
+    space = {"train_and_save": trained.append, "print": str}
+    source = training_snippet(config).replace("from ptviz import train_and_save\n", "")
+    exec(source.replace("print(run.status())", ""), space)
+    assert trained == [replace(config, planned=())]
+
+
+def test_the_script_names_only_what_was_changed():
+    config = RunConfig(
+        method="smop", hyperparameters={"k": 8}, training=TrainConfig(steps=300, begun=100), planned=(100, 200)
+    )
+    assert training_snippet(config.checked()) == (
+        "# made in parts: planned for 100, then 200 steps, extended to 300\n"
+        "from ptviz import train_and_save\n"
+        "from ptviz.runs import RunConfig\n"
+        "from ptviz.training import TrainConfig\n\n"
+        "run = train_and_save(\n"
+        '    RunConfig(method="smop", hyperparameters={"k": 8}, training=TrainConfig(steps=300)),\n'
+        ")\n"
+        "print(run.status())"
+    )
+
+
+def test_a_run_that_fails_raises_its_reason():
+    with pytest.raises(StoreError, match=r"failed: .*nowhere"):
+        ptviz.train_and_save(RunConfig("tiny-encoder", "/nowhere.csv"))

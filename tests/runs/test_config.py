@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import ast
 import json
 import shlex
 from dataclasses import replace
@@ -52,11 +51,6 @@ def test_the_command_is_one_shell_line_that_names_everything(config: RunConfig) 
     assert words[words.index("--steps") + 1] == str(config.training.steps)
 
 
-@given(configs)
-def test_the_script_is_python(config: RunConfig) -> None:
-    ast.parse(config.python_script())
-
-
 def test_the_command_leaves_defaults_out() -> None:
     assert (
         RunConfig().checked().shell_command()
@@ -82,7 +76,6 @@ def test_the_command_quotes_and_sets_hyperparameters() -> None:
 def test_an_extended_run_says_so_where_it_is_copied() -> None:
     config = RunConfig(training=TrainConfig(steps=300), planned=(100, 200))
     assert config.shell_command().endswith("# made in parts: planned for 100, then 200 steps, extended to 300")
-    assert "# made in parts" in config.python_script()
 
 
 def test_checked_fills_in_the_hyperparameters() -> None:

@@ -69,11 +69,6 @@ def test_a_run_starts_from_it_and_keeps_its_own_copy(
     assert torch.equal(training.seen[0]["start"], VECTORS)
     assert run.config.start == kept.id
     assert f"--start {kept.id}" in config.shell_command()
-    assert (
-        f"start = saved_prompts.load_prompt_tensors(Store().prompts_folder, {kept.id!r})\n"
-        "method.init_from_prompt(saved_prompts.to_prompt(start))\n" in config.python_script()
-    )
-    compile(config.python_script(), "script", "exec")
     assert training_fingerprint(config) != training_fingerprint(replace(config, start=None))
 
 

@@ -28,7 +28,7 @@ from ptviz.plots.transfer import SIMILARITY_MEASURES, TRANSFER_GAIN, ZERO_SHOT_A
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import prompt_similarity
 from ptviz.ui.compare.prompt_selection import PromptSelection
-from ptviz.ui.components.errors import error_box, show_errors
+from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_duration
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -36,13 +36,12 @@ from ptviz.worker import background_experiments
 from ptviz.worker.background_experiments import TransferJob
 
 _GRID_CAPTION = (
-    "How to read it: one column per prompt, one row per task it is tried on, without training. Brackets: the "
-    "prompt's own "
-    "task. Transfer is positive where a cell beats the column *no prompt*."
+    "How to read it: one column per prompt, one row per task that it is applied to, without training. Brackets: "
+    "the prompt's own task. Transfer is positive where a cell beats the column *no prompt*."
 )
 _GAINS_CAPTION = (
-    "How to read it: orange means fewer errors, blue more: +50 % leaves half of the errors that the same training from "
-    "scratch leaves. Empty on a prompt's own task. Colours end at 100 %."
+    "How to read it: orange means fewer errors, blue more: +50 % is half of the errors of the same training from "
+    "scratch. Empty on a prompt's own task. Colours end at 100 %."
 )
 _CURVES_CAPTION = (
     "How to read it: validation accuracy while the task is trained, grey from scratch, coloured from other tasks' "
@@ -50,13 +49,11 @@ _CURVES_CAPTION = (
 )
 _CORRELATION_CAPTION = (
     "How to read it: one point per prompt and task that is not its own. If similarity predicted transfer, the "
-    "points of "
-    "each colour would rise to the right."
+    "points of each colour would rise to the right."
 )
 _ESTIMATES_CAPTION = (
     "How to read it: how well each measure predicts transfer: +1 perfectly, 0 not at all. An interval that contains "
-    "0 is "
-    "inconclusive; intervals come from a bootstrap over source prompts."
+    "0 is inconclusive; intervals come from a bootstrap over source prompts."
 )
 
 
@@ -64,7 +61,7 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
     """Show both grids as far as they are filled, the buttons that fill them, and the correlation with similarity."""
     tasks = record.target_tasks(chosen.runs)
     if not tasks:
-        st.caption("There is no task to try these prompts on: add a finished run of this backbone.")
+        st.caption("There is no task to apply these prompts to: add a finished run of this backbone.")
         return
     running = _is_job_running()
 
@@ -87,11 +84,10 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
 
 def _select_training_setting() -> TransferGainSettings:
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        steps = st.number_input("steps of a start", 1, 100_000, transfer_gain.DEFAULT_STEPS, 10, key="steps",
-        bind="query-params",
-                                help="updates of each task from each prompt, and from scratch")  # fmt: skip
-        seeds = st.number_input("seeds", 1, 20, 1, key="seeds", bind="query-params",
-                                help="runs per start; several give bands")  # fmt: skip
+        help, usual = "updates of each task from each prompt, and from scratch", transfer_gain.DEFAULT_STEPS
+        steps = st.number_input("training steps", 1, 100_000, usual, 10, key="steps", bind="query-params", help=help)
+        help = "runs per task and prompt; several give bands"
+        seeds = st.number_input("seeds", 1, 20, 1, key="seeds", bind="query-params", help=help)
     return TransferGainSettings(int(steps), int(seeds))
 
 
@@ -168,13 +164,7 @@ def _render_transfer_gains(
 
 
 def _render_fill_controls(
-    chosen: PromptSelection,
-    wanted: TransferJob,
-    count: tuple[int, int],
-    done: str,
-    words: str,
-    verb: str,
-    left: str,
+    chosen: PromptSelection, wanted: TransferJob, count: tuple[int, int], done: str, words: str, verb: str, left: str
 ) -> None:
     """Show the progress of a grid, and the buttons and the command that fill it or stop that."""
     missing, size = count
@@ -190,25 +180,21 @@ def _render_fill_controls(
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(1 - missing / size, text=progress)
             if running and st.button("Stop", icon=":material/stop:", key=f"stop-{wanted.what}"):
-                _run_action(lambda: background_experiments.cancel_job(get_store()))
+                run_and_rerun(lambda: background_experiments.cancel_job(get_store()))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"{verb} {missing} of them" if missing < size else f"{verb} all {size}"
-        if st.button(label, icon=":material/grid_on:", key=f"fill-{wanted.what}", disabled=running,
-                     help="in the background, while no run trains; after a stop it continues"):  # fmt: skip
-            _run_action(lambda: _enqueue(wanted))
+        if st.button(
+            label,
+            icon=":material/grid_on:",
+            key=f"fill-{wanted.what}",
+            disabled=running,
+            help="in the background, while no run trains; after a stop it continues",
+        ):
+            run_and_rerun(lambda: _enqueue(wanted))
         st.caption(progress)
         with st.popover("In a terminal"):
             st.code(_cli_command(chosen, wanted), language="shell", wrap_lines=True)
-
-
-def _run_action(action: Callable[[], object]) -> None:
-    done = False
-    with show_errors():
-        action()
-        done = True
-    if done:
-        st.rerun()
 
 
 def _enqueue(wanted: TransferJob) -> None:
@@ -296,8 +282,7 @@ def _render_correlation(
     missing = "" if NEURON_METRIC in metrics else " Select the measure *neurons* above once to include it here."
     st.caption(
         "A prompt's own task is left out. Accuracies of different tasks are on different levels, so a gain is the "
-        "fairer "
-        f"axis. With few prompts the intervals are wide: this is evidence, not proof.{missing}"
+        f"fairer axis. With few prompts the intervals are wide: this is evidence, not proof.{missing}"
     )
 
 

@@ -27,20 +27,22 @@ from ptviz.figures.comparison import COST_LABELS
 from ptviz.methods import REGISTRY
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
+from ptviz.plots.snippet import call_snippet
 from ptviz.runs import ACTIVE_STATES, Run
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import methods_text as words
+from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
 
 CHARTS: dict[str, tuple[Callable[..., go.Figure], str]] = {
-    "Curves": (plots.plot_comparison, "race-curves"),
-    "Side by side": (plots.plot_comparison_panels, "race-panels"),
-    "Against cost": (plots.plot_pareto_front, "race-{cost}"),
-    "Convergence": (plots.plot_convergence, "race-convergence"),
-    "Seeds": (plots.plot_seeds, "race-seeds"),
+    "Curves": (plots.plot_comparison, "comparison-curves"),
+    "Side by side": (plots.plot_comparison_panels, "comparison-panels"),
+    "Against cost": (plots.plot_pareto_front, "comparison-{cost}"),
+    "Convergence": (plots.plot_convergence, "comparison-convergence"),
+    "Seeds": (plots.plot_seeds, "comparison-seeds"),
 }
-"""The figures by the name of their choice, with their file names."""
+"""The plots and their file names, by the name of the chart."""
 
 
 def render_comparison_results(found: Sequence[PlannedRun]) -> None:
@@ -51,7 +53,7 @@ def render_comparison_results(found: Sequence[PlannedRun]) -> None:
         return
     render_summary(order, results, found)
     chart = str(
-        st.segmented_control("Picture", CHARTS, default="Curves", key="picture", required=True, bind="query-params")
+        st.segmented_control("Chart", CHARTS, default="Curves", key="picture", required=True, bind="query-params")
     )
     _render_chart(chart, _drawable_runs(found))
     if chart == "Seeds" and len(order) > 1:
@@ -78,19 +80,25 @@ def _render_chart(chart: str, runs: Sequence[Run]) -> None:
     if chart == "Side by side":  # The zoom of one number of panels makes no sense for another.
         key = f"panels-{len({run.config.method for run in runs})}"
     if chart == "Against cost":
-        cost = st.segmented_control(
+        options = {"cost": select_cost(list(COST_LABELS))}
+        key = filename = filename.format(**options)
+    render_plot(plot, runs, key=key, caption=words.CAPTIONS[chart], filename=filename, **options)
+
+
+def select_cost(costs: Sequence[str]) -> str:
+    """Return the selected cost of a Pareto front, by default the first."""
+    return str(
+        st.segmented_control(
             "Cost",
-            list(COST_LABELS),
-            default="trained",
+            costs,
+            default=costs[0],
             key="cost",
             required=True,
             bind="query-params",
-            format_func=lambda name: COST_LABELS[name],
+            format_func=COST_LABELS.__getitem__,
             label_visibility="collapsed",
         )
-        options = {"cost": str(cost)}
-        key = filename = filename.format(**options)
-    render_plot(plot, runs, key=key, caption=words.CAPTIONS[chart], filename=filename, **options)
+    )
 
 
 def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult], found: Sequence[PlannedRun]) -> None:
@@ -103,32 +111,20 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
     (zero_shot,) = zero_shots if len(zero_shots) == 1 else (None,)
     note = "" if zero_shot is None else f" Zero-shot, without a prompt: {format_percent(zero_shot)} on the test set."
     for row in table:
-        if note:  # One number for all is no column.
+        if note:  # The same for all: no column.
             del row["Zero-shot"]
     render_table(table, "Results of the comparison")
     st.caption(f"{words.COLUMN_NOTES}{note}")
     with st.container(horizontal=True):
-        csv_download("Table as CSV", lambda: summary_to_csv(order), "race.csv")
-        csv_download("Every evaluation as CSV", lambda: evaluations_to_csv(results), "race-curves.csv")
+        csv_download("Table as CSV", lambda: summary_to_csv(order), "comparison.csv")
+        csv_download("Every evaluation as CSV", lambda: evaluations_to_csv(results), "comparison-curves.csv")
         if found:
             with st.popover("Share", icon=":material/ios_share:"):
                 st.markdown("**The same comparison in the shell**")
                 st.code(cli_command(found), language="shell", wrap_lines=True)
                 st.markdown("**Its results in Python**")
-                st.code(python_code(found), language="python")
-
-
-def csv_download(label: str, content: Callable[[], str], filename: str) -> None:
-    """Show a button that downloads a CSV file, made when the button is pressed."""
-    st.download_button(
-        label,
-        data=content,
-        file_name=filename,
-        mime="text/csv",
-        on_click="ignore",
-        icon=":material/download:",
-        key=filename.replace(".", "-"),
-    )
+                finished = [str(entry.run) for entry in found if entry.state == "finished"]
+                st.code(call_snippet(plots.comparison_table, finished), language="python")
 
 
 def display_rows(order: Sequence[MethodSummary], name: Callable[[str], str] = method_title) -> list[dict[str, object]]:
@@ -148,7 +144,7 @@ def display_rows(order: Sequence[MethodSummary], name: Callable[[str], str] = me
             "Memory (MB)": to_mebibytes(one.memory),
             "Length": one.length,
             "File (MB)": to_mebibytes(one.size),
-            "To 90, 95 %": None if one.steps95 is None else f"{one.steps90:.0f}, {one.steps95:.0f}",
+            "Steps to 90 / 95 % of best": None if one.steps95 is None else f"{one.steps90:.0f} / {one.steps95:.0f}",
             "Seeds": len(one.seeds),
         }
         for one in order
@@ -164,9 +160,13 @@ def render_table(table: list[dict[str, object]], alt: str) -> None:
     config["File (MB)"] = st.column_config.NumberColumn(format="%.3g")
     bar = st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small")
     st.dataframe(
-        pd.DataFrame(table).dropna(axis="columns", how="all"), hide_index=True, placeholder="—", alt=alt,
-        height=min(38 + 35 * max(len(table), 1), 640), column_config={**config, "Test": bar},
-    )  # fmt: skip
+        pd.DataFrame(table).dropna(axis="columns", how="all"),
+        hide_index=True,
+        placeholder="—",
+        alt=alt,
+        height=min(38 + 35 * max(len(table), 1), 640),
+        column_config={**config, "Test": bar},
+    )
 
 
 def render_paired_comparisons(order: Sequence[MethodSummary]) -> None:
@@ -201,7 +201,7 @@ def render_learning_rate_grid(found: Sequence[PlannedRun]) -> None:
     render_plot(
         plots.plot_learning_rate_grid,
         runs,
-        key=f"race-grid-{len(grid.learning_rates)}",
+        key=f"learning-rates-{len(grid.learning_rates)}",
         caption="How to read it: brighter is better; ✗ marks a run that does not beat the zero-shot accuracy.",
         filename="stability",
     )
@@ -237,19 +237,3 @@ def cli_command(found: Sequence[PlannedRun]) -> str:
     if str(st.query_params.get("m", "")) and len(lengths) == 1:
         line += ["--set", f"m={lengths.pop()}"]
     return shlex.join(line)
-
-
-def python_code(found: Sequence[PlannedRun]) -> str:
-    """Return a script that summarises the finished runs of the comparison."""
-    ids = [entry.run for entry in found if entry.run is not None and entry.state == "finished"]
-    return "\n".join(
-        [
-            "from ptviz.analysis.comparison import summarise_methods",
-            "from ptviz.experiments.comparison import load_result",
-            "from ptviz.runs import Store",
-            "",
-            f"runs = {ids!r}",
-            "for summary in summarise_methods(load_result(Store().get(run)) for run in runs):",
-            "    print(summary)",
-        ]
-    )

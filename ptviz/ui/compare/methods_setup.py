@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
 import pandas as pd
@@ -18,7 +17,7 @@ from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
-from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_percent
 from ptviz.ui.train import run_form
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -73,7 +72,7 @@ def _select_methods() -> list[str]:
     return [name for name in REGISTRY if name in chosen]
 
 
-def comparison_controls(found: tuple[PlannedRun, ...], key: str = "race") -> None:
+def comparison_controls(found: tuple[PlannedRun, ...], key: str = "comparison") -> None:
     """Show how many runs exist, how many are to train and how long that takes, with buttons to start and stop."""
     waiting = [entry for entry in found if entry.state not in ("finished", *ACTIVE_STATES)]
     alive = [entry for entry in found if entry.state in ACTIVE_STATES]
@@ -81,19 +80,10 @@ def comparison_controls(found: tuple[PlannedRun, ...], key: str = "race") -> Non
         if waiting:
             label = f"Train {len(waiting)} run{'s' if len(waiting) != 1 else ''}"
             if st.button(label, type="primary", icon=":material/flag:", key=f"{key}-start"):
-                _run_action(lambda: comparison.start_runs(get_client(), waiting))
+                run_and_rerun(lambda: comparison.start_runs(get_client(), waiting))
         if alive and st.button("Stop", icon=":material/stop:", key=f"{key}-stop"):
-            _run_action(lambda: comparison.stop_runs(get_client(), alive))
+            run_and_rerun(lambda: comparison.stop_runs(get_client(), alive))
         st.text(_status_text(found, waiting, len(alive)))
-
-
-def _run_action(action: Callable[[], object]) -> None:
-    done = False
-    with show_errors():
-        action()
-        done = True
-    if done:
-        st.rerun()
 
 
 def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive: int) -> str:
@@ -182,9 +172,13 @@ def render_learning_rate_study(configs: tuple[RunConfig, ...]) -> None:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         method = st.selectbox("Method", names, key="grid-method", format_func=method_title)
         factors = st.pills(
-            "learning rates, as multiples of the default", [0.1, 0.3, 1.0, 3.0, 10.0], selection_mode="multi",
-            default=[0.1, 1.0, 10.0], key="grid-rates", format_func=lambda factor: f"{factor:g}x",
-        )  # fmt: skip
+            "learning rates, as multiples of the default",
+            [0.1, 0.3, 1.0, 3.0, 10.0],
+            selection_mode="multi",
+            default=[0.1, 1.0, 10.0],
+            key="grid-rates",
+            format_func=lambda factor: f"{factor:g}x",
+        )
     own = [config for config in configs if config.method == method]
     rated = tuple(
         replace(config, training=replace(config.training, lr=effective_lr(config) * factor))

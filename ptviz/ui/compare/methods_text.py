@@ -17,12 +17,12 @@ FAIRNESS_TEXT = """
   that needs finer tuning may do better than it does here; the grid of learning rates shows how much they matter.
 - **Few seeds.** An interval over three seeds spans the lowest to the highest seed and covers the true mean about three
   times in four. Trust an order when it holds seed by seed, and run more seeds when it matters.
-- **Seconds** are measured on this machine, with whatever else it did. **Memory** is the rise of the process's peak
+- **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """
 COLUMN_NOTES = (
-    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. To 90, 95 %: updates "
-    "until a run first reached these shares of its own best."
+    "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95 % "
+    "of best: updates until a run first reached these shares of its own best accuracy."
 )
 CAPTIONS = {
     "Curves": "How to read it: one line per method, the mean over seeds; the band spans the lowest to the highest "
@@ -35,8 +35,7 @@ CAPTIONS = {
     "Convergence": "How to read it: left is sooner. The open mark is at 90 %, the filled one at 95 % of a run's own "
     "best validation accuracy, so a weak method may still converge fast. Resolution: the interval of evaluations.",
     "Seeds": "How to read it: one point per seed, a tick at the mean, and the 95 % interval as a bar. Methods whose "
-    "bars "
-    "overlap may still differ seed by seed: see the table below.",
+    "bars overlap may still differ seed by seed: see the table below.",
 }
 
 

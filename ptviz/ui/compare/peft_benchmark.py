@@ -24,6 +24,7 @@ from ptviz.plots.method_style import method_title
 from ptviz.plots.peft_benchmark import MAX_CURVES, select_methods
 from ptviz.plots.prompt_set import last_modified
 from ptviz.ui.compare import methods_results
+from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.open import checkpoint
 
@@ -79,9 +80,7 @@ def render_benchmark(path: Path) -> None:
     picked = st.multiselect("Methods", kinds, key="kinds", placeholder="all") if len(kinds) > 1 else []
     chosen = select_methods(results, picked)
     _render_summary(chosen, path)
-    chart = st.segmented_control(
-        "Picture", CHARTS, default=CHARTS[0], key="picture", required=True, bind="query-params"
-    )
+    chart = st.segmented_control("Chart", CHARTS, default=CHARTS[0], key="picture", required=True, bind="query-params")
     _render_chart(str(chart), results, picked, path)
     for note in benchmark.comparability_notes(chosen):
         st.text(f"• {note}")
@@ -97,7 +96,7 @@ def _render_summary(results: Sequence[BenchmarkResult], path: Path) -> None:
         row["In the survey"] = method_title(experiment.survey_method) if experiment.survey_method else None
     methods_results.render_table(table, "Results of the benchmark")
     with st.container(horizontal=True):
-        methods_results.csv_download("Table as CSV", lambda: benchmark_to_csv(results), "benchmark.csv")
+        csv_download("Table as CSV", lambda: benchmark_to_csv(results), "benchmark.csv")
         with st.popover("Share", icon=":material/ios_share:"):
             st.markdown("**The same table in the shell**")
             st.code(cli_command(path), language="shell", wrap_lines=True)
@@ -107,7 +106,8 @@ def _render_chart(chart: str, results: Sequence[BenchmarkResult], chosen: Sequen
     order = summarise_methods(result.run_result for result in select_methods(results, chosen))
     options: dict[str, Any] = {"methods": tuple(chosen), "answer": results, "caption": _CAPTIONS[chart]}
     if chart == "Against cost":
-        cost = _select_cost([name for name in COST_LABELS if any(getattr(one, name) is not None for one in order)])
+        recorded = [name for name in COST_LABELS if any(getattr(one, name) is not None for one in order)]
+        cost = methods_results.select_cost(recorded or ["trained"])
         key = f"benchmark-front-{cost}"
         render_plot(plot_peft_benchmark, str(path), key=key, filename=f"benchmark-{cost}", cost=cost, **options)
         return
@@ -119,22 +119,6 @@ def _render_chart(chart: str, results: Sequence[BenchmarkResult], chosen: Sequen
         render_plot(plot_peft_benchmark_panels, str(path), **options)
     else:
         render_plot(plot_peft_benchmark_curves, str(path), loss=chart == "Training loss", **options)
-
-
-def _select_cost(recorded: Sequence[str]) -> str:
-    costs = list(recorded) or ["trained"]
-    return str(
-        st.segmented_control(
-            "Cost",
-            costs,
-            default=costs[0],
-            key="cost",
-            required=True,
-            bind="query-params",
-            format_func=lambda name: COST_LABELS[name],
-            label_visibility="collapsed",
-        )
-    )
 
 
 def benchmark_to_csv(results: Sequence[BenchmarkResult]) -> str:

@@ -1,4 +1,4 @@
-"""The prompts that the page Transfer compares: of finished runs, saved ones, and those of an opened checkpoint."""
+"""Selection of the prompts that the page Transfer compares: of finished runs, saved ones, those of a checkpoint."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ LESSON = (
     "**Try:** change the measure, and see which correlations hold."
 )
 OPENED_ONLY = "opened"
-"""Instead of a backbone: only the prompts of the opened checkpoint."""
+"""The option for no backbone: only the prompts of the opened checkpoint."""
 _DEFAULT_COUNT = 12
 """Up to this number all prompts are selected at first; of more, one per task."""
 _RUNS_KEY, _CHECKPOINT_KEY = "runs", "library"
@@ -66,28 +66,28 @@ class PromptSelection:
 
     @property
     def run_ids(self) -> tuple[str, ...]:
-        """Ids of the runs and saved prompts of the backbone."""
+        """Return the ids of the runs and saved prompts of the backbone."""
         return tuple(run.id for run in self.runs)
 
     @property
     def plot_options(self) -> dict[str, Any]:
-        """The options of a plot of all these prompts, those of the checkpoint included."""
+        """Return the options of a plot of all these prompts, those of the checkpoint included."""
         return {"names": (*self.names, *self.opened_prompts), "checkpoint": self.checkpoint}
 
     @property
     def comparable_indices(self) -> list[int]:
-        """Indices of the runs whose prompts can be compared."""
+        """Return the indices of the runs whose prompts can be compared."""
         return [index for index, run in enumerate(self.runs) if run.id in self.prompts]
 
     @property
     def comparable_prompts(self) -> dict[str, np.ndarray]:
-        """Every prompt that can be compared, by name: those of the runs first, in their order."""
+        """Return every prompt that can be compared by name, those of the runs first, in their order."""
         own = {self.names[index]: self.prompts[self.runs[index].id] for index in self.comparable_indices}
         return {**own, **self.opened_prompts}
 
     @property
     def worker_run(self) -> RunSummary | None:
-        """A run of this backbone, for requests to the worker that need the backbone."""
+        """Return a run of this backbone, for requests to the worker that need the backbone."""
         real = [run for run in self.runs if not run.id.startswith(SAVED_PREFIX)]
         return next(iter(real or record.finished_runs(get_store(), self.backbone)), None)
 
@@ -98,7 +98,7 @@ def select_prompts() -> PromptSelection | None:
     opened = _load_opened_prompts()
     without_backbone = record.prompts_without_backbone(get_store())
     if not found and not opened and not without_backbone:
-        st.markdown("No finished run yet. Press Start for a good first one; train it on a second task, then come back.")
+        st.markdown("No finished run yet. Train the default one and one on a second task, then come back.")
         with st.container(horizontal=True, vertical_alignment="center"):
             start_button()
             st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
@@ -150,7 +150,7 @@ def _load_vectors(runs: Sequence[RunSummary]) -> dict[str, np.ndarray]:
     real = [run for run in runs if not run.id.startswith(SAVED_PREFIX)]
     unsized = bool(real) and named_backbone_shape(real[0].config.backbone) is None
     if unsized and inspect_run.load_run_vocabulary(get_store().get(real[0].id)) is None:
-        st.caption("The worker is reading the sizes of the backbone; reload in a few seconds.")
+        st.caption("The worker is reading the sizes of the backbone; reload the page in a few seconds.")
     found = {run.id: record.load_prompt_vectors(get_store(), run) for run in runs}
     return {id: array for id, array in found.items() if array is not None}
 
@@ -183,10 +183,12 @@ def _match_width(
 def _checkpoint_input() -> None:
     with st.expander("Add the prompts of a checkpoint", expanded=not is_path_allowed(_typed_path())):
         path_input(
-            "path on this machine", _CHECKPOINT_KEY, placeholder="/home/me/prompts.safetensors",
+            "path on this machine",
+            _CHECKPOINT_KEY,
+            placeholder="/home/me/prompts.safetensors",
             help="a file or folder that the page Checkpoint can open, with one prompt or several; prompts saved on "
             "that page are listed already",
-        )  # fmt: skip
+        )
 
 
 def _load_opened_prompts() -> dict[str, np.ndarray]:

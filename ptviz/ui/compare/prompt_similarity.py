@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from concurrent.futures import Future
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,14 +19,13 @@ from ptviz.runs import RunSummary
 from ptviz.ui.backend import get_store, request_answer, request_projection
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.figure_panel import render_plot
-from ptviz.ui.look.inspect_run import poll_request
+from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered
 from ptviz.worker.projection_process import ProjectionJob, load_projection
 from ptviz.worker.projection_queue import projection_folder
 
 _SIMILARITY_CAPTION = (
     "How to read it: one row and column per prompt, orange is similar; the brackets on top join similar prompts, "
-    "the lower the "
-    "more similar. If prompts of one task join only high up, the measure does not reflect the task."
+    "the lower the more similar. If prompts of one task join only high up, the measure does not reflect the task."
 )
 _NEURONS_CAPTION = (
     " Here prompts are similar if they activate the same neurons of the frozen backbone's feed-forward layers, without "
@@ -35,8 +33,7 @@ _NEURONS_CAPTION = (
 )
 _PROJECTION_CAPTION = (
     "How to read it: one point per prompt, the direction of its mean token. Near points are similar along the shown "
-    "axes; "
-    "a projection to two dimensions loses information that the heat map has."
+    "axes; a projection to two dimensions loses information that the heat map has."
 )
 _MIN_FOR_UMAP = 15
 """UMAP is offered from this number of prompts on: of fewer it shows little but its own settings."""
@@ -83,12 +80,10 @@ def select_similarity_settings() -> tuple[str, bool, bool]:
         or SIMILARITY_MEASURES[0]
     )
     with st.container(horizontal=True):
-        centred = st.checkbox("subtract the mean of all prompts", key="centred", bind="query-params",
-                              disabled=metric == NEURON_METRIC,
-                              help="prompts of one backbone share a direction that hides how they differ")  # fmt: skip
-        without = st.checkbox("exclude outlier tokens (norm > 3 x median)", key="without", bind="query-params",
-                              disabled=metric == NEURON_METRIC,
-                              help="tokens whose norm is above three times the median of their prompt")  # fmt: skip
+        options: dict[str, Any] = {"bind": "query-params", "disabled": metric == NEURON_METRIC}
+        help = "prompts of one backbone share a direction that hides their differences"
+        centred = st.checkbox("subtract the mean of all prompts", key="centred", help=help, **options)
+        without = st.checkbox("exclude outlier tokens (norm > 3 x median)", key="without", **options)
     return metric, centred, without
 
 
@@ -103,7 +98,7 @@ def _has_neurons(chosen: PromptSelection, prompts: list[np.ndarray], ask: bool) 
         return not missing
     carrier = chosen.worker_run
     if carrier is None:
-        st.caption("Neurons are those of a backbone: train one run on it first, so that the worker knows which.")
+        st.caption("Neurons need a backbone: train one run on it first.")
         return False
     last = get_store().get(carrier.id).snapshots()[-1]
     future = poll_request(
@@ -118,20 +113,8 @@ def _has_neurons(chosen: PromptSelection, prompts: list[np.ndarray], ask: bool) 
         ),
     )
     if future is None:
-        _wait_for_answers("The worker runs each prompt through the frozen backbone once; the neurons are stored.")
+        rerun_when_answered("The worker runs each prompt through the frozen backbone once; the neurons are stored.")
     return False
-
-
-def _wait_for_answers(words: str) -> None:
-    """Show what is in progress, and draw the page again when the answer has come."""
-    st.caption(words)
-
-    def look() -> None:
-        futures: dict[object, Future[Any]] = st.session_state.get("inside-asked", {})
-        if all(future.done() for future in futures.values()):
-            st.rerun()
-
-    st.fragment(look, run_every=0.6)()
 
 
 def _render_warnings(chosen: PromptSelection, not_compared: list[str], without: bool) -> None:
@@ -139,8 +122,8 @@ def _render_warnings(chosen: PromptSelection, not_compared: list[str], without: 
     outliers = [f"{name}: token {', '.join(map(str, rows))}" for name, rows in odd.items() if rows]
     if outliers:
         with st.container(border=True):
-            st.text("Tokens whose norm is above three times the median of their prompt; they may outweigh all others. "
-                    + ("Excluded here. " if without else "") + "; ".join(outliers) + ".")  # fmt: skip
+            excluded = " Excluded here." if without else ""
+            st.text(f"Outlier tokens (norm > 3 x median) may outweigh all others.{excluded} {'; '.join(outliers)}.")
     if not_compared:
         st.text(f"Not compared, because they have no single prompt of input vectors: {', '.join(not_compared)}.")
     if chosen.excluded:
@@ -151,12 +134,11 @@ def _render_projection(chosen: PromptSelection, centred: bool, without: bool) ->
     prompts = list(chosen.comparable_prompts.values())
     means = mean_tokens(prompts, centred, without)
     kind = "PCA"
-    # The worker is asked for a map by way of a run, whichever: a map is made of vectors and knows no backbone.
+    # The worker is asked through a run, whichever: a projection is of vectors and knows no backbone.
     carrier = chosen.worker_run or next(iter(record.finished_runs(get_store())), None)
     if len(prompts) >= _MIN_FOR_UMAP and find_spec("umap") is not None and carrier is not None:
-        kind = (
-            st.segmented_control("kind of map", ("PCA", "UMAP"), default="PCA", key="map", bind="query-params") or kind
-        )
+        kinds = ("PCA", "UMAP")
+        kind = st.segmented_control("projection", kinds, default=kind, key="map", bind="query-params") or kind
     found = _projection_from_worker(carrier, means) if kind == "UMAP" else None
     if kind == "UMAP" and found is None:
         return
@@ -165,7 +147,7 @@ def _render_projection(chosen: PromptSelection, centred: bool, without: bool) ->
         chosen.prompt_ids,
         key=f"map-{kind}",
         caption=_PROJECTION_CAPTION,
-        filename="map-of-prompts",
+        filename="prompt-projection",
         kind=kind,
         centred=centred,
         exclude_outliers=without,
@@ -175,11 +157,11 @@ def _render_projection(chosen: PromptSelection, centred: bool, without: bool) ->
 
 
 def _projection_from_worker(carrier: RunSummary | None, means: np.ndarray) -> Projection | None:
-    # A map is of words and prompts: the words are the mean tokens here, and the prompt is one of them again.
-    order = ProjectionJob(means, (means[:1][None],), "UMAP", normalise=True)
-    found = load_projection(projection_folder(order.digest))
+    # A projection is of words and prompts: the words are the mean tokens here, and the prompt is one of them again.
+    job = ProjectionJob(means, (means[:1][None],), "UMAP", normalise=True)
+    found = load_projection(projection_folder(job.digest))
     if found is None and carrier is not None:
-        poll_request(("task-map", order.digest), lambda: request_projection(carrier.id, order))
+        poll_request(("task-map", job.digest), lambda: request_projection(carrier.id, job))
         st.caption("The worker computes the projection, in about a minute.")
-        st.fragment(lambda: st.rerun() if load_projection(projection_folder(order.digest)) else None, run_every=1.0)()
+        st.fragment(lambda: st.rerun() if load_projection(projection_folder(job.digest)) else None, run_every=1.0)()
     return found[0] if found else None

@@ -1,4 +1,4 @@
-"""Published tables of measured transfer, drawn as your own results are."""
+"""Published tables of measured transfer, drawn like the results of your runs."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ def render_published_transfer() -> None:
         title = st.segmented_control("table", list(tables), default=next(iter(tables)), key="table", required=True)
         table = tables[str(title)]
         st.markdown(f"**Published**, not measured here: {table.description}. [{table.citation}]({table.url})")
-        caption = "How to read it: as your grid without training; brackets mark the prompt's own task."
+        caption = "How to read it: like the grid without training above; brackets mark the prompt's own task."
         if table.baseline is not None:
-            caption = "How to read it: as your grid of starts, relative to training without any source."
+            caption = "How to read it: like the grid of error reductions above, relative to training from scratch."
         render_plot(
             plot_published_transfer,
             table.title,

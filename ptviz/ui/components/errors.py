@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import streamlit as st
@@ -16,7 +16,7 @@ def describe_error(error: BaseException) -> str:
     text = str(error).strip()
     if isinstance(error, ValueError | OSError | TimeoutError) and text:
         return text
-    return f"an unexpected {type(error).__name__}: {text or 'no message'}. The terminal where ptviz runs says more."
+    return f"an unexpected {type(error).__name__}: {text or 'no message'}. See the terminal where ptviz runs."
 
 
 def error_box(message: str) -> None:
@@ -32,7 +32,17 @@ def show_errors() -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        # Streamlit steers pages with exceptions of its own (rerun, stop, switch): those are no BaseException of ours.
+        # Streamlit reruns and switches pages by exceptions that are not of this class.
         if not isinstance(error, ValueError | OSError):
             logger.exception("a part of a page failed")
         error_box(describe_error(error))
+
+
+def run_and_rerun(action: Callable[[], object]) -> None:
+    """Run an action of a button, and draw the page again; render its error instead if it fails."""
+    done = False
+    with show_errors():
+        action()
+        done = True
+    if done:
+        st.rerun()

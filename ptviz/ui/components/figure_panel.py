@@ -13,11 +13,12 @@ from ptviz.figures.csv_export import figure_to_csv
 from ptviz.figures.linked_selection import has_pickable_trace
 from ptviz.plots.alt_text import alt_of
 from ptviz.plots.snippet import call_snippet
+from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.plotly_chart import plotly_chart
 from ptviz.ui.components.python_snippet import python_popover
 
 PickHandler = Callable[[list[int], bool], None]
-"""Called with the numbers that were picked in a figure, and whether they are added to the selection."""
+"""Called with the indices that were picked in a figure, and whether they are added to the selection."""
 
 
 @dataclass(frozen=True)
@@ -89,13 +90,4 @@ def render_figure_panel(panel: FigurePanel) -> None:
         if panel.snippet:
             python_popover(panel.snippet, panel.key)
         if panel.filename:
-            st.download_button(
-                "CSV",
-                data=lambda: figure_to_csv(panel.figure),
-                file_name=f"{panel.filename}.csv",
-                mime="text/csv",
-                type="tertiary",
-                on_click="ignore",
-                key=f"csv-{panel.key}",
-                help="download the numbers of this figure",
-            )
+            figure_csv_download(lambda: figure_to_csv(panel.figure), panel.filename, panel.key)

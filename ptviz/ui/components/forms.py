@@ -1,4 +1,4 @@
-"""Forms built from the declarations of hyperparameters and training settings; no method is named here."""
+"""Forms made from declarations: a method's hyperparameters and the training settings. No method is named here."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ FORM_COLUMNS = 3
 _GREEK = re.compile(r"alpha|beta|gamma|delta|eta|lambda|mu|rho|sigma|tau")
 
 
-def _symbol_letter(name: re.Match[str]) -> str:
+def _latex_symbol(name: re.Match[str]) -> str:
     return "\\" + name[0]
 
 
 def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) -> str:
-    """One of several names, shown by its title; the page's address keeps the name. The first is the default.
+    """Return one of several names, selected by title; the address stores the name. The first is the default.
 
     ``bind="query-params"`` would put the title into the address, which then breaks when a title is reworded.
     """
@@ -35,18 +35,18 @@ def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) ->
     if key not in st.session_state and asked in titles:
         st.session_state[key] = asked
 
-    def keep() -> None:
+    def save() -> None:
         chosen = st.session_state[key]
         if chosen != names[0]:
             st.query_params[key] = chosen
         elif key in st.query_params:
             del st.query_params[key]
 
-    return str(st.selectbox(label, names, key=key, help=help, format_func=lambda n: titles.get(n, n), on_change=keep))
+    return str(st.selectbox(label, names, key=key, help=help, format_func=lambda n: titles.get(n, n), on_change=save))
 
 
 def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
-    """Widgets for every hyperparameter of a method; their state lives in the page's address."""
+    """Return the hyperparameters of a method from widgets, whose state is in the address."""
     values: dict[str, HyperparameterValue] = {}
     with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
         for name, info in hyperparameters_of(REGISTRY[method]).items():
@@ -57,10 +57,10 @@ def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
 def hyperparameter_input(
     key: str, info: HyperparameterInfo, bind: Literal["query-params"] | None = "query-params"
 ) -> HyperparameterValue:
-    """A widget for one hyperparameter, at its default first; without ``bind`` the address does not keep it."""
+    """Return a hyperparameter from a widget, at first its default; without ``bind`` the address does not store it."""
     symbol, meaning = info.declaration.symbol, info.declaration.meaning
-    short = meaning.split(":")[0]
-    label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_symbol_letter, symbol)}$"
+    short = re.split("[:;]", meaning)[0]
+    label = short if symbol == info.name and len(symbol) > 2 else f"{short} ${_GREEK.sub(_latex_symbol, symbol)}$"
     help = meaning if short != meaning else None
     if info.choices:
         index = info.choices.index(str(info.default))
@@ -95,57 +95,67 @@ class _NumberField:
 
 
 _INTEGER_FIELDS = (
-    _NumberField("batch", "rows per step", "how many training rows each update looks at", 1, 512),
-    _NumberField("seed", "seed", "the same seed gives the same numbers", 0, 2**31 - 1),
+    _NumberField("batch", "batch size", "training examples per update", 1, 512),
+    _NumberField("seed", "seed", "the same seed gives the same result", 0, 2**31 - 1),
     _NumberField("evaluate_every", "evaluate every … steps", "how often validation accuracy is measured", 1, 100_000),
     _NumberField(
         "snapshot_every",
         "snapshot every … steps",
-        "how often the prompt is kept for later looks; the best always is",
+        "how often the prompt is saved; the best one always is",
         1,
         100_000,
     ),
     _NumberField(
         "patience", "patience", "evaluations without a better accuracy before stopping; 0 never stops early", 0, 10_000
     ),
-    _NumberField("shots", "training rows per class", "few-shot learning; 0 takes all training rows", 0, 10_000),
-    _NumberField("train_rows", "training rows, at most", "drawn once, by the seed", 2, 1_000_000),
+    _NumberField("shots", "training examples per class", "few-shot learning; 0 takes all examples", 0, 10_000),
+    _NumberField("train_rows", "training examples, at most", "drawn once, by the seed", 2, 1_000_000),
     _NumberField(
-        "validation_rows", "validation rows, at most", "more rows: steadier accuracy, slower evaluation", 2, 100_000
+        "validation_rows",
+        "validation examples, at most",
+        "more examples: steadier accuracy, slower evaluation",
+        2,
+        100_000,
     ),
-    _NumberField("test_rows", "test rows, at most", "looked at once, when the run ends", 2, 100_000),
-    _NumberField("length", "longest text (tokens)", "longer texts are cut", 4, 4096),
+    _NumberField("test_rows", "test examples, at most", "used once, when the run ends", 2, 100_000),
+    _NumberField("length", "maximum length (tokens)", "longer texts are cut", 4, 4096),
     _NumberField(
         "source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer", 1, 100_000
     ),
 )
 _FLOAT_FIELDS = (
     _NumberField(
-        "warmup", "warm-up (share of steps)", "the learning rate climbs from 0 over this share of the steps", 0, 1
+        "warmup", "warm-up (share of steps)", "the learning rate rises from 0 over this share of the steps", 0, 1
     ),
-    _NumberField("weight_decay", "weight decay", "pulls the prompt towards zero a little every step", 0, 1),
-    _NumberField("clip", "largest gradient norm", "longer gradients are shortened to this; 0 leaves them", 0, 1000),
+    _NumberField("weight_decay", "weight decay", "shrinks the prompt a little in every step", 0, 1),
+    _NumberField(
+        "clip",
+        "gradient clipping (norm)",
+        "gradients with a larger norm are scaled down to it; 0: no clipping",
+        0,
+        1000,
+    ),
 )
 _CHOICE_FIELDS = (
     ("optimiser", "optimiser", OPTIMISERS),
     ("schedule", "learning-rate schedule", SCHEDULES),
-    ("dtype", "frozen weights as", DTYPES),
+    ("dtype", "type of the frozen weights", DTYPES),
 )
 
 
 def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
-    """Which tasks a method that transfers learns from; None for the usual ones, or for a method that does not."""
+    """Return the source tasks of a transfer method; None for the default ones, or for another method."""
     usual = config.source_tasks()
     if not usual:
         return None
     names = [name for name in BUILTIN_TASKS if name != config.task]
-    help = "a prompt is trained on each, once; it is kept and reused"
+    help = "one prompt is trained on each, and reused by later runs"
     chosen = st.multiselect("Source tasks", names, default=list(usual), key=f"sources-{config.task}", help=help)
     return tuple(chosen) if chosen and tuple(chosen) != usual else None
 
 
 def steps_input() -> int:
-    """The one training setting that everybody asks for."""
+    """Return the number of training steps from a widget."""
     help = "one step is one update of the prompt"
     return int(
         st.number_input(
@@ -154,8 +164,8 @@ def steps_input() -> int:
     )
 
 
-def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
-    """Widgets for the remaining training settings. ``rate`` is the default learning rate, ``rate_note`` its origin.
+def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
+    """Return the training settings from widgets; ``origin`` says where the default learning rate comes from.
 
     Raises:
         ValueError: if settings do not go together, naming the field.
@@ -169,9 +179,9 @@ def training_form(steps: int, rate: float, rate_note: str) -> TrainConfig:
             max_value=100.0,
             value=None,
             format="%g",
-            placeholder=f"{rate:g} ({rate_note})",
+            placeholder=f"{default_lr:g} ({origin})",
             key="lr",
-            help="how far each step moves; leave it empty for the default of this method and backbone",
+            help="size of the updates; empty: the default of this method and backbone",
             bind="query-params",
         )
         for setting in _INTEGER_FIELDS:

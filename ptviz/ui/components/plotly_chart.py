@@ -12,7 +12,6 @@ from typing import Any
 
 import streamlit as st
 
-from ptviz.ui.components.python_snippet import python_popover
 from ptviz.ui.server import PLOTLY_ROUTE
 
 _HTML = """
@@ -43,7 +42,7 @@ _COMPONENT = st.components.v2.component(
 
 
 def preload_plotly() -> None:
-    """Let the browser read the plotting library before the first figure is due. Shows nothing."""
+    """Have the browser load the plotting library before the first figure; shows nothing."""
     _COMPONENT(key="preload", data={"source": PLOTLY_ROUTE.lstrip("/")}, height=1)
 
 
@@ -54,22 +53,17 @@ def plotly_chart(
     key: str,
     name: str = "",
     tools: bool = True,
-    zoom: str = "",
     zoom_param: str | None = None,
     on_pick: Callable[[list[int], bool], None] | None = None,
-    python: str = "",
 ) -> None:
-    """Draw a plotly figure, or bring the one drawn under this key up to date without losing the reader's zoom.
+    """Draw a plotly figure, or update the one under this key without losing its zoom.
 
-    ``alt`` tells a reader who cannot see it what it shows; ``name`` is the file name (without ending) of the "Save as
-    SVG" button, none without one; ``zoom_param`` names the query parameter that keeps the zoom in the address.
-    ``on_pick`` hears what a reader picks of the traces marked ``ptviz.figures.linked_selection.PICKABLE``, and
-    whether it
-    comes
-    on top of what was picked before (a click) or in its place (a box or a lasso). ``python`` is the script that redraws
-    the figure, offered below it.
+    ``alt`` is its alternative text; ``name`` is the file name (without ending) of the button "Save as SVG", "" for
+    none; ``zoom_param`` is the query parameter that stores the zoom. ``on_pick`` is called with the indices picked in
+    traces marked ``ptviz.figures.linked_selection.PICKABLE``, and with whether they are added to those picked before (a
+    click) or replace them (a box or a lasso).
     """
-    start = zoom or (str(st.query_params.get(zoom_param, "")) if zoom_param else "")
+    start = str(st.query_params.get(zoom_param, "")) if zoom_param else ""
     data = {
         "figure": figure.to_json(),
         "alt": alt,
@@ -94,5 +88,3 @@ def plotly_chart(
             on_pick([int(number) for number in found["points"]], bool(found["more"]))
 
     _COMPONENT(key=key, data=data, on_zoom_change=zoomed, on_picked_change=picked)
-    if python:
-        python_popover(python, key)

@@ -17,22 +17,22 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         ValueError: if the config is invalid.
     """
     config = config.checked()
-    made = estimate_run(
+    estimate = estimate_run(
         config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
     )
     with st.container(border=True):
         st.markdown("**The plan**")
-        for number, (name, steps) in enumerate(made.stages, start=1):
-            st.text(f"Stage {number}: {name}, {steps:,} steps of {config.training.batch} rows")
+        for number, (name, steps) in enumerate(estimate.stages, start=1):
+            st.text(f"Stage {number}: {name}, {steps:,} steps of {config.training.batch} examples")
         left, right = st.columns(2)
         share = (
-            made.trainable_parameters / made.frozen_parameters
-            if made.trainable_parameters and made.frozen_parameters
+            estimate.trainable_parameters / estimate.frozen_parameters
+            if estimate.trainable_parameters and estimate.frozen_parameters
             else None
         )
         left.metric(
             "Trainable parameters",
-            f"{made.trainable_parameters:,}" if made.trainable_parameters is not None else "—",
+            f"{estimate.trainable_parameters:,}" if estimate.trainable_parameters is not None else "—",
             help="parameters that training changes; the backbone stays frozen",
         )
         right.metric(
@@ -40,18 +40,18 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         )
         left.metric(
             "Stored parameters",
-            f"{made.stored_parameters:,}" if made.stored_parameters is not None else "—",
+            f"{estimate.stored_parameters:,}" if estimate.stored_parameters is not None else "—",
             help="parameters needed for inference",
         )
-        seconds, origin = _estimate_seconds(config, made)
+        seconds, origin = _estimate_seconds(config, estimate)
         right.metric("Time, about", format_duration(seconds), help=origin)
-        st.caption(f"Learning rate {made.lr:g}. {origin}")
-        for note in made.notes:
+        st.caption(f"Learning rate {estimate.lr:g}. {origin}")
+        for note in estimate.notes:
             st.caption(note)
-    return made
+    return estimate
 
 
-def _estimate_seconds(config: RunConfig, made: RunEstimate) -> tuple[float | None, str]:
+def _estimate_seconds(config: RunConfig, estimate: RunEstimate) -> tuple[float | None, str]:
     """Return the estimated seconds and their origin: the newest similar run here, else the recorded speed."""
     wanted = (config.backbone, config.method, config.training.batch, config.training.dtype)
     for summary in get_store().list():
@@ -59,7 +59,7 @@ def _estimate_seconds(config: RunConfig, made: RunEstimate) -> tuple[float | Non
         status = summary.status
         if (own.backbone, own.method, own.training.batch, own.training.dtype) == wanted and status.state == "finished":
             longer = config.training.steps / own.training.steps
-            return longer * status.seconds, "Time as in this machine's last run like it."
-    if made.seconds is None:
-        return None, "The time is known after the first run like it."
-    return made.seconds, ""
+            return longer * status.seconds, "Time as in the last such run on this machine."
+    if estimate.seconds is None:
+        return None, "The time is known after the first such run."
+    return estimate.seconds, ""

@@ -13,6 +13,7 @@ from ptviz.figures.diagrams.scene import Scene
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.plots.drawing import Drawing
 from ptviz.plots.snippet import call_snippet
+from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.python_snippet import python_popover
 
 _HTML = """
@@ -36,10 +37,7 @@ _CSS = """
 """
 
 _COMPONENT = st.components.v2.component(
-    "ptviz_drawing",
-    html=_HTML,
-    css=_CSS,
-    js=(Path(__file__).parent / "svg_drawing.js").read_text(encoding="utf-8"),
+    "ptviz_drawing", html=_HTML, css=_CSS, js=(Path(__file__).parent / "svg_drawing.js").read_text(encoding="utf-8")
 )
 
 
@@ -62,16 +60,7 @@ def render_drawing(
     if snippet or (scene.table and filename):
         with st.container(horizontal=True, gap="small"):
             if scene.table and filename:
-                st.download_button(
-                    "CSV",
-                    data=lambda: table_to_csv(scene.table),
-                    file_name=f"{filename}.csv",
-                    mime="text/csv",
-                    type="tertiary",
-                    on_click="ignore",
-                    key=f"csv-{key}",
-                    help="download the data of this diagram",
-                )
+                figure_csv_download(lambda: table_to_csv(scene.table), filename, key)
             if snippet:
                 python_popover(snippet, key)
     return getattr(clicked, "open", None)

@@ -1,4 +1,4 @@
-"""A person's own table, kept on this machine so that a later run can read it again."""
+"""Uploaded tables, stored on this machine for later runs."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ FILE_ENDINGS = ("csv", "tsv", "jsonl", "parquet")
 
 
 def upload_dir() -> Path:
-    """Where uploads are kept."""
+    """Return the folder of uploads."""
     return paths.data_dir() / "uploads"
 
 
 def safe_name(name: str) -> str:
-    """A file name of letters, digits, dots, dashes and underscores, that starts with a letter or digit.
+    """Return a file name of alphanumeric characters, dots, dashes and underscores; the first one is alphanumeric.
 
     Raises:
         ValueError: if its ending is none of ``FILE_ENDINGS``.
@@ -34,7 +34,7 @@ def safe_name(name: str) -> str:
 
 
 def save_upload(name: str, content: bytes) -> Path:
-    """Write an upload to its folder and return its path; the same content under the same name is kept once.
+    """Write an upload to its folder and return its path; the same content under the same name is stored once.
 
     Raises:
         ValueError: for an ending that is not a table's, or an empty file.

@@ -38,10 +38,7 @@ math { font-family: "Latin Modern Math", "STIX Two Math", "Cambria Math", math, 
 HINT = "Point at a symbol, or focus it with the Tab key, to see its meaning."
 
 _COMPONENT = st.components.v2.component(
-    "ptviz_equation",
-    html=_HTML,
-    css=_CSS,
-    js=(Path(__file__).parent / "equation.js").read_text(encoding="utf-8"),
+    "ptviz_equation", html=_HTML, css=_CSS, js=(Path(__file__).parent / "equation.js").read_text(encoding="utf-8")
 )
 
 

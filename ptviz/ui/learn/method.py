@@ -17,6 +17,7 @@ from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots import plot_method, plot_parameter_cost, plot_stages
 from ptviz.plots.method_panels import build_method_panel, compute_cost_curves
 from ptviz.plots.method_style import method_title
+from ptviz.plots.snippet import training_snippet
 from ptviz.runs import RunConfig
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one
@@ -71,7 +72,7 @@ def render_method_header() -> tuple[str, BackboneInfo]:
             )
             st.page_link(SURVEY_PAGE, label="All methods", icon=":material/account_tree:")
             with st.popover("Copy as Python", icon=":material/code:"):
-                st.code(config.checked().python_script(), language="python")
+                st.code(training_snippet(config), language="python")
     return name, shape
 
 

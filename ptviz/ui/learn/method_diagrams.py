@@ -1,4 +1,4 @@
-"""What the pages on methods list about a method on the sizes of a backbone, and which of your runs they offer."""
+"""Symbols, advantages and limits of a method on a backbone, and the selection of a backbone and a run."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ def select_backbone_shape(key: str = "shape") -> BackboneInfo:
     """Return the backbone whose sizes the figures show."""
     known = {info.name: info for info in backbones.list_backbones()}
     name = select_one(
-        "Backbone", {name: info.title for name, info in known.items()}, key=key, help="shapes and counts are for it"
+        "Backbone",
+        {name: info.title for name, info in known.items()},
+        key=key,
+        help="whose shapes and parameter counts are shown",
     )
     return known[name]
 

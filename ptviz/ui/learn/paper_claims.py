@@ -72,9 +72,16 @@ def _render_replication(name: str, result: StudyResult) -> None:
         for difference in result.differences:
             what, first, second, mean, limits = comparison_row(difference)
             rows.append(
-                {"compared": what, "first": first, "second": second, "difference": mean, "95 % interval": limits,
-                 "seeds": len(difference.differences), "verdict": difference.verdict}
-            )  # fmt: skip
+                {
+                    "compared": what,
+                    "first": first,
+                    "second": second,
+                    "difference": mean,
+                    "95 % interval": limits,
+                    "seeds": len(difference.differences),
+                    "verdict": difference.verdict,
+                }
+            )
         st.dataframe(rows, hide_index=True, width="stretch")
         others = {method_title(arm.method) for arm in study.arms if arm.method != name}
         compared = f" with {', '.join(sorted(others))}" if others else ""

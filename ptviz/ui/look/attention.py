@@ -46,7 +46,7 @@ _GIVEN_CAPTION = (
 )
 _LOGIT_LENS_CAPTION = (
     "How to read it: one column per prompt token, one row per layer, from the input below to the last layer on top: "
-    "the likeliest word under the frozen head, bright where it is certain. Prompts are not words: much of it will make "
+    "the likeliest word under the frozen head, bright where it is certain. Prompts are not words: most of it will make "
     "no sense, and where it does, that is a finding."
 )
 _READOUT_NOTES = {
@@ -79,10 +79,7 @@ def render_attention(target: ProbeTarget, text_count: int) -> None:
     attention = PromptAttention.from_answer(answer)
     _render_metrics(attention.mass, answer)
     highlight = linked_selection.highlight_box(
-        "prompt tokens to highlight",
-        range(len(attention.prompt)),
-        target.file_stem,
-        named=attention.prompt.__getitem__,
+        "prompt tokens to highlight", range(len(attention.prompt)), target.file_stem, named=attention.prompt.__getitem__
     )
     options = {**target.plot_options, "text": text, "row": row}
     linked = {"highlight": sorted(highlight), "on_pick": linked_selection.update_highlight}
@@ -120,7 +117,9 @@ def _render_metrics(mass: PromptMass, answer: dict[str, Any]) -> None:
     top = int(mass.by_token.argmax())
     with st.container(horizontal=True):
         st.metric("On the prompt", f"{on_prompt:.0%}", help="the answer's attention, averaged over sites and heads")
-        st.metric("Uniform share", f"{uniform:.0%}", help="the prompt's share if attention were uniform")
+        st.metric(
+            "Uniform attention", f"{uniform:.0%}", help="the prompt's share if every token got the same attention"
+        )
         st.metric("Most on token", answer["prompt"][top], help=f"{mass.by_token[top]:.1%} of the answer's attention")
     st.caption(_READOUT_NOTES[answer["reading"]])
 

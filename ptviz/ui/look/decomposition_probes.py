@@ -1,4 +1,4 @@
-"""The page Decompositions, beyond single tensors: all at a glance, two compared, and what the worker measures."""
+"""Panels of the page Decompositions on several tensors: a gallery, two compared, and measurements by the worker."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from ptviz.ui.look.inspect_run import SnapshotSelection
 from ptviz.ui.look.on_demand import probe_on_demand
 
 _GALLERY_CAPTION = (
-    "How to read it: each tensor under the letter of its paper, orange above zero and blue below it, on a scale of its "
+    "How to read it: each tensor under its symbol in the paper, orange above zero and blue below it, on a scale of its "
     "own; rows of experts or sources are stacked. Tensors that multiply are next to their product."
 )
 _ROW_COMPARISON_CAPTION = (
@@ -35,20 +35,19 @@ _ROW_COMPARISON_CAPTION = (
 )
 _LOW_RANK_CAPTION = (
     "How to read it: the orange line is the measured accuracy with the prompt's best approximation of each rank, the "
-    "blue one the share of the prompt that this misses. Orange that stays up while blue is high: few directions count."
+    "blue one the share of the prompt that this misses. If orange stays high while blue is high, few directions matter."
 )
 _SALIENCY_CAPTION = (
     "How to read it: one row per prompt token, one column per {pieces}: how much the loss would change, to first "
-    "order, "
-    "if that piece were masked. Grey pieces are pruned."
+    "order, if that piece were masked. Grey pieces are pruned."
 )
 _SIGNED_CAPTION = (
     "How to read it: one bar per prompt token, signed: orange, masking it would lower the loss (first order), so it "
-    "does harm; blue, the loss would rise. First-order scores are meaningful at a trained prompt."
+    "is harmful; blue, the loss would rise. First-order scores are meaningful at a trained prompt."
 )
 _SHIFT_CAPTION = (
-    "How to read it: how far the method moves each word's vector before the frozen backbone reads it. On hovering: the "
-    "word that lies nearest after the move."
+    "How to read it: how far the method moves each word's vector before the frozen backbone reads it. Hover to see the "
+    "nearest word after the move."
 )
 
 
@@ -67,10 +66,7 @@ def render_tensor_gallery(found: SnapshotSelection) -> None:
 
 
 def render_row_comparison(
-    found: SnapshotSelection,
-    history: TensorHistory,
-    tensors: Mapping[str, TensorHistory],
-    highlight: frozenset[int],
+    found: SnapshotSelection, history: TensorHistory, tensors: Mapping[str, TensorHistory], highlight: frozenset[int]
 ) -> None:
     """Compare the selected tensor with another one of its axes and shape, row by row."""
     comparable = [
@@ -98,7 +94,7 @@ def render_row_comparison(
         highlight=sorted(highlight),
         key="beside",
         caption=_ROW_COMPARISON_CAPTION,
-        filename=f"{found.run.id}-{history.name}-beside-{other}",
+        filename=f"{found.run.id}-{history.name}-and-{other}",
         on_pick=update_highlight,
     )
 
@@ -162,7 +158,7 @@ def render_saliency(found: SnapshotSelection, tensors: Mapping[str, TensorHistor
                 key="signed",
                 caption=_SIGNED_CAPTION,
                 filename=f"{found.run.id}-signed",
-                title="Tokens that do harm",
+                title="Harmful tokens",
             )
 
 

@@ -1,4 +1,4 @@
-"""The page Decompositions: the tensors of a run's method under the paper's letters, with the views their axes allow."""
+"""The page Decompositions: the tensors of a run's method under their symbols in the paper, with views by their axes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ from ptviz.ui.look.inspect_run import SnapshotSelection
 
 LESSON = (
     "Some methods write the prompt as a product of thin factors, others prune it or pass it through a small network. "
-    "Every tensor of the method is here under the letter of its paper. **Try:** the effective rank of a full prompt "
-    "over the steps, and then the rank at which its best approximation misses a tenth."
+    "Every tensor of the method is here under its symbol in the paper. **Try:** watch the effective rank of a full "
+    "prompt over the steps, then find the rank at which its best approximation misses a tenth."
 )
 
 

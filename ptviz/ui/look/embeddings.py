@@ -113,9 +113,9 @@ def _render_metrics(history: TensorHistory, geometry: PromptGeometry, stats: Voc
             "Median norm", f"{np.median(geometry.norms):.2f}", help=f"of all words: {stats.norm_quantiles[2]:.2f}"
         )
         st.metric(
-            "Outside the words",
+            "Outside the vocabulary",
             f"{outside} of {len(history.current)}",
-            help="tokens farther from any word than 95 % of the words are from their nearest other word",
+            help="outside the vocabulary cloud: farther from any word than 95 % of words are from their nearest other",
         )
     if spectrum.is_collapsed:
         st.warning("The prompt has collapsed: its tokens use less than a tenth of the directions they could.")

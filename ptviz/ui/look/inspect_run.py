@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Callable, Hashable
 from concurrent.futures import Future
 from dataclasses import dataclass
@@ -27,7 +26,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
-from ptviz.ui.train.run_page import REFRESH_SECONDS, run_from_address
+from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
 T = TypeVar("T")
 PLAY_SECONDS = 0.7
@@ -68,10 +67,10 @@ def render_inspect_page(
     *,
     still: Callable[[SavedPrompt], None],
 ) -> None:
-    """A page on one run: its lesson, the run, the scrubber, and below what ``show`` makes of the step chosen.
+    """Show a page on one run: lesson, run, step slider, and what ``show`` renders for the selected step.
 
-    ``wanted`` says of a method's name whether this page has something to show of it; others stay selectable.
-    ``still`` shows a saved prompt, which has no run.
+    ``wanted`` returns whether the page has something to show for a method; other runs stay selectable. ``still``
+    renders a saved prompt, which has no run.
     """
     st.title(title)
     st.markdown(lesson)
@@ -79,38 +78,39 @@ def render_inspect_page(
     with show_errors():
         run = _select_run(wanted)
     if isinstance(run, SavedPrompt):
-        due = has_pending_requests()
-        st.fragment(_render_saved_prompt, run_every=0.6 if due else None)(run, still, due)
+        pending = has_pending_requests()
+        st.fragment(_render_saved_prompt, run_every=ANSWER_SECONDS if pending else None)(run, still, pending)
         return
     if run is None:
         _render_no_run()
         return
     with show_errors():
         transfer_link(run.config)
-        # The pace is part of the fragment: another state, another pace, so the whole page is due.
-        state = run.status().state
-        playing = bool(st.session_state.get("playing"))
-        pace = (
-            PLAY_SECONDS
-            if playing
-            else REFRESH_SECONDS
-            if state in ACTIVE_STATES
-            else 0.6
-            if has_pending_requests()
-            else None
-        )
-        st.fragment(_render_snapshot, run_every=pace)(run, show, pace)
+        # The interval is part of the fragment: another one means the whole page.
+        interval = _refresh_seconds(run)
+        st.fragment(_render_snapshot, run_every=interval)(run, show, interval)
 
 
-def _render_saved_prompt(saved: SavedPrompt, show: Callable[[SavedPrompt], None], pace: bool) -> None:
+def _refresh_seconds(run: Run) -> float | None:
+    """Return the seconds between two refreshes; None when nothing will change by itself."""
+    if st.session_state.get("playing"):
+        return PLAY_SECONDS
+    if run.status().state in ACTIVE_STATES:
+        return REFRESH_SECONDS
+    return ANSWER_SECONDS if has_pending_requests() else None
+
+
+def _render_saved_prompt(saved: SavedPrompt, show: Callable[[SavedPrompt], None], pending: bool) -> None:
     with show_errors():
         show(saved)
-        if has_pending_requests() != pace:
+        if has_pending_requests() != pending:
             st.rerun()
 
 
 def _render_no_run() -> None:
-    st.markdown("No run to look into yet. Press Start for a good first one; its first snapshot comes within seconds.")
+    st.markdown(
+        "No run to inspect yet. Start a first one with the default settings; its first snapshot comes within seconds."
+    )
     with st.container(horizontal=True, vertical_alignment="center"):
         start_button()
         st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
@@ -158,7 +158,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     return run
 
 
-def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], pace: float | None) -> None:
+def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], interval: float | None) -> None:
     with show_errors():
         found = select_snapshot(run)
         if found is None:
@@ -166,17 +166,7 @@ def _render_snapshot(run: Run, show: Callable[[SnapshotSelection], None], pace: 
             st.caption("This run has no snapshot yet: the first one comes when training begins.")
         else:
             show(found)
-        state, playing = run.status().state, bool(st.session_state.get("playing"))
-        due = (
-            PLAY_SECONDS
-            if playing
-            else REFRESH_SECONDS
-            if state in ACTIVE_STATES
-            else 0.6
-            if has_pending_requests()
-            else None
-        )
-        if due != pace:
+        if _refresh_seconds(run) != interval:
             st.rerun()
 
 
@@ -186,26 +176,16 @@ def select_snapshot(run: Run) -> SnapshotSelection | None:
     if not snapshots:
         return None
     curve = to_training_curve(run.history())
-    places = snapshot_positions(curve, snapshots)
+    positions = snapshot_positions(curve, snapshots)
     strip = st.container()
     at = _snapshot_slider(run, snapshots)
     with strip:
-        render_plot(plot_step_strip, run, places[at], key=f"moment-{run.id}", caption="", filename="", toolbar=False)
-    return SnapshotSelection(run, tuple(snapshots), places, at, curve)
-
-
-def nearest_snapshot(run: Run, step: int) -> SnapshotSelection | None:
-    """Return a run at its last snapshot at or before a step of the whole run, without a strip or slider."""
-    snapshots = run.snapshots()
-    if not snapshots:
-        return None
-    curve = to_training_curve(run.history())
-    places = snapshot_positions(curve, snapshots)
-    return SnapshotSelection(run, tuple(snapshots), places, max(bisect_right(places, step) - 1, 0), curve)
+        render_plot(plot_step_strip, run, positions[at], key=f"moment-{run.id}", caption="", filename="", toolbar=False)
+    return SnapshotSelection(run, tuple(snapshots), positions, at, curve)
 
 
 def _snapshot_slider(run: Run, snapshots: list[SnapshotInfo]) -> int:
-    """The place of the step chosen; "best" is the best prompt of a run that is over, the newest of one under way."""
+    """Return the index of the selected snapshot; "best" is the newest one while the run is active."""
     several = len({info.stage for info in snapshots}) > 1
     labels = [f"{info.stage + 1}:{info.step}" if several else str(info.step) for info in snapshots]
     options = [*labels, "best"]
@@ -250,7 +230,7 @@ def _backbone_sizes(run: Run) -> BackboneShape | None:
 
 
 def load_run_vocabulary(run: Run) -> Vocabulary | None:
-    """The words of the run's backbone; None while the worker fetches them, which is asked for here.
+    """Return the vocabulary of the run's backbone; None, after a request, while the worker fetches it.
 
     Raises:
         StoreError: if the worker could not load the backbone.
@@ -261,15 +241,15 @@ def load_run_vocabulary(run: Run) -> Vocabulary | None:
 def load_backbone_vocabulary(
     backbone: str, ask: Callable[[], Future[dict[str, Any]]] | None = None
 ) -> Vocabulary | None:
-    """The words of a backbone; None while the worker fetches them, which is asked for here.
+    """Return the vocabulary of a backbone; None, after a request, while the worker fetches it.
 
     Raises:
         StoreError: if the worker could not load the backbone.
     """
-    place = cache_path(backbone)
-    if (place / "vocabulary.json").exists():
-        return cached_by_signature(("vocabulary", str(place)), lambda: load_vocabulary(backbone))
-    poll_request(("vocabulary", str(place)), ask or (lambda: request_answer("vocabulary", backbone=backbone)))
+    folder = cache_path(backbone)
+    if (folder / "vocabulary.json").exists():
+        return cached_by_signature(("vocabulary", str(folder)), lambda: load_vocabulary(backbone))
+    poll_request(("vocabulary", str(folder)), ask or (lambda: request_answer("vocabulary", backbone=backbone)))
     return load_vocabulary(backbone)
 
 
@@ -277,7 +257,7 @@ def poll_request(key: Hashable, ask: Callable[[], Future[T]]) -> T | None:
     """Return the answer to a request that is sent once under this key; None while it is pending.
 
     Raises:
-        StoreError: what the question failed with, as often as it is looked at.
+        StoreError: the error of the request, at every call.
     """
     pending: dict[Hashable, Future[T]] = st.session_state.setdefault("inside-asked", {})
     if key not in pending:
@@ -299,12 +279,24 @@ def has_pending_requests() -> bool:
     pending: dict[Hashable, Future[object]] = st.session_state.get("inside-asked", {})
     missed: set[Hashable] = st.session_state.setdefault("inside-missed", set())
     late = {key for key in missed if key not in pending or pending[key].done()}
-    missed -= late  # looked for once more, then no longer: they may not be needed any more
+    missed -= late  # reported once: the page may not need them any more
     return bool(late) or any(not future.done() for future in pending.values())
 
 
+def rerun_when_answered(caption: str) -> None:
+    """Show the caption while requests are pending, and draw the page again once all are answered."""
+
+    def rerun_if_answered() -> None:
+        if not has_pending_requests():
+            st.rerun()
+
+    if has_pending_requests():
+        st.caption(caption)
+        st.fragment(rerun_if_answered, run_every=ANSWER_SECONDS)()
+
+
 def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> TensorHistory:
-    """Return one of the tensors, chosen in a box that the address remembers."""
+    """Return one of the tensors, from a box that the address stores."""
     names = list(parts)
     if st.session_state.get("part") not in names:
         st.session_state.pop("part", None)
@@ -318,5 +310,5 @@ def select_tensor(parts: dict[str, TensorHistory], label: str = "part") -> Tenso
     return parts[name]
 
 
-def _format_shape(track: TensorHistory) -> str:
-    return " x ".join(map(str, track.current.shape))
+def _format_shape(history: TensorHistory) -> str:
+    return " x ".join(map(str, history.current.shape))

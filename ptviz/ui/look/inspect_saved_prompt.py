@@ -55,9 +55,8 @@ def render_saved_attention(saved: SavedPrompt) -> None:
     render_origin(saved)
     if not saved.backbone:
         st.markdown(
-            "No backbone is set for this prompt, so it cannot be applied to a text. Open its checkpoint again, "
-            "choose the "
-            "backbone there, and save it."
+            "No backbone is set for this prompt, so it cannot be applied to a text. Open its checkpoint again, select "
+            "the backbone there, and save it."
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
@@ -72,11 +71,11 @@ def render_saved_attention(saved: SavedPrompt) -> None:
 
 
 def render_saved_routing(saved: SavedPrompt) -> None:
-    """Say that one prompt routes nothing, and which methods do."""
+    """Explain that one prompt has no routing, and which methods have."""
     render_origin(saved)
     st.markdown(
-        "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods that "
-        "keep several prompts, as SMoP, PT-MoE and ATTEMPT do: choose such a run above."
+        "This is one prompt, the same for every text, so there is nothing to route. Routing belongs to methods with "
+        "several prompts, such as SMoP, PT-MoE and ATTEMPT: select such a run above."
     )
     st.page_link(COMPOSE_PAGE, label="Start a run from it", icon=":material/tune:", query_params={"begin": saved.id})
 
@@ -94,7 +93,7 @@ def render_origin(saved: SavedPrompt) -> None:
 
 
 def _render_among_words(saved: SavedPrompt, view: PromptView, words: Vocabulary, width: int) -> None:
-    """Show a map, norms, distances and nearest words."""
+    """Show projection, norms, distances and nearest words."""
     if words.table.shape[1] != width:
         st.warning(f"Its vectors have {width} numbers, those of {saved.backbone} {words.table.shape[1]}.")
         return

@@ -1,4 +1,4 @@
-"""Keys and values inside the backbone: no word lies in their spaces, so they have views of their own, by site."""
+"""Views of a prompt of keys and values inside the backbone, where there are no words to compare with."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _LESSON = (
 )
 _PROJECTION_CAPTION = (
     "How to read it: one point per prompt token at this step, thin lines its path. The axes are the two leading "
-    "directions of this head alone (PCA), fitted once for all steps; they mean nothing in another head."
+    "directions (PCA) of this head, fitted once for all steps; they mean nothing in another head."
 )
 
 
@@ -53,7 +53,7 @@ def render_key_values(found: SnapshotSelection, history: TensorHistory) -> None:
 
 
 def _render_metrics(history: TensorHistory) -> None:
-    """Show how many tokens there are, and how far they moved since the first step."""
+    """Show how many tokens there are, and how far they are from the first step."""
     first, now = history.values[0], history.current
     length = float(np.linalg.norm(first))
     sites, _, heads, m, _ = now.shape
@@ -62,8 +62,8 @@ def _render_metrics(history: TensorHistory) -> None:
         for what, name in enumerate(("keys", "values")):
             st.metric(f"Median norm of {name}", f"{np.median(np.linalg.norm(now[:, what], axis=-1)):.2f}")
         moved = float(np.linalg.norm(now - first))
-        st.metric("Moved by", f"{moved / length:.1f} lengths" if length else f"{moved:.2f}",
-                  help="since the first step; the unit is the length of all of it at that step")  # fmt: skip
+        change = f"{moved / length:.1f} x initial norm" if length else f"{moved:.2f}"
+        st.metric("Change", change, help="norm of the difference between this step and the first one")
 
 
 def _render_head(

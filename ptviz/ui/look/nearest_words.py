@@ -1,16 +1,11 @@
-"""The words nearest to each prompt token, at one step and over all of them."""
+"""The words nearest to each prompt token, at one step and over the steps."""
 
 from __future__ import annotations
 
 import streamlit as st
 
 from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, NeighbourMetric
-from ptviz.plots import (
-    plot_nearest_words,
-    plot_nearest_words_over_steps,
-    plot_neighbour_overlap,
-    plot_neighbour_ranks,
-)
+from ptviz.plots import plot_nearest_words, plot_nearest_words_over_steps, plot_neighbour_overlap, plot_neighbour_ranks
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
 from ptviz.ui.look.token_panels import PromptView
@@ -55,7 +50,7 @@ def render_nearest_words(view: PromptView, step: int | None = None) -> None:
             key=f"word-steps-{metric}",
             caption=_STEPS_CAPTION,
             filename=f"{view.file_stem}-word-steps",
-            title="The nearest one over the steps",
+            title="Nearest word over the steps",
             toolbar=False,
             on_pick=update_highlight,
         )
@@ -66,10 +61,10 @@ def render_nearest_words(view: PromptView, step: int | None = None) -> None:
             view.prompt,
             metric,
             **view.options,
-            key=f"places-{metric}",
+            key=f"ranks-{metric}",
             caption=_RANKS_CAPTION,
-            filename=f"{view.file_stem}-places",
-            title="How each token came to its last word",
+            filename=f"{view.file_stem}-word-ranks",
+            title="Rank of each token's final nearest word",
             on_pick=update_highlight,
         )
     with right:
@@ -81,7 +76,7 @@ def render_nearest_words(view: PromptView, step: int | None = None) -> None:
             key="drift",
             caption=_OVERLAP_CAPTION,
             filename=f"{view.file_stem}-drift",
-            title="Neighbours kept since the start",
+            title="Share of initial neighbours kept",
         )
 
 

@@ -62,7 +62,7 @@ def probe_on_demand(
         if st.button(label, icon=":material/play_arrow:", key=f"measure-{what}"):
             st.session_state[f"measured-{what}"] = key
         if st.session_state.get(f"measured-{what}") != key:
-            st.caption(f"{description} Measured by the worker; a run in progress waits for some seconds meanwhile.")
+            st.caption(f"{description} Measured by the worker; a run in progress pauses for a few seconds.")
             return None
     answer = poll_request(
         key, lambda: request_answer("measure", target.id, what=what, stage=target.stage, step=target.step, **more)

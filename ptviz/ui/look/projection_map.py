@@ -1,4 +1,4 @@
-"""The map on the page Embeddings: PCA at once, UMAP and t-SNE from the worker, several prompts together."""
+"""The projection on the page Embeddings: PCA at once, UMAP and t-SNE from the worker, of one prompt or several."""
 
 from __future__ import annotations
 
@@ -43,11 +43,10 @@ _CAPTION = (
 )
 _METHOD_CAPTIONS: Mapping[ProjectionMethod, str] = {
     "PCA": f"The axes are fitted once for all steps, on the {PCA_WORDS:,} most frequent words and the prompts, so "
-    "motion "
-    "on the map is motion. They explain only the share of the variance in their titles: near on the map need not mean "
-    "near.",
+    "motion is comparable. They explain only the share of the variance in their titles: near points need not be near "
+    "in the embedding space.",
     "UMAP": "Fitted once on these words and the last step, by direction (cosine); every step was then placed into it, "
-    "so motion means motion. Near means near; distances between far groups mean nothing. Rarer words are left out.",
+    "so motion is comparable. Near points are near; distances between far groups mean nothing. Only frequent words.",
     "t-SNE": "t-SNE cannot place new points, so these words and all steps drawn were fitted together, by direction "
     "(cosine): paths are comparable with each other. Sizes of groups and gaps between them mean nothing.",
 }
@@ -56,11 +55,12 @@ _METHOD_CAPTIONS: Mapping[ProjectionMethod, str] = {
 def render_projection(
     found: SnapshotSelection, part: TensorHistory, index: Mapping[str, int], words: Vocabulary, view: PromptView
 ) -> None:
-    """Show the tokens of one tensor of a run at one ``index`` of its leading axes, and other prompts, on one map."""
+    """Show the projection of a run's tensor at one ``index`` of its leading axes, with other prompts."""
     directions = False
     with st.container(horizontal=True, vertical_alignment="bottom"):  # which wraps where there is little room
         kind: ProjectionMethod = (
-            st.segmented_control("map", PROJECTION_METHODS, default="PCA", key="map", bind="query-params") or "PCA"
+            st.segmented_control("projection", PROJECTION_METHODS, default="PCA", key="map", bind="query-params")
+            or "PCA"
         )
         dims = st.segmented_control("axes", (2, 3), default=2, key="dims", bind="query-params") or 2
         count = _select_word_count(kind)
@@ -71,7 +71,7 @@ def render_projection(
         found.run, others, **found.stage_and_step, part=part.name, index=index, max_steps=MAX_SNAPSHOTS[kind]
     )
     for name in missing:
-        st.text(f"{name} has no vectors among the words, or no snapshot yet: it is not on the map.")
+        st.text(f"{name} has no vectors among the words, or no snapshot yet: it is not shown.")
     projection = None
     if kind != "PCA":
         ids = select_words(words, count)
@@ -155,7 +155,7 @@ def _select_other_prompts(found: SnapshotSelection, part: TensorHistory, index: 
     names = unique_labels(names)
     st.session_state["beside"] = [id for id in st.session_state.get("beside", []) if id in names]
     return st.multiselect(
-        "other prompts on this map",
+        "other prompts to show",
         list(names),
         key="beside",
         format_func=names.__getitem__,
@@ -200,5 +200,5 @@ def _needs_new_job(before: Sequence[ComparedPrompt], now: Sequence[ComparedPromp
         return True
     if newest == last:
         return False
-    st.caption(f"This map ends at step {last}; the run has come to step {newest}.")
-    return st.button("Update the map", icon=":material/refresh:", key="map-again")
+    st.caption(f"This projection ends at step {last}; the run is at step {newest}.")
+    return st.button("Update it", icon=":material/refresh:", key="map-again")

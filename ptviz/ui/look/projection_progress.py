@@ -1,4 +1,4 @@
-"""A map that the worker makes: asked for once, how far it is, and taken back."""
+"""A projection that the worker computes: requested once, with its progress and a button that cancels it."""
 
 from __future__ import annotations
 
@@ -15,22 +15,22 @@ from ptviz.worker.projection_process import ProjectionJob, ProjectionProgress, c
 from ptviz.worker.projection_queue import projection_folder
 
 
-def projection_with_progress(found: SnapshotSelection, order: ProjectionJob) -> tuple[Projection, ...] | None:
-    """The map of an order, asked for once; how far it is, until it is there."""
-    folder = projection_folder(order.digest)
-    if (maps := load_projection(folder)) is not None:
-        return maps
-    key = ("map", order.digest)
-    if st.session_state.get("map-off") == order.digest:
-        st.caption("This map was cancelled.")
-        if st.button("Lay it out", icon=":material/play_arrow:", key="map-on"):
+def projection_with_progress(found: SnapshotSelection, job: ProjectionJob) -> tuple[Projection, ...] | None:
+    """Return the projection of a job, requested once; show its progress and return None until it is done."""
+    folder = projection_folder(job.digest)
+    if (projections := load_projection(folder)) is not None:
+        return projections
+    key = ("map", job.digest)
+    if st.session_state.get("map-off") == job.digest:
+        st.caption("This projection was cancelled.")
+        if st.button("Compute it", icon=":material/play_arrow:", key="map-on"):
             st.session_state.pop("map-off")
             st.rerun()
         return None
     try:
-        poll_request(key, lambda: request_projection(found.run.id, order))
+        poll_request(key, lambda: request_projection(found.run.id, job))
     except (StoreError, OSError) as error:
-        st.text(f"The map could not be made: {error}")
+        st.text(f"The projection failed: {error}")
         if st.button("Try again", icon=":material/refresh:", key="map-retry"):
             inspect_run.forget_request(key)
             st.rerun()
@@ -39,15 +39,15 @@ def projection_with_progress(found: SnapshotSelection, order: ProjectionJob) -> 
     if st.button("Cancel", icon=":material/close:", key="map-cancel"):
         with suppress(OSError):
             cancel(folder)
-        st.session_state["map-off"] = order.digest
+        st.session_state["map-off"] = job.digest
         inspect_run.forget_request(key)
         st.rerun()
     return None
 
 
-def _show_progress(far: ProjectionProgress) -> None:
-    st.progress(far.share, text=f"The worker makes this map: {far.doing} ({far.share:.0%})")
+def _show_progress(progress: ProjectionProgress) -> None:
+    st.progress(progress.share, text=f"The worker computes the projection: {progress.doing} ({progress.share:.0%})")
     st.caption(
-        "The first map takes one to four minutes, since UMAP prepares itself; the next ones are quicker, and this one "
-        "is cached. Training continues. You can leave this page or switch to PCA."
+        "The first projection takes one to four minutes, since UMAP is compiled; later ones are faster, and all are "
+        "cached. Training continues. You can leave this page or switch to PCA."
     )

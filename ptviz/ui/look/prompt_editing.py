@@ -1,4 +1,4 @@
-"""Surgery on the page of embeddings: edit the prompt of this step, measure each edit, undo it, keep the result."""
+"""Prompt editing on the page Embeddings: edit the prompt of a step, measure each edit, undo it, save the result."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 LESSON = (
     "How accurate is this prompt with some of its tokens changed? Edits are applied one after another and measured "
-    "on validation texts; the run itself stays as it is. **Try:** take out token 0, then snap every token to its "
+    "on validation texts; the run itself does not change. **Try:** remove token 0, then snap every token to its "
     "nearest word, and undo."
 )
 _EDIT_LABELS = {
-    "ablate": "take out",
+    "ablate": "remove",
     "scale": "scale",
     "swap": "swap two",
     "noise": "add noise",
@@ -30,43 +30,43 @@ _EDIT_LABELS = {
     "mix": "mix with another",
 }
 _KEY_VALUES_NOTE = (
-    "This prompt is keys and values inside the backbone. A token taken out is gone from every attention site; scaling "
-    "multiplies its values: it is looked at as before, but adds more or less; noise falls on each key and value. "
-    "There is no swap, for attention has no order among them, and no snap, for no word lies in that space."
+    "This prompt consists of keys and values inside the backbone. A token is removed at every attention site; scaling "
+    "multiplies its values, so it gets the same attention but adds more or less; noise is added to each key and value. "
+    "There is no swap, since attention has no order among them, and no snap, since no word has keys and values here."
 )
 _PER_INPUT_NOTE = (
-    "This method makes a prompt of its own for each text. Edits change the same token of every text's prompt; there "
-    "is no one prompt that could be snapped to words, mixed with another or saved."
+    "This method computes a prompt for each text. An edit changes the same token of every text's prompt; there is no "
+    "single prompt that could be snapped to words, mixed with another or saved."
 )
 
 
 def render_prompt_editor(found: SnapshotSelection) -> None:
     """Show the editor; nothing is measured before the reader asks for it."""
-    st.subheader("Prompt surgery")
+    st.subheader("Prompt editing")
     st.markdown(LESSON)
-    place = found.run.id, found.snapshot.stage, found.snapshot.step
+    snapshot = found.run.id, found.snapshot.stage, found.snapshot.step
     done = _edit_list(found.run.id)
-    if st.session_state.get("operated") != place:
-        label = "Measure these edits at this step" if done else "Begin"
+    if st.session_state.get("operated") != snapshot:
+        label = "Measure these edits at this step" if done else "Start editing"
         with st.container(horizontal=True, vertical_alignment="center"):
             if not st.button(label, icon=":material/content_cut:", key="operate"):
-                st.caption("The worker measures the untouched prompt first: a second or two if it has nothing to do.")
+                st.caption("The worker measures the unedited prompt first, in a second or two if it is idle.")
                 return
-        st.session_state["operated"] = place
+        st.session_state["operated"] = snapshot
     answer = None
     with show_errors():
-        answer = poll_request(_cache_key(place, done), lambda: _request_scores(place, done))
+        answer = poll_request(_cache_key(snapshot, done), lambda: _request_scores(snapshot, done))
         if answer is not None:
             st.session_state["patient"] = {"run": found.run.id, **answer}
-    # What an edit failed with stands above the tools, which can undo it.
+    # The error of an edit is shown above the buttons that undo it.
     measured = st.session_state.get("patient", {})
     if measured.get("run") != found.run.id:
-        st.caption("The worker measures the prompt of this step; a run under way waits for a second meanwhile.")
+        st.caption("The worker is measuring the prompt of this step; a run in progress pauses for a second.")
         return
     _edit_form(found, measured, done)
     if answer is not None:
         _render_scores(done, answer)
-    _save_prompt_form(found, place, measured, done)
+    _save_prompt_form(found, snapshot, measured, done)
     token_importance.token_importance_panel(found, measured, done)
 
 
@@ -76,12 +76,12 @@ def _edit_list(run: str) -> list[dict[str, Any]]:
     return lists.setdefault(run, [])
 
 
-def _cache_key(place: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple[object, ...]:
-    return "surgery", *place, tuple(map(editing.parse_edit, done))
+def _cache_key(snapshot: tuple[str, int, int], done: list[dict[str, Any]]) -> tuple[object, ...]:
+    return "surgery", *snapshot, tuple(map(editing.parse_edit, done))
 
 
-def _request_scores(place: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
-    run, stage, step = place
+def _request_scores(snapshot: tuple[str, int, int], done: list[dict[str, Any]]) -> Any:
+    run, stage, step = snapshot
     return request_answer("surgery", run, what="edits", stage=stage, step=step, edits=list(done))
 
 
@@ -97,10 +97,10 @@ def _edit_form(found: SnapshotSelection, measured: dict[str, Any], done: list[di
     edit = None if kind is None else _FORMS[kind](found, measured["m"], columns)
     made = [] if edit is None else [edit.to_json()]
     with st.container(horizontal=True):
-        st.button("Apply", type="primary", icon=":material/content_cut:", key="apply", disabled=not made,
-                  on_click=done.extend, args=(made,))  # fmt: skip
-        st.button("Undo", icon=":material/undo:", key="undo", disabled=not done, on_click=done.__delitem__,
-                  args=(-1,))  # fmt: skip
+        apply, undo = done.extend, done.__delitem__
+        icon = ":material/content_cut:"
+        st.button("Apply", type="primary", icon=icon, key="apply", disabled=not made, on_click=apply, args=(made,))
+        st.button("Undo", icon=":material/undo:", key="undo", disabled=not done, on_click=undo, args=(-1,))
         st.button("Reset", icon=":material/restart_alt:", key="reset", disabled=not done, on_click=done.clear)
 
 
@@ -148,7 +148,7 @@ def _mix_form(found: SnapshotSelection, m: int, columns: Any) -> Edit | None:
 def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], str]:
     """Return the prompts that may be mixed in: finished runs and saved prompts of the same backbone and length."""
     backbone = found.run.config.backbone
-    kept = [
+    saved = [
         prompt
         for prompt in saved_prompts.list_saved_prompts(get_store().prompts_folder)
         if prompt.m == m and prompt.backbone in ("", backbone)
@@ -161,7 +161,7 @@ def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], 
         and summary.config.hyperparameters.get("m") == m
         and summary.id != found.run.id
     ]
-    named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"kept: {prompt.title}" for prompt in kept}
+    named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"saved: {prompt.title}" for prompt in saved}
     return unique_labels(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
 
 
@@ -185,18 +185,22 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
         shown = f"{100 * gained:+.1f} points" if gained else None
         st.metric("Accuracy now", f"{now['accuracy']:.1%}", shown, help=f"on {rows} validation texts")
         st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+.3f}" if rise else None, "inverse")
-        st.metric("Other answers", f"{now['changed']} of {rows}", help="texts answered otherwise than by the original")
+        st.metric(
+            "Changed predictions",
+            f"{now['changed']} of {rows}",
+            help="texts with another predicted class than with the unedited prompt",
+        )
     if not done:
         return
-    said = [editing.parse_edit(edit).describe() for edit in done]
+    descriptions = [editing.parse_edit(edit).describe() for edit in done]
     replacements = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
     after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
     st.dataframe(
         {
-            "edit": ["untouched", *(one + more for one, more in zip(said, replacements, strict=True))],
+            "edit": ["unedited", *(one + more for one, more in zip(descriptions, replacements, strict=True))],
             "accuracy (%)": [100 * score["accuracy"] if score else None for score in after],
             "loss (nats)": [score.get("loss") for score in after],
-            "other answers": [score.get("changed") for score in after],
+            "changed predictions": [score.get("changed") for score in after],
         },
         hide_index=True,
         column_config={
@@ -208,7 +212,7 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
 
 
 def _save_prompt_form(
-    found: SnapshotSelection, place: tuple[str, int, int], measured: dict[str, Any], done: list[dict[str, Any]]
+    found: SnapshotSelection, snapshot: tuple[str, int, int], measured: dict[str, Any], done: list[dict[str, Any]]
 ) -> None:
     """Offer to save the edited prompt."""
     if "mix" not in measured["kinds"]:  # A prompt that depends on the text can neither be mixed nor saved.
@@ -216,18 +220,20 @@ def _save_prompt_form(
     with st.popover("Save as a new prompt", icon=":material/save:"):
         title = st.text_input("title", f"{found.run.id}, {len(done)} edits", key="keep-title", max_chars=120)
         if st.button("Save", key="keep", disabled=not title.strip()):
-            st.session_state["kept"] = (*_cache_key(place, done), title)
+            st.session_state["kept"] = (*_cache_key(snapshot, done), title)
     wanted = st.session_state.get("kept")
-    if wanted is None or wanted[:-1] != _cache_key(place, done):
+    if wanted is None or wanted[:-1] != _cache_key(snapshot, done):
         return
-    run, stage, step = place
+    run, stage, step = snapshot
     with show_errors():
         question = {"what": "save", "stage": stage, "step": step, "edits": list(done), "title": wanted[-1]}
         answer = poll_request(("save", wanted), lambda: request_answer("surgery", run, **question))
         if answer is None:
-            st.caption("The worker is saving the prompt, and measures what it saved.")
+            st.caption("The worker is saving the prompt and measures the saved copy.")
             return
-        st.success(f"Kept as {answer['id']}: {answer['m']} prompt tokens, accuracy {answer['accuracy']:.1%} read back.")
-        st.caption("It lies in this folder, is offered wherever a prompt can be chosen, and can start a run:")
+        st.success(
+            f"Saved as {answer['id']}: {answer['m']} prompt tokens, accuracy {answer['accuracy']:.1%} when read back."
+        )
+        st.caption("It is in this folder. The pages that inspect prompts list it, and a run can start from it:")
         method = found.run.config.method
         st.code(f"{answer['place']}\nptviz train {method} --start {answer['id']} --set m={answer['m']}", language=None)

@@ -27,13 +27,12 @@ from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 from ptviz.ui.look.routing_counterfactuals import EXPERTS_KEY, TEXTS_KEY, Highlight
 
 LESSON = (
-    "Some methods keep several prompts and decide for every input which ones it gets. The decision is learned, and it "
-    "can go wrong: one expert may take everything. **Try:** see whether the experts share the classes, and type a "
-    "sentence of your own."
+    "Some methods have several prompts and choose among them for every input. The choice is learned and may collapse "
+    "to one expert. **Try:** see whether the experts specialise in classes, and type a sentence of your own."
 )
 _LOAD_CAPTION = (
     "How to read it: the share of each training batch that every expert got, smoothed. Even bands are a good balance; "
-    "a band that vanishes is an expert that died. The vertical line is the selected step."
+    "a band that vanishes is a dead expert. The vertical line is the selected step."
 )
 _BALANCE_CAPTION = (
     "How to read it: exp(entropy) of the load, as a share of the experts: 1 is even. On the dotted line, one expert "
@@ -41,7 +40,7 @@ _BALANCE_CAPTION = (
 )
 _CONFUSION_CAPTION = (
     "How to read it: one row per class, its inputs counted by the expert with the largest weight. If the rows look "
-    "alike, the experts do not divide the work by class; the mutual information says how far they do."
+    "alike, the experts do not specialise in classes; the mutual information measures how far they do."
 )
 _ROUTING_CAPTION = (
     "How to read it: one row per validation text, bright where an expert gets much weight. Hover over a row to read "
@@ -105,7 +104,7 @@ def _render_load(found: SnapshotSelection, experts: frozenset[int]) -> None:
             key="load",
             caption=_LOAD_CAPTION,
             filename=f"{found.run.id}-load",
-            title="Load during training",
+            title="Expert load during training",
         )
     with right:
         render_plot(
@@ -211,9 +210,9 @@ def _render_metrics(info: RoutingSummary) -> None:
             help=f"mean entropy of one text's weights; at most {np.log(k):.2f}",
         )
         st.metric(
-            "Mutual information",
+            "Mutual information with the class",
             f"{info.mutual_information:.2f} nats",
-            help=f"of class and expert, at most the entropy of the classes: {info.class_entropy:.2f}",
+            help=f"between class and expert; at most the entropy of the classes, {info.class_entropy:.2f}",
         )
 
 
@@ -257,7 +256,7 @@ def _render_own_sentence(
         lambda: request_answer("route", found.run.id, texts=[text], **found.stage_and_step),
     )
     if answer is None:
-        st.caption("Asking the worker.")
+        st.caption("The worker is routing your sentence.")
         return
     weights = rescale_temperature(np.array(answer["weights"]), temperature)[0]
     shares = ", ".join(f"{name} {weight:.0%}" for name, weight in zip(names, weights, strict=True))

@@ -1,4 +1,4 @@
-"""What other routings would give: one expert for all texts, other temperatures, other tasks' texts, another run."""
+"""Counterfactual routing: one expert for all texts, other temperatures, texts of other tasks, retraining."""
 
 from __future__ import annotations
 
@@ -30,18 +30,18 @@ EXPERTS_KEY, TEXTS_KEY = "experts", "texts"
 _FORCED_CAPTION = (
     "How to read it: one bar per expert: the validation texts' {what} if all of them went to it. The grey line is the "
     "method's own routing, the dashed green one the best expert of each text. If the bars are as good as the grey "
-    "line, the routing decides little."
+    "line, routing matters little."
 )
 _INCREASES_CAPTION = (
-    "How to read it: one row per text, those first where the choice costs most. Orange: the text would cost more at "
-    "this expert than where it goes; blue: less. The dot is the expert chosen."
+    "How to read it: one row per text, sorted by how much worse its expert is than the best. Orange: the loss would be "
+    "higher at this expert than at its own; blue: lower. The dot is its own expert."
 )
 _TEMPERATURE_CAPTION = (
     "How to read it: the same prompts and scores, mixed more sharply to the left (down to the largest one only) and "
     "more evenly to the right. The dotted line is the trained temperature, the ring the one chosen above."
 )
 _TASKS_CAPTION = (
-    "How to read it: one row per task: which prompts its texts would take under this method. If the rows look alike, "
+    "How to read it: one row per task: which prompts its texts would use under this method. If the rows look alike, "
     "the attention does not separate the tasks."
 )
 
@@ -91,7 +91,7 @@ def render_task_routing(found: SnapshotSelection, highlight: Highlight) -> None:
     """Show where the texts of the source tasks would go, and those of the target."""
     if not found.run.config.source_tasks():
         return
-    st.markdown("**Whose prompts do the texts of each task take?**")
+    st.markdown("**Which source prompts do the texts of each task use?**")
     description = "Validation texts of every source task, and of the target, through the attention of this step."
     answer = probe_on_demand(found, "by-task", "Route the source tasks' texts", description)
     if answer is not None:
@@ -123,11 +123,13 @@ def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> Non
             "As routed", f"{result.as_routed[1]:.1%}", help=f"accuracy on {len(result.chosen_experts)} validation texts"
         )
         st.metric(
-            "Each text at its best expert",
+            "Best expert per text",
             f"{result.best_case[1]:.1%}",
             f"{result.best_case[1] - result.as_routed[1]:+.1%}",
         )
-        st.metric("Chosen is best", f"{result.agreement:.0%}", help="texts that go where they cost least")
+        st.metric(
+            "Routed to the best", f"{result.agreement:.0%}", help="texts routed to the expert with the lowest loss"
+        )
     for column, what in zip(st.columns(2, gap="medium"), ("accuracy", "loss"), strict=True):
         with column:
             render_plot(
@@ -168,11 +170,11 @@ def retrain_form(found: SnapshotSelection) -> None:
     }
     if not offered:
         return
-    st.markdown("**Train it again with another routing**")
+    st.markdown("**Retrain with another routing**")
     values = dict(config.hyperparameters)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         for name, info in offered.items():
             now = replace(info, default=values[name])
             values[name] = hyperparameter_input(f"again-{found.run.id}-{name}", now, bind=None)
-    st.page_link(COMPOSE_PAGE, label="Open the form with these settings", icon=":material/tune:",
-                 query_params=form_query_params(replace(config, hyperparameters=values)))  # fmt: skip
+    address = form_query_params(replace(config, hyperparameters=values))
+    st.page_link(COMPOSE_PAGE, label="Open the form with these settings", icon=":material/tune:", query_params=address)

@@ -19,12 +19,12 @@ _REQUEST_COUNT = 10
 """Requests that the tokens are measured in: bars appear as they come, and an active run waits for one request."""
 _IMPORTANCE_CAPTION = (
     "How to read it: one bar per prompt token. Above: how the loss and the accuracy change without it; orange is "
-    "worse, blue is better, so a blue token does harm. Below: XPrompt's first-order score from gradients alone, the "
-    "size of the loss's derivative by a mask on the token. High bars in both rows agree."
+    "worse, blue is better, so a blue token is harmful. Below: XPrompt's first-order score from gradients alone, the "
+    "size of the loss's derivative by a mask on the token. Where both are high, they agree."
 )
 _FAITHFULNESS_NOTE = (
-    "A prompt may be read as its nearest words. Is it as accurate when it consists of these words? The faithfulness "
-    "gap is the accuracy before snapping minus the accuracy after: near zero, the words describe the prompt."
+    "Do the nearest words of a prompt describe it? The faithfulness gap is its accuracy minus the accuracy of these "
+    "words as a prompt: near zero, they do."
 )
 
 
@@ -36,20 +36,20 @@ def token_importance_panel(found: SnapshotSelection, untouched: dict[str, Any], 
 
 def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> None:
     st.markdown("**Importance of each token**")
-    place = found.run.id, found.snapshot.stage, found.snapshot.step
+    snapshot = found.run.id, found.snapshot.stage, found.snapshot.step
     if st.button("Remove every token in turn", icon=":material/bar_chart:", key="weigh"):
-        st.session_state["weighed"] = place
-    if st.session_state.get("weighed") != place:
-        st.caption("The untouched prompt without each of its tokens; as long as that many measurements.")
+        st.session_state["weighed"] = snapshot
+    if st.session_state.get("weighed") != snapshot:
+        st.caption("Measures the prompt without each of its tokens, one after another.")
         return
     with show_errors():
-        answer = _measure_tokens(place, untouched)
+        answer = _measure_tokens(snapshot, untouched)
         measured = importance_from_answer(answer)
         m = untouched["m"]
         if len(measured.tokens) < m:
             st.progress(len(measured.tokens) / m, f"{len(measured.tokens)} of {m} tokens measured")
         elif measured.scores is None and not untouched["inside"]:
-            st.progress(1.0, "Every token is measured; the first-order score comes next")
+            st.progress(1.0, "Every token is measured; the first-order score follows")
         if untouched["inside"]:
             st.caption("The first-order score is defined for vectors at the input: keys and values have none.")
         if measured.rank_correlation is not None:
@@ -63,9 +63,9 @@ def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> N
             found.run,
             **found.stage_and_step,
             answer=answer,
-            key="worth",
+            key="importance",
             caption=_IMPORTANCE_CAPTION,
-            filename=f"{found.run.id}-worth",
+            filename=f"{found.run.id}-importance",
         )
 
 
@@ -91,9 +91,9 @@ def _measure_tokens(snapshot: tuple[str, int, int], untouched: dict[str, Any]) -
 
 
 def _render_faithfulness(found: SnapshotSelection, untouched: dict[str, Any], done: list[dict[str, Any]]) -> None:
-    st.markdown("**Is the prompt what its nearest words say?**")
+    st.markdown("**Do the nearest words describe the prompt?**")
     if "snap" not in untouched["kinds"]:
-        st.caption("This prompt has no words of its own, so there is nothing to be faithful to.")
+        st.caption("This prompt has no words of its own to compare with.")
         return
     st.caption(_FAITHFULNESS_NOTE)
     run, stage, step = found.run.id, found.snapshot.stage, found.snapshot.step
@@ -121,7 +121,7 @@ def _render_nearest_words(answer: dict[str, Any], distance: str, edited: bool) -
         st.metric(label, f"{answer['accuracy']:.1%}", help=f"accuracy on {answer['rows']} validation texts")
         st.metric("Its nearest words", f"{after['accuracy']:.1%}")
         st.metric("Faithfulness gap", f"{100 * gap:.1f} points", help="accuracy before snapping minus after")
-        st.metric("Other answers", f"{after['changed']} of {answer['rows']}")
+        st.metric("Changed predictions", f"{after['changed']} of {answer['rows']}")
     # A token may hold anything: text, not Markdown.
     st.text("Read as words: " + " ".join(word.strip() for word in answer["words"]))
     st.dataframe(

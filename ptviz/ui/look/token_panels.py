@@ -1,4 +1,4 @@
-"""Panels on the tokens of any prompt, in whatever space they lie: norms, cosines with each other, singular values."""
+"""Panels on the tokens of any prompt: norms, cosines with each other, singular values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ NORMS_CAPTION = (
 )
 DISTANCES_CAPTION = (
     "How to read it: how far each prompt token is from the nearest word. The blue bands show how far words are from "
-    "their nearest other word; a token above them has left the region of the words."
+    "their nearest other word; a token above them is outside the vocabulary cloud."
 )
 HEAD_NORMS_CAPTION = (
     "How to read it: the norm of each prompt token's vector in this head. Long keys get sharp attention, long values "
@@ -24,7 +24,7 @@ HEAD_NORMS_CAPTION = (
 )
 _COSINES_CAPTION = (
     "How to read it: orange pairs of tokens point the same way. A block of orange is spare capacity: several tokens "
-    "with one meaning."
+    "with one direction."
 )
 _SPECTRUM_CAPTION = (
     "How to read it: a line that falls steeply means that the prompt uses few directions. The effective rank counts "

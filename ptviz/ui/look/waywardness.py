@@ -1,4 +1,4 @@
-"""Waywardness on the page of embeddings: train prompts that are pulled to a sentence, and see what it costs them."""
+"""Waywardness on the page Embeddings: prompts that are pulled to a sentence, and the accuracy that this costs."""
 
 from __future__ import annotations
 
@@ -26,16 +26,16 @@ LESSON = (
     "of yours that has nothing to do with the task."
 )
 _CAPTION = (
-    "How to read it: one mark a run, its weight gamma above it; the open circle was not pulled. To the right, a prompt "
-    "whose nearest words (by L2) are the sentence's; upwards, the share of test accuracy that this cost. Low and to "
-    "the right is wayward: it solves the task and reads as something else."
+    "How to read it: one mark per run, its weight gamma above it; the open circle was not pulled. Further right, more "
+    "nearest words (by L2) are those of the sentence; higher, more test accuracy was lost. Low and to the right is "
+    "wayward: it solves the task and reads as something else."
 )
 _DEFAULT_SENTENCE = "classify the sentiment of this movie review as positive or negative"
 _DEFAULT_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
 
 
 def render_waywardness(found: SnapshotSelection) -> None:
-    """The form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
+    """Show the form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
     config = found.run.config
     if config.method not in REGISTRY or "toward" not in hyperparameters_of(REGISTRY[config.method]):
         return
@@ -49,7 +49,7 @@ def render_waywardness(found: SnapshotSelection) -> None:
 
 
 def _comparable_runs(config: RunConfig) -> list[Run]:
-    """Finished runs pulled to one sentence that differ in gamma and seed alone: this run's, else the newest such."""
+    """Return finished runs pulled to one sentence that differ only in gamma and seed: this run's, else the newest."""
     near = [
         summary
         for summary in get_store().list()
@@ -100,7 +100,7 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
 
 
 def _training_form(config: RunConfig, usual: str) -> None:
-    """A form for more such runs, one for each gamma; what there is already is not trained again."""
+    """Show the form of more such runs, one for each gamma; existing ones are reused."""
     with st.expander("Train prompts that are pulled to a sentence", icon=":material/model_training:"):
         sentence = st.text_input("sentence", usual, key="wayward-sentence", max_chars=300).strip()
         left, right = st.columns([2, 1])
@@ -111,7 +111,7 @@ def _training_form(config: RunConfig, usual: str) -> None:
         if not prompt_f1(sentence, sentence):
             st.caption("Type a sentence of at least one word.")
             return
-        st.caption("The prompt starts as the sentence, cut or repeated to its length; one run more has no pull.")
+        st.caption("The prompt starts as the sentence, cut or repeated to its length. One more run is not pulled.")
         pull: dict[str, Any] = {"init": "text", "text": sentence, "toward": sentence, "m": int(m)}
         fresh = replace(config, name="", parent=None, planned=(), start=None)
         configs = [
@@ -122,7 +122,7 @@ def _training_form(config: RunConfig, usual: str) -> None:
         missing = [
             entry for entry in find_runs(get_store(), configs) if entry.state not in ("finished", *ACTIVE_STATES)
         ]
-        label = f"Train {len(missing)} runs" if missing else "All of these were trained"
+        label = f"Train {len(missing)} runs" if missing else "All are trained"
         if st.button(label, icon=":material/play_arrow:", key="wayward-train", disabled=not missing):
             start_runs(get_client(), missing)
-            st.success(f"{len(missing)} runs wait for the worker. The figure grows as they finish.")
+            st.success(f"{len(missing)} runs are queued. The figure grows as they finish.")

@@ -15,14 +15,7 @@ import streamlit as st
 
 from ptviz import paths
 from ptviz.atomic_files import write_file
-from ptviz.checkpoints import (
-    BackboneReference,
-    CheckpointError,
-    PromptBundle,
-    PromptDiagnostics,
-    diagnose,
-    hub,
-)
+from ptviz.checkpoints import BackboneReference, CheckpointError, PromptBundle, PromptDiagnostics, diagnose, hub
 from ptviz.checkpoints.bundle import UNSPLIT_AXES
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
@@ -37,7 +30,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.local_path import allow_path, path_input
-from ptviz.ui.look.inspect_run import has_pending_requests, load_backbone_vocabulary
+from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 
 SIDES = ("a", "b")
@@ -63,12 +56,7 @@ def checkpoint_input(
     side: str, label: str, help: str = _UPLOAD_HELP, where: str = _PATH_LABEL, examples: str = _PATH_EXAMPLES
 ) -> Path | None:
     """Return the checkpoint to open: uploaded files, or a path on this machine, which is in the page's address."""
-    files = st.file_uploader(
-        label,
-        accept_multiple_files=True,
-        key=f"drop-{side}",
-        help=help,
-    )
+    files = st.file_uploader(label, accept_multiple_files=True, key=f"drop-{side}", help=help)
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
         path = st.session_state[f"path-{side}"] = str(save_uploads([(file.name, file.getvalue()) for file in files]))
@@ -81,7 +69,7 @@ def checkpoint_input(
 
 
 def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
-    """Return the path; for a Hub id, the local copy: it is downloaded only after the button is pressed."""
+    """Return the path; for a Hub id, the local copy: downloaded only after the button is pressed."""
     id = path.as_posix()
     if not id.startswith(hub.HUB_PREFIX):
         return path
@@ -141,51 +129,38 @@ def load_backbone_reference(name: str) -> BackboneReference | None:
     return make_backbone_reference(name, load_backbone_vocabulary(name))
 
 
-def rerun_when_answered() -> None:
-    """Draw the page again once the worker has answered."""
-
-    def tick() -> None:
-        if not has_pending_requests():
-            st.rerun()
-
-    if has_pending_requests():
-        st.caption("The worker is loading the vocabulary of the backbone; norms are compared as soon as it is cached.")
-        st.fragment(tick, run_every=0.6)()
-
-
-def render_checkpoint(side: str, path: Path, ground: BackboneReference | None) -> None:
+def render_checkpoint(side: str, path: Path, reference: BackboneReference | None) -> None:
     """Show everything about one checkpoint, or why it was refused."""
     with show_errors():
         with st.spinner("Reading it in a separate process"):
             bundle = load_checkpoint(path)
         render_provenance(bundle, path)
-        facts = load_diagnostics(bundle, path, ground)
-        render_warnings(bundle, facts, ground)
-        render_prompt_overview(side, bundle, path, facts, ground)
+        facts = load_diagnostics(bundle, path, reference)
+        render_warnings(bundle, facts, reference)
+        render_prompt_overview(side, bundle, path, facts, reference)
         render_capabilities(bundle)
-        save_prompt_form(side, bundle, path, ground)
+        save_prompt_form(side, bundle, path, reference)
 
 
 def load_diagnostics(
-    bundle: PromptBundle, path: Path, ground: BackboneReference | None
+    bundle: PromptBundle, path: Path, reference: BackboneReference | None
 ) -> tuple[PromptDiagnostics, ...]:
     """Return the diagnostics of a checkpoint, computed once: a page is drawn again at every click."""
-    against = None if ground is None else (ground.name, len(ground.norms))
-    return cached_by_signature(("facts", str(path), last_modified(path), against), lambda: diagnose(bundle, ground))
+    against = None if reference is None else (reference.name, len(reference.norms))
+    return cached_by_signature(("facts", str(path), last_modified(path), against), lambda: diagnose(bundle, reference))
 
 
-def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: BackboneReference | None) -> None:
+def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: BackboneReference | None) -> None:
     """Show the form that saves one of its prompts, opens it on the pages that inspect, or starts a run from it."""
     if bundle.format == BUNDLE_FORMAT:
         import_run_button(side, path)
-    home = ground.name if ground is not None and not incompatibilities(bundle, ground) else ""
+    home = reference.name if reference is not None and not incompatibilities(bundle, reference) else ""
     names = list(importable_prompts(bundle, home))
     if not names:
         if any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
             st.caption(
-                "The file does not give the number of layers and heads of its keys and values. Select the backbone "
-                "that "
-                "they were trained for above; then it can be saved."
+                "The file does not give the number of layers and heads of its keys and values. To save it, select the "
+                "backbone that they were trained for above."
             )
         return
     st.subheader("Save it")
@@ -195,21 +170,21 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, ground: Backbo
     which = above if above in names else which
     st.caption(
         "A saved prompt is offered on the pages that inspect prompts, and as the start of a new run. "
-        + (f"It is saved as a prompt for {home}." if home else "Select its backbone above to compare it with words.")
+        + (f"It is saved as a prompt for {home}." if home else "To compare it with words, select its backbone above.")
     )
     with st.container(horizontal=True):
-        keeps = st.button("Save this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
-        looks = st.button("Inspect it", icon=":material/frame_inspect:", key=f"look-{side}")
+        saves = st.button("Save this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
+        inspects = st.button("Inspect it", icon=":material/frame_inspect:", key=f"look-{side}")
         starts = st.button("Start a run from it", icon=":material/play_arrow:", key=f"begin-{side}")
-    if not (keeps or looks or starts):
+    if not (saves or inspects or starts):
         return
-    kept = import_checkpoint_prompt(get_store(), path, bundle, which, backbone=home)
-    if looks:
-        st.switch_page(EMBEDDINGS_PAGE, query_params={"run": SAVED_PREFIX + kept.id})
+    saved = import_checkpoint_prompt(get_store(), path, bundle, which, backbone=home)
+    if inspects:
+        st.switch_page(EMBEDDINGS_PAGE, query_params={"run": SAVED_PREFIX + saved.id})
     elif starts:
-        st.switch_page(COMPOSE_PAGE, query_params={"begin": kept.id} | ({"backbone": home} if home else {}))
+        st.switch_page(COMPOSE_PAGE, query_params={"begin": saved.id} | ({"backbone": home} if home else {}))
     st.badge("saved", icon=":material/check_circle:", color="green")
-    st.text(f"{kept.title}: {kept.m} prompt tokens, as {kept.id}")
+    st.text(f"{saved.title}: {saved.m} prompt tokens, as {saved.id}")
 
 
 def import_run_button(side: str, path: Path) -> None:
@@ -238,15 +213,15 @@ def render_provenance(bundle: PromptBundle, path: Path) -> None:
 
 
 def render_warnings(
-    bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], ground: BackboneReference | None
+    bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], reference: BackboneReference | None
 ) -> None:
     """Show its warnings as text."""
-    unfit = incompatibilities(bundle, ground) if ground is not None else []
+    unfit = incompatibilities(bundle, reference) if reference is not None else []
     several = len(facts) > 1
     found = [*bundle.warnings, *(f"{f.name}: {text}" if several else text for f in facts for text in f.warnings)]
     found = [*unfit, *(text for text in found if "wrong width" not in text)]
-    if ground is not None and not unfit:
-        st.badge(f"fits {ground.name}", icon=":material/check_circle:", color="green")
+    if reference is not None and not unfit:
+        st.badge(f"fits {reference.name}", icon=":material/check_circle:", color="green")
     if not found:
         st.caption("No warnings.")
         return
@@ -265,7 +240,7 @@ def render_prompt_overview(
     bundle: PromptBundle,
     path: Path,
     facts: tuple[PromptDiagnostics, ...],
-    ground: BackboneReference | None,
+    reference: BackboneReference | None,
 ) -> None:
     """Show the values and the token norms of a prompt; one of several at a time."""
     if not facts:
@@ -275,7 +250,7 @@ def render_prompt_overview(
     # Names are untrusted: a select box shows them as text.
     which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
     fact = facts[names.index(which)]
-    thumbnail = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], ground)
+    thumbnail = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], reference)
     most = min(fact.tokens - 1, fact.width)
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
@@ -291,7 +266,7 @@ def render_prompt_overview(
     )
     options: dict[str, Any] = {
         "prompt": which if len(names) > 1 else "",
-        "backbone": ground.name if ground is not None else "",
+        "backbone": reference.name if reference is not None else "",
     }
     for plot, filename, caption in (
         (plot_checkpoint_norms, "norms", NORMS_CAPTION),

@@ -62,9 +62,9 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
     out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
     if max(one.tokens, two.tokens) > MAX_TOKENS:
         st.caption(f"Their first {MAX_TOKENS} tokens are compared: every token is compared with every other.")
-    key = ("alike", *(str(path) for path in paths), *(last_modified(path) for path in paths), *names, without)
+    key = ("similarity", *(str(path) for path in paths), *(last_modified(path) for path in paths), *names, without)
     found = cached_by_signature(key, lambda: _similarity_rows(pair, out))
-    st.dataframe(found, hide_index=True, column_config={"alike": st.column_config.NumberColumn(format="%.3f")})
+    st.dataframe(found, hide_index=True, column_config={"similarity": st.column_config.NumberColumn(format="%.3f")})
     st.caption(
         "1 is identical, 0 unrelated; the two Euclidean measures shrink with distance. The measures disagree: the page "
         "Transfer shows which of them predict transfer."
@@ -85,7 +85,7 @@ def _similarity_rows(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) ->
         try:
             info = compute_similarity(pair, metric, leave_out=out)
             note = f"the first {info.compared_rows} rows of both" if info.compared_rows else ""
-            rows.append({"measure": metric, "alike": float(info.values[0, 1]), "": note})
+            rows.append({"measure": metric, "similarity": float(info.values[0, 1]), "": note})
         except ValueError as error:
-            rows.append({"measure": metric, "alike": None, "": str(error)})
+            rows.append({"measure": metric, "similarity": None, "": str(error)})
     return rows

@@ -9,19 +9,19 @@ import streamlit as st
 
 from ptviz.runs import Run, Status
 from ptviz.ui.backend import get_client
-from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_run_page
 
 
 def render_run_controls(run: Run, status: Status) -> None:
-    """The actions that make sense in the run's present state."""
+    """Show the actions that the run's state allows."""
     config = run.config
     if status.state in ("queued", "running"):
         _action_button(
             "Stop",
             ":material/stop:",
             lambda: get_client().stop(run.id),
-            "finishes this step and keeps what was learned",
+            "ends after this step; the run can be resumed",
         )
     if status.state == "stopping":
         st.button("Stopping…", icon=":material/stop:", disabled=True, key="stopping")
@@ -30,7 +30,7 @@ def render_run_controls(run: Run, status: Status) -> None:
             "Resume",
             ":material/play_arrow:",
             lambda: get_client().resume(run.id),
-            "goes on from the newest snapshot",
+            "continues from the newest snapshot",
             True,
         )
     if status.state == "finished":
@@ -41,9 +41,9 @@ def render_run_controls(run: Run, status: Status) -> None:
             _branch_form(run)
     st.page_link(
         COMPOSE_PAGE,
-        label="Run again",
+        label="Duplicate and edit",
         icon=":material/tune:",
-        help="opens the form with this run's settings: change what you like, and start",
+        help="opens the form of a new run with these settings",
         query_params=form_query_params(config),
     )
 
@@ -51,48 +51,42 @@ def render_run_controls(run: Run, status: Status) -> None:
 def _action_button(label: str, icon: str, action: Callable[[], object], help: str, primary: bool = False) -> None:
     kind = "primary" if primary else "secondary"
     if st.button(label, icon=icon, help=help, type=kind, key=label.lower()):  # type: ignore[arg-type]
-        done = False
-        with show_errors():
-            action()
-            done = True
-        if done:
-            st.rerun()
+        run_and_rerun(action)
 
 
 def _extend_form(run: Run) -> None:
-    st.markdown("**More steps from where it ended**")
+    st.markdown("**Train for more steps**")
     more = int(st.number_input("more steps", 1, 100_000, max(run.config.training.steps // 2, 1), key="more"))
     st.caption(
-        "The learning-rate schedule is laid over the new total length; there is no second warm-up. "
-        "The numbers of the steps already made stay as they are."
+        "The learning-rate schedule then covers the new total, without a second warm-up. Steps already made are kept."
     )
     _action_button("Extend by these steps", ":material/more_time:", lambda: get_client().extend(run.id, more), "", True)
 
 
 def _branch_form(run: Run) -> None:
     st.markdown("**A new run from a snapshot of this one**")
-    places = [(info.stage, info.step) for info in run.snapshots()]
-    several = len({stage for stage, _ in places}) > 1
+    snapshots = [(info.stage, info.step) for info in run.snapshots()]
+    several = len({stage for stage, _ in snapshots}) > 1
     stage, step = st.selectbox(
         "from step",
-        places,
-        index=len(places) - 1,
+        snapshots,
+        index=len(snapshots) - 1,
         key="branch-from",
-        format_func=lambda place: f"{place[1]} of stage {place[0] + 1}" if several else str(place[1]),
+        format_func=lambda at: f"{at[1]} of stage {at[0] + 1}" if several else str(at[1]),
     )
     training = run.config.training
     left, right = st.columns(2)
     steps = int(left.number_input("training steps", 1, 100_000, training.steps, key="branch-steps"))
     seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key="branch-seed"))
-    rate = left.number_input(
-        "learning rate", 1e-6, 100.0, training.lr, format="%g", key="branch-lr", placeholder="as by default"
+    lr = left.number_input(
+        "learning rate", 1e-6, 100.0, training.lr, format="%g", key="branch-lr", placeholder="default"
     )
-    name = right.text_input("name", key="branch-name", max_chars=120, placeholder="made for you")
+    name = right.text_input("name", key="branch-name", max_chars=120, placeholder="generated")
     st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
     if st.button("Start the branch", type="primary", icon=":material/call_split:", key="branch-start"):
         made = None
         with show_errors():
-            changes = {"training": replace(training, steps=steps, seed=seed, lr=rate), "name": name.strip()}
+            changes = {"training": replace(training, steps=steps, seed=seed, lr=lr), "name": name.strip()}
             made = get_client().branch(run.id, stage, step, changes)
         if made is not None:
             open_run_page(made.id)

@@ -1,4 +1,4 @@
-"""Choosing what to train on what: backbone, task, method. Every choice lives in the page's address."""
+"""Selection of backbone, task and method; every choice is in the page's address."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
 
 @dataclass(frozen=True)
 class TaskSelection:
-    """A task by name, path or hub id, with the columns of a person's own table; name "" while it is incomplete."""
+    """A task by name, path or Hub id, with the columns of a table; ``name`` is "" while it is incomplete."""
 
     name: str = ""
     text: str | None = None
@@ -47,11 +47,15 @@ def select_backbone() -> str:
     size = f"{info.parameters / 1e6:.1f} M frozen parameters, " if info.parameters else ""
     st.caption(f"{info.family}, {size}{info.layers} layers of width {info.width}")
     if info.random:
-        st.caption("Random weights: it trains in seconds and shows how things work, not what they achieve.")
-    if not info.available:
-        st.caption("Not on this machine yet. Get it in a terminal with:")
-        st.code(info.install_command, language="shell")
+        st.caption("Random weights: it trains in seconds, and its accuracies mean nothing for real models.")
+    _show_install_command(info)
     return info.name
+
+
+def _show_install_command(info: backbones.BackboneInfo | tasks.TaskInfo) -> None:
+    if not info.available:
+        st.caption("Not installed. Install it in a terminal with:")
+        st.code(info.install_command, language="shell")
 
 
 def select_method() -> str:
@@ -64,7 +68,7 @@ def select_method() -> str:
 
 
 def select_start_prompt(backbone: str, method: str) -> str | None:
-    """Return the id of a saved prompt that this method can start from, None for its own start; m follows the prompt."""
+    """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt."""
     known = {
         one.id: one
         for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)
@@ -72,8 +76,10 @@ def select_start_prompt(backbone: str, method: str) -> str | None:
     }
     if not known:
         return None
-    titles = {"": "as the method usually starts"} | {id: f"{one.title} ({one.m} tokens)" for id, one in known.items()}
-    id = select_one("Start from", titles, key="begin", help="a saved prompt is the initial value of the new one")
+    titles = {"": "the method's own initialisation"} | {
+        id: f"{one.title} ({one.m} tokens)" for id, one in known.items()
+    }
+    id = select_one("Start from", titles, key="begin", help="a saved prompt can be the initial value")
     if id and st.session_state.get("begun") != (id, method):
         st.session_state[f"{method}-m"] = known[id].m
     st.session_state["begun"] = (id, method)
@@ -91,7 +97,7 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
 
 
 def select_task() -> TaskSelection:
-    """Return the chosen task: a built-in one, the reader's own table, or a hub id."""
+    """Return the chosen task: a built-in one, a table, or a hub id."""
     kind = st.segmented_control(
         "Task", [BUILT_IN, OWN_TABLE, HUB], default=BUILT_IN, key="from", required=True, bind="query-params"
     )
@@ -101,12 +107,10 @@ def select_task() -> TaskSelection:
         return _hub_input()
     known = {info.name: info for info in tasks.list_tasks()}
     titles = {name: info.title for name, info in known.items()}
-    name = select_one("Built-in task", titles, key="task", help="what the backbone shall learn to answer")
+    name = select_one("Built-in task", titles, key="task", help="the texts, and the classes to predict")
     info = known[name]
     st.caption(f"{info.family}: {info.classes} classes, {info.rows:,} labelled texts. Source: {info.source}")
-    if not info.available:
-        st.caption("Not on this machine yet. Get it in a terminal with:")
-        st.code(info.install_command, language="shell")
+    _show_install_command(info)
     return TaskSelection(info.name)
 
 
@@ -125,13 +129,16 @@ def _table_input() -> TaskSelection:
     path = path_input(
         "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSONL or Parquet"
     )
+    choice = _with_columns(path)
+    return choice if path and _check_table(choice) else TaskSelection()
+
+
+def _with_columns(name: str) -> TaskSelection:
+    """Return the task with the columns that the reader enters; without a name, no task."""
     left, right = st.columns(2)
     text = left.text_input("column of texts", "text", key="text", bind="query-params").strip()
     label = right.text_input("column of labels", "label", key="label", bind="query-params").strip()
-    if not path:
-        return TaskSelection()
-    choice = TaskSelection(path, text or None, label or None)
-    return choice if _check_table(choice) else TaskSelection()
+    return TaskSelection(name, text or None, label or None) if name else TaskSelection()
 
 
 def _check_table(choice: TaskSelection) -> bool:
@@ -150,14 +157,14 @@ def _check_table(choice: TaskSelection) -> bool:
 
 @st.cache_data(max_entries=16, show_spinner="Reading the table")
 def _read_table(path: str, text: str | None, label: str | None, stamp: int) -> tuple[str, str, tuple[str, ...]]:
-    """What is wrong with a table, or else what is in it and remarks. ``stamp`` changes when the file does."""
+    """Return the error of a table, or else its summary and notes. ``stamp`` changes when the file does."""
     try:
         task = tasks.load_task(path, text=text, label=label)
     except (ValueError, OSError) as error:
         return str(error), "", ()
-    rows = len(task.train) + len(task.validation) + len(task.test)
+    count = len(task.train) + len(task.validation) + len(task.test)
     names = ", ".join(task.classes[:6]) + (", …" if len(task.classes) > 6 else "")
-    return "", f"{rows:,} rows in {len(task.classes)} classes: {names}", task.notes
+    return "", f"{count:,} examples in {len(task.classes)} classes: {names}", task.notes
 
 
 def _hub_input() -> TaskSelection:
@@ -168,7 +175,4 @@ def _hub_input() -> TaskSelection:
         help="fetched through `datasets` when the run starts; needs a connection",
         bind="query-params",
     ).strip()
-    left, right = st.columns(2)
-    text = left.text_input("column of texts", "text", key="text", bind="query-params").strip()
-    label = right.text_input("column of labels", "label", key="label", bind="query-params").strip()
-    return TaskSelection(f"hub:{name.removeprefix('hub:')}", text or None, label or None) if name else TaskSelection()
+    return _with_columns(f"hub:{name.removeprefix('hub:')}" if name else "")

@@ -1,4 +1,4 @@
-"""One run on the page: what it is, how it goes, and what can be done with it."""
+"""The page of one run: settings, metrics, curves, predictions and actions."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from ptviz.ui.train import run_controls, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 
 REFRESH_SECONDS = 1.0
-"""Seconds between two looks at a run that trains; a look takes a few hundredths of one."""
+"""Seconds between two refreshes while a run trains; one takes a few hundredths of a second."""
 FIRST_STEP_SECONDS = 0.3
-"""The same while a person waits for the first step."""
+"""The same before the first step."""
 ANSWER_SECONDS = 0.6
-"""The same while an answer of the live box is on its way and nothing else changes."""
+"""The same while a prediction is pending and nothing else changes."""
 
 
 def run_from_address() -> Run | None:
-    """The run that ``?run=`` names; without one the run that trains now, else the newest; None if there is none.
+    """Return the run that ``?run=`` names; without it the active run, else the newest; None if there is no run.
 
     Raises:
         StoreError: if the address names a run that is not there or cannot be read.
@@ -40,7 +40,7 @@ def run_from_address() -> Run | None:
 
 
 def render_run_header(run: Run, status: Status) -> None:
-    """Name, state, actions and make of the run; the reason where one was given."""
+    """Show name, state, actions and settings of the run, and the reason of its state if there is one."""
     config = run.config
     with st.container(horizontal=True, vertical_alignment="center"):
         render_heading(config.name or run.id)
@@ -62,38 +62,34 @@ def render_run_header(run: Run, status: Status) -> None:
 
 
 def _queue_text(run: Run) -> str:
-    """What a waiting run waits for."""
+    """Return what a queued run waits for."""
     worker = get_client().worker_info()
     if worker is not None and worker.run not in (None, run.id):
-        return f"Waits for its turn: {worker.run} is being trained."
-    return "The worker is getting ready; the first step comes in a few seconds."
+        return f"Queued: {worker.run} is training."
+    return "The worker is starting; the first step comes in a few seconds."
 
 
 def task_title(config: RunConfig) -> str:
-    """A task's title for people; its name, path or id if it is not built in."""
+    """Return a task's title; its name, path or id if it is not built in."""
     return next((info.title for info in tasks.list_tasks() if info.name == config.task), config.task)
 
 
 def render_live_run(run: Run, status: Status) -> None:
-    """Numbers, curves and the live box; they follow the run while it trains, and rest when it does."""
-    pace = _refresh_seconds(run, status)
-    st.fragment(_render_run, run_every=pace)(run, status.state, pace)
+    """Show metrics, curves and predictions, refreshed while the run trains."""
+    interval = _refresh_seconds(run, status)
+    st.fragment(_render_run, run_every=interval)(run, status.state, interval)
 
 
 def _refresh_seconds(run: Run, status: Status) -> float | None:
-    """Seconds between two looks; None when nothing will change by itself."""
+    """Return the seconds between two refreshes; None when nothing will change by itself."""
     if status.state in ACTIVE_STATES and not len(run.history()):
         return FIRST_STEP_SECONDS
-    return (
-        REFRESH_SECONDS
-        if status.state in ACTIVE_STATES
-        else ANSWER_SECONDS
-        if try_prompt.has_pending_prediction()
-        else None
-    )
+    if status.state in ACTIVE_STATES:
+        return REFRESH_SECONDS
+    return ANSWER_SECONDS if try_prompt.has_pending_prediction() else None
 
 
-def _render_run(run: Run, state: str, pace: float | None) -> None:
+def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
         status, curve = run.status(), run.history()
         _render_metrics(status, curve)
@@ -107,8 +103,8 @@ def _render_run(run: Run, state: str, pace: float | None) -> None:
                 training_curves.render_training_curve(run, smoothing)
         with right:
             _render_prediction_box(run, status)
-        # The buttons above and the pace belong to a state: in a new one the whole page is due.
-        if status.state != state or _refresh_seconds(run, status) != pace:
+        # The buttons above and the interval depend on the state: a new one means the whole page.
+        if status.state != state or _refresh_seconds(run, status) != interval:
             st.rerun()
 
 
@@ -127,10 +123,10 @@ def _render_metrics(status: Status, curve: RunHistory) -> None:
     if status.state in ACTIVE_STATES:
         clock.metric("Time left", format_duration(left))
     else:
-        clock.metric("Time worked", format_duration(status.seconds or None))
-    help = "accuracy of the best prompt so far, on rows it was not trained on"
+        clock.metric("Training time", format_duration(status.seconds or None))
+    help = "accuracy of the best prompt so far, on examples that are not trained on"
     validation.metric("Best on validation", format_percent(best), help=help, **_zero_shot_delta(best, zero))
-    help = "measured once, when the run ends, on rows that were never looked at before"
+    help = "measured once, when the run ends, on examples that were not used before"
     final.metric(
         "Test",
         format_percent(test),
@@ -140,7 +136,7 @@ def _render_metrics(status: Status, curve: RunHistory) -> None:
 
 
 def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
-    """Which source prompts the run learns from, and where they come from."""
+    """Show the source prompts of the run and where they come from."""
     wanted = run.config.source_tasks()
     if not wanted:
         return
@@ -154,7 +150,7 @@ def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
     if not made and (len(curve) or status.state not in ACTIVE_STATES):
         st.caption(f"Source tasks: {', '.join(wanted)}.")
     elif missing and status.state in ACTIVE_STATES:
-        st.caption(f"The source prompt of {missing[0]} is being trained; it is a run of its own in the list.")
+        st.caption(f"The source prompt of {missing[0]} is being trained; it is listed as a run of its own.")
     if made:
         st.text(f"Source prompts: {'; '.join(made)}")
 
@@ -170,19 +166,19 @@ def _render_prediction_box(run: Run, status: Status) -> None:
     family = next((info.family for info in tasks.list_tasks() if info.name == config.task), "")
     text = try_prompt.sentence_input(family)
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
-    places = run.snapshots()
-    if places:
-        try_prompt.prediction_panel(run, text, at, (places[-1].stage, places[-1].step))
+    snapshots = run.snapshots()
+    if snapshots:
+        try_prompt.prediction_panel(run, text, at, (snapshots[-1].stage, snapshots[-1].step))
     else:
-        st.caption("The first answer comes with the first snapshot of the prompt, a moment after training begins.")
+        st.caption("Predictions start with the first snapshot, shortly after training begins.")
 
 
 def _select_snapshot(run: Run) -> tuple[int, int] | None:
-    """The snapshot to ask, chosen on a slider; None for the best prompt."""
-    places = [(info.stage, info.step) for info in run.snapshots()]
-    if len(places) < 2:
+    """Return the snapshot that predicts, from a slider; None for the best prompt."""
+    snapshots = [(info.stage, info.step) for info in run.snapshots()]
+    if len(snapshots) < 2:
         return None
-    several = len({stage for stage, _ in places}) > 1
-    labels = {(f"{stage + 1}:{step}" if several else str(step)): (stage, step) for stage, step in places}
+    several = len({stage for stage, _ in snapshots}) > 1
+    labels = {(f"{stage + 1}:{step}" if several else str(step)): (stage, step) for stage, step in snapshots}
     chosen = st.select_slider("with the prompt of step", [*labels, "best"], value="best", key="at", bind="query-params")
     return labels.get(chosen)

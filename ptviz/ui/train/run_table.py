@@ -1,4 +1,4 @@
-"""The list of all runs: find, choose, rename, delete, compare."""
+"""The list of all runs: find, select, rename, delete and compare them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,18 @@ import streamlit as st
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunSummary
 from ptviz.ui.backend import get_store
-from ptviz.ui.components.errors import error_box, show_errors
+from ptviz.ui.components.csv_download import csv_download
+from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_age, shorten_text
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
 
-_DELETE_ERRORS_KEY = "runs-trouble"
+_DELETE_ERRORS_KEY = "delete-errors"
 
 
 def filter_runs(summaries: list[RunSummary], words: str) -> list[RunSummary]:
-    """The runs in which every one of the words occurs: in name, id, method, backbone, task or state."""
+    """Return the runs whose name, id, method, backbone, task or state contain every one of the words."""
     wanted = words.lower().split()
     return [summary for summary in summaries if all(word in _searchable_text(summary) for word in wanted)]
 
@@ -33,10 +34,10 @@ def _searchable_text(summary: RunSummary) -> str:
 
 
 def render_run_table(summaries: list[RunSummary]) -> list[RunSummary]:
-    """The runs as a table; returns those chosen in it. The page's address keeps the choice, by run and not by row."""
+    """Show the runs as a table and return the selected ones; the address stores them by id, not by row."""
     ids = [summary.id for summary in summaries]
     wanted = st.query_params.get("pick", "").split(",")
-    # Rows move when a run is added or filtered away: such a table is another widget, filled from the address.
+    # Rows move when a run is added or filtered out: such a table is another widget, set from the address.
     key = "runs-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
 
     def chosen() -> None:
@@ -67,7 +68,7 @@ def render_run_table(summaries: list[RunSummary]) -> list[RunSummary]:
 
 
 def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
-    """The table's content, one row a run."""
+    """Return the content of the table, one row per run."""
     rows = [
         {
             "Run": summary.name,
@@ -91,17 +92,17 @@ def _round_share(share: float | None) -> float | None:
 
 
 def format_steps(summary: RunSummary) -> str:
-    """How far a run has come, as "120 / 200"."""
+    """Return the steps made and planned, as "120 / 200"."""
     status = summary.status
     return f"{status.steps if status.state == 'finished' else status.step:,} / {status.steps:,}"
 
 
 def render_run_actions(picked: list[RunSummary]) -> None:
-    """What can be done with the chosen runs."""
-    if trouble := st.session_state.pop(_DELETE_ERRORS_KEY, None):
-        error_box(trouble)
+    """Show the actions on the selected runs."""
+    if errors := st.session_state.pop(_DELETE_ERRORS_KEY, None):
+        error_box(errors)
     if not picked:
-        st.caption("Tick runs on the left edge of the table to open, rename, compare or delete them.")
+        st.caption("Select runs on the left edge of the table to open, rename, compare or delete them.")
         return
     with st.container(horizontal=True):
         if len(picked) == 1:
@@ -119,17 +120,12 @@ def _rename_form(summary: RunSummary) -> None:
         "new name", summary.config.name, max_chars=120, key=f"name-{summary.id}", placeholder=summary.id
     )
     if st.button("Save the name", type="primary", key="save-name"):
-        done = False
-        with show_errors():
-            get_store().rename(summary.id, name)
-            done = True
-        if done:
-            st.rerun()
+        run_and_rerun(lambda: get_store().rename(summary.id, name))
 
 
-@st.dialog("Delete for good?", icon=":material/delete:")
+@st.dialog("Delete permanently?", icon=":material/delete:")
 def _delete_dialog(picked: list[RunSummary]) -> None:
-    st.markdown("Curves, snapshots and prompts of these runs will be gone. There is no undo.")
+    st.markdown("This deletes their curves, snapshots and prompts, and cannot be undone.")
     for summary in picked[:10]:
         st.text(f"• {shorten_text(summary.name)}")
     if len(picked) > 10:
@@ -142,35 +138,32 @@ def _delete_dialog(picked: list[RunSummary]) -> None:
             on_click=_delete_runs,
             args=([summary.id for summary in picked],),
         )
-        if st.button("Keep them", key="delete-not") or deleted:
+        if st.button("Cancel", key="delete-not") or deleted:
             st.rerun()
 
 
 def _delete_runs(ids: list[str]) -> None:
-    troubles = []
+    errors = []
     for id in ids:
         try:
             get_store().delete(id)
         except (ValueError, OSError) as error:
-            troubles.append(str(error))
-    if troubles:
-        st.session_state[_DELETE_ERRORS_KEY] = "\n".join(troubles)
+            errors.append(str(error))
+    if errors:
+        st.session_state[_DELETE_ERRORS_KEY] = "\n".join(errors)
     if "pick" in st.query_params:
         del st.query_params["pick"]
 
 
 def render_comparison_section(picked: list[RunSummary]) -> None:
-    """Validation curves of the chosen runs over one another; they follow those that train."""
+    """Show the validation curves of the selected runs in one chart, refreshed while one of them trains."""
     follows = any(summary.status.state in ACTIVE_STATES for summary in picked)
     st.fragment(_render_overlay, run_every=2 * REFRESH_SECONDS if follows else None)(picked)
     if picked:
-        st.download_button(
+        csv_download(
             "Curves as CSV",
-            data=lambda: history_to_csv({summary.id: get_store().get(summary.id).history() for summary in picked}),
-            file_name="comparison.csv",
-            mime="text/csv",
-            icon=":material/download:",
-            on_click="ignore",
+            lambda: history_to_csv({summary.id: get_store().get(summary.id).history() for summary in picked}),
+            "comparison.csv",
             key="csv",
         )
 
@@ -184,7 +177,7 @@ def _render_overlay(picked: list[RunSummary]) -> None:
 
 
 def rerun_on_change(summaries: list[RunSummary]) -> None:
-    """Bring the page up to date while a run in the list trains."""
+    """Draw the page again whenever a run in the list has changed."""
     if any(summary.status.state in ACTIVE_STATES for summary in summaries):
         st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(_run_states(summaries))
 
@@ -199,17 +192,17 @@ def _run_states(summaries: list[RunSummary]) -> list[tuple[str, str, int]]:
 
 
 def render_unreadable_runs() -> None:
-    """What lies in the folder of runs and cannot be read, and why; nothing if all is well."""
+    """Show what in the folder of runs cannot be read, and why."""
     problems = get_store().problems()
     if not problems:
         return
-    with st.expander(f"{len(problems)} thing(s) in the folder of runs could not be read", icon=":material/warning:"):
+    with st.expander(f"{len(problems)} item(s) in the folder of runs could not be read", icon=":material/warning:"):
         for found in problems:
             st.text(f"{found.path.name}: {found.reason}")
 
 
 def render_recent_runs(summaries: list[RunSummary], most: int = 5) -> None:
-    """The newest runs in short, each with a way in."""
+    """Show the newest runs, each with a button that opens it."""
     for summary in summaries[:most]:
         status = summary.status
         with st.container(border=True, horizontal=True, vertical_alignment="center"):

@@ -16,9 +16,8 @@ from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.figure_panel import render_plot
 
 PREDICTION_CAPTION = (
-    "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an orange one, "
-    "its "
-    "probability with the trained prompt in front of your sentence."
+    "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an "
+    "orange one, its probability with the trained prompt in front of your sentence."
 )
 EXAMPLE_SENTENCES = {
     "question type": "Who painted the Mona Lisa?",
@@ -113,7 +112,7 @@ def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newe
         toolbar=False,
     )
     if answer is None:
-        st.caption("Asking the worker; the first answer may take a few seconds.")
+        st.caption("The worker is predicting; the first answer may take a few seconds.")
         return
     found = probabilities_from_answer(answer)
     prompted = max(range(len(found.classes)), key=found.prompted.__getitem__)
