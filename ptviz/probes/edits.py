@@ -80,7 +80,7 @@ class Ablate(Edit):
 
     def describe(self) -> str:
         """Return the edit in words."""
-        return f"take out {_describe_tokens(self.tokens)}"
+        return f"remove {_describe_tokens(self.tokens)}"
 
 
 @dataclass(frozen=True)

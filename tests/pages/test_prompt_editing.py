@@ -63,7 +63,7 @@ def test_edits_are_applied_one_after_another_and_undone(page: Page, trained: Cal
     at.button_group(key="edit").set_value("scale").run()
     at = well(press(at, "apply"))
     edits = at.dataframe[0].value["edit"].tolist()
-    assert edits == ["unedited", "take out token 1", "multiply token 1 by 0.5"]
+    assert edits == ["unedited", "remove token 1", "multiply token 1 by 0.5"]
     assert at.dataframe[0].value["loss (nats)"].notna().all()
     at = well(press(at, "undo"))
     assert len(at.dataframe[0].value) == 2
