@@ -43,7 +43,7 @@ def figures(at: AppTest) -> list[dict]:
 def test_the_empty_page_says_what_to_do(page: Page) -> None:
     at = page(PATH)
     assert not at.exception
-    assert any("drop a file" in caption.value for caption in at.caption)
+    assert any("Drop a file" in caption.value for caption in at.caption)
 
 
 def test_a_prompt_is_shown_with_its_norms_and_its_uses(page: Page, tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def test_every_expert_forced(page: Page, trained: Callable[..., Run]):
     assert not {"accuracy", "loss", "rises"} & figures(at), "nothing heavy unless it is asked for"
     at = pressed(at, "forced")
     assert {"accuracy", "loss", "rises"} <= figures(at)
-    assert {m.label for m in at.metric} >= {"As routed", "Each text at its best expert", "Chosen is best"}
+    assert {m.label for m in at.metric} >= {"As routed", "Best expert per text", "Routed to the best"}
     at.select_slider(key="at").set_value("0").run()
     assert "rises" not in figures(well(settled(at))), "a measurement belongs to its step"
 
@@ -44,7 +44,7 @@ def test_a_link_fills_the_form_with_another_routing(page: Page, trained: Callabl
     at = well(settled(page("look/routing.py", run=run.id)))
     labels = {one.label for one in at.number_input}
     assert any("noise" in label for label in labels)
-    assert any("experts that each input gets" in label for label in labels)
+    assert any("experts per input" in label for label in labels)
     at.number_input(key=f"again-{run.id}-sigma").set_value(0.25).run()
     at.number_input(key=f"again-{run.id}-top").set_value(2).run()
     link = next(one for one in at.get("page_link") if "these settings" in one.proto.label)
