@@ -152,8 +152,8 @@ def test_no_words_run_out_of_a_panel(name: str):
 def test_what_a_drawing_cannot_show_is_said_in_and_beside_it():
     scene = draw_panel(panel("prefix-tuning"))
     said = " ".join(e.text for e in scene.elements if isinstance(e, TextLabel) and e.italic)
-    assert "the encoder never sees the text" in said
-    assert "The encoder never sees the text" in scene.alt
+    assert "the text is not an input of the encoder" in said
+    assert "The text is not an input of the encoder" in scene.alt
 
 
 def test_a_router_says_how_many_it_picks():
