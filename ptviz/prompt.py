@@ -1,8 +1,8 @@
-"""What passes between methods and frozen backbones: Spec and Batch in, Prompt out, Output back.
+"""The data passed between methods and frozen backbones: Spec and Batch in, Prompt out, Output back.
 
-Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width;
-``S`` attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank;
-``c`` classes; ``V`` vocabulary.
+Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width; ``S``
+attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank; ``c`` classes;
+``V`` vocabulary.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ def _fallback_tokenise(text: str) -> list[int]:
 
 @dataclass(frozen=True)
 class Spec:
-    """What a method is built for: the sizes of a frozen backbone and its embedding table, but no model.
+    """The sizes and the embedding table of a frozen backbone, for which a method is built.
 
-    ``common`` holds the ids of the backbone's most frequent ordinary tokens (no special, unused or padding ids),
-    most frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2).
+    ``common_ids`` are the ids of the backbone's most frequent words (no special, unused or padding tokens), most
+    frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2).
     """
 
     embedding_table: Float[Tensor, "V d"]
@@ -43,7 +43,7 @@ class Spec:
     def from_sizes(
         cls, width: int, sites: int, heads: int, head_width: int, length: int, sources: tuple[str, ...] = ()
     ) -> Spec:
-        """A Spec of sizes alone, on torch's ``meta`` device: enough to count parameters of any backbone.
+        """Return a Spec without values, on torch's ``meta`` device: enough to count parameters of any backbone.
 
         Raises:
             ValueError: if a size is not positive.
@@ -57,11 +57,11 @@ class Spec:
 
     @property
     def width(self) -> int:
-        """The embedding width d."""
+        """Return the embedding width d."""
         return self.embedding_table.shape[1]
 
     def sample_embeddings(self, *shape: int) -> Float[Tensor, ...]:
-        """Embeddings of tokens drawn from ``common``, without replacement where it suffices: ``(*shape, d)``, float32.
+        """Return embeddings ``(*shape, d)``, float32, of random ``common_ids``, without replacement if they suffice.
 
         Source: Lester et al. 2021, section 3.2 ("sampled vocabulary"), https://aclanthology.org/2021.emnlp-main.243
         """
@@ -72,7 +72,7 @@ class Spec:
         return self.embedding_table[ids].float().reshape(*shape, self.width).clone()
 
     def embed_text(self, string: str) -> Float[Tensor, "n d"]:
-        """The embeddings of a string's tokens, ``(n, d)``, float32.
+        """Return the embeddings of a text's tokens, ``(n, d)``, float32.
 
         Raises:
             ValueError: if the string holds no token.
@@ -83,13 +83,13 @@ class Spec:
         return self.embedding_table[torch.tensor(ids, device=self.embedding_table.device)].float().clone()
 
     def with_source_tasks(self, sources: tuple[str, ...]) -> Spec:
-        """The same backbone, for a run with these source tasks."""
+        """Return the spec with these source tasks."""
         return replace(self, source_tasks=sources)
 
 
 @dataclass(frozen=True)
 class BackboneShape:
-    """What a backbone offers a prompt: embedding width d, attention sites S, key/value heads H and their width h."""
+    """The sizes that a prompt must fit: embedding width d, attention sites S, key/value heads H and their width h."""
 
     width: int
     sites: int
@@ -99,7 +99,7 @@ class BackboneShape:
 
 @dataclass(frozen=True)
 class Batch:
-    """One tokenised batch. ``slots`` marks the m places per row that the prompt fills."""
+    """One tokenised batch; ``slots`` marks the m positions per row that the prompt fills."""
 
     input_ids: Int[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
@@ -114,26 +114,26 @@ class Batch:
 
     @property
     def text_mask(self) -> Bool[Tensor, "B T"]:
-        """Real input tokens: neither padding nor prompt slots."""
+        """Return the mask of real input tokens: neither padding nor prompt slots."""
         return self.mask & ~self.slots
 
     def mean_embedding(self) -> Float[Tensor, "B d"]:
-        """Mean embedding of each row's real tokens, ``(B, d)``; what routers read."""
+        """Return the mean embedding of each row's real tokens, ``(B, d)``, which routers read."""
         weight = self.text_mask.to(torch.float32)[..., None]
         return (self.embeddings.float() * weight).sum(1) / weight.sum(1).clamp(min=1)
 
     def max_embedding(self) -> Float[Tensor, "B d"]:
-        """Largest value over each row's real tokens, per coordinate, ``(B, d)``."""
+        """Return the largest value over each row's real tokens, per coordinate, ``(B, d)``."""
         return self.embeddings.float().masked_fill(~self.text_mask[..., None], -torch.inf).amax(1)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """Every way the survey's methods touch a frozen backbone. Unused ways stay None.
+    """Everything that a method passes to a frozen backbone; unused fields are None.
 
-    ``embeddings`` fill the slots and ``key_values`` are seen first at every attention site; their batch axis is 1
-    for a static prompt and B for a per-instance one. ``delta`` is added to the input embeddings. ``keep`` marks the
-    prompt tokens left visible after pruning. ``routing`` is recorded only. ``losses`` are added to the task loss.
+    ``embeddings`` fill the slots and ``key_values`` come first at every attention site; their batch axis is 1 for a
+    static prompt and B for one per input. ``delta`` is added to the input embeddings. ``keep`` marks the prompt tokens
+    that are visible after pruning. ``routing`` is only recorded. ``losses`` are added to the task loss.
     """
 
     embeddings: Float[Tensor, "#B m d"] | None = None
@@ -145,14 +145,14 @@ class Prompt:
 
     @property
     def is_static(self) -> bool:
-        """Whether the same prompt serves every row: visible in the shape alone."""
+        """Return whether all rows have the same prompt, as the shapes show."""
         shared = self.embeddings is None or self.embeddings.shape[0] == 1
         return shared and (self.key_values is None or self.key_values.shape[2] == 1)
 
 
 @dataclass(frozen=True)
 class Output:
-    """The backbone's answer: one score per label, the loss per example, hidden states only when asked for."""
+    """The backbone's output: one score per label, the loss per example, and hidden states if requested."""
 
     logits: Float[Tensor, "B c"]
     nll: Float[Tensor, " B"]
@@ -160,9 +160,9 @@ class Output:
 
     @property
     def loss(self) -> Float[Tensor, ""]:
-        """Mean negative log-likelihood of the right label, in nats."""
+        """Return the mean negative log-likelihood of the correct label, in nats."""
         return self.nll.mean()
 
 
 ForwardFn = Callable[[Prompt], Output]
-"""One forward pass of the frozen backbone over the batch at hand."""
+"""One forward pass of the frozen backbone over the current batch."""

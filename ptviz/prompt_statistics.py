@@ -1,4 +1,4 @@
-r"""What every page and command says about one prompt: its outlier tokens, its effective rank, whether it collapsed.
+r"""Statistics of one prompt that all pages and commands share: outlier tokens, effective rank, collapse.
 
 .. math:: \mathrm{erank}(X) = \exp\Big(-\sum_i p_i \log p_i\Big), \qquad p_i = \sigma_i^2 / \sum_j \sigma_j^2
 

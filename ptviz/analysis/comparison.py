@@ -94,7 +94,7 @@ class PairedComparison:
 
     @property
     def significant(self) -> bool:
-        """Whether the interval excludes zero."""
+        """Return whether the interval excludes zero."""
         return self.interval is not None and (self.interval.low > 0 or self.interval.high < 0)
 
 
@@ -250,7 +250,7 @@ def _is_finite(cost: float | None) -> bool:
 
 
 def build_learning_rate_grid(method: str, runs: Iterable[tuple[float, int, float, float | None]]) -> LearningRateGrid:
-    """Arrange runs of one method, given as (learning rate, seed, test accuracy, zero-shot accuracy), in a grid."""
+    """Build the grid of one method from (learning rate, seed, test accuracy, zero-shot accuracy) of its runs."""
     rows = list(runs)
     learning_rates = tuple(sorted({lr for lr, *_ in rows}))
     seeds = tuple(sorted({seed for _, seed, *_ in rows}))

@@ -57,18 +57,20 @@ def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: flo
     return pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean().to_numpy(dtype=np.float64)
 
 
-def downsample(values: Sequence[float] | Float[np.ndarray, " n"], points: int = MAX_POINTS) -> Int[np.ndarray, " kept"]:
+def downsample(
+    values: Sequence[float] | Float[np.ndarray, " n"], points: int = MAX_POINTS
+) -> Int[np.ndarray, " selected"]:
     """Return the indices of the values to draw: minimum and maximum of ``points / 2`` equal segments, and both ends."""
     array = np.asarray(values, dtype=np.float64)
     if len(array) <= points:
         return np.arange(len(array))
     edges = np.linspace(0, len(array), max(points // 2, 1) + 1).astype(int)
-    kept = {0, len(array) - 1}
+    selected = {0, len(array) - 1}
     for low, high in pairwise(edges.tolist()):
         segment = array[low:high]
         if not np.isnan(segment).all():
-            kept |= {low + int(np.nanargmin(segment)), low + int(np.nanargmax(segment))}
-    return np.array(sorted(kept))
+            selected |= {low + int(np.nanargmin(segment)), low + int(np.nanargmax(segment))}
+    return np.array(sorted(selected))
 
 
 def locate_stages(
@@ -115,13 +117,13 @@ def build_training_curve(
     """
     values = np.asarray(losses, dtype=np.float64)
     smoothed = smooth_losses(values, weight)
-    kept = downsample(values, points)
+    selected = downsample(values, points)
     pairs = [(int(step), float(accuracy)) for step, accuracy in zip(evaluated, accuracies, strict=True)]
     planned = stages[-1].start + stages[-1].steps if stages else 0
     return TrainingCurve(
-        steps=tuple(int(positions[i]) for i in kept),
-        losses=tuple(float(values[i]) for i in kept),
-        smoothed_losses=tuple(float(smoothed[i]) for i in kept),
+        steps=tuple(int(positions[i]) for i in selected),
+        losses=tuple(float(values[i]) for i in selected),
+        smoothed_losses=tuple(float(smoothed[i]) for i in selected),
         evaluated_steps=tuple(step for step, _ in pairs),
         accuracies=tuple(accuracy for _, accuracy in pairs),
         best=max(pairs, key=lambda point: (point[1], -point[0]), default=None),

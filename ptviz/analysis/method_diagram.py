@@ -198,9 +198,8 @@ class _PanelBuilder:
         return key
 
     def _task_count(self) -> int:
-        sizes = [size for part in self.parts.values() for axis, size in zip(part.axes, part.tensor.shape, strict=True)
-                 if axis == "k"]  # fmt: skip
-        return sizes[0] if sizes else 3
+        tensors = (part for part in self.parts.values() if "k" in part.axes)
+        return next((part.tensor.shape[part.axes.index("k")] for part in tensors), 3)
 
     def _tensor_item(self, symbol: str) -> DiagramItem:
         if symbol not in self.parts:
@@ -228,12 +227,11 @@ class _PanelBuilder:
 
     def _state(self, tensor: Any) -> ItemState:
         views = {id(parameter): parameter for parameter in self.parameters.values()}
-        same = (
-            id(tensor) if id(tensor) in views else next((k for k, p in views.items() if _is_view_of(p, tensor)), None)
-        )
+        same = id(tensor) if id(tensor) in views else None
+        same = same or next((key for key, p in views.items() if _is_view_of(p, tensor)), None)
         if same is not None:
             return "trained" if same in self.trainable_ids else "frozen"
-        return "frozen" if any(tensor is held for held in self.method.buffers()) else "processed"
+        return "frozen" if any(tensor is buffer for buffer in self.method.buffers()) else "processed"
 
     def _module_item(self, kind: ItemKind, label: str, modules: tuple[str, ...]) -> DiagramItem:
         own = [
@@ -256,11 +254,11 @@ def _masked_shares(masks: list[Any]) -> tuple[float, ...]:
     """Return the share of each row that the masks prune; empty for tensors without values, or before any pruning."""
     if not masks or any(mask.is_meta for mask in masks):
         return ()
-    kept = np.ones((1, 1))
+    visible = np.ones((1, 1))
     for mask in masks:
         array = np.asarray(mask.detach().cpu().numpy() > 0, dtype=np.float64)
-        kept = kept * array.reshape(len(array), -1)
-    shares = tuple(float(1 - row.mean()) for row in kept)
+        visible = visible * array.reshape(len(array), -1)
+    shares = tuple(float(1 - row.mean()) for row in visible)
     return shares if any(shares) else ()
 
 

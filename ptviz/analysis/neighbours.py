@@ -50,8 +50,8 @@ def nearest_tokens(
     for start, closeness in _iterate_scores(vectors, vocabulary, metric):
         here = np.broadcast_to(np.arange(start, start + closeness.shape[1]), closeness.shape)
         ids, best = np.concatenate([ids, here], 1), np.concatenate([best, closeness], 1)
-        kept = min(k, best.shape[1])
-        order = np.argpartition(-best, kept - 1, axis=1)[:, :kept]
+        count = min(k, best.shape[1])
+        order = np.argpartition(-best, count - 1, axis=1)[:, :count]
         ids, best = np.take_along_axis(ids, order, 1), np.take_along_axis(best, order, 1)
     order = np.argsort(-best, axis=1, kind="stable")
     ids, best = np.take_along_axis(ids, order, 1), np.take_along_axis(best, order, 1)
@@ -159,7 +159,7 @@ def _iterate_scores(
 
 
 def normalise_rows(rows: Float[np.ndarray, "n d"]) -> Float[np.ndarray, "n d"]:
-    """Scale rows to length 1; a row of zeros stays unchanged."""
+    """Return rows scaled to length 1; a row of zeros stays unchanged."""
     lengths = np.linalg.norm(rows, axis=1, keepdims=True)
     scaled: Float[np.ndarray, "n d"] = rows / np.where(lengths > 0, lengths, 1)
     return scaled

@@ -116,7 +116,7 @@ def _survey_method(peft: Mapping[str, Any]) -> str:
 def parse_results(files: Iterable[tuple[str, str | bytes]]) -> tuple[list[BenchmarkResult], list[str]]:
     """Parse files given as (name, content); return their results, and one message for each file that has none.
 
-    Of several results of one experiment, backbone and seed only the newest is kept, as on PEFT's own page.
+    Of several results of one experiment, backbone and seed only the newest is used, as on PEFT's own page.
     """
     found: dict[tuple[str, str, int], BenchmarkResult] = {}
     problems, older = [], 0

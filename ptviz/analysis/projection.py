@@ -1,6 +1,6 @@
 """Projections of a prompt's steps and of vocabulary tokens to 2 or 3 dimensions, one fit for all steps.
 
-PCA: principal components of the vocabulary and the prompt together, each with half the weight, whatever their numbers.
+PCA: principal components of the vocabulary and the prompt together, each with half the weight.
 UMAP: McInnes, Healy and Melville 2018, https://arxiv.org/abs/1802.03426, fitted on vocabulary and last prompt, into
 which every step is transformed. t-SNE: van der Maaten and Hinton, JMLR 9 (2008),
 https://www.jmlr.org/papers/v9/vandermaaten08a.html; it cannot transform new points, so all steps are fitted together.

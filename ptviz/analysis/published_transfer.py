@@ -1,4 +1,4 @@
-"""Tables of measured transfer as published in two papers, to compare with one's own."""
+"""Published tables of measured transfer, to compare with own results."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class PublishedTransfer:
 
     @property
     def error_reduction(self) -> Float[np.ndarray, "t n"] | None:
-        """The relative error reduction over the baseline, 1 if no error is left; None without a baseline."""
+        """Return the relative error reduction over the baseline, 1 if no error is left; None without one."""
         if self.baseline is None:
             return None
         return error_reduction(self.scores / 100, np.broadcast_to(self.baseline[:, None] / 100, self.scores.shape))

@@ -147,7 +147,7 @@ def entropy(weights: Float[np.ndarray, "n k"]) -> Float[np.ndarray, " n"]:
 def compute_expert_load(
     steps: Int[np.ndarray, " steps"], loads: Float[np.ndarray, "steps k"], window: int = 15
 ) -> ExpertLoadCurve:
-    """Smooth the loads by a centred mean over ``window`` steps, and compute their entropy and balance.
+    """Compute loads smoothed by a centred mean over ``window`` steps, with their entropy and balance.
 
     Raises:
         ValueError: if the window is below 1.

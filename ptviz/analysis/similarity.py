@@ -1,4 +1,4 @@
-r"""The similarity of two prompts by eight measures, which do not agree: the choice of the measure decides the result.
+r"""The similarity of two prompts by eight measures, which can disagree.
 
 For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`, and :math:`\tilde P = P - \bar p`:
 
@@ -16,7 +16,7 @@ Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft P
 https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
 Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
 CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-https://arxiv.org/abs/1905.00414. Subspace overlap is ours: U holds the r leading right singular vectors, r = 8
+https://arxiv.org/abs/1905.00414. Subspace overlap is our addition: U holds the r leading right singular vectors, r = 8
 or the smaller rank of the two. Neurons: Su et al., section 5.1, the cosine of which neurons of the frozen backbone each
 prompt activates (A), over all layers.
 """

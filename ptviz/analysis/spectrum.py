@@ -31,12 +31,12 @@ class Spectrum:
 
     @property
     def max_rank(self) -> int:
-        """The largest rank that a matrix of this shape can have."""
+        """Return the largest rank that a matrix of this shape can have."""
         return max(min(self.rows - self.centred, self.columns), 0)
 
     @property
     def is_collapsed(self) -> bool:
-        """Whether the effective rank is under a tenth of the largest possible one, if that is 10 or more."""
+        """Return whether the effective rank is under a tenth of the largest possible one, if that is 10 or more."""
         return is_collapsed(self.effective_rank, self.max_rank)
 
 

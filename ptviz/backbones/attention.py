@@ -62,7 +62,7 @@ def attend(
     """
     for name in ("softcap", "s_aux", "sinks"):
         if others.get(name) is not None:
-            raise BackboneError(f"the attention of this backbone uses {name!r}, which is not supported; choose another")
+            raise BackboneError(f"attention with {name!r} is not supported; choose another backbone")
     if survey is not None:
         survey.setdefault(module, key.shape)
     if collect is not None:

@@ -110,19 +110,19 @@ def _train_and_record(
 ) -> Finished | None:
     """Train to the end and make the predictions; return the last event, not yet written, or None if it was stopped."""
     run, config = writer.run, writer.run.config.checked()
-    kept = run.resume_state()
-    writer.begin(kept)
+    resumed = run.resume_state()
+    writer.begin(resumed)
     backbone, task = model_cache.backbone(config), model_cache.task(config)
     method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
     writer.write_environment(facts)
-    if kept is None:
+    if resumed is None:
         _load_initial_state(method, run)
-    resume = None if kept is None else ResumePoint(kept.method, kept.resume, kept.progress)
+    resume = None if resumed is None else ResumePoint(resumed.method, resumed.resume, resumed.progress)
     if stop_if_requested(writer, should_stop):
         return None
-    baselines = model_cache.baselines(config) or (run.history().baselines if kept else None)
+    baselines = model_cache.baselines(config) or (run.history().baselines if resumed else None)
     peak = PeakMemory(backbone.device)
     transfer = _source_arguments(writer, model_cache, method, on_event, should_stop)
     if transfer is None:

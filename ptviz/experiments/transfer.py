@@ -63,7 +63,7 @@ __all__ = [
     "saved_prompt_summaries",
     "source_prompts",
     "target_tasks",
-]  # fmt: skip
+]
 
 DEFAULT_ROWS = 200
 """Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""

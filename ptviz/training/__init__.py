@@ -38,4 +38,4 @@ __all__ = [
     "measure_baselines",
     "predict",
     "train",
-]  # fmt: skip
+]

@@ -49,34 +49,28 @@ def estimate_run(
     notes = []
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)
     named = sources if sources is not None else default_source_tasks(task)
-    built = build_method(
-        method,
-        Spec.from_sizes(*shape, length=config.length, sources=named if method_uses_source_tasks(method) else ()),
-        hyperparameters,
-    )
+    spec = Spec.from_sizes(*shape, config.length, named if method_uses_source_tasks(method) else ())
+    built = build_method(method, spec, hyperparameters)
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")
     if sizes is not None and sizes.random:
-        notes.append("This backbone has random weights: it shows how things work, not what they achieve.")
+        notes.append("This backbone has random weights: its results are meaningless.")
     if config.lr is None and not has_recorded_lr(method, backbone):
-        notes.append("No sweep was recorded for this method on this backbone: the learning rate is a first guess.")
+        notes.append("No sweep was recorded for this method on this backbone: the learning rate is a fallback.")
     if built.uses_source_tasks:
         notes.append(f"Source tasks: {', '.join(named)}.")
     if built.needs_source_prompts:
-        notes.append(
-            f"Source prompts of {built.slots} tokens come first, {config.source_steps} steps each; "
-            "those that were trained before are reused."
-        )
-    legs = built.stages()
-    stages = tuple((stage.name, count) for stage, count in zip(legs, count_stage_steps(legs, config), strict=True))
+        each = f"Source prompts of {built.slots} tokens are trained first, {config.source_steps} steps each"
+        notes.append(f"{each}; existing ones are reused.")
+    planned = built.stages()
+    steps = count_stage_steps(planned, config)
+    stages = tuple((stage.name, count) for stage, count in zip(planned, steps, strict=True))
     measured = load_sweep_winners().get(backbone, {}).get(method, {}).get("steps_per_second")
-    total = sum(steps for _, steps in stages)
-    seconds = None
+    total, seconds = sum(steps), None
     if measured:
-        # The sweep ran 16 rows a step on inputs of its own length; rows scale the time nearly linearly.
-        seconds = (
-            total / measured * config.batch / 16 + (total / config.evaluate_every + 3) * config.validation_rows * 0.004
-        )
+        # The sweep used batches of 16; the time is nearly proportional to the number of examples.
+        evaluated = (total / config.evaluate_every + 3) * config.validation_rows
+        seconds = total / measured * config.batch / 16 + evaluated * 0.004
         notes.append("Time as on the two-core machine of the recorded sweep.")
     known = sizes is not None
     return RunEstimate(

@@ -1,6 +1,6 @@
 """Training events: plain values that can be printed, stored and replayed.
 
-``step`` counts updates made. ``StepCompleted(step=t)`` and ``Evaluated(step=t)`` describe the same prompt, the one
+``step`` counts updates. ``StepCompleted(step=t)`` and ``Evaluated(step=t)`` describe the same prompt, the one
 after t updates of the stage. After a crash a step may be repeated; the later event replaces the earlier one.
 """
 

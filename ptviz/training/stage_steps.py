@@ -1,4 +1,4 @@
-"""How many updates each stage of a run makes."""
+"""Number of updates of each stage of a run."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from ptviz.training.config import TrainConfig
 def count_stage_steps(stages: Sequence[Stage], config: TrainConfig) -> tuple[int, ...]:
     """Return the number of updates of each stage, at least one.
 
-    Stages on source tasks alone take their share of ``source_steps``. The others share ``steps``, rounded so that
-    they add up; what a run was made longer by goes to the last of them.
+    Stages on source tasks only get their fraction of ``source_steps``. The others share ``steps``, rounded so that they
+    add up; the steps of an extension go to the last of them.
     """
     planned = config.begun or config.steps
     last = max((i for i, stage in enumerate(stages) if stage.tasks != "sources"), default=-1)

@@ -281,7 +281,7 @@ def test_transprompts_weights_carry_no_gradient() -> None:
 def test_transprompt_has_a_limit_of_labels() -> None:
     method = double("transprompt", hidden=3)
     batch = replace(rows_of_task(0), labels=torch.full((5,), 160))
-    with pytest.raises(ValueError, match="prototypes for 160 labels a task"):
+    with pytest.raises(ValueError, match="at most 160 labels per task"):
         method.stages()[0].on_epoch(
             handed(iterate_outputs=lambda: iter([(batch, Output(torch.zeros(5, 3), torch.zeros(5)))]))
         )
