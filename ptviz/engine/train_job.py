@@ -189,7 +189,7 @@ def _source_arguments(
         reason = should_stop() or "stopped by you"
         writer.end("stopped", f"{reason} while its source prompts were trained; resume continues with them")
         return None
-    return {"sources": tasks, "library": found}
+    return {"sources": tasks, "source_prompts": found}
 
 
 def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:

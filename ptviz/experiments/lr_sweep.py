@@ -62,14 +62,14 @@ def run_sweep(
     batch: int,
     confirm: bool,
     path: Path = RECORD_PATH,
-    library: SourcePromptCache | None = None,
+    cache: SourcePromptCache | None = None,
 ) -> None:
     """Run what the record lacks, saving after each run; then select the winners.
 
-    ``confirm`` runs only the winning rates, to evaluate them on more tasks and seeds. ``library`` holds the source
+    ``confirm`` runs only the winning rates, to evaluate them on more tasks and seeds. ``cache`` holds the source
     prompts that are trained, so that methods and rates share them.
     """
-    library = {} if library is None else library
+    cache = {} if cache is None else cache
     record = json.loads(path.read_text())
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
@@ -89,10 +89,17 @@ def run_sweep(
             prompts = {}
             if sources and REGISTRY[method].needs_source_prompts:
                 m = int(values["m"])
-                prompts = {task.name: get_source_prompt(library, frozen, task, m, config) for task in sources}
+                prompts = {task.name: get_source_prompt(cache, frozen, task, m, config) for task in sources}
             known = baselines.get(name)
             for event in train(
-                method, frozen, task, config, hyperparameters=values, baselines=known, sources=sources, library=prompts
+                method,
+                frozen,
+                task,
+                config,
+                hyperparameters=values,
+                baselines=known,
+                sources=sources,
+                source_prompts=prompts,
             ):
                 if isinstance(event, Baselines):
                     baselines[name] = event
@@ -106,13 +113,13 @@ def run_sweep(
 
 
 def get_source_prompt(
-    library: SourcePromptCache, backbone: Backbone, task: Task, m: int, config: TrainConfig
+    cache: SourcePromptCache, backbone: Backbone, task: Task, m: int, config: TrainConfig
 ) -> SourcePrompt:
     """Return the source prompt of a task, trained first if needed: methods, learning rates and seeds share it."""
     key = (task.name, m, config.source_steps)
-    if key not in library:
-        library[key] = train_source_prompt(backbone, task, m, make_source_config(config))
-    return library[key]
+    if key not in cache:
+        cache[key] = train_source_prompt(backbone, task, m, make_source_config(config))
+    return cache[key]
 
 
 def select_winners(record: dict[str, Any]) -> None:

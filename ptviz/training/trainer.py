@@ -88,7 +88,7 @@ def train(
     resume: ResumePoint | None = None,
     baselines: Baselines | None = None,
     sources: Sequence[Task] | None = None,
-    library: Mapping[str, SourcePrompt] | None = None,
+    source_prompts: Mapping[str, SourcePrompt] | None = None,
     **settings: Any,
 ) -> Iterator[Event]:
     """Train a prompt on a frozen backbone and yield events as they happen.
@@ -117,7 +117,7 @@ def train(
         spec = backbone.make_spec(config.length, tuple(task.label_words), names)
         method = build_method(method, spec, hyperparameters or {}, config.seed)
     lr = config.lr or default_learning_rate(method.card.name, backbone.name)
-    own, prompts = subsample_task(task, config), dict(library or {})
+    own, prompts = subsample_task(task, config), dict(source_prompts or {})
     return _TrainingLoop(method, backbone, own, config, lr, resume, baselines, tuple(sources), prompts).run()
 
 
@@ -139,7 +139,7 @@ class _TrainingLoop:
     resume_point: ResumePoint | None
     baselines: Baselines | None
     sources: tuple[Task, ...] = ()
-    library: dict[str, SourcePrompt] = field(default_factory=dict)
+    source_prompts: dict[str, SourcePrompt] = field(default_factory=dict)
     progress: TrainingProgress = field(default_factory=TrainingProgress)
 
     def __post_init__(self) -> None:
@@ -172,13 +172,13 @@ class _TrainingLoop:
         return TaskMixture(examples, stage.mixture)
 
     def train_source_prompts(self) -> Iterator[SourcePromptReady]:
-        """Train the source prompts that are missing in the library."""
+        """Train the missing source prompts."""
         config = make_source_config(self.config)
         for task in self.sources:
-            if task.name in self.library:
+            if task.name in self.source_prompts:
                 continue
             prompt = train_source_prompt(self.backbone, task, self.method.slots, config)
-            self.library[task.name] = prompt
+            self.source_prompts[task.name] = prompt
             yield SourcePromptReady(task.name, "", prompt.accuracy, False)
 
     def update_elapsed(self) -> float:
@@ -205,8 +205,8 @@ class _TrainingLoop:
                 # Each stage has its own best prompt; the last stage's is the result.
                 progress.best_accuracy, progress.best_loss = -1.0, math.inf
         rows = self.make_mixture(stage)
-        library = self.library if index == 0 else {}
-        prompts = [library[task.name] for task in self.sources if task.name in library]
+        found = self.source_prompts if index == 0 else {}
+        prompts = [found[task.name] for task in self.sources if task.name in found]
         context = make_stage_context(self.method, stage, rows, config, self.validation_examples, prompts)
         if self.resume_point is None and stage.on_start is not None:
             with step_rng(config.seed, index, 0, self.backbone.device):

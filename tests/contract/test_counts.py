@@ -228,7 +228,7 @@ def test_attempt_on_t5_base(layernorm: str, count: int) -> None:
 @pytest.mark.parametrize(("width", "count"), [(768, 76_800), (4096, 409_600)])
 @pytest.mark.parametrize("name", ["spot-single", "spot-multi"])
 def test_spot_spends_what_prompt_tuning_spends(name: str, width: int, count: int) -> None:
-    """Vu et al. 2022: 410K for T5-XXL; the library is not needed once the prompt has started from it."""
+    """Vu et al. 2022: 410K for T5-XXL; the source prompts are not needed once the prompt has started from it."""
     method = build_method(name, shape(width).with_source_tasks(SIX), {"m": 100})
     assert method.trainable_parameters() == method.stored_parameters() == count == method.merge().stored_parameters()
 

@@ -36,8 +36,8 @@ def taught(method: PromptMethod, backbone: Backbone) -> dict[str, Any]:
         return {}
     draw = torch.Generator().manual_seed(0)
     prompts = [torch.randn(2, method.slots, backbone.width, generator=draw) for _ in SOURCES]
-    library = {s.name: SourcePrompt(s.name, p[0], p[1], 0.5) for s, p in zip(SOURCES, prompts, strict=True)}
-    return {"sources": SOURCES, "library": library if method.needs_source_prompts else {}}
+    known = {s.name: SourcePrompt(s.name, p[0], p[1], 0.5) for s, p in zip(SOURCES, prompts, strict=True)}
+    return {"sources": SOURCES, "source_prompts": known if method.needs_source_prompts else {}}
 
 
 @cache

@@ -61,7 +61,7 @@ def away(one: Vector, other: Vector) -> float:
     return math.sqrt(sum((a - b) ** 2 for a, b in zip(one, other, strict=True)))
 
 
-def library(dtype: torch.dtype = torch.float64) -> dict[str, SourcePrompt]:
+def make_source_prompts(dtype: torch.dtype = torch.float64) -> dict[str, SourcePrompt]:
     draw = torch.Generator().manual_seed(5)
     prompts = [torch.randn(M, D, generator=draw, dtype=dtype) for _ in SOURCES]
     return {s.name: SourcePrompt(s.name, prompt, 0 * prompt, 0.5) for s, prompt in zip(SOURCES, prompts, strict=True)}
@@ -78,7 +78,7 @@ def handed(**more: object) -> StageContext:
             "mean_gradients": never,
             "iterate_outputs": never,
             "validation_score": never,
-            "source_prompts": tuple(library().values()),
+            "source_prompts": tuple(make_source_prompts().values()),
             **more,
         }
     )
@@ -111,7 +111,7 @@ def test_mpt_distils_answers_and_hidden_states(task: int, lam: float) -> None:
     batch = rows_of_task(task)
     run = answering(batch)
     teacher, student = (
-        run(Prompt(library()[SOURCES[task].name].prompt[None])),
+        run(Prompt(make_source_prompts()[SOURCES[task].name].prompt[None])),
         run(Prompt(method.student_prompt(task)[None])),
     )
     kl = square = loss = 0.0
@@ -348,7 +348,7 @@ def test_ctpt_starts_from_the_best_source_on_the_target() -> None:
     """Accuracy first, then loss; initialisation from words measures nothing."""
     best = double("ctpt", start="source", q=6)
     assert isinstance(best, CTPT)
-    prompts = [source.prompt for source in library().values()]
+    prompts = [source.prompt for source in make_source_prompts().values()]
 
     def score() -> tuple[float, float]:
         return 0.5, 1.0 if torch.equal(best.P_0, prompts[0]) else 0.7

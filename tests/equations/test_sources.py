@@ -29,7 +29,7 @@ def precise(values: Vector | Matrix | list[Matrix]) -> Tensor:
     return torch.tensor(values, dtype=torch.float64)
 
 
-def library(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
+def make_source_prompts(m: int = M, width: int = 32) -> dict[str, SourcePrompt]:
     draw = torch.Generator().manual_seed(5)
     drawn = torch.randn(len(NAMES), 2, m, width, generator=draw)
     return {name: SourcePrompt(name, *pair, 0.5) for name, pair in zip(NAMES, drawn, strict=True)}
@@ -61,7 +61,7 @@ def attending(family: str = "gpt2", loud: bool = True, **values: object) -> tupl
         ).eval()
     assert isinstance(method, ATTEMPT)
     with torch.no_grad():
-        method.P_s.copy_(torch.stack([source.prompt for source in library().values()]))
+        method.P_s.copy_(torch.stack([source.prompt for source in make_source_prompts().values()]))
     batch = case(family, M)[1]
     assert not batch.mask.all()
     return method.double(), replace(batch, embeddings=batch.embeddings.double())
@@ -172,7 +172,7 @@ def test_attempt_gets_gradients_by_three_paths() -> None:
 @pytest.mark.parametrize("loudness", [0.1, 1.0, 100.0])
 def test_attempts_initial_attention_is_moderate_at_any_scale_of_the_sources(family: str, loudness: float) -> None:
     method, batch = attending(family, loud=False, bottleneck=100)
-    loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in library().items()}
+    loud = {name: replace(s, prompt=loudness * s.prompt) for name, s in make_source_prompts().items()}
     method.init_from_sources(context_with(loud))
     a = routed(method, batch).routing
     assert a.mean(0).max() > 1.1 / 3
@@ -182,9 +182,11 @@ def test_attempts_initial_attention_is_moderate_at_any_scale_of_the_sources(fami
 @pytest.mark.parametrize(("start", "row"), [("first", 0), ("best", 1), ("words", None)])
 def test_attempt_starts_from_a_source(start: str, row: int | None) -> None:
     method, _ = attending(loud=False, start=start)
-    words, prompts = method.P.detach().clone(), [s.prompt.double() for s in library().values()]
+    words, prompts = method.P.detach().clone(), [s.prompt.double() for s in make_source_prompts().values()]
     # By accuracy first, then by loss: both sources are equally accurate.
-    method.init_from_sources(context_with(library(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2)))
+    method.init_from_sources(
+        context_with(make_source_prompts(), lambda: (0.5, 0.1 if torch.equal(method.P, prompts[1]) else 0.2))
+    )
     assert torch.equal(method.P, words if row is None else prompts[row])
     assert torch.equal(method.P_s, torch.stack(prompts))
     keys = method.candidate_prompts().amax(1)
@@ -195,14 +197,14 @@ def test_attempt_with_one_source_that_is_its_start_has_a_temperature_too() -> No
     spec = backbone_of("gpt2").make_spec(64, TASK.label_words).with_source_tasks(NAMES[:1])
     method = build_method("attempt", spec, {"m": M})
     assert isinstance(method, ATTEMPT)
-    method.init_from_sources(context_with({NAMES[0]: library()[NAMES[0]]}))
+    method.init_from_sources(context_with({NAMES[0]: make_source_prompts()[NAMES[0]]}))
     assert method.tau > 0
     assert method(case("gpt2", M)[1]).routing.tolist() == [[0.5, 0.5]] * 8
 
 
 def test_spot_compares_mean_tokens_or_all_pairs_of_tokens() -> None:
     """Vu et al. 2022, section 3.2."""
-    sources = torch.stack([s.embedding for s in library().values()]).double()
+    sources = torch.stack([s.embedding for s in make_source_prompts().values()]).double()
     target = torch.randn(M, 32, generator=torch.Generator().manual_seed(1)).double() + sources[1]
     mean, pairs = [], []
     e_t = target.tolist()
@@ -225,7 +227,7 @@ def spot(**values: object) -> SPoTSingle:
 def opened(**values: object) -> SPoTSingle:
     """Return SPoT with copied source prompts, and a target whose embedding is closest to the second source."""
     method = spot(**values)
-    method.copy_source_prompts(context_with(library()))
+    method.copy_source_prompts(context_with(make_source_prompts()))
     with torch.no_grad():
         method.P.copy_(0.3 * method.e_s[0] + method.e_s[1])
     return method
@@ -235,11 +237,13 @@ def test_spot_starts_from_the_most_similar_source() -> None:
     method = opened()
     embedding = method.P.detach().clone()
     method.start_from_rank(0, context_with())
-    assert torch.equal(method.P, library()[NAMES[1]].prompt), "the prompt, not the embedding it was found by"
+    assert torch.equal(method.P, make_source_prompts()[NAMES[1]].prompt), (
+        "the prompt, not the embedding it was found by"
+    )
     assert torch.equal(method.e, embedding)
     assert method.alpha.tolist() == [0.0, 1.0]
     method.start_from_rank(0, context_with())
-    assert torch.equal(method.e, library()[NAMES[1]].prompt), "looked up with the prompt as it stands"
+    assert torch.equal(method.e, make_source_prompts()[NAMES[1]].prompt), "looked up with the prompt as it stands"
 
 
 @pytest.mark.parametrize("similarity", ["average", "per-token"])
@@ -303,7 +307,7 @@ def after(events: list[object], stage: str) -> dict[str, Tensor]:
 
 def test_spot_spends_the_steps_of_one_run_on_all_candidates() -> None:
     method = spot(k=2)
-    events = trained(method, library=library())
+    events = trained(method, source_prompts=make_source_prompts())
     assert sum(isinstance(event, StepCompleted) for event in events) == CONFIG.steps
     names = [event.name for event in events if isinstance(event, StageStarted)]
     assert names == ["task embedding", "transfer", "transfer from number 2"]
@@ -317,7 +321,7 @@ def test_spot_spends_the_steps_of_one_run_on_all_candidates() -> None:
 
 
 def test_spot_mixes_sources_and_target_before_it_transfers() -> None:
-    events = trained(spot(retrieval="mixture", k=1), library=library())
+    events = trained(spot(retrieval="mixture", k=1), source_prompts=make_source_prompts())
     names = [event.name for event in events if isinstance(event, StageStarted)]
     assert names == ["task embedding", "mixture", "transfer"]
     assert torch.equal(after(events, "mixture")["P"], spot().P_0)

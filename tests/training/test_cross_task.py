@@ -19,7 +19,7 @@ CONFIG = TrainConfig(steps=10, source_steps=4, batch=32, lr=0.05, evaluate_every
 SMALL = {"mpt": {"fast": "normal"}, "transprompt": {"hidden": 5}, "ctpt": {"q": 7, "start": "words"}}
 
 
-def library() -> dict[str, SourcePrompt]:
+def make_source_prompts() -> dict[str, SourcePrompt]:
     spec = backbone_of("tiny-encoder").make_spec(64)
     with torch.random.fork_rng():
         torch.manual_seed(0)
@@ -32,9 +32,9 @@ def library() -> dict[str, SourcePrompt]:
 def run_events(
     name: str, config: TrainConfig = CONFIG, resume: ResumePoint | None = None, **values: object
 ) -> list[Event]:
-    known = {} if resume or name == "transprompt" else library()
+    known = {} if resume or name == "transprompt" else make_source_prompts()
     values = {**SMALL[name], **values}
-    more = {"resume": resume, "sources": SOURCES, "library": known, "hyperparameters": values}
+    more = {"resume": resume, "sources": SOURCES, "source_prompts": known, "hyperparameters": values}
     return list(train(name, backbone_of("tiny-encoder"), TASK, config, **more))
 
 
@@ -78,7 +78,7 @@ def test_mpt_copies_its_teachers_and_starts_the_target_from_the_average() -> Non
     assert starts == [("distil", 4), ("target", 10)]
     states = [event for event in events if isinstance(event, Snapshot)]
     last, first = [e for e in states if e.stage == 0][-1].method, next(e for e in states if e.stage == 1).method
-    teachers = torch.stack([source.prompt for source in library().values()])
+    teachers = torch.stack([source.prompt for source in make_source_prompts().values()])
     assert torch.equal(last["teachers"], teachers)
     assert torch.equal(first["u"], last["U"].mean(0))
     assert torch.equal(first["P"], last["P"])

@@ -23,7 +23,7 @@ def train_toy(config: TrainConfig = CONFIG, **more: object) -> list[object]:
     return list(train("toy-transfer", backbone_of("tiny-encoder"), TASK, config, sources=SOURCES, **more))  # type: ignore[arg-type]
 
 
-def library(m: int = 4) -> dict[str, SourcePrompt]:
+def make_source_prompts(m: int = 4) -> dict[str, SourcePrompt]:
     width = backbone_of("tiny-encoder").make_spec(16).width
     return {
         task.name: SourcePrompt(task.name, torch.full((m, width), float(i)), torch.zeros(m, width), 0.5)
@@ -54,7 +54,7 @@ def test_source_prompts_are_trained_first_and_those_given_are_used(toy: type[Pro
     alone = train("prompt-tuning", backbone_of("tiny-encoder"), SOURCES[0], fixed, hyperparameters={"m": 4})
     assert ready[0].accuracy == next(e.validation for e in alone if isinstance(e, Finished))
 
-    given = train_toy(library=library())
+    given = train_toy(source_prompts=make_source_prompts())
     assert not [event for event in given if isinstance(event, SourcePromptReady)]
     first = next(event for event in given if isinstance(event, Snapshot))
     assert torch.equal(first.method["S"][1], torch.ones_like(first.method["S"][1]))
@@ -72,7 +72,7 @@ def unseen(place: Snapshot) -> Snapshot:
 
 def test_transfer_resumes_from_anywhere(toy: type[PromptMethod], tmp_path: Path) -> None:
     """The search too: its state is the table of losses."""
-    whole = train_toy(library=library())
+    whole = train_toy(source_prompts=make_source_prompts())
     losses = {(e.stage, e.step): e.loss for e in whole if isinstance(e, StepCompleted)}
     for snapshot in snapshots(whole):  # type: ignore[arg-type]
         again = train_toy(resume=stored(snapshot, tmp_path))
@@ -131,7 +131,7 @@ def test_competing_stages_keep_the_better_prompt(toy: type[PromptMethod], monkey
     left = {}
     for rivals in (True, False):
         monkeypatch.setattr(toy, "stages", lambda self, rivals=rivals: stages(self, rivals))
-        events = train_toy(replace(CONFIG, steps=12), library=library())
+        events = train_toy(replace(CONFIG, steps=12), source_prompts=make_source_prompts())
         left[rivals] = next(event for event in reversed(events) if isinstance(event, Snapshot)).resume["best/P"]
     assert (left[False] - 5).abs().max() < 0.01
     assert (left[True] - 5).abs().max() > 0.1
