@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ptviz.backbones.attention import attend
 
 SUPPORTED_FAMILIES = ("bert",)
-"""Families whose layers are laid out as below."""
+"""Families whose layers have this structure."""
 
 
 def encode_columns(

@@ -121,7 +121,7 @@ class Swap(Edit):
         _token_indices((self.first, self.second), prompt)
         order = list(range(prompt_length(prompt)))
         order[self.first], order[self.second] = order[self.second], order[self.first]
-        vectors = _input_vectors(prompt)[:, order]
+        vectors = input_vectors(prompt)[:, order]
         return replace(prompt, embeddings=vectors, keep=None if prompt.keep is None else prompt.keep[order])
 
     def describe(self) -> str:
@@ -141,7 +141,7 @@ class Noise(Edit):
     def apply(self, prompt: Prompt, context: EditContext) -> Prompt:
         """Return the prompt with noise; each key and each value gets its own."""
         inner = prompt.embeddings is None
-        vectors = _key_values_of(prompt) if inner else _input_vectors(prompt)
+        vectors = _key_values_of(prompt) if inner else input_vectors(prompt)
         # One draw for the whole prompt: the noise of a token does not depend on which other tokens get noise.
         shape, generator = vectors.shape if inner else vectors.shape[1:], torch.Generator().manual_seed(self.seed)
         drawn = torch.randn(shape, generator=generator)
@@ -274,7 +274,7 @@ def nearest_token_ids(
 
 
 def _replace_vectors(prompt: Prompt, tokens: TokenIndices, make: Callable[[Tensor], Tensor]) -> Prompt:
-    vectors, chosen = _input_vectors(prompt).clone(), _token_indices(tokens, prompt)
+    vectors, chosen = input_vectors(prompt).clone(), _token_indices(tokens, prompt)
     vectors[:, chosen] = make(vectors[:, chosen]).to(vectors.dtype)
     return replace(prompt, embeddings=vectors)
 
@@ -286,8 +286,9 @@ def _token_indices(tokens: TokenIndices, prompt: Prompt) -> list[int]:
     return list(tokens) or list(range(m))
 
 
-def _input_vectors(prompt: Prompt) -> Tensor:
-    assert prompt.embeddings is not None, "apply_edits checks this"
+def input_vectors(prompt: Prompt) -> Float[Tensor, "#B m d"]:
+    """Return the input vectors of a prompt, which must have some, as ``apply_edits`` checks."""
+    assert prompt.embeddings is not None, "expected input vectors; got keys and values"
     return prompt.embeddings
 
 

@@ -20,6 +20,7 @@ from ptviz.probes.edits import (
     EditContext,
     Snap,
     apply_edits,
+    input_vectors,
     nearest_token_ids,
     parse_edit,
     prompt_length,
@@ -201,8 +202,8 @@ class PromptEditor:
         snap = Snap((), "L2" if distance == "L2" else "cosine")
         before, after = evaluator.score(chosen), evaluator.score((*chosen, snap))
         own, word = (
-            _input_vectors(evaluator.apply_edits(chosen)),
-            _input_vectors(evaluator.apply_edits((*chosen, snap))),
+            input_vectors(evaluator.apply_edits(chosen)),
+            input_vectors(evaluator.apply_edits((*chosen, snap))),
         )
         near = torch.cosine_similarity(own, word, dim=-1) if snap.distance == "cosine" else (own - word).norm(dim=-1)
         return {
@@ -274,12 +275,7 @@ def _snapped_words(evaluator: EditEvaluator, before: Sequence[Edit], edit: Edit)
     """Return the words that replace tokens; none for edits other than ``Snap``."""
     if not isinstance(edit, Snap):
         return []
-    vectors = _input_vectors(evaluator.apply_edits(before))
+    vectors = input_vectors(evaluator.apply_edits(before))
     chosen = vectors[0] if not edit.tokens else vectors[0, list(edit.tokens)]
     ids = nearest_token_ids(evaluator.context.embedding_table, chosen, edit.distance).tolist()
     return [readable_token(token) for token in evaluator.loaded.backbone.tokeniser.convert_ids_to_tokens(ids)]
-
-
-def _input_vectors(prompt: Prompt) -> Tensor:
-    assert prompt.embeddings is not None, "Snap does not support keys and values"
-    return prompt.embeddings

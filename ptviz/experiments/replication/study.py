@@ -84,8 +84,8 @@ class ReplicationStudy:
         labels = {arm.label for arm in self.arms}
         if len(labels) < len(self.arms):
             raise ValueError(f"finding {self.id}: expected arms of different labels; got {sorted(labels)}")
-        if stray := {label for c in self.comparisons for label in (c.first, c.second)} - labels:
-            raise ValueError(f"finding {self.id}: compares {sorted(stray)}; its arms are {sorted(labels)}")
+        if unknown := {label for c in self.comparisons for label in (c.first, c.second)} - labels:
+            raise ValueError(f"finding {self.id}: compares {sorted(unknown)}; its arms are {sorted(labels)}")
 
     def get_arm(self, label: str) -> Arm:
         """Return the arm with a label."""
