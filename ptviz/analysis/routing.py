@@ -158,13 +158,8 @@ def compute_expert_load(
     windows = pd.DataFrame(x).rolling(window // 2 * 2 + 1, center=True, min_periods=1)
     smoothed = windows.mean().to_numpy(dtype=np.float64)
     spread = entropy(smoothed)
-    return ExpertLoadCurve(
-        steps=steps,
-        loads=x,
-        smoothed_loads=smoothed,
-        entropy=spread,
-        balance=np.exp(spread) / max(x.shape[1], 1),
-    )
+    balance = np.exp(spread) / max(x.shape[1], 1)
+    return ExpertLoadCurve(steps=steps, loads=x, smoothed_loads=smoothed, entropy=spread, balance=balance)
 
 
 def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> RoutingSummary:

