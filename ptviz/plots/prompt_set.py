@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 
@@ -13,6 +12,7 @@ from jaxtyping import Float
 
 from ptviz.checkpoints import PromptBundle, open_checkpoint
 from ptviz.experiments.transfer import load_prompt_vectors, saved_prompt_summaries
+from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import RunSummary, Store, StoreError
@@ -129,12 +129,7 @@ def load_checkpoint(path: Path) -> PromptBundle:
     Raises:
         CheckpointError: if it is refused.
     """
-    return _load_checkpoint(str(path), last_modified(path))
-
-
-@lru_cache(maxsize=4)  # a prompt may have up to 64 million elements
-def _load_checkpoint(path: str, modified: float) -> PromptBundle:
-    return open_checkpoint(path)
+    return cached_by_signature(("checkpoint", str(path), last_modified(path)), lambda: open_checkpoint(path))
 
 
 def last_modified(path: Path) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import gc
 import importlib
 import logging
@@ -9,7 +10,7 @@ import os
 import sys
 import webbrowser
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from importlib.metadata import version
 from importlib.util import find_spec
 from pathlib import Path
@@ -27,6 +28,9 @@ import ptviz
 from ptviz.ui.request_guard import RequestGuard
 
 logger = logging.getLogger(__name__)
+
+_M_ARENA_MAX = -8
+"""The number of this setting in glibc's malloc.h."""
 
 PLOTLY_ROUTE = f"/ptviz/plotly-{version('plotly')}.min.js"
 """Path of plotly.js. The version is part of it, so that browsers may cache the file for ever."""
@@ -60,6 +64,7 @@ async def health(request: Request) -> Response:
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Start the worker with the server, and open a browser; a worker that trains outlives the server."""
     # Before the first page is served: two pages that import torch at the same time may both fail.
+    _limit_memory_pools()
     await anyio.to_thread.run_sync(_import_heavy_modules)
     from ptviz.ui.backend import start_worker, stop_idle_worker
 
@@ -69,6 +74,16 @@ async def lifespan(app: st.App) -> AsyncIterator[None]:
         yield
         tasks.cancel_scope.cancel()
     await anyio.to_thread.run_sync(stop_idle_worker)
+
+
+def _limit_memory_pools() -> None:
+    """Let glibc serve all threads from two pools of memory.
+
+    Every run of a page is a thread. By default each gets one of up to eight pools for every core, and what is freed in
+    a pool stays with the process.
+    """
+    with suppress(OSError, AttributeError):  # not Linux, or another C library
+        ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 2)
 
 
 def _import_heavy_modules() -> None:
