@@ -9,8 +9,9 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.attention import PromptMass
-from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, add_note, colour_bar, empty_figure, escape_text
+from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, cell_axis, empty_figure
+from ptviz.figures.heatmap import add_cells
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, escape_text
 
 _MAX_HEIGHT = 900
 
@@ -20,24 +21,18 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
 
     ``picked`` prompt tokens get their own line: the answer's attention on all of them.
     """
-    figure = empty_figure(320)
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": "attention site"}, "zeroline": False, **_axis_ticks(sites)},
-        yaxis={"title": {"text": "attention on the prompt"}, "tickformat": ".0%", "rangemode": "tozero"},
+    figure = empty_figure(
+        320,
+        xaxis=axis("attention site", **_axis_ticks(sites)),
+        yaxis=axis("attention on the prompt", zeroline=None, tickformat=".0%", rangemode="tozero"),
     )
     if not mass.answer.size:
         return add_note(figure, "No attention to show yet.")
     positions, heads = list(range(len(sites))), mass.answer.shape[1]
-    figure.add_scatter(
-        x=np.repeat(positions, heads),
-        y=mass.answer.ravel(),
-        mode="markers",
-        marker={"color": PROMPT, "size": 5, "opacity": 0.35},
-        name="answer, one head",
-        text=[f"head {head}" for _ in positions for head in range(heads)],
-        hovertemplate="%{text}: %{y:.1%}<extra></extra>",
-    )
+    text = [f"head {head}" for _ in positions for head in range(heads)]
+    more = {"text": text, "marker_size": 5, "marker_opacity": 0.35}
+    x = np.repeat(positions, heads)
+    add_points(figure, x, mass.answer.ravel(), "answer, one head", "%{text}: %{y:.1%}", **more)
     lines = [
         ("answer", mass.answer.mean(1), PROMPT, "solid"),
         ("text tokens", mass.text.mean(1), FROZEN, "dash"),
@@ -46,13 +41,9 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     if picked:
         lines.append(("answer, highlighted tokens", mass.by_site[:, sorted(picked)].sum(1), GREEN, "dashdot"))
     for name, values, colour, dash in lines:
-        figure.add_scatter(
-            x=positions,
-            y=values,
-            mode="lines" if name == "uniform attention" else "lines+markers",
-            line={"color": colour, "width": 2, "dash": dash},
-            name=name,
-            hovertemplate=f"{name}: %{{y:.1%}}<extra></extra>",
+        mode = "lines" if name == "uniform attention" else "lines+markers"
+        add_line(
+            figure, positions, values, name, f"{name}: %{{y:.1%}}", colour, line_dash=dash, line_width=2, mode=mode
         )
     return figure
 
@@ -83,35 +74,13 @@ def draw_attention_heatmap(
     if not values.size or np.isnan(values).all():
         return add_note(figure, "No attention here: this site has no such token, or cannot attend to the prompt.")
     # Names go into the text of each cell: in the hover template, "%{" of an untrusted word would be a placeholder.
-    named = [
-        [f"{escape_text(row, 30)}, {columns} {escape_text(column, 30)}" for column in column_names] for row in row_names
-    ]
-    figure.add_heatmap(
-        z=np.asarray(values, dtype=np.float32),
-        zmin=0,
-        zmax=float(np.nanmax(values)) or 1.0,
-        colorscale=SEQUENTIAL,
-        text=named,
-        colorbar=colour_bar("attention", tickformat=".1%"),
-        name="attention",
-        hoverongaps=False,
-        hovertemplate="%{text}: %{z:.2%}<extra></extra>",
-        xgap=1,
-        ygap=1,
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": columns}, "showgrid": False, "zeroline": False, **_axis_ticks(column_names)},
-        yaxis={
-            "title": {"text": rows},
-            "autorange": "reversed",
-            "automargin": True,
-            "showgrid": False,
-            "zeroline": False,
-            **_axis_ticks(row_names),
-        },
-    )
-    return figure
+    shown = [f"{columns} {escape_text(column, 30)}" for column in column_names]
+    text = [[f"{escape_text(row, 30)}, {column}" for column in shown] for row in row_names]
+    ends = 0.0, float(np.nanmax(values)) or 1.0
+    more = {"text": text, "hoverongaps": False}
+    add_cells(figure, values, "attention", "%{text}: %{z:.2%}", ends, tickformat=".1%", **more)
+    down = cell_axis(rows, **TOP_DOWN, **_axis_ticks(row_names))
+    return figure.update_layout(xaxis=cell_axis(columns, **_axis_ticks(column_names)), yaxis=down)
 
 
 def describe_attention_heatmap(

@@ -3,17 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.style import BLUE, PROMPT, add_note, colour_bar, empty_figure, escape_text
+from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure
+from ptviz.figures.style import BLUE, PROMPT, escape_text
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
 _MAX_NAMED, _MAX_TICKS = 40, 15
 """Rows or columns up to which each has a name, and up to which each has a number."""
+
+
+def add_cells(
+    figure: go.Figure,
+    values: Any,
+    title: str,
+    hover: str,
+    ends: tuple[float | None, float | None] = (0, 1),
+    scale: Any = SEQUENTIAL,
+    /,
+    gap: Any = 1,
+    tickformat: Any = None,
+    **settings: Any,
+) -> None:
+    """Draw a matrix as coloured cells with a colour bar.
+
+    ``title`` is that of the colour bar and ``ends`` are its values, ``hover`` is plotly's template of the text on
+    hover, ``gap`` is in pixels, and ``settings`` are further ones of plotly's heat map.
+    """
+    z = np.asarray(values, dtype=np.float32) if isinstance(values, np.ndarray) else values
+    cells = {"z": z, "zmin": ends[0], "zmax": ends[1], "colorscale": scale}
+    bar = {"colorbar": colour_bar(title, tickformat=tickformat), "name": title}
+    shown = {"hovertemplate": f"{hover}<extra></extra>", "xgap": gap, "ygap": gap}
+    figure.add_heatmap(**{**cells, **bar, **shown, **settings})
 
 
 def draw_heatmap(
@@ -36,35 +62,13 @@ def draw_heatmap(
     if not values.size:
         return add_note(figure, "Nothing to show yet.")
     largest = limit if limit is not None else float(np.nanmax(np.abs(values))) or 1.0
-    figure.add_heatmap(
-        z=np.asarray(values, dtype=np.float32),
-        zmin=-largest if signed else 0,
-        zmax=largest,
-        colorscale=DIVERGING if signed else SEQUENTIAL,
-        colorbar=colour_bar(unit),
-        name=unit,
-        hovertemplate=f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}<extra></extra>",
-        xgap=1 if values.shape[1] <= _MAX_NAMED else 0,
-        ygap=1 if values.shape[0] <= _MAX_NAMED else 0,
+    ends, scale = ((-largest, largest), DIVERGING) if signed else ((0, largest), SEQUENTIAL)
+    gaps = {"xgap": int(values.shape[1] <= _MAX_NAMED), "ygap": int(values.shape[0] <= _MAX_NAMED)}
+    add_cells(figure, values, unit, f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}", ends, scale, **gaps)
+    return figure.update_layout(
+        xaxis=cell_axis(columns, **_axis_labels(column_names, values.shape[1])),
+        yaxis=cell_axis(rows, **TOP_DOWN, **_axis_labels(row_names, values.shape[0])),
     )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={
-            "title": {"text": columns},
-            "showgrid": False,
-            "zeroline": False,
-            **_axis_labels(column_names, values.shape[1]),
-        },
-        yaxis={
-            "title": {"text": rows},
-            "autorange": "reversed",
-            "showgrid": False,
-            "zeroline": False,
-            "automargin": True,
-            **_axis_labels(row_names, values.shape[0]),
-        },
-    )
-    return figure
 
 
 def _axis_labels(names: Sequence[str], count: int) -> dict[str, object]:
@@ -86,28 +90,21 @@ def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row
 
 
 def draw_bars(
-    values: Float[np.ndarray, " n"], axis: str = "position", unit: str = "value", names: Sequence[str] = ()
+    values: Float[np.ndarray, " n"], axis_title: str = "position", unit: str = "value", names: Sequence[str] = ()
 ) -> go.Figure:
     """Draw a vector as bars around zero."""
     figure = empty_figure(260)
     if not values.size:
         return add_note(figure, "Nothing to show yet.")
-    positions = list(range(len(values)))
-    colours = [PROMPT if value >= 0 else BLUE for value in values.tolist()]
     figure.add_bar(
-        x=positions,
+        x=list(range(len(values))),
         y=np.asarray(values, dtype=np.float32),
-        marker={"color": colours},
+        marker={"color": [PROMPT if value >= 0 else BLUE for value in values.tolist()]},
         name=unit,
-        hovertemplate=f"{axis} %{{x}}: %{{y:.3g}}<extra></extra>",
+        hovertemplate=f"{axis_title} %{{x}}: %{{y:.3g}}<extra></extra>",
     )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": axis}, "zeroline": False, "showgrid": False, **_axis_labels(names, len(values))},
-        yaxis={"title": {"text": unit}},
-        showlegend=False,
-    )
-    return figure
+    across = cell_axis(axis_title, **_axis_labels(names, len(values)))
+    return figure.update_layout(xaxis=across, yaxis=axis(unit, zeroline=None), showlegend=False)
 
 
 def describe_bars(values: Float[np.ndarray, " n"], axis: str = "position") -> str:

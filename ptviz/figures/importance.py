@@ -5,7 +5,8 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from ptviz.analysis.importance import TokenImportance
-from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT, add_note, empty_figure
+from ptviz.figures.elements import add_note, add_text, axis, cell_axis, empty_figure
+from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT
 
 
 def draw_importance(found: TokenImportance) -> go.Figure:
@@ -14,48 +15,30 @@ def draw_importance(found: TokenImportance) -> go.Figure:
     if not len(found.tokens):
         return add_note(figure, "No token measured yet.")
     tokens = found.tokens.tolist()
+    # Orange where removing the token is worse, in both charts; blue where it is better.
+    increases, changes = found.loss_increases, 100 * found.accuracy_changes
     rows = [
-        ("y", "loss without it", found.loss_increases, "loss increase: %{y:+.3g} nats"),
-        ("y2", "accuracy without it", 100 * found.accuracy_changes, "accuracy: %{y:+.1f} points"),
+        ("y", "loss without it", increases, increases >= 0, "loss increase: %{y:+.3g} nats"),
+        ("y2", "accuracy without it", changes, changes <= 0, "accuracy: %{y:+.1f} points"),
     ]
-    for axis, name, values, hover in rows:
-        # Orange where removing the token is worse, in both charts; blue where it is better.
-        worse = values >= 0 if axis == "y" else values <= 0
-        figure.add_bar(
-            x=tokens, y=values, yaxis=axis, name=name, marker={"color": [PROMPT if bad else BLUE for bad in worse]},
-            hovertemplate=f"token %{{x}}, {hover}<extra></extra>",
-        )  # fmt: skip
+    for up, name, values, worse, hover in rows:
+        colours, template = [PROMPT if bad else BLUE for bad in worse], f"token %{{x}}, {hover}<extra></extra>"
+        figure.add_bar(x=tokens, y=values, yaxis=up, name=name, marker_color=colours, hovertemplate=template)
     if found.scores is not None:
-        figure.add_bar(
-            x=tokens, y=found.scores, yaxis="y3", name="first-order score",
-            marker={"color": ORANGE, "pattern": {"shape": "/", "fgcolor": GREY}},
-            hovertemplate="token %{x}, first-order score: %{y:.3g} nats<extra></extra>",
-        )  # fmt: skip
-    titles = ("loss (nats)", "accuracy (points)", "score (nats)")
-    spans = ([0.70, 1.0], [0.36, 0.64], [0.0, 0.28])
-    axes = {
-        f"yaxis{'' if i == 0 else i + 1}": {"title": {"text": title}, "domain": span, "zeroline": True}
-        for i, (title, span) in enumerate(zip(titles, spans, strict=True))
-    }
-    figure.update_layout(
-        xaxis={
-            "title": {"text": "prompt token"},
-            "anchor": "free",
-            "position": 0,
-            "showgrid": False,
-            "zeroline": False,
-            **({"dtick": 1} if len(tokens) <= 20 else {"tickformat": "d"}),
-        },
-        **axes,
-        hovermode="closest",
+        marker = {"color": ORANGE, "pattern": {"shape": "/", "fgcolor": GREY}}
+        template, name = "token %{x}, first-order score: %{y:.3g} nats<extra></extra>", "first-order score"
+        figure.add_bar(x=tokens, y=found.scores, yaxis="y3", name=name, marker=marker, hovertemplate=template)
+    else:
+        at = {"xref": "paper", "yref": "paper", "font": {"color": GREY}}
+        add_text(figure, "no first-order score measured", 0.5, 0.14, **at)
+    ticks = {"dtick": 1} if len(tokens) <= 20 else {"tickformat": "d"}
+    return figure.update_layout(
+        xaxis=cell_axis("prompt token", anchor="free", position=0, **ticks),
+        yaxis=axis("loss (nats)", domain=[0.70, 1.0], zeroline=True),
+        yaxis2=axis("accuracy (points)", domain=[0.36, 0.64], zeroline=True),
+        yaxis3=axis("score (nats)", domain=[0.0, 0.28], zeroline=True),
         showlegend=False,
     )
-    if found.scores is None:
-        figure.add_annotation(
-            text="no first-order score measured", x=0.5, y=0.14, xref="paper", yref="paper", showarrow=False,
-            font={"color": GREY},
-        )  # fmt: skip
-    return figure
 
 
 def describe_importance(found: TokenImportance) -> str:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import plotly.graph_objects as go
+
+from ptviz.figures.elements import add_text
 
 _WIDTH, _HEIGHT = 850.0, 330.0
 """The assumed size of a plot in pixels; on another size labels may overlap."""
 _CHAR_WIDTH, _LINE_HEIGHT = 6.6, 15.0
-_CANDIDATES = [
-    (anchor, 9 * side, up)
-    for up in (11, -11, 25, -25, 39, -39)
-    for anchor, side in (("left", 1), ("right", -1))
-]  # fmt: skip
+_CANDIDATES = [(*side, up) for up in (11, -11, 25, -25, 39, -39) for side in (("left", 9), ("right", -9))]
 
 
 @dataclass(frozen=True)
@@ -22,6 +22,22 @@ class LabelPlacement:
     anchor: str
     dx: int
     dy: int
+
+
+def label_points(figure: go.Figure, points: Sequence[Sequence[float]], labels: Mapping[int, str]) -> None:
+    """Write labels next to some of the points, given by their index; the others are kept clear of labels."""
+    x, y = (_axis_fractions([point[i] for point in points]) for i in (0, 1))
+    order = [*labels, *(index for index in range(len(points)) if index not in labels)]
+    placed = place_labels([(x[index], y[index]) for index in order], [*labels.values()])
+    for (index, text), at in zip(labels.items(), placed, strict=True):
+        shift = {"xanchor": at.anchor, "xshift": at.dx, "yshift": at.dy}
+        add_text(figure, text, points[index][0], points[index][1], font={"size": 12}, **shift)
+
+
+def _axis_fractions(values: Sequence[float]) -> list[float]:
+    """Return values as fractions of the axis range that plotly chooses for them."""
+    low, high = min(values, default=0.0), max(values, default=1.0)
+    return [0.05 + 0.9 * (value - low) / ((high - low) or 1.0) for value in values]
 
 
 def place_labels(points: Sequence[tuple[float, float]], texts: Sequence[str]) -> list[LabelPlacement]:

@@ -6,7 +6,8 @@ from collections.abc import Collection
 
 import numpy as np
 import plotly.graph_objects as go
-from plotly.colors import hex_to_rgb
+
+from ptviz.figures.style import with_alpha
 
 DIMMED_OPACITY = 0.15
 """Opacity of what is not selected."""
@@ -62,8 +63,7 @@ def dim_traces(figure: go.Figure, indices: Collection[int]) -> go.Figure:
                 continue
             trace.opacity = DIMMED_OPACITY * 2
             if getattr(trace, "fillcolor", None):  # the opacity of a trace leaves its area as it is
-                red, green, blue = hex_to_rgb(trace.fillcolor)
-                trace.fillcolor = f"rgba({red}, {green}, {blue}, {DIMMED_OPACITY * 2})"
+                trace.fillcolor = with_alpha(trace.fillcolor, DIMMED_OPACITY * 2)
     return figure
 
 

@@ -8,8 +8,9 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import add_note, colour_bar, empty_figure, escape_text
+from ptviz.figures.elements import add_note, cell_axis, empty_figure
+from ptviz.figures.heatmap import add_cells
+from ptviz.figures.style import escape_text
 
 
 def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> go.Figure:
@@ -27,31 +28,13 @@ def draw_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.n
         ]
         for layer, table in zip(words, shares.tolist(), strict=True)
     ]
-    figure.add_heatmap(
-        z=shares[..., 0].astype(np.float32),
-        zmin=0,
-        zmax=max(float(shares[..., 0].max()), 1e-6),
-        colorscale=SEQUENTIAL,
-        text=[[escape_text(cell[0], 10) for cell in layer] for layer in words],
-        texttemplate="%{text}",
-        hovertext=hover,
-        name="probability",
-        colorbar=colour_bar("probability", tickformat=".0%" if shares[..., 0].max() > 0.05 else ".2%"),
-        hovertemplate="layer %{y}, token %{x}<br>%{hovertext}<extra></extra>",
-        xgap=1,
-        ygap=1,
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": "prompt token"}, "dtick": 1, "showgrid": False, "zeroline": False},
-        yaxis={
-            "title": {"text": "after layer (0: the input)"},
-            "tickformat": "d",
-            "showgrid": False,
-            "zeroline": False,
-        },
-    )
-    return figure
+    text = [[escape_text(cell[0], 10) for cell in layer] for layer in words]
+    largest = float(shares[..., 0].max())
+    look = {"tickformat": ".0%" if largest > 0.05 else ".2%", "text": text, "texttemplate": "%{text}"}
+    template = "layer %{y}, token %{x}<br>%{hovertext}"
+    add_cells(figure, shares[..., 0], "probability", template, (0, max(largest, 1e-6)), hovertext=hover, **look)
+    up = cell_axis("after layer (0: the input)", tickformat="d")
+    return figure.update_layout(xaxis=cell_axis("prompt token", dtick=1), yaxis=up)
 
 
 def describe_logit_lens(words: Sequence[Sequence[Sequence[str]]], shares: Float[np.ndarray, "layers m top"]) -> str:

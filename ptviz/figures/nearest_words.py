@@ -10,16 +10,22 @@ from jaxtyping import Float, Int
 
 from ptviz.analysis.geometry import PromptGeometry
 from ptviz.analysis.neighbours import Neighbours
+from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, category_axis, empty_figure
+from ptviz.figures.heatmap import add_cells
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.figures.style import FROZEN, GREY, PROMPT, add_note, category_axis, colour_bar, empty_figure, escape_text
+from ptviz.figures.style import FROZEN, GREY, PROMPT, escape_text
 from ptviz.prompt_statistics import OUTLIER_FACTOR
 
 _PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
+_NO_SNAPSHOT = "The first snapshot will appear here."
 
 
-def _characters_per_cell(columns: int) -> int:
-    """Return how many characters of a word fit in a cell of half a page's width; the hover text has all of them."""
-    return max(4, min(10, 72 // max(columns, 1)))
+def _select_norms(found: PromptGeometry, what: str) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return norms or distances of the prompt tokens, and the quantiles of the vocabulary's, if they are known."""
+    stats = found.vocabulary_stats
+    if what == "norms":
+        return found.norms, None if stats is None else stats.norm_quantiles
+    return found.distances, None if stats is None else stats.distance_quantiles
 
 
 def draw_norms(
@@ -30,36 +36,19 @@ def draw_norms(
     Bands show the same of the vocabulary, outliers have their own marker. ``numbers`` are those of the tokens, 0, 1,
     2, ... by default; if some are ``picked``, the others are dimmed.
     """
-    values = found.norms if what == "norms" else found.distances
-    bands = (
-        None
-        if found.vocabulary_stats is None
-        else (found.vocabulary_stats.norm_quantiles if what == "norms" else found.vocabulary_stats.distance_quantiles)
-    )
-    figure = empty_figure(300)
-    figure.update_layout(
-        xaxis={"title": {"text": "prompt token"}, "zeroline": False},
-        yaxis={
-            "title": {"text": "L2 norm" if what == "norms" else "L2 distance to the nearest word"},
-            "rangemode": "tozero",
-        },
-        hovermode="closest",
-        showlegend=True,
-    )
+    values, bands = _select_norms(found, what)
+    title = "L2 norm" if what == "norms" else "L2 distance to the nearest word"
+    up = axis(title, rangemode="tozero", zeroline=None)
+    figure = empty_figure(300, xaxis=axis("prompt token"), yaxis=up, showlegend=True)
     if not len(values):
-        return add_note(figure, "The first snapshot will appear here.")
+        return add_note(figure, _NO_SNAPSHOT)
     counted = np.array(numbers or range(len(values)))
     if bands is not None:
         for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
             figure.add_hrect(y0=bands[low], y1=bands[high], fillcolor=FROZEN, opacity=opacity, line_width=0)
-        figure.add_scatter(
-            x=[counted[0], counted[-1]],
-            y=[bands[2]] * 2,
-            mode="lines",
-            line={"color": FROZEN, "width": 1.5, "dash": "dash"},
-            name="vocabulary: median, and its middle 50 % and 90 %",
-            hovertemplate="vocabulary's median %{y:.3g}<extra></extra>",
-        )
+        x, name = [counted[0], counted[-1]], "vocabulary: median, and its middle 50 % and 90 %"
+        hover = "vocabulary's median %{y:.3g}"
+        add_line(figure, x, [bands[2]] * 2, name, hover, FROZEN, line_width=1.5, line_dash="dash")
     odd = found.outliers
     for name, rows, symbol in (
         ("prompt tokens", ~odd, "circle"),
@@ -67,24 +56,20 @@ def draw_norms(
     ):
         if rows.any():
             bright = np.isin(counted[rows], list(picked)) | (not picked)
-            figure.add_scatter(
-                x=counted[rows], y=values[rows], mode="markers", name=name,
-                marker={"size": 9, "color": PROMPT, "symbol": symbol, "opacity": np.where(bright, 1.0, DIMMED_OPACITY)},
-                meta=PICKABLE, customdata=counted[rows].tolist(),
-                hovertemplate="token %{x}: %{y:.3g}<extra></extra>",
-            )  # fmt: skip
+            look = {"marker_size": 9, "marker_symbol": symbol, "marker_opacity": np.where(bright, 1.0, DIMMED_OPACITY)}
+            numbered = {"meta": PICKABLE, "customdata": counted[rows].tolist()}
+            add_points(figure, counted[rows], values[rows], name, "token %{x}: %{y:.3g}", **look, **numbered)
     return figure
 
 
 def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Sequence[int] = ()) -> str:
     """Describe norms or distances: range, median, vocabulary range, outliers; ``numbers`` as in ``draw_norms``."""
-    values = found.norms if what == "norms" else found.distances
+    values, bands = _select_norms(found, what)
     if not len(values):
         return "No prompt token yet."
     described = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
     described += f", median {np.median(values):.3g}"
-    if found.vocabulary_stats is not None:
-        bands = found.vocabulary_stats.norm_quantiles if what == "norms" else found.vocabulary_stats.distance_quantiles
+    if bands is not None:
         described += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
     odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
     return described + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
@@ -96,49 +81,41 @@ def draw_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: S
     ``words`` are the k words of each row; ``labels`` are the names of the rows, by default their numbers.
     """
     rows, k = found.ids.shape
-    figure = empty_figure(90 + 26 * max(rows, 3))
+    figure = empty_figure(90 + 26 * max(rows, 3), margin={"t": 30, "b": 16})
     if not rows or not k:
-        return add_note(figure, "The first snapshot will appear here.")
-    far, names = found.metric == "L2", labels or [str(i) for i in range(rows)]
-    figure.add_heatmap(
-        z=np.asarray(found.scores, dtype=np.float32),
-        text=[[escape_text(word, _characters_per_cell(k)) for word in row] for row in words],
-        hovertext=[
-            [f"token {escape_text(name, 24)}, rank {i + 1}: {escape_text(word, 60)}" for i, word in enumerate(row)]
-            for name, row in zip(names, words, strict=True)
-        ],
-        texttemplate="%{text}",
+        return add_note(figure, _NO_SNAPSHOT)
+    _draw_words(figure, words, found.scores, found.metric, labels, [f"rank {i + 1}" for i in range(k)], 11)
+    names = ["nearest", *[f"{i + 1}." for i in range(1, k)]]
+    return figure.update_layout(xaxis=category_axis(names, 8, side="top"))
+
+
+def _draw_words(
+    figure: go.Figure,
+    words: Sequence[Sequence[str]],
+    scores: np.ndarray,
+    metric: str,
+    labels: Sequence[str],
+    columns: Sequence[str],
+    size: int,
+) -> None:
+    """Draw words in cells coloured by their scores, one row per prompt token; ``size`` is that of the font."""
+    # As many characters as fit in a cell of half a page's width; the hover text has all of them.
+    longest = max(4, min(10, 72 // max(len(columns), 1)))
+    names = labels or [str(i) for i in range(len(words))]
+    hover = [
+        [f"token {escape_text(name, 24)}, {at}: {escape_text(word, 60)}" for at, word in zip(columns, row, strict=True)]
+        for name, row in zip(names, words, strict=True)
+    ]
+    look = {
+        "text": [[escape_text(word, longest) for word in row] for row in words],
+        "texttemplate": "%{text}",
         # Dark words on light cells, on a light page and on a dark page.
-        textfont={"size": 11, "color": "#1B2430"},
-        colorscale=_PALE_SCALE,
-        reversescale=far,
-        xgap=2,
-        ygap=2,
-        name=found.metric,
-        colorbar=colour_bar(found.metric),
-        hovertemplate="%{hovertext}<br>" + found.metric + " %{z:.3f}<extra></extra>",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        margin={"l": 56, "r": 16, "t": 30, "b": 16},
-        xaxis={
-            "tickvals": list(range(k)),
-            "ticktext": ["nearest", *[f"{i + 1}." for i in range(1, k)]],
-            "side": "top",
-            "showgrid": False,
-            "zeroline": False,
-        },
-        yaxis={
-            "title": {"text": "prompt token"},
-            "tickvals": list(range(rows)),
-            "ticktext": [escape_text(name, 24) for name in names],
-            "autorange": "reversed",
-            "showgrid": False,
-            "zeroline": False,
-            "automargin": True,
-        },
-    )
-    return figure
+        "textfont": {"size": size, "color": "#1B2430"},
+        "reversescale": metric == "L2",
+    }
+    template = f"%{{hovertext}}<br>{metric} %{{z:.3f}}"
+    add_cells(figure, scores, metric, template, (None, None), _PALE_SCALE, gap=2, hovertext=hover, **look)
+    figure.update_layout(yaxis=category_axis(names, 24, "prompt token", **TOP_DOWN))
 
 
 def describe_neighbours(found: Neighbours, words: Sequence[Sequence[str]], labels: Sequence[str] = ()) -> str:
@@ -152,21 +129,12 @@ def describe_neighbours(found: Neighbours, words: Sequence[Sequence[str]], label
 
 def draw_neighbour_overlap(steps: Sequence[int], shares: Sequence[float], at: int | None = None) -> go.Figure:
     """Draw the share (0 to 1) of the initial neighbours that are still neighbours over the steps."""
-    figure = empty_figure(240)
-    figure.update_layout(
-        xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "initial neighbours kept"}, "tickformat": ".0%", "range": [0, 1.03]},
-        showlegend=False,
-    )
+    up = axis("initial neighbours kept", tickformat=".0%", range=[0, 1.03], zeroline=None)
+    figure = empty_figure(240, hovermode="x unified", xaxis=axis("step"), yaxis=up, showlegend=False)
     if not steps:
-        return add_note(figure, "The first snapshot will appear here.")
-    figure.add_scatter(
-        x=list(steps), y=list(shares), mode="lines+markers", line={"color": PROMPT, "width": 2.5},
-        name="neighbours kept", hovertemplate="%{y:.0%} kept<extra></extra>",
-    )  # fmt: skip
-    if at is not None:
-        figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
-    return figure
+        return add_note(figure, _NO_SNAPSHOT)
+    add_line(figure, list(steps), list(shares), "neighbours kept", "%{y:.0%} kept", mode="lines+markers")
+    return figure if at is None else figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
 
 
 def draw_nearest_words_over_steps(
@@ -178,42 +146,11 @@ def draw_nearest_words_over_steps(
     at: int | None = None,
 ) -> go.Figure:
     """Draw the nearest word of each prompt token (rows) at each step (columns), coloured by its score."""
-    m = len(words)
-    figure = empty_figure(90 + 26 * max(m, 3))
-    if not m or not steps:
-        return add_note(figure, "The first snapshot will appear here.")
-    names = labels or [str(i) for i in range(m)]
-    figure.add_heatmap(
-        z=np.asarray(scores, dtype=np.float32),
-        text=[[escape_text(word, _characters_per_cell(len(steps))) for word in row] for row in words],
-        hovertext=[
-            [
-                f"token {escape_text(name, 24)}, step {step}: {escape_text(word, 60)}"
-                for step, word in zip(steps, row, strict=True)
-            ]
-            for name, row in zip(names, words, strict=True)
-        ],
-        texttemplate="%{text}",
-        textfont={"size": 10, "color": "#1B2430"},
-        colorscale=_PALE_SCALE,
-        reversescale=metric == "L2",
-        xgap=2,
-        ygap=2,
-        name=metric,
-        colorbar=colour_bar(metric),
-        hovertemplate="%{hovertext}<br>" + metric + " %{z:.3f}<extra></extra>",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        margin={"l": 56, "r": 16, "t": 44, "b": 16},
-        xaxis={**category_axis([str(step) for step in steps], 8), "side": "top", "title": {"text": "step"}},
-        yaxis={
-            **category_axis(names, 24),
-            "title": {"text": "prompt token"},
-            "autorange": "reversed",
-            "automargin": True,
-        },
-    )
+    figure = empty_figure(90 + 26 * max(len(words), 3), margin={"t": 44, "b": 16})
+    if not len(words) or not steps:
+        return add_note(figure, _NO_SNAPSHOT)
+    _draw_words(figure, words, scores, metric, labels, [f"step {step}" for step in steps], 10)
+    figure.update_layout(xaxis=category_axis([str(step) for step in steps], 8, "step", side="top"))
     if at is not None:
         figure.add_vrect(x0=at - 0.5, x1=at + 0.5, line={"color": PROMPT, "width": 2})
     return figure
@@ -243,30 +180,16 @@ def draw_neighbour_ranks(
     at: int | None = None,
 ) -> go.Figure:
     """Draw the rank of each prompt token's final nearest word among all its neighbours over the steps; 1 is nearest."""
-    figure = empty_figure(260)
-    figure.update_layout(
-        xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "rank of its final word"}, "type": "log", "autorange": "reversed", "dtick": 1},
-        hovermode="closest",
-        showlegend=False,
-    )
+    up = axis("rank of its final word", type="log", autorange="reversed", dtick=1, zeroline=None)
+    figure = empty_figure(260, xaxis=axis("step"), yaxis=up, showlegend=False)
     if not len(ranks) or not steps:
-        return add_note(figure, "The first snapshot will appear here.")
+        return add_note(figure, _NO_SNAPSHOT)
     for i, number in enumerate(numbers or range(len(ranks))):
-        figure.add_scatter(
-            x=list(steps),
-            y=ranks[i],
-            mode="lines",
-            meta=PICKABLE,
-            customdata=[number] * len(steps),
-            line={"color": PROMPT, "width": 2 if number in picked else 1.2},
-            opacity=0.6 if not picked else 1.0 if number in picked else DIMMED_OPACITY,
-            name=f"token {number}: {escape_text(words[i], 20)}",
-            hovertemplate=f"token {number}, {escape_text(words[i], 20)}: rank %{{y:,}} at step %{{x}}<extra></extra>",
-        )
-    if at is not None:
-        figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
-    return figure
+        word, bright = escape_text(words[i], 20), number in picked
+        look = {"line_width": 2 if bright else 1.2, "opacity": 0.6 if not picked else 1.0 if bright else DIMMED_OPACITY}
+        hover, numbered = f"token {number}, {word}: rank %{{y:,}} at step %{{x}}", {"customdata": [number] * len(steps)}
+        add_line(figure, list(steps), ranks[i], f"token {number}: {word}", hover, meta=PICKABLE, **numbered, **look)
+    return figure if at is None else figure.add_vline(x=steps[at], line={"color": GREY, "width": 1.5})
 
 
 def describe_neighbour_ranks(

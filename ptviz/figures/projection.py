@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.projection import Projection
+from ptviz.figures.elements import add_note, axis, empty_figure
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.figures.style import FROZEN, PROMPT, SeriesStyle, add_note, empty_figure, escape_text
+from ptviz.figures.style import FROZEN, PROMPT, SeriesStyle, escape_text
 
 _MAX_NUMBERED = 30
 """Prompt tokens up to which each is labelled with its number."""
@@ -41,8 +43,7 @@ def draw_projection(trajectories: Sequence[Trajectory], words: Sequence[str], *,
     All ``trajectories`` belong to one projection, of 2 or 3 dimensions. If tokens are highlighted, the others are
     dimmed.
     """
-    figure = empty_figure(520)
-    figure.update_layout(hovermode="closest", legend={"itemsizing": "constant"})
+    figure = empty_figure(520, legend={"itemsizing": "constant"})
     if not trajectories:
         return add_note(figure, "The projection appears with the first snapshot.")
     projection = trajectories[0].projection
@@ -58,13 +59,11 @@ def draw_projection(trajectories: Sequence[Trajectory], words: Sequence[str], *,
 
 
 def _style_axes(figure: go.Figure, projection: Projection, three_axes: bool) -> None:
-    names = [f"{projection.kind} axis {i}" for i in "123"]
-    titles = [
-        f"{name} ({share:.0%})" for name, share in zip(names, projection.explained_variance, strict=False)
-    ] or names
+    names, shares = [f"{projection.kind} axis {i}" for i in "123"], projection.explained_variance
+    titles = [f"{name} ({share:.0%})" for name, share in zip(names, shares, strict=False)] or names
     # UMAP and t-SNE keep neighbourhoods only: their coordinates mean nothing.
     bare = {} if projection.kind == "PCA" else {"showticklabels": False}
-    axes = [{"title": {"text": title}, "zeroline": False, **bare} for title in titles]
+    axes = [axis(title, **bare) for title in titles]
     if three_axes:
         # Far enough away for the titles of the axes to be visible.
         away = {"aspectmode": "cube", "camera": {"eye": {"x": 1.55, "y": 1.55, "z": 1.1}}}
@@ -75,59 +74,41 @@ def _style_axes(figure: go.Figure, projection: Projection, three_axes: bool) -> 
 
 
 def _draw_vocabulary(figure: go.Figure, points: np.ndarray, words: Sequence[str], three_axes: bool) -> None:
-    options = {
-        "mode": "markers",
-        "marker": {"size": 2 if three_axes or len(points) > _MAX_SVG_POINTS else 4, "color": FROZEN},
-        "opacity": 0.45,
-        "text": list(words),
-        "name": "vocabulary",
-        "hovertemplate": "%{text}<extra></extra>",
-    }
-    if three_axes or len(points) <= _MAX_SVG_POINTS:
-        _add_points(figure, points, three_axes, **options)
-    else:
-        flat = np.asarray(points, dtype=np.float32)
-        figure.add_scattergl(x=flat[:, 0], y=flat[:, 1], **options)
+    many = len(points) > _MAX_SVG_POINTS
+    look = {"mode": "markers", "marker": {"size": 2 if three_axes or many else 4, "color": FROZEN}, "opacity": 0.45}
+    options = {"text": list(words), "name": "vocabulary", "hovertemplate": "%{text}<extra></extra>", **look}
+    _add_points(figure, points, three_axes, many, **options)
 
 
 def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool, trails: bool, first: bool) -> None:
-    steps, m, _ = trajectory.projection.tokens.shape
+    tokens, style = trajectory.projection.tokens, trajectory.style
+    steps, m, _ = tokens.shape
     if not steps or not m:
         return
     numbers = np.array(trajectory.token_numbers or range(m))
     chosen = np.isin(numbers, list(trajectory.highlighted))
     at, name = trajectory.index % steps, escape_text(trajectory.name)
+    line: dict[str, Any] = {"mode": "lines", "line": {"color": style.colour, "width": 1.2}, "hoverinfo": "skip"}
+    line |= {"name": f"trajectory of {name}", "showlegend": False, "legendgroup": name}
+    points = {
+        "mode": "markers+text" if m <= _MAX_NUMBERED and first else "markers",
+        "marker": {"size": 5 if three_axes else 10, "color": style.colour, "symbol": _marker_symbol(style, three_axes)},
+        "textposition": "top center",
+        "name": name,
+        "legendgroup": name,
+        "meta": PICKABLE if first else None,
+        "hovertemplate": f"{name}: token %{{customdata}}<extra></extra>",
+    }
     groups = [(chosen, 1.0), (~chosen, DIMMED_OPACITY)] if chosen.any() else [(~chosen, 1.0)]
     # Highlighted tokens are drawn last, over the others; the legend has one entry per prompt.
     for rows, opacity in reversed(groups):
         if not rows.any():
             continue
         if trails and at > 0:
-            trails_line = _join_trails(trajectory.projection.tokens[: at + 1, rows])
-            _add_points(figure, trails_line, three_axes, mode="lines",
-                    line={"color": trajectory.style.colour, "width": 1.2},
-                    opacity=0.55 * opacity, name=f"trajectory of {name}", hoverinfo="skip", showlegend=False,
-                    legendgroup=name)  # fmt: skip
-        _add_points(
-            figure,
-            trajectory.projection.tokens[at, rows],
-            three_axes,
-            mode="markers+text" if m <= _MAX_NUMBERED and first else "markers",
-            marker={
-                "size": 5 if three_axes else 10,
-                "color": trajectory.style.colour,
-                "symbol": _marker_symbol(trajectory.style, three_axes),
-            },
-            opacity=opacity,
-            text=[str(number) for number in numbers[rows]],
-            textposition="top center",
-            name=name,
-            legendgroup=name,
-            showlegend=opacity == 1.0,
-            meta=PICKABLE if first else None,
-            customdata=numbers[rows].tolist(),
-            hovertemplate=f"{name}: token %{{customdata}}<extra></extra>",
-        )
+            _add_points(figure, _join_trails(tokens[: at + 1, rows]), three_axes, opacity=0.55 * opacity, **line)
+        own = {"text": [str(number) for number in numbers[rows]], "customdata": numbers[rows].tolist()}
+        shown = {"opacity": opacity, "showlegend": opacity == 1.0}
+        _add_points(figure, tokens[at, rows], three_axes, **points, **own, **shown)
 
 
 def _marker_symbol(mark: SeriesStyle, three_axes: bool) -> str:
@@ -141,9 +122,12 @@ def _join_trails(points: Float[np.ndarray, "steps m dims"]) -> Float[np.ndarray,
     return np.concatenate([points.swapaxes(0, 1), np.full((m, 1, dims), np.nan)], axis=1).reshape(-1, dims)
 
 
-def _add_points(figure: go.Figure, points: np.ndarray, three_axes: bool, **options: object) -> None:
+def _add_points(
+    figure: go.Figure, points: np.ndarray, three_axes: bool, webgl: bool = False, /, **options: Any
+) -> None:
     columns = dict(zip("xyz", np.asarray(points, dtype=np.float32).T, strict=False))
-    (figure.add_scatter3d if three_axes else figure.add_scatter)(**columns, **options)
+    add = figure.add_scatter3d if three_axes else figure.add_scattergl if webgl else figure.add_scatter
+    add(**columns, **options)
 
 
 def describe_projection(trajectories: Sequence[Trajectory]) -> str:
@@ -157,9 +141,8 @@ def describe_projection(trajectories: Sequence[Trajectory]) -> str:
         if not steps or not m:
             described.append(f"{trajectory.name}: no prompt token yet.")
             continue
-        moved = np.linalg.norm(
-            trajectory.projection.tokens[trajectory.index % steps] - trajectory.projection.tokens[0], axis=1
-        )
+        tokens = trajectory.projection.tokens
+        moved = np.linalg.norm(tokens[trajectory.index % steps] - tokens[0], axis=1)
         far = int(moved.argmax())
         number = trajectory.token_numbers[far] if trajectory.token_numbers else far
         described.append(

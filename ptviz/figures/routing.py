@@ -9,44 +9,30 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.routing import ExpertLoadCurve, RoutingSummary
-from ptviz.figures.heatmap import SEQUENTIAL
-from ptviz.figures.style import GREY, add_note, category_axis, colour_bar, empty_figure, escape_text, series_style
+from ptviz.figures.elements import TOP_DOWN, add_line, add_note, axis, category_axis, cell_axis, empty_figure
+from ptviz.figures.heatmap import add_cells
+from ptviz.figures.style import GREY, escape_hover, escape_text, series_style
 
 
 def draw_expert_load(curve: ExpertLoadCurve, names: Sequence[str], at: int | None = None) -> go.Figure:
     """Draw the share of the inputs that each expert wins over the steps, stacked to 1; a line marks the step ``at``."""
-    figure = empty_figure(340)
-    figure.update_layout(
-        xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "share of the inputs"}, "tickformat": ".0%", "range": [0, 1], "zeroline": False},
+    figure = empty_figure(
+        340,
+        hovermode="x unified",
+        xaxis=axis("step"),
+        yaxis=axis("share of the inputs", tickformat=".0%", range=[0, 1]),
         legend={"traceorder": "normal"},
     )
+    pattern = {"fillmode": "overlay", "fgcolor": "#FFFFFF", "fgopacity": 0.5, "solidity": 0.15, "size": 9}
     for index, name in enumerate(names):
-        style = series_style(index)
-        figure.add_scatter(
-            x=curve.steps,
-            y=curve.smoothed_loads[:, index],
-            mode="lines",
-            stackgroup="load",
-            line={"color": style.colour, "width": 1},
-            fillcolor=style.colour,
-            # A pattern, as a second cue besides the colour.
-            fillpattern={
-                "shape": ("", "/", ".", "\\", "x", "-", "|", "+")[index % 8],
-                "fillmode": "overlay",
-                "fgcolor": "#FFFFFF",
-                "fgopacity": 0.5,
-                "solidity": 0.15,
-                "size": 9,
-            },
-            name=escape_text(name, 30),
-            hovertemplate=escape_text(name, 30).replace("%{", "%&#123;") + " %{y:.0%}<extra></extra>",
-        )
+        colour, title = series_style(index).colour, escape_text(name, 30)
+        # A pattern, as a second cue besides the colour.
+        area = {"fillcolor": colour, "fillpattern": {"shape": ("", *"/.\\x-|+")[index % 8], **pattern}}
+        hover, y = escape_hover(title) + " %{y:.0%}", curve.smoothed_loads[:, index]
+        add_line(figure, curve.steps, y, title, hover, colour, line_width=1, stackgroup="load", **area)
     if at is not None:
         figure.add_vline(x=at, line={"color": GREY, "width": 2})
-    if not len(curve.steps):
-        add_note(figure, "The first step will appear here.")
-    return figure
+    return figure if len(curve.steps) else add_note(figure, "The first step will appear here.")
 
 
 def describe_expert_load(curve: ExpertLoadCurve, names: Sequence[str]) -> str:
@@ -65,22 +51,9 @@ def draw_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str], 
     figure = empty_figure(max(260, min(90 + 5 * len(weights), 640)))
     if not weights.size:
         return add_note(figure, "No routed input yet.")
-    figure.add_heatmap(
-        z=np.asarray(weights, dtype=np.float32),
-        zmin=0,
-        zmax=1,
-        colorscale=SEQUENTIAL,
-        text=[[escape_text(text, 110)] * len(names) for text in texts],
-        colorbar=colour_bar("weight"),
-        name="weight",
-        hovertemplate="%{text}<br>expert %{x}: %{z:.2f}<extra></extra>",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis=category_axis(names, 18),
-        yaxis={"title": {"text": "input"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
-    )
-    return figure
+    shown = [[escape_text(text, 110)] * len(names) for text in texts]
+    add_cells(figure, weights, "weight", "%{text}<br>expert %{x}: %{z:.2f}", gap=None, text=shown)
+    return figure.update_layout(xaxis=category_axis(names, 18), yaxis=cell_axis("input", autorange="reversed"))
 
 
 def describe_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[str]) -> str:
@@ -102,26 +75,12 @@ def draw_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequenc
     if not found.class_counts.sum():
         return add_note(figure, "No routed input yet.")
     shares = found.class_counts / np.maximum(found.class_counts.sum(1, keepdims=True), 1)
-    figure.add_heatmap(
-        z=shares.astype(np.float32),
-        zmin=0,
-        zmax=1,
-        colorscale=SEQUENTIAL,
-        text=[[str(count) if count else "" for count in row] for row in found.class_counts.tolist()],
-        texttemplate="%{text}",
-        hovertext=[[f"{count} of {sum(row)}" for count in row] for row in found.class_counts.tolist()],
-        xgap=2,
-        ygap=2,
-        name="share of the class",
-        colorbar=colour_bar("share of the class", tickformat=".0%"),
-        hovertemplate="%{y} to %{x}: %{z:.0%} (%{hovertext})<extra></extra>",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis=category_axis(names, 18),
-        yaxis={**category_axis(classes, 22), "autorange": "reversed", "automargin": True},
-    )
-    return figure
+    counts = found.class_counts.tolist()
+    look = {"text": [[str(count) if count else "" for count in row] for row in counts], "texttemplate": "%{text}"}
+    look["hovertext"] = [[f"{count} of {sum(row)}" for count in row] for row in counts]
+    hover = "%{y} to %{x}: %{z:.0%} (%{hovertext})"
+    add_cells(figure, shares, "share of the class", hover, gap=2, tickformat=".0%", **look)
+    return figure.update_layout(xaxis=category_axis(names, 18), yaxis=category_axis(classes, 22, **TOP_DOWN))
 
 
 def describe_confusion(found: RoutingSummary, classes: Sequence[str], names: Sequence[str]) -> str:

@@ -9,45 +9,33 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.routing import ExpertLoadCurve, RoutingCounterfactual
-from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import (
-    FROZEN,
-    GREEN,
-    GREY,
-    PROMPT,
+from ptviz.figures.elements import (
+    INSIDE_TEXT,
+    TOP_DOWN,
+    add_line,
     add_note,
+    add_points,
+    add_ring,
+    axis,
     category_axis,
-    colour_bar,
+    cell_axis,
     empty_figure,
-    escape_text,
-    series_style,
 )
+from ptviz.figures.heatmap import DIVERGING, add_cells
+from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, escape_text, series_style
 
 
 def draw_balance(curve: ExpertLoadCurve, at: int | None = None) -> go.Figure:
     """Draw the balance of the load over the steps, from 1/k (one expert wins all) to 1 (uniform); ``at`` is marked."""
-    figure = empty_figure(240)
+    up = axis("balance", range=[0, 1.03])
+    figure = empty_figure(240, hovermode="x unified", xaxis=axis("step"), yaxis=up, showlegend=False)
     k = max(curve.loads.shape[1], 1) if curve.loads.ndim == 2 else 1
-    figure.update_layout(
-        xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "balance"}, "range": [0, 1.03], "zeroline": False},
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=curve.steps,
-        y=curve.balance,
-        mode="lines",
-        line={"color": PROMPT, "width": 2.5},
-        name="balance",
-        customdata=curve.entropy,
-        hovertemplate="balance %{y:.2f}, entropy %{customdata:.2f} nats<extra></extra>",
-    )
+    hover = "balance %{y:.2f}, entropy %{customdata:.2f} nats"
+    add_line(figure, curve.steps, curve.balance, "balance", hover, customdata=curve.entropy)
     figure.add_hline(y=1 / k, line={"color": GREY, "dash": "dot", "width": 1.5})
     if at is not None:
         figure.add_vline(x=at, line={"color": GREY, "width": 2})
-    if not len(curve.steps):
-        add_note(figure, "The first step will appear here.")
-    return figure
+    return figure if len(curve.steps) else add_note(figure, "The first step will appear here.")
 
 
 def describe_balance(curve: ExpertLoadCurve) -> str:
@@ -64,46 +52,33 @@ def describe_balance(curve: ExpertLoadCurve) -> str:
 
 def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
     """Draw loss or accuracy with all texts at one expert, as bars; lines show the own routing and the best case."""
-    values, index = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
     share = what != "loss"
-    figure = empty_figure(300)
-    figure.update_layout(
-        hovermode="closest",
-        margin={"t": 34, "r": 16, "l": 56, "b": 44},
-        xaxis={"title": {"text": "all texts at"}, **category_axis(names, 14)},
-        yaxis={
-            "title": {"text": "accuracy" if share else "loss (nats)"},
-            "rangemode": "tozero",
-            **({"tickformat": ".0%"} if share else {}),
-        },
-        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
+    values, index = (found.accuracy, 1) if share else (found.loss, 0)
+    up = axis("accuracy", tickformat=".0%") if share else axis("loss (nats)")
+    figure = empty_figure(
+        300,
+        margin={"t": 34},
+        xaxis=category_axis(names, 14, "all texts at"),
+        yaxis={**up, "rangemode": "tozero", "zeroline": None},
     )
-    style = [series_style(index) for index in range(len(names))]
     form = "%{y:.1%}" if share else "%{y:.3f}"
     figure.add_bar(
         x=list(range(len(names))),
         y=values,
-        marker={"color": [one.colour for one in style]},
+        marker={"color": [series_style(index).colour for index in range(len(names))]},
         text=[f"{value:.0%}" if share else f"{value:.2f}" for value in values.tolist()],
-        textposition="inside",
-        insidetextanchor="start",
-        textangle=0,
         name="forced",
         showlegend=False,
         hovertemplate=f"all texts here: {form}<extra></extra>",
+        **INSIDE_TEXT,
     )
     for name, value, colour, dash in (
         ("as routed", found.as_routed[index], GREY, "solid"),
         ("best case", found.best_case[index], GREEN, "dash"),
     ):
-        figure.add_scatter(
-            x=[-0.5, len(names) - 0.5],
-            y=[value, value],
-            mode="lines",
-            line={"color": colour, "dash": dash, "width": 2.5},
-            name=f"{name} {value:.0%}" if share else f"{name} {value:.2f}",
-            hovertemplate=f"{name}: {form}<extra></extra>",
-        )
+        title = f"{name} {value:.0%}" if share else f"{name} {value:.2f}"
+        x = [-0.5, len(names) - 0.5]
+        add_line(figure, x, [value, value], title, f"{name}: {form}", colour, line_dash=dash)
     return figure
 
 
@@ -126,45 +101,23 @@ def draw_loss_increases(
     found: RoutingCounterfactual, order: Sequence[int], names: Sequence[str], texts: Sequence[str]
 ) -> go.Figure:
     """Draw the loss increase (nats) of each text (rows, in ``order``) at each expert (columns), as a heat map."""
-    figure = empty_figure(max(260, min(90 + 5 * len(order), 640)))
+    figure = empty_figure(max(260, min(90 + 5 * len(order), 640)), showlegend=False)
     if not len(order):
         return add_note(figure, "No text yet.")
-    shown = found.loss_increases[list(order)]
+    increases = found.loss_increases[list(order)]
     # Not the maximum: a few large values would take the colour from all others.
-    limit = max(float(np.quantile(np.abs(shown), 0.98)), 1e-6)
-    figure.add_heatmap(
-        z=shown.astype(np.float32),
-        zmin=-limit,
-        zmax=limit,
-        colorscale=DIVERGING,
-        text=[
-            [
-                f"{escape_text(texts[i], 110)}<br>chosen {escape_text(names[found.chosen_experts[i]])}, "
-                f"best {escape_text(names[found.best_experts[i]])}"
-            ]
-            * len(names)
-            for i in order
-        ],
-        colorbar=colour_bar("increase (nats)"),
-        name="loss increase",
-        hovertemplate="%{text}<br>expert %{x}: %{z:+.2f} nats<extra></extra>",
-    )
-    chosen = [int(found.chosen_experts[i]) for i in order]
-    figure.add_scatter(
-        x=chosen,
-        y=list(range(len(chosen))),
-        mode="markers",
-        marker={"size": 4, "color": "#000000", "symbol": "circle"},
-        name="chosen",
-        hoverinfo="skip",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        showlegend=False,
-        xaxis={**category_axis(names, 14), "range": [-0.5, len(names) - 0.5]},
-        yaxis={"title": {"text": "text"}, "autorange": "reversed", "showgrid": False, "zeroline": False},
-    )
-    return figure
+    limit = max(float(np.quantile(np.abs(increases), 0.98)), 1e-6)
+    chosen, best = ([int(experts[i]) for i in order] for experts in (found.chosen_experts, found.best_experts))
+    shown = [
+        f"{escape_text(texts[i], 110)}<br>chosen {escape_text(names[own])}, best {escape_text(names[other])}"
+        for i, own, other in zip(order, chosen, best, strict=True)
+    ]
+    look = {"gap": None, "name": "loss increase", "text": [[text] * len(names) for text in shown]}
+    hover = "%{text}<br>expert %{x}: %{z:+.2f} nats"
+    add_cells(figure, increases, "increase (nats)", hover, (-limit, limit), DIVERGING, **look)
+    add_points(figure, chosen, list(range(len(chosen))), "chosen", "", "#000000", marker_size=4, marker_symbol="circle")
+    across = category_axis(names, 14, range=[-0.5, len(names) - 0.5])
+    return figure.update_layout(xaxis=across, yaxis=cell_axis("text", autorange="reversed"))
 
 
 def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) -> str:
@@ -186,44 +139,27 @@ def draw_temperature(
     factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], at: float | None = 1.0
 ) -> go.Figure:
     """Draw loss (nats) and accuracy by temperature, in multiples of the trained one; a ring marks ``at``."""
-    figure = empty_figure(300)
     names = [format_factor(factor) for factor in factors]
-    figure.update_layout(
-        margin={"t": 34, "r": 56, "l": 56, "b": 44},
-        xaxis={"title": {"text": "temperature"}, **category_axis(names, 12), "range": [-0.4, len(names) - 0.6]},
-        yaxis={"title": {"text": "accuracy"}, "tickformat": ".0%"},
-        yaxis2={"title": {"text": "loss (nats)"}, "overlaying": "y", "side": "right", "showgrid": False},
+    figure = empty_figure(
+        300,
+        hovermode="x unified",
+        margin={"t": 34, "r": 56},
+        xaxis=category_axis(names, 12, "temperature", range=[-0.4, len(names) - 0.6]),
+        yaxis=axis("accuracy", tickformat=".0%", zeroline=None),
+        yaxis2=cell_axis("loss (nats)", overlaying="y", side="right", zeroline=None),
     )
-    positions = list(range(len(names)))
-    for name, values, axis, colour, dash, form in (
+    for name, values, up, colour, dash, form in (
         ("accuracy", accuracy, "y", PROMPT, "solid", "%{y:.1%}"),
         ("loss", loss, "y2", FROZEN, "dash", "%{y:.3f} nats"),
     ):
-        figure.add_scatter(
-            x=positions,
-            y=list(values),
-            yaxis=axis,
-            mode="lines+markers",
-            line={"color": colour, "dash": dash, "width": 2.5},
-            name=name,
-            hovertemplate=f"{name} {form}<extra></extra>",
-        )
+        look = {"yaxis": up, "mode": "lines+markers", "line_dash": dash}
+        add_line(figure, list(range(len(names))), list(values), name, f"{name} {form}", colour, **look)
     if 1.0 in factors:
-        figure.add_vline(
-            x=list(factors).index(1.0),
-            line={"color": GREY, "dash": "dot", "width": 2},
-            annotation={"text": "trained", "yanchor": "bottom", "y": 1},
-        )
+        trained, note = list(factors).index(1.0), {"text": "trained", "yanchor": "bottom", "y": 1}
+        figure.add_vline(x=trained, line={"color": GREY, "dash": "dot", "width": 2}, annotation=note)
     if at in factors:
         index = list(factors).index(at)
-        figure.add_scatter(
-            x=[index],
-            y=[accuracy[index]],
-            mode="markers",
-            marker={"size": 16, "symbol": "circle-open", "color": PROMPT, "line": {"width": 2.5}},
-            name="selected",
-            hoverinfo="skip",
-        )
+        add_ring(figure, index, accuracy[index], "selected", marker_size=16)
     return figure
 
 
@@ -251,28 +187,12 @@ def draw_task_routing(
     if not weights.size:
         return add_note(figure, "No task yet.")
     counts = list(rows) or [0] * len(tasks)
-    figure.add_heatmap(
-        z=np.asarray(weights, dtype=np.float32),
-        zmin=0,
-        zmax=1,
-        colorscale=SEQUENTIAL,
-        text=[[f"{weight:.0%}" for weight in row] for row in np.asarray(weights).tolist()],
-        texttemplate="%{text}",
-        hovertext=[
-            [f"{escape_text(task)} ({count} texts)"] * len(names) for task, count in zip(tasks, counts, strict=True)
-        ],
-        xgap=2,
-        ygap=2,
-        name="mean weight",
-        colorbar=colour_bar("mean weight", tickformat=".0%"),
-        hovertemplate="%{hovertext}: %{z:.1%}<extra></extra>",
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": "prompt"}, **category_axis(names, 14)},
-        yaxis={"title": {"text": "texts of"}, **category_axis(tasks, 22), "autorange": "reversed", "automargin": True},
-    )
-    return figure
+    look = {"text": [[f"{weight:.0%}" for weight in row] for row in weights.tolist()], "texttemplate": "%{text}"}
+    counted = [f"{escape_text(task)} ({count} texts)" for task, count in zip(tasks, counts, strict=True)]
+    look["hovertext"] = [[task] * len(names) for task in counted]
+    add_cells(figure, weights, "mean weight", "%{hovertext}: %{z:.1%}", gap=2, tickformat=".0%", **look)
+    down = category_axis(tasks, 22, "texts of", **TOP_DOWN)
+    return figure.update_layout(xaxis=category_axis(names, 14, "prompt"), yaxis=down)
 
 
 def describe_task_routing(weights: Float[np.ndarray, "tasks k"], tasks: Sequence[str], names: Sequence[str]) -> str:

@@ -7,38 +7,29 @@ from collections.abc import Sequence
 import plotly.graph_objects as go
 
 from ptviz.analysis.spectrum import Spectrum
-from ptviz.figures.style import GREY, PROMPT, add_note, empty_figure, escape_text, series_style
+from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure
+from ptviz.figures.style import GREY, escape_text, series_style
 
 
 def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
     """Draw singular values, largest first, on a log scale, one line per (name, spectrum)."""
-    figure = empty_figure(320)
-    figure.update_layout(
-        xaxis={"title": {"text": "index of the singular value"}, "zeroline": False, "rangemode": "tozero"},
-        yaxis={"title": {"text": "singular value"}, "type": "log", "exponentformat": "power", "zeroline": False},
-        hovermode="closest",
-    )
-    shown = [
-        value for _, found in spectra for value in (found.values.max(initial=0), _smallest_drawn(found)) if value > 0
-    ]
-    if shown and max(shown) < 100 * min(shown):
+    across = axis("index of the singular value", rangemode="tozero")
+    figure = empty_figure(320, xaxis=across, yaxis=axis("singular value", type="log", exponentformat="power"))
+    ends = [end for _, found in spectra for end in (found.values.max(initial=0), _smallest_drawn(found)) if end > 0]
+    if ends and max(ends) < 100 * min(ends):
         figure.update_yaxes(dtick="D2")  # labels of all nine digits of a decade would overlap
     for index, (name, found) in enumerate(spectra):
-        style = series_style(index)
-        values = found.values[found.values >= _smallest_drawn(found)]
-        figure.add_scatter(
-            x=list(range(1, len(values) + 1)),
-            y=values,
-            mode="lines+markers" if len(values) <= 40 else "lines",
-            line={"color": style.colour, "dash": style.dash, "width": 2.5},
-            marker={"size": 6, "symbol": style.symbol},
-            name=escape_text(f"{name} (effective rank {found.effective_rank:.1f})"),
-            hovertemplate="number %{x}: %{y:.4g}<extra></extra>",
-            showlegend=True,
-        )
-    if not any(found.values.any() for _, found in spectra):
-        add_note(figure, "No singular value above zero.")
-    return figure
+        style, values = series_style(index), found.values[found.values >= _smallest_drawn(found)]
+        title = escape_text(f"{name} (effective rank {found.effective_rank:.1f})")
+        look = {"mode": _mode(len(values)), "line_dash": style.dash, "marker_size": 6, "marker_symbol": style.symbol}
+        x = list(range(1, len(values) + 1))
+        add_line(figure, x, values, title, "number %{x}: %{y:.4g}", style.colour, showlegend=True, **look)
+    known = any(found.values.any() for _, found in spectra)
+    return figure if known else add_note(figure, "No singular value above zero.")
+
+
+def _mode(count: int) -> str:
+    return "lines+markers" if count <= 40 else "lines"
 
 
 def _smallest_drawn(found: Spectrum) -> float:
@@ -59,39 +50,18 @@ def describe_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
 
 def draw_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum], at: int | None = None) -> go.Figure:
     """Draw the effective rank over the steps; a ring marks the step with index ``at``."""
-    figure = empty_figure(260)
+    up = axis("effective rank", rangemode="tozero", zeroline=None)
+    figure = empty_figure(260, hovermode="x unified", xaxis=axis("step"), yaxis=up, showlegend=False)
     ranks = [found.effective_rank for found in spectra]
-    figure.update_layout(
-        xaxis={"title": {"text": "step"}, "zeroline": False},
-        yaxis={"title": {"text": "effective rank"}, "rangemode": "tozero"},
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=list(steps),
-        y=ranks,
-        mode="lines+markers",
-        line={"color": PROMPT, "width": 2.5},
-        name="effective rank",
-        hovertemplate="effective rank %{y:.2f}<extra></extra>",
-    )
+    hover = "effective rank %{y:.2f}"
+    add_line(figure, list(steps), ranks, "effective rank", hover, mode="lines+markers")
     if at is not None and 0 <= at < len(ranks):
-        figure.add_scatter(
-            x=[steps[at]],
-            y=[ranks[at]],
-            mode="markers",
-            marker={"size": 15, "symbol": "circle-open", "color": PROMPT, "line": {"width": 2.5}},
-            name="this step",
-            hoverinfo="skip",
-        )
-    if spectra:
-        highest = max(found.max_rank for found in spectra)
-        figure.add_annotation(
-            text=f"at most {highest}", x=1, xref="x domain", y=0, yref="y domain", xanchor="right", yanchor="bottom",
-            showarrow=False, font={"color": GREY, "size": 12},
-        )  # fmt: skip
-    else:
-        add_note(figure, "The first snapshot will appear here.")
-    return figure
+        add_ring(figure, steps[at], ranks[at], "this step")
+    if not spectra:
+        return add_note(figure, "The first snapshot will appear here.")
+    corner = {"xref": "x domain", "yref": "y domain", "xanchor": "right", "yanchor": "bottom"}
+    highest = max(found.max_rank for found in spectra)
+    return add_text(figure, f"at most {highest}", 1, 0, font={"color": GREY, "size": 12}, **corner)
 
 
 def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) -> str:
@@ -104,24 +74,13 @@ def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) 
 
 def draw_approximation(found: Spectrum) -> go.Figure:
     """Draw the relative Frobenius error of a matrix's best approximation of each rank."""
-    figure = empty_figure(300)
-    figure.update_layout(
-        xaxis={"title": {"text": "rank r of the approximation"}, "zeroline": False, "rangemode": "tozero"},
-        yaxis={"title": {"text": "relative error"}, "tickformat": ".0%", "range": [0, 1.03]},
-        hovermode="closest",
-        showlegend=False,
-    )
-    figure.add_scatter(
-        x=list(range(len(found.approximation_errors))),
-        y=found.approximation_errors,
-        mode="lines+markers" if len(found.approximation_errors) <= 40 else "lines",
-        line={"color": PROMPT, "width": 2.5},
-        name="relative error",
-        hovertemplate="rank %{x}: error %{y:.1%}<extra></extra>",
-    )
-    if not found.values.any():
-        add_note(figure, "A matrix of zeros has nothing to approximate.")
-    return figure
+    across = axis("rank r of the approximation", rangemode="tozero")
+    up = axis("relative error", tickformat=".0%", range=[0, 1.03], zeroline=None)
+    figure = empty_figure(300, xaxis=across, yaxis=up, showlegend=False)
+    errors = found.approximation_errors
+    hover = "rank %{x}: error %{y:.1%}"
+    add_line(figure, list(range(len(errors))), errors, "relative error", hover, mode=_mode(len(errors)))
+    return figure if found.values.any() else add_note(figure, "A matrix of zeros has nothing to approximate.")
 
 
 def describe_approximation(found: Spectrum) -> str:

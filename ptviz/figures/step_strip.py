@@ -5,44 +5,31 @@ from __future__ import annotations
 import plotly.graph_objects as go
 
 from ptviz.analysis.curves import TrainingCurve
-from ptviz.figures.style import PROMPT, SeriesStyle, add_note, empty_figure
+from ptviz.figures.elements import add_line, add_note, axis, cell_axis, empty_figure
+from ptviz.figures.style import PROMPT, SeriesStyle
 
 
 def draw_step_strip(curve: TrainingCurve, at: int | None, style: SeriesStyle | None = None) -> go.Figure:
     """Draw smoothed training loss (nats, left) and validation accuracy (right) over the steps, with a cursor ``at``."""
     style = style or SeriesStyle()
-    figure = empty_figure(140)
-    figure.update_layout(
+    right = {"overlaying": "y", "side": "right", "range": [0, 1.03], "tickformat": ".0%", "nticks": 3}
+    figure = empty_figure(
+        140,
+        hovermode="x unified",
         margin={"l": 56, "r": 60, "t": 8, "b": 24},
-        xaxis={"range": [0, max(curve.last_step, 1)], "zeroline": False},
-        yaxis={"title": {"text": "loss"}, "rangemode": "tozero", "zeroline": False, "nticks": 3},
-        yaxis2={
-            "title": {"text": "accuracy"},
-            "overlaying": "y",
-            "side": "right",
-            "range": [0, 1.03],
-            "tickformat": ".0%",
-            "showgrid": False,
-            "zeroline": False,
-            "nticks": 3,
-        },
+        xaxis=axis(range=[0, max(curve.last_step, 1)]),
+        yaxis=axis("loss", rangemode="tozero", nticks=3),
+        yaxis2=cell_axis("accuracy", **right),
         showlegend=False,
     )
-    figure.add_scatter(
-        x=curve.steps, y=curve.smoothed_losses, mode="lines", line={"color": style.colour, "width": 2},
-        name="smoothed loss",
-        hovertemplate="loss %{y:.3f}<extra></extra>",
-    )  # fmt: skip
-    figure.add_scatter(
-        x=curve.evaluated_steps, y=curve.accuracies, yaxis="y2", mode="lines+markers", name="validation accuracy",
-        line={"color": style.colour, "width": 1.5, "dash": "dot"}, marker={"size": 5, "symbol": style.symbol},
-        hovertemplate="validation %{y:.1%}<extra></extra>",
-    )  # fmt: skip
+    add_line(figure, curve.steps, curve.smoothed_losses, "smoothed loss", "loss %{y:.3f}", style.colour, line_width=2)
+    look = {"mode": "lines+markers", "line_width": 1.5, "line_dash": "dot", "marker_size": 5}
+    look |= {"yaxis": "y2", "marker_symbol": style.symbol}
+    x, y, name = curve.evaluated_steps, curve.accuracies, "validation accuracy"
+    add_line(figure, x, y, name, "validation %{y:.1%}", style.colour, **look)
     if at is not None:
         figure.add_vline(x=at, line={"color": PROMPT, "width": 3})
-    if not curve.steps:
-        add_note(figure, "No step yet.")
-    return figure
+    return figure if curve.steps else add_note(figure, "No step yet.")
 
 
 def describe_step_strip(curve: TrainingCurve, at: int | None) -> str:

@@ -7,23 +7,13 @@ Source of the palette: Okabe and Ito, "Color Universal Design", 2008, https://jf
 from __future__ import annotations
 
 import html
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
-import plotly.graph_objects as go
+from plotly.colors import hex_to_rgb
 
 # Okabe and Ito's eight without black and yellow, which cannot be seen on one of the backgrounds, and with a grey.
-VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY = (
-    "#D55E00",
-    "#0072B2",
-    "#009E73",
-    "#CC79A7",
-    "#E69F00",
-    "#56B4E9",
-    "#8C8C8C",
-)
-PALETTE = (VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY)
+PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
+VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY = PALETTE
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 FROZEN, PROMPT = BLUE, VERMILLION
@@ -58,38 +48,12 @@ def escape_text(text: str, longest: int = 60) -> str:
     return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
 
 
-def category_axis(names: Sequence[str], longest: int) -> dict[str, Any]:
-    """Return an axis whose ticks 0, 1, 2, ... have untrusted names, cut to ``longest`` characters; no grid."""
-    return {
-        "tickvals": list(range(len(names))),
-        "ticktext": [escape_text(name, longest) for name in names],
-        "showgrid": False,
-        "zeroline": False,
-    }
+def with_alpha(colour: str, alpha: float) -> str:
+    """Return a colour ("#RRGGBB") with an opacity from 0 to 1."""
+    red, green, blue = hex_to_rgb(colour)
+    return f"rgba({red},{green},{blue},{alpha})"
 
 
-def empty_figure(height: int) -> go.Figure:
-    """Return an empty figure of a height in pixels, with the margins, font and hover mode of all figures."""
-    figure = go.Figure()
-    figure.update_layout(
-        template=go.layout.Template(),
-        height=height,
-        margin={"l": 56, "r": 16, "t": 16, "b": 44},
-        font={"size": 13},
-        # A constant: zoom, pan and hidden traces stay when new points come.
-        uirevision="kept",
-        hovermode="x unified",
-        legend={"orientation": "h", "x": 0, "y": 1.02, "xanchor": "left", "yanchor": "bottom"},
-    )
-    return figure
-
-
-def add_note(figure: go.Figure, text: str) -> go.Figure:
-    """Write in the middle of an empty figure why it is empty; return the figure."""
-    figure.add_annotation(text=escape_text(text, 200), x=0.5, y=0.5, xref="paper", yref="paper", showarrow=False)
-    return figure
-
-
-def colour_bar(title: str, **settings: str) -> dict[str, Any]:
-    """Return plotly's settings of a thin colour bar with its title beside it; ``settings`` such as a tick format."""
-    return {"title": {"text": title, "side": "right"}, "thickness": 12, "outlinewidth": 0, **settings}
+def escape_hover(text: str) -> str:
+    """Escape a text for plotly's templates, in which "%{" would be a placeholder."""
+    return text.replace("%{", "%&#123;")

@@ -11,19 +11,19 @@ from jaxtyping import Bool, Float
 from plotly.subplots import make_subplots
 
 from ptviz.analysis.tensor_comparison import RowComparison, SharedEnergy
-from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.style import (
-    BLUE,
-    FROZEN,
-    GREEN,
-    GREY,
-    PROMPT,
+from ptviz.figures.elements import (
+    INSIDE_TEXT,
+    TOP_DOWN,
+    add_line,
     add_note,
+    axis,
     category_axis,
-    colour_bar,
+    cell_axis,
     empty_figure,
-    escape_text,
+    hatching,
 )
+from ptviz.figures.heatmap import DIVERGING, add_cells
+from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, escape_text
 
 _GALLERY_COLUMNS = 3
 
@@ -33,44 +33,30 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
 
     Each has its own scale, from minus to plus its largest magnitude.
     """
-    shown = [(name, axes, values) for name, axes, values in parts if values.size]
+    shown = [(escape_text(name, 24), axes, values) for name, axes, values in parts if values.size]
     if not shown:
         return add_note(empty_figure(200), "No tensor to show yet.")
     down = math.ceil(len(shown) / _GALLERY_COLUMNS)
     titles = [
-        f"<b>{escape_text(name, 24)}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one value'}"
+        f"<b>{name}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one value'}"
         f" = {' x '.join(map(str, values.shape)) or f'{float(values):.3g}'}"
         for name, axes, values in shown
     ]
     figure = make_subplots(down, _GALLERY_COLUMNS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down))
-    base = empty_figure(60 + 150 * down)
+    base = empty_figure(60 + 150 * down, showlegend=False, margin={"l": 30, "t": 30, "b": 34})
     figure.update_layout({**base.layout.to_plotly_json(), "annotations": figure.layout.annotations})
-    figure.update_layout(hovermode="closest", showlegend=False, margin={"l": 30, "r": 16, "t": 30, "b": 34})
     for index, (name, axes, values) in enumerate(shown):
         flat = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
         largest = float(np.abs(flat).max()) or 1.0
-        figure.add_heatmap(
-            z=flat.astype(np.float32),
-            zmin=-largest,
-            zmax=largest,
-            colorscale=DIVERGING,
-            showscale=False,
-            name=escape_text(name, 24),
-            hovertemplate=f"{escape_text(name, 24)} row %{{y}}, "
-            f"{escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
-            "<extra></extra>",
-            row=index // _GALLERY_COLUMNS + 1,
-            col=index % _GALLERY_COLUMNS + 1,
-        )
+        at = {"row": index // _GALLERY_COLUMNS + 1, "col": index % _GALLERY_COLUMNS + 1}
+        hover = f"{name} row %{{y}}, {escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
+        look = {"gap": None, "colorbar": None, "showscale": False}
+        add_cells(figure, flat, name, hover, (-largest, largest), DIVERGING, **look, **at)
+        one_row = {"showticklabels": False} if len(flat) == 1 else {}  # it needs no number
+        figure.update_yaxes(autorange="reversed", **one_row, **at)
     figure.update_xaxes(showgrid=False, zeroline=False, tickformat="d", nticks=4)
     figure.update_yaxes(showgrid=False, zeroline=False, autorange="reversed", tickformat="d", nticks=4)
-    for index, trace in enumerate(figure.data):
-        if len(trace.z) == 1:  # one row needs no number
-            figure.update_yaxes(
-                showticklabels=False, row=index // _GALLERY_COLUMNS + 1, col=index % _GALLERY_COLUMNS + 1
-            )
-    figure.update_annotations(font={"size": 12})
-    return figure
+    return figure.update_annotations(font={"size": 12})
 
 
 def describe_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> str:
@@ -85,30 +71,23 @@ def describe_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray,
 
 def draw_shared_energy(found: SharedEnergy, names: Sequence[str] = ()) -> go.Figure:
     """Draw one bar per prompt: the share of its energy that it does not share; the line is that of all together."""
-    figure = empty_figure(260)
+    figure = empty_figure(260, showlegend=False)
     count = len(found.own_shares)
     if not count:
         return add_note(figure, "Nothing to compare yet.")
-    labels = list(names) or [str(i) for i in range(count)]
     figure.add_bar(
         x=list(range(count)),
         y=found.own_shares,
         marker={"color": PROMPT},
         text=[f"{share:.0%}" for share in found.own_shares.tolist()],
-        textposition="inside",
-        insidetextanchor="start",
-        textangle=0,
         name="own share",
         hovertemplate="its own: %{y:.1%}<extra></extra>",
+        **INSIDE_TEXT,
     )
     figure.add_hline(y=found.total_share, line={"color": GREY, "dash": "dot", "width": 2})
-    figure.update_layout(
-        hovermode="closest",
-        showlegend=False,
-        xaxis={"title": {"text": "expert, source or task"}, **category_axis(labels, 14)},
-        yaxis={"title": {"text": "share of energy"}, "tickformat": ".0%", "rangemode": "tozero"},
-    )
-    return figure
+    up = axis("share of energy", tickformat=".0%", rangemode="tozero", zeroline=None)
+    labels = list(names) or [str(i) for i in range(count)]
+    return figure.update_layout(xaxis=category_axis(labels, 14, "expert, source or task"), yaxis=up)
 
 
 def describe_shared_energy(found: SharedEnergy) -> str:
@@ -119,42 +98,30 @@ def describe_shared_energy(found: SharedEnergy) -> str:
     return f"Share of each prompt's energy not shared with the others: {each}; {found.total_share:.0%} altogether."
 
 
-def draw_row_comparison(found: RowComparison, first: str, second: str, axis: str = "prompt token") -> go.Figure:
+def draw_row_comparison(found: RowComparison, first: str, second: str, rows: str = "prompt token") -> go.Figure:
     """Draw two tensors row by row: their L2 norms as bars (left), the cosine between them as a line (right)."""
-    figure = empty_figure(320)
     count = len(found.first_norms)
     if not count:
-        return add_note(figure, "Nothing to compare yet.")
-    positions = list(range(count))
-    for name, values, colour, shape in (
-        (first, found.first_norms, FROZEN, "/"),
-        (second, found.second_norms, PROMPT, ""),
-    ):
-        figure.add_bar(
-            x=positions,
-            y=values,
-            marker={"color": colour, "pattern": {"shape": shape, "fillmode": "overlay", "size": 6, "solidity": 0.25}},
-            name=f"norm of {escape_text(name, 20)}",
-            hovertemplate=f"{escape_text(name, 20)}: %{{y:.3g}}<extra></extra>",
-        )
-    figure.add_scatter(
-        x=positions,
-        y=found.cosines,
-        yaxis="y2",
-        mode="lines+markers",
-        line={"color": GREEN, "width": 2, "dash": "dot"},
-        name="cosine",
-        hovertemplate="cosine %{y:.2f}<extra></extra>",
-    )
-    figure.update_layout(
+        return add_note(empty_figure(320), "Nothing to compare yet.")
+    right = {"overlaying": "y", "side": "right", "range": [-1.05, 1.05], "tickvals": [-1, -0.5, 0, 0.5, 1]}
+    figure = empty_figure(
+        320,
+        hovermode="x unified",
         barmode="group",
         margin={"r": 56},
-        xaxis={"title": {"text": axis}, "dtick": max(1, count // 20), "showgrid": False, "zeroline": False},
-        yaxis={"title": {"text": "L2 norm"}, "rangemode": "tozero"},
-        yaxis2={"title": {"text": "cosine"}, "overlaying": "y", "side": "right", "range": [-1.05, 1.05],
-                "tickvals": [-1, -0.5, 0, 0.5, 1],
-                "showgrid": False, "zeroline": False},
-    )  # fmt: skip
+        xaxis=cell_axis(rows, dtick=max(1, count // 20)),
+        yaxis=axis("L2 norm", rangemode="tozero", zeroline=None),
+        yaxis2=cell_axis("cosine", **right),
+    )
+    positions = list(range(count))
+    for name, values, colour, shape in (
+        (escape_text(first, 20), found.first_norms, FROZEN, "/"),
+        (escape_text(second, 20), found.second_norms, PROMPT, ""),
+    ):
+        marker, hover = {"color": colour, "pattern": hatching(shape)}, f"{name}: %{{y:.3g}}<extra></extra>"
+        figure.add_bar(x=positions, y=values, marker=marker, name=f"norm of {name}", hovertemplate=hover)
+    look = {"yaxis": "y2", "mode": "lines+markers", "line_width": 2, "line_dash": "dot"}
+    add_line(figure, positions, found.cosines, "cosine", "cosine %{y:.2f}", GREEN, **look)
     return figure
 
 
@@ -173,35 +140,18 @@ def draw_low_rank_accuracy(
     ranks: Sequence[int], accuracy: Sequence[float], loss: Sequence[float], errors: Sequence[float]
 ) -> go.Figure:
     """Draw accuracy and relative error of the best approximation of each rank; the last is the full prompt."""
-    figure = empty_figure(320)
     names = [str(rank) for rank in ranks]
     if not names:
-        return add_note(figure, "Nothing measured yet.")
-    positions = list(range(len(names)))
-    figure.add_scatter(
-        x=positions,
-        y=list(accuracy),
-        mode="lines+markers",
-        line={"color": PROMPT, "width": 2.5},
-        customdata=list(loss),
-        name="accuracy",
-        hovertemplate="accuracy %{y:.1%}, loss %{customdata:.3f} nats<extra></extra>",
-    )
-    figure.add_scatter(
-        x=positions,
-        y=list(errors),
-        mode="lines+markers",
-        line={"color": FROZEN, "width": 2, "dash": "dash"},
-        marker={"symbol": "square"},
-        name="relative error",
-        hovertemplate="relative error %{y:.1%}<extra></extra>",
-    )
-    figure.add_hline(y=accuracy[-1], line={"color": GREY, "dash": "dot", "width": 1.5})
-    figure.update_layout(
-        xaxis={"title": {"text": "rank of the approximation; the last is the full prompt"}, **category_axis(names, 6)},
-        yaxis={"title": {"text": "share"}, "tickformat": ".0%", "range": [0, 1.03]},
-    )
-    return figure
+        return add_note(empty_figure(320), "Nothing measured yet.")
+    across = category_axis(names, 6, "rank of the approximation; the last is the full prompt")
+    up = axis("share", tickformat=".0%", range=[0, 1.03], zeroline=None)
+    figure = empty_figure(320, hovermode="x unified", xaxis=across, yaxis=up)
+    x, mode = list(range(len(names))), "lines+markers"
+    hover = "accuracy %{y:.1%}, loss %{customdata:.3f} nats"
+    add_line(figure, x, list(accuracy), "accuracy", hover, mode=mode, customdata=list(loss))
+    look = {"mode": mode, "line_width": 2, "line_dash": "dash", "marker_symbol": "square"}
+    add_line(figure, x, list(errors), "relative error", "relative error %{y:.1%}", FROZEN, **look)
+    return figure.add_hline(y=accuracy[-1], line={"color": GREY, "dash": "dot", "width": 1.5})
 
 
 def describe_low_rank_accuracy(ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float]) -> str:
@@ -221,41 +171,14 @@ def draw_saliency(
     if not scores.size:
         return add_note(figure, "Nothing to show yet.")
     gone = np.zeros(scores.shape, dtype=bool) if pruned is None else pruned
-    figure.add_heatmap(
-        z=np.where(gone, 1.0, np.nan),
-        colorscale=[[0, GREY], [1, GREY]],
-        showscale=False,
-        opacity=0.45,
-        name="pruned",
-        hoverongaps=False,
-        hovertemplate=f"token %{{y}}, {pieces} %{{x}}: pruned<extra></extra>",
-        xgap=1,
-        ygap=1,
-    )
-    figure.add_heatmap(
-        z=np.where(gone, np.nan, scores).astype(np.float32),
-        zmin=0,
-        zmax=float(np.where(gone, 0, scores).max()) or 1.0,
-        colorscale=SEQUENTIAL,
-        colorbar=colour_bar("score"),
-        name="score",
-        hoverongaps=False,
-        hovertemplate=f"token %{{y}}, {pieces} %{{x}}: %{{z:.3g}}<extra></extra>",
-        xgap=1,
-        ygap=1,
-    )
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={"title": {"text": pieces}, "showgrid": False, "zeroline": False, "tickformat": "d"},
-        yaxis={
-            "title": {"text": "prompt token"},
-            "autorange": "reversed",
-            "showgrid": False,
-            "zeroline": False,
-            "tickformat": "d",
-        },
-    )
-    return figure
+    hover, grey = f"token %{{y}}, {pieces} %{{x}}: ", [[0, GREY], [1, GREY]]
+    look = {"colorbar": None, "showscale": False, "opacity": 0.45, "hoverongaps": False}
+    add_cells(figure, np.where(gone, 1.0, np.nan), "pruned", f"{hover}pruned", (None, None), grey, **look)
+    largest = float(np.where(gone, 0, scores).max()) or 1.0
+    left = np.where(gone, np.nan, scores)
+    add_cells(figure, left, "score", f"{hover}%{{z:.3g}}", (0, largest), hoverongaps=False)
+    down = cell_axis("prompt token", autorange="reversed", tickformat="d")
+    return figure.update_layout(xaxis=cell_axis(pieces, tickformat="d"), yaxis=down)
 
 
 def describe_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray, "m e"] | None = None) -> str:
@@ -276,32 +199,24 @@ def draw_embedding_shift(
     shares: Sequence[float], words: Sequence[str], others: Sequence[str] = (), relation: str = "nearest word after"
 ) -> go.Figure:
     """Draw one bar per word: the norm of its shift relative to its vector; ``others`` are shown on hover."""
-    figure = empty_figure(int(min(110 + 20 * max(len(words), 4), 620)))
+    figure = empty_figure(int(min(110 + 20 * max(len(words), 4), 620)), showlegend=False)
     if not words:
         return add_note(figure, "No word yet.")
-    positions = list(range(len(words)))
+    text = [escape_text(word, 24) for word in words]
+    if others:
+        text = [f"{word}, {relation} {escape_text(other, 24)}" for word, other in zip(text, others, strict=True)]
     figure.add_bar(
         x=list(shares),
-        y=positions,
+        y=list(range(len(words))),
         orientation="h",
         marker={"color": [PROMPT if share > 1 else BLUE for share in shares]},
-        text=[
-            f"{escape_text(word, 24)}, {relation} {escape_text(other, 24)}"
-            for word, other in zip(words, others, strict=True)
-        ]
-        if others
-        else [escape_text(word, 24) for word in words],
+        text=text,
         textposition="none",
         name="shift",
         hovertemplate="%{text}: %{x:.1%}<extra></extra>",
     )
-    figure.update_layout(
-        hovermode="closest",
-        showlegend=False,
-        xaxis={"title": {"text": "norm of the shift, relative to the word's vector"}, "tickformat": ".0%"},
-        yaxis={**category_axis(words, 18), "autorange": "reversed", "automargin": True},
-    )
-    return figure
+    across = axis("norm of the shift, relative to the word's vector", tickformat=".0%", zeroline=None)
+    return figure.update_layout(xaxis=across, yaxis=category_axis(words, 18, **TOP_DOWN))
 
 
 def describe_embedding_shift(shares: Sequence[float], words: Sequence[str]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -11,19 +12,19 @@ from jaxtyping import Float
 
 from ptviz.analysis.projection import Projection
 from ptviz.analysis.transfer import CorrelationEstimate, Dendrogram, TransferCorrelation
-from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL
-from ptviz.figures.label_placement import place_labels
-from ptviz.figures.style import (
-    BLUE,
-    GREY,
-    ORANGE,
+from ptviz.figures.elements import (
+    add_line,
     add_note,
+    add_points,
+    axis,
     category_axis,
-    colour_bar,
+    cell_axis,
     empty_figure,
-    escape_text,
-    series_style,
+    error_bars,
 )
+from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL, add_cells
+from ptviz.figures.label_placement import label_points
+from ptviz.figures.style import BLUE, GREY, ORANGE, escape_text, series_style
 
 _ROW_HEIGHT = 30
 _SEQUENTIAL_SCALE = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
@@ -50,46 +51,18 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
     texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
-    shown_names = [escape_text(names[i], 34) for i in order]
-    hover = [
-        [f"{shown_names[i]} and {shown_names[j]}: {value}" for j, value in enumerate(row)]
-        for i, row in enumerate(texts)
-    ]
-    figure.add_heatmap(
-        z=shown.astype(np.float32),
-        zmin=low,
-        zmax=limit,
-        colorscale=DIVERGING if unlike else _SEQUENTIAL_SCALE,
-        colorbar=colour_bar(metric),
-        text=texts,
-        texttemplate="%{text}" if count <= _MAX_WRITTEN else None,
-        hovertext=hover,
-        hovertemplate="%{hovertext}<extra></extra>",
-        name=metric,
-        xgap=1,
-        ygap=1,
-    )
+    titles, scale = [names[i] for i in order], DIVERGING if unlike else _SEQUENTIAL_SCALE
+    _add_values(figure, shown, texts, _hover_texts(texts, titles, titles, "{task} and {prompt}: {value}"),
+                (low, limit), scale, metric)  # fmt: skip
+    look = {"yaxis": "y2", "line_width": 1.6, "showlegend": False}
     for x, height in zip(tree.positions.tolist(), tree.heights.tolist(), strict=True):
-        figure.add_scatter(
-            x=x, y=height, yaxis="y2", mode="lines", line={"color": GREY, "width": 1.6}, hoverinfo="skip",
-            showlegend=False, name="dendrogram",
-        )  # fmt: skip
-    labels = category_axis([names[i] for i in order], 34)
+        add_line(figure, x, height, "dendrogram", "", GREY, **look)
     share = 70 / (126 + _ROW_HEIGHT * max(count, 4))
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={**labels, "range": [-0.5, count - 0.5], "tickangle": 40},
-        yaxis={
-            **labels, "range": [count - 0.5, -0.5], "automargin": True,
-            "domain": [0, 0.98 - share],
-        },
-        yaxis2={
-            "domain": [1 - share, 1], "anchor": "x", "showgrid": False, "zeroline": False, "nticks": 3,
-            "title": {"text": "distance"}, "range": _dendrogram_range(tree.heights),
-        },
-    )  # fmt: skip
-    figure.update_xaxes(automargin=True)
-    return figure
+    # Above the heat map, with the same horizontal axis.
+    above = {"domain": [1 - share, 1], "anchor": "x", "nticks": 3, "range": _dendrogram_range(tree.heights)}
+    down = category_axis(titles, 34, range=[count - 0.5, -0.5], automargin=True, domain=[0, 0.98 - share])
+    across = category_axis(titles, 34, range=[-0.5, count - 0.5], tickangle=40, automargin=True)
+    return figure.update_layout(xaxis=across, yaxis=down, yaxis2=cell_axis("distance", **above))
 
 
 def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
@@ -122,20 +95,15 @@ def draw_transfer_grid(
 
     ``own`` marks the cells of a prompt on its own task, which are no transfer; they get brackets.
     """
-    figure = empty_figure(160 + _ROW_HEIGHT * max(len(accuracies), 3))
-    if not accuracies.size:
-        return add_note(figure, "No prompt and no task to show.")
     texts = [
         [_cell_text(value, mine) for value, mine in zip(row, marks, strict=True)]
         for row, marks in zip(accuracies.tolist(), own, strict=True)
     ]
     finite = accuracies[np.isfinite(accuracies)]
-    low = float(finite.min()) if finite.size else 0.0
+    low = float(finite.min(initial=1.0)) if finite.size else 0.0
     high = max(float(finite.max()) if finite.size else 1.0, low + 0.05)
-    longer = _hover_texts(texts, tasks, prompts, "{prompt} on {task}: {value}")
-    _add_heatmap(figure, accuracies, texts, longer, (low, high), SEQUENTIAL, "accuracy")
-    _label_axes(figure, tasks, prompts, "prompt")
-    return add_note(figure, "Nothing was measured yet.") if not finite.size else figure
+    cells = texts, "{prompt} on {task}: {value}", (low, high), SEQUENTIAL, "accuracy"
+    return _draw_grid(accuracies, tasks, prompts, *cells, "prompt", "Nothing was measured yet.")
 
 
 def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
@@ -143,16 +111,34 @@ def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], p
 
     NaN cells stay empty: not trained yet, or a prompt's own task. Colours end at +-100 %: losses have no bound.
     """
-    figure = empty_figure(160 + _ROW_HEIGHT * max(len(gains), 3))
-    if not gains.size:
-        return add_note(figure, "No prompt and no task to show.")
     texts = [[f"{value:+.0%}" if math.isfinite(value) else "" for value in row] for row in gains.tolist()]
     finite = np.abs(gains[np.isfinite(gains)])
     limit = min(max(float(finite.max()) if finite.size else 1.0, 0.05), 1.0)
-    longer = _hover_texts(texts, tasks, prompts, "{task} from {prompt}: {value}")
-    _add_heatmap(figure, gains, texts, longer, (-limit, limit), DIVERGING, "error reduction")
-    _label_axes(figure, tasks, prompts, "initial prompt")
-    return add_note(figure, "Nothing was trained yet.") if not finite.size else figure
+    cells = texts, "{task} from {prompt}: {value}", (-limit, limit), DIVERGING, "error reduction"
+    return _draw_grid(gains, tasks, prompts, *cells, "initial prompt", "Nothing was trained yet.")
+
+
+def _draw_grid(
+    values: Float[np.ndarray, "t n"],
+    tasks: Sequence[str],
+    prompts: Sequence[str],
+    texts: Sequence[Sequence[str]],
+    hover: str,
+    ends: tuple[float, float],
+    scale: Any,
+    title: str,
+    columns: str,
+    nothing: str,
+) -> go.Figure:
+    """Draw a grid of target tasks by prompts; ``columns`` is the title of its horizontal axis."""
+    figure = empty_figure(160 + _ROW_HEIGHT * max(len(values), 3))
+    if not values.size:
+        return add_note(figure, "No prompt and no task to show.")
+    _add_values(figure, values, texts, _hover_texts(texts, tasks, prompts, hover), ends, scale, title, tickformat=".0%")
+    across = category_axis(prompts, 34, columns, tickangle=40, automargin=True, range=[-0.5, len(prompts) - 0.5])
+    down = category_axis(tasks, 34, "target task", automargin=True, range=[len(tasks) - 0.5, -0.5])
+    figure.update_layout(xaxis=across, yaxis=down, yaxis_title_standoff=10)
+    return figure if np.isfinite(values).any() else add_note(figure, nothing)
 
 
 def describe_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
@@ -173,53 +159,27 @@ def _hover_texts(
     texts: Sequence[Sequence[str]], tasks: Sequence[str], prompts: Sequence[str], words: str
 ) -> list[list[str]]:
     """Return the hover text of each cell."""
+    rows, columns = ([escape_text(name, 34) for name in names] for names in (tasks, prompts))
     return [
-        [
-            words.format(task=escape_text(task, 34), prompt=escape_text(prompt, 34), value=text)
-            for prompt, text in zip(prompts, row, strict=True)
-        ]
-        for task, row in zip(tasks, texts, strict=True)
+        [words.format(task=task, prompt=prompt, value=text) for prompt, text in zip(columns, row, strict=True)]
+        for task, row in zip(rows, texts, strict=True)
     ]
 
 
-def _add_heatmap(
+def _add_values(
     figure: go.Figure,
     values: Float[np.ndarray, "t n"],
     texts: Sequence[Sequence[str]],
-    longer: Sequence[Sequence[str]],
+    hover: Sequence[Sequence[str]],
     ends: tuple[float, float],
-    colours: Sequence[Sequence[object]],
+    scale: Any,
     title: str,
+    **settings: Any,
 ) -> None:
-    figure.add_heatmap(
-        z=values.astype(np.float32),
-        zmin=ends[0],
-        zmax=ends[1],
-        colorscale=colours,
-        colorbar={"title": {"text": title, "side": "right"}, "thickness": 12, "tickformat": ".0%"},
-        text=texts,
-        texttemplate="%{text}" if values.shape[1] <= _MAX_WRITTEN else None,
-        hovertext=longer,
-        hovertemplate="%{hovertext}<extra></extra>",
-        hoverongaps=False,
-        name=title,
-        xgap=1,
-        ygap=1,
-    )
-
-
-def _label_axes(figure: go.Figure, tasks: Sequence[str], prompts: Sequence[str], title: str) -> None:
-    figure.update_layout(
-        hovermode="closest",
-        xaxis={
-            **category_axis(prompts, 34), "title": {"text": title}, "tickangle": 40, "automargin": True,
-            "range": [-0.5, len(prompts) - 0.5],
-        },
-        yaxis={
-            **category_axis(tasks, 34), "title": {"text": "target task", "standoff": 10}, "automargin": True,
-            "range": [len(tasks) - 0.5, -0.5],
-        },
-    )  # fmt: skip
+    """Draw cells that show their values, unless there are too many columns."""
+    template = "%{text}" if values.shape[1] <= _MAX_WRITTEN else None
+    more = {"text": texts, "texttemplate": template, "hovertext": hover, "hoverongaps": False}
+    add_cells(figure, values, title, "%{hovertext}", ends, scale, **more, **settings)
 
 
 def _cell_text(value: float, own: bool) -> str:
@@ -243,42 +203,20 @@ def describe_transfer_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence
 
 def draw_prompt_projection(found: Projection, names: Sequence[str], groups: Sequence[int]) -> go.Figure:
     """Draw prompts as points in a projection to two dimensions, each at its mean token; a ``group`` shares a style."""
-    figure = empty_figure(430)
-    figure.update_layout(hovermode="closest")
-    titles = [f"axis {axis + 1}" for axis in range(2)]
-    if found.explained_variance:
-        titles = [
-            f"{title} ({share:.0%} of the variance)"
-            for title, share in zip(titles, found.explained_variance, strict=True)
-        ]
+    titles, shares = ["axis 1", "axis 2"], found.explained_variance or ()
+    titles = [f"{one} ({share:.0%} of the variance)" for one, share in zip(titles, shares, strict=False)] or titles
     # No equal scales: the axes of a PCA differ in their variance, and labels need room.
-    figure.update_xaxes(title={"text": titles[0]}, zeroline=False, automargin=True)
-    figure.update_yaxes(title={"text": titles[1]}, zeroline=False, automargin=True)
+    across, up = (axis(title, automargin=True) for title in titles)
+    figure = empty_figure(430, xaxis=across, yaxis=up)
     points = found.background[:, :2].tolist()
-    for index, (x, y) in enumerate(points):
-        style = series_style(groups[index])
-        figure.add_scatter(
-            x=[x], y=[y], mode="markers", text=[escape_text(names[index], 28)],
-            marker={"size": 11, "color": style.colour, "symbol": style.symbol}, name=escape_text(names[index], 40),
-            showlegend=False, cliponaxis=False, hovertemplate="%{text}<extra></extra>",
-        )  # fmt: skip
+    for (x, y), name, group in zip(points, names, groups, strict=True):
+        style = series_style(group)
+        look = {"marker_size": 11, "marker_symbol": style.symbol, "showlegend": False, "cliponaxis": False}
+        text = [escape_text(name, 28)]
+        add_points(figure, [x], [y], escape_text(name, 40), "%{text}", style.colour, text=text, **look)
     if len(names) <= _MAX_NAMED:
-        titles = [escape_text(name, 28) for name in names]
-        for (x, y), title, at in zip(points, titles, place_labels(_axis_fractions(points), titles), strict=True):
-            figure.add_annotation(
-                x=x, y=y, text=title, showarrow=False, xanchor=at.anchor, xshift=at.dx, yshift=at.dy,
-                font={"size": 12},
-            )  # fmt: skip
+        label_points(figure, points, {index: escape_text(name, 28) for index, name in enumerate(names)})
     return figure if names else add_note(figure, "No prompt to show.")
-
-
-def _axis_fractions(points: Sequence[Sequence[float]]) -> list[tuple[float, float]]:
-    """Return points as fractions of the axis ranges that plotly chooses for them."""
-    if not points:
-        return []
-    values = np.array(points)
-    low, span = values.min(0), np.maximum(np.ptp(values, axis=0), 1e-12)
-    return [(x, y) for x, y in (0.05 + 0.9 * (values - low) / span).tolist()]
 
 
 def describe_prompt_projection(found: Projection, names: Sequence[str]) -> str:
@@ -290,30 +228,20 @@ def describe_prompt_projection(found: Projection, names: Sequence[str]) -> str:
 
 
 def draw_transfer_correlation(
-    found: TransferCorrelation, tasks: Sequence[str], prompts: Sequence[str], metric: str, axis: str
+    found: TransferCorrelation, tasks: Sequence[str], prompts: Sequence[str], metric: str, measure: str
 ) -> go.Figure:
     """Draw similarity against measured transfer, one point per source prompt and other task, one style per target."""
-    figure = empty_figure(400)
-    figure.update_layout(hovermode="closest")
-    figure.update_xaxes(title={"text": f"similarity to the target's prompt ({metric})"}, zeroline=False)
-    figure.update_yaxes(title={"text": axis}, tickformat=".0%", zeroline=True)
+    across = axis(f"similarity to the target's prompt ({metric})")
+    figure = empty_figure(400, xaxis=across, yaxis=axis(measure, tickformat=".0%", zeroline=True))
     targets = np.array(found.targets, dtype=int)
     for row in dict.fromkeys(found.targets):
-        indices = np.flatnonzero(targets == row).tolist()
-        style = series_style(row)
-        figure.add_scatter(
-            x=found.similarity[indices],
-            y=found.transfer[indices],
-            mode="markers",
-            marker={"size": 10, "color": style.colour, "symbol": style.symbol},
-            text=[escape_text(prompts[found.sources[index]], 40) for index in indices],
-            name=f"on {escape_text(tasks[row], 34)}",
-            showlegend=True,
-            hovertemplate="%{text}: similarity %{x:.3g}, %{y:.1%}",
-        )
-    if not len(found.similarity):
-        add_note(figure, "No pair of a prompt and another prompt's task was measured yet.")
-    return figure
+        indices, style = np.flatnonzero(targets == row).tolist(), series_style(row)
+        x, y, name = found.similarity[indices], found.transfer[indices], f"on {escape_text(tasks[row], 34)}"
+        look = {"marker_size": 10, "marker_symbol": style.symbol, "showlegend": True}
+        look["text"] = [escape_text(prompts[found.sources[index]], 40) for index in indices]
+        add_points(figure, x, y, name, "%{text}: similarity %{x:.3g}, %{y:.1%}", style.colour, **look)
+    nothing = "No pair of a prompt and another prompt's task was measured yet."
+    return figure if len(found.similarity) else add_note(figure, nothing)
 
 
 def describe_transfer_correlation(found: TransferCorrelation, metric: str) -> str:
@@ -333,37 +261,20 @@ def format_interval(estimate: CorrelationEstimate) -> str:
 
 def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
     """Draw Pearson's and Spearman's correlation for every similarity measure, with 95 % intervals."""
-    figure = empty_figure(90 + 44 * max(len(found), 3))
     metrics = list(found)
-    figure.update_layout(hovermode="closest", showlegend=True)
-    figure.update_xaxes(title={"text": "correlation with measured transfer"}, range=[-1.05, 1.05], zeroline=True)
-    figure.update_yaxes(
-        tickvals=list(range(len(metrics))), ticktext=metrics, range=[len(metrics) - 0.5, -0.5], zeroline=False,
-        automargin=True,
-    )  # fmt: skip
+    across = axis("correlation with measured transfer", range=[-1.05, 1.05], zeroline=True)
+    down = category_axis(metrics, 60, range=[len(metrics) - 0.5, -0.5], automargin=True, showgrid=None)
+    figure = empty_figure(90 + 44 * max(len(found), 3), showlegend=True, xaxis=across, yaxis=down)
     for name, colour, symbol, shift in (("Pearson", BLUE, "circle", -0.13), ("Spearman", ORANGE, "diamond", 0.13)):
         estimates = [one.pearson if name == "Pearson" else one.spearman for one in found.values()]
-        figure.add_scatter(
-            x=[one.value for one in estimates],
-            y=[index + shift for index in range(len(estimates))],
-            error_x={
-                "type": "data", "symmetric": False, "thickness": 1.4, "width": 4, "color": colour,
-                "array": [_error_width(one.high - one.value) for one in estimates],
-                "arrayminus": [_error_width(one.value - one.low) for one in estimates],
-            },
-            mode="markers",
-            marker={"size": 10, "color": colour, "symbol": symbol},
-            text=[f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, estimates, strict=True)],
-            hovertemplate="%{text}",
-            name=name,
-        )  # fmt: skip
-    if not any(math.isfinite(one.pearson.value) for one in found.values()):
-        add_note(figure, "No correlation yet.")
-    return figure
-
-
-def _error_width(width: float) -> float:
-    return max(width, 0.0) if math.isfinite(width) else 0.0
+        x, y = [one.value for one in estimates], [index + shift for index in range(len(estimates))]
+        ends = [one.low for one in estimates], x, [one.high for one in estimates]
+        look = {"marker_size": 10, "marker_symbol": symbol}
+        look["error_x"] = error_bars(*ends, thickness=1.4, width=4, color=colour)
+        look["text"] = [f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, estimates, strict=True)]
+        add_points(figure, x, y, name, "%{text}", colour, **look)
+    known = any(math.isfinite(one.pearson.value) for one in found.values())
+    return figure if known else add_note(figure, "No correlation yet.")
 
 
 def describe_correlations(found: Mapping[str, TransferCorrelation]) -> str:

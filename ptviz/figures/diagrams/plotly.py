@@ -19,7 +19,8 @@ from ptviz.figures.diagrams.scene import (
     TextLabel,
     diverging_colour,
 )
-from ptviz.figures.style import GREY, add_note, empty_figure, escape_text
+from ptviz.figures.elements import add_note, empty_figure
+from ptviz.figures.style import GREY, escape_text
 
 _DIVERGING_SCALE = [[i / 8, diverging_colour(i / 4 - 1)] for i in range(9)]
 
