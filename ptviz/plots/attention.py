@@ -55,9 +55,6 @@ def plot_attention_mass(
 
     The text is ``text``, or the validation text number ``row``; ``task`` is the task of a saved prompt. ``highlight``
     adds a line for some prompt tokens.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or saved prompt.
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     figure = drawn.draw_attention_mass(found.mass, found.sites, highlight)
@@ -74,11 +71,7 @@ def plot_attention_heads(
     task: str = "",
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the share of the answer's attention that each head (column) of each site (row) gives to the prompt.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or saved prompt.
-    """
+    """Draw the share of the answer's attention that each head (column) of each site (row) gives to the prompt."""
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = found.mass.answer
     names = "site", "head", found.sites, [str(head) for head in range(values.shape[1])]
@@ -97,11 +90,7 @@ def plot_attention_by_site(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the answer's attention on each prompt token (column) at each site (row), averaged over the heads.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or saved prompt.
-    """
+    """Draw the answer's attention on each prompt token (column) at each site (row), averaged over the heads."""
     found = _measure(answer, prompt, stage, step, text, row, task)
     return _token_heatmap(found.mass.by_site, "site", found.sites, found.prompt, highlight)
 
@@ -122,9 +111,6 @@ def plot_attention(
     """Draw the attention that each token of the text, and the answer last, gives to each prompt token (column).
 
     ``site`` and ``head`` select one of each; None averages over all of them.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or saved prompt.
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = attention_given(found.weights, site, head)
@@ -164,9 +150,6 @@ def plot_logit_lens(
 
     The logit lens (nostalgebraist 2020) applies the backbone's last norm and head to hidden states. ``first_token`` is
     the number of the first prompt token at the input; keys and values, which come before it, have no hidden state.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or saved prompt, or the backbone has no head that reads words.
     """
     found = measure(answer, prompt, "lens", stage=stage, step=step, task=task, text=text, row=row)
     if "refused" in found:

@@ -19,9 +19,6 @@ def plot_class_probabilities(
     """Draw the probability of each class for one text: the frozen backbone alone, and with the run's prompt.
 
     Without a ``step``, the prompt is the best one of a run that ended, or the newest one of an active run.
-
-    Raises:
-        StoreError: if there is no such run or snapshot.
     """
     if answer is None:
         snapshot = {"stage": None if step is None else stage, "step": step}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -42,25 +42,19 @@ def plot_comparison(runs: Sequence[RunOrId]) -> go.Figure:
 
     Runs of one method are its seeds; unfinished runs are drawn as far as they are. The line is the mean zero-shot
     accuracy.
-
-    Raises:
-        StoreError: if a run does not exist or cannot be read.
     """
-    found = get_runs(runs)
-    bands = _seed_bands(found)
-    figure = draw_seed_bands(bands, method_styles(band.method for band in bands), _mean_zero_shot(found))
-    return with_alt(figure, describe_seed_bands(bands))
+    return _draw_bands(draw_seed_bands, runs)
 
 
 def plot_comparison_panels(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the curves of ``plot_comparison`` with one panel per method, all on the same axes.
+    """Draw the curves of ``plot_comparison`` with one panel per method, all on the same axes."""
+    return _draw_bands(draw_small_multiples, runs)
 
-    Raises:
-        StoreError: if a run does not exist or cannot be read.
-    """
+
+def _draw_bands(draw: Callable[..., go.Figure], runs: Sequence[RunOrId]) -> go.Figure:
     found = get_runs(runs)
     bands = _seed_bands(found)
-    figure = draw_small_multiples(bands, method_styles(band.method for band in bands), _mean_zero_shot(found))
+    figure = draw(bands, method_styles(band.method for band in bands), _mean_zero_shot(found))
     return with_alt(figure, describe_seed_bands(bands))
 
 
@@ -72,7 +66,6 @@ def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.F
 
     Raises:
         ValueError: for another cost.
-        StoreError: if a run does not exist or cannot be read.
     """
     if cost not in COST_LABELS:
         raise ValueError(f"cost: expected one of {', '.join(COST_LABELS)}; got {cost!r}")
@@ -82,22 +75,14 @@ def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.F
 
 
 def plot_convergence(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the steps that methods take to 90 and 95 % of their own best validation accuracy, means over seeds.
-
-    Raises:
-        StoreError: if a run does not exist or cannot be read.
-    """
+    """Draw the steps that methods take to 90 and 95 % of their own best validation accuracy, means over seeds."""
     summaries = _summaries(runs)
     figure = draw_convergence(summaries, method_styles(one.method for one in summaries))
     return with_alt(figure, describe_convergence(summaries))
 
 
 def plot_seeds(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the test accuracy of every seed as a point, one line per method, with mean and 95 % bootstrap interval.
-
-    Raises:
-        StoreError: if a run does not exist or cannot be read.
-    """
+    """Draw the test accuracy of every seed as a point, one line per method, with mean and 95 % bootstrap interval."""
     summaries = _summaries(runs)
     figure = draw_seed_spread(summaries, method_styles(one.method for one in summaries))
     return with_alt(figure, describe_seed_spread(summaries))
@@ -110,7 +95,6 @@ def plot_learning_rate_grid(runs: Sequence[RunOrId]) -> go.Figure:
 
     Raises:
         ValueError: if the runs belong to several methods.
-        StoreError: if a run does not exist or cannot be read.
     """
     grid = load_learning_rate_grid(runs)
     return with_alt(draw_learning_rate_grid(grid), describe_learning_rate_grid(grid))

@@ -18,9 +18,6 @@ def plot_importance(
 
     The score is that of Ma et al. (2022), section 3: the mean size of the loss's derivative by a mask on the token; it
     is not defined for keys and values.
-
-    Raises:
-        StoreError: if there is no such run or snapshot.
     """
     found = _measure(run, stage, step) if answer is None else answer
     result = importance_from_answer(found)

@@ -38,7 +38,6 @@ def plot_method(
 
     Raises:
         ValueError: if the sizes of the backbone are not known, or the tensors do not fit the method.
-        StoreError: if there is no such run, or its tensors cannot be read.
     """
     if isinstance(method, str) and method in REGISTRY:
         return Drawing(draw_panel(build_method_panel(method, get_backbone_shape(backbone), sources=source_tasks)))

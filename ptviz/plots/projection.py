@@ -84,7 +84,6 @@ def plot_embeddings(
     prompts of the same backbone, or "here:1" for the expert 1 of the same run; those without embeddings are left out.
 
     Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
         ImportError: for UMAP and t-SNE, if the library that computes them is missing.
     """
     compared, _ = load_compared_prompts(
@@ -139,9 +138,6 @@ def plot_tensor_projection(
     """Draw vectors that do not lie among words, such as the keys of one head, on their two leading directions (PCA).
 
     The options are those of ``plot_norms``.
-
-    Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
     """
     history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
     vectors = np.stack(history.values)

@@ -76,9 +76,6 @@ def plot_norms(
 
     ``part`` is a tensor with axes (..., m, width), the prompt as used by default; ``index`` selects one index of each
     leading axis, ``tokens`` some prompt tokens. Tokens that are not in ``highlight`` are dimmed.
-
-    Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
     """
     history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
     numbers = _token_numbers(history, tokens)
@@ -100,9 +97,6 @@ def plot_cosines(
     """Draw the cosines between all pairs of prompt tokens, (m, m); those that are not in ``tokens`` leave a gap.
 
     The other options are those of ``plot_norms``.
-
-    Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
     """
     history = load_tensor_history(prompt, part, stage=stage, step=step, index=index)
     values, m = pairwise_cosines(history.current), len(history.current)
@@ -126,9 +120,6 @@ def plot_spectrum(
 
     The options are those of ``plot_norms``. The effective rank is the exponential of the entropy of the squared
     singular values, after Roy and Vetterli (2007).
-
-    Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
     """
     history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
     spectra = [
@@ -154,7 +145,6 @@ def plot_nearest_words(
     The options are those of ``plot_norms``.
 
     Raises:
-        StoreError: if there is no such run, snapshot, tensor or saved prompt.
         ValueError: if the prompt is not as wide as the word embeddings.
     """
     history, words, by_step = _neighbours(prompt, metric, part, stage, step, index, tokens)

@@ -87,9 +87,6 @@ def plot_expert_loads(
     """Draw the smoothed share of each training batch that every expert got, stacked, over the steps of a run.
 
     ``step`` of ``stage`` is marked; experts that are not in ``highlight`` are dimmed.
-
-    Raises:
-        StoreError: if there is no such run, or it routes nothing.
     """
     run = get_run(run)
     curve = _expert_loads(run)
@@ -99,11 +96,7 @@ def plot_expert_loads(
 
 
 def plot_routing_balance(run: RunOrId, *, stage: int = 0, step: int | None = None) -> go.Figure:
-    """Draw the balance of the load over the steps of a run: exp(entropy) as a share of the number of experts.
-
-    Raises:
-        StoreError: if there is no such run, or it routes nothing.
-    """
+    """Draw the balance of the load over the steps of a run: exp(entropy) as a share of the number of experts."""
     run = get_run(run)
     curve = _expert_loads(run)
     return with_alt(draw_balance(curve, run_position(run, stage, step)), describe_balance(curve))
@@ -128,9 +121,6 @@ def plot_routing_by_class(
     """Draw how the validation texts of each class (row) spread over the experts (columns), each text at its largest.
 
     ``temperature`` is a multiple of the trained one: 0 is the largest weight alone, infinity even weights.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it routes nothing.
     """
     run = get_run(run)
     routed = _routed_texts(answer, run, stage, step, temperature)
@@ -156,9 +146,6 @@ def plot_routing(
 
     ``sort`` orders the texts by class, by expert or by certainty; ``highlight`` are experts, ``highlight_texts`` the
     numbers of texts.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it routes nothing.
     """
     run = get_run(run)
     routed = _routed_texts(answer, run, stage, step, temperature)
@@ -183,11 +170,7 @@ def plot_sentence_routing(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the routing weights of one sentence, one bar per expert or source.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it routes nothing.
-    """
+    """Draw the routing weights of one sentence, one bar per expert or source."""
     run = get_run(run)
     found = probe(answer, run, "route", stage=stage, step=step, texts=[text])
     weights = rescale_temperature(np.array(found["weights"]), temperature)[0]

@@ -31,11 +31,7 @@ def plot_forced_routing(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the validation loss (nats) or accuracy if every text went to one expert, one bar per expert.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it routes nothing.
-    """
+    """Draw the validation loss (nats) or accuracy if every text went to one expert, one bar per expert."""
     run = get_run(run)
     found = counterfactual_from_answer(measure(answer, run, "forced", stage=stage, step=step))
     names = expert_names(run, len(found.loss))
@@ -56,9 +52,6 @@ def plot_routing_loss_increases(
 
     The texts for which the choice costs most come first. ``highlight`` are experts, ``highlight_texts`` the numbers of
     texts.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it routes nothing.
     """
     run = get_run(run)
     measured = measure(answer, run, "forced", stage=stage, step=step)
@@ -83,9 +76,6 @@ def plot_routing_temperatures(
     """Draw validation loss (nats) and accuracy of a mixture at several temperatures, as multiples of the trained one.
 
     ``temperature`` is marked; infinity stands for even weights.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it mixes no prompts.
     """
     found = measure(answer, run, "tempered", stage=stage, step=step)
     values = found["factors"], found["loss"], found["accuracy"]
@@ -101,11 +91,7 @@ def plot_routing_by_task(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the mean routing weights of the texts of each source task and of the target (rows) over the prompts.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or it has no source tasks.
-    """
+    """Draw the mean routing weights of the texts of each source task and of the target (rows) over the prompts."""
     run = get_run(run)
     found = measure(answer, run, "by-task", stage=stage, step=step)
     weights = np.array(found["weights"])

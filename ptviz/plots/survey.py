@@ -36,7 +36,6 @@ def plot_taxonomy(*, colour_by: TaxonomyColour = "family", backbone: str = DEFAU
 
     Raises:
         ValueError: for another ``colour_by``, or a backbone whose sizes are not known.
-        StoreError: if the folder of runs cannot be read.
     """
     return Drawing(draw_taxonomy(build_coloured_taxonomy(colour_by, backbone, task)))
 

@@ -42,9 +42,6 @@ def plot_tensor_view(
 
     ``part`` is the tensor's name, the prompt as used by default; ``index`` selects one index of its leading axes,
     ``tokens`` some of its prompt tokens. What is not in ``highlight`` (indices of ``highlight_axis``) is dimmed.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or tensor, or the tensor has no such view.
     """
     history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
     views = {view.name: view for view in views_for_axes(history.axes)}
@@ -89,9 +86,6 @@ def plot_tensor_gallery(run: RunOrId, *, stage: int = 0, step: int | None = None
     """Draw all tensors of a run's method at one snapshot as small heat maps, each under the letter of its paper.
 
     Tensors of more than 100,000 values are left out, and so are those after the twelfth.
-
-    Raises:
-        StoreError: if there is no such run or snapshot.
     """
     tensors = load_snapshot_tensors(run, stage=stage, step=step)
     small = [(name, own.axes, own.array) for name, own in tensors.items() if own.array.size <= _MAX_VALUES]
@@ -110,7 +104,6 @@ def plot_row_comparison(
     """Draw the norms of the rows of two tensors of one shape (rows, d), and the cosines between them.
 
     Raises:
-        StoreError: if there is no such run, snapshot or tensor.
         ValueError: if the tensors differ in shape.
     """
     tensors = load_snapshot_tensors(run, stage=stage, step=step)
@@ -130,9 +123,6 @@ def plot_low_rank_accuracy(
     """Draw validation accuracy and relative error of the prompt's best approximation of each rank.
 
     The best approximation is the truncated singular value decomposition (Eckart and Young, 1936).
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or its prompt is no matrix.
     """
     found = measure(answer, run, "ranks", stage=stage, step=step)
     figure = drawn.draw_low_rank_accuracy(found["ranks"], found["accuracy"], found["loss"], found["errors"])
@@ -151,9 +141,6 @@ def plot_saliency(
     """Draw the first-order importance of every piece of every prompt token, (m, pieces); pruned pieces are grey.
 
     The score is that of XPrompt (Ma et al. 2022): the size of the loss's derivative by a mask on the piece.
-
-    Raises:
-        StoreError: if there is no such run or snapshot.
     """
     found = measure(answer, run, "saliency", stage=stage, step=step)
     used = next(iter(load_snapshot_tensors(run, stage=stage, step=step).values()))
@@ -171,11 +158,7 @@ def plot_signed_saliency(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the signed first-order score of every prompt token: above zero, masking it would lower the loss.
-
-    Raises:
-        StoreError: if there is no such run or snapshot.
-    """
+    """Draw the signed first-order score of every prompt token: above zero, masking it would lower the loss."""
     found = measure(answer, run, "saliency", stage=stage, step=step)
     signed, token = np.array(found["signed"]), axis_name("m")
     figure = make_pickable(draw_bars(signed, token, "signed score"), range(len(signed)))
@@ -185,11 +168,7 @@ def plot_signed_saliency(
 def plot_recorded_saliency(
     run: RunOrId, part: str, *, stage: int = 0, step: int | None = None, highlight: Collection[int] = ()
 ) -> go.Figure:
-    """Draw the scores (m, e) that a method recorded when it pruned; pieces pruned since then are grey.
-
-    Raises:
-        StoreError: if there is no such run, snapshot or tensor.
-    """
+    """Draw the scores (m, e) that a method recorded when it pruned; pieces pruned since then are grey."""
     tensors = load_snapshot_tensors(run, stage=stage, step=step)
     if part not in tensors:
         raise StoreError(f"expected one of the tensors {', '.join(tensors)}; got {part!r}")
@@ -228,9 +207,6 @@ def plot_embedding_shift(
     """Draw how far the method moves the embedding of each word of a text, as a share of its norm.
 
     An empty ``text`` is the first validation text. Hovering shows the nearest word after the shift.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or its method shifts no embedding.
     """
     found = measure(answer, run, "shift", stage=stage, step=step, text=text)
     figure = drawn.draw_embedding_shift(found["moved"], found["tokens"], found["nearest"])
@@ -240,11 +216,7 @@ def plot_embedding_shift(
 def plot_most_shifted_words(
     run: RunOrId, *, stage: int = 0, step: int | None = None, answer: Answer | None = None
 ) -> go.Figure:
-    """Draw the words of the validation texts whose embeddings the method moves most.
-
-    Raises:
-        StoreError: if there is no such run or snapshot, or its method shifts no embedding.
-    """
+    """Draw the words of the validation texts whose embeddings the method moves most."""
     found = measure(answer, run, "shift", stage=stage, step=step, text="")
     counts = [f"in {count} places" for count in found["counts"]]
     figure = drawn.draw_embedding_shift(found["by"], found["most"], counts, "found")

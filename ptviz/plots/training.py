@@ -22,9 +22,6 @@ def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING) -> go.Figure:
     """Draw validation accuracy with its baselines above the training loss (nats), over the steps of a run.
 
     ``smoothing`` is the weight of the past in the exponential moving average of the loss, in [0, 1).
-
-    Raises:
-        StoreError: if there is no such run, or it cannot be read.
     """
     run = get_run(run)
     curve = to_training_curve(run.history(), smoothing)
@@ -33,11 +30,7 @@ def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING) -> go.Figure:
 
 
 def plot_run_comparison(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the validation accuracy of several runs over their steps, one line per run.
-
-    Raises:
-        StoreError: if one of them does not exist or cannot be read.
-    """
+    """Draw the validation accuracy of several runs over their steps, one line per run."""
     curves = [
         (run.config.name or run.id, method_series_style(run.config.method), to_training_curve(run.history()))
         for run in get_runs(runs)
@@ -48,11 +41,7 @@ def plot_run_comparison(runs: Sequence[RunOrId]) -> go.Figure:
 
 
 def plot_step_strip(run: RunOrId, position: int) -> go.Figure:
-    """Draw smoothed loss and validation accuracy as a thin strip, with a cursor at a step of the whole run.
-
-    Raises:
-        StoreError: if there is no such run, or it cannot be read.
-    """
+    """Draw smoothed loss and validation accuracy as a thin strip, with a cursor at a step of the whole run."""
     run = get_run(run)
     curve = to_training_curve(run.history())
     figure = draw_step_strip(curve, position, method_series_style(run.config.method))

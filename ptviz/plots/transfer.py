@@ -66,7 +66,6 @@ def plot_prompt_similarity(
 
     Raises:
         ValueError: for an unknown metric, or prompts of different widths.
-        StoreError: if a prompt does not exist, or there is no run by which its neurons can be found.
     """
     found = load_prompt_set(prompts, names, checkpoint)
     values = _similarity(found, metric, centred, exclude_outliers).values
@@ -91,7 +90,6 @@ def plot_prompt_projection(
 
     Raises:
         ValueError: for an unknown kind.
-        StoreError: if a prompt does not exist.
     """
     found = load_prompt_set(prompts, names, checkpoint)
     if not found.vectors:
@@ -128,9 +126,6 @@ def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
 
     Rows are tasks; columns are the backbone without a prompt, then the prompts. Brackets mark a prompt's own task.
     Accuracies are those that were measured (`ptviz transfer`); other cells are empty.
-
-    Raises:
-        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
     """
     found = load_prompt_set(prompts, names).with_backbone()
     tasks = zero_shot.target_tasks(found.sources)
@@ -148,9 +143,6 @@ def plot_transfer_gain(
 
     Rows are target tasks, columns the prompts that training starts from; ``steps`` updates, mean over ``seeds``. Only
     what was trained (`ptviz transfer --gain`) is filled.
-
-    Raises:
-        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
     """
     found = load_prompt_set(prompts, names).with_backbone()
     tasks = zero_shot.target_tasks(found.sources)
@@ -171,9 +163,6 @@ def plot_transfer_curves(
     """Draw the validation accuracy while a task is trained, from scratch (grey) and from the prompts of other tasks.
 
     Options as in ``plot_transfer_gain``.
-
-    Raises:
-        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
     """
     found = load_prompt_set(prompts, names).with_backbone()
     setting = TransferGainSettings(steps, seeds)
@@ -224,7 +213,6 @@ def plot_similarity_vs_transfer(
 
     Raises:
         ValueError: for an unknown metric or measure of transfer.
-        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
     """
     found = load_prompt_set(prompts, names, checkpoint)
     setting = TransferGainSettings(steps, seeds)
@@ -253,7 +241,6 @@ def plot_transfer_correlations(
 
     Raises:
         ValueError: for an unknown metric or measure of transfer.
-        StoreError: if a prompt does not exist, or the record of measurements cannot be read.
     """
     found = load_prompt_set(prompts, names, checkpoint)
     setting = TransferGainSettings(steps, seeds)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import product
 from typing import Any, TypeVar
 
@@ -180,8 +181,13 @@ def _values_matrix(track: TensorHistory) -> LabelledMatrix:
     return LabelledMatrix(track.current, axis_name(track.axes[-2]), axis_name(track.axes[-1]))
 
 
-def _draw_values_heatmap(found: LabelledMatrix) -> go.Figure:
-    return cells.draw_heatmap(found.values, found.rows, found.columns)
+def _draw_matrix(found: LabelledMatrix, **options: Any) -> go.Figure:
+    return cells.draw_heatmap(found.values, found.rows, found.columns, **options)
+
+
+_draw_cosines = partial(_draw_matrix, limit=1.0, unit="cosine")
+_draw_norms = partial(_draw_matrix, signed=False, unit="mean norm")
+_draw_ranks = partial(_draw_matrix, signed=False, unit="effective rank")
 
 
 def _describe_matrix(found: LabelledMatrix) -> str:
@@ -191,10 +197,6 @@ def _describe_matrix(found: LabelledMatrix) -> str:
 def _row_cosines(track: TensorHistory) -> LabelledMatrix:
     axis = axis_name(track.axes[-2])
     return LabelledMatrix(pairwise_cosines(track.current), axis, axis)
-
-
-def _draw_cosine_heatmap(found: LabelledMatrix) -> go.Figure:
-    return cells.draw_heatmap(found.values, found.rows, found.columns, limit=1.0, unit="cosine")
 
 
 def _vector_values(track: TensorHistory) -> tuple[Float[np.ndarray, " n"], str]:
@@ -220,41 +222,26 @@ def _expert_similarity(track: TensorHistory) -> LabelledMatrix:
 
 
 def _head_norms(track: TensorHistory) -> LabelledMatrix:
-    """Mean norm of the m vectors of each site and head, keys beside values."""
-    norms = np.linalg.norm(track.current, axis=-1).mean(-1)
-    sites, _, heads = norms.shape
-    both = norms.swapaxes(0, 1).reshape(2 * sites, heads)
-    return LabelledMatrix(both, _site_axis_label(sites), axis_name("H"))
+    """Mean norm of the m vectors of each site and head."""
+    return _keys_above_values(np.linalg.norm(track.current, axis=-1).mean(-1), "H")
 
 
 def _token_norms(track: TensorHistory) -> LabelledMatrix:
-    """Mean norm over the heads of each prompt token at each site, keys above values."""
-    norms = np.linalg.norm(track.current, axis=-1).mean(2)
-    sites, _, m = norms.shape
-    return LabelledMatrix(norms.swapaxes(0, 1).reshape(2 * sites, m), _site_axis_label(sites), axis_name("m"))
+    """Mean norm over the heads of each prompt token at each site."""
+    return _keys_above_values(np.linalg.norm(track.current, axis=-1).mean(2), "m")
 
 
 def _head_ranks(track: TensorHistory) -> LabelledMatrix:
     """Effective rank of the m keys, and of the m values, of each site and head; the mean is taken away first."""
-    sites, _, heads = track.current.shape[:3]
-    ranks = [
-        compute_spectrum(rows, centred=True).effective_rank
-        for rows in track.current.reshape(-1, *track.current.shape[3:])
-    ]
-    both = np.array(ranks).reshape(sites, 2, heads).swapaxes(0, 1).reshape(2 * sites, heads)
-    return LabelledMatrix(both, _site_axis_label(sites), axis_name("H"))
+    heads = track.current.reshape(-1, *track.current.shape[3:])
+    ranks = [compute_spectrum(rows, centred=True).effective_rank for rows in heads]
+    return _keys_above_values(np.array(ranks).reshape(track.current.shape[:3]), "H")
 
 
-def _site_axis_label(sites: int) -> str:
-    return f"site: keys (0-{sites - 1}), values ({sites}-{2 * sites - 1})"
-
-
-def _draw_head_rank_heatmap(found: LabelledMatrix) -> go.Figure:
-    return cells.draw_heatmap(found.values, found.rows, found.columns, signed=False, unit="effective rank")
-
-
-def _draw_norm_heatmap(found: LabelledMatrix) -> go.Figure:
-    return cells.draw_heatmap(found.values, found.rows, found.columns, signed=False, unit="mean norm")
+def _keys_above_values(found: Float[np.ndarray, "sites 2 n"], columns: str) -> LabelledMatrix:
+    sites, _, n = found.shape
+    rows = f"site: keys (0-{sites - 1}), values ({sites}-{2 * sites - 1})"
+    return LabelledMatrix(found.swapaxes(0, 1).reshape(2 * sites, n), rows, axis_name(columns))
 
 
 VIEWS: tuple[TensorView, ...] = (
@@ -293,7 +280,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Cosines between rows",
         ("?", "d"),
         _row_cosines,
-        _draw_cosine_heatmap,
+        _draw_cosines,
         _describe_matrix,
         "How to read it: orange pairs point the same way, blue ones opposite ways, white ones have nothing in common.",
     ),
@@ -302,7 +289,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Values",
         ("?", "?"),
         _values_matrix,
-        _draw_values_heatmap,
+        _draw_matrix,
         _describe_matrix,
         "How to read it: every value, orange above zero and blue below it.",
     ),
@@ -311,7 +298,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Experts or sources compared",
         ("k", "m", "d"),
         _expert_similarity,
-        _draw_cosine_heatmap,
+        _draw_cosines,
         _describe_matrix,
         "How to read it: cosine of the mean tokens of two prompts. All orange means that the experts learned the same.",
         needs_all_axes=True,
@@ -342,7 +329,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Norm by site and head",
         ("S", "kv", "H", "m", "h"),
         _head_norms,
-        _draw_norm_heatmap,
+        _draw_norms,
         _describe_matrix,
         "How to read it: how large the trained keys (above) and values (below) are at each attention site, "
         "averaged over the prompt tokens.",
@@ -353,7 +340,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Norm by site and prompt token",
         ("S", "kv", "H", "m", "h"),
         _token_norms,
-        _draw_norm_heatmap,
+        _draw_norms,
         _describe_matrix,
         "How to read it: one column per prompt token, averaged over the heads: keys above, values below. A bright "
         "column is a token that is large at every site; a bright row is a site where all tokens are.",
@@ -364,7 +351,7 @@ VIEWS: tuple[TensorView, ...] = (
         "Effective rank by site and head",
         ("S", "kv", "H", "m", "h"),
         _head_ranks,
-        _draw_head_rank_heatmap,
+        _draw_ranks,
         _describe_matrix,
         "How to read it: how many directions the prompt's keys (above) and values (below) use in each head, after the "
         "mean was subtracted. A dark cell is a head in which the tokens are nearly equal.",

@@ -23,9 +23,6 @@ def plot_waywardness(runs: Sequence[RunOrId]) -> go.Figure:
     """Draw, for runs that were pulled to one sentence, the accuracy lost against the words shared with it (F1).
 
     Prompt waywardness is that of Khashabi et al. (2022), https://aclanthology.org/2022.naacl-main.266.
-
-    Raises:
-        StoreError: if a run or its prompt cannot be read.
     """
     found = measure_waywardness(get_runs(runs))
     return with_alt(draw_waywardness(found), describe_waywardness(found))
