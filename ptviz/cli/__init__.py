@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Callable
 from typing import Annotated
 
 import typer
@@ -42,24 +43,31 @@ shell = typer.Typer(
     rich_markup_mode="markdown",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-for module in (
-    app,
-    train,
-    compare,
-    peft_benchmark,
-    transfer,
-    runs,
-    export,
-    inspect,
-    predict,
-    findings,
-    catalogue,
-    count,
-    figures,
-    step_benchmark,
-    doctor,
-):
-    module.register(shell)
+COMMANDS: dict[str, Callable[..., None]] = {
+    "app": app.serve,
+    "train": train.train,
+    "compare": compare.compare,
+    "benchmark": peft_benchmark.benchmark,
+    "transfer": transfer.transfer,
+    "runs": runs.runs,
+    "show": runs.show_run,
+    "export": export.export,
+    "import": export.import_,
+    "inspect": inspect.inspect,
+    "predict": predict.predict,
+    "findings": findings.findings,
+    "methods": catalogue.methods,
+    "tasks": catalogue.tasks,
+    "backbones": catalogue.backbones,
+    "get": catalogue.get,
+    "count": count.count,
+    "figures": figures.figures,
+    "bench": step_benchmark.bench,
+    "doctor": doctor.doctor,
+}
+"""The functions of the commands by name, in the order of the help."""
+for name, function in COMMANDS.items():
+    shell.command(name)(function)
 
 
 def _print_version(requested: bool) -> None:

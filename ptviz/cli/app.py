@@ -14,11 +14,6 @@ import typer
 from ptviz.cli.output import UsageError
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("app")(serve)
-
-
 def find_app_script() -> Path:
     """Return the path of app.py: next to the package in a checkout, inside the package in an installed wheel.
 

@@ -13,14 +13,6 @@ if TYPE_CHECKING:
     from ptviz.methods import PromptMethod
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("methods")(methods)
-    app.command("tasks")(tasks)
-    app.command("backbones")(backbones)
-    app.command("get")(get)
-
-
 def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
     """Return a method as plain data: its card, training stages and hyperparameters."""
     from dataclasses import asdict

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import SetOption, parse_hyperparameters
+from ptviz.cli import options
+from ptviz.cli.options import parse_hyperparameters
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -45,25 +45,18 @@ HEADINGS = (
 PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "significant at 95 %")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("compare")(compare)
-
-
 def compare(
     methods: Annotated[str, typer.Option(help="all, or names separated by commas: see `ptviz methods`.")] = "all",
-    task: Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")] = "trec6",
+    task: options.TaskOption = "trec6",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds: 0, 1, 2, ...")] = 3,
-    backbone: Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")] = "minilm-l6",
+    backbone: options.BackboneOption = "minilm-l6",
     steps: Annotated[int, typer.Option(min=1, help="Training steps on the task.")] = 200,
-    sets: SetOption = None,
-    text: Annotated[str | None, typer.Option(help="Column of texts in your file.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of labels in your file.")] = None,
-    csv_path: Annotated[
-        Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")
-    ] = None,
+    sets: options.SetOption = None,
+    text: options.TextOption = None,
+    label: options.LabelOption = None,
+    csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")] = False,
+    markdown: options.MarkdownOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on one task.

@@ -10,11 +10,6 @@ from ptviz.cli.options import SetOption, parse_hyperparameters
 from ptviz.cli.output import JsonOption, as_usage_error, print_json
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("count")(count)
-
-
 def count(
     method: Annotated[str, typer.Argument(metavar="METHOD", help="A method's name: see `ptviz methods`.")],
     width: Annotated[int, typer.Option(help="Embedding width d.")] = 384,

@@ -32,11 +32,6 @@ class Check:
     fix: str = ""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("doctor")(doctor)
-
-
 def doctor(as_json: JsonOption = False) -> None:
     """Check the installation and suggest fixes.
 

@@ -31,12 +31,6 @@ PROJECTOR_WORDS = 2000
 """Frequent words of the vocabulary that are exported to the projector with the prompt tokens."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("export")(export)
-    app.command("import")(import_)
-
-
 def export(
     id: RunId,
     to: Annotated[str, typer.Option("--to", help=", ".join(FORMATS[:-1]) + f" or {FORMATS[-1]}.")] = "npz",

@@ -17,11 +17,6 @@ if TYPE_CHECKING:
 FORMATS = ("svg", "html", "json", "png")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("figures")(figures)
-
-
 def figures(
     out: Annotated[Path, typer.Option(help="The folder to write to; created if missing.")],
     format: Annotated[str, typer.Option(help="svg, html, json or png. Only png needs a browser.")] = "svg",

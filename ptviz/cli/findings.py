@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.cli.options import MarkdownOption
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -27,11 +28,6 @@ if TYPE_CHECKING:
 HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95 % interval", "seeds", "verdict")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("findings")(findings)
-
-
 def findings(
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Train the missing runs of this finding; `all` for all.")
@@ -40,7 +36,7 @@ def findings(
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the results in this file instead.")
     ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    markdown: MarkdownOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show which published findings replicate, with effect sizes and intervals.

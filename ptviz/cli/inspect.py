@@ -16,11 +16,6 @@ if TYPE_CHECKING:
 PATH_HELP = "A file or folder, a run id, or hub:USER/NAME of an adapter."
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("inspect")(inspect)
-
-
 def inspect(
     path: Annotated[Path, typer.Argument(metavar="PATH", help=PATH_HELP)],
     backbone: Annotated[str | None, typer.Option(help="Check compatibility with this backbone.")] = None,

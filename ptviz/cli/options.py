@@ -1,8 +1,13 @@
-"""``--set name=value``: a method's hyperparameters on the command line."""
+"""Options that several commands share, and how their values are read."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
@@ -12,6 +17,43 @@ SetOption = Annotated[
     list[str] | None,
     typer.Option("--set", metavar="NAME=VALUE", help="Set a hyperparameter, as in --set m=20. Repeatable."),
 ]
+
+BackboneOption = Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")]
+TaskOption = Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")]
+TextOption = Annotated[str | None, typer.Option(help="Column of texts in your file.")]
+LabelOption = Annotated[str | None, typer.Option(help="Column of labels in your file.")]
+CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")]
+MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
+
+
+def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command an option for each field of a dataclass that has a help text; it gets their values as one dict.
+
+    Name, type and default of an option are those of the field; the dict takes the place of ``argument``.
+    """
+    kinds, shown = get_type_hints(config), [one for one in fields(config) if one.metadata["help"]]
+    added = [
+        inspect.Parameter(
+            one.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=one.default,
+            annotation=Annotated[kinds[one.name], typer.Option(help=one.metadata["help"])],
+        )
+        for one in shown
+    ]
+
+    def decorate(command: Callable[..., None]) -> Callable[..., None]:
+        @functools.wraps(command)
+        def run(**values: Any) -> None:
+            command(**{argument: {one.name: values.pop(one.name) for one in shown}}, **values)
+
+        signature = inspect.signature(command, eval_str=True)
+        own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]
+        at = [one.name for one in own].index(argument)
+        run.__signature__ = signature.replace(parameters=[*own[:at], *added, *own[at + 1 :]])  # type: ignore[attr-defined]
+        return run
+
+    return decorate
 
 
 def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.cli.options import CsvOption, MarkdownOption
 from ptviz.cli.output import JsonOption, UsageError, as_usage_error, markdown_table, print_json, print_table, write_csv
 
 if TYPE_CHECKING:
@@ -15,17 +16,10 @@ if TYPE_CHECKING:
 EXTRA_HEADINGS = ("lr", "accelerator")
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("benchmark")(benchmark)
-
-
 def benchmark(
     paths: Annotated[list[Path], typer.Argument(metavar="FILES", help="Result files (JSON), or folders of them.")],
-    csv_path: Annotated[
-        Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")
-    ] = None,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print a Markdown table.")] = False,
+    csv_path: CsvOption = None,
+    markdown: MarkdownOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods from result files of PEFT's benchmark on MetaMathQA.

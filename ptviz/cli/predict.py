@@ -20,11 +20,6 @@ from ptviz.cli.output import (
 from ptviz.cli.runs import RunId
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("predict")(predict)
-
-
 def predict(
     id: RunId,
     texts: Annotated[

@@ -16,12 +16,6 @@ if TYPE_CHECKING:
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptviz runs`.")]
 
 
-def register(app: typer.Typer) -> None:
-    """Add the commands of this module."""
-    app.command("runs")(runs)
-    app.command("show")(show_run)
-
-
 def summary_to_json(summary: RunSummary) -> dict[str, Any]:
     """Return a row of the list of runs as plain data; accuracies are from 0 to 1, None while unknown."""
     config, status = summary.config, summary.status

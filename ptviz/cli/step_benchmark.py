@@ -33,11 +33,6 @@ COLUMNS = {
 }  # fmt: skip
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("bench")(bench)
-
-
 def bench(
     family: Annotated[list[str] | None, typer.Option(help="encoder, decoder, encoder-decoder. Repeatable.")] = None,
     m: Annotated[list[int] | None, typer.Option("--m", min=1, max=200, help="Prompt tokens. Repeatable.")] = None,

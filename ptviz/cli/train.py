@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import SetOption, parse_hyperparameters, parse_snapshot, split_names
+from ptviz.cli import options
+from ptviz.cli.options import parse_hyperparameters, parse_snapshot, split_names, with_fields
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -19,6 +20,7 @@ from ptviz.cli.output import (
     quiet_libraries,
 )
 from ptviz.cli.progress import GracefulStop, RunProgress
+from ptviz.training.config import TrainConfig
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,52 +30,23 @@ if TYPE_CHECKING:
 
 RESUME_OPTIONS = ("resume", "extend", "as_json")
 """Options allowed with --resume: a resumed run keeps the settings it was started with."""
-TRAINING_OPTIONS = (
-    "steps", "batch", "lr", "optimiser", "schedule", "warmup", "weight_decay", "clip", "seed", "evaluate_every",
-    "snapshot_every", "patience", "shots", "train_rows", "validation_rows", "test_rows", "length", "dtype",
-    "source_steps",
-)  # fmt: skip
-"""The options that are fields of TrainConfig, under the same names and with the same defaults."""
 
 
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("train")(train)
-
-
+@with_fields(TrainConfig, "training")
 def train(
     context: typer.Context,
     method: Annotated[str | None, typer.Argument(metavar="[METHOD]", help="See `ptviz methods`.")] = None,
-    backbone: Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")] = "minilm-l6",
-    task: Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")] = "trec6",
-    sets: SetOption = None,
-    text: Annotated[str | None, typer.Option(help="Column of texts in your file.")] = None,
-    label: Annotated[str | None, typer.Option(help="Column of labels in your file.")] = None,
-    steps: Annotated[int, typer.Option(help="Training steps on the target task, in all stages together.")] = 200,
-    batch: Annotated[int, typer.Option(help="Batch size: examples per step.")] = 16,
-    lr: Annotated[float | None, typer.Option(help="Learning rate. Default: the recorded best.")] = None,
-    optimiser: Annotated[str, typer.Option(help="adamw or adafactor.")] = "adamw",
-    schedule: Annotated[str, typer.Option(help="linear, constant or cosine.")] = "linear",
-    warmup: Annotated[float, typer.Option(help="Warm-up as a share of the steps.")] = 0.06,
-    weight_decay: Annotated[float, typer.Option(help="Weight decay.")] = 1e-5,
-    clip: Annotated[float, typer.Option(help="Gradient clipping: the largest norm; 0: none.")] = 1.0,
-    seed: Annotated[int, typer.Option(help="The same seed gives the same result.")] = 0,
-    evaluate_every: Annotated[int, typer.Option(help="Steps between two evaluations.")] = 25,
-    snapshot_every: Annotated[
-        int, typer.Option(help="Steps between two snapshots; the best prompt is always saved.")
-    ] = 10,
-    patience: Annotated[int, typer.Option(help="Stop after this many evaluations without improvement; 0: never.")] = 0,
-    shots: Annotated[int, typer.Option(help="Training examples per class; 0: as many as --train-rows allows.")] = 0,
-    train_rows: Annotated[int, typer.Option(help="Most training examples.")] = 2000,
-    validation_rows: Annotated[int, typer.Option(help="Most validation examples.")] = 200,
-    test_rows: Annotated[int, typer.Option(help="Most test examples.")] = 500,
-    length: Annotated[int, typer.Option(help="Maximum length in tokens; longer texts are cut.")] = 64,
-    dtype: Annotated[str, typer.Option(help="Type of the frozen weights: float32 or bfloat16.")] = "float32",
+    *,
+    backbone: options.BackboneOption = "minilm-l6",
+    task: options.TaskOption = "trec6",
+    sets: options.SetOption = None,
+    text: options.TextOption = None,
+    label: options.LabelOption = None,
+    training: dict[str, Any],
     sources: Annotated[
         str | None,
         typer.Option(metavar="A,B", help="Source tasks of a transfer method. Default: tasks of the same family."),
     ] = None,
-    source_steps: Annotated[int, typer.Option(help="Steps of each source prompt, and of source stages.")] = 200,
     device: Annotated[str | None, typer.Option(help="cpu, cuda or mps. Default: the fastest available.")] = None,
     name: Annotated[str, typer.Option(help="Name of the run.")] = "",
     branch: Annotated[
@@ -104,7 +77,6 @@ def train(
                 raise UsageError("expected a method, as in `ptviz train prompt-tuning`, or --resume RUN")
             if extend is not None:
                 raise UsageError("--extend adds steps to a saved run; name it: --resume RUN --extend N")
-            training = {option: context.params[option] for option in TRAINING_OPTIONS}
             fields: dict[str, Any] = {
                 "backbone": backbone, "task": task, "method": method, "name": name, "text": text, "label": label,
                 "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
@@ -130,7 +102,6 @@ def _create_run(training: dict[str, Any], fields: dict[str, Any], branch: str | 
     """Create a run, after its settings, backbone, task and start are checked."""
     from ptviz.runs import RunConfig, Store
     from ptviz.runs.config import with_absolute_paths
-    from ptviz.training import TrainConfig
 
     store = Store()
     with as_usage_error():

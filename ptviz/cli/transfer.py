@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from ptviz.cli.options import split_names
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -24,11 +25,6 @@ if TYPE_CHECKING:
 
     from ptviz.experiments.transfer import TargetTask, TransferScore
     from ptviz.runs import RunSummary, Store
-
-
-def register(app: typer.Typer) -> None:
-    """Add the command of this module."""
-    app.command("transfer")(transfer)
 
 
 def transfer(
@@ -152,7 +148,7 @@ def _select_prompts(store: Store, runs: str | None, backbone: str | None) -> lis
     found = source_prompts(store, backbone)
     if runs is not None:
         known = {summary.id: summary for summary in found}
-        names = [id.strip() for id in runs.split(",") if id.strip()]
+        names = split_names(runs) or ()
         for id in names:
             if id not in known:
                 store.get(id)  # Raises if there is no such run.
@@ -165,7 +161,7 @@ def _select_prompts(store: Store, runs: str | None, backbone: str | None) -> lis
 
 
 def _parse_tasks(tasks: str | None) -> tuple[str, ...] | None:
-    names = None if tasks is None else tuple(name.strip() for name in tasks.split(",") if name.strip())
+    names = split_names(tasks)
     if names == ():
         raise UsageError("--tasks: expected names separated by commas, as in trec6,emotion; see `ptviz tasks`")
     return names

@@ -1,41 +1,8 @@
-"""Training a prompt on a frozen backbone, as a stream of events."""
+"""Training a prompt on a frozen backbone, as a stream of events.
 
-from ptviz.training.config import TrainConfig
-from ptviz.training.default_lr import default_learning_rate
-from ptviz.training.estimate import RunEstimate, estimate_run
-from ptviz.training.evaluation import EvaluationScores, evaluate, measure_baselines, predict
-from ptviz.training.events import (
-    Baselines,
-    Evaluated,
-    Event,
-    Failed,
-    Finished,
-    Snapshot,
-    SourcePromptReady,
-    StageStarted,
-    StepCompleted,
-)
-from ptviz.training.trainer import ResumePoint, TrainingError, train
+The names are looked up when first used: the settings of a run, which the command line needs, do not load torch.
+"""
 
-__all__ = [
-    "Baselines",
-    "Evaluated",
-    "EvaluationScores",
-    "Event",
-    "Failed",
-    "Finished",
-    "ResumePoint",
-    "RunEstimate",
-    "Snapshot",
-    "SourcePromptReady",
-    "StageStarted",
-    "StepCompleted",
-    "TrainConfig",
-    "TrainingError",
-    "default_learning_rate",
-    "estimate_run",
-    "evaluate",
-    "measure_baselines",
-    "predict",
-    "train",
-]
+import lazy_loader
+
+__getattr__, __dir__, __all__ = lazy_loader.attach_stub(__name__, __file__)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any
 
 OPTIMISERS = ("adamw", "adafactor")
@@ -11,61 +11,55 @@ SCHEDULES = ("linear", "constant", "cosine")
 DTYPES = ("float32", "bfloat16")
 
 
+def _setting(default: Any, help: str, low: float = 0, high: float = 1_000_000, choices: Sequence[str] = ()) -> Any:
+    """Return a field with its limits, and its help on the command line; without help it is no option there."""
+    return field(default=default, metadata={"help": help, "low": low, "high": high, "choices": choices})
+
+
 @dataclass(frozen=True)
 class TrainConfig:
-    """Settings of one training run.
+    """Settings of one training run; numbers of examples are upper limits.
 
-    ``steps`` counts updates and ``batch`` examples; ``lr`` None is the recorded default of method and backbone;
-    ``warmup`` is a share of the steps; ``clip`` the largest gradient norm (0: none); ``evaluate_every`` and
-    ``snapshot_every`` count updates (the best prompt so far has a snapshot in any case); ``patience`` is the number of
-    evaluations without a better validation accuracy before stopping (0: never); ``shots`` counts training examples per
-    class (0: all ``train_rows``); rows are upper limits. ``source_steps`` are the updates of each source prompt, and of
-    a stage on source tasks; ``begun`` is the number of steps planned before the run was extended (0: it was not).
+    ``lr`` None takes the recorded default of method and backbone. ``begun`` is the number of steps that a run was
+    planned for before it was extended (0: it was not).
 
     Raises:
         ValueError: naming the field, what was expected and what came.
     """
 
-    steps: int = 200
-    batch: int = 16
-    lr: float | None = None
-    optimiser: str = "adamw"
-    schedule: str = "linear"
-    warmup: float = 0.06
-    weight_decay: float = 1e-5
-    clip: float = 1.0
-    seed: int = 0
-    evaluate_every: int = 25
-    snapshot_every: int = 10
-    patience: int = 0
-    shots: int = 0
-    train_rows: int = 2000
-    validation_rows: int = 200
-    test_rows: int = 500
-    length: int = 64
-    dtype: str = "float32"
-    source_steps: int = 200
-    begun: int = 0
+    steps: int = _setting(200, "Training steps on the target task, in all stages together.", 1)
+    batch: int = _setting(16, "Batch size: examples per step.", 1, 4096)
+    lr: float | None = _setting(None, "Learning rate. Default: the recorded best.")
+    optimiser: str = _setting("adamw", "adamw or adafactor.", choices=OPTIMISERS)
+    schedule: str = _setting("linear", "linear, constant or cosine.", choices=SCHEDULES)
+    warmup: float = _setting(0.06, "Warm-up as a share of the steps.", 0, 1)
+    weight_decay: float = _setting(1e-5, "Weight decay.", 0, 1)
+    clip: float = _setting(1.0, "Gradient clipping: the largest norm; 0: none.")
+    seed: int = _setting(0, "The same seed gives the same result.", 0, 2**31 - 1)
+    evaluate_every: int = _setting(25, "Steps between two evaluations.", 1)
+    snapshot_every: int = _setting(10, "Steps between two snapshots; the best prompt is always saved.", 1)
+    patience: int = _setting(0, "Stop after this many evaluations without improvement; 0: never.")
+    shots: int = _setting(0, "Training examples per class; 0: as many as --train-rows allows.", 0, 100_000)
+    train_rows: int = _setting(2000, "Most training examples.", 2, 10_000_000)
+    validation_rows: int = _setting(200, "Most validation examples.", 2)
+    test_rows: int = _setting(500, "Most test examples.", 2)
+    length: int = _setting(64, "Maximum length in tokens; longer texts are cut.", 4, 8192)
+    dtype: str = _setting("float32", "Type of the frozen weights: float32 or bfloat16.", choices=DTYPES)
+    source_steps: int = _setting(200, "Steps of each source prompt, and of source stages.", 1)
+    begun: int = _setting(0, "")
 
     def __post_init__(self) -> None:
-        bounds = {
-            "steps": (1, 1_000_000), "batch": (1, 4096), "warmup": (0, 1), "weight_decay": (0, 1), "clip": (0, 1e6),
-            "seed": (0, 2**31 - 1), "evaluate_every": (1, 1_000_000), "snapshot_every": (1, 1_000_000),
-            "patience": (0, 1_000_000), "shots": (0, 100_000), "train_rows": (2, 10_000_000),
-            "validation_rows": (2, 1_000_000), "test_rows": (2, 1_000_000), "length": (4, 8192),
-            "source_steps": (1, 1_000_000), "begun": (0, 1_000_000),
-        }  # fmt: skip
-        for name, (low, high) in bounds.items():
-            value = getattr(self, name)
-            whole = name in ("warmup", "weight_decay", "clip") or isinstance(value, int)
-            if isinstance(value, bool) or not isinstance(value, int | float) or not whole or not low <= value <= high:
-                raise ValueError(f"{name}: expected a number from {low:g} to {high:g}; got {value!r}")
-        numeric = isinstance(self.lr, int | float) and not isinstance(self.lr, bool)
-        if self.lr is not None and not (numeric and 0 < self.lr <= 100):
-            raise ValueError(f"lr: expected a number above 0 and at most 100; got {self.lr!r}")
-        for name, choices in {"optimiser": OPTIMISERS, "schedule": SCHEDULES, "dtype": DTYPES}.items():
-            if getattr(self, name) not in choices:
-                raise ValueError(f"{name}: expected one of {', '.join(choices)}; got {getattr(self, name)!r}")
+        for one in fields(self):
+            value, low, high = getattr(self, one.name), one.metadata["low"], one.metadata["high"]
+            number = isinstance(value, int | float if "float" in str(one.type) else int) and not isinstance(value, bool)
+            if choices := one.metadata["choices"]:
+                if value not in choices:
+                    raise ValueError(f"{one.name}: expected one of {', '.join(choices)}; got {value!r}")
+            elif one.name == "lr":
+                if value is not None and not (number and 0 < value <= 100):
+                    raise ValueError(f"lr: expected a number above 0 and at most 100; got {value!r}")
+            elif not number or not low <= value <= high:
+                raise ValueError(f"{one.name}: expected a number from {low:g} to {high:g}; got {value!r}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""

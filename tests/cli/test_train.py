@@ -64,11 +64,10 @@ def test_options_are_the_settings_of_a_run() -> None:
     """One option for every field of TrainConfig, with its default: the shell hides nothing and adds nothing."""
     signature = inspect.signature(training.train).parameters
     usual = TrainConfig()
-    assert set(training.TRAINING_OPTIONS) == {field.name for field in fields(TrainConfig)} - {
-        "begun"
-    }  # set by --extend
-    for name in training.TRAINING_OPTIONS:
-        assert signature[name].default == getattr(usual, name), name
+    for field in fields(TrainConfig):
+        if field.name != "begun":  # set by --extend
+            assert signature[field.name].default == getattr(usual, field.name), field.name
+    assert "begun" not in signature
     for name in ("backbone", "task", "name"):
         assert signature[name].default == getattr(RunConfig(), name), name
 

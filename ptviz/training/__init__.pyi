@@ -1,0 +1,39 @@
+from .config import TrainConfig
+from .default_lr import default_learning_rate
+from .estimate import RunEstimate, estimate_run
+from .evaluation import EvaluationScores, evaluate, measure_baselines, predict
+from .events import (
+    Baselines,
+    Evaluated,
+    Event,
+    Failed,
+    Finished,
+    Snapshot,
+    SourcePromptReady,
+    StageStarted,
+    StepCompleted,
+)
+from .trainer import ResumePoint, TrainingError, train
+
+__all__ = [
+    "Baselines",
+    "Evaluated",
+    "EvaluationScores",
+    "Event",
+    "Failed",
+    "Finished",
+    "ResumePoint",
+    "RunEstimate",
+    "Snapshot",
+    "SourcePromptReady",
+    "StageStarted",
+    "StepCompleted",
+    "TrainConfig",
+    "TrainingError",
+    "default_learning_rate",
+    "estimate_run",
+    "evaluate",
+    "measure_baselines",
+    "predict",
+    "train",
+]
