@@ -30,6 +30,7 @@ from ptviz.figures.diagrams.scene import (
     cividis_colour,
     contrasting_colour,
     diverging_colour,
+    transform,
 )
 from ptviz.figures.diagrams.stage_timeline import StageBar, draw_stage_timeline
 from ptviz.figures.diagrams.svg import to_svg
@@ -340,9 +341,9 @@ def test_colours():
 
 def test_elements_move_and_scale_together():
     element = Box(1, 2, 3, 4)
-    assert element.transformed(10, 20, 2) == replace(element, x=12, y=24, w=6, h=8, radius=6)
-    assert OperatorSign(1, 1, "sum").transformed(1, 1, 2).r == 18
-    assert Line(((0, 0), (1, 1))).transformed(1, 2, 3).points == ((1, 2), (4, 5))
+    assert transform([element], 10, 20, 2) == [replace(element, x=12, y=24, w=6, h=8, radius=6)]
+    assert transform([OperatorSign(1, 1, "sum")], 1, 1, 2) == [OperatorSign(3, 3, "sum", 18)]
+    assert transform([Line(((0, 0), (1, 1)))], 1, 2, 3) == [Line(((1, 2), (4, 5)))]
     assert bounding_box([]) == (0, 0, 0, 0)
     assert draw_legend(300).height > draw_legend(1200).height
 

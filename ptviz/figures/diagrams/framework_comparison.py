@@ -118,20 +118,9 @@ def legend_elements(width: float) -> list[Element]:
         long = 34 + 6.2 * len(words)
         if x + long > width:
             x, y = 14.0, y + 22
-        elements.append(
-            Box(
-                x + 10,
-                y,
-                20,
-                13,
-                fill,
-                edge or (GREY if how == "wedge" else ""),
-                1.2,
-                radius=2.5,
-                wedge=how == "wedge",
-                hatch="#EE9B5E" if how == "hatch" else "",
-            )
-        )
+        wedge, hatch = how == "wedge", "#EE9B5E" if how == "hatch" else ""
+        line = edge or (GREY if wedge else "")
+        elements.append(Box(x + 10, y, 20, 13, fill, line, 1.2, radius=2.5, wedge=wedge, hatch=hatch))
         elements.append(TextLabel(x + 25, y, words, 11, anchor="start"))
         x += long
     for kind, words in (("product", "matrix product"), ("scaled", "elementwise"), ("sum", "sum")):

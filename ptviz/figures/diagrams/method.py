@@ -73,18 +73,16 @@ def draw_panel(
     scale = _panel_scale(left, right, bottom)
     tall = tall or _panel_height(panel, scale * bottom)
     dx, dy = PANEL_WIDTH / 2 - scale * (left + right) / 2, _HEADER_HEIGHT + _BACKBONE_HEIGHT + 26
-    backbone, doors = _draw_backbone(panel)
+    opens, hover = (panel.name, f"{panel.title}, {panel.citation}") if link else ("", "")
     elements: list[Element] = [
-        Box(PANEL_WIDTH / 2, tall / 2, PANEL_WIDTH - 8, tall - 8, "", GREY, 0.8, radius=8,
-        link=panel.name if link else "",
-            hover=f"{panel.title}, {panel.citation}" if link else ""),
+        Box(PANEL_WIDTH / 2, tall / 2, PANEL_WIDTH - 8, tall - 8, "", GREY, 0.8, radius=8, link=opens, hover=hover),
         _fit_text(TextLabel(18, 21, panel.title, 15, bold=True, anchor="start")),
         _fit_text(TextLabel(18, 38, panel.citation, 10, anchor="start", faint=True)),
-        *backbone,
+        *_draw_backbone(panel),
         *(_enforce_min_font(element) for element in transform(inside, dx, dy, scale)),
-        *_draw_input_arrows(panel, places, doors, dx, dy, scale),
+        *_draw_input_arrows(panel, places, dx, dy, scale),
         *_draw_footer(panel, tall),
-    ]  # fmt: skip
+    ]
     return Scene(PANEL_WIDTH, tall, tuple(elements), describe_panel(panel), panel.title, table_rows([panel]))
 
 
@@ -101,15 +99,8 @@ def _panel_scale(left: float, right: float, bottom: float) -> float:
 
 
 def _panel_height(panel: DiagramPanel, below: float) -> float:
-    return (
-        _HEADER_HEIGHT
-        + _BACKBONE_HEIGHT
-        + 26
-        + below
-        + 12
-        + _FOOTER_HEIGHT
-        + _NOTE_LINE_HEIGHT * len(_wrap_note(panel))
-    )
+    note = _NOTE_LINE_HEIGHT * len(_wrap_note(panel))
+    return _HEADER_HEIGHT + _BACKBONE_HEIGHT + 26 + below + 12 + _FOOTER_HEIGHT + note
 
 
 def _wrap_note(panel: DiagramPanel) -> list[str]:
@@ -129,13 +120,12 @@ def _enforce_min_font(element: Element) -> Element:
     return replace(element, size=max(element.size, MIN_FONT_SIZE)) if isinstance(element, TextLabel) else element
 
 
-def _draw_backbone(panel: DiagramPanel) -> tuple[list[Element], float]:
-    """Draw the frozen box, with bands of keys and values if there are any; return it and the y of its lower edge."""
+def _draw_backbone(panel: DiagramPanel) -> list[Element]:
+    """Draw the frozen box, with bands of keys and values if there are any."""
     centre, wide = _HEADER_HEIGHT + _BACKBONE_HEIGHT / 2, PANEL_WIDTH - 36
     hover = "frozen backbone: none of its parameters is trained"
     drawn: list[Element] = [Box(PANEL_WIDTH / 2, centre, wide, _BACKBONE_HEIGHT, FROZEN, radius=7, hover=hover)]
     size = f"{format_count(panel.frozen_parameters)} parameters" if panel.frozen_parameters else "frozen"
-    lines = "frozen backbone", f"{size}, {panel.sites} attention sites"
     x = PANEL_WIDTH / 2
     if panel.key_values is not None:
         x = PANEL_WIDTH / 2 + 40
@@ -145,16 +135,15 @@ def _draw_backbone(panel: DiagramPanel) -> tuple[list[Element], float]:
             band = "trained keys and values, prepended at every attention site"
             drawn.append(Box(18 + 6 + 38, y, 72, 13, SALMON, PROMPT, radius=3, hover=band))
         drawn.append(TextLabel(62, _HEADER_HEIGHT + 27, "K, V", 10, bold=True, colour=DARK))
-    drawn.append(TextLabel(x, centre - 8, lines[0], 13, bold=True, colour=WHITE))
-    drawn.append(TextLabel(x, centre + 10, lines[1], 10, colour=WHITE))
-    return drawn, _HEADER_HEIGHT + _BACKBONE_HEIGHT
+    drawn.append(TextLabel(x, centre - 8, "frozen backbone", 13, bold=True, colour=WHITE))
+    drawn.append(TextLabel(x, centre + 10, f"{size}, {panel.sites} attention sites", 10, colour=WHITE))
+    return drawn
 
 
-def _draw_input_arrows(
-    panel: DiagramPanel, places: PanelLayout, door: float, dx: float, dy: float, scale: float
-) -> list[Element]:
+def _draw_input_arrows(panel: DiagramPanel, places: PanelLayout, dx: float, dy: float, scale: float) -> list[Element]:
     """Draw the arrows from the items next to the backbone into it."""
     drawn: list[Element] = []
+    door = _HEADER_HEIGHT + _BACKBONE_HEIGHT
     for key in (panel.key_values, panel.prompt, panel.tokens):
         if key is None:
             continue
@@ -169,26 +158,16 @@ def _draw_input_arrows(
 def _draw_footer(panel: DiagramPanel, tall: float) -> list[Element]:
     if not panel.trainable_parameters:
         return [TextLabel(PANEL_WIDTH / 2, tall - 22, "nothing is trained", 11)]
-    share = (
-        f", {panel.trainable_parameters / panel.frozen_parameters:.3%} of the backbone"
-        if panel.frozen_parameters
-        else ""
-    )
+    trained, frozen, stored = panel.trainable_parameters, panel.frozen_parameters, panel.stored_parameters
+    counts = f"{trained:,} trained" + (f", {trained / frozen:.3%} of the backbone" if frozen else "")
     tokens = f"{panel.slots} prompt tokens" if panel.slots else "no prompt tokens in the input"
-    stored = (
-        f", {format_count(panel.stored_parameters)} stored"
-        if panel.stored_parameters != panel.trainable_parameters
-        else ""
-    )
+    tokens += f", {format_count(stored)} stored" if stored != trained else ""
     note = _wrap_note(panel)
-    top = tall - _FOOTER_HEIGHT - _NOTE_LINE_HEIGHT * len(note)
+    x, top = PANEL_WIDTH / 2, tall - _FOOTER_HEIGHT - _NOTE_LINE_HEIGHT * len(note)
     return [
-        *(
-            TextLabel(PANEL_WIDTH / 2, top + _NOTE_LINE_HEIGHT * i, line, 10, italic=True)
-            for i, line in enumerate(note)
-        ),
-        TextLabel(PANEL_WIDTH / 2, tall - 30, f"{panel.trainable_parameters:,} trained{share}", 11, bold=True),
-        TextLabel(PANEL_WIDTH / 2, tall - 15, tokens + stored, 10, faint=True),
+        *(TextLabel(x, top + _NOTE_LINE_HEIGHT * i, line, 10, italic=True) for i, line in enumerate(note)),
+        TextLabel(x, tall - 30, counts, 11, bold=True),
+        TextLabel(x, tall - 15, tokens, 10, faint=True),
     ]
 
 
@@ -209,11 +188,7 @@ def _draw_items(panel: DiagramPanel, places: PanelLayout, highlight: frozenset[s
     return drawn
 
 
-_OPERATOR_NAMES = {
-    "product": "matrix product", "scaled": "elementwise product", "sum": "sum", "mean": "mean of both",
-}  # fmt: skip
-
-
+_OPERATOR_NAMES = dict(zip(OPERATORS, ("matrix product", "elementwise product", "sum", "mean of both"), strict=True))
 _ROUTING_LABELS = {"one": "picks one", "some": "picks some", "mix": "mixes all"}
 
 
@@ -224,16 +199,12 @@ def _draw_module(item: DiagramItem, x: float, y: float, w: float, h: float) -> l
     hover += f"; {how}" if how else ""
     edge = PURPLE if item.state == "trained" else FROZEN
     count = f"{format_count(item.scalars)} parameters" if item.scalars else "no parameters"
-    lines: list[Element] = [Box(x, y, w, h, PINK, edge, 1.2, wedge=item.kind == "router", hover=hover)]
+    name = TextLabel(x, y - 6, item.label, 11, bold=True, colour=DARK)
     if item.kind == "router":
-        how += f" · {format_count(item.scalars)}" if item.scalars else ""
-        name = TextLabel(x, y - 7, item.label, 10.5, bold=True, colour=DARK)
-        return [*lines, name, TextLabel(x, y + 8, how, 8.5, colour=DARK)]
-    return [
-        *lines,
-        TextLabel(x, y - 6, item.label, 11, bold=True, colour=DARK),
-        TextLabel(x, y + 8, count, 8.5, colour=DARK),
-    ]
+        name = replace(name, y=y - 7, size=10.5)
+        count = how + (f" · {format_count(item.scalars)}" if item.scalars else "")
+    box = Box(x, y, w, h, PINK, edge, 1.2, wedge=item.kind == "router", hover=hover)
+    return [box, name, TextLabel(x, y + 8, count, 8.5, colour=DARK)]
 
 
 def _block_colours(item: DiagramItem) -> tuple[str, str, str]:
@@ -260,8 +231,8 @@ def _draw_tensor(item: DiagramItem, x: float, y: float, w: float, h: float) -> l
     heat = item.values is not None and item.kind != "input"
     limit = float(np.nanpercentile(np.abs(item.values), 98)) or 1.0 if heat and item.values is not None else 0.0
     hover += f"; full colour at ±{limit:.2g}" if heat else ""
-    drawn.append(Box(x, y, w, h, fill, edge or ("" if not behind else WHITE), 1.2, radius=2.5,
-                     hatch="" if heat else hatch, hover=hover))  # fmt: skip
+    edge = edge or (WHITE if behind else "")
+    drawn.append(Box(x, y, w, h, fill, edge, 1.2, radius=2.5, hatch="" if heat else hatch, hover=hover))
     shape = format_shape(item)
     if heat and item.values is not None:
         drawn.append(HeatmapCells(x, y, w - 5, h - 5, item.values, limit))
@@ -287,21 +258,16 @@ def _draw_label(item: DiagramItem, x: float, y: float, w: float, h: float, hatch
     if not hatched:
         return [label]
     # A plain background: hatching must not cross the text.
-    return [
-        Box(x, y, label.estimated_width + 6, size + 4, PALE_LILAC if item.axes[:1] == ("T",) else PALE_ORANGE),
-        label,
-    ]
+    fill = PALE_LILAC if item.axes[:1] == ("T",) else PALE_ORANGE
+    return [Box(x, y, label.estimated_width + 6, size + 4, fill), label]
 
 
 def _draw_mask(item: DiagramItem, x: float, y: float, w: float, h: float) -> list[Element]:
     """Draw the pruned share of each row in grey; before any pruning, one band as a sign."""
     by = ", ".join(item.masks)
     shares = item.masked_shares or (0.0, 0.0, 0.0, 0.0, 1.0)
-    hover = (
-        f"{sum(item.masked_shares) / len(item.masked_shares):.0%} pruned by {by}"
-        if item.masked_shares
-        else f"to be pruned by {by}"
-    )
+    pruned = f"{sum(shares) / len(shares):.0%} pruned by {by}"
+    hover = pruned if item.masked_shares else f"to be pruned by {by}"
     row = h / len(shares)
     drawn: list[Element] = [
         Box(x + w * (1 - share) / 2, y - h / 2 + row * (i + 0.5), w * share, row, "#A9A9A9", radius=0, hover=hover)
@@ -312,10 +278,7 @@ def _draw_mask(item: DiagramItem, x: float, y: float, w: float, h: float) -> lis
 
 
 def _draw_edges(panel: DiagramPanel, places: PanelLayout) -> list[Element]:
-    drawn: list[Element] = []
-    for edge in panel.edges:
-        drawn += _draw_edge(panel, places, edge)
-    return drawn
+    return [element for edge in panel.edges for element in _draw_edge(panel, places, edge)]
 
 
 def _draw_edge(panel: DiagramPanel, places: PanelLayout, edge: DiagramEdge) -> list[Element]:
@@ -366,8 +329,8 @@ def _draw_router_input(panel: DiagramPanel, places: PanelLayout, source: str, ta
 
 
 def _draw_start_edge(edge: DiagramEdge, xs: float, top: float, door: float, floor: float) -> list[Element]:
-    points = ((xs, top - 2), (door, floor)) if abs(xs - door) < 3 else (
-        (xs, top - 2), (xs, floor + 9), (door, floor + 9), (door, floor))  # fmt: skip
+    bend = () if abs(xs - door) < 3 else ((xs, floor + 9), (door, floor + 9))
+    points = ((xs, top - 2), *bend, (door, floor))
     lines = textwrap.wrap(edge.label, 18)[:4]
     middle = (floor + top) / 2 - 5.5 * (len(lines) - 1)
     words = [TextLabel(xs + 7, middle + 11 * i, line, 9.5, italic=True, anchor="start") for i, line in enumerate(lines)]

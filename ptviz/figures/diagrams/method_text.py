@@ -49,9 +49,9 @@ def table_rows(panels: Sequence[DiagramPanel]) -> Table:
     """Return the items of panels as table rows."""
     head = ("method", "item", "kind", "state", "axes", "shape", "parameters")
     rows = [
-        (panel.name, item.label, item.kind, item.state, " ".join(item.axes), "x".join(map(str, item.sizes)),
-         str(item.scalars or ""))
+        (panel.name, item.label, item.kind, item.state, " ".join(item.axes), shape, str(item.scalars or ""))
         for panel in panels
         for item in panel.items.values()
-    ]  # fmt: skip
+        for shape in ("x".join(map(str, item.sizes)),)
+    ]
     return (head, *rows)

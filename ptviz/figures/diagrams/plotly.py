@@ -27,16 +27,15 @@ _DIVERGING_SCALE = [[i / 8, diverging_colour(i / 4 - 1)] for i in range(9)]
 
 def to_figure(scene: Scene) -> go.Figure:
     """Convert a scene to plotly's shapes and annotations, with the boxes' hover texts."""
-    figure = empty_figure(height=round(scene.height))
     hidden = {"visible": False, "fixedrange": True}
     # Text does not grow with a plotly figure as shapes do, so the drawing keeps its own width.
-    figure.update_layout(
+    figure = empty_figure(
+        round(scene.height),
         width=round(scene.width),
         autosize=False,
         margin={"l": 0, "r": 0, "t": 0, "b": 0},
         xaxis={**hidden, "range": [0, scene.width]},
         yaxis={**hidden, "range": [scene.height, 0]},
-        hovermode="closest",
         showlegend=False,
         meta={"alt": scene.alt},
     )

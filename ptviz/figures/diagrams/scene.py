@@ -48,13 +48,6 @@ class Box:
         left, right, top, bottom = self.x - self.w / 2, self.x + self.w / 2, self.y - self.h / 2, self.y + self.h / 2
         return (left, bottom), (left + inset, top), (right - inset, top), (right, bottom)
 
-    def transformed(self, dx: float, dy: float, scale: float) -> Box:
-        """Return the box scaled about the origin, then moved."""
-        return replace(
-            self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale,
-            radius=self.radius * scale,
-        )  # fmt: skip
-
     def hatch_lines(self, spacing: float = 5.0) -> list[tuple[Point, Point]]:
         """Return slanted strokes from edge to edge, ``spacing`` pixels from each other."""
         left, top = self.x - self.w / 2, self.y - self.h / 2
@@ -81,10 +74,6 @@ class TextLabel:
     anchor: Literal["start", "middle", "end"] = "middle"
     faint: bool = False
 
-    def transformed(self, dx: float, dy: float, scale: float) -> TextLabel:
-        """Return the text scaled about the origin, then moved."""
-        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, size=self.size * scale)
-
     @property
     def estimated_width(self) -> float:
         """The approximate width of the text in pixels; the font is not known here."""
@@ -100,10 +89,6 @@ class Line:
     width: float = 1.4
     dash: bool = False
     arrow: bool = True
-
-    def transformed(self, dx: float, dy: float, scale: float) -> Line:
-        """Return the path scaled about the origin, then moved."""
-        return replace(self, points=tuple((x * scale + dx, y * scale + dy) for x, y in self.points))
 
     def arrow_head(self) -> tuple[Point, Point, Point]:
         """Return the three corners of the arrow's head, which is larger on a wider line."""
@@ -125,10 +110,6 @@ class OperatorSign:
     r: float = 9.0
     line: str = GREY
     hover: str = ""
-
-    def transformed(self, dx: float, dy: float, scale: float) -> OperatorSign:
-        """Return the sign scaled about the origin, then moved."""
-        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, r=self.r * scale)
 
     def strokes(self) -> list[tuple[Point, Point]]:
         """Return the lines inside the circle; the renderer draws the dot of an elementwise product."""
@@ -152,10 +133,6 @@ class HeatmapCells:
     values: Float[np.ndarray, "rows columns"] = field(compare=False)
     colour_limit: float = 1.0
 
-    def transformed(self, dx: float, dy: float, scale: float) -> HeatmapCells:
-        """Return the heat map scaled about the origin, then moved."""
-        return replace(self, x=self.x * scale + dx, y=self.y * scale + dy, w=self.w * scale, h=self.h * scale)
-
 
 Element: TypeAlias = Box | TextLabel | Line | OperatorSign | HeatmapCells
 Table: TypeAlias = tuple[tuple[str, ...], ...]
@@ -174,9 +151,19 @@ class Scene:
     table: Table = ()
 
 
+_LENGTHS = ("w", "h", "r", "size", "radius")
+
+
 def transform(elements: Iterable[Element], dx: float = 0.0, dy: float = 0.0, scale: float = 1.0) -> list[Element]:
     """Return elements scaled about the origin, then moved."""
-    return [element.transformed(dx, dy, scale) for element in elements]
+    return [_transformed(element, dx, dy, scale) for element in elements]
+
+
+def _transformed(element: Element, dx: float, dy: float, scale: float) -> Element:
+    if isinstance(element, Line):
+        return replace(element, points=tuple((x * scale + dx, y * scale + dy) for x, y in element.points))
+    lengths = {name: getattr(element, name) * scale for name in _LENGTHS if hasattr(element, name)}
+    return replace(element, x=element.x * scale + dx, y=element.y * scale + dy, **lengths)
 
 
 def bounding_box(elements: Iterable[Element]) -> tuple[float, float, float, float]:

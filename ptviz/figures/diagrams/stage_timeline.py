@@ -31,39 +31,26 @@ def draw_stage_timeline(stages: Sequence[StageBar]) -> Scene:
     spare = (WIDTH - 20) - least * len(stages)
     elements: list[Element] = []
     x = 10.0
-    for number, stage in enumerate(stages, start=1):
+    tasks = [_TASK_LABELS.get(stage.tasks, stage.tasks) for stage in stages]
+    for number, (stage, label) in enumerate(zip(stages, tasks, strict=True), start=1):
         width = least + spare * (stage.steps / total if total else 1 / len(stages))
         fill, edge = _TASK_COLOURS.get(stage.tasks, _TASK_COLOURS["target"])
         how = ", without gradients" if stage.optimiser == "evolution" else ""
-        trains = _truncate(stage.trained_text + how, width)
-        tasks = _TASK_LABELS.get(stage.tasks, stage.tasks)
-        hover = f"Stage {number}, {stage.name}: {stage.trained_text}{how}; examples of the {tasks}"
+        steps = f", {stage.steps:,} steps" if stage.steps else ""
+        hover = f"Stage {number}, {stage.name}: {stage.trained_text}{how}; examples of the {label}"
         elements.append(Box(x + width / 2 - 4, 46, width - 8, 66, fill, edge, 1.4, radius=7, hover=hover))
         elements.append(TextLabel(x + 10, 29, f"{number}. {stage.name}", 13, bold=True, colour=DARK, anchor="start"))
-        elements.append(TextLabel(x + 10, 47, trains, 11, colour=DARK, anchor="start"))
-        steps = f", {stage.steps:,} steps" if stage.steps else ""
-        examples = _truncate(_TASK_LABELS.get(stage.tasks, stage.tasks) + steps, width)
-        elements.append(TextLabel(x + 10, 64, examples, 11, colour=DARK, anchor="start"))
+        for y, words in ((47, stage.trained_text + how), (64, label + steps)):
+            elements.append(TextLabel(x + 10, y, _truncate(words, width), 11, colour=DARK, anchor="start"))
         x += width
     elements.append(Line(((10, 94), (WIDTH - 14, 94)), colour=GREY))
     elements.append(TextLabel(WIDTH - 12, 103, "time", 10, anchor="end", faint=True))
     if not stages:
         elements.append(TextLabel(WIDTH / 2, 46, "Nothing is trained.", 13))
-    described = "; ".join(
-        f"{stage.name} on the {_TASK_LABELS.get(stage.tasks, stage.tasks)}, training {stage.trained_text}"
-        for stage in stages
-    )
+    pairs = list(zip(stages, tasks, strict=True))
+    described = "; ".join(f"{stage.name} on the {label}, training {stage.trained_text}" for stage, label in pairs)
     head = ("stage", "examples of", "steps", "trains", "optimiser")
-    rows = (
-        (
-            stage.name,
-            _TASK_LABELS.get(stage.tasks, stage.tasks),
-            str(stage.steps or ""),
-            stage.trained_text,
-            stage.optimiser,
-        )
-        for stage in stages
-    )
+    rows = ((one.name, label, str(one.steps or ""), one.trained_text, one.optimiser) for one, label in pairs)
     alt = f"{len(stages)} stages of training: {described or 'none'}."
     return Scene(WIDTH, HEIGHT, tuple(elements), alt, "Stages", (head, *rows))
 

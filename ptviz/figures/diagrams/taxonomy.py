@@ -76,13 +76,8 @@ def _draw_branch(
 def _draw_leaf(elements: list[Element], leaf: Leaf, y: float, measure: ColourScale | None, family: int) -> None:
     left, width = COLUMNS[4]
     strong, pale = FAMILY_COLOURS[family % len(FAMILY_COLOURS)]
-    fill = (
-        pale
-        if measure is None
-        else UNMEASURED_COLOUR
-        if leaf.relative_value is None
-        else cividis_colour(leaf.relative_value)
-    )
+    share = leaf.relative_value
+    fill = pale if measure is None else UNMEASURED_COLOUR if share is None else cividis_colour(share)
     ink = contrasting_colour(fill)
     value = "" if measure is None else format_value(leaf.value, measure)
     hover = f"{leaf.title}, {leaf.citation}. {leaf.idea}" + (f" {measure.name}: {value}." if measure else "")
@@ -135,11 +130,10 @@ def table_rows(tree: Taxonomy) -> Table:
     for family in tree.root.branches:
         for group in family.branches:
             for where in group.branches:
-                rows += [
-                    (leaf.name, leaf.title, leaf.citation, family.label, group.label, where.label,
-                     *(() if not value else ("" if leaf.value is None else f"{leaf.value:.6g}",)))
-                    for leaf in where.leaves
-                ]  # fmt: skip
+                for leaf in where.leaves:
+                    shown = ("" if leaf.value is None else f"{leaf.value:.6g}",) if value else ()
+                    branch = family.label, group.label, where.label
+                    rows.append((leaf.name, leaf.title, leaf.citation, *branch, *shown))
     return (head, *rows)
 
 
