@@ -239,7 +239,8 @@ def draw_transfer_correlation(
         x, y, name = found.similarity[indices], found.transfer[indices], f"on {escape_text(tasks[row], 34)}"
         look = {"marker_size": 10, "marker_symbol": style.symbol, "showlegend": True}
         look["text"] = [escape_text(prompts[found.sources[index]], 40) for index in indices]
-        add_points(figure, x, y, name, "%{text}: similarity %{x:.3g}, %{y:.1%}", style.colour, **look)
+        hover = "%{text}: similarity %{x:.3g}, %{y:.1%}"  # without <extra>, plotly adds the name of the trace
+        add_points(figure, x, y, name, hover, style.colour, hovertemplate=hover, **look)
     nothing = "No pair of a prompt and another prompt's task was measured yet."
     return figure if len(found.similarity) else add_note(figure, nothing)
 
@@ -272,7 +273,8 @@ def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:
         look = {"marker_size": 10, "marker_symbol": symbol}
         look["error_x"] = error_bars(*ends, thickness=1.4, width=4, color=colour)
         look["text"] = [f"{metric}: {format_interval(one)}" for metric, one in zip(metrics, estimates, strict=True)]
-        add_points(figure, x, y, name, "%{text}", colour, **look)
+        # Without <extra>, plotly adds the name of the trace.
+        add_points(figure, x, y, name, "%{text}", colour, hovertemplate="%{text}", **look)
     known = any(math.isfinite(one.pearson.value) for one in found.values())
     return figure if known else add_note(figure, "No correlation yet.")
 
