@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import statistics
 import subprocess
 import sys
@@ -28,7 +27,7 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store
 from ptviz.runs.atomic_io import StoreError
 from ptviz.training import TrainConfig
-from tests.app_server import AppServer, end_processes, processes_of
+from tests.app_server import AppServer, processes_of
 from tests.soak.hostile_files import write_hostile_files
 from tests.soak.visitor import View, Visitor
 
@@ -178,8 +177,10 @@ class Soak:
         if worker is None:
             self.record.notes.append("no worker was there to be killed")
             return
-        os.kill(worker.pid, signal.SIGKILL)
-        psutil.wait_procs([psutil.Process(worker.pid)] if psutil.pid_exists(worker.pid) else [], timeout=30)
+        with suppress(psutil.NoSuchProcess):
+            process = psutil.Process(worker.pid)
+            process.kill()
+            psutil.wait_procs([process], timeout=30)
         self.resume(f"worker killed while it trained {worker.run or 'nothing'}")
 
     def resume(self, what: str) -> None:
@@ -364,9 +365,10 @@ def run_soak(options: argparse.Namespace, folder: Path) -> Record:
             end_runs(soak, options.patience + 60)
             if "Traceback" in server.log.read_text():
                 soak.record.problems.append(f"the server's log has a traceback: {server.log.read_text()[-2000:]}")
-            text = report(soak, alone, per_session, seconds)
-        end_processes(home)
-        soak.record.problems += [f"left behind: {process}" for process in processes_of(home)]
+            server.stop()
+            left = psutil.wait_procs(processes_of(home), timeout=options.patience)[1]
+            soak.record.problems += [f"left behind when the server had stopped: {process}" for process in left]
+        text = report(soak, alone, per_session, seconds)
     sys.stdout.write(text + "\n")
     if options.out:
         options.out.write_text(text + "\n")

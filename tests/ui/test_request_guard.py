@@ -7,7 +7,6 @@ import http.client
 import os
 import re
 import socket
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -115,10 +114,8 @@ class Client:
 
 
 @pytest.fixture(scope="module")
-def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    folder = tmp_path_factory.mktemp("guarded")
-    with AppServer(folder / "home", folder / "server.log") as server:
-        yield Client(server)
+def client(served: AppServer) -> Client:
+    return Client(served)
 
 
 @pytest.mark.slow
