@@ -36,10 +36,7 @@ def test_a_file_in_the_address_is_opened_by_the_button_only(served: AppServer, t
         opened = visitor.press("Open it", HANGS_SECONDS)
         assert not closed.problems
         assert not opened.problems
-        assert opened.bytes > 2 * closed.bytes
-        with pytest.raises(KeyError):
-            visitor.visit("checkpoint", {}, HANGS_SECONDS)
-            visitor.press("Open it", HANGS_SECONDS)
+        assert opened.bytes > closed.bytes + 2000, "its numbers and figures are shown"
 
 
 def test_hostile_files_run_nothing_and_break_no_page(served: AppServer, tmp_path: Path):
