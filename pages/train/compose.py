@@ -50,6 +50,7 @@ with right, show_errors():
             name=name,
             text=task.text,
             label=task.label,
+            table=task.table,
             sources=sources,
             start=begin,
         )

@@ -9,6 +9,7 @@ from ptviz.backbones.registry import (
     ExternalBackbone,
     list_backbones,
     load_backbone,
+    load_tokeniser,
     select_device,
     wrap_model,
 )
@@ -23,6 +24,7 @@ __all__ = [
     "fetch_backbone",
     "list_backbones",
     "load_backbone",
+    "load_tokeniser",
     "select_device",
     "wrap_model",
 ]

@@ -86,6 +86,25 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
     return backbone.to(device=target, dtype=getattr(torch, dtype)).eval()
 
 
+def load_tokeniser(name: str) -> PreTrainedTokenizerBase | None:
+    """Return the tokenizer of a backbone; None if it is not on this machine, or comes from another package.
+
+    Nothing is downloaded and no weights are loaded.
+    """
+    if name in tiny.TINY_BACKBONES:
+        return tiny.make_tiny_tokeniser()
+    if name in _external_backbones():
+        return None
+    try:
+        with suppress_output():
+            found: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+                _resolve_source(name), trust_remote_code=False, local_files_only=True
+            )
+    except (OSError, ValueError, KeyError, ImportError):  # Loading the backbone says what is wrong.
+        return None
+    return found
+
+
 def wrap_model(
     name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
 ) -> Backbone:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli import options
-from ptviz.cli.options import parse_hyperparameters
+from ptviz.cli.options import own_notes, parse_hyperparameters, print_notes, table_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
+    from ptviz.tasks import TableOptions
 
 _POLL_SECONDS = 0.5
 """Seconds between two checks of the runs."""
@@ -54,6 +55,12 @@ def compare(
     sets: options.SetOption = None,
     text: options.TextOption = None,
     label: options.LabelOption = None,
+    delimiter: options.DelimiterOption = None,
+    quoting: options.QuotingOption = None,
+    encoding: options.EncodingOption = None,
+    header: options.HeaderOption = None,
+    skip_bad_rows: options.SkipBadRowsOption = False,
+    words: options.WordsOption = None,
     csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
     markdown: options.MarkdownOption = False,
@@ -71,7 +78,8 @@ def compare(
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
-        configs = _make_configs(methods, seeds, sets, task, backbone, steps, text, label)
+        table = table_options(delimiter, quoting, encoding, header, skip_bad_rows, words)
+        configs = _make_configs(methods, seeds, sets, task, backbone, steps, text, label, table)
         executor = LocalExecutor()
         with as_usage_error(OSError):
             planned = find_runs(executor.store, configs)
@@ -109,21 +117,24 @@ def _make_configs(
     steps: int,
     text: str | None,
     label: str | None,
+    table: TableOptions,
 ) -> tuple[RunConfig, ...]:
     """Return the config of every run, once the backbone, methods, hyperparameters and task are checked."""
     from ptviz import backbones
+    from ptviz.engine.check_labels import check_table_labels
+    from ptviz.engine.model_cache import load_run_task
     from ptviz.experiments.comparison import make_configs, parse_methods
     from ptviz.runs import RunConfig
-    from ptviz.tasks import load_task
     from ptviz.training import TrainConfig
 
     named = {info.name: info for info in backbones.list_backbones()}
     if backbone in named and not named[backbone].available:
         raise UsageError(f"backbone {backbone} is not installed; get it with: {named[backbone].install_command}")
     with as_usage_error(OSError):
-        base = RunConfig(backbone, task, training=TrainConfig(steps=steps), text=text, label=label)
+        base = RunConfig(backbone, task, training=TrainConfig(steps=steps), text=text, label=label, table=table)
         configs = make_configs(parse_methods(methods), range(seeds), base, parse_hyperparameters(sets))
-        load_task(task, text=text, label=label)
+        print_notes(own_notes(load_run_task(base)))
+        check_table_labels(base)
     return configs
 
 

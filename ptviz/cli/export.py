@@ -155,13 +155,13 @@ def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
     for a task that is no longer available.
     """
     from ptviz.backbones.label_tokens import assign_label_tokens
-    from ptviz.tasks import load_task
+    from ptviz.engine.model_cache import load_run_task
 
     config = run.config
     if backbone.family == "encoder":
         return None
     try:
-        task = load_task(config.task, text=config.text, label=config.label)
+        task = load_run_task(config)
     except (OSError, ValueError):  # The adapter is complete without it.
         return None
     before, after = task.make_template(backbone.readout_mode).surrounding_ids(backbone.tokeniser)

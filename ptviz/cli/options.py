@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import fields
 from pathlib import Path
-from typing import Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ptviz.cli.output import UsageError
+from ptviz.cli.output import UsageError, as_usage_error
+
+if TYPE_CHECKING:
+    from ptviz.tasks import TableOptions, Task
 
 SetOption = Annotated[
     list[str] | None,
@@ -54,6 +57,59 @@ def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], 
         return run
 
     return decorate
+
+
+DelimiterOption = Annotated[
+    str | None, typer.Option(help="Between the cells of your table: a character, comma, semicolon, tab or pipe.")
+]
+QuotingOption = Annotated[
+    str | None,
+    typer.Option(help="Quotes in your table: standard, backslash (escaped by one), or none (part of texts)."),
+]
+EncodingOption = Annotated[str | None, typer.Option(help="Encoding of your table, as in cp1252 or utf-16.")]
+HeaderOption = Annotated[
+    bool | None, typer.Option("--header/--no-header", help="Whether the first row of your table names the columns.")
+]
+SkipBadRowsOption = Annotated[
+    bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and list them.")
+]
+WordsOption = Annotated[
+    str | None, typer.Option(metavar="LABEL=WORD,...", help="Words that stand for the labels of your table.")
+]
+
+
+def table_options(
+    delimiter: str | None,
+    quoting: str | None,
+    encoding: str | None,
+    header: bool | None,
+    skip_bad_rows: bool,
+    words: str | None,
+) -> TableOptions:
+    """Return how a table is read.
+
+    Raises:
+        UsageError: if a value is not one of those expected.
+    """
+    from ptviz.tasks import TableOptions
+    from ptviz.tasks.custom.options import parse_words
+
+    with as_usage_error():
+        pairs = parse_words(words) if words is not None else ()
+        return TableOptions(delimiter, quoting, encoding, header, skip_bad_rows, pairs)
+
+
+def own_notes(task: Task) -> tuple[str, ...]:
+    """Return the notes on a user's own data; those on a built-in task are no news."""
+    from ptviz.tasks import list_tasks
+
+    return () if task.name in {info.name for info in list_tasks()} else task.notes
+
+
+def print_notes(notes: Iterable[str]) -> None:
+    """Write to stderr what was noticed when a table was read."""
+    for note in notes:
+        typer.echo(f"ptviz: note: {note}", err=True)
 
 
 def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:

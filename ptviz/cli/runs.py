@@ -96,6 +96,8 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     typer.echo(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
     typer.echo(f"folder      {data['folder']}\nrepeat      {data['command']}")
     typer.echo(f"step        {status['step']} of {status['steps']}")
+    for note in data["notes"]:
+        typer.echo(f"note        {note}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
         typer.echo(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
     if data["evaluations"]:
@@ -112,6 +114,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "status": run.status().to_json(),
         "command": run.config.shell_command(),
         "environment": run.environment(),
+        "notes": run.task_notes(),
         "evaluations": [asdict(evaluated) for evaluated in history.evaluations],
         "steps": history.steps.tolist(),
         "losses": history.losses.tolist(),

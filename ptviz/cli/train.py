@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli import options
-from ptviz.cli.options import parse_hyperparameters, parse_snapshot, split_names, with_fields
+from ptviz.cli.options import (
+    own_notes,
+    parse_hyperparameters,
+    parse_snapshot,
+    print_notes,
+    split_names,
+    table_options,
+    with_fields,
+)
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -42,6 +50,12 @@ def train(
     sets: options.SetOption = None,
     text: options.TextOption = None,
     label: options.LabelOption = None,
+    delimiter: options.DelimiterOption = None,
+    quoting: options.QuotingOption = None,
+    encoding: options.EncodingOption = None,
+    header: options.HeaderOption = None,
+    skip_bad_rows: options.SkipBadRowsOption = False,
+    words: options.WordsOption = None,
     training: dict[str, Any],
     sources: Annotated[
         str | None,
@@ -79,11 +93,13 @@ def train(
                 raise UsageError("--extend adds steps to a saved run; name it: --resume RUN --extend N")
             fields: dict[str, Any] = {
                 "backbone": backbone, "task": task, "method": method, "name": name, "text": text, "label": label,
+                "table": table_options(delimiter, quoting, encoding, header, skip_bad_rows, words),
                 "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
             }  # fmt: skip
             fields |= _start_fields(start, method, fields["hyperparameters"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
                 run, model_cache = _create_run(training, fields, branch)
+            print_notes(own_notes(model_cache.task(run.config)))
         result = _train_to_end(run, model_cache)
     _print_result(run, result, as_json)
 
@@ -171,9 +187,11 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
     from ptviz.runs import Store, saved_prompts
     from ptviz.runs.load_state import load_state
     from ptviz.training.evaluation import subsample_task
+    from ptviz.training.label_texts import check_label_texts
 
     model_cache = ModelCache()
     task, backbone = model_cache.task(config), model_cache.backbone(config)
+    check_label_texts(task, backbone.tokeniser)
     subsample_task(task, config.training)
     method = model_cache.backend.build_method(config, backbone, task)
     if start is not None:

@@ -177,7 +177,7 @@ def _find_targets(selected: Sequence[RunSummary], names: tuple[str, ...] | None)
         return found
     found = tuple(target for target in found if target.name in names)
     for target in found:
-        load_task(target.name, text=target.text, label=target.label)
+        load_task(target.name, text=target.text, label=target.label, options=target.table)
     return found
 
 

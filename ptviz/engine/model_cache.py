@@ -15,7 +15,7 @@ from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.base import build_method as build_method
 from ptviz.runs.config import RunConfig
-from ptviz.tasks import Task
+from ptviz.tasks import TableOptions, Task
 from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
 
 T = TypeVar("T")
@@ -46,7 +46,7 @@ class Backend:
     """The functions that train and evaluate a run; tests may replace them."""
 
     load_backbone: Callable[[str, str | None, str], Backbone]
-    load_task: Callable[[str, str | None, str | None], Task]
+    load_task: Callable[[RunConfig], Task]
     build_method: Callable[[RunConfig, Backbone, Task], PromptMethod]
     train: _TrainFunction
     predict: _PredictFunction
@@ -55,13 +55,20 @@ class Backend:
     def default(cls) -> Backend:
         """Return the library's own functions."""
         from ptviz.backbones import load_backbone
-        from ptviz.tasks import load_task
         from ptviz.training import predict, train
 
-        def task(name: str, text: str | None, label: str | None) -> Task:
-            return load_task(name, text=text, label=label)
+        return cls(load_backbone, load_run_task, build_run_method, train, predict)
 
-        return cls(load_backbone, task, build_run_method, train, predict)
+
+def load_run_task(config: RunConfig) -> Task:
+    """Return the task that a run trains on.
+
+    Raises:
+        TaskError: if it cannot be had.
+    """
+    from ptviz.tasks import load_task
+
+    return load_task(config.task, text=config.text, label=config.label, options=config.table)
 
 
 def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
@@ -97,13 +104,12 @@ class ModelCache:
 
     def task(self, config: RunConfig) -> Task:
         """Return the run's task; a file that changed is read again."""
-        load = partial(self.backend.load_task, config.task, config.text, config.label)
-        return get_or_create(self._tasks, _task_key(config), load)
+        return get_or_create(self._tasks, _task_key(config), partial(self.backend.load_task, config))
 
     def source_tasks(self, config: RunConfig) -> list[Task]:
         """Return the source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
-        return [self.task(replace(config, task=name, text=None, label=None)) for name in names]
+        return [self.task(replace(config, task=name, text=None, label=None, table=TableOptions())) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:
         """Return the cached baselines on the run's validation examples, or None."""
@@ -132,4 +138,4 @@ def _task_key(config: RunConfig) -> Hashable:
         changed = stat.st_mtime_ns, stat.st_size
     except OSError:
         changed = 0, 0
-    return config.task, config.text, config.label, changed
+    return config.task, config.text, config.label, config.table, changed

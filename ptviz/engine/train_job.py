@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TextIO
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
+from ptviz.engine.check_labels import check_table_labels
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.peak_memory import PeakMemory
 from ptviz.engine.predictions import record_predictions
@@ -56,12 +57,14 @@ def train_and_save(config: RunConfig) -> Run:
     """Train a run in this process, and save it in the run store, where the app finds it too.
 
     Raises:
-        ValueError: if the config is wrong.
+        ValueError: if the config is wrong, or the backbone cannot tell the labels of its table apart.
         StoreError: if the run cannot be written, or does not come to its end; the message gives the reason.
     """
     store = Store()
     start = None if config.parent is None else store.get(config.parent[0]).snapshot(*config.parent[1:])
-    run = store.create(with_absolute_paths(config), start=start)
+    config = with_absolute_paths(config)
+    check_table_labels(config)
+    run = store.create(config, start=start)
     execute_run(run.path)
     if (status := run.status()).state != "finished":
         raise StoreError(f"run {run.id} {status.state}: {status.reason}")
@@ -116,6 +119,7 @@ def _train_and_record(
     method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
+    facts |= {"notes": list(task.notes)} if task.notes else {}
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)

@@ -11,6 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ptviz.engine.check_labels import check_table_labels
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, to_store_error
 from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
@@ -57,10 +58,12 @@ class LocalExecutor:
         """Queue a new run and start a worker if none lives.
 
         Raises:
-            ValueError: if the config is wrong.
+            ValueError: if the config is wrong, or the backbone cannot tell the labels of its table apart.
             StoreError: if the folder cannot be written, or the disk is full.
         """
-        run = self.store.create(with_absolute_paths(config), queued=True)
+        config = with_absolute_paths(config)
+        check_table_labels(config)
+        run = self.store.create(config, queued=True)
         self._wake_worker()
         return run
 

@@ -108,7 +108,7 @@ def source_prompts(store: Store, backbone: str | None = None) -> list[RunSummary
 def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:
     """Return the tasks these runs were trained on, sorted by name, followed by the tasks in ``more``."""
     trained = [run.config for run in runs if run.config.task and not run.id.startswith(SAVED_PREFIX)]
-    found = {config.task: TargetTask(config.task, config.text, config.label) for config in trained}
+    found = {config.task: TargetTask(config.task, config.text, config.label, config.table) for config in trained}
     own = [found[name] for name in sorted(found)]
     return (*own, *(TargetTask(name) for name in dict.fromkeys(more) if name not in found))
 
@@ -288,4 +288,4 @@ class _TransferEvaluator:
 
 
 def _with_target_task(config: RunConfig, target: TargetTask) -> RunConfig:
-    return replace(config, task=target.name, text=target.text, label=target.label)
+    return replace(config, task=target.name, text=target.text, label=target.label, table=target.table)

@@ -179,7 +179,7 @@ def _make_config(run: RunSummary, target: TargetTask, m: int, setting: TransferG
     )  # fmt: skip
     return RunConfig(
         run.config.backbone, target.name, SOURCE_METHOD, source_hyperparameters(m), training,
-        text=target.text, label=target.label, device=run.config.device,
+        text=target.text, label=target.label, table=target.table, device=run.config.device,
     )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
+from dataclasses import asdict, dataclass, field, fields
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.run import read_json
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
+from ptviz.tasks import TableOptions
 
 _RECORD_FILE, _LOCK_FILE = ".transfer.json", ".transfer.lock"
 ScoreKey = tuple[str, str, int]
@@ -32,6 +33,7 @@ class TargetTask:
     name: str
     text: str | None = None
     label: str | None = None
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 @dataclass(frozen=True)
@@ -175,6 +177,7 @@ def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     """Return a digest of a prompt's content, and of the size and modification time of a task's file."""
     folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
+    parts[0] += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
     for path, read in ((folder / "prompt.safetensors", True), (Path(target.name).expanduser(), False)):
         try:
             stat = path.stat()

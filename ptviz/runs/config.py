@@ -12,11 +12,12 @@ from typing import Any
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import method_uses_source_tasks
 from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
-from ptviz.tasks import default_source_tasks
+from ptviz.tasks import TableOptions, default_source_tasks
+from ptviz.tasks.custom.containers import is_table_name
+from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
 
 _MAX_NAME_LENGTH = 120
-_TABLE_SUFFIXES = (".csv", ".tsv", ".jsonl", ".json", ".parquet")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,8 @@ class RunConfig:
     starts from. ``text`` and ``label`` name the columns of a user's own table. ``device`` None selects one
     automatically. ``planned`` holds the total steps planned before each extension. ``sources`` are the source tasks of
     a transfer method, None for the defaults of the target's family. ``start`` is the id of the saved prompt
-    (``ptviz.runs.saved_prompts``) that the run starts from.
+    (``ptviz.runs.saved_prompts``) that the run starts from. ``table`` says how a table is read; it is stored only
+    where it differs from the defaults.
     """
 
     backbone: str = "minilm-l6"
@@ -43,6 +45,7 @@ class RunConfig:
     planned: tuple[int, ...] = ()
     sources: tuple[str, ...] | None = None
     start: str | None = None
+    table: TableOptions = field(default_factory=TableOptions)
 
     def source_tasks(self, family: str = "") -> tuple[str, ...]:
         """Return the run's source tasks in order; empty for a method without transfer.
@@ -89,6 +92,8 @@ class RunConfig:
             "training": self.training.to_json(),
             **lists,
         }
+        del own["table"]
+        own |= {"table": table} if (table := self.table.to_json()) else {}
         return {json_key(name): value for name, value in own.items()}
 
     @classmethod
@@ -119,7 +124,8 @@ class RunConfig:
         if sources is not None and not isinstance(sources, list | tuple):
             raise ValueError(f"sources: expected a list of task names; got {sources!r}")
         plain = {name: value for name, value in data.items() if name != STORED_KEY}
-        own = {"training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
+        own: dict[str, Any] = {"training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
+        own["table"] = TableOptions.from_json(data.get("table", {}))
         sources = None if sources is None else tuple(map(str, sources))
         return cls(**{**plain, **own, "hyperparameters": dict(hyperparameters), "sources": sources})
 
@@ -133,6 +139,7 @@ class RunConfig:
         for name in ("text", "label", "device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
+        words += _table_flags(self.table)
         if self.sources:
             words += ["--sources", ",".join(self.sources)]
         if self.parent:
@@ -167,6 +174,20 @@ def json_key(name: str) -> str:
     return STORED_KEY if name == "hyperparameters" else name
 
 
+def _table_flags(table: TableOptions) -> list[str]:
+    """Return the options of ``ptviz train`` for a table that is not read as usual."""
+    flags: list[str] = []
+    names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
+    for name, value in table.to_json().items():
+        if name == "words":
+            flags += ["--words", format_words(table.words)]
+        elif isinstance(value, bool):
+            flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+        else:
+            flags += [f"--{name}", names.get(value, value)]
+    return flags
+
+
 def _shell_value(value: object) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
@@ -178,6 +199,6 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 
 def _absolute_path(name: str) -> str:
-    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or name.lower().endswith(_TABLE_SUFFIXES)
+    looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or is_table_name(name)
     path = Path(name).expanduser()
     return str(path.resolve()) if looks_local and path.exists() else name

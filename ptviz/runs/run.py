@@ -137,6 +137,11 @@ class Run:
         path = self.path / "start.safetensors"
         return tensors.read_tensors(path)[0] if path.exists() else None
 
+    def task_notes(self) -> list[str]:
+        """Return what was noticed when the run's task was read; empty for runs of versions that did not store it."""
+        found = self.environment().get("notes", [])
+        return [str(note) for note in found] if isinstance(found, list) else []
+
     def environment(self) -> dict[str, Any]:
         """Return versions, machine and seed of the run; empty before it first ran."""
         path = self.path / "environment.json"

@@ -24,6 +24,7 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
+from ptviz.tasks.custom.containers import table_stem
 
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _RUN_FILES = ("config.json", "status.json", "events.jsonl")
@@ -229,8 +230,11 @@ def _remove_marks(folder: Path) -> None:
 def new_run_id(config: RunConfig) -> str:
     """Return a readable, unique id: the run's name, or task, method and seed; then four random hex digits."""
     source = config.task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    task = re.sub(r"\.(csv|tsv|jsonl?|parquet)$", "", source, flags=re.IGNORECASE)
-    words = slug(config.name) if config.name else f"{slug(task, 30)}-{slug(config.method, 30)}-{config.training.seed}"
+    words = (
+        slug(config.name)
+        if config.name
+        else f"{slug(table_stem(source), 30)}-{slug(config.method, 30)}-{config.training.seed}"
+    )
     return f"{words}-{secrets.token_hex(2)}"
 
 

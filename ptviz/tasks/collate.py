@@ -12,7 +12,7 @@ from ptviz.prompt import Batch
 from ptviz.tasks.template import EncodedText
 
 WINDOW_BATCHES = 50
-"""Batches' worth of rows that are sorted by length together: short enough to keep epochs different."""
+"""Batches whose rows are sorted by length together: few enough for epochs to differ."""
 
 
 def collate(
@@ -22,7 +22,7 @@ def collate(
     task: int = 0,
     device: str | torch.device = "cpu",
 ) -> Batch:
-    """A batch of rows padded on the right with ``pad`` to the longest of them; ``embed`` maps ids to (B, T, d).
+    """Return a batch of rows padded on the right with ``pad`` to the longest of them; ``embed`` maps ids to (B, T, d).
 
     Raises:
         ValueError: if there are no rows, or a row has no tokens.
@@ -49,11 +49,10 @@ def collate(
 
 
 def schedule_batches(lengths: Sequence[int], size: int, seed: int, epoch: int) -> list[list[int]]:
-    """The row indices of every batch of one epoch: each row once, rows of like length together.
+    """Return the row indices of every batch of one epoch: each row once, rows of like length together.
 
-    Rows are shuffled, sorted by length within windows of ``WINDOW_BATCHES`` batches, cut into batches of ``size``,
-    and the
-    batches are shuffled. At most one batch is smaller. A pure function of its arguments.
+    Rows are shuffled, sorted by length within windows of ``WINDOW_BATCHES`` batches, cut into batches of
+    ``size``, and the batches are shuffled. At most one batch is smaller. A pure function of its arguments.
 
     Raises:
         ValueError: if ``size`` is below 1.

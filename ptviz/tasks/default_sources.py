@@ -1,4 +1,4 @@
-"""Which tasks to learn from by default: of the target's own kind first, never of the target's own data."""
+"""Default source tasks of transfer methods: the target's own family first, never the target's own data."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ _FALLBACK_TASKS = ("trec6", "tweets", "yahoo")
 
 
 def default_source_tasks(task: str, family: str = "", count: int = 3) -> tuple[str, ...]:
-    """The names of ``count`` built-in source tasks for a target.
+    """Return the names of ``count`` built-in source tasks for a target.
 
-    ``family`` is asked only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
+    ``family`` is used only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
     """
     family = BUILTIN_TASKS[task].family if task in BUILTIN_TASKS else family
     choice = RELATED_TASKS.get(family, _FALLBACK_TASKS)
@@ -27,5 +27,5 @@ def default_source_tasks(task: str, family: str = "", count: int = 3) -> tuple[s
 
 
 def _dataset_name(task: str) -> str:
-    """The data set that a task is made of: banking, banking77 and banking-pairs share theirs."""
+    """Return the data set that a task comes from: banking, banking77 and banking-pairs share theirs."""
     return task.removesuffix("-pairs").rstrip("0123456789") if task in BUILTIN_TASKS else task

@@ -17,12 +17,12 @@ MIN_EXAMPLES_PER_CLASS = 3
 
 
 def normalised_text(text: str) -> str:
-    """What makes two texts the same: spacing does not count."""
+    """Return a text with single blanks: texts that differ in spacing alone are the same."""
     return " ".join(text.split())
 
 
 def drop_duplicates(rows: Iterable[Example], taken: Iterable[Example] = ()) -> list[Example]:
-    """The first row of every text, leaving out texts that ``taken`` holds: no text in two splits, no text twice."""
+    """Return the first row of every text that ``taken`` does not hold: no text in two splits, no text twice."""
     seen = {normalised_text(row.text) for row in taken}
     kept = []
     for row in rows:
@@ -34,7 +34,7 @@ def drop_duplicates(rows: Iterable[Example], taken: Iterable[Example] = ()) -> l
 
 
 def group_by_class(rows: Iterable[Example]) -> dict[int, list[Example]]:
-    """The rows of each label, labels ascending, rows in order."""
+    """Return the rows of each label, labels ascending, rows in order."""
     groups: dict[int, list[Example]] = {}
     for row in rows:
         groups.setdefault(row.label, []).append(row)
@@ -42,7 +42,7 @@ def group_by_class(rows: Iterable[Example]) -> dict[int, list[Example]]:
 
 
 def split_off(rows: Iterable[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
-    """Rows without and with a share (0 to 1) of every class, at least one row of each class in the latter."""
+    """Return the rest and a share (0 to 1) of every class, at least one row of each class in the share."""
     random = Random(seed)
     rest: list[Example] = []
     part: list[Example] = []
@@ -57,7 +57,7 @@ def split_off(rows: Iterable[Example], share: float, seed: str) -> tuple[list[Ex
 
 
 def stratified_split(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
-    """Train, validation and test rows in the shares 70/15/15, each class cut alike.
+    """Return train, validation and test rows in the shares 70/15/15, each class cut alike.
 
     Raises:
         TaskError: if a class has fewer than three rows.
@@ -74,7 +74,7 @@ def stratified_split(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
 
 
 def class_quotas(sizes: Sequence[int], limit: int) -> list[int]:
-    """How many of each class to draw, proportionally, ``limit`` in all; one at least where the limit allows it.
+    """Return how many of each class to draw, proportionally, ``limit`` in all; one at least where possible.
 
     Source: the largest-remainder method (Hamilton's).
     """
@@ -91,7 +91,7 @@ def class_quotas(sizes: Sequence[int], limit: int) -> list[int]:
 
 
 def stratified_subsample(rows: tuple[Example, ...], limit: int, seed: str) -> tuple[Example, ...]:
-    """At most ``limit`` rows, classes in proportion; all of them, in their order, when they are few enough."""
+    """Return at most ``limit`` rows, classes in proportion; all of them, in their order, when they are few enough."""
     if len(rows) <= limit:
         return rows
     random = Random(seed)
@@ -103,7 +103,7 @@ def stratified_subsample(rows: tuple[Example, ...], limit: int, seed: str) -> tu
 
 
 def sample_few_shot(rows: Iterable[Example], classes: Sequence[str], shots: int, seed: str) -> tuple[Example, ...]:
-    """``shots`` rows of every class.
+    """Return ``shots`` rows of every class.
 
     Raises:
         TaskError: naming the class that has too few, and how many it has.

@@ -57,18 +57,18 @@ class Task:
                 raise TaskError(f"{self.name}: expected {split} rows with labels 0 to {count - 1}; got {got}")
 
     def examples(self, split: SplitName) -> tuple[Example, ...]:
-        """The rows of a split by its name."""
+        """Return the rows of a split by its name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
     def majority_accuracy(self, split: SplitName = "validation") -> float:
-        """Accuracy (0 to 1), on a split, of always answering the commonest class of the training rows."""
+        """Return the accuracy (0 to 1) on a split of always answering the commonest class of the training rows."""
         counts = Counter(row.label for row in self.train)
         answer = min(counts, key=lambda label: (-counts[label], label))
         rows = self.examples(split)
         return sum(row.label == answer for row in rows) / len(rows)
 
     def subsample(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
-        """The same task with fewer rows, drawn stratified; limits are upper limits.
+        """Return the same task with fewer rows, drawn stratified; limits are upper limits.
 
         Only the training rows depend on ``seed``: every seed is judged on the same validation and test rows.
 
@@ -89,7 +89,7 @@ class Task:
         )
 
     def make_template(self, reading: str) -> Template:
-        """How a text of this task is laid out for a backbone that is read at ``reading``.
+        """Return the layout of a text of this task for a backbone that is read at ``reading``.
 
         Raises:
             ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
@@ -97,6 +97,6 @@ class Task:
         return Template.for_readout(reading, self.cue)
 
     def fingerprint(self) -> str:
-        """SHA-256 of everything that shapes a run on this task: rows, classes, words, descriptions, cue."""
+        """Return the SHA-256 of everything that shapes a run on this task: rows, classes, words, descriptions, cue."""
         content = [self.classes, self.label_words, self.descriptions, self.cue, self.train, self.validation, self.test]
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

@@ -29,14 +29,14 @@ SUBSTITUTE_TOKENS = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
 
 @runtime_checkable
 class Tokeniser(Protocol):
-    """What a template asks of a tokeniser: a transformers tokenizer will do."""
+    """The part of a transformers tokenizer that a template uses."""
 
     def __call__(self, text: list[str], *, add_special_tokens: bool = ..., **settings: Any) -> Any:
-        """A mapping whose ``input_ids`` holds one list of ids a text."""
+        """Return a mapping whose ``input_ids`` holds one list of ids a text."""
 
 
 class EncodedText(NamedTuple):
-    """One text as token ids: which places the prompt fills, and where the answer is read."""
+    """One text as token ids: which positions the prompt fills, and where the answer is read."""
 
     ids: list[int]
     slots: list[bool]
@@ -63,7 +63,7 @@ class Template:
 
     @classmethod
     def for_readout(cls, reading: str, cue: str = "") -> Template:
-        """The usual template of a reading.
+        """Return the usual template of a reading.
 
         Raises:
             ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
@@ -91,26 +91,26 @@ class Template:
             raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
 
     def encode(self, text: str, tokeniser: Tokeniser, m: int, length: int) -> EncodedText:
-        """One text as ids with m slots; see ``encode_all``."""
+        """Return one text as ids with m slots; see ``encode_all``."""
         return self.encode_all([text], tokeniser, m, length)[0]
 
     def encode_all(
         self, texts: Sequence[str], tokeniser: Tokeniser, m: int, length: int, labels: Sequence[int] | None = None
     ) -> list[EncodedText]:
-        """Texts as ids with m slots at ``{prompt}``; only the text is cut, to ``length`` tokens from its beginning.
+        """Return texts as ids with m slots at ``{prompt}``; only the text is cut, to its first ``length`` tokens.
 
         A slot's id is the tokeniser's padding id (0 if it has none). Read marks: every real token but the slots
         ("pooled"), the mask token ("mask"), the last token ("last"), none ("first": the decoder's start is read).
         Words in a text that look like special tokens, such as "[SEP]", stay ordinary text.
 
         Raises:
-            ValueError: if the template has no place for the m slots, m is negative, ``length`` is below 1, or the
+            ValueError: if the template lacks ``{prompt}`` for the m slots, m is negative, ``length`` is below 1, or the
                 tokeniser has no mask token for ``{mask}``.
         """
         if m < 0 or length < 1:
             raise ValueError(f"expected m of at least 0 and a length of at least 1; got {m} and {length}")
         if m and not any(piece.kind == "prompt" for piece in self._split_pattern()):
-            raise ValueError(f"template {self.pattern!r}: expected {{prompt}}, a place for the {m} prompt tokens")
+            raise ValueError(f"template {self.pattern!r}: expected {{prompt}} for the {m} prompt tokens")
         if not texts:
             return []
         ids = [row[:length] for row in _tokenise(list(texts), tokeniser)]
@@ -119,12 +119,12 @@ class Template:
         return [self._assemble(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
 
     def surrounding_ids(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
-        """The ids before and after the text, slots left out."""
+        """Return the ids before and after the text, slots left out."""
         before, after = self._encode_surroundings(tokeniser, 0)
         return before.ids, after.ids
 
     def count_extra_tokens(self, tokeniser: Tokeniser) -> int:
-        """Tokens a row has besides slots and text: the longest row has ``m + length + overhead`` tokens."""
+        """Return the number of tokens of a row besides slots and text."""
         before, after = self._encode_surroundings(tokeniser, 0)
         return len(before.ids) + len(after.ids)
 
@@ -143,7 +143,7 @@ class Template:
         return [piece for piece in [*pieces, _Piece("literal", literal)] if piece.kind != "literal" or piece.text]
 
     def _encode_surroundings(self, tokeniser: Tokeniser, m: int) -> tuple[EncodedText, EncodedText]:
-        """Everything before and after the text."""
+        """Return everything before and after the text."""
         sides = (EncodedText([], [], []), EncodedText([], [], []))
         side = sides[0]
         pad = getattr(tokeniser, "pad_token_id", None)
@@ -174,7 +174,7 @@ class Template:
 
 
 def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
-    # verbose=False: texts longer than the backbone are cut right after, so the tokeniser need not warn of them.
+    # verbose=False: texts longer than the backbone are cut right after, so no warning is needed.
     found = tokeniser(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
     return [list(map(int, row)) for row in found["input_ids"]]
 

@@ -32,6 +32,7 @@ from ptviz.training.events import (
     StageStarted,
     StepCompleted,
 )
+from ptviz.training.label_texts import check_label_texts
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
 from ptviz.training.source_prompts import (
@@ -102,7 +103,7 @@ def train(
         StageStarted, StepCompleted, Baselines, Evaluated and Snapshot as they come; Finished last.
 
     Raises:
-        ValueError: for a bad setting or hyperparameter, before anything runs.
+        ValueError: for a bad setting or hyperparameter, or labels that are the same tokens, before anything runs.
         TrainingError: if the loss is no longer a number.
     """
     config = TrainConfig.from_json(settings) if config is None else config
@@ -112,6 +113,8 @@ def train(
     if sources is None:
         sources = [load_task(name) for name in default_source_tasks(task.name, task.family)] if transfers else []
     check_unique_names(sources)
+    for one in (task, *sources):
+        check_label_texts(one, backbone.tokeniser)
     if isinstance(method, str):
         names = tuple(source.name for source in sources)
         spec = backbone.make_spec(config.length, tuple(task.label_words), names)

@@ -8,6 +8,7 @@ from ptviz.methods.base import method_uses_source_tasks
 from ptviz.runs import RunConfig
 from ptviz.ui.backend import get_client, request_preload
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.table_form import table_query_params
 
 WATCH_PAGE = "train/watch.py"
 COMPOSE_PAGE = "train/compose.py"
@@ -76,6 +77,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     else:
         params |= {"from": "my own table", "path": config.task}
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}
+    params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}
     params |= _backbone_params(config.backbone)
     if config.method in REGISTRY:

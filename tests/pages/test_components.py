@@ -42,6 +42,9 @@ MakeRun = Callable[..., Run]
         ("-rf.csv", "rf.csv"),
         ("x" * 500 + ".csv", "x" * 60 + ".csv"),
         ("a\x00b\n.csv", "a-b.csv"),
+        ("My Reviews.csv.GZ", "My-Reviews.csv.gz"),
+        ("reviews.ZIP", "reviews.zip"),
+        ("array.json", "array.json"),
     ],
 )
 def test_upload_names_are_made_safe(name: str, kept: str):

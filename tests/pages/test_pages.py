@@ -9,6 +9,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import Run, Store
+from ptviz.tasks import TableOptions
+from ptviz.ui.navigation import form_query_params
 
 PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
 Page = Callable[..., AppTest]
@@ -222,8 +224,6 @@ def test_every_method_has_a_form_of_its_hyperparameters(page: Page, method: str)
 
 
 def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
-    from ptviz.ui.navigation import form_query_params
-
     config = make_run(
         "finished", method="smop", hyperparameters={"k": 2}, task="tweets", backbone="tiny-encoder"
     ).config
@@ -262,6 +262,44 @@ def test_a_bad_upload_is_reported(page: Page):
     assert "Problem" in badges(at)
     assert "class" in texts(at)
     assert not [b for b in at.button if b.key == "start"]
+
+
+def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
+    rows = "".join(f"un caf\u00e9 num\u00e9ro {i};{1 if i % 2 else -1}\n" for i in range(60))
+    at = page("train/compose.py", **{"from": "my own table", "backbone": "tiny-encoder"})
+    at.file_uploader(key="upload").upload("odd.csv", f"text;label\n{rows};1\n".encode("cp1252"))
+    assert ", row 62, column 'text'" in texts(at.run())
+    at.toggle(key="skip").set_value(True)
+    at.text_input(key="words").set_value("1=good, -1=bad")
+    well(at.run())
+    assert "1 bad rows skipped: row 62" in texts(at)
+    assert "the delimiter is a semicolon" in texts(at)
+    at.button(key="start").click().run()
+    assert not at.exception
+    (summary,) = store.list()
+    assert summary.config.table == TableOptions(skip_bad_rows=True, words=(("1", "good"), ("-1", "bad")))
+    # The form is filled from a run, and a wrong option is refused in words.
+    again = page("train/compose.py", **form_query_params(summary.config))
+    assert again.toggle(key="skip").value is True
+    assert again.text_input(key="words").value == "1=good,-1=bad"
+    assert "expected LABEL=WORD" in texts(again.text_input(key="words").set_value("good").run())
+
+
+def test_labels_that_are_the_same_tokens_start_no_run(page: Page, store: Store):
+    at = page("train/compose.py", **{"from": "my own table"})
+    rows = "".join(f"text {i},{chr(0xA500 + i % 2)}\n" for i in range(30))
+    at.file_uploader(key="upload").upload("t.csv", f"text,label\n{rows}".encode())
+    at.run()
+    at.button(key="start").click().run()
+    assert "that are the same tokens for this backbone" in texts(at)
+    assert store.list() == []
+
+
+def test_notes_on_the_data_are_shown_with_the_run(page: Page, make_run: MakeRun):
+    run = make_run("finished")
+    (run.path / "environment.json").write_text(json.dumps({"notes": ["3 bad rows skipped: row 7"]}))
+    at = well(page("train/watch.py", run=run.id))
+    assert "3 bad rows skipped: row 7" in texts(at)
 
 
 def test_runs_are_found_by_any_word(page: Page, make_run: MakeRun):

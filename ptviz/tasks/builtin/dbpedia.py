@@ -64,7 +64,7 @@ KIND_BY_TYPE = {leaf: kind for kind, leaves in TYPES_BY_KIND.items() for leaf in
 
 
 def to_top_level_types(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(text, leaf type) pairs as (text, kind of thing).
+    """Return (text, leaf type) pairs as (text, kind of thing).
 
     Raises:
         TaskError: for a type that is neither sorted nor left out.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 
 class ClassLabel(NamedTuple):
-    """How one class is put into words."""
+    """Name, label word and description of one class."""
 
     name: str
     word: str

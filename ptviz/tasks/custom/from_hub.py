@@ -10,13 +10,15 @@ from typing import Any
 from ptviz.tasks.custom.assemble import (
     MAX_ROWS,
     CollectedExamples,
+    Columns,
     collect_examples,
     custom_task,
     label_examples,
     sampling_note,
 )
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_column, slugify
-from ptviz.tasks.custom.tables import NumberedValues
+from ptviz.tasks.custom.options import TableOptions
+from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import SPLIT_SHARES, drop_duplicates, split_off, stratified_split
 from ptviz.tasks.task import Task
@@ -34,14 +36,16 @@ def load_hub_task(
     label: str | None = None,
     config: str | None = None,
     *,
+    options: TableOptions | None = None,
     seed: int = 0,
     limit: int = MAX_ROWS,
 ) -> Task:
-    """A data set as a task: ``hub:ag_news``, ``hub:glue:sst2`` (with its configuration), or a local folder.
+    """Return a data set as a task: ``hub:ag_news``, ``hub:glue:sst2`` (with its configuration), or a local folder.
 
     The set's own splits are kept. A missing test split is the validation split; a missing validation split is cut from
     the training rows; a single split is cut 70/15/15. A split without labels is left out, as are training texts that
-    are in a later split. Splits of more than ``limit`` rows are sampled by ``seed``.
+    are in a later split. Splits of more than ``limit`` rows are sampled by ``seed``. Of the ``options``, bad rows and
+    words apply.
 
     Raises:
         TaskError: if the set cannot be fetched, or cannot be used as it is.
@@ -51,24 +55,26 @@ def load_hub_task(
         identifier, _, config = identifier.partition(":")
     found: dict[str, CollectedExamples] = {}
     notes: tuple[str, ...] = ()
-    columns: list[str] = []
+    options = options or TableOptions()
     for split, data in _find_splits(_fetch_dataset(identifier, config), identifier).items():
-        columns = [
-            find_column(identifier, data.column_names, "text", text, TEXT_COLUMN_NAMES),
+        columns = Columns(
+            (find_column(identifier, data.column_names, "text", text, TEXT_COLUMN_NAMES),),
             find_column(identifier, data.column_names, "label", label, LABEL_COLUMN_NAMES),
-        ]
-        if _lacks_labels(data, columns[1]):
+        )
+        if _lacks_labels(data, columns.label):
             notes += (f"split {split} has no labels and was left out",)
             continue
         place = f"{identifier} ({split})"
-        found[split] = collect_examples(place, _iterate_rows(data, columns, limit, seed), columns, limit, seed)
-        found[split].total_rows = len(data)
+        rows = _iterate_rows(data, columns, limit, seed)
+        found[split] = collect_examples(place, rows, columns, limit, seed, skip_bad_rows=options.skip_bad_rows)
+        notes += tuple(f"{split}: {note}" for note in found[split].notes())
+        found[split].total_rows = len(data) - found[split].skipped_rows
         notes += sampling_note(found[split], split)
     if not found:
         raise TaskError(f"{identifier}: expected a split with labels; got none")
-    classes, splits, more = _assemble_splits(found, identifier, columns[1], seed)
+    classes, splits, more = _assemble_splits(found, identifier, columns.label, seed)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
-    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more)
+    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, options)
 
 
 def _fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
@@ -106,24 +112,24 @@ def _class_names(data: Any, column: str) -> list[str] | None:
 
 
 def _lacks_labels(data: Any, column: str) -> bool:
-    """Whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
+    """Return whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
     first = data.select_columns([column])[:1000][column]
     return all(value is None or value == -1 for value in first)
 
 
-def _iterate_rows(data: Any, columns: Sequence[str], limit: int, seed: int) -> Iterator[NumberedValues]:
+def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
     chosen: Sequence[int] = range(len(data))
     if len(data) > limit:
         chosen = sorted(Random(f"hub {seed}").sample(chosen, limit))
-    names = _class_names(data, columns[1])
-    data = data.select_columns(list(dict.fromkeys(columns)))
+    names = _class_names(data, columns.label)
+    data = data.select_columns(list(dict.fromkeys(columns.names)))
     for start in range(0, len(chosen), 1000):
         part = chosen[start : start + 1000]
         batch = data[list(part)]
-        for number, text, value in zip(part, batch[columns[0]], batch[columns[1]], strict=True):
+        for number, *texts, value in zip(part, *(batch[name] for name in columns.names), strict=True):
             if names and isinstance(value, int):
                 value = names[value] if value >= 0 else None
-            yield number + 1, (text, value)
+            yield NumberedRow(number + 1, [*texts, value])
 
 
 def _assemble_splits(

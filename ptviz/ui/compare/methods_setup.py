@@ -44,7 +44,8 @@ def comparison_form() -> tuple[RunConfig, ...]:
         )
     if not methods or not backbone or not task.name:
         return ()
-    base = RunConfig(backbone, task.name, training=TrainConfig(steps=int(steps)), text=task.text, label=task.label)
+    training = TrainConfig(steps=int(steps))
+    base = RunConfig(backbone, task.name, training=training, text=task.text, label=task.label, table=task.table)
     sized = m is not None and any("m" in hyperparameters_of(REGISTRY[name]) for name in methods)
     return comparison.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import streamlit as st
@@ -11,11 +11,13 @@ from ptviz import backbones, tasks
 from ptviz.methods import REGISTRY
 from ptviz.runs import RunConfig, saved_prompts
 from ptviz.runs.saved_prompts import SavedPrompt
+from ptviz.tasks import TableOptions
 from ptviz.ui.backend import get_store
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import allow_path, path_input
+from ptviz.ui.components.table_form import table_options_form
 from ptviz.ui.navigation import OTHER_BACKBONE
 
 BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
@@ -28,6 +30,7 @@ class TaskSelection:
     name: str = ""
     text: str | None = None
     label: str | None = None
+    table: TableOptions = field(default_factory=TableOptions)
 
 
 def select_backbone() -> str:
@@ -127,9 +130,9 @@ def _table_input() -> TaskSelection:
             allow_path(saved)
         st.session_state["uploaded"] = upload.file_id
     path = path_input(
-        "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSONL or Parquet"
+        "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSON or Parquet"
     )
-    choice = _with_columns(path)
+    choice = replace(_with_columns(path), table=table_options_form())
     return choice if path and _check_table(choice) else TaskSelection()
 
 
@@ -145,7 +148,7 @@ def _check_table(choice: TaskSelection) -> bool:
     """Read the table now, so that an error appears here and not in the middle of a run."""
     path = Path(choice.name).expanduser()
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    problem, summary, notes = _read_table(str(path), choice.text, choice.label, stamp)
+    problem, summary, notes = _read_table(str(path), choice.text, choice.label, choice.table, stamp)
     if problem:
         error_box(problem)
         return False
@@ -156,10 +159,12 @@ def _check_table(choice: TaskSelection) -> bool:
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the table")
-def _read_table(path: str, text: str | None, label: str | None, stamp: int) -> tuple[str, str, tuple[str, ...]]:
+def _read_table(
+    path: str, text: str | None, label: str | None, table: TableOptions, stamp: int
+) -> tuple[str, str, tuple[str, ...]]:
     """Return the error of a table, or else its summary and notes. ``stamp`` changes when the file does."""
     try:
-        task = tasks.load_task(path, text=text, label=label)
+        task = tasks.load_task(path, text=text, label=label, options=table)
     except (ValueError, OSError) as error:
         return str(error), "", ()
     count = len(task.train) + len(task.validation) + len(task.test)

@@ -51,6 +51,10 @@ def render_run_header(run: Run, status: Status) -> None:
     st.text(
         f"{method_title(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}"
     )
+    if notes := run.task_notes():
+        with st.expander(f"Notes on the data ({len(notes)})"):
+            for note in notes:
+                st.text(note)
     if config.parent is not None:
         st.text(f"Branched from step {config.parent[2]} of run {config.parent[0]}")
     if status.state == "queued":

@@ -1,0 +1,34 @@
+"""Check a user's own table against the tokenizer of a backbone before a run on it is created."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from ptviz.engine.model_cache import load_run_task
+from ptviz.runs.config import RunConfig
+from ptviz.tasks import TableOptions
+
+
+def check_table_labels(config: RunConfig) -> None:
+    """Check that the backbone can tell the labels of the run's table apart; the weights are not loaded.
+
+    Other tasks, and backbones whose tokenizer is not on this machine yet, are checked when the run starts.
+
+    Raises:
+        TaskError: if the table cannot be used, naming the row, or if two labels are the same tokens, naming both.
+    """
+    path = Path(config.task).expanduser()
+    if path.is_file():
+        _check(config.backbone, config.task, config.text, config.label, config.table, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=64)  # A comparison has many runs on one table. What fails is checked again.
+def _check(backbone: str, task: str, text: str | None, label: str | None, table: TableOptions, modified: int) -> None:
+    from ptviz.backbones import load_tokeniser
+    from ptviz.training.label_texts import check_label_texts
+
+    found = load_run_task(RunConfig(backbone, task, text=text, label=label, table=table))
+    tokeniser = load_tokeniser(backbone)
+    if tokeniser is not None:
+        check_label_texts(found, tokeniser)

@@ -1,0 +1,113 @@
+"""A user's own table in the shell: its options, its notes, and refusals before anything is written."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from ptviz.plots.snippet import training_snippet
+from ptviz.runs import RunConfig, Store
+from ptviz.tasks import TableOptions, TaskError
+
+Shell = Callable[..., Any]
+
+
+@pytest.fixture
+def odd(tmp_path: Path) -> Path:
+    """A table in an old encoding, with semicolons, a bad row, and labels that say little."""
+    path = tmp_path / "odd.csv"
+    rows = [f"le café numéro {i};{1 if i % 2 else -1}" for i in range(60)]
+    path.write_bytes(("text;label\n" + "\n".join(rows) + "\n;1\n").encode("cp1252"))
+    return path
+
+
+UNKNOWN = "\ua500\ua501"
+"""Two letters that the vocabulary of minilm-l6 does not have."""
+TINY = ("--backbone", "tiny-encoder", "--steps", "2", "--batch", "4", "--set", "m=3")
+
+
+def test_notes_are_printed_stored_and_shown(shell: Shell, odd: Path) -> None:
+    refused = shell("train", "prompt-tuning", *TINY, "--task", odd)
+    assert refused.code == 2
+    assert "odd.csv, row 62, column 'text': expected a text; got an empty one" in refused.err
+    assert Store().list() == []
+    answer = shell(
+        "train", "prompt-tuning", *TINY, "--task", odd, "--skip-bad-rows", "--words", "1=good,-1=bad", "--json"
+    )
+    assert answer.code == 0, answer.err
+    notes = ("read as cp1252 (it has the word 'café')", "the delimiter is a semicolon", "1 bad rows skipped: row 62")
+    assert all(f"ptviz: note: {note}" in answer.err for note in notes)
+    run = Store().get(answer.json["run"])
+    assert run.config.table == TableOptions(skip_bad_rows=True, words=(("1", "good"), ("-1", "bad")))
+    assert len(run.task_notes()) == 3
+    shown = shell("show", run.id)
+    assert all(note in shown.out for note in notes)
+    assert shell("show", run.id, "--json").json["notes"] == run.task_notes()
+    (run.path / "environment.json").unlink()
+    assert shell("show", run.id).code == 0
+    # The command and the script that repeat the run read the table in the same way.
+    assert "--skip-bad-rows --words 1=good,-1=bad" in run.config.shell_command()
+    assert 'table=TableOptions(skip_bad_rows=True, words=(("1", "good"), ("-1", "bad")))' in training_snippet(
+        run.config
+    )
+
+
+def test_options_reach_the_run(shell: Shell, odd: Path) -> None:
+    given = ("--delimiter", "semicolon", "--quoting", "none", "--encoding", "latin-1", "--header", "--skip-bad-rows")
+    answer = shell("train", "prompt-tuning", *TINY, "--task", odd, *given, "--json")
+    config = Store().get(answer.json["run"]).config
+    assert config.table == TableOptions(";", "none", "latin-1", True, True)
+    assert RunConfig.from_json(config.to_json()) == config
+    assert "note: read as" not in answer.err
+    again = shell(*shlex.split(config.shell_command())[1:], "--json")
+    assert Store().get(again.json["run"]).config.table == config.table
+    assert again.json["test"] == answer.json["test"]
+
+
+def test_usual_options_are_not_stored() -> None:
+    assert "table" not in RunConfig().to_json()
+    with pytest.raises(TaskError, match="table: unknown option"):
+        RunConfig.from_json({"table": {"colour": "red"}})
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--delimiter", "ab"), "delimiter: expected one character"),
+        (("--quoting", "odd"), "quoting: expected one of standard, backslash, none"),
+        (("--encoding", "nothing"), "encoding: expected a name"),
+        (("--words", "good"), "words: expected LABEL=WORD"),
+        (("--words", "3=good"), "words: '3' is no class; the classes are '-1', '1'"),
+        (("--words", "1=good,-1=Good"), "labels '-1' and '1' read alike"),
+    ],
+)
+def test_bad_options_are_refused(shell: Shell, odd: Path, options: tuple[str, str], message: str) -> None:
+    for command in (("train", "prompt-tuning"), ("compare", "--dry-run", "--methods", "prompt-tuning")):
+        tiny = ("--backbone", "tiny-encoder", "--skip-bad-rows", "--task", odd)
+        answer = shell(*command, *tiny, *options)
+        assert answer.code == 2, answer.err
+        assert message in answer.err
+    assert Store().list() == []
+
+
+def test_labels_that_are_the_same_tokens_are_refused_before_anything_is_written(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    path.write_text("text,label\n" + "".join(f"t {i},{UNKNOWN[i % 2]}\n" for i in range(30)))
+    for command in (("train", "prompt-tuning"), ("compare", "--methods", "prompt-tuning", "--seeds", "1")):
+        answer = shell(*command, "--backbone", "minilm-l6", "--task", path)
+        assert answer.code == 2
+        assert "labels '\ua500' and '\ua501' have label words" in answer.err
+    assert Store().list() == []
+
+
+def test_every_fault_of_a_table_is_bad_input(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "t.csv"
+    for content in (b"", b"text,label\n" + b"x" * 9_000_000, b'text,label\n"a\n,b\n"c', bytes(range(256)) * 9):
+        path.write_bytes(content)
+        answer = shell("train", "prompt-tuning", "--backbone", "tiny-encoder", "--task", path)
+        assert answer.code == 2, answer.err
+        assert answer.err.strip().splitlines()[-1].startswith("ptviz: t.csv")
