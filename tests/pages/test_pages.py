@@ -272,7 +272,7 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     at.toggle(key="skip").set_value(True)
     at.text_input(key="words").set_value("1=good, -1=bad")
     well(at.run())
-    assert "1 bad rows skipped: row 62" in texts(at)
+    assert "1 bad row skipped: row 62" in texts(at)
     assert "the delimiter is a semicolon" in texts(at)
     at.button(key="start").click().run()
     assert not at.exception
@@ -283,6 +283,7 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     assert again.toggle(key="skip").value is True
     assert again.text_input(key="words").value == "1=good,-1=bad"
     assert "expected LABEL=WORD" in texts(again.text_input(key="words").set_value("good").run())
+    assert "unexpected" not in texts(again)
 
 
 def test_labels_that_are_the_same_tokens_start_no_run(page: Page, store: Store):

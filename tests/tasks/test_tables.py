@@ -222,7 +222,7 @@ def test_a_few_bad_bytes_do_not_change_the_encoding(tmp_path: Path) -> None:
     assert "t.csv, row 22, column 'text': expected readable text; byte 0xE9" in refusal(tmp_path / "t.csv", content)
     task = load(tmp_path / "t.csv", content, skip_bad_rows=True)
     assert all_rows(task) == sorted(rows)
-    assert task.notes[0].startswith("1 bad rows skipped: row 22, column 'text': expected readable text")
+    assert task.notes[0].startswith("1 bad row skipped: row 22, column 'text': expected readable text")
 
 
 def test_half_characters_in_json_are_refused(tmp_path: Path) -> None:
@@ -290,6 +290,11 @@ def test_parquet_labels_that_are_no_single_value_are_refused(tmp_path: Path) -> 
         with pytest.raises(TaskError, match=r"^t\.parquet, row 1, column 'label': expected one label") as caught:
             load_table_task(tmp_path / "t.parquet")
         assert shown in str(caught.value)
+
+
+def test_a_long_label_is_refused(tmp_path: Path) -> None:
+    message = refusal(tmp_path / "t.csv", csv_of([*ROWS, ("x", "y" * 1001)]))
+    assert message.startswith("t.csv, row 62, column 'label': expected a label of at most 1,000 characters; got 1,001")
 
 
 @pytest.mark.parametrize(
@@ -364,7 +369,7 @@ def test_class_labels_without_a_name_are_missing_labels(tmp_path: Path) -> None:
 def test_a_long_cell_is_read_and_cut(tmp_path: Path) -> None:
     rows = [*ROWS, ("x" * 200_000, "good")]
     task = load(tmp_path / "t.csv", csv_of(rows))
-    assert task.notes == ("1 texts were cut to 100,000 characters",)
+    assert task.notes == ("1 text cut to 100,000 characters",)
     assert ("x" * 100_000, "good") in all_rows(task)
 
 
@@ -401,7 +406,7 @@ def test_many_bad_rows_are_counted_and_a_few_listed(tmp_path: Path) -> None:
     task = load(tmp_path / "t.csv", csv_of(ROWS) + "x,\n" * 500, skip_bad_rows=True)
     assert task.notes[0].startswith("500 bad rows skipped: row 62")
     assert task.notes[0].endswith("; and 480 more")
-    assert "(30 bad rows were skipped: row 2" in refusal(
+    assert "(30 bad rows skipped: row 2" in refusal(
         tmp_path / "t.csv", "text,label\n" + "x,\n" * 30, skip_bad_rows=True
     )
 

@@ -25,6 +25,7 @@ MAX_CLASSES = 200
 DEFAULT_CUE = "Answer:"
 CUSTOM_FAMILY = "your own"
 _LISTED_ROWS = 20
+_MAX_LABEL_LENGTH = 1000
 
 
 class Columns(NamedTuple):
@@ -56,9 +57,9 @@ class CollectedExamples:
         notes = self.spellings.notes()
         if self.skipped_rows:
             more = f"; and {self.skipped_rows - len(self.skipped):,} more" * (self.skipped_rows > len(self.skipped))
-            notes += (f"{self.skipped_rows:,} bad rows skipped: {'; '.join(self.skipped)}{more}",)
+            notes += (f"{_count(self.skipped_rows, 'bad row')} skipped: {'; '.join(self.skipped)}{more}",)
         if self.cut_texts:
-            notes += (f"{self.cut_texts:,} texts were cut to {LIMITS.text:,} characters",)
+            notes += (f"{_count(self.cut_texts, 'text')} cut to {LIMITS.text:,} characters",)
         return notes
 
 
@@ -133,6 +134,11 @@ def _check_row(
         raise table_error(
             source, f"expected a label; got {label!r}: fill it in, or delete the row", number, columns.label
         )
+    if len(name) > _MAX_LABEL_LENGTH:
+        problem = (
+            f"expected a label of at most {_MAX_LABEL_LENGTH:,} characters; got {len(name):,}: is this the column "
+        )
+        raise table_error(source, problem + "of labels?", number, columns.label)
     _check_characters(source, number, columns.label, name)
     return [text.strip() for text in texts], name, spelling
 
@@ -165,6 +171,10 @@ def _record_skipped(found: CollectedExamples, source: Path | str, error: TaskErr
         found.skipped.append(str(error).removeprefix(f"{table_name(source)}, ")[:200])
 
 
+def _count(number: int, one: str, many: str = "") -> str:
+    return f"{number:,} {one if number == 1 else many or one + 's'}"
+
+
 def swallowed_notes(found: CollectedExamples, lines: Iterable[SwallowedLine]) -> tuple[str, ...]:
     """Warn of lines within quoted cells that would be rows, with a label that other rows have too."""
     likely = [line for line in lines if line.label and to_class_name(line.label) in found.class_counts]
@@ -192,7 +202,7 @@ def label_examples(
         TaskError: if fewer than two classes have the rows that three splits need.
     """
     if not found.labelled_texts:
-        skipped = f" ({found.skipped_rows:,} bad rows were skipped: {found.skipped[0]})" if found.skipped else ""
+        skipped = f" ({found.skipped_rows:,} bad rows skipped: {found.skipped[0]})" if found.skipped else ""
         raise table_error(source, f"there are no rows below the header; expected a text and a label in each{skipped}")
     names = sort_class_names(found.class_counts)
     number = {name: label for label, name in enumerate(names)}
@@ -206,10 +216,11 @@ def label_examples(
     notes = []
     if rare := [name for label, name in enumerate(names) if label not in kept]:
         some = ", ".join(repr(name[:40]) for name in rare[:5]) + (" ..." if len(rare) > 5 else "")
-        classes = "1 class" if len(rare) == 1 else f"{len(rare)} classes"
-        notes.append(f"{classes} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}")
+        notes.append(
+            f"{_count(len(rare), 'class', 'classes')} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}"
+        )
     if len(unique) < len(found.labelled_texts):
-        notes.append(f"{len(found.labelled_texts) - len(unique):,} repeated texts left out")
+        notes.append(f"{_count(len(found.labelled_texts) - len(unique), 'repeated text')} left out")
     index = {label: place for place, label in enumerate(kept)}
     rows = [Example(row.text, index[row.label]) for row in unique if row.label in index]
     return [found.spellings.class_name(names[label]) for label in kept], rows, tuple(notes)

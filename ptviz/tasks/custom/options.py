@@ -53,6 +53,8 @@ class TableOptions:
         names = [name for name, _ in self.words]
         if len(set(names)) < len(names) or not all(name.strip() and word.strip() for name, word in self.words):
             raise TaskError(f"words: expected one word for each class named, none empty; got {dict(self.words)}")
+        if len(names) > 1000 or any(len(text) > 1000 for pair in self.words for text in pair):
+            raise TaskError("words: expected at most 1,000 words of at most 1,000 characters")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object of the options that differ from the defaults."""

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ptviz.tasks import TableOptions
+from ptviz.tasks import TableOptions, TaskError
 from ptviz.tasks.custom.options import DELIMITER_NAMES, QUOTINGS, format_words, parse_words
+from ptviz.ui.components.errors import error_box
 
 _DETECT = "detect"
 _HEADER = {_DETECT: None, "yes": True, "no": False}
 
 
-def table_options_form() -> TableOptions:
-    """Show the form; return the options.
-
-    Raises:
-        TaskError: if an option has a value that cannot be used.
-    """
+def table_options_form() -> TableOptions | None:
+    """Show the form; return the options, or None and an error in their place if one cannot be used."""
     with st.expander("How the file is read"):
         with st.grid(3, vertical_alignment="bottom"):
             delimiter = _select("delimiter", [_DETECT, *DELIMITER_NAMES], "delimiter", "what stands between two cells")
@@ -33,10 +30,18 @@ def table_options_form() -> TableOptions:
         )
         help = "empty texts, missing labels, rows of another length; they are counted and listed"
         skip = st.toggle("Skip bad rows", key="skip", help=help, bind="query-params")
-    return TableOptions(
-        delimiter, quoting, encoding.strip() or None, _HEADER[header or _DETECT], skip,
-        parse_words(words) if words.strip() else (),
-    )  # fmt: skip
+    try:
+        return TableOptions(
+            delimiter=delimiter,
+            quoting=quoting,
+            encoding=encoding.strip() or None,
+            header=_HEADER[header or _DETECT],
+            skip_bad_rows=skip,
+            words=parse_words(words) if words.strip() else (),
+        )
+    except TaskError as error:
+        error_box(str(error))
+        return None
 
 
 def _select(label: str, choices: list[str], key: str, help: str) -> str | None:

@@ -132,8 +132,11 @@ def _table_input() -> TaskSelection:
     path = path_input(
         "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSON or Parquet"
     )
-    choice = replace(_with_columns(path), table=table_options_form())
-    return choice if path and _check_table(choice) else TaskSelection()
+    choice, table = _with_columns(path), table_options_form()
+    if not path or table is None:
+        return TaskSelection()
+    choice = replace(choice, table=table)
+    return choice if _check_table(choice) else TaskSelection()
 
 
 def _with_columns(name: str) -> TaskSelection:
