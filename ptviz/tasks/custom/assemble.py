@@ -216,9 +216,8 @@ def label_examples(
     notes = []
     if rare := [name for label, name in enumerate(names) if label not in kept]:
         some = ", ".join(repr(name[:40]) for name in rare[:5]) + (" ..." if len(rare) > 5 else "")
-        notes.append(
-            f"{_count(len(rare), 'class', 'classes')} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}"
-        )
+        classes = _count(len(rare), "class", "classes")
+        notes.append(f"{classes} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}")
     if len(unique) < len(found.labelled_texts):
         notes.append(f"{_count(len(found.labelled_texts) - len(unique), 'repeated text')} left out")
     index = {label: place for place, label in enumerate(kept)}
