@@ -14,8 +14,8 @@ from typing import Any
 
 from ptviz.analysis.comparison import RunResult, summarise_methods, table_rows
 from ptviz.checkpoints.benchmark_files import MAX_FILE_BYTES
-from ptviz.checkpoints.errors import safe_text
 from ptviz.checkpoints.limits import parse_json_object
+from ptviz.safe_text import safe_text
 
 _MAX_TEXT = 120
 _MAX_ENTRIES = 20_000

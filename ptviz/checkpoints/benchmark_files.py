@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import MB, read_file
+from ptviz.safe_text import safe_text
 
 MAX_FILE_BYTES = 2 * MB
 """Largest size in bytes of a result file; those of PEFT have about 15 kB."""

@@ -15,10 +15,11 @@ from pathlib import Path
 from ptviz.checkpoints.bundle import PromptBundle
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import NPY_MAGIC, is_safetensors, read_npy, read_safetensors
-from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats import archives, bare_tensors, dept, openprompt, peft, prefix_encoder, ptviz
 from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.checkpoints.limits import DiskFolder, Folder, ZipFolder, parse_json_object, read_file
+from ptviz.safe_text import safe_list, safe_text
 
 FORMAT_NAMES = (
     "PEFT folders", ".npy", ".npz", ".safetensors", "torch files", "OpenPrompt", "prefix encoders", "DePT", "KoboldAI",

@@ -13,9 +13,10 @@ from typing import Any
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory
-from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.limits import LIMITS, MB
+from ptviz.safe_text import safe_list, safe_text
 
 HUB_PREFIX = "hub:"
 README_FILE = "README.md"

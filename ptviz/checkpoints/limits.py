@@ -15,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
 
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
+from ptviz.safe_text import safe_text
 
 MB = 1_000_000
 

@@ -32,7 +32,7 @@ from ptviz.cli import (
     train,
     transfer,
 )
-from ptviz.cli.output import RunFailed, UsageError, print_error
+from ptviz.cli.output import RunFailed, UsageError, print_error, print_line
 
 shell = typer.Typer(
     name="ptviz",
@@ -72,7 +72,7 @@ for name, function in COMMANDS.items():
 
 def _print_version(requested: bool) -> None:
     if requested:
-        typer.echo(f"ptviz {__version__}")
+        print_line(f"ptviz {__version__}")
         raise typer.Exit
 
 
@@ -85,7 +85,7 @@ def root_command(
 ) -> None:
     """Train, compare and inspect soft prompts on frozen backbones, in the browser (`ptviz app`) or in the shell."""
     if context.invoked_subcommand is None:
-        typer.echo(context.get_help())
+        print_line(context.get_help())
 
 
 def main(arguments: list[str] | None = None) -> None:

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, print_table, progress_console
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    print_json,
+    print_line,
+    print_table,
+    progress_console,
+)
 
 if TYPE_CHECKING:
     from ptviz.methods import PromptMethod
@@ -81,7 +89,7 @@ def methods(
     if as_json:
         print_json(described)
     elif as_markdown:
-        typer.echo(format_markdown(described))
+        print_line(format_markdown(described))
     else:
         rows = [(method["name"], method["title"], method["citation"], _format_defaults(method)) for method in described]
         print_table(("name", "title", "paper", "hyperparameters"), rows)
@@ -143,4 +151,4 @@ def get(
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
-        typer.echo(f"{name} is in {path}")
+        print_line(f"{name} is in {path}")

@@ -19,12 +19,14 @@ from ptviz.cli.output import (
     format_percent,
     markdown_table,
     print_json,
+    print_line,
     print_table,
     progress_console,
     quiet_libraries,
     write_csv,
 )
 from ptviz.cli.progress import GracefulStop
+from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -102,7 +104,7 @@ def compare(
     if as_json:
         print_json(result)
     elif markdown:
-        print(_format_markdown(result, summaries))
+        print_line(_format_markdown(result, summaries))
     else:
         _print_comparison(result, summaries)
     _exit_if_incomplete(planned, stop.requested)
@@ -190,7 +192,9 @@ def _wait_for_runs(
             for entry in planned:
                 if entry.state in ("running", "stopping"):
                     status = executor.store.get(str(entry.run)).status()
-                    bar.update(current, description=_run_label(entry), total=status.steps, completed=status.step)
+                    bar.update(
+                        current, description=escape_hidden(_run_label(entry)), total=status.steps, completed=status.step
+                    )
     return planned
 
 
@@ -239,12 +243,12 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
     if summaries:
         print_table(HEADINGS, [table_cells(summary) for summary in summaries], split=True)
     if len(summaries) > 1 and sys.stdout.isatty():  # A pipe gets one table; --json has both.
-        typer.echo(f"\n{summaries[0].method} against the others, seed by seed:")
+        print_line(f"\n{summaries[0].method} against the others, seed by seed:")
         print_table(PAIR_HEADINGS, _pair_rows(result))
     if result["reused"]:
-        typer.echo(f"{result['reused']} of {len(result['runs'])} runs were already trained.", err=True)
+        print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < 5:
-        typer.echo("Few seeds: an interval from three seeds contains the true mean about 75 % of the time.", err=True)
+        print_line("Few seeds: an interval from three seeds contains the true mean about 75 % of the time.", error=True)
 
 
 def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
@@ -297,7 +301,7 @@ def _exit_if_incomplete(planned: Sequence[PlannedRun], interrupted: bool) -> Non
     stopped = [entry for entry in planned if entry.state == "stopped"]
     failed = [entry for entry in planned if entry.state in ("failed", "missing")]
     if interrupted or stopped:
-        typer.echo(f"ptviz: {len(stopped)} runs stopped. To continue, repeat the same command", err=True)
+        print_line(f"ptviz: {len(stopped)} runs stopped. To continue, repeat the same command", error=True)
         raise typer.Exit(130 if interrupted else 1)
     if failed:
         names = ", ".join(entry.run or _run_label(entry) for entry in failed)
@@ -305,4 +309,4 @@ def _exit_if_incomplete(planned: Sequence[PlannedRun], interrupted: bool) -> Non
 
 
 def _print_line(console: Console, line: str) -> None:
-    console.print(line, markup=False, highlight=False, soft_wrap=True)
+    console.print(escape_hidden(line), markup=False, highlight=False, soft_wrap=True)

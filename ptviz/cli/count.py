@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from ptviz.cli.options import SetOption, parse_hyperparameters
-from ptviz.cli.output import JsonOption, as_usage_error, print_json
+from ptviz.cli.output import JsonOption, as_usage_error, print_json, print_line
 
 
 def count(
@@ -36,4 +36,4 @@ def count(
     if as_json:
         print_json(counts)
     else:
-        typer.echo(f"trained {counts['trained']:,}\nstored  {counts['stored']:,}")
+        print_line(f"trained {counts['trained']:,}\nstored  {counts['stored']:,}")

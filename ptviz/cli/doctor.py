@@ -16,7 +16,7 @@ from typing import Literal
 import typer
 
 from ptviz import __version__, paths
-from ptviz.cli.output import JsonOption, print_json, print_table, progress_console
+from ptviz.cli.output import JsonOption, print_json, print_line, print_table, progress_console
 
 MIN_FREE_BYTES = 2_000_000_000
 """Free disk space in bytes below which runs and a downloaded backbone may not fit."""
@@ -47,7 +47,7 @@ def doctor(as_json: JsonOption = False) -> None:
         print_table(("state", "what", "found"), [(c.state, c.name, c.detail) for c in checks])
         for check in checks:
             if check.fix:
-                typer.echo(f"{'fix' if check.state == 'broken' else 'note'}: {check.name}: {check.fix}", err=True)
+                print_line(f"{'fix' if check.state == 'broken' else 'note'}: {check.name}: {check.fix}", error=True)
     if not healthy:
         raise typer.Exit(1)
 

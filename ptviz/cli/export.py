@@ -11,7 +11,15 @@ import typer
 
 from ptviz.atomic_files import atomic_export, atomic_file
 from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
-from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    print_json,
+    print_line,
+    progress_console,
+    quiet_libraries,
+)
 from ptviz.cli.runs import RunId
 from ptviz.engine.load_method import load_method, load_run_backbone
 
@@ -67,10 +75,10 @@ def export(
         return
     for name, shape in answer.get("parts", {}).items():
         sizes = (f"{axis}={size}" for axis, size in zip(answer["axes"][name], shape, strict=True))
-        typer.echo(f"{name:<6} {' x '.join(sizes)}")
+        print_line(f"{name:<6} {' x '.join(sizes)}")
     for note in answer.get("notes", ()):
-        typer.echo(f"note: {note}")
-    typer.echo(f"written to {answer['path']}")
+        print_line(f"note: {note}")
+    print_line(f"written to {answer['path']}")
 
 
 def import_(
@@ -116,7 +124,7 @@ def import_(
     if as_json:
         print_json(answer)
     else:
-        typer.echo(line)
+        print_line(line)
 
 
 def _output_file(path: Path | None, name: str) -> Path:

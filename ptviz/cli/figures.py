@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from ptviz.atomic_files import atomic_file, write_file
-from ptviz.cli.output import JsonOption, UsageError, print_json
+from ptviz.cli.output import JsonOption, UsageError, print_json, print_line
 
 if TYPE_CHECKING:
     from ptviz.plots.drawing import Drawing
@@ -50,7 +50,7 @@ def figures(
         alt_texts = {name: drawing.scene.alt for name, drawing in drawings.items()}
         print_json({"files": [str(path) for path in paths], "alt": alt_texts})
     else:
-        typer.echo("\n".join(map(str, paths)))
+        print_line("\n".join(map(str, paths)))
 
 
 def draw_figures(backbone: str, source_tasks: int) -> dict[str, Drawing]:

@@ -15,6 +15,7 @@ from ptviz.cli.output import (
     UsageError,
     as_usage_error,
     print_json,
+    print_line,
     print_table,
     progress_console,
     quiet_libraries,
@@ -59,11 +60,11 @@ def findings(
     if as_json:
         print_json([_to_json(one) | {"arms": _arm_values(one, results)} for one in evaluated])
     elif markdown:
-        print(_format_markdown(evaluated))
+        print_line(_format_markdown(evaluated))
     else:
         print_table(HEADINGS, [row for one in evaluated for row in _table_rows(one)])
     if stopped:
-        typer.echo("ptviz: stopped. To continue, repeat the same command", err=True)
+        print_line("ptviz: stopped. To continue, repeat the same command", error=True)
         raise typer.Exit(130)
 
 

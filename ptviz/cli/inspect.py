@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import JsonOption, as_usage_error, print_json, print_table, progress_console, quiet_libraries
+from ptviz.cli.output import (
+    JsonOption,
+    as_usage_error,
+    print_json,
+    print_line,
+    print_table,
+    progress_console,
+    quiet_libraries,
+)
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import BackboneReference
@@ -46,7 +54,7 @@ def inspect(
         }
         print_json({**answer, "fits": None if reference is None else not problems, "unfit": problems})
         return
-    typer.echo(f"{bundle.name}: {bundle.kind} ({bundle.format})")
+    print_line(f"{bundle.name}: {bundle.kind} ({bundle.format})")
     print_table(("tensor", "shape"), [(name, values.shape_text) for name, values in bundle.tensors.items()])
     print_table(("metadata", "value"), [*bundle.metadata.items()])
     print_table(
@@ -54,9 +62,9 @@ def inspect(
         [(d.name, f"{d.median:.3g}", f"{d.effective_rank:.1f} of {min(d.tokens - 1, d.width)}") for d in diagnostics],
     )
     if reference is not None and not problems:
-        typer.echo(f"compatible with {reference.name}")
+        print_line(f"compatible with {reference.name}")
     for warning in [*bundle.warnings, *problems, *(f"{d.name}: {text}" for d in diagnostics for text in d.warnings)]:
-        typer.echo(f"note: {warning}")
+        print_line(f"note: {warning}")
     print_table(
         ("use", "possible", "reason"),
         [(use.action, "yes" if use.possible else "no", use.reason) for use in bundle.capabilities],

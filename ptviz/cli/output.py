@@ -14,11 +14,12 @@ from typing import Annotated, Any
 import typer
 from rich.cells import cell_len
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 from rich.text import Text
 
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.atomic_files import atomic_file
+from ptviz.safe_text import escape_hidden, escape_hidden_json
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -33,9 +34,13 @@ class RunFailed(Exception):
 
 def print_error(message: str, code: int) -> int:
     """Write one line to stderr; return the exit code."""
-    line = " ".join(message.split())
-    print(f"ptviz: {line}", file=sys.stderr)
+    print_line(f"ptviz: {' '.join(message.split())}", error=True)
     return code
+
+
+def print_line(text: str, *, error: bool = False) -> None:
+    """Print text to stdout or stderr. Control characters but line breaks are escaped, as they may come from a file."""
+    print(escape_hidden(text, keep="\n"), file=sys.stderr if error else sys.stdout)
 
 
 @contextlib.contextmanager
@@ -64,8 +69,8 @@ def quiet_libraries() -> Iterator[None]:
 
 
 def print_json(data: Any) -> None:
-    """Print one JSON document on one line of stdout; NaN and infinities become null."""
-    print(json.dumps(_to_json_values(data), ensure_ascii=False, allow_nan=False))
+    """Print one JSON document on one line of stdout; NaN and infinities become null, control characters escapes."""
+    print(escape_hidden_json(json.dumps(_to_json_values(data), ensure_ascii=False, allow_nan=False)))
 
 
 def _to_json_values(data: Any) -> Any:
@@ -79,29 +84,32 @@ def _to_json_values(data: Any) -> Any:
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[object]], *, split: bool = False) -> None:
-    """Print a table to stdout: aligned in a terminal, tab-separated in a pipe. Cells are never read as markup.
+    """Print a table to stdout: aligned in a terminal, tab-separated in a pipe.
+
+    Cells are never read as markup, and their control characters, tabs and line breaks are escaped.
 
     ``split`` is for tables of many short columns: one that is wider than the terminal is printed in parts, each of
     them with the first column.
     """
+    columns, *cells = [[escape_hidden(cell) for cell in row] for row in (columns, *rows)]
     console = Console(soft_wrap=not sys.stdout.isatty(), highlight=False)
     if not console.is_terminal:
-        for row in (columns, *rows):
-            print("\t".join(str(cell) for cell in row))
+        for row in (columns, *cells):
+            print("\t".join(row))
         return
-    parts = _split_columns(columns, rows, console.width) if split else [range(len(columns))]
+    parts = _split_columns(columns, cells, console.width) if split else [range(len(columns))]
     for number, part in enumerate(parts):
-        grid = Table(*(columns[index] for index in part), box=None, header_style="bold", pad_edge=False)
-        for row in rows:
-            grid.add_row(*(Text(str(row[index])) for index in part))
+        grid = Table(*(Column(Text(columns[index])) for index in part), box=None, header_style="bold", pad_edge=False)
+        for row in cells:
+            grid.add_row(*(Text(row[index]) for index in part))
         if number:
             console.print()
         console.print(grid)
 
 
-def _split_columns(columns: Sequence[str], rows: Sequence[Sequence[object]], width: int) -> list[Sequence[int]]:
+def _split_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[Sequence[int]]:
     """Return the column indices of each part: the first column, then as many others as fit."""
-    needs = [max(cell_len(str(row[index])) for row in (columns, *rows)) for index in range(len(columns))]
+    needs = [max(cell_len(row[index]) for row in (columns, *rows)) for index in range(len(columns))]
     parts: list[list[int]] = [[0]]
     for index in range(1, len(columns)):
         # Two blanks separate two columns.
@@ -115,7 +123,7 @@ def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> 
     """Return a Markdown table; markup in a cell is escaped."""
 
     def cell(value: object) -> str:
-        return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", " ".join(str(value).split()))
+        return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", escape_hidden(" ".join(str(value).split())))
 
     lines = [columns, ["---"] * len(columns), *(list(map(cell, row)) for row in rows)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)

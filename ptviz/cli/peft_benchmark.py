@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli.options import CsvOption, MarkdownOption
-from ptviz.cli.output import JsonOption, UsageError, as_usage_error, markdown_table, print_json, print_table, write_csv
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    markdown_table,
+    print_json,
+    print_line,
+    print_table,
+    write_csv,
+)
 
 if TYPE_CHECKING:
     from ptviz.analysis.peft_benchmark import BenchmarkResult
@@ -39,7 +48,7 @@ def benchmark(
     if not results:
         raise UsageError(problems[0] if problems else "expected result files (*.json); these folders contain none")
     for problem in problems:
-        typer.echo(f"note: {problem}", err=True)
+        print_line(f"note: {problem}", error=True)
     rows, remarks = peft.benchmark_rows(results), peft.comparability_notes(results)
     summaries = summarise_methods(result.run_result for result in results)
     front = pareto_front([summary.trained for summary in summaries], [summary.mean for summary in summaries])
@@ -70,11 +79,11 @@ def benchmark(
     filled = [index for index in range(len(headings)) if any(line[index] != "-" for line in cells)]
     headings, cells = tuple(headings[i] for i in filled), [tuple(line[i] for i in filled) for line in cells]
     if markdown:
-        print(markdown_table(headings, cells))
+        print_line(markdown_table(headings, cells))
     else:
         print_table(headings, cells, split=True)
     for remark in remarks:
-        typer.echo(f"note: {remark}", err=True)
+        print_line(f"note: {remark}", error=True)
 
 
 def _curve_json(result: BenchmarkResult) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from ptviz.cli.output import (
     as_usage_error,
     format_percent,
     print_json,
+    print_line,
     print_table,
     progress_console,
     quiet_libraries,
@@ -41,7 +42,7 @@ def predict(
         print_json(answer)
         return
     for text, prompted, unprompted in zip(texts, answer["with"], answer["without"], strict=True):
-        typer.echo(text)
+        print_line(text)
         order = sorted(range(len(prompted)), key=lambda index: -prompted[index])
         rows = [(answer["classes"][i], format_percent(prompted[i]), format_percent(unprompted[i])) for i in order]
         print_table(("class", "with the prompt", "without"), rows)

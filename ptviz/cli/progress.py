@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ptviz.cli.output import format_percent
+from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
     from ptviz.training import Event
@@ -75,7 +76,7 @@ class RunProgress:
                 accuracy = format_percent(data.accuracy)
                 self._print_line(f"source prompt of {data.task}: {origin} run {data.run}, validation {accuracy}")
             case "stage":
-                self._bar.reset(self._task, total=data.steps, description=f"{self._title} {data.name}")
+                self._bar.reset(self._task, total=data.steps, description=escape_hidden(f"{self._title} {data.name}"))
             case "step":
                 self._bar.update(self._task, completed=data.step, loss=f"loss {data.loss:.3f}")
             case "baselines":
@@ -87,4 +88,4 @@ class RunProgress:
                 self._print_line(f"step {data.step:>5}  validation {accuracy}, loss {data.loss:.3f}{best}")
 
     def _print_line(self, line: str) -> None:
-        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(escape_hidden(line), markup=False, highlight=False, soft_wrap=True)

@@ -8,11 +8,22 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.output import JsonOption, UsageError, as_usage_error, format_percent, print_json, print_table
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    format_percent,
+    print_error,
+    print_json,
+    print_line,
+    print_table,
+)
 
 if TYPE_CHECKING:
-    from ptviz.runs import Run, RunSummary
+    from ptviz.runs import Run, RunSummary, StoreProblem
 
+_UNREADABLE = "unreadable"
+"""The state of a run whose files are damaged; it is listed and can be deleted, and nothing else."""
 RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptviz runs`.")]
 
 
@@ -39,8 +50,17 @@ def summary_to_json(summary: RunSummary) -> dict[str, Any]:
     }
 
 
+def _problem_to_json(problem: StoreProblem) -> dict[str, Any]:
+    """Return the row of a run that cannot be read: only its id and the reason are known."""
+    known = {"run": problem.id, "name": problem.id, "state": _UNREADABLE, "reason": problem.reason}
+    fields = ("backbone", "task", "method", "seed", "step", "steps", "zero_shot", "majority", "validation", "test")
+    return {**known, **dict.fromkeys((*fields, "seconds", "created"))}
+
+
 def runs(
-    state: Annotated[str | None, typer.Option(help="Only runs in this state: finished, running, stopped, ...")] = None,
+    state: Annotated[
+        str | None, typer.Option(help="Only runs in this state: finished, running, stopped, unreadable, ...")
+    ] = None,
     task: Annotated[str | None, typer.Option(help="Only runs on this task.")] = None,
     method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
     as_json: JsonOption = False,
@@ -49,32 +69,35 @@ def runs(
     from ptviz.runs import Store
     from ptviz.runs.status import RUN_STATES
 
-    if state is not None and state not in RUN_STATES:
-        raise UsageError(f"--state: expected one of {', '.join(RUN_STATES)}; got {state!r}")
+    states = (*RUN_STATES, _UNREADABLE)
+    if state is not None and state not in states:
+        raise UsageError(f"--state: expected one of {', '.join(states)}; got {state!r}")
     store = Store()
     with as_usage_error(OSError):
         found = [summary_to_json(summary) for summary in store.list()]
+        found += [_problem_to_json(problem) for problem in store.problems()]
     wanted = {"state": state, "task": task, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
-    for problem in store.problems():
-        typer.echo(f"ptviz: unreadable run left out: {problem.reason}", err=True)
     if as_json:
         print_json(found)
         return
+    for run in found:
+        if run["state"] == _UNREADABLE:
+            print_error(f"{run['run']} cannot be read: {run['reason']}", 2)
     if not found:
-        typer.echo("no runs yet; train one: ptviz train prompt-tuning --task trec6", err=True)
+        print_line("no runs yet; train one: ptviz train prompt-tuning --task trec6", error=True)
     rows = [
         (
             run["run"],
             run["state"],
-            run["method"],
-            run["task"],
-            run["backbone"],
-            f"{run['step']}/{run['steps']}",
+            run["method"] or "-",
+            run["task"] or "-",
+            run["backbone"] or "-",
+            "-" if run["steps"] is None else f"{run['step']}/{run['steps']}",
             format_percent(run["zero_shot"]),
             format_percent(run["validation"]),
             format_percent(run["test"]),
-            time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"])),
+            "-" if run["created"] is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"])),
         )
         for run in found
     ]
@@ -93,13 +116,16 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
         print_json(data)
         return
     status = data["status"]
-    typer.echo(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
-    typer.echo(f"folder      {data['folder']}\nrepeat      {data['command']}")
-    typer.echo(f"step        {status['step']} of {status['steps']}")
+    print_line(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
+    print_line(f"folder      {data['folder']}\nrepeat      {data['command']}")
+    print_line(f"step        {status['step']} of {status['steps']}")
     for note in data["notes"]:
-        typer.echo(f"note        {note}")
+        print_line(f"note        {note}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
-        typer.echo(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
+        print_line(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
+    if data["damage"]:
+        lines = f" ({data['damaged_lines']} damaged lines are left out)" if data["damaged_lines"] else ""
+        print_line(f"note        {'; '.join(data['damage'])}{lines}")
     if data["evaluations"]:
         rows = [(e["step"], f"{e['loss']:.3f}", format_percent(e["accuracy"])) for e in data["evaluations"]]
         print_table(("step", "validation loss (nats)", "accuracy"), rows)
@@ -107,16 +133,29 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
 
 def _run_to_json(run: Run) -> dict[str, Any]:
     history = run.history()
+    environment, damage = _read_environment(run)
     return {
         "run": run.id,
         "folder": str(run.path),
         "config": run.config.to_json(),
         "status": run.status().to_json(),
         "command": run.config.shell_command(),
-        "environment": run.environment(),
         "notes": run.task_notes(),
+        "environment": environment,
+        "damage": [text for text in (history.damage, damage) if text],
+        "damaged_lines": history.damaged_lines,
         "evaluations": [asdict(evaluated) for evaluated in history.evaluations],
         "steps": history.steps.tolist(),
         "losses": history.losses.tolist(),
         "snapshots": [{"stage": s.stage, "step": s.step, "path": str(s.path)} for s in run.snapshots()],
     }
+
+
+def _read_environment(run: Run) -> tuple[dict[str, Any], str]:
+    """Return the run's environment, and what is wrong with its file."""
+    from ptviz.runs import StoreError
+
+    try:
+        return run.environment(), ""
+    except StoreError as error:
+        return {}, str(error)

@@ -24,6 +24,7 @@ from ptviz.cli.output import (
     as_usage_error,
     format_percent,
     print_json,
+    print_line,
     progress_console,
     quiet_libraries,
 )
@@ -242,7 +243,7 @@ def _print_result(run: Run, result: dict[str, Any], as_json: bool) -> None:
         print_json(result)
     elif result["state"] == "finished":
         accuracies = {name: format_percent(result[name]) for name in ("test", "validation", "zero_shot", "majority")}
-        typer.echo(
+        print_line(
             f"{result['run']}: test accuracy {accuracies['test']}, validation {accuracies['validation']}; on the same "
             f"test examples zero-shot {accuracies['zero_shot']}, majority class {accuracies['majority']}. "
             f"{result['trained']:,} parameters trained in {result['seconds']:.0f} s "
@@ -251,6 +252,6 @@ def _print_result(run: Run, result: dict[str, Any], as_json: bool) -> None:
     if result["state"] == "finished":
         return
     if result["state"] == "stopped":
-        typer.echo(f"ptviz: {result['reason']}. Continue: ptviz train --resume {run.id}", err=True)
+        print_line(f"ptviz: {result['reason']}. Continue: ptviz train --resume {run.id}", error=True)
         raise typer.Exit(130 if interrupted else 1)
     raise RunFailed(f"run {run.id} failed: {result['reason']}")

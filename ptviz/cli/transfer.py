@@ -15,10 +15,12 @@ from ptviz.cli.output import (
     as_usage_error,
     format_percent,
     print_json,
+    print_line,
     print_table,
     progress_console,
     quiet_libraries,
 )
+from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -135,10 +137,10 @@ def _print_gains(
         for one, row in zip(selected, grid, strict=True)
     ]
     print_table(("start", *(target.name for target in targets)), rows)
-    typer.echo(
+    print_line(
         f"Rows are start prompts, columns target tasks. Share of the errors left after {setting.steps} steps from "
         "scratch that the start removes; empty on the prompt's own task.",
-        err=True,
+        error=True,
     )
 
 
@@ -195,7 +197,7 @@ def _collect_failures(cells: Any, total: int) -> list[TransferScore]:
             if cell is None:
                 continue
             start = cell.start if hasattr(cell, "start") else cell.run
-            bar.update(whole, advance=1, description=f"{start} on {cell.task}")
+            bar.update(whole, advance=1, description=escape_hidden(f"{start} on {cell.task}"))
             if cell.reason:
                 failed.append(cell)
     return failed
@@ -227,6 +229,6 @@ def _print_scores(
         ("prompt", *(target.name for target in targets)),
         [(id, *(cell(id, target.name) for target in targets)) for id in ids],
     )
-    typer.echo(
-        "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is no transfer.", err=True
+    print_line(
+        "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is no transfer.", error=True
     )

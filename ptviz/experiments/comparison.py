@@ -176,7 +176,10 @@ def _read_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
     finished = history.finished
     if finished is None:
         return None
-    environment = run.environment()
+    try:
+        environment = run.environment()
+    except StoreError:  # A damaged file leaves sizes and memory unknown; the accuracies stand.
+        environment = {}
     # A prefix of keys and values takes no input positions but has a length.
     length = environment.get("slots") or config.hyperparameters.get("m")
     return RunResult(

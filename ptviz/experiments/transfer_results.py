@@ -7,23 +7,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.file_lock import FileLock, is_locked
-from ptviz.runs.run import read_json
+from ptviz.runs.run import read_small_file
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
+from ptviz.validation import Count, Duration, PathText, Sentence, Share, StepCount, decode_json
 
+_MAX_RECORD_BYTES = 256_000_000
 _RECORD_FILE, _LOCK_FILE = ".transfer.json", ".transfer.lock"
 ScoreKey = tuple[str, str, int]
 TransferRunKey = tuple[str, str, int, int, int]
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -45,13 +47,13 @@ class TransferScore:
     such a score is not stored.
     """
 
-    run: str
-    task: str
-    rows: int
-    accuracy: float
+    run: PathText
+    task: PathText
+    rows: Count
+    accuracy: Share
     loss: float
-    stamp: str = ""
-    reason: str = ""
+    stamp: PathText = ""
+    reason: Sentence = ""
 
     @property
     def key(self) -> ScoreKey:
@@ -68,16 +70,16 @@ class TransferRun:
     ``seconds`` is the training time. ``stamp`` and ``reason`` are those of a ``TransferScore``.
     """
 
-    start: str
-    task: str
-    rows: int
-    steps: int
-    seed: int
-    evaluated: tuple[int, ...] = ()
-    accuracies: tuple[float, ...] = ()
-    seconds: float = 0.0
-    stamp: str = ""
-    reason: str = ""
+    start: PathText
+    task: PathText
+    rows: Count
+    steps: StepCount
+    seed: Count
+    evaluated: Annotated[tuple[StepCount, ...], Meta(max_length=100_000)] = ()
+    accuracies: Annotated[tuple[Share, ...], Meta(max_length=100_000)] = ()
+    seconds: Duration = 0.0
+    stamp: PathText = ""
+    reason: Sentence = ""
 
     @property
     def key(self) -> TransferRunKey:
@@ -113,28 +115,26 @@ def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
     return {run.key: run for run in _read_record(store)[1]}
 
 
+@dataclass(frozen=True)
+class _Record:
+    cells: tuple[TransferScore, ...]
+    trials: tuple[TransferRun, ...] = ()
+
+    def __post_init__(self) -> None:
+        for trial in self.trials:
+            if len(trial.evaluated) != len(trial.accuracies) or not trial.evaluated:
+                raise ValueError(f"trials: {len(trial.evaluated)} steps with {len(trial.accuracies)} accuracies")
+
+
 def _read_record(store: Store) -> tuple[list[TransferScore], list[TransferRun]]:
     path = store.root / _RECORD_FILE
     if not path.exists():
         return [], []
     try:
-        data = read_json(path)
-        scores = [_from_json(TransferScore, entry) for entry in data["cells"]]
-        return scores, [_decode_transfer_run(entry) for entry in data.get("trials", [])]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found = decode_json(read_small_file(path, _MAX_RECORD_BYTES), _Record, non_finite=True)
+    except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}); delete it, and measure again with `ptviz transfer`") from error
-
-
-def _from_json(kind: type[T], data: Mapping[str, Any]) -> T:
-    names = {field.name for field in fields(kind)}  # type: ignore[arg-type]
-    return kind(**{name: value for name, value in data.items() if name in names})
-
-
-def _decode_transfer_run(data: Mapping[str, Any]) -> TransferRun:
-    evaluated, accuracies = tuple(map(int, data["evaluated"])), tuple(map(float, data["accuracies"]))
-    if len(evaluated) != len(accuracies) or not evaluated:
-        raise ValueError(f"{len(evaluated)} steps with {len(accuracies)} accuracies")
-    return _from_json(TransferRun, {**data, "evaluated": evaluated, "accuracies": accuracies})
+    return [*found.cells], [*found.trials]
 
 
 def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:

@@ -1,7 +1,8 @@
 """Export a run to one zip file (config, events, snapshots, environment), and import it again.
 
-An imported file is untrusted: names, sizes, JSON and tensors are checked. A backbone or Hub task that is not built in
-must be named again by the user, because inspecting the run would download it.
+An imported file is untrusted: names, sizes, types, values and tensors are checked before anything is written. A
+backbone or Hub task that is not built in must be named again by the user, because inspecting the run would download it.
+The path of a task is that of a file on another machine: it is kept to be shown, and never opened.
 """
 
 from __future__ import annotations
@@ -10,21 +11,28 @@ import io
 import json
 import re
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 import ptviz
 from ptviz.atomic_files import atomic_directory, atomic_file
 from ptviz.checkpoints.containers.arrays import read_safetensors
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
+from ptviz.runs.environment import decode_environment
 from ptviz.runs.predictions import MAX_ATTEMPTS, write_predictions_error
 from ptviz.runs.run import Run
+from ptviz.runs.snapshots import decode_resume_header
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft
+from ptviz.safe_text import safe_text
+from ptviz.tasks import ELSEWHERE_PREFIX, list_tasks
+from ptviz.training.events import decode_event
 
 _JSON_FILES = ("config.json", "status.json", "environment.json", BUNDLE_MARKER)
 _TENSOR_FILE = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
@@ -71,7 +79,10 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
     """
     archive = ZipFolder(read_file(path), path.name)
     files = _read_files(archive)
-    config = _read_bundled_config(files, backbone, task)
+    config, status = _read_bundled_config(files, backbone, task), _read_bundled_status(files)
+    if "environment.json" in files:
+        with _as_checkpoint_error("environment.json"):
+            decode_environment(files["environment.json"])
     id = parse_json_object(files[BUNDLE_MARKER], BUNDLE_MARKER).get("id")
     try:
         with atomic_directory(store.root) as draft:
@@ -80,7 +91,7 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
                 if name != BUNDLE_MARKER:
                     atomic_write(draft / name, data, durable=False)
             atomic_write(draft / "config.json", encode_config(config))
-            atomic_write(draft / "status.json", _read_bundled_status(files).to_bytes())
+            atomic_write(draft / "status.json", status.to_bytes())
             write_predictions_error(draft, MAX_ATTEMPTS, "a bundle has no predictions")
             valid_id = id if isinstance(id, str) and RUN_ID_PATTERN.fullmatch(id) else None
             return Run(rename_draft(draft, config, valid_id))
@@ -105,20 +116,35 @@ def _read_files(archive: ZipFolder) -> dict[str, bytes]:
             parse_json_object(data, name)
         elif name == _EVENTS_FILE:
             check_size(len(data), _EVENTS_FILE, _MAX_EVENTS_BYTES)
-            for line in io.BytesIO(data):
-                parse_json_object(line, f"one line of {_EVENTS_FILE}", _MAX_LINE_BYTES)
+            _check_events(data)
         else:
-            read_safetensors(data, name)
+            header = read_safetensors(data, name).metadata
+            if name == "resume.safetensors":
+                with _as_checkpoint_error(name):
+                    decode_resume_header(header)
     return files
+
+
+def _check_events(data: bytes) -> None:
+    for number, line in enumerate(io.BytesIO(data), 1):
+        check_size(len(line), f"one line of {_EVENTS_FILE}", _MAX_LINE_BYTES)
+        with _as_checkpoint_error(f"line {number} of {_EVENTS_FILE}"):
+            decode_event(line)
+
+
+@contextmanager
+def _as_checkpoint_error(what: str) -> Iterator[None]:
+    try:
+        yield
+    except (ValueError, TypeError) as error:
+        raise CheckpointError(f"{what} of the bundle: {error}") from error
 
 
 def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: str | None) -> RunConfig:
     from ptviz import backbones
 
-    try:
+    with _as_checkpoint_error("config.json"):
         config = RunConfig.from_json(parse_json_object(files["config.json"], "config.json")).checked()
-    except (ValueError, TypeError) as error:
-        raise CheckpointError(f"config.json of the bundle: {error}") from error
     known = {info.name for info in backbones.list_backbones()}
     if backbone is None and config.backbone not in known:
         raise CheckpointError(
@@ -130,15 +156,28 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
             f"the run uses the task {safe_text(config.task)}: inspecting the run may download it. If you trust it, "
             "name it with --task NAME"
         )
-    return replace(config, backbone=backbone or config.backbone, task=task or config.task, device=None).checked()
+    sources = config.sources and tuple(map(_local_task_name, config.sources))
+    return replace(
+        config,
+        backbone=backbone or config.backbone,
+        task=task or _local_task_name(config.task),
+        sources=sources,
+        device=None,
+    ).checked()
+
+
+def _local_task_name(name: str) -> str:
+    """Return the name of a task that has one here; of any other, a name that is shown and never opened."""
+    named = {info.name for info in list_tasks()}
+    return name if name in named or name.startswith(ELSEWHERE_PREFIX) else ELSEWHERE_PREFIX + name
 
 
 def _read_bundled_status(files: dict[str, bytes]) -> Status:
     """Return the status from the bundle, as stopped if it was active: no worker runs it here."""
-    try:
-        status = Status.from_json(parse_json_object(files["status.json"], "status.json"))
-    except (KeyError, ValueError, TypeError):
+    if "status.json" not in files:
         return Status("stopped", "imported without its status")
+    with _as_checkpoint_error("status.json"):
+        status = Status.from_json(parse_json_object(files["status.json"], "status.json"))
     return (
         status.with_changes(state="stopped", reason="imported", pid=None)
         if status.state in ACTIVE_STATES

@@ -7,15 +7,21 @@ import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import method_uses_source_tasks
 from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
+from ptviz.safe_text import safe_list
 from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name
 from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
+from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
+
+HyperparameterField = Magnitude | Annotated[int, Meta(ge=-(10**15), le=10**15)] | Name | bool
 
 _MAX_NAME_LENGTH = 120
 
@@ -32,19 +38,19 @@ class RunConfig:
     where it differs from the defaults.
     """
 
-    backbone: str = "minilm-l6"
-    task: str = "trec6"
-    method: str = "prompt-tuning"
-    hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
+    backbone: PathText = "minilm-l6"
+    task: PathText = "trec6"
+    method: Name = "prompt-tuning"
+    hyperparameters: Annotated[Mapping[Name, HyperparameterField], Meta(max_length=100)] = field(default_factory=dict)
     training: TrainConfig = field(default_factory=TrainConfig)
-    name: str = ""
-    parent: tuple[str, int, int] | None = None
-    text: str | None = None
-    label: str | None = None
-    device: str | None = None
-    planned: tuple[int, ...] = ()
-    sources: tuple[str, ...] | None = None
-    start: str | None = None
+    name: Name = ""
+    parent: tuple[Name, StageIndex, StepCount] | None = None
+    text: Name | None = None
+    label: Name | None = None
+    device: Name | None = None
+    planned: Annotated[tuple[StepCount, ...], Meta(max_length=1000)] = ()
+    sources: Annotated[tuple[PathText, ...], Meta(max_length=100)] | None = None
+    start: Name | None = None
     table: TableOptions = field(default_factory=TableOptions)
 
     def source_tasks(self, family: str = "") -> tuple[str, ...]:
@@ -101,33 +107,20 @@ class RunConfig:
         """Return the config of a JSON object.
 
         Raises:
-            ValueError: for an unknown field (of a newer version) or a bad value.
+            ValueError: for an unknown field (of a newer version), a wrong type or a value out of its bounds.
         """
         names = [json_key(f.name) for f in fields(cls)]
         if not isinstance(data, Mapping):
-            raise ValueError(f"expected a run's config as a JSON object; got {type(data).__name__}")
-        unknown = sorted(set(data) - set(names))
-        if unknown:
-            raise ValueError(f"unknown field {', '.join(unknown)} (a newer ptviz?); expected {', '.join(names)}")
-        texts = ("backbone", "task", "method", "name", *(("start",) if data.get("start") is not None else ()))
-        if wrong := [n for n in texts if not isinstance(data.get(n, ""), str)]:
-            raise ValueError(f"{wrong[0]}: expected a text; got {data[wrong[0]]!r}")
-        hyperparameters, training, parent = data.get(STORED_KEY, {}), data.get("training", {}), data.get("parent")
-        if not isinstance(hyperparameters, Mapping) or not isinstance(training, Mapping):
-            raise ValueError(f"{STORED_KEY} and training: expected objects of names and values")
-        if parent is not None:
-            if not isinstance(parent, list | tuple) or len(parent) != 3:
-                raise ValueError(f"parent: expected [run id, stage, step]; got {parent!r}")
-            parent = (str(parent[0]), int(parent[1]), int(parent[2]))
-        planned = tuple(int(total) for total in data.get("planned", ()))
-        sources = data.get("sources")
-        if sources is not None and not isinstance(sources, list | tuple):
-            raise ValueError(f"sources: expected a list of task names; got {sources!r}")
-        plain = {name: value for name, value in data.items() if name != STORED_KEY}
-        own: dict[str, Any] = {"training": TrainConfig.from_json(training), "parent": parent, "planned": planned}
-        own["table"] = TableOptions.from_json(data.get("table", {}))
-        sources = None if sources is None else tuple(map(str, sources))
-        return cls(**{**plain, **own, "hyperparameters": dict(hyperparameters), "sources": sources})
+            raise InvalidData(f"expected a run's config as a JSON object; got {type(data).__name__}")
+        if unknown := sorted(set(data) - set(names)):
+            raise InvalidData(f"unknown field {safe_list(unknown)} (a newer ptviz?); expected {', '.join(names)}")
+        training = data.get("training", {})
+        if not isinstance(training, Mapping):
+            raise InvalidData(f"training: expected an object of settings; got {type(training).__name__}")
+        # Both check their own values, and refuse unknown settings.
+        parts = {"training": TrainConfig.from_json(training), "table": TableOptions.from_json(data.get("table", {}))}
+        own = {"hyperparameters" if name == STORED_KEY else name: value for name, value in data.items()}
+        return replace(convert_json({**own, "training": {}, "table": {}}, cls), **parts)
 
     def shell_command(self) -> str:
         """Return the shell command that repeats this run, quoted for pasting."""

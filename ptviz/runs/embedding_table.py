@@ -8,16 +8,20 @@ import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from jaxtyping import Float, Int
+from msgspec import Meta, Struct
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.prompt import BackboneShape
 from ptviz.runs.atomic_io import to_store_error
+from ptviz.validation import InvalidData, Name, decode_json
+
+_Size = Annotated[int, Meta(ge=0, le=1_000_000)]
 
 if TYPE_CHECKING:
     from ptviz.backbones import Backbone
@@ -43,6 +47,25 @@ class Vocabulary:
 def readable_token(token: str) -> str:
     """Return a token's string with a space in place of the tokeniser's marker for it."""
     return token.replace("Ġ", " ").replace("▁", " ").replace("Ċ", "\\n")
+
+
+class _Sizes(Struct):
+    width: _Size
+    sites: _Size
+    heads: _Size
+    head_width: _Size
+
+
+class _VocabularyFile(Struct):
+    tokens: Annotated[tuple[Name, ...], Meta(max_length=10_000_000)]
+    sizes: _Sizes
+
+
+def _check_arrays(table: np.ndarray, common: np.ndarray, shape: BackboneShape) -> None:
+    if table.ndim != 2 or table.shape[1] != shape.width or table.dtype != np.float32:
+        raise InvalidData(f"expected a table (V, {shape.width}) of float32; got {table.shape} of {table.dtype}")
+    if common.ndim != 1 or common.dtype.kind != "i" or (common < 0).any() or (common >= len(table)).any():
+        raise InvalidData("expected ids of common words; got others")
 
 
 def cache_path(backbone: str) -> Path:
@@ -99,13 +122,16 @@ def load_vocabulary(backbone: str) -> Vocabulary | None:
     """Return the cached vocabulary of a backbone; None if there is none."""
     folder = cache_path(backbone)
     try:
-        data = json.loads((folder / "vocabulary.json").read_bytes())
+        data = decode_json((folder / "vocabulary.json").read_bytes(), _VocabularyFile)
         table = np.load(folder / "table.npy", mmap_mode="r")
         common = np.load(folder / "common.npy")
-        return Vocabulary(tuple(data["tokens"]), table, common, BackboneShape(**data["sizes"]))
+        sizes = data.sizes
+        shape = BackboneShape(sizes.width, sizes.sites, sizes.heads, sizes.head_width)
+        _check_arrays(table, common, shape)
+        return Vocabulary(data.tokens, table, common, shape)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, EOFError):
         # The cache is damaged: delete it, so that the worker writes it again.
         shutil.rmtree(folder, ignore_errors=True)
         return None

@@ -10,11 +10,38 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
 
 import torch
+from msgspec import Meta
 
 import ptviz
+from ptviz.validation import Count, Name, Scalar, Sentence, convert_json, decode_json
+
+_Fields: Any = Annotated[dict[Name, Scalar | list[Sentence]], Meta(max_length=200)]
+
+
+class _Environment(TypedDict, total=False):
+    """The fields of environment.json that are computed with; the others are only shown."""
+
+    lr: Annotated[float, Meta(ge=0, le=100)] | None
+    seed: Count
+    trained: Count
+    stored: Count
+    slots: Count
+    memory: Count | None
+    notes: list[Sentence]
+
+
+def decode_environment(data: bytes) -> dict[str, Any]:
+    """Return the content of an environment.json.
+
+    Raises:
+        InvalidData: if it is damaged, or a value has the wrong type or is out of its bounds.
+    """
+    found: dict[str, Any] = decode_json(data, _Fields)
+    convert_json(found, _Environment)
+    return found
 
 
 def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,11 +15,14 @@ from ptviz.training.events import (
     Event,
     Failed,
     Finished,
+    Resumed,
     SourcePromptReady,
     StageStarted,
     StepCompleted,
-    event_from_json,
+    decode_event,
+    event_to_json,
 )
+from ptviz.validation import InvalidData
 
 StageStep = tuple[int, int]
 Floats = NDArray[np.float64]
@@ -40,7 +42,8 @@ class RunHistory:
     """A run's metrics so far. The arrays have one entry per step, in order.
 
     ``global_steps`` counts updates over all stages, ``steps`` within each stage. ``losses`` are in nats, ``seconds``
-    are training time. ``damaged_lines`` counts lines that could not be read.
+    are training time. ``damaged_lines`` counts lines that could not be read, and ``damage`` says what is wrong with
+    the first of them.
     """
 
     global_steps: Ints = field(default_factory=_ints)
@@ -59,6 +62,7 @@ class RunHistory:
     finished: Finished | None = None
     failed: Failed | None = None
     damaged_lines: int = 0
+    damage: str = ""
 
     def __len__(self) -> int:
         return len(self.steps)
@@ -84,12 +88,15 @@ class HistoryBuilder:
         self._evaluations: dict[StageStep, Evaluated] = {}
         self._stages_started: dict[int, StageStarted] = {}
         self._history = RunHistory()
+        self._lines = 0
         self._up_to_date = False
 
     def add(self, event: Event) -> None:
         """Add one event."""
         self._up_to_date = False
         match event:
+            case Resumed():
+                self.truncate_after(event.stage, event.step)
             case StepCompleted():
                 self._steps[event.stage, event.step] = event
             case Evaluated():
@@ -106,10 +113,18 @@ class HistoryBuilder:
             case Failed():
                 self._history = replace(self._history, failed=event)
 
-    def count_damaged_line(self) -> None:
-        """Count a line that could not be read."""
-        self._up_to_date = False
-        self._history = replace(self._history, damaged_lines=self._history.damaged_lines + 1)
+    def add_line(self, line: bytes) -> None:
+        """Add the event of a line of events.jsonl; a line that cannot be read is only counted."""
+        self._lines += 1
+        try:
+            event = decode_event(line)
+        except InvalidData as error:
+            self._up_to_date = False
+            damage = self._history.damage or f"line {self._lines} of events.jsonl: {error}"
+            self._history = replace(self._history, damaged_lines=self._history.damaged_lines + 1, damage=damage)
+        else:
+            if event is not None:
+                self.add(event)
 
     def truncate_after(self, stage: int, step: int) -> None:
         """Drop the events after this step: the run resumes from here."""
@@ -156,33 +171,4 @@ class HistoryBuilder:
 
 def resume_marker(stage: int, step: int, steps: int) -> bytes:
     """Return the line that marks a resume from the state after ``step`` updates of ``stage``."""
-    return json.dumps({"event": "resumed", "stage": stage, "step": step, "steps": steps}).encode()
-
-
-def parse_event_line(line: bytes) -> dict[str, Any] | None:
-    """Return the JSON object of one complete line of events.jsonl; None if it is damaged."""
-    try:
-        data = json.loads(line)
-    except ValueError:
-        return None
-    return data if isinstance(data, dict) and isinstance(data.get("event"), str) else None
-
-
-def decode_event(data: Mapping[str, Any]) -> Event | None:
-    """Return the event of a parsed line; None for a snapshot or resume marker, an unknown kind or missing fields."""
-    try:
-        return event_from_json(data)
-    except (ValueError, TypeError):
-        return None
-
-
-def read_events(lines: Iterable[bytes], builder: HistoryBuilder) -> None:
-    """Add the events of complete lines to ``builder``."""
-    for line in lines:
-        data = parse_event_line(line)
-        if data is None:
-            builder.count_damaged_line()
-        elif data["event"] == "resumed":
-            builder.truncate_after(int(data.get("stage", 0)), int(data.get("step", 0)))
-        elif event := decode_event(data):
-            builder.add(event)
+    return json.dumps(event_to_json(Resumed(stage, step, steps))).encode()

@@ -13,7 +13,6 @@ from ptviz.checkpoints import BackboneReference, PromptBundle
 from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, UNSPLIT_AXES, Array
 from ptviz.checkpoints.detect import MODEL_WEIGHT_FILES
 from ptviz.checkpoints.diagnostics import incompatibilities
-from ptviz.checkpoints.errors import safe_list, safe_text
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.formats.ptviz import PROMPT_FILES
 from ptviz.checkpoints.formats.state_dict import split_key_values
@@ -23,6 +22,7 @@ from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import find_backbone_shape
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt
 from ptviz.runs.store import Store
+from ptviz.safe_text import safe_list, safe_text
 
 _MAX_SOURCE_ENTRIES = 24
 

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
 import threading
-from collections.abc import Mapping
+import time
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,17 +13,21 @@ import pandas as pd
 from torch import Tensor
 
 from ptviz.runs import snapshots as tensors
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.atomic_io import StoreError, file_signature
 from ptviz.runs.config import RunConfig
-from ptviz.runs.history import HistoryBuilder, RunHistory, decode_event, parse_event_line, read_events
+from ptviz.runs.environment import decode_environment
+from ptviz.runs.history import HistoryBuilder, RunHistory
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, Status, actual_status
-from ptviz.training.events import Event
+from ptviz.training.events import Event, Resumed, decode_event
+from ptviz.validation import InvalidData, check_depth, decode_json
 
 if TYPE_CHECKING:
     from ptviz.training import ResumePoint
 
 _BEST_PREFIX = "best/"
+_MAX_JSON_BYTES, _MAX_EVENTS_BYTES = 4_000_000, 1_000_000_000
+"""Largest size in bytes of config.json and the other small files, and of events.jsonl."""
 
 
 class Run:
@@ -59,8 +62,13 @@ class Run:
         An incomplete last line is left for the next call. An offset beyond the end starts over, as the file is new.
         """
         lines, end = self._read_lines(after)
-        parsed = (parse_event_line(line) for line in lines)
-        return [event for data in parsed if data is not None and (event := decode_event(data))], end
+        found = []
+        for line in lines:
+            with suppress(InvalidData):  # history() counts them and says what is wrong.
+                event = decode_event(line)
+                if event is not None and not isinstance(event, Resumed):
+                    found.append(event)
+        return found, end
 
     def history(self) -> RunHistory:
         """Return the metrics of all events so far, each step once."""
@@ -68,7 +76,8 @@ class Run:
             lines, end = self._read_lines(self._read_offset)
             if end < self._read_offset:
                 self._history_builder, (lines, end) = HistoryBuilder(), self._read_lines(0)
-            read_events(lines, self._history_builder)
+            for line in lines:
+                self._history_builder.add_line(line)
             self._read_offset = end
             return self._history_builder.build()
 
@@ -78,6 +87,8 @@ class Run:
             with path.open("rb") as file:
                 end = file.seek(0, io.SEEK_END)
                 start = after if 0 <= after <= end else 0
+                if end - start > _MAX_EVENTS_BYTES:
+                    raise StoreError(f"{path} has {end / 1e6:,.0f} MB: a run's events have at most 1,000 MB")
                 file.seek(start)
                 data = file.read(end - start)
         except FileNotFoundError:
@@ -139,13 +150,24 @@ class Run:
 
     def task_notes(self) -> list[str]:
         """Return what was noticed when the run's task was read; empty for runs of versions that did not store it."""
-        found = self.environment().get("notes", [])
-        return [str(note) for note in found] if isinstance(found, list) else []
+        with suppress(StoreError):
+            return [str(note) for note in self.environment().get("notes", [])]
+        return []
 
     def environment(self) -> dict[str, Any]:
-        """Return versions, machine and seed of the run; empty before it first ran."""
+        """Return versions, machine and seed of the run; empty before it first ran.
+
+        Raises:
+            StoreError: if the file is damaged, or a value has the wrong type or is out of its bounds.
+        """
         path = self.path / "environment.json"
-        return read_json(path) if path.exists() else {}
+        if not path.exists():
+            return {}
+        data = read_small_file(path)
+        try:
+            return decode_environment(data)
+        except InvalidData as error:
+            raise StoreError(f"{path}: {error}; delete it, the run stays readable") from None
 
     def predictions(self) -> pd.DataFrame | None:
         """Return the best prompt's test predictions: text, label, predicted, a probability per class; None if absent.
@@ -168,35 +190,49 @@ def best_state(saved: ResumeState) -> dict[str, Tensor]:
     return best or saved.method
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """Return the JSON object of a file.
+def read_small_file(path: Path, most: int = _MAX_JSON_BYTES) -> bytes:
+    """Return the content of a file of at most ``most`` bytes.
 
     Raises:
-        StoreError: if the file is missing, truncated or not a JSON object.
+        StoreError: if it is missing, larger, or cannot be read.
     """
     try:
-        data = json.loads(path.read_bytes())
+        with path.open("rb") as file:
+            data = file.read(most + 1)
     except FileNotFoundError:
         raise StoreError(f"{path.parent} is not a run: expected a file {path.name} in it") from None
     except OSError as error:
         raise StoreError(f"{path} cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
-        raise StoreError(f"{path} is damaged or cut short ({error}); restore it from a copy, or delete it") from error
-    if not isinstance(data, Mapping):
-        raise StoreError(f"{path}: expected a JSON object; got {type(data).__name__}")
-    return dict(data)
+    if len(data) > most:
+        raise StoreError(f"{path}: expected at most {most / 1e6:g} MB; it is larger")
+    return data
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """Return the JSON object of a file.
+
+    Raises:
+        StoreError: if the file is missing, truncated, nested too deeply or not a JSON object.
+    """
+    data = read_small_file(path)
+    try:
+        found = decode_json(data, dict[str, Any])
+        check_depth(found)
+    except InvalidData as error:
+        raise StoreError(f"{path}: {error}; restore it from a copy, or delete it") from None
+    return found
 
 
 def read_config(folder: Path) -> RunConfig:
     """Return the config of the run in ``folder``.
 
     Raises:
-        StoreError: if it is missing, damaged or from a newer version.
+        StoreError: if it is missing, damaged, wrongly typed or from a newer version.
     """
     data = read_json(folder / "config.json")
     try:
         return RunConfig.from_json(data)
-    except (ValueError, TypeError) as error:
+    except ValueError as error:
         raise StoreError(f"{folder / 'config.json'}: {error}") from error
 
 
@@ -206,26 +242,34 @@ def read_status(folder: Path) -> Status:
 
 
 def read_status_file(folder: Path) -> Status:
-    """Return the status in status.json, or the one derived from the events if it is missing or damaged."""
+    """Return the status in status.json, or the one derived from the events if it cannot be read.
+
+    Raises:
+        StoreError: if the events cannot be read either.
+    """
+    if not (folder / "status.json").exists():
+        return _status_from_events(folder, "status.json is missing")
     try:
         status = Status.from_json(read_json(folder / "status.json"))
-    except (StoreError, ValueError, TypeError):
-        return _status_from_events(folder)
+    except ValueError as error:
+        detail = str(error).removeprefix(str(folder / "status.json")).strip(": ")
+        return _status_from_events(folder, f"status.json is damaged: {detail}")
     if status.extensions is not None and status.state not in ACTIVE_STATES:
         with suppress(StoreError):
             return status.with_extension(read_config(folder))
     return status
 
 
-def _status_from_events(folder: Path) -> Status:
+def _status_from_events(folder: Path, damage: str) -> Status:
+    """Return the status that the events give; its reason says why it was needed."""
     history = Run(folder).history()
     last = int(history.steps[-1]) if len(history) else 0
     steps = history.stages_started[-1].steps if history.stages_started else 0
-    created = (folder / "config.json").stat().st_mtime if (folder / "config.json").exists() else 0.0
+    created = min(file_signature(folder / "config.json")[1] / 1e9, time.time())
     best = history.best_evaluation
     status = Status(
         state="stopped",
-        reason="status.json is missing or damaged: derived from the events; resume continues from the newest snapshot",
+        reason=f"{damage}. The status was derived from the events; resume continues from the newest snapshot",
         step=last,
         steps=steps,
         stage=history.stages_started[-1].index if history.stages_started else 0,
@@ -237,10 +281,10 @@ def _status_from_events(folder: Path) -> Status:
         majority=history.baselines.majority if history.baselines else None,
         zero_shot=history.baselines.zero_shot if history.baselines else None,
     )
+    over = history.finished or history.failed
+    if over is None:
+        return status
+    reason = f"{over.reason} ({damage}. The status was derived from the events)"
     if history.finished:
-        return status.with_changes(
-            state="finished", reason=history.finished.reason, test=history.finished.test, updated=created
-        )
-    if history.failed:
-        return status.with_changes(state="failed", reason=history.failed.reason, updated=created)
-    return status
+        return status.with_changes(state="finished", reason=reason, test=history.finished.test, updated=created)
+    return status.with_changes(state="failed", reason=reason, updated=created)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import math
 from functools import lru_cache
 from pathlib import Path
 
 from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import STORED_KEY, hyperparameters_of
-from ptviz.runs.atomic_io import FileSignature, file_signature
+from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.store import RunSummary, Store
@@ -66,6 +67,12 @@ def effective_lr(config: RunConfig) -> float:
 
 @lru_cache(maxsize=4096)
 def _recorded_lr(folder: Path, signature: FileSignature) -> float | None:
-    """The learning rate that a run recorded; read again only if the file changed."""
-    recorded = Run(folder).environment().get("lr")
+    """Return the learning rate that a run recorded, or None; NaN, which equals no other, if the file is damaged.
+
+    It is read again only if the file changed.
+    """
+    try:
+        recorded = Run(folder).environment().get("lr")
+    except StoreError:
+        return math.nan
     return None if recorded is None else float(recorded)

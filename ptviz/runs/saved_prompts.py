@@ -14,9 +14,10 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import torch
+from msgspec import Meta
 from torch import Tensor
 
 from ptviz.atomic_files import atomic_directory, delete_folder
@@ -25,6 +26,8 @@ from ptviz.prompt import Prompt, Spec
 from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig
+from ptviz.runs.run import read_json
+from ptviz.validation import InvalidData, Name, PathText, Timestamp, convert_json
 
 PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
 """The tensors a saved prompt may have: input embeddings, keys and values at every attention site, or both."""
@@ -33,6 +36,7 @@ SAVED_PREFIX = "kept:"
 _ABOUT_FILE, _PROMPT_FILE = "about.json", "prompt.safetensors"
 _PROMPT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 _MAX_TITLE_LENGTH = 120
+Shape = Annotated[tuple[Annotated[int, Meta(ge=1, le=10_000_000)], ...], Meta(min_length=2, max_length=5)]
 
 
 @dataclass(frozen=True)
@@ -44,14 +48,14 @@ class SavedPrompt:
     1970. ``shapes`` holds the shape of each tensor, with axes as in ``PROMPT_AXES``.
     """
 
-    id: str
-    title: str
-    backbone: str
-    task: str | None
-    origin: Mapping[str, Any]
-    m: int
-    made: float
-    shapes: Mapping[str, tuple[int, ...]]
+    id: Name
+    title: Name
+    backbone: PathText
+    task: PathText | None
+    origin: Annotated[Mapping[str, Any], Meta(max_length=100)]
+    m: Annotated[int, Meta(ge=1, le=1_000_000)]
+    made: Timestamp
+    shapes: Annotated[Mapping[Name, Shape], Meta(min_length=1, max_length=2)]
 
 
 def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
@@ -150,10 +154,12 @@ def get_saved_prompt(folder: Path, id: str) -> SavedPrompt:
     """
     path = _prompt_path(folder, id) / _ABOUT_FILE
     try:
-        metadata = json.loads(path.read_bytes())
-        shapes = {name: tuple(map(int, shape)) for name, shape in metadata.pop("shapes").items()}
-        return SavedPrompt(id=id, shapes=shapes, **metadata)
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+        found = convert_json({**read_json(path), "id": id}, SavedPrompt)
+        for name, shape in found.shapes.items():
+            if len(shape) != len(PROMPT_AXES.get(name, ())):
+                raise InvalidData(f"shapes: expected those of {' or '.join(PROMPT_AXES)}; got {name} {list(shape)}")
+        return found
+    except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}): delete the saved prompt {id} and save it again") from error
 
 

@@ -3,21 +3,35 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
+from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
 from torch import Tensor
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
+from ptviz.safe_text import safe_text
+from ptviz.validation import InvalidData, Name, StageIndex, StepCount, convert_json, decode_json
 
 _SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
 AxesByTensor = Mapping[str, Sequence[str]]
+
+
+_AXES: Any = Annotated[dict[Name, Annotated[list[Name], Meta(max_length=16)]], Meta(max_length=10_000)]
+_PROGRESS: Any = Annotated[dict[Name, Annotated[int, Meta(ge=0, le=10**12)] | float], Meta(max_length=50)]
+
+
+class _Place(Struct):
+    stage: StageIndex
+    step: StepCount
+    extensions: StepCount
 
 
 class SnapshotInfo(NamedTuple):
@@ -101,6 +115,26 @@ def snapshot_header(stage: int, step: int, axes: AxesByTensor) -> dict[str, str]
     }
 
 
+def decode_resume_header(header: Mapping[str, str]) -> tuple[_Place, dict[str, Any], dict[str, Any]]:
+    """Return stage and step, the training progress, and the axes by tensor from the header of a resume state.
+
+    Raises:
+        InvalidData: if one is missing, wrongly typed or out of its bounds.
+    """
+    try:
+        place = convert_json({name: int(header.get(name, 0)) for name in _Place.__struct_fields__}, _Place)
+        progress: dict[str, Any] = decode_json(header["progress"].encode(), _PROGRESS, non_finite=True)
+        axes: dict[str, Any] = decode_json(header.get("axes", "{}").encode(), _AXES)
+    except KeyError as error:
+        raise InvalidData(f"missing {error}") from None
+    except InvalidData:
+        raise
+    except ValueError as error:  # The step is no number, or half of a surrogate pair.
+        raise InvalidData(safe_text(error, 200)) from None
+    # Before the first evaluation the best loss is infinite, which is read as NaN.
+    return place, {name: math.inf if value != value else value for name, value in progress.items()}, axes
+
+
 def write_resume_state(path: Path, state: ResumeState) -> None:
     """Write a state to resume from to one file, so that its parts always belong together."""
     tensors = {f"method.{name}": tensor for name, tensor in state.method.items()}
@@ -118,10 +152,9 @@ def read_resume_state(path: Path) -> ResumeState:
     """
     tensors, header = read_tensors(path)
     try:
-        stage, step, progress = int(header["stage"]), int(header["step"]), json.loads(header["progress"])
-        axes, extensions = json.loads(header.get("axes", "{}")), int(header.get("extensions", 0))
-    except (KeyError, ValueError) as error:
+        place, progress, axes = decode_resume_header(header)
+    except InvalidData as error:
         raise StoreError(f"{path}: expected a state to resume from; invalid header ({error})") from error
     method = {name.removeprefix("method."): t for name, t in tensors.items() if name.startswith("method.")}
     resume = {name.removeprefix("resume."): t for name, t in tensors.items() if name.startswith("resume.")}
-    return ResumeState(stage, step, method, resume, progress, axes, extensions)
+    return ResumeState(place.stage, place.step, method, resume, progress, axes, place.extensions)

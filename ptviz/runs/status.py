@@ -5,13 +5,26 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from ptviz.runs.config import RunConfig
 from ptviz.runs.failure_messages import crash_reason, resume_hint
 from ptviz.runs.file_lock import is_locked
+from ptviz.safe_text import safe_text
+from ptviz.validation import (
+    Count,
+    Duration,
+    InvalidData,
+    Magnitude,
+    Sentence,
+    Share,
+    StageIndex,
+    StepCount,
+    Timestamp,
+    convert_json,
+)
 
 RunState = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
 RUN_STATES: tuple[str, ...] = get_args(RunState)
@@ -30,24 +43,24 @@ class Status:
     """
 
     state: RunState
-    reason: str = ""
-    step: int = 0
-    steps: int = 0
-    stage: int = 0
-    pid: int | None = None
-    updated: float = field(default_factory=time.time)
-    created: float = field(default_factory=time.time)
-    queued: float = 0.0
-    seconds: float = 0.0
-    steps_per_second: float = 0.0
-    accuracy: float | None = None
-    best_step: int | None = None
-    majority: float | None = None
-    zero_shot: float | None = None
-    test: float | None = None
-    kept: int | None = None
-    kills: int = 0
-    extensions: int | None = None
+    reason: Sentence = ""
+    step: StepCount = 0
+    steps: StepCount = 0
+    stage: StageIndex = 0
+    pid: Count | None = None
+    updated: Timestamp = field(default_factory=time.time)
+    created: Timestamp = field(default_factory=time.time)
+    queued: Timestamp = 0.0
+    seconds: Duration = 0.0
+    steps_per_second: Magnitude = 0.0
+    accuracy: Share | None = None
+    best_step: StepCount | None = None
+    majority: Share | None = None
+    zero_shot: Share | None = None
+    test: Share | None = None
+    kept: StepCount | None = None
+    kills: Count = 0
+    extensions: StepCount | None = None
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal status."""
@@ -58,11 +71,12 @@ class Status:
         """Return the status of a JSON object; fields of a newer version are ignored.
 
         Raises:
-            ValueError: for an unknown state.
+            InvalidData: for an unknown state, a wrong type or a value out of its bounds.
         """
         if not isinstance(data, Mapping) or data.get("state") not in RUN_STATES:
-            raise ValueError(f"expected a status with a state in {', '.join(RUN_STATES)}; got {data!r}")
-        return cls(**{f.name: data[f.name] for f in fields(cls) if f.name in data})
+            found = safe_text(data.get("state")) if isinstance(data, Mapping) else type(data).__name__
+            raise InvalidData(f"expected a status with a state in {', '.join(RUN_STATES)}; got {found}")
+        return convert_json(data, cls)
 
     def to_bytes(self) -> bytes:
         """Return the content of status.json."""

@@ -55,6 +55,16 @@ class StoreProblem:
     path: Path
     reason: str
 
+    @property
+    def id(self) -> str:
+        """Return the name of the entry, which is the id of a run."""
+        return self.path.name
+
+    @property
+    def can_delete(self) -> bool:
+        """Return whether ``Store.delete`` deletes it: a damaged run, and nothing else that lies there."""
+        return RUN_ID_PATTERN.fullmatch(self.id) is not None and (self.path / "config.json").exists()
+
 
 class Store:
     """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names belong to the worker."""
@@ -147,6 +157,8 @@ class Store:
                     found.append(self._read_summary(path))
                 except StoreError as error:
                     problems.append(StoreProblem(path, str(error)))
+                except Exception as error:  # One damaged run must not hide the others.
+                    problems.append(StoreProblem(path, f"{path} cannot be read ({type(error).__name__}: {error})"))
             self._problems = tuple(sorted(problems, key=lambda problem: problem.path))
             names = {summary.id for summary in found}
             self._summaries = {id: known for id, known in self._summaries.items() if id in names}

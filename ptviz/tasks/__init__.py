@@ -5,6 +5,7 @@ from __future__ import annotations
 from difflib import get_close_matches
 from pathlib import Path
 
+from ptviz.safe_text import safe_text
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS, TaskInfo, list_builtin_tasks, load_builtin_task
 from ptviz.tasks.custom.containers import TABLE_ENDINGS, is_table_name
 from ptviz.tasks.custom.from_file import load_table_task
@@ -17,6 +18,7 @@ from ptviz.tasks.task import Task
 from ptviz.tasks.template import EncodedText, Template
 
 __all__ = [
+    "ELSEWHERE_PREFIX",
     "EncodedText",
     "Example",
     "ExternalTask",
@@ -34,6 +36,10 @@ __all__ = [
     "load_table_task",
     "load_task",
 ]
+
+
+ELSEWHERE_PREFIX = "elsewhere:"
+"""Begins the name of a task that an imported run had on another machine. Its path or id is only shown, never opened."""
 
 
 def list_tasks() -> list[TaskInfo]:
@@ -57,6 +63,11 @@ def load_task(
     Raises:
         TaskError: if there is no such task, its package is missing, or its table cannot be used as it is.
     """
+    if name.startswith(ELSEWHERE_PREFIX):
+        raise TaskError(
+            f"the task is {safe_text(name.removeprefix(ELSEWHERE_PREFIX), 200)!r} on another machine: it is never "
+            "opened. Import the run again and name your copy of it: ptviz import BUNDLE --task PATH"
+        )
     if name in BUILTIN_TASKS or name in external_tasks():
         if text is not None or label is not None or options not in (None, TableOptions()):
             kind = "is built in" if name in BUILTIN_TASKS else "comes from a package"

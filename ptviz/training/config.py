@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from ptviz.safe_text import safe_list, safe_text
+
 OPTIMISERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant", "cosine")
 DTYPES = ("float32", "bfloat16")
@@ -54,12 +56,12 @@ class TrainConfig:
             number = isinstance(value, int | float if "float" in str(one.type) else int) and not isinstance(value, bool)
             if choices := one.metadata["choices"]:
                 if value not in choices:
-                    raise ValueError(f"{one.name}: expected one of {', '.join(choices)}; got {value!r}")
+                    raise ValueError(f"{one.name}: expected one of {', '.join(choices)}; got {safe_text(value)}")
             elif one.name == "lr":
                 if value is not None and not (number and 0 < value <= 100):
-                    raise ValueError(f"lr: expected a number above 0 and at most 100; got {value!r}")
+                    raise ValueError(f"lr: expected a number above 0 and at most 100; got {safe_text(value)}")
             elif not number or not low <= value <= high:
-                raise ValueError(f"{one.name}: expected a number from {low:g} to {high:g}; got {value!r}")
+                raise ValueError(f"{one.name}: expected a number from {low:g} to {high:g}; got {safe_text(value)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""
@@ -75,5 +77,5 @@ class TrainConfig:
         unknown = sorted(set(data) - {f.name for f in fields(cls)})
         if unknown:
             known = ", ".join(field.name for field in fields(cls))
-            raise ValueError(f"unknown training setting {', '.join(unknown)}; expected {known}")
+            raise ValueError(f"unknown training setting {safe_list(unknown)}; expected {known}")
         return cls(**data)

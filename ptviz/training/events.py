@@ -7,10 +7,29 @@ after t updates of the stage. After a crash a step may be repeated; the later ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields
-from typing import Any, ClassVar
+from dataclasses import asdict, dataclass
+from typing import Annotated, Any, ClassVar
 
+import msgspec
 from torch import Tensor
+
+from ptviz.validation import (
+    Duration,
+    InvalidData,
+    Magnitude,
+    Name,
+    Sentence,
+    Share,
+    StageIndex,
+    StepCount,
+    decode_json,
+)
+
+RoundedShare = Annotated[float, msgspec.Meta(ge=-0.001, le=1.001)]
+"""A share that is a sum of float32 numbers."""
+_MEASURED = ("loss", "norm", "zero_shot_loss", "test_loss")
+"""Fields that may be NaN: training ends with an error then, but the value that was measured is recorded."""
+_MAX_MEASURED = 1e30
 
 
 @dataclass(frozen=True)
@@ -25,8 +44,8 @@ class Baselines(Event):
     """Scores on the validation examples without a prompt: majority class, and the zero-shot backbone."""
 
     kind: ClassVar[str] = "baselines"
-    majority: float
-    zero_shot: float
+    majority: Share
+    zero_shot: Share
     zero_shot_loss: float
 
 
@@ -38,9 +57,9 @@ class SourcePromptReady(Event):
     """
 
     kind: ClassVar[str] = "source"
-    task: str
-    run: str
-    accuracy: float
+    task: Name
+    run: Name
+    accuracy: Share
     reused: bool
 
 
@@ -49,9 +68,9 @@ class StageStarted(Event):
     """The start of a stage: its index, name and number of updates."""
 
     kind: ClassVar[str] = "stage"
-    index: int
-    name: str
-    steps: int
+    index: StageIndex
+    name: Name
+    steps: StepCount
 
 
 @dataclass(frozen=True)
@@ -59,13 +78,13 @@ class StepCompleted(Event):
     """The training loss (nats, of one batch) after ``step`` updates; ``seconds`` since the start of the run."""
 
     kind: ClassVar[str] = "step"
-    stage: int
-    step: int
+    stage: StageIndex
+    step: StepCount
     loss: float
-    rate: float
+    rate: Magnitude
     norm: float
-    seconds: float
-    load: tuple[float, ...] = ()
+    seconds: Duration
+    load: Annotated[tuple[RoundedShare, ...], msgspec.Meta(max_length=10_000)] = ()
 
 
 @dataclass(frozen=True)
@@ -73,12 +92,12 @@ class Evaluated(Event):
     """Loss (nats) and accuracy (0 to 1) on the validation examples after ``step`` updates."""
 
     kind: ClassVar[str] = "evaluation"
-    stage: int
-    step: int
+    stage: StageIndex
+    step: StepCount
     loss: float
-    accuracy: float
+    accuracy: Share
     best: bool
-    seconds: float
+    seconds: Duration
 
 
 @dataclass(frozen=True)
@@ -102,16 +121,16 @@ class Finished(Event):
     """The end of a run: scores of the best prompt by validation, on validation and test examples."""
 
     kind: ClassVar[str] = "finished"
-    validation: float
-    test: float
+    validation: Share
+    test: Share
     test_loss: float
-    majority: float
-    zero_shot: float
-    best_step: int
-    steps: int
-    seconds: float
-    steps_per_second: float
-    reason: str = "all steps done"
+    majority: Share
+    zero_shot: Share
+    best_step: StepCount
+    steps: StepCount
+    seconds: Duration
+    steps_per_second: Magnitude
+    reason: Sentence = "all steps done"
 
 
 @dataclass(frozen=True)
@@ -119,14 +138,28 @@ class Failed(Event):
     """The failure of a run: the reason, and what to do."""
 
     kind: ClassVar[str] = "failed"
-    reason: str
-    step: int
+    reason: Sentence
+    step: StepCount
+
+
+@dataclass(frozen=True)
+class Resumed(Event):
+    """Training continues from the state after ``step`` updates of ``stage``; later events before this one are void."""
+
+    kind: ClassVar[str] = "resumed"
+    stage: StageIndex = 0
+    step: StepCount = 0
+    steps: StepCount = 0
 
 
 PLAIN_EVENTS: dict[str, type[Event]] = {
     event.kind: event
-    for event in (Baselines, SourcePromptReady, StageStarted, StepCompleted, Evaluated, Finished, Failed)
+    for event in (Baselines, SourcePromptReady, StageStarted, StepCompleted, Evaluated, Finished, Failed, Resumed)
 }
+
+
+class _Kind(msgspec.Struct):
+    event: Name
 
 
 def event_to_json(event: Event) -> dict[str, Any]:
@@ -136,17 +169,17 @@ def event_to_json(event: Event) -> dict[str, Any]:
     return {"event": event.kind, **asdict(event)}
 
 
-def event_from_json(data: Mapping[str, Any]) -> Event | None:
-    """Return the event that ``event_to_json`` encoded; None for a snapshot or an unknown kind.
+def decode_event(line: bytes) -> Event | None:
+    """Return the event of a JSON object as ``event_to_json`` makes it; None for a snapshot or an unknown kind.
 
     Raises:
-        ValueError: if a field is missing.
+        InvalidData: if the line is damaged, or a field is missing, wrongly typed or out of its bounds.
     """
-    kind = PLAIN_EVENTS.get(str(data.get("event")))
+    kind = PLAIN_EVENTS.get(decode_json(line, _Kind, non_finite=True).event)
     if kind is None:
         return None
-    missing = [f.name for f in fields(kind) if f.name not in data and f.name not in ("load", "reason")]
-    if missing:
-        raise ValueError(f"a {kind.kind} event needs {', '.join(missing)}; got {sorted(data)}")
-    values = {f.name: data[f.name] for f in fields(kind) if f.name in data}
-    return kind(**{name: tuple(v) if isinstance(v, list) else v for name, v in values.items()})
+    event = decode_json(line, kind, non_finite=True)
+    for name in _MEASURED:
+        if abs(getattr(event, name, 0.0)) > _MAX_MEASURED:
+            raise InvalidData(f"{name}: expected a number of at most {_MAX_MEASURED:g}; got {getattr(event, name):g}")
+    return event

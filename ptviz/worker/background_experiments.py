@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
+
+from msgspec import Meta
 
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments import transfer, transfer_gain
@@ -20,6 +22,7 @@ from ptviz.experiments.transfer_results import TransferRun, TransferScore
 from ptviz.runs.atomic_io import atomic_write
 from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.store import RunSummary, Store
+from ptviz.validation import InvalidData, Name, Sentence, decode_json
 from ptviz.worker.directory import WorkerDir
 
 TransferKind = Literal["zero-shot", "gain"]
@@ -34,11 +37,11 @@ class TransferJob:
     """
 
     what: TransferKind
-    sources: tuple[str, ...]
-    steps: int = DEFAULT_STEPS
-    seeds: int = 1
-    rows: int = DEFAULT_ROWS
-    problem: str = ""
+    sources: Annotated[tuple[Name, ...], Meta(max_length=1000)]
+    steps: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULT_STEPS
+    seeds: Annotated[int, Meta(ge=1, le=1000)] = 1
+    rows: Annotated[int, Meta(ge=1, le=1_000_000)] = DEFAULT_ROWS
+    problem: Sentence = ""
 
 
 def submit_job(store: Store, job: TransferJob) -> None:
@@ -53,9 +56,8 @@ def submit_job(store: Store, job: TransferJob) -> None:
 
 def current_job(store: Store) -> TransferJob | None:
     """Return the current job, or the last one if it failed, or None."""
-    with suppress(OSError, ValueError, TypeError):
-        data = json.loads(_job_path(store).read_bytes())
-        return TransferJob(**{**data, "sources": tuple(data["sources"])})
+    with suppress(OSError, InvalidData):
+        return decode_json(_job_path(store).read_bytes(), TransferJob)
     return None
 
 

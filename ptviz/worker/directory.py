@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 import time
 from contextlib import suppress
@@ -10,9 +9,12 @@ from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import Struct
+
 import ptviz
 from ptviz.runs.atomic_io import to_store_error
 from ptviz.runs.file_lock import is_locked, lock_owner
+from ptviz.validation import Count, InvalidData, Name, PathText, Timestamp, decode_json
 from ptviz.worker.rpc import RequestQueue
 
 EXIT_BUSY = 3
@@ -80,6 +82,15 @@ class WorkerDir(NamedTuple):
             return 0
 
 
+class _InfoFile(Struct):
+    pid: Count
+    run: Name | None
+    backbone: PathText | None
+    version: Name
+    built: Timestamp
+    updated: Timestamp
+
+
 class WorkerInfo(NamedTuple):
     """A living worker: its process, the run it trains, and the backbone it has in memory.
 
@@ -99,10 +110,10 @@ class WorkerInfo(NamedTuple):
         """Return the living worker of a folder, or None."""
         if not is_locked(worker_dir.lock_file):
             return None
-        with suppress(OSError, ValueError, KeyError, TypeError):
-            data = json.loads(worker_dir.info_file.read_bytes())
-            if data["pid"] == lock_owner(worker_dir.lock_file):
-                return cls(**{name: data[name] for name in cls._fields})
+        with suppress(OSError, InvalidData):
+            found = decode_json(worker_dir.info_file.read_bytes(), _InfoFile)
+            if found.pid == lock_owner(worker_dir.lock_file):
+                return cls(found.pid, found.run, found.backbone, found.version, found.built, found.updated)
         return cls(lock_owner(worker_dir.lock_file) or 0, None, None, "", code_modified_at(), 0.0)
 
 

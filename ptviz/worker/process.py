@@ -33,6 +33,7 @@ from ptviz.runs.predictions import lacks_predictions
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 from ptviz.runs.writer import mark_if_dead
+from ptviz.safe_text import escape_hidden
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
 from ptviz.worker.folder_watch import FolderWatch
 
@@ -101,12 +102,7 @@ class Worker:
 
     def _clean_up(self) -> None:
         """Settle what earlier workers left when they were killed."""
-        for summary in self.store.list():
-            try:
-                if mark_if_dead(self.store.get(summary.id)):
-                    write_log_line(f"{summary.id}: its worker had died")
-            except Exception as error:  # One run that cannot be read or written does not stop the others.
-                write_log_line(f"{summary.id}: {failure_reason(error, None)}")
+        mark_dead_runs(self.store)
         self.worker_dir.requests.remove_stale_files()
         self.store.remove_leftovers()
         self.handlers.projection_queue.adopt_jobs()
@@ -310,10 +306,22 @@ class Worker:
             atomic_write(self.worker_dir.info_file, json.dumps(info).encode(), durable=False)
 
 
+def mark_dead_runs(store: Store) -> None:
+    """Write the status of every run whose worker died."""
+    for summary in store.list():
+        try:
+            if mark_if_dead(store.get(summary.id)):
+                write_log_line(f"{summary.id}: its worker had died")
+        except Exception as error:  # One damaged run must not keep the worker from the others.
+            write_log_line(f"{summary.id}: {failure_reason(error, None)}")
+    for problem in store.problems():
+        write_log_line(f"{problem.id}: left out, it cannot be read: {problem.reason}")
+
+
 def write_log_line(text: str) -> None:
     """Write one line to the worker's log."""
     with suppress(OSError):
-        print(time.strftime("%Y-%m-%d %H:%M:%S"), text, flush=True)
+        print(time.strftime("%Y-%m-%d %H:%M:%S"), escape_hidden(text), flush=True)
 
 
 class _LogStream(io.RawIOBase):

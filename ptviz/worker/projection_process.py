@@ -25,9 +25,11 @@ from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
+from msgspec import Struct
 
 from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
 from ptviz.atomic_files import write_file
+from ptviz.validation import InvalidData, Name, Share, decode_json
 
 _PHASE_STARTS = {"loading": 0.0, "looking": 0.2, "fitting": 0.4, "placing": 0.9}
 """Where each leg of the work begins, as a share of all of it; the two first are as long as the third."""
@@ -109,13 +111,18 @@ def load_projection(folder: Path) -> tuple[Projection, ...] | None:
         return None
 
 
+class _ProgressFile(Struct):
+    doing: Name
+    share: Share
+
+
 def load_progress(folder: Path) -> ProjectionProgress:
     """Return the progress of the job in a folder."""
     with suppress(OSError):
-        return ProjectionProgress("failed", 0.0, (folder / "failed.txt").read_text(encoding="utf-8"))
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        data = json.loads((folder / "progress.json").read_bytes())
-        return ProjectionProgress(str(data["doing"]), float(data["share"]))
+        return ProjectionProgress("failed", 0.0, (folder / "failed.txt").read_text(encoding="utf-8", errors="replace"))
+    with suppress(OSError, InvalidData):
+        found = decode_json((folder / "progress.json").read_bytes(), _ProgressFile)
+        return ProjectionProgress(found.doing, found.share)
     return ProjectionProgress("waiting for its turn", 0.0)
 
 

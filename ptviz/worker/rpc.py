@@ -12,10 +12,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from msgspec import Struct
+
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
+from ptviz.validation import InvalidData, Name, Timestamp, check_depth, decode_json
 
 _REQUEST_FILE = re.compile(r"[0-9a-f-]+\.letter")
 _STALE_SECONDS = 3600.0
+
+
+class _RequestFile(Struct):
+    kind: Name
+    body: dict[str, Any]
+    expires: Timestamp
 
 
 class Request(NamedTuple):
@@ -58,11 +67,11 @@ class RequestQueue:
         requests = []
         for name in names:
             path = self.folder / name
-            with suppress(OSError, ValueError, KeyError, TypeError):
-                data = json.loads(path.read_bytes())
-                request = Request(path.stem, str(data["kind"]), dict(data["body"]), float(data["expires"]))
-                if request.expires > time.time():
-                    requests.append(request)
+            with suppress(OSError, InvalidData):
+                found = decode_json(path.read_bytes(), _RequestFile)
+                check_depth(found.body)
+                if found.expires > time.time():
+                    requests.append(Request(path.stem, found.kind, found.body, found.expires))
             with suppress(OSError):
                 path.unlink()
         return requests
@@ -87,7 +96,7 @@ class RequestQueue:
         try:
             while True:
                 with suppress(FileNotFoundError):
-                    return dict(json.loads(path.read_bytes()))
+                    return decode_json(path.read_bytes(), dict[str, Any], non_finite=True)
                 now = time.monotonic()
                 if now > until:
                     raise StoreError(f"the worker did not answer within {seconds:g} s: it is busy; try again soon")

@@ -23,6 +23,7 @@ from ptviz.methods import REGISTRY, PromptMethod, build_method
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import Run, Store, StoreError
 from ptviz.runs.archive import pack_run, unpack_run
+from ptviz.tasks import load_task
 from tests.checkpoints.files import zipped
 from tests.equivalence.test_peft import WORDS, first_scores, last_scores
 from tests.families import TASK, backbone_of, case, fresh, method_of, model_of
@@ -163,6 +164,8 @@ def test_routing_methods_are_not_static() -> None:
 
 # Runs that travel.
 
+DEEP = b"[" * 100_000 + b"]" * 100_000 + b"}\n"
+
 
 @pytest.fixture
 def finished(make_run: Callable[..., Run]) -> Run:
@@ -212,6 +215,9 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
     def with_config(**changed: object) -> dict[str, bytes]:
         return {**files, "config.json": json.dumps({**config, **changed}).encode()}
 
+    def with_status(**changed: object) -> dict[str, bytes]:
+        return {**files, "status.json": json.dumps({**json.loads(files["status.json"]), **changed}).encode()}
+
     nan = {"P": torch.full((2, 4), float("nan"))}
     cases = {
         "refused": {**files, "../../evil": b"x"},
@@ -221,6 +227,22 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
         "download it.*--task NAME": with_config(task="hub:someone/evil"),
         "unknown method": with_config(method="no such"),
         "expected": {**files, "events.jsonl": b"[1]\n"},
+        "created: expected a number; got a text": with_status(created="x"),
+        "created: expected a number <= 4102444800": with_status(created=1e308),
+        "accuracy: expected a number or null; got a list": with_status(accuracy=[0.5]),
+        "test: expected a number <= 1": with_status(test=70),
+        "name: expected a text; got null": with_config(name=None),
+        "steps: expected a number from 1": with_config(training={"steps": "many"}),
+        "line 1 of events.jsonl of the bundle: damaged": {
+            **files,
+            "events.jsonl": b'{"event": "step", "loss": ' + DEEP,
+        },
+        "line 1 of events.jsonl of the bundle: loss": {
+            **files,
+            "events.jsonl": b'{"event": "step", "stage": 0, "step": 0, "loss": "x"}\n',
+        },
+        "nested": {**files, "status.json": b'{"state": ' + DEEP},
+        "environment.json of the bundle: lr": {**files, "environment.json": b'{"lr": "fast"}'},
         "NaN": {**files, "prompt.safetensors": save(nan)},
         "cut short": {**files, "resume.safetensors": files["resume.safetensors"][:-3]},
     }
@@ -231,6 +253,21 @@ def test_hostile_bundles_are_refused_and_leave_nothing(finished: Run, tmp_path: 
             unpack_run(there, path)
     assert not there.list()
     assert not [*there.root.glob(".new-*")] if there.root.exists() else True
+
+
+def test_a_path_in_a_bundle_is_never_opened(finished: Run, tmp_path: Path) -> None:
+    """It names a file of another machine: the run says so, and how to name one's own copy."""
+    path, secret = tmp_path / "run.zip", tmp_path / "secret.csv"
+    secret.write_text("text,label\n" + "a,b\nc,d\n" * 20)
+    pack_run(finished, path)
+    files = entries(path)
+    config = {**json.loads(files["config.json"]), "task": str(secret)}
+    path.write_bytes(zipped({**files, "config.json": json.dumps(config).encode()}))
+    run = unpack_run(Store(tmp_path / "there"), path)
+    assert run.config.task == f"elsewhere:{secret}"
+    with pytest.raises(ValueError, match=r"on another machine: it is never opened. .*--task PATH"):
+        load_task(run.config.task)
+    assert unpack_run(Store(tmp_path / "there"), path, task=str(secret)).config.task == str(secret)
 
 
 def test_a_bundle_cannot_eat_memory(finished: Run, tmp_path: Path) -> None:

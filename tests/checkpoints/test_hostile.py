@@ -230,7 +230,7 @@ def test_weights_only_is_never_given_up(monkeypatch: pytest.MonkeyPatch) -> None
 def test_names_from_files_stay_plain() -> None:
     name = "<img src=x onerror=alert(1)>\x1b[31m\n**bold**"
     bundle = open_bytes(kobold(name=name), "x.zip")
-    assert bundle.metadata["name"] == "<img src=x onerror=alert(1)>?[31m **bold**"
+    assert bundle.metadata["name"] == "<img src=x onerror=alert(1)>\\x1b[31m **bold**"
     assert refused(npy(ROWS.numpy())[:50], name).isprintable()
 
 

@@ -12,7 +12,7 @@ from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 
 values = st.dictionaries(
-    st.text(min_size=1), st.one_of(st.integers(), st.floats(allow_nan=False), st.text(), st.booleans())
+    st.text(min_size=1), st.one_of(st.integers(-(10**15), 10**15), st.floats(-1e30, 1e30), st.text(), st.booleans())
 )
 configs = st.builds(
     RunConfig,

@@ -126,7 +126,7 @@ def test_configs_of_before_and_wrong_ones(store: Store, config: RunConfig, kept:
     assert RunConfig.from_json(both.to_json()) == both
     with pytest.raises(ValueError, match="a branch starts from its parent's snapshot"):
         both.checked()
-    with pytest.raises(ValueError, match="start: expected a text"):
+    with pytest.raises(ValueError, match="start: expected a text or null; got a whole number"):
         RunConfig.from_json({"start": 3})
     with pytest.raises(StoreError, match="saved prompt 'gone' not found"):
         store.create(replace(config, start="gone"))

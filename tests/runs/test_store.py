@@ -216,7 +216,8 @@ def test_a_damaged_status_is_read_off_the_events(
     (run.path / "status.json").write_bytes(content)
     status = run.status()
     assert (status.state, status.step, status.steps, status.accuracy, status.zero_shot) == ("stopped", 2, 3, 0.75, 0.5)
-    assert "status.json is missing or damaged" in status.reason
+    assert "status.json is damaged: " in status.reason
+    assert "derived from the events" in status.reason
     (run.path / "events.jsonl").write_bytes(told(events))
     assert store.list()[0].status.state == "finished"
 

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, StageStarted, StepCompleted, TrainConfig
-from ptviz.training.events import event_from_json, event_to_json
+from ptviz.training.events import Resumed, SourcePromptReady, decode_event, event_to_json
 
 CONFIGS = st.builds(
     TrainConfig,
@@ -81,15 +81,19 @@ def test_settings_cannot_be_changed_in_place() -> None:
     assert replace(config, steps=3).steps == 3
 
 
-FLOATS = st.floats(allow_nan=False)
+FLOATS = st.floats(-1e30, 1e30)
 COUNTS = st.integers(0, 10**6)
+SHARES, SECONDS, STAGES = st.floats(0, 1), st.floats(0, 1e9), st.integers(0, 20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"]))
 EVENTS: dict[type[Event], tuple[st.SearchStrategy[Any], ...]] = {
-    Baselines: (FLOATS,) * 3,
-    StageStarted: (COUNTS, st.text(), COUNTS),
-    StepCompleted: (COUNTS, COUNTS, FLOATS, FLOATS, FLOATS, FLOATS, st.lists(FLOATS).map(tuple)),
-    Evaluated: (COUNTS, COUNTS, FLOATS, FLOATS, st.booleans(), FLOATS),
-    Finished: (*(FLOATS,) * 5, COUNTS, COUNTS, FLOATS, FLOATS, st.text()),
-    Failed: (st.text(), COUNTS),
+    Baselines: (SHARES, SHARES, FLOATS),
+    SourcePromptReady: (TEXTS, TEXTS, SHARES, st.booleans()),
+    StageStarted: (STAGES, TEXTS, COUNTS),
+    StepCompleted: (STAGES, COUNTS, FLOATS, FLOATS, FLOATS, SECONDS, st.lists(SHARES).map(tuple)),
+    Evaluated: (STAGES, COUNTS, FLOATS, SHARES, st.booleans(), SECONDS),
+    Finished: (SHARES, SHARES, FLOATS, SHARES, SHARES, COUNTS, COUNTS, SECONDS, FLOATS, TEXTS),
+    Failed: (TEXTS, COUNTS),
+    Resumed: (STAGES, COUNTS, COUNTS),
 }
 
 
@@ -98,11 +102,11 @@ EVENTS: dict[type[Event], tuple[st.SearchStrategy[Any], ...]] = {
 @given(data=st.data())
 def test_events_survive_json(kind: type[Event], data: st.DataObject) -> None:
     event = kind(*data.draw(st.tuples(*EVENTS[kind])))
-    assert event_from_json(json.loads(json.dumps(event_to_json(event)))) == event
+    assert decode_event(json.dumps(event_to_json(event)).encode()) == event
 
 
 def test_unknown_events_are_skipped_and_broken_ones_refused() -> None:
-    assert event_from_json({"event": "applause"}) is None
-    assert event_from_json({"event": "snapshot", "stage": 0, "step": 3}) is None
-    with pytest.raises(ValueError, match="a step event needs step, loss, rate"):
-        event_from_json({"event": "step", "stage": 0})
+    assert decode_event(json.dumps({"event": "applause"}).encode()) is None
+    assert decode_event(json.dumps({"event": "snapshot", "stage": 0, "step": 3}).encode()) is None
+    with pytest.raises(ValueError, match="missing required field step"):
+        decode_event(json.dumps({"event": "step", "stage": 0}).encode())

@@ -17,8 +17,9 @@ from numpy.lib import format as npy
 from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import Array
-from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import LIMITS, MB, parse_json_object
+from ptviz.safe_text import safe_list, safe_text
 
 NPY_MAGIC = npy.MAGIC_PREFIX
 FLOAT_DTYPES = ("F64", "F32", "F16", "BF16")

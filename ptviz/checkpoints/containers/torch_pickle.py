@@ -19,8 +19,9 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.containers.arrays import check_shape, to_finite_float32
-from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder
+from ptviz.safe_text import safe_list, safe_text
 
 if TYPE_CHECKING:
     from torch import Tensor

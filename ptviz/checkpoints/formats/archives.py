@@ -12,9 +12,10 @@ import binascii
 from ptviz.checkpoints.bundle import INPUT, PromptBundle, list_capabilities
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import read_npy
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
 from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
+from ptviz.safe_text import safe_text
 
 
 def read_koboldai(folder: Folder) -> PromptBundle:

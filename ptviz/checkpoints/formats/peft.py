@@ -26,10 +26,11 @@ from ptviz.checkpoints.bundle import (
 )
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors
-from ptviz.checkpoints.errors import CheckpointError, safe_list, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats import dept
 from ptviz.checkpoints.formats.state_dict import StoredTensors, split_key_values, to_prompt_matrix
 from ptviz.checkpoints.limits import Folder, parse_json_object
+from ptviz.safe_text import safe_list, safe_text
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")

@@ -15,9 +15,10 @@ from ptviz.checkpoints.bundle import (
     list_capabilities,
 )
 from ptviz.checkpoints.containers.arrays import read_safetensors
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
+from ptviz.safe_text import safe_text
 
 CONFIG_FILE = "config.json"
 BUNDLE_MARKER = "ptviz-bundle.json"

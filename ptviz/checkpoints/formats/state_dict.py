@@ -9,8 +9,9 @@ from types import MappingProxyType
 import numpy as np
 
 from ptviz.checkpoints.bundle import KEY_VALUE, UNSPLIT_AXES, Array, NamedAxesArray, PromptBundle, list_capabilities
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import LIMITS
+from ptviz.safe_text import safe_text
 
 
 @dataclass(frozen=True)

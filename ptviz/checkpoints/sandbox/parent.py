@@ -17,8 +17,9 @@ from threading import Timer
 
 from ptviz.checkpoints.bundle import Capability, NamedAxesArray, PromptBundle
 from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors, write_safetensors
-from ptviz.checkpoints.errors import CheckpointError, safe_text
+from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.limits import LIMITS, check_size, parse_json_object
+from ptviz.safe_text import safe_text
 
 TIMEOUT_SECONDS = 180.0
 """Wall time after which a reader is killed. Its CPU time has a tighter limit, but on a busy machine the import of

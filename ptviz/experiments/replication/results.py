@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Any, Required, TypedDict
 
 from ptviz import paths
 from ptviz.engine.model_cache import ModelCache
@@ -29,6 +29,7 @@ from ptviz.runs.extend import prepare_resume
 from ptviz.runs.run import Run
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import Store
+from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode_json
 
 DEFAULT_SEEDS = (0, 1, 2)
 
@@ -172,10 +173,25 @@ def _parse_record(text: str) -> dict[str, Mapping[str, Any]]:
         ValueError: if it is damaged or not a record.
     """
     try:
-        data = json.loads(text)
+        found = decode_json(text.encode(), dict[str, dict[str, Any]], non_finite=True)
+        for key, measured in found.items():
+            _check_measured(key, measured)
     except ValueError as error:
-        raise ValueError(f"the record of findings is damaged ({error}); restore a copy, or delete it") from error
-    required = {"value", "seed"}
-    if not isinstance(data, dict) or not all(isinstance(v, dict) and required <= set(v) for v in data.values()):
-        raise ValueError("the record of findings: expected an object of measured values; delete it to start again")
-    return data
+        raise ValueError(
+            f"the record of findings is damaged ({error}); restore a complete copy, or delete it to start again"
+        ) from error
+    return {**found}
+
+
+class _Measured(TypedDict, total=False):
+    value: Required[float]
+    seed: Required[Count]
+    steps: StepCount
+    lr: float | None
+
+
+def _check_measured(key: str, measured: dict[str, Any]) -> None:
+    try:
+        convert_json(measured, _Measured)
+    except InvalidData as error:
+        raise InvalidData(f"{key}: {error}") from None

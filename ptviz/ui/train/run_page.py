@@ -61,8 +61,13 @@ def render_run_header(run: Run, status: Status) -> None:
         st.text(_queue_text(run))
     elif status.state == "failed":
         error_box(status.reason)
-    elif status.reason and status.state != "finished":
+    elif status.reason and (status.state != "finished" or "derived from the events" in status.reason):
         st.text(status.reason)
+    if config.task.startswith(tasks.ELSEWHERE_PREFIX):
+        st.text(
+            "The task is a file on another machine and is never opened here. To use the prompt on its texts, import "
+            "the run again and name your copy of the file: ptviz import BUNDLE --task PATH"
+        )
 
 
 def _queue_text(run: Run) -> str:
@@ -75,6 +80,8 @@ def _queue_text(run: Run) -> str:
 
 def task_title(config: RunConfig) -> str:
     """Return a task's title; its name, path or id if it is not built in."""
+    if config.task.startswith(tasks.ELSEWHERE_PREFIX):
+        return f"{config.task.removeprefix(tasks.ELSEWHERE_PREFIX)} (on another machine)"
     return next((info.title for info in tasks.list_tasks() if info.name == config.task), config.task)
 
 
@@ -97,6 +104,8 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
         status, curve = run.status(), run.history()
         _render_metrics(status, curve)
+        if curve.damage:
+            st.text(f"{curve.damaged_lines} damaged lines are left out of the curves; {curve.damage}")
         _render_source_prompts(run, status, curve)
         left, right = st.columns([3, 2], gap="medium")
         with left:

@@ -17,6 +17,7 @@ from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
 
+_MAX_PROBLEMS = 20
 _DELETE_ERRORS_KEY = "delete-errors"
 
 
@@ -192,13 +193,20 @@ def _run_states(summaries: list[RunSummary]) -> list[tuple[str, str, int]]:
 
 
 def render_unreadable_runs() -> None:
-    """Show what in the folder of runs cannot be read, and why."""
+    """Show the runs that cannot be read, each with its reason and a button that deletes it; nothing if all is well."""
     problems = get_store().problems()
     if not problems:
         return
-    with st.expander(f"{len(problems)} item(s) in the folder of runs could not be read", icon=":material/warning:"):
-        for found in problems:
-            st.text(f"{found.path.name}: {found.reason}")
+    st.subheader("Cannot be read")
+    for number, found in enumerate(problems[:_MAX_PROBLEMS]):
+        with st.container(border=True, horizontal=True, vertical_alignment="center"):
+            st.badge("unreadable", icon=":material/error:", color="red")
+            st.text(f"{shorten_text(found.id, 48)}: {shorten_text(found.reason, 300)}", width="stretch")
+            if found.can_delete:
+                key = f"delete-unreadable-{number}"
+                st.button("Delete", icon=":material/delete:", key=key, on_click=_delete_runs, args=([found.id],))
+    if len(problems) > _MAX_PROBLEMS:
+        st.caption(f"and {len(problems) - _MAX_PROBLEMS} more; `ptviz runs` lists them")
 
 
 def render_recent_runs(summaries: list[RunSummary], most: int = 5) -> None:
