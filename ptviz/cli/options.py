@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from ptviz.cli.output import UsageError, as_usage_error
+from ptviz.cli.output import UsageError, as_usage_error, print_error
 
 if TYPE_CHECKING:
     from ptviz.tasks import TableOptions, Task
@@ -109,7 +109,7 @@ def own_notes(task: Task) -> tuple[str, ...]:
 def print_notes(notes: Iterable[str]) -> None:
     """Write to stderr what was noticed when a table was read."""
     for note in notes:
-        typer.echo(f"ptviz: note: {note}", err=True)
+        print_error(f"note: {note}", 0)
 
 
 def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:

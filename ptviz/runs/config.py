@@ -118,7 +118,10 @@ class RunConfig:
         if not isinstance(training, Mapping):
             raise InvalidData(f"training: expected an object of settings; got {type(training).__name__}")
         # Both check their own values, and refuse unknown settings.
-        parts = {"training": TrainConfig.from_json(training), "table": TableOptions.from_json(data.get("table", {}))}
+        parts: dict[str, Any] = {
+            "training": TrainConfig.from_json(training),
+            "table": TableOptions.from_json(data.get("table", {})),
+        }
         own = {"hyperparameters" if name == STORED_KEY else name: value for name, value in data.items()}
         return replace(convert_json({**own, "training": {}, "table": {}}, cls), **parts)
 

@@ -7,11 +7,19 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from msgspec import Struct
+
 from ptviz.runs.atomic_io import atomic_write
+from ptviz.validation import InvalidData, Sentence, StepCount, decode_json
 
 PREDICTIONS_FILE, ERROR_FILE = "predictions.parquet", "predictions-error.json"
 MAX_ATTEMPTS = 3
 """Attempts to make the predictions of a run, the one of its training included."""
+
+
+class _ErrorFile(Struct):
+    attempts: StepCount
+    reason: Sentence
 
 
 class PredictionsError(NamedTuple):
@@ -23,9 +31,9 @@ class PredictionsError(NamedTuple):
 
 def read_predictions_error(folder: Path) -> PredictionsError:
     """Return the error recorded in a run's folder; no attempts if there is none."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        data = json.loads((folder / ERROR_FILE).read_bytes())
-        return PredictionsError(int(data["attempts"]), str(data["reason"]))
+    with suppress(OSError, InvalidData):
+        found = decode_json((folder / ERROR_FILE).read_bytes(), _ErrorFile)
+        return PredictionsError(found.attempts, found.reason)
     return PredictionsError()
 
 
