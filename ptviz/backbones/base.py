@@ -156,17 +156,26 @@ class Backbone(nn.Module, ABC):
         Raises:
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
         """
+        x, mask = self.shift_and_mask(batch, prompt)
+        answer, states = self.compute_answer_states(
+            batch, x, mask, prompt, output_hidden_states=hidden, **({"visit": visit} if visit else {})
+        )
+        logits = readout.scores(answer)
+        return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
+
+    def shift_and_mask(self, batch: Batch, prompt: Prompt) -> tuple[Float[Tensor, "B T d"], Bool[Tensor, "B T"]]:
+        """Return the input embeddings with the prompt's shift, and the mask without its pruned tokens.
+
+        Raises:
+            BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
+        """
         self._check_prompt(batch, prompt)
         x, mask = batch.embeddings, batch.mask
         if prompt.delta is not None:
             x = x + prompt.delta
         if prompt.keep is not None:
             mask = mask.masked_scatter(batch.slots, prompt.keep.expand(len(x), -1).contiguous())
-        answer, states = self.compute_answer_states(
-            batch, x, mask, prompt, output_hidden_states=hidden, **({"visit": visit} if visit else {})
-        )
-        logits = readout.scores(answer)
-        return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
+        return x, mask
 
     def _check_prompt(self, batch: Batch, prompt: Prompt) -> None:
         counts = batch.slots.sum(1)

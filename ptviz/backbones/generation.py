@@ -1,0 +1,182 @@
+"""Text written by a frozen backbone under a prompt: greedy, sampled or by beam search, with a key-value cache.
+
+transformers' own ``generate`` chooses the tokens. A prompt in the slots enters with the input embeddings; a key-value
+prompt is handed to every attention site of a shallow copy of the model, so that the shared model never changes.
+"""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+from transformers import GenerationConfig, PreTrainedModel
+from transformers.generation.streamers import BaseStreamer
+from transformers.modeling_outputs import BaseModelOutput
+
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.base import Backbone, kv_kwargs
+from ptviz.prompt import Batch, Prompt
+
+
+@dataclass(frozen=True)
+class GenerationSettings:
+    """How tokens are chosen. ``temperature`` 0 and ``beams`` 1 is greedy decoding; ``seed`` is for sampling only.
+
+    Raises:
+        ValueError: naming the setting, what was expected and what came.
+    """
+
+    max_new_tokens: int = 32
+    temperature: float = 0.0
+    top_p: float = 1.0
+    beams: int = 1
+    seed: int = 0
+    stop_at_newline: bool = False
+
+    def __post_init__(self) -> None:
+        bounds = {"max_new_tokens": (1, 4096), "temperature": (0, 10), "top_p": (1e-6, 1), "beams": (1, 64)}
+        for name, (low, high) in bounds.items():
+            value = getattr(self, name)
+            if isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f"{name}: expected a number from {low:g} to {high:g}; got {value!r}")
+        if self.beams > 1 and self.temperature:
+            raise ValueError(
+                f"expected beam search or sampling; got {self.beams} beams with temperature {self.temperature:g}: "
+                "set beams to 1, or temperature to 0"
+            )
+
+
+@torch.no_grad()
+def generate(
+    backbone: Backbone,
+    batch: Batch,
+    prompt: Prompt,
+    settings: GenerationSettings | None = None,
+    on_token: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """Return the token ids written after each row of a batch, without the end token and what follows it.
+
+    ``on_token`` gets each token id as it is chosen; it needs a batch of one row and no beams.
+
+    Raises:
+        BackboneError: if the backbone is an encoder, which cannot write, or the prompt does not fit.
+        ValueError: if tokens are to be streamed from several rows or beams.
+    """
+    settings = settings or GenerationSettings()
+    if backbone.family == "encoder":
+        raise BackboneError(
+            f"{backbone.name} is an encoder: it reads texts and writes none; choose a decoder or an encoder-decoder"
+        )
+    if on_token is not None and (len(batch) > 1 or settings.beams > 1):
+        raise ValueError(f"expected one row and one beam to stream; got {len(batch)} rows and {settings.beams} beams")
+    x, mask = backbone.shift_and_mask(batch, prompt)
+    x = backbone.fill_slots(batch, x, prompt)
+    writer = _with_prompt(backbone.model, prompt)
+    if backbone.family == "decoder":
+        x, mask = _pad_left(x, mask)
+        inputs: dict[str, Any] = {"inputs_embeds": x, "attention_mask": mask.long()}
+    else:
+        encoded = backbone.model.get_encoder()(inputs_embeds=x, attention_mask=mask, **kv_kwargs(prompt))
+        inputs = {
+            "encoder_outputs": BaseModelOutput(last_hidden_state=encoded.last_hidden_state),
+            "attention_mask": mask.long(),
+        }
+    stops = _stop_ids(backbone, settings)
+    with torch.random.fork_rng(devices=[x.device.index or 0] if x.device.type == "cuda" else []):
+        torch.manual_seed(settings.seed)
+        rows = writer.generate(
+            **inputs,
+            generation_config=_generation_config(backbone, settings, stops),
+            streamer=None if on_token is None else _TokenStreamer(on_token, set(stops)),
+        )
+    if backbone.family == "encoder-decoder":
+        rows = rows[:, 1:]  # the decoder's start token
+    return [_before_stop(row, set(stops)) for row in rows.tolist()]
+
+
+def _pad_left(x: Float[Tensor, "B T d"], mask: Bool[Tensor, "B T"]) -> tuple[Tensor, Tensor]:
+    """Move what is masked to the left, in order: new tokens follow the last column."""
+    order = mask.long().argsort(dim=1, stable=True)
+    return x.gather(1, order[..., None].expand_as(x)), mask.gather(1, order)
+
+
+def _with_prompt(model: PreTrainedModel, prompt: Prompt) -> PreTrainedModel:
+    """Return a shallow copy of the model, with the same weights, whose attention sites see a key-value prompt."""
+    if prompt.key_values is None:
+        return model
+    prompt_kv, kind = prompt.key_values, type(model)
+    shift = prompt_kv.shape[-2]
+    encoder_decoder = model.config.is_encoder_decoder
+
+    class Prompted(kind):  # type: ignore[misc, valid-type]
+        """The model's class with a prompt in its forward pass."""
+
+        def forward(self, *arguments: Any, **keywords: Any) -> Any:
+            states = keywords.get("inputs_embeds")
+            ids = keywords.get("decoder_input_ids", keywords.get("input_ids"))
+            rows = len(ids) if ids is not None else len(states) if states is not None else 1
+            own = prompt_kv
+            if prompt_kv.shape[2] > 1:  # beams of one row follow each other
+                own = prompt_kv.repeat_interleave(rows // prompt_kv.shape[2], 2)
+            if not encoder_decoder and keywords.get("position_ids") is not None:
+                keywords["position_ids"] = keywords["position_ids"] + shift
+            return super().forward(*arguments, prompt_kv=own, **keywords)
+
+    # ``generate`` reads the signature to know what it may hand over.
+    Prompted.forward.__signature__ = inspect.signature(kind.forward)  # type: ignore[attr-defined]
+    prompted = copy.copy(model)
+    prompted.__class__ = Prompted
+    return prompted
+
+
+def _stop_ids(backbone: Backbone, settings: GenerationSettings) -> list[int]:
+    end = backbone.model.generation_config.eos_token_id if backbone.model.generation_config is not None else None
+    ends = [backbone.tokeniser.eos_token_id] if end is None else end if isinstance(end, list) else [end]
+    stops = [int(one) for one in ends if one is not None]
+    if settings.stop_at_newline:
+        stops += [ids[0] for ids in (backbone.tokenise("\n"),) if len(ids) == 1]
+    return stops
+
+
+def _generation_config(backbone: Backbone, settings: GenerationSettings, stops: list[int]) -> GenerationConfig:
+    start = backbone.model.config.decoder_start_token_id if backbone.family == "encoder-decoder" else None
+    sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0} if settings.temperature else {}
+    return GenerationConfig(
+        max_new_tokens=settings.max_new_tokens,
+        do_sample=bool(settings.temperature),
+        num_beams=settings.beams,
+        eos_token_id=stops or None,
+        pad_token_id=backbone.pad_id,
+        decoder_start_token_id=start if start is not None or backbone.family == "decoder" else backbone.pad_id,
+        use_cache=True,
+        **sampling,
+    )
+
+
+def _before_stop(ids: list[int], stops: set[int]) -> list[int]:
+    return ids[: next((place for place, one in enumerate(ids) if one in stops), len(ids))]
+
+
+class _TokenStreamer(BaseStreamer):
+    """Hands new tokens on one by one."""
+
+    def __init__(self, on_token: Callable[[int], None], stops: set[int]) -> None:
+        self.on_token, self.stops = on_token, stops
+        self.started = False
+
+    def put(self, value: Tensor) -> None:
+        if not self.started:  # the first call brings what stands before the first new token
+            self.started = True
+            return
+        for one in value.reshape(-1).tolist():
+            if one not in self.stops:
+                self.on_token(one)
+
+    def end(self) -> None:
+        """Do nothing: every token was handed on when it came."""
