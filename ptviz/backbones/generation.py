@@ -146,7 +146,9 @@ def _stop_ids(backbone: Backbone, settings: GenerationSettings) -> list[int]:
 
 def _generation_config(backbone: Backbone, settings: GenerationSettings, stops: list[int]) -> GenerationConfig:
     start = backbone.model.config.decoder_start_token_id if backbone.family == "encoder-decoder" else None
-    sampling = {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0} if settings.temperature else {}
+    sampling = (
+        {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0} if settings.temperature else {}
+    )
     return GenerationConfig(
         max_new_tokens=settings.max_new_tokens,
         do_sample=bool(settings.temperature),
@@ -163,7 +165,7 @@ def _before_stop(ids: list[int], stops: set[int]) -> list[int]:
     return ids[: next((place for place, one in enumerate(ids) if one in stops), len(ids))]
 
 
-class _TokenStreamer(BaseStreamer):
+class _TokenStreamer(BaseStreamer):  # type: ignore[misc]
     """Hands new tokens on one by one."""
 
     def __init__(self, on_token: Callable[[int], None], stops: set[int]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ptviz.backbones import Backbone
@@ -11,6 +11,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
+from ptviz.prompt import Prompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
@@ -69,24 +70,46 @@ def load_saved_prompt(store: Store, model_cache: ModelCache, id: str, task: str)
     Raises:
         StoreError: if there is no such prompt, it has no backbone, or its shapes do not fit the backbone.
     """
+    method, backbone, config = load_saved_method(store, model_cache, id)
+    config = replace(config, task=task)
+    return LoadedPrompt(config, backbone, model_cache.task(config), method, {})
+
+
+def load_saved_method(store: Store, model_cache: ModelCache, id: str) -> tuple[PromptMethod, Backbone, RunConfig]:
+    """Load a saved prompt as a static method, its backbone, and a config that names both.
+
+    Raises:
+        StoreError: if there is no such prompt, it has no backbone, or its shapes do not fit the backbone.
+    """
     saved = saved_prompts.get_saved_prompt(store.prompts_folder, id)
     if not saved.backbone:
         raise StoreError(
             "the backbone of this prompt is unknown: open its checkpoint again, choose the backbone, and save it"
         )
-    config = RunConfig(saved.backbone, task, SOURCE_METHOD)
-    backbone, loaded_task = model_cache.backbone(config), model_cache.task(config)
+    config = RunConfig(backbone=saved.backbone, method=SOURCE_METHOD)
+    backbone = model_cache.backbone(config)
+    tensors = saved_prompts.load_prompt_tensors(store.prompts_folder, id)
+    return make_static_method(saved_prompts.to_prompt(tensors), backbone), backbone, config
+
+
+def make_static_method(prompt: Prompt, backbone: Backbone) -> PromptMethod:
+    """Return a prompt as a method that nothing trains, on the device of its backbone.
+
+    Raises:
+        StoreError: if a shape does not fit the backbone.
+    """
+    slots = 0 if prompt.embeddings is None else prompt.embeddings.shape[1]
+    inner = 0 if prompt.key_values is None else prompt.key_values.shape[4]
     expected = {
-        "embeddings": (saved.m, backbone.width),
-        "key_values": (backbone.sites, 2, backbone.heads, saved.m, backbone.head_width),
+        "embeddings": (1, slots, backbone.width),
+        "key_values": (backbone.sites, 2, 1, backbone.heads, inner, backbone.head_width),
     }
-    for name, shape in saved.shapes.items():
-        if shape != expected[name]:
-            raise StoreError(f"{name} of this prompt: expected {expected[name]} for {saved.backbone}; got {shape}")
-    prompt = saved_prompts.to_prompt(saved_prompts.load_prompt_tensors(store.prompts_folder, id))
-    slots, card = 0 if prompt.embeddings is None else saved.m, REGISTRY[SOURCE_METHOD].card
-    method = StaticPrompt(card, slots, prompt.embeddings, prompt.key_values).to(backbone.device)
-    return LoadedPrompt(config, backbone, loaded_task, method, {})
+    for name, shape in expected.items():
+        tensor = getattr(prompt, name)
+        if tensor is not None and tuple(tensor.shape) != shape:
+            raise StoreError(f"{name} of this prompt: expected {shape} for {backbone.name}; got {tuple(tensor.shape)}")
+    static = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, prompt.embeddings, prompt.key_values)
+    return static.to(backbone.device)
 
 
 def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:

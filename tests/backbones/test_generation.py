@@ -122,68 +122,82 @@ def test_every_method_writes(family: str, name: str) -> None:
     assert generate(backbone, batch, prompt, SHORT) == slow_greedy(backbone, batch, prompt, 8)
 
 
-def peft_written(family: str, kind: str, batch: Batch, tensors: Any, **settings: Any) -> list[list[int]]:
-    """What PEFT writes, row by row, since it pads on no particular side."""
+def peft_of(family: str, kind: str, **settings: Any) -> Any:
+    """A tiny model under PEFT in evaluation mode."""
     import peft
 
-    configs = {"prompt": peft.PromptTuningConfig, "prefix": peft.PrefixTuningConfig, "p-tuning": peft.PromptEncoderConfig}
+    configs = {"prompt": "PromptTuningConfig", "prefix": "PrefixTuningConfig", "p-tuning": "PromptEncoderConfig"}
     task = "SEQ_2_SEQ_LM" if family in ENCODER_DECODERS else "CAUSAL_LM"
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # PEFT's own remarks on its defaults
-        reference = peft.get_peft_model(
-            model_of(family), configs[kind](task_type=task, num_virtual_tokens=M, **settings)
-        ).eval()
-        reference.prompt_encoder["default"].embedding.weight.data.copy_(tensors(reference))
-        written = []
-        for row in range(len(batch)):
-            ids = batch.input_ids[row : row + 1, batch.text_mask[row]]
+        config = getattr(peft, configs[kind])(task_type=task, num_virtual_tokens=M, **settings)
+        return peft.get_peft_model(model_of(family), config).eval()
+
+
+def peft_writes(reference: Any, family: str, batch: Batch, beams: int) -> list[list[int]]:
+    """What PEFT writes after each row of a batch, one row at a time: no padding on any side."""
+    stops, written = ends(case(family, 0)[0]), []
+    for row in range(len(batch)):
+        ids = batch.input_ids[row : row + 1, batch.text_mask[row]]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
             out = reference.generate(
                 input_ids=ids, attention_mask=torch.ones_like(ids), max_new_tokens=8, do_sample=False,
-                num_beams=batch_beams.get("beams", 1), eos_token_id=sorted(ends(backbone_for(family))), pad_token_id=0,
+                num_beams=beams, eos_token_id=sorted(stops), pad_token_id=0,
             )[0].tolist()  # fmt: skip
-            skip = 1 if family in ENCODER_DECODERS else ids.shape[1]
-            tail, stops = out[skip:], ends(backbone_for(family))
-            written.append(tail[: next((i for i, one in enumerate(tail) if one in stops), len(tail))])
+        tail = out[1 if family in ENCODER_DECODERS else ids.shape[1] :]
+        written.append(tail[: next((i for i, one in enumerate(tail) if one in stops), len(tail))])
     return written
 
 
-batch_beams: dict[str, int] = {}
+BEAMS = pytest.mark.parametrize("beams", [1, 3])
 
 
-def backbone_for(family: str) -> Backbone:
-    return case(family, 0)[0]
-
-
-@pytest.fixture(params=[1, 3], ids=["greedy", "beams"])
-def beams(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> int:
-    monkeypatch.setitem(batch_beams, "beams", request.param)
-    return int(request.param)
-
-
+@BEAMS
 @pytest.mark.parametrize("family", ["gpt2", "llama", "opt", "qwen3"])
 def test_prompt_tuning_writes_pefts_tokens(family: str, beams: int) -> None:
     backbone, batch, _ = case(family, M)
-    prompt = prompt_for(backbone, batch, "plain")
+    prompt, reference = prompt_for(backbone, batch, "plain"), peft_of(family, "prompt")
+    reference.prompt_encoder["default"].embedding.weight.data.copy_(prompt.embeddings[0])
     ours = generate(backbone, batch, prompt, replace(SHORT, beams=beams))
-    assert ours == peft_written(family, "prompt", batch, lambda _: prompt.embeddings[0])
+    assert ours == peft_writes(reference, family, batch, beams)
 
 
+@BEAMS
+@pytest.mark.parametrize("family", ["gpt2", "llama"])
+def test_p_tuning_writes_pefts_tokens(family: str, beams: int) -> None:
+    backbone, batch, _ = case(family, M)
+    reference = peft_of(family, "p-tuning", encoder_hidden_size=16)
+    with torch.no_grad():
+        for parameter in reference.prompt_encoder.parameters():
+            parameter.copy_(random(*parameter.shape))  # louder than its initialisation, or every prompt is alike
+        embeddings = reference.get_prompt(1)
+    ours = generate(backbone, batch, Prompt(embeddings), replace(SHORT, beams=beams))
+    assert ours == peft_writes(reference, family, batch, beams)
+
+
+@BEAMS
 @pytest.mark.parametrize("family", ["gpt2", "llama", "qwen3"])
 def test_prefix_tuning_writes_pefts_tokens(family: str, beams: int) -> None:
     backbone, batch, _ = case(family, 0)
-    kv = random(backbone.sites, 2, 1, backbone.heads, M, backbone.head_width, seed=1)
-    ours = generate(backbone, batch, Prompt(key_values=kv), replace(SHORT, beams=beams))
+    kv, reference = (
+        random(backbone.sites, 2, 1, backbone.heads, M, backbone.head_width, seed=1),
+        peft_of(family, "prefix"),
+    )
     # PEFT's table: one row a virtual token; (site, key or value, head, width) one after the other within it.
     table = kv[:, :, 0].permute(3, 0, 1, 2, 4).reshape(M, -1)
-    assert ours == peft_written(family, "prefix", batch, lambda _: table)
+    reference.prompt_encoder["default"].embedding.weight.data.copy_(table)
+    ours = generate(backbone, batch, Prompt(key_values=kv), replace(SHORT, beams=beams))
+    assert ours == peft_writes(reference, family, batch, beams)
 
 
+@BEAMS
 def test_prompt_tuning_writes_pefts_tokens_on_t5(beams: int) -> None:
     backbone, batch, _ = case("t5", M)
-    prompt = prompt_for(backbone, batch, "plain")
+    prompt, reference = prompt_for(backbone, batch, "plain"), peft_of("t5", "prompt", num_transformer_submodules=1)
+    reference.prompt_encoder["default"].embedding.weight.data.copy_(prompt.embeddings[0])
     ours = generate(backbone, batch, prompt, replace(SHORT, beams=beams))
-    settings = {"num_transformer_submodules": 1}
-    assert ours == peft_written("t5", "prompt", batch, lambda _: prompt.embeddings[0], **settings)
+    assert ours == peft_writes(reference, "t5", batch, beams)
 
 
 def test_sampling_depends_on_its_seed_alone() -> None:

@@ -1,0 +1,148 @@
+"""``ptviz generate``: what a frozen backbone writes with a trained prompt, and without it."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
+from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
+
+if TYPE_CHECKING:
+    from ptviz.backbones import Backbone
+    from ptviz.methods import PromptMethod
+    from ptviz.tasks.template import Template
+
+
+def generate(
+    path: Annotated[str, typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or saved:ID.")],
+    texts: Annotated[
+        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")
+    ] = None,
+    backbone: Annotated[str | None, typer.Option(help="Backbone of a checkpoint: name or folder.")] = None,
+    prompt: Annotated[str | None, typer.Option(help="Which prompt of a checkpoint with several.")] = None,
+    step: Annotated[int | None, typer.Option(min=0, help="Use a run's snapshot after this step.")] = None,
+    template: Annotated[
+        str, typer.Option(help="How the input is laid out, as in '{prompt}{text}'. Default: as it was trained.")
+    ] = "",
+    file: Annotated[Path | None, typer.Option(help="Read the texts from this file, one a line.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Write one JSON object a text to this file.")] = None,
+    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens written, at most.")] = 32,
+    temperature: Annotated[float, typer.Option(min=0, help="Sample at this temperature; 0 is greedy.")] = 0.0,
+    top_p: Annotated[float, typer.Option(help="Sample from this share of the probability.")] = 1.0,
+    beams: Annotated[int, typer.Option(min=1, help="Beams of a beam search.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the sampling.")] = 0,
+    stop_at_newline: Annotated[
+        bool, typer.Option("--stop-at-newline", help="End each text at its first line.")
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
+    """Write texts with a trained prompt and without it: a run, a saved prompt, or a checkpoint of any format."""
+    from ptviz.checkpoints import CheckpointError
+
+    with as_usage_error(OSError):
+        inputs = _read_texts(texts, file)
+    settings = {
+        "max_new_tokens": max_new_tokens,
+        "temperature": temperature,
+        "top_p": top_p,
+        "beams": beams,
+        "seed": seed,
+        "stop_at_newline": stop_at_newline,
+    }
+    with (
+        progress_console().status("writing"),
+        quiet_libraries(),
+        as_usage_error(OSError, CheckpointError),
+    ):
+        answer = _generate_texts(path, inputs, settings, backbone or "", prompt, step, template)
+    rows = [
+        {"text": text, "with": prompted, "without": unprompted}
+        for text, prompted, unprompted in zip(answer["texts"], answer["with"], answer["without"], strict=True)
+    ]
+    if out is not None:
+        from ptviz.runs.atomic_io import atomic_write
+
+        with as_usage_error(OSError):
+            atomic_write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
+        typer.echo(f"{len(rows)} texts written to {out}", err=True)
+    if as_json:
+        print_json(answer)
+    elif out is None:
+        for row in rows:
+            typer.echo(f"{row['text']}\n  with the prompt: {row['with']}\n  without:         {row['without']}")
+
+
+def _read_texts(texts: list[str] | None, file: Path | None) -> list[str]:
+    from ptviz.engine.text_generation import read_inputs
+
+    if texts and file is not None:
+        raise UsageError("expected texts or --file; got both")
+    if file is not None:
+        return read_inputs(file)
+    if not texts and not sys.stdin.isatty():
+        texts = [line.strip() for line in sys.stdin if line.strip()]
+    if not texts:
+        raise UsageError('expected at least one text, as in: ptviz generate RUN "The capital of France is"')
+    return texts
+
+
+def _generate_texts(
+    path: str,
+    texts: list[str],
+    settings: dict[str, Any],
+    backbone_name: str,
+    prompt: str | None,
+    step: int | None,
+    pattern: str,
+) -> dict[str, Any]:
+    from ptviz.backbones.generation import GenerationSettings
+    from ptviz.engine.text_generation import generate_texts
+
+    chosen = GenerationSettings(**settings)
+    method, backbone, template, position = _load_method(path, backbone_name, prompt, step, pattern)
+    prompted, unprompted = (generate_texts(one, backbone, texts, chosen, template=template) for one in (method, None))
+    return {
+        "prompt": path,
+        "backbone": backbone.name,
+        **position,
+        "settings": settings,
+        "template": template.pattern,
+        "texts": texts,
+        "with": prompted,
+        "without": unprompted,
+    }
+
+
+def _load_method(
+    path: str, backbone_name: str, prompt: str | None, step: int | None, pattern: str
+) -> tuple[PromptMethod, Backbone, Template, dict[str, int]]:
+    from ptviz.checkpoints import open_checkpoint
+    from ptviz.engine.loaded_prompt import load_run_prompt, load_saved_method
+    from ptviz.engine.model_cache import ModelCache
+    from ptviz.engine.text_generation import input_template, load_checkpoint_method
+    from ptviz.runs import Store, StoreError
+    from ptviz.runs.saved_prompts import SAVED_PREFIX
+
+    store, model_cache = Store(), ModelCache()
+    if path.startswith(SAVED_PREFIX):
+        method, backbone, _ = load_saved_method(store, model_cache, path.removeprefix(SAVED_PREFIX))
+        return method, backbone, input_template(backbone, pattern), {}
+    try:
+        run = None if Path(path).exists() else store.get(path)
+    except StoreError:
+        run = None
+    if run is not None:
+        loaded = load_run_prompt(run, model_cache, None, step)
+        own = loaded.task.make_template(loaded.backbone.readout_mode)
+        template = input_template(loaded.backbone, pattern) if pattern else own
+        return loaded.method, loaded.backbone, template, loaded.position
+    if step is not None:
+        raise UsageError(f"--step is for runs; {path} is no run")
+    bundle = open_checkpoint(resolve_checkpoint(Path(path)))
+    method, backbone = load_checkpoint_method(bundle, backbone_name, model_cache, prompt)
+    return method, backbone, input_template(backbone, pattern), {}
