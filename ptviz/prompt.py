@@ -2,7 +2,7 @@
 
 Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width; ``S``
 attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank; ``c`` classes;
-``V`` vocabulary.
+``V`` vocabulary; ``U`` target tokens, ``N`` those of a whole batch.
 """
 
 from __future__ import annotations
@@ -15,6 +15,9 @@ from types import MappingProxyType
 import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
+
+NO_TARGET = -100
+"""Fills target ids up to the longest of a batch: transformers' mark for what has no loss."""
 
 
 def _fallback_tokenise(text: str) -> list[int]:
@@ -99,7 +102,11 @@ class BackboneShape:
 
 @dataclass(frozen=True)
 class Batch:
-    """One tokenised batch; ``slots`` marks the m positions per row that the prompt fills."""
+    """One tokenised batch; ``slots`` marks the m positions per row that the prompt fills.
+
+    All but ``targets`` describes the input alone, so that what reads a batch (a router, a shift by position) can never
+    see what is to be written. ``targets`` holds the ids to be written, right-padded with ``NO_TARGET``.
+    """
 
     input_ids: Int[Tensor, "B T"]
     mask: Bool[Tensor, "B T"]
@@ -108,6 +115,7 @@ class Batch:
     labels: Int[Tensor, " B"]
     task_ids: Int[Tensor, " B"]
     embeddings: Float[Tensor, "B T d"]
+    targets: Int[Tensor, "B U"] | None = None
 
     def __len__(self) -> int:
         return len(self.input_ids)
@@ -152,16 +160,24 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Output:
-    """The backbone's output: one score per label, the loss per example, and hidden states if requested."""
+    """The backbone's output: scores, the loss per example in nats, and hidden states if requested.
 
-    logits: Float[Tensor, "B c"]
+    For labels, ``logits`` has one row per example and one score per label. For target texts it has one row per target
+    token of the batch, rows of one example together, and one score per vocabulary item; ``nll`` is then the mean over
+    an example's tokens, whose number is in ``target_lengths``.
+    """
+
+    logits: Float[Tensor, "N c"]
     nll: Float[Tensor, " B"]
     hidden_states: Float[Tensor, "layer B d"] | None = None
+    target_lengths: Int[Tensor, " B"] | None = None
 
     @property
     def loss(self) -> Float[Tensor, ""]:
-        """Return the mean negative log-likelihood of the correct label, in nats."""
-        return self.nll.mean()
+        """Return the mean negative log-likelihood in nats: of the correct label, or of the target tokens of the whole batch."""
+        if self.target_lengths is None:
+            return self.nll.mean()
+        return (self.nll * self.target_lengths).sum() / self.target_lengths.sum()
 
 
 ForwardFn = Callable[[Prompt], Output]

@@ -15,13 +15,16 @@ from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError
 from ptviz.backbones.label_tokens import find_common_tokens
-from ptviz.prompt import BackboneShape, Batch, Output, Prompt, Spec
+from ptviz.prompt import NO_TARGET, BackboneShape, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 KNOWN_FAMILIES = (
     "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, Qwen3, T5, "
     "BART."
 )
+
+NO_WRITER = "an encoder: it reads texts and writes none; choose a decoder or an encoder-decoder"
+"""Why a backbone cannot write."""
 
 
 @dataclass(frozen=True)
@@ -142,6 +145,30 @@ class Backbone(nn.Module, ABC):
     ) -> tuple[Float[Tensor, "B d"], Float[Tensor, "layer B d"] | None]:
         """Run the embedded input; return the states to score, and those of every layer if requested."""
 
+    def make_vocabulary_readout(self) -> Readout:
+        """Return the read-out over the whole vocabulary, which target texts are scored with.
+
+        Raises:
+            BackboneError: if the backbone is an encoder, which writes no text.
+        """
+        raise BackboneError(f"{self.name} is {NO_WRITER}")
+
+    def compute_target_states(
+        self,
+        batch: Batch,
+        x: Float[Tensor, "B T d"],
+        mask: Bool[Tensor, "B T"],
+        prompt: Prompt,
+        targets: Int[Tensor, "B U"],
+        **keywords: Any,
+    ) -> tuple[Float[Tensor, "B U d"], Float[Tensor, "layer B d"] | None]:
+        """Return the states that predict each target token; all layers' at the first of them if asked for.
+
+        Raises:
+            BackboneError: if the backbone is an encoder, which writes no text.
+        """
+        raise BackboneError(f"{self.name} is {NO_WRITER}")
+
     def forward(
         self,
         batch: Batch,
@@ -151,15 +178,17 @@ class Backbone(nn.Module, ABC):
         hidden: bool = False,
         visit: AttentionCallback | None = None,
     ) -> Output:
-        """Score every label for every example with a prompt.
+        """Score every label, or every target token of a batch with targets, with a prompt.
 
         Raises:
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
         """
         x, mask = self.shift_and_mask(batch, prompt)
-        answer, states = self.compute_answer_states(
-            batch, x, mask, prompt, output_hidden_states=hidden, **({"visit": visit} if visit else {})
-        )
+        keywords = {"output_hidden_states": hidden, **({"visit": visit} if visit else {})}
+        if batch.targets is not None:
+            places, states = self.compute_target_states(batch, x, mask, prompt, batch.targets, **keywords)
+            return _score_targets(places, states, batch.targets, readout)
+        answer, states = self.compute_answer_states(batch, x, mask, prompt, **keywords)
         logits = readout.scores(answer)
         return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
 
@@ -206,6 +235,26 @@ class Backbone(nn.Module, ABC):
             vectors = prompt.embeddings.to(x.dtype).expand(len(x), -1, -1).contiguous()
             x = x.masked_scatter(batch.slots[..., None], vectors)
         return x.to(self.dtype)
+
+
+def _score_targets(
+    places: Float[Tensor, "B U d"],
+    states: Float[Tensor, "layer B d"] | None,
+    targets: Int[Tensor, "B U"],
+    readout: Readout,
+) -> Output:
+    real = targets != NO_TARGET
+    logits = readout.scores(places[real])
+    losses = F.cross_entropy(logits, targets[real], reduction="none")
+    lengths = real.sum(1)
+    sums = losses.new_zeros(len(targets)).index_add(0, real.nonzero()[:, 0], losses)
+    return Output(logits, sums / lengths.clamp(min=1), states, lengths)
+
+
+def shift_right(targets: Int[Tensor, "B U"], start: int) -> Int[Tensor, "B U"]:
+    """Return what a model reads before each target token: ``start``, then the targets but the last."""
+    ids = targets.masked_fill(targets == NO_TARGET, start)
+    return torch.cat([ids.new_full((len(ids), 1), start), ids[:, :-1]], 1)
 
 
 def marked_column(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:

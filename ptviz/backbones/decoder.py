@@ -8,9 +8,17 @@ import torch
 from torch import Tensor
 
 from ptviz.backbones.attention import join_key_values
-from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, needs_no_intermediates, select_hidden
+from ptviz.backbones.base import (
+    Backbone,
+    Readout,
+    kv_kwargs,
+    marked_column,
+    needs_no_intermediates,
+    select_hidden,
+    shift_right,
+)
 from ptviz.backbones.label_tokens import assign_label_tokens
-from ptviz.prompt import Batch, Prompt
+from ptviz.prompt import NO_TARGET, Batch, Prompt
 
 
 class DecoderBackbone(Backbone):
@@ -42,6 +50,44 @@ class DecoderBackbone(Backbone):
         rows, columns = torch.arange(len(x), device=x.device), marked_column(batch.readout_mask)
         states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
         return out.last_hidden_state[rows, columns], states
+
+    def compute_target_states(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, targets: Tensor, **keywords: Any
+    ) -> tuple[Tensor, Tensor | None]:
+        """Return the final input token's last hidden state, then those of the target tokens but the last; (B, U, d).
+
+        Targets follow the padded inputs; positions count real tokens only, so the padding between them is not seen.
+        """
+        columns, rows = marked_column(batch.readout_mask), torch.arange(len(x), device=x.device)
+        width, real = x.shape[1], targets[:, :-1] != NO_TARGET
+        tail = self.embed_tokens(shift_right(targets, self.pad_id)[:, 1:])
+        mask = torch.cat([mask, real], 1)
+        lead = self.shared_columns(batch, prompt)
+        if lead and needs_no_intermediates(keywords):
+            hidden = self.run_shared_prompt(batch, torch.cat([x, tail], 1), mask, prompt, lead)
+            return self._predicting(hidden, columns - lead, width - lead), None
+        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        filled = self.fill_slots(batch, x, prompt)
+        out = self.model.base_model(
+            inputs_embeds=torch.cat([filled, tail.to(filled.dtype)], 1),
+            attention_mask=mask,
+            position_ids=(mask.long().cumsum(1) - 1).clamp(min=0) + past,
+            use_cache=False,
+            **kv_kwargs(prompt),
+            **keywords,
+        )
+        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
+        return self._predicting(out.last_hidden_state, columns, width), states
+
+    @staticmethod
+    def _predicting(hidden: Tensor, columns: Tensor, width: int) -> Tensor:
+        rows = torch.arange(len(hidden), device=hidden.device)
+        return torch.cat([hidden[rows, columns][:, None], hidden[:, width:]], 1)
+
+    def make_vocabulary_readout(self) -> Readout:
+        """Return the whole frozen output embedding."""
+        head = self.model.get_output_embeddings()
+        return Readout(head.weight.float(), None if head.bias is None else head.bias.float(), 1.0, False, ())
 
     def shared_columns(self, batch: Batch, prompt: Prompt) -> int:
         """Return how many leading columns up to the prompt's end are equal in all rows; 0 for a varying prompt."""

@@ -20,7 +20,7 @@ from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_outputs import BaseModelOutput
 
 from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.base import Backbone, kv_kwargs
+from ptviz.backbones.base import NO_WRITER, Backbone, kv_kwargs
 from ptviz.prompt import Batch, Prompt
 
 
@@ -70,9 +70,7 @@ def generate(
     """
     settings = settings or GenerationSettings()
     if backbone.family == "encoder":
-        raise BackboneError(
-            f"{backbone.name} is an encoder: it reads texts and writes none; choose a decoder or an encoder-decoder"
-        )
+        raise BackboneError(f"{backbone.name} is {NO_WRITER}")
     if on_token is not None and (len(batch) > 1 or settings.beams > 1):
         raise ValueError(f"expected one row and one beam to stream; got {len(batch)} rows and {settings.beams} beams")
     x, mask = backbone.shift_and_mask(batch, prompt)

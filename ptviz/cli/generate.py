@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -13,13 +14,11 @@ from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
 from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
 
 if TYPE_CHECKING:
-    from ptviz.backbones import Backbone
-    from ptviz.methods import PromptMethod
-    from ptviz.tasks.template import Template
+    from ptviz.engine.text_generation import Writer
 
 
 def generate(
-    path: Annotated[str, typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or saved:ID.")],
+    path: Annotated[str, typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or the id of a saved prompt.")],
     texts: Annotated[
         list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")
     ] = None,
@@ -95,54 +94,42 @@ def _generate_texts(
     path: str,
     texts: list[str],
     settings: dict[str, Any],
-    backbone_name: str,
+    backbone: str,
     prompt: str | None,
     step: int | None,
     pattern: str,
 ) -> dict[str, Any]:
     from ptviz.backbones.generation import GenerationSettings
-    from ptviz.engine.text_generation import generate_texts
 
     chosen = GenerationSettings(**settings)
-    method, backbone, template, position = _load_method(path, backbone_name, prompt, step, pattern)
-    prompted, unprompted = (generate_texts(one, backbone, texts, chosen, template=template) for one in (method, None))
-    return {
-        "prompt": path,
-        "backbone": backbone.name,
-        **position,
-        "settings": settings,
-        "template": template.pattern,
-        "texts": texts,
-        "with": prompted,
-        "without": unprompted,
-    }
+    writer = _load_writer(path, backbone, prompt, step, pattern)
+    return {"prompt": path, **writer.write(texts, chosen), "settings": settings}
 
 
-def _load_method(
-    path: str, backbone_name: str, prompt: str | None, step: int | None, pattern: str
-) -> tuple[PromptMethod, Backbone, Template, dict[str, int]]:
+def _load_writer(path: str, backbone: str, prompt: str | None, step: int | None, pattern: str) -> Writer:
     from ptviz.checkpoints import open_checkpoint
-    from ptviz.engine.loaded_prompt import load_run_prompt, load_saved_method
     from ptviz.engine.model_cache import ModelCache
-    from ptviz.engine.text_generation import input_template, load_checkpoint_method
-    from ptviz.runs import Store, StoreError
-    from ptviz.runs.saved_prompts import SAVED_PREFIX
+    from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
+    from ptviz.runs import Store
+    from ptviz.runs.saved_prompts import SAVED_PREFIX, get_saved_prompt
 
     store, model_cache = Store(), ModelCache()
-    if path.startswith(SAVED_PREFIX):
-        method, backbone, _ = load_saved_method(store, model_cache, path.removeprefix(SAVED_PREFIX))
-        return method, backbone, input_template(backbone, pattern), {}
-    try:
-        run = None if Path(path).exists() else store.get(path)
-    except StoreError:
-        run = None
-    if run is not None:
-        loaded = load_run_prompt(run, model_cache, None, step)
-        own = loaded.task.make_template(loaded.backbone.readout_mode)
-        template = input_template(loaded.backbone, pattern) if pattern else own
-        return loaded.method, loaded.backbone, template, loaded.position
+    if not Path(path).exists():
+        if _exists(lambda: store.get(path)):
+            return load_writer(store, model_cache, path, None, step, pattern)
+        if _exists(lambda: get_saved_prompt(store.prompts_folder, path)):
+            return load_writer(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
     if step is not None:
         raise UsageError(f"--step is for runs; {path} is no run")
     bundle = open_checkpoint(resolve_checkpoint(Path(path)))
-    method, backbone = load_checkpoint_method(bundle, backbone_name, model_cache, prompt)
-    return method, backbone, input_template(backbone, pattern), {}
+    return load_checkpoint_writer(bundle, backbone, model_cache, prompt, pattern)
+
+
+def _exists(look_up: Callable[[], object]) -> bool:
+    from ptviz.runs import StoreError
+
+    try:
+        look_up()
+    except StoreError:
+        return False
+    return True

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 
 from ptviz.backbones import Backbone
 from ptviz.backbones.generation import GenerationSettings, generate
-from ptviz.engine.loaded_prompt import make_static_method
+from ptviz.engine.loaded_prompt import load_run_prompt, load_saved_method, make_static_method
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.import_prompt import importable_prompts, select_prompt_name
-from ptviz.runs.saved_prompts import to_prompt
+from ptviz.runs.saved_prompts import SAVED_PREFIX, to_prompt
+from ptviz.runs.store import Store
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template
 
@@ -96,20 +98,72 @@ def generate_texts(
     return written
 
 
-def load_checkpoint_method(
-    bundle: PromptBundle, backbone_name: str, model_cache: ModelCache, which: str | None = None
-) -> tuple[PromptMethod, Backbone]:
-    """Return a checkpoint's prompt as a static method, and the backbone that the caller names for it.
+@dataclass(frozen=True)
+class Writer:
+    """A prompt that can write: its method and backbone, and how inputs are laid out.
+
+    ``position`` holds "stage" and "step" of a run's snapshot; it is empty for other prompts.
+    """
+
+    method: PromptMethod
+    backbone: Backbone
+    template: Template
+    position: dict[str, int]
+
+    def write(self, texts: Sequence[str], settings: GenerationSettings) -> dict[str, Any]:
+        """Return what is written with the prompt and without it, as ``{"with": [n], "without": [n], ...}``."""
+        prompted, unprompted = (
+            generate_texts(method, self.backbone, texts, settings, template=self.template)
+            for method in (self.method, None)
+        )
+        return {
+            "texts": [*texts],
+            "with": prompted,
+            "without": unprompted,
+            "backbone": self.backbone.name,
+            "template": self.template.pattern,
+            **self.position,
+        }
+
+
+def load_writer(
+    store: Store,
+    model_cache: ModelCache,
+    id: str,
+    stage: int | None = None,
+    step: int | None = None,
+    pattern: str = "",
+) -> Writer:
+    """Load a run's prompt with the template of its task, or a saved prompt (``SAVED_PREFIX`` and its id) with PEFT's.
 
     Raises:
-        StoreError: if the checkpoint has no such prompt, or it does not fit the backbone.
+        StoreError: if there is no such prompt, or it does not fit its backbone.
+        ValueError: for a bad ``pattern``.
+    """
+    if id.startswith(SAVED_PREFIX):
+        method, backbone, _ = load_saved_method(store, model_cache, id.removeprefix(SAVED_PREFIX))
+        return Writer(method, backbone, input_template(backbone, pattern), {})
+    loaded = load_run_prompt(store.get(id), model_cache, stage, step)
+    own = loaded.task.make_template(loaded.backbone.readout_mode)
+    template = input_template(loaded.backbone, pattern) if pattern else own
+    return Writer(loaded.method, loaded.backbone, template, loaded.position)
+
+
+def load_checkpoint_writer(
+    bundle: PromptBundle, backbone_name: str, model_cache: ModelCache, which: str | None = None, pattern: str = ""
+) -> Writer:
+    """Return the writer of a checkpoint's prompt in front of the backbone that the caller names for it.
+
+    Raises:
+        StoreError: if no backbone is named, the checkpoint has no such prompt, or it does not fit the backbone.
+        ValueError: for a bad ``pattern``.
     """
     if not backbone_name:
         raise StoreError("expected the backbone that this prompt was trained for; name it, as in --backbone FOLDER")
     backbone = model_cache.backbone(RunConfig(backbone_name))
     which = select_prompt_name(bundle, which, backbone_name)
     tensors = importable_prompts(bundle, backbone_name)[which]
-    return make_static_method(to_prompt(tensors), backbone), backbone
+    return Writer(make_static_method(to_prompt(tensors), backbone), backbone, input_template(backbone, pattern), {})
 
 
 def read_inputs(path: Path) -> list[str]:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from ptviz.backbones.generation import GenerationSettings
+from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
 from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.logit_lens import measure_logit_lens
 from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, measure_saliency
@@ -81,6 +85,39 @@ def predict(
         "without": backend.predict(None, loaded.backbone, loaded.task, texts, length).tolist(),
         **loaded.position,
     }
+
+
+def generate(
+    context: HandlerContext,
+    texts: list[str],
+    run: str = "",
+    stage: int | None = None,
+    step: int | None = None,
+    path: str = "",
+    prompt: str | None = None,
+    backbone: str = "",
+    template: str = "",
+    **settings: Any,
+) -> dict[str, Any]:
+    """Return what the backbone writes after each text, with and without a prompt.
+
+    The prompt is that of a run or a saved prompt, or of the checkpoint at ``path`` in front of ``backbone``.
+    ``settings`` are those of ``GenerationSettings``.
+
+    Returns:
+        The answer of ``ptviz.engine.text_generation.Writer.write``.
+
+    Raises:
+        StoreError: if there is no such prompt, or it does not fit.
+        ValueError: for a bad setting or template, or an empty text.
+    """
+    chosen = GenerationSettings(**settings)
+    if path:
+        bundle = open_checkpoint(Path(path))
+        writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
+    else:
+        writer = load_writer(context.store, context.model_cache, run, stage, step, template)
+    return writer.write(texts, chosen)
 
 
 def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "") -> dict[str, Any]:
@@ -203,6 +240,7 @@ def queue_projection(context: HandlerContext, run: str, name: str) -> dict[str, 
 
 HANDLERS: Mapping[str, Handler] = {
     "predict": predict,
+    "generate": generate,
     "vocabulary": write_vocabulary,
     "route": route,
     "attention": attention,

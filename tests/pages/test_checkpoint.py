@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -13,11 +14,15 @@ from safetensors.torch import save
 from streamlit.testing.v1 import AppTest
 
 from ptviz.checkpoints.detect import open_in_process
+from ptviz.engine.model_cache import ModelCache
+from ptviz.executors.local import LocalExecutor
 from ptviz.plots import prompt_set
 from ptviz.runs import Run, Store
 from ptviz.runs.archive import pack_run
 from ptviz.ui.open import checkpoint
+from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
+from tests.pages.conftest import QuietExecutor
 from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
@@ -157,3 +162,40 @@ def test_uploads_are_stored_under_safe_names(home: Path) -> None:
     assert sorted(file.name for file in folder.iterdir()) == ["adapter_config.json", "adapter_model.bin"]
     with pytest.raises(ValueError, match="different names"):
         checkpoint.save_uploads([("a.pt", b"x"), ("a.pt", b"y")])
+
+
+def test_a_prompt_writes_with_and_without_it(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    model_cache = ModelCache()
+
+    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        return answer_request(HandlerContext(self.store, model_cache), kind, {"run": run, **question})
+
+    monkeypatch.setattr(LocalExecutor, "ask", ask)
+    monkeypatch.setattr(QuietExecutor, "ask", ask)
+    np.save(tmp_path / "p.npy", np.random.default_rng(0).standard_normal((3, 32)).astype(np.float32) * 3)
+    where = {"path-a": str(tmp_path / "p.npy")}
+    assert "Try it" in [element.value for element in page(PATH, **where).subheader]
+    at = page(PATH, **where, ground="tiny-decoder")
+    at.text_area(key="try-text-a").input("good day")
+    at.number_input(key="try-tokens-a").set_value(4)
+    button(at, "Write").click().run()
+    for _ in range(200):
+        if not any("the worker is" in caption.value.lower() for caption in at.caption):
+            break
+        at.run()
+    captions = [caption.value for caption in at.caption]
+    assert "With the prompt" in captions
+    assert "Without the prompt" in captions
+    assert any("'{prompt}{text}'" in caption for caption in captions)
+    assert not at.exception
+
+
+def test_an_encoder_is_not_asked_to_write(page: Page, tmp_path: Path) -> None:
+    np.save(tmp_path / "p.npy", np.ones((3, 32), np.float32))
+    at = page(PATH, ground="tiny-encoder", **{"path-a": str(tmp_path / "p.npy")})
+    assert any("reads texts and writes none" in caption.value for caption in at.caption)
+    assert not at.text_area
+
+
+def button(at: AppTest, label: str) -> Any:
+    return next(one for one in at.button if one.label == label)

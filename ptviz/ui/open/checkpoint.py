@@ -32,6 +32,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
+from ptviz.ui.open.try_prompt import try_prompt_panel
 
 SIDES = ("a", "b")
 EMBEDDINGS_PAGE = "look/embeddings.py"
@@ -139,6 +140,7 @@ def render_checkpoint(side: str, path: Path, reference: BackboneReference | None
         render_warnings(bundle, facts, reference)
         render_prompt_overview(side, bundle, path, facts, reference)
         render_capabilities(bundle)
+        try_prompt_panel(side, bundle, path, _fitting_backbone(bundle, reference))
         save_prompt_form(side, bundle, path, reference)
 
 
@@ -154,7 +156,7 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: Bac
     """Show the form that saves one of its prompts, opens it on the pages that inspect, or starts a run from it."""
     if bundle.format == BUNDLE_FORMAT:
         import_run_button(side, path)
-    home = reference.name if reference is not None and not incompatibilities(bundle, reference) else ""
+    home = _fitting_backbone(bundle, reference)
     names = list(importable_prompts(bundle, home))
     if not names:
         if any(values.axes == UNSPLIT_AXES for values in bundle.tensors.values()):
@@ -185,6 +187,10 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: Bac
         st.switch_page(COMPOSE_PAGE, query_params={"begin": saved.id} | ({"backbone": home} if home else {}))
     st.badge("saved", icon=":material/check_circle:", color="green")
     st.text(f"{saved.title}: {saved.m} prompt tokens, as {saved.id}")
+
+
+def _fitting_backbone(bundle: PromptBundle, reference: BackboneReference | None) -> str:
+    return reference.name if reference is not None and not incompatibilities(bundle, reference) else ""
 
 
 def import_run_button(side: str, path: Path) -> None:
