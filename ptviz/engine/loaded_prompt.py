@@ -98,17 +98,18 @@ def make_static_method(prompt: Prompt, backbone: Backbone) -> PromptMethod:
     Raises:
         StoreError: if a shape does not fit the backbone.
     """
-    slots = 0 if prompt.embeddings is None else prompt.embeddings.shape[1]
-    inner = 0 if prompt.key_values is None else prompt.key_values.shape[4]
-    expected = {
-        "embeddings": (1, slots, backbone.width),
-        "key_values": (backbone.sites, 2, 1, backbone.heads, inner, backbone.head_width),
-    }
-    for name, shape in expected.items():
-        tensor = getattr(prompt, name)
-        if tensor is not None and tuple(tensor.shape) != shape:
+    embeddings, key_values = prompt.embeddings, prompt.key_values
+    slots = 0 if embeddings is None else embeddings.shape[1]
+    checks = []
+    if embeddings is not None:
+        checks.append(("embeddings", embeddings[0], (slots, backbone.width)))
+    if key_values is not None:
+        expected = (backbone.sites, 2, backbone.heads, key_values.shape[4], backbone.head_width)
+        checks.append(("key_values", key_values[:, :, 0], expected))
+    for name, tensor, shape in checks:
+        if tensor.shape != shape:
             raise StoreError(f"{name} of this prompt: expected {shape} for {backbone.name}; got {tuple(tensor.shape)}")
-    static = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, prompt.embeddings, prompt.key_values)
+    static = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, embeddings, key_values)
     return static.to(backbone.device)
 
 
