@@ -174,7 +174,7 @@ class Output:
 
     @property
     def loss(self) -> Float[Tensor, ""]:
-        """Return the mean negative log-likelihood in nats: of the correct label, or of the target tokens of the whole batch."""
+        """Return the mean negative log-likelihood, in nats, of the correct label or of all target tokens."""
         if self.target_lengths is None:
             return self.nll.mean()
         return (self.nll * self.target_lengths).sum() / self.target_lengths.sum()

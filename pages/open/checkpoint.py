@@ -30,5 +30,5 @@ if not any(chosen.values()):
 elif both and all(chosen.values()):
     with show_errors():
         compare_checkpoints.render_checkpoint_comparison([chosen[side] for side in checkpoint.SIDES])
-rerun_when_answered("The worker is loading the vocabulary of the backbone; norms are compared as soon as it is there.")
+rerun_when_answered("The worker is answering; this page is drawn again as soon as the answer is there.")
 preload_plotly()

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from torch import Tensor
+
 from ptviz.backbones import Backbone
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods import REGISTRY
@@ -100,7 +102,7 @@ def make_static_method(prompt: Prompt, backbone: Backbone) -> PromptMethod:
     """
     embeddings, key_values = prompt.embeddings, prompt.key_values
     slots = 0 if embeddings is None else embeddings.shape[1]
-    checks = []
+    checks: list[tuple[str, Tensor, tuple[int, ...]]] = []
     if embeddings is not None:
         checks.append(("embeddings", embeddings[0], (slots, backbone.width)))
     if key_values is not None:

@@ -137,5 +137,6 @@ def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table,
     told = ask(looking, "attention", **{**kept, "run": f"kept:{other.id}"})["error"]
     assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
     nobody = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
-    assert "which backbone" in ask(looking, "attention", **{**kept, "run": f"kept:{nobody.id}"})["error"]
+    unknown = ask(looking, "attention", **{**kept, "run": f"kept:{nobody.id}"})["error"]
+    assert "the backbone of this prompt is unknown" in unknown
     assert "saved prompt 'gone' not found" in ask(looking, "attention", **{**kept, "run": "kept:gone"})["error"]
