@@ -142,6 +142,7 @@ def test_the_form_lists_it_and_starts_a_run(loaded: str, table: Path, monkeypatc
     for name, value in query.items():
         at.query_params[name] = value
     at.run()
+    at.button(key="open-path").click().run()
     assert "Scaled Prompt" in at.selectbox(key="method").options
     at.number_input(key="scaled-m").set_value(3)
     at.number_input(key="scaled-scale").set_value(0.5).run()

@@ -6,7 +6,6 @@ import base64
 import json
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,11 +22,6 @@ from tests.pages.run_pages import figures, settled, wait_for, well
 PAGES = ("look/embeddings.py", "look/decompositions.py", "look/routing.py")
 pytestmark = pytest.mark.usefixtures("answered")
 Page = Callable[..., AppTest]
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
 
 
 def ending(at: AppTest) -> set[str]:

@@ -306,7 +306,7 @@ def train_first_run(home: Path, rows: Path) -> None:
     rows.write_text("text,label\n" + "\n".join(lines) + "\n")
     command = [sys.executable, "-m", "ptviz", "train", "prompt-tuning", "--backbone", "tiny-encoder"]
     command += ["--task", str(rows), "--text", "text", "--label", "label", "--steps", "60", "--json"]
-    subprocess.run(command, env=os.environ | {"PTVIZ_HOME": str(home)}, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, env=os.environ | {"PTVIZ_HOME": str(home)}, check=True, capture_output=True)
 
 
 def end_runs(soak: Soak, limit: float) -> None:
