@@ -66,6 +66,9 @@ def test_quotes_in_a_tsv_are_text(tmp_path: Path) -> None:
     task = load(tmp_path / "t.tsv", plain(rows))
     assert all_rows(task) == sorted(rows)
     assert task.notes == ("quotes at the beginning of cells are part of the texts (quoting: none)",)
+    rows[19] = ('"a title"', "b")
+    rows[5] = ("text number 5", "b")
+    assert all_rows(load(tmp_path / "t.tsv", plain(rows))) == sorted(rows)
 
 
 def test_swallowed_rows_are_counted(tmp_path: Path) -> None:
@@ -138,8 +141,9 @@ def test_a_table_without_a_header(tmp_path: Path) -> None:
 @given(data=st.data())
 def test_every_dialect_is_read_back(data: st.DataObject, tmp_path_factory: pytest.TempPathFactory) -> None:
     delimiter = data.draw(st.sampled_from([",", ";", "\t", "|"]))
-    quoting = data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     end = data.draw(st.sampled_from(["\n", "\r\n", "\r"]))
+    # Python's csv leaves "\n" unquoted in a file whose lines end with "\r".
+    quoting = csv.QUOTE_ALL if end == "\r" else data.draw(st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL]))
     letters = st.text(st.sampled_from('ab ,;\t|"\n\u00e9\u65e5'), max_size=12)
     texts = data.draw(st.lists(letters, min_size=12, max_size=20, unique_by=lambda text: " ".join(text.split())))
     rows = [(f"{number} {text} .", "xy"[number % 2]) for number, text in enumerate(texts)]
