@@ -102,7 +102,7 @@ def _format_defaults(method: dict[str, Any]) -> str:
 def tasks(as_json: JsonOption = False) -> None:
     """List the built-in tasks.
 
-    A CSV, TSV, JSONL or Parquet file and `hub:ID` can be used as a task, too.
+    A CSV, TSV, JSON or Parquet file and `hub:ID` can be used as a task, too.
     """
     from ptviz.tasks import list_tasks
 

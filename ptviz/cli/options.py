@@ -22,7 +22,7 @@ SetOption = Annotated[
 ]
 
 BackboneOption = Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")]
-TaskOption = Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSONL, Parquet), or hub:ID.")]
+TaskOption = Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSON, Parquet), or hub:ID.")]
 TextOption = Annotated[str | None, typer.Option(help="Column of texts in your file.")]
 LabelOption = Annotated[str | None, typer.Option(help="Column of labels in your file.")]
 CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")]
