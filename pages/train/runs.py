@@ -32,5 +32,5 @@ with show_errors():
         else:
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
-    run_table.render_unreadable_runs()
+    run_table.render_unreadable_runs(summaries)
     run_table.rerun_on_change(summaries)

@@ -67,7 +67,7 @@ def runs(
 ) -> None:
     """List the runs, newest first."""
     from ptviz.runs import Store
-    from ptviz.runs.status import RUN_STATES
+    from ptviz.runs.status import DERIVED, RUN_STATES
 
     states = (*RUN_STATES, _UNREADABLE)
     if state is not None and state not in states:
@@ -84,6 +84,8 @@ def runs(
     for run in found:
         if run["state"] == _UNREADABLE:
             print_error(f"{run['run']} cannot be read: {run['reason']}", 2)
+        elif DERIVED in run["reason"]:
+            print_error(f"{run['run']}: {run['reason']}", 2)
     if not found:
         print_line("no runs yet; train one: ptviz train prompt-tuning --task trec6", error=True)
     rows = [

@@ -18,7 +18,7 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
-from ptviz.runs.status import ACTIVE_STATES, Status, actual_status
+from ptviz.runs.status import ACTIVE_STATES, DERIVED, Status, actual_status
 from ptviz.training.events import Event, Resumed, decode_event
 from ptviz.validation import InvalidData, check_depth, decode_json
 
@@ -269,7 +269,7 @@ def _status_from_events(folder: Path, damage: str) -> Status:
     best = history.best_evaluation
     status = Status(
         state="stopped",
-        reason=f"{damage}. The status was derived from the events; resume continues from the newest snapshot",
+        reason=f"{damage}. {DERIVED}; resume continues from the newest snapshot",
         step=last,
         steps=steps,
         stage=history.stages_started[-1].index if history.stages_started else 0,
@@ -284,7 +284,7 @@ def _status_from_events(folder: Path, damage: str) -> Status:
     over = history.finished or history.failed
     if over is None:
         return status
-    reason = f"{over.reason} ({damage}. The status was derived from the events)"
+    reason = f"{over.reason} ({damage}. {DERIVED})"
     if history.finished:
         return status.with_changes(state="finished", reason=reason, test=history.finished.test, updated=created)
     return status.with_changes(state="failed", reason=reason, updated=created)

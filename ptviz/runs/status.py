@@ -29,6 +29,8 @@ from ptviz.validation import (
 RunState = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
 RUN_STATES: tuple[str, ...] = get_args(RunState)
 ACTIVE_STATES = ("queued", "running", "stopping")
+DERIVED = "The status was derived from the events"
+"""In the reason of a status whose file is missing or damaged."""
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,11 @@ class Status:
     kept: StepCount | None = None
     kills: Count = 0
     extensions: StepCount | None = None
+
+    @property
+    def is_derived(self) -> bool:
+        """Return whether status.json could not be read, so that the events had to say what happened."""
+        return DERIVED in self.reason
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal status."""

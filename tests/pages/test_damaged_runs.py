@@ -111,3 +111,10 @@ def test_an_unreadable_run_is_listed_and_deleted(page: Page, store: Store) -> No
     assert not bad.path.exists()
     assert good.path.exists()
     assert store.problems() == ()
+
+
+def test_a_derived_status_is_listed_with_its_reason(page: Page, store: Store) -> None:
+    run = make_run(store, "bad")
+    damage(run, "status.json", ("created",), '"x"')
+    shown = " ".join(text.value for text in page("train/runs.py").text)
+    assert "status.json is damaged: created: expected a number; got a text" in shown

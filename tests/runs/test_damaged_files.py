@@ -93,6 +93,7 @@ def check_others(home: Home) -> None:
     assert out.isascii()
     assert home.run.id in out
     assert all(id in err for id in bad)
+    assert (home.run.id in err) == (home.run.id in bad or "status.json is" in rows[home.run.id]["reason"])
     assert shell("show", home.run.id)[0] == (2 if bad else 0)
     with contextlib.redirect_stdout(io.StringIO()):
         mark_dead_runs(store)

@@ -61,7 +61,7 @@ def render_run_header(run: Run, status: Status) -> None:
         st.text(_queue_text(run))
     elif status.state == "failed":
         error_box(status.reason)
-    elif status.reason and (status.state != "finished" or "derived from the events" in status.reason):
+    elif status.reason and (status.state != "finished" or status.is_derived):
         st.text(status.reason)
     if config.task.startswith(tasks.ELSEWHERE_PREFIX):
         st.text(

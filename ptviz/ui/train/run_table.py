@@ -192,8 +192,11 @@ def _run_states(summaries: list[RunSummary]) -> list[tuple[str, str, int]]:
     return [(summary.id, summary.status.state, summary.status.step) for summary in summaries]
 
 
-def render_unreadable_runs() -> None:
-    """Show the runs that cannot be read, each with its reason and a button that deletes it; nothing if all is well."""
+def render_unreadable_runs(summaries: list[RunSummary]) -> None:
+    """Show the runs with damaged files and why; one that cannot be read has a button that deletes it."""
+    for summary in summaries:
+        if summary.status.is_derived:
+            st.text(f"{shorten_text(summary.name, 48)}: {shorten_text(summary.status.reason, 300)}")
     problems = get_store().problems()
     if not problems:
         return
