@@ -459,6 +459,30 @@ def test_parquet_cells_are_bounded(tmp_path: Path) -> None:
             load_table_task(tmp_path / "t.parquet", limits=limits)
 
 
+def test_a_long_text_that_every_row_repeats_stays_small(tmp_path: Path) -> None:
+    texts = pa.DictionaryArray.from_arrays([0] * 3000, ["x" * 1_000_000])
+    table = pa.table({"text": texts.cast(pa.dictionary(pa.int32(), pa.string())), "label": ["a", "b"] * 1500})
+    pq.write_table(table.replace_schema_metadata(None), tmp_path / "t.parquet", store_schema=False)
+    before = pa.total_allocated_bytes()
+    pool = pa.default_memory_pool()
+    with pytest.raises(TaskError, match="at least two classes with 3 different texts"):
+        load_table_task(tmp_path / "t.parquet", limit=10)
+    assert pool.max_memory() - before < 200_000_000
+
+
+def test_parquet_texts_that_are_not_utf_8_are_refused_at_their_row(tmp_path: Path) -> None:
+    texts = pa.array([b"fine", b"caf\xe9"] * 10).cast(pa.binary()).view(pa.string())
+    pq.write_table(pa.table({"text": texts, "label": ["a", "b"] * 10}), tmp_path / "t.parquet")
+    with pytest.raises(TaskError, match=r"^t\.parquet, row 2: expected UTF-8 in a text"):
+        load_table_task(tmp_path / "t.parquet")
+
+
+def test_the_number_of_lines_is_bounded(tmp_path: Path) -> None:
+    few = replace(LIMITS, lines=50)
+    assert "expected at most 50 lines" in refusal(tmp_path / "t.csv", "text,label\n" + "\n" * 100, few)
+    assert "expected at most 50 lines" in refusal(tmp_path / "t.jsonl", "\n" * 100, few)
+
+
 def test_the_texts_that_are_kept_are_bounded(tmp_path: Path) -> None:
     assert "more than 500 characters in all" in refusal(tmp_path / "t.csv", csv_of(ROWS), replace(LIMITS, kept=500))
 

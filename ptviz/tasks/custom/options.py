@@ -120,13 +120,14 @@ def _is_text_encoding(name: str) -> bool:
 class TableLimits:
     """Limits of a table; what exceeds one is refused with row and column.
 
-    ``file`` and ``unpacked`` in bytes; ``row`` and ``cell`` in characters (a row may hold several lines); ``columns``
-    a count; ``nesting`` the depth of JSON objects and lists; ``text`` the characters of a text that are kept (the
-    longest text of a run is 8,192 tokens); ``kept`` the characters of all texts that are kept.
+    ``file`` and ``unpacked`` in bytes; ``lines`` of a text file; ``row`` and ``cell`` in characters (a row may hold
+    several lines); ``columns`` a count; ``nesting`` the depth of JSON objects and lists; ``text`` the characters of a
+    text that are kept (the longest text of a run is 8,192 tokens); ``kept`` the characters of all texts that are kept.
     """
 
     file: int = 4_000 * MB
     unpacked: int = 4_000 * MB
+    lines: int = 50_000_000
     row: int = 8 * MB
     cell: int = 4 * MB
     columns: int = 10_000

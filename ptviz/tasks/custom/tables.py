@@ -63,13 +63,16 @@ class Table(Protocol):
 class _RowLines:
     """The lines of a text file, of which ``current`` are those of the row being read."""
 
-    def __init__(self, stream: TextIO, limit: int) -> None:
-        self._stream, self._limit = stream, limit
+    def __init__(self, stream: TextIO, path: Path, limits: TableLimits) -> None:
+        self._stream, self._path, self._limits, self._limit = stream, path, limits, limits.row
         self.current: list[str] = []
-        self.size = 0
+        self.size = self.count = 0
 
     def __iter__(self) -> Iterator[str]:
         while line := self._stream.readline(self._limit + 1):
+            self.count += 1
+            if self.count > self._limits.lines:
+                raise table_error(self._path, f"expected at most {self._limits.lines:,} lines; split the table")
             self.size += len(line)
             if self.size > self._limit:
                 raise _RowTooLong
@@ -231,7 +234,7 @@ class DelimitedTable(_TextFile):
         csv.field_size_limit(max(csv.field_size_limit(), self.limits.row))
         row = 0
         with self.open_text() as stream:
-            self._lines = lines = _RowLines(stream, self.limits.row)
+            self._lines = lines = _RowLines(stream, self.path, self.limits)
             reader = self.dialect.read_cells(lines)
             while True:
                 lines.next_row()
@@ -309,7 +312,7 @@ class JsonTable(_TextFile):
     def _iterate_lines(self) -> Generator[tuple[int, dict[str, Any] | TaskError], None, None]:
         row = 0
         with self.open_text() as stream:
-            lines = _RowLines(stream, self.limits.row)
+            lines = _RowLines(stream, self.path, self.limits)
             try:
                 for row, line in enumerate(lines, 1):
                     if line.strip():
@@ -433,7 +436,6 @@ class ParquetTable:
 
     def __init__(self, path: Path, options: TableOptions, limits: TableLimits) -> None:
         from pyarrow import ArrowException
-        from pyarrow.parquet import ParquetFile
 
         self.path, self.limits = path, limits
         self.notes: tuple[str, ...] = ()
@@ -446,8 +448,9 @@ class ParquetTable:
             packed = None if _is_plain(path) else file.read(_MAX_PACKED_PARQUET + 1)
         if packed is not None and len(packed) > _MAX_PACKED_PARQUET:
             raise table_error(path, "a large Parquet file in an archive; unpack it first")
+        self._packed = packed
         try:
-            self._file = ParquetFile(path if packed is None else io.BytesIO(packed))
+            self._file = self._open([])
         except self._arrow_errors as error:
             raise table_error(path, f"expected a Parquet file; {error}; save it again") from error
         self.columns: list[str] = list(self._file.schema_arrow.names)
@@ -461,21 +464,39 @@ class ParquetTable:
         row = 0
         names = [self._class_names.get(name) for name in columns]
         try:
-            # Small batches: a dictionary may repeat a long text in every row.
-            for batch in self._file.iter_batches(batch_size=256, columns=list(dict.fromkeys(columns))):
-                values = [batch.column(name).to_pylist() for name in columns]
-                for found in zip(*values, strict=True):
+            file = self._open(self._text_columns(columns))
+            for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(columns))):
+                # Row by row: a small file may hold one long text that every row refers to.
+                for cells in zip(*(batch.column(name) for name in columns), strict=True):
                     row += 1
-                    yield NumberedRow(row, self._check_row(row, columns, list(map(_name_class, found, names))))
+                    yield NumberedRow(row, self._read_row(row, columns, cells, names))
         except self._arrow_errors as error:
             raise table_error(self.path, f"damaged ({error}); save it again", row + 1, columns[0]) from error
 
-    def _check_row(self, row: int, columns: Sequence[str], values: list[Any]) -> list[Any] | TaskError:
+    def _read_row(
+        self, row: int, columns: Sequence[str], cells: Sequence[Any], class_names: Sequence[list[str] | None]
+    ) -> list[Any] | TaskError:
+        try:
+            values = [_name_class(cell.as_py(), names) for cell, names in zip(cells, class_names, strict=True)]
+        except UnicodeDecodeError as error:
+            return table_error(self.path, f"expected UTF-8 in a text; {error.reason}: save the table again", row)
         for name, value in zip(columns, values, strict=True):
             if isinstance(value, str) and len(value) > self.limits.cell:
                 problem = f"expected at most {self.limits.cell:,} characters in a cell; got {len(value):,}"
                 return table_error(self.path, problem, row, name)
         return values
+
+    def _open(self, texts: list[str]) -> Any:
+        """Open the file; columns of texts are read as dictionaries, so that a repeated value stays one in memory."""
+        from pyarrow.parquet import ParquetFile
+
+        return ParquetFile(self.path if self._packed is None else io.BytesIO(self._packed), read_dictionary=texts)
+
+    def _text_columns(self, columns: Sequence[str]) -> list[str]:
+        from pyarrow import types
+
+        kinds = {name: self._file.schema_arrow.field(name).type for name in columns}
+        return [name for name, kind in kinds.items() if types.is_string(kind) or types.is_large_string(kind)]
 
     def _check_sizes(self, columns: Sequence[str]) -> None:
         """Refuse columns that are unreasonably large once unpacked."""
