@@ -46,7 +46,7 @@ def test_the_results_of_a_folder_are_compared(page, folder, picture, hostile):
     assert not at.exception
     frame = at.dataframe[0].value
     assert frame["Method"].tolist()[0] == "lora rank32"
-    assert hostile not in "".join(str(m.value) for m in at.markdown), "a stranger's name became Markdown"
+    assert hostile not in "".join(str(m.value) for m in at.markdown), "an untrusted name became Markdown"
     assert "How to read it" in texts(at)
     assert "broken.json" in texts(at)
     assert "One seed each" in texts(at)
