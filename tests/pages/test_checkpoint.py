@@ -32,7 +32,6 @@ PATH = "open/checkpoint.py"
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read in this process: the sandbox has tests of its own, and takes a second to start."""
-    prompt_set._load_checkpoint.cache_clear()
     monkeypatch.setattr(prompt_set, "open_checkpoint", lambda path: open_in_process(Path(path)))
 
 

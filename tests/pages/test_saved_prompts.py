@@ -32,7 +32,6 @@ TINY = load_backbone("tiny-encoder")
 @pytest.fixture(autouse=True)
 def _here(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
-    prompt_set._load_checkpoint.cache_clear()
     monkeypatch.setattr(prompt_set, "open_checkpoint", lambda path: open_in_process(Path(path)))
     monkeypatch.setattr("ptviz.backbones.load_backbone", lambda *a, **k: pytest.fail("loaded in the app's process"))
 
