@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.label_words import word_classes
-from ptviz.tasks.custom.labels import ClassSpellings, label_spelling, sort_class_names, to_class_name
+from ptviz.tasks.custom.labels import ClassSpellings, read_label, sort_class_names, to_class_name
 from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import NumberedRow, SwallowedLine
 from ptviz.tasks.example import PAIR_SEPARATOR, Example, TaskError, TaskSplits
@@ -125,8 +125,13 @@ def _check_row(
             got = "an empty one" if text is None or isinstance(text, str) else f"{_brief(text)}, a {_type_name(text)}"
             raise table_error(source, f"expected a text; got {got}: fill it in, or delete the row", number, column)
         _check_characters(source, number, column, text)
+    if isinstance(label, str) and len(label) > _MAX_LABEL_LENGTH:
+        problem = (
+            f"expected a label of at most {_MAX_LABEL_LENGTH:,} characters; got {len(label):,}: is this the column "
+        )
+        raise table_error(source, problem + "of labels?", number, columns.label)
     try:
-        name, spelling = to_class_name(label), label_spelling(label)
+        name, spelling = read_label(label)
     except TypeError:
         problem = f"expected one label in each row, a text, a number, or true or false; got {_brief(label)}, "
         raise table_error(source, f"{problem}a {_type_name(label)}", number, columns.label) from None
@@ -134,11 +139,6 @@ def _check_row(
         raise table_error(
             source, f"expected a label; got {label!r}: fill it in, or delete the row", number, columns.label
         )
-    if len(name) > _MAX_LABEL_LENGTH:
-        problem = (
-            f"expected a label of at most {_MAX_LABEL_LENGTH:,} characters; got {len(name):,}: is this the column "
-        )
-        raise table_error(source, problem + "of labels?", number, columns.label)
     _check_characters(source, number, columns.label, name)
     return [text.strip() for text in texts], name, spelling
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Hashable, Iterable
 from decimal import Decimal
+from functools import lru_cache
 from typing import Any
 
 _NUMBER = re.compile(r"[+-]?(\d{1,30}(\.\d{0,30})?|\.\d{1,30})", re.ASCII)
@@ -28,6 +29,16 @@ def label_spelling(label: Any) -> str:
     if isinstance(label, Decimal):
         return f"{label:f}" if label.is_finite() else ""
     raise TypeError(f"a {type(label).__name__}")
+
+
+@lru_cache(maxsize=2000, typed=True)
+def read_label(label: Hashable) -> tuple[str, str]:
+    """Return the class of a label, and the label as it is written; a table repeats its labels in every row.
+
+    Raises:
+        TypeError: if it is no text, number or truth value.
+    """
+    return to_class_name(label), label_spelling(label)
 
 
 def to_class_name(label: Any) -> str:

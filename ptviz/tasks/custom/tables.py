@@ -26,6 +26,7 @@ from ptviz.tasks.example import TaskError
 _SAMPLE_CHARACTERS, _SAMPLE_LINES = 1_000_000, 2000
 _MAX_SUSPECTS = 10_000
 """Lines within quoted cells that are remembered because they look like rows."""
+_MAX_BATCH_BYTES = 64 * MB
 _MAX_PACKED_PARQUET = 256 * MB
 _UNREADABLE_JSON = "expected a JSON object; a number is too long, or lists are too deep"
 _NO_BLANK = re.compile(r"[^ \t\r\n]")
@@ -466,8 +467,7 @@ class ParquetTable:
         try:
             file = self._open(self._text_columns(columns))
             for batch in file.iter_batches(batch_size=4096, columns=list(dict.fromkeys(columns))):
-                # Row by row: a small file may hold one long text that every row refers to.
-                for cells in zip(*(batch.column(name) for name in columns), strict=True):
+                for cells in zip(*(_unpack_cells(batch.column(name)) for name in columns), strict=True):
                     row += 1
                     yield NumberedRow(row, self._read_row(row, columns, cells, names))
         except self._arrow_errors as error:
@@ -477,7 +477,7 @@ class ParquetTable:
         self, row: int, columns: Sequence[str], cells: Sequence[Any], class_names: Sequence[list[str] | None]
     ) -> list[Any] | TaskError:
         try:
-            values = [_name_class(cell.as_py(), names) for cell, names in zip(cells, class_names, strict=True)]
+            values = [_name_class(_as_python(cell), names) for cell, names in zip(cells, class_names, strict=True)]
         except UnicodeDecodeError as error:
             return table_error(self.path, f"expected UTF-8 in a text; {error.reason}: save the table again", row)
         for name, value in zip(columns, values, strict=True):
@@ -507,6 +507,24 @@ class ParquetTable:
             total += sum(c.total_uncompressed_size for c in chunks if c.path_in_schema.split(".")[0] in columns)
         if total > self.limits.unpacked:
             raise table_error(self.path, f"expected at most {self.limits.unpacked:,} bytes unpacked; got {total:,}")
+
+
+def _unpack_cells(column: Any) -> Any:
+    """Return the values of an Arrow array; its scalars where a small file holds one long text for many rows."""
+    from pyarrow import compute
+
+    try:
+        longest = compute.max(compute.binary_length(column.dictionary)).as_py() or 0
+    except (AttributeError, TypeError, NotImplementedError):
+        longest = 0
+    try:
+        return column.to_pylist() if longest * len(column) < _MAX_BATCH_BYTES else column
+    except UnicodeDecodeError:  # The row that has it is named when its scalar is unpacked.
+        return column
+
+
+def _as_python(cell: Any) -> Any:
+    return cell.as_py() if hasattr(cell, "as_py") else cell
 
 
 def _is_plain(path: Path) -> bool:
