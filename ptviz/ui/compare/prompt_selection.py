@@ -107,7 +107,7 @@ def select_prompts() -> PromptSelection | None:
         return None
     counts = Counter(run.config.backbone for run in found)
     titles = {name: f"{name} ({count} prompts)" for name, count in counts.most_common()}
-    if opened or without_backbone:
+    if opened or without_backbone or _typed_path():
         titles[OPENED_ONLY] = "none: only prompts of checkpoints"
     backbone = select_one("Backbone", titles, key="backbone", help="only prompts of one backbone can be compared")
     own = [run for run in found if run.config.backbone == backbone]
