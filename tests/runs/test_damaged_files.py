@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from typer.main import get_command
 
 from ptviz import cli
 from ptviz.experiments.transfer_results import read_transfer_runs, read_transfer_scores
@@ -25,6 +26,9 @@ from ptviz.worker.process import mark_dead_runs
 from tests.damaged_files import damaged, files_of, make_run, make_saved_prompt, replace_content
 
 QUICK = settings(deadline=None, database=None, suppress_health_check=[*HealthCheck], print_blob=False)
+
+COMMAND = get_command(cli.shell)
+"""Built once: to build the command line takes longer than to run a command."""
 
 
 class Home:
@@ -54,6 +58,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Home:
 @pytest.fixture(autouse=True)
 def _home(place: Home, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PTVIZ_HOME", str(place.path))
+    monkeypatch.setattr(cli, "shell", COMMAND)
 
 
 def shell(*words: str) -> tuple[int, str, str]:
