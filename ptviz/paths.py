@@ -16,3 +16,8 @@ def data_dir() -> Path:
 def cache_dir() -> Path:
     """Return the folder of converted backbones and prepared data: ``$PTVIZ_CACHE``, or the user's cache folder."""
     return Path(os.environ.get("PTVIZ_CACHE") or platformdirs.user_cache_dir("ptviz", appauthor=False))
+
+
+def expand_user(path: str | Path) -> Path:
+    """Return a path with the user's home for a leading "~", unchanged for a user who does not exist."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for an unknown user

@@ -13,6 +13,7 @@ st.markdown(
     "Hub, or one of your runs. Its format is recognised by its content, and a sandboxed process reads it without "
     "executing anything in it. **Try:** compare two."
 )
+checkpoint.render_sandbox_note()
 reference = None
 with show_errors():
     reference = checkpoint.select_backbone_reference()

@@ -66,7 +66,7 @@ class Backbone(nn.Module, ABC):
         self.name, self.title, self.random_weights, self.tokeniser = name, title, random, tokeniser
         self.model = model.eval().requires_grad_(False)
         self.pad_id = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
-        self.sites, self.heads, self.head_width = self._find_attention_sites()
+        self.sites, self.heads, self.head_width = find_attention_sites(name, self.model, self.pad_id)
         # Lookups stay in float32 so that a low-precision backbone does not round where prompts start.
         self.embedding_table: Tensor = model.get_input_embeddings().weight
         self._common_ids: Tensor | None = None
@@ -95,28 +95,6 @@ class Backbone(nn.Module, ABC):
     def frozen_parameters(self) -> int:
         """Return the number of parameters of the frozen model."""
         return sum(p.numel() for p in self.model.parameters())
-
-    @torch.no_grad()
-    def _find_attention_sites(self) -> tuple[int, int, int]:
-        """Find the attention sites in call order, and their heads, by one forward pass of two tokens."""
-        found: dict[nn.Module, torch.Size] = {}
-        ids = torch.tensor([[self.pad_id, self.pad_id]], device=self.model.device)
-        decoder = {"decoder_input_ids": ids[:, :1]} if self.model.config.is_encoder_decoder else {}
-        self.model(input_ids=ids, survey=found, **decoder)
-        if not found:
-            raise BackboneError(
-                f"{self.name}: {type(self.model).__name__} does not route its attention through transformers' "
-                f"AttentionInterface, so prompts cannot reach it. {KNOWN_FAMILIES}"
-            )
-        shapes = {(shape[1], shape[3]) for shape in found.values()}
-        if len(shapes) != 1:
-            raise BackboneError(
-                f"{self.name}: attention sites differ in (heads, head width): {sorted(shapes)}; expected one shape"
-            )
-        for index, site in enumerate(found):
-            site.site = index  # type: ignore[assignment]
-        heads, width = shapes.pop()
-        return len(found), heads, width
 
     def make_spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
         """Return the sizes and the embedding table for a method; ``length`` is the longest text in tokens."""
@@ -275,3 +253,32 @@ def needs_no_intermediates(keywords: Mapping[str, Any]) -> bool:
 def kv_kwargs(prompt: Prompt) -> dict[str, Any]:
     """Return the keyword argument that passes key-value prompts to the attention function."""
     return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
+
+
+@torch.no_grad()
+def find_attention_sites(name: str, model: PreTrainedModel, pad_id: int = 0) -> tuple[int, int, int]:
+    """Return how many attention sites a model has, and their key/value heads and head width.
+
+    One forward pass of two tokens numbers the sites in call order. A model on the ``meta`` device will do.
+
+    Raises:
+        BackboneError: if prompts cannot reach the attention, or its sites differ in shape.
+    """
+    found: dict[nn.Module, torch.Size] = {}
+    ids = torch.tensor([[pad_id, pad_id]], device=model.device)
+    decoder = {"decoder_input_ids": ids[:, :1]} if model.config.is_encoder_decoder else {}
+    model(input_ids=ids, survey=found, **decoder)
+    if not found:
+        raise BackboneError(
+            f"{name}: {type(model).__name__} does not route its attention through transformers' "
+            f"AttentionInterface, so prompts cannot reach it. {KNOWN_FAMILIES}"
+        )
+    shapes = {(shape[1], shape[3]) for shape in found.values()}
+    if len(shapes) != 1:
+        raise BackboneError(
+            f"{name}: attention sites differ in (heads, head width): {sorted(shapes)}; expected one shape"
+        )
+    for index, site in enumerate(found):
+        site.site = index  # type: ignore[assignment]
+    heads, width = shapes.pop()
+    return len(found), heads, width

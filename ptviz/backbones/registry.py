@@ -8,7 +8,6 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -25,12 +24,13 @@ from transformers import (
 from transformers.utils import logging
 
 from ptviz.backbones import packaged, tiny
-from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.base import KNOWN_FAMILIES, Backbone
+from ptviz.backbones.attention import ATTENTION_NAME, BackboneError
+from ptviz.backbones.base import KNOWN_FAMILIES, Backbone, find_attention_sites
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
 from ptviz.entry_points import load_entry_points
+from ptviz.paths import expand_user
 from ptviz.prompt import BackboneShape
 
 DEFAULT_BACKBONE = "minilm-l6"
@@ -105,6 +105,26 @@ def load_tokeniser(name: str) -> PreTrainedTokenizerBase | None:
     return found
 
 
+def read_backbone_shape(name: str) -> BackboneShape:
+    """Return the sizes of a backbone in a local folder from its config alone: no weights are read.
+
+    Raises:
+        BackboneError: if there is no config, or prompts cannot reach a model of this family.
+    """
+    source = _resolve_source(name)
+    try:
+        config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
+        with torch.device("meta"), suppress_output():
+            model = select_auto_class(name, config).from_config(config, trust_remote_code=False).eval()
+            model.set_attn_implementation(ATTENTION_NAME)
+            return BackboneShape(model.get_input_embeddings().weight.shape[1], *find_attention_sites(name, model))
+    except BackboneError:
+        raise
+    except Exception as error:  # a model's code may fail in any way on a config that it was not made for
+        first = (str(error).strip() or type(error).__name__).splitlines()[0]
+        raise BackboneError(f"the sizes of {name!r} cannot be read from its config.json: {first}") from error
+
+
 def wrap_model(
     name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
 ) -> Backbone:
@@ -171,7 +191,7 @@ def _resolve_source(name: str) -> str:
     if name in packaged.INSTALL_COMMANDS:
         found = packaged.find_checked_folder(name)
         return str(found) if found is not None else str(HUB_IDS[name])
-    path = Path(name).expanduser()
+    path = expand_user(name)
     looks_local = name.startswith((".", "/", "~")) or path.exists()
     if looks_local and not (path / "config.json").is_file():
         got = "it has no config.json" if path.is_dir() else "there is no such folder"

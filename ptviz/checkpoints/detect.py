@@ -15,19 +15,30 @@ from pathlib import Path
 from ptviz.checkpoints.bundle import PromptBundle
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import NPY_MAGIC, is_safetensors, read_npy, read_safetensors
+from ptviz.checkpoints.containers.weights import check_content, read_weights
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.formats import archives, bare_tensors, dept, openprompt, peft, prefix_encoder, ptviz
+from ptviz.checkpoints.formats import (
+    archives,
+    bare_tensors,
+    dept,
+    openprompt,
+    peft,
+    prefix_encoder,
+    prompt_encoder,
+    ptviz,
+)
 from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.checkpoints.limits import DiskFolder, Folder, ZipFolder, parse_json_object, read_file
 from ptviz.safe_text import safe_list, safe_text
 
 FORMAT_NAMES = (
-    "PEFT folders", ".npy", ".npz", ".safetensors", "torch files", "OpenPrompt", "prefix encoders", "DePT", "KoboldAI",
-    "mkultra", "textual inversion", "ptviz runs and bundles",
+    "PEFT folders", ".npy", ".npz", ".safetensors", "torch files", "OpenPrompt", "prefix encoders", "prompt encoders",
+    "DePT", "KoboldAI", "mkultra", "textual inversion", "ptviz runs and bundles",
 )  # fmt: skip
 _STATE_FORMATS: tuple[tuple[Callable[[StoredTensors], bool], Callable[[StoredTensors], PromptBundle]], ...] = (
     (ptviz.detect, ptviz.read_tensors),
     (dept.detect, dept.read_dept),
+    (prompt_encoder.detect, prompt_encoder.read_prompt_encoder),
     (prefix_encoder.detect, prefix_encoder.read_prefix_encoder),
     (openprompt.detect, openprompt.read_openprompt),
     (bare_tensors.detect_single, bare_tensors.read_single),
@@ -56,6 +67,7 @@ def open_bytes(data: bytes, name: str) -> PromptBundle:
     Raises:
         CheckpointError: if they are not a checkpoint, are damaged, or exceed a limit.
     """
+    check_content(data, name)
     if data[:4] == b"PK\x03\x04" or zipfile.is_zipfile(io.BytesIO(data)):
         return _open_zip(data, name)
     if data[:6] == NPY_MAGIC:
@@ -78,7 +90,7 @@ def open_state(state: StoredTensors) -> PromptBundle:
     """
     for inner in _WRAPPER_PREFIXES:  # a training checkpoint: its weights have one of these prefixes
         chosen = {name.removeprefix(inner): a for name, a in state.tensors.items() if name.startswith(inner)}
-        if chosen and any(recognise(replace(state, tensors=chosen)) for recognise, _ in _STATE_FORMATS[1:4]):
+        if chosen and any(recognise(replace(state, tensors=chosen)) for recognise, _ in _STATE_FORMATS[1:5]):
             return open_state(replace(state, tensors=chosen))
     for recognise, read in _STATE_FORMATS:
         if recognise(state):
@@ -108,9 +120,8 @@ def _open_zip(data: bytes, name: str) -> PromptBundle:
     )
 
 
-def _open_torch(data: bytes, name: str, container: str, hints: dict[str, int] | None = None) -> PromptBundle:
-    tensors, texts = torch_pickle.read_torch_file(data, name)
-    return open_state(StoredTensors(name, container, tensors, texts, hints or {}))
+def _open_torch(data: bytes, name: str, container: str) -> PromptBundle:
+    return open_state(StoredTensors(name, container, *torch_pickle.read_torch_file(data, name)))
 
 
 def _open_pickle(data: bytes, name: str) -> PromptBundle:
@@ -151,17 +162,7 @@ def _open_folder(folder: Folder, path: Path) -> PromptBundle:
 
 
 def _open_model(folder: Folder, weights: str) -> PromptBundle:
-    """Read a prompt from a model's folder, with the numbers of layers and heads in its config."""
+    """Read a prompt from a model's folder, with the sizes in its config."""
     config = parse_json_object(folder.read("config.json"), "config.json")
-    sizes = {"layers": ("num_hidden_layers", "num_layers", "n_layer"), "heads": ("num_attention_heads", "n_head")}
-    hints = {}
-    for hint, keys in sizes.items():
-        value = next((config[key] for key in keys if type(config.get(key)) is int), None)
-        if value is not None and 0 < value < 4096:
-            hints[hint] = value
-    data = folder.read(weights)
-    if is_safetensors(data[:9]):
-        found = read_safetensors(data, weights)
-        return open_state(StoredTensors(folder.name, weights, found.tensors, found.metadata, hints))
-    tensors, texts = torch_pickle.read_torch_file(data, weights)
-    return open_state(StoredTensors(folder.name, weights, tensors, texts, hints))
+    tensors, texts = read_weights(folder.read(weights), weights)
+    return open_state(StoredTensors(folder.name, weights, tensors, texts, config))

@@ -8,18 +8,16 @@ to 7.4 of 100. Therefore both ranks are measured, and collapse is judged without
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ptviz.checkpoints.bundle import UNSPLIT_AXES, Array, PromptBundle
-from ptviz.prompt import BackboneShape
-from ptviz.prompt_statistics import effective_rank, find_outliers, is_collapsed
+from ptviz.checkpoints.bundle import UNSPLIT_AXES, Array, Measurements, NamedAxesArray, PromptBundle
+from ptviz.checkpoints.measurements import dead_rows, measure_prompts, outlier_rows, row_norms
+from ptviz.prompt_statistics import is_collapsed
 
-DEAD_NORM_SHARE = 1e-3
-"""A row with a norm below this share of the median norm is dead."""
-MAX_ROWS = 1024
-"""Largest number of rows for the effective rank; of a longer matrix, as many evenly spaced rows."""
+if TYPE_CHECKING:
+    from ptviz.prompt import BackboneShape
 
 
 @dataclass(frozen=True)
@@ -63,26 +61,18 @@ class PromptDiagnostics:
 
 def diagnose(bundle: PromptBundle, reference: BackboneReference | None = None) -> tuple[PromptDiagnostics, ...]:
     """Return the diagnostics of every prompt of a bundle: input prompts, then keys and values."""
-    inputs = (_diagnose_matrix(name, matrix, reference) for name, matrix in bundle.input_prompts().items())
-    inner = (
-        replace(_diagnose_matrix(name, matrix, None), inner=True) for name, matrix in bundle.key_value_prompts().items()
+    matrices, inputs = bundle.token_matrices(), bundle.input_prompts()
+    measured = bundle.measurements or measure_prompts(matrices)
+    return tuple(
+        _diagnose_matrix(name, matrix, measured[name], reference if name in inputs else None, name not in inputs)
+        for name, matrix in matrices.items()
     )
-    return (*inputs, *inner)
 
 
-def _evenly_spread(matrix: Array) -> Array:
-    """Return at most ``MAX_ROWS`` evenly spaced rows: a decomposition takes time cubic in their number."""
-    return matrix if len(matrix) <= MAX_ROWS else matrix[np.linspace(0, len(matrix) - 1, MAX_ROWS).astype(int)]
-
-
-def _diagnose_matrix(name: str, matrix: Array, reference: BackboneReference | None) -> PromptDiagnostics:
-    norms = np.linalg.norm(matrix.astype(np.float64), axis=1)
-    median = float(np.median(norms))
-    dead = tuple(int(i) for i in np.flatnonzero(norms <= DEAD_NORM_SHARE * median))
-    outliers = tuple(int(row) for row in np.flatnonzero(find_outliers(matrix)))
-    rank = effective_rank(_evenly_spread(matrix), centred=True)
-    rest = np.delete(matrix, [*outliers, *dead], axis=0)
-    rest_rank = effective_rank(_evenly_spread(rest), centred=True) if 1 < len(rest) < len(matrix) else rank
+def _diagnose_matrix(
+    name: str, matrix: Array, measured: Measurements, reference: BackboneReference | None, inner: bool
+) -> PromptDiagnostics:
+    norms = row_norms(matrix)
     inside = None
     if reference is not None and reference.shape.width == matrix.shape[1] and len(reference.norms):
         inside = float(((norms >= reference.norms.min()) & (norms <= reference.norms.max())).mean())
@@ -91,14 +81,15 @@ def _diagnose_matrix(name: str, matrix: Array, reference: BackboneReference | No
         tokens=len(matrix),
         width=matrix.shape[1],
         norms=tuple(map(float, norms)),
-        median=median,
-        dead=dead,
-        outliers=outliers,
-        duplicate_rows=len(matrix) - len(np.unique(matrix, axis=0)),
-        effective_rank=rank,
-        effective_rank_without_outliers=rest_rank,
+        median=float(np.median(norms)),
+        dead=tuple(map(int, dead_rows(norms))),
+        outliers=tuple(map(int, outlier_rows(norms))),
+        duplicate_rows=measured.duplicate_rows,
+        effective_rank=measured.effective_rank,
+        effective_rank_without_outliers=measured.effective_rank_without_outliers,
         inside=inside,
         warnings=(),
+        inner=inner,
     )
     return replace(facts, warnings=tuple(_list_warnings(facts, reference)))
 
@@ -137,18 +128,38 @@ def _agreeing_verb(rows: tuple[int, ...], one: str, many: str) -> str:
 
 
 def _vocabulary_warnings(facts: PromptDiagnostics, reference: BackboneReference) -> list[str]:
-    if facts.width != reference.shape.width:
-        return [
-            f"wrong width for {reference.name}: its vectors have {reference.shape.width} numbers, these have "
-            f"{facts.width}"
-        ]
-    if facts.inside is not None and facts.inside < 0.5:
-        low, high = float(reference.norms.min()), float(reference.norms.max())
-        return [
-            f"off the vocabulary: {1 - facts.inside:.0%} of its tokens have norms outside the {low:.3g} to {high:.3g} "
-            f"of {reference.name}'s own (median {facts.median:.3g} against {float(np.median(reference.norms)):.3g})"
-        ]
-    return []
+    if facts.inside is None or facts.inside >= 0.5:
+        return []
+    low, high = float(reference.norms.min()), float(reference.norms.max())
+    return [
+        f"off the vocabulary: {1 - facts.inside:.0%} of its tokens have norms outside the {low:.3g} to {high:.3g} "
+        f"of {reference.name}'s own (median {facts.median:.3g} against {float(np.median(reference.norms)):.3g})"
+    ]
+
+
+def list_warnings(
+    bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], reference: BackboneReference | None = None
+) -> list[str]:
+    """Return everything there is to warn of: what does not fit, the file, then each of its prompts."""
+    unfit = [] if reference is None else incompatibilities(bundle, reference)
+    split = [] if reference is None or unfit else _split_notes(bundle, reference)
+    names = len(facts) > 1
+    return [*unfit, *split, *bundle.warnings, *(f"{f.name}: {t}" if names else t for f in facts for t in f.warnings)]
+
+
+def _split_notes(bundle: PromptBundle, reference: BackboneReference) -> list[str]:
+    theirs = (reference.shape.heads, reference.shape.head_width)
+    return [
+        f"{name}: its config gives {own[1]} key/value heads of width {own[2]}; {reference.name} has {theirs[0]} of "
+        f"width {theirs[1]}, and it is split as for {reference.name}"
+        for name, values in bundle.tensors.items()
+        if values.axes == ("S", "kv", "H", "m", "h") and (own := _key_value_sizes(values))[1:] != theirs
+    ]
+
+
+def _key_value_sizes(values: NamedAxesArray) -> tuple[int, int, int]:
+    sites, _, heads, _, width = values.array.shape
+    return sites, heads, width
 
 
 def incompatibilities(bundle: PromptBundle, reference: BackboneReference) -> list[str]:
@@ -165,9 +176,10 @@ def incompatibilities(bundle: PromptBundle, reference: BackboneReference) -> lis
     for name, values in bundle.tensors.items():
         sizes = dict(zip(values.axes, values.array.shape, strict=True))
         if values.axes == ("S", "kv", "H", "m", "h"):
-            own = (sizes["S"], sizes["H"], sizes["h"])
+            own = _key_value_sizes(values)
             theirs = (reference.shape.sites, reference.shape.heads, reference.shape.head_width)
-            if own != theirs:
+            alike = not bundle.names_its_heads and own[0] == theirs[0] and own[1] * own[2] == theirs[1] * theirs[2]
+            if own != theirs and not alike:
                 wrong.append(f"{name} is for (sites, heads, head width) {own}; {reference.name} has {theirs}")
         elif values.axes == UNSPLIT_AXES:
             features = 2 * reference.shape.sites * reference.shape.heads * reference.shape.head_width

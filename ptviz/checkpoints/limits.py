@@ -12,10 +12,12 @@ import stat
 import zipfile
 from collections.abc import Callable, Container
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import Any, NoReturn, Protocol
 
 from ptviz.checkpoints.errors import CheckpointError
+from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
 
 MB = 1_000_000
@@ -25,24 +27,53 @@ MB = 1_000_000
 class Limits:
     """Bytes, counts and ratios.
 
-    ``scalars`` limits the values in all tensors of a file, ``encoded`` the bytes of JSON with a tensor in it.
+    ``scalars`` limits the values in all tensors of a file. Beyond twice the stored values, a file may have ``repeated``
+    ones (by strides or shared storages) and ``computed`` ones (by an encoder or a product). ``encoded`` limits the
+    bytes of JSON with a tensor in it.
     """
 
     file: int = 256 * MB
     unpacked: int = 384 * MB
     entries: int = 4096
-    ratio: int = 200
+    ratio: int = 50
     header: int = 4 * MB
     json: int = MB
     encoded: int = 32 * MB
     depth: int = 32
+    folders: int = 6
     tensors: int = 8192
     scalars: int = 64 * MB
+    repeated: int = MB
+    computed: int = 16 * MB
+    prompts: int = 4096
     rows: int = 16_384
+    all_rows: int = 1 << 18
     width: int = 1 << 20
 
 
 LIMITS = Limits()
+
+
+def check_path(path: Path | str) -> Path:
+    """Return the absolute path of a checkpoint: a folder that can be listed, or a file that can be opened.
+
+    Raises:
+        CheckpointError: if there is none, or no right to read it, or it is a device, a pipe or empty.
+    """
+    shown = safe_text(path, 200)
+    try:
+        found = expand_user(path).absolute()
+        if found.is_dir():
+            next(found.iterdir(), None)
+        else:
+            checked_file_size(found)
+            with found.open("rb") as file:
+                file.read(1)
+    except CheckpointError:
+        raise
+    except (OSError, ValueError, RuntimeError) as error:
+        raise CheckpointError(f"expected a checkpoint at {shown}; it cannot be read: {_reason(error)}") from error
+    return found
 
 
 def checked_file_size(path: Path, most: int = LIMITS.file) -> int:
@@ -51,16 +82,20 @@ def checked_file_size(path: Path, most: int = LIMITS.file) -> int:
     Raises:
         CheckpointError: if it is missing, not a regular file, empty or larger than ``most``.
     """
+    shown = safe_text(path, 200)
     try:
         found = path.stat()
+    except FileNotFoundError as error:
+        raise CheckpointError(f"{shown} does not exist: expected a file or folder with a trained prompt") from error
     except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise CheckpointError(f"expected a checkpoint at {safe_text(path)}; it cannot be read: {reason}") from error
+        raise CheckpointError(f"expected a checkpoint at {shown}; it cannot be read: {_reason(error)}") from error
     if not stat.S_ISREG(found.st_mode):
-        raise CheckpointError(
-            f"expected a plain file at {safe_text(path)}; got a device, pipe or socket. Choose a file"
-        )
+        raise CheckpointError(f"expected a plain file at {shown}; got a folder, device, pipe or socket. Choose a file")
     return check_size(found.st_size, safe_text(path.name), most)
+
+
+def _reason(error: Exception) -> str:
+    return safe_text(getattr(error, "strerror", None) or error)
 
 
 def check_size(size: int, what: str, most: int) -> int:
@@ -70,7 +105,7 @@ def check_size(size: int, what: str, most: int) -> int:
         CheckpointError: otherwise.
     """
     if size < 1:
-        raise CheckpointError(f"{what} is empty: expected a trained prompt. Copy the file again")
+        raise CheckpointError(f"{what} is empty: expected a trained prompt. Copy or download the file again")
     if size > most:
         raise CheckpointError(
             f"{what} has {size / MB:,.1f} MB; a prompt's file has at most {most / MB:,.0f} MB. "
@@ -90,7 +125,22 @@ def read_file(path: Path, most: int = LIMITS.file) -> bytes:
         with path.open("rb") as file:
             return file.read(size)
     except OSError as error:
-        raise CheckpointError(f"{safe_text(path)} cannot be read: {error.strerror or error}") from error
+        raise CheckpointError(f"{safe_text(path)} cannot be read: {_reason(error)}") from error
+
+
+def check_scalars(what: str, claimed: int, stored: int, more: int) -> None:
+    """Check how many values the tensors of a file have, against the limit and against how many are ``stored``.
+
+    Raises:
+        CheckpointError: for too many, or more than twice the stored values and ``more``.
+    """
+    if claimed > LIMITS.scalars:
+        raise CheckpointError(f"{what}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
+    if claimed > 2 * stored + more:
+        raise CheckpointError(
+            f"{what}: stores {stored:,} numbers and claims {claimed:,}: refused. "
+            "Save the prompt itself, as a contiguous tensor"
+        )
 
 
 class Folder(Protocol):
@@ -107,6 +157,20 @@ class Folder(Protocol):
         ...
 
 
+def hub_blobs(folder: Path) -> Path | None:
+    """Return the folder that a snapshot folder of the Hub's cache links to; None for any other folder."""
+    snapshot = next((path for path in (folder, *folder.parents) if path.parent.name == "snapshots"), None)
+    return None if snapshot is None else snapshot.parent.parent / "blobs"
+
+
+def _list_folder(folder: Path, most: int) -> list[Path]:
+    """Return the entries of a folder, one more than ``most`` if there are more."""
+    try:
+        return list(islice(folder.iterdir(), most + 1))
+    except OSError as error:
+        raise CheckpointError(f"the folder {safe_text(folder)} cannot be read: {_reason(error)}") from error
+
+
 class DiskFolder:
     """A folder on disk. Links that lead out of it are refused, except those of the Hub's cache."""
 
@@ -116,15 +180,25 @@ class DiskFolder:
         self._resolved_path = path.resolve()
 
     def names(self) -> list[str]:
-        """Return the files in the folder and one level of subfolders."""
+        """Return the files in the folder, and in subfolders that are neither hidden nor links, down to a depth.
+
+        Deep folders are left out where there are too many files.
+
+        Raises:
+            CheckpointError: if there are too many files in the folder and its own subfolders.
+        """
         found: list[str] = []
-        for entry in [*self.path.iterdir(), *self.path.glob("*/*")]:
-            if len(found) > LIMITS.entries:
+        level = [self.path]
+        for depth in range(LIMITS.folders):
+            entries = sorted(entry for folder in level for entry in _list_folder(folder, LIMITS.entries - len(found)))
+            if len(found) + len(entries) > LIMITS.entries:
+                if depth > 1:
+                    break
                 raise CheckpointError(
                     f"{safe_text(self.path)} holds more than {LIMITS.entries} files; choose one of them"
                 )
-            if not entry.is_dir() and not (entry.parent != self.path and entry.parent.is_symlink()):
-                found.append(entry.relative_to(self.path).as_posix())
+            level = [entry for entry in entries if entry.is_dir() and not entry.is_symlink() and entry.name[0] != "."]
+            found += [entry.relative_to(self.path).as_posix() for entry in entries if not entry.is_dir()]
         return sorted(found)
 
     def read(self, name: str, most: int = LIMITS.file) -> bytes:
@@ -140,8 +214,7 @@ class DiskFolder:
             raise CheckpointError(
                 f"expected a file {safe_text(name)} in {safe_text(self.path)}; there is none"
             ) from error
-        # A snapshot folder of the Hub's cache links to the neighbouring blobs.
-        hub = self._resolved_path.parent.parent / "blobs" if self._resolved_path.parent.name == "snapshots" else None
+        hub = hub_blobs(self._resolved_path)
         if not real.is_relative_to(self._resolved_path) and not (hub and real.is_relative_to(hub)):
             raise CheckpointError(
                 f"{safe_text(name)} is a link that leads out of {safe_text(self.path)}: refused. "
@@ -247,7 +320,7 @@ def parse_json_object(
     """
     check_size(len(data), what, most)
     try:
-        text = data.decode("utf-8")
+        text = data.decode(json.detect_encoding(data))  # editors save UTF-8 with a mark, and UTF-16
         _check_depth(text, what)
         found = json.loads(text, parse_constant=constant or _reject_constant)
     except (ValueError, RecursionError) as error:

@@ -155,6 +155,15 @@ def store() -> Iterator[Check]:
         yield Check("runs", "broken", problem.reason, f"move {problem.path} away; the other runs are not affected")
 
 
+def sandbox() -> Iterator[Check]:
+    """Check what confines the process that reads checkpoints from others."""
+    from ptviz.checkpoints.sandbox.restrictions import PROTECTIONS, describe_missing_protections, find_protections
+
+    found = find_protections()
+    state: Literal["ok", "note"] = "ok" if found == PROTECTIONS else "note"
+    yield Check("sandbox", state, ", ".join(found) or "Python's audit hook only", describe_missing_protections())
+
+
 def browser() -> Iterator[Check]:
     """Check for a browser that opens the app, and for the one that the browser tests use."""
     import webbrowser
@@ -170,4 +179,4 @@ def browser() -> Iterator[Check]:
     yield Check("chromium", "ok" if chromium else "note", chromium or "not found", fix)
 
 
-CHECKS = (versions, machine, backbones, tasks, folders, store, browser)
+CHECKS = (versions, machine, backbones, tasks, folders, store, sandbox, browser)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.atomic_files import atomic_export, atomic_file
-from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
+from ptviz.cli.inspect import PATH_HELP, print_warnings_and_uses, resolve_checkpoint
 from ptviz.cli.output import (
     JsonOption,
     UsageError,
@@ -97,12 +97,13 @@ def import_(
 
     Reads every format that `ptviz inspect` reads, as safely. `ptviz train --start ID` starts a run from a saved prompt.
     """
-    from ptviz.checkpoints import CheckpointError, open_checkpoint
+    from ptviz.checkpoints import CheckpointError, diagnose, open_checkpoint
+    from ptviz.checkpoints.diagnostics import list_warnings
     from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
     from ptviz.runs import RunConfig, Store
     from ptviz.runs.archive import unpack_run
     from ptviz.runs.config import with_absolute_paths
-    from ptviz.runs.import_prompt import import_checkpoint_prompt
+    from ptviz.runs.import_prompt import find_backbone_reference, import_checkpoint_prompt
 
     if backbone is not None:  # The app runs in another folder, so a local path is saved as an absolute one.
         backbone = with_absolute_paths(RunConfig(backbone=backbone)).backbone
@@ -119,12 +120,19 @@ def import_(
             saved = import_checkpoint_prompt(
                 Store(), local, bundle, prompt, title=title, backbone=backbone or "", task=task
             )
+            reference = find_backbone_reference(backbone or "")
+            warnings = list_warnings(bundle, diagnose(bundle, reference), reference)
+            if backbone and reference is None:
+                warnings.insert(0, f"not checked whether it fits {backbone}: that model was never loaded here")
             answer = {"prompt": saved.id, "m": saved.m, "shapes": dict(saved.shapes)}
+            answer |= {"warnings": warnings, "uses": bundle.to_json()["uses"]}
             line = f"{saved.id}: saved, {saved.m} prompt tokens; start a run with `ptviz train --start {saved.id}`"
     if as_json:
         print_json(answer)
     else:
         print_line(line)
+        if "warnings" in answer:
+            print_warnings_and_uses(bundle, answer["warnings"])
 
 
 def _output_file(path: Path | None, name: str) -> Path:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -16,9 +17,10 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
+from ptviz.paths import expand_user
 
 if TYPE_CHECKING:
-    from ptviz.checkpoints import BackboneReference
+    from ptviz.checkpoints import BackboneReference, PromptBundle
 
 
 PATH_HELP = "A file or folder, a run id, or hub:USER/NAME of an adapter."
@@ -35,7 +37,7 @@ def inspect(
     inversion, and runs and bundles of ptviz. No code in the file is executed.
     """
     from ptviz.checkpoints import CheckpointError, diagnose, open_checkpoint
-    from ptviz.checkpoints.diagnostics import incompatibilities
+    from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
 
     with (
         progress_console().status("reading the checkpoint"),
@@ -46,10 +48,12 @@ def inspect(
         reference = _backbone_reference(backbone) if backbone else None
         diagnostics = diagnose(bundle, reference)
         problems = incompatibilities(bundle, reference) if reference else []
+        warnings = list_warnings(bundle, diagnostics, reference)
     if as_json:
         answer: dict[str, Any] = {
             "path": str(path),
             **bundle.to_json(),
+            "warnings": warnings,
             "facts": [one.to_json() for one in diagnostics],
         }
         print_json({**answer, "fits": None if reference is None else not problems, "unfit": problems})
@@ -63,7 +67,12 @@ def inspect(
     )
     if reference is not None and not problems:
         print_line(f"compatible with {reference.name}")
-    for warning in [*bundle.warnings, *problems, *(f"{d.name}: {text}" for d in diagnostics for text in d.warnings)]:
+    print_warnings_and_uses(bundle, warnings)
+
+
+def print_warnings_and_uses(bundle: PromptBundle, warnings: list[str]) -> None:
+    """Print what to know about a checkpoint, and what it can and cannot be used for."""
+    for warning in warnings:
         print_line(f"note: {warning}")
     print_table(
         ("use", "possible", "reason"),
@@ -83,18 +92,26 @@ def resolve_checkpoint(path: Path) -> Path:
 
     if path.as_posix().startswith(hub.HUB_PREFIX):
         return hub.fetch_adapter(path.as_posix())
-    if path.exists() or len(path.parts) != 1:
-        return path
-    try:
-        return Store().get(str(path)).path
-    except StoreError:
-        return path
+    path = expand_user(path)
+    with contextlib.suppress(StoreError, OSError):  # a name that the system refuses is explained when it is opened
+        if len(path.parts) == 1 and not path.exists():
+            return Store().get(str(path)).path
+    return path
 
 
 def _backbone_reference(name: str) -> BackboneReference:
-    from ptviz.backbones import load_backbone
-    from ptviz.checkpoints import BackboneReference
+    from ptviz.backbones import BackboneError, load_backbone
+    from ptviz.runs.embedding_table import save_vocabulary
+    from ptviz.runs.import_prompt import find_backbone_reference
 
-    found = load_backbone(name)
-    norms = found.embedding_table.float().norm(dim=1).cpu().numpy()
-    return BackboneReference(name, found.shape, norms[norms > 0])
+    found = find_backbone_reference(name)
+    if found is None or not len(found.norms):
+        try:
+            save_vocabulary(load_backbone(name))
+        except BackboneError:
+            if found is None:
+                raise
+            return found  # its config tells whether a prompt fits, even where its weights cannot be loaded
+        found = find_backbone_reference(name)
+        assert found is not None
+    return found

@@ -134,7 +134,9 @@ def _create_run(training: dict[str, Any], fields: dict[str, Any], branch: str | 
 
 def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> dict[str, Any]:
     """Return the config fields of a run that starts from a saved prompt, or from a checkpoint, which is saved first."""
-    from ptviz.checkpoints import CheckpointError, open_checkpoint
+    from ptviz.checkpoints import CheckpointError, diagnose, open_checkpoint
+    from ptviz.checkpoints.bundle import START_RUN
+    from ptviz.checkpoints.diagnostics import list_warnings
     from ptviz.cli.inspect import resolve_checkpoint
     from ptviz.methods import REGISTRY
     from ptviz.methods.hyperparameters import hyperparameters_of
@@ -147,7 +149,13 @@ def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> d
             found = saved_prompts.get_saved_prompt(store.prompts_folder, start)
         else:
             path = resolve_checkpoint(Path(start))
-            found = import_checkpoint_prompt(store, path, open_checkpoint(path))
+            bundle = open_checkpoint(path)
+            for use in bundle.capabilities:
+                if use.action == START_RUN and not use.possible:
+                    raise UsageError(f"--start: no run can start from {bundle.name}: {use.reason}")
+            for warning in list_warnings(bundle, diagnose(bundle)):
+                typer.echo(f"note: {warning}", err=True)
+            found = import_checkpoint_prompt(store, path, bundle)
     if method in REGISTRY and "m" in hyperparameters_of(REGISTRY[method]):
         hyperparameters = {"m": str(found.m), **hyperparameters}
     return {"start": found.id, "hyperparameters": hyperparameters}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from functools import lru_cache
-from pathlib import Path
 
 from ptviz.engine.model_cache import load_run_task
+from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions
 
@@ -18,7 +18,7 @@ def check_table_labels(config: RunConfig) -> None:
     Raises:
         TaskError: if the table cannot be used, naming the row, or if two labels are the same tokens, naming both.
     """
-    path = Path(config.task).expanduser()
+    path = expand_user(config.task)
     if path.is_file():
         _check(config.backbone, config.task, config.text, config.label, config.table, path.stat().st_mtime_ns)
 

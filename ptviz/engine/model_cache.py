@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable
 from dataclasses import dataclass, replace
 from functools import partial
-from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 from cachetools import LRUCache
@@ -14,6 +13,7 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.base import build_method as build_method
+from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions, Task
 from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
@@ -132,7 +132,7 @@ class ModelCache:
 
 
 def _task_key(config: RunConfig) -> Hashable:
-    path = Path(config.task).expanduser()
+    path = expand_user(config.task)
     try:
         stat = path.stat()
         changed = stat.st_mtime_ns, stat.st_size

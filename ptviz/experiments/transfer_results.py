@@ -14,6 +14,7 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
+from ptviz.paths import expand_user
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.run import read_small_file
@@ -178,7 +179,7 @@ def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     parts[0] += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
-    for path, read in ((folder / "prompt.safetensors", True), (Path(target.name).expanduser(), False)):
+    for path, read in ((folder / "prompt.safetensors", True), (expand_user(target.name), False)):
         try:
             stat = path.stat()
         except OSError:

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 
 from ptviz.backbones.shape import named_backbone_shape
-from ptviz.checkpoints import BackboneReference, PromptBundle, PromptDiagnostics, diagnose
+from ptviz.checkpoints import BackboneReference, PromptDiagnostics, diagnose
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
 from ptviz.plots.alt_text import with_alt
@@ -65,7 +65,7 @@ def load_thumbnail(path: str, prompt: str = "", backbone: str = "") -> PromptThu
     name = prompt or next(iter(facts), "")
     if prompt and prompt not in facts:
         raise ValueError(f"prompt: expected one of {', '.join(map(repr, facts)) or 'none'}; got {prompt!r}")
-    return make_thumbnail(facts[name], prompt_matrices(bundle)[name], reference) if facts else PromptThumbnail("")
+    return make_thumbnail(facts[name], bundle.token_matrices()[name], reference) if facts else PromptThumbnail("")
 
 
 def make_backbone_reference(name: str, vocabulary: Vocabulary | None) -> BackboneReference | None:
@@ -98,11 +98,6 @@ def make_thumbnail(facts: PromptDiagnostics, matrix: Matrix, reference: Backbone
         width=facts.width,
         column_label="keys and values, site by site" if facts.inner else "embedding dimension",
     )
-
-
-def prompt_matrices(bundle: PromptBundle) -> dict[str, Matrix]:
-    """Return every prompt of a checkpoint with one row per token: input prompts, then keys and values."""
-    return {**bundle.input_prompts(), **bundle.key_value_prompts()}
 
 
 def _describe(thumbnail: PromptThumbnail) -> str:

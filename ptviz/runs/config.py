@@ -6,7 +6,6 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from pathlib import Path
 from typing import Annotated, Any
 
 from msgspec import Meta
@@ -14,6 +13,7 @@ from msgspec import Meta
 from ptviz.methods import REGISTRY
 from ptviz.methods.base import method_uses_source_tasks
 from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
+from ptviz.paths import expand_user
 from ptviz.safe_text import safe_list
 from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name
@@ -196,5 +196,5 @@ def with_absolute_paths(config: RunConfig) -> RunConfig:
 
 def _absolute_path(name: str) -> str:
     looks_local = name.startswith((".", "~")) or "/" in name or os.sep in name or is_table_name(name)
-    path = Path(name).expanduser()
+    path = expand_user(name)
     return str(path.resolve()) if looks_local and path.exists() else name

@@ -7,6 +7,7 @@ import json
 import shutil
 from contextlib import suppress
 from dataclasses import asdict, dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,6 +17,8 @@ from msgspec import Meta, Struct
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.registry import read_backbone_shape
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.prompt import BackboneShape
 from ptviz.runs.atomic_io import to_store_error
@@ -72,7 +75,7 @@ def cache_path(backbone: str) -> Path:
     """Return the cache folder of a backbone's table, which need not exist; a changed local backbone has another one."""
     changed = 0
     with suppress(OSError):
-        folder = Path(backbone).expanduser()
+        folder = paths.expand_user(backbone)
         if folder.is_dir():
             changed = max((path.stat().st_mtime_ns for path in folder.iterdir()), default=0)
     key = hashlib.sha256(f"1 {backbone} {changed}".encode()).hexdigest()[:16]
@@ -106,16 +109,35 @@ def save_vocabulary(backbone: Backbone) -> Path:
 
 
 def find_backbone_shape(backbone: str) -> BackboneShape | None:
-    """Return a backbone's shape, from its name or from its cached table.
+    """Return a backbone's shape: from its name, its cached table or the config in its folder.
 
-    None if neither is known, and for the empty name of a saved prompt without a backbone.
+    None if none of them is known, and for the empty name of a saved prompt without a backbone.
+    """
+    with suppress(BackboneError):
+        return require_backbone_shape(backbone)
+    return None
+
+
+def require_backbone_shape(backbone: str) -> BackboneShape | None:
+    """Return a backbone's shape as ``find_backbone_shape`` does, or say why its folder is none.
+
+    Raises:
+        BackboneError: if a local folder has no config, or prompts cannot reach a model of its family.
     """
     if not backbone:
         return None
     if (shape := named_backbone_shape(backbone)) is not None:
         return shape
-    words = load_vocabulary(backbone)
-    return None if words is None else words.shape
+    if (words := load_vocabulary(backbone)) is not None:
+        return words.shape
+    if not backbone.startswith((".", "/", "~")) and not Path(backbone).exists():
+        return None
+    return _folder_shape(str(cache_path(backbone)), backbone)
+
+
+@lru_cache(maxsize=16)
+def _folder_shape(signature: str, backbone: str) -> BackboneShape:
+    return read_backbone_shape(backbone)
 
 
 def load_vocabulary(backbone: str) -> Vocabulary | None:

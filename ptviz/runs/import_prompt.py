@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ptviz.checkpoints import BackboneReference, PromptBundle
-from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, UNSPLIT_AXES, Array
+from ptviz.checkpoints.bundle import FACTORS, INPUT, KEY_VALUE, LIBRARY, UNSPLIT_AXES, Array, NamedAxesArray
 from ptviz.checkpoints.detect import MODEL_WEIGHT_FILES
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
@@ -19,7 +19,7 @@ from ptviz.checkpoints.formats.state_dict import split_key_values
 from ptviz.checkpoints.limits import DiskFolder, read_file
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
-from ptviz.runs.embedding_table import find_backbone_shape
+from ptviz.runs.embedding_table import find_backbone_shape, load_vocabulary, require_backbone_shape
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt
 from ptviz.runs.store import Store
 from ptviz.safe_text import safe_list, safe_text
@@ -35,20 +35,24 @@ def importable_prompts(bundle: PromptBundle, backbone: str = "") -> dict[str, di
     if bundle.kind not in (INPUT, KEY_VALUE, LIBRARY, FACTORS):
         return {}
     found = {name: {"embeddings": torch.tensor(matrix)} for name, matrix in bundle.input_prompts().items()}
-    for name, values in bundle.tensors.items():
+    shape = find_backbone_shape(backbone)
+    for name, matrix in bundle.key_value_prompts().items():
+        values = bundle.tensors[name]
+        fits = shape is not None and matrix.shape[1] == 2 * shape.sites * shape.heads * shape.head_width
+        if shape is not None and fits and not bundle.names_its_heads:
+            # A file's config may give the heads of the queries: those of the backbone are right.
+            values = split_key_values(_flat_rows(values), shape.sites, shape.heads)
         if values.axes == PROMPT_AXES["key_values"]:
             found[name] = {"key_values": torch.tensor(values.array)}
-        elif values.axes == UNSPLIT_AXES and (split := _split_key_values(values.array, backbone)) is not None:
-            found[name] = {"key_values": split}
     return found
 
 
-def _split_key_values(flat: Array, backbone: str) -> Tensor | None:
-    """Reshape keys and values (m, S * 2 * H * h) to (S, 2, H, m, h); None if they do not fit the backbone."""
-    shape = find_backbone_shape(backbone)
-    if shape is None or flat.shape[1] != 2 * shape.sites * shape.heads * shape.head_width:
-        return None
-    return torch.tensor(split_key_values(flat, shape.sites, shape.heads).array)
+def _flat_rows(values: NamedAxesArray) -> Array:
+    """Return keys and values as (m, S * 2 * H * h), the layout of files that do not name their heads."""
+    if values.axes == UNSPLIT_AXES:
+        return values.array
+    sites, _, heads, tokens, width = values.array.shape
+    return values.array.transpose(3, 0, 1, 2, 4).reshape(tokens, sites * 2 * heads * width)
 
 
 def select_prompt_name(bundle: PromptBundle, which: str | None = None, backbone: str = "") -> str:
@@ -106,17 +110,32 @@ def import_checkpoint_prompt(
     name = bundle.name if len(prompts) == 1 else f"{bundle.name} {which}"
     title = title or safe_text(name, 100)
     for one in saved_prompts.list_saved_prompts(store.prompts_folder):
-        if (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task):
+        same = (one.origin, one.title, one.backbone, one.task) == (origin, title, backbone, task)
+        if same and dict(one.shapes) == {key: tuple(tensor.shape) for key, tensor in tensors.items()}:
             return one
     return saved_prompts.save_prompt(store.prompts_folder, tensors, title, backbone, task, origin)
 
 
 def _check_backbone(bundle: PromptBundle, backbone: str) -> None:
-    shape = find_backbone_shape(backbone)
-    if shape is not None:
-        reference = BackboneReference(backbone, shape, np.zeros(0, np.float32))
-        if problems := incompatibilities(bundle, reference):
-            raise StoreError("; ".join(problems))
+    reference = find_backbone_reference(backbone)
+    if reference is not None and (problems := incompatibilities(bundle, reference)):
+        raise StoreError("; ".join(problems))
+
+
+def find_backbone_reference(backbone: str) -> BackboneReference | None:
+    """Return the sizes of a backbone, and the norms of its vocabulary if they are cached; no weights are read.
+
+    None without a name, and for a model of the Hub that was never loaded.
+
+    Raises:
+        BackboneError: if a local folder has no config, or prompts cannot reach a model of its family.
+    """
+    shape = require_backbone_shape(backbone)
+    if shape is None:
+        return None
+    words = load_vocabulary(backbone)
+    norms = np.zeros(0, np.float32) if words is None else np.linalg.norm(words.table, axis=1).astype(np.float32)
+    return BackboneReference(backbone, shape, norms[norms > 0])
 
 
 def checkpoint_digest(path: Path) -> str:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
-from pathlib import Path
 
+from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS, TaskInfo, list_builtin_tasks, load_builtin_task
 from ptviz.tasks.custom.containers import TABLE_ENDINGS, is_table_name
@@ -73,7 +73,7 @@ def load_task(
             kind = "is built in" if name in BUILTIN_TASKS else "comes from a package"
             raise TaskError(f"task {name!r} {kind}: its columns and words are fixed; leave out text, label and options")
         return load_builtin_task(name, seed) if name in BUILTIN_TASKS else external_tasks()[name].load(seed)
-    path = Path(name).expanduser()
+    path = expand_user(name)
     if name.startswith("hub:") or path.is_dir():
         return load_hub_task(name, text, label, options=options, seed=seed)
     if path.is_file() or is_table_name(name):

@@ -11,11 +11,12 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_backbone, packaged
+from ptviz.backbones.registry import read_backbone_shape
 from ptviz.backbones.tiny import TINY_BACKBONES, make_tiny_tokeniser
 from ptviz.methods import build_method
 from ptviz.prompt import Prompt
 from ptviz.training import Finished, TrainConfig, train
-from tests.families import TASK, case, model_of
+from tests.families import MODELS, TASK, case, model_of
 
 FOLDERS = {
     "bert": ("encoder", "mask"), "pooled": ("encoder", "pooled"), "llama": ("decoder", "last"),
@@ -213,3 +214,19 @@ def test_a_download_that_fails_leaves_nothing_behind(fetched: Path, monkeypatch:
     with pytest.raises(BackboneError, match="could not download"):
         fetch_backbone("smollm2-135m")
     assert list(fetched.parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("family", MODELS)
+def test_the_sizes_in_a_config_are_those_of_the_loaded_model(family: str, tmp_path: Path) -> None:
+    path = saved(family, tmp_path)
+    shape = load_backbone(path, "cpu").shape
+    for weights in tmp_path.glob("model*"):
+        weights.unlink()
+    assert read_backbone_shape(path) == shape
+
+
+def test_a_damaged_config_has_no_sizes(tmp_path: Path) -> None:
+    for text in ("{", '{"model_type": "nothing"}', '{"model_type": "llama", "hidden_size": "x"}'):
+        (tmp_path / "config.json").write_text(text)
+        with pytest.raises(BackboneError, match="sizes of"):
+            read_backbone_shape(str(tmp_path))

@@ -181,7 +181,191 @@ def test_what_cpt_and_a_two_part_mpt_hold_is_told(tmp_path: Path) -> None:
         tmp_path / "b", "t5", "MultitaskPromptTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M, num_tasks=1,
         num_ranks=1,
     )  # fmt: skip
-    assert f"rows 0 to {M - 1} are for the encoder, rows {M} to {2 * M - 1} for the decoder" in found.warnings
+    assert any(f"rows 0 to {M - 1} are for the encoder" in text for text in found.warnings)
+
+
+def test_a_two_part_mpt_gives_the_encoders_rows(tmp_path: Path) -> None:
+    model, found = peft_saved(
+        tmp_path, "t5", "MultitaskPromptTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M, num_tasks=2,
+        num_ranks=1,
+    )  # fmt: skip
+    whole = model.get_prompt(batch_size=2, task_ids=torch.tensor([0, 1])).detach().numpy()
+    assert whole.shape == (2, 2 * M, 32)
+    assert np.allclose(found.tensors["P"].array, whole[:, :M], atol=1e-6)
+    assert np.allclose(found.tensors["decoder half"].array, whole[:, M:], atol=1e-6)
+    assert {rows.shape for rows in found.input_prompts().values()} == {(M, 32)}
+
+
+def test_a_prefix_of_an_encoder_decoder_says_what_it_cannot_be_used_for(tmp_path: Path) -> None:
+    _, found = peft_saved(tmp_path, "t5", "PrefixTuning", task_type="SEQ_2_SEQ_LM", num_virtual_tokens=M)
+    possible = {use.action: use.possible for use in found.capabilities}
+    assert possible["look at its vectors"]
+    assert not possible["answer with it"]
+    assert not possible["start a new run from it"]
+    assert any("decoder's self-attention alone" in text for text in found.warnings)
+
+
+PEFT_ENCODERS = {
+    "MLP": {"peft_type": "P_TUNING", "encoder_reparameterization_type": "MLP"},
+    "LSTM": {"peft_type": "P_TUNING", "encoder_reparameterization_type": "LSTM", "encoder_num_layers": 2},
+}
+
+
+def prompt_encoder(kind: str) -> tuple[dict[str, torch.Tensor], torch.Tensor]:
+    """The state of PEFT's own encoder, and what it gives."""
+    import peft
+    from peft.tuners.p_tuning import PromptEncoder
+
+    sizes = {"num_virtual_tokens": M, "token_dim": D, "num_transformer_submodules": 1, "num_layers": 2}
+    settings = {**PEFT_ENCODERS[kind], "encoder_hidden_size": 6, "encoder_dropout": 0.0, "task_type": "CAUSAL_LM"}
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        encoder = PromptEncoder(peft.PromptEncoderConfig(**sizes, num_attention_heads=2, **settings)).eval()
+    with torch.no_grad():
+        return dict(encoder.state_dict()), encoder(torch.arange(M)[None])[0]
+
+
+@pytest.mark.parametrize("prefix", ["", "prompt_encoder.", "prompt_encoder.default.", "base_model.prompt_encoder.x."])
+@pytest.mark.parametrize("kind", ["MLP", "LSTM"])
+def test_a_p_tuning_encoder_is_applied(kind: str, prefix: str) -> None:
+    state, expected = prompt_encoder(kind)
+    weights = saved({prefix + name: tensor for name, tensor in state.items()})
+    config = json.dumps({"peft_type": "P_TUNING", "num_virtual_tokens": M, "token_dim": D}).encode()
+    beside = zipped({"adapter_config.json": config, "adapter_model.bin": weights})
+    found = [open_bytes(weights, "p")]
+    if prefix:  # beside a config, the tensors carry the module's name
+        found.append(open_bytes(beside, "a.zip"))
+    for bundle in found:
+        assert bundle.kind == "input prompt"
+        assert list(bundle.tensors) == ["P"]
+        assert np.allclose(bundle.tensors["P"].array, expected.numpy(), atol=1e-6)
+        assert not any("task head" in text for text in bundle.warnings)
+
+
+def test_a_prefix_encoder_of_peft_is_applied() -> None:
+    torch.manual_seed(0)
+    transform = torch.nn.Sequential(torch.nn.Linear(D, 6), torch.nn.Tanh(), torch.nn.Linear(6, 2 * 2 * D))
+    state = {"prompt_encoder.default.embedding.weight": ROWS}
+    state |= {f"prompt_encoder.default.transform.{name}": tensor for name, tensor in transform.state_dict().items()}
+    alone = open_bytes(saved(state), "p")
+    assert alone.kind == "key-value prompt"
+    assert np.allclose(alone.tensors["KV"].array, transform(ROWS).detach().numpy(), atol=1e-6)
+    config = {"peft_type": "PREFIX_TUNING", "num_layers": 2, "token_dim": D, "num_attention_heads": 2}
+    files = {"adapter_config.json": json.dumps(config).encode(), "adapter_model.bin": saved(state)}
+    assert open_bytes(zipped(files), "a.zip").tensors["KV"].array.shape == (2, 2, 2, M, D // 2)
+
+
+def test_encoders_of_several_adapters_are_a_library_or_named() -> None:
+    state, expected = prompt_encoder("MLP")
+    both = saved({f"prompt_encoder.{a}.{name}": tensor for a in ("one", "two") for name, tensor in state.items()})
+    library = open_bytes(both, "p")
+    assert list(library.input_prompts()) == ["one", "two"]
+    assert np.allclose(library.tensors["two"].array, expected.numpy(), atol=1e-6)
+    files = {"adapter_config.json": b'{"peft_type": "P_TUNING"}', "adapter_model.bin": both}
+    with pytest.raises(ValueError, match="one adapter; got one, two"):
+        open_bytes(zipped(files), "a.zip")
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["prompt_embeddings", "prompt_embeddings.default", "base_model.prompt_embeddings.weight",
+     "prompt_encoder.default.embedding.weight", "base_model.model.prompt_encoder.embedding.weight"],
+)  # fmt: skip
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_an_adapters_prompt_may_carry_the_adapters_name(key: str, encoding: str) -> None:
+    config = '{"peft_type": "PROMPT_TUNING"}'.encode(encoding)
+    found = open_bytes(zipped({"adapter_config.json": config, "adapter_model.bin": saved({key: ROWS})}), "a.zip")
+    assert same(found)
+    assert not found.warnings
+
+
+@pytest.mark.parametrize("depth", [1, 3, 5])
+def test_an_adapter_some_folders_deep_is_opened_or_named(tmp_path: Path, depth: int) -> None:
+    def adapter(name: str) -> None:
+        folder = tmp_path.joinpath(*"abcdef"[: depth - 1], name)
+        folder.mkdir(parents=True)
+        (folder / "adapter_config.json").write_text('{"peft_type": "PROMPT_TUNING"}')
+        (folder / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": ROWS}))
+
+    adapter("one")
+    assert same(open_in_process(tmp_path))
+    adapter("two")
+    with pytest.raises(ValueError, match=r"2 adapters; open one of them: .*one, .*two"):
+        open_in_process(tmp_path)
+
+
+def test_a_folder_of_very_many_files_is_not_searched_through(tmp_path: Path) -> None:
+    deep = tmp_path / "a" / "b"
+    deep.mkdir(parents=True)
+    for number in range(5000):
+        (deep / str(number)).touch()
+    (tmp_path / "p.npy").write_bytes(npy(ROWS.numpy()))
+    assert same(open_in_process(tmp_path))
+    with pytest.raises(ValueError, match="more than 4096 files"):
+        open_in_process(deep)
+
+
+def test_a_parameter_dict_of_textual_inversion_is_opened() -> None:
+    vectors = torch.nn.ParameterDict({"*": torch.nn.Parameter(ROWS)})
+    found = open_bytes(saved({"string_to_token": {"*": 265}, "string_to_param": vectors}), "embedding.pt")
+    assert found.format == "textual inversion"
+    assert same(found)
+
+
+NO_PROMPTS = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:aa\nsize 12\n": "git lfs pull",
+    b"<!DOCTYPE html><html><body>Sign in</body></html>": "a web page",
+    b"\xef\xbb\xbf\n<HTML>": "a web page",
+    b'<?xml version="1.0"?><Error><Code>AccessDenied</Code></Error>': "a web page",
+    b'{"error":"Repository not found"}': "an error message of a server",
+    b'{ "message": "Bad credentials", "status": "401" }': "an error message of a server",
+    b"Entry not found": "an error message of a server",
+    b"404: Not Found": "an error message of a server",
+    b"Access to model a/b is restricted": "an error message of a server",
+    b"": "is empty",
+    bytes(5000): "zeros only",
+    b"\x1f\x8b\x08\x00abc": "gunzip",
+    b"GGUF\x03\x00\x00\x00": "complete model in GGUF",
+}
+
+
+@pytest.mark.parametrize("name", ["prompt.bin", "prompt.safetensors", "prompt.pt", "in an adapter"])
+@pytest.mark.parametrize("data", NO_PROMPTS)
+def test_what_was_saved_instead_of_a_prompt_is_named(data: bytes, name: str) -> None:
+    config = b'{"peft_type": "PROMPT_TUNING"}'
+    given = zipped({"adapter_config.json": config, "adapter_model.bin": data}) if name == "in an adapter" else data
+    with pytest.raises(ValueError, match=NO_PROMPTS[data]) as refused:
+        open_bytes(given, name)
+    assert "torch.save" not in str(refused.value)
+
+
+GROUPED = {
+    "llama": {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "hidden_size": 32},
+    "head_dim": {"num_hidden_layers": 2, "num_attention_heads": 4, "head_dim": 8, "hidden_size": 64},
+    "chatglm": {"num_layers": 2, "num_attention_heads": 4, "multi_query_attention": True, "multi_query_group_num": 2,
+                "kv_channels": 8, "hidden_size": 32},
+    "in a text model": {"text_config": {"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}},
+    "no width": {"num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2},
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("config", GROUPED)
+def test_prefix_encoders_are_split_by_key_value_heads(tmp_path: Path, config: str) -> None:
+    table = torch.randn(M, 2 * 2 * 2 * 8)
+    (tmp_path / "config.json").write_text(json.dumps(GROUPED[config]))
+    (tmp_path / "pytorch_model.bin").write_bytes(saved({"prefix_encoder.embedding.weight": table}))
+    values = open_in_process(tmp_path).tensors["KV"]
+    assert values.array.shape == (2, 2, 2, M, 8)
+    expected = table.view(M, 4, 2, 8).permute(1, 2, 0, 3).reshape(2, 2, 2, M, 8)
+    assert np.array_equal(values.array, expected.numpy())
+
+
+def test_a_config_that_does_not_fit_its_keys_and_values_is_not_used(tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_text('{"num_hidden_layers": 2, "num_attention_heads": 4, "hidden_size": 32}')
+    (tmp_path / "pytorch_model.bin").write_bytes(saved({"prefix_encoder.embedding.weight": torch.randn(M, 60)}))
+    found = open_in_process(tmp_path)
+    assert found.tensors["KV"].axes == ("m", "features")
+    assert any("config beside it does not fit" in text for text in found.warnings)
 
 
 def test_a_header_of_ours_may_be_anybodys() -> None:

@@ -28,6 +28,22 @@ def test_a_healthy_house(shell: Shell) -> None:
     assert "backbone minilm-l6" in shell("doctor").out
 
 
+def test_a_system_without_a_sandbox_is_said(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ptviz.checkpoints.sandbox import restrictions
+
+    def sandbox() -> dict[str, str]:
+        return next(check for check in shell("doctor", "--json").json["checks"] if check["name"] == "sandbox")
+
+    monkeypatch.setattr(restrictions, "find_protections", lambda: restrictions.PROTECTIONS)
+    assert sandbox() == {
+        "name": "sandbox", "state": "ok", "detail": "memory and time limits, system call filter, Landlock", "fix": "",
+    }  # fmt: skip
+    monkeypatch.setattr(restrictions, "find_protections", lambda: (restrictions.RESOURCE_LIMITS,))
+    found = sandbox()
+    assert (found["state"], found["detail"]) == ("note", "memory and time limits")
+    assert "does not offer: system call filter, Landlock" in found["fix"]
+
+
 def test_an_altered_backbone_is_found_with_its_fix(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(packaged, "sha256_of", lambda path: "0" * 64)
     answer = shell("doctor", "--json")

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import os
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from tests.checkpoints.files import ABSENT, DATA, bombs
+from tests.checkpoints.files import ABSENT, DATA, bombs, saved
+from tests.families import model_of
 
 Shell = Callable[..., Any]
 
@@ -64,3 +68,103 @@ def test_a_real_prompt_for_people(shell: Shell) -> None:
     assert answer.code == 0
     assert "m=100 x d=768" in answer.out
     assert json.loads(shell("inspect", DATA / "checkpoints/google/sst2.npy", "--json").out)["kind"] == "input prompt"
+
+
+def adapter(folder: Path, rows: torch.Tensor, **config: object) -> Path:
+    folder.mkdir(parents=True)
+    config = {"peft_type": "PROMPT_TUNING", **config}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    state = {"prompt_embeddings": rows, "base_model.classifier.weight": torch.ones(2, rows.shape[1])}
+    (folder / "adapter_model.bin").write_bytes(saved(state))
+    return folder
+
+
+def test_import_warns_of_all_that_inspect_warns_of_and_says_its_uses(shell: Shell, tmp_path: Path) -> None:
+    rows = torch.randn(12, 32, generator=torch.Generator().manual_seed(0))
+    rows[3] *= 50
+    place = adapter(tmp_path / "a", rows)
+    first = shell("inspect", place, "--backbone", "tiny-decoder", "--json").json
+    second = shell("import", place, "--backbone", "tiny-decoder", "--json").json
+    assert first["warnings"] == second["warnings"]
+    assert first["uses"] == second["uses"]
+    assert any("task head" in text for text in second["warnings"])
+    assert any("row 3 is an outlier" in text for text in second["warnings"])
+    assert any("off the vocabulary" in text for text in second["warnings"])
+    printed = [shell(command, place, "--backbone", "tiny-decoder").out for command in ("inspect", "import")]
+    notes = [[line for line in out.splitlines() if line.startswith("note: ")] for out in printed]
+    assert notes[0] == notes[1] == [f"note: {text}" for text in first["warnings"]]
+    assert all("answer with it\tyes" in out for out in printed)
+
+
+def test_a_prompt_that_no_run_can_start_from_is_saved_and_said(shell: Shell, tmp_path: Path, table: Path) -> None:
+    sizes = {"num_layers": 2, "num_attention_heads": 4, "token_dim": 32, "num_transformer_submodules": 2}
+    place = adapter(tmp_path / "a", torch.randn(3, 128), peft_type="PREFIX_TUNING", task_type="SEQ_2_SEQ_LM", **sizes)
+    answer = shell("import", place)
+    assert answer.code == 0
+    assert "answer with it\tno\tPEFT gives these keys and values to the decoder" in answer.out
+    answer = shell("train", "prefix-tuning", "--backbone", "tiny-encoder-decoder", "--task", table, "--start", place)
+    assert answer.code == 2
+    assert "no run can start from a: PEFT gives" in answer.err
+
+
+def test_import_checks_the_fit_with_a_folder_by_its_config(shell: Shell, tmp_path: Path) -> None:
+    model_of("llama").config.save_pretrained(tmp_path / "model")
+    place = adapter(tmp_path / "a", torch.randn(3, 64))
+    answer = shell("import", place, "--backbone", tmp_path / "model")
+    assert answer.code == 2
+    assert "its vectors have 32 numbers, these have 64" in answer.err
+    assert not shell("inspect", place, "--backbone", tmp_path / "model", "--json").json["fits"]
+    answer = shell("import", place, "--backbone", "user/model", "--json")
+    assert "not checked whether it fits user/model" in answer.json["warnings"][0]
+
+
+@pytest.fixture
+def no_rights(tmp_path: Path) -> Iterator[Path]:
+    """A folder without rights, also for root: tests in a container run as root."""
+    folder = tmp_path / "locked"
+    folder.mkdir()
+    folder.chmod(0)
+    own = os.geteuid()
+    tmp_path.chmod(0o755)
+    for parent in tmp_path.parents[:2]:
+        parent.chmod(0o755)
+    if own == 0:
+        os.seteuid(65534)
+    yield folder
+    os.seteuid(own)
+    folder.chmod(0o700)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has other rights")
+def test_a_folder_without_rights_is_one_line(shell: Shell, no_rights: Path) -> None:
+    for path in (no_rights, no_rights / "p.npy", no_rights / "adapter"):
+        answer = shell("inspect", path)
+        assert (answer.code, answer.out) == (2, "")
+        assert answer.err.splitlines()[-1].endswith("it cannot be read: Permission denied")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="/proc and /dev/zero are Linux's")
+@pytest.mark.parametrize("command", ["inspect", "import"])
+def test_what_is_no_file_is_one_line(shell: Shell, tmp_path: Path, command: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "loop").symlink_to("loop")
+    expected = {
+        "/proc/self/mem": "mem is empty",
+        "/proc/self/environ": "environ is empty",
+        "~nosuchuser/x": "~nosuchuser/x does not exist",
+        "~nosuchuser": "~nosuchuser does not exist",
+        "/dev/zero": "got a folder, device, pipe or socket",
+        str(tmp_path / "pipe"): "got a folder, device, pipe or socket",
+        str(tmp_path / "loop"): "cannot be read",
+        "a" * 5000: "cannot be read: File name too long",
+        str(tmp_path / "absent"): "does not exist",
+    }
+    for path, words in expected.items():
+        answer = shell(command, path)
+        assert (answer.code, answer.out) == (2, ""), path
+        (line,) = [line for line in answer.err.splitlines() if line.startswith("ptviz: ")]
+        assert words in line, path
+        assert "internal error" not in line
+    answer = shell("import", tmp_path / "absent", "--backbone", "~nosuchuser/x")
+    assert answer.code == 2
+    assert "internal error" not in answer.err

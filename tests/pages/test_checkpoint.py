@@ -198,3 +198,18 @@ def test_an_encoder_is_not_asked_to_write(page: Page, tmp_path: Path) -> None:
 
 def button(at: AppTest, label: str) -> Any:
     return next(one for one in at.button if one.label == label)
+
+
+def test_a_system_without_a_sandbox_is_said(page: Page, monkeypatch: pytest.MonkeyPatch) -> None:
+    from ptviz.checkpoints.sandbox import restrictions
+
+    for found, notes in ((restrictions.PROTECTIONS, 0), ((restrictions.RESOURCE_LIMITS,), 1)):
+        monkeypatch.setattr(restrictions, "find_protections", lambda found=found: found)
+        at = page(PATH)
+        assert not at.exception
+        assert len([note for note in at.info if "system call filter, Landlock" in note.value]) == notes
+
+
+def test_an_unknown_user_in_a_path_is_said(page: Page) -> None:
+    at = page(PATH, **{"path-a": "~nosuchuser/x"})
+    assert not at.exception

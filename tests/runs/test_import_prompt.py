@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
+import transformers
+from safetensors.torch import save
 
+from ptviz.backbones import BackboneError
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.checkpoints.detect import open_in_process
+from ptviz.checkpoints.diagnostics import list_warnings
 from ptviz.checkpoints.limits import LIMITS
 from ptviz.runs import Store, StoreError, saved_prompts
-from ptviz.runs.import_prompt import import_checkpoint_prompt
+from ptviz.runs.import_prompt import find_backbone_reference, import_checkpoint_prompt
 from tests.checkpoints.files import ROWS, saved
+from tests.families import TINY_SIZES, model_of
 
 
 def adapter(folder: Path, rows: torch.Tensor = ROWS) -> Path:
@@ -61,3 +67,76 @@ def other(folder: Path, features: int) -> Path:
     path = folder / "other.pt"
     path.write_bytes(saved({"prefix_encoder.embedding.weight": torch.randn(5, features)}))
     return path
+
+
+def model_folder(folder: Path, family: str) -> str:
+    """A model's config, without weights and tokeniser."""
+    model_of(family).config.save_pretrained(folder)
+    return str(folder)
+
+
+def test_a_folder_that_was_never_loaded_is_checked_by_its_config(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home" / "runs")
+    backbone = model_folder(tmp_path / "model", "llama")
+    prompts = {"fits.pt": torch.randn(4, 32), "wide.pt": torch.randn(4, 64)}
+    for name, rows in prompts.items():
+        (tmp_path / name).write_bytes(saved(rows))
+    good, wide = (tmp_path / name for name in prompts)
+    assert import_checkpoint_prompt(store, good, open_in_process(good), backbone=backbone).backbone == backbone
+    with pytest.raises(StoreError, match="its vectors have 32 numbers, these have 64"):
+        import_checkpoint_prompt(store, wide, open_in_process(wide), backbone=backbone)
+    with pytest.raises(BackboneError, match="no such folder"):
+        import_checkpoint_prompt(store, good, open_in_process(good), backbone=str(tmp_path / "absent"))
+
+
+@pytest.mark.parametrize("heads", [4, 2])
+def test_keys_and_values_are_split_by_the_backbones_heads(tmp_path: Path, heads: int) -> None:
+    """Whatever heads the adapter's config gives: older ones name those of the queries."""
+    store = Store(tmp_path / "home" / "runs")
+    backbone = model_folder(tmp_path / "model", "llama")
+    flat = torch.randn(5, 2 * 2 * 16)
+    folder = tmp_path / "adapter"
+    folder.mkdir()
+    config = {"peft_type": "PREFIX_TUNING", "num_layers": 2, "num_attention_heads": heads, "token_dim": 16}
+    (folder / "adapter_config.json").write_text(json.dumps(config))
+    (folder / "adapter_model.bin").write_bytes(saved({"prompt_embeddings": flat}))
+    bundle = open_in_process(folder)
+    reference = find_backbone_reference(backbone)
+    assert reference is not None
+    assert any("split as for" in text for text in list_warnings(bundle, (), reference)) == (heads == 4)
+    one = import_checkpoint_prompt(store, folder, bundle, backbone=backbone)
+    kept = saved_prompts.load_prompt_tensors(store.prompts_folder, one.id)["key_values"]
+    assert torch.equal(kept, flat.view(5, 4, 2, 8).permute(1, 2, 0, 3).reshape(2, 2, 2, 5, 8))
+
+
+def test_a_file_that_names_its_heads_is_not_split_otherwise(tmp_path: Path) -> None:
+    store = Store(tmp_path / "home" / "runs")
+    backbone = model_folder(tmp_path / "model", "llama")
+    path = tmp_path / "p.safetensors"
+    axes = {"axes": json.dumps({"KV": ["S", "kv", "H", "m", "h"]})}
+    path.write_bytes(save({"KV": torch.randn(2, 2, 4, 5, 4)}, axes))
+    with pytest.raises(StoreError, match=r"\(2, 4, 4\); .* has \(2, 2, 8\)"):
+        import_checkpoint_prompt(store, path, open_in_process(path), backbone=backbone)
+
+
+@pytest.mark.parametrize(
+    ("config", "reason"),
+    [
+        (transformers.BloomConfig(vocab_size=600, hidden_size=32, n_layer=2, n_head=4), "AttentionInterface"),
+        (transformers.Gemma2Config(**TINY_SIZES, num_key_value_heads=2, head_dim=8), "softcap"),
+        (transformers.DebertaV2Config(**TINY_SIZES), "no attention interface"),
+    ],
+    ids=["bloom", "gemma2", "deberta"],
+)
+def test_a_backbone_that_prompts_cannot_reach_is_refused_with_the_reason(
+    config: transformers.PretrainedConfig, reason: str, tmp_path: Path
+) -> None:
+    """A prompt for it opens and is saved without a backbone."""
+    store = Store(tmp_path / "home" / "runs")
+    architectures = {"bloom": "BloomForCausalLM", "gemma2": "Gemma2ForCausalLM"}
+    config.architectures = [architectures.get(config.model_type, "DebertaV2ForMaskedLM")]
+    config.save_pretrained(tmp_path / "model")
+    place = adapter(tmp_path / "a", torch.randn(3, 32))
+    assert import_checkpoint_prompt(store, place, open_in_process(place)).m == 3
+    with pytest.raises(BackboneError, match=reason):
+        import_checkpoint_prompt(store, place, open_in_process(place), backbone=str(tmp_path / "model"))

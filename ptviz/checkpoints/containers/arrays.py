@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.limits import LIMITS, MB, parse_json_object
+from ptviz.checkpoints.limits import LIMITS, MB, check_scalars, parse_json_object
 from ptviz.safe_text import safe_list, safe_text
 
 NPY_MAGIC = npy.MAGIC_PREFIX
@@ -140,12 +140,14 @@ def read_safetensors(data: bytes, name: str) -> SafetensorsContent:
     if not isinstance(texts, Mapping) or not all(isinstance(text, str) for text in texts.values()):
         raise CheckpointError(f"{safe_text(name)}: expected texts as metadata in its header")
     if not 1 <= len(header) <= LIMITS.tensors:
-        raise CheckpointError(f"{safe_text(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(header):,}")
+        raise CheckpointError(
+            f"{safe_text(name)}: expected 1 to {LIMITS.tensors:,} tensors; got {len(header):,}: refused"
+        )
     body = memoryview(data)[8 + length :]
     entries = [_parse_entry(name, key, info) for key, info in header.items()]
     _check_layout(name, entries, len(body))
-    if sum(math.prod(entry.shape) for entry in entries if entry.dtype in FLOAT_DTYPES) > LIMITS.scalars:
-        raise CheckpointError(f"{safe_text(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
+    total = sum(math.prod(entry.shape) for entry in entries if entry.dtype in FLOAT_DTYPES)
+    check_scalars(safe_text(name), total, total, 0)
     tensors = {entry.name: _read_values(entry, body) for entry in entries if entry.dtype in FLOAT_DTYPES}
     others = [f"{entry.name} ({entry.dtype})" for entry in entries if entry.dtype not in FLOAT_DTYPES]
     if not tensors:

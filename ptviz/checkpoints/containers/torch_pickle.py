@@ -14,13 +14,13 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.containers.arrays import check_shape, to_finite_float32
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder
+from ptviz.checkpoints.limits import LIMITS, ZipFolder, check_scalars
 from ptviz.safe_text import safe_list, safe_text
 
 if TYPE_CHECKING:
@@ -33,6 +33,22 @@ _MAX_DEPTH = 8
 _MAX_NAME_LENGTH = 2000
 _MAX_VISITS = 2 * LIMITS.tensors
 """Largest number of values visited in a file: nested lists may repeat one another many times."""
+
+
+class _ParameterDict:
+    """Stands in for ``torch.nn.ParameterDict``, which textual inversion saves: holds its state and runs nothing."""
+
+    def __setstate__(self, state: object) -> None:
+        self.state = state
+
+    def parameters(self) -> object:
+        """Return the parameters by name, if the state is that of a module."""
+        return self.state.get("_parameters") if isinstance(self.state, Mapping) else None
+
+
+_STAND_INS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    (_ParameterDict, "torch.nn.modules.container.ParameterDict")
+]
 
 
 def read_torch_file(data: bytes, name: str) -> tuple[dict[str, Array], dict[str, str]]:
@@ -66,7 +82,7 @@ def _require_torch() -> Any:
 def _load_torch(data: bytes, name: str) -> Any:
     torch = _require_torch()
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), torch.serialization.safe_globals(_STAND_INS):
             warnings.simplefilter("ignore")  # torch's warnings about old storages
             return torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
@@ -97,14 +113,16 @@ def forbidden_globals(data: bytes) -> list[str]:
     import torch
 
     try:
-        if found := torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data)):
+        with torch.serialization.safe_globals(_STAND_INS):
+            found = torch.serialization.get_unsafe_globals_in_checkpoint(io.BytesIO(data))
+        if found:
             return sorted(found)
     except Exception:  # torch understands only complete zips here
         pass
     return [
-        found
-        for found in pickle_globals(_pickle_bytes(data))
-        if found not in _ALLOWED_GLOBALS and not _STORAGE_PATTERN.fullmatch(found)
+        name
+        for name in pickle_globals(_pickle_bytes(data))
+        if name not in _ALLOWED_GLOBALS and not _STORAGE_PATTERN.fullmatch(name)
     ]
 
 
@@ -168,6 +186,8 @@ def _collect_values(
     seen.append(None)
     if depth > _MAX_DEPTH or len(seen) > _MAX_VISITS:
         raise CheckpointError(f"{safe_text(name)}: too many or too deeply nested values for a prompt: refused")
+    if isinstance(value, _ParameterDict):
+        value = value.parameters()
     if isinstance(value, torch.Tensor):
         tensors[path] = value
     elif isinstance(value, Mapping):
@@ -189,30 +209,36 @@ def _join_path(path: str, key: str) -> str:
 
 
 def _to_arrays(tensors: Mapping[str, Tensor], name: str) -> dict[str, Array]:
-    import torch
 
-    # With strides of 0, a tensor may have far more values than its file: count before copying it.
-    total = 0
-    for key, tensor in tensors.items():
-        if tensor.is_floating_point():
-            check_shape(key or name, tuple(tensor.shape)) if tensor.ndim else None
-            total += tensor.numel()
-    if total > LIMITS.scalars:
-        raise CheckpointError(f"{safe_text(name)}: holds more than {LIMITS.scalars / MB:,.0f} million numbers: refused")
-    found: dict[str, Array] = {}
-    for key, tensor in tensors.items():
-        if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
-            raise CheckpointError(
-                f"{safe_text(key or name)}: expected a dense tensor; got {tensor.layout}, {tensor.device}"
-            )
-        if tensor.is_floating_point() and tensor.ndim:
-            found[key] = to_finite_float32(key or name, tensor.detach().float().contiguous().numpy())
+    # With strides of 0, or many views of one storage, a file claims far more values than it has: count before copying.
+    floats = {key: tensor for key, tensor in tensors.items() if tensor.is_floating_point() and _is_dense(key, tensor)}
+    storages = {tensor.untyped_storage().data_ptr(): tensor for tensor in floats.values()}
+    stored = sum(tensor.untyped_storage().nbytes() // tensor.element_size() for tensor in storages.values())
+    for key, tensor in floats.items():
+        if tensor.ndim:
+            check_shape(key or name, tuple(tensor.shape))
+    check_scalars(safe_text(name), sum(tensor.numel() for tensor in floats.values()), stored, LIMITS.repeated)
+    found = {
+        key: to_finite_float32(key or name, tensor.detach().float().contiguous().numpy())
+        for key, tensor in floats.items()
+        if tensor.ndim
+    }
     if not found:
         kinds = sorted({str(tensor.dtype).removeprefix("torch.") for tensor in tensors.values()})
         raise CheckpointError(
             f"{safe_text(name)}: expected a floating-point tensor; got {safe_list(kinds) if kinds else 'no tensor'}"
         )
     return found
+
+
+def _is_dense(key: str, tensor: Tensor) -> bool:
+    import torch
+
+    if tensor.layout != torch.strided or tensor.is_quantized or tensor.device.type != "cpu":
+        raise CheckpointError(
+            f"{safe_text(key or 'the tensor')}: expected a dense tensor; got {tensor.layout}, {tensor.device}"
+        )
+    return True
 
 
 class _TensorUnpickler(pickle.Unpickler):

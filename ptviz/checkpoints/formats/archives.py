@@ -9,12 +9,12 @@ from __future__ import annotations
 import base64
 import binascii
 
-from ptviz.checkpoints.bundle import INPUT, PromptBundle, list_capabilities
+from ptviz.checkpoints.bundle import INPUT, Array, PromptBundle, list_capabilities
 from ptviz.checkpoints.containers import torch_pickle
 from ptviz.checkpoints.containers.arrays import read_npy
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.state_dict import StoredTensors, to_prompt_matrix
-from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
+from ptviz.checkpoints.limits import LIMITS, Folder, check_scalars, parse_json_object
 from ptviz.safe_text import safe_text
 
 
@@ -41,7 +41,12 @@ def read_npz(folder: Folder) -> StoredTensors:
     Raises:
         CheckpointError: if an entry is not a numeric array.
     """
-    arrays = {name.removesuffix(".npy"): read_npy(folder.read(name), name) for name in folder.names()}
+    arrays: dict[str, Array] = {}
+    total = 0
+    for name in folder.names():
+        arrays[name.removesuffix(".npy")] = found = read_npy(folder.read(name), name)
+        total += found.size
+        check_scalars(safe_text(folder.name), total, total, 0)
     return StoredTensors(folder.name, "npz", arrays)
 
 

@@ -24,16 +24,21 @@ from ptviz.checkpoints.bundle import (
     PromptBundle,
     list_capabilities,
 )
-from ptviz.checkpoints.containers import torch_pickle
-from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors
+from ptviz.checkpoints.containers.weights import read_weights
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats import dept
+from ptviz.checkpoints.formats.prompt_encoder import APPLIED, EncodedPrompt, encode, find_encoders
 from ptviz.checkpoints.formats.state_dict import StoredTensors, split_key_values, to_prompt_matrix
-from ptviz.checkpoints.limits import Folder, parse_json_object
+from ptviz.checkpoints.limits import LIMITS, Folder, check_scalars, parse_json_object
 from ptviz.safe_text import safe_list, safe_text
 
 CONFIG_FILE = "adapter_config.json"
 WEIGHT_FILES = ("adapter_model.safetensors", "adapter_model.bin")
+SEQUENCE_TO_SEQUENCE = "SEQ_2_SEQ_LM"
+DECODER_ONLY = (
+    "PEFT gives these keys and values to the decoder's self-attention alone; ptviz's prefix has some for every "
+    "attention site of an encoder-decoder"
+)
 ENCODER_NOT_SAVED = "the file has the encoder's output; the table and the encoder were not saved"
 
 
@@ -105,7 +110,8 @@ def read_adapter(folder: Folder, which: str = "") -> PromptBundle:
     parsed = reader(config, state)
     width = _embedding_width(parsed.tensors)
     warnings = [*parsed.warnings, *_find_inconsistencies(config, parsed)]
-    if head := [name for name in state.tensors if name.startswith("base_model.") and "adaption_" not in name]:
+    own = re.compile(r"adaption_|prompt_encoder\.|prompt_embeddings")
+    if head := [name for name in state.tensors if name.startswith("base_model.") and not own.search(name)]:
         warnings.append(f"a task head was saved with it ({safe_list(head)}): predictions without this head differ")
     name = start.rstrip("/") or folder.name
     return PromptBundle(
@@ -127,38 +133,46 @@ def _read_weights(folder: Folder, start: str) -> tuple[StoredTensors, str]:
             f"{safe_text(folder.name)} has {CONFIG_FILE} but neither {WEIGHT_FILES[0]} nor {WEIGHT_FILES[1]}: "
             "add the weights"
         )
-    data = folder.read(file)
-    tensors = (
-        read_safetensors(data, file).tensors
-        if is_safetensors(data[:9])
-        else torch_pickle.read_torch_file(data, file)[0]
+    return StoredTensors(folder.name, file, read_weights(folder.read(file), file)[0]), file
+
+
+_SAVED_PROMPT = re.compile(r"(.*\.)?prompt_embeddings(\.[^.]+)?(\.weight)?")
+
+
+def _prompt_embeddings(state: StoredTensors) -> EncodedPrompt:
+    """Return the prompt under PEFT's name for it, also with an adapter's name in it, or through its encoder."""
+    names = [name for name in state.tensors if _SAVED_PROMPT.fullmatch(name)]
+    if len(names) == 1:
+        return EncodedPrompt("", to_prompt_matrix(names[0], state.tensors[names[0]]).array, False)
+    encoders = {} if names else find_encoders(state)
+    if len(encoders) == 1:
+        return encode(state, next(iter(encoders.values())))
+    raise CheckpointError(
+        f"{safe_text(state.name)}: expected prompt_embeddings of one adapter; got "
+        f"{safe_list(names or list(encoders) or list(state.tensors))}"
     )
-    return StoredTensors(folder.name, file, tensors), file
 
 
-def _prompt_embeddings(state: StoredTensors) -> Array:
-    found = state.tensor_ending_in("prompt_embeddings")
-    if found is None:
-        raise CheckpointError(
-            f"{safe_text(state.name)}: expected prompt_embeddings; got {safe_list(list(state.tensors))}"
-        )
-    return to_prompt_matrix("prompt_embeddings", found).array
+def _encoder_rows(config: AdapterConfig, rows: int) -> int:
+    """Return how many of a prompt's rows are the encoder's: half of them if it has two submodules."""
+    tokens, parts = config.positive_int("num_virtual_tokens"), config.positive_int("num_transformer_submodules")
+    if parts is None and tokens and config.data.get("task_type") == SEQUENCE_TO_SEQUENCE:
+        parts = 2
+    return rows // 2 if parts == 2 and rows == 2 * (tokens or rows // 2) else rows
 
 
 def _parse_prompt_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
-    rows = _prompt_embeddings(state)
-    tokens, parts = config.positive_int("num_virtual_tokens"), config.positive_int("num_transformer_submodules") or 1
-    if parts == 2 and tokens and len(rows) == 2 * tokens:
-        unused = (
-            f"the file has {2 * tokens} rows for encoder and decoder; PEFT uses only the first {tokens}: the "
-            "decoder half was not trained"
+    rows, applied = _prompt_embeddings(state)[1:]
+    warnings = [APPLIED] if applied else []
+    m = _encoder_rows(config, len(rows))
+    tensors = {"P": NamedAxesArray(rows[:m], ("m", "d"))}
+    if m < len(rows):
+        warnings.append(
+            f"the file has {len(rows)} rows for encoder and decoder; PEFT uses only the first {m}: the decoder half "
+            "was not trained"
         )
-        tensors = {
-            "P": NamedAxesArray(rows[:tokens], ("m", "d")),
-            "decoder half": NamedAxesArray(rows[tokens:], ("unused", "d")),
-        }
-        return ParsedAdapter(INPUT, tensors, [unused])
-    return ParsedAdapter(INPUT, {"P": NamedAxesArray(rows, ("m", "d"))}, [])
+        tensors["decoder half"] = NamedAxesArray(rows[m:], ("unused", "d"))
+    return ParsedAdapter(INPUT, tensors, warnings)
 
 
 def _parse_p_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
@@ -174,11 +188,11 @@ def _parse_p_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedAdapte
             *warnings,
             f"its LSTM had a dropout of {safe_text(dropout)}: if saved while training, the file has one random draw",
         ]
-    return ParsedAdapter(INPUT, found.tensors, warnings, ENCODER_NOT_SAVED)
+    return ParsedAdapter(INPUT, found.tensors, warnings, "" if APPLIED in warnings else ENCODER_NOT_SAVED)
 
 
 def _parse_prefix_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
-    flat = _prompt_embeddings(state)
+    flat = _prompt_embeddings(state).rows
     layers, heads, width = (config.positive_int(name) for name in ("num_layers", "num_attention_heads", "token_dim"))
     warnings = []
     if layers and width and flat.shape[1] != 2 * layers * width:
@@ -188,56 +202,65 @@ def _parse_prefix_tuning(config: AdapterConfig, state: StoredTensors) -> ParsedA
         )
         layers = None
     values = split_key_values(flat, layers, heads)
-    return ParsedAdapter(
-        KEY_VALUE, {"KV": values}, warnings, ENCODER_NOT_SAVED if config.data.get("prefix_projection") else ""
-    )
+    reason = ENCODER_NOT_SAVED if config.data.get("prefix_projection") else ""
+    has_encoder = config.data.get("task_type") == SEQUENCE_TO_SEQUENCE
+    if not has_encoder and config.positive_int("num_transformer_submodules") != 2:
+        return ParsedAdapter(KEY_VALUE, {"KV": values}, warnings, reason)
+    uses = list_capabilities(KEY_VALUE, None, reason, unusable=DECODER_ONLY)
+    return ParsedAdapter(KEY_VALUE, {"KV": values}, [*warnings, DECODER_ONLY], reason, uses)
 
 
 def _parse_cartridge(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
     found = _parse_prefix_tuning(config, state)
     frozen = config.positive_int("num_frozen_tokens")
     note = [f"its first {frozen} tokens are the frozen start of a real text, not trained"] if frozen else []
-    return ParsedAdapter(KEY_VALUE, found.tensors, [*found.warnings, *note])
+    return found._replace(warnings=[*found.warnings, *note])
 
 
 def _parse_multitask(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
     shared, left, right = (
-        _prompt_embeddings(state),
+        _prompt_embeddings(state).rows,
         state.tensor_ending_in("prefix_task_cols"),
         state.tensor_ending_in("prefix_task_rows"),
     )
+    m, total = _encoder_rows(config, len(shared)), len(shared)
     warnings = []
     if config.data.get("prompt_tuning_init_state_dict_path"):
         warnings.append(
             "PEFT needs the source prompts' file to load this adapter and fails without it; here the tensors are read "
             "directly"
         )
-    if (config.positive_int("num_transformer_submodules") or 1) == 2 and len(shared) % 2 == 0:
-        half = len(shared) // 2
-        warnings.append(f"rows 0 to {half - 1} are for the encoder, rows {half} to {len(shared) - 1} for the decoder")
-    if left is None or right is None:
-        return ParsedAdapter(
-            INPUT, {"P": NamedAxesArray(shared, ("m", "d"))}, [*warnings, "its task factors are missing"]
+    if m < total:
+        warnings.append(
+            f"rows 0 to {m - 1} are for the encoder, rows {m} to {total - 1} for the decoder; PEFT uses both, ptviz "
+            "only the encoder's: predictions differ"
         )
+    if left is None or right is None:
+        tensors = {"P": NamedAxesArray(shared[:m], ("m", "d"))}
+        if m < total:
+            tensors["decoder half"] = NamedAxesArray(shared[m:], ("unused", "d"))
+        return ParsedAdapter(INPUT, tensors, [*warnings, "its task factors are missing"])
     if left.ndim != 3 or right.ndim != 3 or (left.shape[0], left.shape[2]) != right.shape[:2]:
         raise CheckpointError(f"expected task factors (k, m, r) and (k, r, d); got {left.shape} and {right.shape}")
-    product = left @ right
-    if product.shape[1:] != shared.shape:
-        raise CheckpointError(f"expected task factors of the prompt's shape {shared.shape}; got {product.shape[1:]}")
-    return ParsedAdapter(
-        FACTORS,
-        {
-            "P": NamedAxesArray(shared * product, ("k", "m", "d")),
-            "shared": NamedAxesArray(shared, ("m", "d")),
-            "u": NamedAxesArray(left, ("k", "m", "r")),
-            "v": NamedAxesArray(right, ("k", "r", "d")),
-        },
-        warnings,
-    )
+    if (left.shape[1], right.shape[2]) != shared.shape:
+        raise CheckpointError(
+            f"expected task factors of the prompt's shape {shared.shape}; got {(left.shape[1], right.shape[2])}"
+        )
+    check_scalars(safe_text(state.name), len(left) * shared.size, left.size + right.size, LIMITS.computed)
+    product = shared * (left @ right)
+    tensors = {
+        "P": NamedAxesArray(product[:, :m], ("k", "m", "d")),
+        "shared": NamedAxesArray(shared[:m], ("m", "d")),
+        "u": NamedAxesArray(left, ("k", "m" if m == total else "rows", "r")),
+        "v": NamedAxesArray(right, ("k", "r", "d")),
+    }
+    if m < total:
+        tensors["decoder half"] = NamedAxesArray(product[:, m:], ("k", "unused", "d"))
+    return ParsedAdapter(FACTORS, tensors, warnings)
 
 
 def _parse_cpt(config: AdapterConfig, state: StoredTensors) -> ParsedAdapter:
-    rows = _prompt_embeddings(state)
+    rows = _prompt_embeddings(state).rows
     ids = config.data.get("cpt_token_ids")
     warnings = []
     if isinstance(ids, list) and len(ids) != len(rows):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 
@@ -18,18 +19,22 @@ from ptviz.safe_text import safe_text
 class StoredTensors:
     """The content of a file: ``tensors`` by name, ``metadata`` texts, and the ``container`` format.
 
-    ``size_hints`` are the numbers of layers and heads from a model's config, if there is one.
+    ``config`` is the model's config beside it, if there is one.
     """
 
     name: str
     container: str
     tensors: Mapping[str, Array]
     metadata: Mapping[str, str] = field(default_factory=lambda: MappingProxyType({}))
-    size_hints: Mapping[str, int] = field(default_factory=lambda: MappingProxyType({}))
+    config: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
+
+    def name_ending_in(self, end: str) -> str:
+        """Return the tensor's name that is ``end`` or ends in ``.end``; "" if there is none."""
+        return next((name for name in self.tensors if name == end or name.endswith("." + end)), "")
 
     def tensor_ending_in(self, end: str) -> Array | None:
         """Return the tensor whose name is ``end`` or ends in ``.end``; None if there is none."""
-        return next((a for name, a in self.tensors.items() if name == end or name.endswith("." + end)), None)
+        return self.tensors.get(self.name_ending_in(end)) if self.name_ending_in(end) else None
 
     def description(self) -> dict[str, str]:
         """Return the file's metadata as printable text of limited length."""
@@ -67,13 +72,41 @@ def split_key_values(flat: Array, sites: int | None, heads: int | None) -> Named
     return NamedAxesArray(np.ascontiguousarray(split), ("S", "kv", "H", "m", "h"))
 
 
+_LAYERS = ("num_hidden_layers", "num_layers", "n_layer", "n_layers")
+_HEADS = ("num_key_value_heads", "num_attention_heads", "n_head", "num_heads")
+_HEAD_WIDTH = ("head_dim", "kv_channels", "d_kv", "attention_head_size")
+_WIDTH = ("hidden_size", "n_embd", "d_model", "dim")
+
+
+def sites_and_heads(config: Mapping[str, Any], features: int) -> tuple[int | None, int | None]:
+    """Return the numbers of layers and of key/value heads of a model's config, None if they are not known.
+
+    The width of a head tells how many there are among ``features`` values a token, whatever the config calls
+    grouped-query or multi-query attention.
+    """
+    config = inner if isinstance(inner := config.get("text_config"), Mapping) else config
+    layers, queries, width = (_find_size(config, keys) for keys in (_LAYERS, _HEADS[1:], _WIDTH))
+    head_width = _find_size(config, _HEAD_WIDTH)
+    if head_width is None and width and queries and width % queries == 0:
+        head_width = width // queries
+    if layers is None or head_width is None:
+        return layers, _find_size(config, _HEADS)
+    heads, rest = divmod(features, 2 * layers * head_width)
+    return layers, None if rest or (queries and heads > queries) else heads
+
+
+def _find_size(config: Mapping[str, Any], keys: tuple[str, ...]) -> int | None:
+    return next((config[key] for key in keys if type(config.get(key)) is int and 0 < config[key] < 1 << 20), None)
+
+
 def make_key_value_bundle(
     name: str, form: str, flat: Array, state: StoredTensors, warnings: tuple[str, ...], irreversible: str = ""
 ) -> PromptBundle:
     """Return a bundle with one key-value prompt."""
-    values = split_key_values(flat, state.size_hints.get("layers"), state.size_hints.get("heads"))
+    values = split_key_values(flat, *sites_and_heads(state.config, flat.shape[1]))
     if values.axes == UNSPLIT_AXES:
-        warnings = (*warnings, "the file gives no numbers of layers and heads: keys and values are not split")
+        why = "the config beside it does not fit" if state.config else "the file gives no numbers of layers and heads"
+        warnings = (*warnings, f"{why}: keys and values are not split")
     return PromptBundle(
         name=name,
         format=form,

@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
+import io
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
-from ptviz.checkpoints.containers.arrays import NPY_MAGIC, is_safetensors
-from ptviz.checkpoints.detect import open_in_process
+import numpy as np
+
+from ptviz.checkpoints.containers.arrays import NPY_MAGIC, encode_npy, is_safetensors
+from ptviz.checkpoints.detect import open_bytes, open_in_process
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER, PROMPT_FILES
+from ptviz.checkpoints.limits import hub_blobs
 from ptviz.checkpoints.sandbox.parent import encode_bundle, encode_refusal
 from ptviz.checkpoints.sandbox.restrictions import restrict_process
 
 
 def main(path: Path) -> None:
     """Read the checkpoint at ``path`` with the right to read files and no other."""
-    if _may_need_torch(path):
-        import torch  # before the limits: its libraries map far more memory than any prompt needs
-
-        torch.set_num_threads(1)
-    restrict_process()
+    _load_libraries(_may_need_torch(path))
+    restrict_process(_readable_paths(path))
     try:
         answer = encode_bundle(open_in_process(path))
     except CheckpointError as error:
@@ -31,6 +33,32 @@ def main(path: Path) -> None:
         answer = encode_refusal(f"it could not be read as a prompt ({type(error).__name__}): damaged, or no prompt")
     sys.stdout.buffer.write(answer)
     sys.stdout.buffer.flush()
+
+
+def _load_libraries(with_torch: bool) -> None:
+    """Read small samples, so that every library is mapped: afterwards, none can be."""
+    sample = np.ones((2, 2), np.float32)
+    encode_bundle(open_bytes(encode_npy(sample), "sample"))
+    if not with_torch:
+        return
+    import torch
+
+    torch.set_num_threads(1)
+    torch.nn.LSTM(2, 2)(torch.ones(2, 2))
+    for zipped in (False, True):
+        buffer = io.BytesIO()
+        torch.save(torch.from_numpy(sample), buffer, _use_new_zipfile_serialization=zipped)
+        open_bytes(buffer.getvalue(), "sample")
+
+
+def _readable_paths(path: Path) -> Iterator[Path]:
+    """Yield the checkpoint, the folder of an adapter whose file it is, and the Hub's cache that it links to."""
+    yield path
+    folder = path if path.is_dir() else path.parent
+    if (folder / CONFIG_FILE).is_file():
+        yield folder
+    if (blobs := hub_blobs(folder.resolve())) is not None:
+        yield blobs
 
 
 def _may_need_torch(path: Path) -> bool:
@@ -45,7 +73,7 @@ def _may_need_torch(path: Path) -> bool:
     with path.open("rb") as file:
         start = file.read(100_000)
     if is_safetensors(start[:9]):
-        return b"new_lstm_head" in start
+        return b"lstm_head" in start
     if start[:4] == b"PK\x03\x04":  # in a zip, the name of the first entry follows
         entry = start[30 : 30 + int.from_bytes(start[26:28], "little")]
         return not (entry.endswith(b".npy") or entry in (b"meta.json", BUNDLE_MARKER.encode()))

@@ -7,18 +7,21 @@ or uses too much memory affects only its own process.
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from threading import Timer
 
-from ptviz.checkpoints.bundle import Capability, NamedAxesArray, PromptBundle
+from ptviz.checkpoints.bundle import Capability, Measurements, NamedAxesArray, PromptBundle
 from ptviz.checkpoints.containers.arrays import is_safetensors, read_safetensors, write_safetensors
 from ptviz.checkpoints.errors import CheckpointError
-from ptviz.checkpoints.limits import LIMITS, check_size, parse_json_object
+from ptviz.checkpoints.limits import LIMITS, check_path, check_size, parse_json_object
+from ptviz.checkpoints.measurements import measure_prompts
 from ptviz.safe_text import safe_text
 
 TIMEOUT_SECONDS = 180.0
@@ -34,17 +37,8 @@ def open_checkpoint(path: Path | str, seconds: float = TIMEOUT_SECONDS) -> Promp
     Raises:
         CheckpointError: if it is not a checkpoint, is damaged, exceeds a limit, or is too slow or too large to read.
     """
-    path = Path(path).expanduser()
-    try:
-        absolute = path.absolute()
-        exists = path.exists()
-    except (OSError, ValueError, RuntimeError) as error:
-        raise CheckpointError(
-            f"expected the path of a checkpoint; got {safe_text(path)} ({safe_text(error)})"
-        ) from error
-    if not exists:
-        raise CheckpointError(f"{safe_text(path, 200)} does not exist: expected a file or folder with a trained prompt")
-    answer, code = _run_reader(absolute, seconds)
+    path = check_path(path)
+    answer, code = _run_reader(path, seconds)
     if answer.startswith(_REFUSAL_PREFIX):
         raise CheckpointError(answer[len(_REFUSAL_PREFIX) :].decode("utf-8", "replace")[:4000])
     if code != 0 or not is_safetensors(answer[:9]):
@@ -95,9 +89,11 @@ def _describe_exit(code: int, seconds: float) -> str:
 
 
 def encode_bundle(bundle: PromptBundle) -> bytes:
-    """Return the bundle as safetensors bytes, with everything but the tensors in the header."""
+    """Return the bundle as safetensors bytes, with its measurements and everything but the tensors in the header."""
     arrays = {str(index): values.array for index, values in enumerate(bundle.tensors.values())}
-    header = {**bundle.to_json(), "tensors": [[name, list(v.axes)] for name, v in bundle.tensors.items()]}
+    measurements = list(measure_prompts(bundle.token_matrices()).values())
+    tensors = [[name, list(values.axes)] for name, values in bundle.tensors.items()]
+    header = {**bundle.to_json(), "tensors": tensors, "measurements": measurements}
     return write_safetensors(arrays, {"bundle": json.dumps(header)})
 
 
@@ -118,7 +114,7 @@ def decode_bundle(data: bytes) -> PromptBundle:
         uses = tuple(
             Capability(safe_text(u["what"]), u["possible"] is True, safe_text(u["why"], 300)) for u in header["uses"]
         )
-        return PromptBundle(
+        bundle = PromptBundle(
             name=safe_text(header["name"], 120),
             format=safe_text(header["format"]),
             kind=safe_text(header["kind"]),
@@ -127,8 +123,19 @@ def decode_bundle(data: bytes) -> PromptBundle:
             warnings=tuple(safe_text(text, 600) for text in header["warnings"]),
             capabilities=uses,
         )
+        return replace(bundle, measurements=_read_measurements(bundle, header["measurements"]))
+    except CheckpointError:
+        raise
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         raise CheckpointError("the reader's answer is damaged: the file was not used") from error
+
+
+def _read_measurements(bundle: PromptBundle, rows: list[tuple[float, float, int]]) -> dict[str, Measurements]:
+    """Return the reader's measurements by prompt; they are never made here, where nothing bounds their cost."""
+    found = [Measurements(float(rank), float(rest_rank), int(count)) for rank, rest_rank, count in rows]
+    if not all(math.isfinite(value) and value >= 0 for row in found for value in row):
+        raise ValueError("expected measurements that are finite and not negative")
+    return dict(zip(bundle.token_matrices(), found, strict=True))
 
 
 def _safe_texts(texts: Mapping[str, object]) -> dict[str, str]:

@@ -48,8 +48,7 @@ _CAPTIONS = {
 
 def results_input() -> Path | None:
     """Return the path of the uploaded result files, or of a file or folder; the path is in the page's address."""
-    path = checkpoint.checkpoint_input("results", "Drop result files here", _UPLOAD_HELP, _PATH_LABEL, _PATH_EXAMPLE)
-    return path.expanduser() if path is not None else None
+    return checkpoint.checkpoint_input("results", "Drop result files here", _UPLOAD_HELP, _PATH_LABEL, _PATH_EXAMPLE)
 
 
 def load_results(path: Path) -> tuple[list[BenchmarkResult], list[str]]:

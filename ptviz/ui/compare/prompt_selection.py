@@ -16,6 +16,7 @@ from ptviz.checkpoints.bundle import INPUT, LIBRARY
 from ptviz.experiments import transfer as record
 from ptviz.methods import REGISTRY, build_method
 from ptviz.methods.base import method_uses_source_tasks
+from ptviz.paths import expand_user
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.prompt_set import load_checkpoint, run_labels
 from ptviz.prompt import Spec
@@ -205,7 +206,7 @@ def _load_opened_prompts() -> dict[str, np.ndarray]:
 
 def _checkpoint_path() -> str:
     typed = _typed_path()
-    return str(Path(typed).expanduser()) if typed and is_path_allowed(typed) else ""
+    return str(expand_user(typed)) if typed and is_path_allowed(typed) else ""
 
 
 def _typed_path() -> str:

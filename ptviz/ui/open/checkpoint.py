@@ -16,12 +16,13 @@ import streamlit as st
 from ptviz import paths
 from ptviz.atomic_files import write_file
 from ptviz.checkpoints import BackboneReference, CheckpointError, PromptBundle, PromptDiagnostics, diagnose, hub
-from ptviz.checkpoints.bundle import UNSPLIT_AXES
-from ptviz.checkpoints.diagnostics import incompatibilities
+from ptviz.checkpoints.bundle import START_RUN, UNSPLIT_AXES
+from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
+from ptviz.checkpoints.sandbox.restrictions import describe_missing_protections
 from ptviz.plots import plot_checkpoint, plot_checkpoint_norms
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.checkpoint import make_backbone_reference, make_thumbnail, prompt_matrices
+from ptviz.plots.checkpoint import make_backbone_reference, make_thumbnail
 from ptviz.plots.prompt_set import last_modified, load_checkpoint
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
@@ -66,7 +67,7 @@ def checkpoint_input(
     path = path_input(where, f"path-{side}", placeholder=examples)
     if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":  # as file managers copy paths
         path = path[1:-1]
-    return Path(path).expanduser() if path else None
+    return paths.expand_user(path) if path else None
 
 
 def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
@@ -130,6 +131,12 @@ def load_backbone_reference(name: str) -> BackboneReference | None:
     return make_backbone_reference(name, load_backbone_vocabulary(name))
 
 
+def render_sandbox_note() -> None:
+    """Show what does not confine the process that reads files on this system, if anything."""
+    if missing := describe_missing_protections():
+        st.info(f"Limited protection: {missing}.", icon=":material/shield:")
+
+
 def render_checkpoint(side: str, path: Path, reference: BackboneReference | None) -> None:
     """Show everything about one checkpoint, or why it was refused."""
     with show_errors():
@@ -177,7 +184,14 @@ def save_prompt_form(side: str, bundle: PromptBundle, path: Path, reference: Bac
     with st.container(horizontal=True):
         saves = st.button("Save this prompt", icon=":material/bookmark_add:", key=f"keep-{side}")
         inspects = st.button("Inspect it", icon=":material/frame_inspect:", key=f"look-{side}")
-        starts = st.button("Start a run from it", icon=":material/play_arrow:", key=f"begin-{side}")
+        cannot = next((use.reason for use in bundle.capabilities if use.action == START_RUN and not use.possible), "")
+        starts = st.button(
+            "Start a run from it",
+            icon=":material/play_arrow:",
+            key=f"begin-{side}",
+            disabled=bool(cannot),
+            help=cannot or None,
+        )
     if not (saves or inspects or starts):
         return
     saved = import_checkpoint_prompt(get_store(), path, bundle, which, backbone=home)
@@ -222,11 +236,8 @@ def render_warnings(
     bundle: PromptBundle, facts: tuple[PromptDiagnostics, ...], reference: BackboneReference | None
 ) -> None:
     """Show its warnings as text."""
-    unfit = incompatibilities(bundle, reference) if reference is not None else []
-    several = len(facts) > 1
-    found = [*bundle.warnings, *(f"{f.name}: {text}" if several else text for f in facts for text in f.warnings)]
-    found = [*unfit, *(text for text in found if "wrong width" not in text)]
-    if reference is not None and not unfit:
+    found = list_warnings(bundle, facts, reference)
+    if reference is not None and not incompatibilities(bundle, reference):
         st.badge(f"fits {reference.name}", icon=":material/check_circle:", color="green")
     if not found:
         st.caption("No warnings.")
@@ -256,7 +267,7 @@ def render_prompt_overview(
     # Names are untrusted: a select box shows them as text.
     which = st.selectbox("Prompt", names, key=f"which-{side}") if len(names) > 1 else names[0]
     fact = facts[names.index(which)]
-    thumbnail = make_thumbnail(fact, prompt_matrices(bundle)[fact.name], reference)
+    thumbnail = make_thumbnail(fact, bundle.token_matrices()[fact.name], reference)
     most = min(fact.tokens - 1, fact.width)
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")

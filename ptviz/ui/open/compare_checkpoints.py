@@ -13,7 +13,6 @@ from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.checkpoint import prompt_matrices
 from ptviz.plots.prompt_set import last_modified, load_checkpoint
 from ptviz.ui.open.checkpoint import SIDES, load_diagnostics
 
@@ -57,7 +56,7 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
         return
     odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
     without = odd and st.toggle("Exclude outlier and dead rows", value=True, key="without-odd")
-    pair = [prompt_matrices(bundle)[fact.name][:MAX_TOKENS] for bundle, fact in zip(bundles, (one, two), strict=True)]
+    pair = [bundle.token_matrices()[fact.name][:MAX_TOKENS] for bundle, fact in zip(bundles, (one, two), strict=True)]
     odd_rows = [(*fact.dead, *fact.outliers) for fact in (one, two)]
     out = [np.isin(np.arange(len(m)), rows) for m, rows in zip(pair, odd_rows, strict=True)] if without else None
     if max(one.tokens, two.tokens) > MAX_TOKENS:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import streamlit as st
 
 from ptviz import backbones, tasks
 from ptviz.methods import REGISTRY
+from ptviz.paths import expand_user
 from ptviz.runs import RunConfig, saved_prompts
 from ptviz.runs.saved_prompts import SavedPrompt
 from ptviz.tasks import TableOptions
@@ -149,7 +149,7 @@ def _with_columns(name: str) -> TaskSelection:
 
 def _check_table(choice: TaskSelection) -> bool:
     """Read the table now, so that an error appears here and not in the middle of a run."""
-    path = Path(choice.name).expanduser()
+    path = expand_user(choice.name)
     stamp = path.stat().st_mtime_ns if path.is_file() else 0
     problem, summary, notes = _read_table(str(path), choice.text, choice.label, choice.table, stamp)
     if problem:
