@@ -123,6 +123,8 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     print_line(f"step        {status['step']} of {status['steps']}")
     for note in data["notes"]:
         print_line(f"note        {note}")
+    if data["predictions_error"]:
+        print_line(f"predictions {data['predictions_error']}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
         print_line(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
     if data["damage"]:
@@ -134,6 +136,8 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
+    from ptviz.runs.predictions import read_predictions_error
+
     history = run.history()
     environment, damage = _read_environment(run)
     return {
@@ -144,6 +148,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "command": run.config.shell_command(),
         "notes": run.task_notes(),
         "environment": environment,
+        "predictions_error": read_predictions_error(run.path).reason,
         "damage": [text for text in (history.damage, damage) if text],
         "damaged_lines": history.damaged_lines,
         "evaluations": [asdict(evaluated) for evaluated in history.evaluations],

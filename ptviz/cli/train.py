@@ -215,7 +215,9 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
 def _train_to_end(run: Run, model_cache: ModelCache) -> dict[str, Any]:
     """Train the run to its end and return its result."""
     from ptviz.engine.train_job import execute_run
+    from ptviz.runs import Store
 
+    Store(run.path.parent).remove_leftovers()  # as a worker does when it starts
     progress = RunProgress(run.id, run.config.training.steps, progress_console())
     with GracefulStop() as stop, progress:
         try:

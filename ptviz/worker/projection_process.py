@@ -139,7 +139,8 @@ def run_job(folder: Path) -> None:
         if share == 0.0 or now - last[0] > _REPORT_INTERVAL:
             last[0] = now
             said = {"doing": doing, "share": begins + share * (ends - begins)}
-            write_file(folder / "progress.json", json.dumps(said).encode(), durable=False)
+            with suppress(OSError):  # The projection does not depend on it.
+                write_file(folder / "progress.json", json.dumps(said).encode(), durable=False)
 
     try:
         with np.load(folder / "order.npz", allow_pickle=False) as file:

@@ -255,23 +255,25 @@ def list_points(operation: Operation, home: Home) -> list[Kill]:
     ]
 
 
-def kill_at(operation: Operation, home: Home, kill: Kill) -> bool:
-    """Do the operation in another process, which is killed; return False if it ended before that."""
+def kill_at(operation: Operation, home: Home, kill: Kill) -> None:
+    """Do the operation in another process, which is killed at a point."""
 
     def fault(number: int, name: str, call: Callable[[], Any], arguments: tuple[Any, ...]) -> Any:
         if number != kill.call:
             return call()
-        if kill.moment == "within":
-            REAL_WRITE(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
-        elif kill.moment != "before":
-            call()
-        os.kill(os.getpid(), signal.SIGKILL)
+        try:
+            if kill.moment == "within":
+                REAL_WRITE(arguments[0], bytes(arguments[1])[: len(arguments[1]) // 2])
+            elif kill.moment == "after":
+                call()
+        finally:  # the call may fail: making a folder that exists, say
+            os.kill(os.getpid(), signal.SIGKILL)
 
     def work() -> None:
         with FaultPoints(fault):
             operation.work(home)
 
-    return _in_child(work) == -signal.SIGKILL
+    assert (status := _in_child(work)) == -signal.SIGKILL, f"it ended with {status} before"
 
 
 def _in_child(work: Callable[[], None]) -> int:
@@ -334,8 +336,9 @@ def run_campaign(folder: Path, points: int, seed: int = 0, names: tuple[str, ...
     killed: Counter[str] = Counter()
     for name, kill in choose_kills(every, points, seed):
         home = _copy(template, folder / "one")
-        killed[name] += kill_at(OPERATIONS[name], home, kill)
         try:
+            kill_at(OPERATIONS[name], home, kill)
+            killed[name] += 1
             check(OPERATIONS[name], home, whole)
         except Exception as error:
             raise AssertionError(f"{name}, killed {kill.moment} call {kill.call}: {error!r}") from error
