@@ -180,30 +180,32 @@ class Worker:
             self._check_folder()
 
     def _run_next(self) -> bool:
-        """Train the oldest queued run; False if there is none."""
+        """Train the oldest queued run that can be taken; False if there is none."""
         woken, now = self.worker_dir.last_wake(), time.monotonic()
         scan_after = _RETRY_SECONDS if self._retry_at else _QUEUE_SCAN_SECONDS
         if woken == self._last_wake and now - self._last_scan < scan_after:
             return False
         queued = [summary.id for summary in self.store.queued_runs()]
         self._retry_at = {id: due for id, due in self._retry_at.items() if id in queued and due > now}
-        waiting = [id for id in queued if id not in self._retry_at]
-        if not waiting:
-            self._last_wake, self._last_scan = woken, now
-            self._find_missing_predictions()
-            return False
+        for id in queued:
+            if id not in self._retry_at and self._try_run(id):
+                return True
+        self._last_wake, self._last_scan = woken, now
+        self._find_missing_predictions()
+        return False
+
+    def _try_run(self, id: str) -> bool:
+        """Train a queued run; False if it cannot even be marked as taken (a full disk, no permission to write)."""
         try:
             check_room(self.worker_dir.folder)
-            run = self.store.get(waiting[0])
+            run = self.store.get(id)
             self._execute_run(run)
-            is_taken = run.status().state != "queued"
+            if run.status().state != "queued":
+                return True
         except Exception as error:
-            is_taken = False
-            write_log_line(f"{waiting[0]}: {failure_reason(error, None)}")
-        if not is_taken:
-            # It could not even be marked as taken (a full disk, a folder without write permission): others go first.
-            self._retry_at[waiting[0]] = now + _RETRY_SECONDS
-        return True
+            write_log_line(f"{id}: {failure_reason(error, None)}")
+        self._retry_at[id] = time.monotonic() + _RETRY_SECONDS
+        return False
 
     def _execute_run(self, run: Run) -> None:
         from ptviz.engine.train_job import train_run
