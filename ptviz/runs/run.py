@@ -232,7 +232,7 @@ def read_config(folder: Path) -> RunConfig:
     data = read_json(folder / "config.json")
     try:
         return RunConfig.from_json(data)
-    except ValueError as error:
+    except (ValueError, TypeError) as error:
         raise StoreError(f"{folder / 'config.json'}: {error}") from error
 
 
