@@ -18,7 +18,7 @@ from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
-from itertools import count
+from itertools import count, cycle
 from pathlib import Path
 
 import psutil
@@ -119,19 +119,18 @@ class Soak:
     def open_hostile_files(self, folder: Path) -> None:
         """Open every hostile file, again and again, and confirm that it shall be opened."""
         files, witness = write_hostile_files(folder)
-        while not self.over.is_set():
+        for file in cycle(files):
+            if self.over.is_set():
+                return
             with self.session() as visitor:
-                for file in files:
-                    if self.over.is_set():
-                        break
-                    view = visitor.visit("checkpoint", {"path-a": str(file)}, self.patience)
-                    self.record.add(view)
-                    if not view.problems:
-                        self.record.add(visitor.press("Open it", self.patience))
-                    if witness.exists():
-                        self.record.problems.append(f"{file.name} ran a command")
-                        return
-            self.over.wait(5.0)
+                view = visitor.visit("checkpoint", {"path-a": str(file)}, self.patience)
+                self.record.add(view)
+                if not view.problems:
+                    self.record.add(visitor.press("Open it", self.patience))
+            if witness.exists():
+                self.record.problems.append(f"{file.name} ran a command")
+                return
+            self.over.wait(2.0)
 
     def guarded(self, action: Callable[[], None]) -> threading.Thread:
         """Start an action in a thread; an error of its own is a problem, and ends nothing else."""

@@ -41,8 +41,8 @@ def test_a_file_in_the_address_is_opened_by_the_button_only(served: AppServer, t
 
 def test_hostile_files_run_nothing_and_break_no_page(served: AppServer, tmp_path: Path):
     files, witness = write_hostile_files(tmp_path)
-    with Visitor(served.port) as visitor:
-        for file in files:
+    for file in files:
+        with Visitor(served.port) as visitor:
             assert not visitor.visit("checkpoint", {"path-a": str(file)}, HANGS_SECONDS).problems
             assert not visitor.press("Open it", HANGS_SECONDS).problems
     assert not witness.exists()
