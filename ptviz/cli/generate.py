@@ -11,7 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli.inspect import PATH_HELP, resolve_checkpoint
-from ptviz.cli.output import JsonOption, UsageError, as_usage_error, print_json, progress_console, quiet_libraries
+from ptviz.cli.output import (
+    JsonOption,
+    UsageError,
+    as_usage_error,
+    print_json,
+    print_line,
+    progress_console,
+    quiet_libraries,
+)
 
 if TYPE_CHECKING:
     from ptviz.engine.text_generation import Writer
@@ -68,12 +76,12 @@ def generate(
 
         with as_usage_error(OSError):
             atomic_write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())
-        typer.echo(f"{len(rows)} texts written to {out}", err=True)
+        print_line(f"{len(rows)} texts written to {out}", error=True)
     if as_json:
         print_json(answer)
     elif out is None:
         for row in rows:
-            typer.echo(f"{row['text']}\n  with the prompt: {row['with']}\n  without:         {row['without']}")
+            print_line(f"{row['text']}\n  with the prompt: {row['with']}\n  without:         {row['without']}")
 
 
 def _read_texts(texts: list[str] | None, file: Path | None) -> list[str]:

@@ -154,7 +154,7 @@ def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> d
                 if use.action == START_RUN and not use.possible:
                     raise UsageError(f"--start: no run can start from {bundle.name}: {use.reason}")
             for warning in list_warnings(bundle, diagnose(bundle)):
-                typer.echo(f"note: {warning}", err=True)
+                print_line(f"note: {warning}", error=True)
             found = import_checkpoint_prompt(store, path, bundle)
     if method in REGISTRY and "m" in hyperparameters_of(REGISTRY[method]):
         hyperparameters = {"m": str(found.m), **hyperparameters}
