@@ -9,7 +9,6 @@ import pytest
 
 from tests.app_server import HANGS_SECONDS, AppServer
 from tests.soak.__main__ import PAGES
-from tests.soak.hostile_files import write_hostile_files
 from tests.soak.visitor import Visitor
 
 pytestmark = pytest.mark.slow
@@ -37,13 +36,3 @@ def test_a_file_in_the_address_is_opened_by_the_button_only(served: AppServer, t
         assert not closed.problems
         assert not opened.problems
         assert opened.bytes > closed.bytes + 2000, "its numbers and figures are shown"
-
-
-def test_hostile_files_run_nothing_and_break_no_page(served: AppServer, tmp_path: Path):
-    files, witness = write_hostile_files(tmp_path)
-    for file in files:
-        with Visitor(served.port) as visitor:
-            assert not visitor.visit("checkpoint", {"path-a": str(file)}, HANGS_SECONDS).problems
-            assert not visitor.press("Open it", HANGS_SECONDS).problems
-    assert not witness.exists()
-    assert "Traceback" not in served.log.read_text()
