@@ -126,7 +126,7 @@ def page() -> Callable[..., AppTest]:
         for name, value in address.items():
             at.query_params[name] = value
         at.run()
-        while asking := [button for button in at.button if confirm and str(button.key).startswith("open-")]:
+        while asking := [button for button in at.button if confirm and button.label == "Open it"]:
             asking[0].click().run()
         return at
 

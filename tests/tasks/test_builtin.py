@@ -243,7 +243,7 @@ def test_unknown_names_are_refused_with_a_hint() -> None:
         load_task("trec")
     with pytest.raises(TaskError, match="unknown task 'quux': expected one of"):
         load_task("quux")
-    with pytest.raises(TaskError, match="has no columns to choose"):
+    with pytest.raises(TaskError, match="its columns and words are fixed"):
         load_task("trec6", text="question")
 
 
