@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import psutil
 
@@ -36,9 +36,6 @@ from ptviz.runs.writer import mark_if_dead
 from ptviz.safe_text import escape_hidden
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
 from ptviz.worker.folder_watch import FolderWatch
-
-if TYPE_CHECKING:
-    from _typeshed import ReadableBuffer
 
 UNLOAD_AFTER, EXIT_AFTER = 300.0, 600.0
 """Idle seconds after which a worker frees its models, and after which it ends."""
@@ -338,10 +335,10 @@ class _LogStream(io.RawIOBase):
     def fileno(self) -> int:
         return self.number
 
-    def write(self, data: ReadableBuffer, /) -> int:
+    def write(self, data: Any, /) -> int:
         with suppress(OSError):
             return os.write(self.number, data)
-        return len(memoryview(data))
+        return len(data)
 
 
 def _contain_log_errors() -> None:
