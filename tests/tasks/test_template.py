@@ -175,7 +175,7 @@ def test_a_template_that_cannot_be_is_refused(pattern: str, reading: Any, messag
 
 
 def test_bad_sizes_are_refused(letters: Letters) -> None:
-    with pytest.raises(ValueError, match="a place for the 3 prompt tokens"):
+    with pytest.raises(ValueError, match=r"expected \{prompt\} for the 3 prompt tokens"):
         Template("{text}").encode("a", letters, 3, 4)
     with pytest.raises(ValueError, match="got -1 and 4"):
         Template("{prompt}{text}").encode("a", letters, -1, 4)
