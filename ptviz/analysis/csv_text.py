@@ -10,9 +10,12 @@ _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 def table_to_csv(table: Iterable[Sequence[object]]) -> str:
-    """Return rows, the header first, as CSV in which no cell is a formula to a spreadsheet."""
+    """Return rows, the header first, as CSV in which no cell is a formula to a spreadsheet.
+
+    Lines end as in RFC 4180: only then does Python before 3.13 quote a cell that holds a carriage return.
+    """
     out = io.StringIO()
-    csv.writer(out, lineterminator="\n").writerows([_as_data(cell) for cell in row] for row in table)
+    csv.writer(out, lineterminator="\r\n").writerows([_as_data(cell) for cell in row] for row in table)
     return out.getvalue()
 
 

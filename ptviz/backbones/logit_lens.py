@@ -35,7 +35,8 @@ def logit_lens(
         raise BackboneError(why)
     n = len(columns)
     # One copy of the row for each column, with the read-out at that column.
-    copies = Batch(*(part.expand(n, *part.shape[1:]) for part in vars(batch).values()))
+    parts: dict[str, Tensor] = {name: part for name, part in vars(batch).items() if part is not None}
+    copies = Batch(**{name: part.expand(n, *part.shape[1:]) for name, part in parts.items()})
     read = torch.zeros_like(copies.readout_mask)
     read[torch.arange(n), torch.tensor(columns)] = True
     states = backbone(replace(copies, readout_mask=read), prompt, readout, hidden=True).hidden_states

@@ -189,7 +189,7 @@ def test_drawings_tell_their_rows():
         "trains P",
         "gradient",
     )
-    assert table_to_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\n1,2\n'
+    assert table_to_csv((("a", "b, c"), ("1", "2"))) == 'a,"b, c"\r\n1,2\r\n'
 
 
 @pytest.mark.parametrize("count", [0, 1, 4, 99])
