@@ -135,6 +135,7 @@ def test_waywardness(page: Page, trained: Callable[..., Run]):
     assert f"{runs[0].id}-wayward" in redrawn(page("look/embeddings.py", run=runs[0].id))
 
 
+@pytest.mark.filterwarnings("ignore:Tensorflow not installed:ImportWarning")  # umap's own; its worker is a process
 @pytest.mark.usefixtures("answered")
 @pytest.mark.parametrize("kind", ["t-SNE", pytest.param("UMAP", marks=pytest.mark.slow)])
 def test_neighbourhoods_projected_by_the_worker(page: Page, trained: Callable[..., Run], kind: str):
