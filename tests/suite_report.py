@@ -39,7 +39,7 @@ class SuiteReport:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Look for what was left behind, once every process of the tests themselves has ended."""
-        self.left = [*end_leftover_processes(self.folder), *map(str, sorted(self.folder.iterdir()))]
+        self.left = [*end_leftover_processes(self.folder), *map(str, leftover_files(self.folder))]
         shutil.rmtree(self.folder, ignore_errors=True)
         if self.left and session.exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
@@ -53,6 +53,11 @@ class SuiteReport:
             terminalreporter.section("left behind by the tests", red=True)
             for what in self.left:
                 terminalreporter.line(what, red=True)
+
+
+def leftover_files(folder: Path) -> list[Path]:
+    """Return what lies in the temporary folder, but for torch's cache of compiled code, which every process shares."""
+    return [path for path in sorted(folder.iterdir()) if not path.name.startswith("torchinductor_")]
 
 
 def end_leftover_processes(folder: Path) -> list[str]:

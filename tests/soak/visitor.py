@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from urllib.parse import urlencode
 
@@ -29,13 +30,16 @@ class Visitor:
     """One open session. Fragments that poll are asked for again in their interval, as a browser does."""
 
     def __init__(self, port: int) -> None:
-        self._socket: ClientConnection = connect(
-            f"ws://127.0.0.1:{port}/_stcore/stream",
-            origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]
-            subprotocols=[Subprotocol("streamlit")],
-            max_size=None,
-            open_timeout=120,
-            proxy=None,
+        self._open = ExitStack()
+        self._socket: ClientConnection = self._open.enter_context(
+            connect(
+                f"ws://127.0.0.1:{port}/_stcore/stream",
+                origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]
+                subprotocols=[Subprotocol("streamlit")],
+                max_size=None,
+                open_timeout=120,
+                proxy=None,
+            )
         )
         self._page, self._query = "", ""
         self._due: dict[str, tuple[float, float]] = {}  # by fragment: its interval, when it is due
@@ -46,7 +50,7 @@ class Visitor:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._socket.close()
+        self._open.close()
 
     def _ask(self, fragment: str = "", pressed: str = "") -> None:
         message = BackMsg()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 
 from ptviz.tasks.custom.assemble import (
@@ -71,8 +72,8 @@ def load_table_task(
     if len(set(columns.names)) < len(columns.names):
         listed = ", ".join(columns.names)
         raise table_error(path, f"expected different columns for texts and labels; got {listed}", 1, texts[0])
-    rows = table.rows(columns.names)
-    found = collect_examples(path, rows, columns, limit, seed, skip_bad_rows=options.skip_bad_rows, limits=limits)
+    with closing(table.rows(columns.names)) as rows:  # the file is closed at once where a limit is reached
+        found = collect_examples(path, rows, columns, limit, seed, skip_bad_rows=options.skip_bad_rows, limits=limits)
     notes += (*found.notes(), *swallowed_notes(found, table.swallowed), *sampling_note(found, table_name(path)))
     classes, examples, more = label_examples(found, table_name(path), columns.label)
     source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.label, *columns.texts[1:]])})"

@@ -57,7 +57,7 @@ class Table(Protocol):
     swallowed: list[SwallowedLine]
     """Filled by ``rows``."""
 
-    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+    def rows(self, columns: Sequence[str]) -> Generator[NumberedRow, None, None]:
         """Return each row's number and its values in these columns; the last column is that of labels."""
 
 
@@ -196,7 +196,7 @@ class DelimitedTable(_TextFile):
         if given.header is None and not self.has_header:
             yield "the first row is data, not a header: the columns are called 1, 2, ..."
 
-    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+    def rows(self, columns: Sequence[str]) -> Generator[NumberedRow, None, None]:
         """Return each row's number and its values in these columns."""
         picks = [self.columns.index(name) for name in columns]
         width = len(self.columns)
@@ -298,7 +298,7 @@ class JsonTable(_TextFile):
                     break
         raise problem or table_error(path, "the file holds no JSON objects; expected one a line, or an array of them")
 
-    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+    def rows(self, columns: Sequence[str]) -> Generator[NumberedRow, None, None]:
         """Return each object's number and its values for these keys; None where a key is absent."""
         with closing(self._iterate_objects()) as objects:
             for row, found in objects:
@@ -459,7 +459,7 @@ class ParquetTable:
             raise table_error(path, f"expected at most {limits.columns:,} columns; got {len(self.columns):,}")
         self._class_names = _read_class_names(self._file.schema_arrow.metadata)
 
-    def rows(self, columns: Sequence[str]) -> Iterator[NumberedRow]:
+    def rows(self, columns: Sequence[str]) -> Generator[NumberedRow, None, None]:
         """Return each row's number, from 1, and its values in these columns."""
         self._check_sizes(columns)
         row = 0
