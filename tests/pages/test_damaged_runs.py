@@ -13,6 +13,8 @@ from ptviz.runs import Run, Store
 from tests.damaged_files import ESCAPES, make_run, make_saved_prompt, with_value
 from tests.pages.run_pages import settled
 
+pytestmark = pytest.mark.usefixtures("answered")
+
 DEEP = "[" * 100_000 + "]" * 100_000
 
 OTHERS = {
