@@ -86,8 +86,7 @@ class DecoderBackbone(Backbone):
 
     def make_vocabulary_readout(self) -> Readout:
         """Return the whole frozen output embedding."""
-        head = self.model.get_output_embeddings()
-        return Readout(head.weight.float(), None if head.bias is None else head.bias.float(), 1.0, False, ())
+        return self._make_readout(slice(None), ())
 
     def shared_columns(self, batch: Batch, prompt: Prompt) -> int:
         """Return how many leading columns up to the prompt's end are equal in all rows; 0 for a varying prompt."""
@@ -130,7 +129,9 @@ class DecoderBackbone(Backbone):
 
     def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
         """Return the label words' rows of the frozen output embedding: no other logit is computed."""
-        ids = assign_label_tokens(self.tokeniser, words)
+        return self._make_readout(assign_label_tokens(self.tokeniser, words), words)
+
+    def _make_readout(self, ids: list[int] | slice, words: tuple[str, ...]) -> Readout:
         head = self.model.get_output_embeddings()
         bias = None if head.bias is None else head.bias[ids].float()
         return Readout(head.weight[ids].float(), bias, 1.0, False, words)

@@ -22,6 +22,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX, to_prompt
 from ptviz.runs.store import Store
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template
+from ptviz.training.evaluation import refuse_empty_texts
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import PromptBundle
@@ -68,9 +69,7 @@ def generate_texts(
         BackboneError: if the backbone is an encoder, or the prompt does not fit it.
         ValueError: if a text is empty.
     """
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise ValueError(f"text {index + 1} of {len(texts)}: expected some words, got none")
+    refuse_empty_texts(texts)
     settings, template = settings or GenerationSettings(), template or input_template(backbone)
     slots = 0 if method is None else method.slots
     rows = template.encode_all(texts, backbone.tokeniser, slots, length, [0] * len(texts))

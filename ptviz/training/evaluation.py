@@ -66,9 +66,7 @@ def predict(
     Raises:
         ValueError: if a text is empty.
     """
-    for index, text in enumerate(texts):
-        if not text.strip():
-            raise ValueError(f"text {index + 1} of {len(texts)}: expected some words, got none")
+    refuse_empty_texts(texts)
     slots = 0 if method is None else method.slots
     rows = EncodedExamples(backbone, task, [Example(text, 0) for text in texts], slots, length)
     return evaluate(method, rows).probabilities
@@ -77,3 +75,14 @@ def predict(
 def clone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Return a copy of a state dict that later updates do not change."""
     return {name: tensor.detach().cpu().clone() for name, tensor in state.items()}
+
+
+def refuse_empty_texts(texts: Sequence[str]) -> None:
+    """Raise an error for the first text without words.
+
+    Raises:
+        ValueError: naming the text by its number.
+    """
+    for index, text in enumerate(texts):
+        if not text.strip():
+            raise ValueError(f"text {index + 1} of {len(texts)}: expected some words, got none")
