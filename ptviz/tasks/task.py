@@ -1,4 +1,4 @@
-"""A task: labelled texts in three fixed splits, and how its classes are put into words."""
+"""A task: examples in three fixed splits, how they are laid out for a backbone, and how answers are scored."""
 
 from __future__ import annotations
 
@@ -6,23 +6,34 @@ import hashlib
 import json
 from collections import Counter
 from dataclasses import dataclass, replace
+from typing import Literal
 
-from ptviz.tasks.example import Example, SplitName, TaskError
+from ptviz.tasks.example import PAIR_SEPARATOR, Example, SplitName, TaskError
 from ptviz.tasks.splits import sample_few_shot, stratified_subsample
 from ptviz.tasks.template import Template
+
+TaskKind = Literal["classification", "text", "choice"]
+"""What an answer is: a class, a text that is written, or one of the example's own choices."""
+DEFAULT_METRICS: dict[TaskKind, str] = {"classification": "accuracy", "text": "exact-match", "choice": "accuracy"}
+MAX_FIELDS = 4
 
 
 @dataclass(frozen=True)
 class Task:
-    """Labelled texts in three fixed, stratified, disjoint splits, and how its classes are put into words.
+    """Examples in three fixed, disjoint splits, how they are laid out for a backbone, and how answers are scored.
 
-    ``words`` are the label words (one natural word a class), ``descriptions`` the sentences that stand for the
-    classes in a pooled read-out, ``cue`` what a language model reads after the text. ``source`` says where the rows
-    came from and on what terms, ``notes`` what was done to them.
+    A classification task has ``classes``, with ``label_words`` (one natural word a class) and ``descriptions``, the
+    sentences that stand for the classes in a pooled read-out. A text-to-text task has no classes, and references in
+    its examples' ``targets``; a multiple-choice task has none either, and ``choices`` in its examples.
+
+    ``cue`` is what a language model reads after the input. ``fields`` names the texts of an example, ``template`` lays
+    them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
+    first when an input is too long (empty: the longest). ``metric`` is a name of ``ptviz.tasks.metrics``. ``source``
+    says where the examples came from and on what terms, ``notes`` what was done to them.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
-            share a word, if a split is empty, or if a label is no class.
+            share a word, if a split is empty, or if an example does not fit the kind or the fields of the task.
     """
 
     name: str
@@ -37,11 +48,34 @@ class Task:
     test: tuple[Example, ...]
     source: str
     notes: tuple[str, ...] = ()
-    metric: str = "accuracy"
+    metric: str = ""
+    fields: tuple[str, ...] = ("text",)
+    template: str = ""
+    cut_first: str = ""
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
+        if not 1 <= len(set(self.fields)) == len(self.fields) <= MAX_FIELDS:
+            raise TaskError(f"{self.name}: expected one to {MAX_FIELDS} fields; got {', '.join(self.fields) or 'none'}")
+        self._check_classes()
+        for split in ("train", "validation", "test"):
+            self._check_examples(split)
+        try:
+            for reading in ("pooled", "last"):
+                self.make_template(reading)
+        except ValueError as error:
+            raise TaskError(f"{self.name}: {error}") from error
+
+    @property
+    def kind(self) -> TaskKind:
+        """Return whether an answer is a class, a text that is written, or one of the example's own choices."""
+        if self.classes:
+            return "classification"
+        return "choice" if self.train and self.train[0].choices else "text"
+
+    def _check_classes(self) -> None:
         count = len(self.classes)
-        if count < 2:
+        if count == 1 or not (count or any(row.targets or row.choices for row in self.train)):
             raise TaskError(f"{self.name}: expected at least two classes; got {', '.join(self.classes) or 'none'}")
         for kind, texts in {"label words": self.label_words, "descriptions": self.descriptions}.items():
             if len(texts) != count or not all(text.strip() for text in texts):
@@ -50,37 +84,78 @@ class Task:
             raise TaskError(
                 f"{self.name}: expected a different label word for each class; got {', '.join(self.label_words)}"
             )
-        for split in ("train", "validation", "test"):
-            labels = {row.label for row in self.examples(split)}
-            if not labels or not labels <= set(range(count)):
+
+    def _check_examples(self, split: SplitName) -> None:
+        rows, kind = self.examples(split), self.kind
+        if kind == "classification":
+            labels = {row.label for row in rows}
+            if not labels or not labels <= set(range(len(self.classes))):
                 got = sorted(labels) or "none"
-                raise TaskError(f"{self.name}: expected {split} rows with labels 0 to {count - 1}; got {got}")
+                raise TaskError(
+                    f"{self.name}: expected {split} rows with labels 0 to {len(self.classes) - 1}; got {got}"
+                )
+        elif not rows:
+            raise TaskError(f"{self.name}: expected {split} rows; got none")
+        count = len(self.fields)
+        for number, row in enumerate(rows, 1):
+            if len(row.texts or (row.text,)) != count:
+                raise TaskError(f"{self.name}: expected {count} texts in {split} row {number}; got {row.texts}")
+            if kind == "text" and not (row.targets and all(target.strip() for target in row.targets)):
+                raise TaskError(f"{self.name}: expected a target text in {split} row {number}; got {row.targets}")
+            if kind == "choice" and not 0 <= row.label < len(row.choices):
+                raise TaskError(
+                    f"{self.name}: expected the number of a choice in {split} row {number}; got {row.label} of "
+                    f"{len(row.choices)}"
+                )
 
     def examples(self, split: SplitName) -> tuple[Example, ...]:
         """Return the rows of a split by its name."""
         return {"train": self.train, "validation": self.validation, "test": self.test}[split]
 
+    def split_text(self, text: str) -> Example:
+        """Return an input as an example without an answer: the texts of several fields are joined by " | ".
+
+        Raises:
+            ValueError: if there is not one text for each field.
+        """
+        if len(self.fields) == 1:
+            return Example(text)
+        parts = text.split(PAIR_SEPARATOR.strip(), len(self.fields) - 1)
+        if len(parts) < len(self.fields):
+            expected = PAIR_SEPARATOR.join(f"{{{name}}}" for name in self.fields)
+            raise ValueError(f"expected {len(self.fields)} texts, {expected}; got {text[:80]!r}")
+        return Example.of_fields(*(part.strip() for part in parts))
+
     def majority_accuracy(self, split: SplitName = "validation") -> float:
         """Return the accuracy (0 to 1) on a split of always answering the commonest class of the training rows."""
-        counts = Counter(row.label for row in self.train)
-        answer = min(counts, key=lambda label: (-counts[label], label))
-        rows = self.examples(split)
+        rows, answer = self.examples(split), self.commonest_label()
         return sum(row.label == answer for row in rows) / len(rows)
+
+    def commonest_label(self) -> int:
+        """Return the commonest class of the training rows; the first of several."""
+        counts = Counter(row.label for row in self.train)
+        return min(counts, key=lambda label: (-counts[label], label))
+
+    def commonest_target(self) -> str:
+        """Return the commonest target text of the training rows; the first in the alphabet of several."""
+        counts = Counter(target for row in self.train for target in row.targets)
+        return min(counts, key=lambda target: (-counts[target], target))
 
     def subsample(self, train_rows: int, validation_rows: int, test_rows: int, shots: int = 0, seed: int = 0) -> Task:
         """Return the same task with fewer rows, drawn stratified; limits are upper limits.
 
         Only the training rows depend on ``seed``: every seed is judged on the same validation and test rows.
 
-        ``shots`` above 0 takes that many training rows of every class instead of ``train_rows``.
+        ``shots`` above 0 takes that many training rows of every class instead of ``train_rows``; a task without
+        classes has that many in all.
 
         Raises:
             TaskError: if a class has fewer training rows than ``shots``.
         """
-        if shots:
+        if shots and self.classes:
             train = sample_few_shot(self.train, self.classes, shots, f"shots {seed}")
         else:
-            train = stratified_subsample(self.train, train_rows, f"train {seed}")
+            train = stratified_subsample(self.train, shots or train_rows, f"train {seed}")
         return replace(
             self,
             train=train,
@@ -89,14 +164,18 @@ class Task:
         )
 
     def make_template(self, reading: str) -> Template:
-        """Return the layout of a text of this task for a backbone that is read at ``reading``.
+        """Return the layout of an input of this task for a backbone that is read at ``reading``.
 
         Raises:
             ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
         """
-        return Template.for_readout(reading, self.cue)
+        return Template.for_readout(reading, self.cue, self.fields, self.template, self.cut_first)
 
     def fingerprint(self) -> str:
-        """Return the SHA-256 of everything that shapes a run on this task: rows, classes, words, descriptions, cue."""
-        content = [self.classes, self.label_words, self.descriptions, self.cue, self.train, self.validation, self.test]
+        """Return the SHA-256 of everything that shapes a run on this task: rows, classes, words, layout, metric."""
+        rows = [[row.to_json() for row in split] for split in (self.train, self.validation, self.test)]
+        content = [self.classes, self.label_words, self.descriptions, self.cue, *rows]
+        layout = [self.metric, self.fields, self.template, self.cut_first]
+        if layout != ["accuracy", ("text",), "", ""]:
+            content += layout
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

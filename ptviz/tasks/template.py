@@ -1,12 +1,12 @@
-"""Templates: where the prompt, the text and the cue stand, and where the answer is read.
+"""Templates: where the prompt, the texts and the cue stand, and where the answer is read.
 
-``Template("{cls}{prompt}{text}{sep}")`` lays out one text as token ids with m slots for the prompt. Positions, masks
+``Template("{cls}{prompt}{text}{sep}")`` lays out one input as token ids with m slots for the prompt. Positions, masks
 and token types are then right before any prompt has come.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
@@ -14,15 +14,23 @@ from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkab
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
 
-PATTERNS: dict[ReadoutMode, str] = {
-    "pooled": "{cls}{prompt}{text}{sep}",
-    "mask": "{cls}{prompt}{text} {cue} {mask}.{sep}",
-    # One newline of context suits small decoders better than their BOS token.
-    "last": "{prompt}\n{text}\n{cue}",
-    "first": "{prompt}{text} {cue}{eos}",
+FRAMES: dict[ReadoutMode, tuple[str, str]] = {
+    "pooled": ("{cls}", "{sep}"),
+    "mask": ("{cls}", " {cue} {mask}.{sep}"),
+    "last": ("", "\n{cue}"),
+    "first": ("", " {cue}{eos}"),
 }
+"""What a reading needs before and after the input."""
+# One newline of context suits small decoders better than their BOS token.
+_JOINTS: dict[ReadoutMode, tuple[str, str]] = {
+    "pooled": ("", "{sep}"),
+    "mask": ("", "{sep}"),
+    "last": ("\n", "\n"),
+    "first": ("", "\n"),
+}
+"""What stands between the prompt and the first text, and between two texts, unless a template says otherwise."""
 SPECIAL_TOKENS = ("mask", "cls", "sep", "bos", "eos")
-TEMPLATE_FIELDS = ("prompt", "text", "cue", *SPECIAL_TOKENS)
+RESERVED_NAMES = ("prompt", "cue", *SPECIAL_TOKENS)
 # BERT's [CLS] does the work of other tokenisers' <s>, and [SEP] that of </s>.
 SUBSTITUTE_TOKENS = {"cls": "bos", "bos": "cls", "sep": "eos", "eos": "sep"}
 
@@ -36,141 +44,251 @@ class Tokeniser(Protocol):
 
 
 class EncodedText(NamedTuple):
-    """One text as token ids: which positions the prompt fills, and where the answer is read."""
+    """One input as token ids: which positions the prompt fills, where the answer is read, and what is to be written."""
 
     ids: list[int]
     slots: list[bool]
     readout_mask: list[bool]
     label: int = -1
+    target: tuple[int, ...] = ()
 
 
 class _Piece(NamedTuple):
-    kind: str  # "literal" or one of FIELDS but cue, which becomes part of a literal
-    text: str = ""
+    kind: str  # "literal", "prompt", a special token, or a field; a cue becomes part of a literal
+    text: str = ""  # of a literal; of a prompt's piece, the number of its tokens
 
 
 @dataclass(frozen=True)
 class Template:
-    """A layout of prompt, text, cue and special tokens, such as ``{cls}{prompt}{text} {cue} {mask}.{sep}``.
+    """A layout of prompt, texts, cue and special tokens, such as ``{cls}{prompt}{premise} {sep} {hypothesis}{sep}``.
+
+    ``fields`` names the texts. ``{prompt:3}`` is a piece of three prompt tokens, of which there may be several (Liu et
+    al., "GPT Understands, Too", section 3.1, https://arxiv.org/abs/2103.10385); one piece may lack a number and takes
+    the rest. ``cut_first`` is the field that loses tokens first when an input is too long; empty: the longest.
 
     Raises:
-        ValueError: for an unknown field, a field that is missing or comes twice, or a reading that does not exist.
+        ValueError: for an unknown field, a field that is missing or comes twice, a bad piece, or a reading that does
+            not exist.
     """
 
     pattern: str
     readout_mode: ReadoutMode = "pooled"
     cue: str = ""
+    fields: tuple[str, ...] = ("text",)
+    cut_first: str = ""
 
     @classmethod
-    def for_readout(cls, reading: str, cue: str = "") -> Template:
-        """Return the usual template of a reading.
+    def for_readout(
+        cls, reading: str, cue: str = "", fields: tuple[str, ...] = ("text",), pattern: str = "", cut_first: str = ""
+    ) -> Template:
+        """Return the template of a reading, with ``pattern`` for the input, or prompt and texts in order.
+
+        What the reading needs is put around the input, unless the pattern has it: ``{cls}`` and ``{sep}``, a mask
+        token, the cue.
 
         Raises:
-            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
+            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first", or for a bad ``pattern``.
         """
-        if reading not in PATTERNS:
-            raise ValueError(f"reading: expected one of {', '.join(PATTERNS)}; got {reading!r}")
-        return cls(PATTERNS[reading], reading, cue)
+        if reading not in FRAMES:
+            raise ValueError(f"reading: expected one of {', '.join(FRAMES)}; got {reading!r}")
+        before, after = FRAMES[reading]
+        if not pattern:
+            ahead, between = _JOINTS[reading]
+            pattern = "{prompt}" + ahead + between.join(f"{{{name}}}" for name in fields)
+        elif reading != "mask":
+            pattern = pattern.replace("{mask}", "")
+        if "{cls}" in pattern:
+            before = ""
+        if "{mask}" in pattern or (reading != "mask" and "{cue}" in pattern):
+            # The pattern says where the answer comes: only closing tokens follow.
+            after = "" if reading == "last" else "{eos}" if reading == "first" else "{sep}"
+        elif "{cue}" in pattern:
+            after = after.replace(" {cue}", "")
+        if pattern.endswith(("{sep}", "{eos}")) and after in ("{sep}", "{eos}"):
+            after = ""
+        return cls(before + pattern + after, reading, cue, fields, cut_first)
 
     def __post_init__(self) -> None:
         try:
-            fields = [field for _, field, _, _ in Formatter().parse(self.pattern) if field is not None]
+            found = [(field, spec) for _, field, spec, _ in Formatter().parse(self.pattern) if field is not None]
         except ValueError as error:
             raise ValueError(f"template {self.pattern!r}: {error}; write {{{{ and }}}} for braces") from error
-        for field in fields:
-            if field not in TEMPLATE_FIELDS:
-                known = ", ".join(f"{{{name}}}" for name in TEMPLATE_FIELDS)
-                raise ValueError(f"template {self.pattern!r}: unknown field {{{field}}}; expected {known}")
-        needed = {"text": (1, 1), "prompt": (0, 1), "mask": (int(self.readout_mode == "mask"), 1)}
+        self._check_fields([field for field, _ in found])
+        self._check_prompt_pieces([spec or "" for field, spec in found if field == "prompt"])
+        if self.readout_mode not in get_args(ReadoutMode):
+            raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
+        if self.cut_first and self.cut_first not in self.fields:
+            raise ValueError(f"cut first: expected one of {', '.join(self.fields)}; got {self.cut_first!r}")
+
+    def _check_fields(self, found: list[str]) -> None:
+        for name in self.fields:
+            if name in RESERVED_NAMES or not name.isidentifier():
+                reserved = ", ".join(RESERVED_NAMES)
+                raise ValueError(f"field {name!r}: expected letters, digits and underscores, and none of {reserved}")
+        known = (*self.fields, *RESERVED_NAMES)
+        for field in found:
+            if field not in known:
+                listed = ", ".join(f"{{{name}}}" for name in known)
+                raise ValueError(f"template {self.pattern!r}: unknown field {{{field}}}; expected {listed}")
+        needed = {name: (1, 1) for name in self.fields} | {"mask": (int(self.readout_mode == "mask"), 1)}
         for field, (low, high) in needed.items():
-            count = fields.count(field)
+            count = found.count(field)
             if not low <= count <= high:
                 expected = "once" if low == high else "at most once"
                 raise ValueError(f"template {self.pattern!r}: expected {{{field}}} {expected}; it comes {count} times")
-        if self.readout_mode not in get_args(ReadoutMode):
-            raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
 
-    def encode(self, text: str, tokeniser: Tokeniser, m: int, length: int) -> EncodedText:
-        """Return one text as ids with m slots; see ``encode_all``."""
+    def _check_prompt_pieces(self, sizes: list[str]) -> None:
+        if (count := sizes.count("")) > 1:
+            raise ValueError(f"template {self.pattern!r}: expected {{prompt}} at most once; it comes {count} times")
+        for size in sizes:
+            if size and not (size.isascii() and size.isdigit() and int(size)):
+                raise ValueError(f"template {self.pattern!r}: expected a number of tokens; got {{prompt:{size}}}")
+
+    def encode(self, text: str | Sequence[str], tokeniser: Tokeniser, m: int, length: int) -> EncodedText:
+        """Return one input as ids with m slots; see ``encode_all``."""
         return self.encode_all([text], tokeniser, m, length)[0]
 
     def encode_all(
-        self, texts: Sequence[str], tokeniser: Tokeniser, m: int, length: int, labels: Sequence[int] | None = None
+        self,
+        texts: Sequence[str | Sequence[str]],
+        tokeniser: Tokeniser,
+        m: int,
+        length: int,
+        labels: Sequence[int] | None = None,
     ) -> list[EncodedText]:
-        """Return texts as ids with m slots at ``{prompt}``; only the text is cut, to its first ``length`` tokens.
+        """Return inputs as ids with m slots at ``{prompt}``; an input is a text, or one text for each field.
 
-        A slot's id is the tokeniser's padding id (0 if it has none). Read marks: every real token but the slots
-        ("pooled"), the mask token ("mask"), the last token ("last"), none ("first": the decoder's start is read).
+        Only the texts are cut, to ``length`` tokens together, at their ends: first the field ``cut_first``, else the
+        longest. A slot's id is the tokeniser's padding id (0 if it has none). Read marks: every real token but the
+        slots ("pooled"), the mask token ("mask"), the last token ("last"), none ("first": the decoder's start is read).
         Words in a text that look like special tokens, such as "[SEP]", stay ordinary text.
 
         Raises:
-            ValueError: if the template lacks ``{prompt}`` for the m slots, m is negative, ``length`` is below 1, or the
-                tokeniser has no mask token for ``{mask}``.
+            ValueError: if the template lacks ``{prompt}`` for the m slots, its pieces have another number of tokens, m
+                is negative, ``length`` is below 1, or the tokeniser has no mask token for ``{mask}``.
         """
         if m < 0 or length < 1:
             raise ValueError(f"expected m of at least 0 and a length of at least 1; got {m} and {length}")
-        if m and not any(piece.kind == "prompt" for piece in self._split_pattern()):
-            raise ValueError(f"template {self.pattern!r}: expected {{prompt}} for the {m} prompt tokens")
         if not texts:
             return []
-        ids = [row[:length] for row in _tokenise(list(texts), tokeniser)]
-        before, after = self._encode_surroundings(tokeniser, m)
+        segments = self._encode_segments(tokeniser, m)
         marks = labels if labels is not None else [-1] * len(texts)
-        return [self._assemble(before, row, after, label) for row, label in zip(ids, marks, strict=True)]
+        inputs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
+        columns = [_tokenise([row[index] for row in inputs], tokeniser) for index in range(len(self.fields))]
+        return [
+            self._assemble(segments, self._cut([column[row] for column in columns], length), mark)
+            for row, mark in enumerate(marks)
+        ]
 
     def surrounding_ids(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
-        """Return the ids before and after the text, slots left out."""
-        before, after = self._encode_surroundings(tokeniser, 0)
-        return before.ids, after.ids
+        """Return the ids before the first text and after the last one, slots left out."""
+        segments = self._encode_segments(tokeniser, 0)
+        places = [index for index, one in enumerate(segments) if isinstance(one, str)]
+        before, after = segments[: places[0]], segments[places[-1] + 1 :]
+        return tuple([i for one in part for i in one.ids] for part in (before, after))  # type: ignore[return-value,union-attr]
 
     def count_extra_tokens(self, tokeniser: Tokeniser) -> int:
-        """Return the number of tokens of a row besides slots and text."""
-        before, after = self._encode_surroundings(tokeniser, 0)
-        return len(before.ids) + len(after.ids)
+        """Return the number of tokens of a row besides slots and texts."""
+        return sum(len(one.ids) for one in self._encode_segments(tokeniser, 0) if isinstance(one, EncodedText))
+
+    def encode_targets(self, targets: Sequence[str], tokeniser: Tokeniser, end: int) -> list[tuple[int, ...]]:
+        """Return what a decoder is to write after each input, as ids, with the ``end`` token.
+
+        After a cue or a text a target begins with a blank, as words do for byte-pair tokenisers.
+        """
+        literal = self._split_pattern()[-1]
+        joined = self.readout_mode == "last" and not literal.text[-1:].isspace()
+        texts = [(" " if joined else "") + target.strip() for target in targets]
+        return [(*ids, end) for ids in _tokenise(texts, tokeniser)]
 
     def _split_pattern(self) -> list[_Piece]:
         pieces: list[_Piece] = []
         literal = ""
-        for text, field, _, _ in Formatter().parse(self.pattern):
+        for text, field, spec, _ in Formatter().parse(self.pattern):
             literal += text
             if field == "cue":
                 # A cue is tokenised together with the blank before it: byte-pair tokenisers keep blanks in words.
                 literal += self.cue
             elif field is not None:
                 # Mask tokens bring their own blank where the tokeniser wants one.
-                pieces += [_Piece("literal", literal.rstrip() if field == "mask" else literal), _Piece(field)]
+                pieces.append(_Piece("literal", literal.rstrip() if field == "mask" else literal))
+                pieces.append(_Piece(field, spec or ""))
                 literal = ""
         return [piece for piece in [*pieces, _Piece("literal", literal)] if piece.kind != "literal" or piece.text]
 
-    def _encode_surroundings(self, tokeniser: Tokeniser, m: int) -> tuple[EncodedText, EncodedText]:
-        """Return everything before and after the text."""
-        sides = (EncodedText([], [], []), EncodedText([], [], []))
-        side = sides[0]
+    def _encode_segments(self, tokeniser: Tokeniser, m: int) -> list[EncodedText | str]:
+        """Return what stands around the texts, in order, and the name of a field where its text comes."""
+        pieces = self._split_pattern()
+        sizes = [int(text) for kind, text in pieces if kind == "prompt" and text]
+        rest, open_piece = m - sum(sizes), any(kind == "prompt" and not text for kind, text in pieces)
+        if m and (rest < 0 or (rest and not open_piece)):
+            pieces_of = f"pieces of {sum(sizes)} tokens" if sizes else "none"
+            raise ValueError(
+                f"template {self.pattern!r}: expected {{prompt}} for the {m} prompt tokens; it has {pieces_of}"
+            )
         pad = getattr(tokeniser, "pad_token_id", None)
-        for kind, text in self._split_pattern():
-            if kind == "text":
-                side = sides[1]
+        segments: list[EncodedText | str] = []
+        for kind, text in pieces:
+            if kind in self.fields:
+                segments.append(kind)
                 continue
             if kind == "prompt":
-                ids = [int(pad or 0)] * m
+                ids = [int(pad or 0)] * ((int(text) if text else rest) if m else 0)
             else:
                 ids = _tokenise([text], tokeniser)[0] if kind == "literal" else _special_token_ids(kind, tokeniser)
-            side.ids.extend(ids)
-            side.slots.extend([kind == "prompt"] * len(ids))
-            side.readout_mask.extend(
-                [kind == "mask" or (self.readout_mode == "pooled" and kind != "prompt")] * len(ids)
-            )
-        return sides
+            read = kind == "mask" or (self.readout_mode == "pooled" and kind != "prompt")
+            segments.append(EncodedText(ids, [kind == "prompt"] * len(ids), [read] * len(ids)))
+        return segments
 
-    def _assemble(self, before: EncodedText, text: list[int], after: EncodedText, label: int) -> EncodedText:
-        ids = [*before.ids, *text, *after.ids]
-        slots = [*before.slots, *[False] * len(text), *after.slots]
-        read = [*before.readout_mask, *[self.readout_mode == "pooled"] * len(text), *after.readout_mask]
+    def _cut(self, fields: list[list[int]], length: int) -> dict[str, list[int]]:
+        lengths = [len(ids) for ids in fields]
+        excess = sum(lengths) - length
+        if excess > 0 and self.cut_first:
+            index = self.fields.index(self.cut_first)
+            lengths[index] -= min(excess, lengths[index])
+        while (excess := sum(lengths) - length) > 0:
+            # The longest is cut to the next longest, then all of them together; of equals the last one first.
+            longest = max(lengths)
+            index = max(i for i, size in enumerate(lengths) if size == longest)
+            others = [size for i, size in enumerate(lengths) if i != index]
+            lengths[index] -= min(excess, max(1, longest - max(others, default=0)))
+        return {name: ids[:size] for name, ids, size in zip(self.fields, fields, lengths, strict=True)}
+
+    def _assemble(self, segments: list[EncodedText | str], texts: dict[str, list[int]], label: int) -> EncodedText:
+        ids: list[int] = []
+        slots: list[bool] = []
+        read: list[bool] = []
+        for one in segments:
+            if isinstance(one, str):
+                own = texts[one]
+                part = EncodedText(own, [False] * len(own), [self.readout_mode == "pooled"] * len(own))
+            else:
+                part = one
+            ids += part.ids
+            slots += part.slots
+            read += part.readout_mask
         if self.readout_mode in ("last", "first"):
             read = [False] * len(ids)
         if self.readout_mode == "last" and ids:
             read[-1] = True
         return EncodedText(ids, slots, read, label)
+
+
+def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str]) -> tuple[int, bool]:
+    """Return the id that ends a written text, and whether it is the line's end.
+
+    A decoder's texts end with their line, as in the texts that it was trained on, unless a target has several lines or
+    the tokeniser no single token for it; all others with the end-of-sequence token.
+
+    Raises:
+        ValueError: if the tokeniser has neither.
+    """
+    newline = _tokenise(["\n"], tokeniser)[0] if reading == "last" else []
+    if len(newline) == 1 and not any("\n" in target.strip() for target in targets):
+        return newline[0], True
+    if not (found := _special_token_ids("eos", tokeniser)):
+        raise ValueError("expected a tokeniser with an end-of-sequence token, which ends a written text")
+    return found[0], False
 
 
 def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:

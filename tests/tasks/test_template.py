@@ -7,12 +7,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from ptviz.tasks.template import PATTERNS, Template
+from ptviz.tasks.template import FRAMES, Template
 
 from .conftest import Letters
 
 texts = st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF), max_size=40)
-readings = st.sampled_from(sorted(PATTERNS))
+readings = st.sampled_from(sorted(FRAMES))
 lenient = settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 

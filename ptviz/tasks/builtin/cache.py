@@ -54,13 +54,12 @@ def _read_prepared(path: Path, made_from: str) -> PreparedSplits:
     if said["made_from"] != made_from or said["sha256"] != hashlib.sha256(body).hexdigest():
         raise ValueError("made from something else, or damaged")
     names, splits = json.loads(body)
-    return PreparedSplits(
-        tuple(names), TaskSplits(*(tuple(Example(text, label) for text, label in rows) for rows in splits))
-    )
+    return PreparedSplits(tuple(names), TaskSplits(*(tuple(map(Example.from_json, rows)) for rows in splits)))
 
 
 def _write_prepared(path: Path, made_from: str, prepared: PreparedSplits) -> None:
-    body = json.dumps(prepared, ensure_ascii=False).encode()
+    splits = [[row.to_json() for row in rows] for rows in prepared.splits]
+    body = json.dumps([prepared.class_names, splits], ensure_ascii=False).encode()
     head = json.dumps({"made_from": made_from, "sha256": hashlib.sha256(body).hexdigest()}).encode()
     path.parent.mkdir(parents=True, exist_ok=True)
     write_file(path, head + b"\n" + body, durable=False)
