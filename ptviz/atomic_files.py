@@ -6,6 +6,7 @@ name tells which process writes it, so that only the temporary files of processe
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import re
@@ -26,6 +27,7 @@ _WITHOUT_OWNER = re.compile(r"\.(new|old)-[0-9a-f]{8}|\..+\.part|tmp[a-z0-9_]{8}
 _OWNER_UNKNOWN_SECONDS = 86400.0
 """Age from which a temporary file is removed if it is not known whether its process runs."""
 _SAME_START_SECONDS = 2.0
+_CURRENT_FOLDER = -100  # AT_FDCWD of Linux; not used, since both paths are absolute.
 _MAX_NAME_LENGTH = 50  # A name may have 255 bytes, and a character four.
 
 
@@ -132,22 +134,76 @@ def atomic_directory(parent: Path) -> Iterator[Path]:
 def atomic_export(folder: Path, marker: str) -> Iterator[Path]:
     """Yield an empty folder for an export that appears as ``folder`` at the end, unless an error is raised.
 
-    Files of other names stay if the folder exists. The file ``marker``, without which a reader refuses the export,
-    is then removed first and written last.
+    An earlier export, which the file ``marker`` in it shows, is replaced as a whole; what else is in it stays.
 
     Raises:
-        OSError: if it cannot be written.
+        OSError: if it cannot be written, or ``folder`` has files but no ``marker``; ``folder`` is then unchanged.
     """
+    folder = Path(os.path.realpath(folder))
+    _check_replaceable(folder, marker)
     folder.parent.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder.parent, "new")
     with atomic_directory(folder.parent) as draft:
         yield draft
-        if not folder.is_dir():
+        if not folder.exists():
             draft.rename(folder)
             return
-        (folder / marker).unlink(missing_ok=True)
-        for file in sorted(draft.iterdir(), key=lambda file: file.name == marker):
-            file.replace(folder / file.name)
+        exported = {file.name for file in draft.iterdir()}
+        shutil.copytree(
+            folder,
+            draft,
+            symlinks=True,
+            ignore=lambda path, _: exported if Path(path) == folder else set(),
+            copy_function=_link_or_copy,
+            dirs_exist_ok=True,
+        )
+        _exchange_folders(draft, folder)
+
+
+def _check_replaceable(folder: Path, marker: str) -> None:
+    if not folder.exists():
+        return
+    if not folder.is_dir():
+        raise FileExistsError(f"{folder} is a file: choose a new folder")
+    if not (folder / marker).exists() and any(folder.iterdir()):
+        raise FileExistsError(f"{folder} has files but no {marker}, so it is no earlier export: choose a new folder")
+    if Path.cwd().is_relative_to(folder):
+        raise FileExistsError(f"{folder} is replaced as a whole: run the command from a folder outside it")
+
+
+def _link_or_copy(source: str, target: str) -> None:
+    try:
+        os.link(source, target, follow_symlinks=False)
+    except OSError:  # Some file systems have no hard links.
+        shutil.copy2(source, target, follow_symlinks=False)
+
+
+def _exchange_folders(one: Path, other: Path) -> None:
+    """Exchange two folders of a parent: in one step on Linux and macOS, where the file system supports it.
+
+    Otherwise there is a moment without ``other``; its old content is then in ``.old.HOST-PID-START-RANDOM.part``.
+    """
+    if _exchange_in_one_step(one, other):
+        return
+    aside = temporary_path(other.with_name("old"))
+    other.rename(aside)
+    try:
+        one.rename(other)
+    except BaseException:
+        aside.rename(other)
+        raise
+    aside.rename(one)
+
+
+def _exchange_in_one_step(one: Path, other: Path) -> bool:
+    """Return whether the system call that exchanges two names succeeded; Python has no function for it."""
+    system = ctypes.CDLL(None) if os.name == "posix" else None
+    paths = os.fsencode(one), os.fsencode(other)
+    if renameat2 := getattr(system, "renameat2", None):
+        return bool(renameat2(_CURRENT_FOLDER, paths[0], _CURRENT_FOLDER, paths[1], ctypes.c_uint(2)) == 0)
+    if renamex := getattr(system, "renamex_np", None):
+        return bool(renamex(*paths, ctypes.c_uint(2)) == 0)
+    return False
 
 
 def delete_folder(folder: Path) -> None:

@@ -6,7 +6,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,7 @@ from ptviz.atomic_files import (
     temporary_path,
     write_file,
 )
+from tests.soak.fault_points import FaultPoints
 
 _HOLDER = """
 import sys
@@ -180,20 +182,51 @@ def test_an_export_replaces_its_own_files_only(tmp_path: Path) -> None:
     assert names(tmp_path) == ["peft"]
 
 
-def test_an_export_that_ends_while_it_replaces_another_cannot_be_opened(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("in_one_step", [True, False])
+@pytest.mark.parametrize("point", range(12))
+def test_an_interrupted_export_leaves_the_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, point: int, in_one_step: bool
 ) -> None:
+    """Whatever change to the disk fails, the folder holds one export and what else was in it."""
+    folder = tmp_path / "peft"
+    export(folder, "old")
+    (folder / "README.md").write_text("of the user")
+    if not in_one_step:
+        monkeypatch.setattr(atomic_files, "_exchange_in_one_step", lambda one, other: False)
+
+    def fault(number: int, name: str, call: Callable[[], object], arguments: tuple[object, ...]) -> object:
+        if number == point:
+            raise KeyboardInterrupt
+        return call()
+
+    with suppress(KeyboardInterrupt), FaultPoints(fault) as points:
+        export(folder, "new")
+    texts = {path.name: path.read_text() for path in folder.iterdir()}
+    assert texts.pop("README.md") == "of the user"
+    expected = ["new"] if points.count <= point else ["old", "new"]
+    assert [texts] in ([{"config.json": text, "weights": text}] for text in expected)
+
+
+def test_a_folder_that_is_no_earlier_export_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "notes.txt").write_text("of the user")
+    with pytest.raises(FileExistsError, match="has files but no config"):
+        export(tmp_path, "new")
+    with pytest.raises(FileExistsError, match="is a file"):
+        export(tmp_path / "notes.txt", "new")
     export(tmp_path / "peft", "old")
-    real = Path.replace
+    monkeypatch.chdir(tmp_path / "peft")
+    with pytest.raises(FileExistsError, match="from a folder outside it"):
+        export(Path(), "new")
+    assert (tmp_path / "peft" / "weights").read_text() == "old"
+    assert names(tmp_path) == ["notes.txt", "peft"]
 
-    def interrupt(path: Path, target: Path) -> None:
-        real(path, target)
-        raise KeyboardInterrupt
 
-    monkeypatch.setattr(Path, "replace", interrupt)
-    with pytest.raises(KeyboardInterrupt):
-        export(tmp_path / "peft", "new")
-    assert names(tmp_path / "peft") == ["weights"], "weights of one export with the config of another would open"
+def test_an_export_follows_a_link_and_fills_an_empty_folder(tmp_path: Path) -> None:
+    (tmp_path / "real").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "real")
+    export(tmp_path / "link", "one")
+    assert (tmp_path / "real" / "weights").read_text() == "one"
+    assert (tmp_path / "link").is_symlink()
 
 
 def test_a_deleted_folder_is_gone_under_its_name_first(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

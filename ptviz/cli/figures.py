@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from ptviz.atomic_files import atomic_file, write_file
+from ptviz.atomic_files import atomic_directory, write_file
 from ptviz.cli.output import JsonOption, UsageError, print_json, print_line
 
 if TYPE_CHECKING:
     from ptviz.plots.drawing import Drawing
 
 FORMATS = ("svg", "html", "json", "png")
+_PLOTLY_FILE = "plotly.min.js"
 
 
 def figures(
@@ -39,6 +40,8 @@ def figures(
         if format == "png":
             _write_pngs(drawings, paths)
         else:
+            if format == "html":  # One copy of the plotting library next to all pages: they open offline.
+                _write_plotly(out / _PLOTLY_FILE)
             write = {"svg": _write_svg, "html": _write_html, "json": _write_json}[format]
             for drawing, path in zip(drawings.values(), paths, strict=True):
                 write(drawing, path)
@@ -77,10 +80,15 @@ def _write_svg(drawing: Drawing, path: Path) -> None:
     write_file(path, drawing.to_svg().encode(), durable=False)
 
 
+def _write_plotly(path: Path) -> None:
+    from ptviz.plots.drawing import plotly_script
+
+    write_file(path, plotly_script().encode(), durable=False)
+
+
 def _write_html(drawing: Drawing, path: Path) -> None:
-    # One copy of the plotting library next to all pages: they open offline.
-    with atomic_file(path) as draft:
-        drawing.to_figure().write_html(draft, include_plotlyjs="directory", full_html=True)
+    page = drawing.to_figure().to_html(include_plotlyjs=_PLOTLY_FILE, full_html=True)
+    write_file(path, page.encode(), durable=False)
 
 
 def _write_json(drawing: Drawing, path: Path) -> None:
@@ -92,7 +100,11 @@ def _write_pngs(drawings: dict[str, Drawing], paths: list[Path]) -> None:
     from ptviz.plots.drawing import write_pngs
 
     try:
-        write_pngs(list(drawings.values()), paths)
+        with atomic_directory(paths[0].parent) as draft:
+            pictures = [draft / path.name for path in paths]
+            write_pngs(list(drawings.values()), pictures)
+            for picture, path in zip(pictures, paths, strict=True):
+                picture.replace(path)
     except OSError:
         raise
     except Exception as error:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import plotly.graph_objects as go
+import plotly.offline
 
 from ptviz.figures.diagrams import plotly as plotly_backend
 from ptviz.figures.diagrams.scene import Scene
@@ -29,6 +30,12 @@ class Drawing:
     def to_figure(self) -> go.Figure:
         """Return the diagram as a plotly figure, for HTML and JSON."""
         return plotly_backend.to_figure(self.scene)
+
+
+def plotly_script() -> str:
+    """Return the JavaScript of plotly, which HTML pages of figures need."""
+    script: str = plotly.offline.get_plotlyjs()
+    return script
 
 
 def write_pngs(drawings: Sequence[Drawing], paths: Sequence[Path]) -> None:

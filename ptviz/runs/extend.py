@@ -9,7 +9,7 @@ from dataclasses import replace
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES, Status
-from ptviz.runs.store import encode_config
+from ptviz.runs.store import changing_config, encode_config
 from ptviz.runs.writer import exclusive, remove_stop_request, write_status
 
 
@@ -41,13 +41,13 @@ def plan_extension(run: Run, status: Status, steps: int) -> Status:
     """
     if isinstance(steps, bool) or not isinstance(steps, int) or steps < 1:
         raise ValueError(f"steps: expected a number of additional steps, at least 1; got {steps!r}")
-    config = run.config
-    old = config.training
-    total = old.steps + steps
-    begun = old.begun or old.steps
-    training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
-    longer = replace(config, training=training, planned=(*config.planned, old.steps))
-    atomic_write(run.path / "config.json", encode_config(longer))
+    with changing_config(run.path) as config:
+        old = config.training
+        total = old.steps + steps
+        begun = old.begun or old.steps
+        training = replace(old, steps=total, begun=begun, warmup=round(old.warmup * old.steps) / total)
+        longer = replace(config, training=training, planned=(*config.planned, old.steps))
+        atomic_write(run.path / "config.json", encode_config(longer))
     return status.with_changes(steps=total, extensions=len(longer.planned))
 
 

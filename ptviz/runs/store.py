@@ -9,8 +9,8 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -21,7 +21,7 @@ from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.runs import saved_prompts, snapshots
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig
-from ptviz.runs.file_lock import FileLock
+from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
 from ptviz.tasks.custom.containers import table_stem
@@ -202,7 +202,8 @@ class Store:
             ValueError: if the name is too long.
         """
         path = self._run_path(id)
-        atomic_write(path / "config.json", encode_config(replace(read_config(path), name=name.strip()).checked()))
+        with changing_config(path) as config:
+            atomic_write(path / "config.json", encode_config(replace(config, name=name.strip()).checked()))
 
     def delete(self, id: str) -> None:
         """Delete a run.
@@ -237,6 +238,24 @@ def _remove_marks(folder: Path) -> None:
                 if mark != crash or not mark.stat().st_size:
                     mark.unlink(missing_ok=True)
     lock.release()
+
+
+@contextmanager
+def changing_config(folder: Path) -> Iterator[RunConfig]:
+    """Hold the lock under which config.json is read, changed and written; yield what is in it.
+
+    It is not the lock of the run's writer, which does not change its config: a run can be renamed while it is trained.
+
+    Raises:
+        StoreError: if another process is changing it, or the folder cannot be written.
+    """
+    lock = FileLock(folder / "config.lock")
+    if not lock.acquire(wait=2.0):
+        raise StoreError(f"process {lock_owner(lock.path)} is changing the settings of run {folder.name}: try again")
+    try:
+        yield read_config(folder)
+    finally:
+        lock.release()
 
 
 def new_run_id(config: RunConfig) -> str:

@@ -59,6 +59,27 @@ def test_png_without_a_renderer_says_what_to_do(shell: Shell, tmp_path: Path, mo
     assert answer.err.count("\n") == 1
 
 
+def test_png_pictures_replace_earlier_ones_only_when_all_are_drawn(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    room = iter([3, 100])
+
+    def draw(file: list[Path], **_: object) -> None:
+        for path in file[: next(room)]:
+            assert path.suffix == ".png"
+            path.write_bytes(b"new")
+        if not file[-1].exists():
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(plotly.io, "write_images", draw)
+    (tmp_path / "taxonomy.png").write_bytes(b"old")
+    for code, expected in ((2, b"old"), (0, b"new")):
+        answer = shell("figures", "--out", tmp_path, "--format", "png", "--backbone", "tiny-encoder")
+        assert answer.code == code
+        assert (tmp_path / "taxonomy.png").read_bytes() == expected
+    assert {path.name for path in tmp_path.iterdir()} == {f"{name}.png" for name in NAMES}
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

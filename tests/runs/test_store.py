@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +15,8 @@ from hypothesis import strategies as st
 from ptviz import atomic_files
 from ptviz.atomic_files import temporary_path
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer, file_lock
+from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.extend import prepare_resume
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.store import new_run_id, read_config
@@ -139,6 +142,31 @@ def test_rename_keeps_the_id(store: Store, config: RunConfig) -> None:
     assert store.get(run.id).config == replace(config.checked(), name="<b>Tom's</b> ../run")
     with pytest.raises(ValueError, match="at most 120"):
         store.rename(run.id, "x" * 200)
+
+
+def test_a_run_is_renamed_while_it_is_trained(store: Store, config: RunConfig) -> None:
+    run = store.create(config)
+    with Writer(run):
+        store.rename(run.id, "new")
+    assert run.config.name == "new"
+
+
+def test_a_rename_and_an_extension_at_once_both_count(
+    store: Store, config: RunConfig, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rename has read the config when the extension comes to write it."""
+    run, steps = store.create(config), config.training.steps
+    extension = threading.Thread(target=prepare_resume, args=(run, 5))
+
+    def write(path: Path, data: bytes) -> None:
+        extension.start()
+        extension.join(0.5)  # Ends earlier only if nothing makes it wait for the rename.
+        atomic_write(path, data)
+
+    monkeypatch.setattr("ptviz.runs.store.atomic_write", write)
+    store.rename(run.id, "new")
+    extension.join()
+    assert (run.config.name, run.config.training.steps) == ("new", steps + 5)
 
 
 def test_delete_refuses_a_running_run(store: Store, config: RunConfig) -> None:
