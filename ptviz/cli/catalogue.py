@@ -106,7 +106,7 @@ def tasks(as_json: JsonOption = False) -> None:
     """
     from ptviz.tasks import list_tasks
 
-    _print_infos("task", list_tasks(), ("name", "title", "family", "classes", "rows"), as_json)
+    _print_infos("task", list_tasks(), ("name", "title", "family", "kind", "metric", "classes", "rows"), as_json)
 
 
 def backbones(as_json: JsonOption = False) -> None:

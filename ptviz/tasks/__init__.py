@@ -1,4 +1,4 @@
-"""Tasks: real texts with classes, split once and for all, built in or your own."""
+"""Tasks: real texts with classes, targets or choices, split once and for all, built in or your own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from difflib import get_close_matches
 
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
-from ptviz.tasks.builtin.registry import BUILTIN_TASKS, TaskInfo, list_builtin_tasks, load_builtin_task
+from ptviz.tasks.builtin.registry import TaskInfo, builtin_task_names, list_builtin_tasks, load_builtin_task
 from ptviz.tasks.custom.containers import TABLE_ENDINGS, is_table_name
 from ptviz.tasks.custom.from_file import load_table_task
 from ptviz.tasks.custom.from_hub import load_hub_task
@@ -68,17 +68,18 @@ def load_task(
             f"the task is {safe_text(name.removeprefix(ELSEWHERE_PREFIX), 200)!r} on another machine: it is never "
             "opened. Import the run again and name your copy of it: ptviz import BUNDLE --task PATH"
         )
-    if name in BUILTIN_TASKS or name in external_tasks():
+    builtin = builtin_task_names()
+    if name in builtin or name in external_tasks():
         if text is not None or label is not None or options not in (None, TableOptions()):
-            kind = "is built in" if name in BUILTIN_TASKS else "comes from a package"
+            kind = "is built in" if name in builtin else "comes from a package"
             raise TaskError(f"task {name!r} {kind}: its columns and words are fixed; leave out text, label and options")
-        return load_builtin_task(name, seed) if name in BUILTIN_TASKS else external_tasks()[name].load(seed)
+        return load_builtin_task(name, seed) if name in builtin else external_tasks()[name].load(seed)
     path = expand_user(name)
     if name.startswith("hub:") or path.is_dir():
         return load_hub_task(name, text, label, options=options, seed=seed)
     if path.is_file() or is_table_name(name):
         return load_table_task(path, text, label, options=options, seed=seed)
-    known = [*BUILTIN_TASKS, *external_tasks()]
+    known = [*builtin, *external_tasks()]
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise TaskError(

@@ -6,7 +6,7 @@ Random streams are seeded with strings, which Python hashes with SHA-512: the sa
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from random import Random
 
 from ptviz.tasks.example import Example, TaskError, TaskSplits
@@ -31,6 +31,16 @@ def drop_duplicates(rows: Iterable[Example], taken: Iterable[Example] = ()) -> l
             seen.add(mark)
             kept.append(row)
     return kept
+
+
+def merge_references(rows: Iterable[Example]) -> list[Example]:
+    """Return one row for every input, with the targets of all rows of this input: the first row, if it has none."""
+    merged: dict[str, Example] = {}
+    for row in rows:
+        first = merged.setdefault(normalised_text(row.text), row)
+        if first is not row:
+            merged[normalised_text(row.text)] = first._replace(targets=tuple(dict.fromkeys(first.targets + row.targets)))
+    return list(merged.values())
 
 
 def group_by_class(rows: Iterable[Example]) -> dict[int, list[Example]]:
@@ -71,6 +81,31 @@ def stratified_split(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
     rest, test = split_off(rows, SPLIT_SHARES["test"], f"test {seed}")
     train, validation = split_off(rest, SPLIT_SHARES["validation"] / (1 - SPLIT_SHARES["test"]), f"validation {seed}")
     return TaskSplits(tuple(train), tuple(validation), tuple(test))
+
+
+def split_by_group(rows: Iterable[Example], group: Callable[[Example], str], seed: int = 0) -> TaskSplits:
+    """Return train, validation and test rows in about the shares 70/15/15, all rows of a group in the same split.
+
+    Raises:
+        TaskError: if there are fewer than three groups.
+    """
+    groups: dict[str, list[Example]] = {}
+    for row in rows:
+        groups.setdefault(group(row), []).append(row)
+    if len(groups) < MIN_EXAMPLES_PER_CLASS:
+        raise TaskError(f"expected at least {MIN_EXAMPLES_PER_CLASS} groups of rows, one a split; got {len(groups)}")
+    random, waiting = Random(f"groups {seed}"), list(groups.values())
+    random.shuffle(waiting)
+    count = sum(map(len, waiting))
+    parts: dict[str, list[Example]] = {}
+    for name, share in SPLIT_SHARES.items():
+        part = parts[name] = waiting.pop()
+        while len(part) < round(share * count) and len(waiting) > MIN_EXAMPLES_PER_CLASS - len(parts):
+            part += waiting.pop()
+    parts["train"] = [row for rest in waiting for row in rest]
+    for part in parts.values():
+        random.shuffle(part)
+    return TaskSplits(tuple(parts["train"]), tuple(parts["validation"]), tuple(parts["test"]))
 
 
 def class_quotas(sizes: Sequence[int], limit: int) -> list[int]:

