@@ -39,7 +39,9 @@ def merge_references(rows: Iterable[Example]) -> list[Example]:
     for row in rows:
         first = merged.setdefault(normalised_text(row.text), row)
         if first is not row:
-            merged[normalised_text(row.text)] = first._replace(targets=tuple(dict.fromkeys(first.targets + row.targets)))
+            merged[normalised_text(row.text)] = first._replace(
+                targets=tuple(dict.fromkeys(first.targets + row.targets))
+            )
     return list(merged.values())
 
 

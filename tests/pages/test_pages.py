@@ -211,6 +211,12 @@ def test_the_forms_state_is_in_the_address(page: Page):
     assert at.selectbox(key="task").value == "tweets"
 
 
+def test_a_text_task_is_listed_with_its_kind(page: Page):
+    at = well(page("train/compose.py", task="inflection", backbone="tiny-decoder"))
+    assert at.selectbox(key="task").value == "inflection"
+    assert any(c.value.startswith("words: text to text, 43,918 texts") for c in at.caption)
+
+
 @pytest.mark.parametrize("method", ["prompt-tuning", "p-tuning-v2", "dept", "smop"])
 def test_every_method_has_a_form_of_its_hyperparameters(page: Page, method: str):
     from ptviz.methods import REGISTRY

@@ -102,7 +102,9 @@ def test_inflections_with_all_their_references(write: Write) -> None:
 def test_damaged_data_says_what_to_do(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write("data/dictionary.txt", "no arrow\n")
     monkeypatch.setattr(DataPackage, "find_folder", lambda self: folder)
-    with pytest.raises(TaskError, match=r"task 'spelling': .*damaged .*pip install --force-reinstall --no-deps codespell"):
+    with pytest.raises(
+        TaskError, match=r"task 'spelling': .*damaged .*pip install --force-reinstall --no-deps codespell"
+    ):
         load_task("spelling")
     with pytest.raises(TaskError, match=r"task 'inflection': .*damaged .*pip install --force-reinstall --no-deps lemm"):
         load_task("inflection")

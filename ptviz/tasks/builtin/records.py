@@ -113,7 +113,9 @@ def read_misspellings(folder: Path) -> Iterator[Example]:
     for line in path.read_text(encoding="utf-8").splitlines():
         misspelling, arrow, correction = line.partition("->")
         if not (arrow and misspelling and correction):
-            raise ValueError(f"{path} should hold lines of a misspelling, an arrow -> and corrections; got {line[:40]!r}")
+            raise ValueError(
+                f"{path} should hold lines of a misspelling, an arrow -> and corrections; got {line[:40]!r}"
+            )
         if "," not in correction:
             yield Example(misspelling.strip(), targets=(correction.strip(),))
 
