@@ -208,7 +208,8 @@ def builtin_task_names() -> tuple[str, ...]:
 
 def list_builtin_tasks() -> list[TaskInfo]:
     """Return the built-in tasks, whether their data is here, and the command that gets it."""
-    found = {task.package: task.package.is_installed for task in (*BUILTIN_TASKS.values(), *RECORD_TASKS.values())}
+    packages_used = {b.package for b in BUILTIN_TASKS.values()} | {r.package for r in RECORD_TASKS.values()}
+    found = {package: package.is_installed for package in packages_used}
     return [
         TaskInfo(
             name, b.title, b.family, b.classes, b.rows, found[b.package], b.package.install_command,
