@@ -100,13 +100,14 @@ def _format_defaults(method: dict[str, Any]) -> str:
 
 
 def tasks(as_json: JsonOption = False) -> None:
-    """List the built-in tasks.
+    """List the built-in tasks, and the data sets of the papers, which come from the Hub.
 
     A CSV, TSV, JSON or Parquet file and `hub:ID` can be used as a task, too.
     """
-    from ptviz.tasks import list_tasks
+    from ptviz.tasks import list_named_tasks, list_tasks
 
-    _print_infos("task", list_tasks(), ("name", "title", "family", "kind", "metric", "classes", "rows"), as_json)
+    columns = ("name", "title", "family", "kind", "metric", "classes", "rows")
+    _print_infos("task", list_tasks(), columns, as_json, from_hub=list_named_tasks())
 
 
 def backbones(as_json: JsonOption = False) -> None:
@@ -119,17 +120,20 @@ def backbones(as_json: JsonOption = False) -> None:
     _print_infos("backbone", list_backbones(), ("name", "title", "family", "layers", "width", "parameters"), as_json)
 
 
-def _print_infos(kind: str, infos: Iterable[Any], columns: tuple[str, ...], as_json: bool) -> None:
+def _print_infos(
+    kind: str, infos: Iterable[Any], columns: tuple[str, ...], as_json: bool, from_hub: Iterable[Any] = ()
+) -> None:
     from dataclasses import asdict
 
-    found = [asdict(info) for info in infos]
+    here, there = [asdict(info) for info in infos], [asdict(info) for info in from_hub]
     if as_json:
-        print_json(found)
+        print_json(here + there)
         return
+    states = ["yes" if info["available"] else f"no: {info['install_command']}" for info in here]
+    states += [f"from the Hub, {'cached' if info['available'] else 'not cached'}" for info in there]
     rows = [
-        [f"{info[c]:,}" if isinstance(info[c], int) else info[c] for c in columns]
-        + ["yes" if info["available"] else f"no: {info['install_command']}"]
-        for info in found
+        [f"{info[c]:,}" if isinstance(info[c], int) else info[c] for c in columns] + [state]
+        for info, state in zip(here + there, states, strict=True)
     ]
     print_table((kind, *columns[1:], "available"), rows)
 

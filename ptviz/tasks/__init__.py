@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from difflib import get_close_matches
+from functools import partial
 
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
@@ -14,6 +16,9 @@ from ptviz.tasks.custom.options import TableLimits, TableOptions
 from ptviz.tasks.default_sources import default_source_tasks
 from ptviz.tasks.example import Example, SplitName, TaskError
 from ptviz.tasks.external import ExternalTask, external_tasks
+from ptviz.tasks.named.listing import list_named_tasks
+from ptviz.tasks.named.load import load_named_task
+from ptviz.tasks.named.sets import NAMED_SETS
 from ptviz.tasks.task import Task
 from ptviz.tasks.template import EncodedText, Template
 
@@ -30,9 +35,11 @@ __all__ = [
     "TaskInfo",
     "Template",
     "default_source_tasks",
+    "list_named_tasks",
     "list_tasks",
     "load_builtin_task",
     "load_hub_task",
+    "load_named_task",
     "load_table_task",
     "load_task",
 ]
@@ -43,7 +50,7 @@ ELSEWHERE_PREFIX = "elsewhere:"
 
 
 def list_tasks() -> list[TaskInfo]:
-    """Return the tasks that have a name: the built-in ones, then those of other packages. Opens no data."""
+    """Return the tasks of packages: the built-in ones, then those of other packages. Opens no data."""
     return [*list_builtin_tasks(), *(task.info for task in external_tasks().values())]
 
 
@@ -55,7 +62,7 @@ def load_task(
     options: TableOptions | None = None,
     seed: int = 0,
 ) -> Task:
-    """Return a task by its name ("trec6"), by a table's path ("reviews.csv"), or by a Hub id ("hub:ag_news").
+    """Return a task by its name ("trec6", "glue:mnli"), a table's path ("reviews.csv"), or a Hub id ("hub:ag_news").
 
     ``text`` and ``label`` name the columns of a table or of a Hub data set, ``options`` say how a table is read and
     its classes are worded; ``seed`` draws the splits.
@@ -69,17 +76,21 @@ def load_task(
             "opened. Import the run again and name your copy of it: ptviz import BUNDLE --task PATH"
         )
     builtin = builtin_task_names()
-    if name in builtin or name in external_tasks():
+    loaders: dict[str, Callable[[int], Task]] = {
+        **dict.fromkeys(NAMED_SETS, partial(load_named_task, name)),
+        **{own: task.load for own, task in external_tasks().items()},
+        **dict.fromkeys(builtin, partial(load_builtin_task, name)),
+    }
+    if name in loaders:
         if text is not None or label is not None or options not in (None, TableOptions()):
-            kind = "is built in" if name in builtin else "comes from a package"
-            raise TaskError(f"task {name!r} {kind}: its columns and words are fixed; leave out text, label and options")
-        return load_builtin_task(name, seed) if name in builtin else external_tasks()[name].load(seed)
+            raise TaskError(f"task {name!r}: its columns and words are fixed; leave out text, label and options")
+        return loaders[name](seed)
     path = expand_user(name)
     if name.startswith("hub:") or path.is_dir():
         return load_hub_task(name, text, label, options=options, seed=seed)
     if path.is_file() or is_table_name(name):
         return load_table_task(path, text, label, options=options, seed=seed)
-    known = [*builtin, *external_tasks()]
+    known = [*builtin, *external_tasks(), *NAMED_SETS]
     near = get_close_matches(name, known, 1)
     hint = f"did you mean {near[0]!r}? " if near else ""
     raise TaskError(

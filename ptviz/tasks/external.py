@@ -9,6 +9,7 @@ from importlib.metadata import EntryPoint
 
 from ptviz.entry_points import load_entry_points
 from ptviz.tasks.builtin.registry import TaskInfo, builtin_task_names
+from ptviz.tasks.named.sets import NAMED_SETS
 from ptviz.tasks.task import Task
 
 
@@ -35,6 +36,6 @@ def _load_external_task(point: EntryPoint) -> ExternalTask:
         raise TypeError(f"expected an ExternalTask; got {found!r}")
     if found.info.name != point.name:
         raise ValueError(f"expected a task with the name of its entry point; got {found.info.name!r}")
-    if point.name in builtin_task_names():
+    if point.name in builtin_task_names() or point.name in NAMED_SETS:
         raise ValueError("a task of this name exists already; choose another name")
     return found

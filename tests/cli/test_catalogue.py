@@ -38,6 +38,13 @@ def test_catalogues(shell: Shell, what: str) -> None:
     assert all(info["name"] in people.out for info in found)
 
 
+def test_sets_of_the_papers_are_listed(shell: Shell) -> None:
+    found = {info["name"]: info for info in shell("tasks", "--json").json}
+    assert found["glue:mnli"]["source"] == "nyu-mll/glue, mnli"
+    line = next(line for line in shell("tasks").out.splitlines() if line.startswith("glue:mnli"))
+    assert "from the Hub, not cached" in line
+
+
 # Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.
 @pytest.mark.parametrize(
     ("words", "expected"),

@@ -211,6 +211,14 @@ def test_the_same_settings_make_the_same_run_again():
     assert params["dept-r"] == "4"
 
 
+def test_the_address_names_a_set_of_the_papers() -> None:
+    from ptviz.ui.navigation import form_query_params
+
+    params = form_query_params(RunConfig(task="glue:mnli"))
+    assert (params["from"], params["set"]) == ("from the hub", "glue:mnli")
+    assert "path" not in params
+
+
 def test_entries_of_a_box_have_unique_labels():
     assert unique_labels({"a1": "same", "b2": "other", "c3": "same"}) == {
         "a1": "same a1",

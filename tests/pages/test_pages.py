@@ -241,6 +241,18 @@ def test_duplicate_and_edit_fills_the_form(page: Page, make_run: MakeRun):
     assert at.number_input(key="steps").value == 20
 
 
+def test_compose_offers_the_sets_of_the_papers(page: Page, store: Store):
+    at = well(page("train/compose.py", **{"from": "from the hub", "set": "superglue:wic", "backbone": "tiny-encoder"}))
+    assert at.selectbox(key="set").value == "superglue:wic"
+    assert not [field for field in at.text_input if field.key == "hub"]
+    captions = " ".join(c.value for c in at.caption)
+    assert "judged by accuracy" in captions
+    assert "aps/super_glue, wic; fetched from the Hub when it is first used" in captions
+    at.button(key="start").click().run()
+    assert not at.exception
+    assert store.list()[0].config.task == "superglue:wic"
+
+
 def test_compose_waits_for_what_is_missing(page: Page):
     at = well(page("train/compose.py", **{"from": "my own table"}))
     assert not [b for b in at.button if b.key == "start"]

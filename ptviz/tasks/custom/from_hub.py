@@ -23,6 +23,7 @@ from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.splits import SPLIT_SHARES, drop_duplicates, split_off, stratified_split
 from ptviz.tasks.task import Task
 
+PARQUET_COPY = "refs/convert/parquet"
 SPLIT_NAMES = {
     "train": ("train", "training"),
     "validation": ("validation", "valid", "dev", "val", "validation_matched"),
@@ -56,7 +57,7 @@ def load_hub_task(
     found: dict[str, CollectedExamples] = {}
     notes: tuple[str, ...] = ()
     options = options or TableOptions()
-    for split, data in _find_splits(_fetch_dataset(identifier, config), identifier).items():
+    for split, data in _find_splits(fetch_dataset(identifier, config), identifier).items():
         columns = Columns(
             (find_column(identifier, data.column_names, "text", text, TEXT_COLUMN_NAMES),),
             find_column(identifier, data.column_names, "label", label, LABEL_COLUMN_NAMES),
@@ -77,7 +78,12 @@ def load_hub_task(
     return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, options)
 
 
-def _fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
+def fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
+    """Return the splits of a set of the Hub, or of a local folder.
+
+    Raises:
+        TaskError: if it cannot be fetched, for whatever reason.
+    """
     import datasets
 
     folder = Path(identifier)
@@ -85,7 +91,7 @@ def _fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
         if (folder / "dataset_dict.json").exists() or (folder / "state.json").exists():
             data = datasets.load_from_disk(identifier)
         else:
-            data = datasets.load_dataset(identifier, config)
+            data = _load_dataset(identifier, config)
     # Whatever goes wrong in there (network, names, scripts, files) has the same remedies for the person asking.
     except Exception as error:
         first = (str(error).strip() or type(error).__name__).splitlines()[0]
@@ -94,6 +100,18 @@ def _fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
             "hub:ID:configuration) and the network, or save the table as CSV, JSONL or Parquet and give its path"
         ) from error
     return data if isinstance(data, Mapping) else {"train": data}
+
+
+def _load_dataset(identifier: str, config: str | None) -> Any:
+    import datasets
+
+    try:
+        return datasets.load_dataset(identifier, config)
+    except RuntimeError as error:
+        if "scripts are no longer supported" not in str(error):
+            raise
+        # The Hub keeps a copy in Parquet of sets that are made by a script, one folder for each configuration.
+        return datasets.load_dataset(identifier, data_dir=config, revision=PARQUET_COPY)
 
 
 def _find_splits(data: Mapping[str, Any], identifier: str) -> dict[str, Any]:
@@ -118,18 +136,26 @@ def _lacks_labels(data: Any, column: str) -> bool:
 
 
 def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
-    chosen: Sequence[int] = range(len(data))
-    if len(data) > limit:
-        chosen = sorted(Random(f"hub {seed}").sample(chosen, limit))
     names = _class_names(data, columns.label)
-    data = data.select_columns(list(dict.fromkeys(columns.names)))
-    for start in range(0, len(chosen), 1000):
-        part = chosen[start : start + 1000]
-        batch = data[list(part)]
-        for number, *texts, value in zip(part, *(batch[name] for name in columns.names), strict=True):
-            if names and isinstance(value, int):
-                value = names[value] if value >= 0 else None
-            yield NumberedRow(number + 1, [*texts, value])
+    for number, (*texts, value) in iterate_cells(data, columns.names, sample_indices(range(len(data)), limit, seed)):
+        if names and isinstance(value, int):
+            value = names[value] if value >= 0 else None
+        yield NumberedRow(number, [*texts, value])
+
+
+def sample_indices(indices: Sequence[int], limit: int, seed: int) -> Sequence[int]:
+    """Return the rows to read, in order: all, or ``limit`` of them drawn by ``seed``."""
+    return indices if len(indices) <= limit else sorted(Random(f"hub {seed}").sample(indices, limit))
+
+
+def iterate_cells(data: Any, columns: Sequence[str], indices: Sequence[int]) -> Iterator[tuple[int, tuple[Any, ...]]]:
+    """Return the number, from 1, and the cells of each row of a split, read a thousand at a time."""
+    data = data.select_columns(list(dict.fromkeys(columns)))
+    for start in range(0, len(indices), 1000):
+        part = list(indices[start : start + 1000])
+        batch = data[part]
+        for number, *cells in zip(part, *(batch[name] for name in columns), strict=True):
+            yield number + 1, tuple(cells)
 
 
 def _assemble_splits(

@@ -179,6 +179,18 @@ def _read_table(
 
 
 def _hub_input() -> TaskSelection:
+    known = {info.name: info for info in tasks.list_named_tasks()}
+    titles = {"": "another one, by its id"} | {name: f"{info.title} ({name})" for name, info in known.items()}
+    chosen = select_one(
+        "Data set", titles, key="set", help="the sets of the papers have their words, layout and metric"
+    )
+    if chosen:
+        info = known[chosen]
+        copy = "a copy is on this machine" if info.available else info.install_command
+        answers = _ANSWERS[info.kind].format(info.classes)
+        st.caption(f"{info.family}: {answers}, about {info.rows:,} texts, judged by {info.metric}. ")
+        st.caption(f"Source: {info.source}; {copy}.")
+        return TaskSelection(chosen)
     name = st.text_input(
         "Hub id of a data set",
         key="hub",

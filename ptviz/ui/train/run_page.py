@@ -82,7 +82,13 @@ def task_title(config: RunConfig) -> str:
     """Return a task's title; its name, path or id if it is not built in."""
     if config.task.startswith(tasks.ELSEWHERE_PREFIX):
         return f"{config.task.removeprefix(tasks.ELSEWHERE_PREFIX)} (on another machine)"
-    return next((info.title for info in tasks.list_tasks() if info.name == config.task), config.task)
+    info = _find_task(config)
+    return info.title if info else config.task
+
+
+def _find_task(config: RunConfig) -> tasks.TaskInfo | None:
+    known = [*tasks.list_tasks(), *tasks.list_named_tasks()]
+    return next((info for info in known if info.name == config.task), None)
 
 
 def render_live_run(run: Run, status: Status) -> None:
@@ -176,8 +182,8 @@ def _zero_shot_delta(accuracy: float | None, zero: float | None) -> dict[str, An
 
 def _render_prediction_box(run: Run, status: Status) -> None:
     config = run.config
-    family = next((info.family for info in tasks.list_tasks() if info.name == config.task), "")
-    text = try_prompt.sentence_input(family)
+    info = _find_task(config)
+    text = try_prompt.sentence_input(info.family if info else "")
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     snapshots = run.snapshots()
     if snapshots:

@@ -1,0 +1,1 @@
+"""Data sets on which the survey's methods were judged, by name, through ``datasets``."""
