@@ -21,6 +21,8 @@ T = TypeVar("T")
 
 Share = Annotated[float, Meta(ge=0, le=1)]
 """A share or an accuracy, from 0 to 1."""
+Score = Annotated[float, Meta(ge=-1, le=1)]
+"""A value of a task's metric: an accuracy from 0 to 1, or a correlation from -1 to 1."""
 StepCount = Annotated[int, Meta(ge=0, le=10**7)]
 """Updates of a run; ten times as many as a run may be configured for."""
 StageIndex = Annotated[int, Meta(ge=0, le=9999)]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -20,7 +21,9 @@ from ptviz.runs.predictions import (
 from ptviz.runs.run import Run
 from ptviz.runs.status import Status
 from ptviz.runs.writer import Writer, exclusive
-from ptviz.training.evaluation import subsample_task
+from ptviz.tasks import Example, Task
+from ptviz.tasks.metrics import score_each_text
+from ptviz.training.evaluation import answer_examples, subsample_task
 
 _CHUNK = 16
 """Texts predicted between two checks for requests."""
@@ -90,30 +93,52 @@ class _PredictionTable:
     def __init__(self, loaded: LoadedPrompt, backend: Backend) -> None:
         self.loaded, self.backend = loaded, backend
         self.task = subsample_task(loaded.task, loaded.config.training)
-        self.probabilities: list[list[float]] = [[]] * len(self.task.test)
+        self.answers: list[Any] = [None] * len(self.task.test)
 
     def fill(self) -> Iterator[None]:
-        """Predict the examples, a chunk between two yields."""
-        loaded, task = self.loaded, self.task
+        """Answer the examples, a chunk between two yields."""
+        task = self.task
         # Texts of like length together: little padding, and chunks of like cost.
         order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
         for first in range(0, len(order), _CHUNK):
             rows = order[first : first + _CHUNK]
-            texts = [task.test[index].text for index in rows]
-            answers = self.backend.predict(loaded.method, loaded.backbone, task, texts, loaded.config.training.length)
-            for index, answer in zip(rows, answers.tolist(), strict=True):
-                self.probabilities[index] = answer
+            for index, answer in zip(rows, self._answer([task.test[i] for i in rows]), strict=True):
+                self.answers[index] = answer
             yield
+
+    def _answer(self, examples: list[Example]) -> list[Any]:
+        loaded, task, length = self.loaded, self.task, self.loaded.config.training.length
+        if task.kind == "classification" and len(task.fields) == 1:
+            texts = [example.text for example in examples]
+            answers: list[Any] = self.backend.predict(loaded.method, loaded.backbone, task, texts, length).tolist()
+            return answers
+        return answer_examples(loaded.method, loaded.backbone, task, examples, length)
 
     def to_parquet(self) -> bytes:
         """Return the table as a Parquet file."""
-        task, rows = self.task, self.probabilities
-        columns: Mapping[str, list[object]] = {
-            "text": [example.text for example in task.test],
-            "label": [task.classes[example.label] for example in task.test],
-            "predicted": [task.classes[max(range(len(row)), key=row.__getitem__)] for row in rows],
-            **{f"p({name})": [row[i] for row in rows] for i, name in enumerate(task.classes)},
-        }
         buffer = io.BytesIO()
-        pd.DataFrame(columns).to_parquet(buffer, index=False)
+        columns = _text_columns if self.task.kind == "text" else _class_columns
+        pd.DataFrame(columns(self.task, self.answers)).to_parquet(buffer, index=False)
         return buffer.getvalue()
+
+
+def _class_columns(task: Task, rows: list[list[float]]) -> Mapping[str, list[object]]:
+    best = [max(range(len(row)), key=row.__getitem__) for row in rows]
+    names = [task.classes or example.choices for example in task.test]
+    columns: dict[str, list[object]] = {
+        "text": [example.text for example in task.test],
+        "label": [own[example.label] for own, example in zip(names, task.test, strict=True)],
+        "predicted": [own[index] for own, index in zip(names, best, strict=True)],
+    }
+    shown = task.classes or [str(number) for number in range(1, 1 + max(map(len, rows)))]
+    return columns | {f"p({name})": [row[i] for row in rows] for i, name in enumerate(shown)}
+
+
+def _text_columns(task: Task, written: list[str]) -> Mapping[str, list[object]]:
+    references = [example.targets for example in task.test]
+    return {
+        "text": [example.text for example in task.test],
+        "references": [list(row) for row in references],
+        "predicted": [*written],
+        "score": [*score_each_text(task.scorer, written, references)],
+    }

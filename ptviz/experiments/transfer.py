@@ -254,7 +254,7 @@ class _TransferEvaluator:
         """Return accuracy and loss of a run's prompt, or of none, on the target's validation examples."""
         method = self._load_method(run, config, target) if run != no_prompt_key(config.backbone) else None
         scores = evaluate(method, self._encode_examples(config, target, 0 if method is None else method.slots))
-        return scores.accuracy, scores.loss
+        return scores.score, scores.loss
 
     def _load_method(self, run: str, config: RunConfig, target: TargetTask) -> PromptMethod:
         if run not in self._methods:

@@ -21,7 +21,7 @@ from ptviz.runs.run import read_small_file
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
-from ptviz.validation import Count, Duration, PathText, Sentence, Share, StepCount, decode_json
+from ptviz.validation import Count, Duration, PathText, Score, Sentence, StepCount, decode_json
 
 _MAX_RECORD_BYTES = 256_000_000
 _RECORD_FILE, _LOCK_FILE = ".transfer.json", ".transfer.lock"
@@ -51,7 +51,7 @@ class TransferScore:
     run: PathText
     task: PathText
     rows: Count
-    accuracy: Share
+    accuracy: Score
     loss: float
     stamp: PathText = ""
     reason: Sentence = ""
@@ -77,7 +77,7 @@ class TransferRun:
     steps: StepCount
     seed: Count
     evaluated: Annotated[tuple[StepCount, ...], Meta(max_length=100_000)] = ()
-    accuracies: Annotated[tuple[Share, ...], Meta(max_length=100_000)] = ()
+    accuracies: Annotated[tuple[Score, ...], Meta(max_length=100_000)] = ()
     seconds: Duration = 0.0
     stamp: PathText = ""
     reason: Sentence = ""

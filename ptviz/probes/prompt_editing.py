@@ -236,7 +236,7 @@ class PromptEditor:
         task = loaded.subsampled_task()
         examples = replace(loaded, method=static.to(loaded.backbone.device)).encode(task, task.validation[:MAX_ROWS])
         found = evaluate(static, examples)
-        scores = {"loss": found.loss, "accuracy": found.accuracy, "rows": len(examples)}
+        scores = {"loss": found.loss, "accuracy": found.score, "rows": len(examples)}
         return {"id": saved.id, "place": str(folder / saved.id), "m": saved.m, **scores}
 
     def _ablation_row_count(self, run: str, loaded: LoadedPrompt) -> int:

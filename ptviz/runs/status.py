@@ -18,8 +18,8 @@ from ptviz.validation import (
     Duration,
     InvalidData,
     Magnitude,
+    Score,
     Sentence,
-    Share,
     StageIndex,
     StepCount,
     Timestamp,
@@ -55,11 +55,11 @@ class Status:
     queued: Timestamp = 0.0
     seconds: Duration = 0.0
     steps_per_second: Magnitude = 0.0
-    accuracy: Share | None = None
+    accuracy: Score | None = None
     best_step: StepCount | None = None
-    majority: Share | None = None
-    zero_shot: Share | None = None
-    test: Share | None = None
+    majority: Score | None = None
+    zero_shot: Score | None = None
+    test: Score | None = None
     kept: StepCount | None = None
     kills: Count = 0
     extensions: StepCount | None = None

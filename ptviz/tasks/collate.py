@@ -7,8 +7,9 @@ from random import Random
 
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from ptviz.prompt import Batch
+from ptviz.prompt import NO_TARGET, Batch
 from ptviz.tasks.template import EncodedText
 
 WINDOW_BATCHES = 50
@@ -25,8 +26,10 @@ def collate(
     """Return a batch of rows padded on the right with ``pad`` to the longest of them; ``embed`` maps ids to (B, T, d).
 
     Raises:
-        ValueError: if there are no rows, or a row has no tokens.
+        ValueError: if there are no rows, a row has no tokens, or only some have a target.
     """
+    if len({bool(row.target) for row in rows}) > 1:
+        raise ValueError("expected a target in every row or in none")
     if not rows or not all(row.ids for row in rows):
         raise ValueError(f"expected rows of at least one token; got {[len(row.ids) for row in rows]} tokens")
     width = max(len(row.ids) for row in rows)
@@ -37,6 +40,7 @@ def collate(
         return torch.tensor(padded, dtype=dtype, device=device)
 
     ids = stack([row.ids for row in rows], pad, torch.long)
+    targets = [torch.tensor(row.target) for row in rows if row.target]
     return Batch(
         input_ids=ids,
         mask=stack([[True] * len(row.ids) for row in rows], False, torch.bool),
@@ -45,6 +49,7 @@ def collate(
         labels=torch.tensor([row.label for row in rows], device=device),
         task_ids=torch.full((len(rows),), task, device=device),
         embeddings=embed(ids),
+        targets=pad_sequence(targets, True, NO_TARGET).to(device) if targets else None,
     )
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from ptviz.tasks.example import PAIR_SEPARATOR, Example, SplitName, TaskError
+from ptviz.tasks.metrics import Metric, check_metric
 from ptviz.tasks.splits import sample_few_shot, stratified_subsample
 from ptviz.tasks.template import Template
 
@@ -58,6 +59,7 @@ class Task:
         if not 1 <= len(set(self.fields)) == len(self.fields) <= MAX_FIELDS:
             raise TaskError(f"{self.name}: expected one to {MAX_FIELDS} fields; got {', '.join(self.fields) or 'none'}")
         self._check_classes()
+        check_metric(self.metric, "text" if self.kind == "text" else "classification", len(self.classes) or None)
         for split in ("train", "validation", "test"):
             self._check_examples(split)
         try:
@@ -72,6 +74,11 @@ class Task:
         if self.classes:
             return "classification"
         return "choice" if self.train and self.train[0].choices else "text"
+
+    @property
+    def scorer(self) -> Metric:
+        """Return the metric that answers are scored by."""
+        return check_metric(self.metric, "text" if self.kind == "text" else "classification")
 
     def _check_classes(self) -> None:
         count = len(self.classes)
@@ -125,11 +132,6 @@ class Task:
             expected = PAIR_SEPARATOR.join(f"{{{name}}}" for name in self.fields)
             raise ValueError(f"expected {len(self.fields)} texts, {expected}; got {text[:80]!r}")
         return Example.of_fields(*(part.strip() for part in parts))
-
-    def majority_accuracy(self, split: SplitName = "validation") -> float:
-        """Return the accuracy (0 to 1) on a split of always answering the commonest class of the training rows."""
-        rows, answer = self.examples(split), self.commonest_label()
-        return sum(row.label == answer for row in rows) / len(rows)
 
     def commonest_label(self) -> int:
         """Return the commonest class of the training rows; the first of several."""

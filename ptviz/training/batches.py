@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from copy import copy
 
 import torch
 
@@ -10,7 +11,7 @@ from ptviz.backbones import Backbone, Readout
 from ptviz.prompt import Batch, ForwardFn
 from ptviz.tasks import Example, Task
 from ptviz.tasks.collate import collate, schedule_batches
-from ptviz.tasks.template import EncodedText
+from ptviz.tasks.template import EncodedText, end_token
 
 MAX_POSITIONS = 1024
 """Positions in one batch without gradients: enough to fill the cores while the activations fit in their caches (6,144
@@ -18,7 +19,13 @@ took 1.4 times as long on two cores)."""
 
 
 class EncodedExamples:
-    """Encoded examples with ``m`` prompt slots each, and the read-out of their task."""
+    """Encoded examples with ``m`` prompt slots each, and the read-out of their task.
+
+    Of a text-to-text example the first reference is the target; of a multiple-choice one the right choice.
+
+    Raises:
+        BackboneError: if texts are to be written or scored by an encoder, which writes none.
+    """
 
     def __init__(
         self,
@@ -29,21 +36,58 @@ class EncodedExamples:
         length: int,
         index: int = 0,
     ) -> None:
-        self.backbone, self.task_index = backbone, index
-        self.readout: Readout = backbone.make_readout(task.label_words, task.descriptions)
-        template, labels = task.make_template(backbone.readout_mode), [example.label for example in examples]
-        texts = [example.text for example in examples]
-        self.examples = template.encode_all(texts, backbone.tokeniser, m, length, labels)
-        self.lengths = [len(row.ids) for row in self.examples]
+        self.backbone, self.task, self.task_index, self.sources = backbone, task, index, tuple(examples)
+        self.template = task.make_template(backbone.readout_mode)
+        labels = [example.label for example in examples]
+        texts = [example.texts or example.text for example in examples]
+        self.examples = self.template.encode_all(texts, backbone.tokeniser, m, length, labels)
+        if task.kind == "classification":
+            self.readout: Readout = backbone.make_readout(task.label_words, task.descriptions)
+            self.choices: list[list[tuple[int, ...]]] = []
+        else:
+            self.readout = backbone.make_vocabulary_readout()
+            self.examples = self._with_targets()
+        self.lengths = [len(row.ids) + len(row.target) for row in self.examples]
         self.labels = torch.tensor(labels)
+
+    def _with_targets(self) -> list[EncodedText]:
+        task, tokeniser = self.task, self.backbone.tokeniser
+        wanted = [example.choices or example.targets[:1] or ("",) for example in self.sources]
+        self.end, self.ends_with_line = task_end(task, self.backbone)
+        flat = iter(self.template.encode_targets([one for row in wanted for one in row], tokeniser, self.end))
+        self.choices = [[next(flat) for _ in row] for row in wanted]
+        chosen = [example.label if example.choices else 0 for example in self.sources]
+        return [
+            row._replace(target=targets[index])
+            for row, targets, index in zip(self.examples, self.choices, chosen, strict=True)
+        ]
 
     def __len__(self) -> int:
         return len(self.examples)
 
-    def make_batch(self, indices: Sequence[int]) -> Batch:
-        """Return the batch of these examples, padded to the longest."""
-        chosen: list[EncodedText] = [self.examples[i] for i in indices]
+    def make_batch(self, indices: Sequence[int], choice: int | None = None) -> Batch:
+        """Return the batch of these examples, padded to the longest.
+
+        ``choice`` replaces the target of each example by one of its choices, by its last one if it has fewer.
+        """
+        chosen = [self.examples[i] for i in indices]
+        if choice is not None:
+            chosen = [row._replace(target=self.choices[i][min(choice, len(self.choices[i]) - 1)])
+                      for i, row in zip(indices, chosen, strict=True)]  # fmt: skip
         return collate(chosen, self.backbone.pad_id, self.backbone.embed_tokens, self.task_index, self.backbone.device)
+
+    def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
+        """Return the examples with other examples and their targets before each; they must have no prompt slots."""
+        ahead = EncodedExamples(self.backbone, self.task, shown, 0, length)
+        ids = [one for row in ahead.examples for one in (*row.ids, *row.target)]
+        off = [False] * len(ids)
+        found = copy(self)
+        found.examples = [
+            row._replace(ids=ids + row.ids, slots=off + row.slots, readout_mask=off + row.readout_mask)
+            for row in self.examples
+        ]
+        found.lengths = [length + len(ids) for length in self.lengths]
+        return found
 
     def training_batch(self, step: int, size: int, seed: int) -> Batch:
         """Return the batch of update ``step``, a function of (examples, size, seed, step) only."""
@@ -62,13 +106,31 @@ class EncodedExamples:
             self._cached_schedule = (key, schedule_batches(self.lengths, size, seed, epoch))
         return self._cached_schedule[1]
 
-    def inference_batches(self) -> Iterator[tuple[list[int], Batch]]:
-        """Yield (indices, batch) over all examples once, in large batches of similar length."""
+    def inference_batches(self, positions: int = MAX_POSITIONS, extra: int = 0) -> Iterator[tuple[list[int], Batch]]:
+        """Yield (indices, batch) over all examples once, in large batches of similar length.
+
+        A batch has at most ``positions``, with ``extra`` for each row, if it has more than one row.
+        """
         order = sorted(range(len(self)), key=self.lengths.__getitem__)
         start = 0
         while start < len(order):
             end = start + 1
-            while end < len(order) and self.lengths[order[end]] * (end + 1 - start) <= MAX_POSITIONS:
+            while end < len(order) and (self.lengths[order[end]] + extra) * (end + 1 - start) <= positions:
                 end += 1
             yield order[start:end], self.make_batch(order[start:end])
             start = end
+
+
+def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:
+    """Return the id that ends a written text of this task, and whether it is the line's end; see ``end_token``."""
+    texts = (text for row in task.train for text in (*row.targets, *row.choices))
+    return end_token(backbone.tokeniser, backbone.readout_mode, texts)
+
+
+def expand_references(examples: Sequence[Example]) -> tuple[Example, ...]:
+    """Return one example for each reference: all of them are trained on."""
+    return (
+        tuple(example._replace(targets=(target,)) for example in examples for target in example.targets)
+        if any(len(example.targets) > 1 for example in examples)
+        else tuple(examples)
+    )

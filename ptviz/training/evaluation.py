@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,46 +12,158 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ptviz.backbones import Backbone
+from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
-from ptviz.tasks import Example, Task
+from ptviz.tasks import Example, SplitName, Task
+from ptviz.tasks.metrics import score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
-from ptviz.training.events import Baselines
+from ptviz.training.events import MAX_SHOWN_CHARACTERS, Baselines
+
+SHOWN_EXAMPLES = 6
+"""Validation examples of a text-to-text task whose outputs are recorded at every evaluation."""
+IN_CONTEXT_EXAMPLES = 4
+"""Training examples before the input, in the baseline without a prompt."""
+GENERATION_POSITIONS = 4096
+"""Input and output positions in one batch of texts to be written."""
+MAX_NEW_TOKENS = 512
 
 
 @dataclass(frozen=True)
 class EvaluationScores:
-    """Mean loss in nats, accuracy from 0 to 1, and the class probabilities of every example, in order."""
+    """Mean loss in nats, the score by the task's metric, and the answer to every example, in order.
+
+    ``probabilities`` are those of the classes, or of the choices (0 past an example's last one); for a text-to-text
+    task they have no columns, and ``written`` holds the outputs. The loss of target texts is a mean over their tokens.
+    """
 
     loss: float
-    accuracy: float
+    score: float
     probabilities: Float[Tensor, "N c"]
+    written: tuple[str, ...] = ()
 
 
 @torch.no_grad()
 def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
     """Score examples with a method's prompt, or without one; the method's training mode is restored."""
-    logits = torch.zeros(len(rows), len(rows.readout.label_words))
     training = method is not None and method.training
     if method is not None:
         method.eval()
+    found = {"classification": _evaluate_classes, "choice": _evaluate_choices, "text": _evaluate_texts}[rows.task.kind](
+        method, rows
+    )
+    if method is not None:
+        method.train(training)
+    return found
+
+
+def _evaluate_classes(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
+    logits = torch.zeros(len(rows), len(rows.readout.label_words))
     for indices, batch in rows.inference_batches():
         prompt = Prompt() if method is None else method(batch)
         logits[indices] = rows.backbone(batch, prompt, rows.readout).logits.float().cpu()
-    if method is not None:
-        method.train(training)
     loss = float(F.cross_entropy(logits, rows.labels)) if len(rows) else float("nan")
-    accuracy = float((logits.argmax(-1) == rows.labels).double().mean()) if len(rows) else float("nan")
-    return EvaluationScores(loss, accuracy, logits.softmax(-1))
+    return EvaluationScores(loss, _score_classes(logits, rows), logits.softmax(-1))
+
+
+def _score_classes(scores: Float[Tensor, "N c"], rows: EncodedExamples) -> float:
+    if not len(rows):
+        return float("nan")
+    return score_labels(rows.task.scorer, scores.argmax(-1).tolist(), rows.labels.tolist(), scores.shape[1])
+
+
+def _evaluate_choices(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
+    """Score each choice by the mean log-likelihood of its tokens."""
+    width = max(map(len, rows.choices), default=0)
+    scores = torch.full((len(rows), width), -torch.inf)
+    for indices, batch in rows.inference_batches():
+        prompt = Prompt() if method is None else method(batch)
+        for choice in range(max(len(rows.choices[i]) for i in indices)):
+            nll = rows.backbone(rows.make_batch(indices, choice), prompt, rows.readout).nll.float().cpu()
+            for index, value in zip(indices, nll.tolist(), strict=True):
+                if choice < len(rows.choices[index]):
+                    scores[index, choice] = -value
+    right = scores[torch.arange(len(rows)), rows.labels]
+    loss = -float(right.mean()) if len(rows) else float("nan")
+    return EvaluationScores(loss, _score_classes(scores, rows), scores.softmax(-1))
+
+
+def _evaluate_texts(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
+    total, tokens = 0.0, sum(len(row.target) for row in rows.examples)
+    for indices, batch in rows.inference_batches():
+        prompt = Prompt() if method is None else method(batch)
+        nll = rows.backbone(batch, prompt, rows.readout).nll.tolist()
+        total += sum(mean * len(rows.examples[i].target) for i, mean in zip(indices, nll, strict=True))
+    written = write_texts(method, rows)
+    references = [example.targets for example in rows.sources]
+    score = score_texts(rows.task.scorer, written, references) if written else float("nan")
+    loss = total / tokens if tokens else float("nan")
+    return EvaluationScores(loss, score, torch.zeros(len(rows), 0), tuple(written))
+
+
+@torch.no_grad()
+def write_texts(
+    method: PromptMethod | None, rows: EncodedExamples, settings: GenerationSettings | None = None
+) -> list[str]:
+    """Return what the backbone writes after each example, up to the task's end of a text; greedily by default."""
+    settings = settings or GenerationSettings(longest_target(rows))
+    settings = replace(settings, stop_at_newline=rows.ends_with_line)
+    written = [""] * len(rows)
+    for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
+        batch = replace(batch, targets=None)
+        prompt = Prompt() if method is None else method(batch)
+        for index, ids in zip(indices, generate(rows.backbone, batch, prompt, settings), strict=True):
+            written[index] = str(rows.backbone.tokeniser.decode(ids, skip_special_tokens=True)).strip()
+    return written
+
+
+def longest_target(rows: EncodedExamples) -> int:
+    """Return the tokens of the longest target of the training rows and four more: the most that is written."""
+    texts = [text for row in rows.task.train for text in (*row.targets, *row.choices)]
+    longest = max(len(ids) for ids in rows.template.encode_targets(texts, rows.backbone.tokeniser, rows.end))
+    return min(longest + 4, MAX_NEW_TOKENS)
 
 
 def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Baselines:
-    """Measure majority class and zero-shot accuracy on the validation examples of a run with this config."""
+    """Measure what is reached without a prompt on the validation examples of a run with this config."""
     task = subsample_task(task, config)
     bare = EncodedExamples(backbone, task, task.validation, 0, config.length)
     scores = evaluate(None, bare)
-    return Baselines(task.majority_accuracy("validation"), scores.accuracy, scores.loss)
+    if task.kind != "text":
+        return Baselines(majority_score(task, "validation"), scores.score, scores.loss)
+    references = [row.targets for row in task.validation]
+    context = None
+    if backbone.family == "decoder":
+        shown = task.train[:IN_CONTEXT_EXAMPLES]
+        written = write_texts(None, bare.in_context(shown, config.length))
+        context = score_texts(task.scorer, written, references)
+    some = task.validation[:SHOWN_EXAMPLES]
+    return Baselines(
+        majority_score(task, "validation"),
+        scores.score,
+        scores.loss,
+        score_texts(task.scorer, [" ".join(row.texts or (row.text,)) for row in task.validation], references),
+        context,
+        IN_CONTEXT_EXAMPLES if context is not None else 0,
+        shown_texts(row.text for row in some),
+        shown_texts(row.targets[0] for row in some),
+        shown_texts(scores.written[:SHOWN_EXAMPLES]),
+    )
+
+
+def shown_texts(texts: Iterable[str]) -> tuple[str, ...]:
+    """Return texts as events record them, cut to ``MAX_SHOWN_CHARACTERS``."""
+    return tuple(text[:MAX_SHOWN_CHARACTERS] for text in texts)
+
+
+def majority_score(task: Task, split: SplitName) -> float:
+    """Return the score on a split of always giving the commonest class, place or target of the training rows."""
+    rows = task.examples(split)
+    if task.kind == "text":
+        return score_texts(task.scorer, [task.commonest_target()] * len(rows), [row.targets for row in rows])
+    count = len(task.classes) or max(len(row.choices) for row in rows)
+    return score_labels(task.scorer, [task.commonest_label()] * len(rows), [row.label for row in rows], count)
 
 
 def subsample_task(task: Task, config: TrainConfig) -> Task:
@@ -63,13 +176,25 @@ def predict(
 ) -> Float[Tensor, "n c"]:
     """Return class probabilities (n, c) of texts with a trained prompt, or without one (zero-shot).
 
+    The texts of several fields are joined by " | ".
+
     Raises:
-        ValueError: if a text is empty.
+        ValueError: if a text is empty, has not one text for each field, or the task has no classes.
     """
+    if task.kind != "classification":
+        raise ValueError(f"{task.name} has no classes: its answers are {task.kind}s; use ptviz generate")
     refuse_empty_texts(texts)
     slots = 0 if method is None else method.slots
-    rows = EncodedExamples(backbone, task, [Example(text, 0) for text in texts], slots, length)
+    rows = EncodedExamples(backbone, task, [task.split_text(text) for text in texts], slots, length)
     return evaluate(method, rows).probabilities
+
+
+def answer_examples(
+    method: PromptMethod | None, backbone: Backbone, task: Task, examples: Sequence[Example], length: int = 64
+) -> list[Any]:
+    """Return the answer to each example: a list of probabilities of its classes or choices, or the written text."""
+    rows = EncodedExamples(backbone, task, examples, 0 if method is None else method.slots, length)
+    return write_texts(method, rows) if task.kind == "text" else evaluate(method, rows).probabilities.tolist()
 
 
 def clone_state(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

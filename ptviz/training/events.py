@@ -18,8 +18,8 @@ from ptviz.validation import (
     InvalidData,
     Magnitude,
     Name,
+    Score,
     Sentence,
-    Share,
     StageIndex,
     StepCount,
     decode_json,
@@ -27,6 +27,10 @@ from ptviz.validation import (
 
 RoundedShare = Annotated[float, msgspec.Meta(ge=-0.001, le=1.001)]
 """A share that is a sum of float32 numbers."""
+ShownText = Annotated[str, msgspec.Meta(max_length=4000)]
+ShownTexts = Annotated[tuple[ShownText, ...], msgspec.Meta(max_length=100)]
+"""A few texts, each cut to ``MAX_SHOWN_CHARACTERS``."""
+MAX_SHOWN_CHARACTERS = 2000
 _MEASURED = ("loss", "norm", "zero_shot_loss", "test_loss")
 """Fields that may be NaN: training ends with an error then, but the value that was measured is recorded."""
 _MAX_MEASURED = 1e30
@@ -41,12 +45,24 @@ class Event:
 
 @dataclass(frozen=True)
 class Baselines(Event):
-    """Scores on the validation examples without a prompt: majority class, and the zero-shot backbone."""
+    """Scores on the validation examples without a prompt, by the task's metric.
+
+    ``majority`` always gives the commonest class or target; ``zero_shot`` is the backbone's own answer. For
+    text-to-text tasks, ``copying`` gives the input back, and ``in_context`` is the backbone's answer after ``shown``
+    training examples (None where it cannot be had); ``inputs``, ``references`` (the first of each) and ``unprompted``
+    are a few examples, and what is written for them without a prompt.
+    """
 
     kind: ClassVar[str] = "baselines"
-    majority: Share
-    zero_shot: Share
+    majority: Score
+    zero_shot: Score
     zero_shot_loss: float
+    copying: Score | None = None
+    in_context: Score | None = None
+    shown: Annotated[int, msgspec.Meta(ge=0, le=1000)] = 0
+    inputs: ShownTexts = ()
+    references: ShownTexts = ()
+    unprompted: ShownTexts = ()
 
 
 @dataclass(frozen=True)
@@ -59,7 +75,7 @@ class SourcePromptReady(Event):
     kind: ClassVar[str] = "source"
     task: Name
     run: Name
-    accuracy: Share
+    accuracy: Score
     reused: bool
 
 
@@ -89,15 +105,19 @@ class StepCompleted(Event):
 
 @dataclass(frozen=True)
 class Evaluated(Event):
-    """Loss (nats) and accuracy (0 to 1) on the validation examples after ``step`` updates."""
+    """Loss (nats) and score on the validation examples after ``step`` updates.
+
+    ``accuracy`` is the score by the task's metric; ``written`` is what is written for the inputs of ``Baselines``.
+    """
 
     kind: ClassVar[str] = "evaluation"
     stage: StageIndex
     step: StepCount
     loss: float
-    accuracy: Share
+    accuracy: Score
     best: bool
     seconds: Duration
+    written: ShownTexts = ()
 
 
 @dataclass(frozen=True)
@@ -121,11 +141,11 @@ class Finished(Event):
     """The end of a run: scores of the best prompt by validation, on validation and test examples."""
 
     kind: ClassVar[str] = "finished"
-    validation: Share
-    test: Share
+    validation: Score
+    test: Score
     test_loss: float
-    majority: Share
-    zero_shot: Share
+    majority: Score
+    zero_shot: Score
     best_step: StepCount
     steps: StepCount
     seconds: Duration

@@ -18,6 +18,8 @@ def check_label_texts(task: Task, tokeniser: PreTrainedTokenizerBase) -> None:
     Raises:
         TaskError: naming two classes with the same tokens.
     """
+    if not task.classes:
+        return
     for kind, texts in (("label words", task.label_words), ("descriptions", task.descriptions)):
         _check_tokens(task.classes, texts, kind, tokeniser)
 

@@ -49,6 +49,6 @@ def make_stage_context(
 
     def score() -> tuple[float, float]:
         scores = evaluate(method, validation)
-        return scores.accuracy, scores.loss
+        return scores.score, scores.loss
 
     return StageContext(gradients, outputs, score, tuple(sources))

@@ -17,11 +17,19 @@ from ptviz.methods.base import PromptMethod, Stage, build_method, method_uses_so
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.tasks import Task, default_source_tasks, load_task
-from ptviz.training.batches import EncodedExamples
+from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
-from ptviz.training.evaluation import clone_state, evaluate, measure_baselines, subsample_task
+from ptviz.training.evaluation import (
+    SHOWN_EXAMPLES,
+    clone_state,
+    evaluate,
+    majority_score,
+    measure_baselines,
+    shown_texts,
+    subsample_task,
+)
 from ptviz.training.events import (
     Baselines,
     Evaluated,
@@ -159,6 +167,10 @@ class _TrainingLoop:
     def encode_split(self, split: str, slots: int) -> EncodedExamples:
         return EncodedExamples(self.backbone, self.task, getattr(self.task, split), slots, self.config.length)
 
+    def encode_training_rows(self, task: Task, index: int) -> EncodedExamples:
+        rows = expand_references(task.train)
+        return EncodedExamples(self.backbone, task, rows, self.method.slots, self.config.length, index)
+
     def make_mixture(self, stage: Stage) -> TaskMixture:
         """Return the examples of a stage: those of each source task in order, then the target's."""
         tasks: list[tuple[int, Task]] = []
@@ -170,9 +182,7 @@ class _TrainingLoop:
             tasks.append((len(self.sources), self.task))
         if not tasks:
             raise ValueError(f"stage {stage.name!r} of {self.method.card.title} needs source tasks; there are none")
-        backbone, slots, length = self.backbone, self.method.slots, self.config.length
-        examples = [EncodedExamples(backbone, task, task.train, slots, length, index) for index, task in tasks]
-        return TaskMixture(examples, stage.mixture)
+        return TaskMixture([self.encode_training_rows(task, index) for index, task in tasks], stage.mixture)
 
     def train_source_prompts(self) -> Iterator[SourcePromptReady]:
         """Train the missing source prompts."""
@@ -197,7 +207,7 @@ class _TrainingLoop:
             self.progress.stage = index
             yield from self.run_stage(index, stages[index], steps[index])
             self.resume_point = None
-        yield self.finish("no better validation accuracy for a while" if self.should_stop_early() else "all steps done")
+        yield self.finish("no better validation score for a while" if self.should_stop_early() else "all steps done")
 
     def run_stage(self, index: int, stage: Stage, steps: int) -> Iterator[Event]:
         config, progress = self.config, self.progress
@@ -278,12 +288,13 @@ class _TrainingLoop:
 
     def run_evaluation(self, index: int) -> Evaluated:
         scores, progress = evaluate(self.method, self.validation_examples), self.progress
-        better = (scores.accuracy, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
+        better = (scores.score, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
         if better:
-            progress.best_accuracy, progress.best_loss, progress.best_step = scores.accuracy, scores.loss, progress.step
+            progress.best_accuracy, progress.best_loss, progress.best_step = scores.score, scores.loss, progress.step
             self.best_state = clone_state(self.method.state_dict())
         progress.stale = 0 if better else progress.stale + 1
-        return Evaluated(index, progress.step, scores.loss, scores.accuracy, better, self.update_elapsed())
+        written = shown_texts(scores.written[:SHOWN_EXAMPLES])
+        return Evaluated(index, progress.step, scores.loss, scores.score, better, self.update_elapsed(), written)
 
     def should_stop_early(self) -> bool:
         return 0 < self.config.patience <= self.progress.stale
@@ -303,7 +314,7 @@ class _TrainingLoop:
         bare = evaluate(None, self.encode_split("test", 0))
         seconds = self.update_elapsed()
         return Finished(
-            progress.best_accuracy, scores.accuracy, scores.loss, self.task.majority_accuracy("test"), bare.accuracy,
+            progress.best_accuracy, scores.score, scores.loss, majority_score(self.task, "test"), bare.score,
             progress.best_step, progress.made, seconds, progress.made / max(progress.stepping, 1e-9), reason,
         )  # fmt: skip
 

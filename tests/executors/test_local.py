@@ -198,7 +198,7 @@ def test_an_early_stopped_run_can_be_extended(executor: LocalExecutor, tiny: Cal
     config = tiny(500)
     run = executor.submit(replace(config, training=replace(config.training, evaluate_every=1, patience=3, lr=1e-9)))
     status = over(run)
-    assert status.reason == "no better validation accuracy for a while"
+    assert status.reason == "no better validation score for a while"
     executor.extend(run.id, 10)
     assert over(run).step > status.step
 

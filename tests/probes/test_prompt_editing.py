@@ -83,7 +83,7 @@ def test_each_edit_of_a_list_is_measured_and_can_be_undone(store, context, table
     changed[0] *= 2
     expected = scored(context, run, Prompt(changed[None], keep=torch.tensor([True, False, True])))
     assert two["after"][1]["loss"] == pytest.approx(expected.loss, abs=1e-5)
-    assert two["after"][1]["accuracy"] == pytest.approx(expected.accuracy)
+    assert two["after"][1]["accuracy"] == pytest.approx(expected.score)
     assert two["after"][0] == one["after"][0]
     assert ask(context, run, "edits", edits=[ABLATE]) == one
     assert ask(context, run, "edits", edits=[]) == untouched

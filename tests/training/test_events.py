@@ -180,7 +180,7 @@ def test_baselines_are_those_of_the_untouched_backbone() -> None:
     found = next(event for event in run() if isinstance(event, Baselines))
     assert found == measure_baselines(backbone, TASK, SHORT)
     rows = EncodedExamples(backbone, TASK, TASK.validation, 0, 64)
-    assert found.zero_shot == evaluate(None, rows).accuracy
+    assert found.zero_shot == evaluate(None, rows).score
     assert found.majority == pytest.approx(1 / 3)
 
 
@@ -197,7 +197,7 @@ def scripted(monkeypatch: pytest.MonkeyPatch, accuracies: list[float]) -> None:
     def measured(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
         scores = evaluate(method, rows)
         mine = method is not None and len(rows) == len(TASK.validation)
-        return replace(scores, accuracy=next(script), loss=1.0) if mine else scores
+        return replace(scores, score=next(script), loss=1.0) if mine else scores
 
     monkeypatch.setattr(trainer, "evaluate", measured)
 
@@ -217,7 +217,7 @@ def test_the_best_prompt_by_validation_is_the_one_tested(monkeypatch: pytest.Mon
     assert not torch.equal(last.method["P"], best.method["P"])
     rows = EncodedExamples(backbone, TASK, TASK.test, method.slots, 64)
     scores = evaluate(method, rows)
-    assert (end.test, end.test_loss) == (scores.accuracy, scores.loss)
+    assert (end.test, end.test_loss) == (scores.score, scores.loss)
 
 
 def test_equal_accuracies_are_ranked_by_loss() -> None:
@@ -235,7 +235,7 @@ def test_patience_stops_early(monkeypatch: pytest.MonkeyPatch) -> None:
     end = events[-1]
     assert isinstance(end, Finished)
     assert [e.step for e in events if isinstance(e, Evaluated)] == [0, 1, 2, 3]
-    assert (end.best_step, end.steps, end.reason) == (1, 3, "no better validation accuracy for a while")
+    assert (end.best_step, end.steps, end.reason) == (1, 3, "no better validation score for a while")
 
 
 def test_enough_patience_changes_nothing() -> None:

@@ -42,7 +42,7 @@ def test_scores_are_in_the_order_of_rows(family: str, small: bool, monkeypatch: 
             torch.testing.assert_close(scores.probabilities[index], output.logits[0].softmax(-1), atol=1e-5, rtol=1e-4)
     assert scores.loss == pytest.approx(float(torch.stack(losses).mean()), abs=1e-5)
     right = scores.probabilities.argmax(1) == rows.labels
-    assert scores.accuracy == pytest.approx(right.double().mean().item())
+    assert scores.score == pytest.approx(right.double().mean().item())
 
 
 def test_scoring_restores_the_methods_mode() -> None:
@@ -100,7 +100,7 @@ def test_a_context_scores_the_method_in_its_current_state() -> None:
     rows = rows_of("tiny-encoder", 4, 20)
     method = method_of("prompt-tuning", rows.backbone, m=4)
     scores = evaluate(method, rows)
-    assert make_context(method, rows, 8).validation_score() == (scores.accuracy, scores.loss)
+    assert make_context(method, rows, 8).validation_score() == (scores.score, scores.loss)
 
 
 def test_a_context_averages_absolute_gradients_batch_by_batch() -> None:

@@ -87,7 +87,7 @@ def _make_pruned_accuracy(which: str) -> Callable[[Run, ModelCache], float]:
         keep[order[: (m + 1) // 2]] = True
         # As in the paper, a pruned token becomes a zero vector.
         pruned = StaticPrompt(method.card, m, embeddings=prompt * keep.to(prompt.device)[None, :, None])
-        return evaluate(pruned, _encode_split(run, model_cache, "test", m)).accuracy
+        return evaluate(pruned, _encode_split(run, model_cache, "test", m)).score
 
     return measure
 
