@@ -38,9 +38,10 @@ class StageContext:
     """What a method may compute from its training data between stages or epochs.
 
     ``mean_gradients(parameters)`` is E|dL/dp|, the mean over batches of the absolute gradient; ``iterate_outputs()`` is
-    one pass over the stage's data without gradients, hidden states included; ``validation_score()`` is (accuracy, loss
-    in nats) of the method in its current state on the target's validation examples. ``source_prompts``, in the order of
-    ``Spec.source_tasks``, are given to the first stage's ``on_start`` only, which copies what it needs.
+    one pass over the stage's data without gradients, hidden states included; ``validation_score()`` is (score by
+    the task's metric, loss in nats) of the method in its current state on the target's validation examples; the score
+    of a text-to-text task is 0, because writing takes long and several candidates are compared. ``source_prompts``, in
+    the order of ``Spec.source_tasks``, are given to the first stage's ``on_start`` only, which copies what it needs.
     """
 
     mean_gradients: Callable[[list[Tensor]], list[Tensor]]

@@ -90,16 +90,21 @@ def _evaluate_choices(method: PromptMethod | None, rows: EncodedExamples) -> Eva
 
 
 def _evaluate_texts(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
+    written = write_texts(method, rows)
+    references = [example.targets for example in rows.sources]
+    score = score_texts(rows.task.scorer, written, references) if written else float("nan")
+    return EvaluationScores(mean_target_loss(method, rows), score, torch.zeros(len(rows), 0), tuple(written))
+
+
+@torch.no_grad()
+def mean_target_loss(method: PromptMethod | None, rows: EncodedExamples) -> float:
+    """Return the mean negative log-likelihood, in nats, of all target tokens of the examples."""
     total, tokens = 0.0, sum(len(row.target) for row in rows.examples)
     for indices, batch in rows.inference_batches():
         prompt = Prompt() if method is None else method(batch)
         nll = rows.backbone(batch, prompt, rows.readout).nll.tolist()
         total += sum(mean * len(rows.examples[i].target) for i, mean in zip(indices, nll, strict=True))
-    written = write_texts(method, rows)
-    references = [example.targets for example in rows.sources]
-    score = score_texts(rows.task.scorer, written, references) if written else float("nan")
-    loss = total / tokens if tokens else float("nan")
-    return EvaluationScores(loss, score, torch.zeros(len(rows), 0), tuple(written))
+    return total / tokens if tokens else float("nan")
 
 
 @torch.no_grad()

@@ -12,7 +12,7 @@ from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
-from ptviz.training.evaluation import evaluate
+from ptviz.training.evaluation import evaluate, mean_target_loss
 from ptviz.training.importance_scores import mean_absolute_gradients
 from ptviz.training.mixture import TaskMixture
 
@@ -48,6 +48,8 @@ def make_stage_context(
                 yield batch, compute(examples, batch)[1]
 
     def score() -> tuple[float, float]:
+        if validation.task.kind == "text":  # Many candidates are compared, and writing is slow.
+            return 0.0, mean_target_loss(method, validation)
         scores = evaluate(method, validation)
         return scores.score, scores.loss
 
