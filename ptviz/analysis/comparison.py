@@ -15,6 +15,8 @@ from itertools import product
 import numpy as np
 from jaxtyping import Float
 
+from ptviz.tasks.metrics import ACCURACY
+
 CONFIDENCE_LEVEL = 0.95
 _MAX_EXACT = 6
 """Up to this many values all resamples are enumerated (6 ** 6 of them); beyond, ``_RESAMPLES`` are drawn."""
@@ -25,10 +27,10 @@ _RESAMPLES = 10_000
 class RunResult:
     """The results of one finished run.
 
-    ``test``, ``validation`` and ``zero_shot`` are accuracies (0 to 1); ``seconds`` is the time of training;
+    ``test``, ``validation`` and ``zero_shot`` are scores by ``metric``; ``seconds`` is the time of training;
     ``trained`` and ``stored`` count parameters; ``memory`` is the peak above the memory before training, in bytes;
     ``length`` counts the positions that the prompt adds to the attention; ``size`` is that of the result's file, in
-    bytes. ``accuracies`` are those on the validation set after ``evaluated`` updates, counted through all stages.
+    bytes. ``accuracies`` are the scores on the validation set after ``evaluated`` updates, counted through all stages.
     Unknown values are None.
     """
 
@@ -46,6 +48,7 @@ class RunResult:
     size: int | None = None
     evaluated: tuple[int, ...] = ()
     accuracies: tuple[float, ...] = ()
+    metric: str = ACCURACY.name
 
 
 @dataclass(frozen=True)
@@ -145,10 +148,14 @@ def bootstrap_interval(
 
 
 def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share: float) -> int | None:
-    """Return the first evaluated step with at least ``share`` of the best accuracy; None without an evaluation."""
+    """Return the first evaluated step with at least ``share`` of the best score; None without an evaluation.
+
+    Of a best score that is not above zero (a correlation) it is the step of that score.
+    """
     if not accuracies:
         return None
-    goal = share * max(accuracies)
+    best = max(accuracies)
+    goal = share * best if best > 0 else best
     return next(step for step, accuracy in zip(evaluated, accuracies, strict=True) if accuracy >= goal)
 
 

@@ -18,7 +18,7 @@ _PUNCTUATION = str.maketrans("", "", string.punctuation)
 
 @dataclass(frozen=True)
 class WaywardRun:
-    """One trained prompt: the weight gamma of the pull to the sentence, test accuracy (0 to 1), and nearest words."""
+    """One trained prompt: the weight gamma of the pull to the sentence, test score, and nearest words."""
 
     run: str
     gamma: float
@@ -29,7 +29,7 @@ class WaywardRun:
 
 @dataclass(frozen=True)
 class WaywardPoint:
-    """The result of one prompt: F1 (0 to 1) of its nearest words with the sentence, and the relative accuracy drop."""
+    """The result of one prompt: F1 (0 to 1) of its nearest words with the sentence, and the relative drop of score."""
 
     run: WaywardRun
     f1: float
@@ -40,8 +40,8 @@ class WaywardPoint:
 class Waywardness:
     """Prompts pulled to one sentence, smallest gamma first.
 
-    ``unconstrained_accuracy`` is the mean accuracy of the runs with gamma 0, to which drops are relative; None if there
-    is no such run, and then there are no points.
+    ``unconstrained_accuracy`` is the mean score of the runs with gamma 0, to which drops are relative; None if there
+    is no such run. Without one above zero there are no points.
     """
 
     sentence: str
@@ -50,10 +50,10 @@ class Waywardness:
 
 
 def compute_waywardness(sentence: str, prompts: Sequence[WaywardRun]) -> Waywardness:
-    """Compute prompt F1 and relative accuracy drop of each prompt."""
+    """Compute prompt F1 and relative drop of the score of each prompt."""
     unconstrained = [prompt.accuracy for prompt in prompts if prompt.gamma == 0]
     baseline = sum(unconstrained) / len(unconstrained) if unconstrained else None
-    if not baseline:
+    if not baseline or baseline < 0:
         return Waywardness(sentence, baseline, ())
     points = tuple(
         WaywardPoint(

@@ -16,7 +16,7 @@ from ptviz.cli.output import (
     RunFailed,
     UsageError,
     as_usage_error,
-    format_percent,
+    format_score,
     markdown_table,
     print_json,
     print_line,
@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
     from ptviz.tasks import TableOptions
+    from ptviz.tasks.metrics import Metric
 
 _POLL_SECONDS = 0.5
 """Seconds between two checks of the runs."""
@@ -45,7 +46,17 @@ HEADINGS = (
     *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
     *("file MB", "steps to 90 / 95 % of best", "seeds"),
 )
-PAIR_HEADINGS = ("against", "points", "95 % interval", "seeds", "significant at 95 %")
+
+
+def headings(metric: Metric) -> tuple[str, ...]:
+    """Return ``HEADINGS`` with the metric of the scores, if that is not accuracy."""
+    scores = () if metric.name == "accuracy" else ("test", "zero-shot")
+    return tuple(f"{heading} {metric.noun}" if heading in scores else heading for heading in HEADINGS)
+
+
+def _pair_headings(metric: Metric) -> tuple[str, ...]:
+    difference = "points" if metric.unit else "difference"
+    return ("against", difference, "95 % interval", "seeds", "significant at 95 %")
 
 
 def compare(
@@ -205,7 +216,8 @@ def _run_label(entry: PlannedRun) -> str:
 def _describe_run(executor: LocalExecutor, entry: PlannedRun) -> str:
     status = executor.store.get(str(entry.run)).status()
     if status.state == "finished":
-        return f"{_run_label(entry)}: test {format_percent(status.test)} in {status.seconds:.0f} s"
+        score = format_score(executor.store.get(str(entry.run)).metric, status.test)
+        return f"{_run_label(entry)}: test {score} in {status.seconds:.0f} s"
     return f"{_run_label(entry)}: {status.state}: {status.reason}"
 
 
@@ -217,6 +229,7 @@ def _comparison_json(
     seconds: float,
 ) -> dict[str, Any]:
     from ptviz.analysis.comparison import compare_paired, table_rows
+    from ptviz.tasks.metrics import recorded_metric, shared_metric
 
     config = planned[0].config
     numbers = {result.run: asdict(result) for result in results}
@@ -230,6 +243,7 @@ def _comparison_json(
     return {
         "backbone": config.backbone,
         "task": config.task,
+        "metric": shared_metric(recorded_metric(result.metric) for result in results).name,
         "steps": config.training.steps,
         "reused": sum(run["reused"] for run in runs),
         "wall_seconds": seconds,
@@ -240,11 +254,14 @@ def _comparison_json(
 
 
 def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> None:
+    from ptviz.tasks.metrics import recorded_metric
+
+    metric = recorded_metric(result["metric"])
     if summaries:
-        print_table(HEADINGS, [table_cells(summary) for summary in summaries], split=True)
+        print_table(headings(metric), [table_cells(summary, metric) for summary in summaries], split=True)
     if len(summaries) > 1 and sys.stdout.isatty():  # A pipe gets one table; --json has both.
         print_line(f"\n{summaries[0].method} against the others, seed by seed:")
-        print_table(PAIR_HEADINGS, _pair_rows(result))
+        print_table(_pair_headings(metric), _pair_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < 5:
@@ -252,40 +269,51 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
 
 
 def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
+    from ptviz.tasks.metrics import recorded_metric
+
+    metric = recorded_metric(result["metric"])
     heading = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
-    parts = [heading, markdown_table(HEADINGS, [table_cells(summary) for summary in summaries])]
+    parts = [heading, markdown_table(headings(metric), [table_cells(summary, metric) for summary in summaries])]
     if len(summaries) > 1:
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
-        parts.append(markdown_table(PAIR_HEADINGS, _pair_rows(result)))
+        parts.append(markdown_table(_pair_headings(metric), _pair_rows(result, metric)))
     return "\n\n".join(parts)
 
 
-def _pair_rows(result: dict[str, Any]) -> list[tuple[str, ...]]:
-    """Return the paired differences between the first method and each other one, in points of accuracy."""
+def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
+    """Return the paired differences between the first method and each other one."""
+
+    def change(value: float) -> str:
+        return metric.format_change(value, "")
+
     rows: list[tuple[str, ...]] = []
     for pair in result["against_the_first"]:
         interval, seeds = pair["interval"], len(pair["seeds"])
-        limits = f"{100 * interval['low']:+.1f} to {100 * interval['high']:+.1f}" if interval else "-"
+        limits = f"{change(interval['low'])} to {change(interval['high'])}" if interval else "-"
         significant = ("yes" if pair["significant"] else "no") if interval else "needs two seeds"
-        rows.append((pair["second"], f"{100 * pair['mean']:+.1f}" if seeds else "-", limits, str(seeds), significant))
+        rows.append((pair["second"], change(pair["mean"]) if seeds else "-", limits, str(seeds), significant))
     return rows
 
 
-def table_cells(summary: MethodSummary) -> tuple[str, ...]:
-    """Return a row of the printed table, one cell for each of ``HEADINGS``."""
+def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[str, ...]:
+    """Return a row of the printed table, one cell for each of ``HEADINGS``; scores are accuracies without a metric."""
     from ptviz.analysis.comparison import to_mebibytes
+    from ptviz.tasks.metrics import ACCURACY
 
     def number(value: float | None, form: str = ",.0f") -> str:
         return "-" if value is None else format(value, form)
+
+    def score(value: float | None) -> str:
+        return format_score(metric or ACCURACY, value)
 
     interval = summary.interval
     steps = summary.steps95
     return (
         summary.method,
-        format_percent(summary.mean),
-        format_percent(summary.sd),
-        f"{format_percent(interval.low)} to {format_percent(interval.high)}" if interval else "-",
-        format_percent(summary.zero_shot),
+        score(summary.mean),
+        score(summary.sd),
+        f"{score(interval.low)} to {score(interval.high)}" if interval else "-",
+        score(summary.zero_shot),
         number(summary.trained),
         number(summary.stored),
         number(summary.seconds),

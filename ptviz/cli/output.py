@@ -9,7 +9,7 @@ import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -20,6 +20,9 @@ from rich.text import Text
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.atomic_files import atomic_file
 from ptviz.safe_text import escape_hidden, escape_hidden_json
+
+if TYPE_CHECKING:
+    from ptviz.tasks.metrics import Metric
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -148,6 +151,11 @@ def progress_console() -> Console:
     return Console(stderr=True)
 
 
+def format_score(metric: Metric, score: float | None) -> str:
+    """Return a score by a metric as text: 0.8375 as 83.8 %, a correlation as 0.84, None as a dash."""
+    return format_percent(score) if metric.unit or score is None or not math.isfinite(score) else metric.format(score)
+
+
 def format_percent(share: float | None) -> str:
-    """Return an accuracy as text: 0.8375 as 83.8 %, None as a dash."""
+    """Return a share as text: 0.8375 as 83.8 %, None as a dash."""
     return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"

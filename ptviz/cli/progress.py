@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from ptviz.cli.output import format_percent
+from ptviz.cli.output import format_percent, format_score
 from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
+    from ptviz.tasks.metrics import Metric
     from ptviz.training import Event
 
 STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
@@ -46,7 +47,9 @@ class GracefulStop:
 class RunProgress:
     """Draw the events of a run: a bar for its steps, and a line for each evaluation."""
 
-    def __init__(self, title: str, steps: int, console: Console) -> None:
+    def __init__(self, title: str, steps: int, console: Console, metric: Metric | None = None) -> None:
+        from ptviz.tasks.metrics import ACCURACY
+
         columns = (
             TextColumn("{task.description}", markup=False),
             BarColumn(),
@@ -55,7 +58,8 @@ class RunProgress:
             TimeRemainingColumn(),
         )
         self._console = console
-        self._title = title
+        self._title, self._metric = title, metric or ACCURACY
+        self._named = "" if self._metric == ACCURACY else f"{self._metric.noun} "
         self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task(title, total=steps, loss="")
 
@@ -80,12 +84,16 @@ class RunProgress:
             case "step":
                 self._bar.update(self._task, completed=data.step, loss=f"loss {data.loss:.3f}")
             case "baselines":
-                zero_shot, majority = format_percent(data.zero_shot), format_percent(data.majority)
-                self._print_line(f"backbone without a prompt: zero-shot {zero_shot}, majority class {majority}")
+                zero_shot, majority = self._format(data.zero_shot), self._format(data.majority)
+                baseline = f"{self._metric.constant_answer} {majority}"
+                self._print_line(f"backbone without a prompt: zero-shot {zero_shot}, {baseline}")
             case "evaluation":
                 best = "  best so far" if data.best else ""
-                accuracy = format_percent(data.accuracy)
-                self._print_line(f"step {data.step:>5}  validation {accuracy}, loss {data.loss:.3f}{best}")
+                score = f"validation {self._named}{self._format(data.accuracy)}"
+                self._print_line(f"step {data.step:>5}  {score}, loss {data.loss:.3f}{best}")
+
+    def _format(self, score: float) -> str:
+        return format_score(self._metric, score)
 
     def _print_line(self, line: str) -> None:
         self._console.print(escape_hidden(line), markup=False, highlight=False, soft_wrap=True)

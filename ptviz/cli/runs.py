@@ -12,7 +12,7 @@ from ptviz.cli.output import (
     JsonOption,
     UsageError,
     as_usage_error,
-    format_percent,
+    format_score,
     print_error,
     print_json,
     print_line,
@@ -28,7 +28,7 @@ RunId = Annotated[str, typer.Argument(metavar="RUN", help="A run's id: see `ptvi
 
 
 def summary_to_json(summary: RunSummary) -> dict[str, Any]:
-    """Return a row of the list of runs as plain data; accuracies are from 0 to 1, None while unknown."""
+    """Return a row of the list of runs as plain data; scores are by its metric, 0.8 for 80 %, None while unknown."""
     config, status = summary.config, summary.status
     return {
         "run": summary.id,
@@ -41,6 +41,7 @@ def summary_to_json(summary: RunSummary) -> dict[str, Any]:
         "seed": config.training.seed,
         "step": status.step,
         "steps": status.steps,
+        "metric": summary.metric.name,
         "zero_shot": status.zero_shot,
         "majority": status.majority,
         "validation": status.accuracy,
@@ -53,7 +54,19 @@ def summary_to_json(summary: RunSummary) -> dict[str, Any]:
 def _problem_to_json(problem: StoreProblem) -> dict[str, Any]:
     """Return the row of a run that cannot be read: only its id and the reason are known."""
     known = {"run": problem.id, "name": problem.id, "state": _UNREADABLE, "reason": problem.reason}
-    fields = ("backbone", "task", "method", "seed", "step", "steps", "zero_shot", "majority", "validation", "test")
+    fields = (
+        "backbone",
+        "task",
+        "method",
+        "seed",
+        "step",
+        "steps",
+        "metric",
+        "zero_shot",
+        "majority",
+        "validation",
+        "test",
+    )
     return {**known, **dict.fromkeys((*fields, "seconds", "created"))}
 
 
@@ -88,6 +101,15 @@ def runs(
             print_error(f"{run['run']}: {run['reason']}", 2)
     if not found:
         print_line("no runs yet; train one: ptviz train prompt-tuning --task trec6", error=True)
+    print_table(*_run_rows(found))
+
+
+def _run_rows(found: list[dict[str, Any]]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return the headings and rows of the list; a column names the metrics if one is not accuracy."""
+    from ptviz.tasks.metrics import ACCURACY, recorded_metric
+
+    metrics = [recorded_metric(run["metric"] or ACCURACY.name) for run in found]
+    named = any(metric != ACCURACY for metric in metrics)
     rows = [
         (
             run["run"],
@@ -96,28 +118,29 @@ def runs(
             run["task"] or "-",
             run["backbone"] or "-",
             "-" if run["steps"] is None else f"{run['step']}/{run['steps']}",
-            format_percent(run["zero_shot"]),
-            format_percent(run["validation"]),
-            format_percent(run["test"]),
+            *((metric.noun,) if named else ()),
+            format_score(metric, run["zero_shot"]),
+            format_score(metric, run["validation"]),
+            format_score(metric, run["test"]),
             "-" if run["created"] is None else time.strftime("%Y-%m-%d %H:%M", time.localtime(run["created"])),
         )
-        for run in found
+        for run, metric in zip(found, metrics, strict=True)
     ]
-    print_table(
-        ("run", "state", "method", "task", "backbone", "step", "zero-shot", "validation", "test", "created"), rows
-    )
+    headings = ("run", "state", "method", "task", "backbone", "step", *(("metric",) if named else ()))
+    return (*headings, "zero-shot", "validation", "test", "created"), rows
 
 
 def show_run(id: RunId, as_json: JsonOption = False) -> None:
     """Show one run: settings, metric history, and the command that repeats it."""
     from ptviz.runs import Store
+    from ptviz.tasks.metrics import recorded_metric
 
     with as_usage_error(OSError):
         data = _run_to_json(Store().get(id))
     if as_json:
         print_json(data)
         return
-    status = data["status"]
+    status, metric = data["status"], recorded_metric(data["metric"])
     print_line(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
     print_line(f"folder      {data['folder']}\nrepeat      {data['command']}")
     print_line(f"step        {status['step']} of {status['steps']}")
@@ -126,13 +149,14 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     if data["predictions_error"]:
         print_line(f"predictions {data['predictions_error']}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
-        print_line(f"{name.replace('_', '-'):<11} {format_percent(status[name])}")
+        label = metric.noun if name == "accuracy" else name.replace("_", "-")
+        print_line(f"{label:<11} {format_score(metric, status[name])}")
     if data["damage"]:
         lines = f" ({data['damaged_lines']} damaged lines are left out)" if data["damaged_lines"] else ""
         print_line(f"note        {'; '.join(data['damage'])}{lines}")
     if data["evaluations"]:
-        rows = [(e["step"], f"{e['loss']:.3f}", format_percent(e["accuracy"])) for e in data["evaluations"]]
-        print_table(("step", "validation loss (nats)", "accuracy"), rows)
+        rows = [(e["step"], f"{e['loss']:.3f}", format_score(metric, e["accuracy"])) for e in data["evaluations"]]
+        print_table(("step", "validation loss (nats)", metric.noun), rows)
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
@@ -146,6 +170,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "config": run.config.to_json(),
         "status": run.status().to_json(),
         "command": run.config.shell_command(),
+        "metric": run.metric.name,
         "notes": run.task_notes(),
         "environment": environment,
         "predictions_error": read_predictions_error(run.path).reason,

@@ -22,7 +22,7 @@ from ptviz.cli.output import (
     RunFailed,
     UsageError,
     as_usage_error,
-    format_percent,
+    format_score,
     print_json,
     print_line,
     progress_console,
@@ -216,9 +216,11 @@ def _train_to_end(run: Run, model_cache: ModelCache) -> dict[str, Any]:
     """Train the run to its end and return its result."""
     from ptviz.engine.train_job import execute_run
     from ptviz.runs import Store
+    from ptviz.tasks.metrics import recorded_metric
 
     Store(run.path.parent).remove_leftovers()  # as a worker does when it starts
-    progress = RunProgress(run.id, run.config.training.steps, progress_console())
+    metric = recorded_metric(model_cache.task(run.config).metric)
+    progress = RunProgress(run.id, run.config.training.steps, progress_console(), metric)
     with GracefulStop() as stop, progress:
         try:
             execute_run(run.path, model_cache, progress.on_event, stop.reason)
@@ -234,6 +236,7 @@ def _result_json(run: Run, model_cache: ModelCache) -> dict[str, Any]:
     baselines = finished or history.baselines
     return {
         "run": run.id,
+        "metric": run.metric.name,
         "state": status.state,
         "reason": status.reason,
         "zero_shot": baselines.zero_shot if baselines else None,
@@ -252,10 +255,11 @@ def _print_result(run: Run, result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(result)
     elif result["state"] == "finished":
-        accuracies = {name: format_percent(result[name]) for name in ("test", "validation", "zero_shot", "majority")}
+        metric = run.metric
+        scores = {name: format_score(metric, result[name]) for name in ("test", "validation", "zero_shot", "majority")}
         print_line(
-            f"{result['run']}: test accuracy {accuracies['test']}, validation {accuracies['validation']}; on the same "
-            f"test examples zero-shot {accuracies['zero_shot']}, majority class {accuracies['majority']}. "
+            f"{result['run']}: test {metric.noun} {scores['test']}, validation {scores['validation']}; on the same "
+            f"test examples zero-shot {scores['zero_shot']}, {metric.constant_answer} {scores['majority']}. "
             f"{result['trained']:,} parameters trained in {result['seconds']:.0f} s "
             f"({result['steps_per_second']:.1f} steps/s)"
         )

@@ -119,7 +119,7 @@ def _train_and_record(
     method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
-    facts |= {"notes": list(task.notes)} if task.notes else {}
+    facts |= {"metric": task.metric, **({"notes": list(task.notes)} if task.notes else {})}
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)

@@ -197,6 +197,7 @@ def _read_result(folder: Path, *signatures: FileSignature) -> RunResult | None:
         size=_file_size(run.path / "prompt.safetensors"),
         evaluated=history.evaluation_steps,
         accuracies=tuple(evaluation.accuracy for evaluation in history.evaluations),
+        metric=run.metric.name,
     )
 
 

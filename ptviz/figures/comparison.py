@@ -1,6 +1,7 @@
 """Comparison of methods: curves with seed bands, accuracy against cost, spread over seeds, learning rates by seed.
 
-Methods are drawn by their ``MethodStyle``, which is the same on every page.
+The scores are by the metric of the runs' task, accuracy unless another one is given. Methods are drawn by their
+``MethodStyle``, which is the same on every page.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from ptviz.figures.elements import (
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.label_placement import label_points
 from ptviz.figures.style import GREY, SeriesStyle, escape_hover, escape_text, with_alpha
+from ptviz.tasks.metrics import ACCURACY, Metric
 
 COST_LABELS = {
     "trained": "trainable parameters",
@@ -60,9 +62,14 @@ def _style_of(styles: MethodStyles, method: str) -> MethodStyle:
 
 
 def draw_seed_bands(
-    bands: Sequence[SeedBand], styles: MethodStyles, zero_shot: float | None = None, *, loss: bool = False
+    bands: Sequence[SeedBand],
+    styles: MethodStyles,
+    zero_shot: float | None = None,
+    metric: Metric = ACCURACY,
+    *,
+    loss: bool = False,
 ) -> go.Figure:
-    """Draw validation accuracy of all methods over steps: means as lines, lowest to highest seed as bands.
+    """Draw the validation score of all methods over steps: means as lines, lowest to highest seed as bands.
 
     With ``loss`` the bands hold training losses instead, in nats.
     """
@@ -70,12 +77,14 @@ def draw_seed_bands(
         440 + 10 * max(3, len(bands)),
         legend={"y": -0.2, "yanchor": "top"},
         xaxis=axis("updates, through all stages", rangemode="tozero"),
-        yaxis=axis("training loss (nats)") if loss else axis("validation accuracy", tickformat=".0%"),
+        yaxis=axis("training loss (nats)")
+        if loss
+        else axis(f"validation {metric.noun}", tickformat=metric.tick_format),
     )
-    form, alpha = ".3f" if loss else ".1%", 0.14 if len(bands) <= _MANY_CURVES else 0.07
+    form, alpha = ".3f" if loss else metric.value_format, 0.14 if len(bands) <= _MANY_CURVES else 0.07
     for band in bands:
         _draw_seed_band(figure, band, _style_of(styles, band.method), form, alpha, showlegend=True)
-    _draw_zero_shot_line(figure, bands, zero_shot)
+    _draw_zero_shot_line(figure, bands, zero_shot, metric)
     evaluated = any(band.steps for band in bands)
     if zero_shot is not None and evaluated:
         add_text(figure, "zero-shot", 1, zero_shot, xref="paper", xanchor="right", yshift=9, font={"size": 12})
@@ -99,16 +108,21 @@ def _draw_seed_band(
 
 
 def _draw_zero_shot_line(
-    figure: go.Figure, bands: Sequence[SeedBand], zero_shot: float | None, **settings: Any
+    figure: go.Figure, bands: Sequence[SeedBand], zero_shot: float | None, metric: Metric, **settings: Any
 ) -> None:
     ends = [band.steps[-1] for band in bands if band.steps]
     if zero_shot is not None and ends:
         more = {"line_width": 1.5, "line_dash": "dash", "showlegend": False, **settings}
-        add_line(figure, [0, max(ends)], [zero_shot] * 2, "zero-shot", f"zero-shot {zero_shot:.1%}", GREY, **more)
+        hover = f"zero-shot {metric.format(zero_shot)}"
+        add_line(figure, [0, max(ends)], [zero_shot] * 2, "zero-shot", hover, GREY, **more)
 
 
 def draw_small_multiples(
-    bands: Sequence[SeedBand], styles: MethodStyles, zero_shot: float | None = None, columns: int = 4
+    bands: Sequence[SeedBand],
+    styles: MethodStyles,
+    zero_shot: float | None = None,
+    metric: Metric = ACCURACY,
+    columns: int = 4,
 ) -> go.Figure:
     """Draw the curves of ``draw_seed_bands`` in one small panel per method, all on the same axes."""
     columns = max(1, min(columns, len(bands)))
@@ -124,17 +138,17 @@ def draw_small_multiples(
         x, y = f"x{suffix}", f"y{suffix}"
         left, top, below = column * width, 1 - row * height, index + columns >= len(bands)
         across = {"domain": [left, left + width * 0.88], "range": [0, end], "showticklabels": below}
-        up = {"domain": [top - height * 0.78, top - height * 0.06], "showticklabels": column == 0, "tickformat": ".0%"}
-        up["range"] = [max(0, low - 0.05), min(1.03, high + 0.05)]
+        up = {"domain": [top - height * 0.78, top - height * 0.06], "showticklabels": column == 0}
+        up |= {"tickformat": metric.tick_format, "range": [max(metric.low, low - 0.05), min(1.03, high + 0.05)]}
         for name, anchor, title, own in (
             (f"xaxis{suffix}", y, "updates" if below else "", across),
-            (f"yaxis{suffix}", x, "accuracy" if column == 0 else "", up),
+            (f"yaxis{suffix}", x, metric.noun if column == 0 else "", up),
         ):
             text = {"title": {"text": title, "standoff": 4}}
             figure.update_layout({name: axis(anchor=anchor, nticks=4, **text, **own)})
         method = _style_of(styles, band.method)
-        _draw_seed_band(figure, band, method, xaxis=x, yaxis=y, showlegend=False)
-        _draw_zero_shot_line(figure, [band], zero_shot, xaxis=x, yaxis=y)
+        _draw_seed_band(figure, band, method, metric.value_format, xaxis=x, yaxis=y, showlegend=False)
+        _draw_zero_shot_line(figure, [band], zero_shot, metric, xaxis=x, yaxis=y)
         at = {"xref": f"{x} domain", "yref": f"{y} domain", "xanchor": "left", "yanchor": "bottom"}
         add_text(figure, f"<b>{escape_text(method.title, 24)}</b>", 0, 1.02, font={"size": 12}, **at)
     return figure if bands else add_note(figure, "Select methods to compare them.")
@@ -146,10 +160,12 @@ def cost_value(summary: MethodSummary, cost: str) -> float | None:
     return value / 2**20 if cost in ("memory", "size") and value is not None else value
 
 
-def draw_pareto_front(summaries: Sequence[MethodSummary], cost: str, styles: MethodStyles) -> go.Figure:
-    """Draw test accuracy against a cost of ``COST_LABELS``, with the Pareto front as a line."""
+def draw_pareto_front(
+    summaries: Sequence[MethodSummary], cost: str, styles: MethodStyles, metric: Metric = ACCURACY
+) -> go.Figure:
+    """Draw the test score against a cost of ``COST_LABELS``, with the Pareto front as a line."""
     logarithmic = cost in _LOGARITHMIC_COSTS
-    up = axis("test accuracy (mean over seeds)", tickformat=".0%")
+    up = axis(f"test {metric.noun} (mean over seeds)", tickformat=metric.tick_format)
     figure = empty_figure(420, showlegend=False, xaxis=axis(COST_LABELS[cost]), yaxis=up)
     costs = [cost_value(one, cost) for one in summaries]
     pairs = [(one, x) for one, x in zip(summaries, costs, strict=True) if x is not None and (x > 0 or not logarithmic)]
@@ -163,7 +179,8 @@ def draw_pareto_front(summaries: Sequence[MethodSummary], cost: str, styles: Met
     for one, x in pairs:
         method, span = _style_of(styles, one.method), one.interval
         title, colour = escape_text(method.title, 40), method.style.colour
-        hover = f"{escape_hover(title)}<br>{COST_LABELS[cost]} %{{x:,.4~g}}<br>test %{{y:.1%}}"
+        hover = f"{escape_hover(title)}<br>{COST_LABELS[cost]} %{{x:,.4~g}}<br>"
+        hover += f"test %{{y:{metric.value_format}}}"
         bars = error_bars([span.low], [one.mean], [span.high], color=colour, thickness=1.2, width=3) if span else None
         look = {"marker_size": 12, "marker_symbol": method.style.symbol, "error_y": bars}
         add_points(figure, [x], [one.mean], title, hover, colour, **look)
@@ -190,15 +207,15 @@ def _log10(value: float) -> float:
     return log10(value) if value > 0 else 0.0
 
 
-def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles) -> go.Figure:
-    """Draw every seed's test accuracy as a point, one row per method, the best mean on top, with mean and interval."""
+def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles, metric: Metric = ACCURACY) -> go.Figure:
+    """Draw every seed's test score as a point, one row per method, the best mean on top, with mean and interval."""
     own = [_style_of(styles, one.method) for one in summaries]
     names = category_axis([one.title for one in own], 40, range=[len(own) - 0.4, -0.6], automargin=True, showgrid=None)
     figure = empty_figure(
         90 + 34 * max(len(summaries), 2),
         showlegend=False,
         margin={"l": 8},
-        xaxis=axis("test accuracy, one point per seed", tickformat=".0%"),
+        xaxis=axis(f"test {metric.noun}, one point per seed", tickformat=metric.tick_format),
         yaxis=names,
     )
     for index, (one, title, method) in enumerate(zip(summaries, names["ticktext"], own, strict=True)):
@@ -207,15 +224,15 @@ def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles) -
             ends, faint = [one.interval.low, one.interval.high], with_alpha(colour, 0.35)
             add_line(figure, ends, [index] * 2, f"{title}, 95 % interval", "", faint, line_width=8)
         look = {"marker_symbol": method.style.symbol, "marker_size": 9, "marker_opacity": 0.85}
-        template = f"{hover}, seed %{{customdata}}: %{{x:.1%}}"
+        template = f"{hover}, seed %{{customdata}}: %{{x:{metric.value_format}}}"
         add_points(figure, one.tests, row, title, template, colour, customdata=one.seeds, **look)
         tick = {"marker_size": 20, "marker_symbol": "line-ns-open", "marker_line_width": 2.5}
-        add_points(figure, [one.mean], [index], "mean", f"{hover}, mean: %{{x:.1%}}", colour, **tick)
+        add_points(figure, [one.mean], [index], "mean", f"{hover}, mean: %{{x:{metric.value_format}}}", colour, **tick)
     return figure if summaries else add_note(figure, "No run of this comparison has finished yet.")
 
 
-def draw_learning_rate_grid(grid: LearningRateGrid) -> go.Figure:
-    """Draw test accuracy as a heat map, learning rates by seeds; a cross marks runs not better than zero-shot."""
+def draw_learning_rate_grid(grid: LearningRateGrid, metric: Metric = ACCURACY) -> go.Figure:
+    """Draw the test score as a heat map, learning rates by seeds; a cross marks runs not better than zero-shot."""
     figure = empty_figure(90 + 44 * max(len(grid.learning_rates), 3))
     figure.update_xaxes(title={"text": "seed"}, type="category")
     figure.update_yaxes(title={"text": "learning rate"}, type="category")
@@ -225,16 +242,16 @@ def draw_learning_rate_grid(grid: LearningRateGrid) -> go.Figure:
     cells = {
         "x": [str(seed) for seed in grid.seeds],
         "y": [f"{rate:g}" for rate in grid.learning_rates],
-        "text": [[_cell_text(value, grid.zero_shot) for value in row] for row in grid.accuracies],
+        "text": [[_cell_text(value, grid.zero_shot, metric) for value in row] for row in grid.accuracies],
         "texttemplate": "%{text}",
         "name": None,
     }
-    hover = "learning rate %{y}, seed %{x}: %{z:.1%}"
-    add_cells(figure, [list(row) for row in grid.accuracies], "test", hover, ends, gap=None, tickformat=".0%", **cells)
+    hover, look = f"learning rate %{{y}}, seed %{{x}}: %{{z:{metric.value_format}}}", {"tickformat": metric.tick_format}
+    add_cells(figure, [list(row) for row in grid.accuracies], "test", hover, ends, gap=None, **look, **cells)
     return figure if known else add_note(figure, "No run of this grid has finished yet.")
 
 
-def _cell_text(value: float | None, zero: float | None) -> str:
+def _cell_text(value: float | None, zero: float | None, metric: Metric) -> str:
     if value is None:
         return ""
-    return f"{value:.0%}" + (" ✗" if zero is not None and value <= zero + 1e-9 else "")
+    return metric.format_short(value) + (" ✗" if zero is not None and value <= zero + 1e-9 else "")

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from math import isfinite
 from typing import Any
 
 import plotly.graph_objects as go
 
 from ptviz.figures.style import PROMPT, escape_text
+from ptviz.tasks.metrics import Metric
 
 TOP_DOWN = {"autorange": "reversed", "automargin": True}
 """Settings of the vertical axis of rows: its first row is on top."""
@@ -17,6 +18,12 @@ TOP_DOWN = {"autorange": "reversed", "automargin": True}
 def axis(title: str = "", /, **settings: Any) -> dict[str, Any]:
     """Return plotly's settings of an axis with a title and no line at zero; None as a setting is plotly's default."""
     return {**({"title": {"text": title}} if title else {}), "zeroline": False, **settings}
+
+
+def score_range(metric: Metric, scores: Iterable[float | None]) -> list[float]:
+    """Return the range of an axis from 0, or from the lowest score if that is below, to the metric's highest value."""
+    low = min(0, *(score for score in scores if score is not None), 0)
+    return [low - 0.03 if low else 0, metric.high + 0.03]
 
 
 def cell_axis(title: str = "", /, **settings: Any) -> dict[str, Any]:

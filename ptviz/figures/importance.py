@@ -1,4 +1,4 @@
-"""The importance of each prompt token as bars: loss and accuracy without it, and its first-order score."""
+"""The importance of each prompt token as bars: loss and score without it, and its first-order score."""
 
 from __future__ import annotations
 
@@ -7,19 +7,21 @@ import plotly.graph_objects as go
 from ptviz.analysis.importance import TokenImportance
 from ptviz.figures.elements import add_note, add_text, axis, cell_axis, empty_figure
 from ptviz.figures.style import BLUE, GREY, ORANGE, PROMPT
+from ptviz.tasks.metrics import ACCURACY, Metric
 
 
-def draw_importance(found: TokenImportance) -> go.Figure:
-    """Draw three bar charts over the prompt tokens: loss increase (nats), accuracy change (points), score (nats)."""
+def draw_importance(found: TokenImportance, metric: Metric = ACCURACY) -> go.Figure:
+    """Draw three bar charts over the prompt tokens: loss increase (nats), change of the metric, score (nats)."""
     figure = empty_figure(470)
     if not len(found.tokens):
         return add_note(figure, "No token measured yet.")
     tokens = found.tokens.tolist()
     # Orange where removing the token is worse, in both charts; blue where it is better.
-    increases, changes = found.loss_increases, 100 * found.accuracy_changes
+    increases, changes = found.loss_increases, (100 if metric.unit else 1) * found.accuracy_changes
+    change = "%{y:+.1f} points" if metric.unit else "%{y:+.2f}"
     rows = [
         ("y", "loss without it", increases, increases >= 0, "loss increase: %{y:+.3g} nats"),
-        ("y2", "accuracy without it", changes, changes <= 0, "accuracy: %{y:+.1f} points"),
+        ("y2", f"{metric.noun} without it", changes, changes <= 0, f"{metric.noun}: {change}"),
     ]
     for up, name, values, worse, hover in rows:
         colours, template = [PROMPT if bad else BLUE for bad in worse], f"token %{{x}}, {hover}<extra></extra>"
@@ -35,21 +37,21 @@ def draw_importance(found: TokenImportance) -> go.Figure:
     return figure.update_layout(
         xaxis=cell_axis("prompt token", anchor="free", position=0, **ticks),
         yaxis=axis("loss (nats)", domain=[0.70, 1.0], zeroline=True),
-        yaxis2=axis("accuracy (points)", domain=[0.36, 0.64], zeroline=True),
+        yaxis2=axis(f"{metric.noun} (points)" if metric.unit else metric.noun, domain=[0.36, 0.64], zeroline=True),
         yaxis3=axis("score (nats)", domain=[0.0, 0.28], zeroline=True),
         showlegend=False,
     )
 
 
-def describe_importance(found: TokenImportance) -> str:
+def describe_importance(found: TokenImportance, metric: Metric = ACCURACY) -> str:
     """Describe the importance: the most and least important token, harmful tokens, agreement with the score."""
     if not len(found.tokens):
         return "No prompt token was measured yet."
     worst, best = int(found.loss_increases.argmax()), int(found.loss_increases.argmin())
     described = (
         f"{len(found.tokens)} prompt tokens removed one at a time. The loss rises most without token "
-        f"{found.tokens[worst]}, by {found.loss_increases[worst]:+.3g} nats (accuracy "
-        f"{100 * found.accuracy_changes[worst]:+.1f} points)"
+        f"{found.tokens[worst]}, by {found.loss_increases[worst]:+.3g} nats ({metric.noun} "
+        f"{metric.format_change(found.accuracy_changes[worst])})"
     )
     described += f", and least without token {found.tokens[best]}, by {found.loss_increases[best]:+.3g} nats."
     harmful = int((found.loss_increases < 0).sum())

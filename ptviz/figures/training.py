@@ -1,38 +1,49 @@
-"""Training curves of one run, and validation accuracy of several runs."""
+"""Training curves of one run, and the validation score of several runs."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
 from ptviz.analysis.curves import TrainingCurve
-from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure
+from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure, score_range
 from ptviz.figures.style import DASHES, GREY, SeriesStyle, escape_hover, escape_text
+from ptviz.tasks.metrics import ACCURACY, Metric
 
-ACCURACY_AXIS = axis("validation accuracy", tickformat=".0%", range=[0, 1.03])
 MIN_LABEL_GAP = 0.07
-"""The labels of two baselines nearer than this (in accuracy) would overlap."""
+"""The labels of two baselines nearer than this (in the metric) would overlap."""
 
 
-def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None) -> go.Figure:
-    """Draw validation accuracy with its baselines (top) and training loss in nats (bottom) over the steps."""
+def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, metric: Metric = ACCURACY) -> go.Figure:
+    """Draw the validation score with its baselines (top) and training loss in nats (bottom) over the steps."""
     style = style or SeriesStyle()
+    levels = [*curve.accuracies, curve.zero_shot_accuracy, curve.majority_accuracy]
     figure = empty_figure(
         470,
         hovermode="x unified",
         xaxis=axis("step", anchor="y2", range=[0, max(curve.last_step, 1)]),
-        yaxis={**ACCURACY_AXIS, "domain": [0.46, 1]},
+        yaxis={**_validation_axis(metric, levels), "domain": [0.46, 1]},
         yaxis2=axis("training loss (nats)", domain=[0, 0.38], rangemode="tozero"),
         hoversubplots="axis",
         showlegend=False,
     )
-    _draw_baselines(figure, curve)
+    _draw_baselines(figure, curve, metric)
     look = {"mode": "lines+markers", "marker_size": 7, "marker_symbol": style.symbol, "cliponaxis": False}
     x, y = curve.evaluated_steps, curve.accuracies
-    add_line(figure, x, y, "validation accuracy", "validation %{y:.1%}", style.colour, **look)
+    add_line(
+        figure, x, y, f"validation {metric.noun}", f"validation %{{y:{metric.value_format}}}", style.colour, **look
+    )
     if curve.best is not None:
-        add_ring(figure, *curve.best, "best so far", "best so far %{y:.1%}", style.colour, cliponaxis=False)
+        add_ring(
+            figure,
+            *curve.best,
+            "best so far",
+            f"best so far %{{y:{metric.value_format}}}",
+            style.colour,
+            cliponaxis=False,
+        )
     look = {"mode": "lines" if len(curve.steps) > 1 else "markers", "line_width": 1, "opacity": 0.35, "yaxis": "y2"}
     add_line(figure, curve.steps, curve.losses, "loss of each batch", "batch loss %{y:.3f}", style.colour, **look)
     hover = "smoothed loss %{y:.3f}"
@@ -45,8 +56,12 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None) 
     return figure if known else add_note(figure, "The first step will appear here.")
 
 
-def _draw_baselines(figure: go.Figure, curve: TrainingCurve) -> None:
-    lines = [("zero-shot", curve.zero_shot_accuracy, "dash"), ("majority class", curve.majority_accuracy, "dot")]
+def _validation_axis(metric: Metric, scores: Iterable[float | None]) -> dict[str, Any]:
+    return axis(f"validation {metric.noun}", tickformat=metric.tick_format, range=score_range(metric, scores))
+
+
+def _draw_baselines(figure: go.Figure, curve: TrainingCurve, metric: Metric) -> None:
+    lines = [("zero-shot", curve.zero_shot_accuracy, "dash"), (metric.constant_answer, curve.majority_accuracy, "dot")]
     known = [(label, level, dash) for label, level, dash in lines if level is not None]
     levels = [level for _, level, _ in known]
     crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < MIN_LABEL_GAP
@@ -54,24 +69,28 @@ def _draw_baselines(figure: go.Figure, curve: TrainingCurve) -> None:
         below = crowded and level == min(levels) and label != known[0][0]
         # A trace, not a shape: then it is part of the hover text and of the exported data.
         x, look = [0, max(curve.last_step, 1)], {"line_width": 1.5, "line_dash": dash}
-        add_line(figure, x, [level, level], label, f"{label} {level:.1%}", GREY, **look)
+        add_line(figure, x, [level, level], label, f"{label} {metric.format(level)}", GREY, **look)
         at = {"xref": "x domain", "xanchor": "right", "yanchor": "top" if below else "bottom"}
-        add_text(figure, f"{label} {level:.0%}", 1, level, font={"size": 12}, **at)
+        add_text(figure, f"{label} {metric.format_short(level)}", 1, level, font={"size": 12}, **at)
 
 
-def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]]) -> go.Figure:
-    """Draw validation accuracy of several runs, given as (name, style of the method, curve), over steps.
+def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]], metric: Metric = ACCURACY) -> go.Figure:
+    """Draw the validation score of several runs, given as (name, style of the method, curve), over steps.
 
     Runs of one colour (the same method twice) differ in their dash.
     """
     across = axis("step", range=[0, max([1, *(curve.last_step for _, _, curve in runs)])])
-    figure = empty_figure(460, xaxis=across, yaxis=ACCURACY_AXIS, legend={"y": -0.2, "yanchor": "top"})
+    up = _validation_axis(metric, [score for _, _, curve in runs for score in curve.accuracies])
+    figure = empty_figure(460, xaxis=across, yaxis=up, legend={"y": -0.2, "yanchor": "top"})
     seen: dict[str, int] = {}
     for name, style, curve in runs:
         again = seen[style.colour] = seen.get(style.colour, -1) + 1
         dash, label = DASHES[(DASHES.index(style.dash) + again) % len(DASHES)], escape_text(name, 40)
         look = {"mode": "lines+markers", "line_dash": dash, "marker_size": 7, "marker_symbol": style.symbol}
-        hover, shown = escape_hover(label) + "<br>step %{x}: %{y:.1%}", {"cliponaxis": False, "showlegend": True}
+        hover, shown = (
+            escape_hover(label) + f"<br>step %{{x}}: %{{y:{metric.value_format}}}",
+            {"cliponaxis": False, "showlegend": True},
+        )
         add_line(figure, curve.evaluated_steps, curve.accuracies, label, hover, style.colour, **look, **shown)
     if any(curve.evaluated_steps for _, _, curve in runs):
         return figure

@@ -1,4 +1,7 @@
-"""Several methods over several seeds: curves, accuracy against cost, convergence, spread, and learning rates."""
+"""Several methods over several seeds: curves, score against cost, convergence, spread, and learning rates.
+
+Scores are by the metric of the runs' task, which the axes name; runs of different metrics are refused.
+"""
 
 from __future__ import annotations
 
@@ -35,80 +38,99 @@ from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.runs import Run
 from ptviz.runs.same_training import effective_lr
+from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 
 def plot_comparison(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the validation accuracy of methods over their steps: the mean over seeds, lowest to highest seed as a band.
+    """Draw the validation score of methods over their steps: the mean over seeds, lowest to highest seed as a band.
 
     Runs of one method are its seeds; unfinished runs are drawn as far as they are. The line is the mean zero-shot
-    accuracy.
+    score.
+
+    Raises:
+        ValueError: if the metrics of the runs' tasks differ.
     """
     return _draw_bands(draw_seed_bands, runs)
 
 
 def plot_comparison_panels(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the curves of ``plot_comparison`` with one panel per method, all on the same axes."""
+    """Draw the curves of ``plot_comparison`` with one panel per method, all on the same axes.
+
+    Raises:
+        ValueError: if the metrics of the runs' tasks differ.
+    """
     return _draw_bands(draw_small_multiples, runs)
 
 
 def _draw_bands(draw: Callable[..., go.Figure], runs: Sequence[RunOrId]) -> go.Figure:
     found = get_runs(runs)
+    metric = shared_metric(run.metric for run in found)
     bands = _seed_bands(found)
-    figure = draw(bands, method_styles(band.method for band in bands), _mean_zero_shot(found))
-    return with_alt(figure, describe_seed_bands(bands))
+    figure = draw(bands, method_styles(band.method for band in bands), _mean_zero_shot(found), metric)
+    return with_alt(figure, describe_seed_bands(bands, metric))
 
 
 def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.Figure:
-    """Draw the test accuracy of methods against a cost; a line joins those that no method beats in both.
+    """Draw the test score of methods against a cost; a line joins those that no method beats in both.
 
     ``cost`` is "trained" (parameters), "seconds", "memory" (MB), "length" (prompt positions) or "size" (MB on disk).
     Only finished runs count; bars are 95 % bootstrap intervals over seeds.
 
     Raises:
-        ValueError: for another cost.
+        ValueError: for another cost, or if the metrics of the runs' tasks differ.
     """
     if cost not in COST_LABELS:
         raise ValueError(f"cost: expected one of {', '.join(COST_LABELS)}; got {cost!r}")
-    summaries = _summaries(runs)
-    figure = draw_pareto_front(summaries, cost, method_styles(one.method for one in summaries))
-    return with_alt(figure, describe_pareto_front(summaries, cost))
+    summaries, metric = _summaries(runs)
+    figure = draw_pareto_front(summaries, cost, method_styles(one.method for one in summaries), metric)
+    return with_alt(figure, describe_pareto_front(summaries, cost, metric))
 
 
 def plot_convergence(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the steps that methods take to 90 and 95 % of their own best validation accuracy, means over seeds."""
-    summaries = _summaries(runs)
+    """Draw the steps that methods take to 90 and 95 % of their own best validation score, means over seeds.
+
+    Raises:
+        ValueError: if the metrics of the runs' tasks differ.
+    """
+    summaries, metric = _summaries(runs)
     figure = draw_convergence(summaries, method_styles(one.method for one in summaries))
-    return with_alt(figure, describe_convergence(summaries))
+    return with_alt(figure, describe_convergence(summaries, metric))
 
 
 def plot_seeds(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the test accuracy of every seed as a point, one line per method, with mean and 95 % bootstrap interval."""
-    summaries = _summaries(runs)
-    figure = draw_seed_spread(summaries, method_styles(one.method for one in summaries))
-    return with_alt(figure, describe_seed_spread(summaries))
+    """Draw the test score of every seed as a point, one line per method, with mean and 95 % bootstrap interval.
+
+    Raises:
+        ValueError: if the metrics of the runs' tasks differ.
+    """
+    summaries, metric = _summaries(runs)
+    figure = draw_seed_spread(summaries, method_styles(one.method for one in summaries), metric)
+    return with_alt(figure, describe_seed_spread(summaries, metric))
 
 
 def plot_learning_rate_grid(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the test accuracy of one method's runs as a heat map, learning rates (rows) against seeds (columns).
+    """Draw the test score of one method's runs as a heat map, learning rates (rows) against seeds (columns).
 
-    A cross marks runs that do not beat the zero-shot accuracy.
+    A cross marks runs that do not beat the zero-shot score.
 
     Raises:
-        ValueError: if the runs belong to several methods.
+        ValueError: if the runs belong to several methods, or the metrics of their tasks differ.
     """
-    grid = load_learning_rate_grid(runs)
-    return with_alt(draw_learning_rate_grid(grid), describe_learning_rate_grid(grid))
+    grid, metric = load_learning_rate_grid(runs), shared_metric(run.metric for run in get_runs(runs))
+    return with_alt(draw_learning_rate_grid(grid, metric), describe_learning_rate_grid(grid, metric))
 
 
 def comparison_table(runs: Sequence[RunOrId]) -> list[dict[str, object]]:
     """Return the results of methods, the best mean first: one row per method, as ``TABLE_COLUMNS`` names the values.
 
-    Runs of one method are its seeds; only finished runs count. Accuracies are from 0 to 1; None is unknown.
+    Runs of one method are its seeds; only finished runs count. Scores are by the metric of the runs' task, 0.8 for
+    80 %; None is unknown.
 
     Raises:
+        ValueError: if the metrics of the runs' tasks differ.
         StoreError: if a run does not exist or cannot be read.
     """
-    return table_rows(_summaries(runs))
+    return table_rows(_summaries(runs)[0])
 
 
 def load_learning_rate_grid(runs: Sequence[RunOrId]) -> LearningRateGrid:
@@ -144,8 +166,10 @@ def load_results_of(runs: Iterable[Run]) -> list[RunResult]:
     return [result for run in finished if (result := load_result(run)) is not None]
 
 
-def _summaries(runs: Sequence[RunOrId]) -> tuple[MethodSummary, ...]:
-    return summarise_methods(load_results_of(get_runs(runs)))
+def _summaries(runs: Sequence[RunOrId]) -> tuple[tuple[MethodSummary, ...], Metric]:
+    """Return the summaries of finished runs, and their metric."""
+    found = get_runs(runs)
+    return summarise_methods(load_results_of(found)), shared_metric(run.metric for run in found)
 
 
 def _seed_bands(runs: Sequence[Run]) -> tuple[SeedBand, ...]:
@@ -166,57 +190,63 @@ def _unfinished_result(run: Run) -> RunResult:
 
 
 def _mean_zero_shot(runs: Iterable[Run]) -> float | None:
-    """Return the mean zero-shot accuracy on the validation examples, which differ a little between seeds."""
+    """Return the mean zero-shot score on the validation examples, which differ a little between seeds."""
     known = [accuracy for run in runs if (accuracy := run.status().zero_shot) is not None]
     return fmean(known) if known else None
 
 
-def describe_seed_bands(bands: Sequence[SeedBand]) -> str:
+def describe_seed_bands(bands: Sequence[SeedBand], metric: Metric = ACCURACY) -> str:
     """Return the curves in words."""
     evaluated = [band for band in bands if band.steps]
     if not evaluated:
-        return "Validation accuracy over steps: nothing was evaluated yet."
-    ends = "; ".join(f"{method_title(band.method)} {band.mean[-1]:.1%} ({band.seeds} seeds)" for band in evaluated)
-    return f"Validation accuracy over {max(band.steps[-1] for band in evaluated)} updates. At the end: {ends}."
+        return f"Validation {metric.noun} over steps: nothing was evaluated yet."
+    ends = "; ".join(
+        f"{method_title(band.method)} {metric.format(band.mean[-1])} ({band.seeds} seeds)" for band in evaluated
+    )
+    return f"Validation {metric.noun} over {max(band.steps[-1] for band in evaluated)} updates. At the end: {ends}."
 
 
-def describe_pareto_front(summaries: Sequence[MethodSummary], cost: str) -> str:
-    """Return accuracy against a cost in words."""
+def describe_pareto_front(summaries: Sequence[MethodSummary], cost: str, metric: Metric = ACCURACY) -> str:
+    """Return the score against a cost in words."""
     known = [one for one in summaries if cost_value(one, cost) is not None]
     if not known:
-        return f"Test accuracy against {COST_LABELS[cost]}: no finished run has recorded it."
+        return f"Test {metric.noun} against {COST_LABELS[cost]}: no finished run has recorded it."
     best = pareto_front([cost_value(one, cost) for one in known], [one.mean for one in known])
     ahead = ", ".join(
-        f"{method_title(known[i].method)} ({cost_value(known[i], cost):,.4g}, {known[i].mean:.1%})" for i in best
+        f"{method_title(known[i].method)} ({cost_value(known[i], cost):,.4g}, {metric.format(known[i].mean)})"
+        for i in best
     )
-    return f"Test accuracy against {COST_LABELS[cost]} of {len(known)} methods. Not beaten in both: {ahead}."
+    return f"Test {metric.noun} against {COST_LABELS[cost]} of {len(known)} methods. Not beaten in both: {ahead}."
 
 
-def describe_convergence(summaries: Sequence[MethodSummary]) -> str:
+def describe_convergence(summaries: Sequence[MethodSummary], metric: Metric = ACCURACY) -> str:
     """Return the steps to 90 and 95 % in words."""
     known = [one for one in summaries if one.steps90 is not None and one.steps95 is not None]
     if not known:
         return "Updates to 90 and 95 % of a method's own best: no finished run has recorded them."
     steps = "; ".join(f"{method_title(one.method)} {one.steps90:,.0f} and {one.steps95:,.0f}" for one in known)
-    return f"Updates to 90 and 95 % of a method's own best validation accuracy: {steps}."
+    return f"Updates to 90 and 95 % of a method's own best validation {metric.noun}: {steps}."
 
 
-def describe_seed_spread(summaries: Sequence[MethodSummary]) -> str:
-    """Return the test accuracies of the seeds in words."""
+def describe_seed_spread(summaries: Sequence[MethodSummary], metric: Metric = ACCURACY) -> str:
+    """Return the test scores of the seeds in words."""
     if not summaries:
-        return "Test accuracy of every seed: no run has finished yet."
-    spans = "; ".join(f"{method_title(one.method)} {min(one.tests):.1%} to {max(one.tests):.1%}" for one in summaries)
-    return f"Test accuracy of every seed, the best mean first: {spans}."
+        return f"Test {metric.noun} of every seed: no run has finished yet."
+    spans = "; ".join(
+        f"{method_title(one.method)} {metric.format(min(one.tests))} to {metric.format(max(one.tests))}"
+        for one in summaries
+    )
+    return f"Test {metric.noun} of every seed, the best mean first: {spans}."
 
 
-def describe_learning_rate_grid(grid: LearningRateGrid) -> str:
+def describe_learning_rate_grid(grid: LearningRateGrid, metric: Metric = ACCURACY) -> str:
     """Return the heat map in words."""
     values = [value for row in grid.accuracies for value in row if value is not None]
     if not values:
-        return "Test accuracy by learning rate and seed: no run has finished yet."
+        return f"Test {metric.noun} by learning rate and seed: no run has finished yet."
     share = grid.share_above_zero_shot
     beating = "" if share is None else f" {share:.0%} of the runs beat zero-shot."
     return (
-        f"Test accuracy of {method_title(grid.method)} at {len(grid.learning_rates)} learning rates and "
-        f"{len(grid.seeds)} seeds: {min(values):.1%} to {max(values):.1%}.{beating}"
+        f"Test {metric.noun} of {method_title(grid.method)} at {len(grid.learning_rates)} learning rates and "
+        f"{len(grid.seeds)} seeds: {metric.format(min(values))} to {metric.format(max(values))}.{beating}"
     )

@@ -8,20 +8,21 @@ from ptviz.analysis.importance import TokenImportance, compute_importance
 from ptviz.figures.importance import describe_importance, draw_importance
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer, probe
-from ptviz.plots.run_argument import RunOrId
+from ptviz.plots.run_argument import RunOrId, get_run
 
 
 def plot_importance(
     run: RunOrId, *, stage: int = 0, step: int | None = None, answer: Answer | None = None
 ) -> go.Figure:
-    """Draw how validation loss (nats) and accuracy change without each prompt token, and XPrompt's first-order score.
+    """Draw how validation loss (nats) and metric change without each prompt token, and XPrompt's first-order score.
 
     The score is that of Ma et al. (2022), section 3: the mean size of the loss's derivative by a mask on the token; it
     is not defined for keys and values.
     """
     found = _measure(run, stage, step) if answer is None else answer
-    result = importance_from_answer(found)
-    return with_alt(draw_importance(result), f"{describe_importance(result)} Measured on {found['rows']} texts each.")
+    result, metric = importance_from_answer(found), get_run(run).metric
+    alt = f"{describe_importance(result, metric)} Measured on {found['rows']} texts each."
+    return with_alt(draw_importance(result, metric), alt)
 
 
 def importance_from_answer(answer: Answer) -> TokenImportance:

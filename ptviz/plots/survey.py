@@ -22,6 +22,7 @@ from ptviz.plots.method_panels import (
     get_backbone_shape,
 )
 from ptviz.runs import RunSummary, Store
+from ptviz.tasks.metrics import ACCURACY
 
 TaxonomyColour: TypeAlias = Literal["family", "parameters", "accuracy", "time"]
 _FRAMEWORK_COLUMNS = 4
@@ -30,7 +31,7 @@ _FRAMEWORK_COLUMNS = 4
 def plot_taxonomy(*, colour_by: TaxonomyColour = "family", backbone: str = DEFAULT_BACKBONE, task: str = "") -> Drawing:
     """Draw the taxonomy of all methods as a tree: family, group, where the prompt enters, method.
 
-    ``colour_by`` is "family"; "parameters" (trainable on ``backbone``); or "accuracy" (best validation accuracy) or
+    ``colour_by`` is "family"; "parameters" (trainable on ``backbone``); or "accuracy" (best validation score) or
     "time" (seconds of training) of the best finished run per method in ``Store()`` on ``backbone``, on ``task`` or on
     any task. After figure 1 of the survey.
 
@@ -51,8 +52,11 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonom
         return build_taxonomy(cards, counts, "trainable parameters on the target task", log=True)
     best = best_run_per_method(Store(), backbone, task)
     if colour_by == "accuracy":
-        accuracies = {name: run.status.accuracy or 0.0 for name, run in best.items()}
-        return build_taxonomy(cards, accuracies, "best validation accuracy", "%")
+        scores = {name: run.status.accuracy or 0.0 for name, run in best.items()}
+        metrics = {run.metric.name: run.metric for run in best.values()} or {ACCURACY.name: ACCURACY}
+        noun = next(iter(metrics.values())).noun if len(metrics) == 1 else "score"
+        unit = "%" if all(metric.unit for metric in metrics.values()) else ""
+        return build_taxonomy(cards, scores, f"best validation {noun}", unit)
     if colour_by == "time":
         seconds = {name: run.status.seconds for name, run in best.items()}
         return build_taxonomy(cards, seconds, "training time of the best run", "s", log=True)
@@ -60,7 +64,7 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonom
 
 
 def best_run_per_method(store: Store, backbone: str, task: str = "") -> dict[str, RunSummary]:
-    """Return the finished run of each method with the best validation accuracy on a backbone and a task ("": any).
+    """Return the finished run of each method with the best validation score on a backbone and a task ("": any).
 
     Raises:
         StoreError: if the folder of runs cannot be read.

@@ -13,54 +13,63 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
 from ptviz.runs import Run, RunHistory, SnapshotInfo
+from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of the loss."""
 
 
 def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING) -> go.Figure:
-    """Draw validation accuracy with its baselines above the training loss (nats), over the steps of a run.
+    """Draw the validation score with its baselines above the training loss (nats), over the steps of a run.
 
-    ``smoothing`` is the weight of the past in the exponential moving average of the loss, in [0, 1).
+    The score is by the metric of the run's task, which the axis names. ``smoothing`` is the weight of the past in the
+    exponential moving average of the loss, in [0, 1).
     """
     run = get_run(run)
     curve = to_training_curve(run.history(), smoothing)
-    figure = draw_training_curve(curve, method_series_style(run.config.method))
-    return with_alt(figure, describe_training_curve(curve))
+    figure = draw_training_curve(curve, method_series_style(run.config.method), run.metric)
+    return with_alt(figure, describe_training_curve(curve, run.metric))
 
 
 def plot_run_comparison(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the validation accuracy of several runs over their steps, one line per run."""
+    """Draw the validation score of several runs over their steps, one line per run.
+
+    Raises:
+        ValueError: if the metrics of their tasks differ.
+    """
+    found = get_runs(runs)
+    metric = shared_metric(run.metric for run in found)
     curves = [
         (run.config.name or run.id, method_series_style(run.config.method), to_training_curve(run.history()))
-        for run in get_runs(runs)
+        for run in found
     ]
-    best = [f"{name}: {curve.best[1]:.1%}" for name, _, curve in curves if curve.best is not None]
-    alt = f"Validation accuracy over steps. Best of each run: {'; '.join(best) or 'none was evaluated yet'}."
-    return with_alt(draw_run_comparison(curves), alt)
+    best = [f"{name}: {metric.format(curve.best[1])}" for name, _, curve in curves if curve.best is not None]
+    alt = f"Validation {metric.noun} over steps. Best of each run: {'; '.join(best) or 'none was evaluated yet'}."
+    return with_alt(draw_run_comparison(curves, metric), alt)
 
 
 def plot_step_strip(run: RunOrId, position: int) -> go.Figure:
-    """Draw smoothed loss and validation accuracy as a thin strip, with a cursor at a step of the whole run."""
+    """Draw smoothed loss and validation score as a thin strip, with a cursor at a step of the whole run."""
     run = get_run(run)
     curve = to_training_curve(run.history())
-    figure = draw_step_strip(curve, position, method_series_style(run.config.method))
+    figure = draw_step_strip(curve, position, method_series_style(run.config.method), run.metric)
     how_to_read = (
-        "How to read it: the solid line is the smoothed training loss, the dotted one the validation accuracy; the "
-        "orange cursor is the step that every panel of this page shows."
+        f"How to read it: the solid line is the smoothed training loss, the dotted one the validation "
+        f"{run.metric.noun}; the orange cursor is the step that every panel of this page shows."
     )
     return with_alt(figure, f"{describe_step_strip(curve, position)} {how_to_read}")
 
 
-def describe_training_curve(curve: TrainingCurve) -> str:
+def describe_training_curve(curve: TrainingCurve, metric: Metric = ACCURACY) -> str:
     """Return the training chart in words."""
     if not curve.steps:
         return "Training curves: no step has been made yet."
     parts = [f"Training curves after {curve.steps[-1]} of {curve.last_step} steps."]
     if curve.best is not None:
-        parts.append(f"Best validation accuracy {curve.best[1]:.1%} at step {curve.best[0]}.")
+        parts.append(f"Best validation {metric.noun} {metric.format(curve.best[1])} at step {curve.best[0]}.")
     if curve.zero_shot_accuracy is not None and curve.majority_accuracy is not None:
-        parts.append(f"Zero-shot {curve.zero_shot_accuracy:.1%}, majority class {curve.majority_accuracy:.1%}.")
+        zero_shot, majority = metric.format(curve.zero_shot_accuracy), metric.format(curve.majority_accuracy)
+        parts.append(f"Zero-shot {zero_shot}, {metric.constant_answer} {majority}.")
     first, last = curve.smoothed_losses[0], curve.smoothed_losses[-1]
     parts.append(f"Smoothed training loss {first:.2f} at first, {last:.2f} now.")
     return " ".join(parts)

@@ -17,19 +17,24 @@ from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.plots.run_tensors import load_words
 from ptviz.runs import Run
 from ptviz.runs.method_tensors import load_method_tensors
+from ptviz.tasks.metrics import shared_metric
 
 
 def plot_waywardness(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw, for runs that were pulled to one sentence, the accuracy lost against the words shared with it (F1).
+    """Draw, for runs that were pulled to one sentence, the test score lost against the words shared with it (F1).
 
     Prompt waywardness is that of Khashabi et al. (2022), https://aclanthology.org/2022.naacl-main.266.
+
+    Raises:
+        ValueError: if the metrics of the runs' tasks differ.
     """
-    found = measure_waywardness(get_runs(runs))
-    return with_alt(draw_waywardness(found), describe_waywardness(found))
+    every = get_runs(runs)
+    found, metric = measure_waywardness(every), shared_metric(run.metric for run in every)
+    return with_alt(draw_waywardness(found, metric), describe_waywardness(found, metric))
 
 
 def measure_waywardness(runs: Sequence[Run]) -> Waywardness:
-    """Return the nearest words of finished runs that were pulled to one sentence, and the accuracy they lost.
+    """Return the nearest words of finished runs that were pulled to one sentence, and the test score they lost.
 
     Raises:
         StoreError: if a prompt cannot be read.

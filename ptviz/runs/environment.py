@@ -31,6 +31,7 @@ class _Environment(TypedDict, total=False):
     slots: Count
     memory: Count | None
     notes: list[Sentence]
+    metric: Name
 
 
 def decode_environment(data: bytes) -> dict[str, Any]:

@@ -19,6 +19,7 @@ from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, DERIVED, Status, actual_status
+from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric
 from ptviz.training.events import Event, Resumed, decode_event
 from ptviz.validation import InvalidData, check_depth, decode_json
 
@@ -153,6 +154,13 @@ class Run:
         with suppress(StoreError):
             return [str(note) for note in self.environment().get("notes", [])]
         return []
+
+    @property
+    def metric(self) -> Metric:
+        """Return the metric of the run's task; accuracy before it first ran and for runs that did not record it."""
+        with suppress(StoreError):  # Where the file is shown, it is also said that it is damaged.
+            return recorded_metric(self.environment().get("metric", ACCURACY.name))
+        return ACCURACY
 
     def environment(self) -> dict[str, Any]:
         """Return versions, machine and seed of the run; empty before it first ran.

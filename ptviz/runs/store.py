@@ -25,6 +25,7 @@ from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
 from ptviz.tasks.custom.containers import table_stem
+from ptviz.tasks.metrics import ACCURACY, Metric
 
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _RUN_FILES = ("config.json", "status.json", "events.jsonl")
@@ -33,11 +34,12 @@ _RUN_FILES = ("config.json", "status.json", "events.jsonl")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One entry in the list of runs."""
+    """One entry in the list of runs; ``metric`` is that of its task."""
 
     id: str
     config: RunConfig
     status: Status
+    metric: Metric = ACCURACY
 
     @property
     def name(self) -> str:
@@ -174,7 +176,7 @@ class Store:
         now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
-            known = now, RunSummary(path.name, read_config(path), read_status_file(path))
+            known = now, RunSummary(path.name, read_config(path), read_status_file(path), Run(path).metric)
             self._summaries[path.name] = known
         # Whether a "running" run is still alive is checked on every call: a crash changes no file.
         return replace(known[1], status=actual_status(known[1].status, path))

@@ -12,7 +12,7 @@ import re
 import string
 import warnings
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
@@ -42,8 +42,8 @@ class Metric:
     kind: MetricKind
     definition: str
     source: str
-    low: float = 0.0
-    high: float = 1.0
+    low: float = 0
+    high: float = 1
     direction: Literal["higher"] = "higher"
     label: int = 1
 
@@ -54,17 +54,30 @@ class Metric:
 
     @property
     def tick_format(self) -> str:
-        """Return the format of the numbers on an axis, for Python and for Plotly."""
-        return ".0%" if self.unit else ".1f"
+        """Return the format of the numbers on an axis, for Plotly: whole percentages, or at most two decimals."""
+        return ".0%" if self.unit else ".2~f"
 
     @property
     def value_format(self) -> str:
         """Return the format of a value, for Python and for Plotly: ".1%" or ".2f"."""
         return ".1%" if self.unit else ".2f"
 
+    @property
+    def constant_answer(self) -> str:
+        """Return the name of the baseline that always gives the commonest answer of the training rows."""
+        return "majority class" if self.kind == "classification" else "commonest target"
+
     def format(self, value: float) -> str:
         """Return a value as it is shown: "87.6%", or "0.58" for a correlation."""
         return f"{value:z{self.value_format}}"  # z: no "-0.00"
+
+    def format_short(self, value: float) -> str:
+        """Return a value where there is little room: "88%", or "0.58" for a correlation."""
+        return f"{value:.0%}" if self.unit else self.format(value)
+
+    def format_change(self, change: float, unit: str = " points") -> str:
+        """Return a difference of two values: "+3.2 points", or "+0.03" for a correlation."""
+        return f"{100 * change:+.1f}{unit}" if self.unit else f"{change:+.2f}"
 
 
 _GLUE = "Wang et al. 2019, GLUE, https://arxiv.org/abs/1804.07461"
@@ -97,7 +110,7 @@ _ALL = (
         "classification",
         "Correlation of the predicted with the right classes; 0 is chance, and 0 if all are of one class.",
         "Matthews 1975, https://doi.org/10.1016/0005-2795(75)90109-9",
-        low=-1.0,
+        low=-1,
     ),
     Metric(
         "pearson",
@@ -106,7 +119,7 @@ _ALL = (
         "text",
         "Linear correlation of the written with the right numbers; a text that is no number counts as -1.",
         _STS,
-        low=-1.0,
+        low=-1,
     ),
     Metric(
         "spearman",
@@ -115,7 +128,7 @@ _ALL = (
         "text",
         "Correlation of the ranks of the written and the right numbers; a text that is no number counts as -1.",
         _GLUE,
-        low=-1.0,
+        low=-1,
     ),
     Metric(
         "exact-match",
@@ -161,6 +174,7 @@ _ALL = (
 
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """The metrics by name. F1 of another class than 1 has a name of its own: see ``check_metric``."""
+ACCURACY = METRICS["accuracy"]
 
 
 def check_metric(name: str, kind: MetricKind, classes: int | None = None) -> Metric:
@@ -188,6 +202,25 @@ def find_metric(name: str) -> Metric | None:
     title = f"F1 of class {label}"
     definition = f"Harmonic mean of precision and recall of class {label}, counted from 0."
     return replace(METRICS["f1"], name=name, title=title, noun=title, definition=definition, label=label)
+
+
+def recorded_metric(name: str) -> Metric:
+    """Return the metric that a file names; one of another version of ptviz has its name as its title."""
+    unknown = Metric(name, name, name, "text", "A metric that this version of ptviz does not have.", "", low=-1)
+    return find_metric(name) or unknown
+
+
+def shared_metric(metrics: Iterable[Metric]) -> Metric:
+    """Return the one metric of several runs, whose values may stand on one axis; accuracy without runs.
+
+    Raises:
+        ValueError: if they are different.
+    """
+    found = {metric.name: metric for metric in metrics}
+    if len(found) > 1:
+        names = ", ".join(metric.noun for metric in found.values())
+        raise ValueError(f"expected runs whose tasks have one metric; got {names}: compare them apart")
+    return next(iter(found.values()), ACCURACY)
 
 
 def score_labels(metric: Metric, predicted: Sequence[int], labels: Sequence[int], classes: int) -> float:
@@ -279,7 +312,7 @@ def _check_references(written: Sequence[str], references: Sequence[Sequence[str]
 
 def _within(metric: Metric, value: float) -> float:
     """Return a value without the rounding errors that lead out of the metric's bounds."""
-    return min(max(float(value), metric.low), metric.high)
+    return float(min(max(value, metric.low), metric.high))
 
 
 def _exact_match(text: str, references: Sequence[str]) -> float:

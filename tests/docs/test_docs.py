@@ -203,7 +203,7 @@ def test_the_layout_of_a_run_names_every_field() -> None:
     assert set(documented("## status.json")) == {field.name for field in fields(Status)}
     method = build_method("prompt-tuning", ptviz.load_backbone("tiny-encoder").make_spec())
     facts = describe_environment(torch.device("cpu"), torch.float32, 0) | method_facts(method, RunConfig())
-    assert set(documented("## environment.json")) == {*facts, "memory", "notes"}
+    assert set(documented("## environment.json")) == {*facts, "memory", "metric", "notes"}
 
 
 def test_the_layout_of_a_run_names_every_event() -> None:

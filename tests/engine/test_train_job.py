@@ -94,6 +94,15 @@ def test_the_environment_is_written(store: Store, config: RunConfig, model_cache
     assert {"ptviz", "python", "transformers", "platform", "cpus", "threads", "device", "seed", "commit"} <= set(facts)
 
 
+def test_the_metric_of_the_task_is_recorded(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
+    task = replace(model_cache.backend.load_task(config), metric="macro-f1")
+    model_cache.backend = replace(model_cache.backend, load_task=lambda config: task)
+    run = store.create(config)
+    assert run.metric.name == store.list()[0].metric.name == "accuracy"
+    execute_run(run.path, model_cache)
+    assert run.metric.name == store.list()[0].metric.name == "macro-f1"
+
+
 class Predict:
     """A stand-in for predicting, which fails as often as it should."""
 

@@ -16,9 +16,11 @@ from ptviz.tasks.metrics import (
     check_metric,
     find_metric,
     normalise_answer,
+    recorded_metric,
     score_each_text,
     score_labels,
     score_texts,
+    shared_metric,
 )
 
 LABELS = [name for name, metric in METRICS.items() if metric.kind == "classification"]
@@ -48,8 +50,17 @@ def test_values_are_shown_as_percentages_and_correlations_as_they_are() -> None:
     assert METRICS["bleu"].format(0.2734) == "27.3%"
     assert METRICS["matthews"].format(-0.5849) == "-0.58"
     assert METRICS["matthews"].format(-0.001) == "0.00"
-    assert format(0.5, METRICS["accuracy"].tick_format) == "50%"
-    assert format(-0.5, METRICS["pearson"].tick_format) == "-0.5"
+    assert [METRICS[name].format_short(0.876) for name in ("accuracy", "pearson")] == ["88%", "0.88"]
+    assert [METRICS[name].format_change(0.0321) for name in ("f1", "spearman")] == ["+3.2 points", "+0.03"]
+
+
+def test_the_metric_of_several_runs_and_of_another_version() -> None:
+    assert shared_metric([]) is METRICS["accuracy"]
+    assert shared_metric([METRICS["f1"], METRICS["f1"]]) is METRICS["f1"]
+    with pytest.raises(ValueError, match="one metric; got accuracy, macro F1"):
+        shared_metric([METRICS["accuracy"], METRICS["macro-f1"]])
+    assert recorded_metric("f1:2").title == "F1 of class 2"
+    assert recorded_metric("multirc").title == "multirc"
 
 
 def test_labels_by_hand() -> None:

@@ -29,6 +29,7 @@ from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import ACTIVE_STATES, Run
+from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.components.csv_download import csv_download
@@ -57,10 +58,14 @@ def render_comparison_results(found: Sequence[PlannedRun]) -> None:
     )
     _render_chart(chart, _drawable_runs(found))
     if chart == "Seeds" and len(order) > 1:
-        render_paired_comparisons(order)
+        render_paired_comparisons(order, _metric_of(results))
     training = found[0].config.training
     seeds = len({entry.config.training.seed for entry in found})
     st.caption(words.describe_budget([one.length for one in order], training.steps, training.batch, seeds))
+
+
+def _metric_of(results: Sequence[RunResult]) -> Metric:
+    return recorded_metric(results[0].metric) if results else ACCURACY
 
 
 def _drawable_runs(found: Sequence[PlannedRun]) -> list[Run]:
@@ -82,7 +87,8 @@ def _render_chart(chart: str, runs: Sequence[Run]) -> None:
     if chart == "Against cost":
         options = {"cost": select_cost(list(COST_LABELS))}
         key = filename = filename.format(**options)
-    render_plot(plot, runs, key=key, caption=words.CAPTIONS[chart], filename=filename, **options)
+    caption = words.CAPTIONS[chart].format(metric=runs[0].metric.noun if runs else ACCURACY.noun)
+    render_plot(plot, runs, key=key, caption=caption, filename=filename, **options)
 
 
 def select_cost(costs: Sequence[str]) -> str:
@@ -106,15 +112,18 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
     if not order:
         st.caption("The table appears with the first finished run.")
         return
-    table = display_rows(order)
+    metric = _metric_of(results)
+    table = display_rows(order, metric=metric)
     zero_shots = {None if one.zero_shot is None else round(one.zero_shot, 4) for one in order}
     (zero_shot,) = zero_shots if len(zero_shots) == 1 else (None,)
-    note = "" if zero_shot is None else f" Zero-shot, without a prompt: {format_percent(zero_shot)} on the test set."
+    note = "" if zero_shot is None else f" Zero-shot, without a prompt: {metric.format(zero_shot)} on the test set."
     for row in table:
         if note:  # The same for all: no column.
             del row["Zero-shot"]
-    render_table(table, "Results of the comparison")
-    st.caption(f"{words.COLUMN_NOTES}{note}")
+    render_table(table, "Results of the comparison", metric)
+    st.caption(f"{words.COLUMN_NOTES.format(metric=metric.noun)}{note}")
+    if metric != ACCURACY:
+        st.caption(f"Scores are by {metric.noun}. {metric.definition}")
     with st.container(horizontal=True):
         csv_download("Table as CSV", lambda: summary_to_csv(order), "comparison.csv")
         csv_download("Every evaluation as CSV", lambda: evaluations_to_csv(results), "comparison-curves.csv")
@@ -127,14 +136,16 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
                 st.code(call_snippet(plots.comparison_table, finished), language="python")
 
 
-def display_rows(order: Sequence[MethodSummary], name: Callable[[str], str] = method_title) -> list[dict[str, object]]:
+def display_rows(
+    order: Sequence[MethodSummary], name: Callable[[str], str] = method_title, metric: Metric = ACCURACY
+) -> list[dict[str, object]]:
     """Return the rows of the table as the page shows them, the best mean first."""
     return [
         {
             "Method": name(one.method),
             "Test": round(one.mean, 3),
             "sd": None if one.sd is None else round(one.sd, 3),
-            "95 % interval": f"{format_percent(one.interval.low)} to {format_percent(one.interval.high)}"
+            "95 % interval": f"{metric.format(one.interval.low)} to {metric.format(one.interval.high)}"
             if one.interval
             else None,
             "Zero-shot": None if one.zero_shot is None else round(one.zero_shot, 3),
@@ -151,9 +162,10 @@ def display_rows(order: Sequence[MethodSummary], name: Callable[[str], str] = me
     ]
 
 
-def render_table(table: list[dict[str, object]], alt: str) -> None:
+def render_table(table: list[dict[str, object]], alt: str, metric: Metric = ACCURACY) -> None:
     """Show the table of a comparison, without columns that are empty for all."""
-    share, whole = st.column_config.NumberColumn(format="percent"), st.column_config.NumberColumn(format="%.0f")
+    share = st.column_config.NumberColumn(format="percent" if metric.unit else "%.2f")
+    whole = st.column_config.NumberColumn(format="%.0f")
     config = {name: share for name in ("sd", "Zero-shot")}
     config |= {name: whole for name in ("Seconds", "Memory (MB)")}
     config |= {name: st.column_config.NumberColumn(format="localized") for name in ("Trained", "Stored")}
@@ -165,19 +177,22 @@ def render_table(table: list[dict[str, object]], alt: str) -> None:
         placeholder="—",
         alt=alt,
         height=min(38 + 35 * max(len(table), 1), 640),
-        column_config={**config, "Test": bar},
+        column_config={**config, "Test": bar if metric.unit else share},
     )
 
 
-def render_paired_comparisons(order: Sequence[MethodSummary]) -> None:
+def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = ACCURACY) -> None:
     """Show the best method against every other, paired over seeds."""
     pairs = [compare_paired(order[0], other) for other in order[1:]]
     st.markdown(f"**{method_title(order[0].method)} against the others, seed by seed**")
     table = [
         {
             "Against": method_title(pair.second),
-            "Difference (points)": round(100 * pair.mean, 1) if pair.differences else None,
-            "95 % interval": f"{100 * pair.interval.low:+.1f} to {100 * pair.interval.high:+.1f}"
+            "Difference (points)" if metric.unit else "Difference": _round_change(pair.mean, metric)
+            if pair.differences
+            else None,
+            "95 % interval": f"{metric.format_change(pair.interval.low, '')} to "
+            f"{metric.format_change(pair.interval.high, '')}"
             if pair.interval
             else None,
             "Seeds": len(pair.seeds),
@@ -187,9 +202,13 @@ def render_paired_comparisons(order: Sequence[MethodSummary]) -> None:
     ]
     st.dataframe(pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences")
     st.caption(
-        "Differences of test accuracy on the same seed, so on the same examples and batches. The top method was "
+        f"Differences of test {metric.noun} on the same seed, so on the same examples and batches. The top method was "
         "selected after seeing the results, so its lead is biased upwards."
     )
+
+
+def _round_change(change: float, metric: Metric) -> float:
+    return round(100 * change, 1) if metric.unit else round(change, 2)
 
 
 def render_learning_rate_grid(found: Sequence[PlannedRun]) -> None:
@@ -202,7 +221,8 @@ def render_learning_rate_grid(found: Sequence[PlannedRun]) -> None:
         plots.plot_learning_rate_grid,
         runs,
         key=f"learning-rates-{len(grid.learning_rates)}",
-        caption="How to read it: brighter is better; ✗ marks a run that does not beat the zero-shot accuracy.",
+        caption="How to read it: brighter is better; ✗ marks a run that does not beat the zero-shot "
+        f"{shared_metric(run.metric for run in runs).noun}.",
         filename="stability",
     )
 
@@ -214,13 +234,13 @@ def summary_to_csv(order: Sequence[MethodSummary]) -> str:
 
 def evaluations_to_csv(results: Sequence[RunResult]) -> str:
     """Return every evaluation of every finished run as CSV, one row each, with the results of its run."""
-    once = [field.name for field in fields(RunResult) if field.name not in ("evaluated", "accuracies")]
+    once = [field.name for field in fields(RunResult) if field.name not in ("evaluated", "accuracies", "metric")]
     points = (
         [*(getattr(result, name) for name in once), *point]
         for result in results
         for point in zip(result.evaluated, result.accuracies, strict=True)
     )
-    return table_to_csv([[*once, "step", "validation_accuracy"], *points])
+    return table_to_csv([[*once, "step", f"validation_{_metric_of(results).name.replace('-', '_')}"], *points])
 
 
 def cli_command(found: Sequence[PlannedRun]) -> str:

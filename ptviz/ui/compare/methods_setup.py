@@ -18,7 +18,7 @@ from ptviz.training import TrainConfig, estimate_run
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
-from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_percent
+from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.train import run_form
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 
@@ -145,16 +145,17 @@ def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
     if all(entry.run is None for entry in found):
         st.caption("No run with these settings exists yet. Existing runs are included automatically.")
         return
-    statuses = {summary.id: summary.status for summary in get_store().list()}
+    known = {summary.id: summary for summary in get_store().list()}
     share = 0.0
     cells: dict[str, dict[str, str]] = {}
     for entry in found:
-        status = statuses.get(entry.run) if entry.run else None
-        if status is None:
+        summary = known.get(entry.run) if entry.run else None
+        status = summary.status if summary else None
+        if summary is None or status is None:
             text = "not started"
         elif status.state == "finished":
             share += 1
-            text = f"test {format_percent(status.test)}"
+            text = f"test {format_score(summary.metric, status.test)}"
         else:
             share += status.step / max(status.steps, 1) if status.stage == 0 else 0.5
             where = f" {status.step}/{status.steps}" if status.state != "queued" else ""

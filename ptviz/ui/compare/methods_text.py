@@ -22,18 +22,18 @@ FAIRNESS_TEXT = """
 """
 COLUMN_NOTES = (
     "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95 % "
-    "of best: updates until a run first reached these shares of its own best accuracy."
+    "of best: updates until a run first reached these shares of its own best {metric}."
 )
 CAPTIONS = {
     "Curves": "How to read it: one line per method, the mean over seeds; the band spans the lowest to the highest "
     "seed. Further left is faster, narrower is steadier. Click a name to hide a method, double-click to show only "
     "that one.",
     "Side by side": "How to read it: one panel per method, all on the same axes. The dashed line is the zero-shot "
-    "accuracy.",
+    "{metric}.",
     "Against cost": "How to read it: up is better, left is cheaper. No method shown is both cheaper and better than "
     "one on the grey line. The bars are 95 % intervals over seeds.",
     "Convergence": "How to read it: left is sooner. The open mark is at 90 %, the filled one at 95 % of a run's own "
-    "best validation accuracy, so a weak method may still converge fast. Resolution: the interval of evaluations.",
+    "best validation {metric}, so a weak method may still converge fast. Resolution: the interval of evaluations.",
     "Seeds": "How to read it: one point per seed, a tick at the mean, and the 95 % interval as a bar. Methods whose "
     "bars overlap may still differ seed by seed: see the table below.",
 }

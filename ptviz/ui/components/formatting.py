@@ -11,6 +11,8 @@ from typing import TypeVar
 
 import streamlit as st
 
+from ptviz.tasks.metrics import Metric
+
 K = TypeVar("K", bound=Hashable)
 
 ICON = str(Path(__file__).parent / "icon.svg")
@@ -29,6 +31,11 @@ STATE_BADGES = {
 def format_percent(share: float | None, digits: int = 1) -> str:
     """Return a share (0 to 1) in percent; a dash for None."""
     return "—" if share is None else f"{share:.{digits}%}"
+
+
+def format_score(metric: Metric, score: float | None) -> str:
+    """Return a score by a metric as it is shown; a dash for None."""
+    return "—" if score is None else metric.format(score)
 
 
 def format_duration(seconds: float | None) -> str:

@@ -97,7 +97,13 @@ class _NumberField:
 _INTEGER_FIELDS = (
     _NumberField("batch", "batch size", "training examples per update", 1, 512),
     _NumberField("seed", "seed", "the same seed gives the same result", 0, 2**31 - 1),
-    _NumberField("evaluate_every", "evaluate every … steps", "how often validation accuracy is measured", 1, 100_000),
+    _NumberField(
+        "evaluate_every",
+        "evaluate every … steps",
+        "how often the prompt is scored on the validation examples",
+        1,
+        100_000,
+    ),
     _NumberField(
         "snapshot_every",
         "snapshot every … steps",
@@ -106,14 +112,14 @@ _INTEGER_FIELDS = (
         100_000,
     ),
     _NumberField(
-        "patience", "patience", "evaluations without a better accuracy before stopping; 0 never stops early", 0, 10_000
+        "patience", "patience", "evaluations without a better score before stopping; 0 never stops early", 0, 10_000
     ),
     _NumberField("shots", "training examples per class", "few-shot learning; 0 takes all examples", 0, 10_000),
     _NumberField("train_rows", "training examples, at most", "drawn once, by the seed", 2, 1_000_000),
     _NumberField(
         "validation_rows",
         "validation examples, at most",
-        "more examples: steadier accuracy, slower evaluation",
+        "more examples: steadier scores, slower evaluation",
         2,
         100_000,
     ),

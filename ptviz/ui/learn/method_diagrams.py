@@ -9,7 +9,7 @@ from ptviz.methods import REGISTRY, build_method
 from ptviz.plots.method_panels import build_method_panel, make_spec
 from ptviz.runs import Run, RunSummary
 from ptviz.ui.backend import get_store
-from ptviz.ui.components.formatting import format_percent
+from ptviz.ui.components.formatting import format_score
 from ptviz.ui.components.forms import select_one
 
 PRODUCT_SIGN = " × "  # noqa: RUF001  # the sign of a product
@@ -35,7 +35,7 @@ def runs_of_method(name: str) -> list[RunSummary]:
 
 def select_run(name: str) -> Run | None:
     """Return one of your runs of this method, whose tensors the panel shall show; None for shapes only."""
-    mine = {run.id: f"{run.name} ({format_percent(run.status.accuracy)})" for run in runs_of_method(name)}
+    mine = {run.id: f"{run.name} ({format_score(run.metric, run.status.accuracy)})" for run in runs_of_method(name)}
     if not mine:
         return None
     titles = {"": "shapes only", **mine}

@@ -70,7 +70,7 @@ def _select_task(shape: BackboneInfo) -> str:
     task = tasks[0]
     if len(tasks) > 1:
         titles = {name: name for name in tasks}
-        task = select_one("Task", titles, key="of-task", help="only accuracies on the same task can be compared")
+        task = select_one("Task", titles, key="of-task", help="only scores on the same task can be compared")
     st.caption(f"Your best run of each method on {task}. Runs may differ in their settings.")
     return task
 

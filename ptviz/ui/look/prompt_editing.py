@@ -10,6 +10,7 @@ import streamlit as st
 from ptviz.probes import edits as editing
 from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
 from ptviz.runs import saved_prompts
+from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import unique_labels
@@ -65,7 +66,7 @@ def render_prompt_editor(found: SnapshotSelection) -> None:
         return
     _edit_form(found, measured, done)
     if answer is not None:
-        _render_scores(done, answer)
+        _render_scores(done, answer, found.run.metric)
     _save_prompt_form(found, snapshot, measured, done)
     token_importance.token_importance_panel(found, measured, done)
 
@@ -176,14 +177,14 @@ _FORMS: dict[str, Callable[[SnapshotSelection, int, Any], Edit | None]] = {
 assert list(_FORMS) == list(EDIT_TYPES), "every edit has its form"
 
 
-def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
-    """Show accuracy and loss of the edited prompt, and after each edit."""
+def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: Metric) -> None:
+    """Show score and loss of the edited prompt, and after each edit."""
     before, rows = answer["untouched"], answer["rows"]
     now = {"changed": 0, **before} if not done else answer["after"][-1]
     with st.container(horizontal=True):
         gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
-        shown = f"{100 * gained:+.1f} points" if gained else None
-        st.metric("Accuracy now", f"{now['accuracy']:.1%}", shown, help=f"on {rows} validation texts")
+        shown = metric.format_change(gained) if gained else None
+        st.metric(f"{metric.title} now", metric.format(now["accuracy"]), shown, help=f"on {rows} validation texts")
         st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+.3f}" if rise else None, "inverse")
         st.metric(
             "Changed predictions",
@@ -195,17 +196,18 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
     descriptions = [editing.parse_edit(edit).describe() for edit in done]
     replacements = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
     after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
+    column, factor = (f"{metric.noun} (%)", 100) if metric.unit else (metric.noun, 1)
     st.dataframe(
         {
             "edit": ["unedited", *(one + more for one, more in zip(descriptions, replacements, strict=True))],
-            "accuracy (%)": [100 * score["accuracy"] if score else None for score in after],
+            column: [factor * score["accuracy"] if score else None for score in after],
             "loss (nats)": [score.get("loss") for score in after],
             "changed predictions": [score.get("changed") for score in after],
         },
         hide_index=True,
         column_config={
             "edit": st.column_config.TextColumn(width="large"),
-            "accuracy (%)": st.column_config.NumberColumn(format="%.1f"),
+            column: st.column_config.NumberColumn(format="%.1f" if metric.unit else "%.2f"),
             "loss (nats)": st.column_config.NumberColumn(format="%.3f"),
         },
     )
@@ -231,9 +233,9 @@ def _save_prompt_form(
         if answer is None:
             st.caption("The worker is saving the prompt and measures the saved copy.")
             return
-        st.success(
-            f"Saved as {answer['id']}: {answer['m']} prompt tokens, accuracy {answer['accuracy']:.1%} when read back."
-        )
+        metric = found.run.metric
+        score = f"{metric.noun} {metric.format(answer['accuracy'])}"
+        st.success(f"Saved as {answer['id']}: {answer['m']} prompt tokens, {score} when read back.")
         st.caption("It is in this folder. The pages that inspect prompts list it, and a run can start from it:")
         method = found.run.config.method
         st.code(f"{answer['place']}\nptviz train {method} --start {answer['id']} --set m={answer['m']}", language=None)

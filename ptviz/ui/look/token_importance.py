@@ -10,6 +10,7 @@ import streamlit as st
 from ptviz.plots import plot_importance
 from ptviz.plots.importance import importance_from_answer
 from ptviz.probes.edits import DISTANCES
+from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
@@ -18,12 +19,12 @@ from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 _REQUEST_COUNT = 10
 """Requests that the tokens are measured in: bars appear as they come, and an active run waits for one request."""
 _IMPORTANCE_CAPTION = (
-    "How to read it: one bar per prompt token. Above: how the loss and the accuracy change without it; orange is "
+    "How to read it: one bar per prompt token. Above: how the loss and the {metric} change without it; orange is "
     "worse, blue is better, so a blue token is harmful. Below: XPrompt's first-order score from gradients alone, the "
     "size of the loss's derivative by a mask on the token. Where both are high, they agree."
 )
 _FAITHFULNESS_NOTE = (
-    "Do the nearest words of a prompt describe it? The faithfulness gap is its accuracy minus the accuracy of these "
+    "Do the nearest words of a prompt describe it? The faithfulness gap is its {metric} minus the {metric} of these "
     "words as a prompt: near zero, they do."
 )
 
@@ -64,7 +65,7 @@ def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> N
             **found.stage_and_step,
             answer=answer,
             key="importance",
-            caption=_IMPORTANCE_CAPTION,
+            caption=_IMPORTANCE_CAPTION.format(metric=found.run.metric.noun),
             filename=f"{found.run.id}-importance",
         )
 
@@ -95,7 +96,7 @@ def _render_faithfulness(found: SnapshotSelection, untouched: dict[str, Any], do
     if "snap" not in untouched["kinds"]:
         st.caption("This prompt has no words of its own to compare with.")
         return
-    st.caption(_FAITHFULNESS_NOTE)
+    st.caption(_FAITHFULNESS_NOTE.format(metric=found.run.metric.noun))
     run, stage, step = found.run.id, found.snapshot.stage, found.snapshot.step
     with st.container(horizontal=True, vertical_alignment="bottom"):
         distance = st.segmented_control("nearest by", DISTANCES, default=DISTANCES[0], key="faithful-by")
@@ -111,16 +112,18 @@ def _render_faithfulness(found: SnapshotSelection, untouched: dict[str, Any], do
         if answer is None:
             st.caption("The worker is measuring the words.")
             return
-        _render_nearest_words(answer, distance, edited=bool(done))
+        _render_nearest_words(answer, distance, found.run.metric, edited=bool(done))
 
 
-def _render_nearest_words(answer: dict[str, Any], distance: str, edited: bool) -> None:
+def _render_nearest_words(answer: dict[str, Any], distance: str, metric: Metric, edited: bool) -> None:
     after, gap = answer["snapped"], answer["accuracy"] - answer["snapped"]["accuracy"]
     with st.container(horizontal=True):
         label = "Edited prompt" if edited else "Prompt"
-        st.metric(label, f"{answer['accuracy']:.1%}", help=f"accuracy on {answer['rows']} validation texts")
-        st.metric("Its nearest words", f"{after['accuracy']:.1%}")
-        st.metric("Faithfulness gap", f"{100 * gap:.1f} points", help="accuracy before snapping minus after")
+        help = f"{metric.noun} on {answer['rows']} validation texts"
+        st.metric(label, metric.format(answer["accuracy"]), help=help)
+        st.metric("Its nearest words", metric.format(after["accuracy"]))
+        shown = f"{100 * gap:.1f} points" if metric.unit else f"{gap:.2f}"
+        st.metric("Faithfulness gap", shown, help=f"{metric.noun} before snapping minus after")
         st.metric("Changed predictions", f"{after['changed']} of {answer['rows']}")
     # A token may hold anything: text, not Markdown.
     st.text("Read as words: " + " ".join(word.strip() for word in answer["words"]))

@@ -1,4 +1,4 @@
-"""Waywardness on the page Embeddings: prompts that are pulled to a sentence, and the accuracy that this costs."""
+"""Waywardness on the page Embeddings: prompts that are pulled to a sentence, and the score that this costs."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig
 from ptviz.runs.same_training import training_fingerprint
+from ptviz.tasks.metrics import shared_metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
@@ -27,7 +28,7 @@ LESSON = (
 )
 _CAPTION = (
     "How to read it: one mark per run, its weight gamma above it; the open circle was not pulled. Further right, more "
-    "nearest words (by L2) are those of the sentence; higher, more test accuracy was lost. Low and to the right is "
+    "nearest words (by L2) are those of the sentence; higher, more test {metric} was lost. Low and to the right is "
     "wayward: it solves the task and reads as something else."
 )
 _DEFAULT_SENTENCE = "classify the sentiment of this movie review as positive or negative"
@@ -76,13 +77,16 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
         return
     info = measure_waywardness(runs)
     st.text(f"The sentence: {info.sentence}")
-    render_plot(plot_waywardness, runs, key="wayward", caption=_CAPTION, filename=f"{found.run.id}-wayward")
+    metric = shared_metric(run.metric for run in runs)
+    caption, filename = _CAPTION.format(metric=metric.noun), f"{found.run.id}-wayward"
+    render_plot(plot_waywardness, runs, key="wayward", caption=caption, filename=filename)
+    column, factor = (f"{metric.noun} (%)", 100) if metric.unit else (metric.noun, 1)
     with st.expander("What the prompts read as"):
         rows = [
             {
                 "gamma": p.run.gamma,
                 "seed": p.run.seed,
-                "accuracy (%)": 100 * p.run.accuracy,
+                column: factor * p.run.accuracy,
                 "F1": p.f1,
                 "nearest words": p.run.nearest_words,
             }
@@ -93,7 +97,7 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
             hide_index=True,
             column_config={
                 "gamma": st.column_config.NumberColumn(format="%g"),
-                "accuracy (%)": st.column_config.NumberColumn(format="%.1f"),
+                column: st.column_config.NumberColumn(format="%.1f" if metric.unit else "%.2f"),
                 "F1": st.column_config.NumberColumn(format="%.2f"),
             },
         )

@@ -18,5 +18,10 @@ def export_menu(run: Run) -> None:
         st.code(config.shell_command(), language="shell", wrap_lines=True)
         st.markdown("**The same run in Python**")
         st.code(training_snippet(config), language="python")
-        csv_download("Curves as CSV", lambda: history_to_csv({run.id: run.history()}), f"{run.id}.csv", key="csv")
+        csv_download(
+            "Curves as CSV",
+            lambda: history_to_csv({run.id: run.history()}, [run.metric]),
+            f"{run.id}.csv",
+            key="csv",
+        )
         st.caption("To save the curves as a picture, press Save as SVG below the figure.")

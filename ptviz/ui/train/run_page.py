@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import streamlit as st
 
 from ptviz import tasks
 from ptviz.plots.method_style import method_title
-from ptviz.runs import ACTIVE_STATES, Run, RunConfig, RunHistory, Status
+from ptviz.runs import ACTIVE_STATES, Run, RunConfig, RunHistory, Status, StoreError
+from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
-from ptviz.ui.components.formatting import format_duration, format_percent, render_heading, state_badge
+from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
 from ptviz.ui.train import run_controls, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 
@@ -109,7 +111,7 @@ def _refresh_seconds(run: Run, status: Status) -> float | None:
 def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
         status, curve = run.status(), run.history()
-        _render_metrics(status, curve)
+        _render_metrics(status, curve, run.metric)
         if curve.damage:
             st.text(f"{curve.damaged_lines} damaged lines are left out of the curves; {curve.damage}")
         _render_source_prompts(run, status, curve)
@@ -127,7 +129,7 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
             st.rerun()
 
 
-def _render_metrics(status: Status, curve: RunHistory) -> None:
+def _render_metrics(status: Status, curve: RunHistory, metric: Metric) -> None:
     total = sum(stage.steps for stage in curve.stages_started) or status.steps
     made = max([0, *curve.global_steps[-1:].tolist(), *curve.evaluation_steps[-1:]])
     zero = curve.baselines.zero_shot if curve.baselines else None
@@ -143,14 +145,17 @@ def _render_metrics(status: Status, curve: RunHistory) -> None:
         clock.metric("Time left", format_duration(left))
     else:
         clock.metric("Training time", format_duration(status.seconds or None))
-    help = "accuracy of the best prompt so far, on examples that are not trained on"
-    validation.metric("Best on validation", format_percent(best), help=help, **_zero_shot_delta(best, zero))
+    about = "" if metric == ACCURACY else f". {metric.title}: {metric.definition}"
+    help = f"{metric.noun} of the best prompt so far, on examples that are not trained on{about}"
+    validation.metric(
+        "Best on validation", format_score(metric, best), help=help, **_zero_shot_delta(best, zero, metric)
+    )
     help = "measured once, when the run ends, on examples that were not used before"
     final.metric(
         "Test",
-        format_percent(test),
+        format_score(metric, test),
         help=help,
-        **_zero_shot_delta(test, curve.finished.zero_shot if curve.finished else None),
+        **_zero_shot_delta(test, curve.finished.zero_shot if curve.finished else None, metric),
     )
 
 
@@ -161,7 +166,7 @@ def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
         return
     ready = {prompt.task: prompt for prompt in curve.source_prompts}
     made = [
-        f"{prompt.task} ({'reused' if prompt.reused else 'trained'}, {format_percent(prompt.accuracy)}, run "
+        f"{prompt.task} ({'reused' if prompt.reused else 'trained'}, {_source_score(prompt.run, prompt.accuracy)}, run "
         f"{prompt.run})"
         for prompt in curve.source_prompts
     ]
@@ -174,10 +179,18 @@ def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
         st.text(f"Source prompts: {'; '.join(made)}")
 
 
-def _zero_shot_delta(accuracy: float | None, zero: float | None) -> dict[str, Any]:
-    if accuracy is None or zero is None:
+def _source_score(run: str, score: float) -> str:
+    """Return the score of a source prompt by the metric of its own task, which its run has recorded."""
+    metric = ACCURACY
+    with suppress(StoreError):  # It was deleted, or the prompt was trained within the run.
+        metric = get_store().get(run).metric
+    return metric.format(score)
+
+
+def _zero_shot_delta(score: float | None, zero: float | None, metric: Metric) -> dict[str, Any]:
+    if score is None or zero is None:
         return {}
-    return {"delta": f"{(accuracy - zero) * 100:+.1f} points", "delta_description": "vs zero-shot"}
+    return {"delta": metric.format_change(score - zero), "delta_description": "vs zero-shot"}
 
 
 def _render_prediction_box(run: Run, status: Status) -> None:

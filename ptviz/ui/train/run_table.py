@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+from typing import Any
 
 import pandas as pd
 import streamlit as st
 
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunSummary
+from ptviz.tasks.metrics import ACCURACY
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
@@ -57,19 +59,20 @@ def render_run_table(summaries: list[RunSummary]) -> list[RunSummary]:
         height=min(38 + 35 * max(len(ids), 1), 460),
         column_config={
             "Run": st.column_config.TextColumn(width="medium"),
-            "Validation": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
-            "Zero-shot": st.column_config.NumberColumn(format="percent"),
-            "Test": st.column_config.NumberColumn(format="percent"),
+            **_score_columns(summaries),
         },
         placeholder="—",
-        alt="All runs with their state and accuracies",
+        alt="All runs with their state and scores"
+        if _has_other_metrics(summaries)
+        else "All runs with their state and accuracies",
     )
     picked = st.query_params.get("pick", "").split(",")
     return [summary for summary in summaries if summary.id in picked]
 
 
 def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
-    """Return the content of the table, one row per run."""
+    """Return the content of the table, one row per run; it names the metric of each if not all are accuracies."""
+    named = _has_other_metrics(summaries)
     rows = [
         {
             "Run": summary.name,
@@ -77,6 +80,7 @@ def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
             "Validation": _round_share(summary.status.accuracy),
             "Zero-shot": _round_share(summary.status.zero_shot),
             "Test": _round_share(summary.status.test),
+            **({"Metric": summary.metric.title} if named else {}),
             "Method": method_title(summary.config.method),
             "Task": summary.config.task,
             "Backbone": summary.config.backbone,
@@ -86,6 +90,21 @@ def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
         for summary in summaries
     ]
     return pd.DataFrame(rows)
+
+
+def _has_other_metrics(summaries: list[RunSummary]) -> bool:
+    return any(summary.metric != ACCURACY for summary in summaries)
+
+
+def _score_columns(summaries: list[RunSummary]) -> dict[str, Any]:
+    """Return how scores are shown: as percentages, or as numbers from -1 to 1 if one of them is a correlation."""
+    if not all(summary.metric.unit for summary in summaries):
+        return dict.fromkeys(("Validation", "Zero-shot", "Test"), st.column_config.NumberColumn(format="%.3f"))
+    return {
+        "Validation": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
+        "Zero-shot": st.column_config.NumberColumn(format="percent"),
+        "Test": st.column_config.NumberColumn(format="percent"),
+    }
 
 
 def _round_share(share: float | None) -> float | None:
@@ -157,13 +176,16 @@ def _delete_runs(ids: list[str]) -> None:
 
 
 def render_comparison_section(picked: list[RunSummary]) -> None:
-    """Show the validation curves of the selected runs in one chart, refreshed while one of them trains."""
+    """Show the validation curves of the selected runs, refreshed while one of them trains."""
     follows = any(summary.status.state in ACTIVE_STATES for summary in picked)
     st.fragment(_render_overlay, run_every=2 * REFRESH_SECONDS if follows else None)(picked)
     if picked:
         csv_download(
             "Curves as CSV",
-            lambda: history_to_csv({summary.id: get_store().get(summary.id).history() for summary in picked}),
+            lambda: history_to_csv(
+                {summary.id: get_store().get(summary.id).history() for summary in picked},
+                [summary.metric for summary in picked],
+            ),
             "comparison.csv",
             key="csv",
         )
@@ -227,8 +249,9 @@ def render_recent_runs(summaries: list[RunSummary], most: int = 5) -> None:
 
 
 def _result_text(summary: RunSummary) -> str:
-    status = summary.status
+    status, metric = summary.status, summary.metric
     if status.accuracy is None:
         return f"step {format_steps(summary)}"
-    against = f" (zero-shot {status.zero_shot:.0%})" if status.zero_shot is not None else ""
-    return f"{status.accuracy:.0%} on validation{against}"
+    against = f" (zero-shot {metric.format_short(status.zero_shot)})" if status.zero_shot is not None else ""
+    named = "" if metric == ACCURACY else f" {metric.noun}"
+    return f"{metric.format_short(status.accuracy)}{named} on validation{against}"

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.plots import plot_run_comparison, plot_training
 from ptviz.runs import Run, RunHistory
+from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.components.figure_panel import render_plot
 
 TRAINING_CAPTION = (
-    "How to read it: above, the accuracy on validation texts, measured every few steps; a prompt is useful once its "
+    "How to read it: above, the {metric} on validation texts, measured every few steps; a prompt is useful once its "
     "line is above both grey lines. Below, the loss on each training batch, faint, and smoothed: it should fall. "
     "Drag to zoom, double-click to zoom out."
 )
@@ -27,29 +28,40 @@ def render_training_curve(run: Run, smoothing: float) -> None:
         run,
         smoothing=smoothing,
         key=f"curves-{run.id}",
-        caption=TRAINING_CAPTION,
+        caption=TRAINING_CAPTION.format(metric=run.metric.noun),
         filename=f"{run.id}-curves",
         zoom_param="zoom",
     )
 
 
 def render_run_comparison(runs: Sequence[Run]) -> None:
-    """Show the validation accuracy of several runs in one chart."""
-    render_plot(
-        plot_run_comparison,
-        list(runs),
-        key="comparison",
-        caption=COMPARISON_CAPTION,
-        filename="comparison",
-        zoom_param="zoom",
-    )
+    """Show the validation scores of several runs, in one chart for each metric."""
+    by_metric: dict[str, list[Run]] = {}
+    for run in runs:
+        by_metric.setdefault(run.metric.name, []).append(run)
+    several = len(by_metric) > 1
+    for name, own in (by_metric or {"": []}).items():
+        render_plot(
+            plot_run_comparison,
+            own,
+            key=f"comparison-{name}" if several else "comparison",
+            caption=COMPARISON_CAPTION,
+            filename=f"comparison-{name}" if several else "comparison",
+            title=own[0].metric.title if several else "",
+            zoom_param=None if several else "zoom",
+        )
 
 
-def history_to_csv(runs: Mapping[str, RunHistory]) -> str:
-    """Return every step and evaluation of some runs by id: one row per step, empty where nothing was measured."""
+def history_to_csv(runs: Mapping[str, RunHistory], metrics: Iterable[Metric] = ()) -> str:
+    """Return every step and evaluation of some runs by id: one row per step, empty where nothing was measured.
+
+    ``metrics`` are those of the runs; the column of validation scores is named after the metric if there is one.
+    """
+    names = {metric.name.replace("-", "_") for metric in metrics} or {ACCURACY.name}
+    metric = names.pop() if len(names) == 1 else "score"
     columns = (
         "run", "position", "stage", "step", "training_loss_nats", "learning_rate", "gradient_norm", "seconds",
-        "validation_loss_nats", "validation_accuracy",
+        "validation_loss_nats", f"validation_{metric}",
     )  # fmt: skip
     return table_to_csv([columns, *([run, *row] for run, curve in runs.items() for row in _history_rows(curve))])
 
