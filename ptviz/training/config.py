@@ -10,6 +10,7 @@ from ptviz.safe_text import safe_list, safe_text
 
 OPTIMISERS = ("adamw", "adafactor")
 SCHEDULES = ("linear", "constant", "cosine")
+MAX_STEPS = 1_000_000
 DTYPES = ("float32", "bfloat16")
 
 
@@ -29,7 +30,7 @@ class TrainConfig:
         ValueError: naming the field, what was expected and what came.
     """
 
-    steps: int = _setting(200, "Training steps on the target task, in all stages together.", 1)
+    steps: int = _setting(200, "Training steps on the target task, in all stages together.", 1, MAX_STEPS)
     batch: int = _setting(16, "Batch size: examples per step.", 1, 4096)
     lr: float | None = _setting(None, "Learning rate. Default: the recorded best.")
     optimiser: str = _setting("adamw", "adamw or adafactor.", choices=OPTIMISERS)

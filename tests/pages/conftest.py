@@ -138,8 +138,15 @@ def make_run(store: Store) -> Iterator[Callable[..., Run]]:
     """Make a run in a state: "queued", "running" (held by this test), "stopped", "failed" or "finished"."""
     with ExitStack() as writers:
 
-        def make(state: str = "finished", made: int = 20, steps: int = 20, name: str = "", **config: Any) -> Run:
-            training = TrainConfig(steps=steps, evaluate_every=5, snapshot_every=5)
+        def make(
+            state: str = "finished",
+            made: int = 20,
+            steps: int = 20,
+            name: str = "",
+            lr: float | None = None,
+            **config: Any,
+        ) -> Run:
+            training = TrainConfig(steps=steps, lr=lr, evaluate_every=5, snapshot_every=5)
             run = store.create(RunConfig(name=name, training=training, **config), queued=state == "queued")
             if state == "queued":
                 return run

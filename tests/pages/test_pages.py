@@ -10,6 +10,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import Run, Store
 from ptviz.tasks import TableOptions
+from ptviz.training.config import MAX_STEPS
 from ptviz.ui.navigation import form_query_params
 
 PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
@@ -102,6 +103,13 @@ def test_extend_adds_steps(page: Page, make_run: MakeRun):
     well(at.button(key="extend by these steps").click().run())
     assert run.status().state == "queued"
     assert run.config.training.steps == 50
+
+
+def test_a_run_with_the_largest_settings_can_be_extended_and_branched(page: Page, make_run: MakeRun):
+    run = make_run("finished", steps=MAX_STEPS, lr=1e-9)
+    at = page("train/watch.py", run=run.id)
+    assert not at.exception
+    assert at.number_input(key="branch-steps").value == MAX_STEPS
 
 
 def test_branch_starts_a_run_from_a_snapshot(page: Page, make_run: MakeRun, store: Store):

@@ -25,6 +25,7 @@ from ptviz.plots import (
 )
 from ptviz.plots.prompt_set import short_task_name
 from ptviz.plots.transfer import SIMILARITY_MEASURES, TRANSFER_GAIN, ZERO_SHOT_ACCURACY, ZERO_SHOT_GAIN
+from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import prompt_similarity
 from ptviz.ui.compare.prompt_selection import PromptSelection
@@ -85,7 +86,7 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
 def _select_training_setting() -> TransferGainSettings:
     with st.container(horizontal=True, vertical_alignment="bottom"):
         help, usual = "updates of each task from each prompt, and from scratch", transfer_gain.DEFAULT_STEPS
-        steps = st.number_input("training steps", 1, 100_000, usual, 10, key="steps", bind="query-params", help=help)
+        steps = st.number_input("training steps", 1, MAX_STEPS, usual, 10, key="steps", bind="query-params", help=help)
         help = "runs per task and prompt; several give bands"
         seeds = st.number_input("seeds", 1, 20, 1, key="seeds", bind="query-params", help=help)
     return TransferGainSettings(int(steps), int(seeds))

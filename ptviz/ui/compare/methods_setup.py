@@ -15,6 +15,7 @@ from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
 from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig, estimate_run
+from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
@@ -37,7 +38,7 @@ def comparison_form() -> tuple[RunConfig, ...]:
         task = run_form.select_task()
     with right, st.grid(2, vertical_alignment="bottom"):
         seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
-        steps = st.number_input("training steps", 1, 100_000, 200, 50, key="steps", bind="query-params")
+        steps = st.number_input("training steps", 1, MAX_STEPS, 200, 50, key="steps", bind="query-params")
         help = "the same for every method that has this hyperparameter; empty: each method's default"
         m = st.number_input(
             "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"

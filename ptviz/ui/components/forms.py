@@ -13,7 +13,7 @@ from ptviz.methods import REGISTRY
 from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue, hyperparameters_of
 from ptviz.runs import RunConfig
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS
-from ptviz.training.config import DTYPES, OPTIMISERS, SCHEDULES, TrainConfig
+from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
 
 FORM_COLUMNS = 3
 
@@ -165,7 +165,7 @@ def steps_input() -> int:
     help = "one step is one update of the prompt"
     return int(
         st.number_input(
-            "training steps", 1, 100_000, TrainConfig().steps, 50, key="steps", help=help, bind="query-params"
+            "training steps", 1, MAX_STEPS, TrainConfig().steps, 50, key="steps", help=help, bind="query-params"
         )
     )
 
@@ -181,7 +181,7 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
     with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
         values["lr"] = st.number_input(
             "learning rate",
-            min_value=1e-6,
+            min_value=0.0,
             max_value=100.0,
             value=None,
             format="%g",

@@ -8,6 +8,7 @@ from dataclasses import replace
 import streamlit as st
 
 from ptviz.runs import Run, Status
+from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_run_page
@@ -56,7 +57,7 @@ def _action_button(label: str, icon: str, action: Callable[[], object], help: st
 
 def _extend_form(run: Run) -> None:
     st.markdown("**Train for more steps**")
-    more = int(st.number_input("more steps", 1, 100_000, max(run.config.training.steps // 2, 1), key="more"))
+    more = int(st.number_input("more steps", 1, MAX_STEPS, max(run.config.training.steps // 2, 1), key="more"))
     st.caption(
         "The learning-rate schedule then covers the new total, without a second warm-up. Steps already made are kept."
     )
@@ -76,10 +77,10 @@ def _branch_form(run: Run) -> None:
     )
     training = run.config.training
     left, right = st.columns(2)
-    steps = int(left.number_input("training steps", 1, 100_000, training.steps, key="branch-steps"))
+    steps = int(left.number_input("training steps", 1, MAX_STEPS, training.steps, key="branch-steps"))
     seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key="branch-seed"))
     lr = left.number_input(
-        "learning rate", 1e-6, 100.0, training.lr, format="%g", key="branch-lr", placeholder="default"
+        "learning rate", 0.0, 100.0, training.lr, format="%g", key="branch-lr", placeholder="default"
     )
     name = right.text_input("name", key="branch-name", max_chars=120, placeholder="generated")
     st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
