@@ -59,6 +59,7 @@ def transfer(
     with as_usage_error(OSError), quiet_libraries():
         selected, names = _select_prompts(store, runs, backbone), _parse_tasks(tasks)
         targets = _find_targets(selected, names)
+        _print_damaged_entries(store)
         missing = count_missing(store, selected, targets, rows)
     failed: list[TransferScore] = []
     with quiet_libraries(), as_usage_error(OSError):
@@ -73,6 +74,13 @@ def transfer(
     if failed:
         first = f"{failed[0].run} on {failed[0].task}: {failed[0].reason}"
         raise RunFailed(f"{len(failed)} of {missing} accuracies could not be measured; the first: {first}")
+
+
+def _print_damaged_entries(store: Store) -> None:
+    from ptviz.experiments.transfer_results import describe_damaged_entries
+
+    if problem := describe_damaged_entries(store):
+        print_line(f"note: {problem}", error=True)
 
 
 def _run_gain(
@@ -96,6 +104,7 @@ def _run_gain(
     with as_usage_error(OSError), quiet_libraries():
         selected = _select_prompts(store, runs, backbone)
         targets = _find_targets(selected, tasks)
+        _print_damaged_entries(store)
         missing = count_missing_runs(store, selected, targets, setting)
     failed: list[Any] = []
     with quiet_libraries(), as_usage_error(OSError):

@@ -15,7 +15,9 @@ from collections import defaultdict
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
 
 from ptviz.atomic_files import write_file
 from ptviz.backbones import Backbone, load_backbone
@@ -27,6 +29,17 @@ from ptviz.training.config import TrainConfig
 from ptviz.training.events import Baselines, Finished
 from ptviz.training.source_prompts import make_source_config
 from ptviz.training.trainer import train, train_source_prompt
+from ptviz.validation import (
+    Count,
+    Duration,
+    InvalidData,
+    Name,
+    PathText,
+    Scalar,
+    Share,
+    StepCount,
+    decode_json,
+)
 
 RECORD_PATH = Path(str(files("ptviz.training"))) / "defaults.json"
 SCORE_NAMES = ("validation", "test", "zero_shot", "majority", "steps_per_second", "seconds")
@@ -70,7 +83,7 @@ def run_sweep(
     prompts that are trained, so that methods and rates share them.
     """
     cache = {} if cache is None else cache
-    record = json.loads(path.read_text())
+    record = read_record(path)
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
     for seed, name, method in itertools.product(seeds, tasks, methods):
@@ -188,6 +201,44 @@ def _comparison_key(run: dict[str, Any]) -> tuple[str, int, int]:
     return run["task"], run["seed"], run["steps"]
 
 
+_Rate = Annotated[float, Meta(gt=0, le=1e6)]
+
+
+class _SweepRun(TypedDict):
+    backbone: Name
+    method: Name
+    lr: _Rate
+    task: PathText
+    seed: Count
+    steps: StepCount
+    batch: Count
+    validation: Share
+    test: Share
+    zero_shot: Share
+    majority: Share
+    steps_per_second: Duration
+    seconds: Duration
+    knobs: dict[str, Scalar]
+
+
+class _SweepRecord(TypedDict):
+    winners: dict[str, dict[str, dict[str, _Rate]]]
+    runs: list[_SweepRun]
+
+
+def read_record(path: Path = RECORD_PATH) -> dict[str, Any]:
+    """Return the record: its winners by backbone and method, and its runs.
+
+    Raises:
+        OSError: if it cannot be read.
+        InvalidData: if it is damaged.
+    """
+    try:
+        return {**decode_json(path.read_bytes(), _SweepRecord)}
+    except InvalidData as error:
+        raise InvalidData(f"{path}: {error}") from None
+
+
 def save_record(record: dict[str, Any], path: Path = RECORD_PATH) -> None:
     """Write the record, one run per line, so that diffs are readable."""
     runs = ",\n  ".join(json.dumps(run) for run in record["runs"])
@@ -209,7 +260,7 @@ def main() -> None:
     parser.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
     a = parser.parse_args()
     if a.table:
-        print(format_table(json.loads(a.record.read_text()), a.tasks, a.steps, a.backbone))
+        print(format_table(read_record(a.record), a.tasks, a.steps, a.backbone))
         return
     run_sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
 

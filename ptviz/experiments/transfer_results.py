@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
@@ -21,7 +22,17 @@ from ptviz.runs.run import read_small_file
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
-from ptviz.validation import Count, Duration, PathText, Score, Sentence, StepCount, decode_json
+from ptviz.validation import (
+    Count,
+    Duration,
+    InvalidData,
+    PathText,
+    Score,
+    Sentence,
+    StepCount,
+    convert_json,
+    decode_json,
+)
 
 _MAX_RECORD_BYTES = 256_000_000
 _RECORD_FILE, _LOCK_FILE = ".transfer.json", ".transfer.lock"
@@ -82,6 +93,10 @@ class TransferRun:
     stamp: PathText = ""
     reason: Sentence = ""
 
+    def __post_init__(self) -> None:
+        if len(self.evaluated) != len(self.accuracies) or bool(self.evaluated) == bool(self.reason):
+            raise ValueError(f"{len(self.evaluated)} evaluated steps with {len(self.accuracies)} accuracies")
+
     @property
     def key(self) -> TransferRunKey:
         """Return the key of this entry in the record."""
@@ -99,56 +114,92 @@ def from_scratch_key(backbone: str, m: int) -> str:
 
 
 def read_transfer_scores(store: Store) -> dict[ScoreKey, TransferScore]:
-    """Return every recorded score by key, even if its run was deleted.
+    """Return every recorded score by key, even if its run was deleted. Damaged entries are left out.
 
     Raises:
-        StoreError: if the record is damaged.
+        StoreError: if the whole record is damaged.
     """
-    return {score.key: score for score in _read_record(store)[0]}
+    return {score.key: score for score in _read_record(store).cells}
 
 
 def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
-    """Return every recorded training run by key, even if its start prompt was deleted.
+    """Return every recorded training run by key, even if its start prompt was deleted. Damaged entries are left out.
 
     Raises:
-        StoreError: if the record is damaged.
+        StoreError: if the whole record is damaged.
     """
-    return {run.key: run for run in _read_record(store)[1]}
+    return {run.key: run for run in _read_record(store).trials}
+
+
+def describe_damaged_entries(store: Store) -> str:
+    """Return how many entries of the record are left out because they are damaged, and why the first; else "".
+
+    Raises:
+        StoreError: if the whole record is damaged.
+    """
+    problems = _read_record(store).problems
+    if not problems:
+        return ""
+    count = f"{len(problems)} entries are" if len(problems) > 1 else "1 entry is"
+    return f"{store.root / _RECORD_FILE}: {count} damaged and left out, to be measured again ({problems[0]})"
+
+
+_Entry = TypeVar("_Entry", TransferScore, TransferRun)
+
+
+@dataclass(frozen=True)
+class _UncheckedRecord:
+    cells: tuple[Any, ...]
+    trials: tuple[Any, ...] = ()
 
 
 @dataclass(frozen=True)
 class _Record:
-    cells: tuple[TransferScore, ...]
-    trials: tuple[TransferRun, ...] = ()
-
-    def __post_init__(self) -> None:
-        for trial in self.trials:
-            if len(trial.evaluated) != len(trial.accuracies) or not trial.evaluated:
-                raise ValueError(f"trials: {len(trial.evaluated)} steps with {len(trial.accuracies)} accuracies")
+    cells: list[TransferScore] = field(default_factory=list)
+    trials: list[TransferRun] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
 
 
-def _read_record(store: Store) -> tuple[list[TransferScore], list[TransferRun]]:
+def _read_record(store: Store) -> _Record:
     path = store.root / _RECORD_FILE
     if not path.exists():
-        return [], []
+        return _Record()
     try:
-        found = decode_json(read_small_file(path, _MAX_RECORD_BYTES), _Record, non_finite=True)
+        found = decode_json(read_small_file(path, _MAX_RECORD_BYTES), _UncheckedRecord, non_finite=True)
     except ValueError as error:
         raise StoreError(f"{path} is damaged ({error}); delete it, and measure again with `ptviz transfer`") from error
-    return [*found.cells], [*found.trials]
+    problems: list[str] = []
+    scores = _convert_entries("cells", found.cells, TransferScore, problems)
+    return _Record(scores, _convert_entries("trials", found.trials, TransferRun, problems), problems)
+
+
+def _convert_entries(name: str, entries: Sequence[object], kind: type[_Entry], problems: list[str]) -> list[_Entry]:
+    """Return the valid entries; add the reason for each of the others to ``problems``."""
+    valid = []
+    for index, entry in enumerate(entries):
+        try:
+            found = convert_json(entry, kind)
+            if found.reason:
+                raise InvalidData("reason: expected none, since failures are not stored")
+            valid.append(found)
+        except InvalidData as error:
+            problems.append(f"{name}[{index}]: {error}")
+    return valid
 
 
 def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:
-    """Add a score or a training run to the record; the caller must hold its lock.
+    """Add a score or a training run to the record, without its damaged entries; the caller must hold its lock.
 
     Raises:
-        StoreError: if the record is damaged or cannot be written.
+        StoreError: if the whole record is damaged, or it cannot be written.
     """
-    scores, runs = _read_record(store)
+    record = _read_record(store)
+    scores: list[TransferScore] = [score for score in record.cells if score.key != new.key]
+    runs: list[TransferRun] = [run for run in record.trials if run.key != new.key]
     if isinstance(new, TransferScore):
-        scores = [*(score for score in scores if score.key != new.key), new]
+        scores.append(new)
     else:
-        runs = [*(run for run in runs if run.key != new.key), new]
+        runs.append(new)
     data = {"cells": [_to_json(score) for score in scores], "trials": [_to_json(run) for run in runs]}
     atomic_write(store.root / _RECORD_FILE, json.dumps(data, indent=0).encode(), durable=False)
 

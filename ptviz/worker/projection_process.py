@@ -21,11 +21,12 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from threading import Thread
+from typing import Annotated, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 from jaxtyping import Float
-from msgspec import Struct
+from msgspec import Meta, Struct
 
 from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
 from ptviz.atomic_files import write_file
@@ -111,6 +112,13 @@ def load_projection(folder: Path) -> tuple[Projection, ...] | None:
         return None
 
 
+class _Settings(Struct, array_like=True):
+    kind: ProjectionMethod
+    dims: Literal[2, 3]
+    normalise: bool
+    seed: Annotated[int, Meta(ge=0, lt=2**32)]
+
+
 class _ProgressFile(Struct):
     doing: Name
     share: Share
@@ -144,12 +152,14 @@ def run_job(folder: Path) -> None:
 
     try:
         with np.load(folder / "order.npz", allow_pickle=False) as file:
-            kind, dims, normalise, seed = json.loads(str(file["how"]))
+            how = decode_json(str(file["how"]).encode(), _Settings)
             count = sum(name.startswith("prompt") for name in file.files)
             words, prompts = file["words"], [file[f"prompt{i}"] for i in range(count)]
-        maps = project_together(words, prompts, kind, dims, normalise=normalise, seed=seed, on_progress=tell)
+        maps = project_together(
+            words, prompts, how.kind, how.dims, normalise=how.normalise, seed=how.seed, on_progress=tell
+        )
         _save_npz(
-            folder / "map.npz", kind=np.array(kind), words=_as_float32(maps[0].background), **_prompt_arrays(maps)
+            folder / "map.npz", kind=np.array(how.kind), words=_as_float32(maps[0].background), **_prompt_arrays(maps)
         )
     except Exception as error:
         write_file(folder / "failed.txt", f"{type(error).__name__}: {error}".encode(), durable=False)

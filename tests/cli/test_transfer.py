@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
+
+from ptviz.runs import Store
 
 
 @pytest.fixture
@@ -33,6 +36,13 @@ def test_it_fills_the_grid_once(shell, trained, table: Path):
     assert again["cells"] == told["cells"]
     part = shell("transfer", "--rows", 6, "--runs", trained[0], "--tasks", table, "--json").json
     assert (part["measured"], len(part["cells"])) == (0, 2)
+    path = Store().root / ".transfer.json"
+    content = json.loads(path.read_text())
+    content["cells"][0]["accuracy"] = "\x1b[31m"
+    path.write_text(json.dumps(content))
+    repaired = shell("transfer", "--rows", 6, "--json")
+    assert "1 entry is damaged and left out, to be measured again (cells[0]: accuracy:" in repaired.err
+    assert (repaired.json["measured"], repaired.json["cells"]) == (1, told["cells"])
     people = shell("transfer", "--rows", 6)
     lines = people.out.splitlines()
     assert lines[0].split("\t")[0] == "prompt"

@@ -50,6 +50,17 @@ def test_a_run_recorded_before_a_hyperparameter_existed_counts_as_run() -> None:
     assert not lr_sweep._matches_key(lacking, key | {"seed": 1})
 
 
+def test_a_damaged_record_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "record.json"
+    lr_sweep.save_record({"winners": {}, "runs": [run(0.1, 0.8, seconds=1.0, steps_per_second=2.0)]}, path)
+    record = lr_sweep.read_record(path)
+    assert record["runs"][0]["lr"] == 0.1
+    for changed in ({"lr": "fast"}, {"validation": 80}, {"task": None}, {STORED_KEY: 3}):
+        lr_sweep.save_record({**record, "runs": [record["runs"][0] | changed]}, path)
+        with pytest.raises(ValueError, match=rf"record.json: runs\[0\].{next(iter(changed))}: expected"):
+            lr_sweep.read_record(path)
+
+
 MAIN = ["trec6", "tweets", "sms"]
 LOW = ["yahoo", "stackoverflow", "dbpedia", "hwu", "mcid", "banking77", "clinc150", "clinc-pairs", "banking-pairs"]
 """The other built-in tasks of which the untouched backbone answers less than 80 % right."""

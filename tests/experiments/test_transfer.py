@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,6 +16,12 @@ from ptviz.backbones.shape import named_backbone_shape
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
+from ptviz.experiments.transfer_results import (
+    TransferScore,
+    describe_damaged_entries,
+    read_transfer_runs,
+    save_measurement,
+)
 from ptviz.methods import build_method
 from ptviz.prompt import BackboneShape, Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
@@ -133,10 +139,30 @@ def test_failures_are_reported_and_the_rest_is_measured(store, trained, model_ca
 
 
 def test_a_damaged_record_is_refused_with_what_to_do(store, trained):
-    for content in ("{", json.dumps({"cells": [{"run": 1}]}), json.dumps({"cells": [3]}), "{}"):
+    for content in ("{", json.dumps({"cells": 3}), "{}"):
         (store.root / ".transfer.json").write_text(content)
         with pytest.raises(StoreError, match="delete it"):
             record.read_transfer_scores(store)
+
+
+def test_damaged_entries_are_left_out_and_reported(store):
+    good = TransferScore("a", "b", 5, 0.5, 0.7, "stamp")
+    whole = {name: value for name, value in asdict(good).items() if name != "reason"}
+    run = {"start": "a", "task": "b", "rows": 1, "steps": 1, "seed": 0, "evaluated": [0], "accuracies": [0.5]}
+    cells = [{**whole, "run": 1}, 3, {**whole, "accuracy": 2}, {**whole, "run": "c", "reason": "x"}, whole]
+    runs = [run, {}, {**run, "seed": 1, "accuracies": []}, {**run, "seed": 1, "evaluated": [], "accuracies": []}]
+    path = store.root / ".transfer.json"
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(json.dumps({"cells": cells, "trials": runs}))
+    assert record.read_transfer_scores(store) == {good.key: good}
+    assert len(read_transfer_runs(store)) == 1
+    said = describe_damaged_entries(store)
+    assert f"{path}: 7 entries are damaged and left out" in said
+    assert "cells[0]: run: expected a text; got a whole number" in said
+    save_measurement(store, replace(good, run="new"))
+    assert set(record.read_transfer_scores(store)) == {good.key, ("new", "b", 5)}
+    assert len(read_transfer_runs(store)) == 1
+    assert describe_damaged_entries(store) == ""
 
 
 def test_input_prompts(store, trained, model_cache):

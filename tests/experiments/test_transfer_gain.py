@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from dataclasses import replace
 from itertools import islice
@@ -17,7 +16,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.experiments import transfer as record
 from ptviz.experiments import transfer_gain
-from ptviz.experiments.transfer_results import SAVED_PREFIX, TransferRun, from_scratch_key, read_transfer_runs
+from ptviz.experiments.transfer_results import SAVED_PREFIX, from_scratch_key, read_transfer_runs
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.training import Evaluated, TrainConfig, train
@@ -186,12 +185,3 @@ def test_a_job_that_fails_ends_with_a_reason(store, runs):
     assert not background_experiments.BackgroundExperiments(
         store, MODEL_CACHE
     ).run_piece()  # nor does a new worker try it again by itself
-
-
-def test_a_damaged_run_is_refused_with_what_to_do(store, runs):
-    path = store.root / ".transfer.json"
-    whole = TransferRun("a", "b", 1, 1, 0, (0,), (0.5,))
-    for broken in ({}, {"evaluated": [0]}, {**whole.__dict__, "accuracies": []}):
-        path.write_text(json.dumps({"cells": [], "trials": [broken]}))
-        with pytest.raises(StoreError, match="delete it"):
-            read_transfer_runs(store)

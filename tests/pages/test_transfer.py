@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import json
 from collections.abc import Callable
 from concurrent.futures import Future
 from pathlib import Path
@@ -99,6 +100,13 @@ def test_the_grid_fills_and_is_correlated_with_similarity(page, trained, store):
     assert "All 12 cells are measured" in texts(at)
     assert "Does similarity predict" in texts(at)
     assert figures(at)["similarity-and-transfer"]["layout"]["meta"]["alt"].startswith("6 points.")
+    path = store.root / ".transfer.json"
+    content = json.loads(path.read_text())
+    content["cells"][0]["accuracy"] = "high"
+    path.write_text(json.dumps(content))
+    at = page(PAGE)
+    assert "1 entry is damaged and left out" in texts(at)
+    assert "11 of 12 cells are measured" in texts(at)
 
 
 def test_every_measure(page, trained):

@@ -76,6 +76,20 @@ def test_a_failure_is_told_in_words_and_forgotten_when_it_is_ordered_again(tmp_p
     assert load_projection(tmp_path)
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [("[", "damaged"), ("[1, 2]", "expected"), ('["PCA", 9, false, 0]', "9"), ('["PCA", 2, 3, 0]', "whole number")],
+)
+def test_wrongly_typed_settings_are_a_failure(tmp_path: Path, how: str, said: str):
+    enqueue(ORDER, tmp_path)
+    with np.load(tmp_path / "order.npz") as file:
+        arrays = {**file, "how": np.array(how)}
+    np.savez(tmp_path / "order.npz", **arrays)
+    run_job(tmp_path)
+    assert "InvalidData" in load_progress(tmp_path).error
+    assert said in load_progress(tmp_path).error
+
+
 def test_an_order_taken_back_is_not_laid(tmp_path: Path):
     enqueue(ORDER, tmp_path)
     cancel(tmp_path)

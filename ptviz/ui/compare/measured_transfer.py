@@ -15,7 +15,7 @@ from ptviz.analysis.transfer import mean_error_reduction
 from ptviz.experiments import transfer as record
 from ptviz.experiments import transfer_gain
 from ptviz.experiments.transfer_gain import TransferGainSettings
-from ptviz.experiments.transfer_results import TargetTask, TransferRun, TransferRunKey
+from ptviz.experiments.transfer_results import TargetTask, TransferRun, TransferRunKey, describe_damaged_entries
 from ptviz.plots import (
     plot_similarity_vs_transfer,
     plot_transfer,
@@ -64,6 +64,8 @@ def render_measured_transfer(chosen: PromptSelection) -> None:
     if not tasks:
         st.caption("There is no task to apply these prompts to: add a finished run of this backbone.")
         return
+    if problem := describe_damaged_entries(get_store()):
+        error_box(problem)
     running = _is_job_running()
 
     def refresh_interval(missing: int) -> float | None:
