@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import unicodedata
+from typing import Any
 
 _JOINERS = "\u200c\u200d"
 """Invisible characters that Persian, Indic scripts and emoji need; they change no other text."""
@@ -34,6 +37,34 @@ def safe_list(names: list[str], most: int = 6) -> str:
     """Return up to ``most`` names for a message, and the number of the others."""
     some = ", ".join(safe_text(name, 60) for name in names[:most])
     return some + (f" and {len(names) - most} more" if len(names) > most else "") if names else "nothing"
+
+
+def escape_log_records() -> None:
+    """Escape texts from files in all that this process logs from now on, whichever library and handler it is."""
+    logging.setLogRecordFactory(_EscapedRecord)
+    logging.captureWarnings(True)
+    threading.excepthook = _log_thread_error
+
+
+class _EscapedRecord(logging.LogRecord):
+    """A log record without hidden characters in its message and tracebacks."""
+
+    def __init__(self, *args: Any, **keywords: Any) -> None:
+        super().__init__(*args, **keywords)
+        if self.exc_info and self.exc_info[0] is not None:
+            # Formatters use this text where it is there, instead of formatting the traceback.
+            self.exc_text = escape_hidden(logging.Formatter().formatException(self.exc_info), keep="\n")
+        if self.stack_info:
+            self.stack_info = escape_hidden(self.stack_info, keep="\n")
+
+    def getMessage(self) -> str:  # noqa: N802 - overrides
+        """Return the message with its arguments."""
+        return escape_hidden(super().getMessage(), keep="\n\t")
+
+
+def _log_thread_error(error: threading.ExceptHookArgs) -> None:
+    if error.exc_value is not None:
+        logging.getLogger(__name__).error("a thread failed", exc_info=error.exc_value)
 
 
 def _is_hidden(character: str) -> bool:

@@ -34,6 +34,7 @@ from ptviz.cli import (
     transfer,
 )
 from ptviz.cli.output import RunFailed, UsageError, print_error, print_line
+from ptviz.safe_text import escape_log_records
 
 shell = typer.Typer(
     name="ptviz",
@@ -92,6 +93,7 @@ def root_command(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    escape_log_records()
     sys.exit(run(arguments))
 
 

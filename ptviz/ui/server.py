@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import gc
 import importlib
-import logging
 import os
 import sys
 import webbrowser
@@ -25,9 +24,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 import ptviz
+from ptviz.safe_text import escape_log_records
 from ptviz.ui.request_guard import RequestGuard
-
-logger = logging.getLogger(__name__)
 
 _M_ARENA_MAX = -8
 """The number of this setting in glibc's malloc.h."""
@@ -63,6 +61,7 @@ async def health(request: Request) -> Response:
 @asynccontextmanager
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Start the worker with the server, and open a browser; a worker that trains outlives the server."""
+    escape_log_records()
     # Before the first page is served: two pages that import torch at the same time may both fail.
     _limit_memory_pools()
     await anyio.to_thread.run_sync(_import_heavy_modules)
@@ -123,8 +122,7 @@ async def _open_browser() -> None:
 
 
 def on_script_error(error: Exception) -> bool:
-    """Show an error in one sentence; the traceback goes to the terminal."""
-    logger.error("a page failed", exc_info=error)
+    """Show an error in one sentence; Streamlit has written the traceback to the terminal."""
     st.error(
         "Something went wrong on this page. Reload it; if it fails again, see the terminal where ptviz runs.",
         icon=":material/error:",

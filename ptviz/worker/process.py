@@ -33,7 +33,7 @@ from ptviz.runs.predictions import lacks_predictions
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
 from ptviz.runs.writer import mark_if_dead
-from ptviz.safe_text import escape_hidden
+from ptviz.safe_text import escape_hidden, escape_log_records
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, code_modified_at
 from ptviz.worker.folder_watch import FolderWatch
 
@@ -423,4 +423,5 @@ def _parse_arguments(arguments: list[str] | None) -> argparse.Namespace:
 
 if __name__ == "__main__":
     _contain_log_errors()
+    escape_log_records()
     sys.exit(main())

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import ast
+import io
 import json
+import logging
+import threading
 import unicodedata
+import warnings
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+import streamlit.config
+import streamlit.error_util
+import streamlit.logger
 import torch
 from safetensors.torch import save_file
 
 from ptviz import cli
 from ptviz.runs import Store
 from ptviz.runs.archive import pack_run
-from ptviz.safe_text import escape_hidden, escape_hidden_json, safe_text
+from ptviz.safe_text import escape_hidden, escape_hidden_json, escape_log_records, safe_text
 from tests.damaged_files import ESCAPES, make_run
 
 Shell = Callable[..., Any]
@@ -84,6 +91,52 @@ def test_no_command_prints_an_escape(run: str, options: tuple[str, ...], shell: 
         if options and answer.code == 0 and words[0] != "doctor":
             json.loads(answer.out)
     assert shown > 8, "the texts are shown, as escapes"
+
+
+@pytest.fixture
+def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
+    """What a plain handler of the root logger and of Streamlit's writes, once log records are escaped."""
+    factory, hook = logging.getLogRecordFactory(), threading.excepthook
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logging.Formatter("%(levelname)s %(message)s"))
+    loggers = [logging.getLogger(), streamlit.logger.get_logger("streamlit.error_util")]
+    for logger in loggers:
+        logger.addHandler(handler)
+    escape_log_records()
+    yield written
+    for logger in loggers:
+        logger.removeHandler(handler)
+    logging.setLogRecordFactory(factory)
+    logging.captureWarnings(False)
+    threading.excepthook = hook
+
+
+def fail() -> None:
+    try:
+        raise KeyError(ESCAPES)
+    except KeyError as error:
+        raise ValueError(f"the file says {ESCAPES}") from error
+
+
+def test_no_log_line_or_traceback_of_the_server_has_an_escape(log: io.StringIO) -> None:
+    try:
+        fail()
+    except ValueError as error:
+        logging.getLogger("ptviz.x").error("%s of %r\n\tand more", ESCAPES, ESCAPES, exc_info=error, stack_info=True)
+        assert not streamlit.config.get_option("logger.enableRich"), "rich prints a message as it is"
+        streamlit.error_util._log_uncaught_app_exception(error)
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn(ESCAPES, stacklevel=1)
+    thread = threading.Thread(target=fail)
+    thread.start()
+    thread.join()
+    text = log.getvalue()
+    assert not hidden(text)
+    assert text.count("Traceback") == 6
+    assert text.count(escape_hidden(ESCAPES)) >= 9, "the texts are shown, as escapes"
+    assert "\n\tand more\n" in text
 
 
 def test_escaped_json_is_the_same_document() -> None:
