@@ -7,6 +7,10 @@ from pathlib import Path
 
 import platformdirs
 
+from ptviz.safe_text import safe_text
+
+NUL = "\0"
+
 
 def data_dir() -> Path:
     """Return the folder of runs and of the worker: ``$PTVIZ_HOME``, or the user's data folder."""
@@ -19,5 +23,11 @@ def cache_dir() -> Path:
 
 
 def expand_user(path: str | Path) -> Path:
-    """Return a path with the user's home for a leading "~", unchanged for a user who does not exist."""
+    """Return a path with the user's home for a leading "~", unchanged for a user who does not exist.
+
+    Raises:
+        ValueError: if there is a NUL character in it; Python's own message names neither the path nor the character.
+    """
+    if NUL in str(path):
+        raise ValueError(f"expected a path or name without a NUL character (\\x00); got {safe_text(path, 200)}")
     return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for an unknown user

@@ -17,6 +17,7 @@ st.markdown(
     "Choose a frozen backbone, a task, and how the prompt enters. The defaults work well. **Try:** another method."
 )
 left, right = st.columns([3, 2], gap="large")
+config = None
 
 with left, show_errors():
     first, second = st.columns([3, 2], gap="medium")
@@ -36,11 +37,7 @@ with left, show_errors():
     name = st.text_input(
         "Name of the run", key="name", max_chars=120, placeholder="made from task, method and seed", bind="query-params"
     )
-
-with right, show_errors():
-    if not backbone or not task.name:
-        st.caption("The plan appears here once a backbone and a task are chosen.")
-    else:
+    if backbone and task.name:
         config = RunConfig(
             backbone=backbone,
             task=task.name,
@@ -54,6 +51,11 @@ with right, show_errors():
             sources=sources,
             start=begin,
         )
+
+with right, show_errors():
+    if config is None:
+        st.caption("The plan appears here once a backbone and a task are chosen.")
+    else:
         render_run_estimate(config)
         preload_for_form(config)
         if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):

@@ -34,6 +34,7 @@ from ptviz.cli import (
     transfer,
 )
 from ptviz.cli.output import RunFailed, UsageError, print_error, print_line
+from ptviz.paths import NUL
 from ptviz.safe_text import escape_log_records
 
 shell = typer.Typer(
@@ -100,6 +101,9 @@ def main(arguments: list[str] | None = None) -> None:
 def run(arguments: list[str] | None = None) -> int:
     """Run the command line and return the exit code; every error is one line on stderr, without a traceback."""
     try:
+        for argument in arguments or ():  # The shell cannot give one; a call of this function can.
+            if NUL in argument:
+                raise UsageError(f"expected arguments without a NUL character (\\x00); got {argument!r}")
         code = shell(arguments, prog_name="ptviz", standalone_mode=False)
     except typer.TyperException as error:
         context = getattr(error, "ctx", None)

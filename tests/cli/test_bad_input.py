@@ -59,6 +59,8 @@ Shell = Callable[..., Any]
         ("bench --m 0", "--m"),
         ("app --port 0", "--port"),
         ("app --port none", "--port"),
+        ("inspect a\0b.npz", "without a NUL character (\\x00)"),
+        ("train prompt-tuning --task a\0b.csv", "without a NUL character (\\x00)"),
     ],
 )
 def test_one_line_and_exit_code_2(shell: Shell, words: str, told: str, home: Path) -> None:

@@ -55,6 +55,23 @@ def test_a_path_in_the_address_waits_for_a_button(
     assert not [one for one in at.button if one.key == f"open-{parameter}"]
 
 
+@pytest.mark.parametrize(
+    ("path", "address"),
+    [
+        *((path, {parameter: "/a\0b", **rest}) for parameter, (path, rest) in PAGES.items()),
+        ("train/compose.py", {"from": "from the hub", "hub": "a\0b"}),
+    ],
+)
+def test_a_nul_character_is_one_sentence(page: Callable[..., AppTest], path: str, address: dict[str, str]):
+    at = page(path, **address)
+    for button in [button for button in at.button if button.key == "start"]:
+        at = button.click().run()
+    said = [text.value for text in at.text if "NUL" in text.value]
+    assert [text for text in said if "expected a path or name without a NUL character (\\x00); got" in text]
+    assert not at.exception
+    assert not [text for text in at.text if "null byte" in text.value or "unexpected" in text.value]
+
+
 def test_a_typed_path_is_opened_at_once(page: Callable[..., AppTest], tmp_path: Path):
     np.save(tmp_path / "p.npy", np.ones((3, 8), dtype=np.float32))
     at = page("open/checkpoint.py")

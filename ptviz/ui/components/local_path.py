@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import streamlit as st
 
 from ptviz.checkpoints.hub import HUB_PREFIX
+from ptviz.paths import expand_user
 
 _ALLOWED_KEY = "allowed-paths"
 
@@ -34,7 +33,7 @@ def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) ->
         allow_path(str(st.session_state[key]))
 
     path = str(st.text_input(label, key=key, bind="query-params", on_change=typed, **options)).strip()
-    is_id = or_hub_id and not Path(os.path.expanduser(path)).exists()  # noqa: PTH111 - raises for no user
+    is_id = or_hub_id and not expand_user(path).exists()
     if is_id or is_path_allowed(path):
         return path
     st.text(f"The address of this page names {path} on this machine.")
