@@ -7,8 +7,6 @@ from pathlib import Path
 
 import platformdirs
 
-from ptviz.safe_text import safe_text
-
 NUL = "\0"
 
 
@@ -29,5 +27,5 @@ def expand_user(path: str | Path) -> Path:
         ValueError: if there is a NUL character in it; Python's own message names neither the path nor the character.
     """
     if NUL in str(path):
-        raise ValueError(f"expected a path or name without a NUL character (\\x00); got {safe_text(path, 200)}")
+        raise ValueError(f"expected a path or name without a NUL character (\\x00); got {str(path)[:200]!r}")
     return Path(os.path.expanduser(path))  # noqa: PTH111  # Path.expanduser raises for an unknown user
