@@ -77,8 +77,8 @@ SCHEMAS: dict[str, dict[str, Any]] = {
         "sentence2": _TEXT, "annotator_labels": _TEXTS, "gold_label": _TEXT,
     },
     "paws": {"id": _INT, **_BOTH, "label": ClassLabel(names=["0", "1"])},
-    "e2e": {"meaning_representation": _TEXT, "human_reference": _TEXT},
-    "webnlg": {
+    "e2e-full": {"meaning_representation": _TEXT, "human_reference": _TEXT},
+    "webnlg-full": {
         "category": _TEXT, "size": _INT, "eid": _TEXT, "original_triple_sets": {"otriple_set": List(_TEXTS)},
         "modified_triple_sets": {"mtriple_set": List(_TEXTS)}, "shape": _TEXT, "shape_type": _TEXT,
         "lex": {"comment": _TEXTS, "lid": _TEXTS, "text": _TEXTS, "lang": _TEXTS}, "test_category": _TEXT,
@@ -96,7 +96,7 @@ SPLITS: dict[str, tuple[str, ...]] = {
     "glue:mnli": ("train", "validation_matched", "validation_mismatched", "test_matched", "test_mismatched"),
     "squad": ("train", "validation"),
     "yelp": ("train", "test"),
-    "webnlg": ("train", "dev", "test"),
+    "webnlg-full": ("train", "dev", "test"),
     "gsm8k": ("train", "test"),
 }
 """The splits of each set that has others than train, validation and test."""
@@ -114,7 +114,7 @@ def make_rows(name: str, split: str) -> list[dict[str, Any]]:
     if name in WITHHELD and split.startswith("test"):
         for row in rows:
             row |= {"answers": []} if "answers" in row else {"answer": ""} if name == "winogrande" else {"label": -1}
-    if name == "webnlg" and split == "test":  # the test split has each input without its texts first
+    if name == "webnlg-full" and split == "test":  # the test split has each input without its texts first
         rows = [{**row, "lex": {key: [] for key in row["lex"]}} for row in rows] + rows
     return rows
 
@@ -145,8 +145,8 @@ def _special_cells(name: str, split: str, number: int) -> dict[str, Any]:
         "mrqa": {"subset": ("SQuAD", "NewsQA", "HotpotQA", "NaturalQuestionsShort", "SearchQA")[number % 5]},
         "winogrande": {"sentence": f"The bag of {split} {number} is for _.", "answer": "12"[number % 2]},
         "scitail": {"gold_label": ("entailment", "neutral")[number % 2]},
-        "e2e": {"meaning_representation": f"name[The Mill {split} {number // 2}], food[Fish]"},
-        "webnlg": {"modified_triple_sets": {"mtriple_set": [triple]}},
+        "e2e-full": {"meaning_representation": f"name[The Mill {split} {number // 2}], food[Fish]"},
+        "webnlg-full": {"modified_triple_sets": {"mtriple_set": [triple]}},
         "dart": {"tripleset": [[f"place {split} {number}", "country", "France"], ["France", "capital", "Paris"]]},
         "gsm8k": {"answer": f"{number} + 1000 = <<{number}+1000={number + 1000}>>{number + 1000}\n#### 1,{number:03}"},
     }  # fmt: skip

@@ -10,7 +10,7 @@ from typing import Any, get_args
 import pytest
 
 from ptviz.methods import REGISTRY
-from ptviz.tasks import Example, SplitName, Task, TaskError, list_named_tasks, load_named_task, load_task
+from ptviz.tasks import Example, SplitName, Task, TaskError, list_named_tasks, list_tasks, load_named_task, load_task
 from ptviz.tasks.custom import from_hub
 from ptviz.tasks.metrics import check_metric
 from ptviz.tasks.named.listing import is_cached
@@ -131,14 +131,14 @@ def test_triples_are_written_out(stored: Any) -> None:
 
 
 def test_an_input_without_targets_takes_those_of_its_other_rows(stored: Any) -> None:
-    task = stored("webnlg")
+    task = stored("webnlg-full")
     assert len(task.test) == 16
     assert task.test[3].text == "place test 3 : country : France | France : capital : Paris"
     assert task.test[3].targets == ("text of lex test 3 a", "text of lex test 3 b")
 
 
 def test_repeated_inputs_share_their_references(stored: Any) -> None:
-    row = find_row(stored("e2e"), "train 3]")
+    row = find_row(stored("e2e-full"), "train 3]")
     assert row.targets == ("human_reference train 6", "human_reference train 7")
 
 
@@ -264,3 +264,7 @@ def test_columns_of_a_named_set_are_fixed() -> None:
         load_task("glue:mnli", text="premise")
     with pytest.raises(TaskError, match="did you mean 'glue:mnli'"):
         load_task("glue-mnli")
+
+
+def test_no_built_in_task_hides_a_named_set() -> None:
+    assert not {task.name for task in list_tasks()} & set(NAMED_SETS)

@@ -260,12 +260,12 @@ NAMED_SETS: dict[str, NamedSet] = {
         "PAWS: paraphrases of shuffled words", "pairs", "google-research-datasets/paws", "labeled_final", _SENTENCES,
         "Same meaning:", "accuracy", 65_401, ("attempt",), labels={"0": _NOT_SAME, "1": _SAME},
     ),
-    "e2e": NamedSet(
+    "e2e-full": NamedSet(
         "E2E: descriptions of restaurants", "table to text", "tuetschek/e2e_nlg", None,
         {"meaning": "meaning_representation"}, "Description:", "bleu", 51_426, ("prefix-tuning", "mpt"),
         target="human_reference",
     ),
-    "webnlg": NamedSet(
+    "webnlg-full": NamedSet(
         "WebNLG: triples in words", "table to text", "webnlg-challenge/web_nlg", "webnlg_challenge_2017",
         {"triples": "modified_triple_sets.mtriple_set"}, "In words:", "bleu", 12_427, ("prefix-tuning", "mpt"),
         target="lex.text", forms={"modified_triple_sets.mtriple_set": join_written_triples},
