@@ -1,4 +1,4 @@
-"""``ptviz transfer``: zero-shot accuracy of every trained prompt on every task."""
+"""``ptviz transfer``: zero-shot score of every trained prompt on every task."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ptviz.cli.output import (
     UsageError,
     as_usage_error,
     format_percent,
+    format_score,
     print_json,
     print_line,
     print_table,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
 
     from ptviz.experiments.transfer import TargetTask, TransferScore
     from ptviz.runs import RunSummary, Store
+    from ptviz.tasks.metrics import Metric
 
 
 def transfer(
@@ -35,13 +37,13 @@ def transfer(
     ] = None,
     runs: Annotated[str | None, typer.Option(help="Ids separated by commas. Default: all finished runs.")] = None,
     backbone: Annotated[str | None, typer.Option(help="Only runs on this backbone.")] = None,
-    rows: Annotated[int, typer.Option(min=1, max=100_000, help="Validation examples for each accuracy.")] = 200,
+    rows: Annotated[int, typer.Option(min=1, max=100_000, help="Validation examples for each score.")] = 200,
     gain: Annotated[bool, typer.Option("--gain", help="Measure short training from each prompt instead.")] = False,
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="With --gain: training steps.")] = 30,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="With --gain: number of seeds.")] = 1,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure zero-shot transfer: the accuracy of every trained prompt on every task.
+    """Measure zero-shot transfer: the score of every trained prompt on every task, by the task's metric.
 
     With --gain, measure the relative error reduction (as in SPoT): the share of the errors left after a few steps of
     training from scratch that a start from another task's prompt removes.
@@ -73,7 +75,7 @@ def transfer(
         _print_scores(selected, targets, found, rows)
     if failed:
         first = f"{failed[0].run} on {failed[0].task}: {failed[0].reason}"
-        raise RunFailed(f"{len(failed)} of {missing} accuracies could not be measured; the first: {first}")
+        raise RunFailed(f"{len(failed)} of {missing} scores could not be measured; the first: {first}")
 
 
 def _print_damaged_entries(store: Store) -> None:
@@ -123,7 +125,8 @@ def _run_gain(
 def _gain_json(found: Any, setting: Any, missing: int, failed: Sequence[Any]) -> dict[str, Any]:
     runs = [
         {
-            "start": trial.start, "task": trial.task, "seed": trial.seed, "evaluated": list(trial.evaluated),
+            "start": trial.start, "task": trial.task, "seed": trial.seed, "metric": trial.metric,
+            "evaluated": list(trial.evaluated),
             "accuracies": list(trial.accuracies), "seconds": trial.seconds,
         }
         for trial in found
@@ -214,7 +217,8 @@ def _collect_failures(cells: Any, total: int) -> list[TransferScore]:
 
 def _scores_json(found: Any, rows: int, missing: int, failed: Sequence[TransferScore]) -> dict[str, Any]:
     cells = [
-        {"run": cell.run, "task": cell.task, "rows": cell.rows, "accuracy": cell.accuracy, "loss": cell.loss}
+        {"run": cell.run, "task": cell.task, "rows": cell.rows, "metric": cell.metric}
+        | {"accuracy": cell.accuracy, "loss": cell.loss}
         for cell in found
     ]
     measured = missing - len(failed)
@@ -226,18 +230,20 @@ def _print_scores(
     selected: Sequence[RunSummary], targets: Sequence[TargetTask], found: dict[Any, TransferScore], rows: int
 ) -> None:
     from ptviz.experiments.transfer import no_prompt_key
+    from ptviz.experiments.transfer_results import metrics_of_tasks
+    from ptviz.tasks.metrics import ACCURACY
 
+    metrics = metrics_of_tasks(found.values(), targets)
     backbones = [no_prompt_key(name) for name in dict.fromkeys(run.config.backbone for run in selected)]
     ids = [*backbones, *(run.id for run in selected)]
 
-    def cell(id: str, task: str) -> str:
+    def cell(id: str, task: str, metric: Metric) -> str:
         known = found.get((id, task, rows))
-        return format_percent(known.accuracy if known else None)
+        return format_score(metric, known.accuracy if known else None)
 
-    print_table(
-        ("prompt", *(target.name for target in targets)),
-        [(id, *(cell(id, target.name) for target in targets)) for id in ids],
-    )
+    columns = [(target.name, metric) for target, metric in zip(targets, metrics, strict=True)]
+    names = [task if metric == ACCURACY else f"{task} ({metric.noun})" for task, metric in columns]
+    print_table(("prompt", *names), [(id, *(cell(id, task, metric) for task, metric in columns)) for id in ids])
     print_line(
         "Rows are prompts (bare: none), columns target tasks; a prompt on its own task is no transfer.", error=True
     )

@@ -1,4 +1,4 @@
-"""Measured zero-shot transfer: the accuracy of every trained prompt on every task, without further training.
+"""Measured zero-shot transfer: the score of every trained prompt on every task, without further training.
 
 Scores are stored by ``ptviz.experiments.transfer_results``, keyed by prompt, task and number of examples.
 """
@@ -162,7 +162,7 @@ def accuracy_matrix(
     found: Mapping[ScoreKey, TransferScore],
     rows: int = DEFAULT_ROWS,
 ) -> Float[np.ndarray, "t n"]:
-    """Return accuracies (0 to 1) of runs on one backbone as a matrix, NaN where nothing was measured.
+    """Return the scores of runs on one backbone, by each task's metric, as a matrix, NaN where nothing was measured.
 
     Rows are tasks; the first column is the backbone without a prompt, the others are the runs.
     """
@@ -207,13 +207,13 @@ def measure_missing(
         for key, summary, target in missing:
             stamp = fingerprint(store, key[0], target)
             try:
-                accuracy, loss = evaluator.score(key[0], summary.config, target)
+                score, loss, metric = evaluator.score(key[0], summary.config, target)
             except (ValueError, OSError) as error:
                 yield TransferScore(*key, math.nan, math.nan, stamp, " ".join(str(error).split()))
                 continue
-            score = TransferScore(*key, accuracy, loss, stamp)
-            save_measurement(store, score)
-            yield score
+            measured = TransferScore(*key, score, loss, stamp, metric=metric)
+            save_measurement(store, measured)
+            yield measured
     finally:
         lock.release()
 
@@ -250,11 +250,12 @@ class _TransferEvaluator:
         self._task: tuple[TargetTask, Task] | None = None
         self._examples: dict[tuple[object, ...], EncodedExamples] = {}
 
-    def score(self, run: str, config: RunConfig, target: TargetTask) -> tuple[float, float]:
-        """Return accuracy and loss of a run's prompt, or of none, on the target's validation examples."""
+    def score(self, run: str, config: RunConfig, target: TargetTask) -> tuple[float, float, str]:
+        """Return score and loss of a run's prompt, or of none, on the target's validation examples, and the metric."""
         method = self._load_method(run, config, target) if run != no_prompt_key(config.backbone) else None
-        scores = evaluate(method, self._encode_examples(config, target, 0 if method is None else method.slots))
-        return scores.score, scores.loss
+        examples = self._encode_examples(config, target, 0 if method is None else method.slots)
+        scores = evaluate(method, examples)
+        return scores.score, scores.loss, examples.task.metric
 
     def _load_method(self, run: str, config: RunConfig, target: TargetTask) -> PromptMethod:
         if run not in self._methods:

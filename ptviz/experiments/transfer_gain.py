@@ -1,7 +1,7 @@
 """Measured transfer gain: a few training steps from another task's prompt, compared with from scratch.
 
 Source prompts as initialisation: Vu et al., "SPoT", ACL 2022, section 4, https://aclanthology.org/2022.acl-long.346.
-Differences: a few steps instead of 100,000, and the accuracy after the last step instead of the best checkpoint's. Both
+Differences: a few steps instead of 100,000, and the score after the last step instead of the best checkpoint's. Both
 starts share seed, steps, examples and learning rate; both are plain prompt tuning with the source's length.
 """
 
@@ -122,7 +122,7 @@ def train_missing_pairs(
 
 
 def _train_pair(model_cache: ModelCache, planned: _PlannedTransferRun) -> Generator[None, None, TransferRun]:
-    """Train one run and return its accuracies."""
+    """Train one run and return its scores."""
     began, config = time.perf_counter(), planned.config.checked()
     backbone, task = model_cache.backbone(config), model_cache.task(config)
     if not task.validation:
@@ -141,7 +141,8 @@ def _train_pair(model_cache: ModelCache, planned: _PlannedTransferRun) -> Genera
                 break  # The evaluation on test examples, which follows, is not needed.
         yield None
     steps, accuracies = zip(*found, strict=True)
-    return TransferRun(*planned.key, steps, accuracies, round(time.perf_counter() - began, 2), planned.fingerprint)
+    seconds = round(time.perf_counter() - began, 2)
+    return TransferRun(*planned.key, steps, accuracies, seconds, planned.fingerprint, metric=task.metric)
 
 
 def _is_valid(have: dict[TransferRunKey, TransferRun], planned: _PlannedTransferRun) -> bool:
@@ -195,7 +196,7 @@ def final_accuracies(
     found: Mapping[TransferRunKey, TransferRun],
     setting: TransferGainSettings,
 ) -> tuple[Float[np.ndarray, "t n seeds"], Float[np.ndarray, "t n seeds"]]:
-    """Return accuracies (0 to 1) after the last step, from each source and from scratch; NaN if not measured."""
+    """Return the scores after the last step, from each source and from scratch; NaN if not measured."""
     shape = len(tasks), len(runs), setting.seeds
     from_source, from_scratch = np.full(shape, np.nan), np.full(shape, np.nan)
     for column, run in enumerate(runs):

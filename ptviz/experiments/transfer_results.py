@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -22,10 +22,12 @@ from ptviz.runs.run import read_small_file
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
+from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric
 from ptviz.validation import (
     Count,
     Duration,
     InvalidData,
+    Name,
     PathText,
     Score,
     Sentence,
@@ -52,8 +54,9 @@ class TargetTask:
 
 @dataclass(frozen=True)
 class TransferScore:
-    """One prompt on one task: ``accuracy`` (0 to 1) and ``loss`` (nats) on at most ``rows`` validation examples.
+    """One prompt on one task, on at most ``rows`` validation examples.
 
+    ``accuracy`` is the score by the task's ``metric``, ``loss`` is in nats.
     ``run`` is a run's id, ``kept:`` and the id of a saved prompt, or ``no_prompt_key(backbone)``. ``stamp`` is the
     ``fingerprint`` of the prompt and the task's file when it was measured. ``reason`` says why nothing was measured;
     such a score is not stored.
@@ -66,6 +69,7 @@ class TransferScore:
     loss: float
     stamp: PathText = ""
     reason: Sentence = ""
+    metric: Name = ACCURACY.name
 
     @property
     def key(self) -> ScoreKey:
@@ -77,9 +81,10 @@ class TransferScore:
 class TransferRun:
     """A prompt trained on ``task`` for ``steps`` updates, from the prompt of ``start`` or from scratch.
 
-    ``accuracies`` (0 to 1) on at most ``rows`` validation examples belong to the updates in ``evaluated``; the first is
-    that of the initial prompt. ``start`` is an id as in ``TransferScore``, or ``from_scratch_key(backbone, m)``.
-    ``seconds`` is the training time. ``stamp`` and ``reason`` are those of a ``TransferScore``.
+    ``accuracies`` are scores by the task's ``metric`` on at most ``rows`` validation examples, after the updates in
+    ``evaluated``; the first is that of the initial prompt. ``start`` is an id as in ``TransferScore``, or
+    ``from_scratch_key(backbone, m)``. ``seconds`` is the training time. ``stamp`` and ``reason`` are those of a
+    ``TransferScore``.
     """
 
     start: PathText
@@ -92,6 +97,7 @@ class TransferRun:
     seconds: Duration = 0.0
     stamp: PathText = ""
     reason: Sentence = ""
+    metric: Name = ACCURACY.name
 
     def __post_init__(self) -> None:
         if len(self.evaluated) != len(self.accuracies) or bool(self.evaluated) == bool(self.reason):
@@ -101,6 +107,12 @@ class TransferRun:
     def key(self) -> TransferRunKey:
         """Return the key of this entry in the record."""
         return self.start, self.task, self.rows, self.steps, self.seed
+
+
+def metrics_of_tasks(found: Iterable[TransferScore | TransferRun], tasks: Iterable[TargetTask]) -> tuple[Metric, ...]:
+    """Return the metric that each task was measured by; accuracy for a task that was not."""
+    measured = {one.task: recorded_metric(one.metric) for one in found}
+    return tuple(measured.get(task.name, ACCURACY) for task in tasks)
 
 
 def no_prompt_key(backbone: str) -> str:

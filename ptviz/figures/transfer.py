@@ -1,4 +1,4 @@
-"""Similarity of prompts, their accuracy on every task, and the correlation of the two."""
+"""Similarity of prompts, their score on every task, and the correlation of the two."""
 
 from __future__ import annotations
 
@@ -25,6 +25,7 @@ from ptviz.figures.elements import (
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL, add_cells
 from ptviz.figures.label_placement import label_points
 from ptviz.figures.style import BLUE, GREY, ORANGE, escape_text, series_style
+from ptviz.tasks.metrics import ACCURACY, Metric
 
 _ROW_HEIGHT = 30
 _SEQUENTIAL_SCALE = [[0.0, DIVERGING[1][1]], [1.0, DIVERGING[2][1]]]
@@ -89,21 +90,47 @@ def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], 
 
 
 def draw_transfer_grid(
-    accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str], own: Sequence[Sequence[bool]]
+    accuracies: Float[np.ndarray, "t n"],
+    tasks: Sequence[str],
+    prompts: Sequence[str],
+    own: Sequence[Sequence[bool]],
+    metrics: Sequence[Metric] = (),
 ) -> go.Figure:
-    """Draw zero-shot accuracies (0 to 1), rows target tasks, columns prompts; NaN cells stay empty.
+    """Draw zero-shot scores, rows target tasks, columns prompts; NaN cells stay empty.
 
-    ``own`` marks the cells of a prompt on its own task, which are no transfer; they get brackets.
+    ``metrics`` are those of the tasks, accuracy by default; if they differ, each row names its own. ``own`` marks the
+    cells of a prompt on its own task, which are no transfer; they get brackets.
     """
+    metrics = metrics or [ACCURACY] * len(tasks)
     texts = [
-        [_cell_text(value, mine) for value, mine in zip(row, marks, strict=True)]
-        for row, marks in zip(accuracies.tolist(), own, strict=True)
+        [_cell_text(value, mine, metric) for value, mine in zip(row, marks, strict=True)]
+        for row, marks, metric in zip(accuracies.tolist(), own, metrics, strict=True)
     ]
     finite = accuracies[np.isfinite(accuracies)]
     low = float(finite.min(initial=1.0)) if finite.size else 0.0
     high = max(float(finite.max()) if finite.size else 1.0, low + 0.05)
-    cells = texts, "{prompt} on {task}: {value}", (low, high), SEQUENTIAL, "accuracy"
-    return _draw_grid(accuracies, tasks, prompts, *cells, "prompt", "Nothing was measured yet.")
+    cells = texts, "{prompt} on {task}: {value}", (low, high), SEQUENTIAL, shared_noun(metrics)
+    form = shared_tick_format(metrics)
+    names = _name_metrics(tasks, metrics)
+    return _draw_grid(accuracies, names, prompts, *cells, "prompt", "Nothing was measured yet.", form)
+
+
+def shared_noun(metrics: Sequence[Metric]) -> str:
+    """Return the name of the tasks' metric, "score" if they differ."""
+    nouns = {metric.noun for metric in metrics} or {ACCURACY.noun}
+    return nouns.pop() if len(nouns) == 1 else "score"
+
+
+def shared_tick_format(metrics: Sequence[Metric]) -> str:
+    """Return the format of an axis of these metrics: of percentages, unless one is a correlation."""
+    return next((metric.tick_format for metric in metrics if not metric.unit), ACCURACY.tick_format)
+
+
+def _name_metrics(tasks: Sequence[str], metrics: Sequence[Metric]) -> list[str]:
+    """Return the names of the tasks, each with its metric if they differ."""
+    if len({metric.name for metric in metrics}) < 2:
+        return list(tasks)
+    return [f"{task} ({metric.noun})" for task, metric in zip(tasks, metrics, strict=True)]
 
 
 def draw_transfer_gains(gains: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> go.Figure:
@@ -129,12 +156,14 @@ def _draw_grid(
     title: str,
     columns: str,
     nothing: str,
+    tick_format: str = ".0%",
 ) -> go.Figure:
     """Draw a grid of target tasks by prompts; ``columns`` is the title of its horizontal axis."""
     figure = empty_figure(160 + _ROW_HEIGHT * max(len(values), 3))
     if not values.size:
         return add_note(figure, "No prompt and no task to show.")
-    _add_values(figure, values, texts, _hover_texts(texts, tasks, prompts, hover), ends, scale, title, tickformat=".0%")
+    hovers = _hover_texts(texts, tasks, prompts, hover)
+    _add_values(figure, values, texts, hovers, ends, scale, title, tickformat=tick_format)
     across = category_axis(prompts, 34, columns, tickangle=40, automargin=True, range=[-0.5, len(prompts) - 0.5])
     down = category_axis(tasks, 34, "target task", automargin=True, range=[len(tasks) - 0.5, -0.5])
     figure.update_layout(xaxis=across, yaxis=down, yaxis_title_standoff=10)
@@ -182,22 +211,23 @@ def _add_values(
     add_cells(figure, values, title, "%{hovertext}", ends, scale, **more, **settings)
 
 
-def _cell_text(value: float, own: bool) -> str:
+def _cell_text(value: float, own: bool, metric: Metric) -> str:
     if not math.isfinite(value):
         return ""
-    return f"[{value:.0%}]" if own else f"{value:.0%}"
+    return f"[{metric.format_short(value)}]" if own else metric.format_short(value)
 
 
-def describe_transfer_grid(accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str]) -> str:
-    """Describe the grid: how many accuracies are known, and the best prompt of every task."""
-    filled = int(np.isfinite(accuracies).sum())
-    described = [
-        f"Zero-shot accuracy of {len(prompts)} prompts on {len(tasks)} tasks; {filled} of {accuracies.size} known."
-    ]
-    for task, row in zip(tasks, accuracies, strict=True):
+def describe_transfer_grid(
+    accuracies: Float[np.ndarray, "t n"], tasks: Sequence[str], prompts: Sequence[str], metrics: Sequence[Metric] = ()
+) -> str:
+    """Describe the grid: how many scores are known, and the best prompt of every task."""
+    metrics = metrics or [ACCURACY] * len(tasks)
+    known = f"{int(np.isfinite(accuracies).sum())} of {accuracies.size} known"
+    described = [f"Zero-shot {shared_noun(metrics)} of {len(prompts)} prompts on {len(tasks)} tasks; {known}."]
+    for task, row, metric in zip(_name_metrics(tasks, metrics), accuracies, metrics, strict=True):
         if np.isfinite(row).any():
             best = int(np.nanargmax(row))
-            described.append(f"Best on {task}: {prompts[best]}, {row[best]:.0%}.")
+            described.append(f"Best on {task}: {prompts[best]}, {metric.format_short(row[best])}.")
     return " ".join(described)
 
 
@@ -228,18 +258,24 @@ def describe_prompt_projection(found: Projection, names: Sequence[str]) -> str:
 
 
 def draw_transfer_correlation(
-    found: TransferCorrelation, tasks: Sequence[str], prompts: Sequence[str], metric: str, measure: str
+    found: TransferCorrelation,
+    tasks: Sequence[str],
+    prompts: Sequence[str],
+    metric: str,
+    measure: str,
+    tick_format: str = ".0%",
 ) -> go.Figure:
     """Draw similarity against measured transfer, one point per source prompt and other task, one style per target."""
     across = axis(f"similarity to the target's prompt ({metric})")
-    figure = empty_figure(400, xaxis=across, yaxis=axis(measure, tickformat=".0%", zeroline=True))
+    figure = empty_figure(400, xaxis=across, yaxis=axis(measure, tickformat=tick_format, zeroline=True))
+    value = "%{y:.1%}" if tick_format == ".0%" else "%{y:.2f}"
     targets = np.array(found.targets, dtype=int)
     for row in dict.fromkeys(found.targets):
         indices, style = np.flatnonzero(targets == row).tolist(), series_style(row)
         x, y, name = found.similarity[indices], found.transfer[indices], f"on {escape_text(tasks[row], 34)}"
         look = {"marker_size": 10, "marker_symbol": style.symbol, "showlegend": True}
         look["text"] = [escape_text(prompts[found.sources[index]], 40) for index in indices]
-        hover = "%{text}: similarity %{x:.3g}, %{y:.1%}"  # without <extra>, plotly adds the name of the trace
+        hover = f"%{{text}}: similarity %{{x:.3g}}, {value}"  # without <extra>, plotly adds the name of the trace
         add_points(figure, x, y, name, hover, style.colour, hovertemplate=hover, **look)
     nothing = "No pair of a prompt and another prompt's task was measured yet."
     return figure if len(found.similarity) else add_note(figure, nothing)

@@ -24,7 +24,7 @@ from ptviz.analysis.transfer import TransferCorrelation, cluster, correlate_tran
 from ptviz.experiments import transfer as zero_shot
 from ptviz.experiments import transfer_gain
 from ptviz.experiments.transfer_gain import TransferGainSettings
-from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key
+from ptviz.experiments.transfer_results import TargetTask, TransferRun, from_scratch_key, metrics_of_tasks
 from ptviz.figures import transfer as figures
 from ptviz.figures.comparison import MethodStyle, draw_seed_bands
 from ptviz.figures.style import SeriesStyle, series_style
@@ -37,6 +37,7 @@ from ptviz.probes import neurons
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
+from ptviz.tasks.metrics import recorded_metric, shared_metric
 
 SIMILARITY_MEASURES = (*SIMILARITY_METRICS, NEURON_METRIC)
 NO_PROMPT = "no prompt"
@@ -122,18 +123,22 @@ def _project(means: Float[np.ndarray, "n d"], kind: Any) -> Projection:
 
 
 def plot_transfer(prompts: Prompts, *, names: Sequence[str] = ()) -> go.Figure:
-    """Draw the accuracy of every prompt on every task of these prompts without further training, as a heat map.
+    """Draw the score of every prompt on every task of these prompts without further training, as a heat map.
 
     Rows are tasks; columns are the backbone without a prompt, then the prompts. Brackets mark a prompt's own task.
-    Accuracies are those that were measured (`ptviz transfer`); other cells are empty.
+    Scores are by the metric of each task; only those that were measured (`ptviz transfer`) are filled.
     """
     found = load_prompt_set(prompts, names).with_backbone()
     tasks = zero_shot.target_tasks(found.sources)
     columns, rows = [NO_PROMPT, *found.names], [short_task_name(task.name) for task in tasks]
     own = [[False, *(one.config.task == task.name for one in found.sources)] for task in tasks]
-    accuracies = zero_shot_accuracies(found, tasks)
-    figure = figures.draw_transfer_grid(accuracies, rows, columns, own)
-    return with_alt(figure, figures.describe_transfer_grid(accuracies, rows, columns))
+    scores = zero_shot.measured_scores(found.store, found.sources, tasks)
+    accuracies, metrics = (
+        zero_shot.accuracy_matrix(found.sources, tasks, scores),
+        metrics_of_tasks(scores.values(), tasks),
+    )
+    figure = figures.draw_transfer_grid(accuracies, rows, columns, own, metrics)
+    return with_alt(figure, figures.describe_transfer_grid(accuracies, rows, columns, metrics))
 
 
 def plot_transfer_gain(
@@ -160,7 +165,7 @@ def plot_transfer_curves(
     seeds: int = 1,
     names: Sequence[str] = (),
 ) -> go.Figure:
-    """Draw the validation accuracy while a task is trained, from scratch (grey) and from the prompts of other tasks.
+    """Draw the validation score while a task is trained, from scratch (grey) and from the prompts of other tasks.
 
     Options as in ``plot_transfer_gain``.
     """
@@ -174,9 +179,11 @@ def plot_transfer_curves(
     bands = compute_seed_bands(
         RunResult(titles[one.start], one.seed, evaluated=one.evaluated, accuracies=one.accuracies) for one in own
     )
-    ends = ", ".join(f"{band.method} {band.mean[-1]:.0%}" for band in bands if band.mean)
-    alt = f"Validation accuracy on {short_task_name(task)} over steps. At the end: {ends or 'nothing was trained yet'}."
-    return with_alt(draw_seed_bands(bands, styles), alt)
+    metric = shared_metric(recorded_metric(one.metric) for one in own)
+    ends = ", ".join(f"{band.method} {metric.format_short(band.mean[-1])}" for band in bands if band.mean)
+    alt = f"Validation {metric.noun} on {short_task_name(task)} over steps. "
+    alt += f"At the end: {ends or 'nothing was trained yet'}."
+    return with_alt(draw_seed_bands(bands, styles, metric=metric), alt)
 
 
 def _name_starts(found: PromptSet, own: Sequence[TransferRun]) -> tuple[dict[str, str], dict[str, MethodStyle]]:
@@ -218,8 +225,14 @@ def plot_similarity_vs_transfer(
     setting = TransferGainSettings(steps, seeds)
     correlation = correlations(found, (metric,), against, centred, exclude_outliers, setting)[metric]
     comparable = comparable_sources(found)
-    tasks = [short_task_name(task.name) for task in zero_shot.target_tasks(found.with_backbone().sources)]
-    figure = figures.draw_transfer_correlation(correlation, tasks, comparable.names, metric, against)
+    targets = zero_shot.target_tasks(found.with_backbone().sources)
+    tasks, title, form = [short_task_name(task.name) for task in targets], against, ".0%"
+    if against != TRANSFER_GAIN:
+        measured = zero_shot.measured_scores(found.store, comparable.sources, targets)
+        metrics = metrics_of_tasks(measured.values(), targets)
+        title = figures.shared_noun(metrics) if against == ZERO_SHOT_ACCURACY else against
+        form = figures.shared_tick_format(metrics)
+    figure = figures.draw_transfer_correlation(correlation, tasks, comparable.names, metric, title, form)
     return with_alt(figure, figures.describe_transfer_correlation(correlation, metric))
 
 
@@ -271,7 +284,7 @@ def plot_published_transfer(title: str) -> go.Figure:
 
 
 def zero_shot_accuracies(found: PromptSet, tasks: tuple[TargetTask, ...]) -> Float[np.ndarray, "t n"]:
-    """Return accuracies without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
+    """Return scores without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
     scores = zero_shot.measured_scores(found.store, found.sources, tasks)
     return zero_shot.accuracy_matrix(found.sources, tasks, scores)
 

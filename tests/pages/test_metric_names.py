@@ -164,3 +164,54 @@ def test_a_damaged_environment_hides_no_run(scored: MakeRun, store: Store) -> No
     (run.path / "environment.json").write_text("{")
     assert [one.metric.name for one in store.list()] == ["accuracy"]
     assert run.metric is METRICS["accuracy"]
+
+
+def test_transfer_between_tasks_of_different_metrics() -> None:
+    import numpy as np
+
+    from ptviz.figures.transfer import describe_transfer_grid, draw_transfer_grid
+
+    scores, own = np.array([[0.1, 0.5], [0.2, -0.04]]), [[False, True], [False, False]]
+    metrics = METRICS["accuracy"], METRICS["matthews"]
+    figure = draw_transfer_grid(scores, ["trec6", "cola"], ["none", "P"], own, metrics)
+    assert list(figure.layout.yaxis.ticktext) == ["trec6 (accuracy)", "cola (Matthews correlation)"]
+    cells = figure.data[0]
+    assert [list(row) for row in cells.text] == [["10%", "[50%]"], ["0.20", "-0.04"]]
+    assert cells.colorbar.title.text == "score"
+    said = describe_transfer_grid(scores, ["trec6", "cola"], ["none", "P"], metrics)
+    assert "Zero-shot score of 2 prompts" in said
+    assert "Best on cola (Matthews correlation): none, 0.20." in said
+    same = draw_transfer_grid(scores, ["a", "b"], ["none", "P"], own, [METRICS["macro-f1"]] * 2)
+    assert same.data[0].colorbar.title.text == "macro F1"
+    assert list(same.layout.yaxis.ticktext) == ["a", "b"]
+
+
+def test_measured_transfer_records_its_metric(scored: MakeRun, store: Store) -> None:
+    from ptviz.experiments.transfer import target_tasks
+    from ptviz.experiments.transfer_results import (
+        TransferRun,
+        TransferScore,
+        acquire_record_lock,
+        fingerprint,
+        read_transfer_scores,
+        save_measurement,
+    )
+
+    run = scored("matthews", task="trec6")
+    (target,) = target_tasks(store.list())
+    lock = acquire_record_lock(store)
+    save_measurement(
+        store, TransferScore(run.id, "trec6", 200, -0.25, 1.0, fingerprint(store, run.id, target), metric="matthews")
+    )
+    lock.release()
+    said = words(plots.plot_transfer([run]))
+    assert "Matthews correlation" in said
+    assert "-0.25" in said
+    assert "ccuracy" not in said
+    (stored,) = read_transfer_scores(store).values()
+    assert stored.metric == "matthews"
+    old = json.loads((store.root / ".transfer.json").read_text())
+    del old["cells"][0]["metric"]
+    (store.root / ".transfer.json").write_text(json.dumps(old))
+    assert read_transfer_scores(store)[stored.key].metric == "accuracy"
+    assert TransferRun("a", "b", 1, 1, 0).metric == "accuracy"

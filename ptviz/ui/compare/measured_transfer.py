@@ -15,7 +15,13 @@ from ptviz.analysis.transfer import mean_error_reduction
 from ptviz.experiments import transfer as record
 from ptviz.experiments import transfer_gain
 from ptviz.experiments.transfer_gain import TransferGainSettings
-from ptviz.experiments.transfer_results import TargetTask, TransferRun, TransferRunKey, describe_damaged_entries
+from ptviz.experiments.transfer_results import (
+    TargetTask,
+    TransferRun,
+    TransferRunKey,
+    describe_damaged_entries,
+    metrics_of_tasks,
+)
 from ptviz.plots import (
     plot_similarity_vs_transfer,
     plot_transfer,
@@ -45,7 +51,7 @@ _GAINS_CAPTION = (
     "scratch. Empty on a prompt's own task. Colours end at 100 %."
 )
 _CURVES_CAPTION = (
-    "How to read it: validation accuracy while the task is trained, grey from scratch, coloured from other tasks' "
+    "How to read it: validation {metric} while the task is trained, grey from scratch, coloured from other tasks' "
     "prompts. A lead that shrinks saves steps; one that stays also improves the result. Bands: lowest to highest seed."
 )
 _CORRELATION_CAPTION = (
@@ -110,7 +116,7 @@ def _is_job_running() -> bool:
 
 
 def _zero_shot_accuracies(chosen: PromptSelection, tasks: tuple[TargetTask, ...]) -> np.ndarray:
-    """Return accuracies without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
+    """Return scores without training: rows are tasks, columns no prompt, then every prompt; NaN where unknown."""
     return record.accuracy_matrix(chosen.runs, tasks, record.measured_scores(get_store(), chosen.runs, tasks))
 
 
@@ -218,15 +224,16 @@ def _render_transfer_curves(
     found: dict[TransferRunKey, TransferRun],
     setting: TransferGainSettings,
 ) -> None:
-    """Show validation accuracy over steps on one task, from scratch and from every source prompt."""
+    """Show the validation score over steps on one task, from scratch and from every source prompt."""
     trained = [task.name for task in tasks if any(run.task == task.name for run in found.values())]
     target = st.selectbox("Curves of the task", trained, key="course", format_func=short_task_name)
+    (metric,) = metrics_of_tasks(found.values(), [task for task in tasks if task.name == target])
     render_plot(
         plot_transfer_curves,
         chosen.run_ids,
         str(target),
         key="courses",
-        caption=_CURVES_CAPTION,
+        caption=_CURVES_CAPTION.format(metric=metric.noun),
         filename="from-source-against-from-scratch",
         names=chosen.names,
         **_training_options(setting),
@@ -284,7 +291,7 @@ def _render_correlation(
         )
     missing = "" if NEURON_METRIC in metrics else " Select the measure *neurons* above once to include it here."
     st.caption(
-        "A prompt's own task is left out. Accuracies of different tasks are on different levels, so a gain is the "
+        "A prompt's own task is left out. Scores of different tasks are on different levels, so a gain is the "
         f"fairer axis. With few prompts the intervals are wide: this is evidence, not proof.{missing}"
     )
 
