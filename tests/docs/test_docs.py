@@ -20,6 +20,7 @@ from ptviz.runs import RunConfig, Store
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.status import Status
 from ptviz.tasks import TableOptions
+from ptviz.tasks.metrics import METRICS
 from ptviz.training import TrainConfig
 from ptviz.training.events import PLAIN_EVENTS
 
@@ -46,6 +47,14 @@ def test_the_table_of_findings_is_generated(capsys: pytest.CaptureFixture[str]) 
     assert run(["findings", "--markdown"]) == 0
     expected = capsys.readouterr().out.strip()
     assert marked(RESULTS, "findings") == expected, "run: ptviz findings --markdown, and paste it in docs/results.md"
+
+
+def test_the_table_of_metrics_is_that_of_the_code() -> None:
+    text = (ROOT / "docs" / "metrics.md").read_text()
+    for m in METRICS.values():
+        row = f"| `{m.name}` | {m.title} | {m.kind} | {m.low} to {m.high} | {m.definition} | {m.source} |"
+        assert row in text, f"docs/metrics.md lacks this row:\n{row}"
+    assert len(re.findall(r"^\| `", text, re.M)) == len(METRICS)
 
 
 def test_the_readme_stays_short() -> None:
