@@ -214,4 +214,4 @@ def test_measured_transfer_records_its_metric(scored: MakeRun, store: Store) -> 
     del old["cells"][0]["metric"]
     (store.root / ".transfer.json").write_text(json.dumps(old))
     assert read_transfer_scores(store)[stored.key].metric == "accuracy"
-    assert TransferRun("a", "b", 1, 1, 0).metric == "accuracy"
+    assert TransferRun("a", "b", 1, 1, 0, (0,), (0.5,)).metric == "accuracy"
