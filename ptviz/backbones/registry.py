@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import re
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from functools import cache
 from importlib.metadata import EntryPoint
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -32,6 +36,7 @@ from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
 from ptviz.entry_points import load_entry_points
 from ptviz.paths import expand_user
 from ptviz.prompt import BackboneShape
+from ptviz.safe_text import safe_text
 
 DEFAULT_BACKBONE = "minilm-l6"
 HUB_IDS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
@@ -60,7 +65,8 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
 
     ``name`` is ``minilm-l6``, ``smollm2-135m``, ``tiny-encoder``, ``tiny-decoder``, ``tiny-encoder-decoder``, a local
     folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen weights, ``float32`` or
-    ``bfloat16``; prompts are always float32. Code that comes with a model is never run.
+    ``bfloat16``; prompts are always float32. Code that comes with a model is never run: weights are read from
+    safetensors, else from ``pytorch_model.bin`` by torch's restricted unpickler, which makes tensors only.
 
     Raises:
         BackboneError: naming what is missing or unsupported, and the command that installs it.
@@ -200,6 +206,8 @@ def _resolve_source(name: str) -> str:
 
 
 def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    # Without safetensors transformers would ask a service of the Hub to convert the weights.
+    os.environ["DISABLE_SAFETENSORS_CONVERSION"] = "true"
     try:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False)
         family = select_auto_class(name, config)
@@ -207,15 +215,23 @@ def _load_pretrained(name: str, source: str) -> tuple[PreTrainedModel, PreTraine
         extras: dict[str, Any] = {"add_pooling_layer": False} if has_pooler else {}
         with suppress_output():
             model = family.from_pretrained(
-                source, trust_remote_code=False, use_safetensors=True, dtype=torch.float32, **extras
+                source, trust_remote_code=False, weights_only=True, dtype=torch.float32, **extras
             )
             tokeniser = AutoTokenizer.from_pretrained(source, trust_remote_code=False)
     except BackboneError:
         raise
-    except (OSError, ValueError, KeyError, ImportError) as error:
+    except UnpicklingError as error:
+        called = re.search(r"GLOBAL (\S+)", str(error))
+        reason = (
+            f"its pickled weights would call {safe_text(called[1])}; nothing in them was executed"
+            if called
+            else "its weights are damaged, or no file of torch"
+        )
+        raise BackboneError(f"cannot load backbone {name!r}: {reason}. Use a model with safetensors weights") from error
+    except (OSError, ValueError, KeyError, ImportError, RuntimeError, EOFError, SafetensorError) as error:
         command = packaged.INSTALL_COMMANDS.get(name)
         first = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
-        folder = "a local folder with config.json, safetensors weights and a tokenizer"
+        folder = "a local folder with config.json, weights (safetensors or pytorch_model.bin) and a tokenizer"
         hint = f"run: {command}" if command else f"check the name, the connection, or give {folder}"
         raise BackboneError(f"cannot load backbone {name!r}: {first}; {hint}") from error
     return model, tokeniser

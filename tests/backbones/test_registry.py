@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -92,17 +94,65 @@ def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
 def test_a_folder_without_weights_is_refused(tmp_path: Path) -> None:
     saved("bert", tmp_path)
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(BackboneError, match=r"cannot load backbone .*a local folder with config\.json, safetensors"):
+    with pytest.raises(BackboneError, match=r"cannot load backbone .*a local folder with config\.json, weights"):
         load_backbone(str(tmp_path), "cpu")
 
 
-def test_pickled_weights_are_not_read(tmp_path: Path) -> None:
-    """Unpickling runs whatever the file says."""
+def with_pickled_weights(family: str, folder: Path, extra: dict[str, object] | None = None) -> str:
+    """Save a model whose weights are in pytorch_model.bin only, together with ``extra``."""
+    saved(family, folder)
+    torch.save({**load_file(folder / "model.safetensors"), **(extra or {})}, folder / "pytorch_model.bin")
+    (folder / "model.safetensors").unlink()
+    return str(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "llama", "t5"])
+@torch.no_grad()
+def test_pickled_weights_are_read_as_tensors(family: str, tmp_path: Path) -> None:
+    ours, batch, readout = case(family, 0)
+    theirs = load_backbone(with_pickled_weights(family, tmp_path), "cpu")
+    torch.testing.assert_close(theirs(batch, Prompt(), readout).logits, ours(batch, Prompt(), readout).logits)
+
+
+class Payload:
+    """Creates a folder when it is unpickled without restriction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+@pytest.mark.parametrize("sharded", [False, True])
+def test_a_pickle_that_would_run_something_is_refused(tmp_path: Path, sharded: bool) -> None:
+    folder, ran = tmp_path / "model", tmp_path / "ran"
+    path = with_pickled_weights("bert", folder, {"x": Payload(ran)})
+    with (folder / "pytorch_model.bin").open("rb") as file:
+        torch.load(file, weights_only=False)
+    assert ran.exists(), "it would run"
+    ran.rmdir()
+    if sharded:
+        names = dict.fromkeys(["x", *model_of("bert").state_dict()], "one.bin")
+        (folder / "pytorch_model.bin").rename(folder / "one.bin")
+        (folder / "pytorch_model.bin.index.json").write_text(json.dumps({"metadata": {}, "weight_map": names}))
+    with pytest.raises(
+        BackboneError, match=r"weights would call \w+\.mkdir; nothing in them was executed\. Use"
+    ) as said:
+        load_backbone(path, "cpu")
+    assert "\n" not in str(said.value)
+    assert not ran.exists()
+
+
+@pytest.mark.parametrize("name", ["pytorch_model.bin", "model.safetensors"])
+@pytest.mark.parametrize("content", [b"", b"version https://git-lfs.github.com/spec/v1\n", b"PK\x03\x04" + b"x" * 100])
+def test_damaged_weights_are_refused(tmp_path: Path, name: str, content: bytes) -> None:
     saved("bert", tmp_path)
-    torch.save(load_file(tmp_path / "model.safetensors"), tmp_path / "pytorch_model.bin")
     (tmp_path / "model.safetensors").unlink()
-    with pytest.raises(BackboneError, match="cannot load backbone"):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BackboneError, match="cannot load backbone") as said:
         load_backbone(str(tmp_path), "cpu")
+    assert "\n" not in str(said.value)
 
 
 def test_code_that_comes_with_a_model_is_not_run(tmp_path: Path) -> None:
