@@ -9,6 +9,7 @@ import pytest
 
 from tests.app_server import HANGS_SECONDS, AppServer
 from tests.soak.__main__ import PAGES
+from tests.soak.hostile_files import write_hostile_files
 from tests.soak.visitor import Visitor
 
 pytestmark = pytest.mark.slow
@@ -36,3 +37,16 @@ def test_a_file_in_the_address_is_opened_by_the_button_only(served: AppServer, t
         assert not closed.problems
         assert not opened.problems
         assert opened.bytes > closed.bytes + 2000, "its numbers and figures are shown"
+
+
+@pytest.mark.parametrize("name", ["runs-a-command.bin", "name.safetensors"])
+def test_a_hostile_file_runs_nothing_and_breaks_no_page(served: AppServer, tmp_path: Path, name: str):
+    files, witness = write_hostile_files(tmp_path)
+    (file,) = [file for file in files if file.name == name]
+    with Visitor(served.port) as visitor:
+        assert not visitor.visit("checkpoint", {"path-a": str(file)}, HANGS_SECONDS).problems
+        assert not visitor.press("Open it", HANGS_SECONDS).problems
+    assert not witness.exists()
+    log = served.log.read_text()
+    assert "Traceback" not in log
+    assert "\x1b[31m" not in log
