@@ -5,7 +5,7 @@ import streamlit as st
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.plotly_chart import preload_plotly
-from ptviz.ui.home import INTRODUCTION, render_introduction
+from ptviz.ui.home import INTRODUCTION, render_introduction, render_writing_run
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
@@ -15,6 +15,8 @@ render_introduction()
 with st.container(horizontal=True, vertical_alignment="center"):
     start_button()
     st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+with show_errors():
+    render_writing_run()
 
 st.subheader("Recent runs")
 with show_errors():

@@ -17,18 +17,33 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     from unearth.fetchers import PyPIClient
 
-Progress = Callable[[str], None]
+Progress = Callable[[str, float | None], None]
+"""Called with what is being done, and the share of a download that is done, from 0 to 1, None if that is unknown."""
 DEFAULT_INDEX = "https://pypi.org/simple"
 _CHUNK_BYTES = 1 << 20
 _MEGABYTE = 1_000_000
 _TIMEOUT_SECONDS = 15
 
 
+def no_progress(message: str, share: float | None) -> None:
+    """Show nothing."""
+
+
+def part_of(progress: Progress, number: int, count: int) -> Progress:
+    """Return the progress of one of several downloads of about the same size, as part of their common progress."""
+
+    def show(message: str, share: float | None) -> None:
+        of = f" (file {number + 1} of {count})" if count > 1 else ""
+        progress(f"{message}{of}", None if share is None else (number + share) / count)
+
+    return show
+
+
 class DownloadError(ValueError):
     """A file that could not be downloaded, or that is not the expected one."""
 
 
-def download_file(filename: str, sha256: str, target: Path, progress: Progress = lambda message: None) -> None:
+def download_file(filename: str, sha256: str, target: Path, progress: Progress = no_progress) -> None:
     """Download a file of the package index, such as "bigbench-1.0.0.tar.gz", to ``target``.
 
     Indexes, find-links, certificates and trusted hosts are those of pip's configuration.
@@ -39,7 +54,7 @@ def download_file(filename: str, sha256: str, target: Path, progress: Progress =
     """
     import httpx2
 
-    progress(f"looking for {filename}")
+    progress(f"looking for {filename}", None)
     settings = read_pip_settings()
     try:
         with _open_session(settings) as session:
@@ -112,5 +127,5 @@ def _stream(session: PyPIClient, url: str, target: Path, what: str, progress: Pr
             digest.update(chunk)
             done += len(chunk)
             of = f" of {size / _MEGABYTE:.0f}" if size else ""
-            progress(f"{what}: {done / _MEGABYTE:.0f}{of} MB")
+            progress(f"{what}: {done / _MEGABYTE:.0f}{of} MB", min(1.0, done / size) if size else None)
     return digest.hexdigest()

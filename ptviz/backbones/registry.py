@@ -39,7 +39,7 @@ from ptviz.prompt import BackboneShape
 from ptviz.safe_text import safe_text
 
 DEFAULT_BACKBONE = "minilm-l6"
-HUB_IDS = {"minilm-l6": packaged.MINILM["hub"], "smollm2-135m": packaged.SMOLLM2["hub"]}
+HUB_IDS = {"minilm-l6": packaged.MINILM["hub"]} | {one.name: one.hub for one in packaged.FETCHED_BACKBONES.values()}
 TITLES = {"minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)", "smollm2-135m": "SmolLM2-135M-Instruct (decoder)"}
 UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
 """Families whose attention does not use transformers' AttentionInterface."""

@@ -164,7 +164,7 @@ def get(
         console.print(line)
     with console.status(f"getting {name}") as status, as_usage_error(OSError):
 
-        def show(message: str) -> None:
+        def show(message: str, share: float | None) -> None:
             status.update(message)
 
         path = data.fetch(show, force) if data else fetch_backbone(name, progress=show, force=force)

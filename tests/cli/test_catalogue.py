@@ -50,7 +50,7 @@ def test_get_shows_the_terms_of_data_before_it_fetches(shell: Shell, monkeypatch
     from ptviz.tasks.builtin.fetched import FetchedPackage
 
     def fetch(self: FetchedPackage, progress, force: bool):
-        progress("downloading")
+        progress("downloading", None)
         return tmp_path / self.name
 
     monkeypatch.setattr(FetchedPackage, "fetch", fetch)

