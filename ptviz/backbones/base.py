@@ -67,24 +67,35 @@ class Backbone(nn.Module, ABC):
         self.model = model.eval().requires_grad_(False)
         self.pad_id = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
         self.sites, self.heads, self.head_width = find_attention_sites(name, self.model, self.pad_id)
-        # Lookups stay in float32 so that a low-precision backbone does not round where prompts start.
-        self.embedding_table: Tensor = model.get_input_embeddings().weight
         self._common_ids: Tensor | None = None
 
     @property
     def device(self) -> torch.device:
         """Return the device of the frozen weights."""
-        return self.embedding_table.device
+        return self._embedding_weights().device
 
     @property
     def dtype(self) -> torch.dtype:
         """Return the type of the frozen weights; prompts are always float32."""
-        return self.embedding_table.dtype
+        return self._embedding_weights().dtype
 
     @property
     def width(self) -> int:
         """Return the embedding width d."""
-        return self.embedding_table.shape[1]
+        return self._embedding_weights().shape[1]
+
+    @property
+    def embedding_table(self) -> Tensor:
+        """Return the vectors (V, d) of all tokens as they enter the model.
+
+        Some families, such as Gemma and some of BART, multiply their stored embeddings by a constant.
+        """
+        scale = getattr(self.model.get_input_embeddings(), "embed_scale", 1.0)
+        return self._embedding_weights() if scale == 1.0 else self._embedding_weights() * scale
+
+    def _embedding_weights(self) -> Tensor:
+        weights: Tensor = self.model.get_input_embeddings().weight
+        return weights
 
     @property
     def shape(self) -> BackboneShape:

