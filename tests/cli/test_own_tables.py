@@ -39,7 +39,11 @@ def test_notes_are_printed_stored_and_shown(shell: Shell, odd: Path) -> None:
         "train", "prompt-tuning", *TINY, "--task", odd, "--skip-bad-rows", "--words", "1=good,-1=bad", "--json"
     )
     assert answer.code == 0, answer.err
-    notes = ("read as cp1252 (it has the word 'café')", "the delimiter is a semicolon", "1 bad row skipped: row 62")
+    notes = (
+        "read as cp1252 by a guess (it has the word 'café')",
+        "the delimiter is a semicolon",
+        "1 bad row skipped: row 62",
+    )
     assert all(f"ptviz: note: {note}" in answer.err for note in notes)
     run = Store().get(answer.json["run"])
     assert run.config.table == TableOptions(skip_bad_rows=True, words=(("1", "good"), ("-1", "bad")))

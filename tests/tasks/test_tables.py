@@ -210,7 +210,31 @@ def test_encodings_are_detected_and_said(encoding: str, ending: str, tmp_path: P
     assert all_rows(task) == sorted(rows)
     (note,) = task.notes
     assert note.startswith("read as ")
+    assert (" by a guess" in note) == (not encoding.startswith("utf"))
     assert note.endswith("another encoding can be named")
+
+
+WESTERN = (
+    "Die schöne Straße war für große Füße gefährlich; Müller hätte ähnliche Übungen",
+    "L\u2019été dernier, le garçon a préféré rester à côté de sa mère; où était-il? Ça dépend « déjà »",
+    "¿Qué pasó ayer en el jardín? El niño comió mañana piñas, también está cansado. ¡Así será!",
+    "Não há razão para a informação não ser útil; você não está só, coração é pão",
+    "Perché è così? Più città, già università, però c'è libertà",
+    "Får jag sätta på mig skorna? Åka över älven är svårt för mig på ön",
+    "Jeg håber på en rød grød med fløde; æblet er på bordet",
+    "It\u2019s a “good” film — I didn\u2019t like it… but that\u2019s fine",
+    "It costs 5 € or 7 £, the naïve résumé said \u2013 so what",
+    "ÉCOLE FRANÇAISE, GRÖSSE UND ÜBERMUT",
+)
+
+
+@pytest.mark.parametrize("sentence", WESTERN)
+@pytest.mark.parametrize("encoding", ["cp1252", "mac_roman"])
+def test_windows_and_mac_letters_are_told_apart(encoding: str, sentence: str, tmp_path: Path) -> None:
+    rows = [(f"{sentence} {i}", "ab"[i % 2]) for i in range(20)]
+    task = load(tmp_path / "t.csv", csv_of(rows).encode(encoding))
+    assert all_rows(task) == sorted(rows)
+    assert "by a guess" in task.notes[0]
 
 
 def test_a_named_encoding_is_used(tmp_path: Path) -> None:

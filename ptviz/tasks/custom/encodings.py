@@ -21,6 +21,14 @@ _USUAL_SYMBOLS = frozenset(
     "\u00a3\u20ac\u00a9\u00ae\u2122\u00a7\u00bf\u00a1\u00b4\u00b7\u00a2\u00a5\u00b1\u00d7\u00aa\u00ba\u00a0\u00ad"
 )
 """Characters that are no letters but usual in Western texts."""
+_WITHIN_WORDS = frozenset("\u2019\u00ad")
+"""Those that are usual between two letters: an apostrophe and a soft hyphen."""
+_WESTERN_LETTERS = frozenset("äöüßéèêëàâçñáíóúãõìòùåøæîïôûœÿýÄÖÜÉÈÊËÀÂÇÑÁÍÓÚÃÕÌÒÙÅØÆÎÏÔÛŒŸÝ")
+_CENTRAL_LETTERS = frozenset("ąćęłńóśźżáčďéěíňřšťúůýžäöüßőűôľĺŕăâîşţđëĄĆĘŁŃÓŚŹŻÁČĎÉĚÍŇŘŠŤÚŮÝŽÄÖÜŐŰÔĽĹŔĂÂÎŞŢĐË")
+_LATIN_ENCODINGS = {
+    "cp1252": _WESTERN_LETTERS, "cp1250": _CENTRAL_LETTERS, "latin-1": _WESTERN_LETTERS, "mac_roman": _WESTERN_LETTERS,
+}  # fmt: skip
+"""Single-byte encodings of Latin letters with the letters of their languages; the more usual ones first."""
 _OTHER_SCRIPTS = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
 
 
@@ -86,10 +94,21 @@ def _guess_encoding(sample: bytes) -> str:
         best = from_bytes(sample, cp_isolation=_OTHER_SCRIPTS).best()
         if best is not None:
             return best.encoding.replace("_", "-") if best.encoding.startswith(("koi8", "euc")) else best.encoding
-    # Latin letters with a few accents: too little for statistics, but a wrong code page shows symbols within words.
-    return min(("cp1252", "cp1250", "latin-1"), key=lambda name: _odd_characters(sample, name))
+    # Latin letters with a few accents: too little for statistics, but a wrong code page shows in the words' shape.
+    return min(_LATIN_ENCODINGS, key=lambda name: _odd_characters(sample, name))
 
 
 def _odd_characters(sample: bytes, encoding: str) -> int:
-    text = sample.decode(encoding, errors="replace")
-    return sum(ord(char) > 127 and not char.isalpha() and char not in _USUAL_SYMBOLS for char in text)
+    """Return how many characters show that the encoding is wrong.
+
+    They are letters of other languages, capitals after a small letter, and symbols that are unusual or between letters.
+    """
+    text, letters = sample.decode(encoding, errors="replace"), _LATIN_ENCODINGS[encoding]
+    odd = 0
+    for before, char, after in zip(" " + text, text, text[1:] + " ", strict=False):
+        if char.isalpha():
+            odd += char > "\x7f" and (char not in letters or (char.isupper() and before.islower()))
+        elif char > "\x7f":
+            between = before.isalpha() and after.isalpha() and char not in _WITHIN_WORDS
+            odd += between or char not in _USUAL_SYMBOLS
+    return odd

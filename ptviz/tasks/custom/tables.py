@@ -100,7 +100,8 @@ class _TextFile:
         self.swallowed: list[SwallowedLine] = []
         self.encoding = options.encoding or self._detect_encoding()
         if self.encoding not in ("utf-8", options.encoding):
-            self.notes += (f"read as {self.encoding}{self._example_of_encoding()}; another encoding can be named",)
+            way = "" if self.encoding.startswith("utf") else " by a guess"
+            self.notes += (f"read as {self.encoding}{way}{self._example_of_encoding()}; another encoding can be named",)
 
     def _detect_encoding(self) -> str:
         with open_unpacked(self.path, self.limits) as (file, _):
