@@ -119,10 +119,11 @@ def test_only_the_needed_files_are_kept(
 
 def test_names_and_links_in_the_archive_lead_nowhere(serve: Serve, tmp_path: Path) -> None:
     evil = tar_of(
-        *GOOD,
         ("../evil", b"x"),
         (PREFIX + "../../evil", b"x"),
         ("/" + PREFIX + "b.jsonl", b"x"),
+        ("other/" + PREFIX + "b.jsonl", b"x"),
+        *GOOD,
         links={PREFIX + "b.jsonl": "/etc/passwd", PREFIX + "a": "/tmp"},
     )
     package = serve("madeup-1.0.tar.gz", evil)
