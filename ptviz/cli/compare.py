@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli import options
-from ptviz.cli.options import own_notes, parse_hyperparameters, print_notes, table_options
+from ptviz.cli.options import own_notes, parse_hyperparameters, print_notes, with_table_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -37,7 +37,6 @@ if TYPE_CHECKING:
     from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
-    from ptviz.tasks import TableOptions
     from ptviz.tasks.metrics import Metric
 
 _POLL_SECONDS = 0.5
@@ -59,21 +58,16 @@ def _pair_headings(metric: Metric) -> tuple[str, ...]:
     return ("against", difference, "95 % interval", "seeds", "significant at 95 %")
 
 
+@with_table_options("columns")
 def compare(
+    *,
     methods: Annotated[str, typer.Option(help="all, or names separated by commas: see `ptviz methods`.")] = "all",
     task: options.TaskOption = "trec6",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds: 0, 1, 2, ...")] = 3,
     backbone: options.BackboneOption = "minilm-l6",
     steps: Annotated[int, typer.Option(min=1, help="Training steps on the task.")] = 200,
     sets: options.SetOption = None,
-    text: options.TextOption = None,
-    label: options.LabelOption = None,
-    delimiter: options.DelimiterOption = None,
-    quoting: options.QuotingOption = None,
-    encoding: options.EncodingOption = None,
-    header: options.HeaderOption = None,
-    skip_bad_rows: options.SkipBadRowsOption = False,
-    words: options.WordsOption = None,
+    columns: dict[str, Any],
     csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
     markdown: options.MarkdownOption = False,
@@ -91,8 +85,7 @@ def compare(
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
-        table = table_options(delimiter, quoting, encoding, header, skip_bad_rows, words)
-        configs = _make_configs(methods, seeds, sets, task, backbone, steps, text, label, table)
+        configs = _make_configs(methods, seeds, sets, task, backbone, steps, columns)
         executor = LocalExecutor()
         with as_usage_error(OSError):
             planned = find_runs(executor.store, configs)
@@ -128,9 +121,7 @@ def _make_configs(
     task: str,
     backbone: str,
     steps: int,
-    text: str | None,
-    label: str | None,
-    table: TableOptions,
+    columns: dict[str, Any],
 ) -> tuple[RunConfig, ...]:
     """Return the config of every run, once the backbone, methods, hyperparameters and task are checked."""
     from ptviz import backbones
@@ -144,7 +135,7 @@ def _make_configs(
     if backbone in named and not named[backbone].available:
         raise UsageError(f"backbone {backbone} is not installed; get it with: {named[backbone].install_command}")
     with as_usage_error(OSError):
-        base = RunConfig(backbone, task, training=TrainConfig(steps=steps), text=text, label=label, table=table)
+        base = RunConfig(backbone, task, training=TrainConfig(steps=steps), **columns)
         configs = make_configs(parse_methods(methods), range(seeds), base, parse_hyperparameters(sets))
         print_notes(own_notes(load_run_task(base)))
         check_table_labels(base)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
@@ -14,7 +14,7 @@ import typer
 from ptviz.cli.output import UsageError, as_usage_error, print_error
 
 if TYPE_CHECKING:
-    from ptviz.tasks import TableOptions, Task
+    from ptviz.tasks import Task
 
 SetOption = Annotated[
     list[str] | None,
@@ -23,8 +23,6 @@ SetOption = Annotated[
 
 BackboneOption = Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")]
 TaskOption = Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSON, Parquet), or hub:ID.")]
-TextOption = Annotated[str | None, typer.Option(help="Column of texts in your file.")]
-LabelOption = Annotated[str | None, typer.Option(help="Column of labels in your file.")]
 CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 
@@ -35,20 +33,90 @@ def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], 
     Name, type and default of an option are those of the field; the dict takes the place of ``argument``.
     """
     kinds, shown = get_type_hints(config), [one for one in fields(config) if one.metadata["help"]]
+    options = {
+        one.name: (Annotated[kinds[one.name], typer.Option(help=one.metadata["help"])], one.default) for one in shown
+    }
+    return _with_options(options, argument, dict)
+
+
+_TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "text": (
+        Annotated[
+            str | None, typer.Option(metavar="COLUMN,...", help="Column of texts in your file; several are fields.")
+        ],
+        None,
+    ),
+    "label": (Annotated[str | None, typer.Option(help="Column of labels in your file.")], None),
+    "target": (
+        Annotated[str | None, typer.Option(help="Column of texts to write, instead of a column of labels.")],
+        None,
+    ),
+    "template": (
+        Annotated[str, typer.Option(help="Layout of your fields, as in '{prompt}{premise} {sep} {hypothesis}'.")],
+        "",
+    ),
+    "cut_first": (Annotated[str, typer.Option(metavar="FIELD", help="Field that is cut first in long inputs.")], ""),
+    "metric": (Annotated[str, typer.Option(help="Metric of your task, as in macro-f1 or rouge-l.")], ""),
+    "words": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="LABEL=WORD,...",
+                help="Words that stand for the labels of your table; or one for each, in order.",
+            ),
+        ],
+        None,
+    ),
+    "delimiter": (
+        Annotated[
+            str | None,
+            typer.Option(help="Between the cells of your table: a character, comma, semicolon, tab or pipe."),
+        ],
+        None,
+    ),
+    "quoting": (
+        Annotated[
+            str | None,
+            typer.Option(help="Quotes in your table: standard, backslash (escaped by one), or none (part of texts)."),
+        ],
+        None,
+    ),
+    "encoding": (Annotated[str | None, typer.Option(help="Encoding of your table, as in cp1252 or utf-16.")], None),
+    "header": (
+        Annotated[
+            bool | None,
+            typer.Option("--header/--no-header", help="Whether the first row of your table names the columns."),
+        ],
+        None,
+    ),
+    "skip_bad_rows": (
+        Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and list them.")],
+        False,
+    ),
+}
+
+
+def with_table_options(argument: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of a user's own table; it gets ``text``, ``label`` and ``table`` of a run as one dict.
+
+    The dict takes the place of ``argument``. A value that is not one of those expected raises ``UsageError``.
+    """
+    return _with_options(_TABLE_OPTIONS, argument, _table_fields)
+
+
+def _with_options(
+    options: Mapping[str, tuple[Any, Any]], argument: str, collect: Callable[[dict[str, Any]], dict[str, Any]]
+) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command options, each with an annotation and a default, in place of ``argument``."""
     added = [
-        inspect.Parameter(
-            one.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=one.default,
-            annotation=Annotated[kinds[one.name], typer.Option(help=one.metadata["help"])],
-        )
-        for one in shown
+        inspect.Parameter(name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=annotation)
+        for name, (annotation, default) in options.items()
     ]
 
     def decorate(command: Callable[..., None]) -> Callable[..., None]:
         @functools.wraps(command)
         def run(**values: Any) -> None:
-            command(**{argument: {one.name: values.pop(one.name) for one in shown}}, **values)
+            command(**{argument: collect({name: values.pop(name) for name in options})}, **values)
 
         signature = inspect.signature(command, eval_str=True)
         own = [one.replace(kind=inspect.Parameter.KEYWORD_ONLY) for one in signature.parameters.values()]
@@ -59,44 +127,14 @@ def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], 
     return decorate
 
 
-DelimiterOption = Annotated[
-    str | None, typer.Option(help="Between the cells of your table: a character, comma, semicolon, tab or pipe.")
-]
-QuotingOption = Annotated[
-    str | None,
-    typer.Option(help="Quotes in your table: standard, backslash (escaped by one), or none (part of texts)."),
-]
-EncodingOption = Annotated[str | None, typer.Option(help="Encoding of your table, as in cp1252 or utf-16.")]
-HeaderOption = Annotated[
-    bool | None, typer.Option("--header/--no-header", help="Whether the first row of your table names the columns.")
-]
-SkipBadRowsOption = Annotated[
-    bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and list them.")
-]
-WordsOption = Annotated[
-    str | None, typer.Option(metavar="LABEL=WORD,...", help="Words that stand for the labels of your table.")
-]
-
-
-def table_options(
-    delimiter: str | None,
-    quoting: str | None,
-    encoding: str | None,
-    header: bool | None,
-    skip_bad_rows: bool,
-    words: str | None,
-) -> TableOptions:
-    """Return how a table is read.
-
-    Raises:
-        UsageError: if a value is not one of those expected.
-    """
+def _table_fields(values: dict[str, Any]) -> dict[str, Any]:
     from ptviz.tasks import TableOptions
     from ptviz.tasks.custom.options import parse_words
 
+    columns = {name: values.pop(name) for name in ("text", "label")}
+    words = values.pop("words")
     with as_usage_error():
-        pairs = parse_words(words) if words is not None else ()
-        return TableOptions(delimiter, quoting, encoding, header, skip_bad_rows, pairs)
+        return {**columns, "table": TableOptions(**values, **({} if words is None else parse_words(words)))}
 
 
 def own_notes(task: Task) -> tuple[str, ...]:

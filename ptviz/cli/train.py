@@ -14,8 +14,8 @@ from ptviz.cli.options import (
     parse_snapshot,
     print_notes,
     split_names,
-    table_options,
     with_fields,
+    with_table_options,
 )
 from ptviz.cli.output import (
     JsonOption,
@@ -42,6 +42,7 @@ RESUME_OPTIONS = ("resume", "extend", "as_json")
 
 
 @with_fields(TrainConfig, "training")
+@with_table_options("columns")
 def train(
     context: typer.Context,
     method: Annotated[str | None, typer.Argument(metavar="[METHOD]", help="See `ptviz methods`.")] = None,
@@ -49,14 +50,7 @@ def train(
     backbone: options.BackboneOption = "minilm-l6",
     task: options.TaskOption = "trec6",
     sets: options.SetOption = None,
-    text: options.TextOption = None,
-    label: options.LabelOption = None,
-    delimiter: options.DelimiterOption = None,
-    quoting: options.QuotingOption = None,
-    encoding: options.EncodingOption = None,
-    header: options.HeaderOption = None,
-    skip_bad_rows: options.SkipBadRowsOption = False,
-    words: options.WordsOption = None,
+    columns: dict[str, Any],
     training: dict[str, Any],
     sources: Annotated[
         str | None,
@@ -93,8 +87,7 @@ def train(
             if extend is not None:
                 raise UsageError("--extend adds steps to a saved run; name it: --resume RUN --extend N")
             fields: dict[str, Any] = {
-                "backbone": backbone, "task": task, "method": method, "name": name, "text": text, "label": label,
-                "table": table_options(delimiter, quoting, encoding, header, skip_bad_rows, words),
+                "backbone": backbone, "task": task, "method": method, "name": name, **columns,
                 "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
             }  # fmt: skip
             fields |= _start_fields(start, method, fields["hyperparameters"]) if start is not None else {}

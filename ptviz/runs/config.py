@@ -31,11 +31,11 @@ class RunConfig:
     """One run: ``method`` trained on ``task`` in front of ``backbone``.
 
     ``hyperparameters`` are the method's, by name. ``parent`` is (run id, stage, step) of the snapshot that a branch
-    starts from. ``text`` and ``label`` name the columns of a user's own table. ``device`` None selects one
-    automatically. ``planned`` holds the total steps planned before each extension. ``sources`` are the source tasks of
-    a transfer method, None for the defaults of the target's family. ``start`` is the id of the saved prompt
-    (``ptviz.runs.saved_prompts``) that the run starts from. ``table`` says how a table is read; it is stored only
-    where it differs from the defaults.
+    starts from. ``text`` and ``label`` name the columns of a user's own table; ``text`` may name several, with commas
+    between them. ``device`` None selects one automatically. ``planned`` holds the total steps planned before each
+    extension. ``sources`` are the source tasks of a transfer method, None for the defaults of the target's family.
+    ``start`` is the id of the saved prompt (``ptviz.runs.saved_prompts``) that the run starts from. ``table`` says how
+    a table is read and what task is made of it; it is stored only where it differs from the defaults.
     """
 
     backbone: PathText = "minilm-l6"
@@ -175,12 +175,12 @@ def _table_flags(table: TableOptions) -> list[str]:
     flags: list[str] = []
     names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
     for name, value in table.to_json().items():
-        if name == "words":
-            flags += ["--words", format_words(table.words)]
+        if name in ("words", "word_list"):
+            flags += ["--words", format_words(table)]
         elif isinstance(value, bool):
             flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
         else:
-            flags += [f"--{name}", names.get(value, value)]
+            flags += [f"--{name.replace('_', '-')}", names.get(value, value) if name == "delimiter" else value]
     return flags
 
 

@@ -72,6 +72,26 @@ def test_options_reach_the_run(shell: Shell, odd: Path) -> None:
     assert again.json["test"] == answer.json["test"]
 
 
+def test_fields_template_words_and_metric_reach_the_run(shell: Shell, tmp_path: Path) -> None:
+    path = tmp_path / "pairs.csv"
+    path.write_text("a,b,same\n" + "".join(f"one {i},two {i},{i % 2}\n" for i in range(60)))
+    given = ("--text", "a,b", "--label", "same", "--template", "{prompt:2}{a}, {prompt}{b}", "--words", "no,yes")
+    answer = shell(
+        "train", "prompt-tuning", *TINY, "--task", path, *given, "--metric", "macro-f1", "--cut-first", "b", "--json"
+    )
+    assert answer.code == 0, answer.err
+    config = Store().get(answer.json["run"]).config
+    assert config.text == "a,b"
+    assert config.table == TableOptions(
+        word_list=("no", "yes"), template="{prompt:2}{a}, {prompt}{b}", metric="macro-f1", cut_first="b"
+    )
+    assert RunConfig.from_json(config.to_json()) == config
+    again = shell(*shlex.split(config.shell_command())[1:], "--json")
+    assert Store().get(again.json["run"]).config.table == config.table
+    planned = shell("compare", "--dry-run", "--methods", "prompt-tuning", "--task", path, *given, "--json")
+    assert planned.code == 0, planned.err
+
+
 def test_usual_options_are_not_stored() -> None:
     assert "table" not in RunConfig().to_json()
     with pytest.raises(TaskError, match="table: unknown option"):
@@ -84,7 +104,16 @@ def test_usual_options_are_not_stored() -> None:
         (("--delimiter", "ab"), "delimiter: expected one character"),
         (("--quoting", "odd"), "quoting: expected one of standard, backslash, none"),
         (("--encoding", "nothing"), "encoding: expected a name"),
-        (("--words", "good"), "words: expected LABEL=WORD"),
+        (("--words", "good,1=bad"), "words: expected LABEL=WORD"),
+        (("--words", "good"), "words: expected 2 words, one each for -1, 1; got good"),
+        (("--metric", "rouge-l"), "metric of a classification task: expected one of accuracy"),
+        (("--metric", "f1:2"), "metric 'f1:2': expected a class from 0 to 1; got 2"),
+        (("--template", "{prompt}"), "expected {text} once; it comes 0 times"),
+        (("--template", "{prompt}{text}{colour}"), "unknown field {colour}; expected {text}"),
+        (("--cut-first", "label"), "cut first: expected one of text; got 'label'"),
+        (("--target", "text", "--text", "text"), "expected different columns for texts and answers"),
+        (("--target", "label", "--label", "label"), "expected a column of labels or one of targets"),
+        (("--text", "text,colour"), "expected a column 'colour' for the text"),
         (("--words", "3=good"), "words: '3' is no class; the classes are '-1', '1'"),
         (("--words", "1=good,-1=Good"), "labels '-1' and '1' read alike"),
     ],

@@ -72,11 +72,11 @@ def test_columns_are_named_or_guessed(tmp_path: Path) -> None:
 
 def test_pairs_of_columns_are_joined(tmp_path: Path) -> None:
     lines = "".join(f"one {i},two {i},{i % 2}\n" for i in range(20))
-    task = load_table_task(write(tmp_path / "p.csv", "a,b,same\n" + lines), "a", "same", pair="b")
+    task = load_table_task(write(tmp_path / "p.csv", "a,b,same\n" + lines), "a,b", "same")
     assert ("one 3 | two 3", "1") in all_rows(task)
     assert task.classes == task.label_words == ("0", "1")
     with pytest.raises(TaskError, match=r"p.csv, row 3, column 'b': expected a text; got an empty one"):
-        load_table_task(write(tmp_path / "p.csv", "a,b,same\nx,y,0\nx,,1\n"), "a", "same", pair="b")
+        load_table_task(write(tmp_path / "p.csv", "a,b,same\nx,y,0\nx,,1\n"), "a,b", "same")
 
 
 def test_texts_with_quotes_commas_and_line_ends_survive(tmp_path: Path) -> None:

@@ -176,12 +176,15 @@ def test_options_are_checked() -> None:
     own = TableOptions("\t", "none", "cp1252", False, True, (("a, b", "x=y"), ("-1", "bad")))
     assert TableOptions.from_json(json.loads(json.dumps(own.to_json()))) == own
     assert TableOptions().to_json() == {}
-    assert parse_words(format_words(own.words))[1] == ("-1", "bad")
+    assert parse_words(format_words(own))["words"][1] == ("-1", "bad")
     for wrong in ({"header": 1}, {"words": {"a": "b"}}, {"words": [["a"]]}, {"delimiter": 3}, {"other": 1}, []):
         with pytest.raises(TaskError, match="table: "):
             TableOptions.from_json(wrong)
-    with pytest.raises(TaskError, match="LABEL=WORD"):
-        parse_words("good,bad")
+    listed = TableOptions(word_list=("a, b", "bad"))
+    assert parse_words(format_words(listed)) == {"word_list": listed.word_list}
+    for wrong_words in ("good,1=bad", "good,", ""):
+        with pytest.raises(TaskError, match="LABEL=WORD"):
+            parse_words(wrong_words)
 
 
 # Encodings and compression

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from decimal import Decimal
 from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.label_words import word_classes
-from ptviz.tasks.custom.labels import ClassSpellings, read_label, sort_class_names, to_class_name
+from ptviz.tasks.custom.labels import ClassSpellings, label_spelling, read_label, sort_class_names, to_class_name
 from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import NumberedRow, SwallowedLine
-from ptviz.tasks.example import PAIR_SEPARATOR, Example, TaskError, TaskSplits
-from ptviz.tasks.splits import MIN_EXAMPLES_PER_CLASS, drop_duplicates
+from ptviz.tasks.example import Example, TaskError, TaskSplits
+from ptviz.tasks.metrics import check_metric
+from ptviz.tasks.splits import MIN_EXAMPLES_PER_CLASS, drop_duplicates, merge_references
 from ptviz.tasks.task import Task
+from ptviz.tasks.template import RESERVED_NAMES
 
 MAX_ROWS = 100_000
 """Rows kept of a larger table."""
@@ -29,28 +33,55 @@ _MAX_LABEL_LENGTH = 1000
 
 
 class Columns(NamedTuple):
-    """The columns of a task: those of its texts, in the order in which they are joined, and that of its labels."""
+    """The columns of a task: those of its texts, in the order of its fields, and that of its labels or targets."""
 
     texts: tuple[str, ...]
-    label: str
+    answer: str
+    is_target: bool = False
 
     @property
     def names(self) -> list[str]:
-        """All columns, that of the labels last."""
-        return [*self.texts, self.label]
+        """All columns, that of the answers last."""
+        return [*self.texts, self.answer]
+
+    @property
+    def fields(self) -> tuple[str, ...]:
+        """The names of the task's fields: of several columns their own, as far as a template can name them."""
+        return ("text",) if len(self.texts) == 1 else tuple(map(_field_name, self.texts))
+
+
+def _field_name(column: str) -> str:
+    name = re.sub(r"\W+", "_", column).strip("_")
+    return name if name.isidentifier() and name not in RESERVED_NAMES else f"field_{name}"
+
+
+class Row(NamedTuple):
+    """One row of a table: its texts, and its class or the texts to write."""
+
+    texts: tuple[str, ...]
+    answer: str | tuple[str, ...]
+
+    @property
+    def size(self) -> int:
+        """The characters of its texts."""
+        return sum(map(len, self.texts)) + (sum(map(len, self.answer)) if isinstance(self.answer, tuple) else 0)
 
 
 @dataclass
 class CollectedExamples:
-    """Rows as (text, class name), how many rows there were, how many of each class, and what was noticed."""
+    """The rows, how many there were, how many of each class, and what was noticed."""
 
-    labelled_texts: list[tuple[str, str]] = field(default_factory=list)
+    rows: list[Row] = field(default_factory=list)
     total_rows: int = 0
     class_counts: Counter[str] = field(default_factory=Counter)
     spellings: ClassSpellings = field(default_factory=ClassSpellings)
     skipped: list[str] = field(default_factory=list)
     skipped_rows: int = 0
     cut_texts: int = 0
+
+    def merge_targets(self) -> list[Example]:
+        """Return one row for every input, with the targets of all its rows."""
+        return merge_references(Example.of_fields(*texts, targets=tuple(answer)) for texts, answer in self.rows)
 
     def notes(self) -> tuple[str, ...]:
         """Say what was skipped, cut, or taken as one."""
@@ -87,60 +118,95 @@ def collect_examples(
     characters = 0
     for number, values in rows:
         try:
-            texts, name, spelling = _check_row(source, number, values, columns)
+            row, spelling = _check_row(source, number, values, columns)
         except TaskError as error:
             if not skip_bad_rows:
                 raise
             _record_skipped(found, source, error)
             continue
-        found.spellings.add(name, spelling)
-        found.class_counts[name] += 1
-        if len(found.class_counts) > MAX_CLASSES:
-            problem = f"{name[:40]!r} is class number {MAX_CLASSES + 1}; expected {MAX_CLASSES} at most: is this the "
-            raise table_error(source, problem + "column of labels?", number, columns.label)
+        if isinstance(row.answer, str):
+            _count_class(found, source, number, columns, row.answer, spelling)
         found.total_rows += 1
-        found.cut_texts += any(len(text) > limits.text for text in texts)
-        example = (PAIR_SEPARATOR.join(text[: limits.text] for text in texts), name)
-        if len(found.labelled_texts) < limit:
-            found.labelled_texts.append(example)
-            characters += len(example[0])
+        row = _cut_row(found, row, limits.text)
+        if len(found.rows) < limit:
+            found.rows.append(row)
+            characters += row.size
         elif (place := int(random.random() * found.total_rows)) < limit:
-            characters += len(example[0]) - len(found.labelled_texts[place][0])
-            found.labelled_texts[place] = example
+            characters += row.size - found.rows[place].size
+            found.rows[place] = row
         if characters > limits.kept:
             problem = f"the texts have more than {limits.kept:,} characters in all; take fewer rows, or shorter texts"
             raise table_error(source, problem, number)
     return found
 
 
-def _check_row(
-    source: Path | str, number: int, values: Sequence[Any] | TaskError, columns: Columns
-) -> tuple[list[str], str, str]:
-    """Return the texts, the class and the spelling of the label of one row."""
+def _count_class(
+    found: CollectedExamples, source: Path | str, number: int, columns: Columns, name: str, spelling: str
+) -> None:
+    found.spellings.add(name, spelling)
+    found.class_counts[name] += 1
+    if len(found.class_counts) > MAX_CLASSES:
+        problem = f"{name[:40]!r} is class number {MAX_CLASSES + 1}; expected {MAX_CLASSES} at most: is this the "
+        raise table_error(source, problem + "column of labels?", number, columns.answer)
+
+
+def _cut_row(found: CollectedExamples, row: Row, limit: int) -> Row:
+    answers = row.answer if isinstance(row.answer, tuple) else ()
+    if not any(len(text) > limit for text in (*row.texts, *answers)):
+        return row
+    found.cut_texts += 1
+    answer = tuple(text[:limit] for text in answers) or row.answer
+    return Row(tuple(text[:limit] for text in row.texts), answer)
+
+
+def _check_row(source: Path | str, number: int, values: Sequence[Any] | TaskError, columns: Columns) -> tuple[Row, str]:
+    """Return one row, and the spelling of its label."""
     if isinstance(values, TaskError):
         raise values
-    *texts, label = values
+    *texts, answer = values
     for text, column in zip(texts, columns.texts, strict=True):
-        if not isinstance(text, str) or not text.strip():
-            got = "an empty one" if text is None or isinstance(text, str) else f"{_brief(text)}, a {_type_name(text)}"
-            raise table_error(source, f"expected a text; got {got}: fill it in, or delete the row", number, column)
-        _check_characters(source, number, column, text)
+        _check_text(source, number, column, text)
+    own = tuple(text.strip() for text in texts)
+    if columns.is_target:
+        return Row(own, _read_targets(source, number, columns.answer, answer)), ""
+    name, spelling = _read_class(source, number, columns.answer, answer)
+    return Row(own, name), spelling
+
+
+def _check_text(source: Path | str, number: int, column: str, text: Any) -> None:
+    if not isinstance(text, str) or not text.strip():
+        got = "an empty one" if text is None or isinstance(text, str) else f"{_brief(text)}, a {_type_name(text)}"
+        raise table_error(source, f"expected a text; got {got}: fill it in, or delete the row", number, column)
+    _check_characters(source, number, column, text)
+
+
+def _read_targets(source: Path | str, number: int, column: str, value: Any) -> tuple[str, ...]:
+    """Return the different texts of a cell: a text or a number, or a list of them."""
+    found = value if isinstance(value, list) else [value]
+    if not found:
+        raise table_error(source, "expected a text to write; got an empty list: fill it in", number, column)
+    targets = [label_spelling(one) if isinstance(one, int | float | Decimal) else one for one in found]
+    for target in targets:
+        _check_text(source, number, column, target)
+    return tuple(dict.fromkeys(target.strip() for target in targets))
+
+
+def _read_class(source: Path | str, number: int, column: str, label: Any) -> tuple[str, str]:
+    """Return the class and the spelling of a label."""
     if isinstance(label, str) and len(label) > _MAX_LABEL_LENGTH:
         problem = (
             f"expected a label of at most {_MAX_LABEL_LENGTH:,} characters; got {len(label):,}: is this the column "
         )
-        raise table_error(source, problem + "of labels?", number, columns.label)
+        raise table_error(source, problem + "of labels?", number, column)
     try:
         name, spelling = read_label(label)
     except TypeError:
         problem = f"expected one label in each row, a text, a number, or true or false; got {_brief(label)}, "
-        raise table_error(source, f"{problem}a {_type_name(label)}", number, columns.label) from None
+        raise table_error(source, f"{problem}a {_type_name(label)}", number, column) from None
     if not name:
-        raise table_error(
-            source, f"expected a label; got {label!r}: fill it in, or delete the row", number, columns.label
-        )
-    _check_characters(source, number, columns.label, name)
-    return [text.strip() for text in texts], name, spelling
+        raise table_error(source, f"expected a label; got {label!r}: fill it in, or delete the row", number, column)
+    _check_characters(source, number, column, name)
+    return name, spelling
 
 
 def _check_characters(source: Path | str, number: int, column: str, text: str) -> None:
@@ -188,9 +254,9 @@ def swallowed_notes(found: CollectedExamples, lines: Iterable[SwallowedLine]) ->
 
 def sampling_note(found: CollectedExamples, source: str) -> tuple[str, ...]:
     """Say that a table was too large to be kept whole, if it was."""
-    if found.total_rows == len(found.labelled_texts):
+    if found.total_rows == len(found.rows):
         return ()
-    return (f"{source}: {found.total_rows:,} rows, of which {len(found.labelled_texts):,} were sampled",)
+    return (f"{source}: {found.total_rows:,} rows, of which {len(found.rows):,} were sampled",)
 
 
 def label_examples(
@@ -201,12 +267,10 @@ def label_examples(
     Raises:
         TaskError: if fewer than two classes have the rows that three splits need.
     """
-    if not found.labelled_texts:
-        skipped = f" ({found.skipped_rows:,} bad rows skipped: {found.skipped[0]})" if found.skipped else ""
-        raise table_error(source, f"there are no rows below the header; expected a text and a label in each{skipped}")
+    _check_not_empty(found, source)
     names = sort_class_names(found.class_counts)
     number = {name: label for label, name in enumerate(names)}
-    unique = drop_duplicates(Example(text, number[name]) for text, name in found.labelled_texts)
+    unique = drop_duplicates(Example.of_fields(*texts, label=number[str(name)]) for texts, name in found.rows)
     sizes = Counter(row.label for row in unique)
     kept = [label for label in range(len(names)) if sizes[label] >= MIN_EXAMPLES_PER_CLASS]
     if len(kept) < 2:
@@ -218,11 +282,34 @@ def label_examples(
         some = ", ".join(repr(name[:40]) for name in rare[:5]) + (" ..." if len(rare) > 5 else "")
         classes = _count(len(rare), "class", "classes")
         notes.append(f"{classes} with fewer than {MIN_EXAMPLES_PER_CLASS} different texts left out: {some}")
-    if len(unique) < len(found.labelled_texts):
-        notes.append(f"{_count(len(found.labelled_texts) - len(unique), 'repeated text')} left out")
+    if len(unique) < len(found.rows):
+        notes.append(f"{_count(len(found.rows) - len(unique), 'repeated text')} left out")
     index = {label: place for place, label in enumerate(kept)}
-    rows = [Example(row.text, index[row.label]) for row in unique if row.label in index]
+    rows = [row._replace(label=index[row.label]) for row in unique if row.label in index]
     return [found.spellings.class_name(names[label]) for label in kept], rows, tuple(notes)
+
+
+def _check_not_empty(found: CollectedExamples, source: str) -> None:
+    if not found.rows:
+        skipped = f" ({found.skipped_rows:,} bad rows skipped: {found.skipped[0]})" if found.skipped else ""
+        raise table_error(source, f"there are no rows below the header; expected a text and a label in each{skipped}")
+
+
+def target_examples(found: CollectedExamples, source: str, column: str) -> tuple[list[Example], tuple[str, ...]]:
+    """Return one row for every input, with all texts to write that the table has for it, and notes.
+
+    Raises:
+        TaskError: if there are too few inputs for three splits.
+    """
+    _check_not_empty(found, source)
+    merged = found.merge_targets()
+    if len(merged) < MIN_EXAMPLES_PER_CLASS:
+        problem = f"expected at least {MIN_EXAMPLES_PER_CLASS} different inputs, one a split; got {len(merged)}"
+        raise table_error(source, problem, None, column)
+    repeated = len(found.rows) - len(merged)
+    return merged, (f"{_count(repeated, 'row')} with the input of another: their targets are its references",) * (
+        repeated > 0
+    )
 
 
 def custom_task(
@@ -231,15 +318,23 @@ def custom_task(
     splits: TaskSplits,
     source: str,
     notes: tuple[str, ...],
-    options: TableOptions | None = None,
+    columns: Columns,
+    options: TableOptions,
 ) -> Task:
     """Return a task of a user's own rows, its label words and descriptions made from the names of the classes.
 
     Raises:
-        TaskError: naming two classes whose words are the same.
+        TaskError: naming two classes whose words are the same, or what does not fit the task: the number of words, a
+            metric, a template, a field.
     """
-    words = {to_class_name(label): word for label, word in (options.words if options else ())}
+    if options.word_list and len(options.word_list) != len(classes):
+        got = f"got {', '.join(options.word_list)}"
+        raise TaskError(f"words: expected {len(classes)} words, one each for {', '.join(classes[:20])}; {got}")
+    given = zip(classes, options.word_list, strict=True) if options.word_list else options.words
+    words = {to_class_name(label): word for label, word in given}
     label_words, descriptions = word_classes(classes, words)
+    if options.metric:
+        check_metric(options.metric, "text" if columns.is_target else "classification", len(classes) or None)
     return Task(
         name=name,
         title=name,
@@ -253,4 +348,8 @@ def custom_task(
         test=splits.test,
         source=source,
         notes=notes,
+        metric=options.metric,
+        fields=columns.fields,
+        template=options.template,
+        cut_first=options.cut_first,
     )

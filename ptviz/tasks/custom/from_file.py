@@ -15,13 +15,15 @@ from ptviz.tasks.custom.assemble import (
     label_examples,
     sampling_note,
     swallowed_notes,
+    target_examples,
 )
 from ptviz.tasks.custom.containers import table_stem
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import open_table
+from ptviz.tasks.example import TaskError
 from ptviz.tasks.splits import stratified_split
-from ptviz.tasks.task import Task
+from ptviz.tasks.task import MAX_FIELDS, Task
 
 TEXT_COLUMN_NAMES = (
     "text",
@@ -42,7 +44,6 @@ def load_table_task(
     path: str | Path,
     text: str | None = None,
     label: str | None = None,
-    pair: str | None = None,
     *,
     options: TableOptions | None = None,
     name: str | None = None,
@@ -52,33 +53,65 @@ def load_table_task(
 ) -> Task:
     """Return a table's rows as a task, split 70/15/15 by ``seed``, each class alike.
 
-    ``text`` and ``label`` name the columns (without: "text", "label" and other usual names); ``pair`` the column of a
-    second text, joined to the first. ``options`` say how the file is read where it should not decide itself. Of more
-    than ``limit`` rows a uniform sample is kept. The task's notes say how the file was read and what was left out.
+    ``text`` and ``label`` name the columns (without: "text", "label" and other usual names); several columns of texts,
+    "premise,hypothesis", are the fields of the task. ``options`` say how the file is read where it should not decide
+    itself, and what task is made of it. Of more than ``limit`` rows a uniform sample is kept. The task's notes say how
+    the file was read and what was left out.
 
     Raises:
         TaskError: naming file, row and column, for a file that cannot be used as it is.
     """
     path, options = Path(path), options or TableOptions()
-    asked = [column for column in (text, label, pair) if column is not None and not column.isdecimal()]
+    given = [column for column in (text, *(text or "").split(","), label, options.target) if column is not None]
+    asked = [column for column in map(str.strip, given) if column and not column.isdecimal()]
     table = open_table(path, options, [*asked, *TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES], limits)
     notes = table.notes
-    if table.guessed is not None and text is None and label is None:
+    if table.guessed is not None and text is None and label is None and options.target is None:
         text, label = table.guessed
         notes += (f"column {text} is taken for the texts and column {label} for the labels, by their contents",)
-    texts = [find_column(path, table.columns, "text", text, TEXT_COLUMN_NAMES)]
-    texts += [find_column(path, table.columns, "pair", pair, ())] if pair is not None else []
-    columns = Columns(tuple(texts), find_column(path, table.columns, "label", label, LABEL_COLUMN_NAMES))
-    if len(set(columns.names)) < len(columns.names):
-        listed = ", ".join(columns.names)
-        raise table_error(path, f"expected different columns for texts and labels; got {listed}", 1, texts[0])
+    columns = find_columns(path, table.columns, text, label, options)
     with closing(table.rows(columns.names)) as rows:  # the file is closed at once where a limit is reached
         found = collect_examples(path, rows, columns, limit, seed, skip_bad_rows=options.skip_bad_rows, limits=limits)
     notes += (*found.notes(), *swallowed_notes(found, table.swallowed), *sampling_note(found, table_name(path)))
-    classes, examples, more = label_examples(found, table_name(path), columns.label)
-    source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.label, *columns.texts[1:]])})"
+    classes: list[str] = []
+    if columns.is_target:
+        examples, more = target_examples(found, table_name(path), columns.answer)
+    else:
+        classes, examples, more = label_examples(found, table_name(path), columns.answer)
+    source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.answer, *columns.texts[1:]])})"
     task_name = name or slugify(table_stem(path.name))
-    return custom_task(task_name, classes, stratified_split(examples, seed), source, notes + more, options)
+    splits = stratified_split(examples, seed)
+    return custom_task(task_name, classes, splits, source, notes + more, columns, options)
+
+
+def find_columns(
+    source: Path | str, known: Sequence[str], text: str | None, label: str | None, options: TableOptions
+) -> Columns:
+    """Return the columns of a task; ``text`` may name several, with commas between them.
+
+    Raises:
+        TaskError: if there is no such column, it is there twice, or is named twice.
+    """
+    if options.target is not None and label is not None:
+        raise TaskError(f"expected a column of labels or one of targets; got {label!r} and {options.target!r}")
+    texts = [text] if text is None or text in known else [part.strip() for part in text.split(",")]
+    if len(texts) > MAX_FIELDS:
+        raise TaskError(f"text: expected at most {MAX_FIELDS} columns; got {len(texts)}: {text}")
+    usual = [name for name in TEXT_COLUMN_NAMES if name != (options.target or "").lower()]
+    role, answer, names = (
+        ("label", label, LABEL_COLUMN_NAMES) if options.target is None else ("target", options.target, ())
+    )
+    columns = Columns(
+        tuple(find_column(source, known, "text", one, usual) for one in texts),
+        find_column(source, known, role, answer, names),
+        options.target is not None,
+    )
+    if len(set(columns.names)) < len(columns.names):
+        listed = ", ".join(columns.names)
+        raise table_error(
+            source, f"expected different columns for texts and answers; got {listed}", 1, columns.texts[0]
+        )
+    return columns
 
 
 def find_column(source: Path | str, columns: Sequence[str], role: str, wanted: str | None, usual: Sequence[str]) -> str:

@@ -15,8 +15,9 @@ from ptviz.tasks.custom.assemble import (
     custom_task,
     label_examples,
     sampling_note,
+    target_examples,
 )
-from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_column, slugify
+from ptviz.tasks.custom.from_file import find_columns, slugify
 from ptviz.tasks.custom.options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
@@ -45,8 +46,8 @@ def load_hub_task(
 
     The set's own splits are kept. A missing test split is the validation split; a missing validation split is cut from
     the training rows; a single split is cut 70/15/15. A split without labels is left out, as are training texts that
-    are in a later split. Splits of more than ``limit`` rows are sampled by ``seed``. Of the ``options``, bad rows and
-    words apply.
+    are in a later split. Splits of more than ``limit`` rows are sampled by ``seed``. ``text`` may name several columns,
+    "premise,hypothesis". Of the ``options``, all but those of a file apply.
 
     Raises:
         TaskError: if the set cannot be fetched, or cannot be used as it is.
@@ -58,12 +59,9 @@ def load_hub_task(
     notes: tuple[str, ...] = ()
     options = options or TableOptions()
     for split, data in _find_splits(fetch_dataset(identifier, config), identifier).items():
-        columns = Columns(
-            (find_column(identifier, data.column_names, "text", text, TEXT_COLUMN_NAMES),),
-            find_column(identifier, data.column_names, "label", label, LABEL_COLUMN_NAMES),
-        )
-        if _lacks_labels(data, columns.label):
-            notes += (f"split {split} has no labels and was left out",)
+        columns = find_columns(identifier, data.column_names, text, label, options)
+        if _lacks_labels(data, columns.answer):
+            notes += (f"split {split} has no {'targets' if columns.is_target else 'labels'} and was left out",)
             continue
         place = f"{identifier} ({split})"
         rows = _iterate_rows(data, columns, limit, seed)
@@ -72,10 +70,10 @@ def load_hub_task(
         found[split].total_rows = len(data) - found[split].skipped_rows
         notes += sampling_note(found[split], split)
     if not found:
-        raise TaskError(f"{identifier}: expected a split with labels; got none")
-    classes, splits, more = _assemble_splits(found, identifier, columns.label, seed)
+        raise TaskError(f"{identifier}: expected a split with {'targets' if options.target else 'labels'}; got none")
+    classes, splits, more = _assemble_splits(found, identifier, columns, seed)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
-    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, options)
+    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, columns, options)
 
 
 def fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:
@@ -132,11 +130,11 @@ def _class_names(data: Any, column: str) -> list[str] | None:
 def _lacks_labels(data: Any, column: str) -> bool:
     """Return whether all labels of a split are withheld: -1 or none, as in the test splits of GLUE."""
     first = data.select_columns([column])[:1000][column]
-    return all(value is None or value == -1 for value in first)
+    return all(value in (None, -1, "", []) for value in first)
 
 
 def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
-    names = _class_names(data, columns.label)
+    names = _class_names(data, columns.answer)
     for number, (*texts, value) in iterate_cells(data, columns.names, sample_indices(range(len(data)), limit, seed)):
         if names and isinstance(value, int):
             value = names[value] if value >= 0 else None
@@ -159,14 +157,20 @@ def iterate_cells(data: Any, columns: Sequence[str], indices: Sequence[int]) -> 
 
 
 def _assemble_splits(
-    found: dict[str, CollectedExamples], identifier: str, column: str, seed: int
+    found: dict[str, CollectedExamples], identifier: str, columns: Columns, seed: int
 ) -> tuple[list[str], TaskSplits, tuple[str, ...]]:
-    classes, train, notes = label_examples(found["train"], identifier, column)
+    classes: list[str] = []
+    if columns.is_target:
+        train, notes = target_examples(found["train"], identifier, columns.answer)
+    else:
+        classes, train, notes = label_examples(found["train"], identifier, columns.answer)
     index = {name: label for label, name in enumerate(classes)}
 
     def rows(split: str) -> list[Example]:
+        if columns.is_target:
+            return found[split].merge_targets()
         return drop_duplicates(
-            Example(text, index[name]) for text, name in found[split].labelled_texts if name in index
+            Example.of_fields(*texts, label=index[str(name)]) for texts, name in found[split].rows if name in index
         )
 
     if "validation" not in found and "test" not in found:

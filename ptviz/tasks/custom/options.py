@@ -5,28 +5,38 @@ from __future__ import annotations
 import codecs
 import csv
 import io
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
+from typing import Annotated, Any
+
+from msgspec import Meta
 
 from ptviz.tasks.example import TaskError
+from ptviz.validation import InvalidData, Name, convert_json
 
 QUOTINGS = ("standard", "backslash", "none")
 """Doubled quotes within quoted cells; quotes escaped by a backslash; quotes are ordinary characters."""
 DELIMITER_NAMES = {"comma": ",", "semicolon": ";", "tab": "\t", "pipe": "|"}
 _UNSAFE_ENCODINGS = ("unicode-escape", "raw-unicode-escape", "idna", "punycode", "utf-7", "undefined", "mbcs", "oem")
 
+MAX_TEMPLATE = 2000
+"""Characters of a template at most."""
+Word = Annotated[str, Meta(max_length=1000)]
+"""A class of a table, or the word that stands for it."""
 MB = 1_000_000
 
 
 @dataclass(frozen=True)
 class TableOptions:
-    """How a table is read, and the words of its classes. None: the file decides, and a note says how.
+    """How a table is read, and the task that is made of it. None: the file decides, and a note says how.
 
     ``delimiter`` is one character; ``quoting`` one of ``QUOTINGS``; ``encoding`` a name that Python knows; ``header``
     whether the first row names the columns (without a header they are called "1", "2", ...). ``skip_bad_rows`` leaves
-    out rows that cannot be used, instead of refusing the table. ``words`` holds (class, word) pairs: the text that
-    stands for a class instead of its name.
+    out rows that cannot be used, instead of refusing the table.
+
+    ``words`` holds (class, word) pairs: the text that stands for a class instead of its name; ``word_list`` one word
+    for every class instead, in the order of the classes. ``target`` is the column of the texts to write, in place of a
+    column of labels. ``template``, ``cut_first`` and ``metric`` are those of ``Task``.
 
     Raises:
         TaskError: naming the option, what was expected and what came.
@@ -37,7 +47,12 @@ class TableOptions:
     encoding: str | None = None
     header: bool | None = None
     skip_bad_rows: bool = False
-    words: tuple[tuple[str, str], ...] = ()
+    words: Annotated[tuple[tuple[Word, Word], ...], Meta(max_length=1000)] = ()
+    word_list: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
+    target: Name | None = None
+    template: Annotated[str, Meta(max_length=MAX_TEMPLATE)] = ""
+    cut_first: Name = ""
+    metric: Name = ""
 
     def __post_init__(self) -> None:
         if self.delimiter is not None:
@@ -50,20 +65,31 @@ class TableOptions:
             raise TaskError(f"quoting: expected one of {', '.join(QUOTINGS)}; got {self.quoting!r}")
         if self.encoding is not None and not _is_text_encoding(self.encoding):
             raise TaskError(f"encoding: expected a name such as utf-8, cp1252 or utf-16; got {self.encoding[:40]!r}")
-        names = [name for name, _ in self.words]
-        if len(set(names)) < len(names) or not all(name.strip() and word.strip() for name, word in self.words):
-            raise TaskError(f"words: expected one word for each class named, none empty; got {dict(self.words)}")
-        if len(names) > 1000 or any(len(text) > 1000 for pair in self.words for text in pair):
+        self._check_words()
+        if len(self.template) > MAX_TEMPLATE:
+            raise TaskError(f"template: expected at most {MAX_TEMPLATE:,} characters; got {len(self.template):,}")
+
+    def _check_words(self) -> None:
+        names, texts = (
+            [name for name, _ in self.words],
+            [*self.word_list, *(part for pair in self.words for part in pair)],
+        )
+        if len(set(names)) < len(names) or not all(text.strip() for text in texts):
+            got = dict(self.words) or ", ".join(self.word_list)
+            raise TaskError(f"words: expected one word for each class named, none empty; got {got}")
+        if len(texts) > 2000 or any(len(text) > 1000 for text in texts):
             raise TaskError("words: expected at most 1,000 words of at most 1,000 characters")
+        if texts and self.target is not None:
+            raise TaskError("words: a column of targets has no classes; leave out the words, or the target")
+        if self.word_list and (self.words or any("=" in word for word in self.word_list)):
+            raise TaskError(f"words: expected only pairs, or only words without =; got {', '.join(self.word_list)}")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object of the options that differ from the defaults."""
         usual = asdict(TableOptions())
-        return {
-            name: list(map(list, value)) if name == "words" else value
-            for name, value in vars(self).items()
-            if value != usual[name]
-        }
+        changed = {name: value for name, value in vars(self).items() if value != usual[name]}
+        changed |= {"words": list(map(list, self.words))} if self.words else {}
+        return changed | ({"word_list": list(self.word_list)} if self.word_list else {})
 
     @classmethod
     def from_json(cls, data: Any) -> TableOptions:
@@ -77,33 +103,38 @@ class TableOptions:
         known = [field.name for field in fields(cls)]
         if unknown := sorted(map(str, set(data) - set(known))):
             raise TaskError(f"table: unknown option {', '.join(unknown)}; expected {', '.join(known)}")
-        kinds = {"header": bool, "skip_bad_rows": bool, "words": list}
-        for name, value in data.items():
-            kind = kinds.get(name, str)
-            if not isinstance(value, kind) and not (value is None and name not in ("skip_bad_rows", "words")):
-                raise TaskError(f"table: {name}: expected {kind.__name__}; got {type(value).__name__}")
-        words = data.get("words", [])
-        if not all(isinstance(pair, list) and list(map(type, pair)) == [str, str] for pair in words):
-            raise TaskError("table: words: expected pairs of a class and a word, as texts")
-        return cls(**{**data, "words": tuple((name, word) for name, word in words)})
+        try:
+            return convert_json(dict(data), cls)
+        except InvalidData as error:
+            raise TaskError(f"table: {error}") from error
 
 
-def parse_words(text: str) -> tuple[tuple[str, str], ...]:
-    """Return the (class, word) pairs of ``LABEL=WORD,LABEL=WORD``; quotes enclose a label or word with a comma.
+def parse_words(text: str) -> dict[str, Any]:
+    """Return the options of ``LABEL=WORD,LABEL=WORD``, or of one word for every class: ``yes,no,maybe``.
+
+    Quotes enclose a label or word with a comma.
 
     Raises:
-        TaskError: if a part is not ``LABEL=WORD``.
+        TaskError: if a part is empty, or only some are ``LABEL=WORD``.
     """
-    parts = [part.rpartition("=") for part in next(csv.reader([text], skipinitialspace=True), [])]
-    if not parts or not all(label.strip() and word.strip() for label, _, word in parts):
-        raise TaskError(f"words: expected LABEL=WORD,LABEL=WORD, as in 1=good,-1=bad; got {text[:200]!r}")
-    return tuple((label.strip(), word.strip()) for label, _, word in parts)
+    parts = [part.strip() for part in next(csv.reader([text], skipinitialspace=True), [])]
+    if parts and all(parts) and not any("=" in part for part in parts):
+        return {"word_list": tuple(parts)}
+    pairs = [part.rpartition("=") for part in parts]
+    if not parts or not all(label.strip() and word.strip() for label, _, word in pairs):
+        raise TaskError(
+            "words: expected LABEL=WORD,LABEL=WORD, as in 1=good,-1=bad, or one word for every class; got "
+            f"{text[:200]!r}"
+        )
+    return {"words": tuple((label.strip(), word.strip()) for label, _, word in pairs)}
 
 
-def format_words(words: Iterable[tuple[str, str]]) -> str:
-    """Return (class, word) pairs as ``parse_words`` reads them."""
+def format_words(options: TableOptions) -> str:
+    """Return the words as ``parse_words`` reads them."""
     line = io.StringIO()
-    csv.writer(line, lineterminator="").writerow([f"{label}={word}" for label, word in words])
+    csv.writer(line, lineterminator="").writerow(
+        [*options.word_list, *(f"{own}={word}" for own, word in options.words)]
+    )
     return line.getvalue()
 
 

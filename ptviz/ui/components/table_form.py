@@ -37,7 +37,7 @@ def table_options_form() -> TableOptions | None:
             encoding=encoding.strip() or None,
             header=_HEADER[header or _DETECT],
             skip_bad_rows=skip,
-            words=parse_words(words) if words.strip() else (),
+            **(parse_words(words) if words.strip() else {}),
         )
     except TaskError as error:
         error_box(str(error))
@@ -52,7 +52,7 @@ def _select(label: str, choices: list[str], key: str, help: str) -> str | None:
 def table_query_params(options: TableOptions) -> dict[str, str]:
     """Return the query parameters that fill the form with these options."""
     names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
-    params = {"quoting": options.quoting, "encoding": options.encoding, "words": format_words(options.words) or None}
+    params = {"quoting": options.quoting, "encoding": options.encoding, "words": format_words(options) or None}
     params["delimiter"] = names.get(options.delimiter or "")
     params["header"] = None if options.header is None else "yes" if options.header else "no"
     params["skip"] = "true" if options.skip_bad_rows else None
