@@ -162,8 +162,8 @@ def compute_expert_load(
     return ExpertLoadCurve(steps=steps, loads=x, smoothed_loads=smoothed, entropy=spread, balance=balance)
 
 
-def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " n"], classes: int) -> RoutingSummary:
-    """Summarise the routing of n inputs of known classes (0 to ``classes`` - 1) over k experts.
+def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray, " l"], classes: int) -> RoutingSummary:
+    """Summarise the routing of n inputs of known classes (0 to ``classes`` - 1), or of none, over k experts.
 
     Raises:
         ValueError: if a label is out of range.
@@ -174,8 +174,9 @@ def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray,
     count, k = w.shape
     experts = w.argmax(1) if k else np.zeros(count, dtype=np.int64)
     counts = np.zeros((classes, k), dtype=np.int64)
-    np.add.at(counts, (labels, experts), 1)
-    shares = counts.sum(0) / max(count, 1)
+    if len(labels):
+        np.add.at(counts, (labels, experts), 1)
+    shares = np.bincount(experts, minlength=k)[:k] / max(count, 1)
     expert_entropy = float(entropy(shares[None])[0]) if count else 0.0
     class_entropy = float(entropy(counts.sum(1)[None].astype(np.float64))[0]) if classes else 0.0
     joint_entropy = float(entropy(counts.reshape(1, -1).astype(np.float64))[0]) if counts.size else 0.0
@@ -187,6 +188,6 @@ def summarise_routing(weights: Float[np.ndarray, "n k"], labels: Int[np.ndarray,
         balance=float(np.exp(expert_entropy)) / k if k and count else 0.0,
         dead=(shares < DEAD_SHARE) if count else np.zeros(k, dtype=bool),
         class_counts=counts,
-        mutual_information=max(class_entropy + expert_entropy - joint_entropy, 0.0),
+        mutual_information=max(class_entropy + expert_entropy - joint_entropy, 0.0) if len(labels) else 0.0,
         class_entropy=class_entropy,
     )

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-import sys
 from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
 
@@ -20,16 +21,17 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
+from ptviz.cli.texts import Texts, print_written, read_texts
 
 if TYPE_CHECKING:
     from ptviz.engine.text_generation import Writer
 
+T = TypeVar("T")
+
 
 def generate(
     path: Annotated[str, typer.Argument(metavar="PATH", help=f"{PATH_HELP} Or the id of a saved prompt.")],
-    texts: Annotated[
-        list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")
-    ] = None,
+    texts: Texts = None,
     backbone: Annotated[str | None, typer.Option(help="Backbone of a checkpoint: name or folder.")] = None,
     prompt: Annotated[str | None, typer.Option(help="Which prompt of a checkpoint with several.")] = None,
     step: Annotated[int | None, typer.Option(min=0, help="Use a run's snapshot after this step.")] = None,
@@ -38,7 +40,10 @@ def generate(
     ] = "",
     file: Annotated[Path | None, typer.Option(help="Read the texts from this file, one a line.")] = None,
     out: Annotated[Path | None, typer.Option(help="Write one JSON object a text to this file.")] = None,
-    max_new_tokens: Annotated[int, typer.Option(min=1, help="Tokens written, at most.")] = 32,
+    max_new_tokens: Annotated[
+        int | None,
+        typer.Option(min=1, help="Tokens written, at most. Default: those of its task's longest target, or else 32."),
+    ] = None,
     temperature: Annotated[float, typer.Option(min=0, help="Sample at this temperature; 0 is greedy.")] = 0.0,
     top_p: Annotated[float, typer.Option(help="Sample from this share of the probability.")] = 1.0,
     beams: Annotated[int, typer.Option(min=1, help="Beams of a beam search.")] = 1,
@@ -52,7 +57,7 @@ def generate(
     from ptviz.checkpoints import CheckpointError
 
     with as_usage_error(OSError):
-        inputs = _read_texts(texts, file)
+        inputs = read_texts(texts, 'ptviz generate RUN "The capital of France is"', file)
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -81,21 +86,7 @@ def generate(
         print_json(answer)
     elif out is None:
         for row in rows:
-            print_line(f"{row['text']}\n  with the prompt: {row['with']}\n  without:         {row['without']}")
-
-
-def _read_texts(texts: list[str] | None, file: Path | None) -> list[str]:
-    from ptviz.engine.text_generation import read_inputs
-
-    if texts and file is not None:
-        raise UsageError("expected texts or --file; got both")
-    if file is not None:
-        return read_inputs(file)
-    if not texts and not sys.stdin.isatty():
-        texts = [line.strip() for line in sys.stdin if line.strip()]
-    if not texts:
-        raise UsageError('expected at least one text, as in: ptviz generate RUN "The capital of France is"')
-    return texts
+            print_written(row["text"], row["with"], row["without"])
 
 
 def _generate_texts(
@@ -109,23 +100,27 @@ def _generate_texts(
 ) -> dict[str, Any]:
     from ptviz.backbones.generation import GenerationSettings
 
-    chosen = GenerationSettings(**settings)
+    GenerationSettings(**{name: value for name, value in settings.items() if value is not None})  # refused at once
     writer = _load_writer(path, backbone, prompt, step, pattern)
-    return {"prompt": path, **writer.write(texts, chosen), "settings": settings}
+    chosen = writer.make_settings(**settings)
+    return {"prompt": path, **writer.write(texts, chosen), "settings": asdict(chosen)}
 
 
 def _load_writer(path: str, backbone: str, prompt: str | None, step: int | None, pattern: str) -> Writer:
     from ptviz.checkpoints import open_checkpoint
+    from ptviz.engine.loaded_prompt import load_run_prompt
     from ptviz.engine.model_cache import ModelCache
-    from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
+    from ptviz.engine.text_generation import load_checkpoint_writer, load_writer, make_writer
     from ptviz.runs import Store
     from ptviz.runs.saved_prompts import SAVED_PREFIX, get_saved_prompt
 
     store, model_cache = Store(), ModelCache()
     if not Path(path).exists():
-        if _exists(lambda: store.get(path)):
-            return load_writer(store, model_cache, path, None, step, pattern)
-        if _exists(lambda: get_saved_prompt(store.prompts_folder, path)):
+        run = _find(lambda: store.get(path))
+        if run is not None:
+            return make_writer(load_run_prompt(run, model_cache, None, step), pattern)
+        saved = _find(lambda: get_saved_prompt(store.prompts_folder, path))
+        if step is None and saved is not None:
             return load_writer(store, model_cache, SAVED_PREFIX + path, pattern=pattern)
     if step is not None:
         raise UsageError(f"--step is for runs; {path} is no run")
@@ -133,11 +128,9 @@ def _load_writer(path: str, backbone: str, prompt: str | None, step: int | None,
     return load_checkpoint_writer(bundle, backbone, model_cache, prompt, pattern)
 
 
-def _exists(look_up: Callable[[], object]) -> bool:
+def _find(look_up: Callable[[], T]) -> T | None:
     from ptviz.runs import StoreError
 
-    try:
-        look_up()
-    except StoreError:
-        return False
-    return True
+    with suppress(StoreError):
+        return look_up()
+    return None

@@ -10,6 +10,8 @@ import pandas as pd
 
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt
 from ptviz.engine.model_cache import Backend, ModelCache
+from ptviz.engine.text_generation import make_writer
+from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.load_state import load_state
 from ptviz.runs.predictions import (
@@ -85,6 +87,39 @@ def _write_if_unchanged(run: Run, before: Status, write: Callable[[], None]) -> 
     with exclusive(run) as status:
         if status == before:
             write()
+
+
+def answer_texts(
+    loaded: LoadedPrompt, backend: Backend, texts: list[str], on_text: Callable[[str, str], None] | None = None
+) -> dict[str, Any]:
+    """Return the answers to texts with a run's prompt and without it.
+
+    ``on_text`` gets "with" or "without" and the text so far while a single answer is written.
+
+    Returns:
+        ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``, class probabilities;
+        of a text-to-text task there are no classes, and "with" and "without" are the n written texts.
+
+    Raises:
+        StoreError: if every example of the task has choices of its own: a text alone has none.
+        ValueError: if a text is empty, or has not one part for each field of the task.
+    """
+    task, length = loaded.task, loaded.config.training.length
+    if task.kind == "choice":
+        raise StoreError(
+            f"each example of {task.title} has choices of its own, and a text alone has none: see the predictions on "
+            "the test set"
+        )
+    if task.kind == "text":
+        writer = make_writer(loaded)
+        written = writer.write(texts, writer.make_settings(), on_text)
+        return {"classes": [], "with": written["with"], "without": written["without"], **loaded.position}
+    return {
+        "classes": list(task.classes),
+        "with": backend.predict(loaded.method, loaded.backbone, task, texts, length).tolist(),
+        "without": backend.predict(None, loaded.backbone, task, texts, length).tolist(),
+        **loaded.position,
+    }
 
 
 class _PredictionTable:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ import torch
 
 from ptviz.backbones import Backbone
 from ptviz.backbones.generation import GenerationSettings, generate
-from ptviz.engine.loaded_prompt import load_run_prompt, load_saved_method, make_static_method
+from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_method, make_static_method
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
@@ -20,9 +21,11 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.import_prompt import importable_prompts, select_prompt_name
 from ptviz.runs.saved_prompts import SAVED_PREFIX, to_prompt
 from ptviz.runs.store import Store
+from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import Template
-from ptviz.training.evaluation import refuse_empty_texts
+from ptviz.training.batches import EncodedExamples
+from ptviz.training.evaluation import longest_target, refuse_empty_texts, write_texts
 
 if TYPE_CHECKING:
     from ptviz.checkpoints import PromptBundle
@@ -99,30 +102,89 @@ def generate_texts(
 
 @dataclass(frozen=True)
 class Writer:
-    """A prompt that can write: its method and backbone, and how inputs are laid out.
+    """A prompt that can write: its method and backbone, and how inputs of up to ``length`` tokens are laid out.
 
-    ``position`` holds "stage" and "step" of a run's snapshot; it is empty for other prompts.
+    ``position`` holds "stage" and "step" of a run's snapshot; it is empty for other prompts. A text-to-text ``task``
+    ends the texts as its targets end.
     """
 
     method: PromptMethod
     backbone: Backbone
     template: Template
     position: dict[str, int]
+    length: int = DEFAULT_LENGTH
+    task: Task | None = None
 
-    def write(self, texts: Sequence[str], settings: GenerationSettings) -> dict[str, Any]:
-        """Return what is written with the prompt and without it, as ``{"with": [n], "without": [n], ...}``."""
-        prompted, unprompted = (
-            generate_texts(method, self.backbone, texts, settings, template=self.template)
-            for method in (self.method, None)
-        )
+    def make_settings(self, **chosen: Any) -> GenerationSettings:
+        """Return settings for this prompt; the longest target of its task limits a text if nothing else does.
+
+        Raises:
+            ValueError: for a bad setting.
+        """
+        if self.task is not None and chosen.get("max_new_tokens") is None:
+            first = EncodedExamples(self.backbone, self.task, self.task.train[:1], 0, self.length)
+            chosen["max_new_tokens"] = longest_target(first)
+        return GenerationSettings(**{name: value for name, value in chosen.items() if value is not None})
+
+    def write(
+        self, texts: Sequence[str], settings: GenerationSettings, on_text: Callable[[str, str], None] | None = None
+    ) -> dict[str, Any]:
+        """Return what is written with the prompt and without it, as ``{"with": [n], "without": [n], ...}``.
+
+        ``on_text`` gets "with" or "without" and the text so far whenever a token is chosen; it needs a single text.
+
+        Raises:
+            ValueError: if a text is empty, or has not one part for each field of the task.
+        """
+        written = {
+            name: self._write(method, texts, settings, None if on_text is None else partial(on_text, name))
+            for name, method in (("with", self.method), ("without", None))
+        }
         return {
             "texts": [*texts],
-            "with": prompted,
-            "without": unprompted,
+            **written,
             "backbone": self.backbone.name,
             "template": self.template.pattern,
             **self.position,
         }
+
+    def _write(
+        self,
+        method: PromptMethod | None,
+        texts: Sequence[str],
+        settings: GenerationSettings,
+        on_text: Callable[[str], None] | None,
+    ) -> list[str]:
+        if self.task is None:
+            return generate_texts(
+                method,
+                self.backbone,
+                texts,
+                settings,
+                template=self.template,
+                length=self.length,
+                on_token=on_text,
+            )
+        refuse_empty_texts(texts)
+        examples = [self.task.split_text(text) for text in texts]
+        slots = 0 if method is None else method.slots
+        rows = EncodedExamples(self.backbone, self.task, examples, slots, self.length)
+        return write_texts(method, rows, settings, on_text)
+
+
+def make_writer(loaded: LoadedPrompt, pattern: str = "") -> Writer:
+    """Return the writer of a run's prompt: its task's template and end of a text, unless there is a ``pattern``.
+
+    Raises:
+        ValueError: for a bad ``pattern``.
+    """
+    if pattern:
+        return Writer(loaded.method, loaded.backbone, input_template(loaded.backbone, pattern), loaded.position)
+    task, template = loaded.task, loaded.task.make_template(loaded.backbone.readout_mode)
+    if task.kind != "text":
+        return Writer(loaded.method, loaded.backbone, template, loaded.position)
+    length = loaded.config.training.length
+    return Writer(loaded.method, loaded.backbone, template, loaded.position, length, task)
 
 
 def load_writer(
@@ -142,10 +204,7 @@ def load_writer(
     if id.startswith(SAVED_PREFIX):
         method, backbone, _ = load_saved_method(store, model_cache, id.removeprefix(SAVED_PREFIX))
         return Writer(method, backbone, input_template(backbone, pattern), {})
-    loaded = load_run_prompt(store.get(id), model_cache, stage, step)
-    own = loaded.task.make_template(loaded.backbone.readout_mode)
-    template = input_template(loaded.backbone, pattern) if pattern else own
-    return Writer(loaded.method, loaded.backbone, template, loaded.position)
+    return make_writer(load_run_prompt(store.get(id), model_cache, stage, step), pattern)
 
 
 def load_checkpoint_writer(

@@ -142,12 +142,12 @@ class LocalExecutor:
     def predict(
         self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
     ) -> dict[str, Any]:
-        """Return class probabilities of texts with and without a run's prompt.
+        """Return the answers to texts with and without a run's prompt.
 
         Without ``step``: the newest snapshot of a running run, the best prompt of one that has ended.
 
         Returns:
-            ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``.
+            The answer of ``ptviz.engine.predictions.answer_texts``.
 
         Raises:
             StoreError: if the run has no such prompt, or the worker does not answer within ``timeout`` seconds.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -33,10 +33,10 @@ TEXT_ORDERS: tuple[TextOrder, ...] = get_args(TextOrder)
 
 @dataclass(frozen=True, eq=False)
 class RoutedTexts:
-    """The validation texts of a run with their routing weights at some temperature."""
+    """The validation texts of a run with their routing weights at some temperature; no labels without classes."""
 
     weights: Float[np.ndarray, "n k"]
-    labels: Int[np.ndarray, " n"]
+    labels: Int[np.ndarray, " l"]
     texts: list[str]
     classes: list[str]
     summary: RoutingSummary
@@ -48,11 +48,16 @@ class RoutedTexts:
         labels, classes = np.array(answer["labels"], dtype=np.int64), list(answer["classes"])
         return cls(weights, labels, answer["texts"], classes, summarise_routing(weights, labels, len(classes)))
 
+    @property
+    def titles(self) -> list[str]:
+        """Return the texts, each with the name of its class ahead if there are classes."""
+        return title_texts(self.texts, self.labels.tolist(), self.classes)
+
     def order(self, by: TextOrder) -> list[int]:
         """Return the indices of the texts by class, by expert, or the most certain first."""
         certainty = -self.weights.max(1)
         keys = {
-            "class": (certainty, self.summary.experts, self.labels),
+            "class": (certainty, self.summary.experts, *([self.labels] if len(self.labels) else [])),
             "expert": (certainty, self.summary.experts),
             "certainty": (certainty,),
         }
@@ -109,6 +114,13 @@ def _expert_loads(run: Run) -> ExpertLoadCurve:
     return curve
 
 
+def title_texts(texts: Sequence[str], labels: Sequence[int], classes: Sequence[str]) -> list[str]:
+    """Return texts, each with the name of its class ahead; unchanged if there are no labels."""
+    if not labels:
+        return list(texts)
+    return [f"{classes[label]}: {text}" for label, text in zip(labels, texts, strict=True)]
+
+
 def plot_routing_by_class(
     run: RunOrId,
     *,
@@ -150,7 +162,7 @@ def plot_routing(
     run = get_run(run)
     routed = _routed_texts(answer, run, stage, step, temperature)
     names, order = expert_names(run, routed.weights.shape[1]), routed.order(sort)
-    texts = [f"{routed.classes[routed.labels[i]]}: {routed.texts[i]}" for i in order]
+    texts = [routed.titles[i] for i in order]
     figure = make_pickable(drawn.draw_input_routing(routed.weights[order], names, texts), order)
     bright = [row for row, i in enumerate(order) if i in highlight_texts]
     return with_alt(dim_cells(figure, bright, highlight), drawn.describe_input_routing(routed.weights, names))

@@ -13,7 +13,7 @@ from ptviz.figures import routing_counterfactuals as drawn
 from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer, measure
-from ptviz.plots.routing import expert_names
+from ptviz.plots.routing import expert_names, title_texts
 from ptviz.plots.run_argument import RunOrId, get_run
 
 
@@ -58,8 +58,7 @@ def plot_routing_loss_increases(
     found = counterfactual_from_answer(measured)
     names = expert_names(run, len(found.loss))
     order = np.argsort(found.loss_increases.min(1), kind="stable").tolist()
-    pairs = zip(measured["labels"], measured["texts"], strict=True)
-    texts = [f"{measured['classes'][label]}: {text}" for label, text in pairs]
+    texts = title_texts(measured["texts"], measured["labels"], measured["classes"])
     figure = make_pickable(drawn.draw_loss_increases(found, order, names, texts), order)
     bright = [row for row, i in enumerate(order) if i in highlight_texts]
     return with_alt(dim_cells(figure, bright, highlight), drawn.describe_loss_increases(found, names))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def measure_attention(
         StoreError: if the method has no prompt token to attend to, or the answer would be too large.
     """
     rows = EncodedExamples(backbone, task, [row], m, length)
-    batch = rows.make_batch([0])
+    batch = replace(rows.make_batch([0]), targets=None)  # The answer is the first token of a written text.
     prompt: Prompt = method(batch)
     past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
     slots = int(batch.slots.sum())

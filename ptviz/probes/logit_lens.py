@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from ptviz.backbones.logit_lens import lens_unavailable_reason, logit_lens
@@ -25,7 +26,7 @@ def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str 
     task = loaded.subsampled_task()
     chosen = Example(text, 0) if text else task.validation[min(row, len(task.validation) - 1)]
     data = loaded.encode(task, [chosen])
-    batch = data.make_batch([0])
+    batch = replace(data.make_batch([0]), targets=None)
     prompt = loaded.method(batch)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
     if not columns:

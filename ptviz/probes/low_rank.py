@@ -49,14 +49,15 @@ def measure_low_rank(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[str,
     rows = task.validation[: rows_per_setting(len(tried))]
     data = loaded.encode(task, rows)
     totals = torch.zeros(3, len(tried))
-    for _, batch in data.inference_batches():
+    for indices, batch in data.inference_batches():
         prompt: Prompt = loaded.method(batch)
         matrices = _prompt_matrices(prompt).float()
         left, values, right = torch.linalg.svd(matrices, full_matrices=False)
         for index, rank in enumerate(tried):
             nearest = (left[..., :rank] * values[..., None, :rank]) @ right[..., :rank, :]
             errors = (matrices - nearest).norm(dim=(-2, -1)) / matrices.norm(dim=(-2, -1)).clamp(min=1e-12)
-            nll, hits = score_batch(data, batch, prompt if rank == full else _replace_matrices(prompt, nearest))
+            changed = prompt if rank == full else _replace_matrices(prompt, nearest)
+            nll, hits = score_batch(data, indices, batch, changed)
             totals[:, index] += torch.stack([nll.sum(), hits.sum(), errors.mean().cpu() * len(batch)])
     loss, accuracy, error = (totals / len(rows)).tolist()
     return {"ranks": tried, "loss": loss, "accuracy": accuracy, "errors": error, "rows": len(rows)}

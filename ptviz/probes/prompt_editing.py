@@ -12,6 +12,7 @@ from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt
 from ptviz.engine.model_cache import ModelCache, get_or_create
+from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.probes.edits import (
     EDIT_TYPES,
@@ -25,14 +26,17 @@ from ptviz.probes.edits import (
     parse_edit,
     prompt_length,
 )
-from ptviz.prompt import Prompt
+from ptviz.prompt import Batch, Prompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.store import Store
+from ptviz.tasks.metrics import score_labels
 from ptviz.training.evaluation import evaluate
 from ptviz.training.importance_scores import measure_token_importance
 
+MAX_WRITTEN = 24
+"""The same for tasks whose answers are written, which takes one pass for each token."""
 MAX_ROWS = 200
 """Validation examples of one measurement: under two seconds on the default backbone, in steps of half a percent."""
 _MAX_PASSES, _MIN_ROWS = 4000, 20
@@ -45,11 +49,11 @@ def rows_per_ablation(tokens: int) -> int:
 
 
 class EditScore(NamedTuple):
-    """Mean loss in nats, accuracy from 0 to 1, and the predicted class of every example, in order."""
+    """Mean loss in nats, score by the task's metric, and the answer to every example: its class, choice or text."""
 
     loss: float
     accuracy: float
-    predictions: tuple[int, ...]
+    predictions: tuple[int | str, ...]
 
 
 class EditEvaluator:
@@ -61,6 +65,7 @@ class EditEvaluator:
     def __init__(self, loaded: LoadedPrompt, count: int, context: EditContext) -> None:
         self.loaded, self.context = loaded, context
         task = loaded.subsampled_task()
+        count = min(count, MAX_WRITTEN) if task.kind == "text" else count
         self.examples = loaded.encode(task, task.validation[:count])
         self.batches = [(indices, batch, loaded.method(batch)) for indices, batch in self.examples.inference_batches()]
         self._scores: dict[tuple[Edit, ...], EditScore] = {}
@@ -76,7 +81,7 @@ class EditEvaluator:
         return self._scores.get(edits)
 
     def score(self, edits: tuple[Edit, ...] = ()) -> EditScore:
-        """Return loss, accuracy and predictions of the edited prompt.
+        """Return loss, score and answers of the edited prompt.
 
         Raises:
             StoreError: if an edit does not fit the prompt.
@@ -91,6 +96,10 @@ class EditEvaluator:
 
     def _evaluate(self, edits: tuple[Edit, ...]) -> EditScore:
         shared = self.apply_edits(edits)
+        if not self.loaded.task.classes:
+            found = evaluate(_EditedMethod(self.loaded.method, edits, self.context), self.examples)
+            given = found.written or tuple(found.probabilities.argmax(-1).tolist())
+            return EditScore(found.loss, found.score, given)
         loss, answers = 0.0, torch.zeros(len(self.examples), dtype=torch.long)
         for indices, batch, own in self.batches:
             # A static prompt is changed once for all batches; its shift of word embeddings depends on the batch.
@@ -98,8 +107,23 @@ class EditEvaluator:
             output = self.loaded.backbone(batch, changed, self.examples.readout)
             loss += float(output.nll.sum())
             answers[indices] = output.logits.argmax(-1).cpu()
-        correct = int((answers == self.examples.labels).sum())
-        return EditScore(loss / len(self.examples), correct / len(self.examples), tuple(answers.tolist()))
+        chosen, labels = tuple(answers.tolist()), self.examples.labels.tolist()
+        score = score_labels(self.loaded.task.scorer, chosen, labels, len(self.loaded.task.classes))
+        return EditScore(loss / len(self.examples), score, chosen)
+
+
+class _EditedMethod(PromptMethod, register=False):
+    """A trained method whose prompts are edited."""
+
+    def __init__(self, method: PromptMethod, edits: Sequence[Edit], context: EditContext) -> None:
+        super().__init__()
+        self.method, self.edits, self.context = method, edits, context
+
+    def forward(self, batch: Batch) -> Prompt:
+        return apply_edits(self.edits, self.method(batch), self.context)
+
+    def tensors(self) -> dict[str, MethodTensor]:
+        return self.method.tensors()
 
 
 class PromptEditor:
@@ -138,7 +162,8 @@ class PromptEditor:
         Returns:
             ``{"untouched": {"loss", "accuracy"}, "after": [of each edit: {"loss", "accuracy", "changed"} or None],
             "words": [of each edit, the new words], "rows": int, "m": int, "kinds": [edits that fit this prompt],
-            "inside": whether it is keys and values}``; ``changed`` counts changed predictions.
+            "inside": whether it is keys and values, "outputs": None or {"inputs", "references", "before", "now"}}``;
+            ``changed`` counts changed answers, ``outputs`` are the written texts of a text-to-text task.
         """
         evaluator, chosen = self._get_evaluator(run, loaded, MAX_ROWS), tuple(map(parse_edit, edits))
         before = evaluator.score()
@@ -152,6 +177,7 @@ class PromptEditor:
             "m": prompt_length(evaluator.prompt),
             "kinds": [name for name, kind in EDIT_TYPES.items() if not kind.is_unsupported(evaluator.prompt)],
             "inside": evaluator.prompt.embeddings is None,
+            "outputs": _written_outputs(evaluator, before, evaluator.score(chosen)),
         }
 
     def measure_ablation(self, run: str, loaded: LoadedPrompt, tokens: Sequence[int]) -> dict[str, Any]:
@@ -264,6 +290,19 @@ class PromptEditor:
             raise StoreError(f"mix: expected a run on {loaded.config.backbone}; {id} is on {run.config.backbone}")
         method = load_run_prompt(run, self.model_cache).method
         return saved_prompts.static_tensors(method(evaluator.batches[0][1]))
+
+
+def _written_outputs(evaluator: EditEvaluator, before: EditScore, after: EditScore) -> dict[str, Any] | None:
+    """Return what is written for each example before and after the edits; None for other tasks."""
+    if evaluator.loaded.task.kind != "text":
+        return None
+    rows = evaluator.examples.sources
+    return {
+        "inputs": [row.text for row in rows],
+        "references": [row.targets[0] for row in rows],
+        "before": list(before.predictions),
+        "now": list(after.predictions),
+    }
 
 
 def _compare_scores(score: EditScore, before: EditScore) -> dict[str, Any]:

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import RoutedMethod
-from ptviz.prompt import Batch, Prompt
+from ptviz.prompt import NO_TARGET, Batch, Prompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.evaluation import subsample_task
+from ptviz.training.evaluation import score_choices, subsample_task
 
 TEMPERATURE_FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 10.0, None)
 """Measured multiples of the trained temperature; 0 is one-hot, None uniform."""
@@ -35,7 +36,7 @@ def measure_forced_routing(loaded: LoadedPrompt, model_cache: ModelCache) -> dic
 
     Returns:
         ``{"weights": (n, k), "losses": (n, k) nats, "right": (n, k), "loss": [n], "hit": [n], "texts", "labels",
-        "classes"}``; ``loss`` and ``hit`` are those of the method's own routing.
+        "classes"}``; ``loss`` and ``hit`` are those of the method's own routing, ``labels`` are empty without classes.
 
     Raises:
         StoreError: if the method has no routing.
@@ -52,9 +53,8 @@ def measure_forced_routing(loaded: LoadedPrompt, model_cache: ModelCache) -> dic
         weights[indices] = own.float().cpu()
         tried = [own, *(_route_to_expert(own, expert, method.soft_routing) for expert in range(k))]
         for column, routing in enumerate(tried):
-            losses[indices, column], right[indices, column] = score_batch(
-                data, batch, method.prompt_for(batch, routing)
-            )
+            prompt = method.prompt_for(batch, routing)
+            losses[indices, column], right[indices, column] = score_batch(data, indices, batch, prompt)
     return {
         "weights": weights.tolist(),
         "losses": losses[:, 1:].tolist(),
@@ -62,7 +62,7 @@ def measure_forced_routing(loaded: LoadedPrompt, model_cache: ModelCache) -> dic
         "loss": losses[:, 0].tolist(),
         "hit": right[:, 0].tolist(),
         "texts": [row.text for row in rows],
-        "labels": [row.label for row in rows],
+        "labels": [row.label for row in rows] if task.classes else [],
         "classes": list(task.classes),
     }
 
@@ -85,10 +85,11 @@ def measure_temperatures(loaded: LoadedPrompt, model_cache: ModelCache) -> dict[
     rows = task.validation[: rows_per_setting(len(TEMPERATURE_FACTORS))]
     data = loaded.encode(task, rows)
     loss, hits = torch.zeros(len(TEMPERATURE_FACTORS)), torch.zeros(len(TEMPERATURE_FACTORS))
-    for _, batch in data.inference_batches():
+    for indices, batch in data.inference_batches():
         own = method.routing_weights(batch)
         for index, factor in enumerate(TEMPERATURE_FACTORS):
-            nll, right = score_batch(data, batch, method.prompt_for(batch, rescale_routing_temperature(own, factor)))
+            prompt = method.prompt_for(batch, rescale_routing_temperature(own, factor))
+            nll, right = score_batch(data, indices, batch, prompt)
             loss[index] += nll.sum()
             hits[index] += right.sum()
     return {
@@ -143,10 +144,22 @@ def _one_hot(like: Float[Tensor, "B k"], experts: Tensor) -> Float[Tensor, "B k"
     return torch.zeros_like(like).scatter(1, experts[:, None], 1.0)
 
 
-def score_batch(rows: EncodedExamples, batch: Batch, prompt: Prompt) -> tuple[Tensor, Tensor]:
-    """Return the loss in nats of each example, and whether its prediction is correct."""
+def score_batch(
+    rows: EncodedExamples, indices: Sequence[int], batch: Batch, prompt: Prompt
+) -> tuple[Float[Tensor, " n"], Bool[Tensor, " n"]]:
+    """Return the loss in nats of each example of a batch, and whether its answer is right.
+
+    A text is right if every token of its target is the likeliest one: then greedy decoding writes exactly the target.
+    """
     output = rows.backbone(batch, prompt, rows.readout)
-    return output.nll.float().cpu(), (output.logits.argmax(-1) == batch.labels).cpu()
+    nll, likeliest = output.nll.float().cpu(), output.logits.argmax(-1)
+    if rows.task.kind == "choice":
+        return nll, score_choices(rows, indices, prompt).argmax(-1) == rows.labels[list(indices)]
+    if batch.targets is None:
+        return nll, (likeliest == batch.labels).cpu()
+    real = batch.targets != NO_TARGET
+    wrong = real.new_zeros(real.shape).masked_scatter(real, likeliest != batch.targets[real])
+    return nll, ~wrong.any(1).cpu()
 
 
 def _require_routed_method(loaded: LoadedPrompt) -> RoutedMethod:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from ptviz.backbones import Backbone
 from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods.base import PromptMethod
-from ptviz.prompt import Prompt
+from ptviz.prompt import Batch, Prompt
 from ptviz.tasks import Example, SplitName, Task
 from ptviz.tasks.metrics import score_labels, score_texts
 from ptviz.training.batches import EncodedExamples
@@ -75,18 +75,24 @@ def _score_classes(scores: Float[Tensor, "N c"], rows: EncodedExamples) -> float
 
 def _evaluate_choices(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
     """Score each choice by the mean log-likelihood of its tokens."""
-    width = max(map(len, rows.choices), default=0)
-    scores = torch.full((len(rows), width), -torch.inf)
+    scores = torch.full((len(rows), max(map(len, rows.choices), default=0)), -torch.inf)
     for indices, batch in rows.inference_batches():
-        prompt = Prompt() if method is None else method(batch)
-        for choice in range(max(len(rows.choices[i]) for i in indices)):
-            nll = rows.backbone(rows.make_batch(indices, choice), prompt, rows.readout).nll.float().cpu()
-            for index, value in zip(indices, nll.tolist(), strict=True):
-                if choice < len(rows.choices[index]):
-                    scores[index, choice] = -value
+        found = score_choices(rows, indices, Prompt() if method is None else method(batch))
+        scores[indices, : found.shape[1]] = found
     right = scores[torch.arange(len(rows)), rows.labels]
     loss = -float(right.mean()) if len(rows) else float("nan")
     return EvaluationScores(loss, _score_classes(scores, rows), scores.softmax(-1))
+
+
+@torch.no_grad()
+def score_choices(rows: EncodedExamples, indices: Sequence[int], prompt: Prompt) -> Float[Tensor, "n c"]:
+    """Return the mean log-likelihood of the tokens of each choice of some examples; -inf past an example's last one."""
+    scores = torch.full((len(indices), max(len(rows.choices[i]) for i in indices)), -torch.inf)
+    for choice in range(scores.shape[1]):
+        nll = rows.backbone(rows.make_batch(indices, choice), prompt, rows.readout).nll.float().cpu()
+        real = torch.tensor([choice < len(rows.choices[i]) for i in indices])
+        scores[real, choice] = -nll[real]
+    return scores
 
 
 def _evaluate_texts(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationScores:
@@ -109,17 +115,33 @@ def mean_target_loss(method: PromptMethod | None, rows: EncodedExamples) -> floa
 
 @torch.no_grad()
 def write_texts(
-    method: PromptMethod | None, rows: EncodedExamples, settings: GenerationSettings | None = None
+    method: Callable[[Batch], Prompt] | None,
+    rows: EncodedExamples,
+    settings: GenerationSettings | None = None,
+    on_text: Callable[[str], None] | None = None,
 ) -> list[str]:
-    """Return what the backbone writes after each example, up to the task's end of a text; greedily by default."""
+    """Return what the backbone writes after each example, up to the task's end of a text; greedily by default.
+
+    ``on_text`` gets the text so far whenever a token is chosen; it needs a single example and no beams.
+    """
     settings = settings or GenerationSettings(longest_target(rows))
-    settings = replace(settings, stop_at_newline=rows.ends_with_line)
-    written = [""] * len(rows)
+    settings = replace(settings, stop_at_newline=settings.stop_at_newline or rows.ends_with_line)
+    written, seen = [""] * len(rows), list[int]()
+
+    def decode(ids: list[int]) -> str:
+        return str(rows.backbone.tokeniser.decode(ids, skip_special_tokens=True)).strip()
+
+    def stream(token: int) -> None:
+        seen.append(token)
+        if on_text is not None:
+            on_text(decode(seen))
+
     for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
         batch = replace(batch, targets=None)
         prompt = Prompt() if method is None else method(batch)
-        for index, ids in zip(indices, generate(rows.backbone, batch, prompt, settings), strict=True):
-            written[index] = str(rows.backbone.tokeniser.decode(ids, skip_special_tokens=True)).strip()
+        found = generate(rows.backbone, batch, prompt, settings, stream if on_text else None)
+        for index, ids in zip(indices, found, strict=True):
+            written[index] = decode(ids)
     return written
 
 

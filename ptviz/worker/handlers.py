@@ -9,10 +9,10 @@ from typing import Any
 
 import torch
 
-from ptviz.backbones.generation import GenerationSettings
 from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
 from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.predictions import answer_texts
 from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.logit_lens import measure_logit_lens
@@ -70,21 +70,23 @@ Handler = Callable[..., dict[str, Any]]
 
 
 def predict(
-    context: HandlerContext, run: str, texts: list[str], stage: int | None = None, step: int | None = None
+    context: HandlerContext,
+    run: str,
+    texts: list[str],
+    stage: int | None = None,
+    step: int | None = None,
 ) -> dict[str, Any]:
-    """Return class probabilities of texts with and without a run's prompt.
+    """Return the answers to texts with and without a run's prompt: class probabilities, or written texts.
 
     Returns:
-        ``{"classes": [c names], "with": (n, c), "without": (n, c), "stage": int, "step": int}``.
+        The answer of ``ptviz.engine.predictions.answer_texts``.
+
+    Raises:
+        StoreError: if the run has no such prompt, or each example of its task has choices of its own.
+        ValueError: if a text is empty.
     """
     loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
-    length, backend = loaded.config.training.length, context.model_cache.backend
-    return {
-        "classes": list(loaded.task.classes),
-        "with": backend.predict(loaded.method, loaded.backbone, loaded.task, texts, length).tolist(),
-        "without": backend.predict(None, loaded.backbone, loaded.task, texts, length).tolist(),
-        **loaded.position,
-    }
+    return answer_texts(loaded, context.model_cache.backend, texts)
 
 
 def generate(
@@ -111,13 +113,12 @@ def generate(
         StoreError: if there is no such prompt, or it does not fit.
         ValueError: for a bad setting or template, or an empty text.
     """
-    chosen = GenerationSettings(**settings)
     if path:
         bundle = open_checkpoint(Path(path))
         writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
     else:
         writer = load_writer(context.store, context.model_cache, run, stage, step, template)
-    return writer.write(texts, chosen)
+    return writer.write(texts, writer.make_settings(**settings))
 
 
 def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "") -> dict[str, Any]:
@@ -138,7 +139,7 @@ def route(
 
     Returns:
         ``{"weights": (n, k), "texts": [n], "labels": [n], "classes": [c names], "mixes": bool, "stage": int,
-        "step": int}``; ``labels`` is empty for given texts.
+        "step": int}``; ``labels`` is empty for given texts and for tasks without classes.
 
     Raises:
         StoreError: if the method has no routing.
@@ -153,7 +154,7 @@ def route(
     return {
         "weights": weights,
         "texts": [example.text for example in examples],
-        "labels": [example.label for example in examples] if not texts else [],
+        "labels": [example.label for example in examples] if task.classes and not texts else [],
         "classes": list(task.classes),
         "mixes": bool(getattr(loaded.method, "soft_routing", False)),
         **loaded.position,

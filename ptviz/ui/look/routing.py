@@ -137,11 +137,13 @@ def _render_inputs(
     found: SnapshotSelection, answer: dict[str, Any], names: list[str], temperature: float, experts: frozenset[int]
 ) -> Highlight:
     routed = RoutedTexts.from_answer(answer, temperature)
-    _render_metrics(routed.summary)
+    by_class = bool(routed.classes)
+    orders = [order for order in TEXT_ORDERS if by_class or order != "class"]
+    _render_metrics(routed.summary, by_class)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         sort: TextOrder = (
-            st.segmented_control("sort the texts by", TEXT_ORDERS, default="class", key="sort", bind="query-params")
-            or "class"
+            st.segmented_control("sort the texts by", orders, default=orders[0], key="sort", bind="query-params")
+            or orders[0]
         )
         texts = linked_selection.highlight_box(
             "texts to highlight", range(len(routed.weights)), found.run.id, TEXTS_KEY
@@ -155,17 +157,18 @@ def _render_inputs(
     }
     left, right = st.columns(2, gap="medium")
     with left:
-        render_plot(
-            plot_routing_by_class,
-            found.run,
-            **options,
-            key="confusion",
-            caption=_CONFUSION_CAPTION,
-            filename=f"{found.run.id}-classes",
-            title="Classes and experts",
-            toolbar=False,
-            on_pick=linked_selection.make_pick_handler(EXPERTS_KEY),
-        )
+        if by_class:
+            render_plot(
+                plot_routing_by_class,
+                found.run,
+                **options,
+                key="confusion",
+                caption=_CONFUSION_CAPTION,
+                filename=f"{found.run.id}-classes",
+                title="Classes and experts",
+                toolbar=False,
+                on_pick=linked_selection.make_pick_handler(EXPERTS_KEY),
+            )
         _render_own_sentence(found, names, temperature, experts)
     with right:
         render_plot(
@@ -190,7 +193,7 @@ def _render_highlighted_texts(routed: RoutedTexts, names: list[str], texts: froz
             {
                 "number": number,
                 "text": routed.texts[number],
-                "class": routed.classes[routed.labels[number]],
+                **({"class": routed.classes[routed.labels[number]]} if routed.classes else {}),
                 "goes to": names[int(routed.weights[number].argmax())],
                 "weight": f"{routed.weights[number].max():.0%}",
             }
@@ -199,7 +202,7 @@ def _render_highlighted_texts(routed: RoutedTexts, names: list[str], texts: froz
         st.dataframe(rows, hide_index=True)
 
 
-def _render_metrics(info: RoutingSummary) -> None:
+def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
     k = len(info.mean_weights)
     with st.container(horizontal=True):
         st.metric("Balance", f"{info.balance:.2f}", help=f"1 is even, {1 / k:.2f} is one expert for everything")
@@ -209,11 +212,12 @@ def _render_metrics(info: RoutingSummary) -> None:
             f"{info.entropy:.2f} nats",
             help=f"mean entropy of one text's weights; at most {np.log(k):.2f}",
         )
-        st.metric(
-            "Mutual information with the class",
-            f"{info.mutual_information:.2f} nats",
-            help=f"between class and expert; at most the entropy of the classes, {info.class_entropy:.2f}",
-        )
+        if by_class:
+            st.metric(
+                "Mutual information with the class",
+                f"{info.mutual_information:.2f} nats",
+                help=f"between class and expert; at most the entropy of the classes, {info.class_entropy:.2f}",
+            )
 
 
 def _render_expert_views(found: SnapshotSelection, names: list[str], experts: frozenset[int]) -> None:

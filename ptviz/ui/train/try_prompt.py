@@ -88,8 +88,21 @@ def sentence_input(family: str) -> str:
     return typed.strip()
 
 
+def _render_written(answer: dict[str, Any]) -> None:
+    """Show what is written with the prompt and without it, side by side."""
+    titles = {"without": "Without the prompt", "with": f"With the prompt of step {answer['step']}"}
+    for column, (name, title) in zip(st.columns(2), titles.items(), strict=True):
+        with column, st.container(border=True):
+            st.caption(title)
+            # A text may hold anything: it is no Markdown.
+            st.text(answer[name][0] or "(the end token at once)")
+
+
 def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newest: tuple[int, int]) -> None:
-    """Show the class probabilities with and without the prompt; during training, for each ``newest`` (stage, step)."""
+    """Show the answers with and without the prompt; during training, for each ``newest`` (stage, step).
+
+    An answer is the probability of each class, or a written text.
+    """
     state = poll_prediction(PredictRequest(run.id, text, snapshot, newest))
     answer = state.answer
     if not text:
@@ -97,6 +110,9 @@ def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newe
         return
     if state.error and answer is None:
         st.text(state.error)
+        return
+    if answer is not None and not answer["classes"]:
+        _render_written(answer)
         return
     stage, step = snapshot or (0, None)
     render_plot(

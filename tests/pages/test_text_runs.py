@@ -1,0 +1,67 @@
+"""Every page with a run whose answers are written texts, or choices of each example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.engine.train_job import execute_run
+from ptviz.runs import Run, RunConfig, Store
+from ptviz.training import TrainConfig
+from tests.pages.run_pages import figures, settled, wait_for, well
+from tests.text_tasks import offer_tasks
+
+Page = Callable[..., AppTest]
+pytestmark = pytest.mark.usefixtures("answered")
+PAGES = (
+    "home.py", "train/watch.py", "train/runs.py", "look/embeddings.py", "look/decompositions.py", "look/routing.py",
+    "look/attention.py", "compare/methods.py", "compare/transfer.py", "open/checkpoint.py", "train/compose.py",
+)  # fmt: skip
+SETTINGS = TrainConfig(steps=4, snapshot_every=2, evaluate_every=2, batch=4, validation_rows=8, test_rows=8, lr=0.05)
+
+
+@pytest.fixture
+def write_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Run]:
+    """A real run of four steps on a task without classes."""
+    offer_tasks(monkeypatch)
+
+    def make(task: str = "seer", method: str = "prompt-tuning") -> Run:
+        run = store.create(RunConfig("tiny-decoder", task, method, training=SETTINGS))
+        execute_run(run.path)
+        assert run.status().state == "finished", run.status().reason
+        return run
+
+    return make
+
+
+@pytest.mark.parametrize("task", ["seer", "who"])
+@pytest.mark.parametrize("path", PAGES)
+def test_every_page_opens(page: Page, write_run: Callable[..., Run], path: str, task: str):
+    run = write_run(task, "smop" if "routing" in path else "prompt-tuning")
+    well(settled(page(path, run=run.id)))
+
+
+@pytest.mark.parametrize("task", ["seer", "who"])
+def test_texts_without_classes_are_routed(page: Page, write_run: Callable[..., Run], task: str):
+    at = well(settled(page("look/routing.py", run=write_run(task, "smop").id)))
+    names = set(figures(at))
+    assert any(name.endswith("-inputs") for name in names)
+    assert not any(name.endswith("-classes") for name in names)
+    assert at.button_group(key="sort").options == ["expert", "certainty"]
+    assert "Mutual information with the class" not in [metric.label for metric in at.metric]
+    at.button(key="measure-forced").click().run()
+    at = well(settled(at))
+    assert any(name.endswith("-forced-loss") for name in figures(at))
+
+
+def test_a_typed_text_is_answered_by_written_texts(page: Page, write_run: Callable[..., Run]):
+    at = page("train/watch.py", run=write_run().id)
+    at.text_input(key="say").set_value("the cat sees the dog").run()
+    wait_for(lambda: at.session_state["asked"].pending is None or at.session_state["asked"].pending.done())
+    at = well(at.run())
+    captions = [one.value for one in at.caption]
+    assert "Without the prompt" in captions
+    assert any(one.startswith("With the prompt of step") for one in captions)
+    assert not any(name.endswith("-answers") for name in figures(at))
