@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -20,6 +21,7 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, 
     """Draw the validation score with its baselines (top) and training loss in nats (bottom) over the steps."""
     style = style or SeriesStyle()
     levels = [*curve.accuracies, curve.zero_shot_accuracy, curve.majority_accuracy]
+    levels += [score for _, score in curve.further_baselines]
     figure = empty_figure(
         470,
         hovermode="x unified",
@@ -65,6 +67,9 @@ def _draw_baselines(figure: go.Figure, curve: TrainingCurve, metric: Metric) -> 
     known = [(label, level, dash) for label, level, dash in lines if level is not None]
     levels = [level for _, level, _ in known]
     crowded = len(levels) == 2 and abs(levels[0] - levels[1]) < MIN_LABEL_GAP
+    if curve.further_baselines:
+        _draw_further_baselines(figure, curve, metric, known)
+        return
     for label, level, dash in known:
         below = crowded and level == min(levels) and label != known[0][0]
         # A trace, not a shape: then it is part of the hover text and of the exported data.
@@ -72,6 +77,62 @@ def _draw_baselines(figure: go.Figure, curve: TrainingCurve, metric: Metric) -> 
         add_line(figure, x, [level, level], label, f"{label} {metric.format(level)}", GREY, **look)
         at = {"xref": "x domain", "xanchor": "right", "yanchor": "top" if below else "bottom"}
         add_text(figure, f"{label} {metric.format_short(level)}", 1, level, font={"size": 12}, **at)
+
+
+def _draw_further_baselines(
+    figure: go.Figure, curve: TrainingCurve, metric: Metric, first: list[tuple[str, float, str]]
+) -> None:
+    """Draw all baselines of a text-to-text task: equal ones share a line, and near ones have labels side by side."""
+    further = [
+        (name, level, dash)
+        for (name, level), dash in zip(curve.further_baselines, ("dashdot", "longdash"), strict=False)
+    ]
+    by_level: dict[float, list[tuple[str, str]]] = {}
+    for label, level, dash in sorted([*first, *further], key=lambda line: line[1]):
+        by_level.setdefault(level, []).append((label, dash))
+    places = (("right", 1.0), ("left", 0.0), ("center", 0.5))
+    below, place = -1.0, 0
+    for level, names in by_level.items():
+        label = ", ".join(name for name, _ in names)
+        x, look = [0, max(curve.last_step, 1)], {"line_width": 1.5, "line_dash": names[0][1]}
+        add_line(figure, x, [level, level], label, f"{label} {metric.format(level)}", GREY, **look)
+        place = (place + 1) % len(places) if level - below < MIN_LABEL_GAP else 0
+        anchor, across = places[place]
+        at = {"xref": "x domain", "xanchor": anchor, "yanchor": "bottom"}
+        add_text(figure, f"{label} {metric.format_short(level)}", across, level, font={"size": 12}, **at)
+        below = level
+
+
+def draw_perplexity(
+    steps: Sequence[int], losses: Sequence[float], zero_shot_loss: float | None, style: SeriesStyle | None = None
+) -> go.Figure:
+    """Draw the perplexity of validation targets over the steps; losses are in nats per token.
+
+    Perplexity is the exponential of the loss: the number of equally likely tokens that are as hard to predict.
+    """
+    style = style or SeriesStyle()
+    values = [perplexity(loss) for loss in losses]
+    figure = empty_figure(
+        230,
+        xaxis=axis("step", range=[0, max([1, *steps])]),
+        yaxis=axis("perplexity", type="log"),
+        showlegend=False,
+    )
+    if zero_shot_loss is not None:
+        level = perplexity(zero_shot_loss)
+        label = f"zero-shot {level:.3g}"
+        look = {"line_width": 1.5, "line_dash": "dash"}
+        add_line(figure, [0, max([1, *steps])], [level, level], "zero-shot", label, GREY, **look)
+        at = {"xref": "x domain", "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}}
+        add_text(figure, label, 1, math.log10(level), **at)
+    look = {"mode": "lines+markers", "marker_size": 7, "marker_symbol": style.symbol, "cliponaxis": False}
+    add_line(figure, steps, values, "perplexity", "perplexity %{y:.3g}", style.colour, **look)
+    return figure if steps else add_note(figure, "The first evaluation will appear here.")
+
+
+def perplexity(loss: float) -> float:
+    """Return the exponential of a loss in nats, at most 1e12: the largest number that the axis shows."""
+    return math.exp(min(loss, math.log(1e12)))
 
 
 def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]], metric: Metric = ACCURACY) -> go.Figure:

@@ -83,6 +83,7 @@ from .transfer import (
     plot_transfer_gain,
 )
 from .waywardness import plot_waywardness
+from .written_texts import plot_perplexity, samples_table
 
 __all__ = [
     "comparison_table",
@@ -120,6 +121,7 @@ __all__ = [
     "plot_peft_benchmark",
     "plot_peft_benchmark_curves",
     "plot_peft_benchmark_panels",
+    "plot_perplexity",
     "plot_prompt_projection",
     "plot_prompt_similarity",
     "plot_published_transfer",
@@ -150,4 +152,5 @@ __all__ = [
     "plot_transfer_curves",
     "plot_transfer_gain",
     "plot_waywardness",
+    "samples_table",
 ]

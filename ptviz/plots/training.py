@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 
 import plotly.graph_objects as go
 
@@ -14,6 +15,7 @@ from ptviz.plots.method_style import method_series_style
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
 from ptviz.runs import Run, RunHistory, SnapshotInfo
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
+from ptviz.training.events import Baselines
 
 SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of the loss."""
@@ -70,6 +72,7 @@ def describe_training_curve(curve: TrainingCurve, metric: Metric = ACCURACY) -> 
     if curve.zero_shot_accuracy is not None and curve.majority_accuracy is not None:
         zero_shot, majority = metric.format(curve.zero_shot_accuracy), metric.format(curve.majority_accuracy)
         parts.append(f"Zero-shot {zero_shot}, {metric.constant_answer} {majority}.")
+    parts += [f"{name[:1].upper()}{name[1:]}: {metric.format(score)}." for name, score in curve.further_baselines]
     first, last = curve.smoothed_losses[0], curve.smoothed_losses[-1]
     parts.append(f"Smoothed training loss {first:.2f} at first, {last:.2f} now.")
     return " ".join(parts)
@@ -79,7 +82,7 @@ def to_training_curve(curve: RunHistory, weight: float = SMOOTHING) -> TrainingC
     """Return a run's history as a curve; ``weight`` is the weight of the past in the smoothed loss."""
     stages = [(stage.index, stage.name, stage.steps) for stage in curve.stages_started]
     baselines = (curve.baselines.majority, curve.baselines.zero_shot) if curve.baselines else None
-    return build_training_curve(
+    made = build_training_curve(
         curve.global_steps,
         curve.losses,
         curve.evaluation_steps,
@@ -88,6 +91,14 @@ def to_training_curve(curve: RunHistory, weight: float = SMOOTHING) -> TrainingC
         baselines=baselines,
         weight=weight,
     )
+    return replace(made, further_baselines=_further_baselines(curve.baselines))
+
+
+def _further_baselines(baselines: Baselines | None) -> tuple[tuple[str, float], ...]:
+    if baselines is None:
+        return ()
+    named = {"the input copied": baselines.copying, f"{baselines.shown} examples in context": baselines.in_context}
+    return tuple((name, score) for name, score in named.items() if score is not None)
 
 
 def snapshot_positions(curve: TrainingCurve, snapshots: Iterable[SnapshotInfo]) -> tuple[int, ...]:

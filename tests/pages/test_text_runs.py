@@ -8,6 +8,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ptviz.engine.train_job import execute_run
+from ptviz.plots import plot_training, samples_table
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.training import TrainConfig
 from tests.pages.run_pages import figures, settled, wait_for, well
@@ -65,3 +66,32 @@ def test_a_typed_text_is_answered_by_written_texts(page: Page, write_run: Callab
     assert "Without the prompt" in captions
     assert any(one.startswith("With the prompt of step") for one in captions)
     assert not any(name.endswith("-answers") for name in figures(at))
+
+
+def test_samples_show_what_was_written_at_each_step(page: Page, write_run: Callable[..., Run]):
+    run = write_run()
+    at = well(settled(page("train/watch.py", run=run.id)))
+    history = run.history()
+    assert history.baselines is not None
+    (shown,) = [one.value for one in at.dataframe if "reference" in one.value]
+    assert list(shown["with prompt"]) == list(history.evaluations[-1].written)
+    assert list(shown["without prompt"]) == list(history.baselines.unprompted)
+    at.select_slider(key="samples-at").set_value("0").run()
+    (shown,) = [one.value for one in well(settled(at)).dataframe if "reference" in one.value]
+    assert list(shown["with prompt"]) == list(history.evaluations[0].written)
+    assert f"{run.id}-perplexity" in figures(at)
+    assert samples_table(run, step=0)[0]["reference"] == history.baselines.references[0]
+    with pytest.raises(ValueError, match="expected one of the steps 0, 2, 4; got 1"):
+        samples_table(run, step=1)
+
+
+def test_a_run_on_classes_has_no_samples(page: Page, make_run: Callable[..., Run]):
+    run = make_run("finished")
+    assert samples_table(run) == []
+    assert not any(name.endswith("-perplexity") for name in figures(page("train/watch.py", run=run.id)))
+
+
+def test_all_baselines_of_a_text_task_are_drawn(write_run: Callable[..., Run]):
+    names = {trace.name for trace in plot_training(write_run()).data}
+    assert any("the input copied" in name for name in names)
+    assert any("4 examples in context" in name for name in names)

@@ -14,7 +14,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
-from ptviz.ui.train import run_controls, training_curves, try_prompt
+from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 
 REFRESH_SECONDS = 1.0
@@ -124,6 +124,7 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
                 training_curves.render_training_curve(run, smoothing)
         with right:
             _render_prediction_box(run, status)
+        samples.render_samples(run)
         # The buttons above and the interval depend on the state: a new one means the whole page.
         if status.state != state or _refresh_seconds(run, status) != interval:
             st.rerun()

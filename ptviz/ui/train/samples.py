@@ -1,0 +1,63 @@
+"""What a run on a text-to-text task writes for a few validation inputs, at every evaluation."""
+
+from __future__ import annotations
+
+import pandas as pd
+import streamlit as st
+
+from ptviz.analysis.csv_text import table_to_csv
+from ptviz.plots import plot_perplexity, samples_table
+from ptviz.plots.snippet import call_snippet
+from ptviz.plots.written_texts import sample_steps
+from ptviz.runs import Run
+from ptviz.ui.components.csv_download import figure_csv_download
+from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.python_snippet import python_popover
+
+SAMPLES_CAPTION = (
+    "How to read it: each row is a validation text, which is not trained on. Move the slider to see how the text with "
+    "the prompt changes as training goes on; a tick marks a text that equals the reference, but for case, punctuation "
+    "and articles."
+)
+PERPLEXITY_CAPTION = (
+    "How to read it: the number of equally likely tokens that would be as hard to predict as the tokens of the "
+    "references. Lower is better, 1 is perfect."
+)
+
+
+def render_samples(run: Run) -> None:
+    """Show the samples of a step, and the perplexity over all steps; nothing for a run that writes no texts."""
+    steps = sample_steps(run)
+    if not steps:
+        return
+    st.subheader("Samples")
+    step = steps[-1]
+    if len(steps) > 1:
+        options = [*map(str, steps[:-1]), "newest"]
+        chosen = st.select_slider("written with the prompt of step", options, value="newest", key="samples-at")
+        step = steps[-1] if chosen == "newest" else int(chosen)
+    rows = samples_table(run, step=step)
+    shown = pd.DataFrame(rows)
+    shown["same"] = ["\u2713" if same else "" for same in shown["same"]]
+    st.dataframe(
+        shown,
+        hide_index=True,
+        row_height=64,
+        column_config={"same": st.column_config.TextColumn("as the reference", width="small")},
+    )
+    st.caption(SAMPLES_CAPTION)
+    with st.container(horizontal=True, gap="small"):
+        python_popover(call_snippet(samples_table, run, step=step), "samples")
+        figure_csv_download(lambda: _to_csv(rows), f"{run.id}-samples", "samples")
+    render_plot(
+        plot_perplexity,
+        run,
+        key=f"perplexity-{run.id}",
+        caption=PERPLEXITY_CAPTION,
+        filename=f"{run.id}-perplexity",
+        title="Perplexity of the validation references",
+    )
+
+
+def _to_csv(rows: list[dict[str, object]]) -> str:
+    return table_to_csv([list(rows[0]), *(list(row.values()) for row in rows)])
