@@ -308,7 +308,8 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     again = page("train/compose.py", **form_query_params(summary.config))
     assert again.toggle(key="skip").value is True
     assert again.text_input(key="words").value == "1=good,-1=bad"
-    assert "words: expected 2 words, one each for -1, 1; got good" in texts(again.text_input(key="words").set_value("good").run())
+    said = texts(again.text_input(key="words").set_value("good").run())
+    assert "words: expected 2 words, one each for -1, 1; got good" in said
     assert "unexpected" not in texts(again)
 
 
