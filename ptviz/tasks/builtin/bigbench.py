@@ -113,17 +113,17 @@ _SLICE_NOTE = "a slice of the set's validation and test rows, as the package hol
 BIGBENCH_TASKS: dict[str, RecordTask] = {
     "question-formation": RecordTask(
         "Statement to question", "questions", "Question:", BIGBENCH, QUESTION_FORMATION,
-        partial(read_texts, QUESTION_FORMATION, str), rows=3040,
+        partial(read_texts, QUESTION_FORMATION, str), rows=3040, template="{prompt}\nStatement: {text}",
         notes=("made from a grammar of about 120 words: easy, and no evidence about natural language",),
     ),
     "qasc-answer": RecordTask(
-        "QASC: answer from a fact", "answers", "Answer:", BIGBENCH, QASC_ANSWER, read_qasc_answers, rows=6500,
-        group=first_text, fields=("fact", "question"), template="{prompt}\n{fact}\nQuestion: {question}",
+        "QASC: answer from a fact", "answers", "Short answer:", BIGBENCH, QASC_ANSWER, read_qasc_answers, rows=6500,
+        group=first_text, fields=("fact", "question"), template="{prompt}\nFact: {fact}\nQuestion: {question}",
         notes=("split by fact; the full stop after every answer was taken away",),
     ),
     "qasc-question": RecordTask(
         "QASC: question from a fact", "questions", "Question:", BIGBENCH, QASC_QUESTION, read_qasc_questions, rows=6499,
-        metric="rouge-l", notes=("split by fact",),
+        metric="rouge-l", template="{prompt}\nFact: {text}", notes=("split by fact",),
     ),
     "e2e": RecordTask(
         "E2E: describe a restaurant", "descriptions", "Description:", BIGBENCH, E2E, partial(read_texts, E2E, str),

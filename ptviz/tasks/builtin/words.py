@@ -67,14 +67,14 @@ def read_inflections(folder: Path) -> Iterator[Example]:
 
 WORD_TASKS: dict[str, RecordTask] = {
     "spelling": RecordTask(
-        "Spelling correction", "words", "Correction:", CODESPELL, "data/dictionary.txt", read_misspellings,
-        rows=58916, group=correct_word,
+        "Spelling correction", "words", "Correct spelling:", CODESPELL, "data/dictionary.txt", read_misspellings,
+        rows=58916, group=correct_word, template="{prompt}\nMisspelled word: {text}",
         licence_note="the dictionary is under the Creative Commons licence CC BY-SA 3.0, the code under the GPL 2.0",
         notes=("misspellings with one correction; all of a word are in the same split",),
     ),
     "inflection": RecordTask(
-        "Inflected forms of words", "words", "Answer:", LEMMINFLECT, "resources/infl_lu.csv.gz", read_inflections,
-        rows=43918, group=last_word, licence_note="MIT licence",
+        "Inflected forms of words", "words", "is", LEMMINFLECT, "resources/infl_lu.csv.gz", read_inflections,
+        rows=43918, group=last_word, template="{prompt}\nThe {text} {cue}", licence_note="MIT licence",
         notes=("all forms of a word are in the same split; names and uncountable nouns were left out",),
     ),
 }  # fmt: skip
