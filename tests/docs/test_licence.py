@@ -34,7 +34,7 @@ def test_the_notice_names_the_terms_of_every_package_read_as_data(requirement: s
     assert entry, f"expected an entry {name} {version!r} in NOTICE"
     declared = metadata(name)
     assert declared["Version"] == version
-    licence = declared["License"]
+    licence = declared["License-Expression"] or declared["License"]
     if licence == "UNKNOWN":
         [licence] = [
             line.rpartition(" :: ")[2] for line in declared.get_all("Classifier", []) if line.startswith("License ::")
