@@ -178,7 +178,10 @@ class Run:
             raise StoreError(f"{path}: {error}; delete it, the run stays readable") from None
 
     def predictions(self) -> pd.DataFrame | None:
-        """Return the best prompt's test predictions: text, label, predicted, a probability per class; None if absent.
+        """Return the best prompt's test predictions, None if absent.
+
+        Columns are text, label, predicted and a probability per class; of a text-to-text task text, references,
+        predicted and score.
 
         Raises:
             StoreError: if the file is damaged.
@@ -188,7 +191,7 @@ class Run:
             return None
         try:
             return pd.read_parquet(path)
-        except (OSError, ValueError) as error:
+        except Exception as error:  # A damaged file's metadata raise KeyError and more in pandas and pyarrow.
             raise StoreError(f"{path} is damaged or cut short ({error}); delete it, the run stays readable") from error
 
 

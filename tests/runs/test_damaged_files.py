@@ -9,6 +9,7 @@ import zipfile
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -185,3 +186,19 @@ def test_damaged_files_of_the_worker_stop_nobody(place: Home, data: st.DataObjec
             read_transfer_scores(place.store), read_transfer_runs(place.store)
     finally:
         file.unlink(missing_ok=True)
+
+
+def test_predictions_with_damaged_metadata_are_refused(place: Home) -> None:
+    path = place.run.path / "predictions.parquet"
+    table = pq.read_table(path)
+    metadata = json.loads(table.schema.metadata[b"pandas"])
+    for column in metadata["columns"]:
+        del column["pandas_type"]
+    buffer = io.BytesIO()
+    pq.write_table(table.replace_schema_metadata({b"pandas": json.dumps(metadata)}), buffer)
+    try:
+        replace_content(path, buffer.getvalue())
+        with pytest.raises(StoreError, match="damaged or cut short"):
+            Run(place.run.path).predictions()
+    finally:
+        place.restore(path)
