@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
+from ptviz import tasks
 from ptviz.runs import RunConfig
 from ptviz.training import RunEstimate, estimate_run
 from ptviz.ui.backend import get_store
@@ -52,14 +53,27 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
 
 
 def _estimate_seconds(config: RunConfig, estimate: RunEstimate) -> tuple[float | None, str]:
-    """Return the estimated seconds and their origin: the newest similar run here, else the recorded speed."""
-    wanted = (config.backbone, config.method, config.training.batch, config.training.dtype)
-    for summary in get_store().list():
-        own = summary.config
-        status = summary.status
-        if (own.backbone, own.method, own.training.batch, own.training.dtype) == wanted and status.state == "finished":
-            longer = config.training.steps / own.training.steps
-            return longer * status.seconds, "Time as in the last such run on this machine."
-    if estimate.seconds is None:
+    """Return the estimated seconds and their origin: the newest similar run here, else the recorded speed.
+
+    A run on the same task comes first: texts to write take longer than classes, and long texts longer than short ones.
+    """
+
+    def setting(own: RunConfig) -> tuple[object, ...]:
+        return own.backbone, own.method, own.training.batch, own.training.dtype
+
+    done = [
+        run for run in get_store().list() if run.status.state == "finished" and setting(run.config) == setting(config)
+    ]
+    same_task = [run for run in done if run.config.task == config.task]
+    if similar := next(iter(same_task or (() if _writes(config) else done)), None):
+        longer = config.training.steps / similar.config.training.steps
+        return longer * similar.status.seconds, "Time as in the last such run on this machine."
+    if estimate.seconds is None or _writes(config):
         return None, "The time is known after the first such run."
     return estimate.seconds, ""
+
+
+def _writes(config: RunConfig) -> bool:
+    """Return whether the task is a named one without classes."""
+    known = [*tasks.list_tasks(), *tasks.list_named_tasks()]
+    return any(info.name == config.task and info.kind != "classification" for info in known)
