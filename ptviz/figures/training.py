@@ -113,9 +113,9 @@ def draw_perplexity(
     style = style or SeriesStyle()
     values = [perplexity(loss) for loss in losses]
     figure = empty_figure(
-        230,
+        250,
         xaxis=axis("step", range=[0, max([1, *steps])]),
-        yaxis=axis("perplexity", type="log"),
+        yaxis=axis("perplexity", type="log", dtick="D2"),
         showlegend=False,
     )
     if zero_shot_loss is not None:

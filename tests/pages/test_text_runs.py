@@ -11,6 +11,7 @@ from ptviz.engine.train_job import execute_run
 from ptviz.plots import plot_training, samples_table
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.training import TrainConfig
+from ptviz.ui.train.samples import samples_html
 from tests.pages.run_pages import figures, settled, wait_for, well
 from tests.text_tasks import offer_tasks
 
@@ -73,12 +74,12 @@ def test_samples_show_what_was_written_at_each_step(page: Page, write_run: Calla
     at = well(settled(page("train/watch.py", run=run.id)))
     history = run.history()
     assert history.baselines is not None
-    (shown,) = [one.value for one in at.dataframe if "reference" in one.value]
-    assert list(shown["with prompt"]) == list(history.evaluations[-1].written)
-    assert list(shown["without prompt"]) == list(history.baselines.unprompted)
+    assert samples_html(samples_table(run)) in [one.value for one in at.get("html")]
+    assert [row["with prompt"] for row in samples_table(run)] == list(history.evaluations[-1].written)
+    assert [row["without prompt"] for row in samples_table(run)] == list(history.baselines.unprompted)
     at.select_slider(key="samples-at").set_value("0").run()
-    (shown,) = [one.value for one in well(settled(at)).dataframe if "reference" in one.value]
-    assert list(shown["with prompt"]) == list(history.evaluations[0].written)
+    assert samples_html(samples_table(run, step=0)) in [one.value for one in well(settled(at)).get("html")]
+    assert [row["with prompt"] for row in samples_table(run, step=0)] == list(history.evaluations[0].written)
     assert f"{run.id}-perplexity" in figures(at)
     assert samples_table(run, step=0)[0]["reference"] == history.baselines.references[0]
     with pytest.raises(ValueError, match="expected one of the steps 0, 2, 4; got 1"):
@@ -95,3 +96,11 @@ def test_all_baselines_of_a_text_task_are_drawn(write_run: Callable[..., Run]):
     names = {trace.name for trace in plot_training(write_run()).data}
     assert any("the input copied" in name for name in names)
     assert any("4 examples in context" in name for name in names)
+
+
+def test_written_texts_are_no_html():
+    row = {"input": "<b>a</b>", "reference": "&", "with prompt": "<script>x</script>", "without prompt": "", "same": 1}
+    made = samples_html([row])
+    assert "<script" not in made
+    assert "&lt;b&gt;a&lt;/b&gt;" in made
+    assert "as the reference" in made

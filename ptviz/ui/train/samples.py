@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import pandas as pd
+import html
+
 import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
@@ -25,6 +26,16 @@ PERPLEXITY_CAPTION = (
 )
 
 
+_STYLE = """<style>
+.ptviz-sample { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .4rem 1.2rem;
+  margin: 0 !important; padding: .6rem 0 !important; border-bottom: 1px solid rgba(128, 128, 128, .3); }
+.ptviz-sample div, .ptviz-sample dt, .ptviz-sample dd { margin: 0 !important; padding: 0 !important; }
+.ptviz-sample dt { font-size: .8rem; opacity: .75; }
+.ptviz-sample dd { overflow-wrap: anywhere; white-space: pre-wrap; }
+.ptviz-same { font-size: .8rem; font-weight: 600; white-space: nowrap; }
+</style>"""
+
+
 def render_samples(run: Run) -> None:
     """Show the samples of a step, and the perplexity over all steps; nothing for a run that writes no texts."""
     steps = sample_steps(run)
@@ -37,14 +48,7 @@ def render_samples(run: Run) -> None:
         chosen = st.select_slider("written with the prompt of step", options, value="newest", key="samples-at")
         step = steps[-1] if chosen == "newest" else int(chosen)
     rows = samples_table(run, step=step)
-    shown = pd.DataFrame(rows)
-    shown["same"] = ["\u2713" if same else "" for same in shown["same"]]
-    st.dataframe(
-        shown,
-        hide_index=True,
-        row_height=64,
-        column_config={"same": st.column_config.TextColumn("as the reference", width="small")},
-    )
+    st.html(samples_html(rows))
     st.caption(SAMPLES_CAPTION)
     with st.container(horizontal=True, gap="small"):
         python_popover(call_snippet(samples_table, run, step=step), "samples")
@@ -57,6 +61,21 @@ def render_samples(run: Run) -> None:
         filename=f"{run.id}-perplexity",
         title="Perplexity of the validation references",
     )
+
+
+def samples_html(rows: list[dict[str, object]]) -> str:
+    """Return the samples as HTML in which every text is only text: a block for each, its parts side by side."""
+    return _STYLE + "".join(map(_sample_html, rows))
+
+
+def _sample_html(row: dict[str, object]) -> str:
+    mark = "<span class='ptviz-same'>\u2713 as the reference</span>" if row["same"] else ""
+    parts = (("input", ""), ("reference", ""), ("with prompt", mark), ("without prompt", ""))
+    cells = "".join(
+        f"<div><dt>{name}</dt><dd>{html.escape(str(row[name])) or '<i>(nothing)</i>'} {more}</dd></div>"
+        for name, more in parts
+    )
+    return f"<dl class='ptviz-sample'>{cells}</dl>"
 
 
 def _to_csv(rows: list[dict[str, object]]) -> str:

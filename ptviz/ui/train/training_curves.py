@@ -12,7 +12,7 @@ from ptviz.ui.components.figure_panel import render_plot
 
 TRAINING_CAPTION = (
     "How to read it: above, the {metric} on validation texts, measured every few steps; a prompt is useful once its "
-    "line is above both grey lines. Below, the loss on each training batch, faint, and smoothed: it should fall. "
+    "line is above the grey lines. Below, the loss on each training batch, faint, and smoothed: it should fall. "
     "Drag to zoom, double-click to zoom out."
 )
 COMPARISON_CAPTION = (
