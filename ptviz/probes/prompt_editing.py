@@ -96,7 +96,7 @@ class EditEvaluator:
 
     def _evaluate(self, edits: tuple[Edit, ...]) -> EditScore:
         shared = self.apply_edits(edits)
-        if not self.loaded.task.classes:
+        if self.examples.scoring != "classes":
             found = evaluate(_EditedMethod(self.loaded.method, edits, self.context), self.examples)
             given = found.written or tuple(found.probabilities.argmax(-1).tolist())
             return EditScore(found.loss, found.score, given)
@@ -294,7 +294,7 @@ class PromptEditor:
 
 def _written_outputs(evaluator: EditEvaluator, before: EditScore, after: EditScore) -> dict[str, Any] | None:
     """Return what is written for each example before and after the edits; None for other tasks."""
-    if evaluator.loaded.task.kind != "text":
+    if evaluator.examples.scoring != "texts":
         return None
     rows = evaluator.examples.sources
     return {

@@ -153,7 +153,7 @@ def score_batch(
     """
     output = rows.backbone(batch, prompt, rows.readout)
     nll, likeliest = output.nll.float().cpu(), output.logits.argmax(-1)
-    if rows.task.kind == "choice":
+    if rows.scoring == "choices":
         return nll, score_choices(rows, indices, prompt).argmax(-1) == rows.labels[list(indices)]
     if batch.targets is None:
         return nll, (likeliest == batch.labels).cpu()

@@ -29,8 +29,10 @@ class Task:
 
     ``cue`` is what a language model reads after the input. ``fields`` names the texts of an example, ``template`` lays
     them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
-    first when an input is too long (empty: the longest). ``metric`` is a name of ``ptviz.tasks.metrics``. ``source``
-    says where the examples came from and on what terms, ``notes`` what was done to them.
+    first when an input is too long (empty: the longest). With ``whole_words`` a decoder scores a label word of several
+    tokens by their mean log-likelihood; without it one token stands for each word. ``metric`` is a name of
+    ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
+    them.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
@@ -53,6 +55,7 @@ class Task:
     fields: tuple[str, ...] = ("text",)
     template: str = ""
     cut_first: str = ""
+    whole_words: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
@@ -180,4 +183,6 @@ class Task:
         layout = [self.metric, self.fields, self.template, self.cut_first]
         if layout != ["accuracy", ("text",), "", ""]:
             content += layout
+        if self.whole_words:
+            content.append("whole words")
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from copy import copy
+from typing import Literal
 
 import torch
 
@@ -18,10 +19,15 @@ MAX_POSITIONS = 1024
 took 1.4 times as long on two cores)."""
 
 
+Scoring = Literal["classes", "choices", "texts"]
+"""How answers are compared: one score for each class, the likelihood of each choice's tokens, or written texts."""
+
+
 class EncodedExamples:
     """Encoded examples with ``m`` prompt slots each, and the read-out of their task.
 
-    Of a text-to-text example the first reference is the target; of a multiple-choice one the right choice.
+    Of a text-to-text example the first reference is the target; of a multiple-choice one the right choice, and of a
+    class with a label word of several tokens that word, if the task's ``whole_words`` are scored.
 
     Raises:
         BackboneError: if texts are to be written or scored by an encoder, which writes none.
@@ -41,7 +47,8 @@ class EncodedExamples:
         labels = [example.label for example in examples]
         texts = [example.texts or example.text for example in examples]
         self.examples = self.template.encode_all(texts, backbone.tokeniser, m, length, labels)
-        if task.kind == "classification":
+        self.scoring = _choose_scoring(task, backbone)
+        if self.scoring == "classes":
             self.readout: Readout = backbone.make_readout(task.label_words, task.descriptions)
             self.choices: list[list[tuple[int, ...]]] = []
         else:
@@ -52,11 +59,12 @@ class EncodedExamples:
 
     def _with_targets(self) -> list[EncodedText]:
         task, tokeniser = self.task, self.backbone.tokeniser
-        wanted = [example.choices or example.targets[:1] or ("",) for example in self.sources]
+        words = task.label_words if task.classes else ()
+        wanted = [words or example.choices or example.targets[:1] or ("",) for example in self.sources]
         self.end, self.ends_with_line = task_end(task, self.backbone)
         flat = iter(self.template.encode_targets([one for row in wanted for one in row], tokeniser, self.end))
         self.choices = [[next(flat) for _ in row] for row in wanted]
-        chosen = [example.label if example.choices else 0 for example in self.sources]
+        chosen = [example.label if words or example.choices else 0 for example in self.sources]
         return [
             row._replace(target=targets[index])
             for row, targets, index in zip(self.examples, self.choices, chosen, strict=True)
@@ -119,6 +127,13 @@ class EncodedExamples:
                 end += 1
             yield order[start:end], self.make_batch(order[start:end])
             start = end
+
+
+def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
+    if task.kind == "text":
+        return "texts"
+    long = task.whole_words and any(len(backbone.tokenise(f" {word}")) > 1 for word in task.label_words)
+    return "choices" if task.kind == "choice" or (long and backbone.family != "encoder") else "classes"
 
 
 def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:

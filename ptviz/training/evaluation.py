@@ -50,7 +50,7 @@ def evaluate(method: PromptMethod | None, rows: EncodedExamples) -> EvaluationSc
     training = method is not None and method.training
     if method is not None:
         method.eval()
-    found = {"classification": _evaluate_classes, "choice": _evaluate_choices, "text": _evaluate_texts}[rows.task.kind](
+    found = {"classes": _evaluate_classes, "choices": _evaluate_choices, "texts": _evaluate_texts}[rows.scoring](
         method, rows
     )
     if method is not None:

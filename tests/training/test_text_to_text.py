@@ -163,6 +163,28 @@ def replace_target(rows: EncodedExamples, index: int, target: tuple[int, ...]) -
     return alone.make_batch([index])
 
 
+@pytest.mark.parametrize("family", ["llama", "t5"])
+def test_label_words_of_several_tokens_are_scored_whole(family: str) -> None:
+    backbone = backbone_of(family)
+    words = ("somebody unknown", "somewhere", "how many of them")
+    task = replace(TASK, label_words=words, whole_words=True)
+    rows = EncodedExamples(backbone, task, TASK.train[:4], 0, 64)
+    as_choices = tuple(example._replace(choices=words) for example in TASK.train)
+    choices = replace(TASK, classes=(), label_words=(), descriptions=(), train=as_choices, validation=as_choices[:3],
+                      test=as_choices[:3])  # fmt: skip
+    expected = evaluate(None, EncodedExamples(backbone, choices, as_choices[:4], 0, 64))
+    assert torch.equal(evaluate(None, rows).probabilities, expected.probabilities)
+    assert torch.allclose(predict(None, backbone, task, [TASK.train[0].text]), expected.probabilities[:1], atol=1e-6)
+    assert isinstance([*train("prompt-tuning", backbone, task, steps=2, **SETTINGS)][-1], Finished)
+
+
+def test_words_of_one_token_and_encoders_are_scored_as_classes() -> None:
+    short = replace(TASK, label_words=("a", "the", "of"), whole_words=True)
+    assert EncodedExamples(backbone_of("llama"), short, TASK.train[:2], 0, 64).scoring == "classes"
+    long = replace(TASK, label_words=("some one", "somewhere", "how many"), whole_words=True)
+    assert EncodedExamples(backbone_of("bert"), long, TASK.train[:2], 0, 64).scoring == "classes"
+
+
 def test_classification_is_scored_by_its_metric() -> None:
     backbone = backbone_of("bert")
     rows = EncodedExamples(backbone, replace(TASK, metric="macro-f1"), TASK.validation, 0, 64)

@@ -341,6 +341,7 @@ def custom_task(
         family=CUSTOM_FAMILY,
         classes=tuple(classes),
         label_words=label_words,
+        whole_words=bool(options.word_list),
         descriptions=descriptions,
         cue=DEFAULT_CUE,
         train=splits.train,
