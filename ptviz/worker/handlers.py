@@ -30,6 +30,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.tasks import Example
 from ptviz.training.evaluation import subsample_task
+from ptviz.worker.partial_texts import partial_texts
 from ptviz.worker.projection_queue import ProjectionQueue
 
 MAX_ROUTED_EXAMPLES = 200
@@ -75,8 +76,11 @@ def predict(
     texts: list[str],
     stage: int | None = None,
     step: int | None = None,
+    stream: str = "",
 ) -> dict[str, Any]:
     """Return the answers to texts with and without a run's prompt: class probabilities, or written texts.
+
+    A single text that is being written can be read under the name ``stream`` (see ``ptviz.worker.partial_texts``).
 
     Returns:
         The answer of ``ptviz.engine.predictions.answer_texts``.
@@ -86,7 +90,8 @@ def predict(
         ValueError: if a text is empty.
     """
     loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
-    return answer_texts(loaded, context.model_cache.backend, texts)
+    with partial_texts(context.store, stream) as on_text:
+        return answer_texts(loaded, context.model_cache.backend, texts, on_text)
 
 
 def generate(
@@ -99,12 +104,14 @@ def generate(
     prompt: str | None = None,
     backbone: str = "",
     template: str = "",
+    stream: str = "",
     **settings: Any,
 ) -> dict[str, Any]:
     """Return what the backbone writes after each text, with and without a prompt.
 
     The prompt is that of a run or a saved prompt, or of the checkpoint at ``path`` in front of ``backbone``.
-    ``settings`` are those of ``GenerationSettings``.
+    ``settings`` are those of ``GenerationSettings``. A single text that is being written can be read under the name
+    ``stream``.
 
     Returns:
         The answer of ``ptviz.engine.text_generation.Writer.write``.
@@ -118,7 +125,9 @@ def generate(
         writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
     else:
         writer = load_writer(context.store, context.model_cache, run, stage, step, template)
-    return writer.write(texts, writer.make_settings(**settings))
+    chosen = writer.make_settings(**settings)
+    with partial_texts(context.store, stream) as on_text:
+        return writer.write(texts, chosen, on_text)
 
 
 def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "") -> dict[str, Any]:
