@@ -43,7 +43,7 @@ def _cached_client(root: Path) -> LocalExecutor:
     return LocalExecutor(_cached_store(root))
 
 
-def _run_in_thread(action: Callable[[], T]) -> Future[T]:
+def run_in_thread(action: Callable[[], T]) -> Future[T]:
     """Run what waits for the worker in a thread: a page must not wait. ``action`` calls no ``st.*``."""
     future: Future[T] = Future()
 
@@ -60,7 +60,7 @@ def _run_in_thread(action: Callable[[], T]) -> Future[T]:
 
 def request_answer(kind: str, run: str = "", **question: Any) -> Future[dict[str, Any]]:
     """Request an answer of the worker: ``kind`` is in ``ptviz.worker.handlers.HANDLERS``, ``question`` its keywords."""
-    return _run_in_thread(lambda: get_client().ask(kind, run, **question))
+    return run_in_thread(lambda: get_client().ask(kind, run, **question))
 
 
 def request_projection(run: str, job: ProjectionJob) -> Future[tuple[Projection, ...] | None]:
@@ -79,12 +79,12 @@ def request_projection(run: str, job: ProjectionJob) -> Future[tuple[Projection,
             time.sleep(1.0)
         return projections
 
-    return _run_in_thread(wait)
+    return run_in_thread(wait)
 
 
 def request_preload(config: RunConfig) -> None:
     """Have the worker load the models of a run that may be started, so that its first step comes at once."""
-    _run_in_thread(lambda: _log_failures(lambda: get_client().preload_models(config)))
+    run_in_thread(lambda: _log_failures(lambda: get_client().preload_models(config)))
 
 
 def start_worker() -> None:

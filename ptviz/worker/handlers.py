@@ -89,8 +89,8 @@ def predict(
         StoreError: if the run has no such prompt, or each example of its task has choices of its own.
         ValueError: if a text is empty.
     """
-    loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
     with partial_texts(context.store, stream) as on_text:
+        loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
         return answer_texts(loaded, context.model_cache.backend, texts, on_text)
 
 
@@ -120,14 +120,13 @@ def generate(
         StoreError: if there is no such prompt, or it does not fit.
         ValueError: for a bad setting or template, or an empty text.
     """
-    if path:
-        bundle = open_checkpoint(Path(path))
-        writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
-    else:
-        writer = load_writer(context.store, context.model_cache, run, stage, step, template)
-    chosen = writer.make_settings(**settings)
     with partial_texts(context.store, stream) as on_text:
-        return writer.write(texts, chosen, on_text)
+        if path:
+            bundle = open_checkpoint(Path(path))
+            writer = load_checkpoint_writer(bundle, backbone, context.model_cache, prompt, template)
+        else:
+            writer = load_writer(context.store, context.model_cache, run, stage, step, template)
+        return writer.write(texts, writer.make_settings(**settings), on_text)
 
 
 def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "") -> dict[str, Any]:

@@ -1,4 +1,7 @@
-"""Texts that the worker is writing, for a page to show while they grow: one small file a request."""
+"""Texts that the worker is writing, for a page to show while they grow: one small file a request.
+
+The page creates the file and removes it when it needs the text no more; the worker writes only while the file exists.
+"""
 
 from __future__ import annotations
 
@@ -19,9 +22,16 @@ OnText = Callable[[str, str], None]
 """Takes "with" or "without" (a prompt) and the text so far."""
 
 
-def new_stream_name() -> str:
-    """Return a name for the partial texts of one request."""
-    return secrets.token_hex(8)
+def create_partial_texts(store: Store) -> str:
+    """Create the file for the partial texts of one request, and return its name.
+
+    Raises:
+        StoreError: if it cannot be written.
+    """
+    WorkerDir.of_store(store.root).create()
+    name = secrets.token_hex(8)
+    atomic_write(_path(store, name), b"{}", durable=False)
+    return name
 
 
 def read_partial_texts(store: Store, name: str) -> dict[str, str]:
@@ -31,28 +41,41 @@ def read_partial_texts(store: Store, name: str) -> dict[str, str]:
     return {}
 
 
+def remove_partial_texts(store: Store, name: str) -> None:
+    """Remove the file: a worker that is writing the texts stops at its next token."""
+    with suppress(OSError):
+        _path(store, name).unlink(missing_ok=True)
+
+
 @contextmanager
 def partial_texts(store: Store, name: str) -> Iterator[OnText | None]:
-    """Yield what stores partial texts under ``name`` while they grow, and remove them at the end; None without a name.
+    """Yield what stores partial texts under ``name`` while they grow; None without a name.
+
+    The file is removed at the end.
 
     Raises:
-        StoreError: for a name that ``new_stream_name`` does not make.
+        StoreError: if the file is gone, at the beginning or at a token; or for a name of another form.
     """
     if not name:
         yield None
         return
     path, texts = _path(store, name), dict[str, str]()
 
+    def check_wanted() -> None:
+        if not path.exists():
+            raise StoreError("the text is not needed any more")
+
     def store_text(side: str, text: str) -> None:
+        check_wanted()
         texts[side] = text
         with suppress(StoreError):  # A full disk delays the text until the answer comes.
             atomic_write(path, json.dumps(texts).encode(), durable=False)
 
     try:
+        check_wanted()
         yield store_text
     finally:
-        with suppress(OSError):
-            path.unlink(missing_ok=True)
+        remove_partial_texts(store, name)
 
 
 def _path(store: Store, name: str) -> Path:

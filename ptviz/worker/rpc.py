@@ -111,7 +111,7 @@ class RequestQueue:
                     (self.folder / f"{id}.{end}").unlink()
 
     def remove_stale_files(self) -> None:
-        """Delete replies that were not fetched within an hour."""
+        """Delete what was left for an hour: replies that were not fetched, partial texts of a worker that died."""
         with suppress(OSError):
             for path in self.folder.iterdir():
                 if time.time() - path.stat().st_mtime > _STALE_SECONDS:

@@ -34,7 +34,7 @@ class QuietExecutor(LocalExecutor):
     def ensure_worker(self) -> None:
         """No process in these tests."""
 
-    def ask(self, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+    def ask(self, kind: str, run: str = "", *, timeout: float = 120, **question: Any) -> dict[str, Any]:
         """Answer "predict" with two classes, one of them with a hostile name; anything else as the real one."""
         if kind != "predict":
             return super().ask(kind, run, **question)
@@ -66,7 +66,7 @@ def answered(monkeypatch: pytest.MonkeyPatch, cache: Path) -> None:
     models, contexts = ModelCache(), []
     monkeypatch.setattr("ptviz.worker.handlers.ModelCache", lambda: models)
 
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+    def ask(self: LocalExecutor, kind: str, run: str = "", *, timeout: float = 120, **question: Any) -> dict[str, Any]:
         contexts or contexts.append(HandlerContext(self.store, models))
         answer = answer_request(contexts[0], kind, {"run": run, **question})
         if "error" in answer:

@@ -23,6 +23,7 @@ from ptviz.ui.open import checkpoint
 from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.checkpoints.files import ROWS, bombs, kobold, npy
 from tests.pages.conftest import QuietExecutor
+from tests.pages.run_pages import wait_for
 from tests.pages.snippets import redrawn
 
 Page = Callable[..., AppTest]
@@ -166,7 +167,7 @@ def test_uploads_are_stored_under_safe_names(home: Path) -> None:
 def test_a_prompt_writes_with_and_without_it(page: Page, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     model_cache = ModelCache()
 
-    def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+    def ask(self: LocalExecutor, kind: str, run: str = "", *, timeout: float = 120, **question: Any) -> dict[str, Any]:
         return answer_request(HandlerContext(self.store, model_cache), kind, {"run": run, **question})
 
     monkeypatch.setattr(LocalExecutor, "ask", ask)
@@ -178,11 +179,8 @@ def test_a_prompt_writes_with_and_without_it(page: Page, tmp_path: Path, monkeyp
     at.text_area(key="try-text-a").input("good day")
     at.number_input(key="try-tokens-a").set_value(4)
     button(at, "Write").click().run()
-    for _ in range(200):
-        if not any("the worker is" in caption.value.lower() for caption in at.caption):
-            break
-        at.run()
-    captions = [caption.value for caption in at.caption]
+    wait_for(at.session_state["tried-a"][1].answer.done)
+    captions = [caption.value for caption in at.run().caption]
     assert "With the prompt" in captions
     assert "Without the prompt" in captions
     assert any("'{prompt}{text}'" in caption for caption in captions)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
+from queue import SimpleQueue
+from typing import Any
 
+import numpy as np
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from ptviz.engine.train_job import execute_run
+from ptviz.executors.local import LocalExecutor
 from ptviz.plots import plot_training, samples_table
-from ptviz.runs import Run, RunConfig, Store
+from ptviz.runs import Run, RunConfig, Status, Store, StoreError
 from ptviz.training import TrainConfig
 from ptviz.ui.train.samples import samples_html
+from ptviz.worker.directory import WorkerDir
+from ptviz.worker.partial_texts import partial_texts
+from tests.app_server import HANGS_SECONDS
+from tests.pages.conftest import QuietExecutor
 from tests.pages.run_pages import figures, settled, wait_for, well
 from tests.text_tasks import offer_tasks
 
@@ -58,15 +67,144 @@ def test_texts_without_classes_are_routed(page: Page, write_run: Callable[..., R
     assert any(name.endswith("-forced-loss") for name in figures(at))
 
 
+def written(at: AppTest) -> AppTest:
+    """The page once the worker has written."""
+    request = at.session_state["written"][1]
+    wait_for(request.answer.done)
+    return well(at.run())
+
+
+class SlowWorker:
+    """Answers a request with the text of its input, letter by letter, when the test says so."""
+
+    def __init__(self, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.asked: list[str] = []
+        self.letters: dict[str, SimpleQueue[int]] = {}
+        self.failed: list[str] = []
+
+        other = QuietExecutor.ask
+
+        def ask(executor: LocalExecutor, kind: str, run: str = "", *, stream: str = "", **question: Any):
+            if not stream:
+                return other(executor, kind, run, **question)
+            (text,) = question["texts"]
+            self.asked.append(text)
+            steps = self.letters.setdefault(text, SimpleQueue())
+            try:
+                with partial_texts(store, stream) as on_text:
+                    assert on_text is not None
+                    for side in ("with", "without"):
+                        for length in range(1, 1 + len(text)):
+                            steps.get(timeout=HANGS_SECONDS)
+                            on_text(side, f"{side}: {text[:length]}")
+            except StoreError as error:
+                self.failed.append(str(error))
+                raise
+            answer = {side: [f"{side}: {text}"] for side in ("with", "without")}
+            return {**answer, "classes": [], "stage": 0, "step": 4, "template": "{prompt}{text}"}
+
+        monkeypatch.setattr(QuietExecutor, "ask", ask)
+
+    def let(self, text: str, letters: int) -> None:
+        """Write some more letters of a text that is being written."""
+        wait_for(lambda: text in self.letters)
+        for _ in range(letters):
+            self.letters[text].put(1)
+
+
+@pytest.fixture
+def slow_worker(store: Store, monkeypatch: pytest.MonkeyPatch, answered: None) -> SlowWorker:
+    return SlowWorker(store, monkeypatch)
+
+
+def texts_of(at: AppTest) -> list[str]:
+    """The two texts on the page, without the cursor of the one that is being written."""
+    return [one.value.strip("▌") for one in at.text if one.value.startswith(("with", "▌"))]
+
+
 def test_a_typed_text_is_answered_by_written_texts(page: Page, write_run: Callable[..., Run]):
     at = page("train/watch.py", run=write_run().id)
     at.text_input(key="say").set_value("the cat sees the dog").run()
-    wait_for(lambda: at.session_state["asked"].pending is None or at.session_state["asked"].pending.done())
-    at = well(at.run())
+    at = written(at)
     captions = [one.value for one in at.caption]
     assert "Without the prompt" in captions
     assert any(one.startswith("With the prompt of step") for one in captions)
     assert not any(name.endswith("-answers") for name in figures(at))
+    assert not [one for one in at.button if one.key == "write-again"], "a run that has ended changes no more"
+
+
+def test_a_text_is_shown_while_it_is_written(
+    page: Page, write_run: Callable[..., Run], store: Store, slow_worker: SlowWorker
+):
+    at = page("train/watch.py", run=write_run().id, say="abc")
+    for letters, shown in ((2, ["", "with: ab"]), (2, ["without: a", "with: abc"])):
+        slow_worker.let("abc", letters)
+        wait_for(lambda shown=shown: texts_of(at.run()) == shown)
+    slow_worker.let("abc", 2)
+    assert texts_of(written(at)) == ["without: abc", "with: abc"]
+    assert slow_worker.asked == ["abc"]
+    assert not list(WorkerDir.of_store(store.root).requests.folder.glob("*.partial"))
+
+
+def test_a_second_text_ends_the_first_and_does_not_mix_with_it(
+    page: Page, write_run: Callable[..., Run], slow_worker: SlowWorker
+):
+    at = page("train/watch.py", run=write_run().id, say="abc")
+    slow_worker.let("abc", 1)
+    wait_for(lambda: texts_of(at.run()) == ["", "with: a"])
+    at.text_input(key="say").set_value("xyz").run()
+    assert texts_of(at) == ["", ""]
+    slow_worker.let("abc", 1)
+    slow_worker.let("xyz", 2)
+    wait_for(lambda: texts_of(at.run()) == ["", "with: xy"])
+    assert wait_for(lambda: slow_worker.failed) == ["the text is not needed any more"]
+    slow_worker.let("xyz", 4)
+    assert texts_of(written(at)) == ["without: xyz", "with: xyz"]
+
+
+def test_try_it_on_a_checkpoint_streams_too(page: Page, slow_worker: SlowWorker, tmp_path: Path):
+    np.save(tmp_path / "p.npy", np.ones((3, 32), np.float32))
+    at = page("open/checkpoint.py", ground="tiny-decoder", **{"path-a": str(tmp_path / "p.npy")})
+    at.text_area(key="try-text-a").input("abc")
+    next(one for one in at.button if one.label == "Write").click().run()
+    slow_worker.let("abc", 2)
+    wait_for(lambda: texts_of(at.run()) == ["", "with: ab"])
+    at.text_area(key="try-text-a").input("xy")
+    next(one for one in at.button if one.label == "Write").click().run()
+    slow_worker.let("abc", 1)
+    assert wait_for(lambda: slow_worker.failed) == ["the text is not needed any more"]
+    slow_worker.let("xy", 4)
+    wait_for(at.session_state["tried-a"][1].answer.done)
+    assert texts_of(well(at.run())) == ["without: xy", "with: xy"]
+
+
+def test_a_reload_writes_a_text_of_its_own(page: Page, write_run: Callable[..., Run], slow_worker: SlowWorker):
+    run = write_run().id
+    first, second = page("train/watch.py", run=run, say="abc"), page("train/watch.py", run=run, say="abc")
+    wait_for(lambda: slow_worker.asked == ["abc", "abc"])
+    slow_worker.let("abc", 12)
+    assert texts_of(written(first)) == texts_of(written(second)) == ["without: abc", "with: abc"]
+
+
+def test_nothing_is_written_again_during_training_unless_asked_for(
+    page: Page, write_run: Callable[..., Run], slow_worker: SlowWorker, monkeypatch: pytest.MonkeyPatch
+):
+    run, snapshots = write_run(), Run.snapshots
+    monkeypatch.setattr(Run, "status", lambda self: Status("running", 4, 4))
+    monkeypatch.setattr(Run, "snapshots", lambda self: snapshots(self)[:2])
+    at = page("train/watch.py", run=run.id, say="ab")
+    slow_worker.let("ab", 4)
+    at = written(at)
+    assert at.button(key="write-again").disabled, "the newest prompt has written it"
+    monkeypatch.setattr(Run, "snapshots", snapshots)
+    at.run()
+    assert texts_of(at) == ["without: ab", "with: ab"]
+    assert slow_worker.asked == ["ab"]
+    at.button(key="write-again").click().run()
+    assert texts_of(at) == ["", ""]
+    slow_worker.let("ab", 4)
+    assert texts_of(written(at)) == ["without: ab", "with: ab"]
+    assert slow_worker.asked == ["ab", "ab"]
 
 
 def test_samples_show_what_was_written_at_each_step(page: Page, write_run: Callable[..., Run]):

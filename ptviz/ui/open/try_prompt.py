@@ -8,8 +8,7 @@ import streamlit as st
 
 from ptviz.checkpoints import PromptBundle
 from ptviz.runs.import_prompt import importable_prompts
-from ptviz.ui.backend import request_answer
-from ptviz.ui.look.inspect_run import poll_request
+from ptviz.ui.components.written_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
 
 MAX_CHARACTERS = 4000
 MAX_NEW_TOKENS = 256
@@ -42,14 +41,12 @@ def try_prompt_panel(side: str, bundle: PromptBundle, path: Path, backbone: str)
         )
         which = right.selectbox("Prompt", names, key=f"try-which-{side}") if len(names) > 1 else names[0]
         pressed = st.form_submit_button("Write", icon=":material/edit_note:")
-    key = ("generate", str(path), which, backbone, text.strip(), int(tokens), float(heat))
+    key = path, which, backbone, text.strip(), int(tokens), float(heat)
+    state: tuple[tuple[object, ...], TextRequest] | None = st.session_state.get(f"tried-{side}")
     if pressed and text.strip():
-        st.session_state[f"tried-{side}"] = key
-    if st.session_state.get(f"tried-{side}") != key:
-        return
-    answer = poll_request(
-        key,
-        lambda: request_answer(
+        if state is not None:
+            state[1].withdraw()
+        request = request_text(
             "generate",
             texts=[text.strip()],
             path=str(path),
@@ -57,17 +54,15 @@ def try_prompt_panel(side: str, bundle: PromptBundle, path: Path, backbone: str)
             backbone=backbone,
             max_new_tokens=int(tokens),
             temperature=float(heat),
-        ),
-    )
-    if answer is None:
-        st.caption("The worker is writing; the first answer waits until the backbone is loaded.")
+        )
+        st.session_state[f"tried-{side}"] = state = key, request
+    if state is None or state[0] != key:
         return
-    for column, name, title in zip(
-        st.columns(2), ("without", "with"), ("Without the prompt", "With the prompt"), strict=True
-    ):
-        with column, st.container(border=True):
-            st.caption(title)
-            st.text(answer[name][0] or "(the end token at once)")
+    if not state[1].answer.done():
+        stream_texts(state[1], TITLES)
+        return
+    answer = state[1].answer.result()
+    render_texts({name: answer[name][0] for name in TITLES}, TITLES)
     st.caption(f"Input as the model reads it: {answer['template']!r}.")
 
 

@@ -200,10 +200,15 @@ def _render_prediction_box(run: Run, status: Status) -> None:
     text = try_prompt.sentence_input(info.family if info else "")
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     snapshots = run.snapshots()
-    if snapshots:
-        try_prompt.prediction_panel(run, text, at, (snapshots[-1].stage, snapshots[-1].step))
-    else:
+    if not snapshots:
         st.caption("Predictions start with the first snapshot, shortly after training begins.")
+        return
+    newest = snapshots[-1].stage, snapshots[-1].step
+    if run.metric.kind == "text":
+        with show_errors():
+            try_prompt.written_text_panel(run, text, at, newest if status.state in ACTIVE_STATES else None)
+    else:
+        try_prompt.prediction_panel(run, text, at, newest)
 
 
 def _select_snapshot(run: Run) -> tuple[int, int] | None:

@@ -1,4 +1,4 @@
-"""The box Try it: type a sentence and see the backbone's answer with and without the prompt of this step."""
+"""The box Try it: type a text and see the backbone's answer with and without the prompt of this step."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from ptviz.runs import Run
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.written_texts import TITLES, TextRequest, render_texts, request_text, stream_texts
 
 PREDICTION_CAPTION = (
     "How to read it: each class has a blue bar, its probability under the frozen backbone alone, and an "
@@ -27,7 +28,7 @@ EXAMPLE_SENTENCES = {
     "intent": "Please play some quiet music in the kitchen.",
 }
 MAX_CHARACTERS = 2000
-_KEY = "asked"
+_KEY, _WRITTEN_KEY = "asked", "written"
 
 
 @dataclass(frozen=True)
@@ -88,21 +89,57 @@ def sentence_input(family: str) -> str:
     return typed.strip()
 
 
-def _render_written(answer: dict[str, Any]) -> None:
-    """Show what is written with the prompt and without it, side by side."""
-    titles = {"without": "Without the prompt", "with": f"With the prompt of step {answer['step']}"}
-    for column, (name, title) in zip(st.columns(2), titles.items(), strict=True):
-        with column, st.container(border=True):
-            st.caption(title)
-            # A text may hold anything: it is no Markdown.
-            st.text(answer[name][0] or "(the end token at once)")
+def written_text_panel(
+    run: Run, text: str, snapshot: tuple[int, int] | None, training_at: tuple[int, int] | None
+) -> None:
+    """Show what is written after a text with and without the prompt, token by token.
+
+    Training pauses while a text is written. During training, at snapshot ``training_at``, it is therefore written only
+    for a new text or on request.
+    """
+    key = run.id, text, snapshot, training_at
+    state: tuple[tuple[object, ...], TextRequest] | None = st.session_state.get(_WRITTEN_KEY)
+    if state is None or not _is_answered(key, state[0]):
+        if state is not None:
+            state[1].withdraw()
+            del st.session_state[_WRITTEN_KEY]
+        if not text:
+            st.caption("Type a text above: what the backbone writes with and without the prompt appears here.")
+            return
+        stage, step = snapshot or (None, None)
+        state = key, request_text("predict", run.id, texts=[text], stage=stage, step=step)
+        st.session_state[_WRITTEN_KEY] = state
+    written, request = state
+    if not request.answer.done():
+        stream_texts(request, TITLES)
+        return
+    error = request.answer.exception()
+    if error is not None:
+        st.text(describe_error(error))
+    else:
+        answer = request.answer.result()
+        titles = {**TITLES, "with": f"With the prompt of step {answer['step']}"}
+        render_texts({name: answer[name][0] for name in titles}, titles)
+    if training_at is not None or error is not None:
+        st.button(
+            "Write again",
+            icon=":material/refresh:",
+            key="write-again",
+            disabled=error is None and written == key,
+            help="With the newest prompt. Training pauses meanwhile, so nothing is written again by itself.",
+            on_click=st.session_state.pop,
+            args=(_WRITTEN_KEY,),
+        )
+
+
+def _is_answered(key: tuple[object, ...], written: tuple[object, ...]) -> bool:
+    """Return whether a text that was written, or is being written, is still the one to show."""
+    both_training = key[-1] is not None and written[-1] is not None
+    return key == written or (both_training and key[:-1] == written[:-1])
 
 
 def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newest: tuple[int, int]) -> None:
-    """Show the answers with and without the prompt; during training, for each ``newest`` (stage, step).
-
-    An answer is the probability of each class, or a written text.
-    """
+    """Show class probabilities with and without the prompt; during training, for each ``newest`` (stage, step)."""
     state = poll_prediction(PredictRequest(run.id, text, snapshot, newest))
     answer = state.answer
     if not text:
@@ -110,9 +147,6 @@ def prediction_panel(run: Run, text: str, snapshot: tuple[int, int] | None, newe
         return
     if state.error and answer is None:
         st.text(state.error)
-        return
-    if answer is not None and not answer["classes"]:
-        _render_written(answer)
         return
     stage, step = snapshot or (0, None)
     render_plot(
