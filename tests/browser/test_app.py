@@ -53,7 +53,8 @@ def zoom(page: Page) -> None:
 
 @pytest.mark.slow
 def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
-    page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&snapshot_every=5"))
+    settings = "steps=60&evaluate_every=2&snapshot_every=5&validation_rows=20&test_rows=20"
+    page = settled(tab(f"{server.address}/compose?{settings}"))
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
@@ -80,7 +81,8 @@ def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
     assert again["x"] == pytest.approx(near["x"], rel=1e-3)
     assert again["steps"] == list(range(len(again["steps"])))
 
-    page.get_by_role("button", name="Stop", exact=True).click()
+    # Streamlit's own header has a button of this name while the page runs.
+    page.get_by_test_id("stMain").get_by_role("button", name="Stop", exact=True).click()
     page.get_by_role("button", name="Resume", exact=True).click()  # there once the run has stopped
     await_steps(page, 60)
     expect(page.get_by_role("button", name="Extend")).to_be_visible()  # there once it has finished
@@ -98,7 +100,8 @@ def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
 @pytest.mark.slow
 def test_a_run_outlives_the_server(server, settled, tab: Tab):
     executor = LocalExecutor(Store(server.home / "runs"))
-    page = settled(tab(f"{server.address}/compose?steps=60&evaluate_every=2&backbone=minilm-l6"))
+    settings = "steps=60&evaluate_every=2&backbone=minilm-l6&validation_rows=20&test_rows=20"
+    page = settled(tab(f"{server.address}/compose?{settings}"))
     page.get_by_role("button", name="Start", exact=True).click()
     page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import fields
 
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.runs import Run, Store
+from ptviz.runs import Run, RunConfig, Store
 from ptviz.tasks import TableOptions
-from ptviz.training.config import MAX_STEPS
+from ptviz.training.config import MAX_STEPS, TrainConfig
 from ptviz.ui.navigation import form_query_params
 
 PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
@@ -407,3 +408,11 @@ def test_the_time_of_a_text_task_is_not_taken_from_classes(page: Page, make_run:
     make_run("finished", task="inflection")
     captions = [one.value for one in page("train/compose.py", task="inflection").caption]
     assert any("Time as in the last such run" in one for one in captions)
+
+
+def test_a_run_with_the_largest_settings_can_be_duplicated(page: Page):
+    limits = {field.name: field.metadata["high"] for field in fields(TrainConfig) if field.metadata}
+    names = ("batch", "shots", "train_rows", "validation_rows", "test_rows", "length", "source_steps", "evaluate_every")
+    config = RunConfig(training=TrainConfig(**{name: int(limits[name]) for name in names}))
+    at = well(page("train/compose.py", **form_query_params(config)))
+    assert {name: at.number_input(key=name).value for name in names} == {name: limits[name] for name in names}

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from dataclasses import fields
+from typing import Literal, NamedTuple
 
 import streamlit as st
 
@@ -85,61 +85,36 @@ def hyperparameter_input(
     return kind(number)
 
 
-@dataclass(frozen=True)
-class _NumberField:
+class _NumberField(NamedTuple):
     name: str
     label: str
     help: str
-    low: float
-    high: float
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Return the limits of the setting: a run that is duplicated may have any value between them."""
+        (found,) = (field.metadata for field in fields(TrainConfig) if field.name == self.name)
+        return found["low"], found["high"]
 
 
 _INTEGER_FIELDS = (
-    _NumberField("batch", "batch size", "training examples per update", 1, 512),
-    _NumberField("seed", "seed", "the same seed gives the same result", 0, 2**31 - 1),
-    _NumberField(
-        "evaluate_every",
-        "evaluate every … steps",
-        "how often the prompt is scored on the validation examples",
-        1,
-        100_000,
-    ),
-    _NumberField(
-        "snapshot_every",
-        "snapshot every … steps",
-        "how often the prompt is saved; the best one always is",
-        1,
-        100_000,
-    ),
-    _NumberField(
-        "patience", "patience", "evaluations without a better score before stopping; 0 never stops early", 0, 10_000
-    ),
-    _NumberField("shots", "training examples per class", "few-shot learning; 0 takes all examples", 0, 10_000),
-    _NumberField("train_rows", "training examples, at most", "drawn once, by the seed", 2, 1_000_000),
-    _NumberField(
-        "validation_rows",
-        "validation examples, at most",
-        "more examples: steadier scores, slower evaluation",
-        2,
-        100_000,
-    ),
-    _NumberField("test_rows", "test examples, at most", "used once, when the run ends", 2, 100_000),
-    _NumberField("length", "maximum length (tokens)", "longer texts are cut", 4, 4096),
-    _NumberField(
-        "source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer", 1, 100_000
-    ),
+    _NumberField("batch", "batch size", "training examples per update"),
+    _NumberField("seed", "seed", "the same seed gives the same result"),
+    _NumberField("evaluate_every", "evaluate every … steps", "how often the prompt is scored on validation examples"),
+    _NumberField("snapshot_every", "snapshot every … steps", "how often the prompt is saved; the best one always is"),
+    _NumberField("patience", "patience", "evaluations without a better score before stopping; 0 never stops early"),
+    _NumberField("shots", "training examples per class", "few-shot learning; 0 takes all examples"),
+    _NumberField("train_rows", "training examples, at most", "drawn once, by the seed"),
+    _NumberField("validation_rows", "validation examples, at most", "more: steadier scores, slower evaluation"),
+    _NumberField("test_rows", "test examples, at most", "used once, when the run ends"),
+    _NumberField("length", "maximum length (tokens)", "longer texts are cut"),
+    _NumberField("source_steps", "steps of each source prompt", "and of a stage on source tasks, for transfer"),
 )
 _FLOAT_FIELDS = (
+    _NumberField("warmup", "warm-up (share of steps)", "the learning rate rises from 0 over this share of the steps"),
+    _NumberField("weight_decay", "weight decay", "shrinks the prompt a little in every step"),
     _NumberField(
-        "warmup", "warm-up (share of steps)", "the learning rate rises from 0 over this share of the steps", 0, 1
-    ),
-    _NumberField("weight_decay", "weight decay", "shrinks the prompt a little in every step", 0, 1),
-    _NumberField(
-        "clip",
-        "gradient clipping (norm)",
-        "gradients with a larger norm are scaled down to it; 0: no clipping",
-        0,
-        1000,
+        "clip", "gradient clipping (norm)", "gradients with a larger norm are scaled down to it; 0: no clipping"
     ),
 )
 _CHOICE_FIELDS = (
@@ -191,10 +166,11 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
             bind="query-params",
         )
         for setting in _INTEGER_FIELDS:
+            low, high = setting.bounds
             value = st.number_input(
                 setting.label,
-                int(setting.low),
-                int(setting.high),
+                int(low),
+                int(high),
                 int(getattr(usual, setting.name)),
                 key=setting.name,
                 help=setting.help,
@@ -202,10 +178,11 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
             )
             values[setting.name] = int(value)
         for setting in _FLOAT_FIELDS:
+            low, high = setting.bounds
             share = st.number_input(
                 setting.label,
-                float(setting.low),
-                float(setting.high),
+                float(low),
+                float(high),
                 float(getattr(usual, setting.name)),
                 step=0.01,
                 format="%g",
