@@ -83,10 +83,11 @@ from .transfer import (
     plot_transfer_gain,
 )
 from .waywardness import plot_waywardness
-from .written_texts import plot_perplexity, samples_table
+from .written_texts import edited_texts_table, plot_perplexity, samples_table
 
 __all__ = [
     "comparison_table",
+    "edited_texts_table",
     "plot_attention",
     "plot_attention_by_site",
     "plot_attention_heads",

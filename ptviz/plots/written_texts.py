@@ -1,12 +1,16 @@
-"""What a run on a text-to-text task writes for a few validation inputs, and how likely the references are."""
+"""What a run on a text-to-text task writes for validation inputs, and how likely the references are."""
 
 from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import plotly.graph_objects as go
 
 from ptviz.figures.training import draw_perplexity, perplexity
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
+from ptviz.plots.probe import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.tasks.metrics import normalise_answer
 
@@ -58,3 +62,30 @@ def samples_table(run: RunOrId, *, step: int | None = None) -> list[dict[str, ob
          "same": normalise_answer(prompted) == normalise_answer(right)}
         for text, right, alone, prompted in zip(shown.inputs, shown.references, shown.unprompted, written, strict=False)
     ]  # fmt: skip
+
+
+def edited_texts_table(
+    run: RunOrId,
+    edits: Sequence[Mapping[str, Any]],
+    *,
+    stage: int = 0,
+    step: int | None = None,
+    answer: Answer | None = None,
+) -> list[dict[str, object]]:
+    """Return what the run's prompt writes for validation inputs before and after edits: one row per input.
+
+    An edit is written as in ``{"kind": "ablate", "tokens": [3]}``: a class of ``ptviz.probes.edits`` by its kind, with
+    its fields. A run that writes no texts gives no rows.
+
+    Raises:
+        StoreError: if an edit does not fit the prompt.
+    """
+    edits = [dict(edit) for edit in edits]
+    found = probe(answer, run, "surgery", stage=stage, step=step, what="edits", edits=edits)["outputs"]
+    if found is None:
+        return []
+    rows = zip(*(found[name] for name in ("inputs", "references", "before", "now")), strict=True)
+    return [
+        {"input": text, "reference": right, "before": before, "after": after, "changed": before != after}
+        for text, right, before, after in rows
+    ]

@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.plots import plot_training, samples_table
+from ptviz.plots import edited_texts_table, plot_training, samples_table
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError
 from ptviz.training import TrainConfig
 from ptviz.ui.train.samples import samples_html
@@ -38,8 +38,8 @@ def write_run(store: Store, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ru
     """A real run of four steps on a task without classes."""
     offer_tasks(monkeypatch)
 
-    def make(task: str = "seer", method: str = "prompt-tuning") -> Run:
-        run = store.create(RunConfig("tiny-decoder", task, method, training=SETTINGS))
+    def make(task: str = "seer", method: str = "prompt-tuning", backbone: str = "tiny-decoder") -> Run:
+        run = store.create(RunConfig(backbone, task, method, training=SETTINGS))
         execute_run(run.path)
         assert run.status().state == "finished", run.status().reason
         return run
@@ -222,6 +222,29 @@ def test_samples_show_what_was_written_at_each_step(page: Page, write_run: Calla
     assert samples_table(run, step=0)[0]["reference"] == history.baselines.references[0]
     with pytest.raises(ValueError, match="expected one of the steps 0, 2, 4; got 1"):
         samples_table(run, step=1)
+
+
+@pytest.mark.parametrize("backbone", ["tiny-decoder", "tiny-encoder-decoder"])
+def test_texts_before_and_after_an_edit(page: Page, write_run: Callable[..., Run], backbone: str):
+    run = write_run(backbone=backbone)
+    at = settled(page("look/embeddings.py", run=run.id))
+    at = settled(at.button(key="operate").click().run())
+    assert not [one for one in at.get("html") if "ptviz-texts" in one.value], "nothing is edited yet"
+    tokens = [*range(len(at.multiselect(key="cut-tokens").options) - 1)]
+    at.multiselect(key="cut-tokens").set_value(tokens).run()
+    at = well(settled(at.button(key="apply").click().run()))
+    edits = [{"kind": "ablate", "tokens": tokens}]
+    rows = edited_texts_table(run, edits, step=at.session_state["patient"]["step"])
+    changed = [row for row in rows if row["changed"]]
+    (shown,) = [one.value for one in at.get("html") if "ptviz-texts" in one.value]
+    assert len(rows) == 8
+    assert changed, "a prompt of one token writes something else"
+    assert shown.count("≠ changed") == len(changed)
+    assert shown.count("<mark>") >= len(changed)
+    assert {metric.label: metric.value for metric in at.metric}["Changed texts"] == f"{len(changed)} of 8"
+    at.toggle(key="cut-unchanged").set_value(True).run()
+    (shown,) = [one.value for one in well(settled(at)).get("html") if "ptviz-texts" in one.value]
+    assert shown.count("= unchanged") == 8 - len(changed)
 
 
 def test_a_run_on_classes_has_no_samples(page: Page, make_run: Callable[..., Run]):

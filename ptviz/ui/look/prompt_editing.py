@@ -7,13 +7,20 @@ from typing import Any
 
 import streamlit as st
 
+from ptviz.analysis.csv_text import table_to_csv
+from ptviz.analysis.text_difference import find_differences
+from ptviz.plots import edited_texts_table
+from ptviz.plots.snippet import call_snippet
 from ptviz.probes import edits as editing
 from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
 from ptviz.runs import saved_prompts
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_store, request_answer
+from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import unique_labels
+from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
@@ -67,6 +74,8 @@ def render_prompt_editor(found: SnapshotSelection) -> None:
     _edit_form(found, measured, done)
     if answer is not None:
         _render_scores(done, answer, found.run.metric)
+        if done and answer["outputs"] is not None:
+            _render_written_texts(found, done, answer)
     _save_prompt_form(found, snapshot, measured, done)
     token_importance.token_importance_panel(found, measured, done)
 
@@ -180,17 +189,16 @@ assert list(_FORMS) == list(EDIT_TYPES), "every edit has its form"
 def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: Metric) -> None:
     """Show score and loss of the edited prompt, and after each edit."""
     before, rows = answer["untouched"], answer["rows"]
+    answers, help = "predictions", "texts with another predicted class than with the unedited prompt"
+    if answer["outputs"] is not None:
+        answers, help = "texts", "validation texts after which another text is written than with the unedited prompt"
     now = {"changed": 0, **before} if not done else answer["after"][-1]
     with st.container(horizontal=True):
         gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
         shown = metric.format_change(gained) if gained else None
         st.metric(f"{metric.title} now", metric.format(now["accuracy"]), shown, help=f"on {rows} validation texts")
         st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+.3f}" if rise else None, "inverse")
-        st.metric(
-            "Changed predictions",
-            f"{now['changed']} of {rows}",
-            help="texts with another predicted class than with the unedited prompt",
-        )
+        st.metric(f"Changed {answers}", f"{now['changed']} of {rows}", help=help)
     if not done:
         return
     descriptions = [editing.parse_edit(edit).describe() for edit in done]
@@ -202,7 +210,7 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
             "edit": ["unedited", *(one + more for one, more in zip(descriptions, replacements, strict=True))],
             column: [factor * score["accuracy"] if score else None for score in after],
             "loss (nats)": [score.get("loss") for score in after],
-            "changed predictions": [score.get("changed") for score in after],
+            f"changed {answers}": [score.get("changed") for score in after],
         },
         hide_index=True,
         column_config={
@@ -211,6 +219,34 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
             "loss (nats)": st.column_config.NumberColumn(format="%.3f"),
         },
     )
+
+
+def _render_written_texts(found: SnapshotSelection, done: list[dict[str, Any]], answer: dict[str, Any]) -> None:
+    """Show what is written before and after the edits, and mark where the two texts differ."""
+    st.markdown("**What is written before and after the edits**")
+    call = {"edits": list(done), **found.stage_and_step}
+    rows = edited_texts_table(found.run, **call, answer=answer)
+    changed = [row for row in rows if row["changed"]]
+    all_rows = st.toggle("show unchanged texts too", key="cut-unchanged")
+    st.html(text_blocks_html(map(_edited_text, rows if all_rows else changed)))
+    st.caption(
+        f"How to read it: {len(changed)} of {len(rows)} texts changed, and words that differ are underlined. A text "
+        "that does not change did not need what was edited."
+    )
+    with st.container(horizontal=True, gap="small"):
+        python_popover(call_snippet(edited_texts_table, found.run, **call), "edited-texts")
+        table: list[list[object]] = [[*rows[0]], *([*row.values()] for row in rows)]
+        figure_csv_download(lambda: table_to_csv(table), f"{found.run.id}-edited-texts", "edited-texts")
+
+
+def _edited_text(row: dict[str, object]) -> list[TextPart]:
+    before, after = find_differences(str(row["before"]), str(row["after"]))
+    return [
+        TextPart("input", str(row["input"])),
+        TextPart("reference", str(row["reference"])),
+        TextPart("before", before),
+        TextPart("after", after, "\u2260 changed" if row["changed"] else "= unchanged"),
+    ]
 
 
 def _save_prompt_form(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import html
-
 import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
@@ -14,6 +12,7 @@ from ptviz.runs import Run
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 
 SAMPLES_CAPTION = (
     "How to read it: each row is a validation text, which is not trained on. Move the slider to see how the text with "
@@ -24,16 +23,6 @@ PERPLEXITY_CAPTION = (
     "How to read it: the number of equally likely tokens that would be as hard to predict as the tokens of the "
     "references. Lower is better, 1 is perfect."
 )
-
-
-_STYLE = """<style>
-.ptviz-sample { display: grid; grid-template-columns: repeat(auto-fit, minmax(10rem, 1fr)); gap: .4rem 1.2rem;
-  margin: 0 !important; padding: .6rem 0 !important; border-bottom: 1px solid rgba(128, 128, 128, .3); }
-.ptviz-sample div, .ptviz-sample dt, .ptviz-sample dd { margin: 0 !important; padding: 0 !important; }
-.ptviz-sample dt { font-size: .8rem; opacity: .75; }
-.ptviz-sample dd { overflow-wrap: anywhere; white-space: pre-wrap; }
-.ptviz-same { font-size: .8rem; font-weight: 600; white-space: nowrap; }
-</style>"""
 
 
 def render_samples(run: Run) -> None:
@@ -64,18 +53,15 @@ def render_samples(run: Run) -> None:
 
 
 def samples_html(rows: list[dict[str, object]]) -> str:
-    """Return the samples as HTML in which every text is only text: a block for each, its parts side by side."""
-    return _STYLE + "".join(map(_sample_html, rows))
-
-
-def _sample_html(row: dict[str, object]) -> str:
-    mark = "<span class='ptviz-same'>\u2713 as the reference</span>" if row["same"] else ""
-    parts = (("input", ""), ("reference", ""), ("with prompt", mark), ("without prompt", ""))
-    cells = "".join(
-        f"<div><dt>{name}</dt><dd>{html.escape(str(row[name])) or '<i>(nothing)</i>'} {more}</dd></div>"
-        for name, more in parts
+    """Return the samples as HTML."""
+    names = "input", "reference", "with prompt", "without prompt"
+    return text_blocks_html(
+        [
+            TextPart(name, str(row[name]), "\u2713 as the reference" if name == "with prompt" and row["same"] else "")
+            for name in names
+        ]
+        for row in rows
     )
-    return f"<dl class='ptviz-sample'>{cells}</dl>"
 
 
 def _to_csv(rows: list[dict[str, object]]) -> str:
