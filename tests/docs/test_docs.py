@@ -21,6 +21,7 @@ from ptviz.runs.environment import describe_environment
 from ptviz.runs.status import Status
 from ptviz.tasks import TableOptions
 from ptviz.tasks.metrics import METRICS
+from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.training import TrainConfig
 from ptviz.training.events import PLAIN_EVENTS
 
@@ -55,6 +56,25 @@ def test_the_table_of_metrics_is_that_of_the_code() -> None:
         row = f"| `{m.name}` | {m.title} | {m.kind} | {m.low} to {m.high} | {m.definition} | {m.source} |"
         assert row in text, f"docs/metrics.md lacks this row:\n{row}"
     assert len(re.findall(r"^\| `", text, re.M)) == len(METRICS)
+
+
+def named_set_row(name: str, entry: NamedSet) -> str:
+    """Return a named set as a row of docs/named-sets.md."""
+    answer = {
+        "classification": ", ".join(label.word for label in entry.labels.values()),
+        "choice": f"one of {len(entry.choices)} choices",
+        "text": "a text",
+    }[entry.kind]
+    papers = ", ".join(REGISTRY[method].card.title for method in entry.papers) or "none"
+    fields = ", ".join(f"`{field}`" for field in entry.fields)
+    cells = (f"`{name}`", entry.title, entry.source, fields, answer, METRICS[entry.metric].title, f"{entry.rows:,}")
+    return f"| {' | '.join(cells)} | {papers} |"
+
+
+def test_the_table_of_named_sets_is_that_of_the_code() -> None:
+    expected = "\n".join(named_set_row(name, entry) for name, entry in NAMED_SETS.items())
+    table = re.findall(r"^\| `.*$", (ROOT / "docs" / "named-sets.md").read_text(), re.M)
+    assert "\n".join(table) == expected, f"put these rows in docs/named-sets.md:\n{expected}"
 
 
 def test_the_readme_stays_short() -> None:
