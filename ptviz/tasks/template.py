@@ -135,14 +135,22 @@ class Template:
             count = found.count(field)
             if not low <= count <= high:
                 expected = "once" if low == high else "at most once"
-                raise ValueError(f"template {self.pattern!r}: expected {{{field}}} {expected}; it comes {count} times")
+                advice = "leave one out" if count else "put it where it belongs"
+                raise ValueError(
+                    f"template {self.pattern!r}: expected {{{field}}} {expected}; it comes {count} times: {advice}"
+                )
 
     def _check_prompt_pieces(self, sizes: list[str]) -> None:
         if (count := sizes.count("")) > 1:
-            raise ValueError(f"template {self.pattern!r}: expected {{prompt}} at most once; it comes {count} times")
+            raise ValueError(
+                f"template {self.pattern!r}: expected {{prompt}} at most once; it comes {count} times: "
+                "give the others a number, as in {prompt:3}"
+            )
         for size in sizes:
             if size and not (size.isascii() and size.isdigit() and int(size)):
-                raise ValueError(f"template {self.pattern!r}: expected a number of tokens; got {{prompt:{size}}}")
+                raise ValueError(
+                    f"template {self.pattern!r}: expected a number of tokens, as in {{prompt:3}}; got {{prompt:{size}}}"
+                )
 
     def encode(self, text: str | Sequence[str], tokeniser: Tokeniser, m: int, length: int) -> EncodedText:
         """Return one input as ids with m slots; see ``encode_all``."""
@@ -171,25 +179,25 @@ class Template:
             raise ValueError(f"expected m of at least 0 and a length of at least 1; got {m} and {length}")
         if not texts:
             return []
-        segments = self._encode_segments(tokeniser, m)
+        segments = self.encode_segments(tokeniser, m)
         marks = labels if labels is not None else [-1] * len(texts)
         inputs = [(text,) if isinstance(text, str) else tuple(text) for text in texts]
-        columns = [_tokenise([row[index] for row in inputs], tokeniser) for index in range(len(self.fields))]
+        columns = [tokenise([row[index] for row in inputs], tokeniser) for index in range(len(self.fields))]
         return [
-            self._assemble(segments, self._cut([column[row] for column in columns], length), mark)
+            self._assemble(segments, self.cut_texts([column[row] for column in columns], length), mark)
             for row, mark in enumerate(marks)
         ]
 
     def surrounding_ids(self, tokeniser: Tokeniser) -> tuple[list[int], list[int]]:
         """Return the ids before the first text and after the last one, slots left out."""
-        segments = self._encode_segments(tokeniser, 0)
+        segments = self.encode_segments(tokeniser, 0)
         places = [index for index, one in enumerate(segments) if isinstance(one, str)]
         before, after = segments[: places[0]], segments[places[-1] + 1 :]
         return tuple([i for one in part for i in one.ids] for part in (before, after))  # type: ignore[return-value,union-attr]
 
     def count_extra_tokens(self, tokeniser: Tokeniser) -> int:
         """Return the number of tokens of a row besides slots and texts."""
-        return sum(len(one.ids) for one in self._encode_segments(tokeniser, 0) if isinstance(one, EncodedText))
+        return sum(len(one.ids) for one in self.encode_segments(tokeniser, 0) if isinstance(one, EncodedText))
 
     def encode_targets(self, targets: Sequence[str], tokeniser: Tokeniser, end: int) -> list[tuple[int, ...]]:
         """Return what a decoder is to write after each input, as ids, with the ``end`` token.
@@ -199,7 +207,7 @@ class Template:
         literal = self._split_pattern()[-1]
         joined = self.readout_mode == "last" and not literal.text[-1:].isspace()
         texts = [(" " if joined else "") + target.strip() for target in targets]
-        return [(*ids, end) for ids in _tokenise(texts, tokeniser)]
+        return [(*ids, end) for ids in tokenise(texts, tokeniser)]
 
     def _split_pattern(self) -> list[_Piece]:
         pieces: list[_Piece] = []
@@ -216,15 +224,16 @@ class Template:
                 literal = ""
         return [piece for piece in [*pieces, _Piece("literal", literal)] if piece.kind != "literal" or piece.text]
 
-    def _encode_segments(self, tokeniser: Tokeniser, m: int) -> list[EncodedText | str]:
+    def encode_segments(self, tokeniser: Tokeniser, m: int) -> list[EncodedText | str]:
         """Return what stands around the texts, in order, and the name of a field where its text comes."""
         pieces = self._split_pattern()
         sizes = [int(text) for kind, text in pieces if kind == "prompt" and text]
         rest, open_piece = m - sum(sizes), any(kind == "prompt" and not text for kind, text in pieces)
         if m and (rest < 0 or (rest and not open_piece)):
-            pieces_of = f"pieces of {sum(sizes)} tokens" if sizes else "none"
+            found = f"pieces of {sum(sizes)} tokens" if sizes else "none"
+            advice = "make the pieces smaller" if rest < 0 else "add {prompt}, which takes the rest"
             raise ValueError(
-                f"template {self.pattern!r}: expected {{prompt}} for the {m} prompt tokens; it has {pieces_of}"
+                f"template {self.pattern!r}: expected {{prompt}} for the {m} prompt tokens; it has {found}: {advice}"
             )
         pad = getattr(tokeniser, "pad_token_id", None)
         segments: list[EncodedText | str] = []
@@ -238,12 +247,13 @@ class Template:
             if kind == "prompt":
                 ids = [int(pad or 0)] * ((int(text) if text else rest) if m else 0)
             else:
-                ids = _tokenise([text], tokeniser)[0] if kind == "literal" else _special_token_ids(kind, tokeniser)
+                ids = tokenise([text], tokeniser)[0] if kind == "literal" else _special_token_ids(kind, tokeniser)
             read = kind == "mask" or (self.readout_mode == "pooled" and kind != "prompt")
             segments.append(EncodedText(ids, [kind == "prompt"] * len(ids), [read] * len(ids)))
         return segments
 
-    def _cut(self, fields: list[list[int]], length: int) -> dict[str, list[int]]:
+    def cut_texts(self, fields: list[list[int]], length: int) -> dict[str, list[int]]:
+        """Return the ids of each field by its name, cut at their ends to ``length`` together."""
         lengths = [len(ids) for ids in fields]
         excess = sum(lengths) - length
         if excess > 0 and self.cut_first:
@@ -286,7 +296,7 @@ def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str]) -> tup
     Raises:
         ValueError: if the tokeniser has neither.
     """
-    newline = _tokenise(["\n"], tokeniser)[0] if reading == "last" else []
+    newline = tokenise(["\n"], tokeniser)[0] if reading == "last" else []
     if len(newline) == 1 and not any("\n" in target.strip() for target in targets):
         return newline[0], True
     if not (found := _special_token_ids("eos", tokeniser)):
@@ -294,7 +304,8 @@ def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str]) -> tup
     return found[0], False
 
 
-def _tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
+def tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
+    """Return the ids of texts without special tokens; what looks like one in a text stays ordinary text."""
     # verbose=False: texts longer than the backbone are cut right after, so no warning is needed.
     found = tokeniser(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
     return [list(map(int, row)) for row in found["input_ids"]]

@@ -118,7 +118,7 @@ def collect_examples(
     characters = 0
     for number, values in rows:
         try:
-            row, spelling = _check_row(source, number, values, columns)
+            row, spelling = check_row(source, number, values, columns)
         except TaskError as error:
             if not skip_bad_rows:
                 raise
@@ -159,7 +159,7 @@ def _cut_row(found: CollectedExamples, row: Row, limit: int) -> Row:
     return Row(tuple(text[:limit] for text in row.texts), answer)
 
 
-def _check_row(source: Path | str, number: int, values: Sequence[Any] | TaskError, columns: Columns) -> tuple[Row, str]:
+def check_row(source: Path | str, number: int, values: Sequence[Any] | TaskError, columns: Columns) -> tuple[Row, str]:
     """Return one row, and the spelling of its label."""
     if isinstance(values, TaskError):
         raise values
@@ -327,12 +327,7 @@ def custom_task(
         TaskError: naming two classes whose words are the same, or what does not fit the task: the number of words, a
             metric, a template, a field.
     """
-    if options.word_list and len(options.word_list) != len(classes):
-        got = f"got {', '.join(options.word_list)}"
-        raise TaskError(f"words: expected {len(classes)} words, one each for {', '.join(classes[:20])}; {got}")
-    given = zip(classes, options.word_list, strict=True) if options.word_list else options.words
-    words = {to_class_name(label): word for label, word in given}
-    label_words, descriptions = word_classes(classes, words)
+    label_words, descriptions = word_table_classes(classes, options)
     if options.metric:
         check_metric(options.metric, "text" if columns.is_target else "classification", len(classes) or None)
     return Task(
@@ -354,3 +349,16 @@ def custom_task(
         template=options.template,
         cut_first=options.cut_first,
     )
+
+
+def word_table_classes(classes: Sequence[str], options: TableOptions) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Return one label word and one description for each class: those that the options give, others from the names.
+
+    Raises:
+        TaskError: naming two classes whose words are the same, or for another number of words than of classes.
+    """
+    if options.word_list and len(options.word_list) != len(classes):
+        got = f"got {', '.join(options.word_list)}"
+        raise TaskError(f"words: expected {len(classes)} words, one each for {', '.join(classes[:20])}; {got}")
+    given = zip(classes, options.word_list, strict=True) if options.word_list else options.words
+    return word_classes(classes, {to_class_name(label): word for label, word in given})

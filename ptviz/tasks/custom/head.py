@@ -1,0 +1,59 @@
+"""The beginning of a table: its columns and a few of its rows, read without the rest of the file."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
+
+from ptviz.tasks.custom.assemble import Columns, Row, check_row
+from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_columns
+from ptviz.tasks.custom.options import TableOptions
+from ptviz.tasks.custom.tables import open_table
+from ptviz.tasks.example import TaskError
+
+_TRIED_ROWS = 200
+"""Rows that are read at most in search of usable ones."""
+
+
+class TableHead(NamedTuple):
+    """The columns of a table that can be named, and those that are taken without a choice, if there are such."""
+
+    columns: tuple[str, ...]
+    usual: Columns | None
+
+
+def read_table_head(path: Path, options: TableOptions) -> TableHead:
+    """Return the columns of a table; of the task in ``options`` nothing is read.
+
+    Raises:
+        TaskError: if the file cannot be read as a table.
+    """
+    table = open_table(path, options, [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES])
+    names = tuple(name for name in table.columns if name and table.columns.count(name) == 1)
+    usual = None
+    if table.guessed is not None:
+        usual = Columns((table.guessed[0],), table.guessed[1])
+    else:
+        with suppress(TaskError):
+            usual = find_columns(path, table.columns, None, None, TableOptions())
+    return TableHead(names, usual)
+
+
+def read_first_rows(path: Path, columns: Columns, options: TableOptions, count: int) -> Sequence[Row]:
+    """Return up to ``count`` rows from the beginning of a table, without those that cannot be used.
+
+    Raises:
+        TaskError: if the file cannot be read as a table.
+    """
+    names = [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES, *columns.names]
+    found: list[Row] = []
+    with closing(open_table(path, options, names).rows(columns.names)) as rows:
+        for number, values in islice(rows, _TRIED_ROWS):
+            with suppress(TaskError):
+                found.append(check_row(path, number, values, columns)[0])
+            if len(found) == count:
+                break
+    return found
