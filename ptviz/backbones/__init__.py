@@ -10,6 +10,7 @@ from ptviz.backbones.registry import (
     list_backbones,
     load_backbone,
     load_tokeniser,
+    read_readout_mode,
     select_device,
     wrap_model,
 )
@@ -25,6 +26,7 @@ __all__ = [
     "list_backbones",
     "load_backbone",
     "load_tokeniser",
+    "read_readout_mode",
     "select_device",
     "wrap_model",
 ]

@@ -29,7 +29,7 @@ from transformers.utils import logging
 
 from ptviz.backbones import packaged, tiny
 from ptviz.backbones.attention import ATTENTION_NAME, BackboneError
-from ptviz.backbones.base import KNOWN_FAMILIES, Backbone, find_attention_sites
+from ptviz.backbones.base import KNOWN_FAMILIES, Backbone, ReadoutMode, find_attention_sites
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
@@ -47,6 +47,17 @@ TITLES = {
 }
 UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
 """Families whose attention does not use transformers' AttentionInterface."""
+_BACKBONE_CLASSES: dict[Any, type[Backbone]] = {
+    AutoModel: PooledEncoder,
+    AutoModelForMaskedLM: MaskedEncoder,
+    AutoModelForCausalLM: DecoderBackbone,
+    AutoModelForSeq2SeqLM: EncoderDecoderBackbone,
+}
+_TINY_READOUTS: dict[str, type[Backbone]] = {
+    "tiny-encoder": MaskedEncoder,
+    "tiny-decoder": DecoderBackbone,
+    "tiny-encoder-decoder": EncoderDecoderBackbone,
+}
 
 
 def select_device(device: str | None = None) -> torch.device:
@@ -113,6 +124,22 @@ def load_tokeniser(name: str) -> PreTrainedTokenizerBase | None:
     except (OSError, ValueError, KeyError, ImportError):  # Loading the backbone says what is wrong.
         return None
     return found
+
+
+def read_readout_mode(name: str) -> ReadoutMode | None:
+    """Return where a backbone's answer is read; None if it is not on this machine, or comes from another package.
+
+    Nothing is downloaded and no weights are loaded.
+    """
+    if name in _TINY_READOUTS:
+        return _TINY_READOUTS[name].readout_mode
+    if name in _external_backbones():
+        return None
+    try:
+        config = AutoConfig.from_pretrained(_resolve_source(name), trust_remote_code=False, local_files_only=True)
+        return _BACKBONE_CLASSES[select_auto_class(name, config)].readout_mode
+    except (OSError, ValueError, KeyError, ImportError):  # Loading the backbone says what is wrong.
+        return None
 
 
 def read_backbone_shape(name: str) -> BackboneShape:

@@ -15,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_backbone, packaged
+from ptviz.backbones import BackboneError, fetch_backbone, list_backbones, load_backbone, packaged, read_readout_mode
 from ptviz.backbones.registry import read_backbone_shape
 from ptviz.backbones.tiny import TINY_BACKBONES, make_tiny_tokeniser
 from ptviz.methods import build_method
@@ -40,6 +40,7 @@ def saved(family: str, path: Path) -> str:
 def test_a_local_folder_loads_and_trains(family: str, tmp_path: Path) -> None:
     backbone = load_backbone(saved(family, tmp_path), "cpu")
     assert (backbone.family, backbone.readout_mode) == FOLDERS[family]
+    assert read_readout_mode(str(tmp_path)) == backbone.readout_mode
     assert not backbone.random_weights
     config = TrainConfig(steps=2, batch=8, lr=0.05, evaluate_every=1, length=32)
     assert isinstance(list(train("prompt-tuning", backbone, TASK, config))[-1], Finished)
@@ -85,12 +86,15 @@ def test_the_catalogue_has_the_true_sizes(name: str) -> None:
         backbone.random_weights,
     )
     assert found == (info.family, info.sites, info.width, info.heads, info.head_width, info.random)
+    assert read_readout_mode(name) == backbone.readout_mode
     assert info.available
 
 
 def test_folders_without_a_model_are_refused(tmp_path: Path) -> None:
     with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*it has no config\.json"):
         load_backbone(str(tmp_path), "cpu")
+    assert read_readout_mode(str(tmp_path)) is None
+    assert read_readout_mode("no-such-owner/no-such-model") is None
     with pytest.raises(BackboneError, match=r"expected a folder with config\.json.*no such folder"):
         load_backbone(str(tmp_path / "nowhere"), "cpu")
 

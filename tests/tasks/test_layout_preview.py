@@ -99,5 +99,5 @@ def test_only_the_beginning_is_read(tmp_path: Path) -> None:
     path.write_text("text,label\n" + "good text,yes\n" * 5 + ",no\n" * 300 + '"never closed,yes\n')
     columns = Columns(("text",), "label")
     assert len(read_first_rows(path, columns, TableOptions(), 20)) == 5
-    with pytest.raises(TaskError, match="no such file|cannot be read"):
+    with pytest.raises(TaskError, match=r"none\.csv: cannot be read"):
         read_table_head(tmp_path / "none.csv", TableOptions())
