@@ -1,26 +1,30 @@
 """Several methods over several seeds: means, intervals, paired differences, cost and spread.
 
-Intervals are percentile bootstraps over seeds (Efron and Tibshirani, "An Introduction to the Bootstrap", 1993, chapter
-13), exact where all resamples can be enumerated. With three seeds such an interval reaches from the lowest to the
-highest seed and covers the true mean about 75 % of the time, not 95 %.
+The statistics are those of ``ptviz.analysis.statistics``: Student's intervals over seeds, a bootstrap over test rows
+where there is one seed, and Holm's correction over the pairs of a comparison.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from itertools import product
+from dataclasses import dataclass, replace
+from typing import Literal
 
 import numpy as np
-from jaxtyping import Float
 
+from ptviz.analysis.statistics import (
+    CONFIDENCE_LEVEL,
+    MIN_SEEDS,
+    ConfidenceInterval,
+    adjust_holm,
+    bootstrap_rows,
+    student_interval,
+    student_p_value,
+)
 from ptviz.tasks.metrics import ACCURACY
 
-CONFIDENCE_LEVEL = 0.95
-_MAX_EXACT = 6
-"""Up to this many values all resamples are enumerated (6 ** 6 of them); beyond, ``_RESAMPLES`` are drawn."""
-_RESAMPLES = 10_000
+PairVerdict = Literal["better", "worse", "unclear"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +35,7 @@ class RunResult:
     ``trained`` and ``stored`` count parameters; ``memory`` is the peak above the memory before training, in bytes;
     ``length`` counts the positions that the prompt adds to the attention; ``size`` is that of the result's file, in
     bytes. ``accuracies`` are the scores on the validation set after ``evaluated`` updates, counted through all stages.
-    Unknown values are None.
+    ``rows`` are the scores of the test rows, where they were read. Unknown values are None.
     """
 
     method: str
@@ -49,22 +53,16 @@ class RunResult:
     evaluated: tuple[int, ...] = ()
     accuracies: tuple[float, ...] = ()
     metric: str = ACCURACY.name
-
-
-@dataclass(frozen=True)
-class ConfidenceInterval:
-    """The central 95 % of the bootstrap distribution over seeds."""
-
-    low: float
-    high: float
+    rows: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class MethodSummary:
     """One method over its seeds: ``tests`` are the test accuracies in the order of ``seeds``.
 
-    ``sd`` and ``interval`` need two seeds. Seconds and steps are means over seeds, memory is the largest;
-    ``steps90`` and ``steps95`` are the updates until 90 and 95 % of a run's own best validation accuracy.
+    ``sd`` needs two seeds, and so does ``interval``, unless the scores of one seed's test ``rows`` are known. Seconds
+    and steps are means over seeds, memory is the largest; ``steps90`` and ``steps95`` are the updates until 90 and 95 %
+    of a run's own best validation accuracy.
     """
 
     method: str
@@ -82,11 +80,16 @@ class MethodSummary:
     size: int | None = None
     steps90: float | None = None
     steps95: float | None = None
+    rows: tuple[float, ...] = ()
 
 
 @dataclass(frozen=True)
 class PairedComparison:
-    """``first`` minus ``second`` on their common seeds: differences of test accuracy, their mean and interval."""
+    """``first`` minus ``second`` on their common seeds: differences of test scores, their mean and interval.
+
+    ``p`` is the two-sided p of the paired t test, ``adjusted`` the same corrected for the other pairs of the
+    comparison; both are None below two seeds and where all seeds differ by the same.
+    """
 
     first: str
     second: str
@@ -94,11 +97,15 @@ class PairedComparison:
     differences: tuple[float, ...]
     mean: float
     interval: ConfidenceInterval | None
+    p: float | None = None
+    adjusted: float | None = None
 
     @property
-    def significant(self) -> bool:
-        """Return whether the interval excludes zero."""
-        return self.interval is not None and (self.interval.low > 0 or self.interval.high < 0)
+    def verdict(self) -> PairVerdict:
+        """Return whether ``first`` is better or worse at 95 %, after the correction; unclear with too few seeds."""
+        if len(self.seeds) < MIN_SEEDS or self.adjusted is None or self.adjusted >= 1 - CONFIDENCE_LEVEL:
+            return "unclear"
+        return "better" if self.mean > 0 else "worse"
 
 
 @dataclass(frozen=True)
@@ -126,25 +133,6 @@ class LearningRateGrid:
     accuracies: tuple[tuple[float | None, ...], ...] = ()
     share_above_zero_shot: float | None = None
     zero_shot: float | None = None
-
-
-def bootstrap_interval(
-    values: Sequence[float] | Float[np.ndarray, " n"], level: float = CONFIDENCE_LEVEL
-) -> ConfidenceInterval | None:
-    """Return the bootstrap interval of a mean; None for fewer than two values. Equal values give equal intervals."""
-    array = np.asarray(values, dtype=np.float64)
-    n = len(array)
-    if n < 2:
-        return None
-    if n <= _MAX_EXACT:
-        drawn = np.array(list(product(range(n), repeat=n)))
-    else:
-        drawn = np.random.default_rng(0).integers(0, n, (_RESAMPLES, n))
-    means = array[drawn].mean(1)
-    # An order statistic, not an interpolation: few seeds give few distinct means.
-    low = np.quantile(means, (1 - level) / 2, method="lower")
-    high = np.quantile(means, (1 + level) / 2, method="higher")
-    return ConfidenceInterval(float(low), float(high))
 
 
 def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share: float) -> int | None:
@@ -177,7 +165,7 @@ def _summarise_method(method: str, results: list[RunResult]) -> MethodSummary:
         tests=tests,
         mean=float(np.mean(tests)),
         sd=float(np.std(tests, ddof=1)) if len(tests) > 1 else None,
-        interval=bootstrap_interval(tests),
+        interval=student_interval(tests) if len(tests) > 1 else bootstrap_rows(results[0].rows),
         zero_shot=_mean(run.zero_shot for run in results),
         trained=next((run.trained for run in results if run.trained is not None), None),
         stored=next((run.stored for run in results if run.stored is not None), None),
@@ -187,6 +175,7 @@ def _summarise_method(method: str, results: list[RunResult]) -> MethodSummary:
         size=next((run.size for run in results if run.size is not None), None),
         steps90=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.9) for run in results),
         steps95=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.95) for run in results),
+        rows=results[0].rows if len(results) == 1 else (),
     )
 
 
@@ -196,21 +185,33 @@ def _mean(values: Iterable[float | None]) -> float | None:
 
 
 def compare_paired(first: MethodSummary, second: MethodSummary) -> PairedComparison:
-    """Compare two methods on their common seeds.
+    """Compare two methods on their common seeds; on their common test rows where each has the same one seed.
 
-    Runs of one seed share examples and batches, so the differences vary less than the accuracies.
+    Runs of one seed share examples and batches, so the differences vary less than the scores.
     """
     second_tests = dict(zip(second.seeds, second.tests, strict=True))
     common = [(seed, test) for seed, test in zip(first.seeds, first.tests, strict=True) if seed in second_tests]
     differences = tuple(test - second_tests[seed] for seed, test in common)
+    interval = student_interval(differences)
+    if first.seeds == second.seeds and len(common) == 1 and first.rows and len(first.rows) == len(second.rows):
+        interval = bootstrap_rows(np.subtract(first.rows, second.rows))
     return PairedComparison(
         first=first.method,
         second=second.method,
         seeds=tuple(seed for seed, _ in common),
         differences=differences,
         mean=float(np.mean(differences)) if differences else math.nan,
-        interval=bootstrap_interval(differences),
+        interval=interval,
+        p=(p := student_p_value(differences)),
+        adjusted=p,
     )
+
+
+def compare_with_each(first: MethodSummary, others: Iterable[MethodSummary]) -> tuple[PairedComparison, ...]:
+    """Compare one method with each other one, with p values corrected by Holm over these pairs."""
+    pairs = [compare_paired(first, other) for other in others]
+    adjusted = adjust_holm([pair.p for pair in pairs])
+    return tuple(replace(pair, adjusted=p) for pair, p in zip(pairs, adjusted, strict=True))
 
 
 def compute_seed_bands(results: Iterable[RunResult]) -> tuple[SeedBand, ...]:
@@ -279,8 +280,8 @@ def to_mebibytes(size: int | None) -> float | None:
 
 
 TABLE_COLUMNS = (
-    "method", "seeds", "test_mean", "test_sd", "test_low", "test_high", "zero_shot", "trained", "stored", "seconds",
-    "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95",
+    "method", "seeds", "test_mean", "test_sd", "test_low", "test_high", "interval_over", "zero_shot", "trained",
+    "stored", "seconds", "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95",
 )  # fmt: skip
 """The columns of ``table_rows``; stable names, for files that other programs read."""
 
@@ -290,8 +291,9 @@ def table_rows(summaries: Iterable[MethodSummary]) -> list[dict[str, object]]:
     return [
         dict(zip(TABLE_COLUMNS, (
             one.method, len(one.seeds), one.mean, one.sd, one.interval.low if one.interval else None,
-            one.interval.high if one.interval else None, one.zero_shot, one.trained, one.stored, one.seconds,
-            to_mebibytes(one.memory), one.length, to_mebibytes(one.size), one.steps90, one.steps95,
+            one.interval.high if one.interval else None, one.interval.over if one.interval else None, one.zero_shot,
+            one.trained, one.stored, one.seconds, to_mebibytes(one.memory), one.length, to_mebibytes(one.size),
+            one.steps90, one.steps95,
         ), strict=True))
         for one in summaries
     ]  # fmt: skip

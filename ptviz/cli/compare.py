@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 """Seconds between two checks of the runs."""
+_ROWS_MARK = {"seeds": "", "rows": " (rows)"}
 HEADINGS = (
     *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
     *("file MB", "steps to 90 / 95 % of best", "seeds"),
@@ -55,7 +56,7 @@ def headings(metric: Metric) -> tuple[str, ...]:
 
 def _pair_headings(metric: Metric) -> tuple[str, ...]:
     difference = "points" if metric.unit else "difference"
-    return ("against", difference, "95 % interval", "seeds", "significant at 95 %")
+    return ("against", difference, "95 % interval", "seeds", "p", "p, corrected", "verdict")
 
 
 @with_table_options("columns")
@@ -81,7 +82,7 @@ def compare(
     """
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.executors.local import LocalExecutor
-    from ptviz.experiments.comparison import find_runs, load_results, start_runs
+    from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
@@ -100,7 +101,7 @@ def compare(
         with quiet_libraries(), as_usage_error(OSError):
             planned = start_runs(executor, planned)
         planned = _wait_for_runs(executor, planned, stop, console)
-    results = load_results(executor.store, planned)
+    results = with_row_scores(load_results(executor.store, planned), executor.store.get)
     summaries = summarise_methods(results)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started)
     if csv_path is not None:
@@ -219,18 +220,18 @@ def _comparison_json(
     reused: set[str | None],
     seconds: float,
 ) -> dict[str, Any]:
-    from ptviz.analysis.comparison import compare_paired, table_rows
+    from ptviz.analysis.comparison import compare_with_each, table_rows
     from ptviz.tasks.metrics import recorded_metric, shared_metric
 
     config = planned[0].config
-    numbers = {result.run: asdict(result) for result in results}
+    numbers = {result.run: {k: v for k, v in asdict(result).items() if k != "rows"} for result in results}
     runs = [
         {"method": e.config.method, "seed": e.config.training.seed, "state": e.state, "reused": e.run in reused}
         | {"run": e.run}
         | numbers.get(str(e.run), {})
         for e in planned
     ]
-    pairs = [compare_paired(summaries[0], other) for other in summaries[1:]]
+    pairs = compare_with_each(summaries[0], summaries[1:]) if summaries else ()
     return {
         "backbone": config.backbone,
         "task": config.task,
@@ -239,12 +240,13 @@ def _comparison_json(
         "reused": sum(run["reused"] for run in runs),
         "wall_seconds": seconds,
         "methods": table_rows(summaries),
-        "against_the_first": [asdict(pair) | {"significant": pair.significant} for pair in pairs],
+        "against_the_first": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
         "runs": runs,
     }
 
 
 def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> None:
+    from ptviz.analysis.statistics import MIN_SEEDS
     from ptviz.tasks.metrics import recorded_metric
 
     metric = recorded_metric(result["metric"])
@@ -255,8 +257,10 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_table(_pair_headings(metric), _pair_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
-    if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < 5:
-        print_line("Few seeds: an interval from three seeds contains the true mean about 75 % of the time.", error=True)
+    if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
+        print_line(f"Too few seeds for a verdict: it needs {MIN_SEEDS} (--seeds {MIN_SEEDS}).", error=True)
+    if any(summary.interval and summary.interval.over == "rows" for summary in summaries):
+        print_line("Intervals marked (rows) are over the test rows of one seed; another seed may differ.", error=True)
 
 
 def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
@@ -280,9 +284,12 @@ def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
     rows: list[tuple[str, ...]] = []
     for pair in result["against_the_first"]:
         interval, seeds = pair["interval"], len(pair["seeds"])
-        limits = f"{change(interval['low'])} to {change(interval['high'])}" if interval else "-"
-        significant = ("yes" if pair["significant"] else "no") if interval else "needs two seeds"
-        rows.append((pair["second"], change(pair["mean"]) if seeds else "-", limits, str(seeds), significant))
+        limits = "-"
+        if interval:
+            limits = f"{change(interval['low'])} to {change(interval['high'])}{_ROWS_MARK[interval['over']]}"
+        p_values = ("-" if p is None else format(p, ".2g") for p in (pair["p"], pair["adjusted"]))
+        difference = change(pair["mean"]) if seeds else "-"
+        rows.append((pair["second"], difference, limits, str(seeds), *p_values, pair["verdict"]))
     return rows
 
 
@@ -303,7 +310,7 @@ def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[s
         summary.method,
         score(summary.mean),
         score(summary.sd),
-        f"{score(interval.low)} to {score(interval.high)}" if interval else "-",
+        f"{score(interval.low)} to {score(interval.high)}{_ROWS_MARK[interval.over]}" if interval else "-",
         score(summary.zero_shot),
         number(summary.trained),
         number(summary.stored),

@@ -33,7 +33,7 @@ def findings(
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Train the missing runs of this finding; `all` for all.")
     ] = None,
-    seeds: Annotated[int, typer.Option(min=1, max=50, help="With --run: number of seeds 0, 1, 2, ...")] = 3,
+    seeds: Annotated[int, typer.Option(min=1, max=50, help="With --run: number of seeds 1, 2, 3, ...")] = 5,
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the results in this file instead.")
     ] = None,
@@ -55,7 +55,7 @@ def findings(
     stopped = False
     studies = list(STUDIES) if run in (None, "all") else [known[run]]
     if run is not None:
-        stopped = _train_missing(studies, results, tuple(range(seeds)))
+        stopped = _train_missing(studies, results, tuple(range(1, seeds + 1)))
     evaluated = [results.evaluate(study) for study in studies]
     if as_json:
         print_json([_to_json(one) | {"arms": _arm_values(one, results)} for one in evaluated])

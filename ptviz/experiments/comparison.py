@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cache, lru_cache
 from pathlib import Path
@@ -209,6 +210,32 @@ def load_results(store: Store, found: Iterable[PlannedRun]) -> tuple[RunResult, 
     """
     folders = [store.root / entry.run for entry in found if entry.run is not None and entry.state == "finished"]
     return tuple(result for folder in folders if (result := load_result(Run(folder))) is not None)
+
+
+def with_row_scores(results: Iterable[RunResult], get_run: Callable[[str], Run]) -> tuple[RunResult, ...]:
+    """Return results with the scores of their test rows, for methods of one seed: an interval needs them there.
+
+    Rows of a metric that is no mean over rows, such as F1 of a class or BLEU, are left out.
+    """
+    listed = tuple(results)
+    count = Counter(result.method for result in listed)
+    return tuple(
+        replace(result, rows=_read_row_scores(get_run(result.run))) if count[result.method] == 1 else result
+        for result in listed
+    )
+
+
+def _read_row_scores(run: Run) -> tuple[float, ...]:
+    if not run.metric.is_row_mean:
+        return ()
+    try:
+        found = run.predictions()
+    except StoreError:  # A damaged file, which the run's own page names, takes the interval and nothing else.
+        return ()
+    if found is None:
+        return ()
+    scores = found["score"] if "score" in found else found["label"] == found["predicted"]
+    return tuple(float(score) for score in scores)
 
 
 def _file_size(path: Path) -> int | None:

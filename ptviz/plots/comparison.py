@@ -21,7 +21,7 @@ from ptviz.analysis.comparison import (
     summarise_methods,
     table_rows,
 )
-from ptviz.experiments.comparison import load_result
+from ptviz.experiments.comparison import load_result, with_row_scores
 from ptviz.figures.comparison import (
     COST_LABELS,
     MethodStyle,
@@ -74,7 +74,7 @@ def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.F
     """Draw the test score of methods against a cost; a line joins those that no method beats in both.
 
     ``cost`` is "trained" (parameters), "seconds", "memory" (MB), "length" (prompt positions) or "size" (MB on disk).
-    Only finished runs count; bars are 95 % bootstrap intervals over seeds.
+    Only finished runs count; bars are 95 % intervals over seeds (Student's), over test rows for one seed.
 
     Raises:
         ValueError: for another cost, or if the metrics of the runs' tasks differ.
@@ -98,7 +98,7 @@ def plot_convergence(runs: Sequence[RunOrId]) -> go.Figure:
 
 
 def plot_seeds(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the test score of every seed as a point, one line per method, with mean and 95 % bootstrap interval.
+    """Draw the test score of every seed as a point, one line per method, with mean and 95 % interval.
 
     Raises:
         ValueError: if the metrics of the runs' tasks differ.
@@ -169,7 +169,8 @@ def load_results_of(runs: Iterable[Run]) -> list[RunResult]:
 def _summaries(runs: Sequence[RunOrId]) -> tuple[tuple[MethodSummary, ...], Metric]:
     """Return the summaries of finished runs, and their metric."""
     found = get_runs(runs)
-    return summarise_methods(load_results_of(found)), shared_metric(run.metric for run in found)
+    results = with_row_scores(load_results_of(found), {run.id: run for run in found}.__getitem__)
+    return summarise_methods(results), shared_metric(run.metric for run in found)
 
 
 def _seed_bands(runs: Sequence[Run]) -> tuple[SeedBand, ...]:

@@ -30,11 +30,15 @@ def training_fingerprint(config: RunConfig) -> str:
         del plain[name]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
     plain["training"]["lr"] = effective_lr(config)
+    # Left out at its default, so that a fingerprint made before this setting existed still holds.
+    if not plain["training"]["source_seed"]:
+        del plain["training"]["source_seed"]
     if config.method in REGISTRY:
         given = config.hyperparameters
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]
+            plain["training"].pop("source_seed", None)
         infos = hyperparameters_of(REGISTRY[config.method])
         plain[STORED_KEY] = {
             **given,

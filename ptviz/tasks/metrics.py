@@ -48,6 +48,11 @@ class Metric:
     label: int = 1
 
     @property
+    def is_row_mean(self) -> bool:
+        """Return whether the score is the mean of the scores of the examples, as accuracy is and BLEU is not."""
+        return self.name in ("accuracy", *_WORD_SCORES)
+
+    @property
     def unit(self) -> str:
         """Return "%" if values are shown as percentages, else an empty text."""
         return "" if self.low < 0 else "%"

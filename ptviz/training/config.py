@@ -49,6 +49,7 @@ class TrainConfig:
     length: int = _setting(64, "Maximum length in tokens; longer texts are cut.", 4, 8192)
     dtype: str = _setting("float32", "Type of the frozen weights: float32 or bfloat16.", choices=DTYPES)
     source_steps: int = _setting(200, "Steps of each source prompt, and of source stages.", 1)
+    source_seed: int = _setting(0, "Seed of the source prompts. By default all seeds share them.", 0, 2**31 - 1)
     begun: int = _setting(0, "")
 
     def __post_init__(self) -> None:

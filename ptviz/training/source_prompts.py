@@ -24,11 +24,13 @@ def source_hyperparameters(m: int) -> dict[str, int]:
 def make_source_config(config: TrainConfig) -> TrainConfig:
     """Return the training config of a run's source prompts.
 
-    ``source_steps`` updates on all examples, at the default learning rate and always with seed 0, so that runs of all
-    seeds share their source prompts.
+    ``source_steps`` updates on all examples, at the default learning rate and with ``source_seed``, which is 0 for all
+    runs by default, so that runs of all seeds share their source prompts.
     """
     names = ("batch", "train_rows", "validation_rows", "test_rows", "length", "dtype", "source_steps")
-    return TrainConfig(steps=config.source_steps, **{name: getattr(config, name) for name in names})
+    return TrainConfig(
+        steps=config.source_steps, seed=config.source_seed, **{name: getattr(config, name) for name in names}
+    )
 
 
 def check_unique_names(sources: Sequence[Task]) -> None:

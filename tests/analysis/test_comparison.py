@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import math
-from itertools import product
 
-import numpy as np
 import pytest
 
 from ptviz.analysis.comparison import (
     TABLE_COLUMNS,
     RunResult,
-    bootstrap_interval,
     build_learning_rate_grid,
     compare_paired,
+    compare_with_each,
     compute_seed_bands,
     pareto_front,
     steps_to_reach,
@@ -24,33 +22,6 @@ from ptviz.analysis.comparison import (
 
 def make_result(method: str, seed: int, test: float, **more) -> RunResult:
     return RunResult(method, seed, f"{method}-{seed}", test, **more)
-
-
-def test_three_seeds_span_lowest_to_highest():
-    found = bootstrap_interval([0.7, 0.8, 0.9])
-    assert (found.low, found.high) == pytest.approx((0.7, 0.9))
-
-
-def test_the_exact_interval_is_that_of_all_resamples_written_out():
-    values = [0.5, 0.61, 0.64, 0.7, 0.9]
-    means = sorted(sum(drawn) / 5 for drawn in product(values, repeat=5))
-    found = bootstrap_interval(values)
-    inside = sum(found.low - 1e-12 <= mean <= found.high + 1e-12 for mean in means) / len(means)
-    assert 0.95 <= inside <= 0.96
-    assert min(values) < found.low < sum(values) / 5 < found.high < max(values)
-
-
-def test_many_values_are_drawn_and_always_the_same():
-    values = np.random.default_rng(1).normal(0.8, 0.1, 50)
-    found = bootstrap_interval(values)
-    assert found == bootstrap_interval(values)
-    width = 1.96 * values.std() / math.sqrt(50)
-    assert (found.low, found.high) == pytest.approx((values.mean() - width, values.mean() + width), abs=0.006)
-
-
-@pytest.mark.parametrize("values", [[], [0.5]])
-def test_too_few_values_give_no_interval(values):
-    assert bootstrap_interval(values) is None
 
 
 def test_steps_to_a_share_of_the_best_accuracy():
@@ -89,13 +60,43 @@ def test_methods_are_compared_seed_by_seed():
     pair = compare_paired(first, second)
     assert pair.seeds == (1, 2)
     assert pair.differences == pytest.approx((0.11, 0.12))
-    assert pair.significant
-    assert not compare_paired(second, second).significant
+    assert pair.interval.low < pair.mean < pair.interval.high
+    assert pair.verdict == "unclear", "two seeds carry no verdict"
     assert math.isnan(
         compare_paired(
             summarise_methods([make_result("a", 0, 1.0)])[0], summarise_methods([make_result("b", 1, 1.0)])[0]
         ).mean
     )
+
+
+def test_verdicts_are_corrected_for_the_number_of_pairs():
+    noise = (0.0, 0.02, -0.01, 0.01, -0.02)
+    made = {"best": 0.9, "near": 0.885, "far": 0.6}
+    runs = [
+        make_result(method, seed, mean + (noise[seed] if method != "best" else 0.0))
+        for method, mean in made.items()
+        for seed in range(5)
+    ]
+    best, *others = summarise_methods(runs)
+    near, far = sorted(compare_with_each(best, others), key=lambda pair: pair.mean)
+    assert near.p == near.adjusted
+    assert far.adjusted == pytest.approx(2 * far.p)
+    assert (near.verdict, far.verdict) == ("unclear", "better")
+    assert compare_with_each(others[-1], [best])[0].verdict == "worse"
+    # Alone the near one would be judged by its own p, with others by a larger one.
+    many = compare_with_each(best, [*others, *others])
+    assert [pair.adjusted >= pair.p for pair in many] == [True] * 4
+
+
+def test_one_seed_has_an_interval_over_its_test_rows():
+    rows = {"a": (1.0,) * 80 + (0.0,) * 20, "b": (1.0,) * 70 + (0.0,) * 30}
+    first, second = summarise_methods(make_result(name, 3, sum(r) / 100, rows=r) for name, r in rows.items())
+    assert first.interval.over == "rows"
+    assert first.interval.low < 0.8 < first.interval.high
+    pair = compare_paired(first, second)
+    assert (pair.interval.over, pair.p, pair.verdict) == ("rows", None, "unclear")
+    assert 0 < pair.interval.low < 0.1 < pair.interval.high, "ten rows differ, all in favour of the first"
+    assert compare_paired(first, summarise_methods([make_result("b", 4, 0.7, rows=rows["b"])])[0]).interval is None
 
 
 def test_a_band_covers_every_seed_at_every_step():

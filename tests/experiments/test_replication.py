@@ -10,6 +10,7 @@ import pytest
 
 from ptviz.cli import run
 from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.source_prompts import source_run_configs
 from ptviz.experiments.replication import (
     STUDIES,
     Arm,
@@ -35,18 +36,22 @@ def verdict(compared: Comparison, a: list[float], b: list[float]):
     return evaluate_study(finding(compared), lambda arm, metric: values[arm.label])
 
 
+HIGH, LOW, FLAT = [0.80, 0.82, 0.81, 0.83, 0.80], [0.70, 0.71, 0.72, 0.70, 0.69], [0.7] * 5
+
+
 @pytest.mark.parametrize(
     ("a", "b", "compared", "said"),
     [
-        ([0.8, 0.9, 0.8], [0.7, 0.7, 0.7], Comparison("a", "b"), "holds"),
-        ([0.7, 0.7, 0.7], [0.8, 0.9, 0.8], Comparison("a", "b"), "does not hold"),
-        ([0.8, 0.6, 0.8], [0.7, 0.7, 0.7], Comparison("a", "b"), "unclear"),
-        ([0.7, 0.7, 0.7], [0.7, 0.7, 0.7], Comparison("a", "b"), "does not hold"),
-        ([0.7, 0.7, 0.7], [0.7, 0.7, 0.7], Comparison("a", "b", margin=0.01), "holds"),
-        ([0.5, 0.5, 0.5], [0.7, 0.7, 0.7], Comparison("a", "b", margin=0.01), "does not hold"),
-        ([0.7, 0.7, 0.7], [0.8, 0.9, 0.8], Comparison("a", "b", lower=True), "holds"),
-        ([0.8, 0.9], [0.7, 0.7], Comparison("a", "b"), "unclear"),  # two seeds say nothing
-        ([], [0.7, 0.7, 0.7], Comparison("a", "b"), "not run"),
+        (HIGH, LOW, Comparison("a", "b"), "holds"),
+        (LOW, HIGH, Comparison("a", "b"), "does not hold"),
+        ([0.8, 0.6, 0.8, 0.6, 0.7], LOW, Comparison("a", "b"), "unclear"),
+        (FLAT, FLAT, Comparison("a", "b"), "unclear"),  # the seeds did not vary
+        (FLAT, LOW, Comparison("a", "b", margin=0.03), "holds"),
+        (LOW, HIGH, Comparison("a", "b", margin=0.01), "does not hold"),
+        (LOW, HIGH, Comparison("a", "b", lower=True), "holds"),
+        (HIGH[:4], LOW, Comparison("a", "b"), "unclear"),  # four seeds are too few
+        ([], LOW, Comparison("a", "b"), "not run"),
+        ([4.0, 4.0], [8.0, 8.0], Comparison("a", "b", "trained", lower=True), "holds"),  # counts need no seeds
     ],
 )
 def test_a_verdict_needs_the_whole_interval(a, b, compared, said):
@@ -54,17 +59,41 @@ def test_a_verdict_needs_the_whole_interval(a, b, compared, said):
 
 
 def test_a_finding_holds_only_if_all_of_it_does():
-    values = {"a": {s: (0.9,) for s in range(3)}, "b": {s: (0.8,) for s in range(3)}}
+    values = {"a": {s: (one,) for s, one in enumerate(HIGH)}, "b": {s: (one,) for s, one in enumerate(LOW)}}
     both = finding(Comparison("a", "b"), Comparison("b", "a"))
     assert evaluate_study(both, lambda arm, metric: values[arm.label]).verdict == "does not hold"
 
 
 def test_several_settings_are_taken_together_by_seed():
     compared = Comparison("a", "b", across="sd", lower=True)
-    values = {"a": {s: (0.7, 0.8) for s in range(3)}, "b": {s: (0.2, 0.8) for s in range(3)}}
+    values = {
+        "a": {s: (0.7, 0.8) for s in range(5)},
+        "b": {s: (0.2 + s / 100, 0.8) for s in range(5)},
+    }
     judged = evaluate_study(finding(compared), lambda arm, metric: values[arm.label])
     assert judged.verdict == "holds"
-    assert judged.differences[0].mean == pytest.approx((0.6 - 0.1) / 2**0.5)
+    assert judged.differences[0].mean == pytest.approx((0.58 - 0.1) / 2**0.5)
+
+
+def test_the_best_setting_is_chosen_by_validation_and_reported_by_test():
+    compared = Comparison("a", "b", across="best")
+    values = {
+        ("a", "test"): {1: (0.9, 0.7)}, ("a", "validation"): {1: (0.5, 0.6)},
+        ("b", "test"): {1: (0.4, 0.6)}, ("b", "validation"): {1: (0.9, 0.1)},
+    }  # fmt: skip
+    study = finding(compared)
+    assert {metric for _, metric in study.list_measurements()} == {"test", "validation"}
+    judged = evaluate_study(study, lambda arm, metric: values[arm.label, metric])
+    assert (judged.differences[0].first, judged.differences[0].second) == (0.7, 0.4)
+
+
+def test_each_seed_has_its_own_source_prompts_where_asked():
+    (related,) = (one for one in STUDIES if one.id == "related")
+    configs = [related.run_configs(related.arms[0], seed)[0] for seed in (1, 2)]
+    sources = [source_run_configs(config, 10)[0] for config in configs]
+    assert [source.training.seed for source in sources] == [1, 2]
+    shared = [source_run_configs(replace(c, training=replace(c.training, source_seed=0)), 10)[0] for c in configs]
+    assert {source.training.seed for source in shared} == {0}
 
 
 def test_a_comparison_names_arms_that_exist():
@@ -95,14 +124,14 @@ def small(tmp_path: Path) -> ReplicationStudy:
     arms = (
         Arm("short", "prompt-tuning", (ArmSetting({"m": 2}),)),
         Arm("long", "prompt-tuning", (ArmSetting({"m": 4}),)),
-        Arm("half", "prompt-tuning", (ArmSetting({"m": 4}),), "kept_high"),
-        Arm("worst", "prompt-tuning", (ArmSetting({"m": 4}),), "kept_low"),
-        Arm("any", "prompt-tuning", (ArmSetting({"m": 4}),), "kept_random"),
-        Arm("mixture", "smop", (ArmSetting({"m": 2}),), "experts"),
+        Arm("end", "prompt-tuning", (ArmSetting({"m": 4}),), "rank_end"),
+        Arm("start", "prompt-tuning", (ArmSetting({"m": 4}),), "rank_start"),
+        Arm("mixture", "smop", (ArmSetting({"m": 2}),)),
     )
     compared = (
         Comparison("long", "short", "trained"),
-        Comparison("half", "worst"),
+        Comparison("end", "start", "rank", lower=True),
+        Comparison("long", "short", "converged"),
         Comparison("long", "short", "start"),
     )
     return ReplicationStudy("small", "Longer is larger.", "Nobody", "https://example.org", arms, compared, str(table),
@@ -113,33 +142,33 @@ def test_missing_runs_are_trained_recorded_and_resumed(small: ReplicationStudy, 
     path, store, model_cache = tmp_path / "record.json", Store(), ModelCache()
     record = StudyRecord(path)
     assert record.evaluate(small).verdict == "not run"
-    missing = record.list_missing(small)
+    missing = record.list_missing(small, (1, 2, 3))
     assert len(missing) == 9, "three settings and three seeds: arms of one setting share their runs"
     first = next(record.measure_missing(missing, store, model_cache))
     assert first.status().state == "finished"
     again = StudyRecord(path)
-    assert len(again.list_missing(small)) == 8, "what was measured is on disk at once"
-    assert len(list(again.measure_missing(again.list_missing(small), store, model_cache))) == 8
+    assert len(again.list_missing(small, (1, 2, 3))) == 8, "what was measured is on disk at once"
+    assert len(list(again.measure_missing(again.list_missing(small, (1, 2, 3)), store, model_cache))) == 8
     assert len(store.list()) == 9
-    assert again.list_missing(small) == ()
+    assert again.list_missing(small, (1, 2, 3)) == ()
     judged = StudyRecord(path).evaluate(small)
     sizes = judged.differences[0]
     assert (sizes.first, sizes.second, sizes.verdict) == (4 * 32, 2 * 32, "holds")
     assert judged.seeds == 3
-    entries = [entry for entry in json.loads(path.read_text()).values() if entry["metric"] == "experts"]
+    entries = [entry for entry in json.loads(path.read_text()).values() if entry["metric"] == "rank_end"]
     assert all(1 <= entry["value"] <= 4 for entry in entries)
     assert len(entries) == 3
     # The record is gone, the runs are not: nothing is trained again.
     fresh = StudyRecord(tmp_path / "other.json")
-    assert len(list(fresh.measure_missing(fresh.list_missing(small), store, model_cache))) == 9
+    assert len(list(fresh.measure_missing(fresh.list_missing(small, (1, 2, 3)), store, model_cache))) == 9
     assert len(store.list()) == 9
     # Another definition asks for its own runs only.
-    assert len(again.list_missing(replace(small, steps=4))) == 9
+    assert len(again.list_missing(replace(small, steps=4), (1, 2, 3))) == 9
 
 
 def test_a_stopped_study_continues(small: ReplicationStudy, tmp_path: Path):
     record, store, model_cache = StudyRecord(tmp_path / "record.json"), Store(), ModelCache()
-    missing = record.list_missing(small, (0,))
+    missing = record.list_missing(small, (1,))
     assert list(record.measure_missing(missing, store, model_cache, should_stop=lambda: "stopped for the test")) == []
     (stopped,) = store.list()
     assert stopped.status.state == "stopped"
@@ -159,11 +188,11 @@ def test_the_command_line_shows_and_runs_studies(
     small: ReplicationStudy, capsys, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ):
     monkeypatch.setattr("ptviz.experiments.replication.STUDIES", (small,))
-    monkeypatch.setattr(recording, "DEFAULT_SEEDS", (0,))
+    monkeypatch.setattr(recording, "DEFAULT_SEEDS", (1,))
     assert run(["findings", "--run", "small", "--seeds", "1", "--json"]) == 0
     (shown,) = json.loads(capsys.readouterr().out)
     assert (shown["id"], shown["verdict"], shown["seeds"]) == ("small", "unclear", 1)
-    assert {arm["arm"] for arm in shown["arms"]} == {"short", "long", "half", "worst", "any", "mixture"}
+    assert {arm["arm"] for arm in shown["arms"]} == {"short", "long", "end", "start", "mixture"}
     assert run(["findings", "--markdown"]) == 0
     assert "| Longer is larger. [Nobody](https://example.org) | **unclear** |" in capsys.readouterr().out
     assert run(["findings", "--run", "nothing"]) == 2

@@ -11,6 +11,10 @@ from ptviz.experiments.replication.study import Arm, ArmSetting, Comparison, Rep
 _LESTER = "Lester et al., EMNLP 2021", "https://aclanthology.org/2021.emnlp-main.243"
 _LR_FACTORS = (0.1, 1.0, 10.0)
 _INITS = ("uniform", "vocabulary", "labels")
+_SINGLE_RATES = (0.01, 0.03, 0.1, 0.3)
+"""Factors on DePT's default rate where A and B share it: at the default itself training diverges."""
+_PAIRED_RATES = ((0.3, 0.1), (0.3, 0.01), (1.0, 0.1), (1.0, 0.01))
+"""As many pairs: a factor on the prompt's rate, and the rate of A and B as a share of it."""
 _ONE_POINT = 0.01
 """One point of accuracy, the difference that counts as no loss."""
 
@@ -32,6 +36,12 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         tuple(_make_arm(f"m={m}", "prompt-tuning", m=m) for m in (1, 5, 10, 20, 50)),
         (Comparison("m=20", "m=1"), Comparison("m=20", "m=50", margin=_ONE_POINT)),
         note="Saturates: 50 tokens give no more than a point over 20.",
+    ),
+    ReplicationStudy(
+        "sooner", "Short prompts converge sooner than long ones.", *_LESTER,
+        tuple(_make_arm(f"m={m}", "prompt-tuning", m=m) for m in (5, 50)),
+        (Comparison("m=5", "m=50", "converged", lower=True),),
+        note="Evaluated every 25 steps, which is the resolution.",
     ),
     ReplicationStudy(
         "residual-steady", "The residual reparameterisation makes prompt tuning less sensitive to learning rate and "
@@ -57,21 +67,28 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         (Comparison("P-tuning v2", "prompt tuning"),),
     ),
     ReplicationStudy(
-        "pruning", "The tokens of a trained prompt that matter least by their gradient can go with little loss; "
-        "keeping them instead of the others is worse than keeping tokens at random.",
+        "pruning", "Pruning the least important tokens and pieces of a trained prompt, rewinding and training again "
+        "beats the whole prompt; survivors chosen at random do worse, and those of the lowest scores worst.",
         "Ma et al., EMNLP 2022 (XPrompt)", "https://aclanthology.org/2022.emnlp-main.758",
-        tuple(
-            Arm(label, "prompt-tuning", (ArmSetting({"m": 20}),), metric)
-            for label, metric in {
-                "whole": "test", "best half": "kept_high", "any half": "kept_random", "worst half": "kept_low",
-            }.items()
+        (
+            _make_arm("important", "xprompt"), _make_arm("random", "xprompt", keep="random"),
+            _make_arm("unimportant", "xprompt", keep="unimportant"), _make_arm("whole prompt", "prompt-tuning", m=20),
         ),
         (
-            Comparison("best half", "whole", margin=0.03), Comparison("any half", "worst half"),
-            Comparison("best half", "worst half"),
+            Comparison("important", "whole prompt"), Comparison("important", "random"),
+            Comparison("random", "unimportant"),
         ),
-        note="Half of the 20 tokens of one trained prompt become zero, without training again: those of the lowest "
-        "scores, any, those of the highest. Little loss: under three points.",
+        note="All arms make 200 updates; XPrompt divides them between its three stages, where the paper trains each in "
+        "full.",
+    ),
+    ReplicationStudy(
+        "pieces", "Pruning tokens and pieces beats pruning either alone.",
+        "Ma et al., EMNLP 2022 (XPrompt)", "https://aclanthology.org/2022.emnlp-main.758",
+        (
+            _make_arm("tokens and pieces", "xprompt"), _make_arm("tokens only", "xprompt", pieces_pruned=0.0),
+            _make_arm("pieces only", "xprompt", tokens_pruned=0.0),
+        ),
+        (Comparison("tokens and pieces", "tokens only"), Comparison("tokens and pieces", "pieces only")),
     ),
     ReplicationStudy(
         "low-rank", "A decomposed prompt does as well as prompt tuning with a fraction of its parameters.",
@@ -84,15 +101,22 @@ STUDIES: tuple[ReplicationStudy, ...] = (
     ReplicationStudy(
         "two-rates", "Prompt and low-rank table need two learning rates: DePT with two beats DePT with one.",
         "Shi and Lipani, ICLR 2024 (DePT)", "https://arxiv.org/abs/2309.05173",
-        (_make_arm("two rates", "dept"), _make_arm("one rate", "dept", ratio=1.0)),
-        (Comparison("two rates", "one rate"),),
+        (
+            Arm("two rates", "dept", tuple(ArmSetting({"ratio": r}, lr_factor=f) for f, r in _PAIRED_RATES)),
+            Arm("one rate", "dept", tuple(ArmSetting({"ratio": 1.0}, lr_factor=f) for f in _SINGLE_RATES)),
+        ),
+        (Comparison("two rates", "one rate", across="best"),),
+        note="The best of four pairs of rates against the best of four single rates, each chosen by validation.",
     ),
     ReplicationStudy(
-        "noise", "Without noise on the router fewer experts are used.",
-        "Choi et al., EMNLP 2023 (SMoP)", "https://aclanthology.org/2023.emnlp-main.884",
-        (_make_arm("with noise", "smop", sigma=1.0), _make_arm("without noise", "smop", sigma=0.0)),
-        (Comparison("with noise", "without noise", "experts"),),
-        note="Experts used: the exponential of the entropy of their shares of the test texts.",
+        "rank", "A prompt loses rank while it is trained.",
+        "Xiao et al., Findings of EMNLP 2023 (DPT)", "https://aclanthology.org/2023.findings-emnlp.890",
+        (
+            Arm("trained", "prompt-tuning", (ArmSetting({"m": 50}),), "rank_end"),
+            Arm("at the start", "prompt-tuning", (ArmSetting({"m": 50}),), "rank_start"),
+        ),
+        (Comparison("trained", "at the start", "rank", lower=True),),
+        note="Effective rank: the exponential of the entropy of the normalised singular values.",
     ),
     ReplicationStudy(
         "experts", "A mixture of decomposed prompts beats its single expert and its hard selection.",
@@ -105,13 +129,22 @@ STUDIES: tuple[ReplicationStudy, ...] = (
     ),
     ReplicationStudy(
         "related", "A prompt from a related source task starts higher than one from an unrelated task.",
-        "Vu et al., ACL 2022 (SPoT)", "https://aclanthology.org/2022.acl-long.346",
+        "Su et al., NAACL 2022", "https://aclanthology.org/2022.naacl-main.290",
         (
-            Arm("from clinc", "spot-single", (ArmSetting(sources=("clinc",)),)),
-            Arm("from sms", "spot-single", (ArmSetting(sources=("sms",)),)),
+            Arm("from clinc", "spot-single", (ArmSetting(sources=("clinc",), own_sources=True),)),
+            Arm("from sms", "spot-single", (ArmSetting(sources=("sms",), own_sources=True),)),
         ),
         (Comparison("from clinc", "from sms", "start"),), task="banking",
-        note="Validation accuracy before the first update: banking intents after other intents, or after spam.",
+        note="Validation accuracy before the first update: banking intents after other intents, or after spam. Each "
+        "seed has source prompts of its own.",
+    ),
+    ReplicationStudy(
+        "top-k", "The best of three retrieved source prompts serves at least as well as the most similar one alone.",
+        "Vu et al., ACL 2022 (SPoT)", "https://aclanthology.org/2022.acl-long.346",
+        (_make_arm("best of three", "spot-single", k=3), _make_arm("most similar", "spot-single", k=1)),
+        (Comparison("best of three", "most similar", margin=_ONE_POINT),),
+        note="The candidates share the run's 200 updates, where the paper tunes each in full. At least as well: not "
+        "worse by a point of accuracy.",
     ),
     ReplicationStudy(
         "distillation", "Distilling from the source tasks' own prompts helps the shared prompt.",

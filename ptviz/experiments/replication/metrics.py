@@ -1,93 +1,57 @@
-"""Metrics of a finished run: accuracies, experts in use, trainable parameters, accuracy after pruning."""
+"""Metrics of a finished run: scores, steps to converge, effective rank, trainable parameters."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-import torch
-from jaxtyping import Float
-from torch import Tensor
-
+from ptviz.analysis.comparison import steps_to_reach
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.methods.base import PromptMethod
-from ptviz.methods.static_prompt import StaticPrompt
-from ptviz.prompt import Prompt
+from ptviz.prompt_statistics import effective_rank
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.run import Run
-from ptviz.training.batches import EncodedExamples
-from ptviz.training.evaluation import evaluate, subsample_task
-from ptviz.training.importance_scores import measure_token_importance
-
-IMPORTANCE_BATCHES = 32
-"""Training batches over which importance scores are averaged."""
+from ptviz.training.events import Finished
 
 
-def _test_accuracy(run: Run) -> float:
+def _test_score(run: Run) -> float:
+    return _finished(run).test
+
+
+def _validation_score(run: Run) -> float:
+    return _finished(run).validation
+
+
+def _finished(run: Run) -> Finished:
     finished = run.history().finished
     if finished is None:
         raise StoreError(f"run {run.id} has not finished")
-    return finished.test
+    return finished
 
 
-def _initial_accuracy(run: Run) -> float:
-    """Return the validation accuracy before the first update of the last stage."""
+def _initial_score(run: Run) -> float:
+    """Return the validation score before the first update of the last stage."""
     evaluations = run.history().evaluations
     return next(found.accuracy for found in evaluations if found.stage == evaluations[-1].stage)
 
 
-def _encode_split(run: Run, model_cache: ModelCache, split: str, slots: int) -> EncodedExamples:
-    config = run.config
-    backbone, task = model_cache.backbone(config), model_cache.task(config)
-    chosen = getattr(subsample_task(task, config.training), split)
-    return EncodedExamples(backbone, task, chosen, slots, config.training.length)
+def _steps_to_converge(run: Run) -> float:
+    """Return the steps to 95 % of the run's own best validation score."""
+    history = run.history()
+    steps = steps_to_reach(history.evaluation_steps, [found.accuracy for found in history.evaluations], 0.95)
+    if steps is None:
+        raise StoreError(f"run {run.id} was never evaluated")
+    return float(steps)
 
 
-@torch.no_grad()
-def _count_used_experts(run: Run, model_cache: ModelCache) -> float:
-    """Return how many experts the test texts use: exp of the entropy of their shares."""
-    method = load_run_prompt(run, model_cache).method
-    counts = torch.zeros(1)
-    for _, batch in _encode_split(run, model_cache, "test", method.slots).inference_batches():
-        routing = method(batch).routing
-        if routing is None:
-            raise StoreError(f"run {run.id} of {run.config.method} has no experts to count")
-        counts = counts + torch.bincount(routing.argmax(-1).cpu(), minlength=routing.shape[1])
-    shares = counts / counts.sum()
-    return float(torch.special.entr(shares).sum().exp())
-
-
-def _static_embeddings(method: PromptMethod) -> Float[Tensor, "1 m d"]:
-    """Return the prompt of a method that uses the same one for every text."""
-    merged = method.merge()
-    prompt = getattr(merged, "embeddings", None)
-    if prompt is None:
-        prompt = next((p[None] for p in merged.parameters() if p.ndim == 2 and len(p) == method.slots), None)
-    if prompt is None or prompt.shape[:2] != (1, method.slots):
-        raise StoreError(f"{method.card.title} has no input prompt of its own that could be pruned")
-    return prompt.detach()
-
-
-def _make_pruned_accuracy(which: str) -> Callable[[Run, ModelCache], float]:
-    """Return a metric: test accuracy with half of the tokens, of the highest or lowest importance or at random."""
+def _make_rank(which: int) -> Callable[[Run, ModelCache], float]:
+    """Return a metric: the effective rank of P (m, d) in the first (0) or last (-1) snapshot."""
 
     def measure(run: Run, model_cache: ModelCache) -> float:
-        method, training = load_run_prompt(run, model_cache).method, run.config.training
-        prompt = _static_embeddings(method)
-        m = prompt.shape[1]
-        if which == "random":
-            order = torch.randperm(m, generator=torch.Generator().manual_seed(training.seed))
-        else:
-            rows = _encode_split(run, model_cache, "train", method.slots)
-            scores = measure_token_importance(
-                rows, lambda batch: Prompt(embeddings=prompt), training.batch, training.seed, IMPORTANCE_BATCHES
-            )
-            order = scores.argsort(descending=which == "high").cpu()
-        keep = torch.zeros(m, dtype=torch.bool)
-        keep[order[: (m + 1) // 2]] = True
-        # As in the paper, a pruned token becomes a zero vector.
-        pruned = StaticPrompt(method.card, m, embeddings=prompt * keep.to(prompt.device)[None, :, None])
-        return evaluate(pruned, _encode_split(run, model_cache, "test", m)).score
+        info = run.snapshots()[which]
+        state = run.snapshot(info.stage, info.step)
+        if "P" not in state:
+            raise StoreError(f"run {run.id} of {run.config.method} has no prompt P of its own")
+        return effective_rank(state["P"].float().numpy())
 
     return measure
 
@@ -98,14 +62,15 @@ def _count_trainable(run: Run, model_cache: ModelCache) -> float:
 
 
 METRICS: dict[str, Callable[[Run, ModelCache], float]] = {
-    "test": lambda run, model_cache: _test_accuracy(run),
-    "start": lambda run, model_cache: _initial_accuracy(run),
+    "test": lambda run, model_cache: _test_score(run),
+    "validation": lambda run, model_cache: _validation_score(run),
+    "start": lambda run, model_cache: _initial_score(run),
+    "converged": lambda run, model_cache: _steps_to_converge(run),
     "trained": _count_trainable,
-    "experts": _count_used_experts,
-    "kept_high": _make_pruned_accuracy("high"),
-    "kept_low": _make_pruned_accuracy("low"),
-    "kept_random": _make_pruned_accuracy("random"),
+    "rank_start": _make_rank(0),
+    "rank_end": _make_rank(-1),
 }
-"""Metrics of a finished run by name: accuracies from 0 to 1, or counts."""
-COUNT_METRICS = ("trained", "experts")
-"""Metrics that are counts, not accuracies."""
+"""Metrics of a finished run by name: scores, or counts."""
+COUNT_METRICS = {"trained": "trained parameters", "converged": "steps to 95 % of the best validation score",
+                 "rank": "effective rank"}  # fmt: skip
+"""What the metrics count that are no scores; "rank" compares arms that measure it at different steps."""

@@ -5,22 +5,31 @@ from __future__ import annotations
 import math
 
 from ptviz.experiments.replication.metrics import COUNT_METRICS
-from ptviz.experiments.replication.study import ComparisonResult
+from ptviz.experiments.replication.study import Comparison, ComparisonResult
 
 
 def comparison_row(difference: ComparisonResult) -> tuple[str, str, str, str, str]:
     """Return the comparison, both means, their difference and its interval; accuracies in percent, "-" if unknown."""
-    compared, span = difference.compared, difference.interval
-    counts = compared.metric in COUNT_METRICS
-    sign = "<" if compared.lower else ">"
-    metric = "" if compared.metric == "test" else f" ({compared.metric})"
-    spread = " (sd)" if compared.across == "sd" else ""
-    margin = f" - {_format_number(compared.margin, counts)}" if compared.margin else ""
+    counts, span = difference.compared.metric in COUNT_METRICS, difference.interval
     limits = " to ".join(_format_number(end, counts, True) for end in (span.low, span.high)) if span else "-"
     return (
-        f"{compared.first} {sign} {compared.second}{margin}{metric}{spread}", _format_number(difference.first, counts),
+        describe_comparison(difference.compared), _format_number(difference.first, counts),
         _format_number(difference.second, counts), _format_number(difference.mean, counts, True), limits,
     )  # fmt: skip
+
+
+def describe_comparison(compared: Comparison) -> str:
+    """Return what a comparison claims, in words."""
+    counts = compared.metric in COUNT_METRICS
+    relation = "below" if compared.lower else "above"
+    if compared.margin:
+        unit = "" if counts else " points"
+        side = "above" if compared.lower else "below"
+        relation = f"less than {_format_number(compared.margin, counts)}{unit} {side}"
+    what = [COUNT_METRICS.get(compared.metric, {"start": "before the first update"}.get(compared.metric, ""))]
+    what += [{"sd": "standard deviation", "best": "best by validation"}.get(compared.across, "")]
+    notes = ", ".join(filter(None, what))
+    return f"{compared.first} {relation} {compared.second}" + (f" ({notes})" if notes else "")
 
 
 def _format_number(value: float, counts: bool, signed: bool = False) -> str:

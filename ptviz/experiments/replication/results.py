@@ -31,7 +31,9 @@ from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import Store
 from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode_json
 
-DEFAULT_SEEDS = (0, 1, 2)
+TUNING_SEED = 0
+"""The seed that the default learning rates were chosen on: it is not reported."""
+DEFAULT_SEEDS = (1, 2, 3, 4, 5)
 
 
 @dataclass(frozen=True)
@@ -75,9 +77,10 @@ class StudyRecord:
         atomic_write(self.path, f"{{\n{lines}\n}}\n".encode())
 
     def values_by_seed(self, study: ReplicationStudy, arm: Arm, metric: str) -> dict[int, tuple[float, ...]]:
-        """Return an arm's values by seed, for the seeds whose every setting was measured."""
+        """Return an arm's values by seed, for the reported seeds whose every setting was measured."""
         found: dict[int, tuple[float, ...]] = {}
-        for seed in sorted({int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}):
+        known = {int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}
+        for seed in sorted(known - {TUNING_SEED}):
             values = [self.get_value(config, metric) for config in _known_configs(study, arm, seed)]
             if values and None not in values:
                 found[seed] = tuple(value for value in values if value is not None)

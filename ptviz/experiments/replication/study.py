@@ -1,9 +1,9 @@
 """A replication study as data: a claim, the arms to compare, and the differences that support it.
 
-Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole bootstrap
-interval of the mean difference lies on the claim's side, "does not hold" if it lies on the other, and is "unclear"
-otherwise or below three seeds. With three seeds the interval reaches from the lowest to the highest difference: it
-holds if all agree.
+Arms are compared on the same seeds, so on the same examples and batches. A comparison "holds" if the whole 95 %
+interval of the mean difference (Student's, over seeds) lies on the claim's side, "does not hold" if it lies on the
+other, and is "unclear" otherwise, below five seeds, and where all seeds gave the same difference. A study holds only if
+each of its comparisons does, so its comparisons need no correction for their number.
 """
 
 from __future__ import annotations
@@ -14,26 +14,28 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from ptviz.analysis.comparison import ConfidenceInterval, bootstrap_interval
+from ptviz.analysis.statistics import ConfidenceInterval, judge_claim, student_interval
 from ptviz.methods.hyperparameters import HyperparameterValue
 from ptviz.runs.config import RunConfig
 from ptviz.training import TrainConfig, default_learning_rate
 
 Verdict = Literal["holds", "does not hold", "unclear", "not run"]
-MIN_SEEDS = 3
-"""Fewest seeds for a verdict."""
+EXACT_METRICS = ("trained",)
+"""Metrics that are the same for every seed, so that no interval is needed."""
 
 
 @dataclass(frozen=True)
 class ArmSetting:
     """One way to train an arm: changed hyperparameters, source tasks, and a factor on the default learning rate.
 
-    ``factor`` multiplies the default learning rate of method and backbone.
+    ``lr_factor`` multiplies the default learning rate of method and backbone. With ``own_sources`` each seed trains
+    source prompts of its own, where otherwise all seeds share theirs.
     """
 
     hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     sources: tuple[str, ...] | None = None
     lr_factor: float = 1.0
+    own_sources: bool = False
 
 
 @dataclass(frozen=True)
@@ -54,13 +56,14 @@ class Comparison:
     """The claim that ``first`` exceeds ``second`` in a metric, or is below it by less than ``margin``.
 
     ``metric`` is a key of ``ptviz.experiments.replication.metrics.METRICS``; ``across`` aggregates the settings of an
-    arm for each seed: their mean, or the standard deviation. ``lower`` claims that ``first`` is the smaller one.
+    arm for each seed: their mean, the standard deviation, or the setting of the best validation score. ``lower`` claims
+    that ``first`` is the smaller one.
     """
 
     first: str
     second: str
     metric: str = "test"
-    across: Literal["mean", "sd"] = "mean"
+    across: Literal["mean", "sd", "best"] = "mean"
     margin: float = 0.0
     lower: bool = False
 
@@ -101,16 +104,19 @@ class ReplicationStudy:
 
     def _run_config(self, method: str, setting: ArmSetting, seed: int) -> RunConfig:
         lr = None if setting.lr_factor == 1 else default_learning_rate(method, self.backbone) * setting.lr_factor
-        training = TrainConfig(steps=self.steps, seed=seed, lr=lr)
+        training = TrainConfig(steps=self.steps, seed=seed, lr=lr, source_seed=seed if setting.own_sources else 0)
         config = RunConfig(self.backbone, self.task, method, dict(setting.hyperparameters), training)
         return (config if setting.sources is None else replace(config, sources=setting.sources)).checked()
 
     def list_measurements(self) -> tuple[tuple[Arm, str], ...]:
         """Return every arm with each metric to measure on it; "test" for an arm in no comparison."""
         pairs = [(self.get_arm(label), c.metric) for c in self.comparisons for label in (c.first, c.second)]
+        for c in self.comparisons:
+            if c.across == "best":
+                pairs += [(self.get_arm(label), "validation") for label in (c.first, c.second)]
         compared = {arm.label for arm, _ in pairs}
         pairs += [(arm, "test") for arm in self.arms if arm.label not in compared]
-        unique = {(arm.label, arm.metric or metric): arm for arm, metric in pairs}
+        unique = {(arm.label, metric if metric == "validation" else arm.metric or metric): arm for arm, metric in pairs}
         return tuple((arm, metric) for (_, metric), arm in unique.items())
 
 
@@ -154,30 +160,28 @@ def evaluate_study(study: ReplicationStudy, values: MeasuredValues) -> StudyResu
 
 
 def _compare_arms(study: ReplicationStudy, compared: Comparison, values: MeasuredValues) -> ComparisonResult:
-    sides = [
-        {seed: _aggregate(compared, scores) for seed, scores in values(arm, arm.metric or compared.metric).items()}
-        for arm in (study.get_arm(compared.first), study.get_arm(compared.second))
-    ]
+    sides = [_measure_side(study.get_arm(label), compared, values) for label in (compared.first, compared.second)]
     both = sorted(set(sides[0]) & set(sides[1]))
     if not both:
         return ComparisonResult(compared, math.nan, math.nan, (), math.nan, None, "not run")
     sign = -1 if compared.lower else 1
     differences = tuple(sign * (sides[0][seed] - sides[1][seed]) for seed in both)
     means = [statistics.fmean(side[seed] for seed in both) for side in sides]
-    interval = bootstrap_interval(differences)
-    verdict = _judge_interval(compared, interval, len(both))
+    interval = student_interval(differences)
+    verdict = judge_claim(differences, compared.margin, exact=compared.metric in EXACT_METRICS)
     first, second = means
     return ComparisonResult(compared, first, second, differences, statistics.fmean(differences), interval, verdict)
 
 
-def _aggregate(compared: Comparison, scores: tuple[float, ...]) -> float:
-    return statistics.stdev(scores) if compared.across == "sd" else statistics.fmean(scores)
-
-
-def _judge_interval(compared: Comparison, interval: ConfidenceInterval | None, seeds: int) -> Verdict:
-    if interval is None or seeds < MIN_SEEDS:
-        return "unclear"
-    if interval.low > -compared.margin:
-        return "holds"
-    # At a margin of 0, a tie on every seed does not support the claim.
-    return "does not hold" if interval.high <= -compared.margin else "unclear"
+def _measure_side(arm: Arm, compared: Comparison, values: MeasuredValues) -> dict[int, float]:
+    """Return one value for each seed whose every setting was measured."""
+    found = values(arm, arm.metric or compared.metric)
+    if compared.across == "best":
+        validation = values(arm, "validation")
+        return {
+            seed: max(zip(validation[seed], scores, strict=True), key=lambda pair: pair[0])[1]
+            for seed, scores in found.items()
+            if seed in validation
+        }
+    aggregate = statistics.stdev if compared.across == "sd" else statistics.fmean
+    return {seed: aggregate(scores) for seed, scores in found.items()}

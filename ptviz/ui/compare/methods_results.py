@@ -16,13 +16,13 @@ from ptviz.analysis.comparison import (
     TABLE_COLUMNS,
     MethodSummary,
     RunResult,
-    compare_paired,
+    compare_with_each,
     summarise_methods,
     table_rows,
     to_mebibytes,
 )
 from ptviz.analysis.csv_text import table_to_csv
-from ptviz.experiments.comparison import PlannedRun, load_results
+from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.methods import REGISTRY
 from ptviz.plots.comparison import load_learning_rate_grid
@@ -49,7 +49,7 @@ CHARTS: dict[str, tuple[Callable[..., go.Figure], str]] = {
 def render_comparison_results(found: Sequence[PlannedRun]) -> None:
     """Show table and figures of a comparison, also while it is running."""
     results = load_results(get_store(), found)
-    order = summarise_methods(results)
+    order = summarise_methods(with_row_scores(results, get_store().get))
     if not order and not any(entry.run for entry in found):
         return
     render_summary(order, results, found)
@@ -146,6 +146,7 @@ def display_rows(
             "Test": round(one.mean, 3),
             "sd": None if one.sd is None else round(one.sd, 3),
             "95 % interval": f"{metric.format(one.interval.low)} to {metric.format(one.interval.high)}"
+            + words.ROWS_MARK[one.interval.over]
             if one.interval
             else None,
             "Zero-shot": None if one.zero_shot is None else round(one.zero_shot, 3),
@@ -183,7 +184,7 @@ def render_table(table: list[dict[str, object]], alt: str, metric: Metric = ACCU
 
 def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = ACCURACY) -> None:
     """Show the best method against every other, paired over seeds."""
-    pairs = [compare_paired(order[0], other) for other in order[1:]]
+    pairs = compare_with_each(order[0], order[1:])
     st.markdown(f"**{method_title(order[0].method)} against the others, seed by seed**")
     table = [
         {
@@ -192,18 +193,21 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
             if pair.differences
             else None,
             "95 % interval": f"{metric.format_change(pair.interval.low, '')} to "
-            f"{metric.format_change(pair.interval.high, '')}"
+            f"{metric.format_change(pair.interval.high, '')}{words.ROWS_MARK[pair.interval.over]}"
             if pair.interval
             else None,
             "Seeds": len(pair.seeds),
+            "p": None if pair.p is None else f"{pair.p:.2g}",
+            "p, corrected": None if pair.adjusted is None else f"{pair.adjusted:.2g}",
             "Result": words.describe_paired_result(pair),
         }
         for pair in pairs
     ]
     st.dataframe(pd.DataFrame(table), hide_index=True, height="content", placeholder="—", alt="Paired differences")
     st.caption(
-        f"Differences of test {metric.noun} on the same seed, so on the same examples and batches. The top method was "
-        "selected after seeing the results, so its lead is biased upwards."
+        f"Differences of test {metric.noun} on the same seed, so on the same examples and batches; p is that of the "
+        "paired t test, corrected by Holm for the number of pairs. The top method was selected after seeing the "
+        "results, so its lead is biased upwards."
     )
 
 
@@ -234,7 +238,9 @@ def summary_to_csv(order: Sequence[MethodSummary]) -> str:
 
 def evaluations_to_csv(results: Sequence[RunResult]) -> str:
     """Return every evaluation of every finished run as CSV, one row each, with the results of its run."""
-    once = [field.name for field in fields(RunResult) if field.name not in ("evaluated", "accuracies", "metric")]
+    once = [
+        field.name for field in fields(RunResult) if field.name not in ("evaluated", "accuracies", "metric", "rows")
+    ]
     points = (
         [*(getattr(result, name) for name in once), *point]
         for result in results

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ptviz.analysis.comparison import PairedComparison
+from ptviz.analysis.statistics import MIN_SEEDS
 
 FAIRNESS_TEXT = """
 - **Same budget.** Every method makes the same number of updates on the same examples, with the same batch size; a seed
@@ -15,11 +16,13 @@ FAIRNESS_TEXT = """
   how far they differ.
 - **Little tuning.** Learning rates are the best of a recorded sweep per method and backbone, over few rates. A method
   that needs finer tuning may do better than it does here; the grid of learning rates shows how much they matter.
-- **Few seeds.** An interval over three seeds spans the lowest to the highest seed and covers the true mean about three
-  times in four. Trust an order when it holds seed by seed, and run more seeds when it matters.
+- **Few seeds.** Intervals are Student's, over seeds: with three seeds they are wide, and a verdict needs five. Of one
+  seed the interval is over its test rows, marked (rows): it says nothing about another seed.
 - **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """
+ROWS_MARK = {"seeds": "", "rows": " (rows)"}
+"""What follows an interval that is not over seeds."""
 COLUMN_NOTES = (
     "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95 % "
     "of best: updates until a run first reached these shares of its own best {metric}."
@@ -50,8 +53,8 @@ def describe_budget(lengths: Sequence[int | None], steps: int, batch: int, seeds
 
 def describe_paired_result(comparison: PairedComparison) -> str:
     """Return the result of a paired comparison in words."""
-    if comparison.interval is None:
-        return "one seed: no interval"
-    if comparison.significant:
-        return "better on these seeds" if comparison.mean > 0 else "worse on these seeds"
-    return "no significant difference"
+    if len(comparison.seeds) < MIN_SEEDS:
+        return f"unclear: {len(comparison.seeds)} of {MIN_SEEDS} seeds"
+    if comparison.adjusted is None:
+        return "unclear: every seed gave the same difference"
+    return {"better": "better", "worse": "worse", "unclear": "unclear: no significant difference"}[comparison.verdict]
