@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError
+from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
 from ptviz.backbones.label_tokens import find_common_tokens
 from ptviz.prompt import NO_TARGET, BackboneShape, Batch, Output, Prompt, Spec
 
@@ -45,7 +46,7 @@ class Readout:
     def scores(self, hidden: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
         """Return one score per label, in float32."""
         x = hidden.float()
-        scores = self.scale * (F.normalize(x, dim=-1) if self.normalise else x) @ self.weight.T
+        scores = frozen_product(self.scale * (F.normalize(x, dim=-1) if self.normalise else x), self.weight)
         return scores if self.bias is None else scores + self.bias
 
 
@@ -65,6 +66,7 @@ class Backbone(nn.Module, ABC):
         model.set_attn_implementation(ATTENTION_NAME)
         self.name, self.title, self.random_weights, self.tokeniser = name, title, random, tokeniser
         self.model = model.eval().requires_grad_(False)
+        use_frozen_products(self.model)
         self.pad_id = int(tokeniser.pad_token_id if tokeniser.pad_token_id is not None else tokeniser.eos_token_id or 0)
         self.sites, self.heads, self.head_width = find_attention_sites(name, self.model, self.pad_id)
         self._common_ids: Tensor | None = None
