@@ -17,6 +17,9 @@ from transformers.masking_utils import sdpa_mask
 
 ATTENTION_NAME = "ptviz"
 
+UNSUPPORTED_VARIANTS = ("s_aux", "sinks")
+"""Keywords of attention that has learned sinks, as GPT-OSS: no answer is compared with PEFT for them yet."""
+
 AttentionCallback = Callable[[int, Tensor], None]
 """Called with (site index, attention weights (B, heads, queries, prompt + keys)) at every site."""
 
@@ -42,6 +45,9 @@ def attend(
     scaling: float | None = None,
     dropout: float = 0.0,
     position_bias: Tensor | None = None,
+    slopes: Tensor | None = None,
+    softcap: float | None = None,
+    sliding_window: int | None = None,
     prompt_kv: KeyValues | None = None,
     collect: dict[int, tuple[Tensor, Tensor]] | None = None,
     survey: dict[nn.Module, torch.Size] | None = None,
@@ -50,9 +56,15 @@ def attend(
 ) -> tuple[Tensor, Tensor | None]:
     """Compute softmax attention over ``prompt_kv`` followed by the sequence's own keys and values.
 
-    ``query`` (B, heads, q, h), ``key`` and ``value`` (B, H, n, h), ``attention_mask`` boolean or None. ``collect``
-    gathers each site's own keys and values; ``survey`` lists the sites in call order. The softmax is always computed in
-    float32: on a CPU the backward pass of low-precision attention takes four times as long.
+    ``query`` (B, heads, q, h), ``key`` and ``value`` (B, H, n, h), ``attention_mask`` boolean or None. ``softcap``
+    bounds the scores by ``softcap * tanh(scores / softcap)`` (Gemma Team, "Gemma 2", section 2,
+    https://arxiv.org/abs/2408.00118). ``slopes`` (heads,) are those of ALiBi, whose bias of the own keys is
+    ``position_bias`` (Press et al., https://arxiv.org/abs/2108.12409). ``collect`` gathers each site's own keys and
+    values; ``survey`` lists the sites in call order. The softmax is always computed in float32: on a CPU the backward
+    pass of low-precision attention takes four times as long.
+
+    A prefix counts as the positions before the first key, as past keys do: ALiBi and a sliding window measure from
+    there, so a causal window hides prefix tokens that are too far back. Encoders see a prefix from everywhere.
 
     Returns:
         The mixed values (B, q, heads, h), and the weights if ``visit`` is given.
@@ -60,11 +72,9 @@ def attend(
     Raises:
         BackboneError: if the model uses a variant of attention that is not supported.
     """
-    for name in ("softcap", "s_aux", "sinks"):
-        if others.get(name) is not None:
-            raise BackboneError(f"attention with {name!r} is not supported; choose another backbone")
+    _refuse_variants(attention_mask, others)
     if survey is not None:
-        survey.setdefault(module, key.shape)
+        _list_site(module, key, survey)
     if collect is not None:
         collect[module.site] = (key, value)  # type: ignore[index]
     dtype = query.dtype
@@ -73,22 +83,58 @@ def attend(
         prefix_key, prefix_value = (t.float().expand(len(query), -1, -1, -1) for t in prompt_kv[module.site])  # type: ignore[index]
         m = prefix_key.shape[-2]
         key, value = torch.cat([prefix_key, key], -2), torch.cat([prefix_value, value], -2)
-        if attention_mask is not None:
-            attention_mask = F.pad(attention_mask, (m, 0), value=True)
-        if position_bias is not None:
-            position_bias = F.pad(position_bias, (m, 0))
+        window = sliding_window if getattr(module, "is_causal", True) else None
+        attention_mask = _widen_mask(attention_mask, m, window)
+        position_bias = _widen_bias(position_bias, slopes, m)
     groups = query.shape[1] // key.shape[1]
     if groups > 1:
         key, value = key.repeat_interleave(groups, 1), value.repeat_interleave(groups, 1)
     bias = _combine_bias(attention_mask, position_bias)
     weights = None
-    if visit is None:
+    if visit is None and softcap is None:
         mixed = F.scaled_dot_product_attention(query, key, value, bias, dropout, scale=scaling)
     else:
-        weights = _attention_weights(query, key, bias, scaling)
-        visit(module.site, weights)  # type: ignore[arg-type]
+        weights = _attention_weights(query, key, bias, scaling, softcap)
         mixed = weights @ value
+        if visit is None:
+            weights = None
+        else:
+            visit(module.site, weights)  # type: ignore[arg-type]
     return mixed.transpose(1, 2).contiguous().to(dtype), weights
+
+
+def _refuse_variants(mask: Tensor | None, others: dict[str, Any]) -> None:
+    for name in UNSUPPORTED_VARIANTS:
+        if others.get(name) is not None:
+            raise BackboneError(f"attention with {name!r} is not supported; choose another backbone")
+    if mask is not None and mask.dtype != torch.bool:
+        raise BackboneError("attention whose mask holds scores of its own is not supported; choose another backbone")
+
+
+def _list_site(module: nn.Module, key: Tensor, survey: dict[nn.Module, torch.Size]) -> None:
+    if module in survey:
+        raise BackboneError("attention that is computed twice a layer is not supported; choose another backbone")
+    survey[module] = key.shape
+
+
+def _widen_mask(mask: Tensor | None, m: int, window: int | None) -> Tensor | None:
+    """Return the mask (..., q, m + n) with m prefix columns: visible, unless a sliding window lies behind them."""
+    if mask is None:
+        return None
+    if window is None:
+        return F.pad(mask, (m, 0), value=True)
+    # A query that sees c own keys is the c-th after the prefix, or its window is full: padding does not count.
+    own = mask.sum(-1, keepdim=True) - 1
+    return torch.cat([own - torch.arange(-m, 0, device=mask.device) < window, mask], -1)
+
+
+def _widen_bias(bias: Tensor | None, slopes: Tensor | None, m: int) -> Tensor | None:
+    """Return the position bias (..., m + n) with m prefix columns: 0, or further along the slopes of ALiBi."""
+    if bias is None or slopes is None:
+        return None if bias is None else F.pad(bias, (m, 0))
+    steps = slopes.float()[:, None, None] * torch.arange(-m, 0, device=bias.device)
+    first = bias.float()[..., :1]
+    return torch.cat([first + steps, bias.float()], -1)
 
 
 def _combine_bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor | None:
@@ -99,16 +145,35 @@ def _combine_bias(mask: Tensor | None, position_bias: Tensor | None) -> Tensor |
     return bias if mask is None else bias.masked_fill(~mask, -torch.inf)
 
 
-def _attention_weights(query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | None) -> Tensor:
+def _attention_weights(
+    query: Tensor, key: Tensor, bias: Tensor | None, scaling: float | None, softcap: float | None
+) -> Tensor:
     """Return the attention weights (B, heads, q, n), which the fused kernel does not return."""
     scores = query @ key.mT * (query.shape[-1] ** -0.5 if scaling is None else scaling)
+    if softcap is not None:
+        scores = softcap * torch.tanh(scores / softcap)
     if bias is not None:
         scores = scores.masked_fill(~bias, -torch.inf) if bias.dtype == torch.bool else scores + bias
-    return scores.softmax(-1)
+    # Padding may see nothing at all, beyond a window: its row stays finite, or its gradient would spoil all others.
+    return scores.clamp(min=torch.finfo(scores.dtype).min).softmax(-1)
 
 
 def make_boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
-    """Return transformers' boolean mask, also for causal attention, because a prefix must widen it."""
+    """Return transformers' boolean mask, also for causal attention, because a prefix must widen it.
+
+    Causal windows count real tokens only: padding may stand between an input and its target, or before a text that is
+    to be continued.
+    """
+    real, sees = keywords.get("attention_mask"), keywords.get("mask_function")
+    windowed = keywords.get("local_size") is not None and "allow_is_bidirectional_skip" not in keywords
+    if windowed and sees is not None and real is not None and not bool(real.all()):
+        places = (real.long().cumsum(-1) - 1).clamp(min=0)
+
+        def by_place(batch: Tensor, head: Tensor, query: Tensor, key: Tensor) -> Tensor:
+            seen: Tensor = sees(batch, head, places[batch, query], places[batch, key])
+            return seen
+
+        keywords["mask_function"] = by_place
     mask: Tensor | None = sdpa_mask(*arguments, **{**keywords, "allow_is_causal_skip": False})
     return mask
 

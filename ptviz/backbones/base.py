@@ -13,16 +13,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ptviz.backbones.attention import ATTENTION_NAME, AttentionCallback, BackboneError
+from ptviz.backbones.attention import AttentionCallback, BackboneError
+from ptviz.backbones.families import describe_families
 from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
 from ptviz.backbones.label_tokens import find_common_tokens
+from ptviz.backbones.routed import select_attention
 from ptviz.prompt import NO_TARGET, BackboneShape, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
-KNOWN_FAMILIES = (
-    "Families known to work: BERT, RoBERTa, DistilBERT, ELECTRA, ModernBERT, GPT-2, OPT, GPT-NeoX, Llama, Qwen3, T5, "
-    "BART."
-)
 
 NO_WRITER = "an encoder: it reads texts and writes none; choose a decoder or an encoder-decoder"
 """Why a backbone cannot write."""
@@ -32,9 +30,9 @@ NO_WRITER = "an encoder: it reads texts and writes none; choose a decoder or an 
 class Readout:
     """The read-out that turns a hidden state into one score per label: ``scores = scale * x @ weight.T + bias``.
 
-    For label words, ``weight`` (c, d) holds rows of the frozen output embedding; for pooled sentences, the frozen
-    embeddings of the label descriptions, with ``normalise`` making the product a cosine. ``label_words`` are for
-    display.
+    With a ``softcap`` c the scores are bounded by ``c * tanh(scores / c)``, as Gemma 2's. For label words, ``weight``
+    (c, d) holds rows of the frozen output embedding; for pooled sentences, the frozen embeddings of the label
+    descriptions, with ``normalise`` making the product a cosine. ``label_words`` are for display.
     """
 
     weight: Float[Tensor, "c d"]
@@ -42,12 +40,14 @@ class Readout:
     scale: float
     normalise: bool
     label_words: tuple[str, ...]
+    softcap: float | None = None
 
     def scores(self, hidden: Float[Tensor, "B d"]) -> Float[Tensor, "B c"]:
         """Return one score per label, in float32."""
         x = hidden.float()
         scores = frozen_product(self.scale * (F.normalize(x, dim=-1) if self.normalise else x), self.weight)
-        return scores if self.bias is None else scores + self.bias
+        scores = scores if self.bias is None else scores + self.bias
+        return scores if self.softcap is None else self.softcap * torch.tanh(scores / self.softcap)
 
 
 class Backbone(nn.Module, ABC):
@@ -63,7 +63,7 @@ class Backbone(nn.Module, ABC):
         self, name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool
     ) -> None:
         super().__init__()
-        model.set_attn_implementation(ATTENTION_NAME)
+        select_attention(model)
         self.name, self.title, self.random_weights, self.tokeniser = name, title, random, tokeniser
         self.model = model.eval().requires_grad_(False)
         use_frozen_products(self.model)
@@ -284,7 +284,7 @@ def find_attention_sites(name: str, model: PreTrainedModel, pad_id: int = 0) -> 
     if not found:
         raise BackboneError(
             f"{name}: {type(model).__name__} does not route its attention through transformers' "
-            f"AttentionInterface, so prompts cannot reach it. {KNOWN_FAMILIES}"
+            f"AttentionInterface, so prompts cannot reach it. {describe_families()}"
         )
     shapes = {(shape[1], shape[3]) for shape in found.values()}
     if len(shapes) != 1:

@@ -132,6 +132,8 @@ class DecoderBackbone(Backbone):
         return self._make_readout(assign_label_tokens(self.tokeniser, words), words)
 
     def _make_readout(self, ids: list[int] | slice, words: tuple[str, ...]) -> Readout:
-        head = self.model.get_output_embeddings()
+        head, config = self.model.get_output_embeddings(), self.model.config
         bias = None if head.bias is None else head.bias[ids].float()
-        return Readout(head.weight[ids].float(), bias, 1.0, False, words)
+        scale = getattr(self.model, "logit_scale", 1.0) / getattr(config, "logits_scaling", 1.0)  # Cohere, Granite
+        softcap = getattr(config, "final_logit_softcapping", None)  # Gemma 2
+        return Readout(head.weight[ids].float(), bias, scale, False, words, softcap)

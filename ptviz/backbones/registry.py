@@ -28,11 +28,14 @@ from transformers import (
 from transformers.utils import logging
 
 from ptviz.backbones import packaged, tiny
-from ptviz.backbones.attention import ATTENTION_NAME, BackboneError
-from ptviz.backbones.base import KNOWN_FAMILIES, Backbone, ReadoutMode, find_attention_sites
+from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.base import Backbone, ReadoutMode, find_attention_sites
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
+from ptviz.backbones.families import REFUSED_FAMILIES, describe_families
+from ptviz.backbones.routed import select_attention
+from ptviz.backbones.self_check import check_own_scores, record_own_scores
 from ptviz.entry_points import load_entry_points
 from ptviz.paths import expand_user
 from ptviz.prompt import BackboneShape
@@ -45,8 +48,6 @@ TITLES = {
     "smollm2-135m": "SmolLM2-135M-Instruct (decoder)",
     "gemma3-270m": "Gemma 3 270M (decoder)",
 }
-UNSUPPORTED_FAMILIES = ("deberta", "deberta-v2", "xlnet", "reformer", "longformer", "big_bird")
-"""Families whose attention does not use transformers' AttentionInterface."""
 _BACKBONE_CLASSES: dict[Any, type[Backbone]] = {
     AutoModel: PooledEncoder,
     AutoModelForMaskedLM: MaskedEncoder,
@@ -101,9 +102,10 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
         if name in TITLES:
             backbone = wrap_model(name, TITLES[name], model, tokeniser)
         else:
-            reference = _sample_output(model, "eager")
+            with suppress_output():
+                own = record_own_scores(model, writes=_select_class(model).family != "encoder")
             backbone = wrap_model(name, name, model, tokeniser)
-            _check_same_output(name, reference, _sample_output(model, None))
+            check_own_scores(backbone, own)
     return backbone.to(device=target, dtype=getattr(torch, dtype)).eval()
 
 
@@ -153,7 +155,7 @@ def read_backbone_shape(name: str) -> BackboneShape:
         config = AutoConfig.from_pretrained(source, trust_remote_code=False, local_files_only=True)
         with torch.device("meta"), suppress_output():
             model = select_auto_class(name, config).from_config(config, trust_remote_code=False).eval()
-            model.set_attn_implementation(ATTENTION_NAME)
+            select_attention(model)
             return BackboneShape(model.get_input_embeddings().weight.shape[1], *find_attention_sites(name, model))
     except BackboneError:
         raise
@@ -166,18 +168,17 @@ def wrap_model(
     name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool = False
 ) -> Backbone:
     """Wrap a transformers model in the backbone class for its family and head."""
-    kind: type[Backbone]
-    if model.config.is_encoder_decoder:
-        kind = EncoderDecoderBackbone
-    elif "CausalLM" in type(model).__name__ or type(model).__name__.endswith("LMHeadModel"):
-        kind = DecoderBackbone
-    elif "MaskedLM" in type(model).__name__:
-        kind = MaskedEncoder
-    else:
-        kind = PooledEncoder
     if tokeniser.pad_token_id is None:
         tokeniser.pad_token = tokeniser.eos_token or tokeniser.unk_token
-    return kind(name, title, model, tokeniser, random)
+    return _select_class(model)(name, title, model, tokeniser, random)
+
+
+def _select_class(model: PreTrainedModel) -> type[Backbone]:
+    if model.config.is_encoder_decoder:
+        return EncoderDecoderBackbone
+    if "CausalLM" in type(model).__name__ or type(model).__name__.endswith("LMHeadModel"):
+        return DecoderBackbone
+    return MaskedEncoder if "MaskedLM" in type(model).__name__ else PooledEncoder
 
 
 @contextmanager
@@ -195,33 +196,6 @@ def suppress_output() -> Iterator[None]:
         logging.set_verbosity(level)
         if bars:
             logging.enable_progress_bar()
-
-
-@torch.no_grad()
-def _sample_output(model: PreTrainedModel, attention: str | None) -> torch.Tensor:
-    """Return a model's output for a few tokens, one of them padding; ``attention`` None keeps the current one."""
-    if attention is not None:
-        model.set_attn_implementation(attention)
-    ids = torch.arange(1, 9)[None] % model.get_input_embeddings().weight.shape[0]
-    mask = torch.tensor([[1] * 7 + [0]])
-    decoder = {"decoder_input_ids": ids[:, :2]} if model.config.is_encoder_decoder else {}
-    out = model.eval()(input_ids=ids, attention_mask=mask, **decoder)
-    found: torch.Tensor = out[0]
-    return found if decoder else found[:, :7]
-
-
-def _check_same_output(name: str, expected: torch.Tensor, got: torch.Tensor) -> None:
-    """Check that ptviz's attention gives the model's own outputs; a model may use a variant of attention.
-
-    Raises:
-        BackboneError: if the two differ.
-    """
-    error = float((expected - got).abs().max() / expected.abs().max().clamp(min=1e-9))
-    if not error < 1e-3:
-        raise BackboneError(
-            f"{name}: its own attention and ptviz's give different outputs (relative error {error:.2g}), so prompts "
-            "would be trained on a different model; choose another backbone"
-        )
 
 
 def _resolve_source(name: str) -> str:
@@ -274,10 +248,9 @@ def select_auto_class(name: str, config: Any) -> Any:
     Raises:
         BackboneError: for a family that prompts cannot reach.
     """
-    if config.model_type in UNSUPPORTED_FAMILIES:
+    if (reason := REFUSED_FAMILIES.get(config.model_type)) is not None:
         raise BackboneError(
-            f"{name}: the {config.model_type} family has no attention interface, so prompts cannot reach it. "
-            f"{KNOWN_FAMILIES}"
+            f"{name}: prompts cannot be used with the {config.model_type} family: {reason}. {describe_families()}"
         )
     if config.is_encoder_decoder:
         return AutoModelForSeq2SeqLM

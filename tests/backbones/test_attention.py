@@ -119,12 +119,32 @@ def test_softmax_runs_in_float32_and_the_result_has_the_models_type() -> None:
     assert torch.equal(mixed, exact.bfloat16())
 
 
-@pytest.mark.parametrize("variant", ["softcap", "s_aux", "sinks"])
+@pytest.mark.parametrize("variant", ["s_aux", "sinks"])
 def test_unsupported_variants_are_refused(variant: str) -> None:
     q = torch.zeros(1, 1, 2, 4)
     with pytest.raises(BackboneError, match=f"{variant}.*choose another backbone"):
         attend(site(), q, q, q, None, **{variant: torch.ones(1)})
     attend(site(), q, q, q, None, **{variant: None})
+
+
+def test_masks_that_are_no_masks_and_second_calls_are_refused() -> None:
+    q = torch.zeros(1, 1, 2, 4)
+    with pytest.raises(BackboneError, match=r"mask holds scores of its own.*choose another backbone"):
+        attend(site(), q, q, q, torch.zeros(1, 1, 2, 2))
+    module, seen = site(), {}
+    attend(module, q, q, q, None, survey=seen)
+    with pytest.raises(BackboneError, match=r"computed twice a layer.*choose another backbone"):
+        attend(module, q, q, q, None, survey=seen)
+
+
+def test_rows_that_see_nothing_stay_finite() -> None:
+    q = torch.randn(1, 1, 2, 4, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    mask = torch.tensor([[[[True, True], [False, False]]]])
+    mixed, _ = attend(site(), q, q, q, mask, softcap=1.0)
+    mixed[0, 0].sum().backward()
+    assert mixed.isfinite().all()
+    assert q.grad is not None
+    assert q.grad.isfinite().all()
 
 
 def test_joined_prefixes_are_concatenated() -> None:

@@ -110,7 +110,7 @@ def test_frozen_parameters_require_no_gradients(family: str) -> None:
 
 def test_deberta_is_refused_by_name(tmp_path: Path) -> None:
     T.DebertaV2Config(**TINY_SIZES).save_pretrained(tmp_path)
-    with pytest.raises(BackboneError, match=r"deberta-v2 family.*cannot reach it.*BERT.*Llama"):
+    with pytest.raises(BackboneError, match=r"deberta-v2 family: its attention does not go.*BERT.*Llama"):
         load_backbone(str(tmp_path), "cpu")
 
 

@@ -12,6 +12,7 @@ import pytest
 import torch
 
 import ptviz
+from ptviz.backbones.families import families_table
 from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.cli import run, shell
 from ptviz.engine.train_job import method_facts
@@ -75,6 +76,11 @@ def test_the_table_of_named_sets_is_that_of_the_code() -> None:
     expected = "\n".join(named_set_row(name, entry) for name, entry in NAMED_SETS.items())
     table = re.findall(r"^\| `.*$", (ROOT / "docs" / "named-sets.md").read_text(), re.M)
     assert "\n".join(table) == expected, f"put these rows in docs/named-sets.md:\n{expected}"
+
+
+def test_the_tables_of_families_are_generated() -> None:
+    text = (ROOT / "docs" / "families.md").read_text()
+    assert marked(text, "families") == families_table(), f"put this in docs/families.md:\n{families_table()}"
 
 
 def test_the_readme_stays_short() -> None:
