@@ -11,6 +11,7 @@ from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.components.run_estimate import render_run_estimate
 from ptviz.ui.navigation import preload_for_form, start_run
 from ptviz.ui.train import run_form
+from ptviz.ui.train.example_preview import render_example_preview
 
 st.title("New run")
 st.markdown(
@@ -26,6 +27,7 @@ with left, show_errors():
     with second:
         method = run_form.select_method()
     task = run_form.select_task()
+    preview = st.container()
     st.subheader(method_title(method))
     begin = run_form.select_start_prompt(backbone, method) if backbone else None
     hyperparameters = forms.hyperparameter_form(method)
@@ -56,8 +58,12 @@ with right, show_errors():
     if config is None:
         st.caption("The plan appears here once a backbone and a task are chosen.")
     else:
-        render_run_estimate(config)
+        estimate = render_run_estimate(config)
+        with preview:
+            fits = render_example_preview(task, config.backbone, estimate.slots, config.training.length)
         preload_for_form(config)
-        if st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
+        with st.expander("The same run in the shell"):
+            st.code(config.shell_command(), language="shell", wrap_lines=True)
+        if fits and st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
             start_run(config)
 preload_plotly()

@@ -307,6 +307,11 @@ def normalise_answer(text: str) -> str:
     return " ".join(_ARTICLES.sub(" ", text.lower().translate(_PUNCTUATION)).split())
 
 
+def is_number(text: str) -> bool:
+    """Return whether Pearson and Spearman can read a text: whether it is a finite number."""
+    return _number(text) is not None
+
+
 def _check_references(written: Sequence[str], references: Sequence[Sequence[str]]) -> None:
     if len(written) != len(references):
         raise ValueError(f"expected references for each of {len(written)} texts; got {len(references)}")

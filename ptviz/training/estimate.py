@@ -20,7 +20,8 @@ class RunEstimate:
     """The estimated size and cost of a run.
 
     Stages as (name, updates); scalars trained and stored; the frozen backbone's scalars; the learning rate that will
-    be used; seconds on the machine of the recorded sweep, None where nothing was recorded; and remarks.
+    be used; seconds on the machine of the recorded sweep, None where nothing was recorded; remarks; and the positions
+    that the prompt takes in an input.
     """
 
     stages: tuple[tuple[str, int], ...]
@@ -30,6 +31,7 @@ class RunEstimate:
     lr: float
     seconds: float | None
     notes: tuple[str, ...]
+    slots: int
 
 
 def estimate_run(
@@ -76,5 +78,5 @@ def estimate_run(
     return RunEstimate(
         stages, built.trainable_parameters() if known else None, built.stored_parameters() if known else None,
         sizes.parameters if sizes and sizes.parameters else None, config.lr or default_learning_rate(method, backbone),
-        seconds, tuple(notes),
+        seconds, tuple(notes), built.slots,
     )  # fmt: skip

@@ -296,7 +296,7 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     at = page("train/compose.py", **{"from": "my own table", "backbone": "tiny-encoder"})
     at.file_uploader(key="upload").upload("odd.csv", f"text;label\n{rows};1\n".encode("cp1252"))
     assert ", row 62, column 'text'" in texts(at.run())
-    at.toggle(key="skip").set_value(True)
+    at.toggle(key="skip").set_value(True).run()
     at.text_input(key="words").set_value("1=good, -1=bad")
     well(at.run())
     assert "1 bad row skipped: row 62" in texts(at)

@@ -361,4 +361,6 @@ def word_table_classes(classes: Sequence[str], options: TableOptions) -> tuple[t
         got = f"got {', '.join(options.word_list)}"
         raise TaskError(f"words: expected {len(classes)} words, one each for {', '.join(classes[:20])}; {got}")
     given = zip(classes, options.word_list, strict=True) if options.word_list else options.words
-    return word_classes(classes, {to_class_name(label): word for label, word in given})
+    shown = {to_class_name(name): name for name in classes}  # 007 is the class 7, and shown with its zeros
+    names = ((to_class_name(label), word) for label, word in given)
+    return word_classes(classes, {shown.get(name, name): word for name, word in names})

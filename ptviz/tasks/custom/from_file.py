@@ -111,6 +111,11 @@ def find_columns(
         raise table_error(
             source, f"expected different columns for texts and answers; got {listed}", 1, columns.texts[0]
         )
+    if len(set(columns.fields)) < len(columns.fields):
+        problem = (
+            f"expected columns whose names differ in a template; these are {', '.join(columns.fields)}: rename one"
+        )
+        raise table_error(source, problem, 1, columns.texts[-1])
     return columns
 
 

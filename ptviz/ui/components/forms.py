@@ -32,6 +32,8 @@ def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) ->
     """
     names = list(titles)
     asked = st.query_params.get(key)
+    if st.session_state.get(key, names[0]) not in titles:  # The names depend on another choice, which has changed.
+        del st.session_state[key]
     if key not in st.session_state and asked in titles:
         st.session_state[key] = asked
 

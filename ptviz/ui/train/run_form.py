@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-
 import streamlit as st
 
 from ptviz import backbones, tasks
@@ -12,26 +10,25 @@ from ptviz.paths import expand_user
 from ptviz.runs import RunConfig, saved_prompts
 from ptviz.runs.saved_prompts import SavedPrompt
 from ptviz.tasks import TableOptions
+from ptviz.tasks.custom.assemble import Columns
 from ptviz.ui.backend import get_store
 from ptviz.ui.components import uploads
 from ptviz.ui.components.download import render_missing
-from ptviz.ui.components.errors import error_box, show_errors
+from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import allow_path, path_input
-from ptviz.ui.components.table_form import table_options_form
+from ptviz.ui.components.table_form import reading_options_form
 from ptviz.ui.navigation import OTHER_BACKBONE
+from ptviz.ui.train.task_editor import (
+    ANSWER_COLUMNS,
+    TableFacts,
+    TaskSelection,
+    choose_answer_kind,
+    edit_table_task,
+    edit_task,
+)
 
 BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
-
-
-@dataclass(frozen=True)
-class TaskSelection:
-    """A task by name, path or Hub id, with the columns of a table; ``name`` is "" while it is incomplete."""
-
-    name: str = ""
-    text: str | None = None
-    label: str | None = None
-    table: TableOptions = field(default_factory=TableOptions)
 
 
 def select_backbone() -> str:
@@ -132,47 +129,10 @@ def _table_input() -> TaskSelection:
     path = path_input(
         "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSON or Parquet"
     )
-    choice, table = _with_columns(path), table_options_form()
+    table = reading_options_form()
     if not path or table is None:
         return TaskSelection()
-    choice = replace(choice, table=table)
-    return choice if _check_table(choice) else TaskSelection()
-
-
-def _with_columns(name: str) -> TaskSelection:
-    """Return the task with the columns that the reader enters; without a name, no task."""
-    left, right = st.columns(2)
-    text = left.text_input("column of texts", "text", key="text", bind="query-params").strip()
-    label = right.text_input("column of labels", "label", key="label", bind="query-params").strip()
-    return TaskSelection(name, text or None, label or None) if name else TaskSelection()
-
-
-def _check_table(choice: TaskSelection) -> bool:
-    """Read the table now, so that an error appears here and not in the middle of a run."""
-    path = expand_user(choice.name)
-    stamp = path.stat().st_mtime_ns if path.is_file() else 0
-    problem, summary, notes = _read_table(str(path), choice.text, choice.label, choice.table, stamp)
-    if problem:
-        error_box(problem)
-        return False
-    st.text(summary)
-    for note in notes:
-        st.text(note)
-    return True
-
-
-@st.cache_data(max_entries=16, show_spinner="Reading the table")
-def _read_table(
-    path: str, text: str | None, label: str | None, table: TableOptions, stamp: int
-) -> tuple[str, str, tuple[str, ...]]:
-    """Return the error of a table, or else its summary and notes. ``stamp`` changes when the file does."""
-    try:
-        task = tasks.load_task(path, text=text, label=label, options=table)
-    except (ValueError, OSError) as error:
-        return str(error), "", ()
-    count = len(task.train) + len(task.validation) + len(task.test)
-    names = ", ".join(task.classes[:6]) + (", …" if len(task.classes) > 6 else "")
-    return "", f"{count:,} examples in {len(task.classes)} classes: {names}", task.notes
+    return _with_typed_columns(path) if expand_user(path).is_dir() else edit_table_task(path, table)
 
 
 def _hub_input() -> TaskSelection:
@@ -195,4 +155,22 @@ def _hub_input() -> TaskSelection:
         help="fetched through `datasets` when the run starts; needs a connection",
         bind="query-params",
     ).strip()
-    return _with_columns(f"hub:{name.removeprefix('hub:')}" if name else "")
+    return _with_typed_columns(f"hub:{name.removeprefix('hub:')}" if name else "")
+
+
+def _with_typed_columns(name: str) -> TaskSelection:
+    """Return a task whose columns the reader types, because they are known only once it is fetched; "" gives none."""
+    left, middle, right = st.columns([2, 1, 2])
+    help = "several, with commas between them, are the fields of the template"
+    text = left.text_input("columns of texts", "text", key="text", help=help, bind="query-params").strip()
+    with middle:
+        writes = choose_answer_kind()
+    key = "target" if writes else "label"
+    answer = right.text_input(f"column of {ANSWER_COLUMNS[writes]}", key, key=key, bind="query-params").strip()
+    texts = tuple(part for part in map(str.strip, text.split(",")) if part) or ("text",)
+    table = edit_task(
+        Columns(texts, answer, writes), TableOptions(target=answer or key if writes else None), TableFacts()
+    )
+    if not name or table is None:
+        return TaskSelection()
+    return TaskSelection(name, text or None, None if writes else answer or None, table)

@@ -1,0 +1,231 @@
+"""The editor of a task made from columns: fields, answers, words, metric and template; all is in the page's address."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import NamedTuple
+
+import streamlit as st
+
+from ptviz.paths import expand_user
+from ptviz.tasks import TableOptions, TaskError, load_task
+from ptviz.tasks.custom.assemble import DEFAULT_CUE, Columns, word_table_classes
+from ptviz.tasks.custom.from_file import find_columns
+from ptviz.tasks.custom.head import TableHead, read_table_head
+from ptviz.tasks.custom.labels import to_class_name
+from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
+from ptviz.tasks.metrics import METRICS, MetricKind, check_metric, is_number
+from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS
+from ptviz.tasks.template import Template
+from ptviz.ui.components.errors import error_box
+from ptviz.ui.components.forms import select_one
+
+_CLASS, _TEXT = "a class", "a text to write"
+ANSWER_COLUMNS = {False: "labels", True: "the texts to write"}
+"""What the column of the answers holds, by whether texts are written."""
+_LISTED = 20
+"""Classes whose F1 and whose words are listed at most."""
+
+
+@dataclass(frozen=True)
+class TaskSelection:
+    """A task by name, path or Hub id, with the columns of a table; ``name`` is "" while it is incomplete.
+
+    ``columns`` are those of a table on this machine, and ``words`` what stands for each of its classes: the label word
+    and the description.
+    """
+
+    name: str = ""
+    text: str | None = None
+    label: str | None = None
+    table: TableOptions = field(default_factory=TableOptions)
+    columns: Columns | None = None
+    words: dict[str, tuple[str, str]] = field(default_factory=dict)
+
+
+class TableFacts(NamedTuple):
+    """Why a table cannot be used, or what it holds; ``numeric`` says whether all texts to write are numbers."""
+
+    problem: str = ""
+    summary: str = ""
+    notes: tuple[str, ...] = ()
+    classes: tuple[str, ...] = ()
+    numeric: bool = True
+
+
+def edit_table_task(name: str, reading: TableOptions) -> TaskSelection:
+    """Show the editor for a file; return its task, without a name and with an error in place if there is none yet."""
+    path = expand_user(name)
+    stamp = path.stat().st_mtime_ns if path.is_file() else 0
+    try:
+        head = _read_head(str(path), reading, stamp)
+        columns = _choose_columns(path, head, reading)
+    except (TaskError, OSError) as error:
+        error_box(str(error))
+        return TaskSelection()
+    # The file is read whole now, so that an error appears here and not in the middle of a run.
+    usual = columns == head.usual
+    text, label = (None, None) if usual else (",".join(columns.texts), None if columns.is_target else columns.answer)
+    table = replace(reading, target=columns.answer if columns.is_target else None)
+    facts = _read_table(str(path), text, label, table, stamp)
+    if facts.problem:
+        error_box(facts.problem)
+        return TaskSelection()
+    for line in (facts.summary, *facts.notes):
+        st.text(line)
+    found = edit_task(columns, table, facts)
+    if found is None:
+        return TaskSelection()
+    words = zip(*word_table_classes(facts.classes, found), strict=True) if facts.classes else ()
+    own = dict(zip(map(to_class_name, facts.classes), words, strict=True))
+    return TaskSelection(name, text, label, found, columns, own)
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _read_head(path: str, reading: TableOptions, stamp: int) -> TableHead:
+    """Return the columns of a table. ``stamp`` changes when the file does."""
+    return read_table_head(Path(path), reading)
+
+
+@st.cache_data(max_entries=16, show_spinner="Reading the table")
+def _read_table(path: str, text: str | None, label: str | None, table: TableOptions, stamp: int) -> TableFacts:
+    """Return what a table holds, or why it cannot be used. ``stamp`` changes when the file does."""
+    try:
+        task = load_task(path, text=text, label=label, options=table)
+    except (ValueError, OSError) as error:
+        return TableFacts(str(error))
+    rows = [*task.train, *task.validation, *task.test]
+    if not task.classes:
+        numeric = all(is_number(row.targets[0]) for row in rows)
+        return TableFacts("", f"{len(rows):,} different inputs with texts to write", task.notes, (), numeric)
+    names = ", ".join(task.classes[:6]) + (", …" if len(task.classes) > 6 else "")
+    return TableFacts("", f"{len(rows):,} examples in {len(task.classes)} classes: {names}", task.notes, task.classes)
+
+
+def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Columns:
+    """Return the columns that the reader chooses; those that the table has as a matter of course come first.
+
+    Raises:
+        TaskError: if they cannot be the columns of a task.
+    """
+    known = list(head.columns)
+    usual = head.usual or Columns(tuple(known[:1]), known[-1] if known else "")
+    left, right = st.columns([3, 2])
+    with left:
+        texts = _choose_texts(known, usual.texts)
+    with right:
+        writes = choose_answer_kind()
+    rest = [name for name in known if name not in texts] or known
+    key, other = ("target", "label") if writes else ("label", "target")
+    first = usual.answer if usual.answer in rest else rest[-1]
+    titles = {name: name for name in (first, *(name for name in rest if name != first))}
+    answer = select_one(f"column of {ANSWER_COLUMNS[writes]}", titles, key=key, help="what is learnt")
+    if writes:
+        st.query_params["target"] = answer
+    st.query_params.pop(other, None)
+    options = replace(reading, target=answer if writes else None)
+    found = find_columns(path, known, ",".join(texts) or None, None if writes else answer, options)
+    if found.texts != tuple(texts):
+        raise TaskError(
+            "expected at least one column of texts; choose some, and of several none with a comma in its name"
+        )
+    return found
+
+
+def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
+    asked = str(st.query_params.get("text", ""))
+    named = [asked] if asked in known else [part.strip() for part in asked.split(",")]
+    if any(name not in known for name in st.session_state.get("texts", ())):
+        del st.session_state["texts"]
+    if "texts" not in st.session_state:
+        st.session_state["texts"] = [name for name in named if name in known][:MAX_FIELDS] or list(usual)
+    help = f"one to {MAX_FIELDS}, in the order in which they are read; each is a field of the template"
+    chosen = st.multiselect("columns of texts", known, key="texts", help=help, max_selections=MAX_FIELDS)
+    if chosen != list(usual):
+        st.query_params["text"] = ",".join(chosen)
+    else:
+        st.query_params.pop("text", None)
+    return chosen
+
+
+def choose_answer_kind() -> bool:
+    """Return whether texts are to be written; the address says so by naming their column."""
+    if "answer" not in st.session_state:
+        st.session_state["answer"] = _TEXT if st.query_params.get("target") else _CLASS
+    help = "a text is written by a decoder or an encoder-decoder"
+    return st.segmented_control("the answer is", [_CLASS, _TEXT], key="answer", required=True, help=help) == _TEXT
+
+
+def edit_task(columns: Columns, table: TableOptions, facts: TableFacts) -> TableOptions | None:
+    """Show what is made of the columns; return the options with it, or None and an error at the field it is in."""
+    left, right = st.columns([3, 2])
+    with left:
+        worded = table if columns.is_target else _edit_words(table, facts.classes)
+    with right:
+        metric = _choose_metric(columns.is_target, facts)
+    layout = _edit_template(columns.fields)
+    if worded is None or layout is None:
+        return None
+    template, cut_first = layout
+    return replace(worded, metric=metric, template=template, cut_first=cut_first)
+
+
+def _edit_words(table: TableOptions, classes: Sequence[str]) -> TableOptions | None:
+    """Return the options with the label words."""
+    usual = word_table_classes(classes, TableOptions())[0] if classes else ()
+    example = ", ".join(usual[:_LISTED]) or "1=good, -1=bad"
+    help = "one word for each class in order, or CLASS=WORD for some of them; they are what the backbone scores"
+    typed = st.text_input("label words", key="words", placeholder=example, help=help, bind="query-params")
+    try:
+        found = replace(table, **(parse_words(typed) if typed.strip() else {}))
+        if classes:
+            words = word_table_classes(classes, found)[0]
+            st.text(", ".join(f"{own} → {word}" for own, word in zip(classes[:_LISTED], words, strict=False)))
+    except TaskError as error:
+        error_box(str(error))
+        return None
+    return found
+
+
+def _choose_metric(writes: bool, facts: TableFacts) -> str:
+    kind: MetricKind = "text" if writes else "classification"
+    usual = METRICS[DEFAULT_METRICS[kind]]
+    fitting = [one for one in METRICS.values() if one.kind == kind and one.name not in (usual.name, "f1")]
+    titles = {"": usual.title} | {one.name: one.title for one in fitting if one.unit or not writes or facts.numeric}
+    if not writes:
+        titles |= {f"f1:{index}": f"F1 of {name[:40]}" for index, name in enumerate(facts.classes[:_LISTED])}
+    asked = str(st.query_params.get("metric", ""))
+    with suppress(TaskError):  # An address may name a metric in another way.
+        titles.setdefault(asked, check_metric(asked, kind, len(facts.classes) or None).title)
+    return select_one("metric", titles, key="metric", help="answers are scored by it, and it chooses the best prompt")
+
+
+def _edit_template(fields: Sequence[str]) -> tuple[str, str] | None:
+    """Return template and field that is cut first, or None and an error below the template."""
+    usual = "{prompt}" + "".join(f"{{{name}}}" for name in fields)
+    pattern = st.text_area(
+        "template",
+        key="template",
+        height=68,
+        max_chars=MAX_TEMPLATE,
+        placeholder=f"the usual layout: prompt, texts in order, answer; or your own, as in {usual}",
+        help="where prompt and texts stand; empty: the usual layout of the backbone",
+        bind="query-params",
+    )
+    names = ", ".join(f"`{{{name}}}`" for name in fields)
+    pieces = "`{prompt}`, or pieces such as `{prompt:3}` and, once, `{prompt}` for the rest"
+    st.caption(f"Fields: {names}. Prompt: {pieces}. Also: `{{cue}}`, `{{mask}}`, `{{sep}}`.")
+    cut = ""
+    if len(fields) > 1:
+        titles = {"": "the longest one", **{name: name for name in fields}}
+        cut = select_one("cut first, if an input is too long", titles, key="cut", help="this field loses tokens first")
+    pattern = pattern if pattern.strip() else ""
+    try:
+        Template(pattern or usual, "pooled", DEFAULT_CUE, tuple(fields), cut)
+    except ValueError as error:
+        error_box(str(error))
+        return None
+    return pattern, cut
