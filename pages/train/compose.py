@@ -60,7 +60,7 @@ with right, show_errors():
     else:
         estimate = render_run_estimate(config)
         with preview:
-            fits = render_example_preview(task, config.backbone, estimate.slots, config.training.length)
+            fits = render_example_preview(task, config.backbone, [estimate.slots], config.training.length)
         preload_for_form(config)
         with st.expander("The same run in the shell"):
             st.code(config.shell_command(), language="shell", wrap_lines=True)

@@ -21,6 +21,7 @@ from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.train import run_form
+from ptviz.ui.train.example_preview import render_example_preview
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 
 _DEFAULT_COUNT = 4
@@ -28,27 +29,38 @@ _DEFAULT_COUNT = 4
 _METHODS_KEY = "methods"
 
 
-def comparison_form() -> tuple[RunConfig, ...]:
-    """Show the form; return the configs of its runs, none while it is incomplete."""
+def comparison_form() -> tuple[RunConfig, ...] | None:
+    """Show the form; return the configs of its runs, none while it is incomplete; None if it shows an error."""
     methods = _select_methods()
-    left, middle, right = st.columns([3, 4, 3], gap="medium")
+    left, right = st.columns([3, 4], gap="medium")
     with left:
         backbone = run_form.select_backbone()
-    with middle:
+        with st.grid(3, vertical_alignment="bottom"):
+            seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
+            steps = st.number_input("training steps", 1, MAX_STEPS, 200, 50, key="steps", bind="query-params")
+            help = "the same for every method that has this hyperparameter; empty: each method's default"
+            m = st.number_input(
+                "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"
+            )
+    with right:
         task = run_form.select_task()
-    with right, st.grid(2, vertical_alignment="bottom"):
-        seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
-        steps = st.number_input("training steps", 1, MAX_STEPS, 200, 50, key="steps", bind="query-params")
-        help = "the same for every method that has this hyperparameter; empty: each method's default"
-        m = st.number_input(
-            "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"
-        )
     if not methods or not backbone or not task.name:
         return ()
-    training = TrainConfig(steps=int(steps))
-    base = RunConfig(backbone, task.name, training=training, text=task.text, label=task.label, table=task.table)
+    base = RunConfig(
+        backbone, task.name, training=TrainConfig(steps=int(steps)), text=task.text, label=task.label, table=task.table
+    )
     sized = m is not None and any("m" in hyperparameters_of(REGISTRY[name]) for name in methods)
-    return comparison.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
+    made = comparison.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
+    first_seed = made[: len(methods)]
+    with right:
+        fits = render_example_preview(task, backbone, [_count_slots(one) for one in first_seed], base.training.length)
+    return made if fits else None
+
+
+def _count_slots(config: RunConfig) -> int:
+    return estimate_run(
+        config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
+    ).slots
 
 
 def _select_methods() -> list[str]:

@@ -32,10 +32,8 @@ def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) ->
     """
     names = list(titles)
     asked = st.query_params.get(key)
-    if st.session_state.get(key, names[0]) not in titles:  # The names depend on another choice, which has changed.
-        del st.session_state[key]
-    if key not in st.session_state and asked in titles:
-        st.session_state[key] = asked
+    # Not through the session's state: a page that is drawn again at once would show the first one.
+    index = names.index(str(asked)) if asked in titles else 0
 
     def save() -> None:
         chosen = st.session_state[key]
@@ -44,7 +42,7 @@ def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) ->
         elif key in st.query_params:
             del st.query_params[key]
 
-    return str(st.selectbox(label, names, key=key, help=help, format_func=lambda n: titles.get(n, n), on_change=save))
+    return str(st.selectbox(label, names, index, lambda n: titles.get(n, n), key=key, help=help, on_change=save))
 
 
 def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from itertools import count
 from pathlib import Path
 from threading import Lock
 from typing import NamedTuple
@@ -52,31 +53,49 @@ class TextReader(NamedTuple):
     readout_mode: ReadoutMode | None
 
 
-def render_example_preview(task: TaskSelection, backbone: str, m: int, length: int) -> bool:
-    """Show an example of an own table with m prompt tokens; return whether the backbone can be trained on it."""
+def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[int], length: int) -> bool:
+    """Show an example of an own table with a prompt of ``slots[0]`` tokens; return whether all of ``slots`` fit it.
+
+    A problem is shown in its place. Any other task fits, and nothing is shown.
+    """
     if task.columns is None:
         return True
-    path = expand_user(task.name)
-    rows = _read_rows(str(path), task.columns, task.table, path.stat().st_mtime_ns)
     request = _request_reader(backbone)
+    if not request.done():
+        st.fragment(_await_reader, run_every=_WAIT_SECONDS)(request, count())
     reader = request.result() if request.done() else TextReader(None, None)
-    family = next((info.family for info in list_backbones() if info.name == backbone), "encoder")
-    mode = reader.readout_mode or _FAMILY_MODES[family]
-    table = task.table
+    mode = reader.readout_mode or _usual_mode(backbone, task.columns.is_target)
     if task.columns.is_target and mode in ("pooled", "mask"):
         error_box(f"{backbone} is an encoder, which writes no texts: choose a decoder or an encoder-decoder")
         return False
+    table = task.table
     try:
         template = Template.for_readout(mode, DEFAULT_CUE, task.columns.fields, table.template, table.cut_first)
-        template.encode_segments(reader.tokeniser or WordTokeniser(), m)
+        with _TOKENISER_LOCK:
+            for m in slots:
+                template.encode_segments(reader.tokeniser or WordTokeniser(), m)
     except ValueError as error:
         error_box(str(error))
         return False
-    if rows:
-        waiting = None if request.done() else request
-        draw = st.fragment(_render_example, run_every=None if waiting is None else _WAIT_SECONDS)
-        draw(task, rows, template, reader.tokeniser, waiting, m, length)
+    path = expand_user(task.name)
+    if rows := _read_rows(str(path), task.columns, table, path.stat().st_mtime_ns):
+        st.fragment(_render_example)(task, rows, template, reader.tokeniser, slots[0], length)
+    if reader.tokeniser is None:
+        st.caption("Counted in words, not in the tokens of the backbone, whose tokenizer is not on this machine yet.")
     return True
+
+
+def _usual_mode(backbone: str, writes: bool) -> ReadoutMode:
+    """Return how a backbone that is not on this machine is read, as far as its family is known."""
+    family = next((info.family for info in list_backbones() if info.name == backbone), None)
+    return _FAMILY_MODES.get(family or "", "last" if writes else "pooled")
+
+
+def _await_reader(request: Future[TextReader], calls: Iterator[int]) -> None:
+    """Draw the page again once the tokenizer is read."""
+    # Not in the first call, which is part of the page's own run: that would end before the browser gets what it set.
+    if next(calls) and request.done():
+        st.rerun()
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -96,12 +115,9 @@ def _render_example(
     rows: Sequence[Row],
     template: Template,
     tokeniser: DecodingTokeniser | None,
-    waiting: Future[TextReader] | None,
     m: int,
     length: int,
 ) -> None:
-    if waiting is not None and waiting.done():
-        st.rerun()
     title, choice = st.columns([3, 1], vertical_alignment="bottom")
     title.markdown("**An example, as the backbone reads it**")
     number = choice.number_input("example", 1, len(rows), 1, key="example", help="rows at the beginning of the table")
@@ -112,9 +128,6 @@ def _render_example(
     unit = "words" if tokeniser is None else "tokens"
     st.html(example_html(pieces, answer))
     st.caption(f"{describe_layout(pieces, length, unit)} {_ANSWER_NOTES[template.readout_mode]}{note}")
-    if tokeniser is None:
-        why = "its tokenizer is being read" if waiting is not None else "its tokenizer is not on this machine"
-        st.caption(f"Counted in words, not in the tokens of the backbone: {why}.")
 
 
 def _describe_answer(task: TaskSelection, row: Row, template: Template, reader: DecodingTokeniser) -> tuple[str, str]:

@@ -138,12 +138,16 @@ def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Colum
 def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
     asked = str(st.query_params.get("text", ""))
     named = [asked] if asked in known else [part.strip() for part in asked.split(",")]
-    if any(name not in known for name in st.session_state.get("texts", ())):
-        del st.session_state["texts"]
-    if "texts" not in st.session_state:
-        st.session_state["texts"] = [name for name in named if name in known][:MAX_FIELDS] or list(usual)
-    help = f"one to {MAX_FIELDS}, in the order in which they are read; each is a field of the template"
-    chosen = st.multiselect("columns of texts", known, key="texts", help=help, max_selections=MAX_FIELDS)
+    chosen = st.multiselect(
+        "columns of texts",
+        known,
+        # Not through the session's state: a page that is drawn again at once would show none of them.
+        default=[name for name in named if name in known][:MAX_FIELDS] or list(usual),
+        key=f"texts-{hash(tuple(known))}",
+        help=f"one to {MAX_FIELDS}, in the order in which they are read; each is a field of the template",
+        max_selections=MAX_FIELDS,
+        wrap=True,
+    )
     if chosen != list(usual):
         st.query_params["text"] = ",".join(chosen)
     else:
@@ -153,10 +157,10 @@ def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
 
 def choose_answer_kind() -> bool:
     """Return whether texts are to be written; the address says so by naming their column."""
-    if "answer" not in st.session_state:
-        st.session_state["answer"] = _TEXT if st.query_params.get("target") else _CLASS
+    now = _TEXT if st.query_params.get("target") else _CLASS
     help = "a text is written by a decoder or an encoder-decoder"
-    return st.segmented_control("the answer is", [_CLASS, _TEXT], key="answer", required=True, help=help) == _TEXT
+    choices = [_CLASS, _TEXT]
+    return st.segmented_control("the answer is", choices, default=now, key="answer", required=True, help=help) == _TEXT
 
 
 def edit_task(columns: Columns, table: TableOptions, facts: TableFacts) -> TableOptions | None:
