@@ -2,7 +2,7 @@
 
 Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width; ``S``
 attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank; ``c`` classes;
-``V`` vocabulary; ``U`` target tokens, ``N`` those of a whole batch.
+``V`` vocabulary; ``U`` target tokens, ``N`` those of a whole batch; ``t`` target tasks of one run.
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ class Spec:
     """The sizes and the embedding table of a frozen backbone, for which a method is built.
 
     ``common_ids`` are the ids of the backbone's most frequent words (no special, unused or padding tokens), most
-    frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2).
+    frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2). ``targets`` is
+    the number of target tasks that the method is trained on at once.
     """
 
     embedding_table: Float[Tensor, "V d"]
@@ -41,6 +42,7 @@ class Spec:
     label_words: tuple[str, ...] = ()
     source_tasks: tuple[str, ...] = ()
     tokenise: Callable[[str], list[int]] = field(default=_fallback_tokenise, compare=False, repr=False)
+    targets: int = 1
 
     @classmethod
     def from_sizes(
@@ -105,7 +107,8 @@ class Batch:
     """One tokenised batch; ``slots`` marks the m positions per row that the prompt fills.
 
     All but ``targets`` describes the input alone, so that what reads a batch (a router, a shift by position) can never
-    see what is to be written. ``targets`` holds the ids to be written, right-padded with ``NO_TARGET``.
+    see what is to be written. ``targets`` holds the ids to be written, right-padded with ``NO_TARGET``. ``task_ids``
+    count the source tasks of a run, then its target tasks.
     """
 
     input_ids: Int[Tensor, "B T"]
@@ -124,6 +127,17 @@ class Batch:
     def text_mask(self) -> Bool[Tensor, "B T"]:
         """Return the mask of real input tokens: neither padding nor prompt slots."""
         return self.mask & ~self.slots
+
+    def task_of_all_rows(self) -> int:
+        """Return the number of the task that all rows are of.
+
+        Raises:
+            ValueError: if the rows are of several tasks.
+        """
+        first = int(self.task_ids[0])
+        if bool((self.task_ids != first).any()):
+            raise ValueError(f"expected rows of one task; got those of {sorted(set(self.task_ids.tolist()))}")
+        return first
 
     def mean_embedding(self) -> Float[Tensor, "B d"]:
         """Return the mean embedding of each row's real tokens, ``(B, d)``, which routers read."""

@@ -109,12 +109,15 @@ class Backbone(nn.Module, ABC):
         """Return the number of parameters of the frozen model."""
         return sum(p.numel() for p in self.model.parameters())
 
-    def make_spec(self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = ()) -> Spec:
+    def make_spec(
+        self, length: int = 64, labels: tuple[str, ...] = (), sources: tuple[str, ...] = (), targets: int = 1
+    ) -> Spec:
         """Return the sizes and the embedding table for a method; ``length`` is the longest text in tokens."""
         if self._common_ids is None:
             self._common_ids = find_common_tokens(self.tokeniser, len(self.embedding_table)).to(self.device)
         table, ids = self.embedding_table, self._common_ids
-        return Spec(table, self.sites, self.heads, self.head_width, length, ids, labels, sources, self.tokenise)
+        sizes = self.sites, self.heads, self.head_width, length
+        return Spec(table, *sizes, ids, labels, sources, self.tokenise, targets)
 
     def tokenise(self, text: str) -> list[int]:
         """Return the token ids of a text, without special tokens."""

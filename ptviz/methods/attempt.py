@@ -10,7 +10,8 @@ Asai, Salehi, Peters and Hajishirzi, "ATTEMPT: Parameter-Efficient Multi-task Tu
 Prompts", EMNLP 2022, section 3. https://arxiv.org/abs/2205.11961
 
 The t source prompts come from plain prompt tuning and stay frozen. The target's prompt is one of the candidates and is
-added again outside of the sum: without sources the result is exactly 2 P_target.
+added again outside of the sum: without sources the result is exactly 2 P_target. Several target tasks share the
+attention and the source prompts; each has its own P_target, all initialised alike, and a batch mixes their examples.
 
 Where paper and code (https://github.com/AkariAsai/ATTEMPT) disagree, the paper is followed. Its LayerNorm is trained,
 the code's is not: ``layernorm``. Its attention has its own learning rate, but in the code that group of parameters is
@@ -40,6 +41,7 @@ from ptviz.methods.base import (
     ReportedResult,
     Stage,
     StageContext,
+    copy_per_target,
     task_objective,
 )
 from ptviz.methods.diagram import MethodDiagram, RouterOutput, Sum, TensorNode
@@ -116,6 +118,7 @@ class ATTEMPT(PromptMethod):
     uses_source_tasks = True
     needs_source_prompts = True
     soft_routing = True
+    per_target = ("P",)
 
     def __init__(
         self,
@@ -132,7 +135,7 @@ class ATTEMPT(PromptMethod):
         super().__init__()
         self.slots = m
         self.source_tasks = spec.source_tasks
-        self.P = nn.Parameter(spec.sample_embeddings(m))
+        self.P = copy_per_target(spec, spec.sample_embeddings(m))
         self.P_s = nn.Buffer(torch.zeros(len(spec.source_tasks), m, spec.width))
         self.W_down = nn.Linear(spec.width, bottleneck, bias=False)
         self.W_up = nn.Linear(bottleneck, spec.width, bias=False)
@@ -140,13 +143,19 @@ class ATTEMPT(PromptMethod):
             nn.init.normal_(layer.weight, std=sigma)
         self.norm = nn.LayerNorm(spec.width, elementwise_affine=layernorm == "trained")
         self.auto_temperature = temperature == 0
-        scale = self.P.detach().amax(0).norm()
+        scale = self.target_prompt().detach().amax(0).norm()
         self.tau = nn.Buffer(scale if self.auto_temperature else torch.full_like(scale, temperature))
         self.ratio, self.pads, self.start = ratio, pads, start
 
-    def candidate_prompts(self) -> Float[Tensor, "n m d"]:
+    def target_prompt(self, batch: Batch | None = None) -> Float[Tensor, "m d"]:
+        """Return P_target: of several that of the batch's task, the first one's without a batch."""
+        if self.P.ndim == 2:
+            return self.P
+        return self.P[0 if batch is None else batch.task_of_all_rows() - len(self.source_tasks)]
+
+    def candidate_prompts(self, batch: Batch | None = None) -> Float[Tensor, "n m d"]:
         """Return the source prompts followed by the target's."""
-        return torch.cat([self.P_s, self.P[None]])
+        return torch.cat([self.P_s, self.target_prompt(batch)[None]])
 
     def routing_weights(self, batch: Batch) -> Float[Tensor, "B n"]:
         """Return a, the weight of each candidate for each input."""
@@ -154,7 +163,7 @@ class ATTEMPT(PromptMethod):
         if self.pads:
             x = batch.embeddings.float().masked_fill(batch.slots[..., None], -torch.inf).amax(1)
         H = self.norm(self.W_up(F.silu(self.W_down(x))))
-        scores: Tensor = H @ self.candidate_prompts().amax(1).T / self.tau
+        scores: Tensor = H @ self.candidate_prompts(batch).amax(1).T / self.tau
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:
@@ -163,11 +172,11 @@ class ATTEMPT(PromptMethod):
 
     def prompt_for(self, batch: Batch, routing: Float[Tensor, "B n"]) -> Prompt:
         """Return P_instance of each row for other weights."""
-        mixed = torch.einsum("bk,kmd->bmd", routing, self.candidate_prompts())
-        return Prompt(embeddings=mixed + self.P, routing=routing)
+        mixed = torch.einsum("bk,kmd->bmd", routing, self.candidate_prompts(batch))
+        return Prompt(embeddings=mixed + self.target_prompt(batch), routing=routing)
 
     def stages(self) -> tuple[Stage, ...]:
-        """Return one stage with two learning rates."""
+        """Return one stage with two learning rates; several targets are mixed in proportion to their sizes."""
         attention = dict.fromkeys(("W_down", "W_up", "norm"), self.ratio)
         return (
             Stage("attend", task_objective(self), lr_scales={"P": 1.0, **attention}, on_start=self.init_from_sources),
@@ -179,14 +188,14 @@ class ATTEMPT(PromptMethod):
         for row, source in zip(self.P_s, context.source_prompts, strict=True):
             row.copy_(source.prompt)
         if self.start == "words" or not self.source_tasks:
-            self.set_target_prompt(self.P)
+            self.set_target_prompt(self.target_prompt())
         elif self.start == "first":
             self.set_target_prompt(self.P_s[0])
         else:
             self.set_target_prompt(max(self.P_s, key=lambda prompt: self.score_initial_prompt(prompt, context)))
 
     def set_target_prompt(self, prompt: Float[Tensor, "m d"]) -> None:
-        """Initialise P_target, and set the temperature to the candidates' scale unless it is given."""
+        """Initialise P_target of every target, and set the temperature to the candidates' scale unless it is given."""
         self.P.copy_(prompt)
         if self.auto_temperature:
             keys = self.candidate_prompts().amax(1)
@@ -210,9 +219,12 @@ class ATTEMPT(PromptMethod):
         return self.trainable_parameters() + self.P_s.numel()
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """Return P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and a trained LayerNorm's parameters (d)."""
+        """Return P (m, d), P_s (k, m, d), W_down (r, d), W_up (d, r), tau, and a trained LayerNorm's parameters (d).
+
+        P of several targets is (t, m, d).
+        """
         found = {
-            "P": MethodTensor(self.P, ("m", "d")),
+            "P": MethodTensor(self.P, ("t", "m", "d")[-self.P.ndim :]),
             "P_s": MethodTensor(self.P_s, ("k", "m", "d")),
             "W_down": MethodTensor(self.W_down.weight, ("r", "d")),
             "W_up": MethodTensor(self.W_up.weight, ("d", "r")),

@@ -145,6 +145,9 @@ class PromptMethod(nn.Module, ABC):
     """Whether it trains on source tasks, those of ``Spec.source_tasks``."""
     needs_source_prompts: ClassVar[bool] = False
     """Whether it needs a prompt of m tokens for each source task, trained by plain prompt tuning."""
+    per_target: ClassVar[tuple[str, ...]] = ()
+    """Parameters of which each target task has its own when one run trains several; the targets share all others. They
+    are stacked along a first axis then. Empty: the method trains one target at a time."""
     slots: int
     """Input positions of the prompt; 0 for key-value methods."""
 
@@ -160,6 +163,11 @@ class PromptMethod(nn.Module, ABC):
     @abstractmethod
     def tensors(self) -> dict[str, MethodTensor]:
         """Return the method's tensors under the paper's symbols."""
+
+    @classmethod
+    def state_of_target(cls, state: Mapping[str, Tensor], target: int) -> dict[str, Tensor]:
+        """Return the state dict of a method for one of several target tasks, from that of the method for all."""
+        return {name: tensor[target] if name in cls.per_target else tensor for name, tensor in state.items()}
 
     def init_from_prompt(self, first: Prompt) -> None:
         """Initialise from a trained prompt; by default a method does not support it.
@@ -213,9 +221,26 @@ class RoutedMethod(Protocol):
         """Return the prompt of each row for these weights."""
 
 
+def copy_per_target(spec: Spec, values: Tensor) -> nn.Parameter:
+    """Return a parameter with these values; with one copy for each of several target tasks, along a first axis."""
+    return nn.Parameter(values if spec.targets == 1 else values.repeat(spec.targets, *[1] * values.ndim))
+
+
 def method_uses_source_tasks(name: str) -> bool:
     """Return whether a method of the registry uses source tasks; False for an unknown name."""
     return name in REGISTRY and REGISTRY[name].uses_source_tasks
+
+
+def check_target_count(name: str, count: int) -> None:
+    """Check that a method can be trained on this many target tasks at once; an unknown method is not judged.
+
+    Raises:
+        ValueError: naming the methods that can.
+    """
+    if count == 1 or name not in REGISTRY or REGISTRY[name].per_target:
+        return
+    able = ", ".join(other for other, method in REGISTRY.items() if method.per_target)
+    raise ValueError(f"task: {name} trains one target task at a time; got {count}: choose one of {able}, or one task")
 
 
 def build_method(

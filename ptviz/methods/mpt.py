@@ -10,6 +10,7 @@ ICLR 2023, section 3. https://arxiv.org/abs/2303.02861
 The teachers P_k are plain prompts, one for each source task. The student P^*, u_k, v_k learns from the source rows and
 from its teachers' answers and hidden states, on a stochastic mixture of the tasks. On the target u and v start at the
 average of the sources' and both P^* and (u, v) are trained, at two learning rates; all is then merged into one prompt.
+Several target tasks share P^*, and each has its own (u, v).
 
 Our choices where the paper does not say: u = v = 1 at first, so that MPT starts as prompt tuning (``fast`` "normal"
 draws them from N(1, 0.02); PEFT draws from N(0, 0.02), where the prompt starts near 0 and learns slowly); lambda is
@@ -35,6 +36,7 @@ from ptviz.methods.base import (
     ReportedResult,
     Stage,
     StageContext,
+    copy_per_target,
     task_objective,
 )
 from ptviz.methods.diagram import ElementwiseProduct, MatrixProduct, MethodDiagram, SourceExamples, TensorNode
@@ -98,6 +100,7 @@ class MPT(PromptMethod):
         ),
     )
     needs_source_prompts, uses_source_tasks = True, True
+    per_target = ("u", "v")
 
     def __init__(
         self,
@@ -115,7 +118,7 @@ class MPT(PromptMethod):
         self.slots = m
         self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.U, self.V = (nn.Parameter(1 + spread * torch.randn(k, size)) for size in (m, d))
-        self.u, self.v = (nn.Parameter(1 + spread * torch.randn(size)) for size in (m, d))
+        self.u, self.v = (copy_per_target(spec, 1 + spread * torch.randn(size)) for size in (m, d))
         self.teachers = nn.Buffer(torch.zeros(k, m, d))
         self.lam = lam
         self.ratio = ratio
@@ -124,13 +127,16 @@ class MPT(PromptMethod):
         """Return the prompt of source task k: P* o (u_k v_k^T)."""
         return self.P * torch.outer(self.U[k], self.V[k])
 
-    def target_prompt(self) -> Float[Tensor, "m d"]:
-        """Return the target's prompt: P* o (u v^T)."""
-        return self.P * torch.outer(self.u, self.v)
+    def target_prompt(self, batch: Batch | None = None) -> Float[Tensor, "m d"]:
+        """Return P* o (u v^T) of the target: of several that of the batch's task, the first's without a batch."""
+        if self.u.ndim == 1:
+            return self.P * torch.outer(self.u, self.v)
+        target = 0 if batch is None else batch.task_of_all_rows() - len(self.U)
+        return self.P * torch.outer(self.u[target], self.v[target])
 
     def forward(self, batch: Batch) -> Prompt:
         """Return the target's prompt for every row, batch axis 1."""
-        return Prompt(embeddings=self.target_prompt()[None])
+        return Prompt(embeddings=self.target_prompt(batch)[None])
 
     def stages(self) -> tuple[Stage, ...]:
         """Return distillation on the source tasks, then training on the target."""
@@ -176,8 +182,8 @@ class MPT(PromptMethod):
         return StaticPrompt(self.card, self.slots, self.target_prompt()[None])
 
     def stored_parameters(self) -> int:
-        """Return the size of the target's prompt, m d."""
-        return self.P.numel()
+        """Return the size of the targets' prompts, m d each."""
+        return self.P.numel() * (len(self.u) if self.u.ndim == 2 else 1)
 
     def diagram(self) -> MethodDiagram:
         """Return P* o (u v^T); P* is distilled from the teachers, or without them trained on the source examples."""
@@ -191,13 +197,18 @@ class MPT(PromptMethod):
         )
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """Return P* and the target's prompt (m, d), u (m), v (d); by source u_k (k, m), v_k (k, d) and both prompts."""
+        """Return P* and the target's prompt (m, d), u (m), v (d); by source u_k (k, m), v_k (k, d) and both prompts.
+
+        Of several targets, u (t, m), v (t, d) and the prompts (t, m, d).
+        """
+        several = ("t",) if self.u.ndim == 2 else ()
+        prompts = self.P * self.u[..., :, None] * self.v[..., None, :] if several else self.target_prompt()
         students = self.P * self.U[:, :, None] * self.V[:, None, :]
         return {
             "P*": MethodTensor(self.P, ("m", "d")),
-            "u": MethodTensor(self.u, ("m",)),
-            "v": MethodTensor(self.v, ("d",)),
-            "P": MethodTensor(self.target_prompt(), ("m", "d")),
+            "u": MethodTensor(self.u, (*several, "m")),
+            "v": MethodTensor(self.v, (*several, "d")),
+            "P": MethodTensor(prompts, (*several, "m", "d")),
             "u_k": MethodTensor(self.U, ("k", "m")),
             "v_k": MethodTensor(self.V, ("k", "d")),
             "P_k": MethodTensor(self.teachers, ("k", "m", "d")),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS
 
 RELATED_TASKS: dict[str, tuple[str, ...]] = {
@@ -16,14 +18,15 @@ RELATED_TASKS: dict[str, tuple[str, ...]] = {
 _FALLBACK_TASKS = ("trec6", "tweets", "yahoo")
 
 
-def default_source_tasks(task: str, family: str = "", count: int = 3) -> tuple[str, ...]:
-    """Return the names of ``count`` built-in source tasks for a target.
+def default_source_tasks(task: str, family: str = "", count: int = 3, others: Sequence[str] = ()) -> tuple[str, ...]:
+    """Return the names of ``count`` built-in source tasks for a target; ``others`` are further targets of the same run.
 
     ``family`` is used only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
     """
     family = BUILTIN_TASKS[task].family if task in BUILTIN_TASKS else family
     choice = RELATED_TASKS.get(family, _FALLBACK_TASKS)
-    return tuple(name for name in choice if _dataset_name(name) != _dataset_name(task))[:count]
+    own = {_dataset_name(name) for name in (task, *others)}
+    return tuple(name for name in choice if _dataset_name(name) not in own)[:count]
 
 
 def _dataset_name(task: str) -> str:

@@ -50,6 +50,9 @@ class TrainConfig:
     dtype: str = _setting("float32", "Type of the frozen weights: float32 or bfloat16.", choices=DTYPES)
     source_steps: int = _setting(200, "Steps of each source prompt, and of source stages.", 1)
     source_seed: int = _setting(0, "Seed of the source prompts. By default all seeds share them.", 0, 2**31 - 1)
+    task_temperature: float = _setting(
+        1.0, "Several target tasks are drawn by their sizes to the power of 1 / this; 1: in proportion.", 0.1, 1000
+    )
     begun: int = _setting(0, "")
 
     def __post_init__(self) -> None:

@@ -34,6 +34,7 @@ MAX_SHOWN_CHARACTERS = 2000
 _MEASURED = ("loss", "norm", "zero_shot_loss", "test_loss")
 """Fields that may be NaN: training ends with an error then, but the value that was measured is recorded."""
 _MAX_MEASURED = 1e30
+_PER_TASK = msgspec.Meta(max_length=100)
 
 
 @dataclass(frozen=True)
@@ -50,7 +51,8 @@ class Baselines(Event):
     ``majority`` always gives the commonest class or target; ``zero_shot`` is the backbone's own answer. For
     text-to-text tasks, ``copying`` gives the input back, and ``in_context`` is the backbone's answer after ``shown``
     training examples (None where it cannot be had); ``inputs``, ``references`` (the first of each) and ``unprompted``
-    are a few examples, and what is written for them without a prompt.
+    are a few examples, and what is written for them without a prompt. ``tasks`` are those of each of several target
+    tasks; the scores are then their means, and the rest is empty.
     """
 
     kind: ClassVar[str] = "baselines"
@@ -63,6 +65,7 @@ class Baselines(Event):
     inputs: ShownTexts = ()
     references: ShownTexts = ()
     unprompted: ShownTexts = ()
+    tasks: Annotated[tuple[Baselines, ...], _PER_TASK] = ()
 
 
 @dataclass(frozen=True)
@@ -108,6 +111,7 @@ class Evaluated(Event):
     """Loss (nats) and score on the validation examples after ``step`` updates.
 
     ``accuracy`` is the score by the task's metric; ``written`` is what is written for the inputs of ``Baselines``.
+    ``tasks`` are the evaluations on each of several target tasks; loss and score are then their means.
     """
 
     kind: ClassVar[str] = "evaluation"
@@ -118,6 +122,7 @@ class Evaluated(Event):
     best: bool
     seconds: Duration
     written: ShownTexts = ()
+    tasks: Annotated[tuple[Evaluated, ...], _PER_TASK] = ()
 
 
 @dataclass(frozen=True)
@@ -138,7 +143,10 @@ class Snapshot(Event):
 
 @dataclass(frozen=True)
 class Finished(Event):
-    """The end of a run: scores of the best prompt by validation, on validation and test examples."""
+    """The end of a run: scores of the best prompt by validation, on validation and test examples.
+
+    ``tasks`` are the results on each of several target tasks; scores and loss are then their means.
+    """
 
     kind: ClassVar[str] = "finished"
     validation: Score
@@ -151,6 +159,7 @@ class Finished(Event):
     seconds: Duration
     steps_per_second: Magnitude
     reason: Sentence = "all steps done"
+    tasks: Annotated[tuple[Finished, ...], _PER_TASK] = ()
 
 
 @dataclass(frozen=True)
@@ -186,7 +195,10 @@ def event_to_json(event: Event) -> dict[str, Any]:
     """Return an event as a JSON object; of a Snapshot, only stage and step (its tensors are in files)."""
     if isinstance(event, Snapshot):
         return {"event": event.kind, "stage": event.stage, "step": event.step}
-    return {"event": event.kind, **asdict(event)}
+    plain = {"event": event.kind, **asdict(event)}
+    if plain.get("tasks") == ():
+        del plain["tasks"]
+    return plain
 
 
 def decode_event(line: bytes) -> Event | None:
@@ -199,7 +211,10 @@ def decode_event(line: bytes) -> Event | None:
     if kind is None:
         return None
     event = decode_json(line, kind, non_finite=True)
-    for name in _MEASURED:
-        if abs(getattr(event, name, 0.0)) > _MAX_MEASURED:
-            raise InvalidData(f"{name}: expected a number of at most {_MAX_MEASURED:g}; got {getattr(event, name):g}")
+    for one in (event, *getattr(event, "tasks", ())):
+        if getattr(one, "tasks", ()) and one is not event:
+            raise InvalidData("tasks: expected the event of one task each; got one of several")
+        for name in _MEASURED:
+            if abs(getattr(one, name, 0.0)) > _MAX_MEASURED:
+                raise InvalidData(f"{name}: expected a number of at most {_MAX_MEASURED:g}; got {getattr(one, name):g}")
     return event

@@ -1,8 +1,9 @@
 """The examples of a stage: those of one task, or a mixture of several.
 
 "proportional" draws the task of every row in proportion to the tasks' sizes (SPoT: Vu et al., ACL 2022, section 2.2,
-https://aclanthology.org/2022.acl-long.346). "stochastic" draws how many tasks a step mixes from 2 to all, then those
-tasks with replacement, and splits the rows evenly (MPT: Wang et al., ICLR 2023, section 3.3,
+https://aclanthology.org/2022.acl-long.346), or to their sizes to the power of 1 / temperature (T5: Raffel et al. 2020,
+section 3.5.2, https://arxiv.org/abs/1910.10683). "stochastic" draws how many tasks a step mixes from 2 to all, then
+those tasks with replacement, and splits the rows evenly (MPT: Wang et al., ICLR 2023, section 3.3,
 https://arxiv.org/abs/2303.02861).
 """
 
@@ -20,8 +21,8 @@ TaskBatch = tuple[EncodedExamples, Batch]
 class TaskMixture:
     """Examples of one or several tasks; the batch of a step is a function of (examples, size, seed, step) only."""
 
-    def __init__(self, tasks: Sequence[EncodedExamples], kind: str = "proportional") -> None:
-        self.tasks, self.kind = tuple(tasks), kind
+    def __init__(self, tasks: Sequence[EncodedExamples], kind: str = "proportional", temperature: float = 1.0) -> None:
+        self.tasks, self.kind, self.temperature = tuple(tasks), kind, temperature
         self._cache_key: tuple[int, int] = (0, -1)
         self._drawn_before: list[list[int]] = []
 
@@ -48,7 +49,8 @@ class TaskMixture:
     def _draw_task_counts(self, step: int, size: int, seed: int) -> list[int]:
         """Return the number of examples of each task in update ``step``."""
         random, indices = Random(f"mixture {seed} {step}"), range(len(self.tasks))
-        counts, weights = [0] * len(self.tasks), [len(examples) for examples in self.tasks]
+        counts = [0] * len(self.tasks)
+        weights = [len(examples) ** (1 / self.temperature) for examples in self.tasks]
         if self.kind == "proportional":
             for index in random.choices(indices, weights=weights, k=size):
                 counts[index] += 1

@@ -25,10 +25,10 @@ def make_stage_context(
     stage: Stage,
     mixture: TaskMixture,
     config: TrainConfig,
-    validation: EncodedExamples,
+    validation: Sequence[EncodedExamples],
     sources: Sequence[SourcePrompt],
 ) -> StageContext:
-    """Return the context of a stage: its training batches, and the target's validation examples."""
+    """Return the context of a stage: its training batches, and the validation examples of each target task."""
     count = min(MAX_BATCHES, max(1, -(-len(mixture) // config.batch)))
 
     def batches() -> Iterator[tuple[EncodedExamples, Batch]]:
@@ -47,10 +47,14 @@ def make_stage_context(
             with torch.no_grad():
                 yield batch, compute(examples, batch)[1]
 
-    def score() -> tuple[float, float]:
-        if validation.task.kind == "text":  # Many candidates are compared, and writing is slow.
-            return 0.0, mean_target_loss(method, validation)
-        scores = evaluate(method, validation)
+    def score_one(examples: EncodedExamples) -> tuple[float, float]:
+        if examples.task.kind == "text":  # Many candidates are compared, and writing is slow.
+            return 0.0, mean_target_loss(method, examples)
+        scores = evaluate(method, examples)
         return scores.score, scores.loss
+
+    def score() -> tuple[float, float]:
+        scores, losses = zip(*map(score_one, validation), strict=True)
+        return sum(scores) / len(scores), sum(losses) / len(losses)
 
     return StageContext(gradients, outputs, score, tuple(sources))

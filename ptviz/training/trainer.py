@@ -16,7 +16,7 @@ from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod, Stage, build_method, method_uses_source_tasks
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
-from ptviz.tasks import Task, default_source_tasks, load_task
+from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
@@ -43,6 +43,7 @@ from ptviz.training.events import (
 from ptviz.training.label_texts import check_label_texts
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
+from ptviz.training.several_targets import check_targets, mark_best, mean_event
 from ptviz.training.source_prompts import (
     build_source_method,
     check_unique_names,
@@ -98,20 +99,25 @@ def train(
     baselines: Baselines | None = None,
     sources: Sequence[Task] | None = None,
     source_prompts: Mapping[str, SourcePrompt] | None = None,
+    more_tasks: Sequence[Task] = (),
     **settings: Any,
 ) -> Iterator[Event]:
     """Train a prompt on a frozen backbone and yield events as they happen.
 
     ``method`` is a registry name (built with ``hyperparameters`` and the config's seed) or a method to train further.
-    ``settings`` are fields of ``TrainConfig``, for callers without one. The first event after the stage's start is
-    the first step; baselines follow, unless ``baselines`` gives them. One seed gives the same result, bit for bit, on
-    one machine: the randomness of step t depends only on (seed, stage, t), so a resumed run repeats it.
+    ``settings`` are fields of ``TrainConfig``, for callers without one. ``more_tasks`` are further target tasks, for a
+    method whose targets can share a part; scores are then means over the targets (see ``several_targets``).
+
+    The first event after the stage's start is the first step; baselines follow, unless ``baselines`` gives them. One
+    seed gives the same result, bit for bit, on one machine: the randomness of step t depends only on (seed, stage, t),
+    so a resumed run repeats it.
 
     Yields:
         StageStarted, StepCompleted, Baselines, Evaluated and Snapshot as they come; Finished last.
 
     Raises:
-        ValueError: for a bad setting or hyperparameter, or labels that are the same tokens, before anything runs.
+        ValueError: for a bad setting or hyperparameter, labels that are the same tokens, or several target tasks for a
+            method that trains one, before anything runs.
         TrainingError: if the loss is no longer a number.
     """
     config = TrainConfig.from_json(settings) if config is None else config
@@ -119,16 +125,20 @@ def train(
     if sources and not transfers:
         raise ValueError(f"{method} does not learn from source tasks; got {len(sources)}: leave them out")
     if sources is None:
-        sources = [load_task(name) for name in default_source_tasks(task.name, task.family)] if transfers else []
+        others = [other.name for other in more_tasks]
+        names = default_source_tasks(task.name, task.family, others=others) if transfers else ()
+        sources = [load_task(name) for name in names]
+    targets = (task, *more_tasks)
     check_unique_names(sources)
-    for one in (task, *sources):
+    check_targets(method if isinstance(method, str) else method.card.name, targets, sources)
+    for one in (*targets, *sources):
         check_label_texts(one, backbone.tokeniser)
     if isinstance(method, str):
         names = tuple(source.name for source in sources)
-        spec = backbone.make_spec(config.length, tuple(task.label_words), names)
+        spec = backbone.make_spec(config.length, tuple(task.label_words), names, len(targets))
         method = build_method(method, spec, hyperparameters or {}, config.seed)
     lr = config.lr or default_learning_rate(method.card.name, backbone.name)
-    own, prompts = subsample_task(task, config), dict(source_prompts or {})
+    own, prompts = tuple(subsample_task(one, config) for one in targets), dict(source_prompts or {})
     return _TrainingLoop(method, backbone, own, config, lr, resume, baselines, tuple(sources), prompts).run()
 
 
@@ -144,7 +154,7 @@ def step_rng(seed: int, stage: int, step: int, device: torch.device) -> Iterator
 class _TrainingLoop:
     method: PromptMethod
     backbone: Backbone
-    task: Task
+    targets: tuple[Task, ...]
     config: TrainConfig
     lr: float
     resume_point: ResumePoint | None
@@ -164,25 +174,29 @@ class _TrainingLoop:
             }
         self.start_time = time.perf_counter() - self.progress.seconds
 
-    def encode_split(self, split: str, slots: int) -> EncodedExamples:
-        return EncodedExamples(self.backbone, self.task, getattr(self.task, split), slots, self.config.length)
+    def encode_split(self, split: SplitName, slots: int) -> list[EncodedExamples]:
+        return [
+            EncodedExamples(self.backbone, task, task.examples(split), slots, self.config.length, index)
+            for index, task in enumerate(self.targets, len(self.sources))
+        ]
 
     def encode_training_rows(self, task: Task, index: int) -> EncodedExamples:
         rows = expand_references(task.train)
         return EncodedExamples(self.backbone, task, rows, self.method.slots, self.config.length, index)
 
     def make_mixture(self, stage: Stage) -> TaskMixture:
-        """Return the examples of a stage: those of each source task in order, then the target's."""
+        """Return the examples of a stage: those of each source task in order, then the targets'."""
         tasks: list[tuple[int, Task]] = []
         if stage.tasks != "target":
             # Few-shot limits apply to the target only; the sources have all their examples.
             source_config = make_source_config(self.config)
             tasks += [(index, subsample_task(task, source_config)) for index, task in enumerate(self.sources)]
         if stage.tasks != "sources":
-            tasks.append((len(self.sources), self.task))
+            tasks += enumerate(self.targets, len(self.sources))
         if not tasks:
             raise ValueError(f"stage {stage.name!r} of {self.method.card.title} needs source tasks; there are none")
-        return TaskMixture([self.encode_training_rows(task, index) for index, task in tasks], stage.mixture)
+        encoded = [self.encode_training_rows(task, index) for index, task in tasks]
+        return TaskMixture(encoded, stage.mixture, self.config.task_temperature if stage.tasks == "target" else 1.0)
 
     def train_source_prompts(self) -> Iterator[SourcePromptReady]:
         """Train the missing source prompts."""
@@ -234,7 +248,9 @@ class _TrainingLoop:
                     stage.on_epoch(context)
             yield self.run_step(index, stage, optimizer, rows)
             if self.baselines is None or progress.made == 0:
-                self.baselines = self.baselines or measure_baselines(self.backbone, self.task, config)
+                self.baselines = self.baselines or mean_event(
+                    [measure_baselines(self.backbone, task, config) for task in self.targets]
+                )
                 yield self.baselines
             if progress.step != reported_step:
                 yield from self.evaluate_and_snapshot(index, stage, optimizer)
@@ -287,14 +303,19 @@ class _TrainingLoop:
             yield self.make_snapshot(index, optimizer)
 
     def run_evaluation(self, index: int) -> Evaluated:
-        scores, progress = evaluate(self.method, self.validation_examples), self.progress
-        better = (scores.score, -scores.loss) > (progress.best_accuracy, -progress.best_loss)
-        if better:
-            progress.best_accuracy, progress.best_loss, progress.best_step = scores.score, scores.loss, progress.step
-            self.best_state = clone_state(self.method.state_dict())
-        progress.stale = 0 if better else progress.stale + 1
-        written = shown_texts(scores.written[:SHOWN_EXAMPLES])
-        return Evaluated(index, progress.step, scores.loss, scores.score, better, self.update_elapsed(), written)
+        found, progress = [evaluate(self.method, rows) for rows in self.validation_examples], self.progress
+        step, seconds = progress.step, self.update_elapsed()
+        shown = [shown_texts(one.written[:SHOWN_EXAMPLES]) for one in found]
+        evaluated = mean_event([
+            Evaluated(index, step, one.loss, one.score, False, seconds, written)
+            for one, written in zip(found, shown, strict=True)
+        ])  # fmt: skip
+        if not (evaluated.accuracy, -evaluated.loss) > (progress.best_accuracy, -progress.best_loss):  # NaN is no best.
+            progress.stale += 1
+            return evaluated
+        progress.best_accuracy, progress.best_loss, progress.best_step = evaluated.accuracy, evaluated.loss, step
+        progress.stale, self.best_state = 0, clone_state(self.method.state_dict())
+        return mark_best(evaluated)
 
     def should_stop_early(self) -> bool:
         return 0 < self.config.patience <= self.progress.stale
@@ -310,13 +331,20 @@ class _TrainingLoop:
         progress = self.progress
         if self.best_state:
             self.method.load_state_dict(self.best_state)
-        scores = evaluate(self.method, self.encode_split("test", self.method.slots))
-        bare = evaluate(None, self.encode_split("test", 0))
+        scores = [evaluate(self.method, rows) for rows in self.encode_split("test", self.method.slots)]
+        bare = [evaluate(None, rows) for rows in self.encode_split("test", 0)]
         seconds = self.update_elapsed()
-        return Finished(
-            progress.best_accuracy, scores.score, scores.loss, majority_score(self.task, "test"), bare.score,
-            progress.best_step, progress.made, seconds, progress.made / max(progress.stepping, 1e-9), reason,
-        )  # fmt: skip
+        speed = progress.made / max(progress.stepping, 1e-9)
+        validation = [progress.best_accuracy]
+        if len(self.targets) > 1:  # The run's best score is their mean.
+            validation = [evaluate(self.method, rows).score for rows in self.validation_examples]
+        return mean_event([
+            Finished(
+                best, own.score, own.loss, majority_score(task, "test"), without.score, progress.best_step,
+                progress.made, seconds, speed, reason,
+            )
+            for task, best, own, without in zip(self.targets, validation, scores, bare, strict=True)
+        ])  # fmt: skip
 
 
 def train_source_prompt(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> SourcePrompt:

@@ -92,7 +92,7 @@ def test_empty_texts_are_refused(texts: list[str]) -> None:
 def make_context(method: PromptMethod, rows: EncodedExamples, size: int) -> StageContext:
     """Return the context of a stage on these rows, which are the validation rows too."""
     return make_stage_context(
-        method, Stage("tune", task_objective(method)), TaskMixture([rows]), TrainConfig(batch=size, seed=3), rows, ()
+        method, Stage("tune", task_objective(method)), TaskMixture([rows]), TrainConfig(batch=size, seed=3), [rows], ()
     )
 
 
