@@ -23,6 +23,13 @@ SetOption = Annotated[
 
 BackboneOption = Annotated[str, typer.Option(help="A name, a local folder, or a Hub id.")]
 TaskOption = Annotated[str, typer.Option(help="A name, a file (CSV, TSV, JSON, Parquet), or hub:ID.")]
+TasksOption = Annotated[
+    str,
+    typer.Option(
+        metavar="TASK,...",
+        help="A name, a file (CSV, TSV, JSON, Parquet), or hub:ID. Several with commas, for methods that can share.",
+    ),
+]
 CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
 
@@ -171,6 +178,18 @@ def parse_hyperparameters(sets: list[str] | None) -> dict[str, str]:
 def split_names(listed: str | None) -> tuple[str, ...] | None:
     """Return the names of a comma-separated list, without empty ones; None stays None."""
     return None if listed is None else tuple(name.strip() for name in listed.split(",") if name.strip())
+
+
+def split_tasks(listed: str) -> dict[str, Any]:
+    """Return ``task`` and ``more_tasks`` of a run from a comma-separated list; a file's name may have commas.
+
+    Raises:
+        UsageError: if there is none.
+    """
+    names = (listed,) if Path(listed).expanduser().exists() else split_names(listed)
+    if not names:
+        raise UsageError(f"--task: expected a task; got {listed!r}")
+    return {"task": names[0], "more_tasks": names[1:]}
 
 
 def parse_snapshot(text: str) -> tuple[str, int, int]:

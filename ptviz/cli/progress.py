@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from ptviz.cli.output import format_percent, format_score
 from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
+    from ptviz.tasks import Task
     from ptviz.tasks.metrics import Metric
     from ptviz.training import Event
 
@@ -47,7 +49,9 @@ class GracefulStop:
 class RunProgress:
     """Draw the events of a run: a bar for its steps, and a line for each evaluation."""
 
-    def __init__(self, title: str, steps: int, console: Console, metric: Metric | None = None) -> None:
+    def __init__(
+        self, title: str, steps: int, console: Console, metric: Metric | None = None, tasks: Sequence[Task] = ()
+    ) -> None:
         from ptviz.tasks.metrics import ACCURACY
 
         columns = (
@@ -58,7 +62,7 @@ class RunProgress:
             TimeRemainingColumn(),
         )
         self._console = console
-        self._title, self._metric = title, metric or ACCURACY
+        self._title, self._metric, self._tasks = title, metric or ACCURACY, tasks
         self._named = "" if self._metric == ACCURACY else f"{self._metric.noun} "
         self._bar = Progress(*columns, console=console, transient=True)
         self._task = self._bar.add_task(title, total=steps, loss="")
@@ -91,6 +95,10 @@ class RunProgress:
                 best = "  best so far" if data.best else ""
                 score = f"validation {self._named}{self._format(data.accuracy)}"
                 self._print_line(f"step {data.step:>5}  {score}, loss {data.loss:.3f}{best}")
+                if data.tasks:
+                    scores = zip(self._tasks, data.tasks, strict=False)
+                    own = [f"{task.name} {format_score(task.scorer, one.accuracy)}" for task, one in scores]
+                    self._print_line(f"{'':12}{', '.join(own)}")
 
     def _format(self, score: float) -> str:
         return format_score(self._metric, score)

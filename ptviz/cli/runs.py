@@ -36,7 +36,7 @@ def summary_to_json(summary: RunSummary) -> dict[str, Any]:
         "state": status.state,
         "reason": status.reason,
         "backbone": config.backbone,
-        "task": config.task,
+        "task": config.task_names,
         "method": config.method,
         "seed": config.training.seed,
         "step": status.step,
@@ -89,8 +89,9 @@ def runs(
     with as_usage_error(OSError):
         found = [summary_to_json(summary) for summary in store.list()]
         found += [_problem_to_json(problem) for problem in store.problems()]
-    wanted = {"state": state, "task": task, "method": method}
+    wanted = {"state": state, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
+    found = [run for run in found if task is None or task in (run["task"], *(run["task"] or "").split(", "))]
     if as_json:
         print_json(found)
         return
@@ -151,12 +152,35 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     for name in ("majority", "zero_shot", "accuracy", "test"):
         label = metric.noun if name == "accuracy" else name.replace("_", "-")
         print_line(f"{label:<11} {format_score(metric, status[name])}")
+    print_targets(data)
     if data["damage"]:
         lines = f" ({data['damaged_lines']} damaged lines are left out)" if data["damaged_lines"] else ""
         print_line(f"note        {'; '.join(data['damage'])}{lines}")
     if data["evaluations"]:
         rows = [(e["step"], f"{e['loss']:.3f}", format_score(metric, e["accuracy"])) for e in data["evaluations"]]
         print_table(("step", "validation loss (nats)", metric.noun), rows)
+
+
+def targets_to_json(run: Run) -> dict[str, Any]:
+    """Return ``tasks`` with a row for each target of a run on several tasks; nothing for a run on one."""
+    from ptviz.runs.store import summarise
+    from ptviz.runs.target_run import split_targets
+
+    targets = split_targets(run)
+    return {"tasks": [summary_to_json(summarise(one)) for one in targets]} if len(targets) > 1 else {}
+
+
+def print_targets(data: dict[str, Any]) -> None:
+    """Print the scores of each target of a run on several tasks, as ``targets_to_json`` gives them."""
+    from ptviz.tasks.metrics import recorded_metric
+
+    rows = []
+    for run in data.get("tasks", ()):
+        metric = recorded_metric(run["metric"])
+        scores = (format_score(metric, run[name]) for name in ("zero_shot", "validation", "test"))
+        rows.append((run["run"], metric.noun, *scores))
+    if rows:
+        print_table(("task of the run", "metric", "zero-shot", "validation", "test"), rows)
 
 
 def _run_to_json(run: Run) -> dict[str, Any]:
@@ -176,6 +200,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "predictions_error": read_predictions_error(run.path).reason,
         "damage": [text for text in (history.damage, damage) if text],
         "damaged_lines": history.damaged_lines,
+        **targets_to_json(run),
         "evaluations": [asdict(evaluated) for evaluated in history.evaluations],
         "steps": history.steps.tolist(),
         "losses": history.losses.tolist(),

@@ -14,6 +14,7 @@ from ptviz.cli.options import (
     parse_snapshot,
     print_notes,
     split_names,
+    split_tasks,
     with_fields,
     with_table_options,
 )
@@ -29,6 +30,7 @@ from ptviz.cli.output import (
     quiet_libraries,
 )
 from ptviz.cli.progress import GracefulStop, RunProgress
+from ptviz.cli.runs import print_targets, targets_to_json
 from ptviz.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -48,7 +50,7 @@ def train(
     method: Annotated[str | None, typer.Argument(metavar="[METHOD]", help="See `ptviz methods`.")] = None,
     *,
     backbone: options.BackboneOption = "minilm-l6",
-    task: options.TaskOption = "trec6",
+    task: options.TasksOption = "trec6",
     sets: options.SetOption = None,
     columns: dict[str, Any],
     training: dict[str, Any],
@@ -87,13 +89,13 @@ def train(
             if extend is not None:
                 raise UsageError("--extend adds steps to a saved run; name it: --resume RUN --extend N")
             fields: dict[str, Any] = {
-                "backbone": backbone, "task": task, "method": method, "name": name, **columns,
+                "backbone": backbone, **split_tasks(task), "method": method, "name": name, **columns,
                 "hyperparameters": parse_hyperparameters(sets), "device": device, "sources": split_names(sources),
             }  # fmt: skip
             fields |= _start_fields(start, method, fields["hyperparameters"]) if start is not None else {}
             with console.status("loading the backbone and the task"):
                 run, model_cache = _create_run(training, fields, branch)
-            print_notes(own_notes(model_cache.task(run.config)))
+            print_notes(note for one in model_cache.target_tasks(run.config) for note in own_notes(one))
         result = _train_to_end(run, model_cache)
     _print_result(run, result, as_json)
 
@@ -192,10 +194,11 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
     from ptviz.training.label_texts import check_label_texts
 
     model_cache = ModelCache()
-    task, backbone = model_cache.task(config), model_cache.backbone(config)
-    check_label_texts(task, backbone.tokeniser)
-    subsample_task(task, config.training)
-    method = model_cache.backend.build_method(config, backbone, task)
+    tasks, backbone = model_cache.target_tasks(config), model_cache.backbone(config)
+    for task in tasks:
+        check_label_texts(task, backbone.tokeniser)
+        subsample_task(task, config.training)
+    method = model_cache.backend.build_method(config, backbone, tasks[0])
     if start is not None:
         load_state(method, start)
     if config.start is not None:
@@ -209,11 +212,12 @@ def _train_to_end(run: Run, model_cache: ModelCache) -> dict[str, Any]:
     """Train the run to its end and return its result."""
     from ptviz.engine.train_job import execute_run
     from ptviz.runs import Store
-    from ptviz.tasks.metrics import recorded_metric
+    from ptviz.tasks.metrics import MEAN_SCORE
 
     Store(run.path.parent).remove_leftovers()  # as a worker does when it starts
-    metric = recorded_metric(model_cache.task(run.config).metric)
-    progress = RunProgress(run.id, run.config.training.steps, progress_console(), metric)
+    tasks = model_cache.target_tasks(run.config)
+    metric = MEAN_SCORE if len(tasks) > 1 else tasks[0].scorer
+    progress = RunProgress(run.id, run.config.training.steps, progress_console(), metric, tasks)
     with GracefulStop() as stop, progress:
         try:
             execute_run(run.path, model_cache, progress.on_event, stop.reason)
@@ -240,6 +244,7 @@ def _result_json(run: Run, model_cache: ModelCache) -> dict[str, Any]:
         "seconds": finished.seconds if finished else status.seconds,
         "steps_per_second": finished.steps_per_second if finished else status.steps_per_second,
         "trained": method.trainable_parameters(),
+        **targets_to_json(run),
     }
 
 
@@ -256,6 +261,7 @@ def _print_result(run: Run, result: dict[str, Any], as_json: bool) -> None:
             f"{result['trained']:,} parameters trained in {result['seconds']:.0f} s "
             f"({result['steps_per_second']:.1f} steps/s)"
         )
+        print_targets(result)
     if result["state"] == "finished":
         return
     if result["state"] == "stopped":

@@ -26,12 +26,14 @@ def load_method(run: Run, backbone: Backbone) -> PromptMethod:
     """Load the run's method with its best prompt by validation, in evaluation mode.
 
     Raises:
-        ValueError: if the run has no prompt yet, or one of its files is damaged.
+        ValueError: if the run has no prompt yet, has several target tasks, or one of its files is damaged.
     """
+    from ptviz.engine.loaded_prompt import check_one_target
     from ptviz.methods import build_method
 
-    config, state = run.config, run.prompt()
+    config, state = check_one_target(run).config, run.prompt()
     # The initial prompt is overwritten, so any label word will do for a method that is initialised from labels.
-    method = build_method(config.method, backbone.make_spec(config.training.length, ("label",)), config.hyperparameters)
+    spec = backbone.make_spec(config.training.length, ("label",), config.source_tasks())
+    method = build_method(config.method, spec, config.hyperparameters)
     method.load_state_dict(state)
     return method.to(backbone.device).eval()

@@ -21,6 +21,7 @@ from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
+from ptviz.runs.target_run import split_targets
 from ptviz.tasks import Example, Task
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import subsample_task
@@ -57,7 +58,7 @@ def load_run_prompt(
     Raises:
         StoreError: if the run has no such prompt, or its shapes do not fit.
     """
-    config = run.config.checked()
+    config = check_one_target(run).config.checked()
     state, stage, step = select_state(run, stage, step)
     backbone, task = model_cache.backbone(config), model_cache.task(config)
     method = model_cache.backend.build_method(config, backbone, task)
@@ -113,6 +114,18 @@ def make_static_method(prompt: Prompt, backbone: Backbone) -> PromptMethod:
             raise StoreError(f"{name} of this prompt: expected {shape} for {backbone.name}; got {tuple(tensor.shape)}")
     static = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, embeddings, key_values)
     return static.to(backbone.device)
+
+
+def check_one_target(run: Run) -> Run:
+    """Return the run if it has one target task.
+
+    Raises:
+        StoreError: naming the targets of a run on several.
+    """
+    names = [one.id for one in split_targets(run)]
+    if len(names) > 1:
+        raise StoreError(f"run {run.id} has {len(names)} target tasks: name one of them, as in {', '.join(names)}")
+    return run
 
 
 def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[str, Any], int, int]:

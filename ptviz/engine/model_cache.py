@@ -17,6 +17,7 @@ from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions, Task
 from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
+from ptviz.training.several_targets import mean_event
 
 T = TypeVar("T")
 
@@ -72,8 +73,10 @@ def load_run_task(config: RunConfig) -> Task:
 
 
 def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
-    """Build the untrained method of a run for a backbone and a task."""
-    spec = backbone.make_spec(config.training.length, tuple(task.label_words), config.source_tasks(task.family))
+    """Build the untrained method of a run for a backbone and its first task."""
+    sources = config.source_tasks(task.family)
+    length, words = config.training.length, tuple(task.label_words)
+    spec = backbone.make_spec(length, words, sources, len(config.targets))
     return build_method(config.method, spec, config.hyperparameters, config.training.seed)
 
 
@@ -103,21 +106,29 @@ class ModelCache:
         return get_or_create(self._backbones, key, lambda: self.backend.load_backbone(*key))
 
     def task(self, config: RunConfig) -> Task:
-        """Return the run's task; a file that changed is read again."""
+        """Return the run's task, the first of several; a file that changed is read again."""
         return get_or_create(self._tasks, _task_key(config), partial(self.backend.load_task, config))
+
+    def target_tasks(self, config: RunConfig) -> list[Task]:
+        """Return the target tasks of a run, in order."""
+        return [self.task(config.for_target(index)) for index in range(len(config.targets))]
 
     def source_tasks(self, config: RunConfig) -> list[Task]:
         """Return the source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
-        return [self.task(replace(config, task=name, text=None, label=None, table=TableOptions())) for name in names]
+        plain = replace(config, more_tasks=(), text=None, label=None, table=TableOptions())
+        return [self.task(replace(plain, task=name)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:
         """Return the cached baselines on the run's validation examples, or None."""
-        return self._baselines.get(self._baselines_key(config))
+        keys = [self._baselines_key(config.for_target(index)) for index in range(len(config.targets))]
+        found = [known for key in keys if (known := self._baselines.get(key)) is not None]
+        return mean_event(found) if len(found) == len(keys) else None
 
     def save_baselines(self, config: RunConfig, baselines: Baselines) -> None:
         """Cache baselines for runs on the same examples."""
-        self._baselines[self._baselines_key(config)] = baselines
+        for index, own in enumerate(baselines.tasks or (baselines,)):
+            self._baselines[self._baselines_key(config.for_target(index))] = own
 
     def _baselines_key(self, config: RunConfig) -> Hashable:
         t = config.training

@@ -7,8 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pandas as pd
+from torch import Tensor
 
-from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt
+from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.engine.text_generation import make_writer
 from ptviz.runs.atomic_io import StoreError
@@ -31,21 +32,19 @@ _CHUNK = 16
 """Texts predicted between two checks for requests."""
 
 
-def record_predictions(
-    writer: Writer, loaded: LoadedPrompt, model_cache: ModelCache, is_stopped: Callable[[], bool]
-) -> bool:
+def record_predictions(writer: Writer, model_cache: ModelCache, is_stopped: Callable[[], bool]) -> bool:
     """Write the predictions of a run that has made its steps, or why they failed; False if it was stopped meanwhile.
 
     Raises:
         StoreError: if the run cannot be written: it is then not finished, and a resume makes them.
     """
     try:
-        load_state(loaded.method, writer.best_state())
-        table = _PredictionTable(loaded, model_cache.backend)
-        for _ in table.fill():
-            if is_stopped():
-                return False
-        data = table.to_parquet()
+        tables = _make_tables(writer.run, writer.best_state(), model_cache)
+        for table in tables:
+            for _ in table.fill():
+                if is_stopped():
+                    return False
+        data = _to_parquet(tables)
     except Exception as error:
         if is_out_of_memory(error):
             model_cache.clear()
@@ -69,10 +68,10 @@ def make_missing_predictions(run: Run, model_cache: ModelCache) -> Iterator[None
         attempts = read_predictions_error(run.path).attempts + 1
         write_predictions_error(run.path, attempts, "the worker ended while it made them")
     try:
-        loaded = load_run_prompt(run, model_cache)
-        table = _PredictionTable(loaded, model_cache.backend)
-        yield from table.fill()
-        data = table.to_parquet()
+        tables = _make_tables(run, run.prompt(), model_cache)
+        for table in tables:
+            yield from table.fill()
+        data = _to_parquet(tables)
     except Exception as error:
         if is_out_of_memory(error):
             model_cache.clear()
@@ -122,6 +121,31 @@ def answer_texts(
     }
 
 
+def _make_tables(run: Run, state: Mapping[str, Tensor], model_cache: ModelCache) -> list[_PredictionTable]:
+    """Return the empty tables of a run's target tasks, which ``state`` of its method predicts."""
+    config, tables = run.config.checked(), []
+    for index in range(len(config.targets)):
+        own = config.for_target(index)
+        backbone, task = model_cache.backbone(own), model_cache.task(own)
+        method = model_cache.backend.build_method(own, backbone, task)
+        several = len(config.targets) > 1
+        load_state(method, method.state_of_target(state, index) if several else dict(state))
+        loaded = LoadedPrompt(own, backbone, task, method.eval(), {})
+        tables.append(_PredictionTable(loaded, model_cache.backend))
+    return tables
+
+
+def _to_parquet(tables: list[_PredictionTable]) -> bytes:
+    """Return the tables as one Parquet file, of several tasks with a column that names the task."""
+    frames = [table.to_frame() for table in tables]
+    if len(frames) > 1:
+        for table, frame in zip(tables, frames, strict=True):
+            frame.insert(0, "task", table.loaded.config.task)
+    buffer = io.BytesIO()
+    pd.concat(frames, ignore_index=True).to_parquet(buffer, index=False)
+    return buffer.getvalue()
+
+
 class _PredictionTable:
     """The answers of a prompt to the test examples of its task."""
 
@@ -149,12 +173,10 @@ class _PredictionTable:
             return answers
         return answer_examples(loaded.method, loaded.backbone, task, examples, length)
 
-    def to_parquet(self) -> bytes:
-        """Return the table as a Parquet file."""
-        buffer = io.BytesIO()
+    def to_frame(self) -> pd.DataFrame:
+        """Return the table, one row for each test example."""
         columns = _text_columns if self.task.kind == "text" else _class_columns
-        pd.DataFrame(columns(self.task, self.answers)).to_parquet(buffer, index=False)
-        return buffer.getvalue()
+        return pd.DataFrame(columns(self.task, self.answers))
 
 
 def _class_columns(task: Task, rows: list[list[float]]) -> Mapping[str, list[object]]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import faulthandler
 import traceback
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TextIO
 
 from ptviz.engine.check_labels import check_table_labels
-from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.peak_memory import PeakMemory
 from ptviz.engine.predictions import record_predictions
@@ -27,7 +26,10 @@ from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.store import Store
+from ptviz.runs.target_run import METRICS_FIELD
 from ptviz.runs.writer import Writer
+from ptviz.tasks import Task
+from ptviz.tasks.metrics import MEAN_SCORE
 from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
 from ptviz.training.source_prompts import check_unique_names
 
@@ -115,11 +117,12 @@ def _train_and_record(
     run, config = writer.run, writer.run.config.checked()
     resumed = run.resume_state()
     writer.begin(resumed)
-    backbone, task = model_cache.backbone(config), model_cache.task(config)
+    backbone, tasks = model_cache.backbone(config), model_cache.target_tasks(config)
+    task = tasks[0]
     method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
-    facts |= {"metric": task.metric, **({"notes": list(task.notes)} if task.notes else {})}
+    facts |= task_facts(tasks)
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)
@@ -131,6 +134,8 @@ def _train_and_record(
     transfer = _source_arguments(writer, model_cache, method, on_event, should_stop)
     if transfer is None:
         return None
+    if len(tasks) > 1:
+        transfer["more_tasks"] = tasks[1:]
     events = model_cache.backend.train(
         method, backbone, task, config.training, resume=resume, baselines=baselines, **transfer
     )
@@ -138,8 +143,7 @@ def _train_and_record(
         for event in open_events:
             if isinstance(event, Finished):
                 writer.write_environment(facts | {"memory": peak.bytes_above_start()})
-                loaded = LoadedPrompt(config, backbone, task, method, {})
-                made = record_predictions(writer, loaded, model_cache, lambda: stop_if_requested(writer, should_stop))
+                made = record_predictions(writer, model_cache, lambda: stop_if_requested(writer, should_stop))
                 return event if made else None
             writer.write_event(event)
             if isinstance(event, Baselines):
@@ -238,6 +242,16 @@ def axes_by_tensor(method: PromptMethod) -> AxesByTensor:
     """Return the axes of the parameters that are named tensors, by their names in the state dict."""
     parts, named = method.tensors().values(), method.named_parameters()
     return {name: part.axes for name, tensor in named for part in parts if part.tensor is tensor}
+
+
+def task_facts(tasks: Sequence[Task]) -> dict[str, Any]:
+    """Return the metric of a run's tasks, that of each of several, and the notes on their data."""
+    several = len(tasks) > 1
+    facts: dict[str, Any] = {"metric": MEAN_SCORE.name if several else tasks[0].metric}
+    if several:
+        facts[METRICS_FIELD] = [task.metric for task in tasks]
+    notes = [f"{task.name}: {note}" if several else note for task in tasks for note in task.notes]
+    return facts | ({"notes": notes} if notes else {})
 
 
 def method_facts(method: PromptMethod, config: RunConfig) -> dict[str, Any]:

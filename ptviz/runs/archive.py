@@ -151,9 +151,13 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
             f"the run uses the backbone {safe_text(config.backbone)}, which is not built in: inspecting the run may "
             "download it. If you trust it, or have a local copy, name it with --backbone NAME"
         )
-    if task is None and config.task.startswith("hub:"):
+    if task is not None and config.more_tasks:
         raise CheckpointError(
-            f"the run uses the task {safe_text(config.task)}: inspecting the run may download it. If you trust it, "
+            f"the run has {len(config.targets)} target tasks; --task is for a run on one: leave it out"
+        )
+    if task is None and (hub := [name for name in config.targets if name.startswith("hub:")]):
+        raise CheckpointError(
+            f"the run uses the task {safe_text(hub[0])}: inspecting the run may download it. If you trust it, "
             "name it with --task NAME"
         )
     sources = config.sources and tuple(map(_local_task_name, config.sources))
@@ -161,6 +165,7 @@ def _read_bundled_config(files: dict[str, bytes], backbone: str | None, task: st
         config,
         backbone=backbone or config.backbone,
         task=task or _local_task_name(config.task),
+        more_tasks=tuple(map(_local_task_name, config.more_tasks)),
         sources=sources,
         device=None,
     ).checked()

@@ -11,12 +11,13 @@ from typing import Annotated, Any
 from msgspec import Meta
 
 from ptviz.methods import REGISTRY
-from ptviz.methods.base import method_uses_source_tasks
+from ptviz.methods.base import check_target_count, method_uses_source_tasks
 from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
 from ptviz.paths import expand_user
+from ptviz.runs.atomic_io import slug
 from ptviz.safe_text import safe_list
 from ptviz.tasks import TableOptions, default_source_tasks
-from ptviz.tasks.custom.containers import is_table_name
+from ptviz.tasks.custom.containers import is_table_name, table_stem
 from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
@@ -35,7 +36,9 @@ class RunConfig:
     between them. ``device`` None selects one automatically. ``planned`` holds the total steps planned before each
     extension. ``sources`` are the source tasks of a transfer method, None for the defaults of the target's family.
     ``start`` is the id of the saved prompt (``ptviz.runs.saved_prompts``) that the run starts from. ``table`` says how
-    a table is read and what task is made of it; it is stored only where it differs from the defaults.
+    a table is read and what task is made of it; it is stored only where it differs from the defaults. ``more_tasks``
+    are further target tasks, trained together with ``task`` by a method whose targets share a part; stored only if
+    there are any. Their tables have the usual columns.
     """
 
     backbone: PathText = "minilm-l6"
@@ -52,15 +55,35 @@ class RunConfig:
     sources: Annotated[tuple[PathText, ...], Meta(max_length=100)] | None = None
     start: Name | None = None
     table: TableOptions = field(default_factory=TableOptions)
+    more_tasks: Annotated[tuple[PathText, ...], Meta(max_length=99)] = ()
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Return the target tasks of the run, in order; nearly always one."""
+        return (self.task, *self.more_tasks)
+
+    @property
+    def task_names(self) -> str:
+        """Return the target tasks as one text."""
+        return ", ".join(self.targets)
+
+    def for_target(self, target: int) -> RunConfig:
+        """Return the config of one target task of the run, counted from 0: the config itself if there is one."""
+        if not self.more_tasks:
+            return self
+        sources = self.source_tasks() if method_uses_source_tasks(self.method) else None
+        return replace(self, task=self.targets[target], more_tasks=(), sources=sources)
 
     def source_tasks(self, family: str = "") -> tuple[str, ...]:
         """Return the run's source tasks in order; empty for a method without transfer.
 
-        ``family`` is the target's task family, used only if the task is not built in.
+        ``family`` is the target's task family, used only if the task is not built in, and is the only target.
         """
         if not method_uses_source_tasks(self.method):
             return ()
-        return default_source_tasks(self.task, family) if self.sources is None else self.sources
+        if self.sources is not None:
+            return self.sources
+        return default_source_tasks(self.task, "" if self.more_tasks else family, others=self.more_tasks)
 
     def checked(self) -> RunConfig:
         """Return the config with every hyperparameter present, of the right type and within its bounds.
@@ -79,13 +102,27 @@ class RunConfig:
             raise ValueError(
                 f"sources: expected different tasks, at least one; got {', '.join(self.sources) or 'none'}"
             )
-        if self.sources is not None and self.task in self.sources:
-            raise ValueError(f"sources: the target {self.task} cannot be a source of its own; leave it out")
+        for task in self.targets if self.sources is not None else ():
+            if task in (self.sources or ()):
+                raise ValueError(f"sources: the target {task} cannot be a source of its own; leave it out")
+        self._check_targets()
         if self.start is not None and self.parent is not None:
             raise ValueError("start: a branch starts from its parent's snapshot; leave one of the two out")
         if len(self.name) > _MAX_NAME_LENGTH:
             raise ValueError(f"name: expected at most {_MAX_NAME_LENGTH} characters; got {len(self.name)}")
         return replace(self, hyperparameters=check_hyperparameters(REGISTRY[self.method], self.hyperparameters))
+
+    def _check_targets(self) -> None:
+        if not self.more_tasks:
+            return
+        check_target_count(self.method, len(self.targets))
+        names = [target_slug(task) for task in self.targets]
+        if len(set(names)) < len(names):
+            raise ValueError(f"task: expected target tasks of different names; got {self.task_names}")
+        if (self.text, self.label, self.table) != (None, None, TableOptions()):
+            raise ValueError("task: several target tasks are read with their usual columns and words; leave out others")
+        if self.start is not None:
+            raise ValueError("start: a saved prompt starts a run on one target task; got several")
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object that ``from_json`` reads back to an equal config."""
@@ -98,8 +135,9 @@ class RunConfig:
             "training": self.training.to_json(),
             **lists,
         }
-        del own["table"]
+        del own["table"], own["more_tasks"]
         own |= {"table": table} if (table := self.table.to_json()) else {}
+        own |= {"more_tasks": list(self.more_tasks)} if self.more_tasks else {}
         return {json_key(name): value for name, value in own.items()}
 
     @classmethod
@@ -127,7 +165,7 @@ class RunConfig:
 
     def shell_command(self) -> str:
         """Return the shell command that repeats this run, quoted for pasting."""
-        words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", self.task]
+        words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", ",".join(self.targets)]
         for name, value in self._changed_training().items():
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
         for name, knob in self.changed_hyperparameters().items():
@@ -165,6 +203,11 @@ class RunConfig:
         return {name: value for name, value in self.hyperparameters.items() if value != usual.get(name)}
 
 
+def target_slug(task: str) -> str:
+    """Return the short form of a task's name in the ids of runs and their targets."""
+    return slug(table_stem(task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]), 30)
+
+
 def json_key(name: str) -> str:
     """Return the key of a field in a run's ``config.json``."""
     return STORED_KEY if name == "hyperparameters" else name
@@ -191,7 +234,9 @@ def _shell_value(value: object) -> str:
 def with_absolute_paths(config: RunConfig) -> RunConfig:
     """Return the config with absolute paths of local files: the worker may run in another folder."""
     sources = None if config.sources is None else tuple(map(_absolute_path, config.sources))
-    return replace(config, task=_absolute_path(config.task), backbone=_absolute_path(config.backbone), sources=sources)
+    more = tuple(map(_absolute_path, config.more_tasks))
+    task, backbone = _absolute_path(config.task), _absolute_path(config.backbone)
+    return replace(config, task=task, backbone=backbone, sources=sources, more_tasks=more)
 
 
 def _absolute_path(name: str) -> str:

@@ -32,6 +32,7 @@ class _Environment(TypedDict, total=False):
     memory: Count | None
     notes: list[Sentence]
     metric: Name
+    metrics: list[Name]
 
 
 def decode_environment(data: bytes) -> dict[str, Any]:

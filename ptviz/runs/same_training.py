@@ -35,6 +35,8 @@ def training_fingerprint(config: RunConfig) -> str:
         del plain["training"]["source_seed"]
     if config.method in REGISTRY:
         given = config.hyperparameters
+        if not config.more_tasks:
+            del plain["training"]["task_temperature"]
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]

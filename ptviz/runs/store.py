@@ -20,11 +20,11 @@ from ptviz import paths
 from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.runs import saved_prompts, snapshots
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
-from ptviz.runs.config import RunConfig
+from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
-from ptviz.tasks.custom.containers import table_stem
+from ptviz.runs.target_run import TARGET_MARK, find_target, split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
 
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
@@ -48,6 +48,15 @@ class RunSummary:
 
 
 RunSummaries = list[RunSummary]
+
+
+def summarise(run: Run) -> RunSummary:
+    """Return the entry of a run in a list, or of one target task of a run on several.
+
+    Raises:
+        StoreError: if its config cannot be read.
+    """
+    return RunSummary(run.id, run.config, run.status(), run.metric)
 
 
 @dataclass(frozen=True)
@@ -113,11 +122,14 @@ class Store:
             raise to_store_error(error, self.root) from error
 
     def get(self, id: str) -> Run:
-        """Return the run ``id``.
+        """Return the run ``id``, or with ``RUN@TASK`` one target task of a run on several.
 
         Raises:
             StoreError: if there is none, or its config cannot be read.
         """
+        if TARGET_MARK in str(id):
+            whole, _, task = str(id).partition(TARGET_MARK)
+            return find_target(self.get(whole), task)
         path = self._run_path(id)
         read_config(path)
         folder = path.stat()
@@ -165,6 +177,17 @@ class Store:
             names = {summary.id for summary in found}
             self._summaries = {id: known for id, known in self._summaries.items() if id in names}
         return sorted(found, key=lambda summary: (summary.status.created, summary.id), reverse=True)
+
+    def list_targets(self) -> RunSummaries:
+        """Return all readable runs, the newest first; one on several tasks has an entry for each target instead."""
+        found: RunSummaries = []
+        for summary in self.list():
+            if not summary.config.more_tasks:
+                found.append(summary)
+                continue
+            with suppress(StoreError):  # It was deleted meanwhile.
+                found += [summarise(target) for target in split_targets(self.get(summary.id))]
+        return found
 
     def problems(self) -> tuple[StoreProblem, ...]:
         """Return the entries that the last ``list`` could not read as runs."""
@@ -262,12 +285,8 @@ def changing_config(folder: Path) -> Iterator[RunConfig]:
 
 def new_run_id(config: RunConfig) -> str:
     """Return a readable, unique id: the run's name, or task, method and seed; then four random hex digits."""
-    source = config.task.removeprefix("hub:").replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
-    words = (
-        slug(config.name)
-        if config.name
-        else f"{slug(table_stem(source), 30)}-{slug(config.method, 30)}-{config.training.seed}"
-    )
+    tasks = slug("-".join(map(target_slug, config.targets)), 60)
+    words = slug(config.name) if config.name else f"{tasks}-{slug(config.method, 30)}-{config.training.seed}"
     return f"{words}-{secrets.token_hex(2)}"
 
 

@@ -18,7 +18,8 @@ from typing import Any, Literal
 
 from ptviz.tasks.example import TaskError
 
-MetricKind = Literal["classification", "text"]
+MetricKind = Literal["classification", "text", "several"]
+"""What is scored: classes or places of choices, written texts, or several tasks of both kinds."""
 
 NO_NUMBER = -1.0
 """What a written text counts as for Pearson and Spearman where it is no finite number."""
@@ -70,7 +71,8 @@ class Metric:
     @property
     def constant_answer(self) -> str:
         """Return the name of the baseline that always gives the commonest answer of the training rows."""
-        return "majority class" if self.kind == "classification" else "commonest target"
+        names = {"classification": "majority class", "text": "commonest target", "several": "commonest answer"}
+        return names[self.kind]
 
     def format(self, value: float) -> str:
         """Return a value as it is shown: "87.6%", or "0.58" for a correlation."""
@@ -177,6 +179,16 @@ _ALL = (
     ),
 )
 
+MEAN_SCORE = Metric(
+    "mean-score",
+    "Mean score",
+    "mean score",
+    "several",
+    "Mean over the target tasks of the score by each task's own metric.",
+    _GLUE,
+)
+"""What a run on several tasks is judged by; no task has it as its metric."""
+
 METRICS: dict[str, Metric] = {metric.name: metric for metric in _ALL}
 """The metrics by name. F1 of another class than 1 has a name of its own: see ``check_metric``."""
 ACCURACY = METRICS["accuracy"]
@@ -212,7 +224,7 @@ def find_metric(name: str) -> Metric | None:
 def recorded_metric(name: str) -> Metric:
     """Return the metric that a file names; one of another version of ptviz has its name as its title."""
     unknown = Metric(name, name, name, "text", "A metric that this version of ptviz does not have.", "", low=-1)
-    return find_metric(name) or unknown
+    return MEAN_SCORE if name == MEAN_SCORE.name else find_metric(name) or unknown
 
 
 def shared_metric(metrics: Iterable[Metric]) -> Metric:

@@ -213,7 +213,8 @@ def write_safetensors(tensors: Mapping[str, Array], texts: Mapping[str, str]) ->
     """Return the bytes of a safetensors file of float32 arrays."""
     from safetensors.numpy import save
 
-    own = {name: np.ascontiguousarray(array) for name, array in tensors.items()}
+    # numpy makes a single number a list of one.
+    own = {name: np.ascontiguousarray(array).reshape(array.shape) for name, array in tensors.items()}
     return bytes(save(own, dict(texts)))
 
 

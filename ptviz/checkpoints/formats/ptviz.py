@@ -18,7 +18,7 @@ from ptviz.checkpoints.containers.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.state_dict import StoredTensors
 from ptviz.checkpoints.limits import LIMITS, Folder, parse_json_object
-from ptviz.safe_text import safe_text
+from ptviz.safe_text import safe_list, safe_text
 
 CONFIG_FILE = "config.json"
 BUNDLE_MARKER = "ptviz-bundle.json"
@@ -26,7 +26,7 @@ BUNDLE_FORMAT = "ptviz bundle"
 """The format name of a run in one file."""
 PROMPT_FILES = ("prompt.safetensors", "resume.safetensors")
 _CONFIG_FIELDS = {"backbone", "task", "method", "training"}
-_KNOWN_AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V"}
+_KNOWN_AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V", "t"}
 
 
 def detect(state: StoredTensors) -> bool:
@@ -97,6 +97,8 @@ def read_run(folder: Folder) -> PromptBundle:
     found = read_safetensors(folder.read(file), file)
     bundle = read_tensors(StoredTensors(folder.name, file, found.tensors, {"axes": "{}", **found.metadata}))
     settings = {key: safe_text(config[key], 300) for key in ("method", "task", "backbone", "name") if config.get(key)}
+    if isinstance(more := config.get("more_tasks"), list):
+        settings["task"] = safe_list([settings.get("task", ""), *map(str, more)], 20)
     resumable = Capability(
         "go on with the training it came from", True, "resume the run; import it first if it is from elsewhere"
     )
