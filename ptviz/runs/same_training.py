@@ -33,10 +33,10 @@ def training_fingerprint(config: RunConfig) -> str:
     # Left out at its default, so that a fingerprint made before this setting existed still holds.
     if not plain["training"]["source_seed"]:
         del plain["training"]["source_seed"]
+    if not config.more_tasks:
+        del plain["training"]["task_temperature"]
     if config.method in REGISTRY:
         given = config.hyperparameters
-        if not config.more_tasks:
-            del plain["training"]["task_temperature"]
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]

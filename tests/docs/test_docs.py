@@ -232,13 +232,14 @@ def documented(heading: str) -> dict[str, str]:
 
 
 def test_the_layout_of_a_run_names_every_field() -> None:
-    unusual = RunConfig(table=TableOptions(delimiter=";"))  # stored only where it is not the default
+    # Stored only where they are not the default.
+    unusual = RunConfig(table=TableOptions(delimiter=";"), more_tasks=("sms",))
     assert set(documented("## config.json")) == set(unusual.to_json())
     assert set(documented("`training`:")) == {field.name for field in fields(TrainConfig)}
     assert set(documented("## status.json")) == {field.name for field in fields(Status)}
     method = build_method("prompt-tuning", ptviz.load_backbone("tiny-encoder").make_spec())
     facts = describe_environment(torch.device("cpu"), torch.float32, 0) | method_facts(method, RunConfig())
-    assert set(documented("## environment.json")) == {*facts, "memory", "metric", "notes"}
+    assert set(documented("## environment.json")) == {*facts, "memory", "metric", "metrics", "notes"}
 
 
 def test_the_layout_of_a_run_names_every_event() -> None:

@@ -17,7 +17,7 @@ from ptviz.tasks.custom.from_file import find_columns
 from ptviz.tasks.custom.head import TableHead, read_table_head
 from ptviz.tasks.custom.labels import to_class_name
 from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
-from ptviz.tasks.metrics import METRICS, MetricKind, check_metric, is_number
+from ptviz.tasks.metrics import METRICS, check_metric, is_number
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS
 from ptviz.tasks.template import Template
 from ptviz.ui.components.errors import error_box
@@ -195,15 +195,14 @@ def _edit_words(table: TableOptions, classes: Sequence[str]) -> TableOptions | N
 
 
 def _choose_metric(writes: bool, facts: TableFacts) -> str:
-    kind: MetricKind = "text" if writes else "classification"
-    usual = METRICS[DEFAULT_METRICS[kind]]
-    fitting = [one for one in METRICS.values() if one.kind == kind and one.name not in (usual.name, "f1")]
+    usual = METRICS[DEFAULT_METRICS["text" if writes else "classification"]]
+    fitting = [one for one in METRICS.values() if one.kind == usual.kind and one.name not in (usual.name, "f1")]
     titles = {"": usual.title} | {one.name: one.title for one in fitting if one.unit or not writes or facts.numeric}
     if not writes:
         titles |= {f"f1:{index}": f"F1 of {name[:40]}" for index, name in enumerate(facts.classes[:_LISTED])}
     asked = str(st.query_params.get("metric", ""))
     with suppress(TaskError):  # An address may name a metric in another way.
-        titles.setdefault(asked, check_metric(asked, kind, len(facts.classes) or None).title)
+        titles.setdefault(asked, check_metric(asked, usual.kind, len(facts.classes) or None).title)
     return select_one("metric", titles, key="metric", help="answers are scored by it, and it chooses the best prompt")
 
 
