@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from ptviz.experiments.comparison import comparison_command
 from ptviz.ui.compare import methods_setup
 from ptviz.ui.compare.methods_text import FAIRNESS_TEXT
 from ptviz.ui.components.errors import show_errors
@@ -18,6 +19,8 @@ with show_errors():
 if configs:
     with show_errors():
         methods_setup.render_live_comparison(configs)
+    with st.expander("The same comparison in the shell", icon=":material/terminal:"):
+        st.code(comparison_command(configs), language="shell", wrap_lines=True)
     with st.expander("Is this comparison fair?", icon=":material/balance:"):
         st.markdown(FAIRNESS_TEXT)
     with st.expander("How stable is a method? Learning rates against seeds", icon=":material/grid_on:"), show_errors():

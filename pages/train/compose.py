@@ -62,7 +62,7 @@ with right, show_errors():
         with preview:
             fits = render_example_preview(task, config.backbone, [estimate.slots], config.training.length)
         preload_for_form(config)
-        with st.expander("The same run in the shell"):
+        with st.expander("The same run in the shell", icon=":material/terminal:"):
             st.code(config.shell_command(), language="shell", wrap_lines=True)
         if fits and st.button("Start", type="primary", icon=":material/play_arrow:", width="stretch", key="start"):
             start_run(config)

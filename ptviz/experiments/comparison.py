@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -77,6 +78,18 @@ def make_configs(
             config = replace(base, method=method, hyperparameters=own, training=training)
             configs.append(with_absolute_paths(config).checked())
     return tuple(configs)
+
+
+def comparison_command(configs: Sequence[RunConfig]) -> str:
+    """Return the shell command that makes the comparison of ``make_configs``, quoted for pasting."""
+    methods = dict.fromkeys(config.method for config in configs)
+    base, seeds = configs[0], {config.training.seed for config in configs}
+    words = ["ptviz", "compare", "--methods", ",".join(methods), "--seeds", str(len(seeds))]
+    words += ["--backbone", base.backbone, "--task", base.task, "--steps", str(base.training.steps)]
+    changed = {name: value for config in configs for name, value in config.changed_hyperparameters().items()}
+    for name, value in changed.items():
+        words += ["--set", f"{name}={value}"]
+    return shlex.join([*words, *base.table_flags()])
 
 
 @cache

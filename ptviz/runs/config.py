@@ -170,10 +170,10 @@ class RunConfig:
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
         for name, knob in self.changed_hyperparameters().items():
             words += ["--set", f"{name}={_shell_value(knob)}"]
-        for name in ("text", "label", "device", "start"):
+        for name in ("device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]
-        words += _table_flags(self.table)
+        words += self.table_flags()
         if self.sources:
             words += ["--sources", ",".join(self.sources)]
         if self.parent:
@@ -181,6 +181,19 @@ class RunConfig:
         if self.name:
             words += ["--name", self.name]
         return shlex.join(words) + self.extension_comment("  # ")
+
+    def table_flags(self) -> list[str]:
+        """Return the options of the shell for columns, and for a table that is not read as usual."""
+        flags = [word for name in ("text", "label") if (own := getattr(self, name)) for word in (f"--{name}", own)]
+        names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
+        for name, value in self.table.to_json().items():
+            if name in ("words", "word_list"):
+                flags += ["--words", format_words(self.table)]
+            elif isinstance(value, bool):
+                flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
+            else:
+                flags += [f"--{name.replace('_', '-')}", names.get(value, value) if name == "delimiter" else value]
+        return flags
 
     def extension_comment(self, start: str) -> str:
         """Return a comment that marks an extended run, which differs from one long run."""
@@ -211,20 +224,6 @@ def target_slug(task: str) -> str:
 def json_key(name: str) -> str:
     """Return the key of a field in a run's ``config.json``."""
     return STORED_KEY if name == "hyperparameters" else name
-
-
-def _table_flags(table: TableOptions) -> list[str]:
-    """Return the options of ``ptviz train`` for a table that is not read as usual."""
-    flags: list[str] = []
-    names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
-    for name, value in table.to_json().items():
-        if name in ("words", "word_list"):
-            flags += ["--words", format_words(table)]
-        elif isinstance(value, bool):
-            flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
-        else:
-            flags += [f"--{name.replace('_', '-')}", names.get(value, value) if name == "delimiter" else value]
-    return flags
 
 
 def _shell_value(value: object) -> str:

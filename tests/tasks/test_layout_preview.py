@@ -80,6 +80,7 @@ def test_the_head_of_a_table(pairs: Path, tmp_path: Path) -> None:
     head = read_table_head(pairs, TableOptions())
     assert head.columns == ("b", "same"), "a column that comes twice cannot be named"
     assert head.usual is None
+    assert head.likely == Columns(("b",), "same"), "the longest texts, and the fewest different values"
     rows = read_first_rows(pairs, Columns(("b", "a"), "same"), TableOptions(), 3)
     assert [row.texts for row in rows] == [("two 0", "one 0"), ("two 1", "one 1"), ("two 2", "one 2")]
     assert [row.answer for row in rows] == ["0", "1", "0"]

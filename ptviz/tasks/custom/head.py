@@ -9,9 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from ptviz.tasks.custom.assemble import Columns, Row, check_row
+from ptviz.tasks.custom.dialects import guess_columns
+from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_columns
 from ptviz.tasks.custom.options import TableOptions
-from ptviz.tasks.custom.tables import open_table
+from ptviz.tasks.custom.tables import ParquetTable, Table, open_table
 from ptviz.tasks.example import TaskError
 
 _TRIED_ROWS = 200
@@ -19,27 +21,40 @@ _TRIED_ROWS = 200
 
 
 class TableHead(NamedTuple):
-    """The columns of a table that can be named, and those that are taken without a choice, if there are such."""
+    """The columns of a table that can be named: ``usual`` are taken without a choice, ``likely`` are a guess."""
 
     columns: tuple[str, ...]
     usual: Columns | None
+    likely: Columns
 
 
 def read_table_head(path: Path, options: TableOptions) -> TableHead:
     """Return the columns of a table; of the task in ``options`` nothing is read.
 
     Raises:
-        TaskError: if the file cannot be read as a table.
+        TaskError: if the file cannot be read as a table, or has no column that can be named.
     """
     table = open_table(path, options, [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES])
     names = tuple(name for name in table.columns if name and table.columns.count(name) == 1)
+    if not names:
+        raise table_error(path, "expected columns with different names; found none: name them in the first row", 1)
     usual = None
     if table.guessed is not None:
         usual = Columns((table.guessed[0],), table.guessed[1])
     else:
         with suppress(TaskError):
             usual = find_columns(path, table.columns, None, None, TableOptions())
-    return TableHead(names, usual)
+    return TableHead(names, usual, usual or _guess_columns(table, names))
+
+
+def _guess_columns(table: Table, names: Sequence[str]) -> Columns:
+    found = None
+    if not isinstance(table, ParquetTable):  # One batch of its rows may be large: pictures, for instance.
+        with closing(table.rows(names)) as rows, suppress(TaskError):
+            cells = [row.values for row in islice(rows, _TRIED_ROWS) if not isinstance(row.values, TaskError)]
+            found = guess_columns([[str(cell) for cell in row] for row in cells])
+    text, answer = found or (0, len(names) - 1)
+    return Columns((names[text],), names[answer])
 
 
 def read_first_rows(path: Path, columns: Columns, options: TableOptions, count: int) -> Sequence[Row]:

@@ -112,7 +112,7 @@ def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Colum
         TaskError: if they cannot be the columns of a task.
     """
     known = list(head.columns)
-    usual = head.usual or Columns(tuple(known[:1]), known[-1] if known else "")
+    usual = head.likely
     left, right = st.columns([3, 2])
     with left:
         texts = _choose_texts(known, usual.texts)
