@@ -64,7 +64,7 @@ class FakeTraining:
             state, step, stale = resume.method["P"].clone(), resume.progress["step"], resume.progress["stale"]
             best = resume.resume.get("best/P")
         momentum = torch.zeros_like(state) if resume is None else resume.resume["optimiser/P/m"].clone()
-        told = -1 if resume is None else step
+        resumed_at = -1 if resume is None else step
 
         def snapshot() -> Snapshot:
             kept = {"optimiser/P/m": momentum.clone(), **({} if best is None else {"best/P": best.clone()})}
@@ -82,10 +82,10 @@ class FakeTraining:
             )
             if baselines is None and step == 0:
                 yield Baselines(0.5, 0.6, 0.7)
-            if step != told and step % config.evaluate_every == 0:
+            if step != resumed_at and step % config.evaluate_every == 0:
                 best = state.clone()
                 yield Evaluated(0, step, 1 / (step + 1), step / 1000, True, step * 0.01)
-            if step != told and step % config.snapshot_every == 0:
+            if step != resumed_at and step % config.snapshot_every == 0:
                 yield snapshot()
             momentum = 0.9 * momentum + state.sin()
             state = state - 0.01 * momentum

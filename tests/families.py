@@ -85,6 +85,14 @@ def fresh(family: str) -> Backbone:
     return wrap_model(family, family, model_of(family), make_tiny_tokeniser(), random=True).eval()
 
 
+def wrap_layers(family: str, layers: int) -> Backbone:
+    """A backbone of one's own with the first layers only."""
+    model = model_of(family)
+    del model.base_model.encoder.layer[layers:]
+    model.config.num_hidden_layers = layers
+    return wrap_model(family, family, model, make_tiny_tokeniser(), random=True).eval()
+
+
 @cache
 def backbone_of(family: str) -> Backbone:
     """The shared backbone of a family: not to be changed."""

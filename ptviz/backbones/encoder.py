@@ -24,15 +24,16 @@ class EncoderBackbone(Backbone):
     """BERT-style models.
 
     The prompt follows [CLS] at positions 1 to m, and the text keeps the positions it has without a prompt: the frozen
-    model sees its text unchanged, with a prompt added.
+    model sees its text unchanged, with a prompt added. Trained keys and values count as past positions instead, as in
+    the released code of P-tuning v2 and as on decoders: the text begins at position m.
     """
 
     family = "encoder"
     sequential_positions = False
     """Whether positions count through prompt and text, as in PEFT, instead of leaving the text's unchanged."""
 
-    def position_ids(self, batch: Batch) -> Tensor | None:
-        """Return position ids (B, T): those of the text as without a prompt, and 1..m for the slots."""
+    def position_ids(self, batch: Batch, past: int = 0) -> Tensor | None:
+        """Return position ids (B, T): those of the text as without a prompt, and 1..m for the slots; ``past`` more."""
         offset = POSITION_OFFSETS.get(self.model.config.model_type)
         if offset is None:
             return None
@@ -41,8 +42,8 @@ class EncoderBackbone(Backbone):
         text = (~batch.slots).long().cumsum(1) - 1
         slots = batch.slots.long().cumsum(1)
         longest = self.model.config.max_position_embeddings - offset - 1
-        positions = torch.where(batch.slots, slots, text)
-        if positions.shape[1] > longest and int(positions.max()) > longest:
+        positions = torch.where(batch.slots, slots, text) + past
+        if positions.shape[1] + past > longest and int(positions.max()) > longest:
             raise BackboneError(
                 f"{self.name} has {longest + 1} positions; this input needs {int(positions.max()) + 1}: "
                 "shorten text or prompt"
@@ -53,7 +54,9 @@ class EncoderBackbone(Backbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Return last hidden states (B, R, d), the columns to read (B, R), and all hidden states if requested."""
-        positions, filled, trunk = self.position_ids(batch), self.fill_slots(batch, x, prompt), self.model.base_model
+        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        positions, filled = self.position_ids(batch, past), self.fill_slots(batch, x, prompt)
+        trunk = self.model.base_model
         if (
             needs_no_intermediates(keywords)
             and positions is not None

@@ -9,7 +9,9 @@ https://openreview.net/forum?id=KjegfPGRde
 There are two learning rates: P_s has the run's, A and B ``ratio`` times it. A starts uniform in +-1/sqrt(r) and B at 0,
 as in the released code, so that DePT starts as prompt tuning with m tokens. The released code multiplies A B by
 8/sqrt(r), the paper does not: ``scale`` selects one, by default the paper's. The released code indexes A by the padded
-position; here row i of A B belongs to the i-th real token, whichever side is padded.
+position; here row i of A B belongs to the i-th real token, special tokens and the template's words counted, whichever
+side is padded. Tokens beyond the s rows are not shifted. The share of the two rates, 0.1, is ours: the released scripts
+search 0.3 to 0.5 for P_s and 0.0001 to 0.005 for A and B.
 """
 
 from __future__ import annotations
@@ -50,7 +52,8 @@ class DePT(PromptMethod):
         equation=r"[P_s;\; E(X) + A B], \quad P_s \in \mathbb{R}^{m \times d}, A \in \mathbb{R}^{s \times r},"
         r" B \in \mathbb{R}^{r \times d}",
         idea="Halve the prompt and spend the saved parameters on a low-rank shift of each word embedding.",
-        differs="A is indexed by the position among real tokens, regardless of padding; no 8/sqrt(r) by default.",
+        differs="A is indexed by the position among real tokens, regardless of padding; no 8/sqrt(r) by default. The"
+        " default share of the two learning rates, 0.1, is ours.",
         lesson="Long prompts make every input longer, and so slower. DePT uses a short prompt and spends the"
         " parameters that it saves on the words: each position of the text has a shift, which is added to the"
         " embedding of the word there. The shifts are the product of two thin factors, so they are cheap. The"
@@ -108,8 +111,10 @@ class DePT(PromptMethod):
 
     def forward(self, batch: Batch) -> Prompt:
         """Return P_s for every row, and row i of A B for the i-th real token."""
-        position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.A) - 1)
-        return Prompt(embeddings=self.P[None], delta=self.shift()[position] * batch.text_mask[..., None])
+        position = batch.text_mask.cumsum(1) - 1
+        shifted = batch.text_mask & (position < len(self.A))
+        rows = self.shift()[position.clamp(0, len(self.A) - 1)]
+        return Prompt(embeddings=self.P[None], delta=rows * shifted[..., None])
 
     def stages(self) -> tuple[Stage, ...]:
         """Return one stage with two learning rates."""

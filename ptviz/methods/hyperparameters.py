@@ -77,8 +77,8 @@ Length = Annotated[int, Hyperparameter("m", "prompt tokens", 1, 200)]
 Rank = Annotated[int, Hyperparameter("r", "rank of the factorisation", 1, 512)]
 Experts = Annotated[int, Hyperparameter("k", "prompt experts", 1, 32, affects_routing=True)]
 Init = Annotated[
-    Literal["vocabulary", "labels", "uniform", "text"],
-    Hyperparameter("init", "initialisation: sampled vocabulary, class labels, uniform noise, or your own text"),
+    Literal["vocabulary", "labels", "uniform", "normal", "text"],
+    Hyperparameter("init", "initialisation: sampled vocabulary, class labels, uniform or normal noise, or a text"),
 ]
 Text = Annotated[str, Hyperparameter("text", "initial words if init is text")]
 

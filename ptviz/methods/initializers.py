@@ -16,14 +16,17 @@ from ptviz.prompt import Prompt, Spec
 def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "m d"]:
     """Return the initial value of a soft prompt.
 
-    ``uniform`` draws from [-0.5, 0.5] as in the paper; ``vocabulary`` copies sampled words; ``labels`` puts each
-    label's mean embedding in one slot and words in the rest; ``text`` repeats a text's tokens until m are filled.
+    ``uniform`` draws from [-0.5, 0.5] as in the paper, ``normal`` from N(0, 1) as an ``nn.Embedding`` does in PEFT and
+    in SMoP's released code; ``vocabulary`` copies sampled words; ``labels`` puts each label's mean embedding in one
+    slot and words in the rest; ``text`` repeats a text's tokens until m are filled.
 
     Raises:
         ValueError: for ``labels`` without label words, or ``text`` without a text.
     """
     if init == "uniform":
         return torch.rand(m, spec.width, device=spec.embedding_table.device) - 0.5
+    if init == "normal":
+        return torch.randn(m, spec.width, device=spec.embedding_table.device)
     if init == "labels":
         if not spec.label_words:
             raise ValueError("init 'labels' needs a task with label words; choose vocabulary, uniform or text")

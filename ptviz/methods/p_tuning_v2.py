@@ -7,23 +7,21 @@ Scales and Tasks", ACL 2022, section 3. https://aclanthology.org/2022.acl-short.
 
 The released code also trains a linear head; here label words are read out, as for every other method, so only KV is
 trained. N(0, 0.02^2) is the initialisation that the released code has in effect; dropout on KV is 0.1 as in its
-scripts.
+scripts, with a mask for each example. The prefix counts as m past positions, on encoders too: the text begins at
+position m, as in the released code.
 """
 
 from __future__ import annotations
-
-from typing import Annotated
 
 import torch
 from torch import nn
 
 from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
 from ptviz.methods.glossary import EquationSymbol
-from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.hyperparameters import Length
 from ptviz.methods.initializers import key_values_of
+from ptviz.methods.key_value_dropout import Dropout, drop_per_example
 from ptviz.prompt import Batch, Prompt, Spec
-
-Dropout = Annotated[float, Hyperparameter("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
 
 
 class PTuningV2(PromptMethod):
@@ -82,8 +80,8 @@ class PTuningV2(PromptMethod):
             self.KV.copy_(key_values_of(first, tuple(self.KV.shape)))
 
     def forward(self, batch: Batch) -> Prompt:
-        """Return KV for every row, batch axis 1."""
-        return Prompt(key_values=self.dropout(self.KV)[:, :, None])
+        """Return KV for every row, batch axis 1; with dropout, one for each row."""
+        return Prompt(key_values=drop_per_example(self.KV, self.dropout, len(batch)))
 
     def tensors(self) -> dict[str, MethodTensor]:
         """Return KV (S, kv, H, m, h)."""

@@ -27,13 +27,13 @@ from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedR
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.key_value_dropout import Dropout, drop_per_example
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 Hidden = Annotated[
     int, Hyperparameter("q", "width of the MLP; the paper's is 512 for tables, 800 for summaries", 1, 2048)
 ]
-Dropout = Annotated[float, Hyperparameter("dropout", "share of key and value entries dropped while training", 0.0, 0.9)]
 
 
 class PrefixTuning(PromptMethod):
@@ -102,8 +102,8 @@ class PrefixTuning(PromptMethod):
         return rows.reshape(len(self.P), *self.shape).permute(1, 2, 3, 0, 4)
 
     def forward(self, batch: Batch) -> Prompt:
-        """Return KV for every row, batch axis 1."""
-        return Prompt(key_values=self.dropout(self.prefix())[:, :, None])
+        """Return KV for every row, batch axis 1; with dropout, one for each row."""
+        return Prompt(key_values=drop_per_example(self.prefix(), self.dropout, len(batch)))
 
     def merge(self) -> StaticPrompt:
         """Return the keys and values without P' and the MLP: a P-tuning v2."""

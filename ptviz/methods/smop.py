@@ -6,10 +6,11 @@ Choi, Kim, Lee and Lee, "SMoP: Towards Efficient and Effective Prompt Tuning wit
 EMNLP 2023, section 3. https://aclanthology.org/2023.emnlp-main.884
 
 The probability scales the prompt, which is the router's only gradient. During training the router's scores are
-multiplied by 1 + delta, delta ~ N(0, sigma^2). The released code adds the prompts of the whole batch for every example
-(a broadcast over B); here each example gets its own, so it does not depend on its batch. There is no load-balancing
-loss, as in the released code. ``top`` above 1 is the paper's ablation: the most likely prompts, each scaled by its
-probability, are added. The initialisation of the prompts is not known: words, as in Lester.
+multiplied by 1 + delta, delta ~ N(0, sigma^2), through which no gradient flows. The released code adds the prompts of
+the whole batch for every example (a broadcast over B); here each example gets its own, so it does not depend on its
+batch. There is no load-balancing loss, as in the released code. ``top`` above 1 is the paper's ablation: the likeliest
+prompts, each scaled by its probability, are added. The released code draws the prompts from N(0, 1) (``init`` normal);
+the default here is words, as in Lester, because N(0, 1) is far larger than the embeddings of most backbones.
 """
 
 from __future__ import annotations
@@ -104,7 +105,8 @@ class SMoP(PromptMethod):
         """Return the routing probabilities of each input; with noise during training."""
         scores: Tensor = self.L(batch.mean_embedding())
         if self.training:
-            scores = scores * (1 + self.sigma * torch.randn_like(scores))
+            # As in the released code, the noise is scaled by the scores and passes no gradient on to them.
+            scores = scores + self.sigma * torch.randn_like(scores) * scores.detach()
         return scores.softmax(-1)
 
     def forward(self, batch: Batch) -> Prompt:

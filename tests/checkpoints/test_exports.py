@@ -172,7 +172,7 @@ def finished(make_run: Callable[..., Run]) -> Run:
     return make_run("finished", name="my run")
 
 
-def told(run: Run) -> tuple[Any, ...]:
+def contents(run: Run) -> tuple[Any, ...]:
     status = run.status()
     return run.config, status.state, status.accuracy, status.test, run.history().losses.tolist(), len(run.snapshots())
 
@@ -183,7 +183,7 @@ def test_a_bundle_opens_and_replays_elsewhere(finished: Run, tmp_path: Path) -> 
     there = Store(tmp_path / "elsewhere")
     run = unpack_run(there, path)
     assert run.id == finished.id
-    assert told(run) == told(finished)
+    assert contents(run) == contents(finished)
     for info in finished.snapshots():
         assert info.path.read_bytes() == (run.path / "snapshots" / info.path.name).read_bytes()
     assert torch.equal(run.prompt()["P"], finished.prompt()["P"])

@@ -144,10 +144,10 @@ def test_a_task_head_and_disagreeing_sizes_are_told(tmp_path: Path) -> None:
     head = {"prompt_embeddings": ROWS, "base_model.classifier.weight": torch.ones(3, D)}
     config = json.dumps({"peft_type": "PROMPT_TUNING", "num_virtual_tokens": 20, "token_dim": 768}).encode()
     found = open_bytes(zipped({"a/adapter_config.json": config, "a/adapter_model.bin": saved(head)}), "adapter.zip")
-    told = " ".join(found.warnings)
-    assert "task head" in told
-    assert "width 768" in told
-    assert "20 prompt tokens" in told
+    messages = " ".join(found.warnings)
+    assert "task head" in messages
+    assert "width 768" in messages
+    assert "20 prompt tokens" in messages
 
 
 def test_an_adapters_weights_are_told_by_their_content(tmp_path: Path) -> None:
@@ -469,9 +469,9 @@ def test_facts_find_what_was_planted() -> None:
     ground = BackboneReference("tiny", BackboneShape(64, 2, 4, 16), np.array([0.1, 0.5], np.float32))
     (fact,) = diagnose(open_bytes(saved(rows), "p"), ground)
     assert (fact.outliers, fact.dead, fact.duplicate_rows, fact.inside) == ((3,), (5,), 1, 0.0)
-    told = " ".join(fact.warnings)
+    messages = " ".join(fact.warnings)
     for word in ("row 3 is an outlier", "row 5 is dead", "exact duplicates", "off the vocabulary"):
-        assert word in told
+        assert word in messages
     thin = torch.randn(40, 2) @ torch.randn(2, 64)
     assert any("collapsed" in text for text in diagnose(open_bytes(saved(thin), "p"))[0].warnings)
 

@@ -31,7 +31,7 @@ child.main(Path(sys.argv[1]))
 
 @pytest.mark.skipif(sys.platform != "linux", reason="limits of memory and time are the kernel's")
 @pytest.mark.parametrize(
-    ("limit", "act", "told"),
+    ("limit", "act", "message"),
     [
         ("'memory': 200_000_000", "return [bytearray(10_000_000) for _ in range(500)]", "more memory than a prompt"),
         ("'seconds': 1", "while True: pass", "crashed|longer than"),
@@ -46,7 +46,7 @@ child.main(Path(sys.argv[1]))
     ids=["memory", "time", "network", "signals", "writing"],
 )
 def test_a_parser_with_a_hole_is_ended_by_the_limits(
-    limit: str, act: str, told: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    limit: str, act: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The reader's own process, with its parser replaced by what a hole in it might do."""
     from ptviz.checkpoints.sandbox import parent
@@ -56,12 +56,12 @@ def test_a_parser_with_a_hole_is_ended_by_the_limits(
     command = [sys.executable, "-P", "-c", LIMITED.format(limit=limit, act=act), str(path)]
     popen = parent.subprocess.Popen
     monkeypatch.setattr(parent.subprocess, "Popen", lambda _, **settings: popen(command, **settings))
-    with pytest.raises(CheckpointError, match=told):
+    with pytest.raises(CheckpointError, match=message):
         open_checkpoint(path)
 
 
 @pytest.mark.parametrize(
-    ("value", "told"),
+    ("value", "message"),
     [
         (lambda: [ROWS], "expected a tensor|does more than hold"),
         (lambda: torch.nn.Parameter(ROWS), "calls torch._utils._rebuild_parameter"),
@@ -74,8 +74,8 @@ def test_a_parser_with_a_hole_is_ended_by_the_limits(
     ],
     ids=["list", "parameter", "dict", "text", "complex", "infinite", "a view of a billion rows", "a path"],
 )
-def test_mkultras_pickle_may_hold_one_tensor_and_nothing_else(value: Callable[[], Any], told: str) -> None:
-    with pytest.raises(CheckpointError, match=told):
+def test_mkultras_pickle_may_hold_one_tensor_and_nothing_else(value: Callable[[], Any], message: str) -> None:
+    with pytest.raises(CheckpointError, match=message):
         open_bytes(mkultra(value()), "m")
 
 

@@ -12,7 +12,7 @@ Shell = Callable[..., Any]
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         ("nonsense", "nonsense"),
         ("methods --nonsense", "--nonsense"),
@@ -63,13 +63,13 @@ Shell = Callable[..., Any]
         ("train prompt-tuning --task a\0b.csv", "without a NUL character (\\x00)"),
     ],
 )
-def test_one_line_and_exit_code_2(shell: Shell, words: str, told: str, home: Path) -> None:
+def test_one_line_and_exit_code_2(shell: Shell, words: str, message: str, home: Path) -> None:
     answer = shell(*words.split())
     assert answer.code == 2, answer
     assert answer.out == ""
     assert len(answer.err.strip().splitlines()) == 1
     assert answer.err.startswith("ptviz: ")
-    assert told.lower() in answer.err.lower()
+    assert message.lower() in answer.err.lower()
     assert not list(home.glob("runs/[!.]*")), "bad input leaves no run behind"
 
 

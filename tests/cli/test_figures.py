@@ -81,16 +81,16 @@ def test_png_pictures_replace_earlier_ones_only_when_all_are_drawn(
 
 
 @pytest.mark.parametrize(
-    ("words", "told"),
+    ("words", "message"),
     [
         (["--format", "pdf"], "expected one of svg, html, json, png"),
         (["--backbone", "gpt-9"], "expected one of minilm-l6"),
     ],
 )
-def test_bad_input_is_one_line(shell: Shell, tmp_path: Path, words: list[str], told: str):
+def test_bad_input_is_one_line(shell: Shell, tmp_path: Path, words: list[str], message: str):
     answer = shell("figures", "--out", tmp_path / "none", *words)
     assert answer.code == 2
-    assert told in answer.err
+    assert message in answer.err
     assert not (tmp_path / "none").exists()
 
 

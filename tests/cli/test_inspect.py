@@ -30,11 +30,11 @@ def trained(shell: Shell, table: Path) -> str:
 def test_a_run_goes_out_to_every_program_and_comes_back(shell: Shell, trained: str, tmp_path: Path) -> None:
     folder = tmp_path / "adapter"
     assert shell("export", trained, "--to", "peft", folder, "--json").json["peft_type"] == "PROMPT_TUNING"
-    told = shell("inspect", folder, "--json", "--backbone", "tiny-decoder").json
-    assert (told["format"], told["fits"]) == ("PEFT PROMPT_TUNING", True)
+    shown = shell("inspect", folder, "--json", "--backbone", "tiny-decoder").json
+    assert (shown["format"], shown["fits"]) == ("PEFT PROMPT_TUNING", True)
     npz = shell("export", trained, "--to", "npz", tmp_path / "p.npz", "--json").json
     written = np.load(npz["path"])["P"]
-    assert told["facts"][0]["norms"] == pytest.approx(np.linalg.norm(written, axis=1).tolist(), abs=1e-3)
+    assert shown["facts"][0]["norms"] == pytest.approx(np.linalg.norm(written, axis=1).tolist(), abs=1e-3)
     assert shell("inspect", trained, "--json").json["format"] == "ptviz run"
 
     shell("export", trained, "--to", "tensorboard-projector", tmp_path / "tb", "--json")

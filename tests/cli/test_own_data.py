@@ -46,15 +46,15 @@ def test_the_guide_works(shell: Shell, own: Path) -> None:
     # The script of the guide, in a process that knows nothing of ptviz.
     (own / "use.py").write_text(SCRIPT)
     assert "ptviz" not in SCRIPT
-    told = subprocess.run(
+    child = subprocess.run(
         [sys.executable, "-W", "ignore", "use.py"],
         capture_output=True,
         text=True,
         env=os.environ,
         timeout=HANGS_SECONDS,
     )
-    assert told.returncode == 0, told.stderr
-    theirs, ours = json.loads(told.stdout), shell("predict", run, "a lovely film", "--json").json
+    assert child.returncode == 0, child.stderr
+    theirs, ours = json.loads(child.stdout), shell("predict", run, "a lovely film", "--json").json
     assert list(theirs) == ours["classes"]
     assert np.allclose(list(theirs.values()), ours["with"][0], atol=1e-5)
     assert not np.allclose(list(theirs.values()), ours["without"][0], atol=1e-3)

@@ -27,13 +27,13 @@ def trained(shell, small, table: Path, tmp_path: Path) -> list[str]:
 def test_it_fills_the_grid_once(shell, trained, table: Path):
     answer = shell("transfer", "--rows", 6, "--json")
     assert answer.code == 0, answer.err
-    told = answer.json
-    assert (told["rows"], told["measured"], told["reused"], len(told["cells"])) == (6, 6, 0, 6)
-    assert {cell["run"] for cell in told["cells"]} == {*trained, "bare:tiny-encoder"}
-    assert all(0 <= cell["accuracy"] <= 1 for cell in told["cells"])
+    shown = answer.json
+    assert (shown["rows"], shown["measured"], shown["reused"], len(shown["cells"])) == (6, 6, 0, 6)
+    assert {cell["run"] for cell in shown["cells"]} == {*trained, "bare:tiny-encoder"}
+    assert all(0 <= cell["accuracy"] <= 1 for cell in shown["cells"])
     again = shell("transfer", "--rows", 6, "--json").json
     assert (again["measured"], again["reused"]) == (0, 6)
-    assert again["cells"] == told["cells"]
+    assert again["cells"] == shown["cells"]
     part = shell("transfer", "--rows", 6, "--runs", trained[0], "--tasks", table, "--json").json
     assert (part["measured"], len(part["cells"])) == (0, 2)
     path = Store().root / ".transfer.json"
@@ -42,7 +42,7 @@ def test_it_fills_the_grid_once(shell, trained, table: Path):
     path.write_text(json.dumps(content))
     repaired = shell("transfer", "--rows", 6, "--json")
     assert "1 entry is damaged and left out, to be measured again (cells[0]: accuracy:" in repaired.err
-    assert (repaired.json["measured"], repaired.json["cells"]) == (1, told["cells"])
+    assert (repaired.json["measured"], repaired.json["cells"]) == (1, shown["cells"])
     people = shell("transfer", "--rows", 6)
     lines = people.out.splitlines()
     assert lines[0].split("\t")[0] == "prompt"
@@ -71,13 +71,13 @@ def test_an_empty_store(shell):
 
 def test_gain_trains_what_lacks_once(shell, trained, table: Path):
     words = ("transfer", "--gain", "--steps", 2, "--rows", 6)
-    told = shell(*words, "--json").json
-    assert (told["steps"], told["seeds"], told["rows"], told["made"], told["reused"]) == (2, 1, 6, 4, 0)
-    starts = {(trial["start"], trial["task"] == str(table)) for trial in told["trials"]}
+    shown = shell(*words, "--json").json
+    assert (shown["steps"], shown["seeds"], shown["rows"], shown["made"], shown["reused"]) == (2, 1, 6, 4, 0)
+    starts = {(trial["start"], trial["task"] == str(table)) for trial in shown["trials"]}
     assert {start for start, _ in starts} >= set(trained)
-    assert all(trial["evaluated"][0] == 0 and trial["evaluated"][-1] == 2 for trial in told["trials"])
+    assert all(trial["evaluated"][0] == 0 and trial["evaluated"][-1] == 2 for trial in shown["trials"])
     again = shell(*words, "--json").json
-    assert (again["made"], again["reused"], again["trials"]) == (0, 4, told["trials"])
+    assert (again["made"], again["reused"], again["trials"]) == (0, 4, shown["trials"])
     people = shell(*words)
     assert people.code == 0, people.err
     lines = people.out.splitlines()

@@ -243,9 +243,9 @@ def test_the_layout_of_a_run_names_every_field() -> None:
 
 
 def test_the_layout_of_a_run_names_every_event() -> None:
-    told = {kind: set(re.findall(r"`([^`]+)`", cell)) for kind, cell in documented("## events.jsonl").items()}
+    named = {kind: set(re.findall(r"`([^`]+)`", cell)) for kind, cell in documented("## events.jsonl").items()}
     places = {"snapshot": {"stage", "step"}, "resumed": {"stage", "step", "steps"}}
-    assert told == {kind: {field.name for field in fields(event)} for kind, event in PLAIN_EVENTS.items()} | places
+    assert named == {kind: {field.name for field in fields(event)} for kind, event in PLAIN_EVENTS.items()} | places
 
 
 def test_the_layout_of_a_run_names_every_file(tmp_path: Path) -> None:

@@ -137,6 +137,30 @@ def test_smop_noise_is_relative_and_only_while_training() -> None:
         assert torch.equal(method.eval().routing_weights(batch), scores.softmax(-1))
 
 
+def test_smop_noise_passes_no_gradient_to_the_router() -> None:
+    """The released code adds noise times the detached scores: d scores / d L is x, whatever was drawn."""
+    _, batch, _ = situation(3)
+    method = double("smop", m=3, k=2, sigma=0.5)
+    with precisely():
+        method.train()
+        torch.manual_seed(0)
+        noisy = method.routing_weights(batch)
+        (gradient,) = torch.autograd.grad(noisy[:, 0].log().sum(), [method.L.weight])
+        mean = batch.mean_embedding().to(gradient.dtype)
+        expected = (1 - noisy[:, :1]).detach() * mean  # d log p_0 / d L_0, of a softmax over plain scores
+        torch.testing.assert_close(gradient[0], expected.sum(0), **EXACT)
+
+
+def test_dept_shifts_nothing_beyond_its_rows() -> None:
+    _, batch, _ = situation(3)
+    method = double("dept", m=3, r=5)
+    method.A = torch.nn.Parameter(method.A[:2].detach())
+    delta = method(batch).delta
+    position = batch.text_mask.cumsum(1)
+    assert (delta[batch.text_mask & (position > 2)] == 0).all(), "the last row of A B is not everyone's"
+    assert (delta[batch.text_mask & (position <= 2)] != 0).any(1).all()
+
+
 def test_smop_trains_its_router_only_through_the_probability() -> None:
     _, batch, _ = situation(3)
     method = double("smop", m=3, k=4)
@@ -167,10 +191,15 @@ def test_p_tuning_v2_drops_entries_only_while_training() -> None:
     _, batch, _ = situation(0)
     method = double("p-tuning-v2", m=50, dropout=0.3).train()
     torch.manual_seed(0)
-    kv = method(batch).key_values[:, :, 0]
-    dropped = kv == 0
-    assert 0.25 < dropped.double().mean() < 0.35
-    torch.testing.assert_close(kv[~dropped], method.KV[~dropped] / 0.7, **EXACT)
+    drawn = method(batch).key_values
+    assert drawn.shape[2] == len(batch), "every example has a mask of its own"
+    for row in range(len(batch)):
+        kv = drawn[:, :, row]
+        dropped = kv == 0
+        assert 0.25 < dropped.double().mean() < 0.35
+        torch.testing.assert_close(kv[~dropped], method.KV[~dropped] / 0.7, **EXACT)
+    assert not torch.equal(drawn[:, :, 0] == 0, drawn[:, :, 1] == 0)
+    assert double("p-tuning-v2", m=3, dropout=0.0).train()(batch).key_values.shape[2] == 1, "nothing dropped: shared"
 
 
 def test_uniform_starts_fill_the_papers_range() -> None:
@@ -186,6 +215,12 @@ def numbered_spec() -> Spec:
     table = torch.arange(30.0)[:, None].expand(30, 4).clone()
     common = torch.arange(10, 20)
     return Spec(table, 1, 1, 4, 8, common, ("ab", "c"), (), lambda text: [ord(x) - 96 for x in text if x != " "])
+
+
+def test_normal_starts_have_unit_variance() -> None:
+    P = init_prompt(backbone_of("llama").make_spec(), 400, "normal")
+    assert abs(float(P.mean())) < 0.05
+    assert abs(float(P.std()) - 1) < 0.05
 
 
 def test_starts_from_words_labels_and_texts() -> None:

@@ -40,8 +40,8 @@ def over(run: Run) -> Any:
 
 def reached(run: Run, step: int) -> None:
     def there() -> bool:
-        told = [event.step for event in run.events()[0] if isinstance(event, StepCompleted)]
-        return bool(told) and max(told) >= step
+        steps_seen = [event.step for event in run.events()[0] if isinstance(event, StepCompleted)]
+        return bool(steps_seen) and max(steps_seen) >= step
 
     wait(there)
 

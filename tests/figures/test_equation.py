@@ -12,7 +12,7 @@ from ptviz.methods import REGISTRY
 from ptviz.methods.glossary import COMMON_SYMBOLS
 
 
-def told(name: str) -> dict[str, str]:
+def meanings(name: str) -> dict[str, str]:
     return {key(term.latex): term.meaning for term in (*COMMON_SYMBOLS, *REGISTRY[name].card.symbols)}
 
 
@@ -31,9 +31,9 @@ def unexplained(node: ElementTree.Element) -> list[str]:
 @pytest.mark.parametrize("name", list(REGISTRY))
 def test_every_symbol_of_every_equation_is_explained(name: str):
     card = REGISTRY[name].card
-    assert unexplained(drawn(card.equation, told(name))) == []
+    assert unexplained(drawn(card.equation, meanings(name))) == []
     shown = {
-        node.get("data-meaning") for node in drawn(card.equation, told(name)).iter() if node.get("tabindex") == "0"
+        node.get("data-meaning") for node in drawn(card.equation, meanings(name)).iter() if node.get("tabindex") == "0"
     }
     assert {term.meaning for term in card.symbols} <= shown, "no explanation of what is not there"
     assert {term.tensor for term in card.symbols if term.tensor} <= parts_of(name)

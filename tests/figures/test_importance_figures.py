@@ -31,9 +31,9 @@ def test_harm_is_blue_and_worth_is_orange():
     found = compute_importance([0.4, 0.6], [0.6, 0.4], 0.5, 0.5)
     loss, accuracy = draw_importance(found).data
     assert loss.marker.color == accuracy.marker.color == (BLUE, PROMPT)
-    told = describe_importance(found)
-    assert "rises most without token 1, by +0.1 nats (accuracy -10.0 points)" in told
-    assert "1 of them do harm" in told
+    description = describe_importance(found)
+    assert "rises most without token 1, by +0.1 nats (accuracy -10.0 points)" in description
+    assert "1 of them do harm" in description
 
 
 def test_pulled_prompts_are_marked_by_gamma():

@@ -87,10 +87,10 @@ def test_a_cell_says_of_what_it_is():
     assert "sms on trec6: [50%]" in figure_to_csv(grid)
     alike = np.array([[1, 0.2, 0.9], [0.2, 1, 0.3], [0.9, 0.3, 1]])
     tree = cluster(alike)
-    told = drawn.draw_similarity(alike, "abc", tree, "mean").data[0]
+    heat_map = drawn.draw_similarity(alike, "abc", tree, "mean").data[0]
     place = [*tree.order].index
-    assert told.hovertext[place(1)][place(2)] == "b and c: 0.30"
-    assert told.z[place(1)][place(2)] == pytest.approx(0.3)
+    assert heat_map.hovertext[place(1)][place(2)] == "b and c: 0.30"
+    assert heat_map.z[place(1)][place(2)] == pytest.approx(0.3)
 
 
 def test_error_reduction_is_spots():

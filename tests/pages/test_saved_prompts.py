@@ -96,10 +96,10 @@ def test_keys_and_values_have_their_views(page: Page, store: Store) -> None:
 def test_attention_of_texts_of_the_selected_task(
     page: Page, store: Store, monkeypatch: pytest.MonkeyPatch, tensor: str, shape: tuple[int, ...]
 ) -> None:
-    warm = ModelCache(replace(Backend.default(), load_backbone=lambda *a, **k: TINY))
+    model_cache = ModelCache(replace(Backend.default(), load_backbone=lambda *a, **k: TINY))
 
     def ask(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
-        return answer_request(HandlerContext(self.store, warm), kind, {"run": run, **question})
+        return answer_request(HandlerContext(self.store, model_cache), kind, {"run": run, **question})
 
     monkeypatch.setattr(LocalExecutor, "ask", ask)
     one = saved_prompts.save_prompt(

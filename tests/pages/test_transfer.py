@@ -29,7 +29,7 @@ from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 
 PAGE = "compare/transfer.py"
-WARM = ModelCache()
+MODEL_CACHE = ModelCache()
 
 
 @pytest.fixture(scope="module")
@@ -48,7 +48,7 @@ def trained(store: Store, tables: list[Path]) -> Callable[..., Run]:
     def make(place: int = 0, method: str = "prompt-tuning", seed: int = 0) -> Run:
         training = TrainConfig(steps=2, batch=4, seed=seed)
         run = store.create(RunConfig("tiny-encoder", str(tables[place]), method, {"m": 3}, training))
-        execute_run(run.path, WARM)
+        execute_run(run.path, MODEL_CACHE)
         return run
 
     return make
@@ -67,7 +67,7 @@ def cells(shown: dict) -> np.ndarray:
 
 def measure(store: Store) -> None:
     runs = record.finished_runs(store)
-    for _ in record.measure_missing(store, runs, record.target_tasks(runs), model_cache=WARM):
+    for _ in record.measure_missing(store, runs, record.target_tasks(runs), model_cache=MODEL_CACHE):
         pass
 
 
@@ -142,7 +142,7 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     assert (order.what, order.steps, sorted(order.sources)) == ("gain", 2, sorted(runs))
     assert at.button(key="stop-gain")
     assert at.button(key="fill-zero-shot").disabled
-    worker = background_experiments.BackgroundExperiments(store, WARM)
+    worker = background_experiments.BackgroundExperiments(store, MODEL_CACHE)
     while worker.run_piece():
         pass
     at.run()
@@ -204,11 +204,11 @@ def test_an_opened_prompt_does_not_hide_a_saved_one_of_its_name(page, store, tmp
 
 def test_neurons_come_from_the_worker(page, trained, store, monkeypatch):
     runs = [trained(), trained(1)]
-    looking = HandlerContext(store, WARM)
+    context = HandlerContext(store, MODEL_CACHE)
 
     def request(kind: str, run: str, **question: object) -> Future:
         future: Future = Future()
-        future.set_result(answer_request(looking, kind, {"run": run, **question}))
+        future.set_result(answer_request(context, kind, {"run": run, **question}))
         return future
 
     monkeypatch.setattr(prompt_similarity, "request_answer", request)
@@ -275,7 +275,7 @@ def test_every_snippet_draws_the_figure_of_the_page(page, trained, store, tmp_pa
     measure(store)
     runs = record.finished_runs(store)
     for _ in transfer_gain.train_missing_pairs(
-        store, runs, record.target_tasks(runs), transfer_gain.TransferGainSettings(2), WARM
+        store, runs, record.target_tasks(runs), transfer_gain.TransferGainSettings(2), MODEL_CACHE
     ):
         pass
     save_file({"first": torch.randn(4, 32), "second": torch.randn(3, 32)}, str(tmp_path / "library.safetensors"))

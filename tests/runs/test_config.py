@@ -84,7 +84,7 @@ def test_checked_fills_in_the_hyperparameters() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"method": "nope"}, "unknown method 'nope'"),
         ({"hyperparameters": {"m": 0}}, "m (prompt tokens): expected a whole number from 1 to 200; got 0"),
@@ -94,10 +94,10 @@ def test_checked_fills_in_the_hyperparameters() -> None:
         ({"name": "x" * 121}, "name: expected at most 120 characters"),
     ],
 )
-def test_bad_configs_are_told(changes: dict[str, object], told: str) -> None:
+def test_bad_configs_are_refused(changes: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=r"expected|unknown") as caught:
         replace(RunConfig(), **changes).checked()
-    assert told in str(caught.value)
+    assert message in str(caught.value)
 
 
 @pytest.mark.parametrize(

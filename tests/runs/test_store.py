@@ -24,7 +24,7 @@ from ptviz.training import Event
 from ptviz.training.events import event_to_json
 
 
-def told(events: list[Event]) -> bytes:
+def encode_events(events: list[Event]) -> bytes:
     return b"".join(json.dumps(event_to_json(event)).encode() + b"\n" for event in events)
 
 
@@ -42,7 +42,7 @@ def test_a_new_run_is_whole(store: Store, config: RunConfig) -> None:
 
 
 def test_every_byte_prefix_of_the_events_is_readable(tmp_path: Path, events: list[Event]) -> None:
-    whole = told(events)
+    whole = encode_events(events)
     path = tmp_path / "run"
     path.mkdir()
     (path / "config.json").write_text(json.dumps(RunConfig().to_json()))
@@ -67,7 +67,7 @@ def test_every_byte_prefix_of_the_events_is_readable(tmp_path: Path, events: lis
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(junk=st.binary(max_size=60), place=st.integers(0, 10))
 def test_a_damaged_line_hides_nothing_else(tmp_path: Path, events: list[Event], junk: bytes, place: int) -> None:
-    lines = told(events).splitlines(keepends=True)
+    lines = encode_events(events).splitlines(keepends=True)
     lines.insert(min(place, len(lines)), b'{"event": ' + junk.replace(b"\n", b"").replace(b"\r", b"") + b"\n")
     (tmp_path / "events.jsonl").write_bytes(b"".join(lines))
     assert len(Run(tmp_path).history()) == 3
@@ -77,23 +77,23 @@ def test_a_step_told_twice_counts_once_and_the_later_stands(tmp_path: Path, even
     again = [replace(event, loss=9.0) for event in events if event_to_json(event).get("step") == 2]
     mark = b'{"event": "resumed", "stage": 0, "step": 1, "steps": 3}\n'
     run = Run(tmp_path)
-    (tmp_path / "events.jsonl").write_bytes(told(events))
+    (tmp_path / "events.jsonl").write_bytes(encode_events(events))
     assert run.history().finished is not None
     with (tmp_path / "events.jsonl").open("ab") as file:
         file.write(mark)
     back = run.history()
     assert (back.steps.tolist(), back.finished) == ([0, 1], None)
     with (tmp_path / "events.jsonl").open("ab") as file:
-        file.write(told(again))
+        file.write(encode_events(again))
     assert run.history().losses.tolist() == [1.5, 1.25, 9.0]
     np.testing.assert_array_equal(run.history().global_steps, [0, 1, 2])
 
 
 def test_a_file_made_anew_is_read_from_its_start(tmp_path: Path, events: list[Event]) -> None:
     run = Run(tmp_path)
-    (tmp_path / "events.jsonl").write_bytes(told(events))
+    (tmp_path / "events.jsonl").write_bytes(encode_events(events))
     assert len(run.history()) == 3
-    (tmp_path / "events.jsonl").write_bytes(told(events[:2]))
+    (tmp_path / "events.jsonl").write_bytes(encode_events(events[:2]))
     assert len(run.history()) == 1
     assert run.events(after=10**6)[0] == events[:2]
 
@@ -240,13 +240,13 @@ def test_a_damaged_status_is_read_off_the_events(
     store: Store, config: RunConfig, events: list[Event], content: bytes
 ) -> None:
     run = store.create(config)
-    (run.path / "events.jsonl").write_bytes(told(events[:-1]))
+    (run.path / "events.jsonl").write_bytes(encode_events(events[:-1]))
     (run.path / "status.json").write_bytes(content)
     status = run.status()
     assert (status.state, status.step, status.steps, status.accuracy, status.zero_shot) == ("stopped", 2, 3, 0.75, 0.5)
     assert "status.json is damaged: " in status.reason
     assert "derived from the events" in status.reason
-    (run.path / "events.jsonl").write_bytes(told(events))
+    (run.path / "events.jsonl").write_bytes(encode_events(events))
     assert store.list()[0].status.state == "finished"
 
 

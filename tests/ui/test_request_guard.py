@@ -182,18 +182,18 @@ def test_further_names_can_be_allowed_as_behind_a_proxy(tmp_path: Path):
 
 
 def test_the_address_of_the_server_is_one_of_its_names():
-    nobody = frozenset[str]()
-    assert is_host_allowed("192.168.1.5", "192.168.1.5", nobody)
-    assert is_host_allowed("lab.example", "lab.example", nobody)
-    assert not is_host_allowed("192.168.1.6", "192.168.1.5", nobody)
+    no_hosts = frozenset[str]()
+    assert is_host_allowed("192.168.1.5", "192.168.1.5", no_hosts)
+    assert is_host_allowed("lab.example", "lab.example", no_hosts)
+    assert not is_host_allowed("192.168.1.6", "192.168.1.5", no_hosts)
     assert is_host_allowed("a.lab.example", "127.0.0.1", frozenset({"*.lab.example"}))
     assert not is_host_allowed("lab.example.evil", "127.0.0.1", frozenset({"*.lab.example", "lab.example"}))
 
 
 @pytest.mark.parametrize("everywhere", ["0.0.0.0", "::"])
 def test_a_server_on_every_address_answers_to_numbers_and_to_the_name_of_the_machine(everywhere: str):
-    nobody = frozenset[str]()
+    no_hosts = frozenset[str]()
     for name in ("192.168.1.5", "fd00::5", socket.gethostname().lower(), "localhost"):
-        assert is_host_allowed(name, everywhere, nobody)
+        assert is_host_allowed(name, everywhere, no_hosts)
     for name in ("evil.example", "192.168.1.5.evil.example", ""):
-        assert not is_host_allowed(name, everywhere, nobody)
+        assert not is_host_allowed(name, everywhere, no_hosts)

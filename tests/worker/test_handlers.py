@@ -86,14 +86,14 @@ def test_a_token_is_shown_with_its_space():
 def test_validation_texts_are_routed(home, table):
     store = Store()
     run = trained(store, table, "smop", m=2, k=3)
-    looking = HandlerContext(store, ModelCache())
-    answer = json.loads(json.dumps(ask(looking, "route", run=run.id, texts=[], stage=0, step=2)))
+    context = HandlerContext(store, ModelCache())
+    answer = json.loads(json.dumps(ask(context, "route", run=run.id, texts=[], stage=0, step=2)))
     assert "error" not in answer, answer
     weights = np.array(answer["weights"])
     assert weights.shape[1] == 3
     assert len(weights) == len(answer["texts"]) == len(answer["labels"]) <= MAX_ROUTED_EXAMPLES
     assert np.allclose(weights.sum(1), 1, atol=1e-5)
-    own = ask(looking, "route", run=run.id, texts=answer["texts"][:2], stage=0, step=2)
+    own = ask(context, "route", run=run.id, texts=answer["texts"][:2], stage=0, step=2)
     assert np.allclose(own["weights"], weights[:2], atol=1e-5)  # in their own order, without noise
     assert own["labels"] == []
 
@@ -118,25 +118,25 @@ def test_the_worker_keeps_the_words(home, cache, table):
 def test_texts_look_at_a_kept_prompt_as_at_the_run_it_came_from(tmp_path, table, method):
     store = Store(tmp_path / "runs")
     run = trained(store, table, method, m=3)
-    looking = HandlerContext(store, ModelCache())
-    at = load_run_prompt(run, looking.model_cache)
+    context = HandlerContext(store, ModelCache())
+    at = load_run_prompt(run, context.model_cache)
     batch = at.encode(at.task, [Example("a", 0)]).make_batch([0])
     one = saved_prompts.save_prompt(
         store.prompts_folder, saved_prompts.static_tensors(at.method(batch)), "mine", "tiny-encoder", None, {}
     )
     kept = {"run": f"kept:{one.id}", "task": str(table), "text": "a good thing"}
-    of_run = ask(looking, "attention", run=run.id, text="a good thing")
-    of_kept = ask(looking, "attention", **kept)
-    assert of_kept["weights"] == of_run["weights"]
-    of_kept = ask(looking, "measure", what="lens", **kept)
-    of_run = ask(looking, "measure", what="lens", run=run.id, text="a good thing")
-    assert of_kept == {name: told for name, told in of_run.items() if name not in ("stage", "step")}
+    of_run = ask(context, "attention", run=run.id, text="a good thing")
+    of_saved = ask(context, "attention", **kept)
+    assert of_saved["weights"] == of_run["weights"]
+    of_saved = ask(context, "measure", what="lens", **kept)
+    of_run = ask(context, "measure", what="lens", run=run.id, text="a good thing")
+    assert of_saved == {name: found for name, found in of_run.items() if name not in ("stage", "step")}
     other = saved_prompts.save_prompt(
         store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "narrow", "tiny-encoder", None, {}
     )
-    told = ask(looking, "attention", **{**kept, "run": f"kept:{other.id}"})["error"]
-    assert "expected (3, 32) for tiny-encoder; got (3, 8)" in told
-    nobody = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
-    unknown = ask(looking, "attention", **{**kept, "run": f"kept:{nobody.id}"})["error"]
+    found = ask(context, "attention", **{**kept, "run": f"kept:{other.id}"})["error"]
+    assert "expected (3, 32) for tiny-encoder; got (3, 8)" in found
+    unowned = saved_prompts.save_prompt(store.prompts_folder, {"embeddings": torch.zeros(3, 8)}, "whose", "", None, {})
+    unknown = ask(context, "attention", **{**kept, "run": f"kept:{unowned.id}"})["error"]
     assert "the backbone of this prompt is unknown" in unknown
-    assert "saved prompt 'gone' not found" in ask(looking, "attention", **{**kept, "run": "kept:gone"})["error"]
+    assert "saved prompt 'gone' not found" in ask(context, "attention", **{**kept, "run": "kept:gone"})["error"]
