@@ -27,6 +27,7 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
     from dataclasses import asdict
 
     from ptviz.methods import build_method
+    from ptviz.methods.glossary import LOSS_NOTE
     from ptviz.methods.hyperparameters import hyperparameters_of
     from ptviz.prompt import Spec
 
@@ -55,6 +56,7 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
         "equation": card.equation,
         "idea": card.idea,
         "differs": card.differs,
+        "loss": LOSS_NOTE,
         "claims": [asdict(claim) for claim in card.reported_results],
         "stages": [stage.name for stage in built.stages()],
         "hyperparameters": hyperparameters,
