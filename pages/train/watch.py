@@ -4,7 +4,7 @@ import streamlit as st
 
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
-from ptviz.ui.train import run_page
+from ptviz.ui.train import predictions, run_page
 
 run = None
 asked_for = "run" in st.query_params
@@ -17,6 +17,7 @@ if run is not None:
         status = run.status()
         run_page.render_run_header(run, status)
         run_page.render_live_run(run, status)
+        predictions.render_predictions(run, status)
 else:
     top.title("Watch")
     if asked_for:

@@ -27,6 +27,7 @@ from .peft_benchmark import (
     plot_peft_benchmark_curves,
     plot_peft_benchmark_panels,
 )
+from .predictions import predictions_table
 from .projection import plot_embeddings, plot_tensor_projection
 from .prompt_tokens import (
     plot_cosines,
@@ -153,5 +154,6 @@ __all__ = [
     "plot_transfer_curves",
     "plot_transfer_gain",
     "plot_waywardness",
+    "predictions_table",
     "samples_table",
 ]

@@ -1,0 +1,78 @@
+"""The predictions of a finished run on its test examples: filtered, sorted, searched, and as CSV."""
+
+from __future__ import annotations
+
+from typing import Any, get_args
+
+import pandas as pd
+import streamlit as st
+
+from ptviz.analysis.csv_text import table_to_csv
+from ptviz.plots import predictions_table
+from ptviz.plots.predictions import Order
+from ptviz.plots.snippet import call_snippet
+from ptviz.runs import Run, Status
+from ptviz.runs.predictions import read_predictions_error
+from ptviz.tasks.metrics import Metric
+from ptviz.ui.components.csv_download import figure_csv_download
+from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.python_snippet import python_popover
+
+_MARKS = {True: "✓ right", False: "✗ wrong"}
+
+
+def render_predictions(run: Run, status: Status) -> None:
+    """Show the predictions of a finished run; nothing for any other."""
+    if status.state == "finished":
+        st.fragment(_render)(run)
+
+
+def _render(run: Run) -> None:
+    with show_errors():
+        rows = predictions_table(run)
+        st.subheader("Predictions on the test set")
+        if not rows:
+            reason = read_predictions_error(run.path).reason
+            st.text(f"They could not be made: {reason}" if reason else "The worker makes them when it has time.")
+            return
+        writes = "score" in rows[0]
+        wrong = sum(not row["right"] for row in rows)
+        options = _choose(writes)
+        shown = predictions_table(run, **options)
+        which = "are not a reference" if writes else "are wrong"
+        st.caption(
+            f"{len(shown):,} of {len(rows):,} examples; {wrong:,} of all {which}. Click a cell to read all of it."
+        )
+        st.dataframe(
+            pd.DataFrame([{**row, "right": _MARKS[row["right"]]} for row in shown], columns=list(rows[0])),
+            hide_index=True,
+            height=min(36 * (len(shown) + 1) + 2, 420),
+            column_config=_column_config(writes, run.metric),
+            alt="The test examples with the answers of the run's best prompt",
+        )
+        with st.container(horizontal=True, gap="small"):
+            python_popover(call_snippet(predictions_table, run, **options), "predictions")
+            figure_csv_download(
+                lambda: table_to_csv([list(rows[0]), *(list(row.values()) for row in shown)]),
+                f"{run.id}-predictions",
+                "predictions",
+            )
+
+
+def _choose(writes: bool) -> dict[str, Any]:
+    """Return the options of ``predictions_table`` from widgets, whose state is in the address."""
+    what = "score" if writes else "certainty"
+    search, order, wrong = st.columns([3, 2, 2], vertical_alignment="bottom")
+    words = search.text_input(
+        "find in texts and answers", key="find", icon=":material/search:", max_chars=200, bind="query-params"
+    )
+    by = order.selectbox(f"order (by {what})", get_args(Order), key="order", bind="query-params")
+    only = wrong.toggle("wrong only", key="wrong", bind="query-params")
+    return {"wrong_only": only, "order": by, "search": words.strip()}
+
+
+def _column_config(writes: bool, metric: Metric) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    if writes:
+        return {"score": number(metric.noun, format="percent" if metric.unit else "%.2f"), "right": "as a reference"}
+    return {"certainty": number("certainty", format="percent"), "right": ""}
