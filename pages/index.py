@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ptviz.ui.components.formatting import ICON
+from ptviz.ui.libraries import load_libraries, load_libraries_in_background
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 # Path, title, icon and help of each page.
@@ -30,6 +31,8 @@ PAGES = {
     ],
     "Open": [("open/checkpoint.py", "Checkpoint", "folder_open", "Inspect and compare prompts trained elsewhere.")],
 }
+# Titles of the pages that are drawn before torch is loaded: no tensor is needed for them.
+WITHOUT_TORCH = ("Home", "New run", "Watch", "All runs", "Compare methods")
 page = st.navigation(
     {
         section: [
@@ -50,4 +53,7 @@ page = st.navigation(
 )
 st.set_page_config(f"{page.title} · ptviz")
 st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
+if page.title not in WITHOUT_TORCH:
+    load_libraries()
 page.run()
+load_libraries_in_background()

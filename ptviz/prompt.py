@@ -93,16 +93,6 @@ class Spec:
 
 
 @dataclass(frozen=True)
-class BackboneShape:
-    """The sizes that a prompt must fit: embedding width d, attention sites S, key/value heads H and their width h."""
-
-    width: int
-    sites: int
-    heads: int
-    head_width: int
-
-
-@dataclass(frozen=True)
 class Batch:
     """One tokenised batch; ``slots`` marks the m positions per row that the prompt fills.
 

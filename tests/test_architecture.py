@@ -26,6 +26,7 @@ SOURCES = sorted((ROOT / "ptviz").rglob("*.py"))
 APP = [ROOT / "app.py", *sorted((ROOT / "pages").rglob("*.py"))]
 SHARED_BY_METHODS = {
     "base",
+    "card",
     "diagram",
     "glossary",
     "hyperparameters",
@@ -131,7 +132,9 @@ def test_names_say_what_is_inside() -> None:
     [
         ("ptviz.cli", ("torch", "transformers", "streamlit", "pandas")),
         ("ptviz.worker.process", ("streamlit", "plotly")),
-        ("ptviz.methods", ("transformers", "pandas", "streamlit")),
+        ("ptviz.methods", ("torch", "numpy", "pandas", "streamlit")),
+        ("ptviz.backbones.listing", ("torch", "numpy", "transformers")),
+        ("ptviz.runs", ("torch", "pandas", "scipy", "streamlit")),
         ("ptviz.tasks", ("transformers", "streamlit")),
     ],
 )

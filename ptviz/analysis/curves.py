@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
-import pandas as pd
 from jaxtyping import Float, Int
 
 MAX_POINTS = 1500
@@ -54,6 +53,8 @@ def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: flo
     """
     if not 0 <= weight < 1:
         raise ValueError(f"expected a smoothing weight of at least 0 and below 1; got {weight!r}")
+    import pandas as pd  # Here, because a page without a curve need not wait for it.
+
     values = np.asarray(losses, dtype=np.float64)
     return pd.Series(values).ewm(alpha=1 - weight, adjust=True).mean().to_numpy(dtype=np.float64)
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ptviz.methods.base import MethodCard
+    from ptviz.methods.card import MethodCard
 
 LEVELS = ("family", "group", "where the prompt enters")
 

@@ -15,6 +15,8 @@ from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
+from ptviz.backbones.errors import BackboneError
+
 ATTENTION_NAME = "ptviz"
 
 UNSUPPORTED_VARIANTS = ("s_aux", "sinks")
@@ -22,10 +24,6 @@ UNSUPPORTED_VARIANTS = ("s_aux", "sinks")
 
 AttentionCallback = Callable[[int, Tensor], None]
 """Called with (site index, attention weights (B, heads, queries, prompt + keys)) at every site."""
-
-
-class BackboneError(ValueError):
-    """A backbone that is not available or cannot be used: what was expected, what came, what to do."""
 
 
 @runtime_checkable

@@ -13,12 +13,14 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
-from ptviz.backbones.attention import AttentionCallback, BackboneError
+from ptviz.backbone_shape import BackboneShape
+from ptviz.backbones.attention import AttentionCallback
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import describe_families
 from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
 from ptviz.backbones.label_tokens import find_common_tokens
 from ptviz.backbones.routed import select_attention
-from ptviz.prompt import NO_TARGET, BackboneShape, Batch, Output, Prompt, Spec
+from ptviz.prompt import NO_TARGET, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ptviz.backbones import bert_last_layer
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, needs_no_intermediates, select_hidden
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
 

@@ -19,8 +19,8 @@ from transformers import GenerationConfig, PreTrainedModel
 from transformers.generation.streamers import BaseStreamer
 from transformers.modeling_outputs import BaseModelOutput
 
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import NO_WRITER, Backbone, kv_kwargs
+from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
 

@@ -19,7 +19,7 @@ from safetensors.torch import save_file
 from tokenizers import AddedToken, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors
 from transformers import Gemma3TextConfig, LlamaConfig, PretrainedConfig, PreTrainedTokenizerFast
 
-from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.errors import BackboneError
 
 LAYER_NAMES = {
     "attn_q": "self_attn.q_proj",

@@ -7,7 +7,7 @@ from jaxtyping import Int
 from torch import Tensor
 from transformers import PreTrainedTokenizerBase
 
-from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.errors import BackboneError
 
 
 def find_common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int = 5000) -> Int[Tensor, " n"]:

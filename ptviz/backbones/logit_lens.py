@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, Readout
+from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
 _FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")

@@ -13,8 +13,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone
+from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
 FIRST_LAYER_SUFFIXES = (

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ptviz.atomic_files import replaced_folder
-from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.errors import BackboneError
 from ptviz.package_index import DownloadError, Progress, download_file, no_progress, part_of
 from ptviz.paths import cache_dir
 

@@ -5,11 +5,8 @@ from __future__ import annotations
 import os
 import re
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
-from functools import cache
-from importlib.metadata import EntryPoint
 from pickle import UnpicklingError
 from typing import Any
 
@@ -27,27 +24,21 @@ from transformers import (
 )
 from transformers.utils import logging
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones import packaged, tiny
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone, ReadoutMode, find_attention_sites
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.encoder import MaskedEncoder, PooledEncoder
 from ptviz.backbones.encoder_decoder import EncoderDecoderBackbone
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import REFUSED_FAMILIES, describe_families
+from ptviz.backbones.listing import DEFAULT_BACKBONE, TITLES, external_backbones
 from ptviz.backbones.routed import select_attention
 from ptviz.backbones.self_check import check_own_scores, record_own_scores
-from ptviz.entry_points import load_entry_points
 from ptviz.paths import expand_user
-from ptviz.prompt import BackboneShape
 from ptviz.safe_text import safe_text
 
-DEFAULT_BACKBONE = "minilm-l6"
 HUB_IDS = {"minilm-l6": packaged.MINILM["hub"]} | {one.name: one.hub for one in packaged.FETCHED_BACKBONES.values()}
-TITLES = {
-    "minilm-l6": "all-MiniLM-L6-v2 (sentence encoder)",
-    "smollm2-135m": "SmolLM2-135M-Instruct (decoder)",
-    "gemma3-270m": "Gemma 3 270M (decoder)",
-}
 _BACKBONE_CLASSES: dict[Any, type[Backbone]] = {
     AutoModel: PooledEncoder,
     AutoModelForMaskedLM: MaskedEncoder,
@@ -91,15 +82,13 @@ def load_backbone(name: str = DEFAULT_BACKBONE, device: str | None = None, dtype
     if dtype not in ("float32", "bfloat16"):
         raise BackboneError(f"dtype: expected float32 or bfloat16, got {dtype!r}")
     if name in tiny.TINY_BACKBONES:
-        backbone = wrap_model(
-            name, tiny.TINY_BACKBONES[name][0], tiny.make_tiny_model(name), tiny.make_tiny_tokeniser(), random=True
-        )
-    elif name in _external_backbones():
-        backbone = _external_backbones()[name].load()
+        backbone = wrap_model(name, TITLES[name], tiny.make_tiny_model(name), tiny.make_tiny_tokeniser(), random=True)
+    elif name in external_backbones():
+        backbone = external_backbones()[name].load()
     else:
         source = _resolve_source(name)
         model, tokeniser = _load_pretrained(name, source)
-        if name in TITLES:
+        if name in packaged.INSTALL_COMMANDS:
             backbone = wrap_model(name, TITLES[name], model, tokeniser)
         else:
             with suppress_output():
@@ -116,7 +105,7 @@ def load_tokeniser(name: str) -> PreTrainedTokenizerBase | None:
     """
     if name in tiny.TINY_BACKBONES:
         return tiny.make_tiny_tokeniser()
-    if name in _external_backbones():
+    if name in external_backbones():
         return None
     try:
         with suppress_output():
@@ -135,7 +124,7 @@ def read_readout_mode(name: str) -> ReadoutMode | None:
     """
     if name in _TINY_READOUTS:
         return _TINY_READOUTS[name].readout_mode
-    if name in _external_backbones():
+    if name in external_backbones():
         return None
     try:
         config = AutoConfig.from_pretrained(_resolve_source(name), trust_remote_code=False, local_files_only=True)
@@ -263,88 +252,3 @@ def select_auto_class(name: str, config: Any) -> Any:
     if not architecture and type(config) in causal and type(config) not in masked:
         return AutoModelForCausalLM
     return AutoModel
-
-
-@dataclass(frozen=True, kw_only=True)
-class BackboneInfo(BackboneShape):
-    """A named backbone as shown in lists: sizes, number of frozen parameters, and how to install it.
-
-    ``parameters`` is 0 for random weights, which are not stored.
-    """
-
-    name: str
-    title: str
-    family: str
-    layers: int
-    parameters: int
-    available: bool = True
-    install_command: str = ""
-    random: bool = False
-
-
-_PACKAGED_INFOS = (
-    BackboneInfo(
-        name="minilm-l6", title=TITLES["minilm-l6"], family="encoder", layers=6, parameters=22_565_376,
-        width=384, sites=6, heads=12, head_width=32,
-    ),
-    BackboneInfo(
-        name="smollm2-135m", title=TITLES["smollm2-135m"], family="decoder", layers=30, parameters=134_515_008,
-        width=576, sites=30, heads=3, head_width=64,
-    ),
-    BackboneInfo(
-        name="gemma3-270m", title=TITLES["gemma3-270m"], family="decoder", layers=18, parameters=268_098_176,
-        width=640, sites=18, heads=1, head_width=256,
-    ),
-)  # fmt: skip
-_TINY_SIZES = {
-    "tiny-encoder": ("encoder", 2, BackboneShape(width=32, sites=2, heads=4, head_width=8)),
-    "tiny-decoder": ("decoder", 2, BackboneShape(width=32, sites=2, heads=2, head_width=8)),
-    "tiny-encoder-decoder": ("encoder-decoder", 4, BackboneShape(width=32, sites=6, heads=4, head_width=8)),
-}
-
-
-def list_backbones() -> list[BackboneInfo]:
-    """Return the backbones that have a name: those of ptviz, then those of other packages.
-
-    Any local folder in transformers' layout, and any Hub id, works as well.
-    """
-    ours = [
-        replace(info, available=packaged.is_available(info.name), install_command=packaged.INSTALL_COMMANDS[info.name])
-        for info in _PACKAGED_INFOS
-    ]
-    tiny_ones = [
-        BackboneInfo(
-            name=name, title=tiny.TINY_BACKBONES[name][0], family=family, layers=layers, parameters=0, random=True,
-            **asdict(shape),
-        )
-        for name, (family, layers, shape) in _TINY_SIZES.items()
-    ]  # fmt: skip
-    return [*ours, *tiny_ones, *(external.info for external in _external_backbones().values())]
-
-
-@dataclass(frozen=True)
-class ExternalBackbone:
-    """A backbone of another package: its list entry, and a function that loads it with frozen float32 weights.
-
-    An entry point of the group ``ptviz.backbones`` names one of these. ``load`` is called without arguments and
-    returns a ``Backbone``, for instance one made by ``wrap_model``.
-    """
-
-    info: BackboneInfo
-    load: Callable[[], Backbone]
-
-
-@cache
-def _external_backbones() -> dict[str, ExternalBackbone]:
-    return load_entry_points("ptviz.backbones", _load_external_backbone)
-
-
-def _load_external_backbone(point: EntryPoint) -> ExternalBackbone:
-    found = point.load()
-    if not isinstance(found, ExternalBackbone):
-        raise TypeError(f"expected an ExternalBackbone; got {found!r}")
-    if found.info.name != point.name:
-        raise ValueError(f"expected a backbone with the name of its entry point; got {found.info.name!r}")
-    if point.name in TITLES or point.name in tiny.TINY_BACKBONES:
-        raise ValueError("a backbone of this name exists already; choose another name")
-    return found

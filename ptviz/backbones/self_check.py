@@ -8,8 +8,8 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import Backbone
+from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
 _TOKENS, _PROMPT, _TARGETS = 7, 3, 2

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from ptviz.backbones.registry import list_backbones
-from ptviz.prompt import BackboneShape
+from ptviz.backbone_shape import BackboneShape
+from ptviz.backbones.listing import list_backbones
 
 
 def named_backbone_shape(backbone: str) -> BackboneShape | None:

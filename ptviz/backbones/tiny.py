@@ -66,10 +66,10 @@ def _make_encoder_decoder() -> PreTrainedModel:
     )
 
 
-TINY_BACKBONES: dict[str, tuple[str, Callable[[], PreTrainedModel]]] = {
-    "tiny-encoder": ("Tiny encoder (random weights)", _make_encoder),
-    "tiny-decoder": ("Tiny decoder, grouped heads (random weights)", _make_decoder),
-    "tiny-encoder-decoder": ("Tiny encoder-decoder (random weights)", _make_encoder_decoder),
+TINY_BACKBONES: dict[str, Callable[[], PreTrainedModel]] = {
+    "tiny-encoder": _make_encoder,
+    "tiny-decoder": _make_decoder,
+    "tiny-encoder-decoder": _make_encoder_decoder,
 }
 
 
@@ -77,4 +77,4 @@ def make_tiny_model(name: str) -> PreTrainedModel:
     """Return a model with the same random weights every time; torch's global state is untouched."""
     with torch.random.fork_rng():
         torch.manual_seed(0)
-        return TINY_BACKBONES[name][1]().eval()
+        return TINY_BACKBONES[name]().eval()

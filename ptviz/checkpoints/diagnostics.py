@@ -17,7 +17,7 @@ from ptviz.checkpoints.measurements import dead_rows, measure_prompts, outlier_r
 from ptviz.prompt_statistics import is_collapsed
 
 if TYPE_CHECKING:
-    from ptviz.prompt import BackboneShape
+    from ptviz.backbone_shape import BackboneShape
 
 
 @dataclass(frozen=True)

@@ -19,21 +19,16 @@ from ptviz.cli.output import (
 )
 
 if TYPE_CHECKING:
-    from ptviz.methods import PromptMethod
+    from ptviz.methods import MethodInfo
 
 
-def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
+def describe_method(method: MethodInfo) -> dict[str, Any]:
     """Return a method as plain data: its card, training stages and hyperparameters."""
     from dataclasses import asdict
 
-    from ptviz.methods import build_method
     from ptviz.methods.glossary import LOSS_NOTE
-    from ptviz.methods.hyperparameters import hyperparameters_of
-    from ptviz.prompt import Spec
 
     card = method.card
-    # Stages belong to a built method: sizes without weights are enough, and transfer methods need source tasks.
-    built = build_method(card.name, Spec.from_sizes(8, 2, 2, 4, 8, ("source-1", "source-2")))
     hyperparameters = [
         {
             "name": name,
@@ -45,7 +40,7 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
             "high": info.declaration.maximum,
             "choices": list(info.choices),
         }
-        for name, info in hyperparameters_of(method).items()
+        for name, info in method.hyperparameters.items()
     ]
     return {
         "name": card.name,
@@ -58,7 +53,7 @@ def describe_method(method: type[PromptMethod]) -> dict[str, Any]:
         "differs": card.differs,
         "loss": LOSS_NOTE,
         "claims": [asdict(claim) for claim in card.reported_results],
-        "stages": [stage.name for stage in built.stages()],
+        "stages": list(method.stages),
         "hyperparameters": hyperparameters,
     }
 
@@ -84,11 +79,11 @@ def methods(
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table of the documentation.")] = False,
 ) -> None:
     """List the methods with their papers and hyperparameters."""
-    from ptviz.methods import REGISTRY
+    from ptviz.methods import list_methods
 
     if as_json and as_markdown:
         raise UsageError("--json and --markdown: choose one")
-    described = [describe_method(method) for method in REGISTRY.values()]
+    described = [describe_method(method) for method in list_methods().values()]
     if as_json:
         print_json(described)
     elif as_markdown:

@@ -62,7 +62,7 @@ def draw_figures(backbone: str, source_tasks: int) -> dict[str, Drawing]:
     Raises:
         UsageError: if no backbone of known sizes has that name.
     """
-    from ptviz.methods import REGISTRY
+    from ptviz.methods import list_methods
     from ptviz.plots import plot_backbone, plot_framework, plot_method, plot_taxonomy
 
     try:
@@ -70,7 +70,10 @@ def draw_figures(backbone: str, source_tasks: int) -> dict[str, Drawing]:
             "taxonomy": plot_taxonomy(),
             "framework": plot_framework(backbone=backbone, source_tasks=source_tasks),
             "panel-original": plot_backbone(backbone),
-            **{f"panel-{name}": plot_method(name, backbone=backbone, source_tasks=source_tasks) for name in REGISTRY},
+            **{
+                f"panel-{name}": plot_method(name, backbone=backbone, source_tasks=source_tasks)
+                for name in list_methods()
+            },
         }
     except ValueError as error:
         raise UsageError(f"--backbone: {error}") from error

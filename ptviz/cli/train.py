@@ -133,8 +133,7 @@ def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> d
     from ptviz.checkpoints.bundle import START_RUN
     from ptviz.checkpoints.diagnostics import list_warnings
     from ptviz.cli.inspect import resolve_checkpoint
-    from ptviz.methods import REGISTRY
-    from ptviz.methods.hyperparameters import hyperparameters_of
+    from ptviz.methods import list_methods
     from ptviz.runs import Store, saved_prompts
     from ptviz.runs.import_prompt import import_checkpoint_prompt
 
@@ -151,7 +150,7 @@ def _start_fields(start: str, method: str, hyperparameters: dict[str, str]) -> d
             for warning in list_warnings(bundle, diagnose(bundle)):
                 print_line(f"note: {warning}", error=True)
             found = import_checkpoint_prompt(store, path, bundle)
-    if method in REGISTRY and "m" in hyperparameters_of(REGISTRY[method]):
+    if method in list_methods() and "m" in list_methods()[method].hyperparameters:
         hyperparameters = {"m": str(found.m), **hyperparameters}
     return {"start": found.id, "hyperparameters": hyperparameters}
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from functools import lru_cache
 
-from ptviz.engine.model_cache import load_run_task
 from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions
@@ -26,6 +25,7 @@ def check_table_labels(config: RunConfig) -> None:
 @lru_cache(maxsize=64)  # A comparison has many runs on one table. What fails is checked again.
 def _check(backbone: str, task: str, text: str | None, label: str | None, table: TableOptions, modified: int) -> None:
     from ptviz.backbones import load_tokeniser
+    from ptviz.engine.model_cache import load_run_task
     from ptviz.training.label_texts import check_label_texts
 
     found = load_run_task(RunConfig(backbone, task, text=text, label=label, table=table))

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone
 from ptviz.engine.model_cache import ModelCache
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Prompt
@@ -112,7 +112,7 @@ def make_static_method(prompt: Prompt, backbone: Backbone) -> PromptMethod:
     for name, tensor, shape in checks:
         if tensor.shape != shape:
             raise StoreError(f"{name} of this prompt: expected {shape} for {backbone.name}; got {tuple(tensor.shape)}")
-    static = StaticPrompt(REGISTRY[SOURCE_METHOD].card, slots, embeddings, key_values)
+    static = StaticPrompt(list_methods()[SOURCE_METHOD].card, slots, embeddings, key_values)
     return static.to(backbone.device)
 
 

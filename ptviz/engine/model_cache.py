@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ptviz.backbones import Backbone
 from ptviz.methods.base import PromptMethod
-from ptviz.methods.base import build_method as build_method
+from ptviz.methods.registry import build_method as build_method
 from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
 from ptviz.tasks import TableOptions, Task

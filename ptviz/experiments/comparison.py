@@ -6,13 +6,13 @@ import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cache, lru_cache
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptviz.analysis.comparison import RunResult
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
+from ptviz.methods import list_methods
+from ptviz.methods.hyperparameters import HyperparameterInfo
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
@@ -47,12 +47,12 @@ def parse_methods(methods: str) -> tuple[str, ...]:
         ValueError: if a method is unknown, naming it.
     """
     if methods.strip() == "all":
-        return tuple(REGISTRY)
+        return tuple(list_methods())
     names = [name.strip() for name in methods.split(",") if name.strip()]
-    unknown = [name for name in names if name not in REGISTRY]
+    unknown = [name for name in names if name not in list_methods()]
     if unknown or not names:
         got = ", ".join(unknown) or "nothing"
-        raise ValueError(f"methods: expected `all`, or some of {', '.join(REGISTRY)}; got {got}")
+        raise ValueError(f"methods: expected `all`, or some of {', '.join(list_methods())}; got {got}")
     return tuple(dict.fromkeys(names))
 
 
@@ -92,11 +92,10 @@ def comparison_command(configs: Sequence[RunConfig]) -> str:
     return shlex.join([*words, *base.table_flags()])
 
 
-@cache
-def _hyperparameters(method: str) -> dict[str, HyperparameterInfo]:
-    if method not in REGISTRY:
-        raise ValueError(f"unknown method {method!r}; expected one of {', '.join(REGISTRY)}")
-    return hyperparameters_of(REGISTRY[method])
+def _hyperparameters(method: str) -> Mapping[str, HyperparameterInfo]:
+    if method not in list_methods():
+        raise ValueError(f"unknown method {method!r}; expected one of {', '.join(list_methods())}")
+    return list_methods()[method].hyperparameters
 
 
 def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:

@@ -21,8 +21,8 @@ from msgspec import Meta
 
 from ptviz.atomic_files import write_file
 from ptviz.backbones import Backbone, load_backbone
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import STORED_KEY, check_hyperparameters
+from ptviz.methods import list_methods
+from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.tasks import Task, default_source_tasks, load_task
 from ptviz.training.config import TrainConfig
@@ -87,7 +87,7 @@ def run_sweep(
     frozen = load_backbone(backbone)
     baselines: dict[str, Baselines] = {}
     for seed, name, method in itertools.product(seeds, tasks, methods):
-        task, values = load_task(name), check_hyperparameters(REGISTRY[method], {})
+        task, values = load_task(name), list_methods()[method].check_hyperparameters({})
         rates = (record["winners"][backbone][method]["lr"],) if confirm else LR_GRID[method]
         for lr in rates:
             key = {"backbone": backbone, "method": method, STORED_KEY: values, "lr": lr, "task": name, "seed": seed}
@@ -97,10 +97,10 @@ def run_sweep(
             every = max(25, steps // 4)
             config = TrainConfig(steps=steps, seed=seed, lr=lr, batch=batch, evaluate_every=every, snapshot_every=steps)
             sources = None
-            if REGISTRY[method].uses_source_tasks:
+            if list_methods()[method].uses_source_tasks:
                 sources = [load_task(source) for source in default_source_tasks(name)]
             prompts = {}
-            if sources and REGISTRY[method].needs_source_prompts:
+            if sources and list_methods()[method].needs_source_prompts:
                 m = int(values["m"])
                 prompts = {task.name: get_source_prompt(cache, frozen, task, m, config) for task in sources}
             known = baselines.get(name)
@@ -169,7 +169,7 @@ def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backb
     for name, label in (("majority", "majority class"), ("zero_shot", "zero-shot")):
         known = [next((f"{run[name]:.3f}" for run in runs if run["task"] == task), "") for task in tasks]
         lines.append(f"| *{label}* | | " + " | ".join(known) + " |")
-    for method in REGISTRY:
+    for method in list_methods():
         rate = record["winners"].get(backbone, {}).get(method, {}).get("lr")
         own = [r for r in runs if r["method"] == method and r["lr"] == rate and _has_default_hyperparameters(r)]
         cells = [_format_scores([run for run in own if run["task"] == task]) for task in tasks]
@@ -181,13 +181,13 @@ def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backb
 def _matches_key(run: dict[str, Any], key: dict[str, Any]) -> bool:
     """Return whether a run is the one asked for; hyperparameters that are newer than it count as defaults."""
     same = all(run[name] == value for name, value in key.items() if name != STORED_KEY)
-    return same and check_hyperparameters(REGISTRY[run["method"]], run[STORED_KEY]) == key[STORED_KEY]
+    return same and list_methods()[run["method"]].check_hyperparameters(run[STORED_KEY]) == key[STORED_KEY]
 
 
 def _has_default_hyperparameters(run: dict[str, Any]) -> bool:
     """Return whether a run used the defaults; hyperparameters that are newer than it count as defaults."""
-    cls = REGISTRY[run["method"]]
-    return check_hyperparameters(cls, run[STORED_KEY]) == check_hyperparameters(cls, {})
+    method = list_methods()[run["method"]]
+    return method.check_hyperparameters(run[STORED_KEY]) == method.check_hyperparameters({})
 
 
 def _format_scores(runs: list[dict[str, Any]]) -> str:

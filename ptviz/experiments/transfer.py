@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 from jaxtyping import Float
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
@@ -28,9 +29,8 @@ from ptviz.experiments.transfer_results import (
     read_transfer_scores,
     save_measurement,
 )
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.methods.base import PromptMethod
-from ptviz.prompt import BackboneShape
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
@@ -75,7 +75,7 @@ def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]
         summary
         for summary in store.list()
         if summary.status.state == "finished"
-        and summary.config.method in REGISTRY
+        and summary.config.method in list_methods()
         and backbone in (None, summary.config.backbone)
     ]
 

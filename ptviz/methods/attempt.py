@@ -35,15 +35,14 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ptviz.methods.base import (
-    MethodCard,
     MethodTensor,
     PromptMethod,
-    ReportedResult,
     Stage,
     StageContext,
     copy_per_target,
     task_objective,
 )
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, RouterOutput, Sum, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length

@@ -12,9 +12,10 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptviz.methods.card import MethodCard
+from ptviz.methods.classes import REGISTRY
 from ptviz.methods.diagram import MethodDiagram, derive_diagram
-from ptviz.methods.glossary import EquationSymbol
-from ptviz.methods.hyperparameters import check_hyperparameters
+from ptviz.methods.hyperparameters import check_hyperparameters, hyperparameters_of
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, ForwardFn, Output, Prompt, Spec
 
@@ -94,44 +95,6 @@ class MethodTensor:
     def __post_init__(self) -> None:
         if self.tensor.ndim != len(self.axes):
             raise ValueError(f"expected one axis name for each of {tuple(self.tensor.shape)}; got {self.axes}")
-
-
-@dataclass(frozen=True)
-class ReportedResult:
-    """A result that the method's paper reports, in our words; ``where`` is its table, figure or section, if known.
-
-    ``read`` is our source: the paper's text, its released code, or a summary, whose numbers may be miscopied. ``by``
-    cites another paper, which replicated the method.
-    """
-
-    text: str
-    where: str = ""
-    read: Literal["paper", "code", "summary"] = "paper"
-    by: str = ""
-
-
-@dataclass(frozen=True)
-class MethodCard:
-    """A method's description: its place in the survey, reported results, and differences from the paper.
-
-    ``idea`` is one sentence, ``lesson`` a paragraph for beginners, ``suggested_experiment`` one thing to try.
-    """
-
-    name: str
-    title: str
-    citation: str
-    url: str
-    branch: tuple[str, str, str]
-    equation: str
-    idea: str
-    differs: str = ""
-    lesson: str = ""
-    suggested_experiment: str = ""
-    reported_results: tuple[ReportedResult, ...] = ()
-    symbols: tuple[EquationSymbol, ...] = ()
-
-
-REGISTRY: dict[str, type[PromptMethod]] = {}
 
 
 class PromptMethod(nn.Module, ABC):
@@ -226,23 +189,6 @@ def copy_per_target(spec: Spec, values: Tensor) -> nn.Parameter:
     return nn.Parameter(values if spec.targets == 1 else values.repeat(spec.targets, *[1] * values.ndim))
 
 
-def method_uses_source_tasks(name: str) -> bool:
-    """Return whether a method of the registry uses source tasks; False for an unknown name."""
-    return name in REGISTRY and REGISTRY[name].uses_source_tasks
-
-
-def check_target_count(name: str, count: int) -> None:
-    """Check that a method can be trained on this many target tasks at once; an unknown method is not judged.
-
-    Raises:
-        ValueError: naming the methods that can.
-    """
-    if count == 1 or name not in REGISTRY or REGISTRY[name].per_target:
-        return
-    able = ", ".join(other for other, method in REGISTRY.items() if method.per_target)
-    raise ValueError(f"task: {name} trains one target task at a time; got {count}: choose one of {able}, or one task")
-
-
 def build_method(
     name: str, spec: Spec, hyperparameters: Mapping[str, object] = MappingProxyType({}), seed: int = 0
 ) -> PromptMethod:
@@ -253,10 +199,11 @@ def build_method(
     """
     if name not in REGISTRY:
         raise ValueError(f"unknown method {name!r}; expected one of {', '.join(REGISTRY)}")
-    checked = check_hyperparameters(REGISTRY[name], hyperparameters)
+    method_class = REGISTRY[name]
+    checked = check_hyperparameters(hyperparameters_of(method_class), hyperparameters, method_class.card.title)
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         # A meta spec gives a method without values, enough to count parameters for a backbone of any size.
         with torch.device(spec.embedding_table.device if spec.embedding_table.is_meta else "cpu"):
-            method = REGISTRY[name](spec, **checked)
+            method = method_class(spec, **checked)
     return method.to(spec.embedding_table.device)

@@ -32,15 +32,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import (
-    MethodCard,
-    MethodTensor,
-    PromptMethod,
-    ReportedResult,
-    Stage,
-    StageContext,
-    task_objective,
-)
+from ptviz.methods.base import MethodTensor, PromptMethod, Stage, StageContext, task_objective
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MatrixProduct, MethodDiagram, RouterOutput, Sum, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length

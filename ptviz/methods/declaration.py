@@ -7,7 +7,9 @@ import re
 import sys
 from importlib.metadata import EntryPoint
 
-from ptviz.methods.base import REGISTRY, MethodCard, PromptMethod, build_method
+from ptviz.methods.base import PromptMethod, build_method
+from ptviz.methods.card import MethodCard
+from ptviz.methods.classes import REGISTRY
 from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
 from ptviz.prompt import Spec
 

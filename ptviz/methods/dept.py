@@ -24,7 +24,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult, Stage, task_objective
+from ptviz.methods.base import MethodTensor, PromptMethod, Stage, task_objective
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Rank, Text

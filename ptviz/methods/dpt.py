@@ -18,7 +18,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.base import MethodTensor, PromptMethod
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Init, Length, Rank, Text
 from ptviz.methods.initializers import init_prompt, prompt_embeddings_of, svd_factors

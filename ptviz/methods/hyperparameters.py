@@ -23,8 +23,8 @@ class Hyperparameter:
 
     symbol: str
     meaning: str
-    minimum: float | None = None
-    maximum: float | None = None
+    minimum: int | float | None = None
+    maximum: int | float | None = None
     affects_routing: bool = False
 
 
@@ -34,7 +34,7 @@ class HyperparameterInfo:
 
     name: str
     declaration: Hyperparameter
-    value_type: type[int] | type[float] | type[str] | type[bool]
+    value_type: type
     default: HyperparameterValue
     choices: tuple[str, ...] = ()
 
@@ -109,14 +109,16 @@ def _declared_hyperparameters(method: type) -> dict[str, HyperparameterInfo]:
     return found
 
 
-def check_hyperparameters(method: type, values: Mapping[str, Any]) -> dict[str, HyperparameterValue]:
-    """Return all hyperparameters of the method in their types: the given values, and defaults for the rest.
+def check_hyperparameters(
+    known: Mapping[str, HyperparameterInfo], values: Mapping[str, Any], title: str
+) -> dict[str, HyperparameterValue]:
+    """Return all of a method's ``known`` hyperparameters in their types: the given values, and defaults for the rest.
 
     Raises:
-        ValueError: for an unknown hyperparameter, or a value of the wrong type or out of bounds.
+        ValueError: for an unknown hyperparameter (with the method's ``title``), or a value of the wrong type or out of
+            bounds.
     """
-    known = hyperparameters_of(method)
     unknown = sorted(set(values) - set(known))
     if unknown:
-        raise ValueError(f"unknown hyperparameter {', '.join(unknown)}; {method.__name__} has: {', '.join(known)}")
+        raise ValueError(f"unknown hyperparameter {', '.join(unknown)}; {title} has: {', '.join(known)}")
     return {name: info.validate(values.get(name, info.default)) for name, info in known.items()}

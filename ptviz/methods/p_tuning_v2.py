@@ -16,7 +16,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.base import MethodTensor, PromptMethod
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Length
 from ptviz.methods.initializers import key_values_of

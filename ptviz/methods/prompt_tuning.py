@@ -26,7 +26,8 @@ from typing import Annotated
 import torch
 from torch import nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.base import MethodTensor, PromptMethod
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text

@@ -21,7 +21,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult
+from ptviz.methods.base import MethodTensor, PromptMethod
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, RouterOutput, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Experts, Hyperparameter, Init, Length, Text

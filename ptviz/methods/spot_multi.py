@@ -18,15 +18,8 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from ptviz.methods.base import (
-    MethodCard,
-    MethodTensor,
-    PromptMethod,
-    ReportedResult,
-    Stage,
-    StageContext,
-    task_objective,
-)
+from ptviz.methods.base import MethodTensor, PromptMethod, Stage, StageContext, task_objective
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, SourceExamples, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Length

@@ -5,7 +5,8 @@ from __future__ import annotations
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod
+from ptviz.methods.base import MethodTensor, PromptMethod
+from ptviz.methods.card import MethodCard
 from ptviz.prompt import Batch, Prompt
 
 

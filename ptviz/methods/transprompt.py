@@ -30,7 +30,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import MethodCard, MethodTensor, PromptMethod, ReportedResult, Stage, StageContext
+from ptviz.methods.base import MethodTensor, PromptMethod, Stage, StageContext
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, Sum, TensorNode
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length

@@ -28,15 +28,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from ptviz.methods.base import (
-    MethodCard,
-    MethodTensor,
-    PromptMethod,
-    ReportedResult,
-    Stage,
-    StageContext,
-    task_objective,
-)
+from ptviz.methods.base import MethodTensor, PromptMethod, Stage, StageContext, task_objective
+from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MaskedTensor, MethodDiagram
 from ptviz.methods.glossary import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Hashable, Mapping
+from itertools import islice
+from pathlib import Path
 from typing import Any, TypeVar
 
 import numpy as np
-import pandas as pd
 from cachetools import LRUCache, cached
 
 T = TypeVar("T")
@@ -28,8 +29,8 @@ def size_in_bytes(value: object, seen: set[int] | None = None) -> int:
     seen.add(id(value))
     if isinstance(value, np.memmap):
         return 0
-    if isinstance(value, pd.DataFrame):
-        return int(value.memory_usage(deep=True).sum())
+    if callable(usage := getattr(value, "memory_usage", None)):  # a pandas.DataFrame
+        return int(usage(deep=True).sum())
     if isinstance(bytes_ := getattr(value, "nbytes", None), int):  # an array or a tensor
         return bytes_
     if isinstance(value, str | bytes):
@@ -61,3 +62,13 @@ def cached_by_signature(key: Hashable, make: Callable[[], T]) -> T:
 @cached(_CACHE, key=lambda key, make: key, lock=threading.Lock())
 def _computed(key: Hashable, make: Callable[[], Any]) -> Any:
     return make()
+
+
+def last_modified(path: Path) -> float:
+    """Return when anything at a path last changed, in seconds since 1970; 0 where there is nothing."""
+    try:
+        entries = islice(path.iterdir(), 500) if path.is_dir() else ()
+        inner = [entry.stat().st_mtime for entry in entries]
+        return max([path.stat().st_mtime, *inner])
+    except (OSError, ValueError):
+        return 0.0

@@ -8,7 +8,6 @@ from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_pro
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer
 from ptviz.plots.run_argument import RunOrId, get_run
-from ptviz.worker.handlers import probe_run
 
 _MAX_DESCRIBED = 12
 
@@ -21,6 +20,8 @@ def plot_class_probabilities(
     Without a ``step``, the prompt is the best one of a run that ended, or the newest one of an active run.
     """
     if answer is None:
+        from ptviz.worker.handlers import probe_run  # It loads the backbone.
+
         snapshot = {"stage": None if step is None else stage, "step": step}
         answer = probe_run(get_run(run), "predict", texts=[text], **snapshot)
     found = probabilities_from_answer(answer)

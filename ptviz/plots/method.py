@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from ptviz.figures.diagrams.method import draw_panel
 from ptviz.figures.diagrams.stage_timeline import draw_stage_timeline
 from ptviz.figures.parameter_cost import draw_parameter_cost
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.drawing import Drawing
 from ptviz.plots.method_panels import (
@@ -39,7 +39,7 @@ def plot_method(
     Raises:
         ValueError: if the sizes of the backbone are not known, or the tensors do not fit the method.
     """
-    if isinstance(method, str) and method in REGISTRY:
+    if isinstance(method, str) and method in list_methods():
         return Drawing(draw_panel(build_method_panel(method, get_backbone_shape(backbone), sources=source_tasks)))
     return Drawing(draw_panel(build_run_panel(get_run(method), before_training)))
 

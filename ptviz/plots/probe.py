@@ -7,7 +7,6 @@ from typing import Any
 from ptviz.plots.run_argument import PromptOrId, get_run, get_saved
 from ptviz.plots.run_tensors import snapshot_index
 from ptviz.runs import Store
-from ptviz.worker.handlers import probe_prompt, probe_run
 
 Answer = dict[str, Any]
 
@@ -29,6 +28,8 @@ def probe(
     """
     if answer is not None:
         return answer
+    from ptviz.worker.handlers import probe_prompt, probe_run  # They load the backbone.
+
     saved = get_saved(prompt)
     if saved is not None:
         return probe_prompt(Store(), str(prompt), kind, task=task or saved.task, **request)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +11,7 @@ from jaxtyping import Float
 
 from ptviz.checkpoints import PromptBundle, open_checkpoint
 from ptviz.experiments.transfer import load_prompt_vectors, saved_prompt_summaries
-from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import RunSummary, Store, StoreError
@@ -130,13 +129,3 @@ def load_checkpoint(path: Path) -> PromptBundle:
         CheckpointError: if it is refused.
     """
     return cached_by_signature(("checkpoint", str(path), last_modified(path)), lambda: open_checkpoint(path))
-
-
-def last_modified(path: Path) -> float:
-    """Return when anything at a path last changed, in seconds since 1970; 0 where there is nothing."""
-    try:
-        entries = islice(path.iterdir(), 500) if path.is_dir() else ()
-        inner = [entry.stat().st_mtime for entry in entries]
-        return max([path.stat().st_mtime, *inner])
-    except (OSError, ValueError):
-        return 0.0

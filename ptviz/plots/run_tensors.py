@@ -8,16 +8,14 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from jaxtyping import Float
 
-from ptviz.backbones import load_backbone
+from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, RunOrId, get_run, get_saved
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory, subsample_indices
-from ptviz.prompt import BackboneShape
 from ptviz.runs import Run, SnapshotInfo, Store, StoreError
 from ptviz.runs.embedding_table import Vocabulary, cache_path, find_backbone_shape, load_vocabulary, save_vocabulary
-from ptviz.runs.method_tensors import load_method_tensors
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt, load_prompt_tensors
 from ptviz.runs.status import ACTIVE_STATES
 
@@ -142,6 +140,8 @@ def load_words(backbone: str) -> Vocabulary:
     """
     folder = cache_path(backbone)
     if not (folder / "vocabulary.json").exists():
+        from ptviz.backbones import load_backbone
+
         save_vocabulary(load_backbone(backbone))
     found = cached_by_signature(("vocabulary", str(folder)), lambda: load_vocabulary(backbone))
     if found is None:
@@ -150,6 +150,8 @@ def load_words(backbone: str) -> Vocabulary:
 
 
 def _snapshot_tensors(run: Run, info: SnapshotInfo, sizes: BackboneShape) -> dict[str, NamedAxesArray]:
+    from ptviz.runs.method_tensors import load_method_tensors  # It builds the method, with torch.
+
     key = ("tensors", str(info.path), info.path.stat().st_mtime_ns)
     return cached_by_signature(key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step), sizes))
 

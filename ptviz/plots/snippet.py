@@ -42,7 +42,10 @@ def call_snippet(function: Callable[..., Any], *args: Any, **kwargs: Any) -> str
             written.append(keyword + _write(value, imports))
         except TypeError as error:
             raise TypeError(f"argument {argument!r}: {error}") from error
-    returned = str(signature.return_annotation).split(".")[-1]
+    return _script(name, str(signature.return_annotation).split(".")[-1], written, imports)
+
+
+def _script(name: str, returned: str, written: Sequence[str], imports: set[str]) -> str:
     if returned in ("Drawing", "Scene"):
         file = f'Path("{name.removeprefix("plot_")}.svg")'
         variable, use = "drawing", f'{file}.write_text(drawing.to_svg(), encoding="utf-8")'
@@ -58,7 +61,9 @@ def training_snippet(config: RunConfig) -> str:
     training = replace(config.training, begun=0)
     plain = replace(config, planned=(), training=training, hyperparameters=config.changed_hyperparameters())
     comment = config.extension_comment("# ")
-    return (comment and f"{comment}\n") + call_snippet(ptviz.train_and_save, plain)
+    # The function itself is not looked up, because it needs torch.
+    imports = {"from ptviz import train_and_save"}
+    return (comment and f"{comment}\n") + _script("train_and_save", "Run", [_write(plain, imports)], imports)
 
 
 def _call(variable: str, function: str, arguments: Sequence[str]) -> str:

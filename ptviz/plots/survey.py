@@ -11,7 +11,7 @@ from ptviz.analysis.taxonomy import Taxonomy, build_taxonomy
 from ptviz.figures.diagrams.framework_comparison import draw_framework, draw_pair
 from ptviz.figures.diagrams.method import draw_panel
 from ptviz.figures.diagrams.taxonomy import draw_taxonomy
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.plots.drawing import Drawing
 from ptviz.plots.method_panels import (
     DEFAULT_BACKBONE,
@@ -43,12 +43,12 @@ def plot_taxonomy(*, colour_by: TaxonomyColour = "family", backbone: str = DEFAU
 
 def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonomy:
     """Return the tree that ``plot_taxonomy`` draws."""
-    cards = [method.card for method in REGISTRY.values()]
+    cards = [method.card for method in list_methods().values()]
     if colour_by == "family":
         return build_taxonomy(cards)
     if colour_by == "parameters":
         shape = get_backbone_shape(backbone)
-        counts = {name: build_method_panel(name, shape).trainable_parameters for name in REGISTRY}
+        counts = {name: build_method_panel(name, shape).trainable_parameters for name in list_methods()}
         return build_taxonomy(cards, counts, "trainable parameters on the target task", log=True)
     best = best_run_per_method(Store(), backbone, task)
     if colour_by == "accuracy":

@@ -10,9 +10,8 @@ from typing import Annotated, Any
 
 from msgspec import Meta
 
-from ptviz.methods import REGISTRY
-from ptviz.methods.base import check_target_count, method_uses_source_tasks
-from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue, check_hyperparameters
+from ptviz.methods import check_target_count, list_methods, method_uses_source_tasks
+from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue
 from ptviz.paths import expand_user
 from ptviz.runs.atomic_io import slug
 from ptviz.safe_text import safe_list
@@ -91,8 +90,8 @@ class RunConfig:
         Raises:
             ValueError: for an unknown method or hyperparameter, a bad value, an empty backbone or task, or a long name.
         """
-        if self.method not in REGISTRY:
-            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(REGISTRY)}")
+        if self.method not in list_methods():
+            raise ValueError(f"unknown method {self.method!r}; expected one of {', '.join(list_methods())}")
         for what in ("backbone", "task"):
             if not str(getattr(self, what)).strip():
                 raise ValueError(f"{what}: expected a name, a path or a hub id; got nothing")
@@ -110,7 +109,7 @@ class RunConfig:
             raise ValueError("start: a branch starts from its parent's snapshot; leave one of the two out")
         if len(self.name) > _MAX_NAME_LENGTH:
             raise ValueError(f"name: expected at most {_MAX_NAME_LENGTH} characters; got {len(self.name)}")
-        return replace(self, hyperparameters=check_hyperparameters(REGISTRY[self.method], self.hyperparameters))
+        return replace(self, hyperparameters=list_methods()[self.method].check_hyperparameters(self.hyperparameters))
 
     def _check_targets(self) -> None:
         if not self.more_tasks:
@@ -210,9 +209,9 @@ class RunConfig:
 
     def changed_hyperparameters(self) -> dict[str, HyperparameterValue]:
         """Return the hyperparameters that differ from the defaults; all of them for an unknown method."""
-        if self.method not in REGISTRY:
+        if self.method not in list_methods():
             return dict(self.hyperparameters)
-        usual = check_hyperparameters(REGISTRY[self.method], {})
+        usual = list_methods()[self.method].check_hyperparameters({})
         return {name: value for name, value in self.hyperparameters.items() if value != usual.get(name)}
 
 

@@ -17,10 +17,9 @@ from msgspec import Meta, Struct
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory
-from ptviz.backbones.attention import BackboneError
-from ptviz.backbones.registry import read_backbone_shape
+from ptviz.backbone_shape import BackboneShape
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.shape import named_backbone_shape
-from ptviz.prompt import BackboneShape
 from ptviz.runs.atomic_io import to_store_error
 from ptviz.validation import InvalidData, Name, decode_json
 
@@ -137,6 +136,8 @@ def require_backbone_shape(backbone: str) -> BackboneShape | None:
 
 @lru_cache(maxsize=16)
 def _folder_shape(signature: str, backbone: str) -> BackboneShape:
+    from ptviz.backbones.registry import read_backbone_shape  # It needs transformers.
+
     return read_backbone_shape(backbone)
 
 

@@ -10,13 +10,15 @@ from datetime import UTC, datetime
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated, Any, TypedDict
+from typing import TYPE_CHECKING, Annotated, Any, TypedDict
 
-import torch
 from msgspec import Meta
 
 import ptviz
 from ptviz.validation import Count, Name, Scalar, Sentence, convert_json, decode_json
+
+if TYPE_CHECKING:
+    import torch
 
 _Fields: Any = Annotated[dict[Name, Scalar | list[Sentence]], Meta(max_length=200)]
 
@@ -48,6 +50,8 @@ def decode_environment(data: bytes) -> dict[str, Any]:
 
 def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
     """Return versions, machine, device, threads and seed as plain data."""
+    import torch
+
     return {
         "ptviz": ptviz.__version__,
         "commit": source_commit(),

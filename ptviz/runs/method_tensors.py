@@ -8,9 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.bundle import NamedAxesArray
-from ptviz.methods.base import PromptMethod, build_method
-from ptviz.prompt import BackboneShape, Batch, Spec
+from ptviz.methods.base import PromptMethod
+from ptviz.methods.registry import build_method
+from ptviz.prompt import Batch, Spec
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state

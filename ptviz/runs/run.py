@@ -9,9 +9,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import pandas as pd
-from torch import Tensor
-
 from ptviz.runs import snapshots as tensors
 from ptviz.runs.atomic_io import StoreError, file_signature
 from ptviz.runs.config import RunConfig
@@ -24,6 +21,9 @@ from ptviz.training.events import Event, Resumed, decode_event
 from ptviz.validation import InvalidData, check_depth, decode_json
 
 if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
+
     from ptviz.training import ResumePoint
 
 _BEST_PREFIX = "best/"
@@ -189,6 +189,8 @@ class Run:
         path = self.path / "predictions.parquet"
         if not path.exists():
             return None
+        import pandas as pd
+
         try:
             return pd.read_parquet(path)
         except Exception as error:  # A damaged file's metadata raise KeyError and more in pandas and pyarrow.

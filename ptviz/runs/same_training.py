@@ -7,8 +7,8 @@ import math
 from functools import lru_cache
 from pathlib import Path
 
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import STORED_KEY, hyperparameters_of
+from ptviz.methods import list_methods
+from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
@@ -35,13 +35,13 @@ def training_fingerprint(config: RunConfig) -> str:
         del plain["training"]["source_seed"]
     if not config.more_tasks:
         del plain["training"]["task_temperature"]
-    if config.method in REGISTRY:
+    if config.method in list_methods():
         given = config.hyperparameters
         plain["sources"] = list(config.source_tasks())
         if not plain["sources"]:
             del plain["training"]["source_steps"]
             plain["training"].pop("source_seed", None)
-        infos = hyperparameters_of(REGISTRY[config.method])
+        infos = list_methods()[config.method].hyperparameters
         plain[STORED_KEY] = {
             **given,
             **{name: info.validate(given.get(name, info.default)) for name, info in infos.items()},

@@ -14,20 +14,21 @@ from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-import torch
 from msgspec import Meta
-from torch import Tensor
 
 from ptviz.atomic_files import atomic_directory, delete_folder
-from ptviz.methods.base import build_method
-from ptviz.prompt import Prompt, Spec
 from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import read_json
 from ptviz.validation import InvalidData, Name, PathText, Timestamp, convert_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ptviz.prompt import Prompt
 
 PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_values": ("S", "kv", "H", "m", "h")}
 """The tensors a saved prompt may have: input embeddings, keys and values at every attention site, or both."""
@@ -126,7 +127,7 @@ def _validated_length(tensors: Mapping[str, Tensor]) -> int:
         axes = PROMPT_AXES[name]
         if tensor.ndim != len(axes) or not tensor.numel() or (name == "key_values" and tensor.shape[1] != 2):
             raise StoreError(f"{name}: expected a shape ({', '.join(axes)}) with kv = 2; got {tuple(tensor.shape)}")
-        if not torch.isfinite(tensor).all():
+        if not tensor.isfinite().all():
             raise StoreError(f"{name}: expected finite numbers; some are infinite or not a number")
         lengths.add(tensor.shape[axes.index("m")])
     if len(lengths) > 1:
@@ -176,6 +177,8 @@ def load_prompt_tensors(folder: Path, id: str) -> dict[str, Tensor]:
 
 def to_prompt(tensors: Mapping[str, Tensor]) -> Prompt:
     """Return the tensors of a saved prompt as a static prompt."""
+    from ptviz.prompt import Prompt
+
     embeddings, inner = tensors.get("embeddings"), tensors.get("key_values")
     return Prompt(
         embeddings=None if embeddings is None else embeddings[None],
@@ -203,6 +206,10 @@ def check_initial_prompt(config: RunConfig, start: SavedPrompt) -> None:
     Raises:
         ValueError: if the prompt does not fit the method or the backbone, with what was expected.
     """
+    import torch
+
+    from ptviz.methods import build_method
+    from ptviz.prompt import Spec
     from ptviz.runs.embedding_table import find_backbone_shape
 
     shape = find_backbone_shape(config.backbone)

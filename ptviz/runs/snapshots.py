@@ -8,17 +8,18 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import Annotated, Any, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 
 from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save
-from torch import Tensor
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
 from ptviz.safe_text import safe_text
 from ptviz.validation import InvalidData, Name, StageIndex, StepCount, convert_json, decode_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
 AxesByTensor = Mapping[str, Sequence[str]]
@@ -82,6 +83,8 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     Raises:
         StoreError: if the disk is full or the folder cannot be written.
     """
+    from safetensors.torch import save  # Here, so that the list of runs does not load torch.
+
     # Cloned, since the format does not allow two names for one tensor (a prompt and the best prompt).
     own = {name: tensor.detach().cpu().clone().contiguous() for name, tensor in tensors.items()}
     atomic_write(path, save(own, metadata={"format": "pt", **header}))

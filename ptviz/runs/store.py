@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
-
-from torch import Tensor
+from typing import TYPE_CHECKING
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
@@ -26,6 +25,9 @@ from ptviz.runs.run import Run, read_config, read_status_file
 from ptviz.runs.status import Status, actual_status
 from ptviz.runs.target_run import TARGET_MARK, find_target, split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _RUN_FILES = ("config.json", "status.json", "events.jsonl")

@@ -8,12 +8,8 @@ training, stopping and deleting are for the whole run.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-import pandas as pd
-from torch import Tensor
-
-from ptviz.methods import REGISTRY
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.history import RunHistory
@@ -22,6 +18,10 @@ from ptviz.runs.snapshots import ResumeState
 from ptviz.runs.status import Status
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric
 from ptviz.training.events import Baselines, Evaluated, Event, Finished
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from torch import Tensor
 
 TARGET_MARK = "@"
 """Stands between the id of a run and one of its target tasks."""
@@ -125,6 +125,8 @@ class TargetRun(Run):
         return own[[*first, *(name for name in own if name not in first)]]
 
     def _state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        from ptviz.methods import REGISTRY
+
         return REGISTRY[self.config.method].state_of_target(state, self.target)
 
 

@@ -10,9 +10,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import MappingProxyType, TracebackType
-from typing import Any, Literal
-
-from torch import Tensor
+from typing import TYPE_CHECKING, Any, Literal
 
 from ptviz.atomic_files import remove_leftovers
 from ptviz.runs import predictions, snapshots
@@ -25,6 +23,9 @@ from ptviz.runs.snapshots import AxesByTensor, ResumeState
 from ptviz.runs.status import Status
 from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.training.events import event_to_json
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _STATUS_INTERVAL = 0.5
 """Seconds between two writes of status.json while only steps are written."""

@@ -1,5 +1,6 @@
 from .config import TrainConfig
 from .default_lr import default_learning_rate
+from .errors import TrainingError
 from .estimate import RunEstimate, estimate_run
 from .evaluation import EvaluationScores, evaluate, measure_baselines, predict
 from .events import (
@@ -13,7 +14,7 @@ from .events import (
     StageStarted,
     StepCompleted,
 )
-from .trainer import ResumePoint, TrainingError, train
+from .trainer import ResumePoint, train
 
 __all__ = [
     "Baselines",

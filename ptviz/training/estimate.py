@@ -7,12 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ptviz.backbones import list_backbones
-from ptviz.methods.base import build_method, method_uses_source_tasks
-from ptviz.prompt import Spec
+from ptviz.methods import method_uses_source_tasks
 from ptviz.tasks import default_source_tasks
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate, has_recorded_lr, load_sweep_winners
-from ptviz.training.stage_steps import count_stage_steps
 
 
 @dataclass(frozen=True)
@@ -47,6 +45,10 @@ def estimate_run(
     Raises:
         ValueError: for an unknown method or a bad hyperparameter.
     """
+    from ptviz.methods import build_method
+    from ptviz.prompt import Spec
+    from ptviz.training.stage_steps import count_stage_steps
+
     sizes = next((info for info in list_backbones() if info.name == backbone), None)
     notes = []
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
-from torch import Tensor
 
 from ptviz.validation import (
     Duration,
@@ -24,6 +23,9 @@ from ptviz.validation import (
     StepCount,
     decode_json,
 )
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 RoundedShare = Annotated[float, msgspec.Meta(ge=-0.001, le=1.001)]
 """A share that is a sum of float32 numbers."""

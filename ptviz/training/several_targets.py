@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeVar
 
-from ptviz.methods.base import check_target_count
+from ptviz.methods import check_target_count
 from ptviz.tasks import Task
 from ptviz.training.events import Baselines, Evaluated, Finished
 

@@ -7,7 +7,8 @@ from collections.abc import Mapping, Sequence
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod, build_method
+from ptviz.methods.base import PromptMethod
+from ptviz.methods.registry import build_method
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.tasks import Task
 from ptviz.training.config import TrainConfig

@@ -13,7 +13,9 @@ import torch
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.methods.base import PromptMethod, Stage, build_method, method_uses_source_tasks
+from ptviz.methods import method_uses_source_tasks
+from ptviz.methods.base import PromptMethod, Stage
+from ptviz.methods.registry import build_method
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
@@ -21,6 +23,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
 from ptviz.training.config import TrainConfig
 from ptviz.training.default_lr import default_learning_rate
+from ptviz.training.errors import TrainingError
 from ptviz.training.evaluation import (
     SHOWN_EXAMPLES,
     clone_state,
@@ -58,10 +61,6 @@ OPTIMIZER_CLASSES: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float, 
     "evolution": CMAESOptimizer,
 }
 """Optimisers by the name in ``Stage.optimiser``."""
-
-
-class TrainingError(RuntimeError):
-    """Training cannot continue: the reason, and what to do."""
 
 
 @dataclass(frozen=True)

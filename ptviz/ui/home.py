@@ -9,7 +9,7 @@ from ptviz.figures.diagrams.scene import Box, Element, Line, Scene, TextLabel
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.figures.style import FROZEN, PROMPT
 from ptviz.runs import RunConfig
-from ptviz.training import TrainConfig, estimate_run
+from ptviz.training import TrainConfig
 from ptviz.ui.components.download import render_missing
 from ptviz.ui.navigation import start_run
 
@@ -57,20 +57,19 @@ def _arrow_svg(start: float, end: float) -> Line:
 
 
 _CONFIG = RunConfig().checked()
-_ESTIMATE = estimate_run(_CONFIG.method, _CONFIG.backbone, _CONFIG.task, _CONFIG.training, _CONFIG.hyperparameters)
-_BACKBONE_SIZE = f"{(_ESTIMATE.frozen_parameters or 0) / 1e6:.1f} million parameters"
+_BACKBONE = next(info for info in backbones.list_backbones() if info.name == _CONFIG.backbone)
+_BACKBONE_SIZE = f"{_BACKBONE.parameters / 1e6:.1f} million parameters"
+_TOKENS = int(_CONFIG.hyperparameters["m"])
 INTRODUCTION = (
     "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
     "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start training: a "
     f"real sentence encoder of {_BACKBONE_SIZE.removesuffix(' parameters')} frozen parameters will learn what kind of "
-    f"answer a question asks for, from {_ESTIMATE.trainable_parameters:,} trainable ones, in about half a minute."
+    f"answer a question asks for, from {_TOKENS * _BACKBONE.width:,} trainable ones, in about half a minute."
 )
 """Text about the Start button, with the sizes of the run that it starts."""
 
 # A component, because st.html removes SVG. A component takes trusted text only, as this is.
-_INTRODUCTION_DRAWING = draw_introduction(
-    "Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, int(_CONFIG.hyperparameters["m"])
-)
+_INTRODUCTION_DRAWING = draw_introduction("Who painted the Mona Lisa?", "human", _BACKBONE_SIZE, _TOKENS)
 _HOME_COMPONENT = st.components.v2.component(
     "ptviz_anatomy",
     html=f"\n<div>{_INTRODUCTION_DRAWING}</div>",

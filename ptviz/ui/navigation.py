@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ptviz.methods.base import method_uses_source_tasks
+from ptviz.methods import method_uses_source_tasks
 from ptviz.runs import RunConfig
 from ptviz.ui.backend import get_client, request_preload
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.table_form import table_query_params
+from ptviz.ui.libraries import load_libraries
 
 WATCH_PAGE = "train/watch.py"
 COMPOSE_PAGE = "train/compose.py"
@@ -23,6 +24,8 @@ OTHER_BACKBONE = "other"
 def start_run(config: RunConfig) -> None:
     """Queue a run and open its page, or show why it cannot be queued."""
     run = None
+    if config != RunConfig():  # A table is checked with the tokenizer, a saved prompt with the method.
+        load_libraries()
     with show_errors():
         run = get_client().submit(config)
     if run is not None:
@@ -64,8 +67,7 @@ def start_button() -> None:
 def form_query_params(config: RunConfig) -> dict[str, str]:
     """Return the query parameters that fill the form of a new run with this config."""
     from ptviz import tasks
-    from ptviz.methods import REGISTRY
-    from ptviz.methods.hyperparameters import hyperparameters_of
+    from ptviz.methods import list_methods
     from ptviz.training.config import TrainConfig
 
     params = {"method": config.method}
@@ -82,8 +84,8 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}
     params |= _backbone_params(config.backbone)
-    if config.method in REGISTRY:
-        defaults = {name: info.default for name, info in hyperparameters_of(REGISTRY[config.method]).items()}
+    if config.method in list_methods():
+        defaults = {name: info.default for name, info in list_methods()[config.method].hyperparameters.items()}
         params |= {f"{config.method}-{n}": str(v) for n, v in config.hyperparameters.items() if v != defaults.get(n)}
     usual = TrainConfig().to_json()
     params |= {name: str(value) for name, value in config.training.to_json().items() if value != usual[name]}

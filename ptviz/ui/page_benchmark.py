@@ -35,7 +35,7 @@ def fill_store(count: int) -> None:
 
     from ptviz.engine.train_job import execute_run
     from ptviz.experiments.comparison import make_configs
-    from ptviz.methods import REGISTRY
+    from ptviz.methods import list_methods
     from ptviz.runs import RunConfig, Store
     from ptviz.runs.store import encode_config
     from ptviz.training import TrainConfig, default_learning_rate
@@ -46,8 +46,8 @@ def fill_store(count: int) -> None:
     run = store.create(RunConfig("tiny-encoder", str(table), training=training, text="text", label="label"))
     execute_run(run.path)
     environment, status = run.environment(), run.status()
-    seeds = range(-(-count // len(REGISTRY)))
-    others = make_configs([*REGISTRY], seeds, RunConfig(training=TrainConfig(steps=_RUN_STEPS)))
+    seeds = range(-(-count // len(list_methods())))
+    others = make_configs([*list_methods()], seeds, RunConfig(training=TrainConfig(steps=_RUN_STEPS)))
     for number, config in enumerate(others[: count - 1], start=1):
         folder = store.root / f"copy-{number}"
         shutil.copytree(run.path, folder)

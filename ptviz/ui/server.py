@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import ctypes
-import gc
-import importlib
 import os
 import sys
 import webbrowser
@@ -62,9 +60,7 @@ async def health(request: Request) -> Response:
 async def lifespan(app: st.App) -> AsyncIterator[None]:
     """Start the worker with the server, and open a browser; a worker that trains outlives the server."""
     escape_log_records()
-    # Before the first page is served: two pages that import torch at the same time may both fail.
     _limit_memory_pools()
-    await anyio.to_thread.run_sync(_import_heavy_modules)
     from ptviz.ui.backend import start_worker, stop_idle_worker
 
     async with anyio.create_task_group() as tasks:
@@ -83,16 +79,6 @@ def _limit_memory_pools() -> None:
     """
     with suppress(OSError, AttributeError):  # not Linux, or another C library
         ctypes.CDLL("libc.so.6").mallopt(_M_ARENA_MAX, 2)
-
-
-def _import_heavy_modules() -> None:
-    for heavy in ("plotly.graph_objects", "ptviz.backbones", "ptviz.runs", "ptviz.tasks"):
-        importlib.import_module(heavy)
-
-    # Streamlit collects garbage after every run of a page or fragment. Over the half million objects that torch and
-    # transformers bring, that takes a quarter of a second each time; frozen, they are not looked at again.
-    gc.collect()
-    gc.freeze()
 
 
 def _has_screen() -> bool:

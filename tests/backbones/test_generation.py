@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.base import kv_kwargs
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.generation import GenerationSettings, generate
 from ptviz.methods import REGISTRY
 from ptviz.prompt import Batch, Prompt

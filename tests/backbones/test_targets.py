@@ -12,8 +12,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from ptviz.backbones import Backbone
-from ptviz.backbones.attention import BackboneError
 from ptviz.backbones.decoder import DecoderBackbone
+from ptviz.backbones.errors import BackboneError
 from ptviz.methods import REGISTRY
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 from tests.families import DECODERS, ENCODER_DECODERS, backbone_of, case, fresh, method_of, model_of

@@ -14,12 +14,12 @@ import pytest
 import torch
 from safetensors.torch import save as save_safetensors
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints import BackboneReference, PromptBundle, PromptDiagnostics, diagnose
 from ptviz.checkpoints.containers.arrays import encode_npy, read_npy
 from ptviz.checkpoints.detect import open_bytes, open_in_process
 from ptviz.checkpoints.diagnostics import incompatibilities
 from ptviz.checkpoints.sandbox.parent import decode_bundle, encode_bundle
-from ptviz.prompt import BackboneShape
 from tests.checkpoints.files import ABSENT, DATA, ROWS, D, M, kobold, mkultra, npy, npz, saved, zipped
 from tests.families import model_of
 

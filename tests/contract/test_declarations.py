@@ -6,13 +6,15 @@ import inspect
 import re
 import sys
 from dataclasses import fields
+from importlib.resources import files
 from typing import Any
 
 import pytest
 import torch
 
-from ptviz.methods import REGISTRY, MethodCard, MethodTensor, build_method
-from ptviz.methods.hyperparameters import HyperparameterInfo, check_hyperparameters, hyperparameters_of
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, build_method, list_methods
+from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
+from ptviz.methods.listing import describe_method, encode_declarations
 from tests.families import TASK, backbone_of, method_of
 
 METHODS = pytest.mark.parametrize("name", REGISTRY)
@@ -74,7 +76,7 @@ def test_bad_values_are_refused_by_name(name: str, info: HyperparameterInfo) -> 
 @EACH_INFO
 def test_values_may_be_texts(name: str, info: HyperparameterInfo) -> None:
     """As they come from a shell or a form."""
-    checked = check_hyperparameters(REGISTRY[name], {info.name: str(info.default)})
+    checked = list_methods()[name].check_hyperparameters({info.name: str(info.default)})
     assert checked[info.name] == info.default
     assert type(checked[info.name]) is info.value_type
 
@@ -198,3 +200,11 @@ def test_an_argument_without_a_declaration_is_refused() -> None:
 
     with pytest.raises(TypeError, match=r"Loose\.m needs Annotated"):
         hyperparameters_of(Loose)
+
+
+def test_the_declarations_for_lists_are_those_of_the_classes() -> None:
+    stored = (files("ptviz.methods") / "declarations.json").read_bytes()
+    assert stored == encode_declarations(), "run: python -m ptviz.methods.listing"
+    assert list(list_methods()) == list(REGISTRY)
+    for name, info in list_methods().items():
+        assert info == describe_method(REGISTRY[name])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.generation import GenerationSettings
 from ptviz.checkpoints.detect import open_in_process
 from ptviz.engine import text_generation

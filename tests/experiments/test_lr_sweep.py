@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 
 from ptviz.experiments import lr_sweep
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import STORED_KEY, check_hyperparameters
+from ptviz.methods import REGISTRY, list_methods
+from ptviz.methods.hyperparameters import STORED_KEY
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
 
 def run(lr: float, validation: float, **more: Any) -> dict[str, Any]:
-    values = check_hyperparameters(REGISTRY["prompt-tuning"], {})
+    values = list_methods()["prompt-tuning"].check_hyperparameters({})
     usual = {"backbone": "minilm-l6", "method": "prompt-tuning", STORED_KEY: values, "task": "trec6", "seed": 0}
     usual |= {"steps": 200, "batch": 16, "test": validation, "zero_shot": 0.5, "majority": 0.25}
     return usual | {"lr": lr, "validation": validation} | more

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
@@ -23,7 +24,7 @@ from ptviz.experiments.transfer_results import (
     save_measurement,
 )
 from ptviz.methods import build_method
-from ptviz.prompt import BackboneShape, Spec
+from ptviz.prompt import Spec
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.file_lock import FileLock
 from ptviz.training import TrainConfig

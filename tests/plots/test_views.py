@@ -10,9 +10,10 @@ import pytest
 import torch
 from torch import nn
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.methods.base import REGISTRY, MethodCard, MethodTensor, PromptMethod
 from ptviz.plots.views import VIEWS, TensorHistory, axis_name, list_indices, views_for_axes
-from ptviz.prompt import BackboneShape, Batch, Prompt, Spec
+from ptviz.prompt import Batch, Prompt, Spec
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.method_tensors import load_method_tensors

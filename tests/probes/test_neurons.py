@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ptviz.analysis.similarity import neuron_overlap
 from ptviz.backbones import Backbone, load_backbone
-from ptviz.backbones.attention import BackboneError
+from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.neuron_activations import activated_neurons
 
 

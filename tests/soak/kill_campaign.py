@@ -28,12 +28,13 @@ import torch
 from safetensors.torch import load_file
 
 from ptviz.atomic_files import atomic_export
+from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
 from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
 from ptviz.cli.export import _write_arrays
 from ptviz.engine.predictions import make_missing_predictions
 from ptviz.engine.train_job import execute_run
-from ptviz.prompt import BackboneShape, Prompt
+from ptviz.prompt import Prompt
 from ptviz.runs import Run, Store, saved_prompts
 from ptviz.runs.archive import pack_run, unpack_run
 from ptviz.runs.extend import prepare_resume

@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from ptviz.backbone_shape import BackboneShape
 from ptviz.checkpoints.bundle import Array
 from ptviz.checkpoints.containers.arrays import write_safetensors
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.peft import CONFIG_FILE, WEIGHT_FILES
-from ptviz.prompt import BackboneShape, Prompt
+from ptviz.prompt import Prompt
 
 _TASK_TYPES = {"decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM", "encoder": "FEATURE_EXTRACTION"}
 

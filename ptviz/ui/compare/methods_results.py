@@ -24,7 +24,7 @@ from ptviz.analysis.comparison import (
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
 from ptviz.figures.comparison import COST_LABELS
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
 from ptviz.plots.snippet import call_snippet
@@ -254,7 +254,7 @@ def cli_command(found: Sequence[PlannedRun]) -> str:
     first = found[0].config
     methods = list(dict.fromkeys(entry.config.method for entry in found))
     seeds = len({entry.config.training.seed for entry in found})
-    line = ["ptviz", "compare", "--methods", "all" if methods == [*REGISTRY] else ",".join(methods)]
+    line = ["ptviz", "compare", "--methods", "all" if methods == [*list_methods()] else ",".join(methods)]
     line += ["--task", first.task, "--backbone", first.backbone]
     line += ["--seeds", str(seeds), "--steps", str(first.training.steps)]
     for name in ("text", "label"):

@@ -9,8 +9,7 @@ import streamlit as st
 
 from ptviz.experiments import comparison
 from ptviz.experiments.comparison import PlannedRun
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
 from ptviz.runs.same_training import effective_lr
@@ -20,6 +19,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -49,15 +49,18 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
     base = RunConfig(
         backbone, task.name, training=TrainConfig(steps=int(steps)), text=task.text, label=task.label, table=task.table
     )
-    sized = m is not None and any("m" in hyperparameters_of(REGISTRY[name]) for name in methods)
+    sized = m is not None and any("m" in list_methods()[name].hyperparameters for name in methods)
     made = comparison.make_configs(methods, range(int(seeds)), base, {"m": int(m)} if sized and m is not None else None)
-    first_seed = made[: len(methods)]
+    if task.columns is None:  # No example of it is shown.
+        return made
+    slots = [_count_slots(one) for one in made[: len(methods)]]
     with right:
-        fits = render_example_preview(task, backbone, [_count_slots(one) for one in first_seed], base.training.length)
+        fits = render_example_preview(task, backbone, slots, base.training.length)
     return made if fits else None
 
 
 def _count_slots(config: RunConfig) -> int:
+    load_libraries()
     return estimate_run(
         config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
     ).slots
@@ -67,23 +70,25 @@ def _select_methods() -> list[str]:
     """Return the selected methods in the order of the registry."""
     if _METHODS_KEY not in st.session_state:
         asked = str(st.query_params.get(_METHODS_KEY, ""))
-        named = [name for name in asked.split(",") if name in REGISTRY]
-        st.session_state[_METHODS_KEY] = [*REGISTRY] if asked == "all" else named or [*REGISTRY][:_DEFAULT_COUNT]
+        named = [name for name in asked.split(",") if name in list_methods()]
+        st.session_state[_METHODS_KEY] = (
+            [*list_methods()] if asked == "all" else named or [*list_methods()][:_DEFAULT_COUNT]
+        )
 
     def save_selection() -> None:
         chosen = st.session_state[_METHODS_KEY]
-        st.query_params[_METHODS_KEY] = "all" if len(chosen) == len(REGISTRY) else ",".join(chosen)
+        st.query_params[_METHODS_KEY] = "all" if len(chosen) == len(list_methods()) else ",".join(chosen)
 
     def select_all() -> None:
-        st.session_state[_METHODS_KEY] = [*REGISTRY]
+        st.session_state[_METHODS_KEY] = [*list_methods()]
         save_selection()
 
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.multiselect(
-            "Methods", [*REGISTRY], key=_METHODS_KEY, format_func=method_title, on_change=save_selection
+            "Methods", [*list_methods()], key=_METHODS_KEY, format_func=method_title, on_change=save_selection
         )
-        st.button("All", key="all-methods", on_click=select_all, help=f"all {len(REGISTRY)} methods")
-    return [name for name in REGISTRY if name in chosen]
+        st.button("All", key="all-methods", on_click=select_all, help=f"all {len(list_methods())} methods")
+    return [name for name in list_methods() if name in chosen]
 
 
 def comparison_controls(found: tuple[PlannedRun, ...], key: str = "comparison") -> None:
@@ -115,6 +120,8 @@ def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive
 
 def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
     """Return an estimate for what is to train; None if a method was never measured on this backbone."""
+    if waiting:
+        load_libraries()
     single: dict[str, float | None] = {}
     for entry in waiting:
         config = entry.config

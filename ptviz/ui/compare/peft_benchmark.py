@@ -19,10 +19,9 @@ from ptviz.analysis.peft_benchmark import BenchmarkResult
 from ptviz.checkpoints.benchmark_files import read_benchmark_files
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.plots import plot_peft_benchmark, plot_peft_benchmark_curves, plot_peft_benchmark_panels
-from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.peft_benchmark import MAX_CURVES, select_methods
-from ptviz.plots.prompt_set import last_modified
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot

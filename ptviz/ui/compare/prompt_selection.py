@@ -14,8 +14,7 @@ import streamlit as st
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.checkpoints.bundle import INPUT, LIBRARY
 from ptviz.experiments import transfer as record
-from ptviz.methods import REGISTRY, build_method
-from ptviz.methods.base import method_uses_source_tasks
+from ptviz.methods import build_method, list_methods, method_uses_source_tasks
 from ptviz.paths import expand_user
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.prompt_set import load_checkpoint, run_labels
@@ -232,7 +231,7 @@ def inspect_page_of(method: str) -> tuple[str, str]:
     """
     if not method_uses_source_tasks(method):
         return _EMBEDDINGS_PAGE, ""
-    if hasattr(REGISTRY[method], "routing_weights"):
+    if list_methods()[method].is_routed:
         return _ROUTING_PAGE, ""
     return _DECOMPOSITIONS_PAGE, str(
         cached_by_signature(("part-of-sources", method), lambda: _source_tensor_name(method))

@@ -9,8 +9,8 @@ from typing import Literal, NamedTuple
 
 import streamlit as st
 
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue, hyperparameters_of
+from ptviz.methods import list_methods
+from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue
 from ptviz.runs import RunConfig
 from ptviz.tasks.builtin.registry import BUILTIN_TASKS
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
@@ -49,7 +49,7 @@ def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
     """Return the hyperparameters of a method from widgets, whose state is in the address."""
     values: dict[str, HyperparameterValue] = {}
     with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
-        for name, info in hyperparameters_of(REGISTRY[method]).items():
+        for name, info in list_methods()[method].hyperparameters.items():
             values[name] = hyperparameter_input(f"{method}-{name}", info)
     return values
 

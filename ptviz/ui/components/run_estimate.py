@@ -9,6 +9,7 @@ from ptviz.runs import RunConfig
 from ptviz.training import RunEstimate, estimate_run
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.formatting import format_duration, format_percent
+from ptviz.ui.libraries import load_libraries
 
 
 def render_run_estimate(config: RunConfig) -> RunEstimate:
@@ -18,6 +19,7 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         ValueError: if the config is invalid.
     """
     config = config.checked()
+    load_libraries()
     estimate = estimate_run(
         config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
     )

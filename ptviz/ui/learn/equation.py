@@ -9,7 +9,7 @@ import streamlit as st
 
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.equation import key, to_mathml
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.methods.glossary import COMMON_SYMBOLS
 from ptviz.plots.method_panels import build_method_panel
 from ptviz.ui.learn.method_diagrams import PRODUCT_SIGN, list_symbols
@@ -44,7 +44,7 @@ _COMPONENT = st.components.v2.component(
 
 def render_equation(name: str, shape: BackboneInfo) -> None:
     """Show a method's equation with every symbol explained; shapes are those on a backbone."""
-    data = {"mathml": to_mathml(REGISTRY[name].card.equation, explain_symbols(name, shape)), "hint": HINT}
+    data = {"mathml": to_mathml(list_methods()[name].card.equation, explain_symbols(name, shape)), "hint": HINT}
     _COMPONENT(key=f"equation-{name}", data=data)
 
 
@@ -58,7 +58,7 @@ def explain_symbols(name: str, shape: BackboneInfo) -> dict[str, str]:
         for axis, size in zip(row["axes"].split(", "), row["shape"].split(PRODUCT_SIGN), strict=True)
     }
     meanings = {}
-    for term in (*COMMON_SYMBOLS, *REGISTRY[name].card.symbols):
+    for term in (*COMMON_SYMBOLS, *list_methods()[name].card.symbols):
         part = term.tensor or re.sub(r"[\\{}\s]", "", term.latex)
         words = [term.meaning]
         if part in shapes:

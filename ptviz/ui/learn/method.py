@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import inspect
 import re
-import sys
+from importlib.util import find_spec
+from pathlib import Path
 
 import pandas as pd
 import streamlit as st
@@ -12,9 +12,8 @@ import streamlit as st
 from ptviz.analysis.method_diagram import GREEK, DiagramPanel, symbol_to_text
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.framework_comparison import draw_legend
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.methods.glossary import LOSS_NOTE
-from ptviz.methods.hyperparameters import hyperparameters_of
 from ptviz.plots import plot_method, plot_parameter_cost, plot_stages
 from ptviz.plots.method_panels import build_method_panel, compute_cost_curves
 from ptviz.plots.method_style import method_title
@@ -56,11 +55,11 @@ def render_method_header() -> tuple[str, BackboneInfo]:
     top = st.container()
     left, right = st.columns(2)
     with left:
-        titles = {name: method.card.title for name, method in REGISTRY.items()}
+        titles = {name: method.card.title for name, method in list_methods().items()}
         name = select_one("Method", titles, key="of", help="the survey's order")
     with right:
         shape = select_backbone_shape()
-    card = REGISTRY[name].card
+    card = list_methods()[name].card
     with top:
         st.title(card.title)
         st.markdown(f"**{card.idea}**")
@@ -134,7 +133,8 @@ def _render_shapes(name: str, shape: BackboneInfo) -> None:
 
 def _render_source(name: str) -> None:
     """Show the source file of the method."""
-    code = inspect.getsource(sys.modules[REGISTRY[name].__module__])
+    spec = find_spec(list_methods()[name].module)
+    code = Path(spec.origin).read_text(encoding="utf-8") if spec is not None and spec.origin is not None else ""
     st.code(code, language="python", line_numbers=True, height=_SIDE_HEIGHT)
     st.caption(f"The file that trains {method_title(name)}, as installed here.")
 
@@ -163,7 +163,7 @@ def render_hyperparameters(name: str) -> None:
     """Show the meaning, default and bounds of each hyperparameter."""
     st.header("Hyperparameters")
     rows = []
-    for hyperparameter, info in hyperparameters_of(REGISTRY[name]).items():
+    for hyperparameter, info in list_methods()[name].hyperparameters.items():
         declared = info.declaration
         span = ", ".join(info.choices)
         if declared.minimum is not None and declared.maximum is not None:
@@ -213,7 +213,7 @@ def render_parameter_cost(name: str, shape: BackboneInfo) -> None:
 
 def render_differences_and_limits(name: str, shape: BackboneInfo) -> None:
     """Show where the code differs from the paper, and what follows from the method's own declarations."""
-    card = REGISTRY[name].card
+    card = list_methods()[name].card
     left, right = st.columns(2, gap="large")
     with left:
         st.header("Where our code differs")

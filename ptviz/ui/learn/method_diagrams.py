@@ -5,7 +5,7 @@ from __future__ import annotations
 from ptviz import backbones
 from ptviz.analysis.method_diagram import DiagramPanel, symbol_to_text
 from ptviz.backbones import BackboneInfo
-from ptviz.methods import REGISTRY, build_method
+from ptviz.methods import build_method, list_methods
 from ptviz.plots.method_panels import build_method_panel, make_spec
 from ptviz.runs import Run, RunSummary
 from ptviz.ui.backend import get_store
@@ -95,7 +95,7 @@ def list_advantages_and_limits(name: str, shape: BackboneInfo) -> tuple[list[str
         limits.append("The prompt differs between inputs, so its keys and values cannot be precomputed.")
     elif "encoder" in kinds:
         good.append("Prompt tokens share an encoder, so an update for one token also moves the others.")
-    if REGISTRY[name].uses_source_tasks:
+    if list_methods()[name].uses_source_tasks:
         good.append("It starts from prompts learned on other tasks.")
         limits.append("It needs source tasks with labelled examples, and time to train on them first.")
     if any(stage.optimiser == "evolution" for stage in built.stages()):

@@ -6,7 +6,8 @@ import streamlit as st
 
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord, StudyResult
 from ptviz.experiments.replication.report import comparison_row
-from ptviz.methods import REGISTRY, ReportedResult
+from ptviz.methods import list_methods
+from ptviz.methods.card import ReportedResult
 from ptviz.plots.method_style import method_title
 
 VERDICT_BADGES = {
@@ -19,7 +20,7 @@ CLAIM_SOURCES = {"paper": "", "code": "in the authors' repository", "summary": "
 
 def render_paper_claims(name: str) -> None:
     """Show the paper's own claims, then our replications with verdict, difference and interval."""
-    card = REGISTRY[name].card
+    card = list_methods()[name].card
     st.header("What the paper found")
     st.markdown(
         "\n".join(f"- {claim.text} {_claim_source(claim, card.citation, card.url)}" for claim in card.reported_results)
@@ -49,7 +50,7 @@ def render_paper_claims(name: str) -> None:
 
 def replications_of_method(name: str) -> list[ReplicationStudy]:
     """Return the studies of the method's own paper, then those of other papers that train it."""
-    card = REGISTRY[name].card
+    card = list_methods()[name].card
     own = [study for study in STUDIES if study.url == card.url]
     return own + [f for f in STUDIES if f not in own and any(arm.method == name for arm in f.arms)]
 

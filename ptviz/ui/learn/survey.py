@@ -9,7 +9,7 @@ import streamlit as st
 from ptviz import backbones
 from ptviz.analysis.taxonomy import Branch
 from ptviz.backbones import BackboneInfo
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.plots import plot_framework, plot_method_pair, plot_taxonomy
 from ptviz.plots.method_panels import SOURCE_COUNT
 from ptviz.plots.survey import TaxonomyColour, best_run_per_method, build_coloured_taxonomy
@@ -121,7 +121,7 @@ def _selected_backbone() -> BackboneInfo:
 def render_method_pair() -> None:
     """Show two panels side by side."""
     st.header("Two side by side")
-    titles = {name: method.card.title for name, method in REGISTRY.items()}
+    titles = {name: method.card.title for name, method in list_methods().items()}
     names = list(titles)
     left, right = st.columns(2)
     with left:

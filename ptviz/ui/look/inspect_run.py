@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 import streamlit as st
 
 from ptviz.analysis.curves import TrainingCurve
+from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.plots import plot_step_strip, run_tensors
 from ptviz.plots.cache import cached_by_signature
@@ -17,7 +18,6 @@ from ptviz.plots.method_style import method_title
 from ptviz.plots.run_tensors import best_snapshot_index
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory
-from ptviz.prompt import BackboneShape
 from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt

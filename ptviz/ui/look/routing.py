@@ -55,10 +55,10 @@ def has_routing(method: str) -> bool:
 
 
 def _has_routing(method: str) -> bool:
-    from ptviz.methods import REGISTRY, build_method
+    from ptviz.methods import build_method, list_methods
     from ptviz.prompt import Spec
 
-    if method not in REGISTRY:
+    if method not in list_methods():
         return False
     tensors = build_method(method, Spec.from_sizes(8, 1, 1, 8, 4, ("a", "b"))).tensors()
     return any("k" in tensor.axes for tensor in tensors.values())

@@ -8,8 +8,7 @@ import numpy as np
 import streamlit as st
 
 from ptviz.figures.routing_counterfactuals import format_factor
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.methods import list_methods
 from ptviz.plots import (
     plot_forced_routing,
     plot_routing_by_task,
@@ -165,7 +164,7 @@ def retrain_form(found: SnapshotSelection) -> None:
     config = found.run.config.checked()
     offered = {
         name: info
-        for name, info in hyperparameters_of(REGISTRY[config.method]).items()
+        for name, info in list_methods()[config.method].hyperparameters.items()
         if info.declaration.affects_routing
     }
     if not offered:

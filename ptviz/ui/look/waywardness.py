@@ -9,8 +9,7 @@ import streamlit as st
 
 from ptviz.analysis.waywardness import prompt_f1
 from ptviz.experiments.comparison import find_runs, start_runs
-from ptviz.methods import REGISTRY
-from ptviz.methods.hyperparameters import hyperparameters_of
+from ptviz.methods import list_methods
 from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig
@@ -38,7 +37,7 @@ _DEFAULT_GAMMAS = (0.0001, 0.001, 0.01, 0.1)
 def render_waywardness(found: SnapshotSelection) -> None:
     """Show the form and, once there are such runs, the figure; nothing for methods that cannot be pulled."""
     config = found.run.config
-    if config.method not in REGISTRY or "toward" not in hyperparameters_of(REGISTRY[config.method]):
+    if config.method not in list_methods() or "toward" not in list_methods()[config.method].hyperparameters:
         return
     st.subheader("Waywardness")
     st.markdown(LESSON)

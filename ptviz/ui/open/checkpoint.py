@@ -21,9 +21,9 @@ from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.checkpoints.sandbox.restrictions import describe_missing_protections
 from ptviz.plots import plot_checkpoint, plot_checkpoint_norms
-from ptviz.plots.cache import cached_by_signature
+from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.checkpoint import make_backbone_reference, make_thumbnail
-from ptviz.plots.prompt_set import last_modified, load_checkpoint
+from ptviz.plots.prompt_set import load_checkpoint
 from ptviz.runs.archive import unpack_run
 from ptviz.runs.import_prompt import import_checkpoint_prompt, importable_prompts
 from ptviz.runs.saved_prompts import SAVED_PREFIX

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
-from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.prompt_set import last_modified, load_checkpoint
+from ptviz.plots.cache import cached_by_signature, last_modified
+from ptviz.plots.prompt_set import load_checkpoint
 from ptviz.ui.open.checkpoint import SIDES, load_diagnostics
 
 MAX_TOKENS = 512

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import streamlit as st
 
-from ptviz.backbones import list_backbones, load_tokeniser, read_readout_mode
+from ptviz.backbones import list_backbones
 from ptviz.paths import expand_user
 from ptviz.tasks import TableOptions
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, Columns, Row
@@ -21,6 +21,7 @@ from ptviz.tasks.layout_preview import DecodingTokeniser, LayoutPiece, WordToken
 from ptviz.tasks.template import ReadoutMode, Template, end_token, tokenise
 from ptviz.ui.backend import run_in_thread
 from ptviz.ui.components.errors import error_box
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.train.task_editor import TaskSelection
 
 _EXAMPLES = 20
@@ -107,7 +108,14 @@ def _read_rows(path: str, columns: Columns, table: TableOptions, stamp: int) -> 
 @st.cache_resource(max_entries=2, ttl=600, show_spinner=False)
 def _request_reader(backbone: str) -> Future[TextReader]:
     """Load a tokenizer in a thread: that takes a second or two, for which the page must not wait."""
-    return run_in_thread(lambda: TextReader(load_tokeniser(backbone), read_readout_mode(backbone)))
+    return run_in_thread(lambda: _load_reader(backbone))
+
+
+def _load_reader(backbone: str) -> TextReader:
+    load_libraries()
+    from ptviz.backbones import load_tokeniser, read_readout_mode
+
+    return TextReader(load_tokeniser(backbone), read_readout_mode(backbone))
 
 
 def _render_example(

@@ -11,6 +11,7 @@ from ptviz.runs import Run, Status
 from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client
 from ptviz.ui.components.errors import run_and_rerun, show_errors
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_run_page
 
 
@@ -86,6 +87,7 @@ def _branch_form(run: Run) -> None:
     st.caption("It starts from the prompt of that step, with a fresh optimiser and a fresh schedule.")
     if st.button("Start the branch", type="primary", icon=":material/call_split:", key="branch-start"):
         made = None
+        load_libraries()
         with show_errors():
             changes = {"training": replace(training, steps=steps, seed=seed, lr=lr), "name": name.strip()}
             made = get_client().branch(run.id, stage, step, changes)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import streamlit as st
 
 from ptviz import backbones, tasks
-from ptviz.methods import REGISTRY
+from ptviz.methods import list_methods
 from ptviz.paths import expand_user
 from ptviz.runs import RunConfig, saved_prompts
 from ptviz.runs.saved_prompts import SavedPrompt
@@ -18,6 +18,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.components.table_form import reading_options_form
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.navigation import OTHER_BACKBONE
 from ptviz.ui.train.task_editor import (
     ANSWER_COLUMNS,
@@ -56,20 +57,19 @@ def select_backbone() -> str:
 
 def select_method() -> str:
     """Return the registry name of the chosen method."""
-    titles = {name: method.card.title for name, method in REGISTRY.items()}
+    titles = {name: method.card.title for name, method in list_methods().items()}
     name = select_one("Method", titles, key="method", help="what is trained, and where it enters the backbone")
-    card = REGISTRY[name].card
+    card = list_methods()[name].card
     st.caption(f"{card.idea} [{card.citation}]({card.url})")
     return name
 
 
 def select_start_prompt(backbone: str, method: str) -> str | None:
     """Return the id of a saved prompt to start from, None for the method's own initialisation; m follows the prompt."""
-    known = {
-        one.id: one
-        for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)
-        if _can_start_from(one, backbone, method)
-    }
+    saved = saved_prompts.list_saved_prompts(get_store().prompts_folder)
+    if saved:
+        load_libraries()
+    known = {one.id: one for one in saved if _can_start_from(one, backbone, method)}
     if not known:
         return None
     titles = {"": "the method's own initialisation"} | {

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 import streamlit as st
 
 from ptviz.plots.method_style import method_title
@@ -18,6 +17,9 @@ from ptviz.ui.components.formatting import STATE_BADGES, format_age, shorten_tex
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _MAX_PROBLEMS = 20
 _DELETE_ERRORS_KEY = "delete-errors"
@@ -89,6 +91,8 @@ def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
         }
         for summary in summaries
     ]
+    import pandas as pd  # Here, because a page without runs need not wait for it.
+
     return pd.DataFrame(rows)
 
 

@@ -1,0 +1,36 @@
+"""Torch and what is built on it, loaded by one thread after the first page is drawn."""
+
+from __future__ import annotations
+
+import gc
+import importlib
+from threading import Event, Lock, Thread
+
+_MODULES = ("ptviz.ui.train.run_page", "torch", "ptviz.backbones.registry", "ptviz.runs.method_tensors")
+"""The page that Start opens, then what the other pages compute with."""
+_LOCK = Lock()
+_BEGUN, _LOADED = Event(), Event()
+
+
+def load_libraries() -> None:
+    """Import the libraries that compute, or wait until another thread has done so.
+
+    Two threads that import torch at the same time may both fail: a page that needs it comes here first.
+    """
+    with _LOCK:
+        if _LOADED.is_set():
+            return
+        for name in _MODULES:
+            importlib.import_module(name)
+        # Streamlit collects garbage after every run of a page or fragment. Over the half million objects that torch
+        # and transformers bring, that takes a quarter of a second each time; frozen, they are not looked at again.
+        gc.collect()
+        gc.freeze()
+        _LOADED.set()
+
+
+def load_libraries_in_background() -> None:
+    """Begin to import the libraries, once, while the first page is read."""
+    if not _BEGUN.is_set():
+        _BEGUN.set()
+        Thread(target=load_libraries, name="ptviz-libraries", daemon=True).start()

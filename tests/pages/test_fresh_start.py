@@ -1,0 +1,56 @@
+"""The pages that need no tensor are drawn before torch is loaded, so that the first page is there at once."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import ptviz
+from tests.app_server import HANGS_SECONDS
+from tests.old_home import RUN, copy_old_home
+
+HEAVY = {"torch", "transformers", "numba", "sklearn", "scipy", "datasets"}
+SCRIPT = """
+import sys
+from streamlit.testing.v1 import AppTest
+from ptviz.executors.local import LocalExecutor
+from ptviz.ui import libraries
+
+index, page, seconds, heavy, *query = sys.argv[1:]
+LocalExecutor.ensure_worker = lambda executor: None
+libraries.load_libraries_in_background = lambda: None
+at = AppTest.from_file(index, default_timeout=float(seconds)).run()
+if page != "home.py":
+    at.switch_page(page)
+    for parameter in query:
+        name, value = parameter.split("=")
+        at.query_params[name] = value
+    at.run()
+assert not at.exception, at.exception
+assert not at.error, at.error
+print(*[one.value for one in at.title], *set(heavy.split(",")) & set(sys.modules), sep="|")
+"""
+
+
+@pytest.mark.parametrize(
+    ("page", "title"),
+    [
+        ("home.py", "See a prompt learn"),
+        ("train/runs.py", "All runs"),
+        (f"train/watch.py run={RUN}", ""),
+        ("compare/methods.py", "Compare methods"),
+    ],
+)
+def test_pages_without_tensors_load_no_torch(home: Path, page: str, title: str) -> None:
+    copy_old_home(home)
+    index = Path(ptviz.__file__).parents[1] / "pages" / "index.py"
+    path, *query = page.split()
+    call = [sys.executable, "-c", SCRIPT, str(index), path, str(HANGS_SECONDS), ",".join(HEAVY), *query]
+    done = subprocess.run(call, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    shown, *loaded = done.stdout.strip().split("|")
+    assert title in shown
+    assert not loaded
