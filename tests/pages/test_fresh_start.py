@@ -41,7 +41,6 @@ print(*[one.value for one in at.title], *set(heavy.split(",")) & set(sys.modules
         ("home.py", "See a prompt learn"),
         ("train/runs.py", "All runs"),
         (f"train/watch.py run={RUN}", ""),
-        ("compare/methods.py", "Compare methods"),
     ],
 )
 def test_pages_without_tensors_load_no_torch(home: Path, page: str, title: str) -> None:
