@@ -132,8 +132,8 @@ class Backbone(nn.Module, ABC):
         return found.float()
 
     @abstractmethod
-    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
-        """Return the read-out for a task's labels."""
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...], lead: str = " ") -> Readout:
+        """Return the read-out for a task's labels; a label word begins with ``lead`` where a decoder reads it."""
 
     @abstractmethod
     def compute_answer_states(

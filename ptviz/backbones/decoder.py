@@ -127,9 +127,9 @@ class DecoderBackbone(Backbone):
         ).last_hidden_state  # fmt: skip
         return states
 
-    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...], lead: str = " ") -> Readout:
         """Return the label words' rows of the frozen output embedding: no other logit is computed."""
-        return self._make_readout(assign_label_tokens(self.tokeniser, words), words)
+        return self._make_readout(assign_label_tokens(self.tokeniser, words, lead), words)
 
     def _make_readout(self, ids: list[int] | slice, words: tuple[str, ...]) -> Readout:
         head, config = self.model.get_output_embeddings(), self.model.config

@@ -95,7 +95,7 @@ class PooledEncoder(EncoderBackbone):
         return pool(last), select_hidden(states, pool)
 
     @torch.no_grad()
-    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...], lead: str = " ") -> Readout:
         """Return a read-out of 20 times the cosine with the embeddings of the label descriptions."""
         ids = self.tokeniser(list(descriptions), padding=True, return_tensors="pt").to(self.device)
         state = self.model.base_model(
@@ -123,7 +123,7 @@ class MaskedEncoder(EncoderBackbone):
         rows, columns = torch.arange(len(x), device=x.device), marked_column(read)
         return self.transform(last[rows, columns]), select_hidden(states, lambda state: state[rows, columns])
 
-    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...], lead: str = " ") -> Readout:
         """Return the label words' rows of the frozen output embedding."""
         ids = assign_label_tokens(self.tokeniser, words)
         head = self.model.get_output_embeddings()

@@ -54,7 +54,7 @@ class EncoderDecoderBackbone(Backbone):
         """Return the whole output embedding, at T5's scale if embeddings are tied."""
         return self._make_readout(slice(None), ())
 
-    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...]) -> Readout:
+    def make_readout(self, words: tuple[str, ...], descriptions: tuple[str, ...], lead: str = " ") -> Readout:
         """Return the label words' rows of the output embedding, at T5's scale if embeddings are tied."""
         return self._make_readout(assign_label_tokens(self.tokeniser, words), words)
 

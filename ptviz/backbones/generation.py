@@ -28,6 +28,8 @@ from ptviz.prompt import Batch, Prompt
 class GenerationSettings:
     """How tokens are chosen. ``temperature`` 0 and ``beams`` 1 is greedy decoding; ``seed`` is for sampling only.
 
+    Besides the model's own end a text ends at a newline, if asked for, and at the token ``stop``.
+
     Raises:
         ValueError: naming the setting, what was expected and what came.
     """
@@ -38,6 +40,7 @@ class GenerationSettings:
     beams: int = 1
     seed: int = 0
     stop_at_newline: bool = False
+    stop: int | None = None
 
     def __post_init__(self) -> None:
         bounds = {"max_new_tokens": (1, 4096), "temperature": (0, 10), "top_p": (1e-6, 1), "beams": (1, 64)}
@@ -139,7 +142,7 @@ def _stop_ids(backbone: Backbone, settings: GenerationSettings) -> list[int]:
     stops = [int(one) for one in ends if one is not None]
     if settings.stop_at_newline:
         stops += [ids[0] for ids in (backbone.tokenise("\n"),) if len(ids) == 1]
-    return stops
+    return stops if settings.stop is None or settings.stop in stops else [*stops, settings.stop]
 
 
 def _generation_config(backbone: Backbone, settings: GenerationSettings, stops: list[int]) -> GenerationConfig:

@@ -27,16 +27,18 @@ def find_common_tokens(tokeniser: PreTrainedTokenizerBase, rows: int, limit: int
     return torch.tensor(ids or [i for i in range(rows) if i not in special])
 
 
-def assign_label_tokens(tokeniser: PreTrainedTokenizerBase, words: tuple[str, ...]) -> list[int]:
+def assign_label_tokens(tokeniser: PreTrainedTokenizerBase, words: tuple[str, ...], lead: str = " ") -> list[int]:
     """Return one distinct token per label word: its first token if free, else a later one or one of a variant.
+
+    ``lead`` is what a word begins with where it is read: a blank after a text, nothing at the start of an answer.
 
     Raises:
         BackboneError: if two words would share a token, naming them.
     """
     taken: dict[int, str] = {}
     for word in sorted(words, key=words.index):
-        spellings = (f" {word}", word, f" {word.capitalize()}", word.capitalize(), f" {word.upper()}")
-        candidates = [list(tokeniser(s, add_special_tokens=False)["input_ids"]) for s in spellings]
+        spellings = (f"{lead}{word}", f" {word}", word, f" {word.capitalize()}", word.capitalize(), f" {word.upper()}")
+        candidates = [list(tokeniser(s, add_special_tokens=False)["input_ids"]) for s in dict.fromkeys(spellings)]
         unknown = tokeniser.unk_token_id
         blank = list(tokeniser(" ", add_special_tokens=False)["input_ids"])
         firsts = [ids[0] for ids in candidates if ids]

@@ -100,6 +100,10 @@ _TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and list them.")],
         False,
     ),
+    "chat": (
+        Annotated[bool, typer.Option("--chat", help="Ask an instruct decoder through its chat template, on any task.")],
+        False,
+    ),
 }
 
 

@@ -1,4 +1,4 @@
-"""Check a user's own table against the tokenizer of a backbone before a run on it is created."""
+"""Check a user's own table, and the wish to chat, against the tokenizer of a backbone before a run on it is created."""
 
 from __future__ import annotations
 
@@ -10,16 +10,29 @@ from ptviz.tasks import TableOptions
 
 
 def check_table_labels(config: RunConfig) -> None:
-    """Check that the backbone can tell the labels of the run's table apart; the weights are not loaded.
+    """Check that the backbone can tell the labels of the run's table apart, and can chat; the weights are not loaded.
 
-    Other tasks, and backbones whose tokenizer is not on this machine yet, are checked when the run starts.
+    Labels of other tasks, and backbones whose tokenizer is not on this machine yet, are checked when the run starts.
 
     Raises:
         TaskError: if the table cannot be used, naming the row, or if two labels are the same tokens, naming both.
+        ChatTemplateError: if the run is to chat, and the tokenizer has no chat template that can be used.
     """
+    if config.table.chat:
+        _check_chat(config.backbone)
     path = expand_user(config.task)
     if path.is_file():
         _check(config.backbone, config.task, config.text, config.label, config.table, path.stat().st_mtime_ns)
+
+
+@lru_cache(maxsize=16)
+def _check_chat(backbone: str) -> None:
+    from ptviz.backbones import load_tokeniser
+    from ptviz.chat_template import read_chat_frame
+
+    tokeniser = load_tokeniser(backbone)
+    if tokeniser is not None:
+        read_chat_frame(tokeniser)
 
 
 @lru_cache(maxsize=64)  # A comparison has many runs on one table. What fails is checked again.

@@ -116,7 +116,7 @@ class ModelCache:
     def source_tasks(self, config: RunConfig) -> list[Task]:
         """Return the source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
-        plain = replace(config, more_tasks=(), text=None, label=None, table=TableOptions())
+        plain = replace(config, more_tasks=(), text=None, label=None, table=TableOptions(chat=config.table.chat))
         return [self.task(replace(plain, task=name)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:

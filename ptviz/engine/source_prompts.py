@@ -12,6 +12,7 @@ from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.same_training import is_same_training
 from ptviz.runs.store import Store
+from ptviz.tasks import TableOptions
 from ptviz.training import SourcePromptReady
 from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
 
@@ -25,7 +26,7 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
     return [
         RunConfig(
             config.backbone, task, SOURCE_METHOD, source_hyperparameters(m), training,
-            name=f"source prompt: {task}", device=config.device,
+            name=f"source prompt: {task}", device=config.device, table=TableOptions(chat=config.table.chat),
         ).checked()
         for task in config.source_tasks(family)
     ]  # fmt: skip

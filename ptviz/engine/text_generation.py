@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +23,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX, to_prompt
 from ptviz.runs.store import Store
 from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
-from ptviz.tasks.template import Template
+from ptviz.tasks.template import Template, end_token
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import longest_target, refuse_empty_texts, write_texts
 
@@ -74,6 +74,8 @@ def generate_texts(
     """
     refuse_empty_texts(texts)
     settings, template = settings or GenerationSettings(), template or input_template(backbone)
+    if template.chat:
+        settings = replace(settings, stop=end_token(backbone.tokeniser, template.readout_mode, (), chat=True)[0])
     slots = 0 if method is None else method.slots
     rows = template.encode_all(texts, backbone.tokeniser, slots, length, [0] * len(texts))
     order = sorted(range(len(rows)), key=lambda index: len(rows[index].ids))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
 
@@ -72,11 +73,14 @@ def load_task(
     """Return a task by its name ("trec6", "glue:mnli"), a table's path ("reviews.csv"), or a Hub id ("hub:ag_news").
 
     ``text`` and ``label`` name the columns of a table or of a Hub data set, ``options`` say how a table is read and
-    its classes are worded; ``seed`` draws the splits.
+    its classes are worded; ``seed`` draws the splits. Their ``chat`` is for every task.
 
     Raises:
         TaskError: if there is no such task, its package is missing, or its table cannot be used as it is.
     """
+    if options is not None and options.chat:
+        own = load_task(name, text=text, label=label, options=replace(options, chat=False), seed=seed)
+        return replace(own, chat=True)
     if name.startswith(ELSEWHERE_PREFIX):
         raise TaskError(
             f"the task is {safe_text(name.removeprefix(ELSEWHERE_PREFIX), 200)!r} on another machine: it is never "

@@ -30,9 +30,9 @@ class Task:
     ``cue`` is what a language model reads after the input. ``fields`` names the texts of an example, ``template`` lays
     them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
     first when an input is too long (empty: the longest). With ``whole_words`` a decoder scores a label word of several
-    tokens by their mean log-likelihood; without it one token stands for each word. ``metric`` is a name of
-    ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
-    them.
+    tokens by their mean log-likelihood; without it one token stands for each word. With ``chat`` an instruct decoder
+    is asked through its chat template. ``metric`` is a name of ``ptviz.tasks.metrics``. ``source`` says where the
+    examples came from and on what terms, ``notes`` what was done to them.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
@@ -56,6 +56,7 @@ class Task:
     template: str = ""
     cut_first: str = ""
     whole_words: bool = False
+    chat: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
@@ -66,7 +67,7 @@ class Task:
         for split in ("train", "validation", "test"):
             self._check_examples(split)
         try:
-            for reading in ("pooled", "last"):
+            for reading in ("last",) if self.chat else ("pooled", "last"):
                 self.make_template(reading)
         except ValueError as error:
             raise TaskError(f"{self.name}: {error}") from error
@@ -172,9 +173,9 @@ class Task:
         """Return the layout of an input of this task for a backbone that is read at ``reading``.
 
         Raises:
-            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first".
+            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first"; only "last" for a chat.
         """
-        return Template.for_readout(reading, self.cue, self.fields, self.template, self.cut_first)
+        return Template.for_readout(reading, self.cue, self.fields, self.template, self.cut_first, self.chat)
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of everything that shapes a run on this task: rows, classes, words, layout, metric."""
@@ -185,4 +186,6 @@ class Task:
             content += layout
         if self.whole_words:
             content.append("whole words")
+        if self.chat:
+            content.append("chat")
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

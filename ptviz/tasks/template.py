@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from string import Formatter
 from typing import Any, Literal, NamedTuple, Protocol, get_args, runtime_checkable
 
+from ptviz.chat_template import read_chat_frame
+
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
 
@@ -64,11 +66,12 @@ class Template:
 
     ``fields`` names the texts. ``{prompt:3}`` is a piece of three prompt tokens, of which there may be several (Liu et
     al., "GPT Understands, Too", section 3.1, https://arxiv.org/abs/2103.10385); one piece may lack a number and takes
-    the rest. ``cut_first`` is the field that loses tokens first when an input is too long; empty: the longest.
+    the rest. ``cut_first`` is the field that loses tokens first when an input is too long; empty: the longest. With
+    ``chat`` the whole layout is a user's message in the tokeniser's chat template, and the assistant's answer is read.
 
     Raises:
         ValueError: for an unknown field, a field that is missing or comes twice, a bad piece, or a reading that does
-            not exist.
+            not exist or cannot be a chat's.
     """
 
     pattern: str
@@ -76,10 +79,17 @@ class Template:
     cue: str = ""
     fields: tuple[str, ...] = ("text",)
     cut_first: str = ""
+    chat: bool = False
 
     @classmethod
     def for_readout(
-        cls, reading: str, cue: str = "", fields: tuple[str, ...] = ("text",), pattern: str = "", cut_first: str = ""
+        cls,
+        reading: str,
+        cue: str = "",
+        fields: tuple[str, ...] = ("text",),
+        pattern: str = "",
+        cut_first: str = "",
+        chat: bool = False,
     ) -> Template:
         """Return the template of a reading, with ``pattern`` for the input, or prompt and texts in order.
 
@@ -106,7 +116,7 @@ class Template:
             after = after.replace(" {cue}", "")
         if pattern.endswith(("{sep}", "{eos}")) and after in ("{sep}", "{eos}"):
             after = ""
-        return cls(before + pattern + after, reading, cue, fields, cut_first)
+        return cls(before + pattern + after, reading, cue, fields, cut_first, chat)
 
     def __post_init__(self) -> None:
         try:
@@ -117,6 +127,8 @@ class Template:
         self._check_prompt_pieces([spec or "" for field, spec in found if field == "prompt"])
         if self.readout_mode not in get_args(ReadoutMode):
             raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
+        if self.chat and self.readout_mode != "last":
+            raise ValueError("chat: expected a decoder; only instruct decoders have a chat template")
         if self.cut_first and self.cut_first not in self.fields:
             raise ValueError(f"cut first: expected one of {', '.join(self.fields)}; got {self.cut_first!r}")
 
@@ -206,8 +218,13 @@ class Template:
         """
         literal = self._split_pattern()[-1]
         joined = self.readout_mode == "last" and not literal.text[-1:].isspace()
-        texts = [(" " if joined else "") + target.strip() for target in targets]
+        lead = self.label_lead(tokeniser) if self.chat else " " if joined else ""
+        texts = [lead + target.strip() for target in targets]
         return [(*ids, end) for ids in tokenise(texts, tokeniser)]
+
+    def label_lead(self, tokeniser: Tokeniser) -> str:
+        """Return what a label word is read with: a blank, or in a chat what the answer begins with."""
+        return read_chat_frame(tokeniser).lead if self.chat else " "
 
     def _split_pattern(self) -> list[_Piece]:
         pieces: list[_Piece] = []
@@ -237,9 +254,10 @@ class Template:
             )
         pad = getattr(tokeniser, "pad_token_id", None)
         segments: list[EncodedText | str] = []
-        if self.readout_mode == "last" and not any(kind in ("bos", "cls") for kind, _ in pieces):
-            start = _leading_bos(tokeniser)
-            segments.append(EncodedText(start, [False] * len(start), [False] * len(start)))
+        if self.chat:
+            segments.append(_unread(_parse_special(read_chat_frame(tokeniser).before, tokeniser)))
+        elif self.readout_mode == "last" and not any(kind in ("bos", "cls") for kind, _ in pieces):
+            segments.append(_unread(_leading_bos(tokeniser)))
         for kind, text in pieces:
             if kind in self.fields:
                 segments.append(kind)
@@ -250,6 +268,8 @@ class Template:
                 ids = tokenise([text], tokeniser)[0] if kind == "literal" else _special_token_ids(kind, tokeniser)
             read = kind == "mask" or (self.readout_mode == "pooled" and kind != "prompt")
             segments.append(EncodedText(ids, [kind == "prompt"] * len(ids), [read] * len(ids)))
+        if self.chat:
+            segments.append(_unread(_parse_special(read_chat_frame(tokeniser).after, tokeniser)))
         return segments
 
     def cut_texts(self, fields: list[list[int]], length: int) -> dict[str, list[int]]:
@@ -287,15 +307,20 @@ class Template:
         return EncodedText(ids, slots, read, label)
 
 
-def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str]) -> tuple[int, bool]:
+def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str], chat: bool = False) -> tuple[int, bool]:
     """Return the id that ends a written text, and whether it is the line's end.
 
     A decoder's texts end with their line, as in the texts that it was trained on, unless a target has several lines or
-    the tokeniser no single token for it; all others with the end-of-sequence token.
+    the tokeniser no single token for it; all others with the end-of-sequence token. An answer in a ``chat`` ends with
+    the special token that its template writes after it, if it does.
 
     Raises:
         ValueError: if the tokeniser has neither.
     """
+    if chat and (special := _chat_end(tokeniser)) is not None:
+        return special, False
+    if chat:
+        reading = ""
     newline = tokenise(["\n"], tokeniser)[0] if reading == "last" else []
     if len(newline) == 1 and not any("\n" in target.strip() for target in targets):
         return newline[0], True
@@ -309,6 +334,21 @@ def tokenise(texts: list[str], tokeniser: Tokeniser) -> list[list[int]]:
     # verbose=False: texts longer than the backbone are cut right after, so no warning is needed.
     found = tokeniser(texts, add_special_tokens=False, split_special_tokens=True, verbose=False)
     return [list(map(int, row)) for row in found["input_ids"]]
+
+
+def _chat_end(tokeniser: Tokeniser) -> int | None:
+    ids = _parse_special(read_chat_frame(tokeniser).end, tokeniser)
+    known = {*getattr(tokeniser, "all_special_ids", ()), *getattr(tokeniser, "added_tokens_decoder", ())}
+    return ids[0] if ids and ids[0] in known else None
+
+
+def _parse_special(text: str, tokeniser: Tokeniser) -> list[int]:
+    """Return the ids of a chat template's own text, whose special tokens are meant as such."""
+    return [int(one) for one in tokeniser([text], add_special_tokens=False)["input_ids"][0]]
+
+
+def _unread(ids: list[int]) -> EncodedText:
+    return EncodedText(ids, [False] * len(ids), [False] * len(ids))
 
 
 def _leading_bos(tokeniser: Tokeniser) -> list[int]:

@@ -49,7 +49,7 @@ class EncodedExamples:
         self.examples = self.template.encode_all(texts, backbone.tokeniser, m, length, labels)
         self.scoring = _choose_scoring(task, backbone)
         if self.scoring == "classes":
-            self.readout: Readout = backbone.make_readout(task.label_words, task.descriptions)
+            self.readout: Readout = make_label_readout(task, backbone)
             self.choices: list[list[tuple[int, ...]]] = []
         else:
             self.readout = backbone.make_vocabulary_readout()
@@ -129,6 +129,13 @@ class EncodedExamples:
             start = end
 
 
+def make_label_readout(task: Task, backbone: Backbone) -> Readout:
+    """Return the read-out of a task's label words, or descriptions, with what words begin with where they are read."""
+    lead = task.make_template(backbone.readout_mode).label_lead(backbone.tokeniser)
+    spelling = {} if lead == " " else {"lead": lead}
+    return backbone.make_readout(task.label_words, task.descriptions, **spelling)
+
+
 def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
     if task.kind == "text":
         return "texts"
@@ -139,7 +146,7 @@ def _choose_scoring(task: Task, backbone: Backbone) -> Scoring:
 def task_end(task: Task, backbone: Backbone) -> tuple[int, bool]:
     """Return the id that ends a written text of this task, and whether it is the line's end; see ``end_token``."""
     texts = (text for row in task.train for text in (*row.targets, *row.choices))
-    return end_token(backbone.tokeniser, backbone.readout_mode, texts)
+    return end_token(backbone.tokeniser, backbone.readout_mode, texts, task.chat)
 
 
 def expand_references(examples: Sequence[Example]) -> tuple[Example, ...]:

@@ -125,7 +125,11 @@ def write_texts(
     ``on_text`` gets the text so far whenever a token is chosen; it needs a single example and no beams.
     """
     settings = settings or GenerationSettings(longest_target(rows))
-    settings = replace(settings, stop_at_newline=settings.stop_at_newline or rows.ends_with_line)
+    settings = replace(
+        settings,
+        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
+        stop=rows.end if rows.task.chat else settings.stop,
+    )
     written, seen = [""] * len(rows), list[int]()
 
     def decode(ids: list[int]) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from transformers import PreTrainedTokenizerBase
 
+from ptviz.chat_template import read_chat_frame
 from ptviz.tasks import Task
 from ptviz.tasks.custom.label_words import same_text_error
 
@@ -13,11 +14,15 @@ from ptviz.tasks.custom.label_words import same_text_error
 def check_label_texts(task: Task, tokeniser: PreTrainedTokenizerBase) -> None:
     """Check that the label words of all classes differ as tokens, and the descriptions too.
 
-    Texts that differ as strings may be the same to a model: in case, in accents, or as unknown words.
+    Texts that differ as strings may be the same to a model: in case, in accents, or as unknown words. A task that is to
+    be asked through a chat template needs one.
 
     Raises:
         TaskError: naming two classes with the same tokens.
+        ChatTemplateError: if the task needs a chat template, and there is none that can be used.
     """
+    if task.chat:
+        read_chat_frame(tokeniser)
     if not task.classes:
         return
     for kind, texts in (("label words", task.label_words), ("descriptions", task.descriptions)):

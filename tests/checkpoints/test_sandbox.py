@@ -152,7 +152,7 @@ def test_landlock_alone_leaves_only_reading_below_the_given_paths(tmp_path: Path
 
 
 def test_a_protection_that_cannot_be_installed_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(restrictions, "_limit_resources", lambda memory, seconds: None)
+    monkeypatch.setattr(restrictions, "limit_resources", lambda memory, seconds: None)
     monkeypatch.setattr(restrictions, "find_protections", lambda: PROTECTIONS)
     monkeypatch.setattr(restrictions.ctypes, "CDLL", lambda *a, **k: type("C", (), {"prctl": lambda *a: -1})())
     with pytest.raises(OSError, match="prctl failed"):

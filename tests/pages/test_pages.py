@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import pytest
 from streamlit.testing.v1 import AppTest
@@ -312,6 +312,19 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     said = texts(again.text_input(key="words").set_value("good").run())
     assert "words: expected 2 words, one each for -1, 1; got good" in said
     assert "unexpected" not in texts(again)
+
+
+def test_the_chat_switch_is_part_of_the_run_and_refused_without_a_template(page: Page, store: Store):
+    config = RunConfig("tiny-decoder", "sms", table=TableOptions(chat=True))
+    at = well(page("train/compose.py", **form_query_params(config)))
+    assert at.toggle(key="chat").value is True
+    at.button(key="start").click().run()
+    assert "has no chat template; train without chat, or choose an instruct model" in texts(at)
+    assert store.list() == []
+    at.toggle(key="chat").set_value(False).run()
+    at.button(key="start").click().run()
+    assert not at.exception
+    assert store.list()[0].config == replace(config, table=TableOptions()).checked()
 
 
 def test_labels_that_are_the_same_tokens_start_no_run(page: Page, store: Store):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ptviz.checkpoints.sandbox import syscall_filter
+from ptviz.process_limits import limit_resources
 
 MEMORY_BYTES = 1_600_000_000
 """Bytes of memory for reading, beyond what the interpreter and torch already map."""
@@ -75,7 +76,7 @@ def restrict_process(readable: Iterable[Path] = (), memory: int = MEMORY_BYTES, 
         OSError: if the system offers a protection and refuses to install it.
     """
     protections = find_protections()
-    _limit_resources(memory, seconds)
+    limit_resources(memory, seconds)
     if LANDLOCK in protections or SYSCALL_FILTER in protections:
         libc = ctypes.CDLL(None, use_errno=True)
         _check(libc.prctl(_NO_NEW_PRIVILEGES, 1, 0, 0, 0), "prctl")
@@ -90,31 +91,6 @@ def _check(result: int, call: str) -> int:
     if result:
         raise OSError(ctypes.get_errno(), f"the sandbox cannot be set up: {call} failed")
     return result
-
-
-def _limit_resources(memory: int, seconds: int) -> None:
-    with contextlib.suppress(ImportError):
-        import resource
-
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        limits = {
-            "RLIMIT_AS": _mapped_bytes() + memory,
-            "RLIMIT_CPU": int(used.ru_utime + used.ru_stime) + seconds,
-            "RLIMIT_FSIZE": 0,
-            "RLIMIT_CORE": 0,
-        }
-        for name, value in limits.items():
-            with contextlib.suppress(ValueError, OSError):  # macOS defines RLIMIT_AS but refuses to set it
-                resource.setrlimit(getattr(resource, name), (value, value))
-
-
-def _mapped_bytes() -> int:
-    """Return the bytes of address space in use; a generous guess where the system does not report it."""
-    with contextlib.suppress(OSError, ValueError), open("/proc/self/statm") as file:  # noqa: PTH123
-        import resource
-
-        return int(file.read().split()[0]) * resource.getpagesize()
-    return 32_000_000_000
 
 
 def _landlock_version(libc: ctypes.CDLL) -> int:

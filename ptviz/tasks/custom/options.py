@@ -36,7 +36,8 @@ class TableOptions:
 
     ``words`` holds (class, word) pairs: the text that stands for a class instead of its name; ``word_list`` one word
     for every class instead, in the order of the classes. ``target`` is the column of the texts to write, in place of a
-    column of labels. ``template``, ``cut_first`` and ``metric`` are those of ``Task``.
+    column of labels. ``template``, ``cut_first``, ``metric`` and ``chat`` are those of ``Task``; ``chat`` is for every
+    task, not only for tables.
 
     Raises:
         TaskError: naming the option, what was expected and what came.
@@ -53,6 +54,7 @@ class TableOptions:
     template: Annotated[str, Meta(max_length=MAX_TEMPLATE)] = ""
     cut_first: Name = ""
     metric: Name = ""
+    chat: bool = False
 
     def __post_init__(self) -> None:
         if self.delimiter is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from itertools import count
 from pathlib import Path
 from threading import Lock
@@ -72,6 +73,8 @@ def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[i
     table = task.table
     try:
         template = Template.for_readout(mode, DEFAULT_CUE, task.columns.fields, table.template, table.cut_first)
+        if table.chat and reader.tokeniser is not None:
+            template = replace(template, chat=True)
         with _TOKENISER_LOCK:
             for m in slots:
                 template.encode_segments(reader.tokeniser or WordTokeniser(), m)
@@ -142,14 +145,14 @@ def _describe_answer(task: TaskSelection, row: Row, template: Template, reader: 
     """Return the answer of an example, and what a reader may not expect about it."""
     reads_tokens = template.readout_mode in ("last", "first")
     if isinstance(row.answer, tuple):
-        end, _ = end_token(reader, template.readout_mode, row.answer)
+        end, _ = end_token(reader, template.readout_mode, row.answer, template.chat)
         (ids,) = template.encode_targets(row.answer[:1], reader, end)
         more = f", the first of {len(row.answer)} references" if len(row.answer) > 1 else ""
         return row.answer[0], f" It has {len(ids)} tokens with its end{more}."
     word, description = task.words.get(row.answer, (row.answer, row.answer))
     if template.readout_mode == "pooled":
         return description, ""
-    count = len(tokenise([f" {word}"], reader)[0])
+    count = len(tokenise([f"{template.label_lead(reader)}{word}"], reader)[0])
     if count < 2:
         return word, ""
     if task.table.word_list and reads_tokens:

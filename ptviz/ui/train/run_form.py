@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import streamlit as st
 
 from ptviz import backbones, tasks
@@ -90,6 +92,13 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
     except ValueError:
         return False
     return True
+
+
+def with_chat_switch(task: TaskSelection) -> TaskSelection:
+    """Show the switch for the chat template; return the task with its choice."""
+    help = "for instruct decoders: the input is a user's message, and the answer is the assistant's"
+    chat = st.toggle("Ask through the chat template", key="chat", help=help, bind="query-params")
+    return replace(task, table=replace(task.table, chat=chat))
 
 
 _ANSWERS = {"classification": "{} classes", "text": "text to text", "choice": "multiple choice"}
