@@ -16,6 +16,7 @@ from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
 
 from ptviz.backbones.errors import BackboneError
+from ptviz.backbones.packed_attention import Packing, attend_packed
 
 ATTENTION_NAME = "ptviz"
 
@@ -31,6 +32,25 @@ class KeyValues(Protocol):
     """A prompt's keys and values by site: item ``s`` is a pair (keys, values), each (1 or B, H, m, h)."""
 
     def __getitem__(self, site: int, /) -> Any: ...
+
+
+def attend_site(
+    module: nn.Module,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    *,
+    packing: Packing | None = None,
+    **keywords: Any,
+) -> tuple[Tensor, Tensor | None]:
+    """Compute attention as ``attend`` does, or with ``packing`` that of packed tokens, as ``attend_packed`` does."""
+    if packing is None:
+        return attend(module, query, key, value, attention_mask, **keywords)
+    scaling, prompt_kv = keywords.get("scaling"), keywords.get("prompt_kv")
+    scaling = query.shape[-1] ** -0.5 if scaling is None else scaling
+    ahead = None if prompt_kv is None else tuple(t.float() for t in prompt_kv[module.site])
+    return attend_packed(query.float(), key.float(), value.float(), packing, scaling, ahead).to(query.dtype), None
 
 
 def attend(
@@ -186,5 +206,5 @@ def join_key_values(
     ]
 
 
-AttentionInterface.register(ATTENTION_NAME, attend)
+AttentionInterface.register(ATTENTION_NAME, attend_site)
 AttentionMaskInterface.register(ATTENTION_NAME, make_boolean_mask)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from ptviz.backbones.attention import join_key_values
@@ -18,6 +19,7 @@ from ptviz.backbones.base import (
     shift_right,
 )
 from ptviz.backbones.label_tokens import assign_label_tokens
+from ptviz.backbones.packed_decoder import can_pack, run_packed
 from ptviz.prompt import NO_TARGET, Batch, Prompt
 
 
@@ -25,8 +27,8 @@ class DecoderBackbone(Backbone):
     """GPT-style models. A key-value prefix counts as past positions.
 
     In a causal model, prompt positions never see the input. A static prompt at the front therefore runs once per batch,
-    on its own, and its keys and values at every site become a prefix of all rows: m + B T positions instead of B (m +
-    T), with the same loss and gradient.
+    and its keys and values at every site become a prefix of all rows: m + B T positions instead of B (m + T), with the
+    same loss and gradient. Families that allow it run prompt and rows in one pass without padding.
     """
 
     family = "decoder"
@@ -36,11 +38,15 @@ class DecoderBackbone(Backbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Return the last hidden state of each row's final token."""
-        lead = self.shared_columns(batch, prompt)
-        if lead and needs_no_intermediates(keywords):
-            hidden = self.run_shared_prompt(batch, x, mask, prompt, lead)
-            rows = torch.arange(len(x), device=x.device)
-            return hidden[rows, marked_column(batch.readout_mask) - lead], None
+        if needs_no_intermediates(keywords):
+            lead = self.shared_columns(batch, prompt)
+            if can_pack(self.model, prompt, x.shape[1]):
+                hidden, places = self.run_packed_rows(batch, x, mask, prompt, lead)
+                return hidden[places.gather(1, marked_column(batch.readout_mask)[:, None])[:, 0]], None
+            if lead:
+                hidden = self.run_shared_prompt(batch, x, mask, prompt, lead)
+                rows = torch.arange(len(x), device=x.device)
+                return hidden[rows, marked_column(batch.readout_mask) - lead], None
         past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
         positions = (mask.long().cumsum(1) - 1).clamp(min=0) + past
         out = self.model.base_model(
@@ -62,10 +68,14 @@ class DecoderBackbone(Backbone):
         width, real = x.shape[1], targets[:, :-1] != NO_TARGET
         tail = self.embed_tokens(shift_right(targets, self.pad_id)[:, 1:])
         mask = torch.cat([mask, real], 1)
-        lead = self.shared_columns(batch, prompt)
-        if lead and needs_no_intermediates(keywords):
-            hidden = self.run_shared_prompt(batch, torch.cat([x, tail], 1), mask, prompt, lead)
-            return self._predicting(hidden, columns - lead, width - lead), None
+        if needs_no_intermediates(keywords):
+            lead = self.shared_columns(batch, prompt)
+            if can_pack(self.model, prompt, mask.shape[1]):
+                hidden, places = self.run_packed_rows(batch, x, mask, prompt, lead, tail)
+                return hidden[torch.cat([places.gather(1, columns[:, None]), places[:, width:]], 1)], None
+            if lead:
+                hidden = self.run_shared_prompt(batch, torch.cat([x, tail], 1), mask, prompt, lead)
+                return self._predicting(hidden, columns - lead, width - lead), None
         past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
         filled = self.fill_slots(batch, x, prompt)
         out = self.model.base_model(
@@ -102,14 +112,34 @@ class DecoderBackbone(Backbone):
             same = bool((ahead == ahead[:1]).all())
         return width if same else 0
 
-    def run_shared_prompt(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
-        """Return hidden states (B, T - lead, d) after the first ``lead`` columns, which run once per batch."""
-        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+    def run_packed_rows(
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int, tail: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the hidden states (N, d) of all tokens, and each token's place among them (B, T + U).
+
+        The first ``lead`` columns run once. ``tail`` (B, U, d) follows the input.
+        """
+        front = self.shared_front(batch, x, mask, prompt, lead)
+        own = x[:, lead:].to(self.dtype) if lead else self.fill_slots(batch, x, prompt)
+        if tail is not None:
+            own = torch.cat([own, tail.to(self.dtype)], 1)
+        hidden, places = run_packed(self.model, front, own, mask[:, lead:], prompt)
+        return hidden, F.pad(places, (lead, 0))
+
+    def shared_front(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
+        """Return the embedded first ``lead`` columns without pruned tokens, (1, m, d)."""
+        if not lead:
+            return x.new_zeros(1, 0, x.shape[2], dtype=self.dtype)
         ids, real, slots, read = (
             part[:1, :lead] for part in (batch.input_ids, batch.mask, batch.slots, batch.readout_mask)
         )
         one = Batch(ids, real, slots, read, batch.labels[:1], batch.task_ids[:1], x[:1, :lead])
-        front = self.fill_slots(one, one.embeddings, prompt)[:, mask[0, :lead]]  # Pruned tokens are not run.
+        return self.fill_slots(one, one.embeddings, prompt)[:, mask[0, :lead]]
+
+    def run_shared_prompt(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
+        """Return hidden states (B, T - lead, d) after the first ``lead`` columns, which run once per batch."""
+        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        front = self.shared_front(batch, x, mask, prompt, lead)
         m = front.shape[1]
         gathered: dict[int, tuple[Tensor, Tensor]] = {}
         trunk = self.model.base_model

@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from ptviz.backbones import Backbone, Readout
+from ptviz.backbones import Backbone, Readout, decoder
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.prompt import Batch, Prompt
 from ptviz.tasks.collate import collate
@@ -20,17 +20,20 @@ from tests.families import DECODERS, TASK, backbone_of, case, copied, precisely
 M = 4
 
 
-@pytest.fixture
-def shared(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """Record how many leading columns were shared in each call."""
+@pytest.fixture(params=["packed", "two passes"])
+def shared(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Record how many leading columns were shared in each call, by one pass of packed tokens or by two passes."""
     calls: list[int] = []
-    original = DecoderBackbone.run_shared_prompt
+    if request.param == "two passes":
+        monkeypatch.setattr(decoder, "can_pack", lambda *arguments: False)
+    name = "run_packed_rows" if request.param == "packed" else "run_shared_prompt"
+    original = getattr(DecoderBackbone, name)
 
-    def watched(self: Any, batch: Any, x: Any, mask: Any, prompt: Any, lead: int) -> Tensor:
-        calls.append(lead)
+    def watched(self: Any, batch: Any, x: Any, mask: Any, prompt: Any, lead: int) -> Any:
+        calls.extend([lead] if lead else [])
         return original(self, batch, x, mask, prompt, lead)
 
-    monkeypatch.setattr(DecoderBackbone, "run_shared_prompt", watched)
+    monkeypatch.setattr(DecoderBackbone, name, watched)
     return calls
 
 

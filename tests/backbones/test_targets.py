@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from ptviz.backbones import Backbone
+from ptviz.backbones import Backbone, decoder
 from ptviz.backbones.decoder import DecoderBackbone
 from ptviz.backbones.errors import BackboneError
 from ptviz.methods import REGISTRY
@@ -76,18 +76,23 @@ def test_the_loss_is_that_of_every_row_alone(family: str, ways: str) -> None:
     assert expected.abs().max() > 1e-4
 
 
+@pytest.mark.parametrize("way", ["run_packed_rows", "run_shared_prompt"])
 @pytest.mark.parametrize("family", DECODERS)
-def test_a_shared_prompt_gives_the_loss_of_one_run_per_row(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_shared_prompt_gives_the_loss_of_one_run_per_row(
+    family: str, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     backbone, batch, readout = with_targets(family, M)
     prompt = prompt_for(backbone, "kv")
     leads: list[int] = []
-    original = DecoderBackbone.run_shared_prompt
+    original = getattr(DecoderBackbone, way)
 
-    def watched(self: Any, *arguments: Any) -> Tensor:
-        leads.append(arguments[-1])
+    def watched(self: Any, *arguments: Any) -> Any:
+        leads.append(arguments[4])
         return original(self, *arguments)
 
-    monkeypatch.setattr(DecoderBackbone, "run_shared_prompt", watched)
+    monkeypatch.setattr(DecoderBackbone, way, watched)
+    if way == "run_shared_prompt":
+        monkeypatch.setattr(decoder, "can_pack", lambda *given: False)
     shared = backbone(batch, prompt, readout)
     per_row = backbone(batch, prompt, readout, hidden=True)
     assert leads == [M]

@@ -192,8 +192,8 @@ def test_positions_that_do_not_count_the_prompt_are_noticed(family: str, monkeyp
     original = trunk.forward
 
     def unshifted(self: Any, *arguments: Any, position_ids: Tensor, **keywords: Any) -> Any:
-        first = position_ids[:, :1] > 0
-        return original(self, *arguments, position_ids=position_ids - M * first.long(), **keywords)
+        text = position_ids >= M
+        return original(self, *arguments, position_ids=position_ids - M * text.long(), **keywords)
 
     monkeypatch.setattr(trunk, "forward", unshifted)
     assert (backbone(batch, method(batch), readout).logits - theirs).abs().max() > 1e-3
