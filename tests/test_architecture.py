@@ -97,7 +97,7 @@ def test_only_ray_py_imports_ray() -> None:
 def test_what_is_imported_is_required() -> None:
     """Nothing is used by luck: what the code imports stands in pyproject, not only under something that does."""
     required = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    optional = {"peft": {"ptviz/experiments/step_benchmark.py"}, "ray": {"ptviz/executors/ray.py"}}
+    optional = {"peft": {"ptviz/experiments/benchmark_sides.py"}, "ray": {"ptviz/executors/ray.py"}}
     owners = packages_distributions()
     for path in [*SOURCES, *APP]:
         place = path.relative_to(ROOT).as_posix()

@@ -30,14 +30,23 @@ def prefers_onednn() -> bool:
     return bool(wide) and hasattr(torch.ops.mkldnn, "_linear_pointwise") and "GenuineIntel" not in processor_vendor()
 
 
-@cache
 def processor_vendor() -> str:
     """Return the maker of the processor as it names itself; "GenuineIntel" if that cannot be found out."""
+    return _processor_field("vendor_id") or "GenuineIntel"
+
+
+def processor_name() -> str:
+    """Return the model of the processor as it names itself."""
+    return _processor_field("model name") or platform.machine()
+
+
+@cache
+def _processor_field(name: str) -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(errors="replace").splitlines()
-    except OSError:
-        return platform.processor() or "GenuineIntel"
-    return next((line.split(":")[1].strip() for line in lines if line.startswith("vendor_id")), "GenuineIntel")
+    except OSError:  # On Windows, one text holds both.
+        return platform.processor()
+    return next((line.partition(":")[2].strip() for line in lines if line.startswith(name)), "")
 
 
 def use_frozen_products(model: nn.Module) -> None:

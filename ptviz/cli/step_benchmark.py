@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 from multiprocessing import get_context
@@ -26,10 +27,11 @@ if TYPE_CHECKING:
 
 FAMILY_CHOICES = ("encoder", "decoder", "encoder-decoder")
 DTYPE_CHOICES = ("float32", "bfloat16")
+WORK_CHOICES = ("label", "text", "generate")
 COLUMNS = {
-    "family": "family", "m": "m", "dtype": "dtype", "ratio": "ratio", "ours_examples_per_second": "ours/s",
-    "peft_examples_per_second": "PEFT/s", "ours_peak_mb": "ours MB", "peft_peak_mb": "PEFT MB",
-    "ceiling_share": "of ceiling",
+    "work": "work", "family": "family", "m": "m", "dtype": "dtype", "ratio": "ratio", "sorted_ratio": "sorted PEFT",
+    "ours_per_second": "ours/s", "peft_per_second": "PEFT/s", "peft_sorted_per_second": "sorted/s",
+    "ours_peak_mb": "ours MB", "peft_peak_mb": "PEFT MB", "ceiling_share": "of ceiling",
 }  # fmt: skip
 
 
@@ -37,20 +39,27 @@ def bench(
     family: Annotated[list[str] | None, typer.Option(help="encoder, decoder, encoder-decoder. Repeatable.")] = None,
     m: Annotated[list[int] | None, typer.Option("--m", min=1, max=200, help="Prompt tokens. Repeatable.")] = None,
     dtype: Annotated[list[str] | None, typer.Option(help="float32, bfloat16 (frozen weights). Repeatable.")] = None,
+    work: Annotated[
+        list[str] | None, typer.Option(help="label (a step), text (a step on texts to write), generate. Repeatable.")
+    ] = None,
     rows: Annotated[int, typer.Option(min=16, help="Examples that pass through both.")] = 512,
     passes: Annotated[int, typer.Option(min=1, help="How often; each batch counts with its median.")] = 3,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of both sides. Default: torch's.")] = None,
+    load: Annotated[bool, typer.Option("--load", help="Keep one core busy with another process.")] = False,
     edit: Annotated[bool, typer.Option("--edit", help="Measure one prompt edit instead.")] = False,
     pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
     runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
     as_json: JsonOption = False,
 ) -> None:
-    """Measure a training step against PEFT's, one prompt edit, or how soon each page of the app answers.
+    """Measure ptviz against PEFT in the same type of weights and with the same threads: training steps, and writing.
 
-    Same weights, same rows, same loss and gradient: that they agree is checked first. Left to itself it measures
-    every family, 20 and 100 prompt tokens, and both types, which takes some twenty minutes on two cores.
+    PEFT gets batches in random order, as in its examples, and a second time batches of like length ("sorted PEFT"). The
+    same loss and gradient, and the same tokens, are checked first. All works, families, prompt lengths and types take
+    hours on two cores: choose some, or fewer rows. --edit and --pages measure the app instead.
     """
     _check_choices("--family", family, FAMILY_CHOICES)
     _check_choices("--dtype", dtype, DTYPE_CHOICES)
+    _check_choices("--work", work, WORK_CHOICES)
     if pages:
         _benchmark_pages(runs, as_json)
         return
@@ -60,13 +69,13 @@ def bench(
     if find_spec("peft") is None:
         raise UsageError("the bench compares with PEFT, which is not installed; run: pip install peft")
     with quiet_libraries():
-        found = _benchmark_steps(
-            family or list(FAMILY_CHOICES), m or [20, 100], dtype or list(DTYPE_CHOICES), rows, passes
-        )
+        conditions = _set_conditions(threads, load)
+        found = _benchmark_steps(family, m, dtype, work, rows, passes, load)
     plain = [asdict(row) for row in found]
     if as_json:
-        print_json({"rows": plain})
+        print_json({"conditions": conditions, "rows": plain})
     else:
+        print(", ".join(f"{name}: {value}" for name, value in conditions.items()))
         print_table(tuple(COLUMNS.values()), [[_format_cell(row[name]) for name in COLUMNS] for row in plain])
 
 
@@ -91,7 +100,7 @@ def _benchmark_pages(runs: int, as_json: bool) -> None:
 
 
 def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:
-    from ptviz.experiments.step_benchmark import time_prompt_edit
+    from ptviz.experiments.edit_benchmark import time_prompt_edit
 
     with quiet_libraries():
         plain = [asdict(time_prompt_edit(m, passes)) for m in lengths]
@@ -101,22 +110,42 @@ def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:
         print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
 
 
-def _benchmark_steps(
-    families: list[str], lengths: list[int], dtypes: list[str], rows: int, passes: int
-) -> list[StepBenchmarkResult]:
-    from ptviz.experiments import step_benchmark as measuring
+def _set_conditions(threads: int | None, load: bool) -> dict[str, str | int]:
+    """Set the number of threads, and return what speeds depend on."""
+    import torch
 
-    chosen = [family for family in measuring.FAMILIES if family in families]
-    with Progress(console=progress_console(), transient=True) as bar:
+    from ptviz.backbones.frozen_linear import prefers_onednn, processor_name
+
+    if threads is not None:
+        torch.set_num_threads(threads)
+    return {
+        "processor": processor_name(), "threads": torch.get_num_threads(), "torch": torch.__version__,
+        "products": "oneDNN" if prefers_onednn() else "torch's", "busy process": "yes" if load else "no",
+    }  # fmt: skip
+
+
+def _benchmark_steps(
+    family: list[str] | None, m: list[int] | None, dtype: list[str] | None, work: list[str] | None, rows: int,
+    passes: int, load: bool,
+) -> list[StepBenchmarkResult]:  # fmt: skip
+    from ptviz.experiments import step_benchmark as measuring
+    from ptviz.experiments.benchmark_sides import FAMILIES, WORKS
+    from ptviz.experiments.busy_process import busy_process
+
+    families = [one for one in FAMILIES if one in (family or FAMILY_CHOICES)]
+    works = [one for one in WORKS if one in (work or WORK_CHOICES)]
+    with Progress(console=progress_console(), transient=True) as bar, busy_process() if load else nullcontext():
         task = bar.add_task("measuring", total=1.0)
 
         def show(what: str, share: float) -> None:
             bar.update(task, description=what, completed=share)
 
         try:
-            return measuring.run_step_benchmark(chosen, lengths, dtypes, count=rows, passes=passes, progress=show)
-        except AssertionError as error:
-            raise RunFailed(f"the two sides do not compute the same thing, so nothing was timed: {error}") from error
+            return measuring.run_step_benchmark(
+                families, m or [20, 100], dtype or list(DTYPE_CHOICES), works, count=rows, passes=passes, progress=show
+            )
+        except measuring.BenchmarkError as error:
+            raise RunFailed(f"nothing was timed: {error}") from error
 
 
 def _check_choices(option: str, values: list[str] | None, choices: tuple[str, ...]) -> None:
@@ -126,4 +155,4 @@ def _check_choices(option: str, values: list[str] | None, choices: tuple[str, ..
 
 
 def _format_cell(value: object) -> str:
-    return f"{value:.2f}" if isinstance(value, float) else str(value)
+    return "" if value is None else f"{value:.2f}" if isinstance(value, float) else str(value)

@@ -1,10 +1,10 @@
-"""Speed of a training step against PEFT's, on the same weights, examples, loss and gradient.
+"""Speed of ptviz against PEFT: a training step on labels, one on texts to write, and writing.
 
-Both sides run in one process and alternate batch by batch; the time of a batch is the median over the passes, so that
-other load on the machine affects both alike. The weights are random in the shapes of real models: speed does not depend
-on them. Examples have mixed lengths. PEFT gets them in random order with dynamic padding, as in its examples; ptviz
-buckets them by length, as in training. Before the timing, both sides must give the same loss and gradient on one batch,
-to 1e-5.
+All sides run in one process with the same threads and type of weights, and alternate batch by batch; the time of a
+batch is the median over the passes, so that other load on the machine affects all alike. Examples have mixed lengths.
+PEFT gets them in random order with dynamic padding, as in its examples, and a second time in ptviz's batches of like
+length. Before the timing, both must give the same loss and gradient on one batch in float32, to 1e-5, and write the
+same tokens.
 """
 
 from __future__ import annotations
@@ -15,171 +15,66 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any, Literal
+from itertools import product
 
 import psutil
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
-from transformers import (
-    BertConfig,
-    BertModel,
-    LlamaConfig,
-    LlamaForCausalLM,
-    PreTrainedModel,
-    T5Config,
-    T5ForConditionalGeneration,
-)
 
-from ptviz.backbones import Backbone, Readout, wrap_model
-from ptviz.backbones.tiny import make_tiny_tokeniser
-from ptviz.prompt import Batch, Prompt
+from ptviz.backbones import Backbone
+from ptviz.backbones.frozen_linear import frozen_product
+from ptviz.experiments import benchmark_sides as sides
+from ptviz.experiments.benchmark_sides import FAMILIES, WORKS, Family, TokenisedExample, Work
 from ptviz.tasks.collate import schedule_batches
 
-Family = Literal["encoder", "decoder", "encoder-decoder"]
-FAMILIES: tuple[Family, ...] = ("encoder", "decoder", "encoder-decoder")
-CLASS_COUNT = 6
+MOST_WRITTEN = 128
+"""Examples that texts are written for: writing is slower than a step."""
+
+
+class BenchmarkError(RuntimeError):
+    """The two sides do not compute the same thing, so their speeds cannot be compared."""
 
 
 @dataclass(frozen=True)
 class StepBenchmarkResult:
-    """One measurement.
+    """One measurement; units are examples, or for the work "generate" written tokens.
 
-    Examples per second of both sides and their ratio; peak memory above the weights, in MB; the time of the bare matrix
-    products of ptviz's positions as a share of its time; text tokens per second of ptviz.
+    ``ratio`` compares with PEFT in the same type on batches in random order, ``sorted_ratio`` on batches of like
+    length. Peak memory is above the weights, in MB. ``ceiling_share`` is the time of the bare matrix products of the
+    positions that are really needed as a share of ptviz's time; None for writing, whose products are single rows.
     """
 
-    family: str
+    work: Work
+    family: Family
     m: int
     dtype: str
     ratio: float
-    ours_examples_per_second: float
-    peft_examples_per_second: float
-    ours_tokens_per_second: float
+    sorted_ratio: float
+    ours_per_second: float
+    peft_per_second: float
+    peft_sorted_per_second: float
     ours_peak_mb: float
     peft_peak_mb: float
-    ceiling_share: float
+    ceiling_share: float | None
     loss_difference: float
     gradient_difference: float
 
 
+Batches = list[list[TokenisedExample]]
+Run = Callable[[Sequence[TokenisedExample]], object]
+
+
 @dataclass(frozen=True)
-class TokenisedExample:
-    """Token ids and a label: a class, or a token id for families that predict from the vocabulary."""
+class _Setting:
+    work: Work
+    family: Family
+    m: int
+    dtype: str
 
-    ids: list[int]
-    label: int
-
-
-TrainingStep = Callable[[Sequence[TokenisedExample]], tuple[float, Tensor]]
-
-
-def make_model(family: Family) -> PreTrainedModel:
-    """Return a random model in the shape of all-MiniLM-L6-v2, SmolLM2-135M or T5-small."""
-    torch.manual_seed(0)
-    if family == "encoder":
-        shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
-        return BertModel(BertConfig(vocab_size=30522, **shape), add_pooling_layer=False).eval()
-    if family == "decoder":
-        shape = {"hidden_size": 576, "num_hidden_layers": 30, "num_attention_heads": 9, "intermediate_size": 1536}
-        return LlamaForCausalLM(
-            LlamaConfig(vocab_size=49152, num_key_value_heads=3, tie_word_embeddings=True, **shape)
-        ).eval()
-    return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0)).eval()
-
-
-def make_examples(count: int, family: Family, seed: int = 0) -> list[TokenisedExample]:
-    """Return examples of 5 to 64 tokens, log-normal around 14, like the texts of the built-in tasks."""
-    draw = torch.Generator().manual_seed(seed)
-    lengths = torch.exp(torch.randn(count, generator=draw) * 0.6 + 2.64).round().long().clamp(5, 64)
-    labels = torch.randint(CLASS_COUNT if family == "encoder" else 20000, (count,), generator=draw)
-    return [
-        TokenisedExample(torch.randint(1000, 20000, (int(n),), generator=draw).tolist(), int(label))
-        for n, label in zip(lengths, labels, strict=True)
-    ]
-
-
-def pad_examples(rows: Sequence[TokenisedExample], lead: int = 0) -> tuple[Tensor, Tensor]:
-    """Return ids and mask, padded on the right to the longest, after ``lead`` empty columns."""
-    width = lead + max(len(row.ids) for row in rows)
-    ids = torch.tensor([[0] * lead + row.ids + [0] * (width - lead - len(row.ids)) for row in rows])
-    lengths = torch.tensor([lead + len(row.ids) for row in rows])
-    return ids, torch.arange(width)[None] < lengths[:, None]
-
-
-def make_ptviz_step(
-    family: Family, model: PreTrainedModel, start: Tensor, dtype: torch.dtype
-) -> tuple[TrainingStep, Backbone]:
-    """Return ptviz's training step (loss and gradient of the prompt) and its backbone."""
-    backbone = wrap_model("bench", "bench", model, make_tiny_tokeniser(), random=True).to(dtype)
-    if family == "encoder":
-        backbone.sequential_positions = True  # type: ignore[assignment]
-        readout = Readout(_random_prototypes(model.config.hidden_size), None, 20.0, True, ("",) * CLASS_COUNT)
-    else:
-        head = model.get_output_embeddings()
-        scale = model.config.d_model**-0.5 if getattr(model.config, "scale_decoder_outputs", False) else 1.0
-        readout = Readout(head.weight.detach().float(), None, scale, False, ())
-    P = nn.Parameter(start.clone())
-    m = len(start)
-
-    def step(rows: Sequence[TokenisedExample]) -> tuple[float, Tensor]:
-        P.grad = None
-        ids, mask = pad_examples(rows, m)
-        slots = torch.zeros_like(mask)
-        slots[:, :m] = True
-        text = mask & ~slots
-        last = F.one_hot(mask.sum(1) - 1, mask.shape[1]).bool()
-        read = text if family == "encoder" else last
-        labels = torch.tensor([row.label for row in rows])
-        batch = Batch(ids, mask, slots, read, labels, torch.zeros_like(labels), backbone.embed_tokens(ids))
-        loss = backbone(batch, Prompt(embeddings=P[None]), readout).loss
-        loss.backward()
-        gradient: Tensor | None = P.grad
-        assert gradient is not None
-        return loss.item(), gradient
-
-    return step, backbone
-
-
-def make_peft_step(family: Family, model: PreTrainedModel, start: Tensor) -> TrainingStep:
-    """Return the training step of PEFT's prompt tuning on the same weights, with its own layout, padding and loss."""
-    from peft import PromptTuningConfig, get_peft_model
-
-    kind = {"encoder": "FEATURE_EXTRACTION", "decoder": "CAUSAL_LM", "encoder-decoder": "SEQ_2_SEQ_LM"}[family]
-    config = PromptTuningConfig(task_type=kind, num_virtual_tokens=len(start), num_transformer_submodules=1)
-    peft: Any = get_peft_model(model, config).eval()
-    prompt = peft.prompt_encoder["default"].embedding.weight
-    with torch.no_grad():
-        prompt.copy_(start)
-    prototypes = _random_prototypes(start.shape[1])
-
-    def step(rows: Sequence[TokenisedExample]) -> tuple[float, Tensor]:
-        prompt.grad = None
-        labels = torch.tensor([row.label for row in rows])
-        if family == "decoder":
-            answered = [TokenisedExample([*row.ids, row.label], row.label) for row in rows]
-            ids, mask = pad_examples(answered)
-            targets = torch.where(F.one_hot(mask.sum(1) - 1, mask.shape[1]).bool(), ids, -100)
-            loss = peft(input_ids=ids, attention_mask=mask.long(), labels=targets).loss
-        elif family == "encoder-decoder":
-            ids, mask = pad_examples(rows)
-            loss = peft(input_ids=ids, attention_mask=mask.long(), labels=labels[:, None]).loss
-        else:
-            ids, mask = pad_examples(rows)
-            state = peft(input_ids=ids, attention_mask=mask.long()).last_hidden_state[:, len(start) :]
-            weight = mask[..., None].float()
-            pooled = F.normalize((state * weight).sum(1) / weight.sum(1), dim=-1)
-            loss = F.cross_entropy(20.0 * pooled @ prototypes.T, labels)
-        loss.backward()
-        return loss.item(), prompt.grad
-
-    return step
-
-
-def _random_prototypes(width: int) -> Tensor:
-    return F.normalize(torch.randn(CLASS_COUNT, width, generator=torch.Generator().manual_seed(1)), dim=-1)
+    def start(self, width: int) -> Tensor:
+        return 0.5 * torch.randn(self.m, width, generator=torch.Generator().manual_seed(2))
 
 
 def time_matrix_products(backbone: Backbone, positions: int) -> float:
@@ -194,9 +89,9 @@ def time_matrix_products(backbone: Backbone, positions: int) -> float:
     with torch.no_grad():
         began = time.perf_counter()
         for layer in layers:
-            F.linear(inputs[layer.in_features], layer.weight, layer.bias)
+            frozen_product(inputs[layer.in_features], layer.weight, layer.bias)
         for layer in layers:
-            grads[layer.out_features] @ layer.weight
+            frozen_product(grads[layer.out_features], layer.weight.t())
         return time.perf_counter() - began
 
 
@@ -222,10 +117,10 @@ def measure_peak_mb(work: Callable[[], object]) -> float:
     return max(0.0, (max(peak, process.memory_info().rss) - before) / 2**20)
 
 
-def time_step(step: TrainingStep, rows: Sequence[TokenisedExample]) -> float:
-    """Measure one step, in seconds."""
+def time_run(run: Run, rows: Sequence[TokenisedExample]) -> float:
+    """Measure one step, or the writing of one batch, in seconds."""
     began = time.perf_counter()
-    step(rows)
+    run(rows)
     return time.perf_counter() - began
 
 
@@ -233,118 +128,115 @@ def run_step_benchmark(
     families: Sequence[Family] = FAMILIES,
     lengths: Sequence[int] = (20, 100),
     dtypes: Sequence[str] = ("float32", "bfloat16"),
+    works: Sequence[Work] = WORKS,
     *,
     count: int = 512,
     batch: int = 16,
     passes: int = 3,
     progress: Callable[[str, float], None] = lambda what, share: None,
 ) -> list[StepBenchmarkResult]:
-    """Measure every combination; about 20 minutes on two cores with the defaults.
+    """Measure every combination; encoders write no texts. Two hours on two cores with the defaults.
 
     Raises:
-        AssertionError: if the two sides do not compute the same loss and gradient (1e-5, float32).
+        BenchmarkError: if the two sides do not compute the same loss and gradient, or write different tokens.
     """
+    every = [_Setting(*one) for one in product(works, families, lengths, dtypes)]
+    settings = [one for one in every if one.family != "encoder" or one.work == "label"]
     rows = []
-    cells = [(family, m) for family in families for m in lengths]
-    for done, (family, m) in enumerate(cells):
-        what = f"{family}, m={m}"
-        progress(what, done / len(cells))
+    for done, one in enumerate(settings):
+        what = f"{one.work}, {one.family}, m={one.m}, {one.dtype}"
 
         def report(share: float, what: str = what, done: int = done) -> None:
-            progress(what, (done + share) / len(cells))
+            progress(what, (done + share) / len(settings))
 
-        rows += _measure_setting(family, m, dtypes, count, batch, passes, report)
+        report(0.0)
+        few = min(count, MOST_WRITTEN) if one.work == "generate" else count
+        rows.append(_measure(one, few, batch, passes, report))
     progress("done", 1.0)
     return rows
 
 
-def _measure_setting(
-    family: Family,
-    m: int,
-    dtypes: Sequence[str],
-    count: int,
-    batch: int,
-    passes: int,
-    progress: Callable[[float], None],
-) -> list[StepBenchmarkResult]:
-    data = make_examples(count, family)
-    width = make_model(family).get_input_embeddings().weight.shape[1]
-    start = 0.5 * torch.randn(m, width, generator=torch.Generator().manual_seed(2))
-    theirs = make_peft_step(family, make_model(family), start)
-    sides = {dtype: make_ptviz_step(family, make_model(family), start, getattr(torch, dtype)) for dtype in dtypes}
-    exact, _ = make_ptviz_step(family, make_model(family), start, torch.float32)
-    (loss, gradient), (same, match) = theirs(data[:batch]), exact(data[:batch])
-    difference = abs(loss - same), float((gradient - match).norm() / gradient.norm())
-    agree = difference[0] < 1e-5 * max(1, abs(loss)) and difference[1] < 1e-5
-    assert agree, f"{family}, m={m}: loss and gradient differ from PEFT's by {difference}"
+def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[float, float]:
+    """Return the differences of loss and gradient (relative) of both sides in float32.
 
-    random = torch.randperm(count, generator=torch.Generator().manual_seed(3)).tolist()
-    peft_batches = [[data[i] for i in random[at : at + batch]] for at in range(0, count, batch)]
-    our_batches = [[data[i] for i in part] for part in schedule_batches([len(row.ids) for row in data], batch, 0, 0)]
-    names = ["peft", *dtypes]
-    steps: dict[str, TrainingStep] = {"peft": theirs, **{dtype: side[0] for dtype, side in sides.items()}}
-    batches = {name: peft_batches if name == "peft" else our_batches for name in names}
-    longest = {name: max(batches[name], key=lambda rows: max(len(row.ids) for row in rows)) for name in names}
-    peaks = {name: measure_peak_mb(partial(steps[name], longest[name])) for name in names}
-    times: dict[str, list[list[float]]] = {name: [[] for _ in batches[name]] for name in names}
-    bare: dict[str, list[float]] = {dtype: [] for dtype in dtypes}
-    rounds = passes * len(our_batches)
-    for turn in range(rounds):
-        at = turn % len(our_batches)
-        for name in names:
-            times[name][at].append(time_step(steps[name], batches[name][at]))
-        if turn % 4 == 0:
-            for dtype in dtypes:
-                bare[dtype].append(_time_ceiling(family, sides[dtype][1], m, our_batches))
-        progress((turn + 1) / rounds)
-    seconds = {name: sum(statistics.median(each) for each in times[name]) for name in names}
-    tokens = sum(len(row.ids) for row in data)
-    return [
-        StepBenchmarkResult(
-            family, m, dtype, seconds["peft"] / seconds[dtype],
-            count / seconds[dtype], count / seconds["peft"], tokens / seconds[dtype],
-            peaks[dtype], peaks["peft"], statistics.median(bare[dtype]) * len(our_batches) / seconds[dtype],
-            *difference,
+    Raises:
+        BenchmarkError: if they are above 1e-5, or if the two sides write different tokens.
+    """
+    ours, peft, start = _both_sides(setting, torch.float32)
+    if setting.work == "generate":
+        # In writing, PEFT counts padding as positions, so that only rows of one length can be compared.
+        shortest = min(len(row.ids) for row in rows)
+        alike = [replace(row, ids=row.ids[:shortest]) for row in rows]
+        if sides.make_ptviz_writer(ours, start)(alike) != sides.make_peft_writer(setting.family, peft)(alike):
+            raise BenchmarkError(f"{setting}: the tokens written differ from PEFT's")
+        return 0.0, 0.0
+    (loss, gradient), (other, theirs) = (
+        sides.make_ptviz_step(setting.family, ours, start, setting.work)(rows),
+        sides.make_peft_step(setting.family, peft, setting.work)(rows),
+    )
+    difference = abs(loss - other), float((gradient - theirs).norm() / theirs.norm())
+    if not (difference[0] < 1e-5 * max(1, abs(other)) and difference[1] < 1e-5):
+        raise BenchmarkError(f"{setting}: loss and gradient differ from PEFT's by {difference}")
+    return difference
+
+
+def _both_sides(setting: _Setting, dtype: torch.dtype) -> tuple[Backbone, object, Tensor]:
+    ours = sides.wrap_backbone(setting.family, sides.make_model(setting.family), dtype)
+    start = setting.start(ours.width)
+    return ours, sides.make_peft(setting.family, sides.make_model(setting.family).to(dtype), start), start
+
+
+def _measure(
+    setting: _Setting, count: int, batch: int, passes: int, progress: Callable[[float], None]
+) -> StepBenchmarkResult:
+    data = sides.make_examples(count, setting.family)
+    difference = check_same(setting, data[:batch])
+    ours, peft, start = _both_sides(setting, getattr(torch, setting.dtype))
+    if setting.work == "generate":
+        runs: tuple[Run, Run] = sides.make_ptviz_writer(ours, start), sides.make_peft_writer(setting.family, peft)
+    else:
+        runs = (
+            sides.make_ptviz_step(setting.family, ours, start, setting.work),
+            sides.make_peft_step(setting.family, peft, setting.work),
         )
-        for dtype in dtypes
-    ]  # fmt: skip
+    random = torch.randperm(count, generator=torch.Generator().manual_seed(3)).tolist()
+    mixed = [[data[i] for i in random[at : at + batch]] for at in range(0, count, batch)]
+    alike = [[data[i] for i in part] for part in schedule_batches([len(row.ids) for row in data], batch, 0, 0)]
+    columns: dict[str, tuple[Run, Batches]] = {
+        "peft": (runs[1], mixed), "sorted": (runs[1], alike), "ours": (runs[0], alike),
+    }  # fmt: skip
+    peaks = {name: measure_peak_mb(partial(run, _longest(of))) for name, (run, of) in columns.items()}
+    times: dict[str, list[list[float]]] = {name: [[] for _ in of] for name, (_, of) in columns.items()}
+    bare = []
+    rounds = passes * len(alike)
+    for turn in range(rounds):
+        at = turn % len(alike)
+        for name, (run, of) in columns.items():
+            times[name][at].append(time_run(run, of[at]))
+        if turn % 4 == 0 and setting.work != "generate":
+            bare.append(time_matrix_products(ours, _needed_positions(setting, alike)))
+        progress((turn + 1) / rounds)
+    seconds = {name: sum(statistics.median(each) for each in times[name]) for name in columns}
+    units = count
+    if setting.work == "generate":
+        units = sum(len(written) for part in alike for written in sides.make_ptviz_writer(ours, start)(part))
+    return StepBenchmarkResult(
+        setting.work, setting.family, setting.m, setting.dtype,
+        seconds["peft"] / seconds["ours"], seconds["sorted"] / seconds["ours"],
+        units / seconds["ours"], units / seconds["peft"], units / seconds["sorted"], peaks["ours"], peaks["peft"],
+        statistics.median(bare) * len(alike) / seconds["ours"] if bare else None,
+        *difference,
+    )  # fmt: skip
 
 
-def _time_ceiling(family: Family, backbone: Backbone, m: int, batches: Sequence[Sequence[TokenisedExample]]) -> float:
-    sizes = [len(rows) * max(len(row.ids) for row in rows) for rows in batches]
-    prompt = m if family == "decoder" else m * len(batches[0])
-    return time_matrix_products(backbone, round(statistics.mean(sizes)) + prompt)
+def _longest(batches: Batches) -> list[TokenisedExample]:
+    return max(batches, key=lambda rows: max(len(row.ids) for row in rows))
 
 
-@dataclass(frozen=True)
-class EditTiming:
-    """One prompt edit with a loaded model: medians of wall-clock and processor seconds."""
-
-    m: int
-    rows: int
-    seconds: float
-    cpu_seconds: float
-
-
-def time_prompt_edit(m: int = 20, passes: int = 3, backbone: str = "minilm-l6", task: str = "trec6") -> EditTiming:
-    """Measure the ablation of one prompt token after another on validation examples."""
-    from ptviz.engine.loaded_prompt import LoadedPrompt
-    from ptviz.engine.model_cache import ModelCache
-    from ptviz.probes.edits import Ablate, EditContext
-    from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator
-    from ptviz.runs.config import RunConfig
-
-    config, model_cache = RunConfig(backbone, task, hyperparameters={"m": m}).checked(), ModelCache()
-    frozen, loaded_task = model_cache.backbone(config), model_cache.task(config)
-    method = model_cache.backend.build_method(config, frozen, loaded_task).eval()
-    loaded = LoadedPrompt(config, frozen, loaded_task, method, {})
-    times = []
-    with torch.no_grad():
-        evaluator = EditEvaluator(loaded, MAX_ROWS, EditContext(frozen.embedding_table, lambda of, id: {}))
-        evaluator.score()
-        for token in range(min(m, passes)):
-            began = time.perf_counter(), time.process_time()
-            evaluator.score((Ablate((token,)),))
-            times.append((time.perf_counter() - began[0], time.process_time() - began[1]))
-    clock, processor = (statistics.median(each) for each in zip(*times, strict=True))
-    return EditTiming(m, len(evaluator.examples), clock, processor)
+def _needed_positions(setting: _Setting, batches: Batches) -> int:
+    """Return the mean number of positions of a batch: real tokens, and the prompt's once in a decoder."""
+    written = [len(row.target) - 1 if setting.work == "text" else 0 for part in batches for row in part]
+    decoder = setting.family == "decoder"
+    tokens = sum(len(row.ids) for part in batches for row in part) + (sum(written) if decoder else 0)
+    prompts = len(batches) if decoder else sum(map(len, batches))
+    return round((tokens + setting.m * prompts) / len(batches))

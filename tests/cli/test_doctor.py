@@ -128,5 +128,6 @@ def test_bench_answers_with_rows(shell: Shell) -> None:
     assert answer.code == 0, answer.err
     [row] = answer.json["rows"]
     assert (row["family"], row["m"], row["dtype"]) == ("encoder", 2, "float32")
-    promised = ("ratio", "ours_examples_per_second", "peft_examples_per_second", "ours_peak_mb", "peft_peak_mb")
+    assert answer.json["conditions"]["busy process"] == "no"
+    promised = ("ratio", "sorted_ratio", "ours_per_second", "peft_per_second", "ours_peak_mb", "peft_peak_mb")
     assert all(row[name] >= 0 for name in (*promised, "ceiling_share"))
