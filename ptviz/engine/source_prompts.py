@@ -75,6 +75,5 @@ def collect_source_prompts(
 
 def load_source_prompt(run: Run, task: str, accuracy: float) -> SourcePrompt:
     """Load the source prompt of a finished run."""
-    newest = run.snapshots()[-1]
-    last: dict[str, Tensor] = run.snapshot(newest.stage, newest.step)
-    return make_source_prompt(task, run.prompt(), last, accuracy, run.id)
+    path: dict[int, dict[str, Tensor]] = {info.step: run.snapshot(info.stage, info.step) for info in run.snapshots()}
+    return make_source_prompt(task, run.prompt(), path, accuracy, run.id)

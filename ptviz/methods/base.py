@@ -43,12 +43,14 @@ class StageContext:
     the task's metric, loss in nats) of the method in its current state on the target's validation examples; the score
     of a text-to-text task is 0, because writing takes long and several candidates are compared. ``source_prompts``, in
     the order of ``Spec.source_tasks``, are given to the first stage's ``on_start`` only, which copies what it needs.
+    ``steps`` is the number of updates that the stage makes.
     """
 
     mean_gradients: Callable[[list[Tensor]], list[Tensor]]
     iterate_outputs: Callable[[], Iterator[tuple[Batch, Output]]]
     validation_score: Callable[[], tuple[float, float]]
     source_prompts: tuple[SourcePrompt, ...] = ()
+    steps: int = 0
 
 
 @dataclass(frozen=True)
@@ -62,7 +64,10 @@ class Stage:
     tasks: "proportional" to their sizes (SPoT) or "stochastic" (MPT). ``step_fraction`` is the stage's part of the
     run's steps, of the source steps for a stage on the sources only; the fractions of the other stages sum to 1. With
     ``keeps_previous_best`` the stage competes with the one before: the best prompt of both by validation is used.
-    ``needs_hidden_states`` says that the objective uses hidden states.
+    ``needs_hidden_states`` says that the objective uses hidden states. With ``as_source`` the learning rate of every
+    step is the one that a source prompt has at this step, so that the result can be compared with source prompts.
+    ``on_epoch`` is called before every epoch, and every 25 steps in longer ones. With ``few_shot_sources`` a limit of
+    examples per class holds for the source tasks too.
     """
 
     name: str
@@ -76,6 +81,8 @@ class Stage:
     step_fraction: float = 1.0
     keeps_previous_best: bool = False
     needs_hidden_states: bool = False
+    as_source: bool = False
+    few_shot_sources: bool = False
 
     def lr_scale(self, parameter: str) -> float:
         """Return the learning-rate scale of a named parameter; 0 if it is not trained."""

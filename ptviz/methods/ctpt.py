@@ -64,7 +64,10 @@ class CTPT(PromptMethod):
         r" P_j A_V^h A_V^{h\top}",
         idea="Search a few hundred parameters without gradients; a random projection turns them into a prompt, and"
         " attention brings in the prompts of other tasks.",
-        differs="A reconstruction from summaries of the paper and from Black-Box Tuning: the equations are ours.",
+        differs="A reconstruction from summaries of the paper and from Black-Box Tuning: the equations are ours. So are"
+        " these choices: each generation of 20 is scored on one batch, and the result is the mean of the search that is"
+        " best by validation. 200 steps are 4,000 calls; 400 are the 8,000 of Black-Box Tuning. For its few-shot search"
+        " set shots to 16 and the batch size to all of them.",
         lesson="Some models give answers but no gradients. CTPT searches a few hundred"
         " parameters by trial, as evolution does: it makes variants, lets the model answer with each, and moves"
         " towards those that did better. A fixed random matrix turns these parameters into a whole prompt, and"

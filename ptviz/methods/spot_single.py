@@ -7,7 +7,8 @@ r"""SPoT, one source at a time: the target's prompt starts from the prompts of t
 Vu, Lester, Constant, Al-Rfou and Cer, "SPoT: Better Frozen Model Adaptation through Soft Prompt Transfer", ACL 2022,
 sections 2 and 3. https://aclanthology.org/2022.acl-long.346
 
-A task's embedding e is its prompt after a fixed number of steps of plain prompt tuning, not its best prompt; what is
+A task's embedding e is its prompt after a fixed number of steps of plain prompt tuning, not its best prompt: those of
+the sources are read after as many steps as the target's, which has their learning rate and schedule. What is
 transferred is the source's best prompt P^s. ``similarity`` is the cosine of the mean tokens, or "per-token" the mean
 cosine of all pairs of tokens: 1/m^2 sum_ij cos(e^t_i, e^s_j). ``retrieval`` of the k most similar sources is the
 paper's: "best" tunes from each of the k in turn and uses the best by validation; "weighted" starts from their average
@@ -142,7 +143,7 @@ class SPoTSingle(PromptMethod):
     def stages(self) -> tuple[Stage, ...]:
         """Return training of the target's embedding, then training from the source prompts."""
         loss, share, left = task_objective(self), EMBEDDING_STEP_FRACTION, 1 - EMBEDDING_STEP_FRACTION
-        embed = Stage("task embedding", loss, on_start=self.copy_source_prompts, step_fraction=share)
+        embed = Stage("task embedding", loss, on_start=self.copy_source_prompts, step_fraction=share, as_source=True)
         if self.retrieval == "weighted":
             return embed, Stage("transfer", loss, on_start=self.start_from_average, step_fraction=left)
         if self.retrieval == "mixture":
@@ -160,7 +161,7 @@ class SPoTSingle(PromptMethod):
 
     @torch.no_grad()
     def copy_source_prompts(self, context: StageContext) -> None:
-        """Copy each source's best prompt and its embedding.
+        """Copy each source's best prompt, and its embedding: the prompt after as many steps as this stage makes.
 
         Raises:
             ValueError: if the run has no source tasks.
@@ -169,7 +170,7 @@ class SPoTSingle(PromptMethod):
             raise ValueError(f"{self.card.title} needs at least one source task; this run has none: add some")
         for prompt, embedding, source in zip(self.P_s, self.e_s, context.source_prompts, strict=True):
             prompt.copy_(source.prompt)
-            embedding.copy_(source.embedding)
+            embedding.copy_(source.embedding_after(context.steps))
 
     def measure_similarity(self) -> Tensor:
         """Set the target's embedding to the current prompt; return the rows of the top k sources."""

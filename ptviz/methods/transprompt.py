@@ -7,10 +7,11 @@ r"""TransPrompt: recurrent encoders write a prompt from shared and task-specific
 Wang, Wang, Qiu, Huang and Gao, "TransPrompt: Towards an Automatic Transferable Prompting Framework for Few-shot Text
 Classification", EMNLP 2021, section 3. https://aclanthology.org/2021.emnlp-main.221
 
-Meta-knowledge stage: all tasks at once, target included. Before every epoch the prototype c_p of each (task, label) is
-set to the mean hidden state of its examples; examples near the prototypes have more weight, w being alpha = 0.5 for an
-example's own prototype and uniform over the others. The entropy H (bits) of the answers is rewarded. Adaptation stage:
-the target only, entropy penalised.
+Meta-knowledge stage: all tasks at once, target included; with few shots, as few of each. Before every epoch, and every
+25 steps in longer ones, the prototype c_p of each (task, label) is set to the mean hidden state of its examples, of at
+most 32 batches; examples near the prototypes have more weight, w being alpha = 0.5 for an example's own prototype and
+uniform over the others. The entropy H (bits) of the answers is rewarded. Adaptation stage: the target only, entropy
+penalised.
 
 The original also tunes the whole language model; here it is frozen, as in the survey. The released code weights LSTM_*
 by a = 0.2, the paper averages: ``mix`` selects one, by default the paper's. Other differences: z is read at the
@@ -150,6 +151,7 @@ class TransPrompt(PromptMethod):
                 self.meta_knowledge_objective,
                 tasks="all",
                 on_epoch=self.update_prototypes,
+                few_shot_sources=True,
                 needs_hidden_states=True,
                 step_fraction=0.5,
             ),

@@ -49,10 +49,11 @@ def check_unique_names(sources: Sequence[Task]) -> None:
 
 
 def make_source_prompt(
-    task: str, best: Mapping[str, Tensor], last: Mapping[str, Tensor], accuracy: float, run: str = ""
+    task: str, best: Mapping[str, Tensor], path: Mapping[int, Mapping[str, Tensor]], accuracy: float, run: str = ""
 ) -> SourcePrompt:
-    """Return a source prompt from two states of plain prompt tuning: the best by validation, and the last."""
-    return SourcePrompt(task, best["P"].detach().clone(), last["P"].detach().clone(), accuracy, run)
+    """Return a source prompt from states of plain prompt tuning: the best by validation, and those on the way."""
+    prompts = {step: state["P"].detach().clone() for step, state in path.items()}
+    return SourcePrompt(task, best["P"].detach().clone(), prompts[max(prompts)], accuracy, run, prompts)
 
 
 def build_source_method(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> PromptMethod:

@@ -27,6 +27,7 @@ def make_stage_context(
     config: TrainConfig,
     validation: Sequence[EncodedExamples],
     sources: Sequence[SourcePrompt],
+    steps: int = 0,
 ) -> StageContext:
     """Return the context of a stage: its training batches, and the validation examples of each target task."""
     count = min(MAX_BATCHES, max(1, -(-len(mixture) // config.batch)))
@@ -57,4 +58,4 @@ def make_stage_context(
         scores, losses = zip(*map(score_one, validation), strict=True)
         return sum(scores) / len(scores), sum(losses) / len(losses)
 
-    return StageContext(gradients, outputs, score, tuple(sources))
+    return StageContext(gradients, outputs, score, tuple(sources), steps)

@@ -6,7 +6,7 @@ import math
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 import torch
@@ -48,6 +48,7 @@ from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
 from ptviz.training.several_targets import check_targets, mark_best, mean_event
 from ptviz.training.source_prompts import (
+    SOURCE_METHOD,
     build_source_method,
     check_unique_names,
     make_source_config,
@@ -61,6 +62,8 @@ OPTIMIZER_CLASSES: dict[str, Callable[[PromptMethod, Stage, TrainConfig, float, 
     "evolution": CMAESOptimizer,
 }
 """Optimisers by the name in ``Stage.optimiser``."""
+HOOK_STEPS = 25
+"""Most steps between two calls of a stage's ``on_epoch``: a short run may never see the end of its first epoch."""
 
 
 @dataclass(frozen=True)
@@ -187,8 +190,10 @@ class _TrainingLoop:
         """Return the examples of a stage: those of each source task in order, then the targets'."""
         tasks: list[tuple[int, Task]] = []
         if stage.tasks != "target":
-            # Few-shot limits apply to the target only; the sources have all their examples.
+            # A limit of examples per class applies to the target only, unless the method learns from few of each.
             source_config = make_source_config(self.config)
+            if stage.few_shot_sources:
+                source_config = replace(source_config, shots=self.config.shots)
             tasks += [(index, subsample_task(task, source_config)) for index, task in enumerate(self.sources)]
         if stage.tasks != "sources":
             tasks += enumerate(self.targets, len(self.sources))
@@ -233,16 +238,16 @@ class _TrainingLoop:
         rows = self.make_mixture(stage)
         found = self.source_prompts if index == 0 else {}
         prompts = [found[task.name] for task in self.sources if task.name in found]
-        context = make_stage_context(self.method, stage, rows, config, self.validation_examples, prompts)
+        context = make_stage_context(self.method, stage, rows, config, self.validation_examples, prompts, steps)
         if self.resume_point is None and stage.on_start is not None:
             with step_rng(config.seed, index, 0, self.backbone.device):
                 stage.on_start(context)
-        optimizer = OPTIMIZER_CLASSES[stage.optimiser](self.method, stage, config, self.lr, steps)
+        optimizer = self.make_optimizer(stage, steps)
         reported_step = self.restore_optimizer(optimizer)
-        per_epoch = max(1, -(-len(rows) // config.batch))
+        every = min(max(1, -(-len(rows) // config.batch)), HOOK_STEPS)
         while progress.step < steps:
             # A snapshot is taken after the hook of its step, so a run resumed there does not repeat the hook.
-            if stage.on_epoch is not None and progress.step % per_epoch == 0 and progress.step != reported_step:
+            if stage.on_epoch is not None and progress.step % every == 0 and progress.step != reported_step:
                 with step_rng(config.seed, index, progress.step, self.backbone.device):
                     stage.on_epoch(context)
             yield self.run_step(index, stage, optimizer, rows)
@@ -261,6 +266,13 @@ class _TrainingLoop:
         if progress.step == steps and progress.step != reported_step and stage.tasks != "sources":
             yield self.run_evaluation(index)
         yield self.make_snapshot(index, optimizer)
+
+    def make_optimizer(self, stage: Stage, steps: int) -> Optimizer:
+        config, lr = self.config, self.lr
+        if stage.as_source:
+            config, steps = make_source_config(config), config.source_steps
+            lr = default_learning_rate(SOURCE_METHOD, self.backbone.name)
+        return OPTIMIZER_CLASSES[stage.optimiser](self.method, stage, config, lr, steps)
 
     def restore_optimizer(self, optimizer: Optimizer) -> int:
         """Restore the optimiser's state; return the step already reported, -1 for a new stage."""
@@ -349,13 +361,14 @@ class _TrainingLoop:
 def train_source_prompt(backbone: Backbone, task: Task, m: int, config: TrainConfig) -> SourcePrompt:
     """Train a source prompt of m tokens; ``config`` is that of the source prompts, see ``make_source_config``."""
     method = build_source_method(backbone, task, m, config)
-    last, best, accuracy = dict(method.state_dict()), {}, 0.0
+    path: dict[int, Mapping[str, Tensor]] = {}
+    best, accuracy = {}, 0.0
     for event in train(method, backbone, task, config):
         if isinstance(event, Snapshot):
-            last = dict(event.method)
+            path[event.step] = clone_state(event.method)
         if isinstance(event, Finished):
             best, accuracy = clone_state(method.state_dict()), event.validation
-    return make_source_prompt(task.name, best, last, accuracy)
+    return make_source_prompt(task.name, best, path, accuracy)
 
 
 def mean_objective(parts: Sequence[TaskBatch], stage: Stage) -> tuple[Tensor, Prompt, Output]:

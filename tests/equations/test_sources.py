@@ -13,9 +13,11 @@ from torch import Tensor
 
 from ptviz.methods import ATTEMPT, PromptMethod, SPoTMulti, SPoTSingle, StageContext, build_method
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.methods.spot_single import average_similarity, per_token_similarity
+from ptviz.methods.spot_single import EMBEDDING_STEP_FRACTION, average_similarity, per_token_similarity
 from ptviz.prompt import Batch, Output, Prompt
 from ptviz.training import Snapshot, StageStarted, StepCompleted, TrainConfig, train
+from ptviz.training.source_prompts import make_source_config
+from ptviz.training.trainer import train_source_prompt
 from tests.families import SOURCES, TASK, backbone_of, case, method_of, precisely
 
 Vector = list[float]
@@ -244,6 +246,26 @@ def test_spot_starts_from_the_most_similar_source() -> None:
     assert method.alpha.tolist() == [0.0, 1.0]
     method.start_from_rank(0, context_with())
     assert torch.equal(method.e, make_source_prompts()[NAMES[1]].prompt), "looked up with the prompt as it stands"
+
+
+def test_a_task_embeds_as_a_source_of_the_same_age_does() -> None:
+    """The target's embedding is, bit for bit, what a source prompt of the same task is after as many steps."""
+    twin = replace(TASK, name="twin")
+    config = TrainConfig(
+        steps=20, batch=8, lr=0.7, schedule="constant", source_steps=30, evaluate_every=10, snapshot_every=2,
+        train_rows=2000, test_rows=20, length=64,
+    )  # fmt: skip
+    backbone = backbone_of("gpt2")
+    spec = backbone.make_spec(64, TASK.label_words).with_source_tasks(("twin",))
+    method = build_method("spot-single", spec, {"m": M}, 0)
+    assert isinstance(method, SPoTSingle)
+    source = train_source_prompt(backbone, twin, M, replace(make_source_config(config), snapshot_every=2))
+    for _ in train(method, backbone, TASK, config, sources=[twin], source_prompts={"twin": source}):
+        pass
+    assert EMBEDDING_STEP_FRACTION * 20 == 6
+    assert torch.equal(method.e_s[0], source.path[6])
+    assert torch.equal(method.e, source.path[6])
+    assert not torch.equal(source.path[6], source.embedding), "the same age matters"
 
 
 @pytest.mark.parametrize("similarity", ["average", "per-token"])
