@@ -13,6 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.cli import run as run_in_shell
 from ptviz.engine.model_cache import load_run_task
+from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store
 from ptviz.tasks import TableOptions
 from ptviz.ui.navigation import form_query_params
@@ -176,6 +177,17 @@ def test_the_example_is_what_is_encoded(page: Page, pairs: Path) -> None:
     assert "class='ptviz-answer'" in example(at)
 
 
+def test_a_column_of_answers_is_taken_for_texts_to_write(page: Page, tmp_path: Path) -> None:
+    path = tmp_path / "qa.csv"
+    path.write_text("question,answer\n" + "".join(f"what is {i},it is {i}\n" for i in range(30)))
+    at = well(open_form(page, path, "tiny-decoder"))
+    assert "30 different inputs with texts to write" in texts(at)
+    assert at.query_params["target"] == "answer"
+    choose(at, "the answer is", "a class")
+    assert at.query_params["label"] == "answer"
+    assert "target" not in at.query_params
+
+
 def test_another_file_brings_its_own_columns(page: Page, pairs: Path, table: Path) -> None:
     at = open_form(page, pairs, text="hypothesis", label="same", metric="f1:0")
     at.text_input(key="path").set_value(str(table)).run()
@@ -184,6 +196,35 @@ def test_another_file_brings_its_own_columns(page: Page, pairs: Path, table: Pat
     assert [one.value for one in at.selectbox if one.label == "column of labels"] == ["label"]
     choose(at, "columns of texts", [])
     assert "expected at least one column of texts" in texts(at)
+
+
+@pytest.mark.parametrize("backbone", ["tiny-encoder", "tiny-decoder", "tiny-encoder-decoder"])
+def test_from_an_upload_to_its_predictions(page: Page, pairs: Path, store: Store, backbone: str) -> None:
+    at = page("train/compose.py", **{"from": "my own table", "backbone": backbone, **QUICK})
+    at.file_uploader(key="upload").upload("My pairs.csv", pairs.read_bytes())
+    at.run()
+    choose(at, "columns of texts", ["premise", "hypothesis"])
+    if backbone == "tiny-encoder":
+        choose(at, "column of labels", "same")
+        choose(at, "label words", "no,yes")
+    else:
+        choose(at, "the answer is", "a text to write")
+        choose(at, "column of the texts to write", "number")
+        choose(at, "metric", "spearman")
+    choose(at, "template", "{prompt:2}{premise} so{prompt} {hypothesis}")
+    config = started(well(at), store)
+    (summary,) = store.list()
+    run = store.get(summary.id)
+    execute_run(run.path)
+    assert run.status().state == "finished", run.status().reason
+    at = well(page("train/watch.py", run=run.id))
+    (table,) = at.dataframe
+    expected = [one.texts for one in load_run_task(config).test]
+    answers = table.value["input" if config.table.target else "text"]
+    assert {*answers} <= {" | ".join(one) for one in expected}
+    assert len(table.value) == 4
+    (say,) = [one for one in at.text_input if one.key == "say"]
+    assert say.placeholder == "premise | hypothesis"
 
 
 def test_a_comparison_is_the_one_of_its_command(page: Page, pairs: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -53,7 +53,7 @@ def test_classes_are_filtered_sorted_and_searched(page: Page, predicted: Callabl
     at = well(page("train/watch.py", run=run.id))
     table = shown(at)
     assert table["text"].tolist() == CLASSES["text"]
-    assert table["certainty"].tolist() == [0.9, 0.6, 0.8, 0.7]
+    assert table["certainty"].tolist() == [90, 60, 80, 70]
     assert table["right"].tolist() == ["✓ right", "✗ wrong", "✓ right", "✗ wrong"]
     at.selectbox(key="order").set_value("highest first").run()
     assert shown(at)["text"].tolist() == ["one good film", "a bad film", "no words", "=2+3"]

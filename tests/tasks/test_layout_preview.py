@@ -95,6 +95,25 @@ def test_the_head_of_a_table(pairs: Path, tmp_path: Path) -> None:
     assert (head.columns, head.usual) == (("1", "2"), Columns(("1",), "2"))
 
 
+@pytest.mark.parametrize(
+    ("header", "likely"),
+    [
+        ("question,answer", Columns(("question",), "answer", True)),
+        ("answer,question", Columns(("question",), "answer", True)),
+        ("first,sentiment", Columns(("first",), "sentiment")),
+        ("sentiment,first", Columns(("first",), "sentiment")),
+        ("review,second", Columns(("review",), "second")),
+        ("second,review", Columns(("review",), "second")),
+        ("only", Columns(("only",), "only")),
+    ],
+)
+def test_columns_are_guessed_by_their_names_first(tmp_path: Path, header: str, likely: Columns) -> None:
+    path = tmp_path / "t.csv"
+    rows = "".join(f"{i},a long text number {i}\n" if "," in header else f"{i}\n" for i in range(9))
+    path.write_text(f"{header}\n{rows}")
+    assert read_table_head(path, TableOptions()).likely == likely
+
+
 def test_only_the_beginning_is_read(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
     path.write_text("text,label\n" + "good text,yes\n" * 5 + ",no\n" * 300 + '"never closed,yes\n')

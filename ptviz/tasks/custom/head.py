@@ -16,6 +16,17 @@ from ptviz.tasks.custom.options import TableOptions
 from ptviz.tasks.custom.tables import ParquetTable, Table, open_table
 from ptviz.tasks.example import TaskError
 
+TARGET_COLUMN_NAMES = (
+    "answer",
+    "output",
+    "response",
+    "completion",
+    "summary",
+    "reference",
+    "references",
+    "translation",
+)
+"""Usual names of a column of texts to write."""
 _TRIED_ROWS = 200
 """Rows that are read at most in search of usable ones."""
 
@@ -48,13 +59,28 @@ def read_table_head(path: Path, options: TableOptions) -> TableHead:
 
 
 def _guess_columns(table: Table, names: Sequence[str]) -> Columns:
+    """Return columns by their names, and by their contents where the names say nothing."""
+    lowered = [name.lower() for name in names]
+    named = [
+        next((lowered.index(name) for name in usual if name in lowered), None)
+        for usual in (TEXT_COLUMN_NAMES, (*LABEL_COLUMN_NAMES, *TARGET_COLUMN_NAMES))
+    ]
+    text, answer = (
+        found if found is not None else guess for found, guess in zip(named, _by_contents(table, names), strict=True)
+    )
+    if text == answer:  # One of them was only guessed.
+        rest = [index for index in range(len(names)) if index != text] or [text]
+        text, answer = (rest[0], answer) if named[0] is None else (text, rest[-1])
+    return Columns((names[text],), names[answer], lowered[answer] in TARGET_COLUMN_NAMES)
+
+
+def _by_contents(table: Table, names: Sequence[str]) -> tuple[int, int]:
     found = None
     if not isinstance(table, ParquetTable):  # One batch of its rows may be large: pictures, for instance.
         with closing(table.rows(names)) as rows, suppress(TaskError):
             cells = [row.values for row in islice(rows, _TRIED_ROWS) if not isinstance(row.values, TaskError)]
             found = guess_columns([[str(cell) for cell in row] for row in cells])
-    text, answer = found or (0, len(names) - 1)
-    return Columns((names[text],), names[answer])
+    return found or (0, len(names) - 1)
 
 
 def read_first_rows(path: Path, columns: Columns, options: TableOptions, count: int) -> Sequence[Row]:

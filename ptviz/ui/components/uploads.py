@@ -44,7 +44,7 @@ def save_upload(name: str, content: bytes) -> Path:
     """
     safe = safe_name(name)
     if not content:
-        raise ValueError(f"{safe} is empty: expected a table with a column of texts and a column of labels")
+        raise ValueError(f"{safe} is empty: expected a table of texts with labels, or with texts to write")
     stem = table_stem(safe)
     # The content is part of the name: another table of the same name must not replace one that a run was made from.
     path = upload_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}{safe[len(stem) :]}"

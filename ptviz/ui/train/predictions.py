@@ -18,6 +18,8 @@ from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.python_snippet import python_popover
 
+_ROW_HEIGHT = 64
+"""Pixels: room for two lines of text."""
 _MARKS = {True: "✓ right", False: "✗ wrong"}
 
 
@@ -39,14 +41,15 @@ def _render(run: Run) -> None:
         wrong = sum(not row["right"] for row in rows)
         options = _choose(writes)
         shown = predictions_table(run, **options)
-        which = "are not a reference" if writes else "are wrong"
+        which = "are no reference" if writes else "are wrong"
         st.caption(
-            f"{len(shown):,} of {len(rows):,} examples; {wrong:,} of all {which}. Click a cell to read all of it."
+            f"{len(shown):,} of {len(rows):,} examples; {wrong:,} of all {which}. Double-click a cell to read it whole."
         )
         st.dataframe(
-            pd.DataFrame([{**row, "right": _MARKS[row["right"]]} for row in shown], columns=list(rows[0])),
+            pd.DataFrame([_to_shown(row) for row in shown], columns=list(rows[0])),
             hide_index=True,
-            height=min(36 * (len(shown) + 1) + 2, 420),
+            row_height=_ROW_HEIGHT,
+            height=min(_ROW_HEIGHT * len(shown) + 40, 500),
             column_config=_column_config(writes, run.metric),
             alt="The test examples with the answers of the run's best prompt",
         )
@@ -71,8 +74,13 @@ def _choose(writes: bool) -> dict[str, Any]:
     return {"wrong_only": only, "order": by, "search": words.strip()}
 
 
+def _to_shown(row: dict[str, Any]) -> dict[str, Any]:
+    percent = {name: 100 * row[name] for name in ("certainty", "score") if row.get(name) is not None}
+    return {**row, **percent, "right": _MARKS[row["right"]]}
+
+
 def _column_config(writes: bool, metric: Metric) -> dict[str, Any]:
     number = st.column_config.NumberColumn
     if writes:
-        return {"score": number(metric.noun, format="percent" if metric.unit else "%.2f"), "right": "as a reference"}
-    return {"certainty": number("certainty", format="percent"), "right": ""}
+        return {"score": number(metric.noun, format="%.1f%%"), "right": "as a reference"}
+    return {"certainty": number("certainty", format="%.1f%%"), "right": ""}

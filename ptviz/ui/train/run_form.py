@@ -125,7 +125,7 @@ def select_task() -> TaskSelection:
 
 def _table_input() -> TaskSelection:
     upload = st.file_uploader(
-        "A table with a column of texts and a column of labels",
+        "A table of texts with labels, or with texts to write",
         type=list(uploads.FILE_ENDINGS),
         key="upload",
         help="it is stored on this machine only, in ptviz's folder",

@@ -197,7 +197,7 @@ def _zero_shot_delta(score: float | None, zero: float | None, metric: Metric) ->
 def _render_prediction_box(run: Run, status: Status) -> None:
     config = run.config
     info = _find_task(config)
-    text = try_prompt.sentence_input(info.family if info else "")
+    text = try_prompt.sentence_input(info.family if info else "", config.text or "")
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     snapshots = run.snapshots()
     if not snapshots:

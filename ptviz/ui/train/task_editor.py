@@ -117,14 +117,14 @@ def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Colum
     with left:
         texts = _choose_texts(known, usual.texts)
     with right:
-        writes = choose_answer_kind()
+        writes = choose_answer_kind(usual.is_target and "label" not in st.query_params)
     rest = [name for name in known if name not in texts] or known
     key, other = ("target", "label") if writes else ("label", "target")
     first = usual.answer if usual.answer in rest else rest[-1]
     titles = {name: name for name in (first, *(name for name in rest if name != first))}
     answer = select_one(f"column of {ANSWER_COLUMNS[writes]}", titles, key=key, help="what is learnt")
-    if writes:
-        st.query_params["target"] = answer
+    if writes or usual.is_target:
+        st.query_params[key] = answer
     st.query_params.pop(other, None)
     options = replace(reading, target=answer if writes else None)
     found = find_columns(path, known, ",".join(texts) or None, None if writes else answer, options)
@@ -155,9 +155,9 @@ def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
     return chosen
 
 
-def choose_answer_kind() -> bool:
-    """Return whether texts are to be written; the address says so by naming their column."""
-    now = _TEXT if st.query_params.get("target") else _CLASS
+def choose_answer_kind(likely: bool = False) -> bool:
+    """Return whether texts are to be written: the address says so by naming their column, else it may be ``likely``."""
+    now = _TEXT if likely or st.query_params.get("target") else _CLASS
     help = "a text is written by a decoder or an encoder-decoder"
     choices = [_CLASS, _TEXT]
     return st.segmented_control("the answer is", choices, default=now, key="answer", required=True, help=help) == _TEXT
@@ -219,16 +219,16 @@ def _edit_template(fields: Sequence[str]) -> tuple[str, str] | None:
         bind="query-params",
     )
     names = ", ".join(f"`{{{name}}}`" for name in fields)
+    pattern = pattern if pattern.strip() else ""
+    problem = ""
+    try:
+        Template(pattern or usual, "pooled", DEFAULT_CUE, tuple(fields))
+    except ValueError as error:
+        error_box(problem := str(error))
     pieces = "`{prompt}`, or pieces such as `{prompt:3}` and, once, `{prompt}` for the rest"
     st.caption(f"Fields: {names}. Prompt: {pieces}. Also: `{{cue}}`, `{{mask}}`, `{{sep}}`.")
     cut = ""
     if len(fields) > 1:
         titles = {"": "the longest one", **{name: name for name in fields}}
         cut = select_one("cut first, if an input is too long", titles, key="cut", help="this field loses tokens first")
-    pattern = pattern if pattern.strip() else ""
-    try:
-        Template(pattern or usual, "pooled", DEFAULT_CUE, tuple(fields), cut)
-    except ValueError as error:
-        error_box(str(error))
-        return None
-    return pattern, cut
+    return None if problem else (pattern, cut)

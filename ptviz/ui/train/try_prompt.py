@@ -11,6 +11,7 @@ import streamlit as st
 from ptviz.plots import plot_class_probabilities
 from ptviz.plots.class_probabilities import probabilities_from_answer
 from ptviz.runs import Run
+from ptviz.tasks.example import PAIR_SEPARATOR
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.figure_panel import render_plot
@@ -76,14 +77,15 @@ def poll_prediction(request: PredictRequest) -> PredictState:
     return state
 
 
-def sentence_input(family: str) -> str:
-    """Return the text typed into the box; it is part of the page's address."""
+def sentence_input(family: str, columns: str = "") -> str:
+    """Return the text typed into the box; it is part of the page's address. ``columns`` are those of an own table."""
+    fields = [name.strip() for name in columns.split(",")]
     typed = st.text_input(
         "Try it: type a sentence",
         value=EXAMPLE_SENTENCES.get(family, ""),
         key="say",
         max_chars=MAX_CHARACTERS,
-        placeholder="a text like those it is trained on",
+        placeholder=PAIR_SEPARATOR.join(fields) if len(fields) > 1 else "a text like those it is trained on",
         bind="query-params",
     )
     return typed.strip()
