@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pandas as pd
 from torch import Tensor
 
 from ptviz.engine.loaded_prompt import LoadedPrompt
@@ -27,6 +26,9 @@ from ptviz.runs.writer import Writer, exclusive
 from ptviz.tasks import Example, Task
 from ptviz.tasks.metrics import score_each_text
 from ptviz.training.evaluation import answer_examples, subsample_task
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _CHUNK = 16
 """Texts predicted between two checks for requests."""
@@ -137,6 +139,8 @@ def _make_tables(run: Run, state: Mapping[str, Tensor], model_cache: ModelCache)
 
 def _to_parquet(tables: list[_PredictionTable]) -> bytes:
     """Return the tables as one Parquet file, of several tasks with a column that names the task."""
+    import pandas as pd  # Here, because the first step of a run need not wait for it.
+
     frames = [table.to_frame() for table in tables]
     if len(frames) > 1:
         for table, frame in zip(tables, frames, strict=True):
@@ -175,6 +179,8 @@ class _PredictionTable:
 
     def to_frame(self) -> pd.DataFrame:
         """Return the table, one row for each test example."""
+        import pandas as pd
+
         columns = _text_columns if self.task.kind == "text" else _class_columns
         return pd.DataFrame(columns(self.task, self.answers))
 

@@ -6,11 +6,12 @@ import io
 import threading
 import time
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ptviz.runs import snapshots as tensors
-from ptviz.runs.atomic_io import StoreError, file_signature
+from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from ptviz.training import ResumePoint
 
 _BEST_PREFIX = "best/"
+_CACHED_RUNS = 2048
+"""Runs whose config stays in memory: a comparison reads hundreds whenever its page is drawn."""
 _MAX_JSON_BYTES, _MAX_EVENTS_BYTES = 4_000_000, 1_000_000_000
 """Largest size in bytes of config.json and the other small files, and of events.jsonl."""
 
@@ -242,6 +245,12 @@ def read_config(folder: Path) -> RunConfig:
     Raises:
         StoreError: if it is missing, damaged, wrongly typed or from a newer version.
     """
+    return _parse_config(folder, file_signature(folder / "config.json"))
+
+
+@lru_cache(maxsize=_CACHED_RUNS)
+def _parse_config(folder: Path, signature: FileSignature) -> RunConfig:
+    """Return the config of the run in ``folder``, which is read again only if the file changed."""
     data = read_json(folder / "config.json")
     try:
         return RunConfig.from_json(data)

@@ -19,7 +19,7 @@ from ptviz.ui.train.export_menu import export_menu
 
 REFRESH_SECONDS = 1.0
 """Seconds between two refreshes while a run trains; one takes a few hundredths of a second."""
-FIRST_STEP_SECONDS = 0.3
+FIRST_STEP_SECONDS = 0.15
 """The same before the first step."""
 ANSWER_SECONDS = 0.6
 """The same while a prediction is pending and nothing else changes."""
