@@ -35,10 +35,10 @@ def hooked(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
         uses_source_tasks = True
         slots = 2
 
-        def __init__(self, spec: Spec, few: bool) -> None:
+        def __init__(self, spec: Spec) -> None:
             super().__init__()
             self.P = nn.Parameter(spec.sample_embeddings(self.slots))
-            self.few, self.calls, self.steps, self.seen = few, [], 0, Counter[tuple[int, tuple[int, ...]]]()
+            self.few, self.calls, self.steps, self.seen = False, [], 0, Counter[tuple[int, tuple[int, ...]]]()
 
         def forward(self, batch: Batch) -> Prompt:
             if torch.is_grad_enabled():
@@ -61,7 +61,8 @@ def hooked(monkeypatch: pytest.MonkeyPatch) -> type[PromptMethod]:
 
 def trained(hooked: type[PromptMethod], config: TrainConfig, few: bool = False) -> Any:
     backbone = backbone_of("tiny-encoder")
-    method = hooked(backbone.make_spec(64, (), tuple(task.name for task in SOURCES)), few)
+    method: Any = hooked(backbone.make_spec(64, (), tuple(task.name for task in SOURCES)))
+    method.few = few
     for _ in train(method, backbone, TASK, config, sources=SOURCES):
         pass
     return method
