@@ -27,11 +27,12 @@ with left, show_errors():
     with second:
         method = run_form.select_method()
     task = run_form.with_chat_switch(run_form.select_task())
+    more = run_form.select_more_tasks(method, task)
     preview = st.container()
     st.subheader(method_title(method))
-    begin = run_form.select_start_prompt(backbone, method) if backbone else None
+    begin = run_form.select_start_prompt(backbone, method) if backbone and not more else None
     hyperparameters = forms.hyperparameter_form(method)
-    sources = forms.source_tasks_input(RunConfig(backbone or "none", task.name or "none", method))
+    sources = forms.source_tasks_input(RunConfig(backbone or "none", task.name or "none", method, more_tasks=more))
     st.subheader("Training")
     steps = forms.steps_input()
     with st.expander("More training settings"):
@@ -52,6 +53,7 @@ with left, show_errors():
             table=task.table,
             sources=sources,
             start=begin,
+            more_tasks=more,
         )
 
 with right, show_errors():

@@ -29,7 +29,8 @@ class TrainingCurve:
     ``steps`` and ``losses`` (nats, one batch each) may be downsampled; ``smoothed_losses`` is smoothed before that.
     ``accuracies`` (0 to 1) are those on the validation set at ``evaluated_steps``, ``best`` is the highest of them,
     the earliest if several. ``majority_accuracy`` and ``zero_shot_accuracy`` are the baselines, ``further_baselines``
-    those that only text-to-text tasks have, as (name, score). ``last_step`` is the last one planned.
+    those that only text-to-text tasks have, as (name, score). ``last_step`` is the last one planned. ``by_task`` holds
+    the scores on each of several target tasks, as (name, scores), whose means are ``accuracies``.
     """
 
     steps: tuple[int, ...] = ()
@@ -43,6 +44,7 @@ class TrainingCurve:
     stages: tuple[StageSpan, ...] = ()
     last_step: int = 0
     further_baselines: tuple[tuple[str, float], ...] = ()
+    by_task: tuple[tuple[str, tuple[float, ...]], ...] = ()
 
 
 def smooth_losses(losses: Sequence[float] | Float[np.ndarray, " n"], weight: float) -> Float[np.ndarray, " n"]:

@@ -113,7 +113,7 @@ def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, .
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
     """Return a key that is cheap to compare, and equal where the fingerprints are equal."""
     training = config.training
-    return config.method, config.task, config.backbone, training.seed, training.steps, training.batch
+    return config.method, config.targets, config.backbone, training.seed, training.steps, training.batch
 
 
 def _find_run(store: Store, config: RunConfig, candidates: list[RunSummary]) -> PlannedRun:

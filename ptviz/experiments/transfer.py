@@ -73,7 +73,7 @@ def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]
     """Return the finished runs, newest first; only those of ``backbone`` if given."""
     return [
         summary
-        for summary in store.list()
+        for summary in store.list_targets()
         if summary.status.state == "finished"
         and summary.config.method in list_methods()
         and backbone in (None, summary.config.backbone)

@@ -22,6 +22,7 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, 
     style = style or SeriesStyle()
     levels = [*curve.accuracies, curve.zero_shot_accuracy, curve.majority_accuracy]
     levels += [score for _, score in curve.further_baselines]
+    levels += [score for _, scores in curve.by_task for score in scores]
     figure = empty_figure(
         470,
         hovermode="x unified",
@@ -32,6 +33,7 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, 
         showlegend=False,
     )
     _draw_baselines(figure, curve, metric)
+    _draw_scores_by_task(figure, curve, style)
     look = {"mode": "lines+markers", "marker_size": 7, "marker_symbol": style.symbol, "cliponaxis": False}
     x, y = curve.evaluated_steps, curve.accuracies
     add_line(
@@ -56,6 +58,17 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, 
         add_text(figure, escape_text(span.name), span.start + span.steps / 2, 1, yref="paper", yanchor="top")
     known = curve.steps or curve.evaluated_steps
     return figure if known else add_note(figure, "The first step will appear here.")
+
+
+def _draw_scores_by_task(figure: go.Figure, curve: TrainingCurve, style: SeriesStyle) -> None:
+    """Draw a thin line for each target task, with its name at its end; the hover text has all of them."""
+    for number, (name, scores) in enumerate(curve.by_task):
+        label, dash = escape_text(name, 30), DASHES[(number + 1) % len(DASHES)]
+        look = {"line_width": 1.5, "line_dash": dash, "opacity": 0.7, "cliponaxis": False}
+        x = curve.evaluated_steps[: len(scores)]
+        add_line(figure, x, scores, label, f"{escape_hover(label)} %{{y:.1%}}", style.colour, **look)
+        if scores:
+            add_text(figure, label, x[-1], scores[-1], xanchor="right", yanchor="bottom", font={"size": 11})
 
 
 def _validation_axis(metric: Metric, scores: Iterable[float | None]) -> dict[str, Any]:

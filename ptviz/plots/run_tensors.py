@@ -62,7 +62,7 @@ def load_tensor_histories(
             steps=tuple(positions[read[i]] for i in same),
             values=tuple(states[i][name].array for i in same),
             current_index=same.index(at),
-            cache_key=(str(run.path), name, files),
+            cache_key=(str(run.path), run.id, name, files),
         )
     return made
 

@@ -66,13 +66,15 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonom
 def best_run_per_method(store: Store, backbone: str, task: str = "") -> dict[str, RunSummary]:
     """Return the finished run of each method with the best validation score on a backbone and a task ("": any).
 
+    Runs on several tasks at once are left out: their score is a mean.
+
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
     best: dict[str, RunSummary] = {}
     for run in store.list():
         done = run.status.state == "finished" and run.status.accuracy is not None
-        if not done or run.config.backbone != backbone or (task and run.config.task != task):
+        if not done or run.config.more_tasks or run.config.backbone != backbone or (task and run.config.task != task):
             continue
         known = best.get(run.config.method)
         if known is None or (run.status.accuracy or 0) > (known.status.accuracy or 0):

@@ -12,6 +12,7 @@ from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
 from ptviz.figures.training import draw_run_comparison, draw_training_curve
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
+from ptviz.plots.prompt_set import short_task_name
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
 from ptviz.runs import Run, RunHistory, SnapshotInfo
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
@@ -24,11 +25,12 @@ SMOOTHING = 0.9
 def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING) -> go.Figure:
     """Draw the validation score with its baselines above the training loss (nats), over the steps of a run.
 
-    The score is by the metric of the run's task, which the axis names. ``smoothing`` is the weight of the past in the
+    The score is by the metric of the run's task, which the axis names; of several tasks it is the mean,
+    with a thin line for each. ``smoothing`` is the weight of the past in the
     exponential moving average of the loss, in [0, 1).
     """
     run = get_run(run)
-    curve = to_training_curve(run.history(), smoothing)
+    curve = replace(to_training_curve(run.history(), smoothing), by_task=_scores_by_task(run))
     figure = draw_training_curve(curve, method_series_style(run.config.method), run.metric)
     return with_alt(figure, describe_training_curve(curve, run.metric))
 
@@ -73,6 +75,7 @@ def describe_training_curve(curve: TrainingCurve, metric: Metric = ACCURACY) -> 
         zero_shot, majority = metric.format(curve.zero_shot_accuracy), metric.format(curve.majority_accuracy)
         parts.append(f"Zero-shot {zero_shot}, {metric.constant_answer} {majority}.")
     parts += [f"{name[:1].upper()}{name[1:]}: {metric.format(score)}." for name, score in curve.further_baselines]
+    parts += [f"{name}: {scores[-1]:.1%} now." for name, scores in curve.by_task if scores]
     first, last = curve.smoothed_losses[0], curve.smoothed_losses[-1]
     parts.append(f"Smoothed training loss {first:.2f} at first, {last:.2f} now.")
     return " ".join(parts)
@@ -92,6 +95,17 @@ def to_training_curve(curve: RunHistory, weight: float = SMOOTHING) -> TrainingC
         weight=weight,
     )
     return replace(made, further_baselines=_further_baselines(curve.baselines))
+
+
+def _scores_by_task(run: Run) -> tuple[tuple[str, tuple[float, ...]], ...]:
+    """Return the validation scores on each of several target tasks, as (name, scores); nothing for one task."""
+    if not run.config.more_tasks:
+        return ()
+    evaluations = run.history().evaluations
+    return tuple(
+        (short_task_name(name), tuple(e.tasks[index].accuracy for e in evaluations if e.tasks))
+        for index, name in enumerate(run.config.targets)
+    )
 
 
 def _further_baselines(baselines: Baselines | None) -> tuple[tuple[str, float], ...]:

@@ -41,7 +41,7 @@ def measure_waywardness(runs: Sequence[Run]) -> Waywardness:
     """
     sentence, pulled = "", []
     for run in runs:
-        text, sentence = cached_by_signature(("wayward", str(run.path)), partial(read_nearest_words, run))
+        text, sentence = cached_by_signature(("wayward", str(run.path), run.id), partial(read_nearest_words, run))
         finished, hyperparameters = run.history().finished, run.config.hyperparameters
         accuracy = finished.test if finished is not None else float("nan")
         gamma = float(hyperparameters.get("gamma", 0.0))

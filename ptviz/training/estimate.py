@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ptviz.backbones import list_backbones
@@ -39,8 +39,11 @@ def estimate_run(
     config: TrainConfig,
     hyperparameters: Mapping[str, Any],
     sources: tuple[str, ...] | None = None,
+    targets: int = 1,
 ) -> RunEstimate:
     """Return the estimate of a run, without loading a backbone. ``sources`` None takes the default source tasks.
+
+    ``targets`` is the number of target tasks, of which ``task`` is the first.
 
     Raises:
         ValueError: for an unknown method or a bad hyperparameter.
@@ -54,7 +57,7 @@ def estimate_run(
     shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)
     named = sources if sources is not None else default_source_tasks(task)
     spec = Spec.from_sizes(*shape, config.length, named if method_uses_source_tasks(method) else ())
-    built = build_method(method, spec, hyperparameters)
+    built = build_method(method, replace(spec, targets=targets), hyperparameters)
     if sizes is None:
         notes.append("The sizes of this backbone are known once it is loaded.")
     if sizes is not None and sizes.random:
@@ -71,7 +74,7 @@ def estimate_run(
     stages = tuple((stage.name, count) for stage, count in zip(planned, steps, strict=True))
     measured = load_sweep_winners().get(backbone, {}).get(method, {}).get("steps_per_second")
     total, seconds = sum(steps), None
-    if measured:
+    if measured and targets == 1:
         # The sweep used batches of 16; the time is nearly proportional to the number of examples.
         evaluated = (total / config.evaluate_every + 3) * config.validation_rows
         seconds = total / measured * config.batch / 16 + evaluated * 0.004

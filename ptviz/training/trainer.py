@@ -17,7 +17,7 @@ from ptviz.methods import method_uses_source_tasks
 from ptviz.methods.base import PromptMethod, Stage
 from ptviz.methods.registry import build_method
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.prompt import Batch, Output, Prompt
+from ptviz.prompt import Output, Prompt
 from ptviz.tasks import SplitName, Task, default_source_tasks, load_task
 from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.cma_es import CMAESOptimizer
@@ -286,7 +286,6 @@ class _TrainingLoop:
         began, progress = time.perf_counter(), self.progress
         self.method.train()
         parts = rows.step_batches(progress.step, self.config.batch, self.config.seed)
-        batch = parts[0][1]
 
         def objective() -> tuple[Tensor, Prompt, Output]:
             return mean_objective(parts, stage)
@@ -300,7 +299,7 @@ class _TrainingLoop:
                 f"{optimizer.learning_rate(progress.step):g}; try a tenth of it, or clip gradients at 1"
             )
         progress.stepping += time.perf_counter() - began
-        lr, norm, load = optimizer.learning_rate(progress.step), optimizer.gradient_norm, routing_load(batch, prompt)
+        lr, norm, load = optimizer.learning_rate(progress.step), optimizer.gradient_norm, routing_load(prompt)
         return StepCompleted(index, progress.step, value, lr, norm, self.update_elapsed(), load)
 
     def evaluate_and_snapshot(self, index: int, stage: Stage, optimizer: Optimizer) -> Iterator[Event]:
@@ -372,22 +371,27 @@ def train_source_prompt(backbone: Backbone, task: Task, m: int, config: TrainCon
 
 
 def mean_objective(parts: Sequence[TaskBatch], stage: Stage) -> tuple[Tensor, Prompt, Output]:
-    """Return a stage's mean objective over the batches of one step, with the first batch's prompt and output."""
+    """Return a stage's mean objective over the batches of one step, with the first batch's prompt and output.
+
+    Of several batches with routing, the prompt holds the routing of all their rows, and nothing else.
+    """
+    if not parts:
+        raise ValueError("expected at least one batch")
     total = sum(len(batch) for _, batch in parts)
-    loss, first = torch.zeros(()), None
+    loss, found = torch.zeros(()), []
     for rows, batch in parts:
         part, prompt, output = stage.objective(batch, rows.make_forward_fn(batch, stage.needs_hidden_states))
         loss = loss.to(part.device) + part * (len(batch) / total)
-        first = first or (prompt, output)
-    if first is None:
-        raise ValueError("expected at least one batch")
-    return loss, *first
+        found.append((prompt, output))
+    prompt, output = found[0]
+    routings = [other.routing.detach() for other, _ in found if other.routing is not None]
+    return loss, Prompt(routing=torch.cat(routings)) if len(routings) > 1 else prompt, output
 
 
-def routing_load(batch: Batch, prompt: Prompt) -> tuple[float, ...]:
-    """Return the share of the batch with each expert or source as the top choice; empty for unrouted prompts."""
+def routing_load(prompt: Prompt) -> tuple[float, ...]:
+    """Return the share of the rows with each expert or source as the top choice; empty for unrouted prompts."""
     if prompt.routing is None:
         return ()
     counts = torch.bincount(prompt.routing.detach().argmax(-1), minlength=prompt.routing.shape[1])
-    shares: Sequence[float] = (counts / len(batch)).tolist()
+    shares: Sequence[float] = (counts / len(prompt.routing)).tolist()
     return tuple(shares)

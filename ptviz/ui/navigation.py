@@ -83,6 +83,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}
     params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}
+    params |= {"more": ",".join(config.more_tasks)} if config.more_tasks else {}
     params |= _backbone_params(config.backbone)
     if config.method in list_methods():
         defaults = {name: info.default for name, info in list_methods()[config.method].hyperparameters.items()}

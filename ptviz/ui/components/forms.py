@@ -129,9 +129,10 @@ def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
     usual = config.source_tasks()
     if not usual:
         return None
-    names = [name for name in BUILTIN_TASKS if name != config.task]
+    names = [name for name in BUILTIN_TASKS if name not in config.targets]
     help = "one prompt is trained on each, and reused by later runs"
-    chosen = st.multiselect("Source tasks", names, default=list(usual), key=f"sources-{config.task}", help=help)
+    key = "-".join(("sources", *config.targets))
+    chosen = st.multiselect("Source tasks", names, default=list(usual), key=key, help=help)
     return tuple(chosen) if chosen and tuple(chosen) != usual else None
 
 

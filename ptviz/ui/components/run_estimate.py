@@ -21,7 +21,13 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
     config = config.checked()
     load_libraries()
     estimate = estimate_run(
-        config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
+        config.method,
+        config.backbone,
+        config.task,
+        config.training,
+        config.hyperparameters,
+        config.source_tasks() or None,
+        targets=len(config.targets),
     )
     with st.container(border=True):
         st.markdown("**The plan**")
@@ -66,11 +72,12 @@ def _estimate_seconds(config: RunConfig, estimate: RunEstimate) -> tuple[float |
     done = [
         run for run in get_store().list() if run.status.state == "finished" and setting(run.config) == setting(config)
     ]
-    same_task = [run for run in done if run.config.task == config.task]
-    if similar := next(iter(same_task or (() if _writes(config) else done)), None):
+    same_task = [run for run in done if run.config.targets == config.targets]
+    several = len(config.targets) > 1  # Each target is evaluated, and some may write.
+    if similar := next(iter(same_task or (() if several or _writes(config) else done)), None):
         longer = config.training.steps / similar.config.training.steps
         return longer * similar.status.seconds, "Time as in the last such run on this machine."
-    if estimate.seconds is None or _writes(config):
+    if estimate.seconds is None or several or _writes(config):
         return None, "The time is known after the first such run."
     return estimate.seconds, ""
 

@@ -30,7 +30,7 @@ def select_backbone_shape(key: str = "shape") -> BackboneInfo:
 
 def runs_of_method(name: str) -> list[RunSummary]:
     """Return your runs of a method that have saved a prompt."""
-    return [run for run in get_store().list() if run.config.method == name and run.status.kept is not None]
+    return [run for run in get_store().list_targets() if run.config.method == name and run.status.kept is not None]
 
 
 def select_run(name: str) -> Run | None:

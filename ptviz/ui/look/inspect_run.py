@@ -21,6 +21,7 @@ from ptviz.plots.views import TensorHistory
 from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
+from ptviz.runs.target_run import split_targets
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
@@ -119,7 +120,7 @@ def _render_no_run() -> None:
 def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:
     """Return the run or saved prompt that the address names, else the newest run that suits this page; with a box."""
     known, saved = (
-        get_store().list(),
+        get_store().list_targets(),
         {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)},
     )
     if "run" not in st.query_params and wanted is not None:
@@ -131,6 +132,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     if named.startswith(SAVED_PREFIX):
         run, own = saved_prompts.get_saved_prompt(get_store().prompts_folder, named.removeprefix(SAVED_PREFIX)), named
     elif (run := run_from_address()) is not None:
+        run = split_targets(run)[0]
         own = run.id
     else:
         return None

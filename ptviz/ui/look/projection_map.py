@@ -141,7 +141,7 @@ def _select_other_prompts(found: SnapshotSelection, part: TensorHistory, index: 
         **{f"{SIBLING_PREFIX}{i}": sibling_name(other) for i, other in siblings if other != dict(index)},
         **{
             summary.id: run_name(summary.id, summary.config)
-            for summary in get_store().list()
+            for summary in get_store().list_targets()
             if summary.config.backbone == backbone and summary.id != found.run.id
         },
         **{

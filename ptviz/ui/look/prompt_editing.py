@@ -165,7 +165,7 @@ def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], 
     ]
     runs = [
         summary
-        for summary in get_store().list()
+        for summary in get_store().list_targets()
         if summary.status.state == "finished"
         and summary.config.backbone == backbone
         and summary.config.hyperparameters.get("m") == m

@@ -52,7 +52,7 @@ def _comparable_runs(config: RunConfig) -> list[Run]:
     """Return finished runs pulled to one sentence that differ only in gamma and seed: this run's, else the newest."""
     near = [
         summary
-        for summary in get_store().list()
+        for summary in get_store().list_targets()
         if (summary.config.method, summary.config.backbone, summary.config.task)
         == (config.method, config.backbone, config.task)
         and summary.config.hyperparameters.get("toward")

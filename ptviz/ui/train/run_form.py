@@ -123,6 +123,16 @@ def select_task() -> TaskSelection:
     return TaskSelection(info.name)
 
 
+def select_more_tasks(method: str, task: TaskSelection) -> tuple[str, ...]:
+    """Return further target tasks, for a method whose targets share a part; none for a task with its own columns."""
+    if not REGISTRY[method].per_target or not task.name or replace(task, name="") != TaskSelection():
+        return ()
+    names = [info.name for info in tasks.list_tasks() if info.available and info.name != task.name]
+    st.session_state["more"] = [name for name in st.session_state.get("more", []) if name in names]
+    help = "trained together with the task above: they share a part of the method, and the mean of their scores counts"
+    return tuple(st.multiselect("More target tasks", names, key="more", help=help, bind="query-params"))
+
+
 def _table_input() -> TaskSelection:
     upload = st.file_uploader(
         "A table of texts with labels, or with texts to write",

@@ -5,11 +5,13 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from ptviz import tasks
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, RunHistory, Status, StoreError
+from ptviz.runs.target_run import split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
@@ -51,7 +53,8 @@ def render_run_header(run: Run, status: Status) -> None:
         run_controls.render_run_controls(run, status)
         export_menu(run)
     st.text(
-        f"{method_title(config.method)} on {config.backbone}, task {task_title(config)}, seed {config.training.seed}"
+        f"{method_title(config.method)} on {config.backbone}, {'tasks' if config.more_tasks else 'task'} "
+        f"{task_title(config)}, seed {config.training.seed}"
     )
     if notes := run.task_notes():
         with st.expander(f"Notes on the data ({len(notes)})"):
@@ -84,6 +87,8 @@ def task_title(config: RunConfig) -> str:
     """Return a task's title; its name, path or id if it is not built in."""
     if config.task.startswith(tasks.ELSEWHERE_PREFIX):
         return f"{config.task.removeprefix(tasks.ELSEWHERE_PREFIX)} (on another machine)"
+    if config.more_tasks:
+        return ", ".join(task_title(config.for_target(index)) for index in range(len(config.targets)))
     info = _find_task(config)
     return info.title if info else config.task
 
@@ -108,8 +113,36 @@ def _refresh_seconds(run: Run, status: Status) -> float | None:
     return ANSWER_SECONDS if try_prompt.has_pending_prediction() else None
 
 
+def _select_target(run: Run) -> Run:
+    """Return the target task to show of a run on several, chosen in a box: the run itself for the mean of all."""
+    targets = split_targets(run)
+    if len(targets) == 1:
+        return run
+    titles = {"": "mean of all"} | {one.config.task: task_title(one.config) for one in targets}
+    chosen = st.segmented_control(
+        "Scores of", list(titles), format_func=titles.__getitem__, default="", key="target", required=True,
+        bind="query-params",
+    )  # fmt: skip
+    return next((one for one in targets if one.config.task == chosen), run)
+
+
+def _render_target_scores(run: Run) -> None:
+    """Show the scores of each target task of a run on several."""
+    rows = []
+    for one in split_targets(run):
+        status, metric = one.status(), one.metric
+        scores = {"Zero-shot": status.zero_shot, "Validation": status.accuracy, "Test": status.test}
+        rows.append(
+            {"Task": one.config.task, "Metric": metric.noun}
+            | {name: format_score(metric, score) for name, score in scores.items()}
+        )
+    st.table(pd.DataFrame(rows).set_index("Task"))
+    st.caption("Choose a task above for its curve, its texts and predictions. The mean chooses the best prompt.")
+
+
 def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
+        run = _select_target(run)
         status, curve = run.status(), run.history()
         _render_metrics(status, curve, run.metric)
         if curve.damage:
@@ -123,7 +156,10 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
             with figure:
                 training_curves.render_training_curve(run, smoothing)
         with right:
-            _render_prediction_box(run, status)
+            if run.config.more_tasks:
+                _render_target_scores(run)
+            else:
+                _render_prediction_box(run, status)
         samples.render_samples(run)
         # The buttons above and the interval depend on the state: a new one means the whole page.
         if status.state != state or _refresh_seconds(run, status) != interval:

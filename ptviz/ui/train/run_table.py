@@ -35,7 +35,7 @@ def _searchable_text(summary: RunSummary) -> str:
     config = summary.config
     state = STATE_BADGES.get(summary.status.state, (summary.status.state,))[0]
     method = f"{config.method} {method_title(config.method)}"
-    return f"{summary.name} {summary.id} {method} {config.backbone} {config.task} {state}".lower()
+    return f"{summary.name} {summary.id} {method} {config.backbone} {config.task_names} {state}".lower()
 
 
 def render_run_table(summaries: list[RunSummary]) -> list[RunSummary]:
@@ -84,7 +84,7 @@ def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
             "Test": _round_share(summary.status.test),
             **({"Metric": summary.metric.title} if named else {}),
             "Method": method_title(summary.config.method),
-            "Task": summary.config.task,
+            "Task": summary.config.task_names,
             "Backbone": summary.config.backbone,
             "Steps": format_steps(summary),
             "Started": format_age(summary.status.created),
