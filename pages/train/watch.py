@@ -16,8 +16,9 @@ if run is not None:
     with show_errors():
         status = run.status()
         run_page.render_run_header(run, status)
-        run_page.render_live_run(run, status)
-        predictions.render_predictions(run, status)
+        shown = run_page.select_target(run)
+        run_page.render_live_run(shown, status)
+        predictions.render_predictions(shown, status)
 else:
     top.title("Watch")
     if asked_for:

@@ -11,6 +11,7 @@ import pandas as pd
 
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
+from ptviz.runs.target_run import split_targets
 from ptviz.tasks.metrics import normalise_answer
 
 Order = Literal["test set", "lowest first", "highest first"]
@@ -30,12 +31,14 @@ def predictions_table(
     any of their texts, in any case.
 
     Raises:
-        ValueError: for an unknown ``order``.
+        ValueError: for an unknown ``order``, or a run on several tasks: ``RUN@TASK`` names one.
         StoreError: if the run cannot be read, or its predictions are damaged.
     """
     if order not in ("test set", "lowest first", "highest first"):
         raise ValueError(f"order: expected test set, lowest first or highest first; got {order!r}")
     run = get_run(run)
+    if run.config.more_tasks:
+        raise ValueError(f"run {run.id} has several tasks: name one, as in {split_targets(run)[0].id}")
     frame = run.predictions()
     if frame is None:
         return []
@@ -44,8 +47,6 @@ def predictions_table(
     except (KeyError, TypeError, ValueError) as error:
         problem = f"its columns are not those of predictions ({error}); delete it, the run stays readable"
         raise StoreError(f"{run.path / 'predictions.parquet'}: {problem}") from error
-    if "task" in frame:
-        rows = [{"task": str(task), **row} for task, row in zip(frame["task"], rows, strict=True)]
     words = search.casefold().split()
     rows = [row for row in rows if not (wrong_only and row["right"]) and _has_words(row, words)]
     return rows if order == "test set" else _sort(rows, reverse=order == "highest first")

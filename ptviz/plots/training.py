@@ -12,9 +12,9 @@ from ptviz.figures.step_strip import describe_step_strip, draw_step_strip
 from ptviz.figures.training import draw_run_comparison, draw_training_curve
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
-from ptviz.plots.prompt_set import short_task_name
 from ptviz.plots.run_argument import RunOrId, get_run, get_runs
 from ptviz.runs import Run, RunHistory, SnapshotInfo
+from ptviz.runs.config import target_slug
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 from ptviz.training.events import Baselines
 
@@ -103,7 +103,7 @@ def _scores_by_task(run: Run) -> tuple[tuple[str, tuple[float, ...]], ...]:
         return ()
     evaluations = run.history().evaluations
     return tuple(
-        (short_task_name(name), tuple(e.tasks[index].accuracy for e in evaluations if e.tasks))
+        (target_slug(name), tuple(e.tasks[index].accuracy for e in evaluations if e.tasks))
         for index, name in enumerate(run.config.targets)
     )
 

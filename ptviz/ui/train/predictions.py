@@ -24,8 +24,8 @@ _MARKS = {True: "✓ right", False: "✗ wrong"}
 
 
 def render_predictions(run: Run, status: Status) -> None:
-    """Show the predictions of a finished run; nothing for any other."""
-    if status.state == "finished":
+    """Show the predictions of a finished run on one task, or of one task of it; nothing for any other."""
+    if status.state == "finished" and not run.config.more_tasks:
         st.fragment(_render)(run)
 
 

@@ -123,9 +123,14 @@ def select_task() -> TaskSelection:
     return TaskSelection(info.name)
 
 
+def _has_own_columns(task: TaskSelection) -> bool:
+    usual = TableOptions(chat=task.table.chat)
+    return (task.text, task.label, task.table) != (None, None, usual)
+
+
 def select_more_tasks(method: str, task: TaskSelection) -> tuple[str, ...]:
     """Return further target tasks, for a method whose targets share a part; none for a task with its own columns."""
-    if not REGISTRY[method].per_target or not task.name or replace(task, name="") != TaskSelection():
+    if not list_methods()[method].per_target or not task.name or _has_own_columns(task):
         return ()
     names = [info.name for info in tasks.list_tasks() if info.available and info.name != task.name]
     st.session_state["more"] = [name for name in st.session_state.get("more", []) if name in names]

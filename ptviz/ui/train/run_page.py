@@ -113,8 +113,8 @@ def _refresh_seconds(run: Run, status: Status) -> float | None:
     return ANSWER_SECONDS if try_prompt.has_pending_prediction() else None
 
 
-def _select_target(run: Run) -> Run:
-    """Return the target task to show of a run on several, chosen in a box: the run itself for the mean of all."""
+def select_target(run: Run) -> Run:
+    """Return the target task to show of a run on several, chosen in a box; the run itself for the mean, or on one."""
     targets = split_targets(run)
     if len(targets) == 1:
         return run
@@ -142,7 +142,6 @@ def _render_target_scores(run: Run) -> None:
 
 def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
-        run = _select_target(run)
         status, curve = run.status(), run.history()
         _render_metrics(status, curve, run.metric)
         if curve.damage:
