@@ -125,7 +125,7 @@ def model_cache(training: FakeTraining) -> ModelCache:
 
     def load_backbone(name: str, device: str | None, dtype: str) -> Any:
         loads.append(name)
-        return SimpleNamespace(name=name, device=torch.device("cpu"), dtype=torch.float32)
+        return SimpleNamespace(name=name, device=torch.device("cpu"), dtype=torch.float32, dtype_reason="")
 
     made = ModelCache(Backend(load_backbone, lambda *names: TASK, fake_build, training, fake_predict))
     made.loads = loads

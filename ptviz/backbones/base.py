@@ -60,6 +60,8 @@ class Backbone(nn.Module, ABC):
 
     family: ClassVar[Literal["encoder", "decoder", "encoder-decoder"]]
     readout_mode: ReadoutMode
+    dtype_reason: str = ""
+    """Why the type of the weights was chosen, if it was chosen by a measurement."""
 
     def __init__(
         self, name: str, title: str, model: PreTrainedModel, tokeniser: PreTrainedTokenizerBase, random: bool

@@ -116,13 +116,15 @@ def _train_and_record(
     """Train to the end and make the predictions; return the last event, not yet written, or None if it was stopped."""
     run, config = writer.run, writer.run.config.checked()
     resumed = run.resume_state()
+    if resumed is not None and config.training.dtype == "auto":  # Another measurement may choose another type.
+        config = replace(config, training=replace(config.training, dtype=run.environment().get("dtype", "auto")))
     writer.begin(resumed)
     backbone, tasks = model_cache.backbone(config), model_cache.target_tasks(config)
     task = tasks[0]
     method = model_cache.backend.build_method(config, backbone, task)
     writer.axes = axes_by_tensor(method)
     facts = describe_environment(backbone.device, backbone.dtype, config.training.seed) | method_facts(method, config)
-    facts |= task_facts(tasks)
+    facts |= task_facts(tasks) | ({"dtype_choice": backbone.dtype_reason} if backbone.dtype_reason else {})
     writer.write_environment(facts)
     if resumed is None:
         _load_initial_state(method, run)

@@ -52,7 +52,7 @@ def test_texts_longer_than_the_positions_are_refused() -> None:
 def test_unknown_devices_and_types_are_refused() -> None:
     with pytest.raises(BackboneError, match=r"device 'abacus' is not on this machine; expected auto or one of .*cpu"):
         load_backbone("tiny-encoder", "abacus")
-    with pytest.raises(BackboneError, match="dtype: expected float32 or bfloat16, got 'float16'"):
+    with pytest.raises(BackboneError, match="dtype: expected float32, bfloat16 or auto, got 'float16'"):
         load_backbone("tiny-encoder", "cpu", "float16")
 
 

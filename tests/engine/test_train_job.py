@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -92,6 +93,27 @@ def test_the_environment_is_written(store: Store, config: RunConfig, model_cache
     facts = run.environment()
     assert facts["torch"] == torch.__version__
     assert {"ptviz", "python", "transformers", "platform", "cpus", "threads", "device", "seed", "commit"} <= set(facts)
+
+
+def test_a_resumed_run_keeps_the_type_that_was_measured(
+    store: Store, config: RunConfig, model_cache: ModelCache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another machine, or a lost measurement, may choose another type, and the run would not repeat its numbers."""
+    wanted: list[str] = []
+
+    def load(name: str, device: str | None, dtype: str) -> SimpleNamespace:
+        wanted.append(dtype)
+        return SimpleNamespace(
+            name=name, device=torch.device("cpu"), dtype=torch.bfloat16, dtype_reason="bfloat16: faster"
+        )
+
+    cache = ModelCache(replace(model_cache.backend, load_backbone=load))
+    run = store.create(replace(config, training=replace(config.training, dtype="auto")))
+    execute_run(run.path, cache, **until(12))
+    assert run.environment()["dtype_choice"] == "bfloat16: faster"
+    execute_run(run.path, cache)
+    assert run.status().state == "finished"
+    assert wanted[:2] == ["auto", "bfloat16"]
 
 
 def test_the_metric_of_the_task_is_recorded(store: Store, config: RunConfig, model_cache: ModelCache) -> None:

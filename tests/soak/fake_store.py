@@ -23,7 +23,7 @@ def make_cache() -> ModelCache:
     """Return a model cache whose backbone, task and training are stand-ins."""
 
     def load_backbone(name: str, device: str | None, dtype: str) -> Any:
-        return SimpleNamespace(name=name, device=torch.device("cpu"), dtype=torch.float32)
+        return SimpleNamespace(name=name, device=torch.device("cpu"), dtype=torch.float32, dtype_reason="")
 
     return ModelCache(Backend(load_backbone, lambda *names: TASK, fake_build, FakeTraining(), fake_predict))
 
