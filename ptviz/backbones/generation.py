@@ -93,7 +93,7 @@ def generate(
         torch.manual_seed(settings.seed)
         rows = writer.generate(
             **inputs,
-            generation_config=_generation_config(backbone, settings, stops),
+            generation_config=GenerationConfig(**generation_arguments(backbone, settings, stops)),
             streamer=None if on_token is None else _TokenStreamer(on_token, set(stops)),
         )
     if backbone.family == "encoder-decoder":
@@ -145,21 +145,26 @@ def _stop_ids(backbone: Backbone, settings: GenerationSettings) -> list[int]:
     return stops if settings.stop is None or settings.stop in stops else [*stops, settings.stop]
 
 
-def _generation_config(backbone: Backbone, settings: GenerationSettings, stops: list[int]) -> GenerationConfig:
+def generation_arguments(
+    backbone: Backbone, settings: GenerationSettings, stops: list[int] | None = None
+) -> dict[str, Any]:
+    """Return the arguments of transformers' ``GenerationConfig`` for these settings: plain values, none of them None.
+
+    ``stops`` are the ids that end a text; without them those of the settings.
+    """
     start = backbone.model.config.decoder_start_token_id if backbone.family == "encoder-decoder" else None
-    sampling = (
-        {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0} if settings.temperature else {}
-    )
-    return GenerationConfig(
-        max_new_tokens=settings.max_new_tokens,
-        do_sample=bool(settings.temperature),
-        num_beams=settings.beams,
-        eos_token_id=stops or None,
-        pad_token_id=backbone.pad_id,
-        decoder_start_token_id=start if start is not None or backbone.family == "decoder" else backbone.pad_id,
-        use_cache=True,
-        **sampling,
-    )
+    found = {
+        "max_new_tokens": settings.max_new_tokens,
+        "do_sample": bool(settings.temperature),
+        "num_beams": settings.beams,
+        "eos_token_id": (_stop_ids(backbone, settings) if stops is None else stops) or None,
+        "pad_token_id": backbone.pad_id,
+        "decoder_start_token_id": start if start is not None or backbone.family == "decoder" else backbone.pad_id,
+        "use_cache": True,
+    }
+    if settings.temperature:
+        found |= {"temperature": settings.temperature, "top_p": settings.top_p, "top_k": 0}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _before_stop(ids: list[int], stops: set[int]) -> list[int]:

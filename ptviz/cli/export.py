@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from ptviz.prompt import Prompt
     from ptviz.runs import Run
 
-FORMATS = ("npz", "safetensors", "peft", "bundle", "tensorboard-projector")
+FORMATS = ("npz", "safetensors", "peft", "prompt-embeds", "bundle", "tensorboard-projector")
 LAYOUT_FILE = "layout.json"
-"""File in the folder of an exported adapter: the text layout and label tokens of the run."""
+"""File in the folder of an exported adapter: the text layout of the run, and how its answers are read."""
 PROJECTOR_WORDS = 2000
 """Frequent words of the vocabulary that are exported to the projector with the prompt tokens."""
 
@@ -45,18 +45,22 @@ def export(
     path: Annotated[
         Path | None, typer.Argument(metavar="PATH", help="A file or folder. Default: named after the run.")
     ] = None,
+    text: Annotated[str | None, typer.Option(help="The input of prompt-embeds.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export the best prompt of a run.
 
-    npz and safetensors contain its arrays under the paper's symbols; peft is a folder for Hugging Face's PEFT; bundle
-    is a zip of the whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
+    npz and safetensors contain its arrays under the paper's symbols; peft is a folder for Hugging Face's PEFT;
+    prompt-embeds is a .pt file with the embeddings of an input behind the prompt, for vLLM; bundle is a zip of the
+    whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
     """
     from ptviz.checkpoints import CheckpointError
     from ptviz.runs import Store
 
     if to not in FORMATS:
         raise UsageError(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
+    if (to == "prompt-embeds") != bool(text and text.strip()):
+        raise UsageError("--text is the input that prompt-embeds embeds; give both, or neither")
     with progress_console().status(f"reading {id}"), quiet_libraries(), as_usage_error(OSError, CheckpointError):
         run = Store().get(id)
         if to == "bundle":
@@ -66,6 +70,8 @@ def export(
             method = load_method(run, backbone)
             if to == "peft":
                 answer = _export_peft(run, backbone, method, path or Path(f"{id}-peft"))
+            elif to == "prompt-embeds":
+                answer = _export_prompt_embeds(run, backbone, method, text or "", _output_file(path, f"{id}.pt"))
             elif to == "tensorboard-projector":
                 answer = _export_projector(backbone, method, path or Path(f"{id}-projector"))
             else:
@@ -152,37 +158,41 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
 def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     from ptviz.checkpoints.formats.peft import CONFIG_FILE
     from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
+    from ptviz.engine.text_layout import describe_layout
 
     trained_on = TrainedBackbone(run.config.backbone, backbone.family, backbone.shape)
     prompt = compute_static_prompt(method, backbone)
     with atomic_export(folder, marker=CONFIG_FILE) as draft:
         config, notes = write_peft(draft, prompt, trained_on, find_factors(method, prompt))
-        if (layout := _text_layout(run, backbone)) is not None:
+        layout, why_not = describe_layout(run, backbone, method.slots)
+        if layout is not None:
             (draft / LAYOUT_FILE).write_text(json.dumps(layout, indent=1) + "\n", encoding="utf-8")
-            notes = [*notes, f"{LAYOUT_FILE} describes the text layout and the token of each class"]
+            answer = "how a text is written" if "generate" in layout else "the token of each class"
+            notes = [*notes, f"{LAYOUT_FILE} describes the text layout and {answer}"]
+        notes += [why_not] if why_not else []
     return {"path": str(folder), "peft_type": config["peft_type"], "notes": notes}
 
 
-def _text_layout(run: Run, backbone: Backbone) -> dict[str, Any] | None:
-    """Return how a script builds the input and reads the class as this run did.
+def _export_prompt_embeds(run: Run, backbone: Backbone, method: PromptMethod, text: str, path: Path) -> dict[str, Any]:
+    """Write the embeddings of one input with its prompt as a plain tensor, which vLLM takes as ``prompt_embeds``."""
+    import torch
 
-    ``before`` and ``after`` are the token ids around a text of at most ``length`` tokens; ``answers`` maps each class
-    to the token whose score it takes. The prompt comes first. None for an encoder, whose layout in PEFT differs, and
-    for a task that is no longer available.
-    """
-    from ptviz.backbones.label_tokens import assign_label_tokens
+    from ptviz.backbones.generation import generation_arguments
     from ptviz.engine.model_cache import load_run_task
+    from ptviz.engine.text_layout import embed_prompted_input, make_text_settings
 
-    config = run.config
-    if backbone.family == "encoder":
-        return None
-    try:
-        task = load_run_task(config)
-    except (OSError, ValueError):  # The adapter is complete without it.
-        return None
-    before, after = task.make_template(backbone.readout_mode).surrounding_ids(backbone.tokeniser)
-    answers = dict(zip(task.classes, assign_label_tokens(backbone.tokeniser, task.label_words), strict=True))
-    return {"before": before, "after": after, "length": config.training.length, "answers": answers}
+    config, task = run.config, load_run_task(run.config)
+    example, template = task.split_text(text), task.make_template(backbone.readout_mode)
+    found = embed_prompted_input(method, backbone, template, example.texts or (example.text,), config.training.length)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_file(path) as draft:
+        torch.save(found.cpu().contiguous().clone(), draft)
+    notes = ["vLLM itself was not tried; it needs enable_prompt_embeds=True"]
+    if task.kind == "text":
+        settings = make_text_settings(task, backbone, config.training.length)
+        stops = generation_arguments(backbone, settings).get("eos_token_id", [])
+        notes.append(f"SamplingParams(temperature=0, max_tokens={settings.max_new_tokens}, stop_token_ids={stops})")
+    return {"path": str(path), "shape": list(found.shape), "dtype": str(found.dtype), "notes": notes}
 
 
 def compute_static_prompt(method: PromptMethod, backbone: Backbone) -> Prompt:

@@ -1,6 +1,8 @@
-"""Export of a run: shell command, Python, and curves as CSV."""
+"""Export of a run: shell command, Python, commands for other libraries, and curves as CSV."""
 
 from __future__ import annotations
+
+import shlex
 
 import streamlit as st
 
@@ -11,13 +13,20 @@ from ptviz.ui.train.training_curves import history_to_csv
 
 
 def export_menu(run: Run) -> None:
-    """Show the run as a shell command and as Python, and a button for its curves as CSV."""
+    """Show the run as a shell command and as Python, how to export its prompt, and a button for its curves as CSV."""
     with st.popover("Share", icon=":material/ios_share:"):
         config = run.config
         st.markdown("**The same run in the shell**")
         st.code(config.shell_command(), language="shell", wrap_lines=True)
         st.markdown("**The same run in Python**")
         st.code(training_snippet(config), language="python")
+        if not config.more_tasks:
+            st.markdown("**For Hugging Face's PEFT, and for vLLM**")
+            st.code("\n".join(_export_commands(run.id)), language="shell", wrap_lines=True)
+            st.caption(
+                "The first writes a folder with layout.json, which says how texts are laid out and answers read. The "
+                "second embeds one input behind the prompt; it is for decoders. Both say what does not fit."
+            )
         csv_download(
             "Curves as CSV",
             lambda: history_to_csv({run.id: run.history()}, [run.metric]),
@@ -25,3 +34,8 @@ def export_menu(run: Run) -> None:
             key="csv",
         )
         st.caption("To save the curves as a picture, press Save as SVG below the figure.")
+
+
+def _export_commands(run: str) -> tuple[str, str]:
+    name = shlex.quote(run)
+    return (f"ptviz export {name} --to peft", f"ptviz export {name} --to prompt-embeds --text 'your input'")
