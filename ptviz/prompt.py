@@ -8,7 +8,7 @@ attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or sourc
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 
@@ -117,6 +117,12 @@ class Batch:
     def text_mask(self) -> Bool[Tensor, "B T"]:
         """Return the mask of real input tokens: neither padding nor prompt slots."""
         return self.mask & ~self.slots
+
+    def take(self, rows: Sequence[int]) -> Batch:
+        """Return the batch of some of the rows, padded as it is."""
+        at = torch.tensor(rows, device=self.input_ids.device)
+        changes = {name: tensor[at] for name, tensor in vars(self).items() if tensor is not None}
+        return replace(self, **changes)
 
     def task_of_all_rows(self) -> int:
         """Return the number of the task that all rows are of.

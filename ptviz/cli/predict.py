@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -18,6 +19,7 @@ from ptviz.cli.output import (
 )
 from ptviz.cli.runs import RunId
 from ptviz.cli.texts import Texts, print_written, read_texts
+from ptviz.tasks.custom.containers import is_table_name
 
 
 def predict(
@@ -26,23 +28,45 @@ def predict(
     step: Annotated[
         int | None, typer.Option(min=0, help="Use the snapshot after this step. Default: the best.")
     ] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Texts, one a line; or a table with a column text, and task for a run on several tasks."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Print class probabilities of texts, or what is written for them, with and without the prompt."""
-    texts = read_texts(texts, 'ptviz predict RUN "Where is the Nile?"')
+    """Print class probabilities of texts, or what is written for them, with and without the prompt.
+
+    A table's rows of several tasks share the batches of the backbone, each with the prompt of its task.
+    """
+    if file is not None and not texts and is_table_name(file.name):
+        with progress_console().status("running the backbone"), quiet_libraries(), as_usage_error(OSError):
+            rows = _predict_table(id, file, step)
+        if as_json:
+            print_json({"run": id, "rows": rows})
+            return
+        for row in rows:
+            _print_answer(row["text"], row["classes"], row["with"], row["without"], row["task"])
+        return
+    with as_usage_error(OSError):
+        texts = read_texts(texts, 'ptviz predict RUN "Where is the Nile?"', file)
     with progress_console().status("running the backbone"), quiet_libraries(), as_usage_error(OSError):
         answer = _predict_texts(id, texts, step)
     if as_json:
         print_json(answer)
         return
     for text, prompted, unprompted in zip(texts, answer["with"], answer["without"], strict=True):
-        if not answer["classes"]:
-            print_written(text, prompted, unprompted)
-            continue
-        print_line(text)
-        order = sorted(range(len(prompted)), key=lambda index: -prompted[index])
-        rows = [(answer["classes"][i], format_percent(prompted[i]), format_percent(unprompted[i])) for i in order]
-        print_table(("class", "with the prompt", "without"), rows)
+        _print_answer(text, answer["classes"], prompted, unprompted)
+
+
+def _print_answer(text: str, classes: list[str], prompted: Any, unprompted: Any, task: str = "") -> None:
+    shown = f"{task}: {text}" if task else text
+    if not classes:
+        print_written(shown, prompted, unprompted)
+        return
+    print_line(shown)
+    order = sorted(range(len(prompted)), key=lambda index: -prompted[index])
+    rows = [(classes[i], format_percent(prompted[i]), format_percent(unprompted[i])) for i in order]
+    print_table(("class", "with the prompt", "without"), rows)
 
 
 def _predict_texts(id: str, texts: list[str], step: int | None) -> dict[str, Any]:
@@ -54,3 +78,47 @@ def _predict_texts(id: str, texts: list[str], step: int | None) -> dict[str, Any
     model_cache = ModelCache()
     loaded = load_run_prompt(Store().get(id), model_cache, None, step)
     return {"run": id, "texts": texts, **answer_texts(loaded, model_cache.backend, texts)}
+
+
+def _predict_table(id: str, path: Path, step: int | None) -> list[dict[str, Any]]:
+    """Return the answers to the rows of a table, in order, each with its task and text."""
+    from ptviz.engine.loaded_prompt import load_run_prompt
+    from ptviz.engine.mixed_batches import answer_rows
+    from ptviz.engine.model_cache import ModelCache
+    from ptviz.runs import Store
+    from ptviz.runs.target_run import find_target
+
+    run, model_cache = Store().get(id), ModelCache()
+    several = len(run.config.targets) > 1
+    rows = _read_rows(path, needs_task=several)
+    own = {name: find_target(run, name) if several else run for name in dict.fromkeys(task for task, _ in rows)}
+    loaded = {name: load_run_prompt(one, model_cache, None, step) for name, one in own.items()}
+    answers = answer_rows([(loaded[task], text) for task, text in rows])
+    return [{**answer, "text": text} for (_, text), answer in zip(rows, answers, strict=True)]
+
+
+def _read_rows(path: Path, *, needs_task: bool) -> list[tuple[str, str]]:
+    """Return task and text of each row of a table; the task is empty for a run on one task, whose table has none.
+
+    Raises:
+        TaskError: if the table has no such column, a row cannot be read, or there is no row.
+    """
+    from ptviz.tasks import TaskError
+    from ptviz.tasks.custom.errors import table_error
+    from ptviz.tasks.custom.from_file import find_column
+    from ptviz.tasks.custom.tables import open_table
+
+    table, rows = open_table(path, names=("task", "text")), []
+    columns = [find_column(path, table.columns, "text", None, ("text",))]
+    if needs_task:
+        columns.append(find_column(path, table.columns, "task", None, ("task",)))
+    for number, values in table.rows(columns):
+        if isinstance(values, TaskError):
+            raise values
+        text, task = (str(value or "").strip() for value in (*values, "")[:2])
+        if not text or (needs_task and not task):
+            raise table_error(path, f"expected a {' and a '.join(columns)}; got an empty cell", number)
+        rows.append((task, text))
+    if not rows:
+        raise table_error(path, "expected at least one row")
+    return rows

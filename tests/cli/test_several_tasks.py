@@ -92,3 +92,30 @@ def test_what_cannot_be_is_refused_before_anything_is_written(shell: Shell, smal
         assert (answer.code, answer.out) == (2, ""), answer
         assert message in answer.err
     assert Store().list() == []
+
+
+def test_a_table_of_rows_of_several_tasks_is_answered_in_order(shell: Shell, small: list[str], tmp_path: Path) -> None:
+    run = shell("train", "mpt", *[word.replace(",who", "") for word in small], "--json").json["run"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text('task,text\nseer,the cat sees the dog\nquestions,"where, is it"\nseer,the dog sees the cat\n')
+    found = shell("predict", run, "--file", rows, "--json").json["rows"]
+    assert [(row["task"], row["text"]) for row in found] == [
+        ("seer", "the cat sees the dog"),
+        ("questions", "where, is it"),
+        ("seer", "the dog sees the cat"),
+    ]
+    alone = shell("predict", f"{run}@questions", "where, is it", "--json").json
+    assert found[1]["with"] == pytest.approx(alone["with"][0], abs=1e-5)
+    alone = shell("predict", f"{run}@seer", "the cat sees the dog", "the dog sees the cat", "--json").json
+    assert [found[0]["with"], found[2]["with"]] == alone["with"]
+    assert "questions: where, is it" in shell("predict", run, "--file", rows).out
+    for content, message in (
+        ("text\nwhere\n", "expected a column 'task' for the task"),
+        ("task,text\nseer,\n", "row 2: expected a text and a task; got an empty cell"),
+        ("task,text\nnobody,where\n", "has no target task 'nobody'"),
+        ("task,text\n", "expected at least one row"),
+    ):
+        rows.write_text(content)
+        answer = shell("predict", run, "--file", rows)
+        assert (answer.code, answer.out) == (2, "")
+        assert message in answer.err

@@ -1,0 +1,95 @@
+"""Rows of several prompts and tasks in one batch get the answers that each gets alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+import torch
+
+from ptviz.engine.loaded_prompt import LoadedPrompt
+from ptviz.engine.mixed_batches import answer_rows, stack_prompts
+from ptviz.prompt import Prompt
+from ptviz.runs import RunConfig
+from ptviz.tasks import Task
+from tests.families import SOURCES, TASK, backbone_of, method_of
+from tests.text_tasks import CHOICE_TASK, TEXT_TASK
+
+BACKBONES = ("bert", "pooled", "gpt2", "llama", "t5", "bart")
+METHODS = ("prompt-tuning", "prefix-tuning", "p-tuning-v2", "attempt", "mpt", "dept", "smop")
+WORDY = replace(
+    TASK, name="wordy", label_words=("a very famous person", "place", "some number"), whole_words=True
+)  # label words of several tokens
+
+
+def load(family: str, method: str, task: Task, seed: int) -> LoadedPrompt:
+    values = {"m": 4}
+    built = method_of(method, backbone_of(family), seed, **values)
+    return LoadedPrompt(RunConfig(family, task.name, method), backbone_of(family), task, built, {})
+
+
+def alone(loaded: LoadedPrompt, text: str, prompted: bool) -> list[float] | str:
+    from ptviz.training.evaluation import answer_examples
+
+    method = loaded.method if prompted else None
+    [found] = answer_examples(method, loaded.backbone, loaded.task, [loaded.task.split_text(text)], 64)
+    return found
+
+
+def check(rows: list[tuple[LoadedPrompt, str]]) -> None:
+    for (loaded, text), answer in zip(rows, answer_rows(rows), strict=True):
+        assert answer["task"] == loaded.task.name
+        for name, prompted in (("with", True), ("without", False)):
+            expected = alone(loaded, text, prompted)
+            if isinstance(expected, str):
+                assert answer[name] == expected
+            else:
+                assert answer[name] == pytest.approx(expected, abs=1e-5)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("family", BACKBONES)
+def test_every_row_has_its_own_prompt_and_task(family: str, method: str) -> None:
+    first, second = load(family, method, TASK, 0), load(family, method, SOURCES[1], 7)
+    rows = [(first, "who is the team"), (second, "the market day"), (first, "where"), (second, "a good free day city")]
+    check(rows)
+    assert alone(first, "who is the team", True) != alone(replace(second, task=TASK), "who is the team", True)
+
+
+@pytest.mark.parametrize("method", ["prompt-tuning", "prefix-tuning", "mpt"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "t5"])
+def test_written_texts_and_classes_share_a_call(family: str, method: str) -> None:
+    other = replace(TEXT_TASK, name="other", cue="Say:")
+    tasks = (TASK, TEXT_TASK, other, WORDY)
+    loaded = [load(family, method, task, seed) for seed, task in enumerate(tasks)]
+    texts = ("who is the team", "the cat sees the dog", "the road sees the lamp and the river", "where is it")
+    check([*zip(loaded, texts, strict=True), (loaded[1], "the dog sees")])
+
+
+def test_what_cannot_share_a_batch_is_refused() -> None:
+    first = load("gpt2", "prompt-tuning", TASK, 0)
+    for other, message in (
+        (load("llama", "prompt-tuning", TASK, 0), "expected prompts of one backbone in one batch; got gpt2, llama"),
+        (load("gpt2", "prompt-tuning", CHOICE_TASK, 0), "has choices of its own"),
+        (load("gpt2", "p-tuning-v2", TASK, 0), "prompts of one shape in one batch"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            answer_rows([(first, "who is it"), (other, "where is it")])
+    with pytest.raises(ValueError, match="text 2 of 2: expected some words"):
+        answer_rows([(first, "who is it"), (first, " ")])
+    assert answer_rows([]) == []
+
+
+@pytest.mark.parametrize("shape", [(3, 2, 4), (1, 2, 4)])
+def test_prompts_are_stacked_in_the_order_of_rows(shape: tuple[int, ...]) -> None:
+    draw: Callable[..., torch.Tensor] = torch.randn
+    one, other = Prompt(embeddings=draw(shape)), Prompt(embeddings=draw(1, 2, 4))
+    found = stack_prompts([one, other], [[3, 0, 2], [1]]).embeddings
+    assert found is not None
+    assert one.embeddings is not None
+    assert other.embeddings is not None
+    own = one.embeddings.expand(3, -1, -1)
+    assert torch.equal(found, torch.stack([own[1], other.embeddings[0], own[2], own[0]]))
+    with pytest.raises(ValueError, match="the same tokens pruned"):
+        stack_prompts([one, replace(other, keep=torch.tensor([True, False]))], [[0, 1, 2], [3]])
