@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
@@ -190,6 +191,22 @@ class Backbone(nn.Module, ABC):
         logits = readout.scores(answer)
         return Output(logits, F.cross_entropy(logits, batch.labels, reduction="none"), states)
 
+    @contextmanager
+    def dropout(self, on: bool) -> Iterator[None]:
+        """Apply the model's own dropout within the block, as its configuration sets it; many decoders have none."""
+        self.model.train(on)
+        try:
+            yield
+        finally:
+            self.model.eval()
+
+    def allows_shortcuts(self, keywords: Mapping[str, Any]) -> bool:
+        """Return whether no intermediate result is asked for and every row may share what is equal for all.
+
+        With dropout nothing is: each row has masks of its own.
+        """
+        return not self.model.training and not keywords.get("output_hidden_states") and "visit" not in keywords
+
     def shift_and_mask(self, batch: Batch, prompt: Prompt) -> tuple[Float[Tensor, "B T d"], Bool[Tensor, "B T"]]:
         """Return the input embeddings with the prompt's shift, and the mask without its pruned tokens.
 
@@ -263,11 +280,6 @@ def marked_column(read: Bool[Tensor, "B T"]) -> Int[Tensor, " B"]:
 def select_hidden(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], Tensor]) -> Tensor | None:
     """Return the hidden states of every layer at the answer, (layer, B, d); None if not requested."""
     return None if states is None else torch.stack([choose(state) for state in states])
-
-
-def needs_no_intermediates(keywords: Mapping[str, Any]) -> bool:
-    """Return whether neither hidden states nor attention weights are requested, which allows shortcuts."""
-    return not keywords.get("output_hidden_states") and "visit" not in keywords
 
 
 def kv_kwargs(prompt: Prompt) -> dict[str, Any]:

@@ -14,7 +14,6 @@ from ptviz.backbones.base import (
     Readout,
     kv_kwargs,
     marked_column,
-    needs_no_intermediates,
     select_hidden,
     shift_right,
 )
@@ -38,7 +37,7 @@ class DecoderBackbone(Backbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor | None]:
         """Return the last hidden state of each row's final token."""
-        if needs_no_intermediates(keywords):
+        if self.allows_shortcuts(keywords):
             lead = self.shared_columns(batch, prompt)
             if can_pack(self.model, prompt, x.shape[1]):
                 hidden, places = self.run_packed_rows(batch, x, mask, prompt, lead)
@@ -68,7 +67,7 @@ class DecoderBackbone(Backbone):
         width, real = x.shape[1], targets[:, :-1] != NO_TARGET
         tail = self.embed_tokens(shift_right(targets, self.pad_id)[:, 1:])
         mask = torch.cat([mask, real], 1)
-        if needs_no_intermediates(keywords):
+        if self.allows_shortcuts(keywords):
             lead = self.shared_columns(batch, prompt)
             if can_pack(self.model, prompt, mask.shape[1]):
                 hidden, places = self.run_packed_rows(batch, x, mask, prompt, lead, tail)

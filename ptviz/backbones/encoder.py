@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from ptviz.backbones import bert_last_layer
-from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, needs_no_intermediates, select_hidden
+from ptviz.backbones.base import Backbone, Readout, kv_kwargs, marked_column, select_hidden
 from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.label_tokens import assign_label_tokens
 from ptviz.prompt import Batch, Prompt
@@ -58,7 +58,7 @@ class EncoderBackbone(Backbone):
         positions, filled = self.position_ids(batch, past), self.fill_slots(batch, x, prompt)
         trunk = self.model.base_model
         if (
-            needs_no_intermediates(keywords)
+            self.allows_shortcuts(keywords)
             and positions is not None
             and self.model.config.model_type in bert_last_layer.SUPPORTED_FAMILIES
         ):

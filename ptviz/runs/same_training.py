@@ -13,7 +13,7 @@ from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.store import RunSummary, Store
-from ptviz.training import default_learning_rate
+from ptviz.training import TrainConfig, default_learning_rate
 
 
 def training_fingerprint(config: RunConfig) -> str:
@@ -30,9 +30,10 @@ def training_fingerprint(config: RunConfig) -> str:
         del plain[name]
     plain["training"] = {k: v for k, v in plain["training"].items() if k != "snapshot_every"}
     plain["training"]["lr"] = effective_lr(config)
-    # Left out at its default, so that a fingerprint made before this setting existed still holds.
-    if not plain["training"]["source_seed"]:
-        del plain["training"]["source_seed"]
+    # Left out at their defaults, so that a fingerprint made before these settings existed still holds.
+    for name in ("source_seed", "backbone_dropout"):
+        if plain["training"][name] == getattr(TrainConfig, name):
+            del plain["training"][name]
     if not config.more_tasks:
         del plain["training"]["task_temperature"]
     if config.method in list_methods():

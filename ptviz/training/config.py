@@ -53,6 +53,9 @@ class TrainConfig:
     task_temperature: float = _setting(
         1.0, "Several target tasks are drawn by their sizes to the power of 1 / this; 1: in proportion.", 0.1, 1000
     )
+    backbone_dropout: str = _setting(
+        "off", "Dropout inside the frozen backbone while training: off, or on as in some papers.", choices=("off", "on")
+    )
     begun: int = _setting(0, "")
 
     def __post_init__(self) -> None:

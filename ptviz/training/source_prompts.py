@@ -28,7 +28,16 @@ def make_source_config(config: TrainConfig) -> TrainConfig:
     ``source_steps`` updates on all examples, at the default learning rate and with ``source_seed``, which is 0 for all
     runs by default, so that runs of all seeds share their source prompts.
     """
-    names = ("batch", "train_rows", "validation_rows", "test_rows", "length", "dtype", "source_steps")
+    names = (
+        "batch",
+        "train_rows",
+        "validation_rows",
+        "test_rows",
+        "length",
+        "dtype",
+        "source_steps",
+        "backbone_dropout",
+    )
     return TrainConfig(
         steps=config.source_steps, seed=config.source_seed, **{name: getattr(config, name) for name in names}
     )

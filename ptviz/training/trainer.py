@@ -290,7 +290,8 @@ class _TrainingLoop:
         def objective() -> tuple[Tensor, Prompt, Output]:
             return mean_objective(parts, stage)
 
-        with step_rng(self.config.seed, index, progress.step, self.backbone.device):
+        dropout = self.backbone.dropout(self.config.backbone_dropout == "on")
+        with step_rng(self.config.seed, index, progress.step, self.backbone.device), dropout:
             loss, prompt, _ = optimizer.compute_loss(objective)
         value = float(loss)
         if not math.isfinite(value):
