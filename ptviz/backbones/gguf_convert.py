@@ -72,7 +72,9 @@ def convert_gguf(source: Path, target: Path) -> None:
     save_file(tensors, target / "model.safetensors", metadata={"format": "pt"})
     architecture = "Gemma3ForCausalLM" if is_gemma else "LlamaForCausalLM"
     (target / "config.json").write_text(json.dumps({**config.to_dict(), "architectures": [architecture]}, indent=1))
-    (_make_gemma_tokeniser(facts) if is_gemma else _make_tokeniser(facts)).save_pretrained(target)
+    tokeniser = _make_gemma_tokeniser(facts) if is_gemma else _make_tokeniser(facts)
+    tokeniser.chat_template = facts.get("tokenizer.chat_template")
+    tokeniser.save_pretrained(target)
 
 
 def _shared_settings(facts: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -60,6 +60,7 @@ def write_gguf(path: Path, model: Gemma3ForCausalLM, rope: float = 1e6) -> None:
     writer.add_eos_token_id(1)
     writer.add_bos_token_id(2)
     writer.add_unk_token_id(3)
+    writer.add_chat_template("{{ messages[0]['content'] }}")
     for name, weight in model.state_dict().items():
         layer, _, own = name.removesuffix(".weight").removeprefix("model.layers.").partition(".")
         known = f"blk.{layer}.{GGUF_NAMES[own]}" if layer.isdigit() else GGUF_NAMES.get(name.removesuffix(".weight"))
@@ -107,6 +108,7 @@ def test_the_converted_tokenizer(converted: Path, text: str, tokens: list[str]) 
     assert tokeniser.decode(ids) == text
     assert tokeniser(text)["input_ids"] == [2, *ids]
     assert (tokeniser.pad_token_id, tokeniser.eos_token_id, tokeniser.unk_token_id) == (0, 1, 3)
+    assert tokeniser.chat_template == "{{ messages[0]['content'] }}"
 
 
 def test_a_decoder_that_begins_with_bos_gets_it_before_the_prompt(converted: Path) -> None:

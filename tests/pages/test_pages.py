@@ -337,6 +337,15 @@ def test_labels_that_are_the_same_tokens_start_no_run(page: Page, store: Store):
     assert store.list() == []
 
 
+def test_share_shows_how_to_export_the_prompt(page: Page, make_run: MakeRun):
+    run = make_run("finished")
+    (commands,) = [one.value for one in well(page("train/watch.py", run=run.id)).code if "ptviz export" in one.value]
+    assert commands.splitlines() == [
+        f"ptviz export {run.id} --to peft",
+        f"ptviz export {run.id} --to prompt-embeds --text 'your input'",
+    ]
+
+
 def test_notes_on_the_data_are_shown_with_the_run(page: Page, make_run: MakeRun):
     run = make_run("finished")
     (run.path / "environment.json").write_text(json.dumps({"notes": ["3 bad rows skipped: row 7"]}))
