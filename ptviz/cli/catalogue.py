@@ -26,7 +26,7 @@ def describe_method(method: MethodInfo) -> dict[str, Any]:
     """Return a method as plain data: its card, training stages and hyperparameters."""
     from dataclasses import asdict
 
-    from ptviz.methods.glossary import LOSS_NOTE
+    from ptviz.methods.glossary import COMMON_DIFFERENCES
 
     card = method.card
     hyperparameters = [
@@ -51,7 +51,7 @@ def describe_method(method: MethodInfo) -> dict[str, Any]:
         "equation": card.equation,
         "idea": card.idea,
         "differs": card.differs,
-        "loss": LOSS_NOTE,
+        "common_differences": COMMON_DIFFERENCES,
         "claims": [asdict(claim) for claim in card.reported_results],
         "stages": list(method.stages),
         "hyperparameters": hyperparameters,

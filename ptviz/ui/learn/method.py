@@ -13,7 +13,7 @@ from ptviz.analysis.method_diagram import GREEK, DiagramPanel, symbol_to_text
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.framework_comparison import draw_legend
 from ptviz.methods import list_methods
-from ptviz.methods.glossary import LOSS_NOTE
+from ptviz.methods.glossary import COMMON_DIFFERENCES
 from ptviz.plots import plot_method, plot_parameter_cost, plot_stages
 from ptviz.plots.method_panels import build_method_panel, compute_cost_curves
 from ptviz.plots.method_style import method_title
@@ -218,7 +218,7 @@ def render_differences_and_limits(name: str, shape: BackboneInfo) -> None:
     with left:
         st.header("Where our code differs")
         st.markdown(card.differs or "It follows the paper.")
-        st.caption(LOSS_NOTE)
+        st.caption(COMMON_DIFFERENCES)
     good, limits = list_advantages_and_limits(name, shape)
     with right:
         st.header("Advantages and limits")
