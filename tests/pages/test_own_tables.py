@@ -177,6 +177,25 @@ def test_the_example_is_what_is_encoded(page: Page, pairs: Path) -> None:
     assert "class='ptviz-answer'" in example(at)
 
 
+def test_a_set_of_the_hub_has_the_same_editor(page: Page, store: Store) -> None:
+    form = {"from": "from the hub", "hub": "some/set", "backbone": "tiny-decoder"}
+    config = started(well(page("train/compose.py", **form)), store)
+    usual = "hub:some/set", "text", "label", TableOptions()
+    assert (config.task, config.text, config.label, config.table) == usual
+    at = page("train/compose.py", **form)
+    choose(at, "columns of texts", "a, b")
+    choose(at, "the answer is", "a text to write")
+    choose(at, "column of the texts to write", "out")
+    choose(at, "template", "{prompt}{a} {c}")
+    assert "unknown field {c}; expected {a}, {b}" in texts(at)
+    choose(at, "template", "{prompt}{a} {b}")
+    config = started(well(at), store)
+    assert (config.text, config.label) == ("a, b", None)
+    assert config.table == TableOptions(target="out", template="{prompt}{a} {b}")
+    again = page("train/compose.py", **form_query_params(config))
+    assert [one.value for one in again.code if one.value.startswith("ptviz train")] == [config.shell_command()]
+
+
 def test_a_column_of_answers_is_taken_for_texts_to_write(page: Page, tmp_path: Path) -> None:
     path = tmp_path / "qa.csv"
     path.write_text("question,answer\n" + "".join(f"what is {i},it is {i}\n" for i in range(30)))

@@ -8,8 +8,6 @@ from typing import BinaryIO
 
 from ptviz.tasks.example import TaskError
 
-_DETECTED_BYTES = 64_000_000
-"""Bytes at the beginning of a file that are examined."""
 _PIECE_BYTES = 1 << 16
 _SAMPLE_BYTES = 20_000
 _BYTE_ORDER_MARKS = {
@@ -32,9 +30,10 @@ _LATIN_ENCODINGS = {
 _OTHER_SCRIPTS = ["cp1251", "koi8_r", "cp1253", "cp1255", "cp1256", "cp932", "gb18030", "big5", "cp949", "euc_jp"]
 
 
-def detect_encoding(file: BinaryIO) -> str:
+def detect_encoding(file: BinaryIO, limit: int) -> str:
     """Return the name of a file's encoding: by its byte order mark, UTF-8 if most lines are, or else a guess.
 
+    The first ``limit`` bytes are examined.
     Source of the guess for other scripts: the package charset-normalizer.
 
     Raises:
@@ -49,7 +48,7 @@ def detect_encoding(file: BinaryIO) -> str:
         return _detect_utf16(head)
     valid = invalid = 0
     sample = bytearray()
-    for piece in _non_ascii_pieces(head, file):
+    for piece in _non_ascii_pieces(head, file, limit):
         try:
             codecs.getincrementaldecoder("utf-8")().decode(piece)
             valid += 1
@@ -67,13 +66,13 @@ def _detect_utf16(head: bytes) -> str:
     raise TaskError("expected text; this is a binary file: save the table as CSV, JSONL or Parquet")
 
 
-def _non_ascii_pieces(head: bytes, file: BinaryIO) -> Iterator[bytes]:
+def _non_ascii_pieces(head: bytes, file: BinaryIO, limit: int) -> Iterator[bytes]:
     """Yield the lines with bytes above 127; a long line comes in pieces, which begin at a character in UTF-8."""
     piece, count, cut = head, 0, False
     # The head ends within a line: complete it.
     piece += file.readline(_PIECE_BYTES) if head else b""
     lines = piece.splitlines(keepends=True)
-    while lines and count < _DETECTED_BYTES:
+    while lines and count < limit:
         for line in lines:
             count += len(line)
             start = line.lstrip(bytes(range(0x80, 0xC0))) if cut else line

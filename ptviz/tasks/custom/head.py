@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import closing, suppress
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,7 @@ from ptviz.tasks.custom.assemble import Columns, Row, check_row
 from ptviz.tasks.custom.dialects import guess_columns
 from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, TEXT_COLUMN_NAMES, find_columns
-from ptviz.tasks.custom.options import TableOptions
+from ptviz.tasks.custom.options import LIMITS, MB, TableOptions
 from ptviz.tasks.custom.tables import ParquetTable, Table, open_table
 from ptviz.tasks.example import TaskError
 
@@ -27,6 +28,7 @@ TARGET_COLUMN_NAMES = (
     "translation",
 )
 """Usual names of a column of texts to write."""
+_LIMITS = replace(LIMITS, detected=MB)
 _TRIED_ROWS = 200
 """Rows that are read at most in search of usable ones."""
 
@@ -45,7 +47,7 @@ def read_table_head(path: Path, options: TableOptions) -> TableHead:
     Raises:
         TaskError: if the file cannot be read as a table, or has no column that can be named.
     """
-    table = open_table(path, options, [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES])
+    table = open_table(path, options, [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES], _LIMITS)
     names = tuple(name for name in table.columns if name and table.columns.count(name) == 1)
     if not names:
         raise table_error(path, "expected columns with different names; found none: name them in the first row", 1)
@@ -91,7 +93,7 @@ def read_first_rows(path: Path, columns: Columns, options: TableOptions, count: 
     """
     names = [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES, *columns.names]
     found: list[Row] = []
-    with closing(open_table(path, options, names).rows(columns.names)) as rows:
+    with closing(open_table(path, options, names, _LIMITS).rows(columns.names)) as rows:
         for number, values in islice(rows, _TRIED_ROWS):
             with suppress(TaskError):
                 found.append(check_row(path, number, values, columns)[0])

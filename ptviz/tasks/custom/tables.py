@@ -106,7 +106,7 @@ class _TextFile:
     def _detect_encoding(self) -> str:
         with open_unpacked(self.path, self.limits) as (file, _):
             try:
-                return detect_encoding(file)
+                return detect_encoding(file, self.limits.detected)
             except TaskError as error:
                 if error.args[0].startswith("expected text"):
                     raise table_error(self.path, str(error)) from error

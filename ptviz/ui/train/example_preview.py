@@ -82,11 +82,16 @@ def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[i
         error_box(str(error))
         return False
     path = expand_user(task.name)
-    if rows := _read_rows(str(path), task.columns, table, path.stat().st_mtime_ns):
+    if rows := _read_rows(str(path), task.columns, _reading_of(table), path.stat().st_mtime_ns):
         st.fragment(_render_example)(task, rows, template, reader.tokeniser, slots[0], length)
     if reader.tokeniser is None:
         st.caption("Counted in words, not in the tokens of the backbone, whose tokenizer is not on this machine yet.")
     return True
+
+
+def _reading_of(table: TableOptions) -> TableOptions:
+    """Return how a table is read, without the task that is made of it: another template reads nothing again."""
+    return TableOptions(table.delimiter, table.quoting, table.encoding, table.header, table.skip_bad_rows)
 
 
 def _usual_mode(backbone: str, writes: bool) -> ReadoutMode:
@@ -103,9 +108,9 @@ def _await_reader(request: Future[TextReader], calls: Iterator[int]) -> None:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _read_rows(path: str, columns: Columns, table: TableOptions, stamp: int) -> Sequence[Row]:
+def _read_rows(path: str, columns: Columns, reading: TableOptions, stamp: int) -> Sequence[Row]:
     """Return the first rows of a table. ``stamp`` changes when the file does."""
-    return read_first_rows(Path(path), columns, table, _EXAMPLES)
+    return read_first_rows(Path(path), columns, reading, _EXAMPLES)
 
 
 @st.cache_resource(max_entries=2, ttl=600, show_spinner=False)
