@@ -31,7 +31,7 @@ def opened(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> set[str]:
         ("ptviz.ui.open.checkpoint", "load_checkpoint"),
         ("ptviz.ui.compare.prompt_selection", "load_checkpoint"),
         ("ptviz.ui.compare.peft_benchmark", "load_results"),
-        ("ptviz.ui.train.run_form", "_read_table"),
+        ("ptviz.ui.train.task_editor", "_read_head"),
         ("ptviz.backbones.registry", "backbone_info"),
     ):
         monkeypatch.setattr(f"{module}.{name}", lambda *given, **_: (record(*given), 1 / 0), raising=False)
