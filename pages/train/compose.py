@@ -32,7 +32,8 @@ with left, show_errors():
     st.subheader(method_title(method))
     begin = run_form.select_start_prompt(backbone, method) if backbone and not more else None
     hyperparameters = forms.hyperparameter_form(method)
-    sources = forms.source_tasks_input(RunConfig(backbone or "none", task.name or "none", method, more_tasks=more))
+    target = RunConfig(backbone or "none", task.name or "none", method, table=task.table, more_tasks=more)
+    sources = forms.source_tasks_input(target)
     st.subheader("Training")
     steps = forms.steps_input()
     with st.expander("More training settings"):

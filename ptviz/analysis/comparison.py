@@ -58,11 +58,11 @@ class RunResult:
 
 @dataclass(frozen=True)
 class MethodSummary:
-    """One method over its seeds: ``tests`` are the test accuracies in the order of ``seeds``.
+    """One method over its seeds: ``tests`` are the test scores by ``metric`` in the order of ``seeds``.
 
     ``sd`` needs two seeds, and so does ``interval``, unless the scores of one seed's test ``rows`` are known. Seconds
     and steps are means over seeds, memory is the largest; ``steps90`` and ``steps95`` are the updates until 90 and 95 %
-    of a run's own best validation accuracy.
+    of a run's own best validation score.
     """
 
     method: str
@@ -81,6 +81,7 @@ class MethodSummary:
     steps90: float | None = None
     steps95: float | None = None
     rows: tuple[float, ...] = ()
+    metric: str = ACCURACY.name
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ def steps_to_reach(evaluated: Sequence[int], accuracies: Sequence[float], share:
 
 
 def summarise_methods(results: Iterable[RunResult]) -> tuple[MethodSummary, ...]:
-    """Return one summary per method, the best mean test accuracy first."""
+    """Return one summary per method, the best mean test score first."""
     by_method: dict[str, list[RunResult]] = {}
     for result in results:
         by_method.setdefault(result.method, []).append(result)
@@ -176,6 +177,7 @@ def _summarise_method(method: str, results: list[RunResult]) -> MethodSummary:
         steps90=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.9) for run in results),
         steps95=_mean(steps_to_reach(run.evaluated, run.accuracies, 0.95) for run in results),
         rows=results[0].rows if len(results) == 1 else (),
+        metric=results[0].metric,
     )
 
 
@@ -281,19 +283,19 @@ def to_mebibytes(size: int | None) -> float | None:
 
 TABLE_COLUMNS = (
     "method", "seeds", "test_mean", "test_sd", "test_low", "test_high", "interval_over", "zero_shot", "trained",
-    "stored", "seconds", "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95",
+    "stored", "seconds", "memory_mb", "length", "file_mb", "steps_to_90", "steps_to_95", "metric",
 )  # fmt: skip
 """The columns of ``table_rows``; stable names, for files that other programs read."""
 
 
 def table_rows(summaries: Iterable[MethodSummary]) -> list[dict[str, object]]:
-    """Return the table of a comparison as plain data, one row a method; accuracies from 0 to 1, None if unknown."""
+    """Return the table of a comparison as plain data, one row a method; scores by its metric, None if unknown."""
     return [
         dict(zip(TABLE_COLUMNS, (
             one.method, len(one.seeds), one.mean, one.sd, one.interval.low if one.interval else None,
             one.interval.high if one.interval else None, one.interval.over if one.interval else None, one.zero_shot,
             one.trained, one.stored, one.seconds, to_mebibytes(one.memory), one.length, to_mebibytes(one.size),
-            one.steps90, one.steps95,
+            one.steps90, one.steps95, one.metric,
         ), strict=True))
         for one in summaries
     ]  # fmt: skip

@@ -82,7 +82,8 @@ class RunConfig:
             return ()
         if self.sources is not None:
             return self.sources
-        return default_source_tasks(self.task, "" if self.more_tasks else family, others=self.more_tasks)
+        family, writes = "" if self.more_tasks else family, self.table.target is not None
+        return default_source_tasks(self.task, family, others=self.more_tasks, writes=writes)
 
     def checked(self) -> RunConfig:
         """Return the config with every hyperparameter present, of the right type and within its bounds.

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptviz.tasks.builtin.registry import BUILTIN_TASKS
+from ptviz.tasks.builtin.registry import BUILTIN_TASKS, RECORD_TASKS
+from ptviz.tasks.external import external_tasks
+from ptviz.tasks.named.sets import NAMED_SETS
 
 RELATED_TASKS: dict[str, tuple[str, ...]] = {
     "question type": ("yahoo", "stackoverflow", "mcid", "trec6"),
@@ -16,17 +18,35 @@ RELATED_TASKS: dict[str, tuple[str, ...]] = {
 }
 """Source tasks by the target's family, best first: our choice, by what the texts and the answers are about."""
 _FALLBACK_TASKS = ("trec6", "tweets", "yahoo")
+_TEXT_TASKS = ("inflection", "spelling")
+"""For a target whose answers are written: the built-in tasks that need no download and have such answers too."""
 
 
-def default_source_tasks(task: str, family: str = "", count: int = 3, others: Sequence[str] = ()) -> tuple[str, ...]:
-    """Return the names of ``count`` built-in source tasks for a target; ``others`` are further targets of the same run.
+def default_source_tasks(
+    task: str, family: str = "", count: int = 3, others: Sequence[str] = (), *, writes: bool = False
+) -> tuple[str, ...]:
+    """Return the names of up to ``count`` built-in source tasks for a target, whose answers are of the target's kind.
 
-    ``family`` is used only where ``task`` is not built in; a family of no built-in task takes a mixed choice.
+    ``others`` are further targets of the same run. ``family``, and ``writes``, whether the answers are texts to write,
+    are used only where ``task`` is no known name; a family of no built-in task takes a mixed choice. Choices of an
+    example are compared as classes are, so their sources have classes.
     """
     family = BUILTIN_TASKS[task].family if task in BUILTIN_TASKS else family
-    choice = RELATED_TASKS.get(family, _FALLBACK_TASKS)
+    choice = _TEXT_TASKS if _writes(task, writes) else RELATED_TASKS.get(family, _FALLBACK_TASKS)
     own = {_dataset_name(name) for name in (task, *others)}
     return tuple(name for name in choice if _dataset_name(name) not in own)[:count]
+
+
+def _writes(task: str, otherwise: bool) -> bool:
+    """Return whether the answers of a task by name are texts to write; ``otherwise`` for no known name."""
+    if task in BUILTIN_TASKS:
+        return False
+    if task in RECORD_TASKS:
+        return RECORD_TASKS[task].kind == "text"
+    if task in NAMED_SETS:
+        return NAMED_SETS[task].kind == "text"
+    other = external_tasks().get(task)
+    return otherwise if other is None else other.info.kind == "text"
 
 
 def _dataset_name(task: str) -> str:

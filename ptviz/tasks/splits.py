@@ -68,6 +68,27 @@ def split_off(rows: Iterable[Example], share: float, seed: str) -> tuple[list[Ex
     return rest, part
 
 
+def split_off_groups(
+    rows: Iterable[Example], share: float, seed: str, group: Callable[[Example], str]
+) -> tuple[list[Example], list[Example]]:
+    """Return the rest and about a share (0 to 1) of the rows, all rows of a group on the same side.
+
+    Each side has a group at least if there are two.
+    """
+    groups: dict[str, list[Example]] = {}
+    for row in rows:
+        groups.setdefault(group(row), []).append(row)
+    random, waiting = Random(seed), list(groups.values())
+    random.shuffle(waiting)
+    count, part = sum(map(len, waiting)), list[Example]()
+    while len(waiting) > 1 and (not part or len(part) < round(share * count)):
+        part += waiting.pop()
+    rest = [row for own in waiting for row in own]
+    random.shuffle(rest)
+    random.shuffle(part)
+    return rest, part
+
+
 def stratified_split(rows: Iterable[Example], seed: int = 0) -> TaskSplits:
     """Return train, validation and test rows in the shares 70/15/15, each class cut alike.
 

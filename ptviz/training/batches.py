@@ -85,13 +85,26 @@ class EncodedExamples:
         return collate(chosen, self.backbone.pad_id, self.backbone.embed_tokens, self.task_index, self.backbone.device)
 
     def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
-        """Return the examples with other examples and their targets before each; they must have no prompt slots."""
+        """Return the examples with other examples and their targets before each; they must have no prompt slots.
+
+        An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay around the whole.
+        """
         ahead = EncodedExamples(self.backbone, self.task, shown, 0, length)
         ids = [one for row in ahead.examples for one in (*row.ids, *row.target)]
+        lead = 0
+        if self.backbone.family == "encoder-decoder":
+            tokeniser = self.backbone.tokeniser
+            marks = {getattr(tokeniser, f"{name}_token_id", None) for name in ("bos", "eos", "cls", "sep")}
+            ids = [one for one in ids if one not in marks]
+            lead = int(bool(self.examples) and self.examples[0].ids[0] in marks)
         off = [False] * len(ids)
         found = copy(self)
         found.examples = [
-            row._replace(ids=ids + row.ids, slots=off + row.slots, readout_mask=off + row.readout_mask)
+            row._replace(
+                ids=row.ids[:lead] + ids + row.ids[lead:],
+                slots=row.slots[:lead] + off + row.slots[lead:],
+                readout_mask=row.readout_mask[:lead] + off + row.readout_mask[lead:],
+            )
             for row in self.examples
         ]
         found.lengths = [length + len(ids) for length in self.lengths]

@@ -164,11 +164,12 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
     if task.kind != "text":
         return Baselines(majority_score(task, "validation"), scores.score, scores.loss)
     references = [row.targets for row in task.validation]
-    context = None
-    if backbone.family == "decoder":
-        shown = task.train[:IN_CONTEXT_EXAMPLES]
-        written = write_texts(None, bare.in_context(shown, config.length))
-        context = score_texts(task.scorer, written, references)
+    shown = task.train[:IN_CONTEXT_EXAMPLES]
+    ahead, context = bare.in_context(shown, config.length), None
+    places = getattr(backbone.model.config, "max_position_embeddings", None)
+    # An encoder with learned positions has no more of them.
+    if backbone.family == "decoder" or places is None or max(len(row.ids) for row in ahead.examples) <= places:
+        context = score_texts(task.scorer, write_texts(None, ahead), references)
     some = task.validation[:SHOWN_EXAMPLES]
     return Baselines(
         majority_score(task, "validation"),
@@ -176,7 +177,7 @@ def measure_baselines(backbone: Backbone, task: Task, config: TrainConfig) -> Ba
         scores.loss,
         score_texts(task.scorer, [" ".join(row.texts or (row.text,)) for row in task.validation], references),
         context,
-        IN_CONTEXT_EXAMPLES if context is not None else 0,
+        len(shown) if context is not None else 0,
         shown_texts(row.text for row in some),
         shown_texts(row.targets[0] for row in some),
         shown_texts(scores.written[:SHOWN_EXAMPLES]),

@@ -127,9 +127,7 @@ def train(
     if sources and not transfers:
         raise ValueError(f"{method} does not learn from source tasks; got {len(sources)}: leave them out")
     if sources is None:
-        others = [other.name for other in more_tasks]
-        names = default_source_tasks(task.name, task.family, others=others) if transfers else ()
-        sources = [load_task(name) for name in names]
+        sources = _default_sources(task, more_tasks) if transfers else []
     targets = (task, *more_tasks)
     check_unique_names(sources)
     check_targets(method if isinstance(method, str) else method.card.name, targets, sources)
@@ -142,6 +140,12 @@ def train(
     lr = config.lr or default_learning_rate(method.card.name, backbone.name)
     own, prompts = tuple(subsample_task(one, config) for one in targets), dict(source_prompts or {})
     return _TrainingLoop(method, backbone, own, config, lr, resume, baselines, tuple(sources), prompts).run()
+
+
+def _default_sources(task: Task, others: Sequence[Task]) -> list[Task]:
+    names = [other.name for other in others]
+    found = default_source_tasks(task.name, task.family, others=names, writes=task.kind == "text")
+    return [load_task(name) for name in found]
 
 
 @contextmanager

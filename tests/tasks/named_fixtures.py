@@ -140,7 +140,7 @@ def _special_cells(name: str, split: str, number: int) -> dict[str, Any]:
     special: dict[str, dict[str, Any]] = {
         "glue:stsb": {"label": number % 5 + 0.55},
         "superglue:copa": {"question": ("cause", "effect")[number % 2]},
-        "superglue:multirc": {"paragraph": f"<b>Sent 1: </b>One {split} {number}.<br>Two."},
+        "superglue:multirc": {"paragraph": f"<b>Sent 1: </b>One {split} {number // 4}.<br>Two."},
         "superglue:record": {"passage": f"News {split} {number}\n@highlight\nMore", "query": "@placeholder spoke"},
         "mrqa": {"subset": ("SQuAD", "NewsQA", "HotpotQA", "NaturalQuestionsShort", "SearchQA")[number % 5]},
         "winogrande": {"sentence": f"The bag of {split} {number} is for _.", "answer": "12"[number % 2]},

@@ -102,6 +102,14 @@ def test_cells_become_texts(stored: Any) -> None:
     assert "Sent 1: One train 0. Two." in {row.texts[0] for row in task.train}
 
 
+def test_questions_on_one_passage_stay_in_one_split(stored: Any) -> None:
+    task = stored("superglue:multirc")
+    passages = [{row.texts[0] for row in task.examples(split)} for split in SPLITS]
+    assert all(passages)
+    assert sum(map(len, passages)) == len(set.union(*passages))
+    assert len(task.test) > len(passages[2])
+
+
 def test_highlights_and_names_of_record(stored: Any) -> None:
     row = find_row(stored("superglue:record"), " train 3.")
     assert row.texts == ("News train 3. More", "entities train 3 a, entities train 3 b", "@placeholder spoke")

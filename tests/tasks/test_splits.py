@@ -11,7 +11,13 @@ from hypothesis import strategies as st
 from ptviz.tasks import Example, TaskError
 from ptviz.tasks.builtin.pairs import SAME_LABEL, make_pair_splits, make_pairs
 from ptviz.tasks.example import PAIR_SEPARATOR
-from ptviz.tasks.splits import class_quotas, drop_duplicates, stratified_split, stratified_subsample
+from ptviz.tasks.splits import (
+    class_quotas,
+    drop_duplicates,
+    split_off_groups,
+    stratified_split,
+    stratified_subsample,
+)
 
 sizes = st.lists(st.integers(3, 60), min_size=2, max_size=8)
 seeds = st.integers(0, 2**31 - 1)
@@ -120,3 +126,14 @@ def test_splits_of_pairs_share_no_utterance() -> None:
     assert not held[0] & held[2]
     assert not held[1] & held[2]
     assert make_pair_splits(rows, 0) == splits != make_pair_splits(rows, 1)
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_rows_of_one_group_stay_on_one_side(share: float) -> None:
+    rows = [Example(f"{group} {number}") for group in "abcdefghij" for number in range(5)]
+    rest, part = split_off_groups(rows, share, "seed", lambda row: row.text[0])
+    assert sorted([*rest, *part]) == sorted(rows)
+    assert not {row.text[0] for row in rest} & {row.text[0] for row in part}
+    assert len(part) == pytest.approx(share * len(rows), abs=5)
+    assert split_off_groups(rows, share, "seed", lambda row: row.text[0]) == (rest, part)
+    assert [len(side) for side in split_off_groups(rows[:10], 0.01, "seed", lambda row: row.text[0])] == [5, 5]

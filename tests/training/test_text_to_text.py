@@ -20,7 +20,7 @@ from ptviz.training.batches import EncodedExamples, expand_references
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import answer_examples, evaluate, measure_baselines, predict, write_texts
 from ptviz.training.events import Baselines, Evaluated, Finished, decode_event, event_to_json
-from tests.families import TASK, backbone_of, method_of
+from tests.families import TASK, backbone_of, fresh, method_of
 
 NOUNS = ["cat", "dog", "bird", "house", "tree", "river", "stone", "light", "book", "chair", "lamp", "road"]
 ROWS = tuple(Example(f"the {a} sees the {b}", targets=(f"a {a}",)) for a in NOUNS for b in NOUNS if a != b)
@@ -121,7 +121,30 @@ def test_baselines_are_measured_by_the_task_s_metric() -> None:
     assert found.in_context is not None
     assert (found.shown, found.inputs[0], found.references[0]) == (4, "a cat", "a cat")
     assert len(found.unprompted) == 4
-    assert measure_baselines(backbone_of("t5"), task, TrainConfig()).in_context is None
+    for family in ("t5", "bart"):
+        assert measure_baselines(backbone_of(family), task, TrainConfig()).in_context is not None
+
+
+@pytest.mark.parametrize("family", ["t5", "bart"])
+def test_an_encoder_decoder_reads_the_examples_as_one_input(family: str) -> None:
+    backbone, task, some = backbone_of(family), text_task(), (ROWS[0], ROWS[20], ROWS[50])
+    bare = EncodedExamples(backbone, task, some[2:], 0, 64)
+    shown, tokeniser = bare.in_context(some[:2], 64), backbone.tokeniser
+    said = tokeniser.decode(shown.examples[0].ids, skip_special_tokens=True).replace(" ", "")
+    parts = some[0].text, some[0].targets[0], some[1].text, some[1].targets[0], some[2].text
+    places = [said.index(part.replace(" ", "")) for part in parts]
+    assert places == sorted(places)
+    for mark in (tokeniser.bos_token_id, tokeniser.eos_token_id, tokeniser.cls_token_id, tokeniser.sep_token_id):
+        assert shown.examples[0].ids.count(mark) == bare.examples[0].ids.count(mark)
+
+
+def test_more_examples_than_an_encoder_has_places_give_no_baseline() -> None:
+    long = tuple(Example(f"{noun} " * 60, targets=(noun,)) for noun in NOUNS)
+    task = text_task(train=long, validation=long[:2], test=long[:2])
+    backbone = fresh("bart")
+    backbone.model.config.max_position_embeddings = 200
+    found = measure_baselines(backbone, task, TrainConfig(length=64))
+    assert (found.in_context, found.shown) == (None, 0)
 
 
 def test_examples_in_the_context_stand_before_the_input_with_their_targets() -> None:

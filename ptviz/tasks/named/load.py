@@ -13,7 +13,14 @@ from ptviz.tasks.custom.options import LIMITS
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.named.forms import Form
 from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
-from ptviz.tasks.splits import SPLIT_SHARES, drop_duplicates, merge_references, split_off
+from ptviz.tasks.splits import (
+    SPLIT_SHARES,
+    drop_duplicates,
+    merge_references,
+    normalised_text,
+    split_off,
+    split_off_groups,
+)
 from ptviz.tasks.task import Task
 
 MAX_VALIDATION_ROWS = 1000
@@ -72,16 +79,24 @@ def _assemble_splits(entry: NamedSet, rows: dict[str, list[Example]], seed: int)
     train, validation, test = (rows[split] for split in names)
     if names.validation == names.test:
         # The seed of a run draws its training rows only: every run is judged on the same ones.
-        validation, test = split_off(test, 0.5, "halves")
+        validation, test = _split_off(entry, test, 0.5, "halves")
         note = (f"the labels of the test split are withheld: one half of {names.test} validates, the other one tests",)
     elif names.validation == names.train:
         train = drop_duplicates(train, taken=test)
         share = min(SPLIT_SHARES["validation"], MAX_VALIDATION_ROWS / max(1, len(train)))
-        train, validation = split_off(train, share, f"validation {seed}")
+        train, validation = _split_off(entry, train, share, f"validation {seed}")
         note = (f"{len(validation):,} training rows validate, {names.test} tests",)
     validation = drop_duplicates(validation, taken=test)
     train = drop_duplicates(drop_duplicates(train, taken=test), taken=validation)
     return TaskSplits(tuple(train), tuple(validation), tuple(test)), note
+
+
+def _split_off(entry: NamedSet, rows: list[Example], share: float, seed: str) -> tuple[list[Example], list[Example]]:
+    """Return the rest and a share of the rows; rows with one text in the field ``together`` stay on the same side."""
+    if not entry.together:
+        return split_off(rows, share, seed)
+    place = [*entry.fields].index(entry.together)
+    return split_off_groups(rows, share, seed, lambda row: normalised_text(row.texts[place]))
 
 
 @dataclass

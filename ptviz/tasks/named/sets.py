@@ -50,8 +50,9 @@ class NamedSet:
     ``fields`` maps each field to its column, ``forms`` a column to what makes a text of its cells. ``labels`` maps the
     set's label names, in the order of the classes, to their words. ``choices`` maps the values of the label column to
     the columns of the choices. ``target`` is the column of the texts to write; a dot leads into a column of objects, as
-    in ``answers.text``. ``subset`` is the value of the column "subset" that is read. ``rows`` counts the rows of the
-    splits that are read, on the set's card.
+    in ``answers.text``. ``subset`` is the value of the column "subset" that is read. ``together`` is a field
+    whose texts repeat: rows with the same one stay in one split. ``rows`` counts the rows of the splits that are read,
+    on the set's card.
     """
 
     title: str
@@ -73,6 +74,7 @@ class NamedSet:
     splits: SplitNames = OWN_SPLITS
     subset: str = ""
     notes: tuple[str, ...] = ()
+    together: str = ""
 
     @property
     def kind(self) -> TaskKind:
@@ -117,6 +119,7 @@ def _mrqa(
     return NamedSet(
         title, "question answering", _MRQA, None, _READING, "Answer:", "token-f1", rows, papers,
         target="answers", template=_READING_LAYOUT, cut_first="context", splits=CUT_FROM_TRAIN, subset=subset,
+        together="context",
         notes=("contexts are cut to 800 tokens by MRQA",),
     )  # fmt: skip
 
@@ -197,13 +200,13 @@ NAMED_SETS: dict[str, NamedSet] = {
         (*_SUPERGLUE_PAPERS, "mpt", "dept"), labels=_FALSE_TRUE, splits=HALVED, cut_first="paragraph",
         forms=dict.fromkeys(("paragraph", "question", "answer"), drop_markup),
         template="{prompt}{paragraph}\nQuestion: {question}\nAnswer: {answer}",
-        notes=("F1 of the answers that are right, over all answers",),
+        notes=("F1 of the answers that are right, over all answers",), together="paragraph",
     ),
     "superglue:record": NamedSet(
         "ReCoRD: which name fits?", "question answering", _SUPERGLUE, "record",
         {"passage": "passage", "entities": "entities", "query": "query"}, "@placeholder is:", "token-f1", 110_730,
         ("prompt-tuning", "spot-multi", "attempt"), target="answers", splits=CUT_FROM_TRAIN, cut_first="passage",
-        forms={"passage": end_highlights, "entities": join_names},
+        forms={"passage": end_highlights, "entities": join_names}, together="passage",
         template="{prompt}{passage}\nNames: {entities}\n{query}",
     ),
     "superglue:rte": NamedSet(
@@ -232,7 +235,7 @@ NAMED_SETS: dict[str, NamedSet] = {
     "squad": NamedSet(
         "SQuAD: answers from Wikipedia", "question answering", "rajpurkar/squad", None, _READING, "Answer:",
         "token-f1", 98_169, ("prompt-tuning", "p-tuning-v2", "spot-multi", "attempt", "pt-moe"), target="answers.text",
-        template=_READING_LAYOUT, cut_first="context", splits=CUT_FROM_TRAIN,
+        template=_READING_LAYOUT, cut_first="context", splits=CUT_FROM_TRAIN, together="context",
     ),
     "mrqa:newsqa": _mrqa("NewsQA: answers from the news", "NewsQA", 78_372),
     "mrqa:hotpotqa": _mrqa("HotpotQA: answers from two articles", "HotpotQA", 78_832),

@@ -12,7 +12,7 @@ import streamlit as st
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue
 from ptviz.runs import RunConfig
-from ptviz.tasks.builtin.registry import BUILTIN_TASKS
+from ptviz.tasks.builtin.registry import list_builtin_tasks
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
 
 FORM_COLUMNS = 3
@@ -129,7 +129,8 @@ def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
     usual = config.source_tasks()
     if not usual:
         return None
-    names = [name for name in BUILTIN_TASKS if name not in config.targets]
+    here = [info.name for info in list_builtin_tasks() if info.available or info.name in usual]
+    names = [name for name in here if name not in config.targets]
     help = "one prompt is trained on each, and reused by later runs"
     key = "-".join(("sources", *config.targets))
     chosen = st.multiselect("Source tasks", names, default=list(usual), key=key, help=help)
