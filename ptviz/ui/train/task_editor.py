@@ -165,10 +165,13 @@ def choose_answer_kind(likely: bool = False) -> bool:
 
 def edit_task(columns: Columns, table: TableOptions, facts: TableFacts) -> TableOptions | None:
     """Show what is made of the columns; return the options with it, or None and an error at the field it is in."""
-    left, right = st.columns([3, 2])
-    with left:
-        worded = table if columns.is_target else _edit_words(table, facts.classes)
-    with right:
+    worded: TableOptions | None = table
+    place = st.container()
+    if not columns.is_target:
+        left, place = st.columns([3, 2])
+        with left:
+            worded = _edit_words(table, facts.classes)
+    with place:
         metric = _choose_metric(columns.is_target, facts)
     layout = _edit_template(columns.fields)
     if worded is None or layout is None:
@@ -226,7 +229,7 @@ def _edit_template(fields: Sequence[str]) -> tuple[str, str] | None:
     except ValueError as error:
         error_box(problem := str(error))
     pieces = "`{prompt}`, or pieces such as `{prompt:3}` and, once, `{prompt}` for the rest"
-    st.caption(f"Fields: {names}. Prompt: {pieces}. Also: `{{cue}}`, `{{mask}}`, `{{sep}}`.")
+    st.markdown(f"Fields: {names}. Prompt: {pieces}. Also: `{{cue}}`, `{{mask}}`, `{{sep}}`.")
     cut = ""
     if len(fields) > 1:
         titles = {"": "the longest one", **{name: name for name in fields}}
