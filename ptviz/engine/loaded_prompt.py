@@ -17,7 +17,7 @@ from ptviz.prompt import Prompt
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.load_state import load_state
+from ptviz.runs.load_state import restore_method
 from ptviz.runs.run import Run
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
@@ -62,8 +62,7 @@ def load_run_prompt(
     state, stage, step = select_state(run, stage, step)
     backbone, task = model_cache.backbone(config), model_cache.task(config)
     method = model_cache.backend.build_method(config, backbone, task)
-    load_state(method, state)
-    method.eval()
+    method = restore_method(method, state).to(backbone.device).eval()
     return LoadedPrompt(config, backbone, task, method, {"stage": stage, "step": step})
 
 
@@ -134,11 +133,11 @@ def select_state(run: Run, stage: int | None, step: int | None) -> tuple[dict[st
     if step is not None:
         if stage is None:
             stage = snapshots[-1].stage if snapshots else 0
-        return run.snapshot(stage, step), stage, step
+        return run.snapshot(stage, step, folded=True), stage, step
     status = run.status()
     if status.state in ACTIVE_STATES and snapshots:
         newest = snapshots[-1]
-        return run.snapshot(newest.stage, newest.step), newest.stage, newest.step
+        return run.snapshot(newest.stage, newest.step, folded=True), newest.stage, newest.step
     if status.state in ACTIVE_STATES:
         raise StoreError("this run has no prompt yet: wait for its first snapshot")
     return run.prompt(), status.stage, status.best_step or status.kept or 0

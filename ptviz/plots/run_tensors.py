@@ -153,7 +153,9 @@ def _snapshot_tensors(run: Run, info: SnapshotInfo, sizes: BackboneShape) -> dic
     from ptviz.runs.method_tensors import load_method_tensors  # It builds the method, with torch.
 
     key = ("tensors", str(info.path), info.path.stat().st_mtime_ns)
-    return cached_by_signature(key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step), sizes))
+    return cached_by_signature(
+        key, lambda: load_method_tensors(run.config, run.snapshot(info.stage, info.step, folded=True), sizes)
+    )
 
 
 def _backbone_shape(run: Run) -> BackboneShape:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import Tensor
 
 from ptviz.methods.base import PromptMethod
+from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.snapshots import unfold_names
 
 
 def load_state(method: PromptMethod, state: dict[str, Tensor]) -> None:
@@ -22,3 +24,20 @@ def load_state(method: PromptMethod, state: dict[str, Tensor]) -> None:
         raise StoreError(
             f"the snapshot does not fit {title} with these settings: use the same backbone and sizes. {details}"
         ) from error
+
+
+def restore_method(method: PromptMethod, state: dict[str, Tensor]) -> PromptMethod:
+    """Return the method with a state loaded into it; a static prompt where the state is a merged prompt.
+
+    Raises:
+        StoreError: if the shapes belong to another method, backbone or other hyperparameters.
+    """
+    if not (folded := unfold_names(state)):
+        load_state(method, state)
+        return method
+    embeddings = next((one[None] for one in folded.values() if one.ndim == 2), None)
+    key_values = next((one[:, :, None] for one in folded.values() if one.ndim == 5), None)
+    try:
+        return StaticPrompt(method.card, method.slots, embeddings, key_values)
+    except ValueError as error:
+        raise StoreError(f"the snapshot does not fit {method.card.title} with these settings: {error}") from error

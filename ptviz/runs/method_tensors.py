@@ -16,6 +16,7 @@ from ptviz.prompt import Batch, Spec
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state
+from ptviz.runs.snapshots import FOLDED_AXES, unfold_names
 
 
 def load_method_tensors(
@@ -26,6 +27,8 @@ def load_method_tensors(
     Raises:
         StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
+    if folded := unfold_names(state):
+        return {n: NamedAxesArray(t.float().numpy(), FOLDED_AXES[t.ndim]) for n, t in folded.items()}
     method = _load_method(config, state, shape)
     with torch.no_grad():
         found = method.tensors()

@@ -106,13 +106,35 @@ class Run:
         """Return the snapshots on disk, in training order."""
         return tensors.list_snapshots(self.path / "snapshots")
 
-    def snapshot(self, stage: int, step: int) -> dict[str, Tensor]:
+    def snapshot(self, stage: int, step: int, *, folded: bool = False) -> dict[str, Tensor]:
         """Return the method's state dict after ``step`` updates of ``stage``.
 
+        Where a method's network is much larger than the prompt that it makes, only the newest and the best snapshot
+        have it. Others are returned as the merged prompt if ``folded``, see ``ptviz.runs.load_state.restore_method``.
+
         Raises:
-            StoreError: if there is no such snapshot, or it is damaged.
+            StoreError: if there is no such snapshot, it is damaged, or only the merged prompt is left of it.
         """
-        return tensors.read_tensors(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
+        state = tensors.read_tensors(self.path / "snapshots" / tensors.snapshot_name(stage, step))[0]
+        if not tensors.unfold_names(state):
+            return state
+        if (whole := tensors.find_whole_state(self.path, stage, step)) is not None:
+            return tensors.read_prefixed(*whole)
+        if folded:
+            return state
+        steps = ", ".join(f"{info.step} of stage {info.stage}" for info in self.whole_snapshots())
+        raise StoreError(
+            f"step {step} of run {self.id} is stored as the prompt alone, without the network that makes it; "
+            f"whole are: {steps or 'none'}"
+        )
+
+    def whole_snapshots(self) -> list[SnapshotInfo]:
+        """Return the snapshots with the method's whole state, which a branch can start from, in training order."""
+        return [
+            info
+            for info in self.snapshots()
+            if not tensors.is_folded(info.path) or tensors.find_whole_state(self.path, info.stage, info.step)
+        ]
 
     def resume_state(self) -> ResumeState | None:
         """Return the newest state to resume from, with its stage and step; None before the first snapshot.

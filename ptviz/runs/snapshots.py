@@ -6,6 +6,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
@@ -22,6 +23,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 _SNAPSHOT_FILE = re.compile(r"(\d+)-(\d{6,})\.safetensors")
+FOLDED_PREFIX = "folded/"
+"""Begins the names of the tensors in a snapshot that holds the merged prompt instead of the method's state."""
+FOLDED_AXES: Mapping[int, tuple[str, ...]] = {2: ("m", "d"), 5: ("S", "kv", "H", "m", "h")}
+"""Axes of a folded tensor by their number: input embeddings, or keys and values at every attention site."""
 AxesByTensor = Mapping[str, Sequence[str]]
 
 
@@ -90,15 +95,16 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
     atomic_write(path, save(own, metadata={"format": "pt", **header}))
 
 
-def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
-    """Return the tensors and the header of a safetensors file.
+def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Return the tensors of a safetensors file whose names begin with ``prefix``, and its header.
 
     Raises:
         StoreError: if it is missing, truncated or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}, dict(file.metadata() or {})  # noqa: SIM118
+            names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
+            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist. Choose another step") from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -106,6 +112,47 @@ def read_tensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
             f"{path} is damaged or truncated ({error}). The run's other files are still readable: choose another step, "
             "or branch from an earlier snapshot"
         ) from error
+
+
+def unfold_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the folded tensors of a snapshot by the method's symbols; empty if it holds the method's state."""
+    return {name.removeprefix(FOLDED_PREFIX): t for name, t in state.items() if name.startswith(FOLDED_PREFIX)}
+
+
+def is_folded(path: Path) -> bool:
+    """Return whether a snapshot holds the merged prompt alone; False for a file that cannot be read."""
+    with suppress(OSError, SafetensorError, ValueError), safe_open(path, framework="np") as file:
+        return any(name.startswith(FOLDED_PREFIX) for name in file.keys())  # noqa: SIM118
+    return False
+
+
+def find_whole_state(folder: Path, stage: int, step: int) -> tuple[Path, str] | None:
+    """Return the file with the whole state after ``step`` updates of ``stage``, and the prefix of its names.
+
+    None if there is only the snapshot: the newest state is in the resume state, the best one there or in the prompt.
+    """
+    for name in ("prompt.safetensors", "resume.safetensors"):
+        with suppress(OSError, SafetensorError, InvalidData), safe_open(folder / name, framework="np") as file:
+            header = dict(file.metadata() or {})
+            if name.startswith("prompt"):
+                if (header.get("stage"), header.get("step")) == (str(stage), str(step)):
+                    return folder / name, ""
+                continue
+            place, progress, _ = decode_resume_header(header)
+            if (place.stage, place.step) == (stage, step):
+                return folder / name, "method."
+            if (place.stage, progress.get("best_step")) == (stage, step):
+                return folder / name, "resume.best/"
+    return None
+
+
+def read_prefixed(path: Path, prefix: str) -> dict[str, Tensor]:
+    """Return the tensors of a file whose names begin with ``prefix``, by the rest of their names.
+
+    Raises:
+        StoreError: if the file is missing or damaged.
+    """
+    return {name.removeprefix(prefix): t for name, t in read_tensors(path, prefix)[0].items()}
 
 
 def snapshot_header(stage: int, step: int, axes: AxesByTensor) -> dict[str, str]:

@@ -265,7 +265,10 @@ class Writer:
         state = dict(event.method), dict(event.resume), dict(event.progress)
         self._resume_state = ResumeState(event.stage, event.step, *state, axes=self.axes, extensions=self._extensions)
         path = self.folder / "snapshots" / snapshots.snapshot_name(event.stage, event.step)
-        snapshots.write_tensors(path, event.method, snapshots.snapshot_header(event.stage, event.step, self.axes))
+        folded = {snapshots.FOLDED_PREFIX + name: tensor for name, tensor in event.folded.items()}
+        axes = {name: snapshots.FOLDED_AXES[tensor.ndim] for name, tensor in folded.items()} or self.axes
+        header = snapshots.snapshot_header(event.stage, event.step, axes)
+        snapshots.write_tensors(path, folded or event.method, header)
         snapshots.write_resume_state(self.folder / "resume.safetensors", self._resume_state)
 
     def _finish(self, event: Finished) -> None:

@@ -7,7 +7,7 @@ after t updates of the stage. After a crash a step may be repeated; the later ev
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import msgspec
@@ -132,7 +132,8 @@ class Snapshot(Event):
     """The state after ``step`` updates, to analyse it or to resume from it.
 
     ``method`` is the method's state dict; ``resume`` holds the tensors of the optimiser and of the best prompt,
-    ``progress`` the counters.
+    ``progress`` the counters. ``folded`` is the merged prompt by its symbols where the state is much larger, else
+    empty.
     """
 
     kind: ClassVar[str] = "snapshot"
@@ -141,6 +142,7 @@ class Snapshot(Event):
     method: Mapping[str, Tensor]
     resume: Mapping[str, Tensor]
     progress: Mapping[str, Any]
+    folded: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -43,6 +43,7 @@ from ptviz.training.events import (
     StageStarted,
     StepCompleted,
 )
+from ptviz.training.folding import fold_prompt
 from ptviz.training.label_texts import check_label_texts
 from ptviz.training.mixture import TaskBatch, TaskMixture
 from ptviz.training.optimizers import GradientOptimizer, Optimizer
@@ -340,7 +341,8 @@ class _TrainingLoop:
         optimiser = {f"optimiser/{name}": tensor for name, tensor in optimizer.state_dict().items()}
         best = {f"best/{name}": tensor for name, tensor in self.best_state.items()}
         state = clone_state(self.method.state_dict())
-        return Snapshot(index, self.progress.step, state, {**optimiser, **best}, asdict(self.progress))
+        rest = {**optimiser, **best}, asdict(self.progress), fold_prompt(self.method)
+        return Snapshot(index, self.progress.step, state, *rest)
 
     def finish(self, reason: str) -> Finished:
         progress = self.progress

@@ -67,7 +67,7 @@ def _extend_form(run: Run) -> None:
 
 def _branch_form(run: Run) -> None:
     st.markdown("**A new run from a snapshot of this one**")
-    snapshots = [(info.stage, info.step) for info in run.snapshots()]
+    snapshots = [(info.stage, info.step) for info in run.whole_snapshots()]
     several = len({stage for stage, _ in snapshots}) > 1
     stage, step = st.selectbox(
         "from step",
