@@ -58,11 +58,16 @@ class MethodInfo:
 
 
 def list_methods() -> Mapping[str, MethodInfo]:
-    """Return the methods by name: those of the survey in its order, then those of other packages."""
+    """Return the methods by name: those of the survey in its order, then those of other packages.
+
+    A process that has loaded the classes asks them: it never trains with a declaration that is not up to date.
+    """
     ours = _declared_methods()
     classes = _load_classes() if _has_other_packages() else REGISTRY
-    others = {name: describe_method(method) for name, method in classes.items() if name not in ours}
-    return {**ours, **others} if others else ours
+    if ours.keys() <= classes.keys():
+        return {name: describe_method(method) for name, method in classes.items()}
+    # None is loaded, or the first of them are just being loaded.
+    return {**ours, **{name: describe_method(one) for name, one in classes.items() if name not in ours}}
 
 
 def method_uses_source_tasks(name: str) -> bool:

@@ -5,16 +5,16 @@ from __future__ import annotations
 import inspect
 import re
 import sys
-from dataclasses import fields
+from dataclasses import fields, replace
 from importlib.resources import files
 from typing import Any
 
 import pytest
 import torch
 
-from ptviz.methods import REGISTRY, MethodCard, MethodTensor, build_method, list_methods
+from ptviz.methods import REGISTRY, MethodCard, MethodTensor, build_method, list_methods, listing
 from ptviz.methods.hyperparameters import HyperparameterInfo, hyperparameters_of
-from ptviz.methods.listing import describe_method, encode_declarations
+from ptviz.methods.listing import encode_declarations
 from tests.families import TASK, backbone_of, method_of
 
 METHODS = pytest.mark.parametrize("name", REGISTRY)
@@ -206,5 +206,13 @@ def test_the_declarations_for_lists_are_those_of_the_classes() -> None:
     stored = (files("ptviz.methods") / "declarations.json").read_bytes()
     assert stored == encode_declarations(), "run: python -m ptviz.methods.listing"
     assert list(list_methods()) == list(REGISTRY)
-    for name, info in list_methods().items():
-        assert info == describe_method(REGISTRY[name])
+
+
+def test_loaded_classes_come_before_what_was_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Hyperparameters that were changed since are those that a process with the classes checks and trains with."""
+    old = dict(listing._declared_methods())
+    info = old["prompt-tuning"]
+    m = replace(info.hyperparameters["m"], default=7)
+    old["prompt-tuning"] = replace(info, hyperparameters={**info.hyperparameters, "m": m})
+    monkeypatch.setattr(listing, "_declared_methods", lambda: old)
+    assert list_methods()["prompt-tuning"] == listing.describe_method(REGISTRY["prompt-tuning"])
