@@ -12,6 +12,7 @@ PAGES = {
     "Learn": [
         ("learn/survey.py", "Survey", "account_tree", "All methods in two figures."),
         ("learn/method.py", "Method", "function", "One method: idea, equation, code."),
+        ("learn/findings.py", "Findings", "science", "Claims of the papers, repeated by small experiments."),
     ],
     "Train": [
         ("train/compose.py", "New run", "tune", "Configure a run and start it."),

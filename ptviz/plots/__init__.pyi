@@ -16,6 +16,7 @@ from .comparison import (
     plot_pareto_front,
     plot_seeds,
 )
+from .findings import plot_findings
 from .importance import plot_importance
 from .method import (
     plot_method,
@@ -104,6 +105,7 @@ __all__ = [
     "plot_embedding_shift",
     "plot_embeddings",
     "plot_expert_loads",
+    "plot_findings",
     "plot_forced_routing",
     "plot_framework",
     "plot_importance",

@@ -104,6 +104,29 @@ class StudyRecord:
                         wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
         return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
 
+    def record_finished(self, study: ReplicationStudy, store: Store) -> int:
+        """Measure finished runs of the store that a study still needs; return how many values were written.
+
+        Nothing is trained and no backbone is loaded. A run that cannot be measured is left out.
+
+        Raises:
+            StoreError: if the record cannot be written.
+        """
+        missing, count = self.list_missing(study), 0
+        planned = comparison.find_runs(store, [one.config for one in missing]) if missing else ()
+        for wanted, entry in zip(missing, planned, strict=True):
+            if entry.state != "finished" or entry.run is None:
+                continue
+            run = store.get(entry.run)
+            for metric in wanted.metrics:
+                try:
+                    value = METRICS[metric](run, ModelCache())
+                except StoreError:
+                    continue
+                self.save_value(wanted.config, metric, value, run)
+                count += 1
+        return count
+
     def measure_missing(
         self,
         missing: tuple[MissingRun, ...],

@@ -37,7 +37,8 @@ def render_paper_claims(name: str) -> None:
     results = [record.evaluate(study) for study in found]
     for result in results:
         if result.verdict != "not run":
-            _render_replication(name, result)
+            with st.container(border=True):
+                render_replication(result)
     if waiting := [result.study for result in results if result.verdict == "not run"]:
         lines = [f"- {f.claim} {_citation_link(f.citation, f.url)} `ptviz findings --run {f.id}`" for f in waiting]
         st.markdown("Not run yet:\n" + "\n".join(lines))
@@ -64,27 +65,26 @@ def _citation_link(citation: str, url: str, notes: str = "") -> str:
     return f":small[:gray[([{citation}]({url}){', ' + notes if notes else ''})]]"
 
 
-def _render_replication(name: str, result: StudyResult) -> None:
+def render_replication(result: StudyResult) -> None:
+    """Show a claim with its verdict, its comparisons as a table, and the experiment behind them."""
     study = result.study
-    words, icon, colour = VERDICT_BADGES[result.verdict]
-    with st.container(border=True):
-        st.markdown(f":{colour}-badge[{icon} {words}] {study.claim} {_citation_link(study.citation, study.url)}")
-        rows = []
-        for difference in result.differences:
-            what, first, second, mean, limits = comparison_row(difference)
-            rows.append(
-                {
-                    "compared": what,
-                    "first": first,
-                    "second": second,
-                    "difference": mean,
-                    "95 % interval": limits,
-                    "seeds": len(difference.differences),
-                    "verdict": difference.verdict,
-                }
-            )
-        st.dataframe(rows, hide_index=True, width="stretch")
-        others = {method_title(arm.method) for arm in study.arms if arm.method != name}
-        compared = f" with {', '.join(sorted(others))}" if others else ""
-        note = f" {study.note}" if study.note else ""
-        st.caption(f"{study.task} on {study.backbone}, {study.steps} steps{compared}; accuracies in percent.{note}")
+    words, icon, colour = VERDICT_BADGES.get(result.verdict, ("not run yet", ":material/hourglass_empty:", "gray"))
+    st.markdown(f":{colour}-badge[{icon} {words}] {study.claim} {_citation_link(study.citation, study.url)}")
+    rows = []
+    for difference in result.differences:
+        what, first, second, mean, limits = comparison_row(difference)
+        rows.append(
+            {
+                "compared": what,
+                "first": first,
+                "second": second,
+                "difference": mean,
+                "95 % interval": limits,
+                "seeds": len(difference.differences),
+                "verdict": difference.verdict,
+            }
+        )
+    st.dataframe(rows, hide_index=True, width="stretch")
+    methods = ", ".join(sorted({method_title(arm.method) for arm in study.arms}))
+    note = f" {study.note}" if study.note else ""
+    st.caption(f"{methods}: {study.task} on {study.backbone}, {study.steps} steps; accuracies in percent.{note}")
