@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ptviz.ui.components.formatting import ICON
-from ptviz.ui.libraries import load_libraries, load_libraries_in_background
+from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 # Path, title, icon and help of each page.
@@ -54,7 +54,8 @@ page = st.navigation(
 )
 st.set_page_config(f"{page.title} · ptviz")
 st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
-if page.title not in WITHOUT_TORCH:
-    load_libraries()
+if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
+    with st.spinner("Loading the libraries that compute, once after a start"):
+        load_libraries()
 page.run()
 load_libraries_in_background()

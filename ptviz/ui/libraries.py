@@ -12,6 +12,11 @@ _LOCK = Lock()
 _BEGUN, _LOADED = Event(), Event()
 
 
+def are_libraries_loaded() -> bool:
+    """Return whether ``load_libraries`` has nothing left to do."""
+    return _LOADED.is_set()
+
+
 def load_libraries() -> None:
     """Import the libraries that compute, or wait until another thread has done so.
 
