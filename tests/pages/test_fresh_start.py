@@ -53,3 +53,10 @@ def test_pages_without_tensors_load_no_torch(home: Path, page: str, title: str) 
     shown, *loaded = done.stdout.strip().split("|")
     assert title in shown
     assert not loaded
+
+
+def test_an_empty_home_page_needs_no_table_library() -> None:
+    names = "ptviz.ui.server, ptviz.ui.home, ptviz.ui.train.run_table"
+    script = f"import sys, {names}; print(*{HEAVY | {'pandas', 'pyarrow'}!r} & set(sys.modules))"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert not done.stdout.split()

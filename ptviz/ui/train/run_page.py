@@ -5,7 +5,6 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-import pandas as pd
 import streamlit as st
 
 from ptviz import tasks
@@ -136,6 +135,8 @@ def _render_target_scores(run: Run) -> None:
             {"Task": one.config.task, "Metric": metric.noun}
             | {name: format_score(metric, score) for name, score in scores.items()}
         )
+    import pandas as pd  # Here, because the home page, which needs this module, need not wait for it.
+
     st.table(pd.DataFrame(rows).set_index("Task"))
     st.caption("Choose a task above for its curve, its texts and predictions. The mean chooses the best prompt.")
 
