@@ -349,16 +349,17 @@ def _contain_log_errors() -> None:
 
 def _lower_priority() -> None:
     """Let pages respond quickly while this process trains, and have it killed first when memory runs out."""
+    with suppress(OSError, AttributeError):
+        os.nice(3)
+    with suppress(OSError):
+        Path("/proc/self/oom_score_adj").write_text("500")
+    # After that, because the first page is drawn while torch is imported here.
     import torch
 
     from ptviz.runs.environment import available_cpus
 
     wanted = os.environ.get("PTVIZ_THREADS")
     torch.set_num_threads(int(wanted) if wanted else min(torch.get_num_threads(), available_cpus()))
-    with suppress(OSError, AttributeError):
-        os.nice(3)
-    with suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text("500")
 
 
 def main(arguments: list[str] | None = None) -> int:
