@@ -51,10 +51,13 @@ def describe_balance(curve: ExpertLoadCurve) -> str:
 
 
 def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what: str = "loss") -> go.Figure:
-    """Draw loss or accuracy with all texts at one expert, as bars; lines show the own routing and the best case."""
+    """Draw loss or the share of right answers with all texts at one expert, as bars; ``what`` names it.
+
+    Lines show the own routing and the best case.
+    """
     share = what != "loss"
     values, index = (found.accuracy, 1) if share else (found.loss, 0)
-    up = axis("accuracy", tickformat=".0%") if share else axis("loss (nats)")
+    up = axis(what, tickformat=".0%") if share else axis("loss (nats)")
     figure = empty_figure(
         300,
         margin={"t": 34},
@@ -136,20 +139,27 @@ def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) 
 
 
 def draw_temperature(
-    factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], at: float | None = 1.0
+    factors: Sequence[float | None],
+    loss: Sequence[float],
+    accuracy: Sequence[float],
+    at: float | None = 1.0,
+    noun: str = "accuracy",
 ) -> go.Figure:
-    """Draw loss (nats) and accuracy by temperature, in multiples of the trained one; a ring marks ``at``."""
+    """Draw loss (nats) and the share of right answers, called ``noun``, by temperature; a ring marks ``at``.
+
+    Temperatures are multiples of the trained one.
+    """
     names = [format_factor(factor) for factor in factors]
     figure = empty_figure(
         300,
         hovermode="x unified",
         margin={"t": 34, "r": 56},
         xaxis=category_axis(names, 12, "temperature", range=[-0.4, len(names) - 0.6]),
-        yaxis=axis("accuracy", tickformat=".0%", zeroline=None),
+        yaxis=axis(noun, tickformat=".0%", zeroline=None),
         yaxis2=cell_axis("loss (nats)", overlaying="y", side="right", zeroline=None),
     )
     for name, values, up, colour, dash, form in (
-        ("accuracy", accuracy, "y", PROMPT, "solid", "%{y:.1%}"),
+        (noun, accuracy, "y", PROMPT, "solid", "%{y:.1%}"),
         ("loss", loss, "y2", FROZEN, "dash", "%{y:.3f} nats"),
     ):
         look = {"yaxis": up, "mode": "lines+markers", "line_dash": dash}
@@ -163,13 +173,15 @@ def draw_temperature(
     return figure
 
 
-def describe_temperature(factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float]) -> str:
-    """Describe accuracy and loss at each temperature."""
+def describe_temperature(
+    factors: Sequence[float | None], loss: Sequence[float], accuracy: Sequence[float], noun: str = "accuracy"
+) -> str:
+    """Describe the share of right answers, called ``noun``, and loss at each temperature."""
     described = ", ".join(
         f"{format_factor(factor)} {right:.0%} ({nats:.2f} nats)"
         for factor, nats, right in zip(factors, loss, accuracy, strict=True)
     )
-    return f"Accuracy and loss by temperature, in multiples of the trained one: {described}."
+    return f"{noun[:1].upper()}{noun[1:]} and loss by temperature, in multiples of the trained one: {described}."
 
 
 def format_factor(factor: float | None) -> str:

@@ -137,9 +137,16 @@ def describe_row_comparison(found: RowComparison, first: str, second: str) -> st
 
 
 def draw_low_rank_accuracy(
-    ranks: Sequence[int], accuracy: Sequence[float], loss: Sequence[float], errors: Sequence[float]
+    ranks: Sequence[int],
+    accuracy: Sequence[float],
+    loss: Sequence[float],
+    errors: Sequence[float],
+    noun: str = "accuracy",
 ) -> go.Figure:
-    """Draw accuracy and relative error of the best approximation of each rank; the last is the full prompt."""
+    """Draw the share of right answers, called ``noun``, and the relative error of the best approximation of each rank.
+
+    The last is the full prompt.
+    """
     names = [str(rank) for rank in ranks]
     if not names:
         return add_note(empty_figure(320), "Nothing measured yet.")
@@ -147,20 +154,22 @@ def draw_low_rank_accuracy(
     up = axis("share", tickformat=".0%", range=[0, 1.03], zeroline=None)
     figure = empty_figure(320, hovermode="x unified", xaxis=across, yaxis=up)
     x, mode = list(range(len(names))), "lines+markers"
-    hover = "accuracy %{y:.1%}, loss %{customdata:.3f} nats"
-    add_line(figure, x, list(accuracy), "accuracy", hover, mode=mode, customdata=list(loss))
+    hover = f"{noun} %{{y:.1%}}, loss %{{customdata:.3f}} nats"
+    add_line(figure, x, list(accuracy), noun, hover, mode=mode, customdata=list(loss))
     look = {"mode": mode, "line_width": 2, "line_dash": "dash", "marker_symbol": "square"}
     add_line(figure, x, list(errors), "relative error", "relative error %{y:.1%}", FROZEN, **look)
     return figure.add_hline(y=accuracy[-1], line={"color": GREY, "dash": "dot", "width": 1.5})
 
 
-def describe_low_rank_accuracy(ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float]) -> str:
-    """Describe the accuracy and relative error at each rank."""
+def describe_low_rank_accuracy(
+    ranks: Sequence[int], accuracy: Sequence[float], errors: Sequence[float], noun: str = "accuracy"
+) -> str:
+    """Describe the share of right answers, called ``noun``, and relative error at each rank."""
     described = ", ".join(
         f"rank {rank} {right:.0%} (relative error {error:.0%})"
         for rank, right, error in zip(ranks, accuracy, errors, strict=True)
     )
-    return f"Accuracy with the prompt's best approximation: {described or 'nothing measured yet'}."
+    return f"{noun[:1].upper()}{noun[1:]} with the prompt's best approximation: {described or 'nothing measured yet'}."
 
 
 def draw_saliency(

@@ -14,7 +14,7 @@ from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer, measure
 from ptviz.plots.routing import expert_names, title_texts
-from ptviz.plots.run_argument import RunOrId, get_run
+from ptviz.plots.run_argument import RunOrId, get_run, right_answers_noun
 
 
 def counterfactual_from_answer(answer: Answer) -> RoutingCounterfactual:
@@ -31,12 +31,16 @@ def plot_forced_routing(
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
-    """Draw the validation loss (nats) or accuracy if every text went to one expert, one bar per expert."""
+    """Draw the validation loss (nats) or accuracy if every text went to one expert, one bar per expert.
+
+    For texts to write, accuracy is the share that is written exactly.
+    """
     run = get_run(run)
     found = counterfactual_from_answer(measure(answer, run, "forced", stage=stage, step=step))
     names = expert_names(run, len(found.loss))
-    figure = make_pickable(drawn.draw_counterfactual(found, names, what), range(len(names)))
-    return with_alt(dim_bars(figure, highlight), drawn.describe_counterfactual(found, names, what))
+    shown = "loss" if what == "loss" else right_answers_noun(run)
+    figure = make_pickable(drawn.draw_counterfactual(found, names, shown), range(len(names)))
+    return with_alt(dim_bars(figure, highlight), drawn.describe_counterfactual(found, names, shown))
 
 
 def plot_routing_loss_increases(
@@ -77,9 +81,9 @@ def plot_routing_temperatures(
     ``temperature`` is marked; infinity stands for even weights.
     """
     found = measure(answer, run, "tempered", stage=stage, step=step)
-    values = found["factors"], found["loss"], found["accuracy"]
-    figure = drawn.draw_temperature(*values, None if np.isinf(temperature) else temperature)
-    return with_alt(figure, f"{drawn.describe_temperature(*values)} On {found['rows']} validation texts.")
+    values, noun = (found["factors"], found["loss"], found["accuracy"]), right_answers_noun(run)
+    figure = drawn.draw_temperature(*values, None if np.isinf(temperature) else temperature, noun)
+    return with_alt(figure, f"{drawn.describe_temperature(*values, noun)} On {found['rows']} validation texts.")
 
 
 def plot_routing_by_task(

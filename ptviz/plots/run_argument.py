@@ -50,3 +50,8 @@ def backbone_of(prompt: PromptOrId) -> str:
     """
     saved = get_saved(prompt)
     return get_run(prompt).config.backbone if saved is None else saved.backbone
+
+
+def right_answers_noun(run: RunOrId) -> str:
+    """Return what the share of right answers on a run's task is called, which probes measure whatever its metric."""
+    return "share of exact texts" if get_run(run).metric.kind == "text" else "accuracy"

@@ -16,7 +16,7 @@ from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer, measure
-from ptviz.plots.run_argument import PromptOrId, RunOrId
+from ptviz.plots.run_argument import PromptOrId, RunOrId, right_answers_noun
 from ptviz.plots.run_tensors import MAX_STEPS, load_snapshot_tensors, load_tensor_history
 from ptviz.plots.views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
 from ptviz.runs import StoreError
@@ -122,11 +122,13 @@ def plot_low_rank_accuracy(
 ) -> go.Figure:
     """Draw validation accuracy and relative error of the prompt's best approximation of each rank.
 
+    For texts to write, accuracy is the share that is written exactly.
     The best approximation is the truncated singular value decomposition (Eckart and Young, 1936).
     """
     found = measure(answer, run, "ranks", stage=stage, step=step)
-    figure = drawn.draw_low_rank_accuracy(found["ranks"], found["accuracy"], found["loss"], found["errors"])
-    alt = drawn.describe_low_rank_accuracy(found["ranks"], found["accuracy"], found["errors"])
+    ranks, right, errors, noun = found["ranks"], found["accuracy"], found["errors"], right_answers_noun(run)
+    figure = drawn.draw_low_rank_accuracy(ranks, right, found["loss"], errors, noun)
+    alt = drawn.describe_low_rank_accuracy(ranks, right, errors, noun)
     return with_alt(figure, f"{alt} On {found['rows']} validation texts.")
 
 

@@ -13,7 +13,13 @@ from streamlit.testing.v1 import AppTest
 
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
-from ptviz.plots import edited_texts_table, plot_training, samples_table
+from ptviz.plots import (
+    edited_texts_table,
+    plot_low_rank_accuracy,
+    plot_routing_temperatures,
+    plot_training,
+    samples_table,
+)
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError
 from ptviz.training import TrainConfig
 from ptviz.ui.train.samples import samples_html
@@ -265,3 +271,12 @@ def test_written_texts_are_no_html():
     assert "<script" not in made
     assert "&lt;b&gt;a&lt;/b&gt;" in made
     assert "as the reference" in made
+
+
+@pytest.mark.parametrize(("task", "noun"), [("seer", "share of exact texts"), ("who", "accuracy")])
+def test_probes_name_the_right_answers_they_count(write_run: Callable[..., Run], task: str, noun: str):
+    run = write_run(task, "smop")
+    ranks = {"ranks": [1, 2], "accuracy": [0.1, 0.2], "loss": [2.0, 1.0], "errors": [0.5, 0.0], "rows": 8}
+    assert noun in [trace.name for trace in plot_low_rank_accuracy(run, answer=ranks).data]
+    tempered = {"factors": [0.0, 1.0], "accuracy": [0.1, 0.2], "loss": [2.0, 1.0], "rows": 8}
+    assert plot_routing_temperatures(run, answer=tempered).layout.yaxis.title.text == noun

@@ -18,6 +18,7 @@ from ptviz.plots import (
     plot_signed_saliency,
     plot_tensor_gallery,
 )
+from ptviz.plots.run_argument import right_answers_noun
 from ptviz.plots.tensors import recorded_scores
 from ptviz.plots.views import TensorHistory, axis_name
 from ptviz.ui.components.figure_panel import render_plot
@@ -34,7 +35,7 @@ _ROW_COMPARISON_CAPTION = (
     "same direction. Equal bars at cosine 1 mean that this row hardly changed."
 )
 _LOW_RANK_CAPTION = (
-    "How to read it: the orange line is the measured accuracy with the prompt's best approximation of each rank, the "
+    "How to read it: the orange line is the measured {right} with the prompt's best approximation of each rank, the "
     "blue one the share of the prompt that this misses. If orange stays high while blue is high, few directions matter."
 )
 _SALIENCY_CAPTION = (
@@ -100,9 +101,10 @@ def render_row_comparison(
 
 
 def render_low_rank_accuracy(found: SnapshotSelection) -> None:
-    """Show the accuracy of the prompt at each lower rank, once it is asked for."""
-    st.markdown("**How accurate would a prompt of lower rank be?**")
-    description = "The best approximation of every rank in place of the prompt: accuracy and loss on validation texts."
+    """Show the right answers of the prompt at each lower rank, once it is asked for."""
+    st.markdown("**How good would a prompt of lower rank be?**")
+    right = right_answers_noun(found.run)
+    description = f"The best approximation of every rank in place of the prompt: {right} and loss on validation texts."
     answer = probe_on_demand(found, "ranks", "Measure ranks", description)
     if answer is not None:
         render_plot(
@@ -111,7 +113,7 @@ def render_low_rank_accuracy(found: SnapshotSelection) -> None:
             **found.stage_and_step,
             answer=answer,
             key="ranks",
-            caption=_LOW_RANK_CAPTION,
+            caption=_LOW_RANK_CAPTION.format(right=right),
             filename=f"{found.run.id}-ranks",
         )
 

@@ -16,6 +16,7 @@ from ptviz.plots import (
     plot_routing_temperatures,
 )
 from ptviz.plots.routing_counterfactuals import counterfactual_from_answer
+from ptviz.plots.run_argument import right_answers_noun
 from ptviz.probes.routing import TEMPERATURE_FACTORS
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import hyperparameter_input
@@ -69,9 +70,10 @@ def temperature_slider(trained: float | None) -> float:
 
 
 def render_temperatures(found: SnapshotSelection, temperature: float) -> None:
-    """Show loss and accuracy of the mixture at each temperature, once it is asked for."""
-    st.markdown("**Accuracy at other temperatures**")
-    description = "The same mixture, sharper and more even: accuracy and loss at each temperature."
+    """Show loss and right answers of the mixture at each temperature, once it is asked for."""
+    st.markdown("**Other temperatures**")
+    right = right_answers_noun(found.run)
+    description = f"The same mixture, sharper and more even: {right} and loss at each temperature."
     answer = probe_on_demand(found, "tempered", "Measure temperatures", description)
     if answer is not None:
         render_plot(
@@ -108,10 +110,11 @@ def render_task_routing(found: SnapshotSelection, highlight: Highlight) -> None:
 
 
 def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> None:
-    """Show loss and accuracy with every text at each expert in turn, once it is asked for."""
+    """Show loss and right answers with every text at each expert in turn, once it is asked for."""
     st.markdown("**What if every text went to one expert?**")
+    right = right_answers_noun(found.run)
     description = (
-        "Each validation text at each expert in turn: loss and accuracy, and the best expert against the chosen one."
+        f"Each validation text at each expert in turn: loss and {right}, and the best expert against the chosen one."
     )
     answer = probe_on_demand(found, "forced", "Force every expert", description)
     if answer is None:
@@ -119,7 +122,7 @@ def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> Non
     result = counterfactual_from_answer(answer)
     with st.container(horizontal=True):
         st.metric(
-            "As routed", f"{result.as_routed[1]:.1%}", help=f"accuracy on {len(result.chosen_experts)} validation texts"
+            "As routed", f"{result.as_routed[1]:.1%}", help=f"{right} on {len(result.chosen_experts)} validation texts"
         )
         st.metric(
             "Best expert per text",
@@ -139,7 +142,7 @@ def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> Non
                 highlight=sorted(highlight.experts),
                 answer=answer,
                 key=f"forced-{what}",
-                caption=_FORCED_CAPTION.format(what=what),
+                caption=_FORCED_CAPTION.format(what="loss" if what == "loss" else right),
                 filename=f"{found.run.id}-forced-{what}",
                 toolbar=False,
                 on_pick=make_pick_handler(EXPERTS_KEY),

@@ -51,7 +51,7 @@ def select_backbone() -> str:
     size = f"{info.parameters / 1e6:.1f} M frozen parameters, " if info.parameters else ""
     st.caption(f"{info.family}, {size}{info.layers} layers of width {info.width}")
     if info.random:
-        st.caption("Random weights: it trains in seconds, and its accuracies mean nothing for real models.")
+        st.caption("Random weights: it trains in seconds, and its scores mean nothing for real models.")
     if not info.available:
         render_missing(info.install_command)
     return info.name
