@@ -94,6 +94,8 @@ def root_command(
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code."""
+    # Threads that wait for each other must not spin: beside one busy process a step would take many times as long.
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     escape_log_records()
     sys.exit(run(arguments))
 

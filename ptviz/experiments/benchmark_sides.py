@@ -51,8 +51,11 @@ TrainingStep = Callable[[Sequence[TokenisedExample]], tuple[float, Tensor]]
 Writer = Callable[[Sequence[TokenisedExample]], list[list[int]]]
 
 
-def make_model(family: Family) -> PreTrainedModel:
-    """Return a random model in the shape of all-MiniLM-L6-v2, SmolLM2-135M or T5-small."""
+def make_model(family: Family, smooth: bool = False) -> PreTrainedModel:
+    """Return a random model in the shape of all-MiniLM-L6-v2, SmolLM2-135M or T5-small.
+
+    ``smooth`` replaces T5's ReLU, whose gradient jumps with the last bit of a number near zero, by GELU.
+    """
     torch.manual_seed(0)
     if family == "encoder":
         shape = {"hidden_size": 384, "num_hidden_layers": 6, "num_attention_heads": 12, "intermediate_size": 1536}
@@ -62,7 +65,8 @@ def make_model(family: Family) -> PreTrainedModel:
         return LlamaForCausalLM(
             LlamaConfig(vocab_size=49152, num_key_value_heads=3, tie_word_embeddings=True, **shape)
         ).eval()
-    return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0)).eval()
+    activation = "gelu" if smooth else "relu"
+    return T5ForConditionalGeneration(T5Config(decoder_start_token_id=0, feed_forward_proj=activation)).eval()
 
 
 def make_examples(count: int, family: Family, seed: int = 0) -> list[TokenisedExample]:

@@ -162,7 +162,7 @@ def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[flo
     Raises:
         BenchmarkError: if they are above 1e-5, or if the two sides write different tokens.
     """
-    ours, peft, start = _both_sides(setting, torch.float32)
+    ours, peft, start = _both_sides(setting, torch.float32, smooth=True)
     if setting.work == "generate":
         # In writing, PEFT counts padding as positions, so that only rows of one length can be compared.
         shortest = min(len(row.ids) for row in rows)
@@ -180,10 +180,10 @@ def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[flo
     return difference
 
 
-def _both_sides(setting: _Setting, dtype: torch.dtype) -> tuple[Backbone, object, Tensor]:
-    ours = sides.wrap_backbone(setting.family, sides.make_model(setting.family), dtype)
+def _both_sides(setting: _Setting, dtype: torch.dtype, smooth: bool = False) -> tuple[Backbone, object, Tensor]:
+    ours = sides.wrap_backbone(setting.family, sides.make_model(setting.family, smooth), dtype)
     start = setting.start(ours.width)
-    return ours, sides.make_peft(setting.family, sides.make_model(setting.family).to(dtype), start), start
+    return ours, sides.make_peft(setting.family, sides.make_model(setting.family, smooth).to(dtype), start), start
 
 
 def _measure(

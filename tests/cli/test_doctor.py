@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from ptviz.backbones import packaged
-from ptviz.cli import catalogue
+from ptviz.cli import catalogue, main
 
 Shell = Callable[..., Any]
 
@@ -131,3 +132,16 @@ def test_bench_answers_with_rows(shell: Shell) -> None:
     assert answer.json["conditions"]["busy process"] == "no"
     promised = ("ratio", "sorted_ratio", "ours_per_second", "peft_per_second", "ours_peak_mb", "peft_peak_mb")
     assert all(row[name] >= 0 for name in (*promised, "ceiling_share"))
+
+
+@pytest.mark.parametrize(("given", "expected"), [(None, "passive"), ("active", "active")])
+def test_threads_of_the_shell_wait_without_spinning(
+    given: str | None, expected: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside one busy process, spinning threads make a step many times as slow."""
+    monkeypatch.setenv("OMP_WAIT_POLICY", given or "")
+    if given is None:
+        monkeypatch.delenv("OMP_WAIT_POLICY")
+    with pytest.raises(SystemExit):
+        main(["--version"])
+    assert os.environ["OMP_WAIT_POLICY"] == expected

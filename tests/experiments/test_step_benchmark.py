@@ -43,13 +43,15 @@ def test_peak_memory_includes_new_tensors() -> None:
 def toys(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Tiny models in the place of real shapes."""
 
-    def toy(kind: sides.Family) -> T.PreTrainedModel:
+    def toy(kind: sides.Family, smooth: bool = False) -> T.PreTrainedModel:
         torch.manual_seed(0)
         if kind == "encoder":
             return T.BertModel(T.BertConfig(**SMALL), add_pooling_layer=False).eval()
         if kind == "decoder":
             return T.LlamaForCausalLM(T.LlamaConfig(num_key_value_heads=2, **SMALL)).eval()
-        return T.T5ForConditionalGeneration(T.T5Config(**{**T5, **WIDE}, decoder_start_token_id=0)).eval()
+        return T.T5ForConditionalGeneration(
+            T.T5Config(**{**T5, **WIDE}, decoder_start_token_id=0, feed_forward_proj="gelu")
+        ).eval()
 
     monkeypatch.setattr(sides, "make_model", toy)
     with torch.random.fork_rng():
