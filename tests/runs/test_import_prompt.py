@@ -122,18 +122,18 @@ def test_a_file_that_names_its_heads_is_not_split_otherwise(tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("config", "reason"),
     [
-        (transformers.BloomConfig(vocab_size=600, hidden_size=32, n_layer=2, n_head=4), "AttentionInterface"),
-        (transformers.Gemma2Config(**TINY_SIZES, num_key_value_heads=2, head_dim=8), "softcap"),
-        (transformers.DebertaV2Config(**TINY_SIZES), "no attention interface"),
+        (transformers.GPTJConfig(vocab_size=600, n_embd=32, n_layer=2, n_head=4, rotary_dim=4), "AttentionInterface"),
+        (transformers.MambaConfig(vocab_size=600, hidden_size=32, num_hidden_layers=2), "mamba"),
+        (transformers.DebertaV2Config(**TINY_SIZES), "AttentionInterface"),
     ],
-    ids=["bloom", "gemma2", "deberta"],
+    ids=["gptj", "mamba", "deberta"],
 )
 def test_a_backbone_that_prompts_cannot_reach_is_refused_with_the_reason(
     config: transformers.PretrainedConfig, reason: str, tmp_path: Path
 ) -> None:
     """A prompt for it opens and is saved without a backbone."""
     store = Store(tmp_path / "home" / "runs")
-    architectures = {"bloom": "BloomForCausalLM", "gemma2": "Gemma2ForCausalLM"}
+    architectures = {"gptj": "GPTJForCausalLM", "mamba": "MambaForCausalLM"}
     config.architectures = [architectures.get(config.model_type, "DebertaV2ForMaskedLM")]
     config.save_pretrained(tmp_path / "model")
     place = adapter(tmp_path / "a", torch.randn(3, 32))
