@@ -69,6 +69,10 @@ def test_the_readmes_script_writes_what_ptviz_writes(
     answer = shell("export", run, "--to", "peft", "my-adapter", "--json")
     assert any("how a text is written" in note for note in answer.json["notes"])
     layout = json.loads(Path("my-adapter/layout.json").read_text())
+    # A decoder's text ends with its line; random weights may never write one.
+    tokeniser = make_tiny_tokeniser()
+    newline = tokeniser("\n", add_special_tokens=False)["input_ids"][0]
+    assert (newline in layout["generate"]["eos_token_id"]) == (backbone == "llama")
     seen = set()
     for beams in (1, 3):
         layout["generate"]["num_beams"] = beams
