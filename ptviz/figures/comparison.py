@@ -23,6 +23,7 @@ from ptviz.figures.elements import (
     category_axis,
     empty_figure,
     error_bars,
+    score_range,
 )
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.label_placement import label_points
@@ -73,13 +74,14 @@ def draw_seed_bands(
 
     With ``loss`` the bands hold training losses instead, in nats.
     """
+    flat = _range_if_flat(bands, zero_shot, metric)
     figure = empty_figure(
         440 + 10 * max(3, len(bands)),
         legend={"y": -0.2, "yanchor": "top"},
         xaxis=axis("updates, through all stages", rangemode="tozero"),
         yaxis=axis("training loss (nats)")
         if loss
-        else axis(f"validation {metric.noun}", tickformat=metric.tick_format),
+        else axis(f"validation {metric.noun}", tickformat=metric.tick_format, range=flat),
     )
     form, alpha = ".3f" if loss else metric.value_format, 0.14 if len(bands) <= _MANY_CURVES else 0.07
     for band in bands:
@@ -89,6 +91,12 @@ def draw_seed_bands(
     if zero_shot is not None and evaluated:
         add_text(figure, "zero-shot", 1, zero_shot, xref="paper", xanchor="right", yshift=9, font={"size": 12})
     return figure if evaluated else add_note(figure, "No run of this comparison has been evaluated yet.")
+
+
+def _range_if_flat(bands: Sequence[SeedBand], zero_shot: float | None, metric: Metric) -> list[float] | None:
+    """Return the range of scores that are all equal: a chart would choose one from -100 % to 100 % around them."""
+    scores = {*(score for band in bands for score in (*band.low, *band.high)), *filter(None, [zero_shot])}
+    return score_range(metric, scores) if len(scores) == 1 else None
 
 
 def _draw_seed_band(

@@ -9,7 +9,13 @@ from math import log
 
 import pytest
 
-from ptviz.analysis.comparison import RunResult, build_learning_rate_grid, compute_seed_bands, summarise_methods
+from ptviz.analysis.comparison import (
+    RunResult,
+    SeedBand,
+    build_learning_rate_grid,
+    compute_seed_bands,
+    summarise_methods,
+)
 from ptviz.figures.comparison import (
     COST_LABELS,
     MethodStyle,
@@ -156,3 +162,10 @@ def test_a_variant_keeps_the_colour():
     assert marks[0] == series_style(3)
     assert len({m.colour for m in marks}) == 1
     assert len({(m.dash, m.symbol) for m in marks}) == 5
+
+
+def test_scores_that_are_all_equal_have_the_metric_s_range() -> None:
+    flat = SeedBand("dpt", (0, 10), (0.0, 0.0), (0.0, 0.0), (0.0, 0.0), 2)
+    assert draw_seed_bands([flat], {}, 0.0).layout.yaxis.range == (0, 1.03)
+    rising = SeedBand("dpt", (0, 10), (0.0, 0.5), (0.0, 0.5), (0.0, 0.5), 2)
+    assert draw_seed_bands([rising], {}, 0.0).layout.yaxis.range is None
