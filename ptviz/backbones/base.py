@@ -159,9 +159,13 @@ class Backbone(nn.Module, ABC):
         mask: Bool[Tensor, "B T"],
         prompt: Prompt,
         targets: Int[Tensor, "B U"],
+        *,
+        every: bool = False,
         **keywords: Any,
-    ) -> tuple[Float[Tensor, "B U d"], Float[Tensor, "layer B d"] | None]:
-        """Return the states that predict each target token; all layers' at the first of them if asked for.
+    ) -> tuple[Float[Tensor, "B U d"], Float[Tensor, "layer B *U d"] | None]:
+        """Return the states that predict each target token, and those of all layers if requested.
+
+        The latter are (layer, B, d) at the first target token, or with ``every`` (layer, B, U, d).
 
         Raises:
             BackboneError: if the backbone is an encoder, which writes no text.
@@ -183,7 +187,7 @@ class Backbone(nn.Module, ABC):
             BackboneError: if the prompt does not fit the slots of the batch or the sites of this backbone.
         """
         x, mask = self.shift_and_mask(batch, prompt)
-        keywords = {"output_hidden_states": hidden, **({"visit": visit} if visit else {})}
+        keywords: dict[str, Any] = {"output_hidden_states": hidden, **({"visit": visit} if visit else {})}
         if batch.targets is not None:
             places, states = self.compute_target_states(batch, x, mask, prompt, batch.targets, **keywords)
             return _score_targets(places, states, batch.targets, readout)

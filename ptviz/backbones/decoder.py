@@ -57,8 +57,9 @@ class DecoderBackbone(Backbone):
         return out.last_hidden_state[rows, columns], states
 
     def compute_target_states(
-        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, targets: Tensor, **keywords: Any
-    ) -> tuple[Tensor, Tensor | None]:
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, targets: Tensor, *,
+        every: bool = False, **keywords: Any,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Return the final input token's last hidden state, then those of the target tokens but the last; (B, U, d).
 
         Targets follow the padded inputs; positions count real tokens only, so the padding between them is not seen.
@@ -85,7 +86,10 @@ class DecoderBackbone(Backbone):
             **kv_kwargs(prompt),
             **keywords,
         )
-        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[rows, columns])
+        states = select_hidden(
+            getattr(out, "hidden_states", None),
+            lambda state: self._predicting(state, columns, width) if every else state[rows, columns],
+        )
         return self._predicting(out.last_hidden_state, columns, width), states
 
     @staticmethod

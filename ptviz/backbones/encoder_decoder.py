@@ -26,19 +26,21 @@ class EncoderDecoderBackbone(Backbone):
         return places[:, 0], states
 
     def compute_target_states(
-        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, targets: Tensor, **keywords: Any
-    ) -> tuple[Tensor, Tensor | None]:
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, targets: Tensor, *,
+        every: bool = False, **keywords: Any,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         """Return the decoder's last hidden states at its start token and the target tokens but the last; (B, U, d)."""
         start = int(self._start_column(1))
-        return self._decode(batch, x, mask, prompt, shift_right(targets, start), **keywords)
+        return self._decode(batch, x, mask, prompt, shift_right(targets, start), every, **keywords)
 
     def _start_column(self, rows: int) -> Tensor:
         start = self.model.config.decoder_start_token_id
         return torch.full((rows, 1), self.pad_id if start is None else start, device=self.device)
 
     def _decode(
-        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, ids: Tensor, **keywords: Any
-    ) -> tuple[Tensor, Tensor | None]:
+        self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, ids: Tensor, every: bool = False,
+        **keywords: Any,
+    ) -> tuple[Tensor, Tensor | None]:  # fmt: skip
         # Encoder and decoder are called separately, so that logits of the whole vocabulary are not computed.
         encoded = self.model.get_encoder()(
             inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, **kv_kwargs(prompt), **keywords
@@ -47,7 +49,7 @@ class EncoderDecoderBackbone(Backbone):
             input_ids=ids, encoder_hidden_states=encoded, encoder_attention_mask=mask, use_cache=False,
             **kv_kwargs(prompt), **keywords,
         )  # fmt: skip
-        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state[:, 0])
+        states = select_hidden(getattr(out, "hidden_states", None), lambda state: state if every else state[:, 0])
         return out.last_hidden_state, states
 
     def make_vocabulary_readout(self) -> Readout:

@@ -6,18 +6,20 @@ https://www.lesswrong.com/posts/AcKRB8wDpdaN6v6ru/interpreting-gpt-the-logit-len
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from ptviz.backbones.attention import AttentionCallback
 from ptviz.backbones.base import Backbone, Readout
 from ptviz.backbones.errors import BackboneError
 from ptviz.prompt import Batch, Prompt
 
-_FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm")
+_FINAL_NORM_PATHS = ("norm", "ln_f", "final_norm", "final_layer_norm", "decoder.final_layer_norm", "decoder.layer_norm")
 """Attribute paths of the norm between the last layer and the head, by family."""
 
 
@@ -41,12 +43,40 @@ def logit_lens(
     read[torch.arange(n), torch.tensor(columns)] = True
     states = backbone(replace(copies, readout_mask=read), prompt, readout, hidden=True).hidden_states
     assert states is not None
-    norm = _find_final_norm(backbone.model.base_model)
-    inner = norm(states[:-1]) if norm is not None else states[:-1]
-    states = torch.cat([inner, states[-1:]])
+    states = _apply_final_norm(backbone, states)
     transform = getattr(backbone, "transform", nn.Identity())
     logits: Tensor = backbone.model.get_output_embeddings()(transform(states))
     return logits.float()
+
+
+def target_logit_lens(
+    backbone: Backbone, batch: Batch, prompt: Prompt, readout: Readout, visit: AttentionCallback | None = None
+) -> Iterator[Float[Tensor, "U V"]]:
+    """Return, layer by layer, the logits at the positions that predict the target tokens of one row.
+
+    From the input to the last layer, all from one forward pass, whose attention ``visit`` gets. Those of the last layer
+    are the backbone's own.
+
+    Raises:
+        BackboneError: if the backbone is an encoder, which writes no text, or the prompt does not fit.
+        ValueError: if the batch has not one row with targets.
+    """
+    if len(batch) != 1 or batch.targets is None:
+        raise ValueError(f"expected one row with targets; got {len(batch)} rows, targets {batch.targets is not None}")
+    x, mask = backbone.shift_and_mask(batch, prompt)
+    keywords: dict[str, Any] = {"output_hidden_states": True, **({"visit": visit} if visit else {})}
+    _, states = backbone.compute_target_states(batch, x, mask, prompt, batch.targets, every=True, **keywords)
+    assert states is not None
+    # Layer by layer: the logits of all layers at once would take much memory.
+    return (readout.scores(layer[0]) for layer in _apply_final_norm(backbone, states))
+
+
+def _apply_final_norm(
+    backbone: Backbone, states: Float[Tensor, "layer *positions d"]
+) -> Float[Tensor, "layer *positions d"]:
+    """Return the states as the head reads them: those of the last layer have passed the final norm already."""
+    norm = _find_final_norm(backbone.model.base_model)
+    return states if norm is None else torch.cat([norm(states[:-1]), states[-1:]])
 
 
 def lens_unavailable_reason(backbone: Backbone) -> str:

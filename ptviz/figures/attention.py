@@ -23,7 +23,7 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     """
     figure = empty_figure(
         320,
-        xaxis=axis("attention site", **_axis_ticks(sites)),
+        xaxis=axis("attention site", **axis_ticks(sites)),
         yaxis=axis("attention on the prompt", zeroline=None, tickformat=".0%", rangemode="tozero"),
     )
     if not mass.answer.size:
@@ -79,8 +79,8 @@ def draw_attention_heatmap(
     ends = 0.0, float(np.nanmax(values)) or 1.0
     more = {"text": text, "hoverongaps": False}
     add_cells(figure, values, "attention", "%{text}: %{z:.2%}", ends, tickformat=".1%", **more)
-    down = cell_axis(rows, **TOP_DOWN, **_axis_ticks(row_names))
-    return figure.update_layout(xaxis=cell_axis(columns, **_axis_ticks(column_names)), yaxis=down)
+    down = cell_axis(rows, **TOP_DOWN, **axis_ticks(row_names))
+    return figure.update_layout(xaxis=cell_axis(columns, **axis_ticks(column_names)), yaxis=down)
 
 
 def describe_attention_heatmap(
@@ -100,7 +100,7 @@ def describe_attention_heatmap(
     )
 
 
-def _axis_ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
+def axis_ticks(names: Sequence[str], most: int = 40) -> dict[str, object]:
     """Return an axis with a name at each position, or at every second, third, ... if there are many."""
     every = max(1, -(-len(names) // most))
     return {

@@ -86,6 +86,7 @@ from .transfer import (
 )
 from .waywardness import plot_waywardness
 from .written_texts import edited_texts_table, plot_perplexity, samples_table
+from .written_tokens import plot_written_attention, plot_written_lens
 
 __all__ = [
     "comparison_table",
@@ -156,6 +157,8 @@ __all__ = [
     "plot_transfer_curves",
     "plot_transfer_gain",
     "plot_waywardness",
+    "plot_written_attention",
+    "plot_written_lens",
     "predictions_table",
     "samples_table",
 ]

@@ -92,7 +92,7 @@ def plot_attention_by_site(
 ) -> go.Figure:
     """Draw the answer's attention on each prompt token (column) at each site (row), averaged over the heads."""
     found = _measure(answer, prompt, stage, step, text, row, task)
-    return _token_heatmap(found.mass.by_site, "site", found.sites, found.prompt, highlight)
+    return draw_token_heatmap(found.mass.by_site, "site", found.sites, found.prompt, highlight)
 
 
 def plot_attention(
@@ -114,7 +114,7 @@ def plot_attention(
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = attention_given(found.weights, site, head)
-    return _token_heatmap(values, "token", [*found.tokens, "answer"], found.prompt, highlight)
+    return draw_token_heatmap(values, "token", [*found.tokens, "answer"], found.prompt, highlight)
 
 
 def _measure(
@@ -125,7 +125,7 @@ def _measure(
     )
 
 
-def _token_heatmap(
+def draw_token_heatmap(
     values: Float[np.ndarray, "rows m"], rows: str, row_names: list[str], tokens: list[str], highlight: Collection[int]
 ) -> go.Figure:
     """Draw a heat map with one column per prompt token, which can be picked."""

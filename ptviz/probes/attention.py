@@ -17,7 +17,7 @@ from ptviz.runs.embedding_table import readable_token
 from ptviz.tasks import Example, Task
 from ptviz.training.batches import EncodedExamples
 
-_MAX_WEIGHTS = 16_000_000
+MAX_WEIGHTS = 16_000_000
 """Most weights in one answer (32 MB): more are too many for a page."""
 
 
@@ -50,23 +50,22 @@ def measure_attention(
     visible = slots if prompt.keep is None else int(prompt.keep.sum())
 
     def visit(site: int, weights: Tensor) -> None:
-        if weights.shape[1] * queries * (past + slots) * backbone.sites > _MAX_WEIGHTS:
+        if weights.shape[1] * queries * (past + slots) * backbone.sites > MAX_WEIGHTS:
             raise StoreError("these attention maps are too large to show; use a shorter text")
         seen[site] = _attention_to_prompt(weights[0].float(), batch, past)
         of_text, sees_text = weights.shape[2] == width, weights.shape[3] - past == width
         others[site] = weights.shape[3] - past - (slots if sees_text else 0)
         kept[site] = past + (visible if sees_text else 0)
-        names[site] = _site_name(backbone, site, of_text, sees_text)
+        names[site] = site_name(backbone, site, of_text, sees_text)
 
     backbone(batch, prompt, rows.readout, visit=visit)
     stacked = torch.stack([seen[site] for site in sorted(seen)]).cpu().numpy()
     ids = batch.input_ids[0][batch.text_mask[0]].tolist()
-    kinds = [("kv ", past), ("", slots)] if past and slots else [("", past + slots)]
     return {
         "weights": encode_array(stacked),
         "shape": list(stacked.shape),
         "tokens": [readable_token(token) for token in backbone.tokeniser.convert_ids_to_tokens(ids)],
-        "prompt": [f"{kind}{index}" for kind, count in kinds for index in range(count)],
+        "prompt": prompt_token_names(past, slots),
         "sites": [names[site] for site in sorted(names)],
         "others": [others[site] for site in sorted(others)],
         "kept": [kept[site] for site in sorted(kept)],
@@ -92,7 +91,14 @@ def _attention_to_prompt(weights: Float[Tensor, "N queries keys"], batch: Batch,
     return torch.cat([found[:, text], answer], 1)
 
 
-def _site_name(backbone: Backbone, site: int, of_text: bool, sees_text: bool) -> str:
+def prompt_token_names(past: int, slots: int) -> list[str]:
+    """Return the name of each prompt token: ``past`` that come first at every site, then ``slots`` at the input."""
+    kinds = [("kv ", past), ("", slots)] if past and slots else [("", past + slots)]
+    return [f"{kind}{index}" for kind, count in kinds for index in range(count)]
+
+
+def site_name(backbone: Backbone, site: int, of_text: bool, sees_text: bool) -> str:
+    """Return the name of an attention site: of an encoder-decoder with what its queries and keys are."""
     if backbone.family != "encoder-decoder":
         return str(site)
     return f"{site} encoder" if of_text else f"{site} cross" if sees_text else f"{site} decoder"

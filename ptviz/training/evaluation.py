@@ -124,13 +124,7 @@ def write_texts(
 
     ``on_text`` gets the text so far whenever a token is chosen; it needs a single example and no beams.
     """
-    settings = settings or GenerationSettings(longest_target(rows))
-    settings = replace(
-        settings,
-        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
-        stop=rows.end if rows.task.chat else settings.stop,
-    )
-    written, seen = [""] * len(rows), list[int]()
+    seen: list[int] = []
 
     def decode(ids: list[int]) -> str:
         return str(rows.backbone.tokeniser.decode(ids, skip_special_tokens=True)).strip()
@@ -140,12 +134,33 @@ def write_texts(
         if on_text is not None:
             on_text(decode(seen))
 
+    return [decode(ids) for ids in write_tokens(method, rows, settings, stream if on_text else None)]
+
+
+@torch.no_grad()
+def write_tokens(
+    method: Callable[[Batch], Prompt] | None,
+    rows: EncodedExamples,
+    settings: GenerationSettings | None = None,
+    on_token: Callable[[int], None] | None = None,
+) -> list[list[int]]:
+    """Return the ids of the tokens that the backbone writes after each example, without the end; see ``write_texts``.
+
+    ``on_token`` gets each token as it is chosen; it needs a single example and no beams.
+    """
+    settings = settings or GenerationSettings(longest_target(rows))
+    settings = replace(
+        settings,
+        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
+        stop=rows.end if rows.task.chat else settings.stop,
+    )
+    written: list[list[int]] = [[]] * len(rows)
     for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
         batch = replace(batch, targets=None)
         prompt = Prompt() if method is None else method(batch)
-        found = generate(rows.backbone, batch, prompt, settings, stream if on_text else None)
+        found = generate(rows.backbone, batch, prompt, settings, on_token)
         for index, ids in zip(indices, found, strict=True):
-            written[index] = decode(ids)
+            written[index] = ids
     return written
 
 

@@ -20,6 +20,7 @@ from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, mea
 from ptviz.probes.neurons import find_neurons
 from ptviz.probes.prompt_editing import PromptEditor
 from ptviz.probes.routing import measure_forced_routing, measure_routing_by_task, measure_temperatures
+from ptviz.probes.written_tokens import measure_written_tokens
 from ptviz.prompt import Batch
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
@@ -192,7 +193,8 @@ def attention(
     A ``row`` past the end means the last example.
 
     Returns:
-        The answer of ``ptviz.probes.attention.measure_attention``, and the number of validation examples as ``rows``.
+        The answer of ``ptviz.probes.attention.measure_attention``, the number of validation examples as ``rows``, and
+        whether the task is text-to-text as ``writes``.
 
     Raises:
         StoreError: if the method puts no prompt token before the attention.
@@ -202,7 +204,7 @@ def attention(
     example = Example(text, 0) if text else examples[min(row, len(examples) - 1)]
     method, length = loaded.method, loaded.config.training.length
     answer = measure_attention(loaded.backbone, loaded.task, method, method.slots, length, example)
-    return {**answer, "rows": len(examples), **loaded.position}
+    return {**answer, "rows": len(examples), "writes": loaded.task.kind == "text", **loaded.position}
 
 
 def edit_prompt(
@@ -267,6 +269,7 @@ PROBES: Mapping[str, Handler] = {
     "saliency": measure_saliency,
     "shift": measure_embedding_shift,
     "lens": measure_logit_lens,
+    "written": measure_written_tokens,
     "neurons": find_neurons,
 }
 """Measurements of the "measure" request. Each takes the ``LoadedPrompt``, the ``ModelCache`` and its own keywords."""

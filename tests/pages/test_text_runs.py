@@ -28,6 +28,7 @@ from ptviz.worker.partial_texts import partial_texts
 from tests.app_server import HANGS_SECONDS
 from tests.pages.conftest import QuietExecutor
 from tests.pages.run_pages import figures, settled, wait_for, well
+from tests.pages.snippets import redrawn
 from tests.text_tasks import offer_tasks
 
 Page = Callable[..., AppTest]
@@ -251,6 +252,32 @@ def test_texts_before_and_after_an_edit(page: Page, write_run: Callable[..., Run
     at.toggle(key="cut-unchanged").set_value(True).run()
     (shown,) = [one.value for one in well(settled(at)).get("html") if "ptviz-texts" in one.value]
     assert shown.count("= unchanged") == 8 - len(changed)
+
+
+@pytest.mark.parametrize(
+    ("backbone", "method"), [("tiny-decoder", "prompt-tuning"), ("tiny-encoder-decoder", "p-tuning-v2")]
+)
+def test_the_written_text_token_by_token(page: Page, write_run: Callable[..., Run], backbone: str, method: str):
+    run = write_run(backbone=backbone, method=method)
+    at = well(settled(page("look/attention.py", run=run.id, own="the cat sees the dog")))
+    assert not any("written" in name for name in figures(at)), "nothing is written before it is asked for"
+    at = well(settled(at.button(key="measure-written").click().run()))
+    shown = figures(at)
+    before = shown[f"{run.id}-written"]
+    rows = before["layout"]["yaxis"]["ticktext"]
+    assert rows
+    assert shown[f"{run.id}-written-lens"]["layout"]["xaxis"]["ticktext"] == rows
+    assert len(before["layout"]["xaxis"]["ticktext"]) == len(at.multiselect(key="brush").options)
+    at.selectbox(key="written-head").set_value("1").run()
+    assert figures(well(settled(at)))[f"{run.id}-written"] != before
+    at.selectbox(key="written-site").set_value(at.selectbox(key="written-site").options[-1]).run()
+    well(settled(at))
+    assert {f"{run.id}-written", f"{run.id}-written-lens"} <= redrawn(at)
+
+
+def test_only_texts_that_are_written_have_a_panel_of_their_tokens(page: Page, write_run: Callable[..., Run]):
+    at = well(settled(page("look/attention.py", run=write_run("who").id)))
+    assert "measure-written" not in [one.key for one in at.button]
 
 
 def test_a_run_on_classes_has_no_samples(page: Page, make_run: Callable[..., Run]):

@@ -45,6 +45,15 @@ def select_one(label: str, titles: Mapping[str, str], *, key: str, help: str) ->
     return str(st.selectbox(label, names, index, lambda n: titles.get(n, n), key=key, help=help, on_change=save))
 
 
+def select_one_or_all(label: str, names: list[str], *, key: str) -> int | None:
+    """Return the index of the selected name, None for all; an index that another run does not have is dropped."""
+    options = ["all", *names]
+    if st.session_state.get(key) not in options:
+        st.session_state.pop(key, None)
+    chosen = st.selectbox(label, options, key=key, bind="query-params")
+    return None if chosen == "all" else names.index(chosen)
+
+
 def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
     """Return the hyperparameters of a method from widgets, whose state is in the address."""
     values: dict[str, HyperparameterValue] = {}

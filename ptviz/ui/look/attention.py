@@ -19,8 +19,10 @@ from ptviz.plots.attention import PromptAttention
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.forms import select_one_or_all
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
+from ptviz.ui.look.written_tokens import render_written_tokens
 
 LESSON = (
     "Prompt tokens act through attention alone: the attention that the text and the answer give to them is taken from "
@@ -85,6 +87,8 @@ def render_attention(target: ProbeTarget, text_count: int) -> None:
     linked = {"highlight": sorted(highlight), "on_pick": linked_selection.update_highlight}
     _render_by_site(target, {**options, "answer": answer}, linked)
     _render_by_token(target, attention, {**options, "answer": answer}, linked)
+    if answer["writes"]:
+        render_written_tokens(target, options, linked)
     _render_logit_lens(target, len(attention.prompt), options, linked)
 
 
@@ -166,8 +170,8 @@ def _render_by_token(
     target: ProbeTarget, attention: PromptAttention, options: dict[str, Any], linked: dict[str, Any]
 ) -> None:
     with st.container(horizontal=True):
-        site = _select_one_or_all("site", attention.sites)
-        head = _select_one_or_all("head", [str(head) for head in range(attention.weights.shape[1])])
+        site = select_one_or_all("site", attention.sites, key="site")
+        head = select_one_or_all("head", [str(head) for head in range(attention.weights.shape[1])], key="head")
     render_plot(
         plot_attention,
         target.prompt,
@@ -206,12 +210,3 @@ def _render_logit_lens(target: ProbeTarget, m: int, options: dict[str, Any], lin
         caption=_LOGIT_LENS_CAPTION,
         filename=f"{target.file_stem}-lens",
     )
-
-
-def _select_one_or_all(label: str, names: list[str]) -> int | None:
-    """Return the index of the selected name, None for all; an index that another run does not have is dropped."""
-    options = ["all", *names]
-    if st.session_state.get(label) not in options:
-        st.session_state.pop(label, None)
-    chosen = st.selectbox(label, options, key=label, bind="query-params")
-    return None if chosen == "all" else names.index(chosen)

@@ -1,0 +1,67 @@
+"""Public figures of the tokens that a prompt writes: their attention on the prompt, and the logit lens."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+import numpy as np
+import plotly.graph_objects as go
+
+from ptviz.analysis.attention import attention_given
+from ptviz.figures.logit_lens import describe_logit_lens, draw_logit_lens
+from ptviz.plots.alt_text import with_alt
+from ptviz.plots.attention import draw_token_heatmap
+from ptviz.plots.probe import Answer, measure
+from ptviz.plots.run_argument import PromptOrId
+from ptviz.probes.array_codec import decode_array
+
+
+def plot_written_attention(
+    prompt: PromptOrId,
+    *,
+    stage: int = 0,
+    step: int | None = None,
+    text: str = "",
+    row: int = 0,
+    task: str = "",
+    site: int | None = None,
+    head: int | None = None,
+    highlight: Collection[int] = (),
+    answer: Answer | None = None,
+) -> go.Figure:
+    """Draw the attention that each token of the written text (row) gives to each prompt token (column).
+
+    The prompt of a text-to-text task writes greedily for ``text``, or for the validation input number ``row``. The
+    attention of a token is that of the position where it was chosen. ``site`` and ``head`` select one of each, among
+    the sites where written tokens attend to the prompt; None averages over all of them.
+    """
+    found = _measure(answer, prompt, stage, step, text, row, task)
+    values = attention_given(decode_array(found["weights"], found["shape"]), site, head)
+    return draw_token_heatmap(values, "written token", found["tokens"], found["prompt"], highlight)
+
+
+def plot_written_lens(
+    prompt: PromptOrId,
+    *,
+    stage: int = 0,
+    step: int | None = None,
+    text: str = "",
+    row: int = 0,
+    task: str = "",
+    answer: Answer | None = None,
+) -> go.Figure:
+    """Draw the likeliest tokens that the frozen head reads, after each layer (row), where a token is written (column).
+
+    The logit lens (nostalgebraist 2020) applies the backbone's last norm and head to the hidden states that predict
+    each written token; the last layer's likeliest token is the one that was written.
+    """
+    found = _measure(answer, prompt, stage, step, text, row, task)
+    shares = np.array(found["shares"])
+    figure = draw_logit_lens(found["words"], shares, found["tokens"])
+    return with_alt(figure, describe_logit_lens(found["words"], shares, found["tokens"]))
+
+
+def _measure(
+    answer: Answer | None, prompt: PromptOrId, stage: int, step: int | None, text: str, row: int, task: str
+) -> Answer:
+    return measure(answer, prompt, "written", stage=stage, step=step, task=task, text=text, row=row)
