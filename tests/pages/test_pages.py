@@ -314,6 +314,12 @@ def test_a_table_is_read_as_the_form_says(page: Page, store: Store):
     assert "unexpected" not in texts(again)
 
 
+def test_the_chat_switch_is_offered_to_decoders_only(page: Page):
+    assert not [one for one in page("train/compose.py").toggle if one.key == "chat"]
+    at = page("train/compose.py", **form_query_params(RunConfig("tiny-decoder")))
+    assert at.toggle(key="chat").value is False
+
+
 def test_the_chat_switch_is_part_of_the_run_and_refused_without_a_template(page: Page, store: Store):
     config = RunConfig("tiny-decoder", "sms", table=TableOptions(chat=True))
     at = well(page("train/compose.py", **form_query_params(config)))

@@ -94,8 +94,11 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
     return True
 
 
-def with_chat_switch(task: TaskSelection) -> TaskSelection:
-    """Show the switch for the chat template; return the task with its choice."""
+def with_chat_switch(task: TaskSelection, backbone: str) -> TaskSelection:
+    """Show the switch for the chat template, unless the backbone is known to have none; return the task with it."""
+    families = {info.name: info.family for info in backbones.list_backbones()}
+    if families.get(backbone, "decoder") != "decoder" and "chat" not in st.query_params:
+        return task
     help = "for instruct decoders: the input is a user's message, and the answer is the assistant's"
     chat = st.toggle("Ask through the chat template", key="chat", help=help, bind="query-params")
     return replace(task, table=replace(task.table, chat=chat))
