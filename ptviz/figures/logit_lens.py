@@ -27,7 +27,7 @@ def draw_logit_lens(
         return add_note(figure, "No prompt token to read.")
     hover = [
         [
-            "<br>".join(f"{escape_text(word, 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
+            "<br>".join(f"{escape_text(_visible(word), 24)} {share:.1%}" for word, share in zip(cell, row, strict=True))
             for cell, row in zip(layer, table, strict=True)
         ]
         for layer, table in zip(words, shares.tolist(), strict=True)
@@ -35,7 +35,7 @@ def draw_logit_lens(
     if written:  # The names of the columns are shortened.
         names = [escape_text(token, 24) for token in written]
         hover = [[f"written: {name}<br>{cell}" for name, cell in zip(names, row, strict=True)] for row in hover]
-    text = [[escape_text(cell[0], 10) for cell in layer] for layer in words]
+    text = [[escape_text(_visible(cell[0]), 10) for cell in layer] for layer in words]
     largest = float(shares[..., 0].max())
     look = {"tickformat": ".0%" if largest > 0.05 else ".2%", "text": text, "texttemplate": "%{text}"}
     template = "layer %{y}, token %{x}<br>%{hovertext}"
@@ -62,6 +62,11 @@ def describe_logit_lens(
         for i, (cell, share) in enumerate(zip(words[-1], shares[-1, :, 0].tolist(), strict=True))
     )
     return f"Most likely word at each prompt token after the last of {len(words) - 1} layers: {last}."
+
+
+def _visible(word: str) -> str:
+    """Return the word; one of spaces alone with a sign for each, since its cell would look empty."""
+    return word if word.strip() else "␣" * len(word)
 
 
 def _leads_from(words: Sequence[Sequence[Sequence[str]]], column: int, token: str) -> int:

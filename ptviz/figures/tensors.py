@@ -75,17 +75,18 @@ def draw_shared_energy(found: SharedEnergy, names: Sequence[str] = ()) -> go.Fig
     count = len(found.own_shares)
     if not count:
         return add_note(figure, "Nothing to compare yet.")
+    largest = max(float(found.own_shares.max()), float(found.total_share))
     figure.add_bar(
         x=list(range(count)),
         y=found.own_shares,
         marker={"color": PROMPT},
-        text=[f"{share:.0%}" for share in found.own_shares.tolist()],
+        text=[f"{share:.0%}" if largest > 0.05 else f"{share:.2%}" for share in found.own_shares.tolist()],
         name="own share",
         hovertemplate="its own: %{y:.1%}<extra></extra>",
         **INSIDE_TEXT,
     )
     figure.add_hline(y=found.total_share, line={"color": GREY, "dash": "dot", "width": 2})
-    up = axis("share of energy", tickformat=".0%", rangemode="tozero", zeroline=None)
+    up = axis("share of energy", tickformat=".0%" if largest > 0.05 else ".2%", rangemode="tozero", zeroline=None)
     labels = list(names) or [str(i) for i in range(count)]
     return figure.update_layout(xaxis=category_axis(labels, 14, "expert, source or task"), yaxis=up)
 

@@ -26,6 +26,7 @@ def plot_written_attention(
     task: str = "",
     site: int | None = None,
     head: int | None = None,
+    without_largest: bool = False,
     highlight: Collection[int] = (),
     answer: Answer | None = None,
 ) -> go.Figure:
@@ -34,9 +35,16 @@ def plot_written_attention(
     The prompt of a text-to-text task writes greedily for ``text``, or for the validation input number ``row``. The
     attention of a token is that of the position where it was chosen. ``site`` and ``head`` select one of each, among
     the sites where written tokens attend to the prompt; None averages over all of them.
+
+    ``without_largest`` leaves the prompt token blank that gets most, so that the others can be told apart. In a decoder
+    this is often the first position, whatever it holds: an attention sink (Xiao et al. 2024, section 3.1,
+    https://arxiv.org/abs/2309.17453).
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = attention_given(decode_array(found["weights"], found["shape"]), site, head)
+    if without_largest and not np.isnan(values).all():
+        values = values.copy()
+        values[:, np.nansum(values, 0).argmax()] = np.nan
     return draw_token_heatmap(values, "written token", found["tokens"], found["prompt"], highlight)
 
 

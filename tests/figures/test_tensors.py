@@ -166,11 +166,12 @@ def test_the_lens(m):
 
 def test_the_lens_of_written_tokens_says_from_which_layer_on_each_leads():
     shares = np.full((4, 3, 2), 0.4)
-    words = [[[HOSTILE, "x"], ["b", "x"], ["x", "c"]], [["x", HOSTILE], ["x", "b"], ["c", "x"]]]
+    words = [[[HOSTILE, "  "], ["b", "x"], ["  ", "c"]], [["x", HOSTILE], ["x", "b"], ["c", "x"]]]
     words += [[[HOSTILE, "x"], ["b", "x"], ["c", "x"]], [[HOSTILE, "x"], ["b", "x"], ["x", "c"]]]
     figure = logit_lens.draw_logit_lens(words, shares, [HOSTILE, "b", "c"])
     assert "<b>" not in figure.to_json()
     assert figure.data[0].hovertext[0][1].startswith("written: b<br>b 40.0%")
     assert "written: b" in figure_to_csv(figure)
+    assert figure.data[0].text[0][2] == "␣␣", "a space is no empty cell"
     described = logit_lens.describe_logit_lens(words, shares, [HOSTILE, "b", "c"])
     assert "b from layer 2, c after none" in described

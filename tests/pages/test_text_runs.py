@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Callable
 from pathlib import Path
 from queue import SimpleQueue
@@ -272,6 +273,10 @@ def test_the_written_text_token_by_token(page: Page, write_run: Callable[..., Ru
     assert figures(well(settled(at)))[f"{run.id}-written"] != before
     at.selectbox(key="written-site").set_value(at.selectbox(key="written-site").options[-1]).run()
     well(settled(at))
+    at.toggle(key="written-rest").set_value(True).run()
+    cells = figures(well(settled(at)))[f"{run.id}-written"]["data"][0]["z"]
+    values = np.frombuffer(base64.b64decode(cells["bdata"]), np.float32).reshape(len(rows), -1)
+    assert np.isnan(values).sum(1).tolist() == [1] * len(rows), "the largest column is blank"
     assert {f"{run.id}-written", f"{run.id}-written-lens"} <= redrawn(at)
 
 

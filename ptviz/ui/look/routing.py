@@ -28,7 +28,7 @@ from ptviz.ui.look.routing_counterfactuals import EXPERTS_KEY, TEXTS_KEY, Highli
 
 LESSON = (
     "Some methods have several prompts and choose among them for every input. The choice is learned and may collapse "
-    "to one expert. **Try:** see whether the experts specialise in classes, and type a sentence of your own."
+    "to one expert. **Try:** see what the experts specialise in, and type a sentence of your own."
 )
 _LOAD_CAPTION = (
     "How to read it: the share of each training batch that every expert got, smoothed. Even bands are a good balance; "

@@ -32,11 +32,17 @@ def render_written_tokens(target: ProbeTarget, options: dict[str, Any], linked: 
     )
     if answer is None:
         return
-    written = answer["written"]
+    written = answer["written"] or "(only special tokens)"
     st.text(written if len(written) <= 300 else written[:299] + "…")
-    with st.container(horizontal=True):
+    with st.container(horizontal=True, vertical_alignment="bottom"):
         site = select_one_or_all("site", answer["sites"], key="written-site")
         head = select_one_or_all("head", [str(head) for head in range(answer["shape"][1])], key="written-head")
+        without_largest = st.toggle(
+            "without the most attended prompt token",
+            key="written-rest",
+            bind="query-params",
+            help="A decoder's first position often gets most of the attention, whatever it holds (an attention sink).",
+        )
     render_plot(
         plot_written_attention,
         target.prompt,
@@ -44,6 +50,7 @@ def render_written_tokens(target: ProbeTarget, options: dict[str, Any], linked: 
         **linked,
         site=site,
         head=head,
+        without_largest=without_largest,
         answer=answer,
         key="written",
         caption=_ATTENTION_CAPTION,
