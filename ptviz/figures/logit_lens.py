@@ -40,7 +40,7 @@ def draw_logit_lens(
     look = {"tickformat": ".0%" if largest > 0.05 else ".2%", "text": text, "texttemplate": "%{text}"}
     template = "layer %{y}, token %{x}<br>%{hovertext}"
     add_cells(figure, shares[..., 0], "probability", template, (0, max(largest, 1e-6)), hovertext=hover, **look)
-    ticks = axis_ticks(written) if written else {"dtick": 1}
+    ticks = {**axis_ticks(written), "automargin": True} if written else {"dtick": 1}
     up = cell_axis("after layer (0: the input)", tickformat="d")
     return figure.update_layout(xaxis=cell_axis("written token" if written else "prompt token", **ticks), yaxis=up)
 
