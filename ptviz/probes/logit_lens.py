@@ -9,7 +9,6 @@ from ptviz.backbones.logit_lens import lens_unavailable_reason, logit_lens
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.runs.embedding_table import readable_token
-from ptviz.tasks import Example
 
 TOP_WORDS = 5
 
@@ -22,9 +21,12 @@ def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str 
     Returns:
         ``{"words": (layers, m, TOP), "shares": (layers, m, TOP), "text"}``, from the input to the last layer; or
         ``{"refused"}``, a sentence that says why there is no result.
+
+    Raises:
+        ValueError: if the text has not one part for each field of the task.
     """
     task = loaded.subsampled_task()
-    chosen = Example(text, 0) if text else task.validation[min(row, len(task.validation) - 1)]
+    chosen = task.split_text(text) if text else task.validation[min(row, len(task.validation) - 1)]
     data = loaded.encode(task, [chosen])
     batch = replace(data.make_batch([0]), targets=None)
     prompt = loaded.method(batch)

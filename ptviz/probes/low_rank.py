@@ -19,7 +19,6 @@ from ptviz.probes.routing import rows_per_setting, score_batch
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
-from ptviz.tasks import Example
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Measured ranks; those below the full rank, and the full rank itself."""
@@ -116,9 +115,10 @@ def measure_embedding_shift(loaded: LoadedPrompt, model_cache: ModelCache, text:
 
     Raises:
         StoreError: if the method does not shift word embeddings.
+        ValueError: if the text has not one part for each field of the task.
     """
     task = loaded.subsampled_task()
-    rows = [*([Example(text, 0)] if text else []), *task.validation[:_MAX_SHIFT_EXAMPLES]]
+    rows = [*([task.split_text(text)] if text else []), *task.validation[:_MAX_SHIFT_EXAMPLES]]
     data = loaded.encode(task, rows)
     names = loaded.backbone.tokeniser.convert_ids_to_tokens
     # Embedding tables are often padded beyond the last token.

@@ -29,7 +29,6 @@ from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
-from ptviz.tasks import Example
 from ptviz.training.evaluation import subsample_task
 from ptviz.worker.partial_texts import partial_texts
 from ptviz.worker.projection_queue import ProjectionQueue
@@ -152,10 +151,11 @@ def route(
 
     Raises:
         StoreError: if the method has no routing.
+        ValueError: if a text has not one part for each field of the task.
     """
     loaded = load_run_prompt(context.store.get(run), context.model_cache, stage, step)
     task = loaded.task
-    examples = [Example(text, 0) for text in texts] or [*loaded.subsampled_task().validation[:MAX_ROUTED_EXAMPLES]]
+    examples = [task.split_text(text) for text in texts] or [*loaded.subsampled_task().validation[:MAX_ROUTED_EXAMPLES]]
     weights: list[list[float]] = [[]] * len(examples)
     for indices, batch in loaded.encode(task, examples).inference_batches():
         for index, weight in zip(indices, _batch_routing_weights(loaded.method, batch), strict=True):
@@ -198,10 +198,11 @@ def attention(
 
     Raises:
         StoreError: if the method puts no prompt token before the attention.
+        ValueError: if the text has not one part for each field of the task.
     """
     loaded = context.load_prompt(run, stage, step, task)
     examples = subsample_task(loaded.task, loaded.config.training).validation
-    example = Example(text, 0) if text else examples[min(row, len(examples) - 1)]
+    example = loaded.task.split_text(text) if text else examples[min(row, len(examples) - 1)]
     method, length = loaded.method, loaded.config.training.length
     answer = measure_attention(loaded.backbone, loaded.task, method, method.slots, length, example)
     return {**answer, "rows": len(examples), "writes": loaded.task.kind == "text", **loaded.position}

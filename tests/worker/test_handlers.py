@@ -98,6 +98,22 @@ def test_validation_texts_are_routed(home, table):
     assert own["labels"] == []
 
 
+def test_a_text_of_several_fields_is_split(home, tmp_path):
+    pairs = tmp_path / "pairs.csv"
+    lines = [f"a cat {i},a dog {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
+    pairs.write_text("\n".join(["first,second,label", *lines]))
+    store = Store()
+    training = TrainConfig(steps=1, snapshot_every=1, evaluate_every=1, batch=4)
+    run = store.create(RunConfig("tiny-encoder", str(pairs), "smop", {}, training, text="first,second", label="label"))
+    execute_run(run.path)
+    context = HandlerContext(store, ModelCache())
+    own = ("measure", {"what": "lens", "text": "a cat"}), ("attention", {"text": "a cat"}), ("route", {"texts": ["a"]})
+    for kind, question in own:
+        assert "expected 2 texts, {first} | {second}" in ask(context, kind, run=run.id, **question)["error"]
+    first = ask(context, "attention", run=run.id, row=0)
+    assert ask(context, "attention", run=run.id, text=first["text"])["weights"] == first["weights"]
+
+
 def test_what_cannot_be_routed_is_told_in_words(home, table):
     store = Store()
     run = trained(store, table, "prompt-tuning", m=2)
