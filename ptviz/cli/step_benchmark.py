@@ -17,6 +17,7 @@ from ptviz.cli.output import (
     RunFailed,
     UsageError,
     print_json,
+    print_line,
     print_table,
     progress_console,
     quiet_libraries,
@@ -75,7 +76,7 @@ def bench(
     if as_json:
         print_json({"conditions": conditions, "rows": plain})
     else:
-        print(", ".join(f"{name}: {value}" for name, value in conditions.items()))
+        print_line(", ".join(f"{name}: {value}" for name, value in conditions.items()))
         print_table(tuple(COLUMNS.values()), [[_format_cell(row[name]) for name in COLUMNS] for row in plain])
 
 

@@ -41,7 +41,7 @@ def poisoned(value: Any, key: str = "") -> Any:
         return {name: poisoned(inner, name) for name, inner in value.items()}
     if isinstance(value, list):
         return [poisoned(inner, key) for inner in value]
-    fixed = ("event", "state", "method", "optimiser", "schedule", "dtype", "init")
+    fixed = ("event", "state", "method", "optimiser", "schedule", "dtype", "backbone_dropout", "init")
     return ESCAPES + value if isinstance(value, str) and key not in fixed else value
 
 
