@@ -103,6 +103,8 @@ def log(monkeypatch: pytest.MonkeyPatch) -> Iterator[io.StringIO]:
     loggers = [logging.getLogger(), streamlit.logger.get_logger("streamlit.error_util")]
     for logger in loggers:
         logger.addHandler(handler)
+    # An earlier test may have begun to capture warnings, which pytest undid behind logging's back.
+    logging.captureWarnings(False)
     escape_log_records()
     yield written
     for logger in loggers:
