@@ -162,6 +162,11 @@ class Prompt:
     losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=lambda: MappingProxyType({}))
 
     @property
+    def past(self) -> int:
+        """Return how many past positions the keys and values count as."""
+        return 0 if self.key_values is None else self.key_values.shape[-2]
+
+    @property
     def is_static(self) -> bool:
         """Return whether all rows have the same prompt, as the shapes show."""
         shared = self.embeddings is None or self.embeddings.shape[0] == 1

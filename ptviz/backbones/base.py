@@ -198,7 +198,10 @@ class Backbone(nn.Module, ABC):
     @contextmanager
     def dropout(self, on: bool) -> Iterator[None]:
         """Apply the model's own dropout within the block, as its configuration sets it; many decoders have none."""
-        self.model.train(on)
+        if not on:
+            yield
+            return
+        self.model.train()
         try:
             yield
         finally:

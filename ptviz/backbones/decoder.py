@@ -46,7 +46,7 @@ class DecoderBackbone(Backbone):
                 hidden = self.run_shared_prompt(batch, x, mask, prompt, lead)
                 rows = torch.arange(len(x), device=x.device)
                 return hidden[rows, marked_column(batch.readout_mask) - lead], None
-        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        past = prompt.past
         positions = (mask.long().cumsum(1) - 1).clamp(min=0) + past
         out = self.model.base_model(
             inputs_embeds=self.fill_slots(batch, x, prompt), attention_mask=mask, position_ids=positions,
@@ -76,7 +76,7 @@ class DecoderBackbone(Backbone):
             if lead:
                 hidden = self.run_shared_prompt(batch, torch.cat([x, tail], 1), mask, prompt, lead)
                 return self._predicting(hidden, columns - lead, width - lead), None
-        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        past = prompt.past
         filled = self.fill_slots(batch, x, prompt)
         out = self.model.base_model(
             inputs_embeds=torch.cat([filled, tail.to(filled.dtype)], 1),
@@ -141,7 +141,7 @@ class DecoderBackbone(Backbone):
 
     def run_shared_prompt(self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, lead: int) -> Tensor:
         """Return hidden states (B, T - lead, d) after the first ``lead`` columns, which run once per batch."""
-        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        past = prompt.past
         front = self.shared_front(batch, x, mask, prompt, lead)
         m = front.shape[1]
         gathered: dict[int, tuple[Tensor, Tensor]] = {}

@@ -54,7 +54,7 @@ class EncoderBackbone(Backbone):
         self, batch: Batch, x: Tensor, mask: Tensor, prompt: Prompt, **keywords: Any
     ) -> tuple[Tensor, Tensor, tuple[Tensor, ...] | None]:
         """Return last hidden states (B, R, d), the columns to read (B, R), and all hidden states if requested."""
-        past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+        past = prompt.past
         positions, filled = self.position_ids(batch, past), self.fill_slots(batch, x, prompt)
         trunk = self.model.base_model
         if (

@@ -30,7 +30,7 @@ def can_pack(model: PreTrainedModel, prompt: Prompt, columns: int) -> bool:
         return False
     window = getattr(config, "sliding_window", None)
     per_row = prompt.key_values is not None and prompt.key_values.shape[2] > 1
-    longest = columns + (0 if prompt.key_values is None else prompt.key_values.shape[-2])
+    longest = columns + prompt.past
     fits = config.num_attention_heads * longest <= MOST_SCORES * config.hidden_size
     return fits and not per_row and (window is None or longest < window)
 
@@ -46,7 +46,7 @@ def run_packed(
 
     The place of a token that is not real is 0.
     """
-    m, past = front.shape[1], 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+    m, past = front.shape[1], prompt.past
     packing = Packing.of(real, m)
     text = ((real.long().cumsum(1) - 1) + past + m)[real]
     positions = torch.cat([torch.arange(past, past + m, device=x.device), text])[None]

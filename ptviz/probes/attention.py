@@ -38,7 +38,7 @@ def measure_attention(
     rows = EncodedExamples(backbone, task, [row], m, length)
     batch = replace(rows.make_batch([0]), targets=None)  # The answer is the first token of a written text.
     prompt: Prompt = method(batch)
-    past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+    past = prompt.past
     slots = int(batch.slots.sum())
     width, queries = batch.mask.shape[1], int(batch.text_mask.sum()) + 1
     if not past + slots:

@@ -55,7 +55,7 @@ def measure_written_tokens(
         raise StoreError("with this prompt the text ends before its first token: choose another input or step")
     batch = replace(data.make_batch([0]), targets=torch.tensor([ids], device=loaded.backbone.device))
     prompt: Prompt = loaded.method(batch)
-    past = 0 if prompt.key_values is None else prompt.key_values.shape[-2]
+    past = prompt.past
     slots = int(batch.slots.sum())
     if not past + slots:
         raise StoreError("this method has no prompt token to attend to")
