@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,8 +16,8 @@ from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Batch, Prompt
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText
-from ptviz.training.batches import MAX_POSITIONS, EncodedExamples, Scoring
-from ptviz.training.evaluation import GENERATION_POSITIONS, longest_target, refuse_empty_texts
+from ptviz.training.batches import MAX_POSITIONS, EncodedExamples, Scoring, group_by_length
+from ptviz.training.evaluation import GENERATION_POSITIONS, longest_target, refuse_empty_texts, settings_of_task
 
 _PER_ROW = {"embeddings": 0, "key_values": 2, "delta": 0}
 """The parts of a prompt that may differ from row to row, with their batch axis."""
@@ -126,11 +126,7 @@ def _answer(rows: Sequence[_Row]) -> list[Any]:
 def _kind(row: _Row) -> tuple[Any, ...]:
     """Return what the rows of one batch must share: how they are scored, and where a written text ends."""
     own = row.rows
-    return (own.scoring,) if own.scoring != "texts" else (own.scoring, own.ends_with_line, _stop(own))
-
-
-def _stop(rows: EncodedExamples) -> int | None:
-    return rows.end if rows.task.chat else None
+    return (own.scoring,) if own.scoring != "texts" else (own.scoring, settings_of_task(own, GenerationSettings()))
 
 
 def _batches(
@@ -139,12 +135,7 @@ def _batches(
     """Yield (places, batch, prompt) over all rows once, those of like length together."""
     encoded, backbone = [row.encoded(choice) for row in rows], rows[0].rows.backbone
     lengths = [len(one.ids) + len(one.target) + extra for one in encoded]
-    order = sorted(range(len(rows)), key=lengths.__getitem__)
-    while order:
-        count = 1
-        while count < len(order) and lengths[order[count]] * (count + 1) <= positions:
-            count += 1
-        places, order = order[:count], order[count:]
+    for places in group_by_length(lengths, positions):
         own = [encoded[place] for place in places]
         batch = collate(own, backbone.pad_id, backbone.embed_tokens, device=backbone.device)
         yield places, batch, _prompt_of([rows[place].method for place in places], batch)
@@ -191,8 +182,7 @@ def _written(rows: Sequence[_Row]) -> list[str]:
     first, written = rows[0].rows, [""] * len(rows)
     most = {id(row.rows): longest_target(row.rows) for row in rows}
     longest = max(most.values())
-    settings = GenerationSettings(longest, stop_at_newline=first.ends_with_line)
-    settings = replace(settings, stop=_stop(first) or settings.stop)
+    settings = settings_of_task(first, GenerationSettings(longest))
     for places, batch, prompt in _batches(rows, positions=GENERATION_POSITIONS, extra=longest):
         for place, ids in zip(places, generate(first.backbone, batch, prompt, settings), strict=True):
             own = ids[: most[id(rows[place].rows)]]

@@ -18,7 +18,7 @@ from ptviz.tasks import Task
 from ptviz.tasks.collate import collate
 from ptviz.tasks.template import EncodedText, Template
 from ptviz.training.batches import EncodedExamples
-from ptviz.training.evaluation import longest_target
+from ptviz.training.evaluation import settings_of_task
 
 
 def describe_layout(run: Run, backbone: Backbone, slots: int) -> tuple[dict[str, Any] | None, str]:
@@ -61,10 +61,7 @@ def _is_prompt_first(template: Template, backbone: Backbone, slots: int) -> bool
 
 def make_text_settings(task: Task, backbone: Backbone, length: int) -> GenerationSettings:
     """Return how texts of a text-to-text task are written: greedily, to its end of a text or its longest target."""
-    rows = EncodedExamples(backbone, task, task.train[:1], 0, length)
-    return GenerationSettings(
-        longest_target(rows), stop_at_newline=rows.ends_with_line, stop=rows.end if task.chat else None
-    )
+    return settings_of_task(EncodedExamples(backbone, task, task.train[:1], 0, length))
 
 
 @torch.no_grad()

@@ -132,14 +132,23 @@ class EncodedExamples:
 
         A batch has at most ``positions``, with ``extra`` for each row, if it has more than one row.
         """
-        order = sorted(range(len(self)), key=self.lengths.__getitem__)
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while end < len(order) and (self.lengths[order[end]] + extra) * (end + 1 - start) <= positions:
-                end += 1
-            yield order[start:end], self.make_batch(order[start:end])
-            start = end
+        for indices in group_by_length([length + extra for length in self.lengths], positions):
+            yield indices, self.make_batch(indices)
+
+
+def group_by_length(lengths: Sequence[int], positions: int) -> Iterator[list[int]]:
+    """Yield the indices of all lengths once, those of like length together.
+
+    A group has at most ``positions`` when it is padded to its longest, if it has more than one index.
+    """
+    order = sorted(range(len(lengths)), key=lengths.__getitem__)
+    start = 0
+    while start < len(order):
+        end = start + 1
+        while end < len(order) and lengths[order[end]] * (end + 1 - start) <= positions:
+            end += 1
+        yield order[start:end]
+        start = end
 
 
 def make_label_readout(task: Task, backbone: Backbone) -> Readout:

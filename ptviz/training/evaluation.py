@@ -148,12 +148,7 @@ def write_tokens(
 
     ``on_token`` gets each token as it is chosen; it needs a single example and no beams.
     """
-    settings = settings or GenerationSettings(longest_target(rows))
-    settings = replace(
-        settings,
-        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
-        stop=rows.end if rows.task.chat else settings.stop,
-    )
+    settings = settings_of_task(rows, settings)
     written: list[list[int]] = [[]] * len(rows)
     for indices, batch in rows.inference_batches(GENERATION_POSITIONS // settings.beams, settings.max_new_tokens):
         batch = replace(batch, targets=None)
@@ -162,6 +157,16 @@ def write_tokens(
         for index, ids in zip(indices, found, strict=True):
             written[index] = ids
     return written
+
+
+def settings_of_task(rows: EncodedExamples, settings: GenerationSettings | None = None) -> GenerationSettings:
+    """Return how texts of these examples' task are written: up to the task's end of a text; greedily by default."""
+    settings = settings or GenerationSettings(longest_target(rows))
+    return replace(
+        settings,
+        stop_at_newline=settings.stop_at_newline or rows.ends_with_line,
+        stop=rows.end if rows.task.chat else settings.stop,
+    )
 
 
 def longest_target(rows: EncodedExamples) -> int:
