@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import numpy as np
@@ -12,7 +12,7 @@ import pandas as pd
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.runs import StoreError
 from ptviz.runs.target_run import split_targets
-from ptviz.tasks.metrics import normalise_answer
+from ptviz.tasks.metrics import is_reference
 
 Order = Literal["test set", "lowest first", "highest first"]
 """The order of rows: as in the test set, or by certainty; by the score of a written text, where it has one."""
@@ -36,6 +36,11 @@ def predictions_table(
     """
     if order not in ("test set", "lowest first", "highest first"):
         raise ValueError(f"order: expected test set, lowest first or highest first; got {order!r}")
+    return select_predictions(read_predictions(run), wrong_only=wrong_only, order=order, search=search)
+
+
+def read_predictions(run: RunOrId) -> list[dict[str, Any]]:
+    """Return all rows of ``predictions_table``, in the order of the test set."""
     run = get_run(run)
     if run.config.more_tasks:
         raise ValueError(f"run {run.id} has several tasks: name one, as in {split_targets(run)[0].id}")
@@ -43,13 +48,19 @@ def predictions_table(
     if frame is None:
         return []
     try:
-        rows = _text_rows(frame) if "references" in frame else _class_rows(frame)
+        return _text_rows(frame) if "references" in frame else _class_rows(frame)
     except (KeyError, TypeError, ValueError) as error:
         problem = f"its columns are not those of predictions ({error}); delete it, the run stays readable"
         raise StoreError(f"{run.path / 'predictions.parquet'}: {problem}") from error
+
+
+def select_predictions(
+    rows: Sequence[dict[str, Any]], *, wrong_only: bool = False, order: Order = "test set", search: str = ""
+) -> list[dict[str, Any]]:
+    """Return some of the rows of ``read_predictions``, with the options of ``predictions_table``."""
     words = search.casefold().split()
-    rows = [row for row in rows if not (wrong_only and row["right"]) and _has_words(row, words)]
-    return rows if order == "test set" else _sort(rows, reverse=order == "highest first")
+    found = [row for row in rows if not (wrong_only and row["right"]) and _has_words(row, words)]
+    return found if order == "test set" else _sort(found, reverse=order == "highest first")
 
 
 def _class_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
@@ -68,13 +79,9 @@ def _text_rows(frame: pd.DataFrame) -> list[dict[str, Any]]:
     cells = zip(frame["text"], frame["references"], frame["predicted"], frame["score"], strict=True)
     return [
         {"input": str(text), "target": " | ".join(map(str, right)), "output": str(written), "score": _number(score),
-         "right": _is_reference(str(written), right)}
+         "right": is_reference(str(written), map(str, right))}
         for text, right, written, score in cells
     ]  # fmt: skip
-
-
-def _is_reference(written: str, references: Iterable[object]) -> bool:
-    return normalise_answer(written) in {normalise_answer(str(one)) for one in references}
 
 
 def _number(score: Any) -> float | None:

@@ -337,8 +337,9 @@ def _within(metric: Metric, value: float) -> float:
     return float(min(max(value, metric.low), metric.high))
 
 
-def _exact_match(text: str, references: Sequence[str]) -> float:
-    return float(normalise_answer(text) in {normalise_answer(one) for one in references})
+def is_reference(text: str, references: Iterable[str]) -> bool:
+    """Return whether a text is one of its references, as SQuAD compares answers."""
+    return normalise_answer(text) in {normalise_answer(one) for one in references}
 
 
 def _token_f1(text: str, references: Sequence[str]) -> float:
@@ -393,7 +394,7 @@ def _number(text: str) -> float | None:
 
 
 _WORD_SCORES: dict[str, Callable[[str, Sequence[str]], float]] = {
-    "exact-match": _exact_match,
+    "exact-match": is_reference,
     "token-f1": _token_f1,
     "rouge-l": _rouge_l,
 }

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.plots import predictions_table
-from ptviz.plots.predictions import Order
+from ptviz.plots.predictions import Order, read_predictions, select_predictions
 from ptviz.plots.snippet import call_snippet
 from ptviz.runs import Run, Status
 from ptviz.runs.predictions import read_predictions_error
@@ -31,7 +31,7 @@ def render_predictions(run: Run, status: Status) -> None:
 
 def _render(run: Run) -> None:
     with show_errors():
-        rows = predictions_table(run)
+        rows = read_predictions(run)
         st.subheader("Predictions on the test set")
         if not rows:
             reason = read_predictions_error(run.path).reason
@@ -40,7 +40,7 @@ def _render(run: Run) -> None:
         writes = "score" in rows[0]
         wrong = sum(not row["right"] for row in rows)
         options = _choose(writes)
-        shown = predictions_table(run, **options)
+        shown = select_predictions(rows, **options)
         which = "are no reference" if writes else "are wrong"
         st.caption(
             f"{len(shown):,} of {len(rows):,} examples; {wrong:,} of all {which}. Double-click a cell to read it whole."
