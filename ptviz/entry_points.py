@@ -3,12 +3,36 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from importlib.metadata import EntryPoint, entry_points
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
+
+class _Named(Protocol):
+    @property
+    def info(self) -> Any: ...
+
+
+N = TypeVar("N", bound=_Named)
 T = TypeVar("T")
 _LOG = logging.getLogger(__name__)
+
+
+def load_named(point: EntryPoint, kind: type[N], noun: str, taken: Container[str]) -> N:
+    """Return the object of an entry point, whose ``info.name`` must be the entry point's and not ``taken``.
+
+    Raises:
+        TypeError: if it is not of this kind.
+        ValueError: if it has another name, or one that exists already.
+    """
+    found = point.load()
+    if not isinstance(found, kind):
+        raise TypeError(f"expected an {kind.__name__}; got {found!r}")
+    if found.info.name != point.name:
+        raise ValueError(f"expected a {noun} with the name of its entry point; got {found.info.name!r}")
+    if point.name in taken:
+        raise ValueError(f"a {noun} of this name exists already; choose another name")
+    return found
 
 
 def load_entry_points(group: str, load: Callable[[EntryPoint], T | None]) -> dict[str, T]:

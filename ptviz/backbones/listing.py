@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import cache
-from importlib.metadata import EntryPoint
 from typing import TYPE_CHECKING
 
 from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones import packaged
-from ptviz.entry_points import load_entry_points
+from ptviz.entry_points import load_entry_points, load_named
 
 if TYPE_CHECKING:
     from ptviz.backbones.base import Backbone
@@ -98,15 +97,4 @@ class ExternalBackbone:
 @cache
 def external_backbones() -> dict[str, ExternalBackbone]:
     """Return the backbones of other packages by name."""
-    return load_entry_points("ptviz.backbones", _load_external_backbone)
-
-
-def _load_external_backbone(point: EntryPoint) -> ExternalBackbone:
-    found = point.load()
-    if not isinstance(found, ExternalBackbone):
-        raise TypeError(f"expected an ExternalBackbone; got {found!r}")
-    if found.info.name != point.name:
-        raise ValueError(f"expected a backbone with the name of its entry point; got {found.info.name!r}")
-    if point.name in TITLES:
-        raise ValueError("a backbone of this name exists already; choose another name")
-    return found
+    return load_entry_points("ptviz.backbones", lambda point: load_named(point, ExternalBackbone, "backbone", TITLES))
