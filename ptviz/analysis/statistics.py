@@ -23,6 +23,9 @@ MIN_SEEDS = 5
 """Fewest seeds for a verdict."""
 _RESAMPLES = 10_000
 
+INTERVAL_MARKS = {"seeds": "", "rows": " (rows)"}
+"""What follows an interval where it is printed, by what it is over."""
+
 Judgement = Literal["holds", "does not hold", "unclear"]
 
 

@@ -78,14 +78,14 @@ def measure_types(backbone: Backbone) -> dict[str, float]:
 
 @contextmanager
 def _weights_as(backbone: Backbone, dtype: torch.dtype) -> Iterator[None]:
-    kept = {parameter: parameter.data for parameter in backbone.parameters()}
+    weights = {parameter: parameter.data for parameter in backbone.parameters()}
     try:
-        for parameter in kept:
+        for parameter in weights:
             if parameter.is_floating_point():
                 parameter.data = parameter.data.to(dtype)
         yield
     finally:
-        for parameter, data in kept.items():
+        for parameter, data in weights.items():
             parameter.data = data
 
 

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 _POLL_SECONDS = 0.5
 """Seconds between two checks of the runs."""
-_ROWS_MARK = {"seeds": "", "rows": " (rows)"}
 HEADINGS = (
     *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
     *("file MB", "steps to 90 / 95 % of best", "seeds"),
@@ -277,6 +276,7 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
 
 def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
     """Return the paired differences between the first method and each other one."""
+    from ptviz.analysis.statistics import INTERVAL_MARKS
 
     def change(value: float) -> str:
         return metric.format_change(value, "")
@@ -286,7 +286,7 @@ def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
         interval, seeds = pair["interval"], len(pair["seeds"])
         limits = "-"
         if interval:
-            limits = f"{change(interval['low'])} to {change(interval['high'])}{_ROWS_MARK[interval['over']]}"
+            limits = f"{change(interval['low'])} to {change(interval['high'])}{INTERVAL_MARKS[interval['over']]}"
         p_values = ("-" if p is None else format(p, ".2g") for p in (pair["p"], pair["adjusted"]))
         difference = change(pair["mean"]) if seeds else "-"
         rows.append((pair["second"], difference, limits, str(seeds), *p_values, pair["verdict"]))
@@ -296,6 +296,7 @@ def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
 def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[str, ...]:
     """Return a row of the printed table, one cell for each of ``HEADINGS``; scores are accuracies without a metric."""
     from ptviz.analysis.comparison import to_mebibytes
+    from ptviz.analysis.statistics import INTERVAL_MARKS
     from ptviz.tasks.metrics import ACCURACY
 
     def number(value: float | None, form: str = ",.0f") -> str:
@@ -310,7 +311,7 @@ def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[s
         summary.method,
         score(summary.mean),
         score(summary.sd),
-        f"{score(interval.low)} to {score(interval.high)}{_ROWS_MARK[interval.over]}" if interval else "-",
+        f"{score(interval.low)} to {score(interval.high)}{INTERVAL_MARKS[interval.over]}" if interval else "-",
         score(summary.zero_shot),
         number(summary.trained),
         number(summary.stored),

@@ -232,12 +232,19 @@ def with_row_scores(results: Iterable[RunResult], get_run: Callable[[str], Run])
     listed = tuple(results)
     count = Counter(result.method for result in listed)
     return tuple(
-        replace(result, rows=_read_row_scores(get_run(result.run))) if count[result.method] == 1 else result
+        replace(result, rows=_row_scores(get_run(result.run))) if count[result.method] == 1 else result
         for result in listed
     )
 
 
-def _read_row_scores(run: Run) -> tuple[float, ...]:
+def _row_scores(run: Run) -> tuple[float, ...]:
+    return _read_row_scores(run.path, file_signature(run.path / "predictions.parquet"))
+
+
+@lru_cache(maxsize=256)
+def _read_row_scores(folder: Path, signature: FileSignature) -> tuple[float, ...]:
+    """Return the scores of a run's test rows; read again only if the file changed."""
+    run = Run(folder)
     if not run.metric.is_row_mean:
         return ()
     try:

@@ -1,7 +1,7 @@
 """Speed of ptviz against PEFT: a training step on labels, one on texts to write, and writing.
 
 All sides run in one process with the same threads and type of weights, and alternate batch by batch; the time of a
-batch is the median over the passes, so that other load on the machine affects all alike. Examples have mixed lengths.
+batch is the median over the passes, so that other load on the machine affects all of them. Examples have mixed lengths.
 PEFT gets them in random order with dynamic padding, as in its examples, and a second time in ptviz's batches of like
 length. Before the timing, both must give the same loss and gradient on one batch in float32, to 1e-5, and write the
 same tokens.
@@ -166,8 +166,8 @@ def check_same(setting: _Setting, rows: Sequence[TokenisedExample]) -> tuple[flo
     if setting.work == "generate":
         # In writing, PEFT counts padding as positions, so that only rows of one length can be compared.
         shortest = min(len(row.ids) for row in rows)
-        alike = [replace(row, ids=row.ids[:shortest]) for row in rows]
-        if sides.make_ptviz_writer(ours, start)(alike) != sides.make_peft_writer(setting.family, peft)(alike):
+        equal = [replace(row, ids=row.ids[:shortest]) for row in rows]
+        if sides.make_ptviz_writer(ours, start)(equal) != sides.make_peft_writer(setting.family, peft)(equal):
             raise BenchmarkError(f"{setting}: the tokens written differ from PEFT's")
         return 0.0, 0.0
     (loss, gradient), (other, theirs) = (
@@ -201,30 +201,30 @@ def _measure(
         )
     random = torch.randperm(count, generator=torch.Generator().manual_seed(3)).tolist()
     mixed = [[data[i] for i in random[at : at + batch]] for at in range(0, count, batch)]
-    alike = [[data[i] for i in part] for part in schedule_batches([len(row.ids) for row in data], batch, 0, 0)]
+    grouped = [[data[i] for i in part] for part in schedule_batches([len(row.ids) for row in data], batch, 0, 0)]
     columns: dict[str, tuple[Run, Batches]] = {
-        "peft": (runs[1], mixed), "sorted": (runs[1], alike), "ours": (runs[0], alike),
+        "peft": (runs[1], mixed), "sorted": (runs[1], grouped), "ours": (runs[0], grouped),
     }  # fmt: skip
     peaks = {name: measure_peak_mb(partial(run, _longest(of))) for name, (run, of) in columns.items()}
     times: dict[str, list[list[float]]] = {name: [[] for _ in of] for name, (_, of) in columns.items()}
     bare = []
-    rounds = passes * len(alike)
+    rounds = passes * len(grouped)
     for turn in range(rounds):
-        at = turn % len(alike)
+        at = turn % len(grouped)
         for name, (run, of) in columns.items():
             times[name][at].append(time_run(run, of[at]))
         if turn % 4 == 0 and setting.work != "generate":
-            bare.append(time_matrix_products(ours, _needed_positions(setting, alike)))
+            bare.append(time_matrix_products(ours, _needed_positions(setting, grouped)))
         progress((turn + 1) / rounds)
     seconds = {name: sum(statistics.median(each) for each in times[name]) for name in columns}
     units = count
     if setting.work == "generate":
-        units = sum(len(written) for part in alike for written in sides.make_ptviz_writer(ours, start)(part))
+        units = sum(len(written) for part in grouped for written in sides.make_ptviz_writer(ours, start)(part))
     return StepBenchmarkResult(
         setting.work, setting.family, setting.m, setting.dtype,
         seconds["peft"] / seconds["ours"], seconds["sorted"] / seconds["ours"],
         units / seconds["ours"], units / seconds["peft"], units / seconds["sorted"], peaks["ours"], peaks["peft"],
-        statistics.median(bare) * len(alike) / seconds["ours"] if bare else None,
+        statistics.median(bare) * len(grouped) / seconds["ours"] if bare else None,
         *difference,
     )  # fmt: skip
 

@@ -1,4 +1,4 @@
-"""The card of a method: what is told about it before it is built."""
+"""The card of a method: what describes it before it is built."""
 
 from __future__ import annotations
 

@@ -96,4 +96,4 @@ def test_a_damaged_run_is_left_out_of_the_record(store: Store, small: Replicatio
     run = store.create(RunConfig(**vars(config)))
     finish(run, 0.5)
     (run.path / "events.jsonl").write_text("{")
-    assert StudyRecord(tmp_path / "record.json").record_finished(small, store) == 0
+    assert StudyRecord(tmp_path / "record.json").record_finished((small,), store) == 0

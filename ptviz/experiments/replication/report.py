@@ -7,6 +7,9 @@ import math
 from ptviz.experiments.replication.metrics import COUNT_METRICS
 from ptviz.experiments.replication.study import Comparison, ComparisonResult
 
+_METRIC_NOTES = {**COUNT_METRICS, "start": "before the first update"}
+_AGGREGATE_NOTES = {"sd": "standard deviation", "best": "best by validation"}
+
 
 def comparison_row(difference: ComparisonResult) -> tuple[str, str, str, str, str]:
     """Return the comparison, both means, their difference and its interval; accuracies in percent, "-" if unknown."""
@@ -26,9 +29,7 @@ def describe_comparison(compared: Comparison) -> str:
         unit = "" if counts else " points"
         side = "above" if compared.lower else "below"
         relation = f"less than {_format_number(compared.margin, counts)}{unit} {side}"
-    what = [COUNT_METRICS.get(compared.metric, {"start": "before the first update"}.get(compared.metric, ""))]
-    what += [{"sd": "standard deviation", "best": "best by validation"}.get(compared.across, "")]
-    notes = ", ".join(filter(None, what))
+    notes = ", ".join(filter(None, (_METRIC_NOTES.get(compared.metric), _AGGREGATE_NOTES.get(compared.across))))
     return f"{compared.first} {relation} {compared.second}" + (f" ({notes})" if notes else "")
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from importlib.resources import files
@@ -104,21 +104,23 @@ class StudyRecord:
                         wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
         return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
 
-    def record_finished(self, study: ReplicationStudy, store: Store) -> int:
-        """Measure finished runs of the store that a study still needs; return how many values were written.
+    def record_finished(self, studies: Iterable[ReplicationStudy], store: Store) -> int:
+        """Measure finished runs of the store that studies still need; return how many values were written.
 
         Nothing is trained and no backbone is loaded. A run that cannot be measured is left out.
 
         Raises:
             StoreError: if the record cannot be written.
         """
-        missing, count = self.list_missing(study), 0
+        missing, count = [one for study in studies for one in self.list_missing(study)], 0
         planned = comparison.find_runs(store, [one.config for one in missing]) if missing else ()
         for wanted, entry in zip(missing, planned, strict=True):
             if entry.state != "finished" or entry.run is None:
                 continue
             run = store.get(entry.run)
             for metric in wanted.metrics:
+                if self.get_value(wanted.config, metric) is not None:  # Two studies may need the same run.
+                    continue
                 try:
                     value = METRICS[metric](run, ModelCache())
                 except StoreError:

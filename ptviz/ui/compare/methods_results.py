@@ -22,6 +22,7 @@ from ptviz.analysis.comparison import (
     to_mebibytes,
 )
 from ptviz.analysis.csv_text import table_to_csv
+from ptviz.analysis.statistics import INTERVAL_MARKS
 from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.methods import list_methods
@@ -146,7 +147,7 @@ def display_rows(
             "Test": round(one.mean, 3),
             "sd": None if one.sd is None else round(one.sd, 3),
             "95 % interval": f"{metric.format(one.interval.low)} to {metric.format(one.interval.high)}"
-            + words.ROWS_MARK[one.interval.over]
+            + INTERVAL_MARKS[one.interval.over]
             if one.interval
             else None,
             "Zero-shot": None if one.zero_shot is None else round(one.zero_shot, 3),
@@ -193,7 +194,7 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
             if pair.differences
             else None,
             "95 % interval": f"{metric.format_change(pair.interval.low, '')} to "
-            f"{metric.format_change(pair.interval.high, '')}{words.ROWS_MARK[pair.interval.over]}"
+            f"{metric.format_change(pair.interval.high, '')}{INTERVAL_MARKS[pair.interval.over]}"
             if pair.interval
             else None,
             "Seeds": len(pair.seeds),

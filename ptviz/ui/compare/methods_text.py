@@ -21,8 +21,6 @@ FAIRNESS_TEXT = """
 - **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """
-ROWS_MARK = {"seeds": "", "rows": " (rows)"}
-"""What follows an interval that is not over seeds."""
 COLUMN_NOTES = (
     "Test is the mean over seeds; sd and interval are over seeds. Length counts prompt positions. Steps to 90 / 95 % "
     "of best: updates until a run first reached these shares of its own best {metric}."

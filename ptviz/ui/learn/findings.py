@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import streamlit as st
 
@@ -13,7 +13,8 @@ from ptviz.experiments.replication.results import DEFAULT_SEEDS
 from ptviz.methods import list_methods
 from ptviz.plots import plot_findings
 from ptviz.plots.method_style import method_title
-from ptviz.runs import ACTIVE_STATES
+from ptviz.runs import ACTIVE_STATES, RunConfig
+from ptviz.runs.same_training import training_fingerprint
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.figure_panel import render_plot
@@ -33,7 +34,8 @@ _NOT_RUN = "not run"
 def render_findings() -> None:
     """Show the figure of all findings, the filters, and every finding."""
     record = StudyRecord()
-    _record_finished_runs(record)
+    # The user's own finished runs count towards the verdicts.
+    record.record_finished(STUDIES, get_store())
     results = [record.evaluate(study) for study in STUDIES]
     verdict, method = _select_filters(results)
     shown = [
@@ -55,8 +57,15 @@ def render_findings() -> None:
         "no loss. Comparisons of counts, such as parameters, stand in the tables below.",
         filename="ptviz-findings",
     )
+    planned = _find_runs([result.study for result in shown])
     for result in shown:
-        _render_finding(record, result)
+        _render_finding(record, result, planned)
+
+
+def _find_runs(studies: Sequence[ReplicationStudy]) -> dict[str, PlannedRun]:
+    """Return the runs of these studies by fingerprint, in order: the store is read once for all of them."""
+    configs = {key: config for study in studies for key, config in _configs(study).items()}
+    return dict(zip(configs, comparison.find_runs(get_store(), configs.values()), strict=True))
 
 
 def _select_filters(results: Sequence[StudyResult]) -> tuple[str, str | None]:
@@ -85,14 +94,18 @@ def _select_filters(results: Sequence[StudyResult]) -> tuple[str, str | None]:
     return str(verdict), method
 
 
-def _render_finding(record: StudyRecord, result: StudyResult) -> None:
+def _render_finding(record: StudyRecord, result: StudyResult, planned: Mapping[str, PlannedRun]) -> None:
     study = result.study
     with st.container(border=True, key=f"finding-{study.id}"):
         render_replication(result)
-        configs = [config for arm in study.arms for seed in DEFAULT_SEEDS for config in study.run_configs(arm, seed)]
-        _render_runs(comparison.find_runs(get_store(), configs))
-        missing = [missing.config for missing in record.list_missing(study)]
-        _render_buttons(study, comparison.find_runs(get_store(), missing))
+        _render_runs([planned[key] for key in _configs(study)])
+        _render_buttons(study, [planned[training_fingerprint(one.config)] for one in record.list_missing(study)])
+
+
+def _configs(study: ReplicationStudy) -> dict[str, RunConfig]:
+    """Return the configs of a study by fingerprint; arms of one setting share their runs."""
+    configs = (config for arm in study.arms for seed in DEFAULT_SEEDS for config in study.run_configs(arm, seed))
+    return {training_fingerprint(config): config for config in configs}
 
 
 def _render_runs(planned: Sequence[PlannedRun]) -> None:
@@ -117,10 +130,3 @@ def _render_buttons(study: ReplicationStudy, planned: Sequence[PlannedRun]) -> N
             if st.button("Stop", icon=":material/stop:", key=f"stop-{study.id}"):
                 run_and_rerun(lambda: comparison.stop_runs(get_client(), alive))
         st.code(f"ptviz findings --run {study.id}", language="shell")
-
-
-def _record_finished_runs(record: StudyRecord) -> None:
-    """Measure what the user's own finished runs answer, so that the verdicts include them."""
-    store = get_store()
-    for study in STUDIES:
-        record.record_finished(study, store)
