@@ -7,7 +7,7 @@ from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_librar
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 # Path, title, icon and help of each page.
-PAGES = {
+PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
     "": [("home.py", "Home", "home", None)],
     "Learn": [
         ("learn/survey.py", "Survey", "account_tree", "All methods in two figures."),

@@ -1,5 +1,7 @@
 """Open, check and compare prompts that other people trained."""
 
+from pathlib import Path
+
 import streamlit as st
 
 from ptviz.ui.components.errors import show_errors
@@ -18,17 +20,16 @@ reference = None
 with show_errors():
     reference = checkpoint.select_backbone_reference()
 both = st.toggle("Compare two", key="two", bind="query-params")
-chosen = {}
+chosen: dict[str, Path] = {}
 for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
     with column, show_errors():
-        chosen[side] = None
-        if (path := checkpoint.checkpoint_input(side, "Drop files here")) is not None:
-            chosen[side] = checkpoint.fetch_hub_checkpoint(side, path)
-        if chosen[side] is not None:
-            checkpoint.render_checkpoint(side, chosen[side], reference)
-if not any(chosen.values()):
+        path = checkpoint.checkpoint_input(side, "Drop files here")
+        if path is not None and (path := checkpoint.fetch_hub_checkpoint(side, path)) is not None:
+            chosen[side] = path
+            checkpoint.render_checkpoint(side, path, reference)
+if not chosen:
     st.caption("No checkpoint opened yet. Drop a file above, or type a path.")
-elif both and all(chosen.values()):
+elif both and len(chosen) == len(checkpoint.SIDES):
     with show_errors():
         compare_checkpoints.render_checkpoint_comparison([chosen[side] for side in checkpoint.SIDES])
 rerun_when_answered("The worker is answering; this page is drawn again as soon as the answer is there.")
