@@ -20,6 +20,18 @@ def cache_dir() -> Path:
     return Path(os.environ.get("PTVIZ_CACHE") or platformdirs.user_cache_dir("ptviz", appauthor=False))
 
 
+def gallery_dir() -> Path:
+    """Return the folder of the recorded runs and checkpoints that come with the app; it may not exist.
+
+    That is ``$PTVIZ_GALLERY``, or ``assets/gallery``: inside the package in a wheel, next to it in a checkout.
+    """
+    if given := os.environ.get("PTVIZ_GALLERY"):
+        return Path(given)
+    package = Path(__file__).resolve().parent
+    installed = package / "_app" / "assets" / "gallery"
+    return installed if installed.is_dir() else package.parent / "assets" / "gallery"
+
+
 def expand_user(path: str | Path) -> Path:
     """Return a path with the user's home for a leading "~", unchanged for a user who does not exist.
 

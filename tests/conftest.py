@@ -48,7 +48,20 @@ def pytest_report_header(config: pytest.Config) -> str:
 
 @pytest.fixture(autouse=True)
 def home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder of runs of the test's own; the cache of prepared data is shared and only ever added to."""
+    """An empty folder of runs of the test's own; the cache of prepared data is shared and only ever added to.
+
+    The recorded runs of the app are hidden, unless a test asks for them with ``gallery``.
+    """
     path = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("PTVIZ_HOME", str(path))
+    monkeypatch.setenv("PTVIZ_GALLERY", str(path / "no-gallery"))
     return path
+
+
+@pytest.fixture
+def gallery(home: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The folder of the recorded runs and checkpoints that come with the app, shown to the test."""
+    from ptviz import paths  # After the hook, which checks the annotations of what is imported later.
+
+    monkeypatch.delenv("PTVIZ_GALLERY")
+    return paths.gallery_dir()

@@ -76,10 +76,14 @@ def runs(
     ] = None,
     task: Annotated[str | None, typer.Option(help="Only runs on this task.")] = None,
     method: Annotated[str | None, typer.Option(help="Only runs of this method.")] = None,
+    recorded: Annotated[
+        bool, typer.Option("--recorded", help="List the recorded runs that come with ptviz instead of your own.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, newest first."""
     from ptviz.runs import Store
+    from ptviz.runs.gallery import recorded_runs
     from ptviz.runs.status import DERIVED, RUN_STATES
 
     states = (*RUN_STATES, _UNREADABLE)
@@ -87,8 +91,8 @@ def runs(
         raise UsageError(f"--state: expected one of {', '.join(states)}; got {state!r}")
     store = Store()
     with as_usage_error(OSError):
-        found = [summary_to_json(summary) for summary in store.list()]
-        found += [_problem_to_json(problem) for problem in store.problems()]
+        found = [summary_to_json(summary) for summary in (recorded_runs() if recorded else store.list())]
+        found += [_problem_to_json(problem) for problem in (() if recorded else store.problems())]
     wanted = {"state": state, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
     found = [run for run in found if task is None or task in (run["task"], *(run["task"] or "").split(", "))]

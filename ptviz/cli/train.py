@@ -170,9 +170,11 @@ def _resume_run(id: str, more: int | None) -> tuple[Run, ModelCache]:
     """Return a saved run that is ready to continue."""
     from ptviz.runs import Store
     from ptviz.runs.extend import prepare_resume
+    from ptviz.runs.run import check_writable
 
     with as_usage_error(OSError):
         run = Store().get(id)
+        check_writable(run.path)
         if run.status().state == "finished" and more is None:
             raise UsageError(f"run {id} has finished all its steps; add some: ptviz train --resume {id} --extend 100")
         model_cache = _load_models(run.config.checked())

@@ -16,7 +16,7 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, to_store_error
 from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
 from ptviz.runs.extend import locked_idle_run, plan_extension
-from ptviz.runs.run import Run
+from ptviz.runs.run import Run, check_writable
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import Store
@@ -71,9 +71,10 @@ class LocalExecutor:
         """Stop a run within a step, or take it out of the queue; a run that has ended is left as it is.
 
         Raises:
-            StoreError: if there is no such run, or it cannot be written.
+            StoreError: if there is no such run, it is a recorded one, or it cannot be written.
         """
         run = self.store.get(id)
+        check_writable(run.path)
         state, mark = run.status().state, run.path / "stop"
         if state not in ACTIVE_STATES:
             mark_if_dead(run)

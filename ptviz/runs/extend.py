@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
-from ptviz.runs.run import Run
+from ptviz.runs.run import Run, check_writable
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import changing_config, encode_config
 from ptviz.runs.writer import exclusive, remove_stop_request, write_status
@@ -18,8 +18,9 @@ def locked_idle_run(run: Run) -> Iterator[Status]:
     """Hold the lock of a run that is neither active nor queued, and yield its status.
 
     Raises:
-        StoreError: if it is running or queued.
+        StoreError: if it is a recorded run, running or queued.
     """
+    check_writable(run.path)
     if (state := run.status().state) in ACTIVE_STATES:
         raise StoreError(f"run {run.id} is {state}: stop it first")
     with exclusive(run) as status:

@@ -10,6 +10,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ptviz import paths
 from ptviz.runs import snapshots as tensors
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
@@ -46,6 +47,11 @@ class Run:
 
     def __repr__(self) -> str:
         return f"Run({str(self.path)!r})"
+
+    @property
+    def recorded(self) -> bool:
+        """Return whether the run came with the app (``ptviz.runs.gallery``): it can be read, and never changed."""
+        return is_recorded(self.path)
 
     @property
     def config(self) -> RunConfig:
@@ -220,6 +226,26 @@ class Run:
             return pd.read_parquet(path)
         except Exception as error:  # A damaged file's metadata raise KeyError and more in pandas and pyarrow.
             raise StoreError(f"{path} is damaged or cut short ({error}); delete it, the run stays readable") from error
+
+
+def is_recorded(folder: Path) -> bool:
+    """Return whether ``folder`` is that of a recorded run of the gallery."""
+    return folder.resolve().parent == recorded_runs_folder().resolve()
+
+
+def recorded_runs_folder() -> Path:
+    """Return the folder of the recorded runs; it may not exist."""
+    return paths.gallery_dir() / "runs"
+
+
+def check_writable(folder: Path) -> None:
+    """Check that a run's folder is not that of a recorded run.
+
+    Raises:
+        StoreError: if it is.
+    """
+    if is_recorded(folder):
+        raise StoreError(f"{folder.name}: recorded runs are read-only; duplicate the settings to train it yourself")
 
 
 def best_state(saved: ResumeState) -> dict[str, Tensor]:

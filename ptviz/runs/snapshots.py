@@ -98,13 +98,15 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], header: Mapping[str
 def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[str, str]]:
     """Return the tensors of a safetensors file whose names begin with ``prefix``, and its header.
 
+    Half precision, in which recorded runs store their snapshots, is returned as float32.
+
     Raises:
         StoreError: if it is missing, truncated or not a safetensors file.
     """
     try:
         with safe_open(path, framework="pt") as file:
             names = [name for name in file.keys() if name.startswith(prefix)]  # noqa: SIM118
-            return {name: file.get_tensor(name) for name in names}, dict(file.metadata() or {})
+            return {name: _to_float32(file.get_tensor(name)) for name in names}, dict(file.metadata() or {})
     except FileNotFoundError:
         raise StoreError(f"{path} does not exist. Choose another step") from None
     except (SafetensorError, OSError, ValueError) as error:
@@ -112,6 +114,10 @@ def read_tensors(path: Path, prefix: str = "") -> tuple[dict[str, Tensor], dict[
             f"{path} is damaged or truncated ({error}). The run's other files are still readable: choose another step, "
             "or branch from an earlier snapshot"
         ) from error
+
+
+def _to_float32(tensor: Tensor) -> Tensor:
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 2 else tensor
 
 
 def unfold_names(state: Mapping[str, Tensor]) -> dict[str, Tensor]:

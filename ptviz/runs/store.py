@@ -21,7 +21,14 @@ from ptviz.runs import saved_prompts, snapshots
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.file_lock import FileLock, lock_owner
-from ptviz.runs.run import Run, read_config, read_status_file
+from ptviz.runs.run import (
+    Run,
+    check_writable,
+    is_recorded,
+    read_config,
+    read_status_file,
+    recorded_runs_folder,
+)
 from ptviz.runs.status import Status, actual_status
 from ptviz.runs.target_run import TARGET_MARK, find_target, split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
@@ -36,12 +43,13 @@ _RUN_FILES = ("config.json", "status.json", "events.jsonl")
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One entry in the list of runs; ``metric`` is that of its task."""
+    """One entry in the list of runs; ``metric`` is that of its task. ``recorded`` runs came with the app."""
 
     id: str
     config: RunConfig
     status: Status
     metric: Metric = ACCURACY
+    recorded: bool = False
 
     @property
     def name(self) -> str:
@@ -58,7 +66,7 @@ def summarise(run: Run) -> RunSummary:
     Raises:
         StoreError: if its config cannot be read.
     """
-    return RunSummary(run.id, run.config, run.status(), run.metric)
+    return RunSummary(run.id, run.config, run.status(), run.metric, run.recorded)
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,10 @@ class StoreProblem:
 
 
 class Store:
-    """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names belong to the worker."""
+    """The runs under ``root``, by default ``ptviz.paths.data_dir() / "runs"``. Hidden names belong to the worker.
+
+    The recorded runs of ``ptviz.runs.gallery`` can be read through every store, and changed through none.
+    """
 
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else paths.data_dir() / "runs"
@@ -124,7 +135,7 @@ class Store:
             raise to_store_error(error, self.root) from error
 
     def get(self, id: str) -> Run:
-        """Return the run ``id``, or with ``RUN@TASK`` one target task of a run on several.
+        """Return the run ``id``, or with ``RUN@TASK`` one target task of a run on several; also a recorded run.
 
         Raises:
             StoreError: if there is none, or its config cannot be read.
@@ -132,7 +143,7 @@ class Store:
         if TARGET_MARK in str(id):
             whole, _, task = str(id).partition(TARGET_MARK)
             return find_target(self.get(whole), task)
-        path = self._run_path(id)
+        path = self.folder(id)
         read_config(path)
         folder = path.stat()
         identity = folder.st_dev, folder.st_ino
@@ -145,29 +156,30 @@ class Store:
                     del self._runs[old]
         return known[1]
 
-    def _run_path(self, id: str) -> Path:
+    def folder(self, id: str) -> Path:
+        """Return the folder of the run ``id``, which may be a recorded one.
+
+        Raises:
+            StoreError: if there is no such run.
+        """
         if not isinstance(id, str) or not RUN_ID_PATTERN.fullmatch(id):
             raise StoreError(f"expected the id of a run (letters, digits, dots, dashes); got {str(id)[:80]!r}")
-        path = self.root / id
-        if not path.is_dir():
-            near = difflib.get_close_matches(id, self._folder_names(), 1)
-            hint = f" Did you mean {near[0]}?" if near else f" `ptviz runs` lists the runs in {self.root}."
-            raise StoreError(f"there is no run {id!r}.{hint}")
-        return path
-
-    def _folder_names(self) -> list[str]:
-        try:
-            return [entry.name for entry in os.scandir(self.root) if not entry.name.startswith(".")]
-        except FileNotFoundError:
-            return []
-        except OSError as error:
-            raise StoreError(f"the folder of runs {self.root} cannot be read: {error.strerror or error}") from error
+        for path in (self.root / id, recorded_runs_folder() / id):
+            if path.is_dir():
+                return path
+        near = difflib.get_close_matches(id, [*_folder_names(self.root), *_folder_names(recorded_runs_folder())], 1)
+        hint = f" Did you mean {near[0]}?" if near else f" `ptviz runs` lists the runs in {self.root}."
+        raise StoreError(f"there is no run {id!r}.{hint}")
 
     def list(self) -> RunSummaries:
-        """Return all readable runs, the newest first; ``problems`` then returns the entries that could not be read."""
+        """Return all readable runs of this folder, the newest first.
+
+        ``problems`` then returns the entries that could not be read. ``ptviz.runs.gallery.recorded_runs`` lists the
+        recorded ones.
+        """
         found, problems = [], []
         with self._cache_lock:
-            for name in self._folder_names():
+            for name in _folder_names(self.root):
                 path = self.root / name
                 try:
                     found.append(self._read_summary(path))
@@ -201,7 +213,10 @@ class Store:
         now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
-            known = now, RunSummary(path.name, read_config(path), read_status_file(path), Run(path).metric)
+            known = (
+                now,
+                RunSummary(path.name, read_config(path), read_status_file(path), Run(path).metric, is_recorded(path)),
+            )
             self._summaries[path.name] = known
         # Whether a "running" run is still alive is checked on every call: a crash changes no file.
         return replace(known[1], status=actual_status(known[1].status, path))
@@ -218,17 +233,17 @@ class Store:
         """
         for folder in (self.root, self.prompts_folder, self.root.with_name("uploads"), paths.cache_dir()):
             remove_leftovers(folder, everywhere=True)
-        for name in self._folder_names():
+        for name in _folder_names(self.root):
             _remove_marks(self.root / name)
 
     def rename(self, id: str, name: str) -> None:
         """Change the display name of a run; its id stays.
 
         Raises:
-            StoreError: if there is no such run, or it cannot be written.
+            StoreError: if there is no such run, it is a recorded one, or it cannot be written.
             ValueError: if the name is too long.
         """
-        path = self._run_path(id)
+        path = self.folder(id)
         with changing_config(path) as config:
             atomic_write(path / "config.json", encode_config(replace(config, name=name.strip()).checked()))
 
@@ -236,9 +251,10 @@ class Store:
         """Delete a run.
 
         Raises:
-            StoreError: if there is no such run, it is being written, or the folder cannot be written.
+            StoreError: if there is no such run, it is a recorded one or being written, or the folder cannot be written.
         """
-        path = self._run_path(id)
+        path = self.folder(id)
+        check_writable(path)
         if not any((path / name).exists() for name in _RUN_FILES):
             raise StoreError(f"{path} is not a run (no config.json), so it was not deleted")
         lock = FileLock(path / "lock")
@@ -253,6 +269,15 @@ class Store:
         finally:
             lock.release()
         self._runs.pop(id, None)
+
+
+def _folder_names(root: Path) -> list[str]:
+    try:
+        return [entry.name for entry in os.scandir(root) if not entry.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise StoreError(f"the folder of runs {root} cannot be read: {error.strerror or error}") from error
 
 
 def _remove_marks(folder: Path) -> None:
@@ -274,8 +299,9 @@ def changing_config(folder: Path) -> Iterator[RunConfig]:
     It is not the lock of the run's writer, which does not change its config: a run can be renamed while it is trained.
 
     Raises:
-        StoreError: if another process is changing it, or the folder cannot be written.
+        StoreError: if another process is changing it, it is a recorded run, or the folder cannot be written.
     """
+    check_writable(folder)
     lock = FileLock(folder / "config.lock")
     if not lock.acquire(wait=2.0):
         raise StoreError(f"process {lock_owner(lock.path)} is changing the settings of run {folder.name}: try again")
@@ -301,7 +327,7 @@ def rename_draft(draft: Path, config: RunConfig, preferred_id: str | None = None
     """
     for name in [*([preferred_id] if preferred_id else []), *(new_run_id(config) for _ in range(100))]:
         path = draft.with_name(name)
-        if not path.exists():
+        if not path.exists() and not (recorded_runs_folder() / name).exists():
             draft.rename(path)
             return path
     raise StoreError(f"no free name was found in {draft.parent}; delete some runs, or use another folder")

@@ -18,7 +18,7 @@ from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError, StoreError, atom
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.history import resume_marker
-from ptviz.runs.run import Run, best_state, read_status_file
+from ptviz.runs.run import Run, best_state, check_writable, read_status_file
 from ptviz.runs.snapshots import AxesByTensor, ResumeState
 from ptviz.runs.status import Status
 from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, StepCompleted
@@ -45,7 +45,7 @@ def exclusive(run: Run) -> Iterator[Status]:
     """Hold a run's lock while changing it; yield the status on disk.
 
     Raises:
-        StoreError: if another process is writing the run, or the folder cannot be written.
+        StoreError: if another process is writing the run, it is a recorded one, or the folder cannot be written.
     """
     lock = _acquire_lock(run)
     try:
@@ -55,6 +55,7 @@ def exclusive(run: Run) -> Iterator[Status]:
 
 
 def _acquire_lock(run: Run) -> FileLock:
+    check_writable(run.path)
     lock = FileLock(run.path / "lock")
     try:
         is_free = lock.acquire()
@@ -103,7 +104,7 @@ class Writer:
     """Writes one run while it is trained. Use it as a context manager, which releases the run's lock at the end.
 
     Raises:
-        StoreError: if another process is writing the run, or its folder cannot be written.
+        StoreError: if another process is writing the run, it is a recorded one, or its folder cannot be written.
     """
 
     def __init__(self, run: Run) -> None:

@@ -294,7 +294,7 @@ def probe_run(run: Run, kind: str, **question: Any) -> dict[str, Any]:
     Raises:
         StoreError: with the handler's reason, if it has no answer.
     """
-    return probe_prompt(Store(run.path.parent), run.id, kind, **question)
+    return probe_prompt(Store(None if run.recorded else run.path.parent), run.id, kind, **question)
 
 
 def probe_prompt(store: Store, id: str, kind: str, **question: Any) -> dict[str, Any]:

@@ -1,0 +1,53 @@
+"""The recorded runs that come with the app, so that every page has something real to show before anything is trained.
+
+They are ordinary run folders in ``ptviz.paths.gallery_dir() / "runs"``, trained by the app itself, and read-only.
+``Store.get`` finds them by their ids in every store; ``Store.list`` leaves them out.
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from pathlib import Path
+
+from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run import Run, recorded_runs_folder
+from ptviz.runs.store import RunSummaries, RunSummary, Store
+
+
+def recorded_runs() -> list[RunSummary]:
+    """Return the recorded runs, first by task and backbone, then by method and seed; empty if there are none."""
+    return sorted(gallery_store().list(), key=lambda summary: summary.id)
+
+
+def recorded_run(method: str, *, task: str = "trec6", backbone: str = "minilm-l6", seed: int = 0) -> Run:
+    """Return the recorded run of a method.
+
+    Raises:
+        StoreError: if there is none.
+    """
+    wanted = (method, task, backbone, seed)
+    for summary in recorded_runs():
+        config = summary.config
+        if (config.method, config.task, config.backbone, config.training.seed) == wanted:
+            return gallery_store().get(summary.id)
+    raise StoreError(
+        f"there is no recorded run of {method} on {task} with {backbone} and seed {seed}; "
+        "`ptviz runs --recorded` lists those there are"
+    )
+
+
+def with_recorded(summaries: RunSummaries) -> RunSummaries:
+    """Return a list of the user's own runs, followed by the recorded ones."""
+    own = {summary.id for summary in summaries}
+    return [*summaries, *(summary for summary in recorded_runs() if summary.id not in own)]
+
+
+def gallery_store() -> Store:
+    """Return the store of the recorded runs, for reading."""
+    return _store_at(recorded_runs_folder())
+
+
+@lru_cache(maxsize=4)
+def _store_at(root: Path) -> Store:
+    """Return one store for each folder, which keeps what it read."""
+    return Store(root)

@@ -1,0 +1,133 @@
+"""Recorded runs: read like any run, found by id in every store, and changed by nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
+from ptviz.executors.local import LocalExecutor
+from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
+from ptviz.runs.extend import prepare_resume
+from ptviz.runs.gallery import recorded_run, recorded_runs, with_recorded
+from ptviz.runs.pack import choose_snapshots, pack_run
+
+READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"
+
+
+@pytest.fixture
+def trained(store: Store, config: RunConfig, model_cache: ModelCache) -> Run:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    return run
+
+
+@pytest.fixture
+def recorded(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """A gallery of one run, packed from one that the store has too."""
+    monkeypatch.setenv("PTVIZ_GALLERY", str(tmp_path / "gallery"))
+    return Run(pack_run(trained, tmp_path / "gallery" / "runs", 4))
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_a_recorded_run_reads_as_the_run_that_was_packed(store: Store, trained: Run, recorded: Run) -> None:
+    found = store.get(recorded.id)
+    assert (found.recorded, trained.recorded) == (True, False)
+    assert (found.config, found.events(), found.environment()) == (
+        trained.config,
+        trained.events(),
+        trained.environment(),
+    )
+    assert (found.status().state, found.status().test) == ("finished", trained.status().test)
+    assert torch.equal(found.prompt()["P"], trained.prompt()["P"])
+    assert found.resume_point() is None
+    kept = found.snapshots()
+    assert [info.step for info in kept] == [info.step for info in choose_snapshots(trained, 4)]
+    for info in kept:
+        half, whole = (run.snapshot(info.stage, info.step)["P"] for run in (found, trained))
+        assert half.dtype == torch.float32
+        torch.testing.assert_close(half, whole, rtol=2**-10, atol=1e-6)
+
+
+def test_first_best_and_last_snapshots_are_kept(trained: Run) -> None:
+    every, best = trained.snapshots(), trained.status().best_step
+    for most in range(3, len(every) + 2):
+        chosen = choose_snapshots(trained, most)
+        assert len(chosen) <= most
+        assert {every[0], every[-1]} <= {*chosen}
+        assert best in [info.step for info in chosen]
+
+
+def test_recorded_runs_are_listed_apart(store: Store, trained: Run, recorded: Run) -> None:
+    assert [summary.id for summary in store.list()] == [trained.id]
+    assert [summary.id for summary in recorded_runs()] == [recorded.id]
+    assert [(s.id, s.recorded) for s in with_recorded(store.list())] == [(trained.id, False), (recorded.id, True)]
+
+
+def test_a_recorded_run_is_found_by_what_it_trains(recorded: Run) -> None:
+    assert recorded_run("prompt-tuning", task="fake", backbone="fake").id == recorded.id
+    with pytest.raises(StoreError, match="there is no recorded run of smop on fake with fake and seed 3"):
+        recorded_run("smop", task="fake", backbone="fake", seed=3)
+
+
+def test_no_gallery_is_no_error(trained: Run, store: Store) -> None:
+    assert recorded_runs() == []
+    assert with_recorded(store.list()) == store.list()
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda store, id: store.rename(id, "mine"),
+        lambda store, id: store.delete(id),
+        lambda store, id: LocalExecutor(store).stop(id),
+        lambda store, id: LocalExecutor(store).resume(id),
+        lambda store, id: LocalExecutor(store).extend(id, 10),
+        lambda store, id: prepare_resume(store.get(id), 10),
+        lambda store, id: Writer(store.get(id)),
+    ],
+    ids=["rename", "delete", "stop", "resume", "extend", "train", "write"],
+)
+def test_nothing_changes_a_recorded_run(store: Store, recorded: Run, change: Callable[[Store, str], object]) -> None:
+    before = content(recorded.path)
+    with pytest.raises(StoreError, match=READ_ONLY):
+        change(store, recorded.id)
+    assert content(recorded.path) == before
+
+
+def test_only_finished_runs_are_packed(store: Store, config: RunConfig, tmp_path: Path) -> None:
+    run = store.create(config)
+    with pytest.raises(StoreError, match="only finished runs are packed"):
+        pack_run(run, tmp_path / "gallery")
+    assert not [*tmp_path.glob("gallery/*")]
+
+
+def test_a_run_is_packed_again_in_the_same_place(trained: Run, recorded: Run) -> None:
+    assert len(recorded.snapshots()) < len(trained.snapshots())
+    again = pack_run(trained, recorded.path.parent, 100)
+    assert again == recorded.path
+    assert len(Run(again).snapshots()) == len(trained.snapshots())
+
+
+@pytest.mark.usefixtures("gallery")
+def test_the_recorded_runs_of_the_app_can_be_read() -> None:
+    found = recorded_runs()
+    assert found
+    for summary in found:
+        run = Store().get(summary.id)
+        assert (summary.status.state, run.history().damage) == ("finished", "")
+        assert run.snapshots()
+        assert len(run.history()) > 0
+        assert run.predictions() is not None
+        assert all(tensor.isfinite().all() for tensor in run.prompt().values())
+
+
+def test_the_gallery_is_small(gallery: Path) -> None:
+    assert sum(path.stat().st_size for path in gallery.rglob("*") if path.is_file()) <= 15_000_000
