@@ -27,6 +27,7 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
     ],
     "Compare": [
         ("compare/methods.py", "Compare methods", "leaderboard", "Several methods on one task, over several seeds."),
+        ("compare/sweep.py", "Sweep", "grid_on", "Many settings: which matter, and which are best."),
         ("compare/transfer.py", "Transfer", "swap_horiz", "Which prompt works on which other task."),
         ("compare/benchmark.py", "PEFT benchmark", "query_stats", "Results of PEFT's comparison of methods."),
     ],

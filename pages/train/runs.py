@@ -5,7 +5,7 @@ import streamlit as st
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
-from ptviz.ui.train import run_table
+from ptviz.ui.train import cluster, run_table
 
 st.title("All runs")
 with show_errors():
@@ -32,5 +32,6 @@ with show_errors():
         else:
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
+    cluster.render_cluster()
     run_table.render_unreadable_runs(summaries)
     run_table.rerun_on_change(summaries)

@@ -17,6 +17,7 @@ import typer
 from ptviz import __version__
 from ptviz.cli import (
     app,
+    attach,
     catalogue,
     compare,
     count,
@@ -30,6 +31,7 @@ from ptviz.cli import (
     predict,
     runs,
     step_benchmark,
+    sweep,
     train,
     transfer,
 )
@@ -50,6 +52,8 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "app": app.serve,
     "train": train.train,
     "compare": compare.compare,
+    "sweep": sweep.sweep,
+    "attach": attach.attach,
     "benchmark": peft_benchmark.benchmark,
     "transfer": transfer.transfer,
     "runs": runs.runs,

@@ -10,10 +10,15 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from ptviz.cli import options
-from ptviz.cli.options import own_notes, parse_hyperparameters, print_notes, with_table_options
+from ptviz.cli.options import (
+    own_notes,
+    parse_hyperparameters,
+    print_notes,
+    with_executor_options,
+    with_table_options,
+)
 from ptviz.cli.output import (
     JsonOption,
-    RunFailed,
     UsageError,
     as_usage_error,
     format_score,
@@ -25,22 +30,17 @@ from ptviz.cli.output import (
     quiet_libraries,
     write_csv,
 )
+from ptviz.cli.planned_runs import describe_plan, exit_if_incomplete, print_message, wait_for_runs
 from ptviz.cli.progress import GracefulStop
-from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
     from ptviz.analysis.comparison import MethodSummary, RunResult
-    from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
     from ptviz.tasks.metrics import Metric
 
-_POLL_SECONDS = 0.5
-"""Seconds between two checks of the runs."""
 HEADINGS = (
     *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
     *("file MB", "steps to 90 / 95 % of best", "seeds"),
@@ -59,6 +59,7 @@ def _pair_headings(metric: Metric) -> tuple[str, ...]:
 
 
 @with_table_options("columns")
+@with_executor_options("make_executor")
 def compare(
     *,
     methods: Annotated[str, typer.Option(help="all, or names separated by commas: see `ptviz methods`.")] = "all",
@@ -68,6 +69,7 @@ def compare(
     steps: Annotated[int, typer.Option(min=1, help="Training steps on the task.")] = 200,
     sets: options.SetOption = None,
     columns: dict[str, Any],
+    make_executor: Any,
     csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
     markdown: options.MarkdownOption = False,
@@ -80,17 +82,16 @@ def compare(
     continues them.
     """
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
-    from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
         configs = _make_configs(methods, seeds, sets, task, backbone, steps, columns)
-        executor = LocalExecutor()
+        executor = make_executor()
         with as_usage_error(OSError):
             planned = find_runs(executor.store, configs)
     reused = {entry.run for entry in planned if entry.state == "finished"}
-    _print_line(console, _describe_plan(planned))
+    print_message(console, describe_plan(planned))
     if dry_run:
         _print_dry_run(planned, as_json)
         return
@@ -99,7 +100,7 @@ def compare(
     with GracefulStop() as stop:
         with quiet_libraries(), as_usage_error(OSError):
             planned = start_runs(executor, planned)
-        planned = _wait_for_runs(executor, planned, stop, console)
+        planned = wait_for_runs(executor, planned, stop, console, _run_label)
     results = with_row_scores(load_results(executor.store, planned), executor.store.get)
     summaries = summarise_methods(results)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started)
@@ -111,7 +112,7 @@ def compare(
         print_line(_format_markdown(result, summaries))
     else:
         _print_comparison(result, summaries)
-    _exit_if_incomplete(planned, stop.requested)
+    exit_if_incomplete(planned, stop.requested, _run_label)
 
 
 def _make_configs(
@@ -142,18 +143,6 @@ def _make_configs(
     return configs
 
 
-def _describe_plan(planned: Sequence[PlannedRun]) -> str:
-    states = [entry.state for entry in planned]
-    finished, stopped = states.count("finished"), states.count("stopped")
-    active = sum(state in ("queued", "running", "stopping") for state in states)
-    missing = len(states) - finished - active - stopped
-    parts = [
-        (finished, "already finished, reused"), (active, "already queued or training"),
-        (stopped, "stopped, to be continued"), (missing, "to train"),
-    ]  # fmt: skip
-    return f"{len(states)} runs: {', '.join(f'{count} {what}' for count, what in parts if count)}"
-
-
 def _print_dry_run(planned: Sequence[PlannedRun], as_json: bool) -> None:
     rows = [(e.config.method, e.config.training.seed, e.state, e.run or "") for e in planned]
     if as_json:
@@ -162,54 +151,8 @@ def _print_dry_run(planned: Sequence[PlannedRun], as_json: bool) -> None:
         print_table(("method", "seed", "state", "run"), rows)
 
 
-def _wait_for_runs(
-    executor: LocalExecutor, planned: tuple[PlannedRun, ...], stop: GracefulStop, console: Console
-) -> tuple[PlannedRun, ...]:
-    """Show progress until no run is active. On Ctrl-C stop the runs of this comparison, the queued ones first."""
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
-
-    from ptviz.experiments.comparison import is_done, refresh, stop_runs
-    from ptviz.runs.status import ACTIVE_STATES
-
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
-    reported = {entry.run for entry in planned if entry.state == "finished"}
-    stopped = False
-    with Progress(*columns, console=console, transient=True) as bar:
-        total = bar.add_task("all runs", total=len(planned), completed=len(reported))
-        current = bar.add_task("waiting for the worker", total=1, completed=0)
-        while not is_done(planned):
-            if stop.requested and not stopped:
-                stopped = True
-                count = stop_runs(executor, planned)
-                _print_line(console, f"stopping {count} run{'s' if count != 1 else ''} of this comparison")
-            elif not stopped:
-                executor.ensure_worker()
-            time.sleep(_POLL_SECONDS)
-            planned = refresh(executor.store, planned)
-            for entry in planned:
-                if entry.state not in ACTIVE_STATES and entry.run not in reported:
-                    reported.add(entry.run)
-                    _print_line(console, _describe_run(executor, entry))
-            bar.update(total, completed=sum(entry.state not in ACTIVE_STATES for entry in planned))
-            for entry in planned:
-                if entry.state in ("running", "stopping"):
-                    status = executor.store.get(str(entry.run)).status()
-                    bar.update(
-                        current, description=escape_hidden(_run_label(entry)), total=status.steps, completed=status.step
-                    )
-    return planned
-
-
 def _run_label(entry: PlannedRun) -> str:
     return f"{entry.config.method}, seed {entry.config.training.seed}"
-
-
-def _describe_run(executor: LocalExecutor, entry: PlannedRun) -> str:
-    status = executor.store.get(str(entry.run)).status()
-    if status.state == "finished":
-        score = format_score(executor.store.get(str(entry.run)).metric, status.test)
-        return f"{_run_label(entry)}: test {score} in {status.seconds:.0f} s"
-    return f"{_run_label(entry)}: {status.state}: {status.reason}"
 
 
 def _comparison_json(
@@ -322,18 +265,3 @@ def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[s
         "-" if steps is None else f"{number(summary.steps90)} / {number(steps)}",
         str(len(summary.seeds)),
     )
-
-
-def _exit_if_incomplete(planned: Sequence[PlannedRun], interrupted: bool) -> None:
-    stopped = [entry for entry in planned if entry.state == "stopped"]
-    failed = [entry for entry in planned if entry.state in ("failed", "missing")]
-    if interrupted or stopped:
-        print_line(f"ptviz: {len(stopped)} runs stopped. To continue, repeat the same command", error=True)
-        raise typer.Exit(130 if interrupted else 1)
-    if failed:
-        names = ", ".join(entry.run or _run_label(entry) for entry in failed)
-        raise RunFailed(f"{len(failed)} of {len(planned)} runs failed: {names}. For the reason: ptviz show RUN")
-
-
-def _print_line(console: Console, line: str) -> None:
-    console.print(escape_hidden(line), markup=False, highlight=False, soft_wrap=True)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import MarkdownOption
+from ptviz.cli.options import MarkdownOption, with_executor_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -20,16 +20,22 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
+from ptviz.cli.planned_runs import wait_for_runs
 from ptviz.cli.progress import GracefulStop, RunProgress
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from ptviz.executors.base import Executor
     from ptviz.experiments.replication import ReplicationStudy, StudyRecord, StudyResult
     from ptviz.training import Event
 
 HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95 % interval", "seeds", "verdict")
 
 
+@with_executor_options("make_executor")
 def findings(
+    *,
     run: Annotated[
         str | None, typer.Option("--run", metavar="ID", help="Train the missing runs of this finding; `all` for all.")
     ] = None,
@@ -37,6 +43,7 @@ def findings(
     record: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Record the results in this file instead.")
     ] = None,
+    make_executor: Any,
     markdown: MarkdownOption = False,
     as_json: JsonOption = False,
 ) -> None:
@@ -55,7 +62,7 @@ def findings(
     stopped = False
     studies = list(STUDIES) if run in (None, "all") else [known[run]]
     if run is not None:
-        stopped = _train_missing(studies, results, tuple(range(1, seeds + 1)))
+        stopped = _train_missing(studies, results, tuple(range(1, seeds + 1)), make_executor)
     evaluated = [results.evaluate(study) for study in studies]
     if as_json:
         print_json([_to_json(one) | {"arms": _arm_values(one, results)} for one in evaluated])
@@ -68,13 +75,25 @@ def findings(
         raise typer.Exit(130)
 
 
-def _train_missing(studies: list[ReplicationStudy], record: StudyRecord, seeds: tuple[int, ...]) -> bool:
-    """Train and measure the missing runs; return whether it was interrupted."""
+def _train_missing(
+    studies: list[ReplicationStudy],
+    record: StudyRecord,
+    seeds: tuple[int, ...],
+    make_executor: Callable[[], Executor],
+) -> bool:
+    """Train and measure the missing runs; return whether it was interrupted.
+
+    They are trained in this process, unless they are to be trained on a cluster: then only measured here.
+    """
+    from ptviz.cli.sweep import run_label
     from ptviz.engine.model_cache import ModelCache
+    from ptviz.executors.local import LocalExecutor
+    from ptviz.experiments.comparison import find_runs, start_runs
     from ptviz.runs import Run, Store
     from ptviz.runs.atomic_io import StoreError
 
     console = progress_console()
+    executor = make_executor()
     store, model_cache = Store(), ModelCache()
     shown: list[RunProgress] = []  # The bar of the current run, if any.
 
@@ -93,6 +112,9 @@ def _train_missing(studies: list[ReplicationStudy], record: StudyRecord, seeds: 
                 with as_usage_error():
                     missing = record.list_missing(study, seeds)
                 console.print(f"{study.id}: {len(missing)} runs to train or measure", markup=False, highlight=False)
+                if not isinstance(executor, LocalExecutor):
+                    planned = start_runs(executor, find_runs(store, [one.config for one in missing]))
+                    wait_for_runs(executor, planned, stop, console, run_label)
                 measured = record.measure_missing(missing, store, model_cache, on_event, stop.reason, on_start)
                 if sum(1 for _ in measured) < len(missing):
                     return True

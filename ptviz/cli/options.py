@@ -115,8 +115,53 @@ def with_table_options(argument: str) -> Callable[[Callable[..., None]], Callabl
     return _with_options(_TABLE_OPTIONS, argument, _table_fields)
 
 
+_EXECUTOR_OPTIONS: dict[str, tuple[Any, Any]] = {
+    "executor": (
+        Annotated[str | None, typer.Option(help="local or ray. Default: as $PTVIZ_EXECUTOR says, or local.")],
+        None,
+    ),
+    "address": (
+        Annotated[
+            str | None,
+            typer.Option(help="Address of the Ray cluster. Default: as $PTVIZ_RAY_ADDRESS says, or auto."),
+        ],
+        None,
+    ),
+    "cpus": (Annotated[float, typer.Option(help="With ray: processors of a run.")], 1.0),
+    "gpus": (Annotated[float, typer.Option(help="With ray: accelerators of a run.")], 0.0),
+    "retries": (Annotated[int, typer.Option(help="With ray: times a run goes on after its node died.")], 10),
+    "shared_storage": (
+        Annotated[
+            bool,
+            typer.Option("--shared-storage", help="With ray: all nodes see the folder of runs under the same path."),
+        ],
+        False,
+    ),
+}
+
+
+def with_executor_options(argument: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options of where its runs are trained; it gets a function that makes the executor.
+
+    The function takes the place of ``argument``. It raises ``UsageError`` if the executor cannot be used.
+    """
+    return _with_options(_EXECUTOR_OPTIONS, argument, _executor_maker)
+
+
+def _executor_maker(values: dict[str, Any]) -> Any:
+    def make() -> Any:
+        from ptviz.executors.choose import make_executor
+        from ptviz.runs.placement import ClusterResources
+
+        with as_usage_error(OSError):
+            resources = ClusterResources(values["cpus"], values["gpus"], values["retries"], values["shared_storage"])
+            return make_executor(values["executor"], values["address"], resources)
+
+    return make
+
+
 def _with_options(
-    options: Mapping[str, tuple[Any, Any]], argument: str, collect: Callable[[dict[str, Any]], dict[str, Any]]
+    options: Mapping[str, tuple[Any, Any]], argument: str, collect: Callable[[dict[str, Any]], Any]
 ) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command options, each with an annotation and a default, in place of ``argument``."""
     added = [

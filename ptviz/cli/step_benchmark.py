@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import nullcontext
 from dataclasses import asdict
 from importlib.util import find_spec
 from multiprocessing import get_context
-from typing import TYPE_CHECKING, Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.progress import Progress
@@ -50,17 +53,25 @@ def bench(
     edit: Annotated[bool, typer.Option("--edit", help="Measure one prompt edit instead.")] = False,
     pages: Annotated[bool, typer.Option("--pages", help="Measure the app's pages instead.")] = False,
     runs: Annotated[int, typer.Option(min=1, max=5000, help="With --pages: runs in the store.")] = 500,
+    cluster: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Measure runs on this Ray cluster (or auto) instead.")
+    ] = None,
+    streams: Annotated[int, typer.Option(min=1, max=5000, help="With --cluster: synthetic runs at once.")] = 200,
     as_json: JsonOption = False,
 ) -> None:
     """Measure ptviz against PEFT in the same type of weights and with the same threads: training steps, and writing.
 
     PEFT gets batches in random order, as in its examples, and a second time batches of like length ("sorted PEFT"). The
     same loss and gradient, and the same tokens, are checked first. All works, families, prompt lengths and types take
-    hours on two cores: choose some, or fewer rows. --edit and --pages measure the app instead.
+    hours on two cores: choose some, or fewer rows. --edit and --pages measure the app, --cluster what a run on a Ray
+    cluster costs.
     """
     _check_choices("--family", family, FAMILY_CHOICES)
     _check_choices("--dtype", dtype, DTYPE_CHOICES)
     _check_choices("--work", work, WORK_CHOICES)
+    if cluster is not None:
+        _benchmark_cluster(cluster, streams, passes, as_json)
+        return
     if pages:
         _benchmark_pages(runs, as_json)
         return
@@ -98,6 +109,34 @@ def _benchmark_pages(runs: int, as_json: bool) -> None:
         print_json({"runs": runs, "rows": plain})
     else:
         print_table(tuple(plain[0]), [[_format_cell(value) for value in row.values()] for row in plain])
+
+
+def _benchmark_cluster(address: str, streams: int, passes: int, as_json: bool) -> None:
+    """Measure runs and streams in a store of its own: the collector writes nothing into the user's."""
+    from ptviz.executors.choose import make_executor
+    from ptviz.runs import RunConfig, Store
+    from ptviz.runs.atomic_io import StoreError
+    from ptviz.training import TrainConfig
+
+    with quiet_libraries(), tempfile.TemporaryDirectory(prefix="ptviz-cluster-") as folder:
+        try:
+            made = make_executor("ray", address, store=Store(Path(folder) / "runs"))
+            from ptviz.executors import ray_benchmark
+
+            executor: Any = made
+            console = progress_console()
+            with console.status("training runs here and on the cluster"):
+                config = RunConfig("minilm-l6", "trec6", training=TrainConfig(steps=200))
+                cost = asdict(ray_benchmark.measure_run_cost(executor, config, passes))
+            with console.status(f"sending the events of {streams} runs"):
+                load = asdict(ray_benchmark.measure_streams(executor, streams))
+        except (StoreError, RuntimeError) as error:
+            raise RunFailed(str(error)) from error
+    if as_json:
+        print_json({"run": cost, "streams": load, "load": os.getloadavg()})
+        return
+    rows = [*cost.items(), *((f"streams: {name}", value) for name, value in load.items())]
+    print_table(("what", "value"), [(name, _format_cell(value)) for name, value in rows])
 
 
 def _benchmark_edits(lengths: list[int], passes: int, as_json: bool) -> None:

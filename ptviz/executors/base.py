@@ -7,7 +7,8 @@ from typing import Any, Protocol
 
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
-from ptviz.runs.store import Store
+from ptviz.runs.status import Status
+from ptviz.runs.store import RunSummaries, Store
 
 
 class Executor(Protocol):
@@ -37,4 +38,16 @@ class Executor(Protocol):
 
     def ask(self, kind: str, run: str = "", *, timeout: float = 120.0, **question: Any) -> dict[str, Any]:
         """Return the answer to a question about a run: one of ``ptviz.worker.handlers.HANDLERS``."""
+        ...
+
+    def status(self, id: str) -> Status:
+        """Return where a run stands."""
+        ...
+
+    def list(self) -> RunSummaries:
+        """Return all runs of the store, the newest first."""
+        ...
+
+    def ensure_worker(self) -> None:
+        """See that something trains the queued runs; cheap enough for every refresh of a page."""
         ...

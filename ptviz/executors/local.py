@@ -5,24 +5,23 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
-import time
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ptviz.engine.check_labels import check_table_labels
+from ptviz.executors.store_executor import StoreExecutor
 from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, to_store_error
-from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
-from ptviz.runs.extend import locked_idle_run, plan_extension
-from ptviz.runs.run import Run, check_writable
+from ptviz.runs.config import RunConfig, with_absolute_paths
+from ptviz.runs.placement import place_locally
+from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
-from ptviz.runs.status import ACTIVE_STATES, Status
+from ptviz.runs.status import Status
 from ptviz.runs.store import Store
-from ptviz.runs.writer import exclusive, mark_if_dead, remove_stop_request, write_status
-from ptviz.training.config import TrainConfig
 from ptviz.worker.directory import EXIT_BUSY, WorkerDir, WorkerInfo, code_modified_at, process_command
+
+if TYPE_CHECKING:
+    from torch import Tensor
 
 _MAX_LOG_BYTES = 1 << 20
 
@@ -39,7 +38,7 @@ _WORKER_PROCESSES: dict[Path, _WorkerProcess] = {}
 _START_LOCK = threading.Lock()
 
 
-class LocalExecutor:
+class LocalExecutor(StoreExecutor):
     """Trains runs on this machine, in one worker process per folder of runs, which outlives its starter.
 
     A worker that this executor starts frees its models after ``unload_after`` idle seconds and ends after
@@ -53,92 +52,6 @@ class LocalExecutor:
         self.worker_dir = WorkerDir.of_store(self.store.root)
         self._idle_limits = {"--unload-after": unload_after, "--exit-after": exit_after}
         self._outdated_pids: set[int] = set()
-
-    def submit(self, config: RunConfig) -> Run:
-        """Queue a new run and start a worker if none lives.
-
-        Raises:
-            ValueError: if the config is wrong, or the backbone cannot tell the labels of its table apart.
-            StoreError: if the folder cannot be written, or the disk is full.
-        """
-        config = with_absolute_paths(config)
-        check_table_labels(config)
-        run = self.store.create(config, queued=True)
-        self._wake_worker()
-        return run
-
-    def stop(self, id: str) -> None:
-        """Stop a run within a step, or take it out of the queue; a run that has ended is left as it is.
-
-        Raises:
-            StoreError: if there is no such run, it is a recorded one, or it cannot be written.
-        """
-        run = self.store.get(id)
-        check_writable(run.path)
-        state, mark = run.status().state, run.path / "stop"
-        if state not in ACTIVE_STATES:
-            mark_if_dead(run)
-            return
-        try:
-            # The mark first: a worker that takes the run in the meantime finds it.
-            mark.touch()
-        except OSError as error:
-            raise to_store_error(error, mark) from error
-        if state == "queued":
-            with suppress(StoreError), exclusive(run) as status:
-                if status.state == "queued":
-                    write_status(
-                        run.path, status.with_changes(state="stopped", reason="stopped by you while it was queued")
-                    )
-        if run.status().state not in ACTIVE_STATES:
-            remove_stop_request(run)
-
-    def resume(self, id: str) -> Run:
-        """Queue a stopped or failed run again, from its newest state.
-
-        Raises:
-            StoreError: if it is running, queued or finished, or cannot be written.
-        """
-        run = self.store.get(id)
-        with locked_idle_run(run) as status:
-            if status.state == "finished":
-                raise StoreError(f"run {id} has made all its steps; extend it to train further")
-            self._enqueue(run, status)
-        self._wake_worker()
-        return run
-
-    def extend(self, id: str, steps: int) -> Run:
-        """Queue a run that has ended for ``steps`` more steps, as ``ptviz.runs.extend.plan_extension`` schedules them.
-
-        Raises:
-            ValueError: if ``steps`` is not positive.
-            StoreError: if the run is running or queued, or cannot be written.
-        """
-        run = self.store.get(id)
-        with locked_idle_run(run) as status:
-            self._enqueue(run, plan_extension(run, status, steps))
-        self._wake_worker()
-        return run
-
-    def branch(self, id: str, stage: int, step: int, changes: Mapping[str, Any] | None = None) -> Run:
-        """Queue a new run that starts from a snapshot of another, with a fresh optimiser.
-
-        ``changes`` are fields of ``RunConfig``, such as ``training`` or ``name``.
-
-        Raises:
-            ValueError: for an unknown field, or another method.
-            StoreError: if there is no such snapshot, or the folder cannot be written.
-        """
-        source = self.store.get(id)
-        config = source.config
-        start = source.snapshot(stage, step)
-        fresh = {"name": "", "planned": (), "start": None, **(changes or {}), "parent": (id, stage, step)}
-        config = RunConfig.from_json({**config.to_json(), **_to_json_values(fresh)})
-        if config.method != source.config.method:
-            raise ValueError(f"method: a branch keeps its parent's, {source.config.method}; got {config.method}")
-        run = self.store.create(with_absolute_paths(config), queued=True, start=start)
-        self._wake_worker()
-        return run
 
     def predict(
         self, id: str, texts: Sequence[str], stage: int | None = None, step: int | None = None, timeout: float = 60.0
@@ -242,14 +155,13 @@ class LocalExecutor:
         self.ensure_worker()
         return None
 
-    def _enqueue(self, run: Run, status: Status) -> None:
-        remove_stop_request(run)
-        write_status(run.path, status.with_changes(state="queued", reason="", pid=None, queued=time.time()))
+    def _create(self, config: RunConfig, start: Mapping[str, Tensor] | None = None) -> Run:
+        return self.store.create(config, queued=True, start=start)
 
-    def _wake_worker(self) -> None:
+    def _enqueue(self, run: Run, status: Status) -> None:
+        place_locally(run.path)
+        super()._enqueue(run, status)
+
+    def _start(self, run: Run) -> None:
         self.worker_dir.wake()
         self.ensure_worker()
-
-
-def _to_json_values(changes: Mapping[str, Any]) -> dict[str, Any]:
-    return {json_key(k): v.to_json() if isinstance(v, TrainConfig) else v for k, v in changes.items()}

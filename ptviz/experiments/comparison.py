@@ -5,6 +5,7 @@ from __future__ import annotations
 import shlex
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
@@ -16,7 +17,7 @@ from ptviz.methods.hyperparameters import HyperparameterInfo
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
-from ptviz.runs.same_training import is_same_training
+from ptviz.runs.same_training import has_same_lr, training_fingerprint
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import RunSummary, Store
 
@@ -104,10 +105,14 @@ def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, .
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
-    candidates: dict[tuple[Any, ...], list[RunSummary]] = {}
+    listed = tuple(configs)
+    wanted = {_coarse_key(config) for config in listed}
+    candidates: dict[str, list[RunSummary]] = {}
     for summary in store.list():
-        candidates.setdefault(_coarse_key(summary.config), []).append(summary)
-    return tuple(_find_run(store, config, candidates.get(_coarse_key(config), [])) for config in configs)
+        if _coarse_key(summary.config) in wanted:
+            with suppress(ValueError):  # A run of another version, whose hyperparameters this one does not know.
+                candidates.setdefault(training_fingerprint(summary.config), []).append(summary)
+    return tuple(_find_run(store, config, candidates.get(training_fingerprint(config), [])) for config in listed)
 
 
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
@@ -119,7 +124,7 @@ def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
 def _find_run(store: Store, config: RunConfig, candidates: list[RunSummary]) -> PlannedRun:
     if not candidates:
         return PlannedRun(config)
-    equal = [summary for summary in candidates if is_same_training(store, summary, config)]
+    equal = [summary for summary in candidates if has_same_lr(store, summary, config)]
     # Stable: within one state the newest stays first, as the store lists them.
     best = sorted(equal, key=lambda summary: _STATE_PRIORITY.index(summary.status.state))
     return PlannedRun(config, best[0].id, best[0].status.state) if best else PlannedRun(config)

@@ -58,6 +58,13 @@ from .survey import (
     plot_method_pair,
     plot_taxonomy,
 )
+from .sweep import (
+    best_settings_table,
+    plot_sweep,
+    plot_sweep_heatmap,
+    plot_sweep_importance,
+    sweep_table,
+)
 from .tensors import (
     plot_embedding_shift,
     plot_low_rank_accuracy,
@@ -89,6 +96,7 @@ from .written_texts import edited_texts_table, plot_perplexity, samples_table
 from .written_tokens import plot_written_attention, plot_written_lens
 
 __all__ = [
+    "best_settings_table",
     "comparison_table",
     "edited_texts_table",
     "plot_attention",
@@ -147,6 +155,9 @@ __all__ = [
     "plot_spectrum",
     "plot_stages",
     "plot_step_strip",
+    "plot_sweep",
+    "plot_sweep_heatmap",
+    "plot_sweep_importance",
     "plot_taxonomy",
     "plot_tensor_gallery",
     "plot_tensor_projection",
@@ -161,4 +172,5 @@ __all__ = [
     "plot_written_lens",
     "predictions_table",
     "samples_table",
+    "sweep_table",
 ]

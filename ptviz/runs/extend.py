@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import replace
 
 from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.placement import place_locally
 from ptviz.runs.run import Run, check_writable
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import changing_config, encode_config
@@ -64,4 +65,5 @@ def prepare_resume(run: Run, steps: int = 0) -> None:
         elif status.state == "finished":
             raise StoreError(f"run {run.id} is finished; extend it to train further")
         remove_stop_request(run)
+        place_locally(run.path)
         write_status(run.path, status.with_changes(state="stopped", reason="about to go on", pid=None))

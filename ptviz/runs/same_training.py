@@ -51,15 +51,19 @@ def training_fingerprint(config: RunConfig) -> str:
 
 
 def is_same_training(store: Store, summary: RunSummary, config: RunConfig) -> bool:
-    """Return whether a stored run trains the prompt that ``config`` asks for.
+    """Return whether a stored run trains the prompt that ``config`` asks for."""
+    try:
+        same = training_fingerprint(summary.config) == training_fingerprint(config)
+    except ValueError:  # A run of another version, whose hyperparameters this one does not know.
+        return False
+    return same and has_same_lr(store, summary, config)
+
+
+def has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:
+    """Return whether a stored run of an equal fingerprint used the learning rate of ``config``.
 
     A run without a learning rate in its config must have used today's default, as its environment records.
     """
-    try:
-        if training_fingerprint(summary.config) != training_fingerprint(config):
-            return False
-    except ValueError:  # A run of another version, whose hyperparameters this one does not know.
-        return False
     if summary.config.training.lr is not None:
         return True
     folder = store.root / summary.id

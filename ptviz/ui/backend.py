@@ -9,15 +9,19 @@ from concurrent.futures import Future
 from functools import lru_cache
 from pathlib import Path
 from threading import Thread
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptviz import paths
 from ptviz.analysis.projection import Projection
+from ptviz.executors.choose import is_local, make_executor
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.atomic_io import StoreError
 from ptviz.worker.projection_process import ProjectionJob, enqueue, is_pending, load_progress, load_projection
 from ptviz.worker.projection_queue import projection_folder
+
+if TYPE_CHECKING:
+    from ptviz.executors.ray import RayExecutor
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -28,8 +32,12 @@ def get_store() -> Store:
     return _cached_store(paths.data_dir() / "runs")
 
 
-def get_client() -> LocalExecutor:
-    """Return the executor that starts, stops and queries runs on this machine."""
+def get_client() -> LocalExecutor | RayExecutor:
+    """Return the executor that starts, stops and queries runs: on this machine, or as ``PTVIZ_EXECUTOR`` says.
+
+    Raises:
+        StoreError: if the cluster cannot be used.
+    """
     return _cached_client(paths.data_dir() / "runs")
 
 
@@ -39,8 +47,9 @@ def _cached_store(root: Path) -> Store:
 
 
 @lru_cache(maxsize=8)
-def _cached_client(root: Path) -> LocalExecutor:
-    return LocalExecutor(_cached_store(root))
+def _cached_client(root: Path) -> LocalExecutor | RayExecutor:
+    store = _cached_store(root)
+    return LocalExecutor(store) if is_local() else make_executor(store=store)
 
 
 def run_in_thread(action: Callable[[], T]) -> Future[T]:

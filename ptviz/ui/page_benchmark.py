@@ -23,9 +23,9 @@ _TABLE_ROWS = [f"who wrote book number {i},person\nwhere is town number {i},plac
 PAGE_PARAMETERS = {
     "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
     "compare/methods.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
-    "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {}, "learn/findings.py": {},
-    "look/embeddings.py": {}, "look/decompositions.py": {}, "look/routing.py": {}, "look/attention.py": {},
-    "open/checkpoint.py": {},
+    "compare/sweep.py": {}, "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {},
+    "learn/findings.py": {}, "look/embeddings.py": {}, "look/decompositions.py": {}, "look/routing.py": {},
+    "look/attention.py": {}, "open/checkpoint.py": {},
 }  # fmt: skip
 """The pages with their query parameters; the comparison of methods finds all runs that it asks for."""
 

@@ -29,6 +29,7 @@ from ptviz.runs.atomic_io import StoreError, atomic_write, check_room
 from ptviz.runs.config import RunConfig
 from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.placement import cluster_resources
 from ptviz.runs.predictions import lacks_predictions
 from ptviz.runs.run import Run
 from ptviz.runs.store import Store
@@ -182,7 +183,8 @@ class Worker:
         scan_after = _RETRY_SECONDS if self._retry_at else _QUEUE_SCAN_SECONDS
         if woken == self._last_wake and now - self._last_scan < scan_after:
             return False
-        queued = [summary.id for summary in self.store.queued_runs()]
+        waiting = (summary.id for summary in self.store.queued_runs())
+        queued = [id for id in waiting if cluster_resources(self.store.root / id) is None]
         self._retry_at = {id: due for id, due in self._retry_at.items() if id in queued and due > now}
         for id in queued:
             if id not in self._retry_at and self._try_run(id):
@@ -309,7 +311,8 @@ def mark_dead_runs(store: Store) -> None:
     """Write the status of every run whose worker died."""
     for summary in store.list():
         try:
-            if mark_if_dead(store.get(summary.id)):
+            # A collector that is started again continues the runs of its cluster.
+            if cluster_resources(store.root / summary.id) is None and mark_if_dead(store.get(summary.id)):
                 write_log_line(f"{summary.id}: its worker had died")
         except Exception as error:  # One damaged run must not keep the worker from the others.
             write_log_line(f"{summary.id}: {failure_reason(error, None)}")

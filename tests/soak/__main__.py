@@ -33,7 +33,7 @@ from tests.soak.visitor import View, Visitor
 
 PAGES = (
     "", "compose", "watch", "runs", "survey", "method", "findings", "embeddings", "decompositions", "routing",
-    "attention", "compare-methods", "transfer", "benchmark", "checkpoint",
+    "attention", "compare-methods", "sweep", "transfer", "benchmark", "checkpoint",
 )  # fmt: skip
 RUN_PAGES = ("watch", "embeddings", "decompositions", "routing", "attention")
 SAMPLE_SECONDS = 2.0

@@ -10,6 +10,7 @@ import streamlit as st
 from ptviz import tasks
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, RunHistory, Status, StoreError
+from ptviz.runs.placement import cluster_resources
 from ptviz.runs.target_run import split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
@@ -76,6 +77,9 @@ def render_run_header(run: Run, status: Status) -> None:
 
 def _queue_text(run: Run) -> str:
     """Return what a queued run waits for."""
+    if cluster_resources(run.path) is not None:
+        reason = run.status().reason
+        return f"Queued on the cluster: {reason}." if reason else "Queued on the cluster: it waits for a node."
     worker = get_client().worker_info()
     if worker is not None and worker.run not in (None, run.id):
         return f"Queued: {worker.run} is training."

@@ -1,0 +1,42 @@
+"""The page of sweeps: a new one, its runs, and the figures of finished ones."""
+
+from __future__ import annotations
+
+from ptviz.experiments.sweep import expand_sweep, parse_sweep, save_sweep
+from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.store import encode_config
+from tests.pages.run_pages import figures
+
+PAGE = "compare/sweep.py"
+SPEC = b'name = "rates"\nmethods = ["prompt-tuning", "smop"]\nseeds = 2\n[training]\nsteps = 20\nlr = [0.1, 0.2, 0.3]\n'
+
+
+def test_a_new_sweep_is_saved_and_its_runs_are_started(page, store):
+    at = page(PAGE)
+    assert not at.exception
+    at.text_area(key="sweep-text").set_value(SPEC.decode()).run()
+    assert at.button(key="sweep-runs-start").label == "Train 12 runs"
+    at.button(key="sweep-save").click().run()
+    assert not at.exception
+    assert at.selectbox(key="sweep").value == "rates"
+    at.button(key="sweep-runs-start").click().run()
+    assert sum(summary.status.state == "queued" for summary in store.list()) == 12
+
+
+def test_a_wrong_sweep_is_refused_with_its_reason(page):
+    at = page(PAGE)
+    at.text_area(key="sweep-text").set_value("seeds = 0").run()
+    assert not at.exception
+    assert any("expected a whole number >= 1" in text.value for text in at.text)
+
+
+def test_finished_runs_are_drawn(page, make_run):
+    spec = parse_sweep(SPEC)
+    save_sweep(spec, SPEC)
+    for config in expand_sweep(spec)[:10]:
+        run = make_run("finished", method=config.method)
+        atomic_write(run.path / "config.json", encode_config(config))
+    at = page(PAGE, sweep="rates")
+    assert not at.exception
+    assert {"sweep-parallel", "sweep-importance", "sweep-method-lr"} <= set(figures(at))
+    assert at.button(key="sweep-runs-start").label == "Train 2 runs"
