@@ -1,7 +1,8 @@
-"""One run, live: metrics, curves, and predictions with the prompt of each step."""
+"""One run, live or played again: metrics, curves, and predictions with the prompt of each step."""
 
 import streamlit as st
 
+from ptviz.ui import replay
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train import predictions, run_page
@@ -15,10 +16,15 @@ with show_errors():
 if run is not None:
     with show_errors():
         status = run.status()
-        run_page.render_run_header(run, status)
-        shown = run_page.select_target(run)
-        run_page.render_live_run(shown, status)
-        predictions.render_predictions(shown, status)
+        if replay.is_replay() and status.state == "finished":
+            replay.render_replay(run)
+        else:
+            if replay.is_replay():
+                st.caption("Only a finished run can be replayed; this is the run as it is now.")
+            run_page.render_run_header(run, status)
+            shown = run_page.select_target(run)
+            run_page.render_live_run(shown, status)
+            predictions.render_predictions(shown, status)
 else:
     top.title("Watch")
     if asked_for:

@@ -22,15 +22,16 @@ SMOOTHING = 0.9
 """Weight of the past in the exponential moving average of the loss."""
 
 
-def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING) -> go.Figure:
+def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING, step: int | None = None) -> go.Figure:
     """Draw the validation score with its baselines above the training loss (nats), over the steps of a run.
 
     The score is by the metric of the run's task, which the axis names; of several tasks it is the mean,
     with a thin line for each. ``smoothing`` is the weight of the past in the
-    exponential moving average of the loss, in [0, 1).
+    exponential moving average of the loss, in [0, 1). The curves end at ``step`` of the whole run; None draws all.
     """
     run = get_run(run)
-    curve = replace(to_training_curve(run.history(), smoothing), by_task=_scores_by_task(run))
+    history = run.history() if step is None else run.history().until(step)
+    curve = replace(to_training_curve(history, smoothing), by_task=_scores_by_task(run, history))
     figure = draw_training_curve(curve, method_series_style(run.config.method), run.metric)
     return with_alt(figure, describe_training_curve(curve, run.metric))
 
@@ -97,11 +98,11 @@ def to_training_curve(curve: RunHistory, weight: float = SMOOTHING) -> TrainingC
     return replace(made, further_baselines=_further_baselines(curve.baselines))
 
 
-def _scores_by_task(run: Run) -> tuple[tuple[str, tuple[float, ...]], ...]:
+def _scores_by_task(run: Run, history: RunHistory) -> tuple[tuple[str, tuple[float, ...]], ...]:
     """Return the validation scores on each of several target tasks, as (name, scores); nothing for one task."""
     if not run.config.more_tasks:
         return ()
-    evaluations = run.history().evaluations
+    evaluations = history.evaluations
     return tuple(
         (target_slug(name), tuple(e.tasks[index].accuracy for e in evaluations if e.tasks))
         for index, name in enumerate(run.config.targets)

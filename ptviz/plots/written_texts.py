@@ -15,13 +15,14 @@ from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.tasks.metrics import normalise_answer
 
 
-def plot_perplexity(run: RunOrId) -> go.Figure:
+def plot_perplexity(run: RunOrId, *, step: int | None = None) -> go.Figure:
     """Draw the perplexity of the validation targets over the steps of a run on a text-to-text task.
 
-    It is the exponential of the mean negative log-likelihood of a target's tokens, its end included.
+    It is the exponential of the mean negative log-likelihood of a target's tokens, its end included. The curve ends at
+    ``step`` of the whole run; None draws all.
     """
     run = get_run(run)
-    history = run.history()
+    history = run.history() if step is None else run.history().until(step)
     losses = [evaluation.loss for evaluation in history.evaluations]
     zero_shot = history.baselines.zero_shot_loss if history.baselines else None
     figure = draw_perplexity(history.evaluation_steps, losses, zero_shot, method_series_style(run.config.method))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from bisect import bisect_right
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 
@@ -78,6 +79,40 @@ class RunHistory:
         recent = self.seconds[-30:]
         span = float(recent[-1] - recent[0]) if len(recent) > 1 else 0.0
         return (len(recent) - 1) / span if span > 0 else 0.0
+
+    def timeline(self) -> tuple[Ints, Floats]:
+        """Return the steps of the whole run at which something was recorded, and the seconds of training at each.
+
+        Both ascend and have one entry per step.
+        """
+        recorded = dict(zip(self.global_steps.tolist(), self.seconds.tolist(), strict=True))
+        for position, evaluation in zip(self.evaluation_steps, self.evaluations, strict=True):
+            recorded[position] = max(recorded.get(position, 0.0), evaluation.seconds)
+        positions = sorted(recorded)
+        return _ints(positions), np.maximum.accumulate(_floats(recorded[position] for position in positions))
+
+    def until(self, position: int) -> RunHistory:
+        """Return the history as it was after ``position`` steps of the whole run: what came later is left out."""
+        made = int(np.searchsorted(self.global_steps, position, side="right"))
+        evaluated = bisect_right(self.evaluation_steps, position)
+        stage = int(self.stages[:made].max(initial=0))
+        last = max([0, *self.global_steps[-1:].tolist(), *self.evaluation_steps[-1:]])
+        return replace(
+            self,
+            global_steps=self.global_steps[:made],
+            stages=self.stages[:made],
+            steps=self.steps[:made],
+            losses=self.losses[:made],
+            learning_rates=self.learning_rates[:made],
+            gradient_norms=self.gradient_norms[:made],
+            seconds=self.seconds[:made],
+            routing_loads=self.routing_loads[:made],
+            evaluations=self.evaluations[:evaluated],
+            evaluation_steps=self.evaluation_steps[:evaluated],
+            stages_started=tuple(one for one in self.stages_started if one.index <= stage),
+            finished=self.finished if position >= last else None,
+            failed=self.failed if position >= last else None,
+        )
 
 
 class HistoryBuilder:

@@ -17,6 +17,11 @@ RUNS_PAGE = "train/runs.py"
 TRANSFER_PAGE = "compare/transfer.py"
 CHECKPOINT_PAGE = "open/checkpoint.py"
 
+REPLAY_PARAM = "replay"
+"""The query parameter that makes the page of a run a replay; its value is the speed."""
+REPLAY_KEY = "replay"
+"""The key of the session state under which the replay on screen is held."""
+
 OTHER_BACKBONE = "other"
 """The option for a backbone that is not in the list."""
 
@@ -50,6 +55,12 @@ def preload_for_form(config: RunConfig) -> None:
 def open_run_page(run: str) -> None:
     """Open the page of a run."""
     st.switch_page(WATCH_PAGE, query_params={"run": run})
+
+
+def open_replay(run: str) -> None:
+    """Open the replay of a finished run, from its start."""
+    st.session_state.pop(REPLAY_KEY, None)
+    st.switch_page(WATCH_PAGE, query_params={"run": run, REPLAY_PARAM: "20s"})
 
 
 _BIG_BUTTON_STYLE = (

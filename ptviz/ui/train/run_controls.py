@@ -1,4 +1,4 @@
-"""The buttons of one run: stop, resume, extend, branch, and a fresh run from the same settings."""
+"""The buttons of one run: stop, resume, replay, extend, branch, and a fresh run from the same settings."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.libraries import load_libraries
-from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_run_page
+from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_replay, open_run_page
 
 
 def render_run_controls(run: Run, status: Status) -> None:
@@ -36,6 +36,8 @@ def render_run_controls(run: Run, status: Status) -> None:
             True,
         )
     if status.state == "finished":
+        if st.button("Replay", icon=":material/replay:", key="replay-run", help="plays the recorded run again"):
+            open_replay(run.id)
         with st.popover("Extend", icon=":material/more_time:"):
             _extend_form(run)
     if run.snapshots():

@@ -52,10 +52,7 @@ def render_run_header(run: Run, status: Status) -> None:
         st.space("stretch")
         run_controls.render_run_controls(run, status)
         export_menu(run)
-    st.text(
-        f"{method_title(config.method)} on {config.backbone}, {'tasks' if config.more_tasks else 'task'} "
-        f"{task_title(config)}, seed {config.training.seed}"
-    )
+    st.text(describe_settings(config))
     if notes := run.task_notes():
         with st.expander(f"Notes on the data ({len(notes)})"):
             for note in notes:
@@ -73,6 +70,14 @@ def render_run_header(run: Run, status: Status) -> None:
             "The task is a file on another machine and is never opened here. To use the prompt on its texts, import "
             "the run again and name your copy of the file: ptviz import BUNDLE --task PATH"
         )
+
+
+def describe_settings(config: RunConfig) -> str:
+    """Return method, backbone, tasks and seed of a run in one line."""
+    noun = "tasks" if config.more_tasks else "task"
+    return (
+        f"{method_title(config.method)} on {config.backbone}, {noun} {task_title(config)}, seed {config.training.seed}"
+    )
 
 
 def _queue_text(run: Run) -> str:
@@ -148,7 +153,7 @@ def _render_target_scores(run: Run) -> None:
 def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
         status, curve = run.status(), run.history()
-        _render_metrics(status, curve, run.metric)
+        render_metrics(status, curve, run.metric)
         if curve.damage:
             st.text(f"{curve.damaged_lines} damaged lines are left out of the curves; {curve.damage}")
         _render_source_prompts(run, status, curve)
@@ -170,14 +175,19 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
             st.rerun()
 
 
-def _render_metrics(status: Status, curve: RunHistory, metric: Metric) -> None:
+def render_metrics(status: Status, curve: RunHistory, metric: Metric, *, progress: bool = True) -> None:
+    """Show step, speed, time and scores of a run whose history is given, up to now or up to an earlier step.
+
+    ``progress`` shows the bar of steps made.
+    """
     total = sum(stage.steps for stage in curve.stages_started) or status.steps
     made = max([0, *curve.global_steps[-1:].tolist(), *curve.evaluation_steps[-1:]])
     zero = curve.baselines.zero_shot if curve.baselines else None
     best = curve.best_evaluation.accuracy if curve.best_evaluation else None
     speed = curve.steps_per_second if status.state in ACTIVE_STATES else status.steps_per_second
     left = (total - made) / speed if speed and status.state == "running" else None
-    st.progress(min(made / total, 1.0) if total else 0.0)
+    if progress:
+        st.progress(min(made / total, 1.0) if total else 0.0)
     test = curve.finished.test if curve.finished else None
     step, pace, clock, validation, final = st.columns([2, 2, 2, 3, 3])
     step.metric("Step", f"{made:,} / {total:,}")
@@ -235,9 +245,7 @@ def _zero_shot_delta(score: float | None, zero: float | None, metric: Metric) ->
 
 
 def _render_prediction_box(run: Run, status: Status) -> None:
-    config = run.config
-    info = _find_task(config)
-    text = try_prompt.sentence_input(info.family if info else "", config.text or "")
+    text = sentence_input(run)
     at = None if status.state in ACTIVE_STATES else _select_snapshot(run)
     snapshots = run.snapshots()
     if not snapshots:
@@ -249,6 +257,12 @@ def _render_prediction_box(run: Run, status: Status) -> None:
             try_prompt.written_text_panel(run, text, at, newest if status.state in ACTIVE_STATES else None)
     else:
         try_prompt.prediction_panel(run, text, at, newest)
+
+
+def sentence_input(run: Run) -> str:
+    """Return the text typed into the box Try it, which begins with a sentence like those of the run's task."""
+    info = _find_task(run.config)
+    return try_prompt.sentence_input(info.family if info else "", run.config.text or "")
 
 
 def _select_snapshot(run: Run) -> tuple[int, int] | None:

@@ -19,32 +19,40 @@ SAMPLES_CAPTION = (
     "the prompt changes as training goes on; a tick marks a text that equals the reference, but for case, punctuation "
     "and articles."
 )
+REPLAYED_CAPTION = (
+    "How to read it: each row is a validation text, which is not trained on; a tick marks a text that equals the "
+    "reference, but for case, punctuation and articles."
+)
 PERPLEXITY_CAPTION = (
     "How to read it: the number of equally likely tokens that would be as hard to predict as the tokens of the "
     "references. Lower is better, 1 is perfect."
 )
 
 
-def render_samples(run: Run) -> None:
-    """Show the samples of a step, and the perplexity over all steps; nothing for a run that writes no texts."""
-    steps = sample_steps(run)
+def render_samples(run: Run, until: int | None = None) -> None:
+    """Show the samples of a step, and the perplexity over all steps; nothing for a run that writes no texts.
+
+    ``until`` shows the newest samples and the curve as they were at that step of the whole run, without a choice.
+    """
+    steps = [step for step in sample_steps(run) if until is None or step <= until]
     if not steps:
         return
     st.subheader("Samples")
     step = steps[-1]
-    if len(steps) > 1:
+    if until is None and len(steps) > 1:
         options = [*map(str, steps[:-1]), "newest"]
         chosen = st.select_slider("written with the prompt of step", options, value="newest", key="samples-at")
         step = steps[-1] if chosen == "newest" else int(chosen)
     rows = samples_table(run, step=step)
     st.html(samples_html(rows))
-    st.caption(SAMPLES_CAPTION)
+    st.caption(SAMPLES_CAPTION if until is None else f"Written with the prompt of step {step}. {REPLAYED_CAPTION}")
     with st.container(horizontal=True, gap="small"):
         python_popover(call_snippet(samples_table, run, step=step), "samples")
         figure_csv_download(lambda: _to_csv(rows), f"{run.id}-samples", "samples")
     render_plot(
         plot_perplexity,
         run,
+        step=until,
         key=f"perplexity-{run.id}",
         caption=PERPLEXITY_CAPTION,
         filename=f"{run.id}-perplexity",

@@ -21,12 +21,13 @@ COMPARISON_CAPTION = (
 )
 
 
-def render_training_curve(run: Run, smoothing: float) -> None:
-    """Show the live chart of one run; its zoom is stored in the address."""
+def render_training_curve(run: Run, smoothing: float, until: int | None = None) -> None:
+    """Show the chart of one run, up to the step ``until`` of the whole run; its zoom is stored in the address."""
     render_plot(
         plot_training,
         run,
         smoothing=smoothing,
+        step=until,
         key=f"curves-{run.id}",
         caption=TRAINING_CAPTION.format(metric=run.metric.noun),
         filename=f"{run.id}-curves",
