@@ -4,17 +4,23 @@ import streamlit as st
 
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.forward_pass import render_forward_pass
 from ptviz.ui.components.plotly_chart import preload_plotly
-from ptviz.ui.home import INTRODUCTION, render_introduction, render_writing_run
+from ptviz.ui.home import INTRODUCTION, find_recorded_run, play_button, render_writing_run
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
 st.title("See a prompt learn")
 st.markdown(INTRODUCTION)
-render_introduction()
+recorded = find_recorded_run()
 with st.container(horizontal=True, vertical_alignment="center"):
     start_button()
+    if recorded is not None:
+        play_button(recorded)
     st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
+if recorded is not None:
+    with show_errors():
+        render_forward_pass(recorded)
 with show_errors():
     render_writing_run()
 

@@ -259,7 +259,8 @@ class ForwardPass {
     if (moment === 0) return `The text "${data.text}" enters as ${own.length} tokens, each a frozen vector.`;
     if (moment === 1) {
       const when = this.at ? `after ${step.label} training steps` : "before training";
-      return `${m} vectors, the soft prompt, slide in front, here ${when}. Only they are trained; a longer box is a longer vector.`;
+      const who = m === 1 ? "1 vector, the soft prompt, slides" : `${m} vectors, the soft prompt, slide`;
+      return `${who} in front, here ${when}. Nothing else is trained; a longer box is a longer vector.`;
     }
     if (moment < this.moments - 1) {
       const layer = moment - 1;
