@@ -20,7 +20,7 @@ with st.container(horizontal=True, vertical_alignment="center"):
     st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
 if recorded is not None:
     with show_errors():
-        render_forward_pass(recorded)
+        render_forward_pass(recorded, title="What the prompt does to one question")
 with show_errors():
     render_writing_run()
 

@@ -38,12 +38,16 @@ clock = time.monotonic
 
 @dataclass(frozen=True)
 class Playback:
-    """What a session replays: ``seconds`` of training were shown at ``started`` (by ``clock``), None while paused."""
+    """What a session replays: ``seconds`` of training were shown at ``started`` (by ``clock``), None while paused.
+
+    ``drawn`` says whether a frame was drawn: the first one, which may wait for libraries, takes no time of the replay.
+    """
 
     run: str
     speed: str
     seconds: float
     started: float | None
+    drawn: bool = False
 
     def seconds_now(self, total: float) -> float:
         """Return the seconds of training to show now, of a run that took ``total``."""
@@ -119,6 +123,8 @@ def _render_moment(run: Run, interval: float | None) -> None:
         _store_in_address(playback, position)
         _render_controls(playback, positions.tolist(), seconds.tolist(), index)
         _render_frame(run, history.until(position), position, playing=playback.started is not None)
+        if not playback.drawn:
+            st.session_state[REPLAY_KEY] = replace(playback.moved(playback.seconds), drawn=True)
         if _refresh_seconds() != interval:
             st.rerun()
 

@@ -268,8 +268,8 @@ class ForwardPass {
       return `Layer ${layer} of ${data.layers}: the tokens of the text give ${percent(total / own.length)} of their attention to the prompt.`;
     }
     const best = largest(step.probabilities), alone = largest(data.alone);
-    return `Answer with the prompt of step ${step.label}: ${data.classes[best]}, ${percent(step.probabilities[best])}. ` +
-      `The backbone alone: ${data.classes[alone]}, ${percent(data.alone[alone])}.`;
+    return `"${data.text}" With the prompt of step ${step.label}: ${data.classes[best]}, ` +
+      `${percent(step.probabilities[best])}. The backbone alone: ${data.classes[alone]}, ${percent(data.alone[alone])}.`;
   }
 }
 

@@ -86,7 +86,7 @@ _COMPONENT = st.components.v2.component(
 )
 
 
-def render_forward_pass(run: Run, *, key: str = "forward-pass") -> bool:
+def render_forward_pass(run: Run, *, title: str = "", key: str = "forward-pass") -> bool:
     """Show the forward pass that a run recorded; return False, and show nothing, if it recorded none.
 
     It moves once by itself unless the reader prefers reduced motion, and is stepped by buttons and arrow keys. A slider
@@ -98,6 +98,8 @@ def render_forward_pass(run: Run, *, key: str = "forward-pass") -> bool:
     found = read_forward_pass(run)
     if found is None:
         return False
+    if title:
+        st.subheader(title)
     _COMPONENT(key=key, data={**_to_data(found), "name": run.id})
     measured = ", ".join(f"{name} {version}" for name, version in found.versions.items())
     st.caption(f"{CAPTION}Recorded with run {run.id} ({measured}).")
