@@ -228,8 +228,7 @@ def _render_map(run: Run, info: SnapshotInfo) -> None:
         return
     from ptviz.plots.run_tensors import load_tensor_histories
 
-    at = {"stage": info.stage, "step": info.step}
-    tensors = load_tensor_histories(run, **at).values()
+    tensors = load_tensor_histories(run, stage=info.stage, step=info.step).values()
     part = next((one for one in tensors if one.axes in (("m", "d"), ("k", "m", "d"))), None)
     if part is None:
         st.caption("No tensor of this method lies among the word embeddings.")
@@ -238,7 +237,8 @@ def _render_map(run: Run, info: SnapshotInfo) -> None:
     render_plot(
         plot_embeddings,
         run,
-        **at,
+        stage=info.stage,
+        step=info.step,
         part=part.name,
         index=list_indices(part, leading)[0] if leading else None,
         words=MAP_WORDS,
