@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ptviz.ui.components.formatting import ICON
+from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
@@ -12,7 +13,10 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
     "Learn": [
         ("learn/survey.py", "Survey", "account_tree", "All methods in two figures."),
         ("learn/method.py", "Method", "function", "One method: idea, equation, code."),
+        ("learn/lessons.py", "Lessons", "school", "Eight short lessons: predict, then measure."),
         ("learn/findings.py", "Findings", "science", "Claims of the papers, repeated by small experiments."),
+        ("learn/glossary.py", "Glossary", "dictionary", "The words of the field, each in one sentence."),
+        ("learn/teaching.py", "For teachers", "co_present", "What the lessons need, and their answers."),
     ],
     "Train": [
         ("train/compose.py", "New run", "tune", "Configure a run and start it."),
@@ -58,5 +62,6 @@ st.sidebar.caption("ptviz trains prompts for frozen language models. All data st
 if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
     with st.spinner("Loading the libraries that compute, once after a start"):
         load_libraries()
+render_term_style()
 page.run()
 load_libraries_in_background()

@@ -24,8 +24,9 @@ PAGE_PARAMETERS = {
     "home.py": {}, "train/compose.py": {}, "train/runs.py": {}, "train/watch.py": {},
     "compare/methods.py": {"methods": "all", "seeds": "20", "steps": str(_RUN_STEPS)}, "compare/transfer.py": {},
     "compare/sweep.py": {}, "compare/benchmark.py": {}, "learn/survey.py": {}, "learn/method.py": {},
-    "learn/findings.py": {}, "look/embeddings.py": {}, "look/decompositions.py": {}, "look/routing.py": {},
-    "look/attention.py": {}, "open/checkpoint.py": {},
+    "learn/findings.py": {}, "learn/lessons.py": {}, "learn/teaching.py": {}, "learn/glossary.py": {},
+    "look/embeddings.py": {}, "look/decompositions.py": {}, "look/routing.py": {}, "look/attention.py": {},
+    "open/checkpoint.py": {},
 }  # fmt: skip
 """The pages with their query parameters; the comparison of methods finds all runs that it asks for."""
 
