@@ -5,13 +5,14 @@ import streamlit as st
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forward_pass import render_forward_pass
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.home import INTRODUCTION, find_recorded_run, play_button, render_writing_run
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
 from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
 st.title("See a prompt learn")
-st.markdown(INTRODUCTION)
+render_markdown(INTRODUCTION)
 recorded = find_recorded_run()
 with st.container(horizontal=True, vertical_alignment="center"):
     start_button()

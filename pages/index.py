@@ -38,7 +38,7 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
     "Open": [("open/checkpoint.py", "Checkpoint", "folder_open", "Inspect and compare prompts trained elsewhere.")],
 }
 # Titles of the pages that are drawn before torch is loaded: no tensor is needed for them.
-WITHOUT_TORCH = ("Home", "New run", "Watch", "All runs", "Compare methods")
+WITHOUT_TORCH = ("Home", "Glossary", "New run", "Watch", "All runs", "Compare methods")
 page = st.navigation(
     {
         section: [

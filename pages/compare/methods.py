@@ -6,12 +6,13 @@ from ptviz.experiments.comparison import comparison_command
 from ptviz.ui.compare import methods_setup
 from ptviz.ui.compare.methods_text import FAIRNESS_TEXT
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 
 st.title("Compare methods")
-st.markdown(
-    "Methods on the same backbone, task and seeds. Runs that are already trained with the same settings are reused; "
-    "only the missing ones are trained."
+render_markdown(
+    "Methods on the same [[backbone]], task and [[seed|seeds]]. Runs that are already trained with the same settings "
+    "are reused; only the missing ones are trained."
 )
 configs = None
 with show_errors():
@@ -22,7 +23,7 @@ if configs:
     with st.expander("The same comparison in the shell", icon=":material/terminal:"):
         st.code(comparison_command(configs), language="shell", wrap_lines=True)
     with st.expander("Is this comparison fair?", icon=":material/balance:"):
-        st.markdown(FAIRNESS_TEXT)
+        render_markdown(FAIRNESS_TEXT)
     with st.expander("How stable is a method? Learning rates against seeds", icon=":material/grid_on:"), show_errors():
         methods_setup.render_learning_rate_study(configs)
 elif configs is not None:

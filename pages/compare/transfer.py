@@ -4,10 +4,11 @@ import streamlit as st
 
 from ptviz.ui.compare import measured_transfer, prompt_selection, prompt_similarity, published_transfer
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 
 st.title("Transfer")
-st.markdown(prompt_selection.LESSON)
+render_markdown(prompt_selection.LESSON)
 chosen = None
 with show_errors():
     chosen = prompt_selection.select_prompts()

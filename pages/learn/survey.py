@@ -3,10 +3,11 @@
 import streamlit as st
 
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.learn import survey
 
 st.title("The survey")
-st.markdown(survey.INTRODUCTION)
+render_markdown(survey.INTRODUCTION)
 with show_errors():
     survey.render_taxonomy()
 with show_errors():

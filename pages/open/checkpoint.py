@@ -5,15 +5,16 @@ from pathlib import Path
 import streamlit as st
 
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.look.inspect_run import rerun_when_answered
 from ptviz.ui.open import checkpoint, compare_checkpoints
 
 st.title("Open a checkpoint")
-st.markdown(
-    "Inspect a trained prompt: a PEFT folder, a torch file, numpy, OpenPrompt, KoboldAI, mkultra, an adapter of the "
-    "Hub, or one of your runs. Its format is recognised by its content, and a sandboxed process reads it without "
-    "executing anything in it. **Try:** compare two."
+render_markdown(
+    "Inspect a trained [[soft prompt]]: a PEFT folder, a torch file, numpy, OpenPrompt, KoboldAI, mkultra, an adapter "
+    "of the Hub, or one of your runs. Its format is recognised by its content, and a sandboxed process reads it "
+    "without executing anything in it. **Try:** compare two."
 )
 checkpoint.render_sandbox_note()
 reference = None

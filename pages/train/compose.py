@@ -7,6 +7,7 @@ from ptviz.runs import RunConfig
 from ptviz.training import default_learning_rate
 from ptviz.ui.components import forms
 from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.components.run_estimate import render_run_estimate
 from ptviz.ui.navigation import preload_for_form, start_run
@@ -14,8 +15,9 @@ from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
 
 st.title("New run")
-st.markdown(
-    "Choose a frozen backbone, a task, and how the prompt enters. The defaults work well. **Try:** another method."
+render_markdown(
+    "Choose a [[frozen]] [[backbone]], a task, and how the prompt enters. The defaults work well. "
+    "**Try:** another method."
 )
 left, right = st.columns([3, 2], gap="large")
 config = None

@@ -17,9 +17,10 @@ _CONFIG = RunConfig().checked()
 _BACKBONE = next(info for info in backbones.list_backbones() if info.name == _CONFIG.backbone)
 _TOKENS = int(_CONFIG.hyperparameters["m"])
 INTRODUCTION = (
-    "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a few "
-    "trainable vectors in front of your text, freezes everything else, and trains only those. Press Start training: a "
-    f"real sentence encoder of {_BACKBONE.parameters / 1e6:.1f} million frozen parameters will learn what kind of "
+    "A language model can learn a new task without any change to its own parameters. **Prompt tuning** puts a "
+    "[[soft prompt]], a few trainable vectors, in front of your text, freezes everything else, and trains only those. "
+    f"Press Start training: a real sentence encoder of {_BACKBONE.parameters / 1e6:.1f} million frozen parameters will "
+    "learn what kind of "
     f"answer a question asks for, from {_TOKENS * _BACKBONE.width:,} trainable ones, in about half a minute."
 )
 """Text about the Start button, with the sizes of the run that it starts."""

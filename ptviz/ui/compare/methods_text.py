@@ -16,8 +16,8 @@ FAIRNESS_TEXT = """
   how far they differ.
 - **Little tuning.** Learning rates are the best of a recorded sweep per method and backbone, over few rates. A method
   that needs finer tuning may do better than it does here; the grid of learning rates shows how much they matter.
-- **Few seeds.** Intervals are Student's, over seeds: with three seeds they are wide, and a verdict needs five. Of one
-  seed the interval is over its test rows, marked (rows): it says nothing about another seed.
+- **Few seeds.** Each is a [[Student interval]] over seeds: with three seeds it is wide, and a verdict needs five. Of
+  one seed the interval is over its test rows, marked (rows): it says nothing about another seed.
 - **Seconds** are measured on this machine, under its load at the time. **Memory** is the rise of the process's peak
   above its level before the run; older runs did not record it.
 """

@@ -31,7 +31,7 @@ from ptviz.ui.look import inspect_run
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
 
 LESSON = (
-    "A prompt was trained on one task. Does it help on another task, and can its vectors predict that? "
+    "A prompt was trained on one task. Does it [[transfer]] to another task, and can its vectors predict that? "
     "**Try:** change the measure, and see which correlations hold."
 )
 OPENED_ONLY = "opened"

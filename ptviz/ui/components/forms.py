@@ -14,6 +14,7 @@ from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValu
 from ptviz.runs import RunConfig
 from ptviz.tasks.builtin.registry import list_builtin_tasks
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
+from ptviz.ui.components.glossary import meaning
 
 FORM_COLUMNS = 3
 
@@ -173,7 +174,7 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
             format="%g",
             placeholder=f"{default_lr:g} ({origin})",
             key="lr",
-            help="size of the updates; empty: the default of this method and backbone",
+            help=f"{meaning('learning rate')} Empty: the default of this method and backbone.",
             bind="query-params",
         )
         for setting in _INTEGER_FIELDS:

@@ -63,9 +63,12 @@ def term(name: str, shown: str = "") -> str:
 def mark_terms(text: str) -> str:
     """Return Markdown in which ``[[term]]`` and ``[[term|shown]]`` are replaced by ``term(...)``.
 
+    HTML in the text stays text.
+
     Raises:
         KeyError: as ``meaning``.
     """
+    text = text.replace("<", "&lt;")
     return _MARKED.sub(lambda found: term(found[1], found[2] or ""), text)
 
 

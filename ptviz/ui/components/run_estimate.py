@@ -9,6 +9,7 @@ from ptviz.runs import RunConfig
 from ptviz.training import RunEstimate, estimate_run
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.formatting import format_duration, format_percent
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.libraries import load_libraries
 
 
@@ -42,7 +43,7 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
         left.metric(
             "Trainable parameters",
             f"{estimate.trainable_parameters:,}" if estimate.trainable_parameters is not None else "—",
-            help="parameters that training changes; the backbone stays frozen",
+            help=meaning("trainable parameter"),
         )
         right.metric(
             "Trainable share", format_percent(share, 3), help="trainable parameters divided by the frozen ones"

@@ -23,9 +23,10 @@ from ptviz.ui.navigation import WATCH_PAGE
 
 INTRODUCTION = (
     "What the papers claim, each repeated here by a small experiment on a frozen sentence encoder. Both sides of a "
-    "comparison train on the same examples and batches. The verdict comes from the mean difference over seeds and its "
-    "95 % interval: a claim **holds** if the whole interval lies on its side, **does not hold** if none of it does, "
-    "and is **unclear** otherwise, or with fewer than five seeds. It may hold in the paper's own setting."
+    "comparison train on the same examples and batches. The verdict comes from the mean difference over "
+    "[[seed|seeds]] and its [[Student interval|95 % interval]]: a claim **holds** if the whole interval lies on its "
+    "side, **does not hold** if none of it does, and is **unclear** otherwise, or with fewer than five seeds. It "
+    "may hold in the paper's own setting."
 )
 _ALL = "all"
 _NOT_RUN = "not run"

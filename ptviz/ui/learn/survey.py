@@ -20,10 +20,10 @@ from ptviz.ui.learn.method_diagrams import select_backbone_shape
 
 METHOD_PAGE = "learn/method.py"
 INTRODUCTION = (
-    "All methods share one idea: the language model stays frozen, and a small number of parameters that enter it are "
-    "trained. The methods differ in **where** these parameters enter and **how** they are computed. Both figures "
-    "follow [A Survey on Prompt Tuning](https://arxiv.org/abs/2507.06085) (Li, Su and Collier, 2025), and are drawn "
-    "from the code that trains. Click a method to open it."
+    "All methods share one idea: the language model stays [[frozen]], and a small number of "
+    "[[parameter|parameters]] that enter it are trained. The methods differ in **where** these parameters enter and "
+    "**how** they are computed. Both figures follow [A Survey on Prompt Tuning](https://arxiv.org/abs/2507.06085) "
+    "(Li, Su and Collier, 2025), and are drawn from the code that trains. Click a method to open it."
 )
 _COLOURS: dict[str, TaxonomyColour] = {
     "by family": "family",

@@ -11,7 +11,7 @@ from ptviz.methods import list_methods
 from ptviz.runs import Run, RunConfig
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import format_duration
-from ptviz.ui.components.glossary import mark_terms, render_markdown
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.lessons.experiments import Experiment
 from ptviz.ui.lessons.lesson import ChoicePrediction, Lesson, load_lessons
 from ptviz.ui.lessons.measures import Measure
@@ -76,11 +76,9 @@ def _render_answers(lesson: Lesson) -> None:
     _render_measured(lesson, measured)
     for question in lesson.questions:
         render_markdown(f"**{question.text}**")
-        lines = [
-            f"- {':material/check:' if choice.right else ':material/close:'} {choice.text}: {mark_terms(choice.feedback)}"
-            for choice in question.choices
-        ]
-        st.markdown("\n".join(lines), unsafe_allow_html=True)
+        for choice in question.choices:
+            icon = ":material/check:" if choice.right else ":material/close:"
+            render_markdown(f"- {icon} {choice.text}: {choice.feedback}")
 
 
 def _render_measured(lesson: Lesson, measured: Measure | None) -> None:

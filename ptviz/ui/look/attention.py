@@ -20,14 +20,15 @@ from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one_or_all
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 from ptviz.ui.look.on_demand import ProbeTarget, probe_on_demand
 from ptviz.ui.look.written_tokens import render_written_tokens
 
 LESSON = (
-    "Prompt tokens act through attention alone: the attention that the text and the answer give to them is taken from "
-    "the text. The attention mass on the prompt shows how much the prompt influences the output. **Try:** move the "
-    "step and watch the mass change as the prompt trains, and type a sentence of your own."
+    "Prompt tokens act through [[attention]] alone: the attention that the text and the answer give to them is "
+    "taken from the text. The attention mass on the prompt shows how much the prompt influences the output. "
+    "**Try:** move the step and watch the mass change as the prompt trains, and type a sentence of your own."
 )
 _MASS_CAPTION = (
     "How to read it: from the first attention site to the last; the solid line is the share of its attention that the "
@@ -189,7 +190,7 @@ def _render_by_token(
 def _render_logit_lens(target: ProbeTarget, m: int, options: dict[str, Any], linked: dict[str, Any]) -> None:
     """Show the words that the frozen head reads at the prompt tokens, or why it cannot."""
     st.markdown("**What the frozen head reads at the prompt tokens**")
-    description = "The likeliest next word, or word in place, at every prompt token and layer: the logit lens."
+    description = f"At every prompt token and layer: {meaning('logit lens')}"
     answer = probe_on_demand(
         target, "lens", "Read the prompt tokens", description, text=options["text"], row=options["row"]
     )

@@ -16,9 +16,10 @@ from ptviz.ui.look import decomposition_probes, inspect_run
 from ptviz.ui.look.inspect_run import SnapshotSelection
 
 LESSON = (
-    "Some methods write the prompt as a product of thin factors, others prune it or pass it through a small network. "
-    "Every tensor of the method is here under its symbol in the paper. **Try:** watch the effective rank of a full "
-    "prompt over the steps, then find the rank at which its best approximation misses a tenth."
+    "Some methods write the prompt as a product of thin factors ([[low rank]]), others prune it or pass it through "
+    "a small network. Every tensor of the method is here under its symbol in the paper. **Try:** watch the "
+    "[[effective rank]] of a full prompt over the steps, then find the rank at which its best approximation misses "
+    "a tenth."
 )
 
 

@@ -13,6 +13,7 @@ from ptviz.plots.prompt_tokens import prompt_geometry, vocabulary_stats
 from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.look import (
     inspect_run,
     key_values,
@@ -26,9 +27,9 @@ from ptviz.ui.look.inspect_run import SnapshotSelection
 from ptviz.ui.look.token_panels import PromptView
 
 LESSON = (
-    "A prompt token is a vector like those of words, but it need not be near any word. Here are the trained tokens "
-    "among all words of the frozen backbone. **Try:** drag the step from 0 to the end, and watch the nearest words "
-    "change."
+    "A [[prompt token]] is a vector like those of words, but it need not be near any word. Here are the trained "
+    "tokens among all words of the [[frozen]] [[backbone]]. **Try:** drag the step from 0 to the end, and watch the "
+    "[[nearest words]] change."
 )
 
 
@@ -107,7 +108,7 @@ def _render_metrics(history: TensorHistory, geometry: PromptGeometry, stats: Voc
         st.metric(
             "Effective rank",
             f"{spectrum.effective_rank:.1f}",
-            help=f"of at most {spectrum.max_rank}, mean token subtracted",
+            help=f"{meaning('effective rank')} Of at most {spectrum.max_rank}, mean token subtracted.",
         )
         st.metric(
             "Median norm", f"{np.median(geometry.norms):.2f}", help=f"of all words: {stats.norm_quantiles[2]:.2f}"

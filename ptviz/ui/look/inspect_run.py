@@ -26,6 +26,7 @@ from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
+from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
 from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
@@ -74,7 +75,7 @@ def render_inspect_page(
     renders a saved prompt, which has no run.
     """
     st.title(title)
-    st.markdown(lesson)
+    render_markdown(lesson)
     run = None
     with show_errors():
         run = _select_run(wanted)
@@ -207,7 +208,15 @@ def _snapshot_slider(run: Run, snapshots: list[SnapshotInfo]) -> int:
         ):
             st.session_state["playing"] = not going
             st.rerun()
-        chosen = st.select_slider("step", options, value="best", key="at", bind="query-params", width="stretch")
+        chosen = st.select_slider(
+            "step",
+            options,
+            value="best",
+            key="at",
+            bind="query-params",
+            width="stretch",
+            help=meaning("snapshot"),
+        )
     return labels.index(chosen) if chosen in labels else best_snapshot_index(run, snapshots)
 
 

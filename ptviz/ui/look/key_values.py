@@ -11,14 +11,15 @@ from ptviz.plots.views import TensorHistory, views_for_axes
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.look import token_panels
 from ptviz.ui.look.inspect_run import SnapshotSelection
 from ptviz.ui.look.token_panels import PromptView
 
 _LESSON = (
-    "This prompt consists of keys and values inside the backbone, at every attention site. There are no words in that "
-    "space to compare with, so this page shows their norms, how many directions they use, how they move, and how "
-    "similar they are within a head."
+    "This prompt consists of [[key and value|keys and values]] inside the backbone, at every attention site. There "
+    "are no words in that space to compare with, so this page shows their norms, how many directions they use, how "
+    "they move, and how similar they are within a head."
 )
 _PROJECTION_CAPTION = (
     "How to read it: one point per prompt token at this step, thin lines its path. The axes are the two leading "
@@ -28,7 +29,7 @@ _PROJECTION_CAPTION = (
 
 def render_key_values(found: SnapshotSelection, history: TensorHistory) -> None:
     """Show all sites at once, then one head in detail."""
-    st.markdown(_LESSON)
+    render_markdown(_LESSON)
     m = history.current.shape[3]
     outliers = np.flatnonzero(find_outliers(np.moveaxis(history.current, 3, 0).reshape(m, -1))).tolist()
     tokens, highlight = linked_selection.select_tokens(m, outliers, (found.run.id, history.name))

@@ -19,6 +19,7 @@ from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.csv_download import figure_csv_download
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import unique_labels
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.python_snippet import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
@@ -26,7 +27,7 @@ from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 
 LESSON = (
     "How accurate is this prompt with some of its tokens changed? Edits are applied one after another and measured "
-    "on validation texts; the run itself does not change. **Try:** remove token 0, then snap every token to its "
+    "on [[validation]] texts; the run itself does not change. **Try:** remove token 0, then snap every token to its "
     "nearest word, and undo."
 )
 _EDIT_LABELS = {
@@ -51,7 +52,7 @@ _PER_INPUT_NOTE = (
 def render_prompt_editor(found: SnapshotSelection) -> None:
     """Show the editor; nothing is measured before the reader asks for it."""
     st.subheader("Prompt editing")
-    st.markdown(LESSON)
+    render_markdown(LESSON)
     snapshot = found.run.id, found.snapshot.stage, found.snapshot.step
     done = _edit_list(found.run.id)
     if st.session_state.get("operated") != snapshot:

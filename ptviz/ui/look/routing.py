@@ -22,13 +22,15 @@ from ptviz.plots.views import views_for_axes
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.look import inspect_run, routing_counterfactuals
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
 from ptviz.ui.look.routing_counterfactuals import EXPERTS_KEY, TEXTS_KEY, Highlight
 
 LESSON = (
-    "Some methods have several prompts and choose among them for every input. The choice is learned and may collapse "
-    "to one expert. **Try:** see what the experts specialise in, and type a sentence of your own."
+    "Some methods have several prompts, their [[expert|experts]], and a [[router]] chooses among them for every "
+    "input. The choice is learned and may collapse to one expert. **Try:** see what the experts specialise in, and "
+    "type a sentence of your own."
 )
 _LOAD_CAPTION = (
     "How to read it: the share of each training batch that every expert got, smoothed. Even bands are a good balance; "
@@ -210,7 +212,7 @@ def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
         st.metric(
             "Routing entropy",
             f"{info.entropy:.2f} nats",
-            help=f"mean entropy of one text's weights; at most {np.log(k):.2f}",
+            help=f"{meaning('routing entropy')} Mean over texts; at most {np.log(k):.2f}.",
         )
         if by_class:
             st.metric(

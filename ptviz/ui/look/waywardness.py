@@ -18,12 +18,13 @@ from ptviz.tasks.metrics import shared_metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.look.inspect_run import SnapshotSelection, load_run_vocabulary
 
 LESSON = (
-    "Nearest words do not explain a prompt. [Khashabi et al. 2022](https://aclanthology.org/2022.naacl-main.266) "
-    "pulled prompts to any sentence they liked, even about another task, and lost little accuracy. **Try:** a sentence "
-    "of yours that has nothing to do with the task."
+    "Nearest words do not explain a prompt: its [[waywardness]]. [Khashabi et al. "
+    "2022](https://aclanthology.org/2022.naacl-main.266) pulled prompts to any sentence they liked, even about "
+    "another task, and lost little accuracy. **Try:** a sentence of yours that has nothing to do with the task."
 )
 _CAPTION = (
     "How to read it: one mark per run, its weight gamma above it; the open circle was not pulled. Further right, more "
@@ -40,7 +41,7 @@ def render_waywardness(found: SnapshotSelection) -> None:
     if config.method not in list_methods() or "toward" not in list_methods()[config.method].hyperparameters:
         return
     st.subheader("Waywardness")
-    st.markdown(LESSON)
+    render_markdown(LESSON)
     known = _comparable_runs(config)
     if known:
         _render_figure(found, known)

@@ -30,6 +30,7 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
@@ -274,7 +275,7 @@ def render_prompt_overview(
     left, middle, right = st.columns(3)
     left.metric("median norm", f"{fact.median:.3g}")
     middle.metric(
-        "effective rank", f"{fact.effective_rank:.1f}", help=f"number of directions that the tokens span, of {most}"
+        "effective rank", f"{fact.effective_rank:.1f}", help=f"{meaning('effective rank')} Of at most {most}."
     )
     right.metric(
         "without outliers",

@@ -18,6 +18,7 @@ from ptviz.ui.components import uploads
 from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.components.table_form import reading_options_form
 from ptviz.ui.libraries import load_libraries
@@ -38,7 +39,7 @@ def select_backbone() -> str:
     """Return the name of the chosen backbone, "" while none is given."""
     known = {info.name: info for info in backbones.list_backbones()}
     titles = {name: info.title for name, info in known.items()} | {OTHER_BACKBONE: "another one…"}
-    name = select_one("Backbone", titles, key="backbone", help="the language model that stays frozen")
+    name = select_one("Backbone", titles, key="backbone", help=meaning("backbone"))
     if name == OTHER_BACKBONE:
         return path_input(
             "Hub id or folder",

@@ -16,6 +16,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
+from ptviz.ui.components.glossary import meaning
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 
@@ -190,7 +191,7 @@ def render_metrics(status: Status, curve: RunHistory, metric: Metric, *, progres
         st.progress(min(made / total, 1.0) if total else 0.0)
     test = curve.finished.test if curve.finished else None
     step, pace, clock, validation, final = st.columns([2, 2, 2, 3, 3])
-    step.metric("Step", f"{made:,} / {total:,}")
+    step.metric("Step", f"{made:,} / {total:,}", help=meaning("step"))
     pace.metric("Steps per second", f"{speed:.1f}" if speed else None)
     if status.state in ACTIVE_STATES:
         clock.metric("Time left", format_duration(left))
