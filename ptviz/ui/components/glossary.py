@@ -18,12 +18,12 @@ _MARKED = re.compile(r"\[\[([^\]|]+)(?:\|([^\]]+))?\]\]")
 _STYLE = """<style>
 .ptviz-term { text-decoration: underline dotted; text-underline-offset: .2em; cursor: help;
   anchor-name: --ptviz-term; anchor-scope: --ptviz-term; }
-.ptviz-term > span { display: none; position: absolute; position-anchor: --ptviz-term;
+.ptviz-term > span { position: absolute; position-anchor: --ptviz-term;
   position-area: bottom span-right; position-try-fallbacks: flip-inline, flip-block, flip-block flip-inline;
   width: max-content; max-width: min(22rem, 90vw); padding: .4rem .6rem; border-radius: .4rem; z-index: 1000;
   background: #262730; color: #fafafa; border: 1px solid #808495; font-size: .875rem; font-weight: 400;
   font-style: normal; line-height: 1.45; text-align: left; white-space: normal; }
-.ptviz-term:hover > span, .ptviz-term:focus > span { display: block; }
+.ptviz-term:hover > span, .ptviz-term:focus > span { display: block !important; }
 </style>"""
 
 
@@ -53,10 +53,11 @@ def term(name: str, shown: str = "") -> str:
         KeyError: as ``meaning``.
     """
     explained = html.escape(meaning(name))
-    # The meaning is part of the text for a screen reader, which reads what has the focus.
+    # The meaning is part of the text for a screen reader, which reads what has the focus. It is hidden here too,
+    # because the style may arrive after the text.
     return (
         f'<span class="ptviz-term" tabindex="0">{html.escape(shown or name)}'
-        f'<span role="tooltip">{explained}</span></span>'
+        f'<span role="tooltip" style="display:none">{explained}</span></span>'
     )
 
 
@@ -106,7 +107,8 @@ def render_glossary() -> None:
 
 
 _LIST_STYLE = """<style>
-.ptviz-glossary dt { margin: .9rem 0 .1rem; font-weight: 600; }
+.ptviz-glossary { margin: 0 !important; padding: 0 !important; }
+.ptviz-glossary dt { margin: .9rem 0 .1rem !important; font-weight: 600; }
 .ptviz-glossary dfn { font-style: normal; }
-.ptviz-glossary dd { margin: 0; max-width: 46rem; overflow-wrap: anywhere; }
+.ptviz-glossary dd { margin: 0 !important; max-width: 46rem; overflow-wrap: anywhere; }
 </style>"""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 import streamlit as st
@@ -15,7 +15,7 @@ from ptviz.ui.components.glossary import mark_terms, render_markdown
 from ptviz.ui.lessons.answers import Answers, answers_to_csv, parse_answers
 from ptviz.ui.lessons.experiments import AnyExperiment, RecordedFinding
 from ptviz.ui.lessons.lesson import ChoicePrediction, Lesson, Question, SliderPrediction, load_lessons
-from ptviz.ui.lessons.measures import Measure, Measures, evaluate_expression, fill_in
+from ptviz.ui.lessons.measures import Measure, Measures, Unit, evaluate_expression, fill_in
 from ptviz.ui.lessons.runs import find_own, find_recorded, measured_value, render_training
 
 INTRODUCTION = (
@@ -85,46 +85,38 @@ def _render_lesson(lesson: Lesson, given: Answers) -> None:
 
 
 def _render_prediction_form(lesson: Lesson) -> None:
-    asked = lesson.prediction
+    asked, key = lesson.prediction, f"prediction-{lesson.id}"
+
+    def save() -> None:
+        if (chosen := st.session_state[key]) is not None:
+            st.query_params[lesson.id] = Answers(prediction=float(chosen)).to_text()
+
     with st.form(f"predict-{lesson.id}"):
-        value: float | None
         if isinstance(asked, SliderPrediction):
-            value = _slider(lesson, asked)
+            _slider(asked, key)
         else:
-            value = st.radio(
+            st.radio(
                 "Your prediction",
                 range(len(asked.choices)),
                 index=None,
                 format_func=lambda index: asked.choices[index].text,
-                key=f"prediction-{lesson.id}",
+                key=key,
             )
-        if st.form_submit_button("Predict and measure", type="primary", icon=":material/visibility:"):
-            if value is None:
-                st.warning("Choose an answer first.", icon=":material/info:")
-            else:
-                _save(lesson, Answers(prediction=float(value)))
+        _submit("Predict and measure", ":material/visibility:", f"predict-{key}", save)
 
 
-def _slider(lesson: Lesson, asked: SliderPrediction) -> float:
+def _slider(asked: SliderPrediction, key: str) -> None:
     whole = all(value.is_integer() for value in (asked.low, asked.high, asked.by))
     convert = int if whole else float
     middle = asked.low + asked.by * round((asked.high - asked.low) / asked.by / 2)
-    return float(
-        st.slider(
-            f"Your prediction{f' ({asked.unit})' if asked.unit else ''}",
-            convert(asked.low),
-            convert(asked.high),
-            convert(middle),
-            convert(asked.by),
-            key=f"prediction-{lesson.id}",
-        )
-    )
+    label = f"Your prediction{f' ({asked.unit})' if asked.unit else ''}"
+    st.slider(label, convert(asked.low), convert(asked.high), convert(middle), convert(asked.by), key=key)
 
 
-def _save(lesson: Lesson, given: Answers) -> None:
-    """Write answers to the address and draw the page again."""
-    st.query_params[lesson.id] = given.to_text()
-    st.rerun()
+def _submit(label: str, icon: str, key: str, save: Callable[[], None]) -> None:
+    """Show the button of a form; ``save`` runs before the page is drawn again, and leaves the form if it has saved."""
+    if st.form_submit_button(label, type="primary", icon=icon, key=key, on_click=save):
+        st.warning("Choose an answer first.", icon=":material/info:")
 
 
 def _render_experiment(experiment: AnyExperiment, key: str) -> Measures | None:
@@ -175,8 +167,8 @@ def _render_outcome(lesson: Lesson, prediction: float, measured: Measure, measur
             left, middle, last = st.columns(3)
             left.metric("You predicted", str(Measure(prediction, measured.unit)))
             middle.metric("Measured", str(measured))
-            apart = abs(prediction - measured.value)
-            last.metric("Apart", f"{apart:.2g}{f' {asked.unit}' if asked.unit else ''}")
+            unit: Unit = "points" if measured.unit == "%" else measured.unit
+            last.metric("Apart", str(Measure(abs(prediction - measured.value), unit)).removeprefix("+"))
 
 
 def _badge(is_right: bool, yes: str, no: str) -> None:
@@ -193,20 +185,22 @@ def _render_question(lesson: Lesson, given: Answers, number: int, question: Ques
         if chosen is not None:
             _render_feedback(question, chosen)
             return
+        key = f"answer-{lesson.id}-{number}"
+
+        def save() -> None:
+            if (picked := st.session_state[key]) is not None:
+                st.query_params[lesson.id] = given.with_question(number, picked).to_text()
+
         with st.form(f"question-{lesson.id}-{number}", border=False):
-            picked = st.radio(
+            st.radio(
                 f"Answer to question {number + 1}",
                 range(len(question.choices)),
                 index=None,
                 format_func=lambda index: question.choices[index].text,
-                key=f"answer-{lesson.id}-{number}",
+                key=key,
                 label_visibility="collapsed",
             )
-            if st.form_submit_button("Check", icon=":material/check:", key=f"check-{lesson.id}-{number}"):
-                if picked is None:
-                    st.warning("Choose an answer first.", icon=":material/info:")
-                else:
-                    _save(lesson, given.with_question(number, picked))
+            _submit("Check", ":material/check:", f"check-{lesson.id}-{number}", save)
 
 
 def _render_feedback(question: Question, chosen: int) -> None:

@@ -31,7 +31,7 @@ def render_teacher_page() -> None:
     st.page_link(_LESSONS_PAGE, label="Open the lessons", icon=":material/school:")
     st.subheader("What each lesson needs")
     with show_errors():
-        st.dataframe([_needs(number, lesson) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
+        st.table([_needs(number, lesson) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
         total = sum(lesson.minutes for lesson in lessons)
         st.caption(
             f"All lessons together take about {total} minutes. Times are those of the runs that were found; "
