@@ -54,14 +54,14 @@ def test_nothing_measured_is_shown_before_the_prediction(page: Page, lesson: Les
 
 def test_a_lesson_from_start_to_end(page: Page, lesson: Lesson):
     at = page(LESSONS)
-    at.radio(key="prediction-own").set_value(1).run()
+    at.radio(key="prediction-own").set_value(1)
     at.button[0].click().run()
     assert at.query_params["own"] == "1"
     assert list(figures(well(at)))
     measured = lesson_runs.measured_value(lesson)
     assert str(measured) in words(at)
     for number in range(2):
-        at.radio(key=f"answer-own-{number}").set_value(number).run()
+        at.radio(key=f"answer-own-{number}").set_value(number)
         at.button(key=f"check-own-{number}").click().run()
     assert at.query_params["own"] == "1~0~1"
     assert all(choice.feedback in words(at) for question in lesson.questions for choice in question.choices)
