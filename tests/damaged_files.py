@@ -62,6 +62,7 @@ def make_run(store: Store, name: str = "a run", made: int = 8, **changes: Any) -
         writer.write_event(Finished(0.7, 0.65, 0.6, 0.26, 0.38, made, made, 2.0, 10.0))
     table = {"text": ["a", "b"], "label": ["x", "y"], "predicted": ["x", "x"], "p(x)": [0.9, 0.6], "p(y)": [0.1, 0.4]}
     pd.DataFrame(table).to_parquet(run.path / "predictions.parquet")
+    store.annotate(run.id, tags=["a", "b c"], notes="two\nlines", pinned=True)
     return run
 
 

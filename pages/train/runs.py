@@ -1,7 +1,9 @@
-"""All runs: find, open, rename, delete, compare."""
+"""All runs: find, open, annotate, delete, compare."""
 
 import streamlit as st
 
+from ptviz.runs.settings import filter_summaries
+from ptviz.runs.source_runs import find_source_runs
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
@@ -16,22 +18,33 @@ with show_errors():
             start_button()
             st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
     else:
-        words = st.text_input(
-            "Find",
-            key="q",
-            placeholder="name, method, task, backbone or state",
-            icon=":material/search:",
-            bind="query-params",
-        )
-        found = run_table.filter_runs(summaries, words)
-        if found:
-            picked = run_table.render_run_table(found)
+        words = run_table.render_filter(summaries)
+        found = []
+        with show_errors():
+            found = filter_summaries(summaries, words)
+        owners = find_source_runs(get_store(), summaries)
+        with st.container(horizontal=True, vertical_alignment="center"):
+            view = st.segmented_control(
+                "Show as",
+                ["Runs", "By method"],
+                default="Runs",
+                key="view",
+                required=True,
+                bind="query-params",
+                label_visibility="collapsed",
+            )
+            if owners and not st.toggle("source prompts", True, key="sources", bind="query-params"):
+                found = [summary for summary in found if summary.id not in owners]
+        if not found:
+            st.text(f"No run matches {words!r}.")
+            st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
+        elif view == "By method":
+            run_table.render_run_groups([summary for summary in found if summary.id not in owners])
+        else:
+            picked = run_table.render_run_table(run_table.order_runs(found, owners), owners)
             run_table.render_run_actions(picked)
             st.subheader("Compare")
             run_table.render_comparison_section(picked)
-        else:
-            st.text(f"No run matches {words!r}.")
-            st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
     cluster.render_cluster()
     run_table.render_unreadable_runs(summaries)
     run_table.rerun_on_change(summaries)

@@ -103,6 +103,18 @@ def bootstrap_rows(
     return ConfidenceInterval(float(low), float(high), "rows")
 
 
+def wilson_interval(hits: int, count: int, level: float = CONFIDENCE_LEVEL) -> ConfidenceInterval:
+    """Return Wilson's interval of a share over test rows ("Probable Inference", JASA 1927, 10.2307/2276774).
+
+    Raises:
+        ValueError: unless ``count`` is at least 1 and ``hits`` is from 0 to ``count``.
+    """
+    from scipy.stats import binomtest
+
+    found = binomtest(hits, count).proportion_ci(level, method="wilson")
+    return ConfidenceInterval(float(found.low), float(found.high), "rows")
+
+
 def judge_claim(differences: Sequence[float], margin: float = 0.0, exact: bool = False) -> Judgement:
     """Return whether a mean difference over seeds lies above ``-margin``, with 95 % confidence.
 

@@ -21,7 +21,7 @@ from ptviz.cli.output import (
     JsonOption,
     UsageError,
     as_usage_error,
-    format_score,
+    latex_table,
     markdown_table,
     print_json,
     print_line,
@@ -39,23 +39,6 @@ if TYPE_CHECKING:
     from ptviz.analysis.comparison import MethodSummary, RunResult
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
-    from ptviz.tasks.metrics import Metric
-
-HEADINGS = (
-    *("method", "test", "sd", "95 % interval", "zero-shot", "trained", "stored", "seconds", "memory MB", "length"),
-    *("file MB", "steps to 90 / 95 % of best", "seeds"),
-)
-
-
-def headings(metric: Metric) -> tuple[str, ...]:
-    """Return ``HEADINGS`` with the metric of the scores, if that is not accuracy."""
-    scores = () if metric.name == "accuracy" else ("test", "zero-shot")
-    return tuple(f"{heading} {metric.noun}" if heading in scores else heading for heading in HEADINGS)
-
-
-def _pair_headings(metric: Metric) -> tuple[str, ...]:
-    difference = "points" if metric.unit else "difference"
-    return ("against", difference, "95 % interval", "seeds", "p", "p, corrected", "verdict")
 
 
 @with_table_options("columns")
@@ -73,6 +56,7 @@ def compare(
     csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
     markdown: options.MarkdownOption = False,
+    latex: options.LatexOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods on one task.
@@ -110,6 +94,8 @@ def compare(
         print_json(result)
     elif markdown:
         print_line(_format_markdown(result, summaries))
+    elif latex:
+        print_line(_format_latex(result, summaries))
     else:
         _print_comparison(result, summaries)
     exit_if_incomplete(planned, stop.requested, _run_label)
@@ -188,6 +174,7 @@ def _comparison_json(
 
 
 def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> None:
+    from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, table_cells
     from ptviz.analysis.statistics import MIN_SEEDS
     from ptviz.tasks.metrics import recorded_metric
 
@@ -196,7 +183,7 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_table(headings(metric), [table_cells(summary, metric) for summary in summaries], split=True)
     if len(summaries) > 1 and sys.stdout.isatty():  # A pipe gets one table; --json has both.
         print_line(f"\n{summaries[0].method} against the others, seed by seed:")
-        print_table(_pair_headings(metric), _pair_rows(result, metric))
+        print_table(pair_headings(metric), pair_rows(result["against_the_first"], metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
@@ -205,63 +192,31 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
         print_line("Intervals marked (rows) are over the test rows of one seed; another seed may differ.", error=True)
 
 
-def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
+def _format_latex(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
+    from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, table_cells
     from ptviz.tasks.metrics import recorded_metric
 
     metric = recorded_metric(result["metric"])
-    heading = f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
-    parts = [heading, markdown_table(headings(metric), [table_cells(summary, metric) for summary in summaries])]
+    caption = f"{_title(result)} Means over seeds with Student's 95 % intervals."
+    parts = [latex_table(headings(metric), [table_cells(one, metric) for one in summaries], caption=caption)]
     if len(summaries) > 1:
-        parts.append(f"{summaries[0].method} against the others, seed by seed:")
-        parts.append(markdown_table(_pair_headings(metric), _pair_rows(result, metric)))
+        rows = pair_rows(result["against_the_first"], metric)
+        caption = f"{summaries[0].method} against the others, seed by seed; p corrected by Holm."
+        parts.append(latex_table(pair_headings(metric), rows, caption=caption))
     return "\n\n".join(parts)
 
 
-def _pair_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
-    """Return the paired differences between the first method and each other one."""
-    from ptviz.analysis.statistics import INTERVAL_MARKS
-
-    def change(value: float) -> str:
-        return metric.format_change(value, "")
-
-    rows: list[tuple[str, ...]] = []
-    for pair in result["against_the_first"]:
-        interval, seeds = pair["interval"], len(pair["seeds"])
-        limits = "-"
-        if interval:
-            limits = f"{change(interval['low'])} to {change(interval['high'])}{INTERVAL_MARKS[interval['over']]}"
-        p_values = ("-" if p is None else format(p, ".2g") for p in (pair["p"], pair["adjusted"]))
-        difference = change(pair["mean"]) if seeds else "-"
-        rows.append((pair["second"], difference, limits, str(seeds), *p_values, pair["verdict"]))
-    return rows
+def _title(result: dict[str, Any]) -> str:
+    return f"{result['task']} on {result['backbone']}, {result['steps']} steps, {len(result['runs'])} runs."
 
 
-def table_cells(summary: MethodSummary, metric: Metric | None = None) -> tuple[str, ...]:
-    """Return a row of the printed table, one cell for each of ``HEADINGS``; scores are accuracies without a metric."""
-    from ptviz.analysis.comparison import to_mebibytes
-    from ptviz.analysis.statistics import INTERVAL_MARKS
-    from ptviz.tasks.metrics import ACCURACY
+def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary]) -> str:
+    from ptviz.analysis.comparison_text import headings, pair_headings, pair_rows, table_cells
+    from ptviz.tasks.metrics import recorded_metric
 
-    def number(value: float | None, form: str = ",.0f") -> str:
-        return "-" if value is None else format(value, form)
-
-    def score(value: float | None) -> str:
-        return format_score(metric or ACCURACY, value)
-
-    interval = summary.interval
-    steps = summary.steps95
-    return (
-        summary.method,
-        score(summary.mean),
-        score(summary.sd),
-        f"{score(interval.low)} to {score(interval.high)}{INTERVAL_MARKS[interval.over]}" if interval else "-",
-        score(summary.zero_shot),
-        number(summary.trained),
-        number(summary.stored),
-        number(summary.seconds),
-        number(to_mebibytes(summary.memory)),
-        number(summary.length),
-        number(to_mebibytes(summary.size), ".3g"),
-        "-" if steps is None else f"{number(summary.steps90)} / {number(steps)}",
-        str(len(summary.seeds)),
-    )
+    metric = recorded_metric(result["metric"])
+    parts = [_title(result), markdown_table(headings(metric), [table_cells(summary, metric) for summary in summaries])]
+    if len(summaries) > 1:
+        parts.append(f"{summaries[0].method} against the others, seed by seed:")
+        parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
+    return "\n\n".join(parts)

@@ -32,7 +32,9 @@ if TYPE_CHECKING:
     from ptviz.prompt import Prompt
     from ptviz.runs import Run
 
-FORMATS = ("npz", "safetensors", "peft", "prompt-embeds", "bundle", "tensorboard-projector")
+FORMATS = (
+    "npz", "safetensors", "peft", "prompt-embeds", "bundle", "tensorboard-projector", "tensorboard", "trackio",
+)  # fmt: skip
 LAYOUT_FILE = "layout.json"
 """File in the folder of an exported adapter: the text layout of the run, and how its answers are read."""
 PROJECTOR_WORDS = 2000
@@ -46,36 +48,23 @@ def export(
         Path | None, typer.Argument(metavar="PATH", help="A file or folder. Default: named after the run.")
     ] = None,
     text: Annotated[str | None, typer.Option(help="The input of prompt-embeds.")] = None,
+    project: Annotated[str | None, typer.Option(help="The project of trackio. Default: ptviz.")] = None,
     as_json: JsonOption = False,
 ) -> None:
     """Export the best prompt of a run.
 
     npz and safetensors contain its arrays under the paper's symbols; peft is a folder for Hugging Face's PEFT;
     prompt-embeds is a .pt file with the embeddings of an input behind the prompt, for vLLM; bundle is a zip of the
-    whole run for `ptviz import`; tensorboard-projector is a folder of TSV files.
+    whole run for `ptviz import`; tensorboard-projector is a folder of TSV files; tensorboard is a folder with the
+    curves, settings and scores as an event file; trackio adds them to its database on this machine. The last two need
+    the extra of their name: pip install 'ptviz[tensorboard]'.
     """
     from ptviz.checkpoints import CheckpointError
     from ptviz.runs import Store
 
-    if to not in FORMATS:
-        raise UsageError(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
-    if (to == "prompt-embeds") != bool(text and text.strip()):
-        raise UsageError("--text is the input that prompt-embeds embeds; give both, or neither")
+    _check_options(to, path, text, project)
     with progress_console().status(f"reading {id}"), quiet_libraries(), as_usage_error(OSError, CheckpointError):
-        run = Store().get(id)
-        if to == "bundle":
-            answer = _export_bundle(run, _output_file(path, f"{id}.zip"))
-        else:
-            backbone = load_run_backbone(run)
-            method = load_method(run, backbone)
-            if to == "peft":
-                answer = _export_peft(run, backbone, method, path or Path(f"{id}-peft"))
-            elif to == "prompt-embeds":
-                answer = _export_prompt_embeds(run, backbone, method, text or "", _output_file(path, f"{id}.pt"))
-            elif to == "tensorboard-projector":
-                answer = _export_projector(backbone, method, path or Path(f"{id}-projector"))
-            else:
-                answer = _export_arrays(method, to, _output_file(path, f"{id}.{to}"))
+        answer = _write_export(Store().get(id), to, path, text, project)
     if as_json:
         print_json({"run": id, **answer})
         return
@@ -84,7 +73,53 @@ def export(
         print_line(f"{name:<6} {' x '.join(sizes)}")
     for note in answer.get("notes", ()):
         print_line(f"note: {note}")
-    print_line(f"written to {answer['path']}")
+    print_line(f"added to trackio's project {answer['project']}" if to == "trackio" else f"written to {answer['path']}")
+
+
+def _check_options(to: str, path: Path | None, text: str | None, project: str | None) -> None:
+    if to not in FORMATS:
+        raise UsageError(f"--to: expected one of {', '.join(FORMATS)}; got {to!r}")
+    if (to == "prompt-embeds") != bool(text and text.strip()):
+        raise UsageError("--text is the input that prompt-embeds embeds; give both, or neither")
+    if to != "trackio" and project is not None:
+        raise UsageError("--project is for --to trackio")
+    if to == "trackio" and path is not None:
+        raise UsageError(f"trackio keeps its database where TRACKIO_DIR says: leave {path} out")
+
+
+def _write_export(run: Run, to: str, path: Path | None, text: str | None, project: str | None) -> dict[str, Any]:
+    """Write a run in one of ``FORMATS``; return what was written, as plain data."""
+    id = run.id
+    if to == "bundle":
+        return _export_bundle(run, _output_file(path, f"{id}.zip"))
+    if to in ("tensorboard", "trackio"):
+        return _export_to_tracker(run, to, path or Path(f"{id}-tensorboard"), project)
+    backbone = load_run_backbone(run)
+    method = load_method(run, backbone)
+    if to == "peft":
+        return _export_peft(run, backbone, method, path or Path(f"{id}-peft"))
+    if to == "prompt-embeds":
+        return _export_prompt_embeds(run, backbone, method, text or "", _output_file(path, f"{id}.pt"))
+    if to == "tensorboard-projector":
+        return _export_projector(backbone, method, path or Path(f"{id}-projector"))
+    return _export_arrays(method, to, _output_file(path, f"{id}.{to}"))
+
+
+def _export_to_tracker(run: Run, to: str, folder: Path, project: str | None) -> dict[str, Any]:
+    """Write the curves, settings and scores of a run for an experiment tracker."""
+    from ptviz.runs.trackers import EVENT_FILE, TRACKIO_PROJECT, check_extra, write_tensorboard, write_trackio
+
+    if to == "trackio":
+        name = project or TRACKIO_PROJECT
+        return {
+            "project": name,
+            "steps": write_trackio(run, name),
+            "notes": [f"trackio show --project {name} opens it"],
+        }
+    check_extra("tensorboard")
+    with atomic_export(folder, marker=EVENT_FILE) as draft:
+        scalars = write_tensorboard(run, draft)
+    return {"path": str(folder), "scalars": scalars, "notes": [f"tensorboard --logdir {folder} opens it"]}
 
 
 def import_(

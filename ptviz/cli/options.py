@@ -32,6 +32,7 @@ TasksOption = Annotated[
 ]
 CsvOption = Annotated[Path | None, typer.Option("--csv", metavar="PATH", help="Also write the table to this file.")]
 MarkdownOption = Annotated[bool, typer.Option("--markdown", help="Print Markdown tables.")]
+LatexOption = Annotated[bool, typer.Option("--latex", help="Print LaTeX tables, which need the package booktabs.")]
 
 
 def with_fields(config: type, argument: str) -> Callable[[Callable[..., None]], Callable[..., None]]:

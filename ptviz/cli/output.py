@@ -5,11 +5,10 @@ from __future__ import annotations
 import contextlib
 import json
 import math
-import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 
 import typer
 from rich.cells import cell_len
@@ -18,11 +17,12 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from ptviz.analysis.csv_text import table_to_csv
+from ptviz.analysis.score_text import format_percent as format_percent
+from ptviz.analysis.score_text import format_score as format_score
+from ptviz.analysis.text_tables import latex_table as latex_table
+from ptviz.analysis.text_tables import markdown_table as markdown_table
 from ptviz.atomic_files import atomic_file
 from ptviz.safe_text import escape_hidden, escape_hidden_json
-
-if TYPE_CHECKING:
-    from ptviz.tasks.metrics import Metric
 
 JsonOption = Annotated[bool, typer.Option("--json", help="Print one JSON document to stdout.")]
 
@@ -122,16 +122,6 @@ def _split_columns(columns: Sequence[str], rows: Sequence[Sequence[str]], width:
     return list(parts)
 
 
-def markdown_table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; markup in a cell is escaped."""
-
-    def cell(value: object) -> str:
-        return re.sub(r"([\\`*_\[\]<>|~])", r"\\\1", escape_hidden(" ".join(str(value).split())))
-
-    lines = [columns, ["---"] * len(columns), *(list(map(cell, row)) for row in rows)]
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
-
-
 def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, object]]) -> None:
     """Write rows as CSV to the file given with ``--csv``.
 
@@ -149,13 +139,3 @@ def write_csv(path: Path, columns: Sequence[str], rows: Sequence[Mapping[str, ob
 def progress_console() -> Console:
     """Return the console of progress bars, which is stderr."""
     return Console(stderr=True)
-
-
-def format_score(metric: Metric, score: float | None) -> str:
-    """Return a score by a metric as text: 0.8375 as 83.8 %, a correlation as 0.84, None as a dash."""
-    return format_percent(score) if metric.unit or score is None or not math.isfinite(score) else metric.format(score)
-
-
-def format_percent(share: float | None) -> str:
-    """Return a share as text: 0.8375 as 83.8 %, None as a dash."""
-    return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"

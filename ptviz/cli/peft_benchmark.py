@@ -7,11 +7,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import CsvOption, MarkdownOption
+from ptviz.cli.options import CsvOption, LatexOption, MarkdownOption
 from ptviz.cli.output import (
     JsonOption,
     UsageError,
     as_usage_error,
+    latex_table,
     markdown_table,
     print_json,
     print_line,
@@ -29,6 +30,7 @@ def benchmark(
     paths: Annotated[list[Path], typer.Argument(metavar="FILES", help="Result files (JSON), or folders of them.")],
     csv_path: CsvOption = None,
     markdown: MarkdownOption = False,
+    latex: LatexOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Compare methods from result files of PEFT's benchmark on MetaMathQA.
@@ -38,8 +40,8 @@ def benchmark(
     """
     from ptviz.analysis import peft_benchmark as peft
     from ptviz.analysis.comparison import TABLE_COLUMNS, pareto_front, summarise_methods
+    from ptviz.analysis.comparison_text import HEADINGS, table_cells
     from ptviz.checkpoints.benchmark_files import read_benchmark_files
-    from ptviz.cli import compare
 
     with as_usage_error(OSError):
         files, unread = read_benchmark_files(paths)
@@ -65,10 +67,10 @@ def benchmark(
             }
         )
         return
-    headings: tuple[str, ...] = (*compare.HEADINGS, *EXTRA_HEADINGS, "front")
+    headings: tuple[str, ...] = (*HEADINGS, *EXTRA_HEADINGS, "front")
     cells = [
         (
-            *compare.table_cells(summary),
+            *table_cells(summary),
             "-" if row["lr"] is None else f"{row['lr']:g}",
             str(row["accelerator"] or "-"),
             "yes" if summary.method in best else "",
@@ -80,6 +82,8 @@ def benchmark(
     headings, cells = tuple(headings[i] for i in filled), [tuple(line[i] for i in filled) for line in cells]
     if markdown:
         print_line(markdown_table(headings, cells))
+    elif latex:
+        print_line(latex_table(headings, cells))
     else:
         print_table(headings, cells, split=True)
     for remark in remarks:

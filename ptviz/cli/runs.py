@@ -1,4 +1,4 @@
-"""``ptviz runs | show``: list the runs, and show one."""
+"""``ptviz runs | show | note``: list the runs, show one, tag it."""
 
 from __future__ import annotations
 
@@ -48,6 +48,11 @@ def summary_to_json(summary: RunSummary) -> dict[str, Any]:
         "test": status.test,
         "seconds": status.seconds,
         "created": status.created,
+        "lr": summary.lr,
+        "parameters": summary.trained,
+        "tags": list(summary.annotations.tags),
+        "notes": summary.annotations.notes,
+        "pinned": summary.annotations.pinned,
     }
 
 
@@ -67,7 +72,8 @@ def _problem_to_json(problem: StoreProblem) -> dict[str, Any]:
         "validation",
         "test",
     )
-    return {**known, **dict.fromkeys((*fields, "seconds", "created"))}
+    more = ("seconds", "created", "lr", "parameters", "tags", "notes", "pinned")
+    return {**known, **dict.fromkeys((*fields, *more))}
 
 
 def runs(
@@ -79,11 +85,15 @@ def runs(
     recorded: Annotated[
         bool, typer.Option("--recorded", help="List the recorded runs that come with ptviz instead of your own.")
     ] = False,
+    where: Annotated[
+        str | None, typer.Option(help="Only runs that fit a filter, such as 'm=20 lr>=0.1 test>80% tag=paper'.")
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
     """List the runs, newest first."""
     from ptviz.runs import Store
     from ptviz.runs.gallery import recorded_runs
+    from ptviz.runs.settings import filter_summaries
     from ptviz.runs.status import DERIVED, RUN_STATES
 
     states = (*RUN_STATES, _UNREADABLE)
@@ -91,8 +101,10 @@ def runs(
         raise UsageError(f"--state: expected one of {', '.join(states)}; got {state!r}")
     store = Store()
     with as_usage_error(OSError):
-        found = [summary_to_json(summary) for summary in (recorded_runs() if recorded else store.list())]
-        found += [_problem_to_json(problem) for problem in (() if recorded else store.problems())]
+        summaries = recorded_runs() if recorded else store.list()
+        problems = store.problems() if where is None and not recorded else ()
+        found = [summary_to_json(one) for one in (summaries if where is None else filter_summaries(summaries, where))]
+        found += [_problem_to_json(problem) for problem in problems]
     wanted = {"state": state, "method": method}
     found = [run for run in found if all(value is None or run[name] == value for name, value in wanted.items())]
     found = [run for run in found if task is None or task in (run["task"], *(run["task"] or "").split(", "))]
@@ -149,8 +161,12 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     print_line(f"{data['run']}: {status['state']}{': ' + status['reason'] if status['reason'] else ''}")
     print_line(f"folder      {data['folder']}\nrepeat      {data['command']}")
     print_line(f"step        {status['step']} of {status['steps']}")
-    for note in data["notes"]:
-        print_line(f"note        {note}")
+    if tags := data["annotations"].get("tags"):
+        print_line(f"tags        {', '.join(tags)}")
+    if own := data["annotations"].get("notes"):
+        print_line(f"notes       {own}")
+    for text in data["notes"]:
+        print_line(f"note        {text}")
     if data["predictions_error"]:
         print_line(f"predictions {data['predictions_error']}")
     for name in ("majority", "zero_shot", "accuracy", "test"):
@@ -163,6 +179,30 @@ def show_run(id: RunId, as_json: JsonOption = False) -> None:
     if data["evaluations"]:
         rows = [(e["step"], f"{e['loss']:.3f}", format_score(metric, e["accuracy"])) for e in data["evaluations"]]
         print_table(("step", "validation loss (nats)", metric.noun), rows)
+
+
+def note(
+    id: RunId,
+    tags: Annotated[list[str] | None, typer.Option("--tag", help="Add a tag; repeat for several.")] = None,
+    untag: Annotated[list[str] | None, typer.Option("--untag", help="Remove a tag.")] = None,
+    notes: Annotated[str | None, typer.Option(help="Replace the notes; an empty text removes them.")] = None,
+    pin: Annotated[bool | None, typer.Option("--pin/--no-pin", help="Keep the run above the others.")] = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Tag a run, write notes about it, or pin it; without options, show what it has."""
+    from ptviz.runs import Store
+
+    with as_usage_error(OSError):
+        store = Store()
+        found = store.get(id).annotations()
+        if any(value is not None for value in (tags, untag, notes, pin)):
+            own = [tag for tag in (*found.tags, *(tags or ())) if tag not in (untag or ())]
+            found = store.annotate(id, tags=own, notes=notes, pinned=pin)
+    if as_json:
+        print_json({"run": id, **asdict(found)})
+        return
+    print_line(f"tags        {', '.join(found.tags) or '-'}\nnotes       {found.notes or '-'}")
+    print_line(f"pinned      {'yes' if found.pinned else 'no'}")
 
 
 def targets_to_json(run: Run) -> dict[str, Any]:
@@ -192,6 +232,7 @@ def _run_to_json(run: Run) -> dict[str, Any]:
 
     history = run.history()
     environment, damage = _read_environment(run)
+    annotations, unreadable = _read_annotations(run)
     return {
         "run": run.id,
         "folder": str(run.path),
@@ -202,7 +243,8 @@ def _run_to_json(run: Run) -> dict[str, Any]:
         "notes": run.task_notes(),
         "environment": environment,
         "predictions_error": read_predictions_error(run.path).reason,
-        "damage": [text for text in (history.damage, damage) if text],
+        "annotations": annotations,
+        "damage": [text for text in (history.damage, damage, unreadable) if text],
         "damaged_lines": history.damaged_lines,
         **targets_to_json(run),
         "evaluations": [asdict(evaluated) for evaluated in history.evaluations],
@@ -218,5 +260,15 @@ def _read_environment(run: Run) -> tuple[dict[str, Any], str]:
 
     try:
         return run.environment(), ""
+    except StoreError as error:
+        return {}, str(error)
+
+
+def _read_annotations(run: Run) -> tuple[dict[str, Any], str]:
+    """Return the run's tags, notes and pin, and what is wrong with their file."""
+    from ptviz.runs import StoreError
+
+    try:
+        return asdict(run.annotations()), ""
     except StoreError as error:
         return {}, str(error)

@@ -91,7 +91,7 @@ def get_or_create(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[]
 
 
 class ModelCache:
-    """Backbones, tasks and baselines, loaded once."""
+    """Backbones, tasks, baselines and answers without a prompt, loaded or measured once."""
 
     def __init__(self, engine: Backend | None = None) -> None:
         self.backend = engine or Backend.default()
@@ -99,6 +99,7 @@ class ModelCache:
         self._tasks: LRUCache[Hashable, Task] = LRUCache(6)
         self._fingerprints: LRUCache[Hashable, str] = LRUCache(6)
         self._baselines: LRUCache[Hashable, Baselines] = LRUCache(256)
+        self._zero_shot: LRUCache[Hashable, list[Any]] = LRUCache(16)
 
     def backbone(self, config: RunConfig) -> Backbone:
         """Return the run's backbone on its device."""
@@ -132,9 +133,19 @@ class ModelCache:
 
     def _baselines_key(self, config: RunConfig) -> Hashable:
         t = config.training
+        return self._examples_key(config), t.train_rows, t.validation_rows, t.shots, t.seed
+
+    def zero_shot_answers(self, config: RunConfig) -> list[Any] | None:
+        """Return the cached answers without a prompt to the test examples of a run on one task, or None."""
+        return self._zero_shot.get((self._examples_key(config), config.training.test_rows))
+
+    def save_zero_shot_answers(self, config: RunConfig, answers: list[Any]) -> None:
+        """Cache the answers without a prompt for runs on the same test examples, which no seed changes."""
+        self._zero_shot[self._examples_key(config), config.training.test_rows] = answers
+
+    def _examples_key(self, config: RunConfig) -> Hashable:
         content = get_or_create(self._fingerprints, _task_key(config), self.task(config).fingerprint)
-        rows = t.train_rows, t.validation_rows, t.shots, t.seed
-        return config.backbone, config.device, t.dtype, content, rows, t.length
+        return config.backbone, config.device, config.training.dtype, content, config.training.length
 
     def clear(self) -> None:
         """Free all models and tasks."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -11,10 +11,14 @@ from torch import Tensor
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.engine.text_generation import make_writer
+from ptviz.methods.base import PromptMethod
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.load_state import load_state
 from ptviz.runs.predictions import (
+    ZERO_SHOT,
+    ZERO_SHOT_CERTAINTY,
+    ZERO_SHOT_SCORE,
     lacks_predictions,
     read_predictions_error,
     write_predictions,
@@ -90,6 +94,32 @@ def _write_if_unchanged(run: Run, before: Status, write: Callable[[], None]) -> 
             write()
 
 
+def add_zero_shot(run: Run, model_cache: ModelCache) -> None:
+    """Add the answers without a prompt to the predictions of a run whose training did not record them.
+
+    Raises:
+        StoreError: if the run has no predictions, is being written, or its folder cannot be written.
+    """
+    frame = run.predictions()
+    if frame is None:
+        raise StoreError(f"run {run.id} has no predictions yet: wait until it is finished")
+    if ZERO_SHOT in frame:
+        return
+    with exclusive(run) as status:
+        tables = _make_tables(run, run.prompt(), model_cache)
+    for table in tables:
+        for _ in table.fill_zero_shot():
+            pass
+    texts = [example.text for table in tables for example in table.task.test]
+    if texts != frame["text"].tolist():
+        raise StoreError(f"the test set of run {run.id} has changed since it was trained: train it again")
+    import pandas as pd
+
+    found = pd.concat([pd.DataFrame(table.zero_shot_columns()) for table in tables], ignore_index=True)
+    data = _encode_table(frame.join(found))
+    _write_if_unchanged(run, status, lambda: write_predictions(run.path, data))
+
+
 def answer_texts(
     loaded: LoadedPrompt, backend: Backend, texts: list[str], on_text: Callable[[str, str], None] | None = None
 ) -> dict[str, Any]:
@@ -133,7 +163,7 @@ def _make_tables(run: Run, state: Mapping[str, Tensor], model_cache: ModelCache)
         several = len(config.targets) > 1
         load_state(method, method.state_of_target(state, index) if several else dict(state))
         loaded = LoadedPrompt(own, backbone, task, method.eval(), {})
-        tables.append(_PredictionTable(loaded, model_cache.backend))
+        tables.append(_PredictionTable(loaded, model_cache))
     return tables
 
 
@@ -145,56 +175,87 @@ def _to_parquet(tables: list[_PredictionTable]) -> bytes:
     if len(frames) > 1:
         for table, frame in zip(tables, frames, strict=True):
             frame.insert(0, "task", table.loaded.config.task)
+    return _encode_table(pd.concat(frames, ignore_index=True))
+
+
+def _encode_table(frame: pd.DataFrame) -> bytes:
     buffer = io.BytesIO()
-    pd.concat(frames, ignore_index=True).to_parquet(buffer, index=False)
+    frame.to_parquet(buffer, index=False)
     return buffer.getvalue()
 
 
 class _PredictionTable:
     """The answers of a prompt to the test examples of its task."""
 
-    def __init__(self, loaded: LoadedPrompt, backend: Backend) -> None:
-        self.loaded, self.backend = loaded, backend
+    def __init__(self, loaded: LoadedPrompt, model_cache: ModelCache) -> None:
+        self.loaded, self.model_cache = loaded, model_cache
         self.task = subsample_task(loaded.task, loaded.config.training)
-        self.answers: list[Any] = [None] * len(self.task.test)
+        self.answers: list[Any] = []
+        self.zero_shot: list[Any] = []
 
     def fill(self) -> Iterator[None]:
-        """Answer the examples, a chunk between two yields."""
+        """Answer the examples with the prompt and without it, a chunk between two yields."""
+        self.answers = yield from self._answer_all(self.loaded.method)
+        yield from self.fill_zero_shot()
+
+    def fill_zero_shot(self) -> Iterator[None]:
+        """Answer the examples without a prompt, unless that was done for another run on them."""
+        known = self.model_cache.zero_shot_answers(self.loaded.config)
+        self.zero_shot = (yield from self._answer_all(None)) if known is None else known
+        self.model_cache.save_zero_shot_answers(self.loaded.config, self.zero_shot)
+
+    def _answer_all(self, method: PromptMethod | None) -> Generator[None, None, list[Any]]:
         task = self.task
+        answers: list[Any] = [None] * len(task.test)
         # Texts of like length together: little padding, and chunks of like cost.
         order = sorted(range(len(task.test)), key=lambda index: len(task.test[index].text))
         for first in range(0, len(order), _CHUNK):
             rows = order[first : first + _CHUNK]
-            for index, answer in zip(rows, self._answer([task.test[i] for i in rows]), strict=True):
-                self.answers[index] = answer
+            for index, answer in zip(rows, self._answer(method, [task.test[i] for i in rows]), strict=True):
+                answers[index] = answer
             yield
+        return answers
 
-    def _answer(self, examples: list[Example]) -> list[Any]:
+    def _answer(self, method: PromptMethod | None, examples: list[Example]) -> list[Any]:
         loaded, task, length = self.loaded, self.task, self.loaded.config.training.length
         if task.kind == "classification" and len(task.fields) == 1:
             texts = [example.text for example in examples]
-            answers: list[Any] = self.backend.predict(loaded.method, loaded.backbone, task, texts, length).tolist()
+            predict = self.model_cache.backend.predict
+            answers: list[Any] = predict(method, loaded.backbone, task, texts, length).tolist()
             return answers
-        return answer_examples(loaded.method, loaded.backbone, task, examples, length)
+        return answer_examples(method, loaded.backbone, task, examples, length)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the table, one row for each test example."""
         import pandas as pd
 
         columns = _text_columns if self.task.kind == "text" else _class_columns
-        return pd.DataFrame(columns(self.task, self.answers))
+        return pd.DataFrame(columns(self.task, self.answers)).assign(**self.zero_shot_columns())
+
+    def zero_shot_columns(self) -> dict[str, list[Any]]:
+        """Return the columns of the answers without a prompt."""
+        task, answers = self.task, self.zero_shot
+        if task.kind == "text":
+            scores = score_each_text(task.scorer, answers, [example.targets for example in task.test])
+            return {ZERO_SHOT: answers, ZERO_SHOT_SCORE: [*scores]}
+        return {ZERO_SHOT: _name_best(task, answers), ZERO_SHOT_CERTAINTY: [max(row) for row in answers]}
 
 
 def _class_columns(task: Task, rows: list[list[float]]) -> Mapping[str, list[object]]:
-    best = [max(range(len(row)), key=row.__getitem__) for row in rows]
     names = [task.classes or example.choices for example in task.test]
     columns: dict[str, list[object]] = {
         "text": [example.text for example in task.test],
         "label": [own[example.label] for own, example in zip(names, task.test, strict=True)],
-        "predicted": [own[index] for own, index in zip(names, best, strict=True)],
+        "predicted": [*_name_best(task, rows)],
     }
     shown = task.classes or [str(number) for number in range(1, 1 + max(map(len, rows)))]
     return columns | {f"p({name})": [row[i] for row in rows] for i, name in enumerate(shown)}
+
+
+def _name_best(task: Task, rows: list[list[float]]) -> list[str]:
+    """Return the most probable class or choice of each test example."""
+    best = (max(range(len(row)), key=row.__getitem__) for row in rows)
+    return [(task.classes or example.choices)[index] for example, index in zip(task.test, best, strict=True)]
 
 
 def _text_columns(task: Task, written: list[str]) -> Mapping[str, list[object]]:

@@ -11,6 +11,7 @@ from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.same_training import is_same_training
+from ptviz.runs.source_runs import SOURCE_RUN_NAME
 from ptviz.runs.store import Store
 from ptviz.tasks import TableOptions
 from ptviz.training import SourcePromptReady
@@ -26,7 +27,7 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
     return [
         RunConfig(
             config.backbone, task, SOURCE_METHOD, source_hyperparameters(m), training,
-            name=f"source prompt: {task}", device=config.device, table=TableOptions(chat=config.table.chat),
+            name=f"{SOURCE_RUN_NAME}{task}", device=config.device, table=TableOptions(chat=config.table.chat),
         ).checked()
         for task in config.source_tasks(family)
     ]  # fmt: skip

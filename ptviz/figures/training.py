@@ -149,24 +149,43 @@ def perplexity(loss: float) -> float:
 
 
 def draw_run_comparison(runs: Sequence[tuple[str, SeriesStyle, TrainingCurve]], metric: Metric = ACCURACY) -> go.Figure:
-    """Draw the validation score of several runs, given as (name, style of the method, curve), over steps.
+    """Draw the validation score (above) and smoothed training loss (below) of several runs over steps.
 
-    Runs of one colour (the same method twice) differ in their dash.
+    ``runs`` are (name, style of the method, curve). Runs of one colour (the same method twice) differ in their dash.
     """
-    across = axis("step", range=[0, max([1, *(curve.last_step for _, _, curve in runs)])])
-    up = _validation_axis(metric, [score for _, _, curve in runs for score in curve.accuracies])
-    figure = empty_figure(460, xaxis=across, yaxis=up, legend={"y": -0.2, "yanchor": "top"})
+    figure = empty_figure(
+        560,
+        xaxis=axis("step", anchor="y2", range=[0, max([1, *(curve.last_step for _, _, curve in runs)])]),
+        yaxis={
+            **_validation_axis(metric, [score for _, _, curve in runs for score in curve.accuracies]),
+            "domain": [0.44, 1],
+        },
+        yaxis2=axis("training loss (nats)", domain=[0, 0.38], rangemode="tozero"),
+        legend={"y": -0.14, "yanchor": "top"},
+    )
     seen: dict[str, int] = {}
-    for name, style, curve in runs:
+    for number, (name, style, curve) in enumerate(runs):
         again = seen[style.colour] = seen.get(style.colour, -1) + 1
         dash, label = DASHES[(DASHES.index(style.dash) + again) % len(DASHES)], escape_text(name, 40)
-        look = {"mode": "lines+markers", "line_dash": dash, "marker_size": 7, "marker_symbol": style.symbol}
-        hover, shown = (
-            escape_hover(label) + f"<br>step %{{x}}: %{{y:{metric.value_format}}}",
-            {"cliponaxis": False, "showlegend": True},
+        # One entry in the legend hides both lines of a run.
+        look = {"line_dash": dash, "legendgroup": str(number)}
+        hover = escape_hover(label) + f"<br>step %{{x}}: %{{y:{metric.value_format}}}"
+        score = {"mode": "lines+markers", "marker_size": 7, "marker_symbol": style.symbol, "cliponaxis": False}
+        add_line(
+            figure,
+            curve.evaluated_steps,
+            curve.accuracies,
+            label,
+            hover,
+            style.colour,
+            **look,
+            **score,
+            showlegend=True,
         )
-        add_line(figure, curve.evaluated_steps, curve.accuracies, label, hover, style.colour, **look, **shown)
-    if any(curve.evaluated_steps for _, _, curve in runs):
+        hover = escape_hover(label) + "<br>step %{x}: smoothed loss %{y:.3f}"
+        below = {"yaxis": "y2", "showlegend": False, "line_width": 1.8}
+        add_line(figure, curve.steps, curve.smoothed_losses, label, hover, style.colour, **look, **below)
+    if any(curve.evaluated_steps or curve.steps for _, _, curve in runs):
         return figure
-    none = "No selected run has been evaluated yet." if runs else "Select runs in the table to compare them."
+    none = "No selected run has made a step yet." if runs else "Select runs in the table to compare them."
     return add_note(figure, none)

@@ -16,6 +16,7 @@ from .comparison import (
     plot_pareto_front,
     plot_seeds,
 )
+from .errors import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .findings import plot_findings
 from .importance import plot_importance
 from .method import (
@@ -52,6 +53,7 @@ from .routing_counterfactuals import (
     plot_routing_loss_increases,
     plot_routing_temperatures,
 )
+from .run_tables import run_groups_table, settings_table
 from .survey import (
     plot_backbone,
     plot_framework,
@@ -99,16 +101,20 @@ __all__ = [
     "best_settings_table",
     "comparison_table",
     "edited_texts_table",
+    "error_summary",
     "plot_attention",
     "plot_attention_by_site",
     "plot_attention_heads",
     "plot_attention_mass",
     "plot_backbone",
+    "plot_calibration",
     "plot_checkpoint",
     "plot_checkpoint_norms",
     "plot_class_probabilities",
+    "plot_class_scores",
     "plot_comparison",
     "plot_comparison_panels",
+    "plot_confusion",
     "plot_convergence",
     "plot_cosines",
     "plot_embedding_shift",
@@ -148,6 +154,7 @@ __all__ = [
     "plot_row_comparison",
     "plot_run_comparison",
     "plot_saliency",
+    "plot_score_by_length",
     "plot_seeds",
     "plot_sentence_routing",
     "plot_signed_saliency",
@@ -171,6 +178,8 @@ __all__ = [
     "plot_written_attention",
     "plot_written_lens",
     "predictions_table",
+    "run_groups_table",
     "samples_table",
+    "settings_table",
     "sweep_table",
 ]

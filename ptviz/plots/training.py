@@ -36,8 +36,10 @@ def plot_training(run: RunOrId, *, smoothing: float = SMOOTHING, step: int | Non
     return with_alt(figure, describe_training_curve(curve, run.metric))
 
 
-def plot_run_comparison(runs: Sequence[RunOrId]) -> go.Figure:
-    """Draw the validation score of several runs over their steps, one line per run.
+def plot_run_comparison(runs: Sequence[RunOrId], *, smoothing: float = SMOOTHING) -> go.Figure:
+    """Draw the validation score of several runs above their smoothed training loss (nats), over their steps.
+
+    ``smoothing`` is the weight of the past in the exponential moving average of the loss, in [0, 1).
 
     Raises:
         ValueError: if the metrics of their tasks differ.
@@ -45,11 +47,14 @@ def plot_run_comparison(runs: Sequence[RunOrId]) -> go.Figure:
     found = get_runs(runs)
     metric = shared_metric(run.metric for run in found)
     curves = [
-        (run.config.name or run.id, method_series_style(run.config.method), to_training_curve(run.history()))
+        (run.config.name or run.id, method_series_style(run.config.method), to_training_curve(run.history(), smoothing))
         for run in found
     ]
     best = [f"{name}: {metric.format(curve.best[1])}" for name, _, curve in curves if curve.best is not None]
-    alt = f"Validation {metric.noun} over steps. Best of each run: {'; '.join(best) or 'none was evaluated yet'}."
+    alt = (
+        f"Validation {metric.noun} and smoothed training loss over steps. Best score of each run: "
+        f"{'; '.join(best) or 'none was evaluated yet'}."
+    )
     return with_alt(draw_run_comparison(curves, metric), alt)
 
 

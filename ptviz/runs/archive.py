@@ -22,6 +22,7 @@ from ptviz.checkpoints.containers.arrays import read_safetensors
 from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
+from ptviz.runs.annotations import ANNOTATIONS_FILE, decode_annotations
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
@@ -34,7 +35,7 @@ from ptviz.safe_text import safe_text
 from ptviz.tasks import ELSEWHERE_PREFIX, list_named_tasks, list_tasks
 from ptviz.training.events import decode_event
 
-_JSON_FILES = ("config.json", "status.json", "environment.json", BUNDLE_MARKER)
+_JSON_FILES = ("config.json", "status.json", "environment.json", ANNOTATIONS_FILE, BUNDLE_MARKER)
 _TENSOR_FILE = re.compile(r"(prompt|resume|start|snapshots/\d{1,4}-\d{6,9})\.safetensors")
 _EVENTS_FILE = "events.jsonl"
 _MAX_EVENTS_BYTES, _MAX_LINE_BYTES = 64 * MB, MB // 4
@@ -51,7 +52,7 @@ def pack_run(run: Run, path: Path) -> list[str]:
     """
     if (state := run.status().state) in ACTIVE_STATES:
         raise StoreError(f"run {run.id} is {state}: stop it first, or wait until it is finished")
-    files = [name for name in (*_JSON_FILES[:3], _EVENTS_FILE) if (run.path / name).exists()]
+    files = [name for name in (*_JSON_FILES[:-1], _EVENTS_FILE) if (run.path / name).exists()]
     names = ("prompt.safetensors", "resume.safetensors", "start.safetensors")
     files += [name for name in names if (run.path / name).exists()]
     if not any(name.endswith("s") for name in files if name.startswith(("prompt", "resume"))):
@@ -83,6 +84,9 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
     if "environment.json" in files:
         with _as_checkpoint_error("environment.json"):
             decode_environment(files["environment.json"])
+    if ANNOTATIONS_FILE in files:
+        with _as_checkpoint_error(ANNOTATIONS_FILE):
+            decode_annotations(files[ANNOTATIONS_FILE])
     id = parse_json_object(files[BUNDLE_MARKER], BUNDLE_MARKER).get("id")
     try:
         with atomic_directory(store.root) as draft:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz import paths
 from ptviz.runs import snapshots as tensors
+from ptviz.runs.annotations import Annotations, read_annotations
 from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
@@ -207,6 +208,14 @@ class Run:
             return decode_environment(data)
         except InvalidData as error:
             raise StoreError(f"{path}: {error}; delete it, the run stays readable") from None
+
+    def annotations(self) -> Annotations:
+        """Return the tags, notes and pin that people gave the run.
+
+        Raises:
+            StoreError: if the file is damaged.
+        """
+        return read_annotations(self.path)
 
     def predictions(self) -> pd.DataFrame | None:
         """Return the best prompt's test predictions, None if absent.

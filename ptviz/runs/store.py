@@ -9,22 +9,22 @@ import re
 import secrets
 import threading
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.runs import saved_prompts, snapshots
+from ptviz.runs.annotations import ANNOTATIONS_FILE, Annotations, check_notes, check_tags, write_annotations
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import (
     Run,
     check_writable,
-    is_recorded,
     read_config,
     read_status_file,
     recorded_runs_folder,
@@ -39,17 +39,27 @@ if TYPE_CHECKING:
 RUN_ID_PATTERN = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,150}")
 _RUN_FILES = ("config.json", "status.json", "events.jsonl")
 """A folder with one of them is a run, or what is left of one."""
+_SUMMARY_FILES = ("config.json", "status.json", "environment.json", ANNOTATIONS_FILE)
+"""The files that an entry in the list of runs is made of."""
 
 
 @dataclass(frozen=True)
 class RunSummary:
-    """One entry in the list of runs; ``metric`` is that of its task. ``recorded`` runs came with the app."""
+    """One entry in the list of runs; ``metric`` is that of its task. ``recorded`` runs came with the app.
+
+    ``trained`` is the number of trainable parameters and ``lr`` the learning rate that was used, None before the run
+    first ran. ``damage`` says what is wrong with a file of the run that the entry does without.
+    """
 
     id: str
     config: RunConfig
     status: Status
     metric: Metric = ACCURACY
     recorded: bool = False
+    annotations: Annotations = field(default_factory=Annotations)
+    trained: int | None = None
+    lr: float | None = None
+    damage: str = ""
 
     @property
     def name(self) -> str:
@@ -66,7 +76,21 @@ def summarise(run: Run) -> RunSummary:
     Raises:
         StoreError: if its config cannot be read.
     """
-    return RunSummary(run.id, run.config, run.status(), run.metric, run.recorded)
+    return _make_summary(run, run.status())
+
+
+def _make_summary(run: Run, status: Status) -> RunSummary:
+    annotations, damage, environment = Annotations(), "", {}
+    try:
+        annotations = run.annotations()
+    except StoreError as error:
+        damage = str(error)
+    with suppress(StoreError):  # Where the file is shown, it is also said that it is damaged.
+        environment = run.environment()
+    lr = environment.get("lr") or run.config.training.lr
+    return RunSummary(
+        run.id, run.config, status, run.metric, run.recorded, annotations, environment.get("trained"), lr, damage
+    )
 
 
 @dataclass(frozen=True)
@@ -96,7 +120,7 @@ class Store:
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else paths.data_dir() / "runs"
         self._runs: dict[str, tuple[tuple[int, int], Run]] = {}
-        self._summaries: dict[str, tuple[tuple[FileSignature, FileSignature], RunSummary]] = {}
+        self._summaries: dict[str, tuple[tuple[FileSignature, ...], RunSummary]] = {}
         self._problems: tuple[StoreProblem, ...] = ()
         self._cache_lock = threading.Lock()  # Pages of several tabs share one store.
 
@@ -210,13 +234,10 @@ class Store:
     def _read_summary(self, path: Path) -> RunSummary:
         if not RUN_ID_PATTERN.fullmatch(path.name):
             raise StoreError(f"{path.name!r} is not a valid run id: expected letters, digits, dots and dashes")
-        now = (file_signature(path / "config.json"), file_signature(path / "status.json"))
+        now = tuple(file_signature(path / name) for name in _SUMMARY_FILES)
         known = self._summaries.get(path.name)
         if known is None or known[0] != now:
-            known = (
-                now,
-                RunSummary(path.name, read_config(path), read_status_file(path), Run(path).metric, is_recorded(path)),
-            )
+            known = now, _make_summary(Run(path), read_status_file(path))
             self._summaries[path.name] = known
         # Whether a "running" run is still alive is checked on every call: a crash changes no file.
         return replace(known[1], status=actual_status(known[1].status, path))
@@ -246,6 +267,28 @@ class Store:
         path = self.folder(id)
         with changing_config(path) as config:
             atomic_write(path / "config.json", encode_config(replace(config, name=name.strip()).checked()))
+
+    def annotate(
+        self, id: str, *, tags: Sequence[str] | None = None, notes: str | None = None, pinned: bool | None = None
+    ) -> Annotations:
+        """Change the tags, notes or pin of a run; None leaves one as it is. Returns what the run then has.
+
+        Raises:
+            StoreError: if there is no such run, its annotations are damaged, or it cannot be written.
+            ValueError: for too many or too long tags, or too long notes.
+        """
+        path = self.folder(id)
+        changes: dict[str, Any] = {}
+        if tags is not None:
+            changes["tags"] = check_tags([*tags])
+        if notes is not None:
+            changes["notes"] = check_notes(notes)
+        if pinned is not None:
+            changes["pinned"] = pinned
+        with changing_config(path):  # Two pages may change different ones at the same time.
+            found = replace(Run(path).annotations(), **changes)
+            write_annotations(path, found)
+        return found
 
     def delete(self, id: str) -> None:
         """Delete a run.

@@ -12,7 +12,7 @@ import torch
 from ptviz.checkpoints import open_checkpoint
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved_prompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.predictions import answer_texts
+from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.logit_lens import measure_logit_lens
@@ -29,6 +29,7 @@ from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.run import Run
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
+from ptviz.runs.target_run import TARGET_MARK
 from ptviz.training.evaluation import subsample_task
 from ptviz.worker.partial_texts import partial_texts
 from ptviz.worker.projection_queue import ProjectionQueue
@@ -137,6 +138,16 @@ def write_vocabulary(context: HandlerContext, run: str = "", backbone: str = "")
     """
     config = RunConfig(backbone=backbone) if backbone else context.store.get(run).config.checked()
     return {"place": str(save_vocabulary(context.model_cache.backbone(config)))}
+
+
+def write_zero_shot(context: HandlerContext, run: str) -> dict[str, Any]:
+    """Add the answers without a prompt to the predictions of a run of an earlier version; ``RUN@TASK`` means all of it.
+
+    Raises:
+        StoreError: if the run has no predictions, is being written, or its folder cannot be written.
+    """
+    add_zero_shot(context.store.get(run.partition(TARGET_MARK)[0]), context.model_cache)
+    return {}
 
 
 @torch.no_grad()
@@ -254,6 +265,7 @@ HANDLERS: Mapping[str, Handler] = {
     "predict": predict,
     "generate": generate,
     "vocabulary": write_vocabulary,
+    "zero-shot": write_zero_shot,
     "route": route,
     "attention": attention,
     "surgery": edit_prompt,

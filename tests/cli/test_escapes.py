@@ -49,7 +49,7 @@ def poisoned(value: Any, key: str = "") -> Any:
 def run(home: Path) -> str:
     """A run whose every text field holds escapes."""
     run = make_run(Store(), text="text", label="label")
-    for path in (run.path / "config.json", run.path / "status.json", run.path / "environment.json"):
+    for path in (run.path / f"{name}.json" for name in ("config", "status", "environment", "annotations")):
         path.write_text(json.dumps(poisoned(json.loads(path.read_text()))))
     lines = [json.dumps(poisoned(json.loads(line))) for line in (run.path / "events.jsonl").read_text().splitlines()]
     lines.insert(3, json.dumps({"event": "step", ESCAPES: ESCAPES, "stage": ESCAPES}))
@@ -62,7 +62,8 @@ def run(home: Path) -> str:
 def commands(run: str, folder: Path) -> list[tuple[str, ...]]:
     """Every command that prints what a run, a bundle or a checkpoint says."""
     return [
-        ("runs",), ("show", run), ("doctor",), ("compare", "--dry-run"), ("findings",), ("transfer", "--runs", run),
+        ("runs",), ("show", run), ("note", run), ("errors", run), ("report", run, "-o", str(folder / "report.html")),
+        ("doctor",), ("compare", "--dry-run"), ("findings",), ("transfer", "--runs", run),
         ("predict", run, "a text"), ("export", run, str(folder / "out.npz")),
         ("export", run, "--to", "bundle", str(folder / "out.zip")),
         ("export", run, "--to", "peft", str(folder / "peft")),

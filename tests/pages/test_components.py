@@ -17,12 +17,13 @@ from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.training import describe_training_curve
 from ptviz.runs import Run, RunConfig, Store
+from ptviz.runs.settings import filter_summaries
 from ptviz.ui import backend, server
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import describe_error
 from ptviz.ui.components.formatting import format_age, format_duration, format_percent, unique_labels
 from ptviz.ui.home import INTRODUCTION
-from ptviz.ui.train.run_table import build_run_frame, filter_runs
+from ptviz.ui.train.run_table import build_run_frame
 from ptviz.ui.train.training_curves import history_to_csv
 
 MakeRun = Callable[..., Run]
@@ -137,10 +138,10 @@ def test_an_evaluation_after_the_last_step_is_not_lost(make_run: MakeRun):
 def test_find_takes_every_word(make_run: MakeRun, store: Store):
     make_run("finished", name="Alpha")
     make_run("queued", name="Beta", method="dept")
-    names = [s.name for s in filter_runs(store.list(), "waiting DEPT beta")]
+    names = [s.name for s in filter_summaries(store.list(), "waiting DEPT beta")]
     assert names == ["Beta"]
-    assert len(filter_runs(store.list(), "")) == 2
-    assert filter_runs([], "x") == []
+    assert len(filter_summaries(store.list(), "")) == 2
+    assert filter_summaries([], "x") == []
     assert build_run_frame([]).empty
 
 

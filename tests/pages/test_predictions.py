@@ -10,10 +10,10 @@ import pandas as pd
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.plots import predictions_table
+from ptviz.plots import error_summary, plot_calibration, plot_confusion, predictions_table
 from ptviz.runs import Run, StoreError
 from ptviz.runs.predictions import write_predictions_error
-from tests.pages.run_pages import well
+from tests.pages.run_pages import figures, well
 
 Page = Callable[..., AppTest]
 CLASSES = {
@@ -119,3 +119,78 @@ def test_a_real_run_shows_its_test_examples(page: Page, trained: Callable[..., R
     assert len(found) == len(shown(well(page("train/watch.py", run=run.id)))) == len(predictions_table(run))
     right = sum(row["right"] for row in predictions_table(run)) / len(found)
     assert right == pytest.approx(run.status().test)
+
+
+ZERO_SHOT = {"zero_shot": ["no", "no", "no", "no"], "zero_shot_certainty": [0.6, 0.7, 0.9, 0.5]}
+
+
+def test_what_the_prompt_changed_is_listed_by_certainty(page: Page, predicted: Callable[..., Run]) -> None:
+    run = predicted({**CLASSES, **ZERO_SHOT})
+    at = well(page("train/watch.py", run=run.id))
+    assert any("mended 1 and broke 1 of 4 examples (McNemar's exact test: p = 1)" in one.value for one in at.text)
+    at.segmented_control(key="change").set_value("mended").run()
+    assert shown(well(at))["text"].tolist() == ["one good film"]
+    at.segmented_control(key="change").set_value("broken").run()
+    assert shown(well(at))["text"].tolist() == ["=2+3"]
+    (snippet,) = [one.value for one in at.code if "predictions_table(" in one.value]
+    assert 'change="broken"' in snippet
+    assert [row["zero_shot"] for row in predictions_table(run, change="mended")] == ["no"]
+    with pytest.raises(ValueError, match="change: expected any, mended or broken; got 'odd'"):
+        predictions_table(run, change="odd")  # type: ignore[arg-type]
+    texts = predicted({**TEXTS, "zero_shot": ["Walked", "go", "seed"], "zero_shot_score": [1.0, 0.0, 0.5]})
+    assert [row["change"] for row in predictions_table(texts)] == ["", "mended", "broken"]
+    assert predictions_table(texts)[0]["zero_shot_right"]
+    at = well(page("train/watch.py", run=texts.id))
+    assert any("1 of 3 outputs score higher and 1 score lower" in one.value for one in at.text)
+
+
+@pytest.mark.parametrize("view", ["Confusion matrix", "Classes", "Calibration", "Length"])
+def test_every_view_draws_its_data(page: Page, predicted: Callable[..., Run], view: str) -> None:
+    for run in (predicted({**CLASSES, **ZERO_SHOT}), predicted(CLASSES)):
+        at = well(page("train/watch.py", run=run.id, errors=view))
+        assert at.segmented_control(key="errors").value == view
+        ending = {"Confusion matrix": "-confusion", "Length": "-lengths"}.get(view, f"-{view.lower()}")
+        (figure,) = [one for name, one in figures(at).items() if name.endswith(ending)]
+        assert figure["data"]
+
+
+def test_texts_have_a_score_by_length_and_no_classes(page: Page, predicted: Callable[..., Run]) -> None:
+    run = predicted(TEXTS)
+    assert at_views(well(page("train/watch.py", run=run.id))) == ["Answers", "Length"]
+    with pytest.raises(ValueError, match="has no classes"):
+        plot_confusion(run)
+    with pytest.raises(ValueError, match="writes texts: calibration"):
+        plot_calibration(run)
+    assert error_summary(run)["confusion"] is None
+    choices = {**CLASSES, "p(1)": CLASSES["p(yes)"], "p(2)": CLASSES["p(no)"]}
+    run = predicted({name: column for name, column in choices.items() if name not in ("p(yes)", "p(no)")})
+    assert at_views(well(page("train/watch.py", run=run.id))) == ["Answers", "Calibration", "Length"]
+
+
+def at_views(at: AppTest) -> list[str]:
+    return at.segmented_control(key="errors").options
+
+
+def test_a_run_of_an_earlier_version_is_answered_without_the_prompt(
+    page: Page, trained: Callable[..., Run], answered: None
+) -> None:
+    run = trained()
+    frame = run.predictions()
+    assert frame is not None
+    assert {"zero_shot", "zero_shot_certainty"} <= set(frame)
+    zero = sum(row["zero_shot_right"] for row in predictions_table(run)) / len(frame)
+    assert zero == pytest.approx(run.status().zero_shot or 0, abs=0.5)
+    assert zero == pytest.approx(run.history().finished.zero_shot)  # type: ignore[union-attr]
+    frame.drop(columns=["zero_shot", "zero_shot_certainty"]).to_parquet(run.path / "predictions.parquet", index=False)
+    with pytest.raises(StoreError, match=f"ptviz errors {run.id} --zero-shot adds them"):
+        plot_confusion(run, zero_shot=True)
+    with pytest.raises(StoreError, match="--zero-shot adds them"):
+        predictions_table(run, change="mended")
+    at = well(page("train/watch.py", run=run.id))
+    at.button(key="zero-shot").click().run()
+    if f"zero-shot-{run.id}" in at.session_state:
+        at.session_state[f"zero-shot-{run.id}"].result(60)
+        at.run()
+    again = run.predictions()
+    assert again is not None
+    assert again.equals(frame)

@@ -74,7 +74,7 @@ def read_everything(run: Run) -> None:
     """Every reader of a run's files: each gives its value, or one sentence."""
     readers = (
         lambda: run.config, run.status, run.history, run.events, run.snapshots, run.resume_state, run.resume_point,
-        run.prompt, run.initial_state, run.environment, run.predictions, lambda: run.snapshot(0, 4),
+        run.prompt, run.initial_state, run.annotations, run.environment, run.predictions, lambda: run.snapshot(0, 4),
     )  # fmt: skip
     for read in readers:
         with contextlib.suppress(StoreError):
@@ -145,7 +145,7 @@ def test_a_damaged_bundle_is_refused_or_whole(
     assert store.problems() == ()
     assert run.history().damaged_lines == 0
     assert "derived from the events" not in run.status().reason
-    run.environment(), run.resume_point(), run.prompt()
+    run.environment(), run.annotations(), run.resume_point(), run.prompt()
 
 
 @settings(QUICK, max_examples=200)

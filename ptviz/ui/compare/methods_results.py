@@ -29,6 +29,7 @@ from ptviz.methods import list_methods
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
 from ptviz.plots.snippet import call_snippet
+from ptviz.reports.several_runs import comparison_report
 from ptviz.runs import ACTIVE_STATES, Run
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
@@ -36,6 +37,7 @@ from ptviz.ui.compare import methods_text as words
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
+from ptviz.ui.components.report_download import report_download
 
 CHARTS: dict[str, tuple[Callable[..., go.Figure], str]] = {
     "Curves": (plots.plot_comparison, "comparison-curves"),
@@ -128,12 +130,14 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
     with st.container(horizontal=True):
         csv_download("Table as CSV", lambda: summary_to_csv(order), "comparison.csv")
         csv_download("Every evaluation as CSV", lambda: evaluations_to_csv(results), "comparison-curves.csv")
+        finished = [str(entry.run) for entry in found if entry.state == "finished"]
+        if len(finished) > 1:
+            report_download(lambda: comparison_report(finished), "comparison-report")
         if found:
             with st.popover("Share", icon=":material/ios_share:"):
                 st.markdown("**The same comparison in the shell**")
                 st.code(cli_command(found), language="shell", wrap_lines=True)
                 st.markdown("**Its results in Python**")
-                finished = [str(entry.run) for entry in found if entry.state == "finished"]
                 st.code(call_snippet(plots.comparison_table, finished), language="python")
 
 

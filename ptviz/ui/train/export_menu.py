@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import shlex
+from typing import TYPE_CHECKING
 
 import streamlit as st
 
 from ptviz.plots.snippet import training_snippet
 from ptviz.runs import Run
 from ptviz.ui.components.csv_download import csv_download
+from ptviz.ui.components.report_download import report_download
 from ptviz.ui.train.training_curves import history_to_csv
+
+if TYPE_CHECKING:
+    from ptviz.reports.document import Report
 
 
 def export_menu(run: Run) -> None:
     """Show the run as a shell command and as Python, how to export its prompt, and a button for its curves as CSV."""
     with st.popover("Share", icon=":material/ios_share:"):
         config = run.config
+        if len(run.history()):
+            report_download(lambda: _make_report(run), f"{run.id}-report")
         st.markdown("**The same run in the shell**")
         st.code(config.shell_command(), language="shell", wrap_lines=True)
         st.markdown("**The same run in Python**")
@@ -34,6 +41,12 @@ def export_menu(run: Run) -> None:
             key="csv",
         )
         st.caption("To save the curves as a picture, press Save as SVG below the figure.")
+
+
+def _make_report(run: Run) -> Report:
+    from ptviz.reports.run_report import run_report  # Here, because it draws figures, and the page is rendered often.
+
+    return run_report(run)
 
 
 def _export_commands(run: str) -> tuple[str, str]:

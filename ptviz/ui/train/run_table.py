@@ -1,19 +1,31 @@
-"""The list of all runs: find, select, rename, delete and compare them."""
+"""The list of all runs: find, group, select, annotate, rename, delete and compare them."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunSummary
-from ptviz.tasks.metrics import ACCURACY
+from ptviz.runs.annotations import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
+from ptviz.runs.settings import summary_values
+from ptviz.runs.source_runs import find_source_runs
+from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
-from ptviz.ui.components.formatting import STATE_BADGES, format_age, shorten_text
+from ptviz.ui.components.formatting import (
+    STATE_BADGES,
+    format_age,
+    format_score,
+    shorten_text,
+    unique_labels,
+)
+from ptviz.ui.components.report_download import report_download
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
@@ -21,73 +33,132 @@ from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
 if TYPE_CHECKING:
     import pandas as pd
 
+    from ptviz.reports.document import Report
+
 _MAX_PROBLEMS = 20
+_MAX_FILTER_VALUES = 200
 _DELETE_ERRORS_KEY = "delete-errors"
+_PIN, _SOURCE = ":material/push_pin: ", ":material/subdirectory_arrow_right: "
+"""In front of a run's name in the table: it is pinned, or a source prompt of the run above it."""
 
 
-def filter_runs(summaries: list[RunSummary], words: str) -> list[RunSummary]:
-    """Return the runs whose name, id, method, backbone, task or state contain every one of the words."""
-    wanted = words.lower().split()
-    return [summary for summary in summaries if all(word in _searchable_text(summary) for word in wanted)]
+def render_filter(summaries: list[RunSummary]) -> str:
+    """Show the box of the filter, and a menu that adds a condition on any setting; return the filter."""
+    box, menu = st.columns([5, 1], vertical_alignment="bottom")
+    text = box.text_input(
+        "Find",
+        key="q",
+        placeholder="words, and conditions such as m=20  lr>=0.1  test>80%  tag=paper",
+        icon=":material/search:",
+        max_chars=500,
+        bind="query-params",
+    )
+    with menu.popover("Filter", icon=":material/filter_list:", width="stretch"):
+        _render_condition_form(summaries)
+    return text.strip()
 
 
-def _searchable_text(summary: RunSummary) -> str:
-    config = summary.config
-    state = STATE_BADGES.get(summary.status.state, (summary.status.state,))[0]
-    method = f"{config.method} {method_title(config.method)}"
-    return f"{summary.name} {summary.id} {method} {config.backbone} {config.task_names} {state}".lower()
+def _render_condition_form(summaries: list[RunSummary]) -> None:
+    values: dict[str, dict[Any, None]] = {"tag": {}}
+    for summary in summaries:
+        values["tag"] |= dict.fromkeys(summary.annotations.tags)
+        for name, value in summary_values(summary).items():
+            if value is not None and name not in ("id", "notes"):
+                values.setdefault(name, {})[value] = None
+    choices = sorted(name for name, known in values.items() if len(known) > 1 or (name == "tag" and known))
+    if not choices:
+        st.caption("All runs have the same settings.")
+        return
+    name = st.selectbox("setting or result", choices, key="filter-name")
+    signs = ("=", "!=", ">=", "<=")
+    sign = st.segmented_control("is", signs, default="=", key="filter-sign", required=True)
+    known = sorted(values[name], key=lambda value: (isinstance(value, str), value))[:_MAX_FILTER_VALUES]
+    value = st.selectbox("value", known, key=f"filter-value-{name}", format_func=_format_value)
+
+    def add() -> None:
+        shown = _format_value(value)
+        quoted = f'"{shown}"' if " " in shown or not shown else shown
+        st.session_state["q"] = f"{st.session_state.get('q', '')} {name}{sign}{quoted}".strip()
+
+    st.button("Add to the filter", key="filter-add", on_click=add)
 
 
-def render_run_table(summaries: list[RunSummary]) -> list[RunSummary]:
-    """Show the runs as a table and return the selected ones; the address stores them by id, not by row."""
+def _format_value(value: object) -> str:
+    return f"{value:.6g}" if isinstance(value, float) else str(value)
+
+
+def order_runs(summaries: Sequence[RunSummary], owners: Mapping[str, str]) -> list[RunSummary]:
+    """Return runs as they are listed: pinned ones first, and source prompts under the run that asked for them."""
+    listed = {summary.id for summary in summaries}
+    below: dict[str, list[RunSummary]] = {}
+    for summary in summaries:
+        if owners.get(summary.id) in listed:
+            below.setdefault(owners[summary.id], []).append(summary)
+    own = [summary for summary in summaries if owners.get(summary.id) not in listed]
+    own.sort(key=lambda summary: not summary.annotations.pinned)
+    return [one for summary in own for one in (summary, *below.get(summary.id, ()))]
+
+
+def render_run_table(summaries: list[RunSummary], owners: Mapping[str, str]) -> list[RunSummary]:
+    """Show the runs as a table and return the selected ones; ``owners`` are those of source prompts.
+
+    What is selected in the table is what is returned. The address stores it by id, for links and reloads.
+    """
     ids = [summary.id for summary in summaries]
-    wanted = st.query_params.get("pick", "").split(",")
     # Rows move when a run is added or filtered out: such a table is another widget, set from the address.
     key = "runs-" + hashlib.sha256("\n".join(ids).encode()).hexdigest()[:12]
-
-    def chosen() -> None:
-        rows = st.session_state[key]["selection"]["rows"]
-        st.query_params["pick"] = ",".join(ids[row] for row in rows)
-        if not rows:
-            del st.query_params["pick"]
-
-    st.dataframe(
-        build_run_frame(summaries),
+    if key not in st.session_state:
+        wanted = st.query_params.get("pick", "").split(",")
+        st.session_state["runs-selected-at-first"] = [ids.index(id) for id in wanted if id in ids]
+    event = st.dataframe(
+        build_run_frame(summaries, owners),
         hide_index=True,
         key=key,
-        on_select=chosen,
+        on_select="rerun",
         selection_mode="multi-row",
-        selection_default={"selection": {"rows": [ids.index(id) for id in wanted if id in ids]}},
+        selection_default={"selection": {"rows": st.session_state["runs-selected-at-first"]}},
         height=min(38 + 35 * max(len(ids), 1), 460),
-        column_config={
-            "Run": st.column_config.TextColumn(width="medium"),
-            **_score_columns(summaries),
-        },
+        column_config=_column_config(summaries),
         placeholder="—",
         alt="All runs with their state and scores"
         if _has_other_metrics(summaries)
         else "All runs with their state and accuracies",
     )
-    picked = st.query_params.get("pick", "").split(",")
-    return [summary for summary in summaries if summary.id in picked]
+    clicked = st.session_state.get("open-run")
+    if clicked is not None and clicked["row"] < len(ids):
+        open_run_page(ids[clicked["row"]])
+    picked = [summaries[row] for row in sorted(event["selection"]["rows"]) if row < len(ids)]
+    if picked:
+        st.query_params["pick"] = ",".join(summary.id for summary in picked)
+    elif "pick" in st.query_params:
+        del st.query_params["pick"]
+    return picked
 
 
-def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
+def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | None = None) -> pd.DataFrame:
     """Return the content of the table, one row per run; it names the metric of each if not all are accuracies."""
     named = _has_other_metrics(summaries)
+    tagged = any(summary.annotations.tags for summary in summaries)
+    noted = any(summary.annotations.notes for summary in summaries)
     rows = [
         {
-            "Run": summary.name,
+            "Run": _marked_name(summary, owners or {}),
             "State": STATE_BADGES.get(summary.status.state, (summary.status.state,))[0],
+            "Test": _round_share(summary.status.test),
             "Validation": _round_share(summary.status.accuracy),
             "Zero-shot": _round_share(summary.status.zero_shot),
-            "Test": _round_share(summary.status.test),
             **({"Metric": summary.metric.title} if named else {}),
             "Method": method_title(summary.config.method),
+            "Seed": summary.config.training.seed,
+            "Learning rate": summary.lr,
+            "Parameters": summary.trained,
+            "Time (s)": round(summary.status.seconds, 1) or None,
+            **({"Tags": list(summary.annotations.tags)} if tagged else {}),
+            **({"Notes": shorten_text(summary.annotations.notes, 200)} if noted else {}),
             "Task": summary.config.task_names,
             "Backbone": summary.config.backbone,
             "Steps": format_steps(summary),
-            "Started": format_age(summary.status.created),
+            "Started": datetime.fromtimestamp(summary.status.created, UTC),
         }
         for summary in summaries
     ]
@@ -96,19 +167,33 @@ def build_run_frame(summaries: list[RunSummary]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def _marked_name(summary: RunSummary, owners: Mapping[str, str]) -> str:
+    mark = _SOURCE if summary.id in owners else _PIN if summary.annotations.pinned else ""
+    return mark + summary.name
+
+
+def _column_config(summaries: list[RunSummary]) -> dict[str, Any]:
+    number = st.column_config.NumberColumn
+    return {
+        "Run": st.column_config.ButtonColumn(
+            type="tertiary", key="open-run", pinned=True, alignment="left", help="opens the run"
+        ),
+        "Parameters": number(format="localized", help="trainable parameters"),
+        "Method": st.column_config.TextColumn(width=190),
+        "Learning rate": number(format="%g"),
+        "Started": st.column_config.DatetimeColumn(format="distance"),
+        **_score_columns(summaries),
+    }
+
+
 def _has_other_metrics(summaries: list[RunSummary]) -> bool:
     return any(summary.metric != ACCURACY for summary in summaries)
 
 
 def _score_columns(summaries: list[RunSummary]) -> dict[str, Any]:
     """Return how scores are shown: as percentages, or as numbers from -1 to 1 if one of them is a correlation."""
-    if not all(summary.metric.unit for summary in summaries):
-        return dict.fromkeys(("Validation", "Zero-shot", "Test"), st.column_config.NumberColumn(format="%.3f"))
-    return {
-        "Validation": st.column_config.ProgressColumn(format="percent", min_value=0, max_value=1, width="small"),
-        "Zero-shot": st.column_config.NumberColumn(format="percent"),
-        "Test": st.column_config.NumberColumn(format="percent"),
-    }
+    form = "percent" if all(summary.metric.unit for summary in summaries) else "%.3f"
+    return dict.fromkeys(("Test", "Validation", "Zero-shot"), st.column_config.NumberColumn(format=form))
 
 
 def _round_share(share: float | None) -> float | None:
@@ -126,30 +211,77 @@ def render_run_actions(picked: list[RunSummary]) -> None:
     if errors := st.session_state.pop(_DELETE_ERRORS_KEY, None):
         error_box(errors)
     if not picked:
-        st.caption("Select runs on the left edge of the table to open, rename, compare or delete them.")
+        st.caption("Press a name to open a run. Select runs on the left edge of the table to compare or change them.")
         return
     with st.container(horizontal=True):
         if len(picked) == 1:
             if st.button("Open", icon=":material/monitoring:", type="primary", key="open"):
                 open_run_page(picked[0].id)
-            with st.popover("Rename", icon=":material/edit:"):
-                _rename_form(picked[0])
+            with st.popover("Edit", icon=":material/edit:"):
+                _edit_form(picked[0])
+        else:
+            with st.popover(f"Tag {len(picked)} runs", icon=":material/label:"):
+                _tag_form(picked)
+        _pin_button(picked)
         count = f"{len(picked)} runs" if len(picked) > 1 else "run"
         if st.button(f"Delete {count}", icon=":material/delete:", key="delete"):
             _delete_dialog(picked)
 
 
-def _rename_form(summary: RunSummary) -> None:
-    name = st.text_input(
-        "new name", summary.config.name, max_chars=120, key=f"name-{summary.id}", placeholder=summary.id
-    )
-    if st.button("Save the name", type="primary", key="save-name"):
-        run_and_rerun(lambda: get_store().rename(summary.id, name))
+def _edit_form(summary: RunSummary) -> None:
+    id, annotations = summary.id, summary.annotations
+    name = st.text_input("name", summary.config.name, max_chars=120, key=f"name-{id}", placeholder=id)
+    tags = st.multiselect(
+        "tags", _known_tags(annotations.tags), list(annotations.tags), accept_new_options=True, max_selections=MAX_TAGS,
+        key=f"tags-{id}", placeholder="choose, or type a new one", help=f"at most {MAX_TAG_LENGTH} characters each",
+    )  # fmt: skip
+    notes = st.text_area("notes", annotations.notes, max_chars=MAX_NOTES_LENGTH, key=f"notes-{id}")
+    if st.button("Save", type="primary", key="save-name"):
+        run_and_rerun(lambda: _save(summary, name, tags, notes))
+
+
+def _save(summary: RunSummary, name: str, tags: list[str], notes: str) -> None:
+    store = get_store()
+    if (tags, notes) != (list(summary.annotations.tags), summary.annotations.notes):
+        store.annotate(summary.id, tags=tags, notes=notes)
+    if name != summary.config.name:
+        store.rename(summary.id, name)
+
+
+def _known_tags(own: Sequence[str]) -> list[str]:
+    return sorted({*own, *(tag for summary in get_store().list() for tag in summary.annotations.tags)})
+
+
+def _tag_form(picked: list[RunSummary]) -> None:
+    tags = st.multiselect(
+        "add tags", _known_tags(()), accept_new_options=True, max_selections=MAX_TAGS, key="add-tags",
+        placeholder="choose, or type a new one",
+    )  # fmt: skip
+
+    def add() -> None:
+        for summary in picked:
+            get_store().annotate(summary.id, tags=[*summary.annotations.tags, *tags])
+
+    if st.button("Add", type="primary", key="save-tags", disabled=not tags):
+        run_and_rerun(add)
+
+
+def _pin_button(picked: list[RunSummary]) -> None:
+    pins = not all(summary.annotations.pinned for summary in picked)
+
+    def change() -> None:
+        for summary in picked:
+            get_store().annotate(summary.id, pinned=pins)
+
+    label, help = ("Pin", "keeps it above the other runs") if pins else ("Unpin", "")
+    if st.button(label, icon=":material/push_pin:", key="pin", help=help or None):
+        run_and_rerun(change)
 
 
 @st.dialog("Delete permanently?", icon=":material/delete:")
 def _delete_dialog(picked: list[RunSummary]) -> None:
-    st.markdown("This deletes their curves, snapshots and prompts, and cannot be undone.")
+    what = "this run: its" if len(picked) == 1 else f"these {len(picked)} runs: their"
+    st.markdown(f"This deletes {what} curves, snapshots and prompts. It cannot be undone.")
     for summary in picked[:10]:
         st.text(f"• {shorten_text(summary.name)}")
     if len(picked) > 10:
@@ -157,12 +289,13 @@ def _delete_dialog(picked: list[RunSummary]) -> None:
     with st.container(horizontal=True):
         deleted = st.button(
             "Delete",
-            type="primary",
+            icon=":material/delete:",
             key="delete-really",
             on_click=_delete_runs,
             args=([summary.id for summary in picked],),
         )
-        if st.button("Cancel", key="delete-not") or deleted:
+        # The filled button is the one that does no harm.
+        if st.button("Cancel", type="primary", key="delete-not") or deleted:
             st.rerun()
 
 
@@ -180,19 +313,100 @@ def _delete_runs(ids: list[str]) -> None:
 
 
 def render_comparison_section(picked: list[RunSummary]) -> None:
-    """Show the validation curves of the selected runs, refreshed while one of them trains."""
+    """Show the curves of the selected runs, refreshed while one trains, and the settings that differ between them."""
     follows = any(summary.status.state in ACTIVE_STATES for summary in picked)
     st.fragment(_render_overlay, run_every=2 * REFRESH_SECONDS if follows else None)(picked)
-    if picked:
-        csv_download(
-            "Curves as CSV",
-            lambda: history_to_csv(
-                {summary.id: get_store().get(summary.id).history() for summary in picked},
-                [summary.metric for summary in picked],
-            ),
-            "comparison.csv",
-            key="csv",
-        )
+    with st.container(horizontal=True):
+        if picked:
+            csv_download(
+                "Curves as CSV",
+                lambda: history_to_csv(
+                    {summary.id: get_store().get(summary.id).history() for summary in picked},
+                    [summary.metric for summary in picked],
+                ),
+                "comparison.csv",
+                key="csv",
+            )
+        if _are_comparable(picked):
+            report_download(lambda: _make_report(picked), "comparison-report")
+    if len(picked) > 1:
+        _render_settings(picked)
+
+
+def _are_comparable(picked: list[RunSummary]) -> bool:
+    """Return whether a report can compare the runs: several finished ones on one task and backbone."""
+    finished = [one.config for one in picked if one.status.state == "finished"]
+    return len(finished) > 1 and len({(config.task_names, config.backbone) for config in finished}) == 1
+
+
+def _make_report(picked: list[RunSummary]) -> Report:
+    from ptviz.reports.several_runs import comparison_report
+
+    return comparison_report([summary.id for summary in picked])
+
+
+def _render_settings(picked: list[RunSummary]) -> None:
+    import pandas as pd
+
+    from ptviz.plots.run_tables import compare_settings
+
+    st.markdown("**Settings that differ**")
+    rows = compare_settings(picked)
+    if not rows:
+        st.caption("None: these runs have the same settings.")
+        return
+    names = unique_labels({summary.id: shorten_text(summary.name, 60) for summary in picked})
+    # As text: a column of a run holds numbers and words.
+    cells = [
+        {"setting": row["setting"]}
+        | {names[one.id]: "—" if row[one.id] is None else _format_value(row[one.id]) for one in picked}
+        for row in rows
+    ]
+    st.dataframe(
+        pd.DataFrame(cells), hide_index=True, alt="The settings that differ between the selected runs",
+        column_config={"setting": st.column_config.TextColumn(pinned=True)},
+    )  # fmt: skip
+
+
+def render_run_groups(summaries: list[RunSummary]) -> None:
+    """Show the finished runs grouped by method, task and backbone, with mean and interval of the test score."""
+    import pandas as pd
+
+    from ptviz.plots.run_tables import group_summaries
+
+    rows = group_summaries(summaries)
+    if not rows:
+        st.caption("No run of these has finished yet.")
+        return
+    table = [
+        {
+            "Method": method_title(row["method"]),
+            "Task": row["task"],
+            "Backbone": row["backbone"],
+            "Runs": row["runs"],
+            "Test, mean": format_score(metric, row["mean"]),
+            "95 % interval": f"{metric.format(row['low'])} to {metric.format(row['high'])}" if row["low"] is not None
+            else "—",
+            "Zero-shot": format_score(metric, row["zero_shot"]),
+            "Metric": metric.title,
+            "Seeds": row["seeds"],
+            "Parameters": row["parameters"],
+            "Time (s)": row["seconds"],
+            "Settings that differ": row["differ"] or "only the seed",
+        }
+        for row in rows
+        for metric in [recorded_metric(row["metric"])]
+    ]  # fmt: skip
+    st.dataframe(
+        pd.DataFrame(table), hide_index=True, alt="Finished runs by method with mean test score and interval",
+        column_config={"Method": st.column_config.TextColumn(pinned=True, width=190),
+                       "Time (s)": st.column_config.NumberColumn(format="%.1f"),
+                       "Parameters": st.column_config.NumberColumn(format="localized")},
+    )  # fmt: skip
+    st.caption(
+        "The interval is Student's 95 % interval over seeds. It needs two seeds, and runs that differ in nothing but "
+        "the seed; a filter can single them out."
+    )
 
 
 def _render_overlay(picked: list[RunSummary]) -> None:
@@ -221,8 +435,9 @@ def _run_states(summaries: list[RunSummary]) -> list[tuple[str, str, int]]:
 def render_unreadable_runs(summaries: list[RunSummary]) -> None:
     """Show the runs with damaged files and why; one that cannot be read has a button that deletes it."""
     for summary in summaries:
-        if summary.status.is_derived:
-            st.text(f"{shorten_text(summary.name, 48)}: {shorten_text(summary.status.reason, 300)}")
+        for problem in (summary.status.reason if summary.status.is_derived else "", summary.damage):
+            if problem:
+                st.text(f"{shorten_text(summary.name, 48)}: {shorten_text(problem, 300)}")
     problems = get_store().problems()
     if not problems:
         return
@@ -239,8 +454,9 @@ def render_unreadable_runs(summaries: list[RunSummary]) -> None:
 
 
 def render_recent_runs(summaries: list[RunSummary], most: int = 5) -> None:
-    """Show the newest runs, each with a button that opens it."""
-    for summary in summaries[:most]:
+    """Show the newest runs that are not source prompts of others, each with a button that opens it."""
+    sources = find_source_runs(get_store(), summaries)
+    for summary in [one for one in summaries if one.id not in sources][:most]:
         status = summary.status
         with st.container(border=True, horizontal=True, vertical_alignment="center"):
             label, icon, colour = STATE_BADGES.get(status.state, (status.state, ":material/help:", "gray"))

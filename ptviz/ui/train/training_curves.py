@@ -16,8 +16,9 @@ TRAINING_CAPTION = (
     "Drag to zoom, double-click to zoom out."
 )
 COMPARISON_CAPTION = (
-    "How to read it: one line per run, higher is better, and further left is faster. The colour shows the method; runs "
-    "of the same method differ in their dashes. Click a name to hide its line."
+    "How to read it: one line per run. Above, the score on validation texts: higher is better, and further left is "
+    "faster. Below, the smoothed training loss. The colour shows the method; runs of the same method differ in their "
+    "dashes. Click a name to hide its lines."
 )
 
 

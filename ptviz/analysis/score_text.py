@@ -1,0 +1,19 @@
+"""Scores and shares as text, for tables."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ptviz.tasks.metrics import Metric
+
+
+def format_score(metric: Metric, score: float | None) -> str:
+    """Return a score by a metric as text: 0.8375 as 83.8 %, a correlation as 0.84, None as a dash."""
+    return format_percent(score) if metric.unit or score is None or not math.isfinite(score) else metric.format(score)
+
+
+def format_percent(share: float | None) -> str:
+    """Return a share as text: 0.8375 as 83.8 %, None as a dash."""
+    return "-" if share is None or not math.isfinite(share) else f"{100 * share:.1f} %"

@@ -1,0 +1,123 @@
+"""The list of runs: filter, groups, tags, pins, source prompts, and what is deleted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from streamlit.testing.v1 import AppTest
+
+from ptviz.runs import Run, Store
+from ptviz.runs.source_runs import SOURCE_RUN_NAME
+from tests.damaged_files import make_run as make_whole_run
+from tests.pages.run_pages import figures, well
+
+Page = Callable[..., AppTest]
+MakeRun = Callable[..., Run]
+
+
+def names(at: AppTest) -> list[str]:
+    return list(at.dataframe[0].value["Run"])
+
+
+def test_conditions_filter_by_any_setting(page: Page, make_run: MakeRun, store: Store) -> None:
+    make_run(name="short", hyperparameters={"m": 5})
+    tagged = make_run(name="long", hyperparameters={"m": 50})
+    store.annotate(tagged.id, tags=["paper"])
+    assert names(page("train/runs.py", q="m>=10 test>70%")) == ["long"]
+    assert names(page("train/runs.py", q="tag=paper")) == ["long"]
+    at = page("train/runs.py", q="colour=red")
+    assert not at.exception
+    assert any("no run has a setting 'colour'" in one.value for one in at.text)
+    at = page("train/runs.py")
+    at.selectbox(key="filter-name").set_value("m").run()
+    at.selectbox(key="filter-value-m").set_value(5).run()
+    well(at.button(key="filter-add").click().run())
+    assert at.text_input(key="q").value == "m=5"
+    assert names(at) == ["short"]
+
+
+def test_tags_notes_and_pins_are_saved_and_shown(page: Page, make_run: MakeRun, store: Store, hostile: str) -> None:
+    runs = [make_run(name=f"run {i}") for i in range(3)]
+    at = page("train/runs.py", pick=runs[0].id)
+    at.text_area(key=f"notes-{runs[0].id}").set_value(hostile)
+    at.multiselect(key=f"tags-{runs[0].id}").set_value(["good"])
+    well(at.button(key="save-name").click().run())
+    assert runs[0].annotations().notes == hostile
+    assert runs[0].config.name == "run 0", "what is not changed stays"
+    well(at.button(key="pin").click().run())
+    assert runs[0].annotations().pinned
+    frame = at.dataframe[0].value
+    assert frame["Run"].tolist() == [":material/push_pin: run 0", "run 2", "run 1"]
+    assert [list(tags) for tags in frame["Tags"]] == [["good"], [], []]
+    at = page("train/runs.py", pick=f"{runs[1].id},{runs[2].id}")
+    at.multiselect(key="add-tags").set_value(["good"]).run()
+    well(at.button(key="save-tags").click().run())
+    assert {run.annotations().tags for run in runs} == {("good",)}
+
+
+def test_the_table_has_the_numbers_of_a_run(page: Page, store: Store) -> None:
+    make_whole_run(store, "whole")
+    (row,) = page("train/runs.py").dataframe[0].value.to_dict("records")
+    expected = {"Seed": 0, "Parameters": 64, "Learning rate": 0.1, "Time (s)": 2.0, "Steps": "8 / 8", "Test": 0.65}
+    assert {name: row[name] for name in expected} == expected
+
+
+def test_source_prompts_stand_under_the_run_that_asked(page: Page, store: Store) -> None:
+    source = make_whole_run(store, f"{SOURCE_RUN_NAME}agnews")
+    source.path.rename(source.path.with_name("other-run"))  # the source that the events of make_run name
+    make_whole_run(store, "asker", method="spot-single", hyperparameters={})
+    make_whole_run(store, "newest")
+    at = well(page("train/runs.py"))
+    indented = f":material/subdirectory_arrow_right: {SOURCE_RUN_NAME}agnews"
+    assert names(at) == [":material/push_pin: newest", ":material/push_pin: asker", indented]
+    at.toggle(key="sources").set_value(False).run()
+    assert len(names(well(at))) == 2
+    home = " ".join(one.value for one in well(page()).text)
+    assert "asker" in home
+    assert SOURCE_RUN_NAME not in home
+
+
+def test_methods_are_grouped_with_mean_and_interval(page: Page, make_run: MakeRun) -> None:
+    for method in ("prompt-tuning", "prompt-tuning", "dept"):
+        make_run(method=method)
+    at = well(page("train/runs.py", view="By method"))
+    (table,) = at.dataframe
+    rows = {row["Method"]: row for row in table.value.to_dict("records")}
+    assert rows["Prompt Tuning"]["Runs"] == 2
+    assert rows["Prompt Tuning"]["Test, mean"] == "75.0%"
+    assert rows["DePT"]["95 % interval"] == "—"
+
+
+def test_curves_of_loss_and_metric_and_settings_are_compared(page: Page, make_run: MakeRun) -> None:
+    runs = [make_run(name=f"run {i}", hyperparameters={"m": 5 + i}) for i in range(2)]
+    at = well(page("train/runs.py", pick=",".join(run.id for run in runs)))
+    (figure,) = figures(at).values()
+    assert [(trace["name"], trace.get("yaxis")) for trace in figure["data"]] == [
+        ("run 1", None), ("run 1", "y2"), ("run 0", None), ("run 0", "y2"),
+    ]  # fmt: skip
+    settings = at.dataframe[1].value
+    assert settings.to_dict("records") == [{"setting": "m", "run 1": "6", "run 0": "5"}]
+
+
+@pytest.mark.parametrize("count", [1, 2])
+def test_deleting_says_what_is_deleted_and_is_not_the_filled_button(page: Page, make_run: MakeRun, count: int) -> None:
+    runs = [make_run() for _ in range(count)]
+    at = page("train/runs.py", pick=",".join(run.id for run in runs))
+    at.button(key="delete").click().run()
+    said: list[Any] = [one.value for one in at.markdown if "It cannot be undone" in one.value]
+    assert said == [
+        f"This deletes {'this run: its' if count == 1 else 'these 2 runs: their'} curves, snapshots and prompts. "
+        "It cannot be undone."
+    ]
+    assert at.button(key="delete-really").proto.type == "secondary"
+    assert at.button(key="delete-not").proto.type == "primary"
+
+
+def test_damaged_annotations_are_said_with_the_run(page: Page, make_run: MakeRun) -> None:
+    run = make_run(name="noted")
+    (run.path / "annotations.json").write_text('{"pinned": 3}')
+    at = well(page("train/runs.py"))
+    assert names(at) == ["noted"]
+    assert any("annotations.json: pinned: expected true or false" in one.value for one in at.text)
