@@ -96,7 +96,7 @@ def sweep(
     with GracefulStop() as stop:
         with quiet_libraries(), as_usage_error(OSError):
             save_sweep(read, data)
-            planned = _start(executor, read, planned, console)
+            planned = _start(executor, read, planned, console, stop)
         planned = wait_for_runs(executor, planned, stop, console, run_label)
     _report(executor, read, planned, reused, time.monotonic() - started, csv_path, as_json)
     behind = [entry for entry in planned if _is_behind(executor, entry)]
@@ -106,7 +106,7 @@ def sweep(
 
 
 def _start(
-    executor: Executor, spec: SweepSpec, planned: tuple[PlannedRun, ...], console: Console
+    executor: Executor, spec: SweepSpec, planned: tuple[PlannedRun, ...], console: Console, stop: GracefulStop
 ) -> tuple[PlannedRun, ...]:
     """Queue the runs of a sweep; with ASHA on a cluster, train them and stop those that fall behind."""
     from ptviz.executors.local import LocalExecutor
@@ -120,7 +120,9 @@ def _start(
     from ptviz.executors.ray_tune import train_with_early_stopping
 
     made: Any = executor
-    return refresh(executor.store, train_with_early_stopping(made, planned, spec.early_stopping))
+    return refresh(
+        executor.store, train_with_early_stopping(made, planned, spec.early_stopping, lambda: stop.requested)
+    )
 
 
 def _is_behind(executor: Executor, entry: PlannedRun) -> bool:

@@ -57,16 +57,21 @@ class RayExecutor(StoreExecutor):
         self._checked = 0.0
 
     @property
+    def collector_name(self) -> str:
+        """Return the name of this store's collector in the namespace ``NAMESPACE``."""
+        root = str(self.store.root.resolve())
+        return f"collector-{hashlib.sha256(root.encode()).hexdigest()[:16]}"
+
+    @property
     def collector(self) -> Any:
         """Return the collector of this store, started on this machine if there is none."""
         if self._collector is None:
             self.store.root.mkdir(parents=True, exist_ok=True)
             root = str(self.store.root.resolve())
-            name = f"collector-{hashlib.sha256(root.encode()).hexdigest()[:16]}"
             node = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
             found = Collector.options(
-                name=name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True, scheduling_strategy=node,
-                max_concurrency=10_000,
+                name=self.collector_name, namespace=NAMESPACE, lifetime="detached", get_if_exists=True,
+                scheduling_strategy=node, max_concurrency=10_000,
             ).remote(root)  # fmt: skip
             _answer(found.adopt.remote())
             self._collector = found

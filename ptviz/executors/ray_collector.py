@@ -13,6 +13,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from cachetools import LRUCache
+
 import ptviz
 from ptviz.executors.ray_node import (
     Content,
@@ -36,6 +38,8 @@ from ray import exceptions  # isort: skip
 
 _POLL_SECONDS = 0.5
 """Seconds between two looks at the source prompts that a run waits for."""
+_MAX_CONTENTS = 8
+"""Local models and tables kept in the object store."""
 _EVENT_SECONDS = 0.1
 """Seconds between two looks at the events of a run that is stopped early if it is hopeless."""
 _LOST = (
@@ -53,7 +57,8 @@ class CollectorActor:
         self._handle = ray.get_runtime_context().current_actor
         self._runs: dict[str, asyncio.Task[None]] = {}
         self._nodes: dict[str, str] = {}
-        self._contents: dict[tuple[str, Any], Content] = {}
+        # What was used last: a model that no run uses any more must not fill the object store.
+        self._contents: LRUCache[tuple[str, Any], Content] = LRUCache(_MAX_CONTENTS)
         self._sent: dict[str, dict[str, Any]] = {}
         self._received = 0
         self._began = time.time()
@@ -171,7 +176,8 @@ class CollectorActor:
         if key not in self._contents:
             digest = await asyncio.to_thread(content_digest, path)
             self._contents[key] = await asyncio.to_thread(pack_content, path, digest)
-        return self._contents[key]
+        found: Content = self._contents[key]
+        return found
 
     def _fail(self, id: str, reason: str, details: str = "") -> None:
         self.collector.fail(id, reason, details)

@@ -29,7 +29,7 @@ from ptviz.tasks.metrics import ACCURACY, Metric
 
 _BINS = 6
 """Groups of runs by score in parallel coordinates: each has a colour, and a width as a second cue."""
-_MAX_TICKS = 8
+_MAX_TICKS, _MAX_LABEL = 8, 18
 _NO_VALUE = -0.12
 """Height, below all values, of a run whose method does not have a setting."""
 
@@ -43,6 +43,9 @@ def draw_parallel_coordinates(table: SweepTable, metric: Metric = ACCURACY) -> g
     figure = empty_figure(460, showlegend=False, margin={"l": 40, "r": 70, "t": 24, "b": 64})
     if not done.rows or not table.names:
         return add_note(figure, "Parallel coordinates need finished runs whose settings differ.")
+    # The values of the first axis stand left of it, outside of the plot.
+    longest = max(len(_label(value)) for value in setting_values(table, table.names[0]))
+    figure.update_layout(margin={"l": 24 + 6 * min(longest, _MAX_LABEL)})
     scores = np.array([row.score for row in done.rows], dtype=np.float64)
     low, high = float(scores.min()), float(scores.max())
     heights = [_heights(table, name) for name in table.names]
@@ -92,17 +95,17 @@ def _draw_axes(
         step = -(-len(places) // _MAX_TICKS)
         for label, height in [*places.items()][::step]:
             settings = {"xanchor": "right", "xshift": -6, "font": {"size": 11}}
-            add_text(figure, escape_text(label, 18), index, height, **settings)
+            add_text(figure, escape_text(label, _MAX_LABEL), index, height, **settings)
     for share in (0.0, 0.5, 1.0):
         text = metric.format(low + share * (high - low))
         add_text(figure, text, len(table.names), share, xanchor="left", xshift=6, font={"size": 11})
     titles = [escape_text(name, 20) for name in (*table.names, "validation")]
-    ticks = {"tickvals": [*range(len(titles))], "ticktext": titles, "range": [-0.45, len(titles) - 0.6]}
+    ticks = {"tickvals": [*range(len(titles))], "ticktext": titles, "range": [-0.1, len(titles) - 0.75]}
     figure.update_layout(
         xaxis=axis("", **ticks, showgrid=True, gridwidth=2), yaxis=axis("", visible=False, range=[-0.17, 1.06])
     )
     if any(row.settings.get(name) is None for row in table.rows for name in table.names):
-        add_text(figure, "does not have it", -0.4, _NO_VALUE, xanchor="left", font={"size": 11})
+        add_text(figure, "none", 0, _NO_VALUE, xanchor="right", xshift=-6, font={"size": 11})
 
 
 def draw_sweep_heatmap(
