@@ -11,7 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import Run
-from ptviz.runs.forward_pass import FORWARD_PASS_FILE, write_forward_pass
+from ptviz.runs.forward_pass import FORWARD_PASS_FILE, read_forward_pass, write_forward_pass
+from ptviz.runs.gallery import recorded_run
 from tests.fake_forward_pass import fake_forward_pass
 from tests.pages.run_pages import well
 
@@ -69,3 +70,10 @@ def test_a_damaged_forward_pass_leaves_the_page_whole(page: Page, recorded: Run)
     assert not at.exception
     assert any("measure it again" in text.value for text in at.text)
     assert "Start training" in [button.label for button in at.button]
+
+
+def test_the_run_that_comes_with_the_app_has_a_forward_pass_of_every_snapshot(gallery: Path) -> None:
+    run = recorded_run("prompt-tuning")
+    found = read_forward_pass(run)
+    assert found is not None
+    assert [(one.stage, one.step) for one in found.steps] == [(one.stage, one.step) for one in run.snapshots()]
