@@ -4,6 +4,7 @@ import streamlit as st
 
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
+from ptviz.ui.components.presenter import render_presenter
 from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
@@ -63,5 +64,6 @@ if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
     with st.spinner("Loading the libraries that compute, once after a start"):
         load_libraries()
 render_term_style()
+render_presenter()
 page.run()
 load_libraries_in_background()

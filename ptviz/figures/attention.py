@@ -33,11 +33,12 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     more = {"text": text, "marker_size": 5, "marker_opacity": 0.35}
     x = np.repeat(positions, heads)
     add_points(figure, x, mass.answer.ravel(), "answer, one head", "%{text}: %{y:.1%}", **more)
-    lines = [
-        ("answer", mass.answer.mean(1), PROMPT, "solid"),
-        ("text tokens", mass.text.mean(1), FROZEN, "dash"),
-        ("uniform attention", mass.uniform, GREY, "dot"),
-    ]
+    answer, text_tokens = mass.answer.mean(1), mass.text.mean(1)
+    lines = [("answer", answer, PROMPT, "solid"), ("text tokens", text_tokens, FROZEN, "dash")]
+    if np.allclose(answer, text_tokens, equal_nan=True):
+        # An encoder whose answer is the mean over its tokens: one line, not two of which one is hidden.
+        lines = [("answer (the mean of the text tokens)", answer, PROMPT, "solid")]
+    lines.append(("uniform attention", mass.uniform, GREY, "dot"))
     if picked:
         lines.append(("answer, highlighted tokens", mass.by_site[:, sorted(picked)].sum(1), GREEN, "dashdot"))
     for name, values, colour, dash in lines:

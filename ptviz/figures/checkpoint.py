@@ -37,7 +37,7 @@ def draw_thumbnail(thumbnail: PromptThumbnail) -> go.Figure:
     if not thumbnail.cells:
         return add_note(figure, "This file has no prompt of single tokens.")
     rows, columns, limit = len(thumbnail.cells), len(thumbnail.cells[0]), thumbnail.colour_limit
-    hover = "token %{y:.0f}, dimension %{x:.0f}: %{z:.3g}"
+    hover = "token %{y:.0f}, dimension %{x:.0f}: %{z:.3~r}"
     x = [(column + 0.5) * thumbnail.width / columns for column in range(columns)]
     y = [(row + 0.5) * len(thumbnail.norms) / rows - 0.5 for row in range(rows)]
     name = escape_text(thumbnail.name)
@@ -56,7 +56,7 @@ def draw_thumbnail_norms(thumbnail: PromptThumbnail) -> go.Figure:
     for name, rows, symbol, size in (("token", usual, "circle", 5), ("outlier or dead", sorted(marked), "diamond", 11)):
         if rows:
             look = {"marker_symbol": symbol, "marker_size": size, "showlegend": False}
-            add_points(figure, rows, [norms[row] for row in rows], name, f"{name} %{{x}}: norm %{{y:.3g}}", **look)
+            add_points(figure, rows, [norms[row] for row in rows], name, f"{name} %{{x}}: norm %{{y:.3~r}}", **look)
     if band is not None:
         figure.add_hrect(y0=band[0], y1=band[1], fillcolor=FROZEN, opacity=0.15, line_width=0)
     positive = [norm for norm in (*norms, *(band or ())) if norm > 0]

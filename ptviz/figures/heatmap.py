@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.figures.elements import TOP_DOWN, add_note, axis, cell_axis, colour_bar, empty_figure
-from ptviz.figures.style import BLUE, PROMPT, escape_text
+from ptviz.figures.style import BLUE, PROMPT, escape_text, format_number
 
 DIVERGING = [[0.0, BLUE], [0.5, "#F5F5F5"], [1.0, PROMPT]]
 SEQUENTIAL = "Cividis"
@@ -64,7 +64,7 @@ def draw_heatmap(
     largest = limit if limit is not None else float(np.nanmax(np.abs(values))) or 1.0
     ends, scale = ((-largest, largest), DIVERGING) if signed else ((0, largest), SEQUENTIAL)
     gaps = {"xgap": int(values.shape[1] <= _MAX_NAMED), "ygap": int(values.shape[0] <= _MAX_NAMED)}
-    add_cells(figure, values, unit, f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3g}}", ends, scale, **gaps)
+    add_cells(figure, values, unit, f"{rows} %{{y}}, {columns} %{{x}}: %{{z:.3~r}}", ends, scale, **gaps)
     return figure.update_layout(
         xaxis=cell_axis(columns, **_axis_labels(column_names, values.shape[1])),
         yaxis=cell_axis(rows, **TOP_DOWN, **_axis_labels(row_names, values.shape[0])),
@@ -83,9 +83,10 @@ def describe_heatmap(values: Float[np.ndarray, "rows columns"], rows: str = "row
     if not values.size:
         return "An empty matrix."
     low, high = (np.unravel_index(find(values), values.shape) for find in (np.nanargmin, np.nanargmax))
+    lowest, highest = format_number(values[low]), format_number(values[high])
     return (
-        f"A matrix of {values.shape[0]} x {values.shape[1]}. Lowest {values[low]:.3g} at {rows} {low[0]}, {columns} "
-        f"{low[1]}; highest {values[high]:.3g} at {rows} {high[0]}, {columns} {high[1]}."
+        f"A matrix of {values.shape[0]} x {values.shape[1]}. Lowest {lowest} at {rows} {low[0]}, {columns} "
+        f"{low[1]}; highest {highest} at {rows} {high[0]}, {columns} {high[1]}."
     )
 
 
@@ -101,7 +102,7 @@ def draw_bars(
         y=np.asarray(values, dtype=np.float32),
         marker={"color": [PROMPT if value >= 0 else BLUE for value in values.tolist()]},
         name=unit,
-        hovertemplate=f"{axis_title} %{{x}}: %{{y:.3g}}<extra></extra>",
+        hovertemplate=f"{axis_title} %{{x}}: %{{y:.3~r}}<extra></extra>",
     )
     across = cell_axis(axis_title, **_axis_labels(names, len(values)))
     return figure.update_layout(xaxis=across, yaxis=axis(unit, zeroline=None), showlegend=False)
@@ -112,5 +113,6 @@ def describe_bars(values: Float[np.ndarray, " n"], axis: str = "position") -> st
     if not values.size:
         return "No values."
     low, high = int(np.argmin(values)), int(np.argmax(values))
-    described = f"{len(values)} values, from {values[low]:.3g} ({axis} {low}) to {values[high]:.3g} ({axis} {high})"
-    return f"{described}; mean {values.mean():.3g}."
+    lowest, highest = format_number(values[low]), format_number(values[high])
+    described = f"{len(values)} values, from {lowest} ({axis} {low}) to {highest} ({axis} {high})"
+    return f"{described}; mean {format_number(values.mean())}."

@@ -20,7 +20,7 @@ def draw_importance(found: TokenImportance, metric: Metric = ACCURACY) -> go.Fig
     increases, changes = found.loss_increases, (100 if metric.unit else 1) * found.accuracy_changes
     change = "%{y:+.1f} points" if metric.unit else "%{y:+.2f}"
     rows = [
-        ("y", "loss without it", increases, increases >= 0, "loss increase: %{y:+.3g} nats"),
+        ("y", "loss without it", increases, increases >= 0, "loss increase: %{y:+.3~r} nats"),
         ("y2", f"{metric.noun} without it", changes, changes <= 0, f"{metric.noun}: {change}"),
     ]
     for up, name, values, worse, hover in rows:
@@ -28,7 +28,7 @@ def draw_importance(found: TokenImportance, metric: Metric = ACCURACY) -> go.Fig
         figure.add_bar(x=tokens, y=values, yaxis=up, name=name, marker_color=colours, hovertemplate=template)
     if found.scores is not None:
         marker = {"color": ORANGE, "pattern": {"shape": "/", "fgcolor": GREY}}
-        template, name = "token %{x}, first-order score: %{y:.3g} nats<extra></extra>", "first-order score"
+        template, name = "token %{x}, first-order score: %{y:.3~r} nats<extra></extra>", "first-order score"
         figure.add_bar(x=tokens, y=found.scores, yaxis="y3", name=name, marker=marker, hovertemplate=template)
     else:
         at = {"xref": "paper", "yref": "paper", "font": {"color": GREY}}
@@ -59,5 +59,5 @@ def describe_importance(found: TokenImportance, metric: Metric = ACCURACY) -> st
     if found.scores is not None:
         described += f" The first-order score is largest for token {found.tokens[int(found.scores.argmax())]}."
     if found.rank_correlation is not None:
-        described += f" Rank correlation between the score and the measured change: {found.rank_correlation:.2f}."
+        described += f" Rank correlation between the score and the measured change: {found.rank_correlation:z.2f}."
     return described

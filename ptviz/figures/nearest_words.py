@@ -13,7 +13,7 @@ from ptviz.analysis.neighbours import Neighbours
 from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, category_axis, empty_figure
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.figures.style import FROZEN, GREY, PROMPT, escape_text
+from ptviz.figures.style import FROZEN, GREY, PROMPT, escape_text, format_number
 from ptviz.prompt_statistics import OUTLIER_FACTOR
 
 _PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]
@@ -47,7 +47,7 @@ def draw_norms(
         for low, high, opacity in ((0, 4, 0.15), (1, 3, 0.25)):
             figure.add_hrect(y0=bands[low], y1=bands[high], fillcolor=FROZEN, opacity=opacity, line_width=0)
         x, name = [counted[0], counted[-1]], "vocabulary: median, and its middle 50 % and 90 %"
-        hover = "vocabulary's median %{y:.3g}"
+        hover = "vocabulary's median %{y:.3~r}"
         add_line(figure, x, [bands[2]] * 2, name, hover, FROZEN, line_width=1.5, line_dash="dash")
     odd = found.outliers
     for name, rows, symbol in (
@@ -58,7 +58,7 @@ def draw_norms(
             bright = np.isin(counted[rows], list(picked)) | (not picked)
             look = {"marker_size": 9, "marker_symbol": symbol, "marker_opacity": np.where(bright, 1.0, DIMMED_OPACITY)}
             numbered = {"meta": PICKABLE, "customdata": counted[rows].tolist()}
-            add_points(figure, counted[rows], values[rows], name, "token %{x}: %{y:.3g}", **look, **numbered)
+            add_points(figure, counted[rows], values[rows], name, "token %{x}: %{y:.3~r}", **look, **numbered)
     return figure
 
 
@@ -67,10 +67,14 @@ def describe_norms(found: PromptGeometry, what: str = "norms", *, numbers: Seque
     values, bands = _select_norms(found, what)
     if not len(values):
         return "No prompt token yet."
-    described = f"{len(values)} prompt tokens, {what} from {values.min():.3g} to {values.max():.3g}"
-    described += f", median {np.median(values):.3g}"
+    described = (
+        f"{len(values)} prompt tokens, {what} from {format_number(values.min())} to {format_number(values.max())}"
+    )
+    described += f", median {format_number(np.median(values))}"
     if bands is not None:
-        described += f"; the middle 90 % of the vocabulary lies between {bands[0]:.3g} and {bands[-1]:.3g}"
+        described += (
+            f"; the middle 90 % of the vocabulary lies between {format_number(bands[0])} and {format_number(bands[-1])}"
+        )
     odd = [number for number, far in zip(numbers or range(len(values)), found.outliers.tolist(), strict=True) if far]
     return described + (f". Outliers: tokens {', '.join(map(str, odd))}." if odd else ". No outlier.")
 
@@ -99,8 +103,8 @@ def _draw_words(
     size: int,
 ) -> None:
     """Draw words in cells coloured by their scores, one row per prompt token; ``size`` is that of the font."""
-    # As many characters as fit in a cell of half a page's width; the hover text has all of them.
-    longest = max(4, min(10, 72 // max(len(columns), 1)))
+    # As many characters as fit in a cell of a page's width; the app cuts them further. The hover text has all of them.
+    longest = max(6, min(16, 110 // max(len(columns), 1)))
     names = labels or [str(i) for i in range(len(words))]
     hover = [
         [f"token {escape_text(name, 24)}, {at}: {escape_text(word, 60)}" for at, word in zip(columns, row, strict=True)]

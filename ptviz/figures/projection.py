@@ -4,17 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.projection import Projection
-from ptviz.figures.elements import add_note, axis, empty_figure
+from ptviz.figures.elements import add_note, axis, colour_bar, empty_figure
+from ptviz.figures.heatmap import SEQUENTIAL
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
-from ptviz.figures.style import FROZEN, PROMPT, SeriesStyle, escape_text
+from ptviz.figures.style import FROZEN, GREEN, PROMPT, SeriesStyle, escape_text
 
+Frame = Literal["all", "words"]
 _MAX_NUMBERED = 30
 """Prompt tokens up to which each is labelled with its number."""
 _MAX_SVG_POINTS = 2000
@@ -25,8 +27,8 @@ _MAX_SVG_POINTS = 2000
 class Trajectory:
     """One prompt in a projection: its coordinates, the index of the step shown, its name and style.
 
-    ``token_numbers`` are those of its prompt tokens, 0, 1, 2, ... by default; ``highlighted`` are the numbers of the
-    tokens to highlight.
+    ``token_numbers`` are those of its prompt tokens, 0, 1, 2, ... by default; ``nearest_words`` are written beside
+    them; ``highlighted`` are the numbers of the tokens to highlight.
     """
 
     projection: Projection
@@ -35,13 +37,23 @@ class Trajectory:
     style: SeriesStyle = SeriesStyle(PROMPT, "solid", "diamond")  # noqa: RUF009
     token_numbers: Sequence[int] = ()
     highlighted: Collection[int] = ()
+    nearest_words: Sequence[str] = ()
 
 
-def draw_projection(trajectories: Sequence[Trajectory], words: Sequence[str], *, trails: bool = True) -> go.Figure:
+def draw_projection(
+    trajectories: Sequence[Trajectory],
+    words: Sequence[str],
+    *,
+    trails: bool = True,
+    frame: Frame = "all",
+    marked: Collection[int] = (),
+    ranks: Sequence[int] = (),
+) -> go.Figure:
     """Draw vocabulary tokens in blue, each prompt's tokens in its colour, and their trajectories as thin lines.
 
     All ``trajectories`` belong to one projection, of 2 or 3 dimensions. If tokens are highlighted, the others are
-    dimmed.
+    dimmed. ``frame`` is what the axes hold: everything, or the vocabulary only. ``marked`` are the indices of words to
+    ring and name; with ``ranks``, their ranks by frequency (1 is the most frequent), words are coloured by them.
     """
     figure = empty_figure(520, legend={"itemsizing": "constant"})
     if not trajectories:
@@ -50,9 +62,13 @@ def draw_projection(trajectories: Sequence[Trajectory], words: Sequence[str], *,
     three_axes = projection.background.shape[-1] == 3
     _style_axes(figure, projection, three_axes)
     if len(projection.background):
-        _draw_vocabulary(figure, projection.background, [escape_text(word, 30) for word in words], three_axes)
+        _draw_vocabulary(figure, projection.background, [escape_text(word, 30) for word in words], three_axes, ranks)
+        if frame == "words":
+            _frame_words(figure, projection.background, three_axes)
     for trajectory in trajectories:
         _draw_trajectory(figure, trajectory, three_axes, trails, first=trajectory is trajectories[0])
+    if marked:
+        _mark_words(figure, projection.background, words, sorted(marked), three_axes)
     if not len(projection.background) and not any(trajectory.projection.tokens.size for trajectory in trajectories):
         add_note(figure, "The projection appears with the first snapshot.")
     return figure
@@ -73,9 +89,39 @@ def _style_axes(figure: go.Figure, projection: Projection, three_axes: bool) -> 
         figure.update_layout(xaxis=axes[0], yaxis=axes[1])
 
 
-def _draw_vocabulary(figure: go.Figure, points: np.ndarray, words: Sequence[str], three_axes: bool) -> None:
+def _frame_words(figure: go.Figure, points: np.ndarray, three_axes: bool) -> None:
+    """Let the axes end a little beyond the vocabulary, whatever the prompts do."""
+    low, high = points.min(0), points.max(0)
+    edge = 0.05 * (high - low)
+    axes = {
+        name: {"range": [float(first), float(last)]}
+        for name, first, last in zip(("xaxis", "yaxis", "zaxis"), low - edge, high + edge, strict=False)
+    }
+    figure.update_layout({"scene": axes} if three_axes else axes)
+
+
+def _mark_words(
+    figure: go.Figure, points: np.ndarray, words: Sequence[str], marked: Sequence[int], three_axes: bool
+) -> None:
+    ring = {"size": 6 if three_axes else 14, "symbol": "circle-open", "color": GREEN, "line": {"width": 2.5}}
+    text = [escape_text(words[index], 30) for index in marked]
+    look = {"mode": "markers+text", "marker": ring, "text": text, "textposition": "bottom center"}
+    _add_points(
+        figure, points[list(marked)], three_axes, **look, name="word searched", hovertemplate="%{text}<extra></extra>"
+    )
+
+
+def _draw_vocabulary(
+    figure: go.Figure, points: np.ndarray, words: Sequence[str], three_axes: bool, ranks: Sequence[int]
+) -> None:
     many = len(points) > _MAX_SVG_POINTS
-    look = {"mode": "markers", "marker": {"size": 2 if three_axes or many else 4, "color": FROZEN}, "opacity": 0.45}
+    marker: dict[str, Any] = {"size": 2 if three_axes or many else 4, "color": FROZEN}
+    if len(ranks):
+        most = max(int(np.log10(max(ranks))), 1)
+        ticks = {"tickvals": list(range(most + 1)), "ticktext": [f"{10**power:,}" for power in range(most + 1)]}
+        bar = colour_bar("rank by frequency", **ticks)
+        marker |= {"color": np.log10(np.asarray(ranks, dtype=np.float32)), "colorscale": SEQUENTIAL, "colorbar": bar}
+    look = {"mode": "markers", "marker": marker, "opacity": 0.8 if len(ranks) else 0.45}
     options = {"text": list(words), "name": "vocabulary", "hovertemplate": "%{text}<extra></extra>", **look}
     _add_points(figure, points, three_axes, many, **options)
 
@@ -87,6 +133,10 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
         return
     numbers = np.array(trajectory.token_numbers or range(m))
     chosen = np.isin(numbers, list(trajectory.highlighted))
+    labels = [str(number) for number in numbers]
+    if trajectory.nearest_words:
+        pairs = zip(labels, trajectory.nearest_words, strict=True)
+        labels = [f"{number} {escape_text(word, 16)}" for number, word in pairs]
     at, name = trajectory.index % steps, escape_text(trajectory.name)
     line: dict[str, Any] = {"mode": "lines", "line": {"color": style.colour, "width": 1.2}, "hoverinfo": "skip"}
     line |= {"name": f"trajectory of {name}", "showlegend": False, "legendgroup": name}
@@ -97,7 +147,7 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
         "name": name,
         "legendgroup": name,
         "meta": PICKABLE if first else None,
-        "hovertemplate": f"{name}: token %{{customdata}}<extra></extra>",
+        "hovertemplate": f"{name}: token %{{text}}<extra></extra>",
     }
     groups = [(chosen, 1.0), (~chosen, DIMMED_OPACITY)] if chosen.any() else [(~chosen, 1.0)]
     # Highlighted tokens are drawn last, over the others; the legend has one entry per prompt.
@@ -106,7 +156,7 @@ def _draw_trajectory(figure: go.Figure, trajectory: Trajectory, three_axes: bool
             continue
         if trails and at > 0:
             _add_points(figure, _join_trails(tokens[: at + 1, rows]), three_axes, opacity=0.55 * opacity, **line)
-        own = {"text": [str(number) for number in numbers[rows]], "customdata": numbers[rows].tolist()}
+        own = {"text": [labels[row] for row in np.flatnonzero(rows)], "customdata": numbers[rows].tolist()}
         shown = {"opacity": opacity, "showlegend": opacity == 1.0}
         _add_points(figure, tokens[at, rows], three_axes, **points, **own, **shown)
 
@@ -146,7 +196,7 @@ def describe_projection(trajectories: Sequence[Trajectory]) -> str:
         far = int(moved.argmax())
         number = trajectory.token_numbers[far] if trajectory.token_numbers else far
         described.append(
-            f"{trajectory.name}: {m} tokens, moved by {moved.mean():.2f} on average since the first step, "
-            f"token {number} farthest with {moved[far]:.2f}."
+            f"{trajectory.name}: {m} tokens, moved by {moved.mean():z.2f} on average since the first step, "
+            f"token {number} farthest with {moved[far]:z.2f}."
         )
     return " ".join(described)

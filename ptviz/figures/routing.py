@@ -42,7 +42,7 @@ def describe_expert_load(curve: ExpertLoadCurve, names: Sequence[str]) -> str:
     last = curve.smoothed_loads[-1]
     described = ", ".join(f"{name} {share:.0%}" for name, share in zip(names, last.tolist(), strict=True))
     return (
-        f"Share of the inputs by expert at step {curve.steps[-1]}: {described}. Balance {curve.balance[-1]:.2f} of 1."
+        f"Share of the inputs by expert at step {curve.steps[-1]}: {described}. Balance {curve.balance[-1]:z.2f} of 1."
     )
 
 
@@ -65,7 +65,7 @@ def describe_input_routing(weights: Float[np.ndarray, "n k"], names: Sequence[st
     top = weights.max(1)
     return (
         f"Routing weights of {len(weights)} inputs over {len(names)}: {described}. The largest weight has "
-        f"median {np.median(top):.2f}, from {top.min():.2f} to {top.max():.2f}."
+        f"median {np.median(top):z.2f}, from {top.min():z.2f} to {top.max():z.2f}."
     )
 
 
@@ -95,6 +95,6 @@ def describe_confusion(found: RoutingSummary, classes: Sequence[str], names: Seq
     return (
         "Routing by class. "
         + "; ".join(described[:12])
-        + f". Mutual information of class and expert: {found.mutual_information:.2f} "
-        f"of at most {found.class_entropy:.2f} nats."
+        + f". Mutual information of class and expert: {found.mutual_information:z.2f} "
+        f"of at most {found.class_entropy:z.2f} nats."
     )

@@ -44,9 +44,9 @@ def describe_balance(curve: ExpertLoadCurve) -> str:
         return "Balance of the load: no step yet."
     low = int(curve.balance.argmin())
     return (
-        f"Balance of the load: {curve.balance[0]:.2f} at step {curve.steps[0]}, {curve.balance[-1]:.2f} at step "
-        f"{curve.steps[-1]}, lowest {curve.balance[low]:.2f} at step {curve.steps[low]}; entropy "
-        f"{curve.entropy[-1]:.2f} nats at the end."
+        f"Balance of the load: {curve.balance[0]:z.2f} at step {curve.steps[0]}, {curve.balance[-1]:z.2f} at step "
+        f"{curve.steps[-1]}, lowest {curve.balance[low]:z.2f} at step {curve.steps[low]}; entropy "
+        f"{curve.entropy[-1]:z.2f} nats at the end."
     )
 
 
@@ -69,7 +69,7 @@ def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what
         x=list(range(len(names))),
         y=values,
         marker={"color": [series_style(index).colour for index in range(len(names))]},
-        text=[f"{value:.0%}" if share else f"{value:.2f}" for value in values.tolist()],
+        text=[f"{value:.0%}" if share else f"{value:z.2f}" for value in values.tolist()],
         name="forced",
         showlegend=False,
         hovertemplate=f"all texts here: {form}<extra></extra>",
@@ -79,7 +79,7 @@ def draw_counterfactual(found: RoutingCounterfactual, names: Sequence[str], what
         ("as routed", found.as_routed[index], GREY, "solid"),
         ("best case", found.best_case[index], GREEN, "dash"),
     ):
-        title = f"{name} {value:.0%}" if share else f"{name} {value:.2f}"
+        title = f"{name} {value:.0%}" if share else f"{name} {value:z.2f}"
         x = [-0.5, len(names) - 0.5]
         add_line(figure, x, [value, value], title, f"{name}: {form}", colour, line_dash=dash)
     return figure
@@ -90,7 +90,7 @@ def describe_counterfactual(found: RoutingCounterfactual, names: Sequence[str], 
     values, index = (found.loss, 0) if what == "loss" else (found.accuracy, 1)
 
     def formatted(value: float) -> str:
-        return f"{value:.2f} nats" if what == "loss" else f"{value:.0%}"
+        return f"{value:z.2f} nats" if what == "loss" else f"{value:.0%}"
 
     each = ", ".join(f"{name} {formatted(value)}" for name, value in zip(names, values.tolist(), strict=True))
     return (
@@ -134,7 +134,7 @@ def describe_loss_increases(found: RoutingCounterfactual, names: Sequence[str]) 
     worst = f" Most often {names[i]} is chosen although {names[j]} is best ({count} texts)." if count else ""
     return (
         f"{len(found.chosen_experts)} texts: the chosen expert is the best one for {found.agreement:.0%}; its mean "
-        f"loss is {regret:.2f} nats above the best expert's.{worst}"
+        f"loss is {regret:z.2f} nats above the best expert's.{worst}"
     )
 
 
@@ -178,7 +178,7 @@ def describe_temperature(
 ) -> str:
     """Describe the share of right answers, called ``noun``, and loss at each temperature."""
     described = ", ".join(
-        f"{format_factor(factor)} {right:.0%} ({nats:.2f} nats)"
+        f"{format_factor(factor)} {right:.0%} ({nats:z.2f} nats)"
         for factor, nats, right in zip(factors, loss, accuracy, strict=True)
     )
     return f"{noun[:1].upper()}{noun[1:]} and loss by temperature, in multiples of the trained one: {described}."

@@ -8,7 +8,7 @@ import plotly.graph_objects as go
 
 from ptviz.analysis.spectrum import Spectrum
 from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure
-from ptviz.figures.style import GREY, escape_text, series_style
+from ptviz.figures.style import GREY, escape_text, format_number, series_style
 
 
 def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
@@ -20,7 +20,7 @@ def draw_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> go.Figure:
         figure.update_yaxes(dtick="D2")  # labels of all nine digits of a decade would overlap
     for index, (name, found) in enumerate(spectra):
         style, values = series_style(index), found.values[found.values >= _smallest_drawn(found)]
-        title = escape_text(f"{name} (effective rank {found.effective_rank:.1f})")
+        title = escape_text(f"{name} (effective rank {found.effective_rank:z.1f})")
         look = {"mode": _mode(len(values)), "line_dash": style.dash, "marker_size": 6, "marker_symbol": style.symbol}
         x = list(range(1, len(values) + 1))
         add_line(figure, x, values, title, "number %{x}: %{y:.4g}", style.colour, showlegend=True, **look)
@@ -41,8 +41,8 @@ def _smallest_drawn(found: Spectrum) -> float:
 def describe_spectra(spectra: Sequence[tuple[str, Spectrum]]) -> str:
     """Describe each spectrum: number of values, largest value, effective rank."""
     described = [
-        f"{name}: {len(s.values)} singular values, largest {s.values.max(initial=0.0):.3g}, effective rank "
-        f"{s.effective_rank:.1f} of at most {s.max_rank}{', collapsed' if s.is_collapsed else ''}"
+        f"{name}: {len(s.values)} singular values, largest {format_number(s.values.max(initial=0.0))}, effective rank "
+        f"{s.effective_rank:z.1f} of at most {s.max_rank}{', collapsed' if s.is_collapsed else ''}"
         for name, s in spectra
     ]
     return "Singular values. " + ("; ".join(described) or "None") + "."
@@ -69,7 +69,7 @@ def describe_effective_ranks(steps: Sequence[int], spectra: Sequence[Spectrum]) 
     if not spectra:
         return "Effective rank: no snapshot yet."
     first, last = spectra[0].effective_rank, spectra[-1].effective_rank
-    return f"Effective rank {first:.1f} at step {steps[0]}, {last:.1f} at step {steps[-1]}."
+    return f"Effective rank {first:z.1f} at step {steps[0]}, {last:z.1f} at step {steps[-1]}."
 
 
 def draw_approximation(found: Spectrum) -> go.Figure:

@@ -43,4 +43,4 @@ def describe_step_strip(curve: TrainingCurve, at: int | None) -> str:
     if at is None or not curve.steps:
         return "Training curve: no snapshot yet."
     loss = curve.smoothed_losses[min(range(len(curve.steps)), key=lambda i: abs(curve.steps[i] - at))]
-    return f"Training curve of {curve.last_step} steps; selected is step {at}, smoothed loss {loss:.2f}."
+    return f"Training curve of {curve.last_step} steps; selected is step {at}, smoothed loss {loss:z.2f}."

@@ -14,6 +14,8 @@ from plotly.colors import hex_to_rgb
 # Okabe and Ito's eight without black and yellow, which cannot be seen on one of the backgrounds, and with a grey.
 PALETTE = ("#D55E00", "#0072B2", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#8C8C8C")
 VERMILLION, BLUE, GREEN, PURPLE, ORANGE, SKY, GREY = PALETTE
+SERIES_COLOURS = (GREEN, PURPLE, ORANGE, SKY, GREY)
+"""Without vermillion and blue, which mean trained and frozen."""
 DASHES = ("solid", "dash", "dot", "dashdot", "longdash")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "cross", "x", "star")
 FROZEN, PROMPT = BLUE, VERMILLION
@@ -31,9 +33,8 @@ class SeriesStyle:
 
 def series_style(index: int) -> SeriesStyle:
     """Return the style of the series at an index: the colours in turn, then again with other dashes and symbols."""
-    turn, colour = divmod(index, len(PALETTE))
-    # There are as many symbols as colours: without the shift by one a turn, a colour would always have one symbol.
-    return SeriesStyle(PALETTE[colour], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
+    turn, colour = divmod(index, len(SERIES_COLOURS))
+    return SeriesStyle(SERIES_COLOURS[colour], DASHES[turn % len(DASHES)], SYMBOLS[(index + turn) % len(SYMBOLS)])
 
 
 def style_variant(base: SeriesStyle, turn: int) -> SeriesStyle:
@@ -46,6 +47,12 @@ def escape_text(text: str, longest: int = 60) -> str:
     """Escape an untrusted text for plotly, which reads a subset of HTML; longer texts are cut."""
     line = " ".join(text.split())
     return html.escape(line if len(line) <= longest else line[: longest - 1] + "…", quote=False)
+
+
+def format_number(value: float, digits: int = 3) -> str:
+    """Format a number to significant digits: no exponent from 0.0001 up, and no minus before a zero."""
+    rounded = float(f"{value:.{digits}g}") + 0.0
+    return f"{rounded:,.15g}" if 1e-4 <= abs(rounded) < 1e12 else f"{rounded:g}"
 
 
 def with_alpha(colour: str, alpha: float) -> str:

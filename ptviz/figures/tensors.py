@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import plotly.graph_objects as go
@@ -23,15 +24,18 @@ from ptviz.figures.elements import (
     hatching,
 )
 from ptviz.figures.heatmap import DIVERGING, add_cells
-from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, escape_text
+from ptviz.figures.style import BLUE, FROZEN, GREEN, GREY, PROMPT, escape_text, format_number
 
 _GALLERY_COLUMNS = 3
+_FEW_VALUES = 8
+"""Values up to which a tensor of the gallery is written out."""
 
 
 def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> go.Figure:
     """Draw every tensor, given as (symbol, names of its axes, values), as a heat map of its rows; leading axes stacked.
 
-    Each has its own scale, from minus to plus its largest magnitude.
+    Each has its own scale, from minus to plus its largest magnitude, and its colour bar. Tensors of a few values have
+    the scale of the largest magnitude of all, and their values are written: a bias of two would look strongest.
     """
     shown = [(escape_text(name, 24), axes, values) for name, axes, values in parts if values.size]
     if not shown:
@@ -39,18 +43,27 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
     down = math.ceil(len(shown) / _GALLERY_COLUMNS)
     titles = [
         f"<b>{name}</b>  {' x '.join(escape_text(axis, 12) for axis in axes) or 'one value'}"
-        f" = {' x '.join(map(str, values.shape)) or f'{float(values):.3g}'}"
+        f" = {' x '.join(map(str, values.shape)) or format_number(float(values))}"
         for name, axes, values in shown
     ]
-    figure = make_subplots(down, _GALLERY_COLUMNS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down))
-    base = empty_figure(60 + 150 * down, showlegend=False, margin={"l": 30, "t": 30, "b": 34})
+    gap = {"horizontal_spacing": 0.11}  # room for a colour bar
+    figure = make_subplots(down, _GALLERY_COLUMNS, subplot_titles=titles, vertical_spacing=min(0.16, 0.5 / down), **gap)
+    base = empty_figure(60 + 150 * down, showlegend=False, margin={"l": 30, "r": 56, "t": 30, "b": 34})
     figure.update_layout({**base.layout.to_plotly_json(), "annotations": figure.layout.annotations})
     for index, (name, axes, values) in enumerate(shown):
         flat = values.reshape(-1, values.shape[-1]) if values.ndim else values.reshape(1, 1)
-        largest = float(np.abs(flat).max()) or 1.0
+        few = values.size <= _FEW_VALUES
+        largest = float(max(np.abs(one).max() for _, _, one in shown) if few else np.abs(flat).max()) or 1.0
         at = {"row": index // _GALLERY_COLUMNS + 1, "col": index % _GALLERY_COLUMNS + 1}
-        hover = f"{name} row %{{y}}, {escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3g}}"
-        look = {"gap": None, "colorbar": None, "showscale": False}
+        hover = f"{name} row %{{y}}, {escape_text(axes[-1], 12) if axes else 'value'} %{{x}}: %{{z:.3~r}}"
+        look: dict[str, Any] = {
+            "gap": None,
+            "colorbar": _gallery_colour_bar(figure, largest, index),
+            "showscale": not few,
+        }
+        if few:
+            numbers = [[format_number(value, 2) for value in row] for row in flat.tolist()]
+            look |= {"text": numbers, "texttemplate": "%{text}"}
         add_cells(figure, flat, name, hover, (-largest, largest), DIVERGING, **look, **at)
         one_row = {"showticklabels": False} if len(flat) == 1 else {}  # it needs no number
         figure.update_yaxes(autorange="reversed", **one_row, **at)
@@ -59,11 +72,21 @@ def draw_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...
     return figure.update_annotations(font={"size": 12})
 
 
+def _gallery_colour_bar(figure: go.Figure, largest: float, index: int) -> dict[str, Any]:
+    """Return plotly's settings of a colour bar as high as the heat map at an index of the gallery, to its right."""
+    number = str(index + 1) if index else ""
+    right, (bottom, top) = figure.layout[f"xaxis{number}"].domain[1], figure.layout[f"yaxis{number}"].domain
+    place = {"x": right + 0.005, "xanchor": "left", "y": (bottom + top) / 2, "len": top - bottom}
+    ends = [-largest, 0, largest]
+    ticks = {"tickvals": ends, "ticktext": [format_number(end, 2) for end in ends], "tickfont": {"size": 10}}
+    return {"thickness": 6, "outlinewidth": 0, "lenmode": "fraction", "ypad": 0, "xpad": 0, **place, **ticks}
+
+
 def describe_gallery(parts: Sequence[tuple[str, Sequence[str], Float[np.ndarray, ...]]]) -> str:
     """Describe the gallery: the shape and largest magnitude of every tensor."""
     described = "; ".join(
         f"{name} ({' x '.join(axes) or 'one value'}: {' x '.join(map(str, values.shape)) or 1}), largest magnitude "
-        f"{np.abs(values).max(initial=0.0):.3g}"
+        f"{format_number(np.abs(values).max(initial=0.0))}"
         for name, axes, values in parts
     )
     return f"The tensors of the method: {described or 'none'}."
@@ -119,7 +142,7 @@ def draw_row_comparison(found: RowComparison, first: str, second: str, rows: str
         (escape_text(first, 20), found.first_norms, FROZEN, "/"),
         (escape_text(second, 20), found.second_norms, PROMPT, ""),
     ):
-        marker, hover = {"color": colour, "pattern": hatching(shape)}, f"{name}: %{{y:.3g}}<extra></extra>"
+        marker, hover = {"color": colour, "pattern": hatching(shape)}, f"{name}: %{{y:.3~r}}<extra></extra>"
         figure.add_bar(x=positions, y=values, marker=marker, name=f"norm of {name}", hovertemplate=hover)
     look = {"yaxis": "y2", "mode": "lines+markers", "line_width": 2, "line_dash": "dot"}
     add_line(figure, positions, found.cosines, "cosine", "cosine %{y:.2f}", GREEN, **look)
@@ -131,8 +154,8 @@ def describe_row_comparison(found: RowComparison, first: str, second: str) -> st
     if not len(found.first_norms):
         return "Nothing to compare yet."
     return (
-        f"{first} and {second} row by row: mean norm {found.first_norms.mean():.3g} and "
-        f"{found.second_norms.mean():.3g}, mean cosine {found.cosines.mean():.2f}; the difference has "
+        f"{first} and {second} row by row: mean norm {format_number(found.first_norms.mean())} and "
+        f"{format_number(found.second_norms.mean())}, mean cosine {found.cosines.mean():z.2f}; the difference has "
         f"{found.total_difference_share:.0%} of its and {first}'s energy."
     )
 
@@ -186,7 +209,7 @@ def draw_saliency(
     add_cells(figure, np.where(gone, 1.0, np.nan), "pruned", f"{hover}pruned", (None, None), grey, **look)
     largest = float(np.where(gone, 0, scores).max()) or 1.0
     left = np.where(gone, np.nan, scores)
-    add_cells(figure, left, "score", f"{hover}%{{z:.3g}}", (0, largest), hoverongaps=False)
+    add_cells(figure, left, "score", f"{hover}%{{z:.3~r}}", (0, largest), hoverongaps=False)
     down = cell_axis("prompt token", autorange="reversed", tickformat="d")
     return figure.update_layout(xaxis=cell_axis(pieces, tickformat="d"), yaxis=down)
 
@@ -199,9 +222,9 @@ def describe_saliency(scores: Float[np.ndarray, "m e"], pruned: Bool[np.ndarray,
     gone = 0.0 if pruned is None else float(pruned.mean())
     top = scores.sum(1)
     return (
-        f"Scores of {scores.shape[0]} prompt tokens by {scores.shape[1]} pieces: largest {scores[row, column]:.3g} at "
-        f"token {row}, piece {column}; the strongest token holds {top.max() / max(top.sum(), 1e-12):.0%} of all. "
-        f"{gone:.0%} of the pieces are pruned."
+        f"Scores of {scores.shape[0]} prompt tokens by {scores.shape[1]} pieces: largest "
+        f"{format_number(scores[row, column])} at token {row}, piece {column}; the strongest token holds "
+        f"{top.max() / max(top.sum(), 1e-12):.0%} of all. {gone:.0%} of the pieces are pruned."
     )
 
 

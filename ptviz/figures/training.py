@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.figures.elements import add_line, add_note, add_ring, add_text, axis, empty_figure, score_range
-from ptviz.figures.style import DASHES, GREY, SeriesStyle, escape_hover, escape_text
+from ptviz.figures.style import DASHES, GREY, SeriesStyle, escape_hover, escape_text, format_number
 from ptviz.tasks.metrics import ACCURACY, Metric
 
 MIN_LABEL_GAP = 0.07
@@ -48,7 +48,7 @@ def draw_training_curve(curve: TrainingCurve, style: SeriesStyle | None = None, 
             style.colour,
             cliponaxis=False,
         )
-    look = {"mode": "lines" if len(curve.steps) > 1 else "markers", "line_width": 1, "opacity": 0.35, "yaxis": "y2"}
+    look = {"mode": "lines" if len(curve.steps) > 1 else "markers", "line_width": 1, "opacity": 0.55, "yaxis": "y2"}
     add_line(figure, curve.steps, curve.losses, "loss of each batch", "batch loss %{y:.3f}", style.colour, **look)
     hover = "smoothed loss %{y:.3f}"
     add_line(figure, curve.steps, curve.smoothed_losses, "smoothed loss", hover, style.colour, yaxis="y2")
@@ -133,13 +133,13 @@ def draw_perplexity(
     )
     if zero_shot_loss is not None:
         level = perplexity(zero_shot_loss)
-        label = f"zero-shot {level:.3g}"
+        label = f"zero-shot {format_number(level)}"
         look = {"line_width": 1.5, "line_dash": "dash"}
         add_line(figure, [0, max([1, *steps])], [level, level], "zero-shot", label, GREY, **look)
         at = {"xref": "x domain", "xanchor": "right", "yanchor": "bottom", "font": {"size": 12}}
         add_text(figure, label, 1, math.log10(level), **at)
     look = {"mode": "lines+markers", "marker_size": 7, "marker_symbol": style.symbol, "cliponaxis": False}
-    add_line(figure, steps, values, "perplexity", "perplexity %{y:.3g}", style.colour, **look)
+    add_line(figure, steps, values, "perplexity", "perplexity %{y:.3~r}", style.colour, **look)
     return figure if steps else add_note(figure, "The first evaluation will appear here.")
 
 

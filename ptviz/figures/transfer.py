@@ -24,7 +24,7 @@ from ptviz.figures.elements import (
 )
 from ptviz.figures.heatmap import DIVERGING, SEQUENTIAL, add_cells
 from ptviz.figures.label_placement import label_points
-from ptviz.figures.style import BLUE, GREY, ORANGE, escape_text, series_style
+from ptviz.figures.style import BLUE, GREY, ORANGE, escape_text, format_number, series_style
 from ptviz.tasks.metrics import ACCURACY, Metric
 
 _ROW_HEIGHT = 30
@@ -51,7 +51,7 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     unlike = least < -limit / 10
     low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
-    texts = [[f"{value:.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
+    texts = [[f"{value:z.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
     titles, scale = [names[i] for i in order], DIVERGING if unlike else _SEQUENTIAL_SCALE
     _add_values(figure, shown, texts, _hover_texts(texts, titles, titles, "{task} and {prompt}: {value}"),
                 (low, limit), scale, metric)  # fmt: skip
@@ -84,8 +84,8 @@ def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], 
     order = ", ".join(names[i] for i in tree.order)
     return (
         f"Similarity ({metric}) of {len(values)} prompts, clustered. Most similar: {names[rows[most]]} and "
-        f"{names[columns[most]]}, {pairs[most]:.3g}; least: {names[rows[least]]} and {names[columns[least]]}, "
-        f"{pairs[least]:.3g}. In the order of the clusters: {order}."
+        f"{names[columns[most]]}, {format_number(pairs[most])}; least: {names[rows[least]]} and "
+        f"{names[columns[least]]}, {format_number(pairs[least])}. In the order of the clusters: {order}."
     )
 
 
@@ -275,7 +275,7 @@ def draw_transfer_correlation(
         x, y, name = found.similarity[indices], found.transfer[indices], f"on {escape_text(tasks[row], 34)}"
         look = {"marker_size": 10, "marker_symbol": style.symbol, "showlegend": True}
         look["text"] = [escape_text(prompts[found.sources[index]], 40) for index in indices]
-        hover = f"%{{text}}: similarity %{{x:.3g}}, {value}"  # without <extra>, plotly adds the name of the trace
+        hover = f"%{{text}}: similarity %{{x:.3~r}}, {value}"  # without <extra>, plotly adds the name of the trace
         add_points(figure, x, y, name, hover, style.colour, hovertemplate=hover, **look)
     nothing = "No pair of a prompt and another prompt's task was measured yet."
     return figure if len(found.similarity) else add_note(figure, nothing)
@@ -292,8 +292,8 @@ def format_interval(estimate: CorrelationEstimate) -> str:
     if not math.isfinite(estimate.value):
         return "unknown (too few points, or all equal)"
     if not math.isfinite(estimate.low):
-        return f"{estimate.value:+.2f} (too few source prompts for an interval)"
-    return f"{estimate.value:+.2f} ({estimate.low:+.2f} to {estimate.high:+.2f})"
+        return f"{estimate.value:+z.2f} (too few source prompts for an interval)"
+    return f"{estimate.value:+z.2f} ({estimate.low:+z.2f} to {estimate.high:+z.2f})"
 
 
 def draw_correlations(found: Mapping[str, TransferCorrelation]) -> go.Figure:

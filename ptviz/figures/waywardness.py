@@ -33,7 +33,7 @@ def describe_waywardness(found: Waywardness, metric: Metric = ACCURACY) -> str:
     if not found.points:
         return "Waywardness: no run with gamma 0 to compare with yet."
     described = [
-        f"gamma {p.run.gamma:g}: F1 {p.f1:.2f}, {p.accuracy_drop:+.1%} of the {metric.noun} lost"
+        f"gamma {p.run.gamma:g}: F1 {p.f1:z.2f}, {p.accuracy_drop:+.1%} of the {metric.noun} lost"
         for p in found.points[:12]
     ]
     unconstrained = metric.format(found.unconstrained_accuracy or 0.0)

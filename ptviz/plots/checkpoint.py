@@ -11,6 +11,7 @@ from ptviz.backbones.shape import named_backbone_shape
 from ptviz.checkpoints import BackboneReference, PromptDiagnostics, diagnose
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
+from ptviz.figures.style import format_number
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.prompt_set import load_checkpoint
@@ -104,6 +105,6 @@ def _describe(thumbnail: PromptThumbnail) -> str:
     if not thumbnail.norms:
         return "The checkpoint has no prompt of single tokens."
     return (
-        f"{len(thumbnail.norms)} tokens of width {thumbnail.width}, median norm {np.median(thumbnail.norms):.3g}, "
-        f"{len(thumbnail.outlier_rows)} stand out."
+        f"{len(thumbnail.norms)} tokens of width {thumbnail.width}, median norm "
+        f"{format_number(np.median(thumbnail.norms))}, {len(thumbnail.outlier_rows)} stand out."
     )

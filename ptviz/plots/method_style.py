@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zlib
 
-from ptviz.figures.style import DASHES, PALETTE, SYMBOLS, SeriesStyle, series_style
+from ptviz.figures.style import DASHES, SERIES_COLOURS, SYMBOLS, SeriesStyle, series_style
 from ptviz.methods import list_methods
 
 
@@ -14,7 +14,7 @@ def method_series_style(method: str) -> SeriesStyle:
     if method in names:
         return series_style(names.index(method))
     # Marks repeat after so many places; those of the registry come first and stay its own.
-    others = len(PALETTE) * len(DASHES) * len(SYMBOLS) - len(names)
+    others = len(SERIES_COLOURS) * len(DASHES) * len(SYMBOLS) - len(names)
     return series_style(len(names) + zlib.crc32(method.encode()) % others)
 
 

@@ -11,9 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
+from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
-from ptviz.figures.projection import Trajectory, describe_projection, draw_projection
-from ptviz.figures.style import FROZEN, PROMPT, SeriesStyle, series_style, style_variant
+from ptviz.figures.projection import Frame, Trajectory, describe_projection, draw_projection
+from ptviz.figures.style import PROMPT, SeriesStyle, series_style, style_variant
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_series_style, method_title
@@ -39,10 +40,8 @@ SIBLING_PREFIX = "here:"
 """What stands before the number of another prompt (expert or source) of the same run."""
 RUN_STYLE = SeriesStyle(PROMPT, "solid", "diamond")
 """The style of the prompt that a figure is about."""
-_OTHER_STYLES = tuple(style for style in map(series_style, range(2, 30)) if style.colour not in (FROZEN, PROMPT))[
-    :MAX_COMPARED
-]
-"""Styles of the prompts compared with it: blue is for words."""
+_OTHER_STYLES = tuple(series_style(index) for index in range(MAX_COMPARED))
+"""Styles of the prompts compared with it."""
 ColourBy = Literal["run", "method", "task"]
 
 
@@ -75,11 +74,16 @@ def plot_embeddings(
     others: Sequence[str] = (),
     colour_by: ColourBy = "run",
     projection: Sequence[Projection] | None = None,
+    frame: Frame = "all",
+    find: str = "",
+    by_frequency: bool = False,
 ) -> go.Figure:
     """Draw prompt tokens among the words of the frozen backbone, with the paths they took during training.
 
     ``kind`` is PCA, UMAP (McInnes et al. 2018) or t-SNE (van der Maaten and Hinton 2008), on 2 or 3 ``dims``; ``words``
-    is the number of the most frequent words, None for all. ``directions`` scales every vector to length 1 (PCA only).
+    is the number of the most frequent words, None for all. Beside each token stands the nearest of them by cosine.
+    ``frame`` is what the axes hold: "all", or "words" only; ``find`` rings a word; ``by_frequency`` colours words by
+    their rank. ``directions`` scales every vector to length 1 (PCA only).
     ``part``, ``index``, ``tokens`` and ``highlight`` are those of ``plot_norms``. ``others`` are ids of runs and saved
     prompts of the same backbone, or "here:1" for the expert 1 of the same run; those without embeddings are left out.
 
@@ -109,6 +113,8 @@ def plot_embeddings(
         found = projection or project_together(vocabulary.table[ids], vectors, kind, dims)
         projected = [replace(found[0], tokens=found[0].tokens[:, rows]), *found[1:]]
     styles = prompt_styles(compared, colour_by)
+    labels = cached_by_signature(("labels", backbone, len(ids)), lambda: vocabulary.words(ids))
+    nearest = _nearest_words(compared[0].tokens[compared[0].index, rows], vocabulary.table[ids], labels)
     trajectories = [
         Trajectory(
             own,
@@ -118,11 +124,30 @@ def plot_embeddings(
             styles[i],
             tuple(rows) if i == 0 else (),
             tuple(sorted(highlight)) if i == 0 else (),
+            nearest if i == 0 else (),
         )
         for i, (one, own) in enumerate(zip(compared, projected, strict=True))
     ]
-    labels = cached_by_signature(("labels", backbone, len(ids)), lambda: vocabulary.words(ids))
-    return with_alt(draw_projection(trajectories, labels), describe_projection(trajectories))
+    # Words beyond the common ones have no known rank: they share the one after it.
+    ranks = [min(index, len(vocabulary.common_ids)) + 1 for index in range(len(ids))] if by_frequency else []
+    figure = draw_projection(trajectories, labels, frame=frame, marked=find_words(labels, find), ranks=ranks)
+    return with_alt(figure, describe_projection(trajectories))
+
+
+def find_words(words: Sequence[str], text: str) -> list[int]:
+    """Return the indices of the words that are this text but for case, spaces and marks of word pieces."""
+    wanted = _bare_word(text)
+    return [index for index, word in enumerate(words) if _bare_word(word) == wanted] if wanted else []
+
+
+def _bare_word(word: str) -> str:
+    return word.strip(" #\u0120\u2581").casefold()  # the marks of WordPiece, byte-level BPE and SentencePiece
+
+
+def _nearest_words(
+    tokens: Float[np.ndarray, "m d"], table: Float[np.ndarray, "V d"], words: Sequence[str]
+) -> tuple[str, ...]:
+    return tuple(words[index] for index in nearest_tokens(tokens, table, 1).ids[:, 0].tolist())
 
 
 def plot_tensor_projection(

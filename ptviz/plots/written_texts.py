@@ -7,6 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
+from ptviz.figures.style import format_number
 from ptviz.figures.training import draw_perplexity, perplexity
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
@@ -26,8 +27,12 @@ def plot_perplexity(run: RunOrId, *, step: int | None = None) -> go.Figure:
     losses = [evaluation.loss for evaluation in history.evaluations]
     zero_shot = history.baselines.zero_shot_loss if history.baselines else None
     figure = draw_perplexity(history.evaluation_steps, losses, zero_shot, method_series_style(run.config.method))
-    said = f"{perplexity(losses[0]):.3g} at first, {perplexity(losses[-1]):.3g} now" if losses else "not measured yet"
-    alone = f"; zero-shot {perplexity(zero_shot):.3g}" if zero_shot is not None else ""
+    said = (
+        f"{format_number(perplexity(losses[0]))} at first, {format_number(perplexity(losses[-1]))} now"
+        if losses
+        else "not measured yet"
+    )
+    alone = f"; zero-shot {format_number(perplexity(zero_shot))}" if zero_shot is not None else ""
     return with_alt(figure, f"Perplexity of the validation targets: {said}{alone}.")
 
 

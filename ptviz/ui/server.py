@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import io
 import os
 import sys
 import webbrowser
@@ -14,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import segno
 import streamlit as st
 from starlette import websockets
 from starlette.middleware import Middleware
@@ -31,6 +33,11 @@ _M_ARENA_MAX = -8
 PLOTLY_ROUTE = f"/ptviz/plotly-{version('plotly')}.min.js"
 """Path of plotly.js. The version is part of it, so that browsers may cache the file for ever."""
 
+QR_ROUTE = "/ptviz/code.svg"
+"""Path of QR codes: ``?text=`` is what they say."""
+_MAX_QR_BYTES = 1500
+"""Longest text of a code that a camera still reads from a screen."""
+
 
 def _plotly_file() -> Path | None:
     spec = find_spec("plotly")
@@ -45,6 +52,17 @@ async def plotly_script(request: Request) -> Response:
         return PlainTextResponse("plotly.min.js is not in the installed plotly package; reinstall plotly", 404)
     headers = {"Cache-Control": "public, max-age=31536000, immutable"}
     return FileResponse(path, media_type="text/javascript", headers=headers)
+
+
+async def qr_code(request: Request) -> Response:
+    """Draw a text, the address of a figure, as a QR code (ISO/IEC 18004): dark on white also on a dark page."""
+    text = request.query_params.get("text", "")
+    size = len(text.encode())
+    if not 0 < size <= _MAX_QR_BYTES:
+        return PlainTextResponse(f"expected text of 1 to {_MAX_QR_BYTES} bytes, got {size}", 400)
+    picture = io.BytesIO()
+    segno.make_qr(text).save(picture, kind="svg", xmldecl=False, scale=8, border=2, dark="#000", light="#fff")
+    return Response(picture.getvalue(), media_type="image/svg+xml")
 
 
 async def health(request: Request) -> Response:
@@ -130,7 +148,11 @@ def routes() -> list[Route]:
     """Return the app's own routes, under the server's base path if it has one."""
     base = "/" + str(st.get_option("server.baseUrlPath") or "").strip("/")
     base = base.rstrip("/")
-    return [Route(base + PLOTLY_ROUTE, plotly_script), Route(base + "/ptviz/health", health)]
+    return [
+        Route(base + PLOTLY_ROUTE, plotly_script),
+        Route(base + QR_ROUTE, qr_code),
+        Route(base + "/ptviz/health", health),
+    ]
 
 
 def middleware() -> list[Middleware]:

@@ -90,7 +90,7 @@ def test_a_first_run_from_start_to_finish(server, settled, tab: Tab):
     expect(page.get_by_text("60 / 60")).to_be_visible()
 
     with page.expect_download() as download:
-        page.get_by_role("button", name="Save as SVG").first.click()
+        page.get_by_role("button", name="Download as SVG").first.click()
     assert download.value.path().read_text().startswith("<svg")
     page.get_by_role("textbox", name="Try it").fill("Who wrote Hamlet?")
     page.keyboard.press("Enter")

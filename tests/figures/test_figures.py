@@ -8,7 +8,7 @@ import pytest
 
 from ptviz.analysis.curves import StageSpan, TrainingCurve, build_training_curve
 from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
-from ptviz.figures.style import DASHES, PALETTE, escape_text, series_style
+from ptviz.figures.style import DASHES, FROZEN, PROMPT, SERIES_COLOURS, escape_text, format_number, series_style
 from ptviz.figures.training import draw_run_comparison, draw_training_curve
 
 HOSTILE = "<b>bold</b> <script>alert(1)</script> %{x} & $x^2$ <a href='javascript:alert(1)'>link</a>"
@@ -77,8 +77,20 @@ def test_class_names_are_text():
 
 
 def test_every_method_of_the_survey_has_a_mark_of_its_own():
-    marks = [(series_style(i).colour, series_style(i).dash) for i in range(len(PALETTE) * len(DASHES))]
+    marks = [(series_style(i).colour, series_style(i).dash) for i in range(len(SERIES_COLOURS) * len(DASHES))]
     assert len(set(marks)) == len(marks) >= 16
+
+
+def test_no_series_has_the_colour_of_what_is_trained_or_frozen():
+    assert not {series_style(i).colour for i in range(40)} & {FROZEN, PROMPT}
+
+
+@pytest.mark.parametrize(
+    ("value", "shown"),
+    [(1350.4, "1,350"), (-1e-9, "-1e-09"), (-0.0, "0"), (0.12345, "0.123"), (12, "12"), (float("nan"), "nan")],
+)
+def test_numbers_have_no_exponent_and_no_negative_zero(value: float, shown: str):
+    assert format_number(value) == shown
 
 
 def test_plain_cuts_long_text():

@@ -9,8 +9,11 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from xml.etree import ElementTree
 
 import pytest
+from starlette.requests import Request
+from starlette.responses import Response
 
 from ptviz.analysis.curves import TrainingCurve
 from ptviz.methods import REGISTRY
@@ -150,6 +153,25 @@ def test_plotly_is_served_from_its_package_and_cached_by_browsers():
     assert answer.status_code == 200
     assert "immutable" in answer.headers["cache-control"]
     assert Path(answer.path).stat().st_size > 1_000_000
+
+
+def ask_for_code(query: bytes) -> Response:
+    return asyncio.run(server.qr_code(Request({"type": "http", "query_string": query})))
+
+
+def test_the_code_of_an_address_is_a_picture():
+    answer = ask_for_code(b"text=http%3A%2F%2F127.0.0.1%3A8501%2Fwatch%3Frun%3Dx%26present%3Dcurves")
+    picture = ElementTree.fromstring(answer.body)
+    assert answer.status_code == 200
+    assert picture.tag.endswith("svg")
+    assert answer.body != ask_for_code(b"text=http%3A%2F%2F127.0.0.1%3A8501").body
+
+
+@pytest.mark.parametrize("query", [b"", b"text=", b"text=" + b"x" * 1501])
+def test_a_text_that_no_camera_would_read_is_refused(query: bytes):
+    answer = ask_for_code(query)
+    assert answer.status_code == 400
+    assert b"expected text of 1 to 1500 bytes" in answer.body
 
 
 def test_health_includes_the_worker():

@@ -35,7 +35,7 @@ def test_every_view_of_a_tensor(page: Page, trained: Callable[..., Run]):
     at = page("look/decompositions.py", run=run.id)
     at.selectbox(key="part").set_value("A").run()
     views = {f"{run.id}-A-{name}" for name in ("spectrum", "rank", "values")}
-    assert redrawn(at) == {"moment", f"{run.id}-tensors"} | views
+    assert redrawn(at) == {f"{run.id}-tensors"} | views
 
 
 def test_the_tensors_of_an_earlier_step(page: Page, trained: Callable[..., Run]):
@@ -75,7 +75,7 @@ def test_every_figure_of_the_page_embeddings(page: Page, trained: Callable[..., 
     at.multiselect(key="beside").set_value([other.id, f"kept:{saved}"]).run()
     names = {name.removeprefix(f"{run.id}-") for name in redrawn(at)}
     assert names == {
-        "moment", "map", "norms", "distances", "words", "word-steps", "word-ranks", "drift", "cosines", "spectrum"
+        "map", "norms", "distances", "words", "word-steps", "word-ranks", "drift", "cosines", "spectrum"
     }  # fmt: skip
 
 
@@ -95,7 +95,7 @@ def test_every_figure_of_keys_and_values(page: Page, trained: Callable[..., Run]
     run = trained("p-tuning-v2", m=4)
     at = page("look/embeddings.py", run=run.id, out="1", brush="2", site="1", head="2")
     names = {name.removeprefix(f"{run.id}-") for name in redrawn(at)}
-    assert names == {"moment", "sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"}
+    assert names == {"sites", "tokens", "directions", "map", "norms", "cosines", "spectrum"}
 
 
 @pytest.mark.usefixtures("vocabulary")

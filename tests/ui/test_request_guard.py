@@ -32,6 +32,7 @@ ROUTES = {
     "agent": ("POST", "/_stcore/agent/interact"),
     "login": ("GET", "/auth/login"),
     "plotly": ("GET", "/ptviz/plotly.min.js"),
+    "code": ("GET", "/ptviz/code.svg?text=x"),
     "our health": ("GET", "/ptviz/health"),
 }
 FOREIGN_HOSTS = [

@@ -57,6 +57,53 @@ function themed(layout, style) {
   return layout;
 }
 
+const NARROW = 480; // CSS pixels, a phone
+const TICK_CHARACTERS = 14;
+
+// The first characters of an escaped text: "&lt;" is one.
+function firstCharacters(text, count) {
+  const characters = text.match(/&#?\w+;|<br>|[^]/gu) || [];
+  return characters.length <= count ? text : characters.slice(0, Math.max(count - 1, 0)).join("") + "…";
+}
+
+function shortenTicks(layout) {
+  for (const [name, axis] of Object.entries(layout)) {
+    if (!/^[xy]axis\d?$/.test(name) || !Array.isArray(axis.ticktext)) continue;
+    axis.ticktext = axis.ticktext.map((text) => firstCharacters(text, TICK_CHARACTERS));
+    if (name[0] === "x" && axis.ticktext.some((text) => text.length > 4)) axis.tickangle = -90;
+  }
+}
+
+// Text in the cells of a heat map ends where its cell does: a word is cut, a number is left out, since a part of it would
+// be another number. The text on hover has all of them.
+function fitCells(node) {
+  for (const [index, trace] of node.data.entries()) {
+    if (trace.type !== "heatmap" || trace.texttemplate !== "%{text}" || !trace.text?.length) continue;
+    const full = node._fullData[index];
+    const axis = node._fullLayout["xaxis" + (full.xaxis || "x").slice(1)];
+    const cell = axis._length / Math.abs(axis.range[1] - axis.range[0]);
+    const size = full.textfont.size;
+    const most = Math.floor((cell - 4) / (0.55 * size));
+    const fitted = trace.text.map((row) => Array.from(row, (text) => {
+      const shown = firstCharacters(text, most);
+      return shown === text ? text : /\d/.test(text) && !/\p{L}{2}/u.test(text) ? "" : shown;
+    }));
+    if (JSON.stringify(fitted) !== JSON.stringify(trace.text)) window.Plotly.restyle(node, { text: [fitted] }, [index]);
+  }
+}
+
+// Every size of a font, and the room that plotly does not make for larger words by itself.
+function enlargeText(part, scale) {
+  if (!part || typeof part !== "object" || ArrayBuffer.isView(part)) return;
+  for (const [name, value] of Object.entries(part)) {
+    if (/font$/.test(name) && value?.size) {
+      value.size = Array.isArray(value.size) ? value.size.map((size) => size * scale) : value.size * scale;
+    } else if (name === "margin") {
+      for (const side of "lrtb") if (value[side] > 20) value[side] *= scale;
+    } else if (!["x", "y", "z", "text", "customdata"].includes(name)) enlargeText(value, scale);
+  }
+}
+
 function follow(node, state) {
   node.on("plotly_relayout", (change) => {
     for (const axis of Object.keys(node._fullLayout).filter((name) => /^[xy]axis\d?$/.test(name))) {
@@ -83,6 +130,10 @@ function follow(node, state) {
   };
   window.addEventListener("pointerup", state.release, true);
   window.addEventListener("pointercancel", state.release, true);
+  state.staged = () => {
+    if (JSON.stringify(stageOf(node)) !== JSON.stringify(state.stage)) state.draw();
+  };
+  for (const name of ["ptviz-stage", "fullscreenchange", "resize"]) window.addEventListener(name, state.staged);
 }
 
 export default function (component) {
@@ -94,14 +145,12 @@ export default function (component) {
   }
   const node = parentElement.querySelector(".ptviz-plot");
   const message = parentElement.querySelector(".ptviz-plot-message");
-  const button = parentElement.querySelector(".ptviz-plot-save");
   const first = !kept.has(node);
   if (first) kept.set(node, { zoom: parseZoom(data.zoom), updates: 0, sent: data.zoom || "" });
   const state = kept.get(node);
 
-  node.setAttribute("role", "img");
+  node.setAttribute("role", "figure"); // an image could not hold the buttons of the toolbar
   node.setAttribute("aria-label", data.alt);
-  button.hidden = !data.name;
   state.report = (zoom) => {
     if (!data.follows || zoom === state.sent) return;
     state.sent = zoom;
@@ -114,6 +163,14 @@ export default function (component) {
     const figure = JSON.parse(data.figure);
     state.home = structuredClone(figure.layout);
     const layout = themed(figure.layout, getComputedStyle(node));
+    state.stage = stageOf(node);
+    if (state.stage) {
+      Object.assign(layout, { width: state.stage.width, height: state.stage.height });
+      enlargeText(layout, state.stage.scale);
+      enlargeText(figure.data, state.stage.scale);
+    }
+    node.style.height = layout.height ? layout.height + "px" : ""; // what plotly goes back to when the window changes
+    if (node.clientWidth < NARROW) shortenTicks(layout);
     // What a box or a lasso caught comes back dimmed by the server, in every figure: plotly's own marking gives way.
     layout.selectionrevision = state.updates;
     layout.selections = [];
@@ -121,23 +178,24 @@ export default function (component) {
       if (layout[axis]) layout[axis] = { ...layout[axis], range, autorange: false };
     }
     const config = {
-      responsive: true, displaylogo: false, displayModeBar: data.tools ? "hover" : false, scrollZoom: false,
+      responsive: true, displaylogo: false, displayModeBar: data.toolbar && node.clientWidth >= NARROW ? "hover" : false, scrollZoom: false,
       modeBarButtons: [
         layout.scene
           ? ["orbitRotation", "tableRotation", "zoom3d", "pan3d", "resetCameraDefault3d"]
           : ["zoom2d", "pan2d", ...(data.picks ? ["select2d", "lasso2d"] : []), "zoomIn2d", "zoomOut2d", "resetScale2d"],
       ],
     };
-    return window.Plotly.react(node, figure.data, layout, config).then(() => {
+    return window.Plotly.react(node, figure.data, layout, config).then(() => fitCells(node)).then(() => {
       message.hidden = true;
       if (!state.followed) { state.followed = true; follow(node, state); }
       state.updates += 1;
       node.dataset.updates = state.updates;
     });
   };
-  button.onclick = () => window.Plotly.downloadImage(node, {
-    format: "svg", filename: data.name, width: node.clientWidth, height: node.clientHeight,
+  const save = (format, scale) => window.Plotly.downloadImage(node, {
+    format, scale, filename: data.name, width: node.clientWidth, height: node.clientHeight,
   });
+  connectTools(parentElement, data, { svg: () => save("svg", 1), png: () => save("png", 2) });
   loadPlotly(data.source).then(() => state.draw()).catch((error) => {
     message.hidden = false;
     message.textContent = "The figure cannot be drawn: the plotting library did not arrive. Start the app with ptviz app, then reload this page.";
@@ -146,6 +204,7 @@ export default function (component) {
   return () => {
     window.removeEventListener("pointerup", state.release, true);
     window.removeEventListener("pointercancel", state.release, true);
+    for (const name of ["ptviz-stage", "fullscreenchange", "resize"]) window.removeEventListener(name, state.staged);
     if (window.Plotly) window.Plotly.purge(node);
   };
 }

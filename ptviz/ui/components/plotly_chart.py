@@ -12,31 +12,29 @@ from typing import Any
 
 import streamlit as st
 
+from ptviz.ui.components.figure_frame import TOOLS_CSS, TOOLS_HTML, TOOLS_JS
 from ptviz.ui.server import PLOTLY_ROUTE
 
-_HTML = """
+_HTML = (
+    TOOLS_HTML
+    + """
 <div class="ptviz-plot" data-testid="ptviz-plot"></div>
 <div class="ptviz-plot-message" role="status" hidden></div>
-<button class="ptviz-plot-save" type="button" hidden>Save as SVG</button>
 """
+)
 _CSS = """
 .ptviz-plot:not([hidden]) { width: 100%; min-height: 60px; }
 .ptviz-plot-message { padding: 0.5rem 0; }
-.ptviz-plot-save {
-  font: inherit; font-size: 0.85rem; padding: 0.2rem 0.7rem; cursor: pointer;
-  color: var(--st-text-color); background: transparent;
-  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
-}
-.ptviz-plot-save:hover, .ptviz-plot-save:focus-visible {
-  border-color: var(--st-primary-color); color: var(--st-primary-color);
-}
+/* Below the axis, at its right end: above the plot they would cover its legend. */
+.ptviz-plot .modebar-container { top: auto !important; bottom: 0; }
+.ptviz-plot .modebar { top: auto !important; bottom: 2px; }
 """
 
 _COMPONENT = st.components.v2.component(
     "ptviz_live_plot",
     html=_HTML,
-    css=_CSS,
-    js=(Path(__file__).parent / "plotly_chart.js").read_text(encoding="utf-8"),
+    css=TOOLS_CSS + _CSS,
+    js=TOOLS_JS + (Path(__file__).parent / "plotly_chart.js").read_text(encoding="utf-8"),
     isolate_styles=False,  # plotly puts its own styles into the document's head
 )
 
@@ -51,28 +49,28 @@ def plotly_chart(
     alt: str,
     *,
     key: str,
-    name: str = "",
-    tools: bool = True,
+    tools: dict[str, Any],
+    toolbar: bool = True,
     zoom_param: str | None = None,
     on_pick: Callable[[list[int], bool], None] | None = None,
 ) -> None:
     """Draw a plotly figure, or update the one under this key without losing its zoom.
 
-    ``alt`` is its alternative text; ``name`` is the file name (without ending) of the button "Save as SVG", "" for
-    none; ``zoom_param`` is the query parameter that stores the zoom. ``on_pick`` is called with the indices picked in
-    traces marked ``ptviz.figures.linked_selection.PICKABLE``, and with whether they are added to those picked before (a
-    click) or replace them (a box or a lasso).
+    ``alt`` is its alternative text; ``tools`` is what ``tools_data`` returns for it; ``toolbar`` shows plotly's buttons
+    for zoom on hover; ``zoom_param`` is the query parameter that stores the zoom. ``on_pick`` is called with the
+    indices picked in traces marked ``ptviz.figures.linked_selection.PICKABLE``, and with whether they are added to
+    those picked before (a click) or replace them (a box or a lasso).
     """
     start = str(st.query_params.get(zoom_param, "")) if zoom_param else ""
     data = {
         "figure": figure.to_json(),
         "alt": alt,
-        "name": name,
-        "tools": tools,
+        "toolbar": toolbar,
         "zoom": start[:200],
         "follows": zoom_param is not None,
         "picks": on_pick is not None,
         "source": PLOTLY_ROUTE.lstrip("/"),
+        **tools,
     }
 
     def zoomed() -> None:

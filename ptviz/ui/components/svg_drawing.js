@@ -3,17 +3,33 @@
 export default function (component) {
   const { data, parentElement, setTriggerValue } = component;
   const node = parentElement.querySelector(".ptviz-drawing");
-  const button = parentElement.querySelector(".ptviz-drawing-save");
   const draw = () => {
-    const svg = data.narrow && node.clientWidth && node.clientWidth < data.least ? data.narrow : data.svg;
-    if (node.drawn === svg) return;
-    node.innerHTML = svg; // made by ptviz.figures.svg, which escapes every word
-    node.drawn = svg;
+    const stage = stageOf(node);
+    const tight = node.clientWidth && node.clientWidth < data.least;
+    const svg = tight && data.narrow && !stage ? data.narrow : data.svg;
+    if (node.drawn !== svg) {
+      node.innerHTML = svg; // made by ptviz.figures.svg, which escapes every word
+      node.drawn = svg;
+    }
+    const drawing = node.firstElementChild;
+    if (!drawing) return;
+    // Smaller than this its words cannot be read: the drawing is moved sideways instead.
+    const scrolls = tight && !data.narrow;
+    drawing.style.minWidth = scrolls ? data.least + "px" : "";
+    if (scrolls) node.tabIndex = 0; else node.removeAttribute("tabindex");
+    node.classList.toggle("staged", Boolean(stage));
+    drawing.style.height = stage ? stage.height + "px" : "auto";
   };
   draw();
   if (node.watch) node.watch.disconnect();
   node.watch = new ResizeObserver(draw);
   node.watch.observe(node);
+  if (!node.staged) {
+    node.staged = () => node.redraw();
+    window.addEventListener("ptviz-stage", node.staged);
+    window.addEventListener("fullscreenchange", node.staged);
+  }
+  node.redraw = draw;
   // What can be opened may lie behind what is drawn on it: a whole panel behind its blocks.
   const behind = (event) => node.getRootNode().elementsFromPoint(event.clientX, event.clientY);
   const found = (event) => {
@@ -37,11 +53,25 @@ export default function (component) {
   };
   node.onpointermove = (event) => point(found(event));
   node.onpointerleave = () => point(null);
-  button.hidden = !data.name;
-  button.onclick = () => {
-    const address = URL.createObjectURL(new Blob([data.file], { type: "image/svg+xml" }));
-    const link = Object.assign(document.createElement("a"), { href: address, download: data.name + ".svg" });
-    link.click();
-    setTimeout(() => URL.revokeObjectURL(address), 1000);
+  const file = new Blob([data.file], { type: "image/svg+xml" });
+  connectTools(parentElement, data, {
+    svg: () => saveBlob(file, data.name + ".svg"),
+    png: () => savePng(file, data.name + ".png"),
+  });
+  return () => {
+    node.watch.disconnect();
+    window.removeEventListener("ptviz-stage", node.staged);
+    window.removeEventListener("fullscreenchange", node.staged);
   };
+}
+
+function savePng(file, name) {
+  const picture = new Image();
+  picture.onload = () => {
+    const canvas = Object.assign(document.createElement("canvas"), { width: 2 * picture.width, height: 2 * picture.height });
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    canvas.toBlob((blob) => saveBlob(blob, name));
+    URL.revokeObjectURL(picture.src);
+  };
+  picture.src = URL.createObjectURL(file);
 }

@@ -13,56 +13,62 @@ from ptviz.figures.diagrams.scene import Scene
 from ptviz.figures.diagrams.svg import to_svg
 from ptviz.plots.drawing import Drawing
 from ptviz.plots.snippet import call_snippet
-from ptviz.ui.components.csv_download import figure_csv_download
-from ptviz.ui.components.python_snippet import python_popover
+from ptviz.ui.components.figure_frame import (
+    TOOLS_CSS,
+    TOOLS_HTML,
+    TOOLS_JS,
+    figure_frame,
+    server_tools,
+    tools_data,
+)
 
-_HTML = """
-<div class="ptviz-drawing" data-testid="ptviz-drawing"></div>
-<button class="ptviz-drawing-save" type="button" hidden>Save as SVG</button>
-"""
+_HTML = TOOLS_HTML + '<div class="ptviz-drawing" data-testid="ptviz-drawing"></div>'
 _CSS = """
-.ptviz-drawing { color: var(--st-text-color); font-family: var(--st-font); }
+.ptviz-drawing { color: var(--st-text-color); font-family: var(--st-font); overflow-x: auto; }
+.ptviz-drawing.staged > svg { max-width: none !important; margin: 0 auto; }
+.ptviz-drawing:focus-visible { outline: 2px solid var(--st-primary-color); }
 .ptviz-drawing .pointed > rect, .ptviz-drawing [data-open]:focus-visible > rect {
   stroke: var(--st-primary-color); stroke-width: 2.5;
 }
 .ptviz-drawing [data-open]:focus { outline: none; }
-.ptviz-drawing-save {
-  font: inherit; font-size: 0.85rem; padding: 0.2rem 0.7rem; margin-top: 0.3rem; cursor: pointer;
-  color: var(--st-text-color); background: transparent; font-family: var(--st-font);
-  border: 1px solid var(--st-border-color); border-radius: var(--st-button-radius);
-}
-.ptviz-drawing-save:hover, .ptviz-drawing-save:focus-visible {
-  border-color: var(--st-primary-color); color: var(--st-primary-color);
-}
 """
 
 _COMPONENT = st.components.v2.component(
-    "ptviz_drawing", html=_HTML, css=_CSS, js=(Path(__file__).parent / "svg_drawing.js").read_text(encoding="utf-8")
+    "ptviz_drawing",
+    html=_HTML,
+    css=TOOLS_CSS + _CSS,
+    js=TOOLS_JS + (Path(__file__).parent / "svg_drawing.js").read_text(encoding="utf-8"),
 )
 
 
 def render_drawing(
-    scene: Scene, *, key: str, filename: str = "", zoom: float = 1.0, snippet: str = "", narrow: Scene | None = None
+    scene: Scene,
+    *,
+    key: str,
+    filename: str = "",
+    caption: str = "",
+    zoom: float = 1.0,
+    snippet: str = "",
+    narrow: Scene | None = None,
 ) -> str | None:
     """Show a scene at up to ``zoom`` times its own width; return the link that was just clicked, None otherwise.
 
-    ``filename`` (without ending) names the SVG and the CSV; "" offers neither. ``snippet`` is the Python that draws the
-    scene again. ``narrow`` is shown instead where ``scene`` would have to shrink below nine tenths of its width.
+    ``filename`` (without ending) names the files of the tools; "" shows no tools. ``snippet`` is the Python that draws
+    the scene again. ``narrow`` is shown instead where ``scene`` would have to shrink below nine tenths of its width.
     """
-    data: dict[str, Any] = {
+    has_csv = bool(scene.table and filename)
+    data = {
         "svg": to_svg(scene, page=True, zoom=zoom),
         "file": to_svg(scene) if filename else "",
-        "name": filename,
         "narrow": to_svg(narrow, page=True, zoom=zoom) if narrow else "",
         "least": 0.9 * scene.width,
+        **tools_data("", filename, csv=has_csv, python=bool(snippet)),
     }
-    clicked = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
-    if snippet or (scene.table and filename):
-        with st.container(horizontal=True, gap="small"):
-            if scene.table and filename:
-                figure_csv_download(lambda: table_to_csv(scene.table), filename, key)
-            if snippet:
-                python_popover(snippet, key)
+    with figure_frame(key) if filename else st.container(gap="xsmall"):
+        clicked = _COMPONENT(key=key, data=data, on_open_change=lambda: None)
+        if caption:
+            st.caption(caption)
+        server_tools(key, filename, (lambda: table_to_csv(scene.table)) if has_csv else None, snippet)
     return getattr(clicked, "open", None)
 
 
@@ -71,6 +77,7 @@ def render_plot_drawing(
     *args: Any,
     key: str,
     filename: str,
+    caption: str = "",
     zoom: float = 1.0,
     narrow: Drawing | None = None,
     **options: Any,
@@ -83,6 +90,7 @@ def render_plot_drawing(
         plot(*args, **options).scene,
         key=key,
         filename=filename,
+        caption=caption,
         zoom=zoom,
         snippet=call_snippet(plot, *args, **options),
         narrow=None if narrow is None else narrow.scene,

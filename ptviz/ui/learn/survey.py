@@ -50,15 +50,18 @@ def render_taxonomy() -> None:
     if options is None:
         options = {"backbone": shape.name, "task": _select_task(shape)}
     clicked = render_plot_drawing(
-        plot_taxonomy, key="taxonomy", filename="ptviz-taxonomy", zoom=1.3, colour_by=colour_by, **options
+        plot_taxonomy,
+        key="taxonomy",
+        filename="ptviz-taxonomy",
+        caption="How to read it: from left to right, whether a method learns on the target task only or also from "
+        "other tasks; by what means; where the prompt enters or what is shared; and the method with its paper.",
+        zoom=1.3,
+        colour_by=colour_by,
+        **options,
     )
     _open_method_page(clicked)
     with st.expander("The same tree as an outline", icon=":material/format_list_bulleted:"):
         _render_outline(build_coloured_taxonomy("family", shape.name, "").root)
-    st.caption(
-        "How to read it: from left to right, whether a method learns on the target task only or also from other tasks; "
-        "by what means; where the prompt enters or what is shared; and the method with its paper."
-    )
 
 
 def _select_task(shape: BackboneInfo) -> str:
@@ -131,6 +134,12 @@ def render_method_pair() -> None:
         other = select_one("Other", others, key="other", help="drawn on the right")
     backbone = _selected_backbone().name
     render_plot_drawing(
-        plot_method_pair, one, other, key="pair", filename=f"ptviz-{one}-{other}", zoom=1.4, backbone=backbone
+        plot_method_pair,
+        one,
+        other,
+        key="pair",
+        filename=f"ptviz-{one}-{other}",
+        caption=plot_method_pair(one, other, backbone=backbone).scene.alt,
+        zoom=1.4,
+        backbone=backbone,
     )
-    st.caption(plot_method_pair(one, other, backbone=backbone).scene.alt)

@@ -111,7 +111,7 @@ def _render_metrics(history: TensorHistory, geometry: PromptGeometry, stats: Voc
             help=f"{meaning('effective rank')} Of at most {spectrum.max_rank}, mean token subtracted.",
         )
         st.metric(
-            "Median norm", f"{np.median(geometry.norms):.2f}", help=f"of all words: {stats.norm_quantiles[2]:.2f}"
+            "Median norm", f"{np.median(geometry.norms):z.2f}", help=f"of all words: {stats.norm_quantiles[2]:z.2f}"
         )
         st.metric(
             "Outside the vocabulary",

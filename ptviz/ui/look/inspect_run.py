@@ -27,6 +27,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.components.glossary import meaning, render_markdown
+from ptviz.ui.components.presenter import take_step
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
 from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
@@ -199,9 +200,13 @@ def _snapshot_slider(run: Run, snapshots: list[SnapshotInfo]) -> int:
             st.session_state["at"] = labels[following]
         else:
             st.session_state["playing"] = False
+    if by := take_step():
+        now = st.session_state.get("at", "best")
+        index = labels.index(now) if now in labels else best_snapshot_index(run, snapshots)
+        st.session_state["at"] = labels[min(max(index + by, 0), len(labels) - 1)]
     if st.session_state.get("at") not in options:
         st.session_state.pop("at", None)
-    with st.container(horizontal=True, vertical_alignment="center"):
+    with st.container(horizontal=True, vertical_alignment="center", key="scrubber"):
         going = bool(st.session_state.get("playing"))
         if st.button(
             "Pause" if going else "Play", icon=":material/pause:" if going else ":material/play_arrow:", key="play"

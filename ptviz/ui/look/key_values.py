@@ -61,9 +61,9 @@ def _render_metrics(history: TensorHistory) -> None:
     with st.container(horizontal=True):
         st.metric("Prompt tokens", m, help=f"each has a key and a value at {sites} sites with {heads} heads")
         for what, name in enumerate(("keys", "values")):
-            st.metric(f"Median norm of {name}", f"{np.median(np.linalg.norm(now[:, what], axis=-1)):.2f}")
+            st.metric(f"Median norm of {name}", f"{np.median(np.linalg.norm(now[:, what], axis=-1)):z.2f}")
         moved = float(np.linalg.norm(now - first))
-        change = f"{moved / length:.1f} x initial norm" if length else f"{moved:.2f}"
+        change = f"{moved / length:z.1f} x initial norm" if length else f"{moved:z.2f}"
         st.metric("Change", change, help="norm of the difference between this step and the first one")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import streamlit as st
@@ -18,11 +19,14 @@ from ptviz.plots.projection import (
     SIBLING_PREFIX,
     ColourBy,
     ComparedPrompt,
+    find_words,
     load_compared_prompts,
     run_name,
     select_words,
     sibling_name,
 )
+from ptviz.plots.run_argument import backbone_of
+from ptviz.plots.run_tensors import load_words
 from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.runs import ACTIVE_STATES
 from ptviz.runs.embedding_table import Vocabulary
@@ -38,8 +42,17 @@ from ptviz.worker.projection_process import ProjectionJob
 
 _ALL_WORDS = "all"
 _CAPTION = (
-    "How to read it: blue dots are words of the frozen backbone, each other colour a prompt at this step, thin lines "
-    "the paths of its tokens. "
+    "How to read it: small dots are words of the frozen backbone, each colour a prompt at this step, thin lines the "
+    "paths of its tokens. A token has its number and the nearest of these words (cosine). "
+)
+_FRAME_HELP = (
+    "all: the axes hold words and prompts. Prompt tokens are often far longer than words, which then share one spot; "
+    "words: the axes hold the words only, and tokens outside are not in view"
+)
+_FREQUENCY_HELP = "rank in the backbone's vocabulary: 1 is the most frequent word"
+_DIRECTIONS_HELP = (
+    "Every vector is scaled to length 1, so that only its direction counts, as for the cosine. Without this, tokens "
+    "that are longer than words lie far from them whatever they point to."
 )
 _METHOD_CAPTIONS: Mapping[ProjectionMethod, str] = {
     "PCA": f"The axes are fitted once for all steps, on the {PCA_WORDS:,} most frequent words and the prompts, so "
@@ -87,6 +100,7 @@ def render_projection(
         plot_embeddings,
         view.prompt,
         **view.options,
+        **_select_view(words, count),
         kind=kind,
         dims=dims,
         words=count,
@@ -111,6 +125,7 @@ def render_saved_prompt_projection(view: PromptView) -> None:
         plot_embeddings,
         view.prompt,
         **view.options,
+        **_select_view(load_words(backbone_of(view.prompt)), count),
         dims=dims,
         words=count,
         directions=directions,
@@ -121,8 +136,30 @@ def render_saved_prompt_projection(view: PromptView) -> None:
     )
 
 
+def _select_view(words: Vocabulary, count: int | None) -> dict[str, Any]:
+    """Return what the axes hold, the word to ring, and whether words are coloured by frequency; only what is not usual.
+
+    A word that is not among those drawn is said so.
+    """
+    chosen: dict[str, Any] = {}
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        frame = st.segmented_control(
+            "frame", ("all", "words"), default="all", key="frame", bind="query-params", help=_FRAME_HELP
+        )
+        find = st.text_input("find a word", key="find", bind="query-params", max_chars=60, width=160).strip()
+        if st.checkbox("colour by frequency", key="frequency", bind="query-params", help=_FREQUENCY_HELP):
+            chosen["by_frequency"] = True
+    if frame == "words":
+        chosen["frame"] = frame
+    if find:
+        chosen["find"] = find
+        if not find_words(words.words(select_words(words, count)), find):
+            st.text(f"{find} is not among the words drawn. Draw more words, or a part: long words are several tokens.")
+    return chosen
+
+
 def _directions_checkbox() -> bool:
-    return st.checkbox("directions only", key="unit", bind="query-params", help="every vector at length 1")
+    return st.checkbox("directions only", key="unit", bind="query-params", help=_DIRECTIONS_HELP)
 
 
 def _select_word_count(kind: ProjectionMethod) -> int | None:

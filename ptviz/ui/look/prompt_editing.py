@@ -198,7 +198,7 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
         gained, rise = now["accuracy"] - before["accuracy"], now["loss"] - before["loss"]
         shown = metric.format_change(gained) if gained else None
         st.metric(f"{metric.title} now", metric.format(now["accuracy"]), shown, help=f"on {rows} validation texts")
-        st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+.3f}" if rise else None, "inverse")
+        st.metric("Loss now", f"{now['loss']:.3f}", f"{rise:+z.3f}" if rise else None, "inverse")
         st.metric(f"Changed {answers}", f"{now['changed']} of {rows}", help=help)
     if not done:
         return

@@ -207,7 +207,7 @@ def _render_highlighted_texts(routed: RoutedTexts, names: list[str], texts: froz
 def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
     k = len(info.mean_weights)
     with st.container(horizontal=True):
-        st.metric("Balance", f"{info.balance:.2f}", help=f"1 is even, {1 / k:.2f} is one expert for everything")
+        st.metric("Balance", f"{info.balance:z.2f}", help=f"1 is even, {1 / k:z.2f} is one expert for everything")
         st.metric("Dead experts", f"{int(info.dead.sum())} of {k}", help="experts that win less than 1 % of the texts")
         st.metric(
             "Routing entropy",
@@ -217,8 +217,8 @@ def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
         if by_class:
             st.metric(
                 "Mutual information with the class",
-                f"{info.mutual_information:.2f} nats",
-                help=f"between class and expert; at most the entropy of the classes, {info.class_entropy:.2f}",
+                f"{info.mutual_information:z.2f} nats",
+                help=f"between class and expert; at most the entropy of the classes, {info.class_entropy:z.2f}",
             )
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import streamlit as st
 
 from ptviz.figures.routing_counterfactuals import format_factor
+from ptviz.figures.style import format_number
 from ptviz.methods import list_methods
 from ptviz.plots import (
     plot_forced_routing,
@@ -59,7 +60,8 @@ def temperature_slider(trained: float | None) -> float:
     names = {format_factor(factor): factor for factor in TEMPERATURE_FACTORS}
     default = format_factor(1.0)
     chosen = st.select_slider(
-        "temperature, in multiples of the trained one" + (f" (tau = {trained:.3g})" if trained is not None else ""),
+        "temperature, in multiples of the trained one"
+        + (f" (tau = {format_number(trained)})" if trained is not None else ""),
         [*names],
         value=default,
         key="temperature",

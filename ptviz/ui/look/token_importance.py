@@ -56,7 +56,7 @@ def _render_importance(found: SnapshotSelection, untouched: dict[str, Any]) -> N
         if measured.rank_correlation is not None:
             st.metric(
                 "Rank agreement",
-                f"{measured.rank_correlation:.2f}",
+                f"{measured.rank_correlation:z.2f}",
                 help="Spearman's correlation between the first-order score and the size of the measured change",
             )
         render_plot(
@@ -122,7 +122,7 @@ def _render_nearest_words(answer: dict[str, Any], distance: str, metric: Metric,
         help = f"{metric.noun} on {answer['rows']} validation texts"
         st.metric(label, metric.format(answer["accuracy"]), help=help)
         st.metric("Its nearest words", metric.format(after["accuracy"]))
-        shown = f"{100 * gap:.1f} points" if metric.unit else f"{gap:.2f}"
+        shown = f"{100 * gap:z.1f} points" if metric.unit else f"{gap:z.2f}"
         st.metric("Faithfulness gap", shown, help=f"{metric.noun} before snapping minus after")
         st.metric("Changed predictions", f"{after['changed']} of {answer['rows']}")
     # A token may hold anything: text, not Markdown.

@@ -20,6 +20,7 @@ from ptviz.checkpoints.bundle import START_RUN, UNSPLIT_AXES
 from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.checkpoints.sandbox.restrictions import describe_missing_protections
+from ptviz.figures.style import format_number
 from ptviz.plots import plot_checkpoint, plot_checkpoint_norms
 from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.checkpoint import make_backbone_reference, make_thumbnail
@@ -273,13 +274,13 @@ def render_prompt_overview(
     if fact.inner:
         st.caption("Each token with all of its keys and values, at every site and head of the backbone, in one row.")
     left, middle, right = st.columns(3)
-    left.metric("median norm", f"{fact.median:.3g}")
+    left.metric("median norm", format_number(fact.median))
     middle.metric(
         "effective rank", f"{fact.effective_rank:.1f}", help=f"{meaning('effective rank')} Of at most {most}."
     )
     right.metric(
         "without outliers",
-        f"{fact.effective_rank_without_outliers:.1f}",
+        f"{fact.effective_rank_without_outliers:z.1f}",
         help="the effective rank without outlier and dead rows",
     )
     options: dict[str, Any] = {

@@ -40,7 +40,7 @@ def export_menu(run: Run) -> None:
             f"{run.id}.csv",
             key="csv",
         )
-        st.caption("To save the curves as a picture, press Save as SVG below the figure.")
+        st.caption("To save the curves as a picture, press SVG or PNG above the figure.")
 
 
 def _make_report(run: Run) -> Report:
