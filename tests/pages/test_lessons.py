@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from ptviz.runs import Run
+from ptviz.runs import Run, StoreError
+from ptviz.runs.forward_pass import ForwardPass, ForwardStep, write_forward_pass
 from ptviz.ui.components import glossary
 from ptviz.ui.lessons import page as lessons_page
 from ptviz.ui.lessons import runs as lesson_runs
@@ -137,3 +138,20 @@ def test_a_term_is_focusable_and_escaped(monkeypatch: pytest.MonkeyPatch):
     assert glossary.mark_terms("x [[a|as]] y") == f"x {glossary.term('a', 'as')} y"
     with pytest.raises(KeyError, match="no term 'b'"):
         glossary.mark_terms("[[b]]")
+
+
+def test_a_forward_pass_is_read_from_the_run(tmp_path: Path, trained: Callable[..., Run]):
+    run = trained("prompt-tuning")
+    path = tmp_path / "01-own.toml"
+    path.write_text(TEXT + '[further]\nkind = "forward-pass"\ntext = "To {end}."\ncaption = "How to read it."\n')
+    further = read_lesson(path).further
+    assert further is not None
+    with pytest.raises(StoreError, match="no recorded forward pass"):
+        further.measure([run])
+    steps = [ForwardStep(0, step, (p, 1 - p), (1.0, 1.0), "A" * 36) for step, p in ((0, 0.6), (4, 0.25))]
+    found = ForwardPass("hi", ("a", "b", "c"), (0, 1), (2,), 3, ("no", "yes"), (0.5, 0.5), tuple(steps), {})
+    write_forward_pass(run.path, found)
+    measured = further.measure([run])
+    assert {name: round(one.value) for name, one in measured.items()} == {
+        "tokens": 2, "layers": 3, "alone": 50, "start": 40, "end": 75,
+    }  # fmt: skip

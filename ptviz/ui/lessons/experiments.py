@@ -11,6 +11,7 @@ from typing import Annotated, Any, ClassVar, get_args
 
 import msgspec
 import numpy as np
+import streamlit as st
 from msgspec import Meta
 
 from ptviz.analysis.comparison import compare_paired, steps_to_reach, summarise_methods
@@ -38,8 +39,10 @@ from ptviz.plots.run_tensors import load_tensor_history, load_words
 from ptviz.plots.transfer import ZERO_SHOT_GAIN, correlations
 from ptviz.prompt_statistics import effective_rank
 from ptviz.runs import Run, RunConfig, StoreError
+from ptviz.runs.forward_pass import read_forward_pass
 from ptviz.training import TrainConfig
 from ptviz.ui.components.figure_panel import render_plot
+from ptviz.ui.components.forward_pass import render_forward_pass
 from ptviz.ui.lessons.measures import Measure
 
 _DEAD_PERCENT = 1.0
@@ -195,6 +198,38 @@ class RoutingLoad(OneRun, frozen=True, tag="routing-load"):
     def render(self, runs: Sequence[Run], key: str) -> None:
         """Show the load of the experts."""
         render_plot(plot_expert_loads, runs[0], key=key, caption=self.caption, filename=f"{runs[0].id}-load")
+
+
+class ForwardPassOfARun(OneRun, frozen=True, tag="forward-pass"):
+    """One text on its way through the backbone with the prompt of each snapshot, as a run recorded it."""
+
+    names: ClassVar[tuple[str, ...]] = ("tokens", "layers", "alone", "start", "end")
+
+    def measure(self, runs: Sequence[Run]) -> dict[str, Measure]:
+        """Return the sizes, and the probability of the last prompt's answer: without a prompt, at the first, the last.
+
+        Raises:
+            StoreError: if the run recorded no forward pass.
+        """
+        found = read_forward_pass(runs[0])
+        if found is None:
+            raise StoreError(
+                f"run {runs[0].id} has no recorded forward pass; measure it with python -m ptviz.probes.forward_pass"
+            )
+        first, last = found.steps[0].probabilities, found.steps[-1].probabilities
+        answer = last.index(max(last))
+        return {
+            "tokens": Measure(len(found.prompt), "count"),
+            "layers": Measure(found.layers, "count"),
+            "alone": _percent(found.alone[answer]),
+            "start": _percent(first[answer]),
+            "end": _percent(last[answer]),
+        }
+
+    def render(self, runs: Sequence[Run], key: str) -> None:
+        """Show the drawing that moves."""
+        render_forward_pass(runs[0], key=key)
+        st.caption(self.caption)
 
 
 class ExperimentArm(msgspec.Struct, kw_only=True, frozen=True, forbid_unknown_fields=True):
@@ -395,6 +430,7 @@ class RecordedFinding(Experiment, frozen=True, tag="recorded-finding"):
 
 AnyExperiment = (
     CurveOfARun
+    | ForwardPassOfARun
     | CompareRuns
     | NearestWordsByStep
     | EffectiveRank
