@@ -327,10 +327,20 @@ def _add_backbone_input(builder: _PanelBuilder, end: str, node: DiagramNode, met
 
 
 def panel_differences(one: DiagramPanel, other: DiagramPanel) -> tuple[frozenset[str], frozenset[str]]:
-    """Return the keys of the items that only one panel has, by kind, state, label, axes and masks, not by size."""
+    """Return the keys of the items that only one panel has: by role, kind, state, label, axes and masks, not by size.
+
+    What enters the backbone has the same role in both, whether it is trained itself or computed, and whatever the
+    papers call it; a pruned prompt keeps its masks as a difference.
+    """
 
     def features(panel: DiagramPanel) -> dict[str, tuple[object, ...]]:
-        return {key: (i.kind, i.state, i.label, i.axes, i.stack > 1, i.masks) for key, i in panel.items.items()}
+        roles = {panel.prompt: "prompt", panel.key_values: "keys and values"}
+        return {
+            key: (roles[key], i.axes, i.masks)
+            if key in roles
+            else (i.kind, i.state, i.label, i.axes, i.stack > 1, i.masks)
+            for key, i in panel.items.items()
+        }
 
     left, right = features(one), features(other)
     return (

@@ -20,11 +20,14 @@ from typing import Any, Literal, TypeAlias, get_args
 import numpy as np
 from jaxtyping import Float
 
+from ptviz.analysis.finite_values import check_finite
 from ptviz.analysis.neighbours import normalise_rows
 
 ProjectionMethod = Literal["PCA", "UMAP", "t-SNE"]
 PROJECTION_METHODS: tuple[ProjectionMethod, ...] = get_args(ProjectionMethod)
 ProgressCallback: TypeAlias = Callable[[str, float], None]
+MIN_VECTORS = 4
+"""Vectors below which UMAP and t-SNE have no neighbourhoods to keep."""
 _TSNE_ITERATIONS = 1000
 _TQDM_FORMAT = "{n}/{total} "
 _PROGRESS = re.compile(r"(?:Iteration )?(\d+)(?:/(\d+)|(?=: error))")
@@ -75,7 +78,8 @@ def project_together(
     ``on_progress`` gets the current stage and the share of it (0 to 1) that is done; an exception it raises propagates.
 
     Raises:
-        ValueError: for an unknown kind, or if there is nothing to fit.
+        ValueError: for an unknown kind, if there is nothing to fit or too little for UMAP and t-SNE, or if a prompt
+            token has a value that is not finite.
         ImportError: if umap-learn or scikit-learn is not installed.
     """
     if kind not in PROJECTION_METHODS:
@@ -84,6 +88,12 @@ def project_together(
     paths = [np.asarray(tokens, dtype=np.float32).reshape(-1, tokens.shape[-1]) for tokens in prompts]
     if not len(words) and not any(len(path) for path in paths):
         raise ValueError("expected some vocabulary or prompt tokens to project; got none")
+    check_finite(paths[0] if paths else words[:0])
+    for number, other in enumerate(paths[1:], start=2):
+        check_finite(other, f" of prompt {number}")
+    count = len(words) + sum(map(len, paths))
+    if kind != "PCA" and count < MIN_VECTORS:
+        raise ValueError(f"expected at least {MIN_VECTORS} vectors for {kind}; got {count}: choose PCA")
     if normalise:
         words, paths = normalise_rows(words), [normalise_rows(path) for path in paths]
     path = np.concatenate([words[:0], *paths])

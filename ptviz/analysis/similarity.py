@@ -8,7 +8,7 @@ For prompts :math:`P, Q \in \mathbb{R}^{m \times d}` with rows :math:`p_i, q_j`,
     \text{concatenated} &= \cos(\mathrm{vec} P, \mathrm{vec} Q) \\
     \text{euclidean} &= 1 / (1 + \lVert P - Q \rVert_F) \\
     \text{euclidean tokens} &= 1 / (1 + \tfrac{1}{m^2} \textstyle\sum_{ij} \lVert p_i - q_j \rVert_2) \\
-    \text{CKA} &= \cos(\mathrm{vec}\, \tilde P \tilde P^\top, \mathrm{vec}\, \tilde Q \tilde Q^\top) \\
+    \text{CKA} &= h(P P^\top, Q Q^\top) / \sqrt{h(P P^\top, P P^\top)\, h(Q Q^\top, Q Q^\top)} \\
     \text{subspace} &= \lVert U_P^\top U_Q \rVert_F^2 / r \\
     \text{neurons} &= |A_P \cap A_Q| / \sqrt{|A_P| |A_Q|}
 
@@ -16,13 +16,16 @@ Mean and tokens: Vu et al., "SPoT: Better Frozen Model Adaptation through Soft P
 https://aclanthology.org/2022.acl-long.346. Concatenated and the Euclidean two: Su et al., "On Transferability of Prompt
 Tuning for Natural Language Processing", NAACL 2022, section 5, https://aclanthology.org/2022.naacl-main.290. Linear
 CKA: Kornblith et al., "Similarity of Neural Network Representations Revisited", ICML 2019,
-https://arxiv.org/abs/1905.00414. Subspace overlap is our addition: U holds the r leading right singular vectors, r = 8
-or the smaller rank of the two. Neurons: Su et al., section 5.1, the cosine of which neurons of the frozen backbone each
-prompt activates (A), over all layers.
+https://arxiv.org/abs/1905.00414, debiased as by Nguyen et al., "Do Wide and Deep Networks Learn the Same Things?", ICLR
+2021, https://arxiv.org/abs/2010.15327: h is the unbiased estimator of the Hilbert-Schmidt independence criterion. The
+biased one is near 1 for unrelated prompts, which have far fewer rows than dimensions. Subspace overlap is our addition:
+U holds the r leading right singular vectors, r = 8 or the smaller rank of the two. Neurons: Su et al., section 5.1, the
+cosine of which neurons of the frozen backbone each prompt activates (A), over all layers.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -39,12 +42,17 @@ NEURON_METRIC: Literal["neurons"] = "neurons"
 ROWWISE_METRICS: tuple[SimilarityMetric, ...] = ("concatenated", "euclidean", "CKA")
 """Measures that compare row i with row i: both prompts need the same rows."""
 _SUBSPACE_RANK = 8
+_MIN_CKA_ROWS = 4
+"""Rows below which the unbiased estimator behind CKA is not defined."""
+_RANDOM_PAIRS = 100
+"""Pairs of random prompts, at least, behind the value of unrelated prompts."""
 
 
 @dataclass(frozen=True, eq=False)
 class SimilarityMatrix:
     """The similarity of every pair of n prompts under one measure.
 
+    Values are NaN where the measure is not defined: CKA of fewer than four rows.
     ``compared_rows`` is how many rows a row-by-row measure compared; None if all prompts were used completely.
     ``centred`` is whether the mean of all prompts was subtracted first.
     """
@@ -92,6 +100,60 @@ def compute_similarity(
             pair = _comparable_rows(found[i], found[j], ignored[i], ignored[j], metric in ROWWISE_METRICS)
             values[i, j] = values[j, i] = _METRIC_FUNCTIONS[metric](*pair)
     return SimilarityMatrix(metric, values, shortest if trimmed else None, centred)
+
+
+@dataclass(frozen=True)
+class RandomSimilarity:
+    """The similarity of unrelated prompts: the median over ``pairs`` of random ones, and the middle 95 %.
+
+    NaN with fewer than two prompts, or where the measure is not defined.
+    """
+
+    median: float
+    low: float
+    high: float
+    pairs: int
+    seed: int
+
+
+def draw_random_prompts(prompts: Sequence[Float[np.ndarray, "_ _"]], seed: int = 0) -> list[Float[np.ndarray, "_ _"]]:
+    """Draw an independent random prompt for each given one: of its shape, and of the same root mean square entry."""
+    rng = np.random.default_rng(seed)
+    return [rng.normal(size=p.shape) * math.sqrt(float(np.square(p, dtype=np.float64).mean())) for p in prompts]
+
+
+def random_similarity(
+    prompts: Sequence[Float[np.ndarray, "_ _"]],
+    metric: SimilarityMetric = "mean",
+    *,
+    leave_out: Sequence[Bool[np.ndarray, " _"]] | None = None,
+    centred: bool = False,
+    seed: int = 0,
+) -> RandomSimilarity:
+    """Compute what a measure gives for unrelated prompts of the same shapes: what a similarity has to exceed.
+
+    The other options are those of ``compute_similarity``, and so are the errors.
+    """
+    count = len(prompts)
+    if count < 2:
+        return summarise_random_similarity([], seed)
+    draws = math.ceil(_RANDOM_PAIRS / (count * (count - 1) / 2))
+    found = [
+        compute_similarity(
+            draw_random_prompts(prompts, seed + draw), metric, leave_out=leave_out, centred=centred
+        ).values
+        for draw in range(draws)
+    ]
+    return summarise_random_similarity(found, seed)
+
+
+def summarise_random_similarity(found: Sequence[Float[np.ndarray, "n n"]], seed: int) -> RandomSimilarity:
+    """Return the median and the middle 95 % of the pairs in similarity matrices of random prompts."""
+    values = np.concatenate([one[np.triu_indices(len(one), 1)] for one in found]) if found else np.zeros(0)
+    if not values.size or not np.isfinite(values).all():
+        return RandomSimilarity(math.nan, math.nan, math.nan, 0, seed)
+    low, median, high = np.quantile(values, (0.025, 0.5, 0.975)).tolist()
+    return RandomSimilarity(median, low, high, len(values), seed)
 
 
 def neuron_overlap(active: Sequence[Bool[np.ndarray, "layers n"]]) -> SimilarityMatrix:
@@ -150,11 +212,24 @@ def _euclidean_token_similarity(p: np.ndarray, q: np.ndarray) -> float:
 
 
 def _cka(p: np.ndarray, q: np.ndarray) -> float:
-    grams = []
-    for x in (p, q):
-        centred = x - x.mean(0)
-        grams.append((centred @ centred.T).ravel())
-    return _cosine(grams[0], grams[1])
+    if len(p) < _MIN_CKA_ROWS:
+        return math.nan
+    grams = [x @ x.T for x in (p - p.mean(0), q - q.mean(0))]
+    size = _unbiased_hsic(grams[0], grams[0]) * _unbiased_hsic(grams[1], grams[1])
+    return _unbiased_hsic(grams[0], grams[1]) / math.sqrt(size) if size > 0 else 0.0
+
+
+def _unbiased_hsic(k: np.ndarray, q: np.ndarray) -> float:
+    """Return the unbiased estimate of the Hilbert-Schmidt independence criterion from two Gram matrices (n, n).
+
+    Source: Song et al., "Feature Selection via Dependence Maximization", JMLR 2012, section 4.1,
+    https://jmlr.org/papers/v13/song12a.html.
+    """
+    n = len(k)
+    k, q = (np.where(np.eye(n, dtype=bool), 0, gram) for gram in (k, q))
+    rows_k, rows_q = k.sum(0), q.sum(0)
+    shared = rows_k.sum() * rows_q.sum() / ((n - 1) * (n - 2)) - 2 / (n - 2) * (rows_k @ rows_q)
+    return float(((k * q).sum() + shared) / (n * (n - 3)))
 
 
 def _subspace_overlap(p: np.ndarray, q: np.ndarray) -> float:

@@ -19,8 +19,9 @@ from jaxtyping import Float
 class SharedEnergy:
     """The share of the energy of k prompts that is in their distances from the mean prompt.
 
-    ``own_shares`` (k) are those of each prompt, ``total_share`` is that of all together (0: equal prompts; 1: their
-    mean is zero).
+    ``own_shares`` (k) are those of each prompt: the energy of its distance over the sum of this energy and the mean
+    prompt's (0: equal to the mean; towards 1: far from it). ``total_share`` is that of all together (0: equal prompts;
+    1: their mean is zero).
     """
 
     own_shares: Float[np.ndarray, " k"]
@@ -48,10 +49,10 @@ def compute_shared_energy(prompts: Float[np.ndarray, "k m d"]) -> SharedEnergy:
     x = np.asarray(prompts, dtype=np.float64)
     if not x.size:
         return SharedEnergy(np.zeros(len(x)), 0.0)
-    energy = (x**2).sum((1, 2))
-    own = ((x - x.mean(0)) ** 2).sum((1, 2))
-    total = _safe_ratio(own.sum(keepdims=True), energy.sum(keepdims=True))
-    return SharedEnergy(own_shares=_safe_ratio(own, energy), total_share=float(total[0]))
+    own, shared = ((x - x.mean(0)) ** 2).sum((1, 2)), (x.mean(0) ** 2).sum()
+    # Not over the prompt's own energy: a prompt shorter than the mean is farther from it than from zero.
+    total = _safe_ratio(own.sum(keepdims=True), own.sum(keepdims=True) + len(x) * shared)
+    return SharedEnergy(own_shares=_safe_ratio(own, own + shared), total_share=float(total[0]))
 
 
 def compare_rows(first: Float[np.ndarray, "n d"], second: Float[np.ndarray, "rows columns"]) -> RowComparison:

@@ -62,11 +62,13 @@ class TransferCorrelation:
 def cluster(similarity: Float[np.ndarray, "n n"]) -> Dendrogram:
     """Cluster by average linkage (UPGMA) on the distance 1 - similarity, with similar leaves next to each other.
 
+    Without links, and in the given order, if a similarity is not finite.
+
     Order of the leaves: Bar-Joseph et al., "Fast optimal leaf ordering for hierarchical clustering", Bioinformatics
     2001, https://doi.org/10.1093/bioinformatics/17.suppl_1.S22.
     """
     count = len(similarity)
-    if count < 2:
+    if count < 2 or not np.isfinite(similarity).all():
         return Dendrogram(tuple(range(count)), np.zeros((0, 4)), np.zeros((0, 4)))
     distances = np.maximum(1 - (similarity + similarity.T) / 2, 0)
     np.fill_diagonal(distances, 0)
@@ -126,9 +128,9 @@ def correlate_transfer(
     for row, task in enumerate(tasks):
         own = [i for i, name in enumerate(trained_on) if name == task]
         for column, name in enumerate(trained_on):
-            value = float(measured[row, column])
-            if own and name != task and math.isfinite(value):
-                points.append((float(np.mean(similarity[own, column])), value, row, column))
+            value, alike = float(measured[row, column]), float(np.mean(similarity[own, column])) if own else math.nan
+            if name != task and math.isfinite(value) and math.isfinite(alike):
+                points.append((alike, value, row, column))
     x = np.array([point[0] for point in points], dtype=np.float64)
     y = np.array([point[1] for point in points], dtype=np.float64)
     sources = tuple(point[3] for point in points)

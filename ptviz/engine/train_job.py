@@ -32,6 +32,7 @@ from ptviz.tasks import Task
 from ptviz.tasks.metrics import MEAN_SCORE
 from ptviz.training import Baselines, Event, Finished, ResumePoint, default_learning_rate
 from ptviz.training.source_prompts import check_unique_names
+from ptviz.training.stage_steps import count_stage_steps
 
 EventCallback = Callable[[Event], None]
 StopCheck = Callable[[], str | None]
@@ -257,10 +258,11 @@ def task_facts(tasks: Sequence[Task]) -> dict[str, Any]:
 
 
 def method_facts(method: PromptMethod, config: RunConfig) -> dict[str, Any]:
-    """Return facts about the run's method: learning rate, trainable and stored parameters, input positions."""
+    """Return facts about the run's method: learning rate, parameters, input positions, updates of all stages."""
     return {
         "lr": config.training.lr or default_learning_rate(config.method, config.backbone),
         "trained": method.trainable_parameters(),
         "stored": method.stored_parameters(),
         "slots": method.slots,
+        "steps": sum(count_stage_steps(method.stages(), config.training)),
     }

@@ -24,6 +24,7 @@ from ptviz.figures.elements import (
     empty_figure,
     error_bars,
     score_range,
+    score_tick_format,
 )
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.label_placement import label_points
@@ -74,14 +75,15 @@ def draw_seed_bands(
 
     With ``loss`` the bands hold training losses instead, in nats.
     """
-    flat = _range_if_flat(bands, zero_shot, metric)
+    flat, scores = _range_if_flat(bands, zero_shot, metric), [zero_shot]
+    scores += [score for band in bands for score in (*band.low, *band.high)]
     figure = empty_figure(
         440 + 10 * max(3, len(bands)),
         legend={"y": -0.2, "yanchor": "top"},
         xaxis=axis("updates, through all stages", rangemode="tozero"),
         yaxis=axis("training loss (nats)")
         if loss
-        else axis(f"validation {metric.noun}", tickformat=metric.tick_format, range=flat),
+        else axis(f"validation {metric.noun}", tickformat=score_tick_format(metric, scores), range=flat),
     )
     form, alpha = ".3f" if loss else metric.value_format, 0.14 if len(bands) <= _MANY_CURVES else 0.07
     for band in bands:
@@ -173,7 +175,7 @@ def draw_pareto_front(
 ) -> go.Figure:
     """Draw the test score against a cost of ``COST_LABELS``, with the Pareto front as a line."""
     logarithmic = cost in _LOGARITHMIC_COSTS
-    up = axis(f"test {metric.noun} (mean over seeds)", tickformat=metric.tick_format)
+    up = axis(f"test {metric.noun} (mean over seeds)", tickformat=score_tick_format(metric, _shown_scores(summaries)))
     figure = empty_figure(420, showlegend=False, xaxis=axis(COST_LABELS[cost]), yaxis=up)
     costs = [cost_value(one, cost) for one in summaries]
     pairs = [(one, x) for one, x in zip(summaries, costs, strict=True) if x is not None and (x > 0 or not logarithmic)]
@@ -197,6 +199,12 @@ def draw_pareto_front(
     # On a logarithmic axis plotly expects exponents in annotations, though not in traces.
     label_points(figure, [(_log10(x) if logarithmic else x, one.mean) for one, x in pairs], titles)
     return figure if pairs else add_note(figure, "No finished run has this value yet.")
+
+
+def _shown_scores(summaries: Sequence[MethodSummary]) -> list[float]:
+    """Return the scores that a figure of methods reaches to: every seed, and the ends of the intervals."""
+    intervals = [end for one in summaries if one.interval for end in (one.interval.low, one.interval.high)]
+    return [*(score for one in summaries for score in one.tests), *intervals]
 
 
 def log_ticks(values: Sequence[float]) -> list[float]:
@@ -223,7 +231,9 @@ def draw_seed_spread(summaries: Sequence[MethodSummary], styles: MethodStyles, m
         90 + 34 * max(len(summaries), 2),
         showlegend=False,
         margin={"l": 8},
-        xaxis=axis(f"test {metric.noun}, one point per seed", tickformat=metric.tick_format),
+        xaxis=axis(
+            f"test {metric.noun}, one point per seed", tickformat=score_tick_format(metric, _shown_scores(summaries))
+        ),
         yaxis=names,
     )
     for index, (one, title, method) in enumerate(zip(summaries, names["ticktext"], own, strict=True)):

@@ -20,10 +20,20 @@ def axis(title: str = "", /, **settings: Any) -> dict[str, Any]:
     return {**({"title": {"text": title}} if title else {}), "zeroline": False, **settings}
 
 
+_NARROW_SPAN = 0.05
+"""Scores closer together than this have ticks at parts of a percentage point."""
+
+
 def score_range(metric: Metric, scores: Iterable[float | None]) -> list[float]:
     """Return the range of an axis from 0, or from the lowest score if that is below, to the metric's highest value."""
     low = min(0, *(score for score in scores if score is not None), 0)
     return [low - 0.03 if low else 0, metric.high + 0.03]
+
+
+def score_tick_format(metric: Metric, scores: Iterable[float | None]) -> str:
+    """Return the format of the ticks of an axis of scores: with a decimal where whole percentages would repeat."""
+    known = [score for score in scores if score is not None]
+    return metric.value_format if known and max(known) - min(known) < _NARROW_SPAN else metric.tick_format
 
 
 def cell_axis(title: str = "", /, **settings: Any) -> dict[str, Any]:

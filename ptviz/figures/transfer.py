@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 from jaxtyping import Float
 
 from ptviz.analysis.projection import Projection
+from ptviz.analysis.similarity import RandomSimilarity
 from ptviz.analysis.transfer import CorrelationEstimate, Dendrogram, TransferCorrelation
 from ptviz.figures.elements import (
     add_line,
@@ -35,23 +36,34 @@ _MAX_NAMED = 40
 """Points up to which a projection labels each."""
 
 
-def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> go.Figure:
+def draw_similarity(
+    values: Float[np.ndarray, "n n"],
+    names: Sequence[str],
+    tree: Dendrogram,
+    metric: str,
+    unrelated: RandomSimilarity | None = None,
+) -> go.Figure:
     """Draw similarities as a heat map in the order of the clustering, with its dendrogram on top.
 
-    The colours end at the largest value off the diagonal, which is the same for every prompt.
+    The colours end at the largest value off the diagonal, which is the same for every prompt. The title of the colour
+    bar gives the median of ``unrelated``, random prompts. Cells without a value stay empty.
     """
     count = len(values)
     figure = empty_figure(170 + _ROW_HEIGHT * max(count, 4))
     if count < 2:
         return add_note(figure, "At least two prompts are needed.")
     order = list(tree.order)
-    away = values[~np.eye(count, dtype=bool)]
+    away = values[~np.eye(count, dtype=bool) & np.isfinite(values)]
+    if not away.size:
+        return add_note(figure, f"{metric} is not defined for prompts of so few tokens.")
     limit, least = float(np.abs(away).max()) or 1.0, float(away.min())
     # Blue is for negative similarity; a measure without any uses all of its colours for the values there are.
     unlike = least < -limit / 10
     low = -limit if unlike else least if limit > least > limit / 2 else 0.0
     shown = values[np.ix_(order, order)]
-    texts = [[f"{value:z.2f}" if limit >= 0.1 else f"{value:.2g}" for value in row] for row in shown.tolist()]
+    texts = [[_similarity_text(value, limit) for value in row] for row in shown.tolist()]
+    if unrelated is not None and math.isfinite(unrelated.median):
+        metric = f"{metric}<br>(random: {_similarity_text(unrelated.median, limit)})"
     titles, scale = [names[i] for i in order], DIVERGING if unlike else _SEQUENTIAL_SCALE
     _add_values(figure, shown, texts, _hover_texts(texts, titles, titles, "{task} and {prompt}: {value}"),
                 (low, limit), scale, metric)  # fmt: skip
@@ -66,6 +78,12 @@ def draw_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree
     return figure.update_layout(xaxis=across, yaxis=down, yaxis2=cell_axis("distance", **above))
 
 
+def _similarity_text(value: float, limit: float) -> str:
+    if not math.isfinite(value):
+        return ""
+    return f"{value:z.2f}" if limit >= 0.1 else f"{value:.2g}"
+
+
 def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
     """Return the range of a dendrogram's axis: from 0, unless all links would then be near its top."""
     low, high = float(heights.max(1).min()), float(heights.max())
@@ -74,18 +92,37 @@ def _dendrogram_range(heights: Float[np.ndarray, "links 4"]) -> list[float]:
     return [base, (high + 0.05 * (high - base)) or 1.0]
 
 
-def describe_similarity(values: Float[np.ndarray, "n n"], names: Sequence[str], tree: Dendrogram, metric: str) -> str:
-    """Describe the heat map: the most and least similar pair, and the order of the clustering."""
+def describe_similarity(
+    values: Float[np.ndarray, "n n"],
+    names: Sequence[str],
+    tree: Dendrogram,
+    metric: str,
+    unrelated: RandomSimilarity | None = None,
+) -> str:
+    """Describe the heat map: the most and least similar pair, random prompts, and the order of the clustering."""
     if len(values) < 2:
         return "Fewer than two prompts: nothing to compare."
     rows, columns = np.triu_indices(len(values), 1)
     pairs = values[rows, columns]
-    most, least = int(pairs.argmax()), int(pairs.argmin())
+    if not np.isfinite(pairs).any():
+        return f"Similarity ({metric}) of {len(values)} prompts: not defined for so few tokens."
+    most, least = int(np.nanargmax(pairs)), int(np.nanargmin(pairs))
+    random = "" if unrelated is None else f" {describe_random_similarity(unrelated)}"
     order = ", ".join(names[i] for i in tree.order)
     return (
         f"Similarity ({metric}) of {len(values)} prompts, clustered. Most similar: {names[rows[most]]} and "
         f"{names[columns[most]]}, {format_number(pairs[most])}; least: {names[rows[least]]} and "
-        f"{names[columns[least]]}, {format_number(pairs[least])}. In the order of the clusters: {order}."
+        f"{names[columns[least]]}, {format_number(pairs[least])}.{random} In the order of the clusters: {order}."
+    )
+
+
+def describe_random_similarity(found: RandomSimilarity) -> str:
+    """Say what a measure gives for random prompts; "" if that is not known."""
+    if not math.isfinite(found.median):
+        return ""
+    return (
+        f"Random prompts of the same shapes have {format_number(found.median)} ({format_number(found.low)} to "
+        f"{format_number(found.high)} in 95 % of {found.pairs} pairs, seed {found.seed})."
     )
 
 

@@ -17,6 +17,7 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.probe import Answer, measure, probe
 from ptviz.plots.run_argument import PromptOrId
 from ptviz.probes.array_codec import decode_array
+from ptviz.profanity import mask_words
 from ptviz.runs import StoreError
 
 _TOKEN = "prompt token"
@@ -114,7 +115,7 @@ def plot_attention(
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = attention_given(found.weights, site, head)
-    return draw_token_heatmap(values, "token", [*found.tokens, "answer"], found.prompt, highlight)
+    return draw_token_heatmap(values, "token", [*mask_words(found.tokens), "answer"], found.prompt, highlight)
 
 
 def _measure(
@@ -154,8 +155,8 @@ def plot_logit_lens(
     found = measure(answer, prompt, "lens", stage=stage, step=step, task=task, text=text, row=row)
     if "refused" in found:
         raise StoreError(found["refused"])
-    shares = np.array(found["shares"])
+    shares, words = np.array(found["shares"]), [[mask_words(cell) for cell in layer] for layer in found["words"]]
     numbers = range(first_token, first_token + shares.shape[1])
     bright = [i for i, number in enumerate(numbers) if number in highlight]
-    figure = make_pickable(draw_logit_lens(found["words"], shares), numbers, columns=True)
-    return with_alt(dim_cells(figure, (), bright), describe_logit_lens(found["words"], shares))
+    figure = make_pickable(draw_logit_lens(words, shares), numbers, columns=True)
+    return with_alt(dim_cells(figure, (), bright), describe_logit_lens(words, shares))

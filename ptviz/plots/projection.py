@@ -28,6 +28,7 @@ from ptviz.plots.run_tensors import (
 )
 from ptviz.plots.training import run_position, snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory, list_indices
+from ptviz.profanity import mask_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary
 
@@ -124,13 +125,13 @@ def plot_embeddings(
             styles[i],
             tuple(rows) if i == 0 else (),
             tuple(sorted(highlight)) if i == 0 else (),
-            nearest if i == 0 else (),
+            tuple(mask_words(nearest)) if i == 0 else (),
         )
         for i, (one, own) in enumerate(zip(compared, projected, strict=True))
     ]
     # Words beyond the common ones have no known rank: they share the one after it.
     ranks = [min(index, len(vocabulary.common_ids)) + 1 for index in range(len(ids))] if by_frequency else []
-    figure = draw_projection(trajectories, labels, frame=frame, marked=find_words(labels, find), ranks=ranks)
+    figure = draw_projection(trajectories, mask_words(labels), frame=frame, marked=find_words(labels, find), ranks=ranks)
     return with_alt(figure, describe_projection(trajectories))
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from ptviz.experiments.transfer import load_prompt_vectors, saved_prompt_summari
 from ptviz.plots.cache import cached_by_signature, last_modified
 from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run
+from ptviz.plots.run_tensors import load_snapshot_tensors
 from ptviz.runs import RunSummary, Store, StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 
@@ -67,6 +69,50 @@ def load_prompt_set(prompts: Sequence[RunOrId], names: Sequence[str] = (), check
     if checkpoint:
         vectors |= _checkpoint_vectors(Path(checkpoint), vectors, own, names[len(sources) :])
     return PromptSet(store, tuple(source for source, _ in pairs), tuple(name for _, name in pairs), vectors)
+
+
+def load_starts(found: PromptSet) -> dict[str, Float[np.ndarray, "m d"]]:
+    """Return the vectors before the first training step of each prompt that has them stored in its final shape."""
+    starts: dict[str, Float[np.ndarray, "m d"]] = {}
+    for source, name in zip(found.sources, found.names, strict=True):
+        if name in found.vectors and not source.id.startswith(SAVED_PREFIX):
+            start = _load_start(source.id)
+            if start is not None and start.shape == found.vectors[name].shape:
+                starts[name] = start
+    return starts
+
+
+def _load_start(run_id: str) -> Float[np.ndarray, "m d"] | None:
+    run = get_run(run_id)
+    first = next(iter(run.snapshots()), None)
+    if first is None or first.step > 0:
+        return None
+    key = ("start", run_id, str(first.path), last_modified(first.path))
+    with suppress(StoreError):
+        tensors = cached_by_signature(key, lambda: load_snapshot_tensors(run, stage=first.stage, step=first.step))
+        effective = next(iter(tensors.values()), None)
+        return effective.array if effective is not None and effective.axes == ("m", "d") else None
+    return None
+
+
+def subtract_starts(found: PromptSet) -> PromptSet:
+    """Return the prompts minus their vectors before training; those without stored ones have no vectors any more."""
+    starts = load_starts(found)
+    return replace(found, vectors={name: found.vectors[name] - start for name, start in starts.items()})
+
+
+def shared_starts(found: PromptSet) -> list[tuple[str, ...]]:
+    """Return the groups of prompts that started from the same vectors: at least half of the rows of the shorter one."""
+    rows = {name: {row.tobytes() for row in start} for name, start in load_starts(found).items()}
+    groups: list[list[str]] = []
+    for name, own in rows.items():
+        for group in groups:
+            if 2 * len(own & rows[group[0]]) >= min(len(own), len(rows[group[0]])):
+                group.append(name)
+                break
+        else:
+            groups.append([name])
+    return [tuple(group) for group in groups if len(group) > 1]
 
 
 def _find_source(store: Store, prompt: RunOrId) -> RunSummary:

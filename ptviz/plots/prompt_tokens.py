@@ -32,6 +32,7 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, backbone_of
 from ptviz.plots.run_tensors import load_tensor_history, load_words
 from ptviz.plots.views import TensorHistory, axis_name
+from ptviz.profanity import mask_words
 from ptviz.runs.embedding_table import Vocabulary
 
 NEIGHBOUR_COUNT = 5
@@ -149,7 +150,7 @@ def plot_nearest_words(
     """
     history, words, by_step = _neighbours(prompt, metric, part, stage, step, index, tokens)
     numbers, found = _token_numbers(history, tokens), by_step[history.current_index]
-    rows, labels = [words.words(ids) for ids in found.ids], [str(number) for number in numbers]
+    rows, labels = [mask_words(words.words(ids)) for ids in found.ids], [str(number) for number in numbers]
     figure = make_pickable(drawn.draw_neighbours(found, rows, labels), numbers)
     return with_alt(dim_cells(figure, _rows_of(numbers, highlight)), drawn.describe_neighbours(found, rows, labels))
 
@@ -171,7 +172,7 @@ def plot_nearest_words_over_steps(
     """
     history, words, by_step = _neighbours(prompt, metric, part, stage, step, index, tokens)
     numbers = _token_numbers(history, tokens)
-    rows = [list(row) for row in zip(*(words.words(found.ids[:, 0]) for found in by_step), strict=True)]
+    rows = [list(row) for row in zip(*(mask_words(words.words(found.ids[:, 0])) for found in by_step), strict=True)]
     scores = np.stack([found.scores[:, 0] for found in by_step], axis=1)
     labels = [str(number) for number in numbers]
     figure = drawn.draw_nearest_words_over_steps(history.steps, rows, scores, metric, labels, history.current_index)
@@ -197,7 +198,7 @@ def plot_neighbour_ranks(
     """
     history, words, by_step = _neighbours(prompt, metric, part, stage, step, index, tokens)
     numbers, last = _token_numbers(history, tokens), by_step[-1].ids[:, 0]
-    names = words.words(last)
+    names = mask_words(words.words(last))
     ranks = history.cached(
         ("neighbour ranks", metric),
         lambda: neighbour_ranks_over_steps(history.values, words.table, last, metric),

@@ -19,6 +19,7 @@ from ptviz.plots.probe import Answer, measure
 from ptviz.plots.run_argument import PromptOrId, RunOrId, right_answers_noun
 from ptviz.plots.run_tensors import MAX_STEPS, load_snapshot_tensors, load_tensor_history
 from ptviz.plots.views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
+from ptviz.profanity import mask_words
 from ptviz.runs import StoreError
 
 _MAX_TENSORS, _MAX_VALUES = 12, 100_000
@@ -211,8 +212,9 @@ def plot_embedding_shift(
     An empty ``text`` is the first validation text. Hovering shows the nearest word after the shift.
     """
     found = measure(answer, run, "shift", stage=stage, step=step, text=text)
-    figure = drawn.draw_embedding_shift(found["moved"], found["tokens"], found["nearest"])
-    return with_alt(figure, drawn.describe_embedding_shift(found["moved"], found["tokens"]))
+    tokens = mask_words(found["tokens"])
+    figure = drawn.draw_embedding_shift(found["moved"], tokens, mask_words(found["nearest"]))
+    return with_alt(figure, drawn.describe_embedding_shift(found["moved"], tokens))
 
 
 def plot_most_shifted_words(
@@ -220,6 +222,6 @@ def plot_most_shifted_words(
 ) -> go.Figure:
     """Draw the words of the validation texts whose embeddings the method moves most."""
     found = measure(answer, run, "shift", stage=stage, step=step, text="")
-    counts = [f"in {count} places" for count in found["counts"]]
-    figure = drawn.draw_embedding_shift(found["by"], found["most"], counts, "found")
-    return with_alt(figure, drawn.describe_embedding_shift(found["by"], found["most"]))
+    counts, most = [f"in {count} places" for count in found["counts"]], mask_words(found["most"])
+    figure = drawn.draw_embedding_shift(found["by"], most, counts, "found")
+    return with_alt(figure, drawn.describe_embedding_shift(found["by"], most))

@@ -16,9 +16,13 @@ from ptviz.analysis.published_transfer import load_published_tables
 from ptviz.analysis.similarity import (
     NEURON_METRIC,
     SIMILARITY_METRICS,
+    RandomSimilarity,
     SimilarityMatrix,
     compute_similarity,
+    draw_random_prompts,
     neuron_overlap,
+    random_similarity,
+    summarise_random_similarity,
 )
 from ptviz.analysis.transfer import TransferCorrelation, cluster, correlate_transfer, mean_error_reduction
 from ptviz.experiments import transfer as zero_shot
@@ -31,7 +35,7 @@ from ptviz.figures.style import SeriesStyle, series_style
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.probe import measure
-from ptviz.plots.prompt_set import PromptSet, load_prompt_set, short_task_name
+from ptviz.plots.prompt_set import PromptSet, load_prompt_set, short_task_name, subtract_starts
 from ptviz.plots.run_argument import RunOrId
 from ptviz.probes import neurons
 from ptviz.prompt_statistics import find_outliers
@@ -40,6 +44,9 @@ from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.tasks.metrics import recorded_metric, shared_metric
 
 SIMILARITY_MEASURES = (*SIMILARITY_METRICS, NEURON_METRIC)
+_RANDOM_SEED = 0
+_RANDOM_NEURON_PROMPTS = 4
+"""Random prompts whose neurons are measured, each a pass through the backbone: six pairs."""
 NO_PROMPT = "no prompt"
 TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY = "gain of the start", "gain over no prompt", "accuracy"
 TRANSFER_MEASURES = (TRANSFER_GAIN, ZERO_SHOT_GAIN, ZERO_SHOT_ACCURACY)
@@ -54,6 +61,7 @@ def plot_prompt_similarity(
     metric: str = SIMILARITY_METRICS[0],
     centred: bool = False,
     exclude_outliers: bool = False,
+    minus_start: bool = False,
     names: Sequence[str] = (),
     checkpoint: str = "",
 ) -> go.Figure:
@@ -61,18 +69,46 @@ def plot_prompt_similarity(
 
     ``metric`` is one of ``SIMILARITY_MEASURES``; "neurons" compares the neurons that the prompts activate in the
     backbone, which is loaded unless they are stored. ``centred`` subtracts the mean of all prompts;
-    ``exclude_outliers`` leaves out outlier tokens. ``prompts``, ``names`` and ``checkpoint`` as in
-    ``load_prompt_set``. After Vu et al.,
-    "SPoT", ACL 2022, and Su et al., "On Transferability of Prompt Tuning", NAACL 2022.
+    ``exclude_outliers`` leaves out outlier tokens; ``minus_start`` compares what training changed, and leaves out
+    prompts whose vectors before training are not stored. The colour bar marks the value of random prompts, see
+    ``similarity_of_random_prompts``. ``prompts``, ``names`` and ``checkpoint`` as in ``load_prompt_set``. After Vu et
+    al., "SPoT", ACL 2022, and Su et al., "On Transferability of Prompt Tuning", NAACL 2022.
 
     Raises:
         ValueError: for an unknown metric, or prompts of different widths.
     """
-    found = load_prompt_set(prompts, names, checkpoint)
+    found = _prompt_set(prompts, names, checkpoint, minus_start)
     values = _similarity(found, metric, centred, exclude_outliers).values
+    unrelated = _random_similarity(found, metric, centred, exclude_outliers)
     tree, labels = cluster(values), list(found.vectors)
-    figure = figures.draw_similarity(values, labels, tree, metric)
-    return with_alt(figure, figures.describe_similarity(values, labels, tree, metric))
+    figure = figures.draw_similarity(values, labels, tree, metric, unrelated)
+    return with_alt(figure, figures.describe_similarity(values, labels, tree, metric, unrelated))
+
+
+def similarity_of_random_prompts(
+    prompts: Prompts,
+    *,
+    metric: str = SIMILARITY_METRICS[0],
+    centred: bool = False,
+    exclude_outliers: bool = False,
+    minus_start: bool = False,
+    names: Sequence[str] = (),
+    checkpoint: str = "",
+) -> RandomSimilarity:
+    """Return the value of a measure for random prompts of the same shapes, with its seed.
+
+    The options are those of ``plot_prompt_similarity``.
+
+    Raises:
+        ValueError: as ``plot_prompt_similarity``.
+    """
+    found = _prompt_set(prompts, names, checkpoint, minus_start)
+    return _random_similarity(found, metric, centred, exclude_outliers)
+
+
+def _prompt_set(prompts: Prompts, names: Sequence[str], checkpoint: str, minus_start: bool) -> PromptSet:
+    found = load_prompt_set(prompts, names, checkpoint)
+    return subtract_starts(found) if minus_start else found
 
 
 def plot_prompt_projection(
@@ -342,11 +378,29 @@ def _similarity(found: PromptSet, metric: str, centred: bool, exclude_outliers: 
     """Return the similarity of every pair of the comparable prompts, computed once."""
     prompts = list(found.vectors.values())
     if metric == NEURON_METRIC:
-        return neuron_overlap(_find_neurons(found))
+        return neuron_overlap(_find_neurons(found, prompts))
     return cached_by_signature(
         ("similarity", found.cache_key, metric, centred, exclude_outliers),
         lambda: compute_prompt_similarity(prompts, metric, centred, exclude_outliers),
     )
+
+
+def _random_similarity(found: PromptSet, metric: str, centred: bool, exclude_outliers: bool) -> RandomSimilarity:
+    prompts = list(found.vectors.values())
+    if metric == NEURON_METRIC:
+        active = _find_neurons(found, prompts_with_random_ones(prompts)[len(prompts) :]) if len(prompts) > 1 else []
+        return summarise_random_similarity([neuron_overlap(active).values] if active else [], _RANDOM_SEED)
+    ignored = [find_outliers(prompt) for prompt in prompts] if exclude_outliers else None
+    return cached_by_signature(
+        ("random similarity", found.cache_key, metric, centred, exclude_outliers),
+        lambda: random_similarity(prompts, metric, leave_out=ignored, centred=centred, seed=_RANDOM_SEED),  # type: ignore[arg-type]
+    )
+
+
+def prompts_with_random_ones(prompts: Sequence[Float[np.ndarray, "m d"]]) -> list[Float[np.ndarray, "m d"]]:
+    """Return prompts, followed by the random ones whose neurons they are compared with."""
+    random = draw_random_prompts(prompts[:_RANDOM_NEURON_PROMPTS], _RANDOM_SEED)
+    return [*prompts, *(one.astype(np.float32) for one in random)]
 
 
 def compute_prompt_similarity(
@@ -361,9 +415,8 @@ def compute_prompt_similarity(
     return compute_similarity(prompts, metric, leave_out=ignored, centred=centred)
 
 
-def _find_neurons(found: PromptSet) -> list[Bool[np.ndarray, "layers n"]]:
+def _find_neurons(found: PromptSet, prompts: Sequence[Float[np.ndarray, "m d"]]) -> list[Bool[np.ndarray, "layers n"]]:
     backbone = found.sources[0].config.backbone if found.sources else ""
-    prompts = list(found.vectors.values())
     missing = [prompt for prompt in prompts if neurons.load_neurons(backbone, prompt) is None]
     if missing:
         run = next((one.id for one in found.sources if not one.id.startswith(SAVED_PREFIX)), None)

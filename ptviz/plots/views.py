@@ -310,8 +310,8 @@ VIEWS: tuple[TensorView, ...] = (
         lambda track: compute_shared_energy(track.current),
         tensors.draw_shared_energy,
         tensors.describe_shared_energy,
-        "How to read it: the share of each prompt's energy (squared norm) that lies in its distance from the mean of "
-        "all; the dotted line is that of all together. Near 0, they are copies of one prompt.",
+        "How to read it: the energy (squared norm) of each prompt's distance from the mean of all, as a share of this "
+        "energy and the mean's; the dotted line is that of all together. Near 0, they are copies of one prompt.",
         needs_all_axes=True,
     ),
     TensorView(

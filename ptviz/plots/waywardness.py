@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -15,6 +16,7 @@ from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.plots.run_tensors import load_words
+from ptviz.profanity import mask_text
 from ptviz.runs import Run
 from ptviz.runs.method_tensors import load_method_tensors
 from ptviz.tasks.metrics import shared_metric
@@ -30,7 +32,7 @@ def plot_waywardness(runs: Sequence[RunOrId]) -> go.Figure:
     """
     every = get_runs(runs)
     found, metric = measure_waywardness(every), shared_metric(run.metric for run in every)
-    return with_alt(draw_waywardness(found, metric), describe_waywardness(found, metric))
+    return with_alt(draw_waywardness(mask_nearest_words(found), metric), describe_waywardness(found, metric))
 
 
 def measure_waywardness(runs: Sequence[Run]) -> Waywardness:
@@ -47,6 +49,12 @@ def measure_waywardness(runs: Sequence[Run]) -> Waywardness:
         gamma = float(hyperparameters.get("gamma", 0.0))
         pulled.append(WaywardRun(run.id, gamma, run.config.training.seed, accuracy, text))
     return compute_waywardness(sentence, pulled)
+
+
+def mask_nearest_words(found: Waywardness) -> Waywardness:
+    """Return the same numbers with the profane words of each prompt masked."""
+    points = [replace(p, run=replace(p.run, nearest_words=mask_text(p.run.nearest_words))) for p in found.points]
+    return replace(found, points=tuple(points))
 
 
 def read_nearest_words(run: Run) -> tuple[str, str]:

@@ -14,6 +14,7 @@ from ptviz.plots.attention import draw_token_heatmap
 from ptviz.plots.probe import Answer, measure
 from ptviz.plots.run_argument import PromptOrId
 from ptviz.probes.array_codec import decode_array
+from ptviz.profanity import mask_words
 
 
 def plot_written_attention(
@@ -45,7 +46,7 @@ def plot_written_attention(
     if without_largest and not np.isnan(values).all():
         values = values.copy()
         values[:, np.nansum(values, 0).argmax()] = np.nan
-    return draw_token_heatmap(values, "written token", found["tokens"], found["prompt"], highlight)
+    return draw_token_heatmap(values, "written token", mask_words(found["tokens"]), found["prompt"], highlight)
 
 
 def plot_written_lens(
@@ -64,9 +65,9 @@ def plot_written_lens(
     each written token; the last layer's likeliest token is the one that was written.
     """
     found = _measure(answer, prompt, stage, step, text, row, task)
-    shares = np.array(found["shares"])
-    figure = draw_logit_lens(found["words"], shares, found["tokens"])
-    return with_alt(figure, describe_logit_lens(found["words"], shares, found["tokens"]))
+    shares, tokens = np.array(found["shares"]), mask_words(found["tokens"])
+    words = [[mask_words(cell) for cell in layer] for layer in found["words"]]
+    return with_alt(draw_logit_lens(words, shares, tokens), describe_logit_lens(words, shares, tokens))
 
 
 def _measure(

@@ -31,6 +31,7 @@ class _Environment(TypedDict, total=False):
     trained: Count
     stored: Count
     slots: Count
+    steps: Count
     memory: Count | None
     notes: list[Sentence]
     metric: Name

@@ -120,11 +120,18 @@ class Template:
 
     def __post_init__(self) -> None:
         try:
-            found = [(field, spec) for _, field, spec, _ in Formatter().parse(self.pattern) if field is not None]
+            parsed = [part for part in Formatter().parse(self.pattern) if part[1] is not None]
         except ValueError as error:
             raise ValueError(f"template {self.pattern!r}: {error}; write {{{{ and }}}} for braces") from error
-        self._check_fields([field for field, _ in found])
-        self._check_prompt_pieces([spec or "" for field, spec in found if field == "prompt"])
+        self._check_fields([field or "" for _, field, _, _ in parsed])
+        for _, field, spec, conversion in parsed:
+            if conversion or (spec and field != "prompt"):
+                piece = f"{{{field}{'!' + conversion if conversion else ''}{':' + spec if spec else ''}}}"
+                raise ValueError(
+                    f"template {self.pattern!r}: expected {{{field}}}; got {piece}: only {{prompt:3}} takes a number, "
+                    "and the maximum length of a run cuts its texts"
+                )
+        self._check_prompt_pieces([spec or "" for _, field, spec, _ in parsed if field == "prompt"])
         if self.readout_mode not in get_args(ReadoutMode):
             raise ValueError(f"reading: expected one of {', '.join(get_args(ReadoutMode))}; got {self.readout_mode!r}")
         if self.chat and self.readout_mode != "last":

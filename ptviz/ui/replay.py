@@ -182,7 +182,7 @@ def _render_frame(run: Run, history: RunHistory, position: int, *, playing: bool
     """Show metrics, curves, answers, samples and the embedding map of a run as they were at a step of it."""
     spent = float(history.seconds[-1]) if len(history) else 0.0
     status = replace(run.status(), seconds=spent, steps_per_second=history.steps_per_second)
-    run_page.render_metrics(status, history, run.metric, progress=False)
+    run_page.render_metrics(run, status, history, progress=False)
     left, right = st.columns([3, 2], gap="medium")
     with left:
         training_curves.render_training_curve(run, SMOOTHING, until=position)

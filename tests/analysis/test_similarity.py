@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 
-from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
+from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity, draw_random_prompts, random_similarity
 
 RNG = np.random.default_rng(1)
 P, Q = RNG.normal(size=(5, 7)), RNG.normal(size=(5, 7))
@@ -13,6 +15,13 @@ P, Q = RNG.normal(size=(5, 7)), RNG.normal(size=(5, 7))
 
 def cos(a, b):
     return a @ b / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def hsic(x, y):
+    """The unbiased estimate as a mean over all choices of four different rows (Song et al. 2012, equation 4)."""
+    k, n = x @ x.T, y @ y.T
+    terms = [k[i, j] * (n[i, j] + n[q, r] - 2 * n[i, q]) for i, j, q, r in itertools.permutations(range(len(x)), 4)]
+    return np.mean(terms)
 
 
 def by_loops(metric: str) -> float:
@@ -28,9 +37,7 @@ def by_loops(metric: str) -> float:
     if metric == "euclidean tokens":
         return 1 / (1 + np.mean([np.linalg.norm(p - q) for p, q in pairs]))
     if metric == "CKA":
-        centring = np.eye(5) - 1 / 5
-        k, n = centring @ P @ P.T @ centring, centring @ Q @ Q.T @ centring
-        return np.trace(k @ n) / np.sqrt(np.trace(k @ k) * np.trace(n @ n))
+        return hsic(P, Q) / np.sqrt(hsic(P, P) * hsic(Q, Q))
     u, v = (np.linalg.svd(x)[2][:5] for x in (P, Q))
     return float(np.linalg.norm(u @ v.T) ** 2 / 5)
 
@@ -89,3 +96,38 @@ def test_incomparable_prompts_are_refused():
         compute_similarity([P, Q[:, :6]], "mean")
     with pytest.raises(ValueError, match="nothing is left of number 2"):
         compute_similarity([P, Q], "mean", leave_out=[np.zeros(5, dtype=bool), np.ones(5, dtype=bool)])
+
+
+@pytest.mark.parametrize("shape", [(10, 384), (100, 768)])
+def test_cka_of_unrelated_prompts_is_near_zero(shape):
+    rng = np.random.default_rng(0)
+    values = compute_similarity(list(rng.normal(size=(8, *shape))), "CKA").values
+    assert abs(np.mean(values[np.triu_indices(8, 1)])) < 0.05, "the biased one gives 0.97 and 0.89"
+    p = rng.normal(size=(10, 384))
+    turned = p @ np.linalg.qr(rng.normal(size=(384, 384)))[0]
+    assert compute_similarity([p, turned], "CKA").values[0, 1] == pytest.approx(1)
+
+
+def test_cka_of_fewer_than_four_rows_is_not_defined():
+    assert np.isnan(compute_similarity([P[:3], Q[:3]], "CKA").values).all()
+    assert np.isfinite(compute_similarity([P[:4], Q[:4]], "CKA").values).all()
+
+
+@pytest.mark.parametrize("metric", SIMILARITY_METRICS)
+def test_random_prompts_show_what_unrelated_prompts_have(metric):
+    rng = np.random.default_rng(3)
+    prompts = [rng.normal(scale=scale, size=(10, 24)) for scale in (0.1, 1, 5)]
+    found = random_similarity(prompts, metric, seed=2)
+    assert found == random_similarity(prompts, metric, seed=2) != random_similarity(prompts, metric, seed=3)
+    assert found.low <= found.median <= found.high
+    assert found.pairs >= 100
+    away = compute_similarity(prompts, metric).values[np.triu_indices(3, 1)]
+    assert found.low - 0.05 <= away.min(), "these prompts are random themselves"
+    assert away.max() <= found.high + 0.05
+
+
+def test_random_prompts_have_the_shape_and_size_of_the_given_ones():
+    made = draw_random_prompts([10 * P, Q[:2]], seed=1)
+    assert [one.shape for one in made] == [(5, 7), (2, 7)]
+    assert np.abs(made[0]).mean() == pytest.approx(np.abs(10 * P).mean(), rel=0.3)
+    assert np.isnan(random_similarity([P], "mean").median)

@@ -337,3 +337,20 @@ def test_a_page_waits_for_no_answer_once_the_words_are_there(page: Page, trained
     run = trained(m=6)
     at = well(page("look/embeddings.py", run=run.id))
     assert {"map", "norms", "words"} <= ending(at)
+
+
+def test_profane_words_are_masked_until_the_reader_shows_them(page, trained, monkeypatch):
+    at = well(settled(page("look/embeddings.py", run=trained(m=4).id)))
+    shown = drawn(at)["words"]["data"][0]["text"]
+    word = shown[0][0].strip()
+    monkeypatch.setattr("ptviz.profanity.profane_words", lambda: frozenset({word.lower()}))
+    masked = drawn(at.run())["words"]["data"][0]["text"]
+    assert masked[0][0].strip() == word[0] + "•" * (len(word) - 1)
+    button = next(b for b in at.button if b.key == "profanity-words-cosine")
+    assert button.label == "Show 1 profane word"
+    button.click().run()
+    assert drawn(at)["words"]["data"][0]["text"] == shown
+    assert next(b for b in at.button if b.key == "profanity-words-cosine").label == "Mask 1 profane word"
+    script = next(code.value for code in at.code if "plot_nearest_words(" in code.value)
+    assert "with profanity_filter(masks=False):" in script
+    compile(script, "snippet", "exec")

@@ -95,7 +95,7 @@ def test_the_grid_fills_and_is_correlated_with_similarity(page, trained, store):
     assert "0 of 12 cells are measured" in texts(at)
     assert "Does similarity predict" not in texts(at)
     measure(store)
-    at = page(PAGE, metric="CKA", centred="true", without="true")
+    at = page(PAGE, metric="concatenated", centred="true", without="true")
     assert not at.exception
     assert "All 12 cells are measured" in texts(at)
     assert "Does similarity predict" in texts(at)
@@ -290,3 +290,15 @@ def test_every_snippet_draws_the_figure_of_the_page(page, trained, store, tmp_pa
     }  # fmt: skip
     at.segmented_control(key="against").set_value("gain over no prompt").run()
     assert {"similarity-and-transfer", "correlations"} < redrawn(at)
+
+
+def test_prompts_that_began_alike_are_named_and_compared_without_their_start(page, trained, store):
+    trained(0)
+    trained(1)
+    at = page(PAGE)
+    assert "start from the same words" in texts(at)
+    assert "Random prompts of the same shapes have" in texts(at)
+    whole = cells(figures(at)["similarity-mean"])[0, 1]
+    at.checkbox(key="minus-start").check().run()
+    assert cells(figures(at)["similarity-mean"])[0, 1] < whole - 0.1
+    assert "similarity-mean" in redrawn(at)

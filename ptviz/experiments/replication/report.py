@@ -12,12 +12,17 @@ _AGGREGATE_NOTES = {"sd": "standard deviation", "best": "best by validation"}
 
 
 def comparison_row(difference: ComparisonResult) -> tuple[str, str, str, str, str]:
-    """Return the comparison, both means, their difference and its interval; accuracies in percent, "-" if unknown."""
+    """Return the claim, both means, the first minus the second and its interval; accuracies in percent, "-" if unknown.
+
+    The differences of a result are positive where they support the claim; here they have the sign of what is shown.
+    """
     counts, span = difference.compared.metric in COUNT_METRICS, difference.interval
-    limits = " to ".join(_format_number(end, counts, True) for end in (span.low, span.high)) if span else "-"
+    sign = -1 if difference.compared.lower else 1
+    ends = sorted((sign * span.low, sign * span.high)) if span else ()
+    limits = " to ".join(_format_number(end, counts, True) for end in ends) if span else "-"
     return (
         describe_comparison(difference.compared), _format_number(difference.first, counts),
-        _format_number(difference.second, counts), _format_number(difference.mean, counts, True), limits,
+        _format_number(difference.second, counts), _format_number(sign * difference.mean, counts, True), limits,
     )  # fmt: skip
 
 
@@ -30,7 +35,7 @@ def describe_comparison(compared: Comparison) -> str:
         side = "above" if compared.lower else "below"
         relation = f"less than {_format_number(compared.margin, counts)}{unit} {side}"
     notes = ", ".join(filter(None, (_METRIC_NOTES.get(compared.metric), _AGGREGATE_NOTES.get(compared.across))))
-    return f"{compared.first} {relation} {compared.second}" + (f" ({notes})" if notes else "")
+    return f"{compared.first} is {relation} {compared.second}" + (f" ({notes})" if notes else "")
 
 
 def _format_number(value: float, counts: bool, signed: bool = False) -> str:

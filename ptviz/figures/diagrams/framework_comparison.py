@@ -86,11 +86,24 @@ def draw_pair(one: DiagramPanel, other: DiagramPanel) -> Scene:
         f"Only in {panel.title}: {', '.join(describe_items(panel, keys)) or 'nothing'}."
         for panel, keys in ((one, left), (other, right))
     ]
-    alt = f"{one.title} and {other.title}. " + " ".join(described)
+    alt = " ".join([f"{one.title} and {other.title}.", *_compare_origins(one, other), *described])
     head, *rows = table_rows([one, other])
     unique = [key in keys for panel, keys in ((one, left), (other, right)) for key in panel.items]
     table = ((*head, "only here"), *((*row, "yes" if only else "no") for row, only in zip(rows, unique, strict=True)))
     return Scene(2 * PANEL_WIDTH + 14, tall + 28, tuple(elements), alt, f"{one.title} and {other.title}", table)
+
+
+def _compare_origins(one: DiagramPanel, other: DiagramPanel) -> list[str]:
+    """Say where what enters the backbone comes from, if one method trains it and the other computes it."""
+    sentences = []
+    for name, keys in (("prompt", (one.prompt, other.prompt)), ("keys and values", (one.key_values, other.key_values))):
+        items = [p.items[key] for p, key in zip((one, other), keys, strict=True) if key in p.items]
+        if len(items) == 2 and items[0].state != items[1].state:
+            made = [f"{i.label} {'trained itself' if i.state == 'trained' else 'computed'}" for i in items]
+            sentences.append(
+                f"Both have a {name}: in {one.title} {made[0]}, in {other.title} {made[1]}.".replace("a k", "k")
+            )
+    return sentences
 
 
 def describe_items(panel: DiagramPanel, keys: frozenset[str]) -> list[str]:

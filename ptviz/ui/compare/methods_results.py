@@ -59,7 +59,7 @@ def render_comparison_results(found: Sequence[PlannedRun]) -> None:
     chart = str(
         st.segmented_control("Chart", CHARTS, default="Curves", key="picture", required=True, bind="query-params")
     )
-    _render_chart(chart, _drawable_runs(found))
+    _render_chart(chart, _drawable_runs(found), order)
     if chart == "Seeds" and len(order) > 1:
         render_paired_comparisons(order, _metric_of(results))
     training = found[0].config.training
@@ -82,7 +82,7 @@ def _drawable_runs(found: Sequence[PlannedRun]) -> list[Run]:
     return [get_store().get(str(entry.run)) for entry in drawable]
 
 
-def _render_chart(chart: str, runs: Sequence[Run]) -> None:
+def _render_chart(chart: str, runs: Sequence[Run], order: Sequence[MethodSummary]) -> None:
     plot, filename = CHARTS[chart]
     key, options = filename, dict[str, Any]()
     if chart == "Side by side":  # The zoom of one number of panels makes no sense for another.
@@ -90,7 +90,14 @@ def _render_chart(chart: str, runs: Sequence[Run]) -> None:
     if chart == "Against cost":
         options = {"cost": select_cost(list(COST_LABELS))}
         key = filename = filename.format(**options)
-    caption = words.CAPTIONS[chart].format(metric=runs[0].metric.noun if runs else ACCURACY.noun)
+    metric = runs[0].metric if runs else ACCURACY
+    parts = [words.CAPTIONS[chart].format(metric=metric.noun)]
+    if chart == "Against cost":
+        parts.append(words.describe_cost_marks(order))
+    if chart in ("Curves", "Side by side"):
+        known = [score for run in runs if (score := run.status().zero_shot) is not None]
+        parts.append(words.describe_zero_shot(known, metric))
+    caption = " ".join(part for part in parts if part)
     render_plot(plot, runs, key=key, caption=caption, filename=filename, **options)
 
 
@@ -120,11 +127,12 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
     zero_shots = {None if one.zero_shot is None else round(one.zero_shot, 4) for one in order}
     (zero_shot,) = zero_shots if len(zero_shots) == 1 else (None,)
     note = "" if zero_shot is None else f" Zero-shot, without a prompt: {metric.format(zero_shot)} on the test set."
+    differs = "" if len(zero_shots) == 1 else " Zero-shot differs: these runs were tested on other examples."
     for row in table:
         if note:  # The same for all: no column.
             del row["Zero-shot"]
     render_table(table, "Results of the comparison", metric)
-    st.caption(f"{words.COLUMN_NOTES.format(metric=metric.noun)}{note}")
+    st.caption(f"{words.COLUMN_NOTES.format(metric=metric.noun)}{note}{differs}")
     if metric != ACCURACY:
         st.caption(f"Scores are by {metric.noun}. {metric.definition}")
     with st.container(horizontal=True):

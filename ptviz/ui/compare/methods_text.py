@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ptviz.analysis.comparison import PairedComparison
+from ptviz.analysis.comparison import MethodSummary, PairedComparison
 from ptviz.analysis.statistics import MIN_SEEDS
+from ptviz.tasks.metrics import Metric
 
 FAIRNESS_TEXT = """
 - **Same budget.** Every method makes the same number of updates on the same examples, with the same batch size; a seed
@@ -31,13 +32,35 @@ CAPTIONS = {
     "that one.",
     "Side by side": "How to read it: one panel per method, all on the same axes. The dashed line is the zero-shot "
     "{metric}.",
-    "Against cost": "How to read it: up is better, left is cheaper. No method shown is both cheaper and better than "
-    "one on the grey line. The bars are 95 % intervals over seeds.",
+    "Against cost": "How to read it: up is better, left is cheaper.",
     "Convergence": "How to read it: left is sooner. The open mark is at 90 %, the filled one at 95 % of a run's own "
     "best validation {metric}, so a weak method may still converge fast. Resolution: the interval of evaluations.",
     "Seeds": "How to read it: one point per seed, a tick at the mean, and the 95 % interval as a bar. Methods whose "
     "bars overlap may still differ seed by seed: see the table below.",
 }
+
+
+def describe_cost_marks(summaries: Sequence[MethodSummary]) -> str:
+    """Return what the line and the bars of the chart against cost mean, as far as they are drawn."""
+    drawn = []
+    if len(summaries) > 1:
+        drawn.append("No method shown is both cheaper and better than one on the grey line.")
+    over = {one.interval.over for one in summaries if one.interval}
+    if over == {"seeds", "rows"}:
+        drawn.append("The bars are 95 % intervals over seeds, of methods with one seed over its test rows.")
+    elif over:
+        drawn.append(f"The bars are 95 % intervals over {'seeds' if 'seeds' in over else 'test rows'}.")
+    return " ".join(drawn)
+
+
+def describe_zero_shot(scores: Sequence[float], metric: Metric) -> str:
+    """Return what the zero-shot line is, where runs were evaluated on different examples; "" where they were not."""
+    if not scores or round(max(scores) - min(scores), 6) == 0:
+        return ""
+    return (
+        f"The zero-shot line is a mean: seeds draw their own validation examples, on which it is "
+        f"{metric.format(min(scores))} to {metric.format(max(scores))}."
+    )
 
 
 def describe_budget(lengths: Sequence[int | None], steps: int, batch: int, seeds: int) -> str:

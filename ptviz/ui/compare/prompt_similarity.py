@@ -11,8 +11,15 @@ import streamlit as st
 from ptviz.analysis.projection import Projection
 from ptviz.analysis.similarity import NEURON_METRIC, ROWWISE_METRICS
 from ptviz.experiments import transfer as record
+from ptviz.figures.transfer import describe_random_similarity
 from ptviz.plots import plot_prompt_projection, plot_prompt_similarity
-from ptviz.plots.transfer import SIMILARITY_MEASURES, mean_tokens
+from ptviz.plots.prompt_set import load_prompt_set, load_starts, shared_starts
+from ptviz.plots.transfer import (
+    SIMILARITY_MEASURES,
+    mean_tokens,
+    prompts_with_random_ones,
+    similarity_of_random_prompts,
+)
 from ptviz.probes import neurons
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs import RunSummary
@@ -28,7 +35,7 @@ _SIMILARITY_CAPTION = (
     "the lower the more similar. If prompts of one task join only high up, the measure does not reflect the task."
 )
 _NEURONS_CAPTION = (
-    " Here prompts are similar if they activate the same neurons of the frozen backbone's feed-forward layers, without "
+    "Here prompts are similar if they activate the same neurons of the frozen backbone's feed-forward layers, without "
     "an input text."
 )
 _PROJECTION_CAPTION = (
@@ -51,17 +58,24 @@ def render_similarity(chosen: PromptSelection) -> None:
         )
         return
     metric, centred, without = select_similarity_settings()
+    minus_start = _select_minus_start(chosen, metric)
     if has_similarity(chosen, metric, ask=True):
+        options = {
+            "metric": metric,
+            "centred": centred,
+            "exclude_outliers": without,
+            "minus_start": minus_start,
+            **chosen.plot_options,
+        }
+        unrelated = describe_random_similarity(similarity_of_random_prompts(chosen.prompt_ids, **options))
+        parts = (_SIMILARITY_CAPTION, _NEURONS_CAPTION if metric == NEURON_METRIC else "", unrelated)
         render_plot(
             plot_prompt_similarity,
             chosen.prompt_ids,
             key="similarity",
-            caption=_SIMILARITY_CAPTION + (_NEURONS_CAPTION if metric == NEURON_METRIC else ""),
+            caption=" ".join(part for part in parts if part),
             filename=f"similarity-{metric.replace(' ', '-')}",
-            metric=metric,
-            centred=centred,
-            exclude_outliers=without,
-            **chosen.plot_options,
+            **options,
         )
         if metric in ROWWISE_METRICS and len({len(prompt) for prompt in compared.values()}) > 1:
             st.caption("Prompts differ in length: this measure compares only the tokens that both prompts have.")
@@ -87,13 +101,29 @@ def select_similarity_settings() -> tuple[str, bool, bool]:
     return metric, centred, without
 
 
+def _select_minus_start(chosen: PromptSelection, metric: str) -> bool:
+    """Say which prompts began as the same vectors, and return whether only what training changed is compared."""
+    found = load_prompt_set(chosen.prompt_ids, **chosen.plot_options)
+    groups = shared_starts(found)
+    if groups:
+        same = "; ".join(", ".join(group) for group in groups)
+        st.text(f"Runs of one seed can start from the same words, which makes their prompts similar. Here: {same}.")
+    help = "the vectors before the first step are subtracted; prompts without stored ones are left out"
+    available = len(load_starts(found)) > 1 and metric != NEURON_METRIC
+    return bool(
+        st.checkbox("minus the start", key="minus-start", help=help, disabled=not available, bind="query-params")
+        and available
+    )
+
+
 def has_similarity(chosen: PromptSelection, metric: str, *, ask: bool = False) -> bool:
     """Return whether a measure can be computed now; with ``ask``, request missing neurons from the worker."""
     return metric != NEURON_METRIC or _has_neurons(chosen, list(chosen.comparable_prompts.values()), ask)
 
 
 def _has_neurons(chosen: PromptSelection, prompts: list[np.ndarray], ask: bool) -> bool:
-    missing = [prompt for prompt in prompts if neurons.load_neurons(chosen.backbone, prompt) is None]
+    compared = prompts_with_random_ones(prompts)
+    missing = [prompt for prompt in compared if neurons.load_neurons(chosen.backbone, prompt) is None]
     if not missing or not ask:
         return not missing
     carrier = chosen.worker_run

@@ -12,9 +12,12 @@ from ptviz.figures.csv_export import figure_to_csv
 from ptviz.figures.linked_selection import has_pickable_trace
 from ptviz.plots.alt_text import alt_of
 from ptviz.plots.snippet import call_snippet
+from ptviz.profanity import profanity_filter
 from ptviz.ui.components.figure_frame import figure_frame, server_tools, tools_data
 from ptviz.ui.components.plotly_chart import plotly_chart
 
+_SHOW_PROFANITY = "show-profanity"
+"""Whether this session shows profane words."""
 PickHandler = Callable[[list[int], bool], None]
 """Called with the indices that were picked in a figure, and whether they are added to the selection."""
 
@@ -36,8 +39,12 @@ def render_plot(
     ``filename`` (without ending) names the files of the tools; "" shows no tools. ``zoom_param`` is the query parameter
     that stores the zoom.
     """
-    figure = plot(*args, **options)
+    shows_profanity = bool(st.session_state.get(_SHOW_PROFANITY))
+    with profanity_filter(masks=not shows_profanity) as profanity:
+        figure = plot(*args, **options)
     snippet = call_snippet(plot, *args, **options)
+    if profanity.found and shows_profanity:
+        snippet = _without_mask(snippet)
     tools = tools_data(title, filename, csv=True, python=True)
     with figure_frame(key) if filename else st.container(gap="xsmall"):
         plotly_chart(
@@ -51,4 +58,26 @@ def render_plot(
         )
         if caption:
             st.caption(caption)
+        if profanity.found:
+            _profanity_switch(len(profanity.found), shows_profanity, key)
         server_tools(key, filename, lambda: figure_to_csv(figure), snippet)
+
+
+def _without_mask(snippet: str) -> str:
+    """Return a script whose figure shows profane words too."""
+    imports, _, call = snippet.partition("\n\n")
+    body = "\n".join(f"    {line}" for line in call.splitlines())
+    return f"{imports}\nfrom ptviz.profanity import profanity_filter\n\nwith profanity_filter(masks=False):\n{body}"
+
+
+def _profanity_switch(count: int, shown: bool, key: str) -> None:
+    """Say how many words are masked, with a button that shows the words of all figures, or masks them again."""
+
+    def switch() -> None:
+        st.session_state[_SHOW_PROFANITY] = not shown
+
+    words = "1 profane word" if count == 1 else f"{count} profane words"
+    label = f"Mask {words}" if shown else f"Show {words}"
+    icon = f":material/{'visibility_off' if shown else 'visibility'}:"
+    help = "for all figures of this session; words are masked if at least seven public lists name them"
+    st.button(label, icon=icon, type="tertiary", key=f"profanity-{key}", on_click=switch, help=help)

@@ -75,10 +75,10 @@ def render_replication(result: StudyResult) -> None:
         what, first, second, mean, limits = comparison_row(difference)
         rows.append(
             {
-                "compared": what,
+                "claim": what,
                 "first": first,
                 "second": second,
-                "difference": mean,
+                "first minus second": mean,
                 "95 % interval": limits,
                 "seeds": len(difference.differences),
                 "verdict": difference.verdict,

@@ -32,6 +32,7 @@ _COLOURS: dict[str, TaxonomyColour] = {
     "by training time": "time",
 }
 _NARROW_COLUMNS = 3
+_LAST_COLOUR = "last-colour"
 
 
 def render_taxonomy() -> None:
@@ -42,8 +43,15 @@ def render_taxonomy() -> None:
         shape = select_backbone_shape()
     with right:
         chosen = st.segmented_control(
-            "Colour", list(_COLOURS), default="by family", key="colour", required=True, bind="query-params"
+            "Colour",
+            list(_COLOURS),
+            default=st.session_state.get(_LAST_COLOUR, "by family"),
+            key="colour",
+            required=True,
+            bind="query-params",
         )
+        # A widget is forgotten while another page is shown: a method's, and back.
+        st.session_state[_LAST_COLOUR] = chosen
     colour_by = _COLOURS[str(chosen)]
     # What the figure does not depend on stays out of its snippet.
     options: dict[str, Any] | None = {"family": {}, "parameters": {"backbone": shape.name}}.get(colour_by)

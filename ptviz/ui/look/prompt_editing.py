@@ -13,6 +13,7 @@ from ptviz.plots import edited_texts_table
 from ptviz.plots.snippet import call_snippet
 from ptviz.probes import edits as editing
 from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
+from ptviz.profanity import mask_words
 from ptviz.runs import saved_prompts
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import get_store, request_answer
@@ -203,7 +204,7 @@ def _render_scores(done: list[dict[str, Any]], answer: dict[str, Any], metric: M
     if not done:
         return
     descriptions = [editing.parse_edit(edit).describe() for edit in done]
-    replacements = [f": {' '.join(words)}" if words else "" for words in answer["words"]]
+    replacements = [f": {' '.join(mask_words(words))}" if words else "" for words in answer["words"]]
     after: list[dict[str, Any]] = [{**before, "changed": 0}, *(score or {} for score in answer["after"])]
     column, factor = (f"{metric.noun} (%)", 100) if metric.unit else (metric.noun, 1)
     st.dataframe(

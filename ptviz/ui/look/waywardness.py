@@ -12,6 +12,7 @@ from ptviz.experiments.comparison import find_runs, start_runs
 from ptviz.methods import list_methods
 from ptviz.plots import plot_waywardness
 from ptviz.plots.waywardness import measure_waywardness
+from ptviz.profanity import mask_text
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.tasks.metrics import shared_metric
@@ -88,7 +89,7 @@ def _render_figure(found: SnapshotSelection, runs: list[Run]) -> None:
                 "seed": p.run.seed,
                 column: factor * p.run.accuracy,
                 "F1": p.f1,
-                "nearest words": p.run.nearest_words,
+                "nearest words": mask_text(p.run.nearest_words),
             }
             for p in info.points
         ]

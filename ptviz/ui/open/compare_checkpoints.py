@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import streamlit as st
 from numpy.typing import NDArray
 
-from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity
+from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity, random_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
 from ptviz.plots.cache import cached_by_signature, last_modified
@@ -63,10 +64,12 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
         st.caption(f"Their first {MAX_TOKENS} tokens are compared: every token is compared with every other.")
     key = ("similarity", *(str(path) for path in paths), *(last_modified(path) for path in paths), *names, without)
     found = cached_by_signature(key, lambda: _similarity_rows(pair, out))
-    st.dataframe(found, hide_index=True, column_config={"similarity": st.column_config.NumberColumn(format="%.3f")})
+    number = st.column_config.NumberColumn(format="%.3f")
+    st.dataframe(found, hide_index=True, column_config={"similarity": number, "random": number})
     st.caption(
-        "1 is identical, 0 unrelated; the two Euclidean measures shrink with distance. The measures disagree: the page "
-        "Transfer shows which of them predict transfer."
+        "1 is identical; the two Euclidean measures shrink with distance. *random* is the median of random prompts of "
+        "the same shapes (seed 0): what unrelated prompts have. The measures disagree: the page Transfer shows which "
+        "of them predict transfer."
     )
 
 
@@ -84,7 +87,11 @@ def _similarity_rows(pair: list[Matrix], out: list[NDArray[np.bool_]] | None) ->
         try:
             info = compute_similarity(pair, metric, leave_out=out)
             note = f"the first {info.compared_rows} rows of both" if info.compared_rows else ""
-            rows.append({"measure": metric, "similarity": float(info.values[0, 1]), "": note})
+            unrelated = random_similarity(pair, metric, leave_out=out)
+            found = float(info.values[0, 1])
+            if not math.isfinite(found):
+                raise ValueError("needs at least four tokens in both")
+            rows.append({"measure": metric, "similarity": found, "random": unrelated.median, "": note})
         except ValueError as error:
-            rows.append({"measure": metric, "similarity": None, "": str(error)})
+            rows.append({"measure": metric, "similarity": None, "random": None, "": str(error)})
     return rows

@@ -154,7 +154,7 @@ def _render_target_scores(run: Run) -> None:
 def _render_run(run: Run, state: str, interval: float | None) -> None:
     with show_errors():
         status, curve = run.status(), run.history()
-        render_metrics(status, curve, run.metric)
+        render_metrics(run, status, curve)
         if curve.damage:
             st.text(f"{curve.damaged_lines} damaged lines are left out of the curves; {curve.damage}")
         _render_source_prompts(run, status, curve)
@@ -176,12 +176,12 @@ def _render_run(run: Run, state: str, interval: float | None) -> None:
             st.rerun()
 
 
-def render_metrics(status: Status, curve: RunHistory, metric: Metric, *, progress: bool = True) -> None:
+def render_metrics(run: Run, status: Status, curve: RunHistory, *, progress: bool = True) -> None:
     """Show step, speed, time and scores of a run whose history is given, up to now or up to an earlier step.
 
     ``progress`` shows the bar of steps made.
     """
-    total = sum(stage.steps for stage in curve.stages_started) or status.steps
+    metric, total = run.metric, _planned_steps(run, status, curve)
     made = max([0, *curve.global_steps[-1:].tolist(), *curve.evaluation_steps[-1:]])
     zero = curve.baselines.zero_shot if curve.baselines else None
     best = curve.best_evaluation.accuracy if curve.best_evaluation else None
@@ -199,9 +199,10 @@ def render_metrics(status: Status, curve: RunHistory, metric: Metric, *, progres
         clock.metric("Training time", format_duration(status.seconds or None))
     about = "" if metric == ACCURACY else f". {metric.title}: {metric.definition}"
     help = f"{metric.noun} of the best prompt so far, on examples that are not trained on{about}"
-    validation.metric(
-        "Best on validation", format_score(metric, best), help=help, **_zero_shot_delta(best, zero, metric)
-    )
+    # Before training the prompt is a disturbance, and no result to be marked as one.
+    starts = len(curve.evaluation_steps) < 2
+    change = _zero_shot_delta(best, zero, metric) | ({"delta_color": "off"} if starts else {})
+    validation.metric("Best on validation", format_score(metric, best), help=help, **change)
     help = "measured once, when the run ends, on examples that were not used before"
     final.metric(
         "Test",
@@ -209,6 +210,20 @@ def render_metrics(status: Status, curve: RunHistory, metric: Metric, *, progres
         help=help,
         **_zero_shot_delta(test, curve.finished.zero_shot if curve.finished else None, metric),
     )
+
+    if starts and best is not None and zero is not None and best < zero:
+        st.caption(
+            "Below zero-shot at the start: an untrained prompt is noise, or words that have nothing to do with the "
+            "text, and the frozen backbone reads it with the text. Training turns it into something that helps."
+        )
+
+
+def _planned_steps(run: Run, status: Status, curve: RunHistory) -> int:
+    """Return the updates of all stages of a run, those included that have not begun."""
+    started = sum(stage.steps for stage in curve.stages_started)
+    with suppress(StoreError):
+        return max(started, int(run.environment().get("steps", 0))) or status.steps
+    return started or status.steps
 
 
 def _render_source_prompts(run: Run, status: Status, curve: RunHistory) -> None:
