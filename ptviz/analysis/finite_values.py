@@ -15,6 +15,6 @@ def check_finite(tokens: Float[np.ndarray, "... m d"], whose: str = "") -> None:
     bad = np.argwhere(~np.isfinite(tokens).all(-1))
     if len(bad):
         raise ValueError(
-            f"prompt token {bad[0][-1]}{whose} has a value that is not a finite number, so it cannot be drawn: choose an "
+            f"prompt token {bad[0][-1]}{whose} is not a finite number in every dimension: choose an "
             "earlier step, or train again with a smaller learning rate"
         )

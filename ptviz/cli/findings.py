@@ -30,7 +30,17 @@ if TYPE_CHECKING:
     from ptviz.experiments.replication import ReplicationStudy, StudyRecord, StudyResult
     from ptviz.training import Event
 
-HEADINGS = ("finding", "claim", "compared", "first", "second", "difference", "95 % interval", "seeds", "verdict")
+HEADINGS = (
+    "finding",
+    "claim",
+    "compared",
+    "first",
+    "second",
+    "first minus second",
+    "95 % interval",
+    "seeds",
+    "verdict",
+)
 
 
 @with_executor_options("make_executor")
@@ -177,7 +187,7 @@ def _format_markdown(results: list[StudyResult]) -> str:
     from ptviz.experiments.replication.report import comparison_row
 
     lines = [
-        "| finding | here | compared, in points of accuracy or counts | difference | 95 % interval | seeds |",
+        "| finding | here | compared, in points of accuracy or counts | first minus second | 95 % interval | seeds |",
         "|---|---|---|---|---|---|",
     ]
     for one in results:

@@ -232,3 +232,10 @@ def test_values_are_placed_between_the_lowest_and_the_highest():
     lone = build_taxonomy(cards, {first: 5.0}, "numbers").root.methods()
     assert {leaf.relative_value for leaf in lone} == {0.5, None}
     assert build_taxonomy([], {}).root.methods() == ()
+
+
+def test_a_computed_prompt_is_the_counterpart_of_a_trained_one():
+    left, right = panel_differences(panel("prompt-tuning"), panel("mpt"))
+    assert left == frozenset(), "MPT has a prompt too: a product"
+    assert "part-P*" in right
+    assert "end-prompt" not in right

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from ptviz.analysis.projection import project
+from ptviz.analysis.projection import PROJECTION_METHODS, project, project_together
 
 RNG = np.random.default_rng(0)
 WORDS = RNG.normal(size=(60, 8)).astype(np.float32)
@@ -66,3 +66,20 @@ def test_importing_the_module_loads_no_umap():
     assert (
         subprocess.run([sys.executable, "-c", script], capture_output=True, text=True).stdout.split() == ["False"] * 2
     )
+
+
+@pytest.mark.parametrize("kind", PROJECTION_METHODS)
+def test_a_token_that_is_no_number_is_named(kind):
+    tokens = RNG.normal(size=(2, 4, 6))
+    tokens[1, 2, 3] = np.nan
+    with pytest.raises(ValueError, match="prompt token 2 is not a finite number .* choose an earlier step"):
+        project(RNG.normal(size=(9, 6)), tokens, kind)
+    with pytest.raises(ValueError, match="prompt token 2 of prompt 2 is not"):
+        project_together(RNG.normal(size=(9, 6)), [tokens[:1], tokens], kind)
+
+
+@pytest.mark.parametrize("kind", ["UMAP", "t-SNE"])
+def test_neighbourhoods_need_a_few_vectors(kind):
+    with pytest.raises(ValueError, match=f"at least 4 vectors for {kind}; got 1: choose PCA"):
+        project(np.zeros((0, 6)), RNG.normal(size=(1, 1, 6)), kind)
+    assert project(np.zeros((0, 6)), RNG.normal(size=(1, 1, 6)), "PCA").tokens.shape == (1, 1, 2)

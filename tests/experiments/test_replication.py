@@ -196,3 +196,15 @@ def test_the_command_line_shows_and_runs_studies(
     assert run(["findings", "--markdown"]) == 0
     assert "| Longer is larger. [Nobody](https://example.org) | **unclear** |" in capsys.readouterr().out
     assert run(["findings", "--run", "nothing"]) == 2
+
+
+def test_a_row_says_the_claim_and_has_the_sign_of_what_it_shows():
+    found = verdict(Comparison("a", "b", lower=True), LOW, HIGH).differences[0]
+    what, first, second, mean, limits = comparison_row(found)
+    assert what == "a is below b"
+    assert (first, second, mean) == ("70.4", "81.2", "-10.8")
+    low, high = map(float, limits.split(" to "))
+    assert low < -10.8 < high < 0
+    assert comparison_row(verdict(Comparison("a", "b", margin=0.01), LOW, HIGH).differences[0])[0] == (
+        "a is less than 1.0 points below b"
+    )

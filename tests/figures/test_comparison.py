@@ -169,3 +169,12 @@ def test_scores_that_are_all_equal_have_the_metric_s_range() -> None:
     assert draw_seed_bands([flat], {}, 0.0).layout.yaxis.range == (0, 1.03)
     rising = SeedBand("dpt", (0, 10), (0.0, 0.5), (0.0, 0.5), (0.0, 0.5), 2)
     assert draw_seed_bands([rising], {}, 0.0).layout.yaxis.range is None
+
+
+def test_ticks_of_scores_that_lie_close_together_do_not_repeat():
+    made = laps(2, seeds=1)
+    close = summarise_methods([replace(lap, test=test) for lap, test in zip(made, (0.741, 0.748), strict=True)])
+    apart = summarise_methods([replace(lap, test=test) for lap, test in zip(made, (0.5, 0.8), strict=True)])
+    for order, expected in ((close, ".1%"), (apart, ".0%")):
+        assert draw_pareto_front(order, "trained", looks(2)).layout.yaxis.tickformat == expected
+        assert draw_seed_spread(order, looks(2)).layout.xaxis.tickformat == expected

@@ -175,3 +175,10 @@ def test_the_lens_of_written_tokens_says_from_which_layer_on_each_leads():
     assert figure.data[0].text[0][2] == "␣␣", "a space is no empty cell"
     described = logit_lens.describe_logit_lens(words, shares, [HOSTILE, "b", "c"])
     assert "b from layer 2, c after none" in described
+
+
+def test_a_share_of_energy_is_at_most_the_whole():
+    mean = RNG.normal(size=(3, 5))
+    found = compute_shared_energy(np.stack([0.1 * mean, 3 * mean, 2.9 * mean]))
+    assert (found.own_shares <= 1).all(), "a prompt shorter than the mean is farther from it than from zero"
+    assert found.own_shares[0] > found.own_shares[1]

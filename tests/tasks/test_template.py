@@ -182,3 +182,11 @@ def test_bad_sizes_are_refused(letters: Letters) -> None:
     with pytest.raises(ValueError, match="got 1 and 0"):
         Template("{prompt}{text}").encode("a", letters, 1, 0)
     assert Template("{text}").encode("a", letters, 0, 4).ids == [10 + ord("a")]
+
+
+@pytest.mark.parametrize("piece", ["{text:20}", "{text!r}", "{sep:3}", "{cue:x}", "{prompt!s}"])
+def test_only_the_prompt_takes_a_number(piece: str) -> None:
+    name = piece[1:-1].split(":")[0].split("!")[0]
+    pattern = "{prompt}{text}{sep}{cue}".replace("{" + name + "}", piece)
+    with pytest.raises(ValueError, match=rf"expected \{{{name}\}}; got .*only \{{prompt:3\}} takes a number"):
+        Template(pattern)
