@@ -2,6 +2,7 @@
 
 import streamlit as st
 
+from ptviz.ui.address import render_address_problems
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
@@ -40,24 +41,22 @@ PAGES: dict[str, list[tuple[str, str, str, str | None]]] = {
 }
 # Titles of the pages that are drawn before torch is loaded: no tensor is needed for them.
 WITHOUT_TORCH = ("Home", "Glossary", "New run", "Watch", "All runs", "Compare methods")
-page = st.navigation(
-    {
-        section: [
-            st.Page(
-                path,
-                title=title,
-                icon=f":material/{icon}:",
-                help=help,
-                default=path == "home.py",
-                # Its file's name would give an address too close to that of the page Method.
-                url_path="compare-methods" if path == "compare/methods.py" else None,
-            )
-            for path, title, icon, help in pages
-        ]
-        for section, pages in PAGES.items()
-    },
-    expanded=True,
-)
+SECTIONS = {
+    section: [
+        st.Page(
+            path,
+            title=title,
+            icon=f":material/{icon}:",
+            help=help,
+            default=path == "home.py",
+            # Its file's name would give an address too close to that of the page Method.
+            url_path="compare-methods" if path == "compare/methods.py" else None,
+        )
+        for path, title, icon, help in pages
+    ]
+    for section, pages in PAGES.items()
+}
+page = st.navigation(SECTIONS, expanded=True)
 st.set_page_config(f"{page.title} · ptviz")
 st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
 if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
@@ -65,5 +64,6 @@ if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
         load_libraries()
 render_term_style()
 render_presenter()
+render_address_problems(page for pages in SECTIONS.values() for page in pages)
 page.run()
 load_libraries_in_background()

@@ -13,6 +13,19 @@ from ptviz.runs.embedding_table import readable_token
 TOP_WORDS = 5
 
 
+_NO_POSITION = (
+    "This prompt consists of keys and values inside the backbone: it has no position in the input, so there is no "
+    "state to read."
+)
+
+
+def lens_refusal(loaded: LoadedPrompt) -> str:
+    """Return why the logit lens cannot read a prompt, "" if it can."""
+    if not loaded.method.slots:
+        return _NO_POSITION
+    return lens_unavailable_reason(loaded.backbone) or ""
+
+
 def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str = "", row: int = 0) -> dict[str, Any]:
     """Return the most likely words at each prompt token and layer (see ``ptviz.backbones.logit_lens``).
 
@@ -32,10 +45,7 @@ def measure_logit_lens(loaded: LoadedPrompt, model_cache: ModelCache, text: str 
     prompt = loaded.method(batch)
     columns = batch.slots[0].nonzero()[:, 0].tolist()
     if not columns:
-        return {
-            "refused": "This prompt consists of keys and values inside the backbone: it has no position in the input, "
-            "so there is no state to read."
-        }
+        return {"refused": _NO_POSITION}
     if why := lens_unavailable_reason(loaded.backbone):
         return {"refused": why}
     logits = logit_lens(loaded.backbone, batch, prompt, data.readout, columns)

@@ -15,7 +15,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
 from ptviz.probes.attention import measure_attention
-from ptviz.probes.logit_lens import measure_logit_lens
+from ptviz.probes.logit_lens import lens_refusal, measure_logit_lens
 from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.neurons import find_neurons
 from ptviz.probes.prompt_editing import PromptEditor
@@ -204,8 +204,9 @@ def attention(
     A ``row`` past the end means the last example.
 
     Returns:
-        The answer of ``ptviz.probes.attention.measure_attention``, the number of validation examples as ``rows``, and
-        whether the task is text-to-text as ``writes``.
+        The answer of ``ptviz.probes.attention.measure_attention``, the number of validation examples as ``rows``,
+        whether the task is text-to-text as ``writes``, and why the logit lens cannot read the prompt as
+        ``lens_refusal``, "" if it can.
 
     Raises:
         StoreError: if the method puts no prompt token before the attention.
@@ -216,7 +217,13 @@ def attention(
     example = loaded.task.split_text(text) if text else examples[min(row, len(examples) - 1)]
     method, length = loaded.method, loaded.config.training.length
     answer = measure_attention(loaded.backbone, loaded.task, method, method.slots, length, example)
-    return {**answer, "rows": len(examples), "writes": loaded.task.kind == "text", **loaded.position}
+    return {
+        **answer,
+        "rows": len(examples),
+        "writes": loaded.task.kind == "text",
+        "lens_refusal": lens_refusal(loaded),
+        **loaded.position,
+    }
 
 
 def edit_prompt(

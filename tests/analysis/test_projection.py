@@ -72,7 +72,7 @@ def test_importing_the_module_loads_no_umap():
 def test_a_token_that_is_no_number_is_named(kind):
     tokens = RNG.normal(size=(2, 4, 6))
     tokens[1, 2, 3] = np.nan
-    with pytest.raises(ValueError, match="prompt token 2 is not a finite number .* choose an earlier step"):
+    with pytest.raises(ValueError, match=r"prompt token 2 is not a finite number .* choose an earlier step"):
         project(RNG.normal(size=(9, 6)), tokens, kind)
     with pytest.raises(ValueError, match="prompt token 2 of prompt 2 is not"):
         project_together(RNG.normal(size=(9, 6)), [tokens[:1], tokens], kind)

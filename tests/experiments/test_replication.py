@@ -22,6 +22,7 @@ from ptviz.experiments.replication import (
 )
 from ptviz.experiments.replication import results as recording
 from ptviz.experiments.replication.metrics import METRICS
+from ptviz.experiments.replication.report import comparison_row
 from ptviz.methods import REGISTRY
 from ptviz.runs import Store
 

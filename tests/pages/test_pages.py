@@ -444,3 +444,11 @@ def test_a_run_with_the_largest_settings_can_be_duplicated(page: Page):
     config = RunConfig(training=TrainConfig(**{name: int(limits[name]) for name in names}))
     at = well(page("train/compose.py", **form_query_params(config)))
     assert {name: at.number_input(key=name).value for name in names} == {name: limits[name] for name in names}
+
+
+def test_a_parameter_given_twice_is_said(page: Page):
+    at = page("train/compose.py")
+    at.query_params["steps"] = ["10", "20"]
+    at.run()
+    assert any("gives steps 2 times (10, 20): the last one is used" in warning.value for warning in at.warning)
+    assert not page("train/compose.py", steps="20").warning

@@ -30,7 +30,7 @@ TARGET_COLUMN_NAMES = (
 """Usual names of a column of texts to write."""
 _LIMITS = replace(LIMITS, detected=MB)
 _TRIED_ROWS = 200
-"""Rows that are read at most in search of usable ones."""
+"""Rows that are read at least in search of usable ones."""
 
 
 class TableHead(NamedTuple):
@@ -94,7 +94,7 @@ def read_first_rows(path: Path, columns: Columns, options: TableOptions, count: 
     names = [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES, *columns.names]
     found: list[Row] = []
     with closing(open_table(path, options, names, _LIMITS).rows(columns.names)) as rows:
-        for number, values in islice(rows, _TRIED_ROWS):
+        for number, values in islice(rows, max(_TRIED_ROWS, 2 * count)):
             with suppress(TaskError):
                 found.append(check_row(path, number, values, columns)[0])
             if len(found) == count:

@@ -90,7 +90,7 @@ def render_attention(target: ProbeTarget, text_count: int) -> None:
     _render_by_token(target, attention, {**options, "answer": answer}, linked)
     if answer["writes"]:
         render_written_tokens(target, options, linked)
-    _render_logit_lens(target, len(attention.prompt), options, linked)
+    _render_logit_lens(target, len(attention.prompt), answer["lens_refusal"], options, linked)
 
 
 def _text_input(last_row: int) -> tuple[str, int]:
@@ -187,17 +187,20 @@ def _render_by_token(
     )
 
 
-def _render_logit_lens(target: ProbeTarget, m: int, options: dict[str, Any], linked: dict[str, Any]) -> None:
+def _render_logit_lens(
+    target: ProbeTarget, m: int, refusal: str, options: dict[str, Any], linked: dict[str, Any]
+) -> None:
     """Show the words that the frozen head reads at the prompt tokens, or why it cannot."""
     st.markdown("**What the frozen head reads at the prompt tokens**")
+    if refusal:
+        st.button("Read the prompt tokens", icon=":material/play_arrow:", key="measure-lens", disabled=True)
+        st.text(refusal)
+        return
     description = f"At every prompt token and layer: {meaning('logit lens')}"
     answer = probe_on_demand(
         target, "lens", "Read the prompt tokens", description, text=options["text"], row=options["row"]
     )
     if answer is None:
-        return
-    if "refused" in answer:
-        st.text(answer["refused"])
         return
     render_plot(
         plot_logit_lens,

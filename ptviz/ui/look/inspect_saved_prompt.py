@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import streamlit as st
 
-from ptviz import tasks
+from ptviz import backbones, tasks
 from ptviz.plots.run_tensors import load_tensor_histories
 from ptviz.prompt_statistics import find_outliers
 from ptviz.runs.embedding_table import Vocabulary
@@ -60,13 +60,18 @@ def render_saved_attention(saved: SavedPrompt) -> None:
         )
         st.page_link(CHECKPOINT_PAGE, label="Open a checkpoint", icon=":material/folder_open:")
         return
-    found = [info for info in tasks.list_tasks() if info.available and info.kind == "classification"]
+    shape = next((info for info in backbones.list_backbones() if info.name == saved.backbone), None)
+    # Encoders write no texts; of another backbone the family is not known here, and the worker says what cannot be.
+    kinds = (
+        ("classification",) if shape is not None and shape.family == "encoder" else ("classification", "text", "choice")
+    )
+    found = [info for info in tasks.list_tasks() if info.available and info.kind in kinds]
     known = {info.name: info.title for info in found}
     if saved.task and saved.task not in known:
         known = {saved.task: saved.task, **known}
     names = {name: known[name] for name in sorted(known, key=lambda name: name != saved.task)}
     task = forms.select_one(
-        "Texts and classes of", names, key="task", help="task whose texts and labels are used with this prompt"
+        "Texts of", names, key="task", help="task whose texts and answers are used with this prompt"
     )
     attention.render_attention(ProbeTarget(SAVED_PREFIX + saved.id, task=task), TrainConfig().validation_rows)
 

@@ -33,12 +33,13 @@ LESSON = (
     "type a sentence of your own."
 )
 _LOAD_CAPTION = (
-    "How to read it: the share of each training batch that every expert got, smoothed. Even bands are a good balance; "
-    "a band that vanishes is a dead expert. The vertical line is the selected step."
+    "How to read it: the share of each training batch that every expert got, smoothed, with the router's noise if the "
+    "method has any. Even bands are a good balance; a band that vanishes is a dead expert. The vertical line is the "
+    "selected step."
 )
 _BALANCE_CAPTION = (
-    "How to read it: exp(entropy) of the load, as a share of the experts: 1 is even. On the dotted line, one expert "
-    "gets everything."
+    "How to read it: exp(entropy) of the load on training batches, as a share of the experts: 1 is even. On the dotted "
+    "line, one expert gets everything."
 )
 _CONFUSION_CAPTION = (
     "How to read it: one row per class, its inputs counted by the expert with the largest weight. If the rows look "
@@ -206,6 +207,10 @@ def _render_highlighted_texts(routed: RoutedTexts, names: list[str], texts: froz
 
 def _render_metrics(info: RoutingSummary, by_class: bool) -> None:
     k = len(info.mean_weights)
+    st.caption(
+        f"On {len(info.experts)} validation texts, at the selected step and without the router's noise: an expert that "
+        "gets training texts through noise alone is dead here."
+    )
     with st.container(horizontal=True):
         st.metric("Balance", f"{info.balance:z.2f}", help=f"1 is even, {1 / k:z.2f} is one expert for everything")
         st.metric("Dead experts", f"{int(info.dead.sum())} of {k}", help="experts that win less than 1 % of the texts")

@@ -122,6 +122,9 @@ def render_forced_routing(found: SnapshotSelection, highlight: Highlight) -> Non
     if answer is None:
         return
     result = counterfactual_from_answer(answer)
+    count, evaluated = len(result.chosen_experts), found.run.config.training.validation_rows
+    rows = f"On the first {count} of the run's validation texts, without the router's noise"
+    st.caption(f"{rows}. Watch scores up to {evaluated}, so its score may differ." if count < evaluated else f"{rows}.")
     with st.container(horizontal=True):
         st.metric(
             "As routed", f"{result.as_routed[1]:.1%}", help=f"{right} on {len(result.chosen_experts)} validation texts"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,10 +13,10 @@ import streamlit as st
 
 from ptviz.paths import expand_user
 from ptviz.tasks import TableOptions, TaskError, load_task
-from ptviz.tasks.custom.assemble import DEFAULT_CUE, Columns, word_table_classes
+from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, word_table_classes
 from ptviz.tasks.custom.from_file import find_columns
-from ptviz.tasks.custom.head import TableHead, read_table_head
-from ptviz.tasks.custom.labels import to_class_name
+from ptviz.tasks.custom.head import TableHead, read_first_rows, read_table_head
+from ptviz.tasks.custom.labels import sort_class_names, to_class_name
 from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
 from ptviz.tasks.metrics import METRICS, check_metric, is_number
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS
@@ -26,6 +27,10 @@ from ptviz.ui.components.forms import select_one
 _CLASS, _TEXT = "a class", "a text to write"
 ANSWER_COLUMNS = {False: "labels", True: "the texts to write"}
 """What the column of the answers holds, by whether texts are written."""
+_SHOWN_ROWS = 5
+"""Rows of a table that are shown as they are."""
+_WHOLE_BYTES, _BEGINNING_ROWS = 8_000_000, 5_000
+"""Size up to which a file is read whole, in a second or so, and the rows that are read of a larger one."""
 _LISTED = 20
 """Classes whose F1 and whose words are listed at most."""
 
@@ -66,11 +71,12 @@ def edit_table_task(name: str, reading: TableOptions) -> TaskSelection:
     except (TaskError, OSError) as error:
         error_box(str(error))
         return TaskSelection()
-    # The file is read whole now, so that an error appears here and not in the middle of a run.
+    # A file that is read in a second is read whole now, so that an error appears here and not when the run starts.
     usual = columns == head.usual
     text, label = (None, None) if usual else (",".join(columns.texts), None if columns.is_target else columns.answer)
     table = replace(reading, target=columns.answer if columns.is_target else None)
-    facts = _read_table(str(path), text, label, table, stamp)
+    facts = _read_table(str(path), text, label, table, columns, stamp)
+    _render_first_rows(str(path), columns, reading, stamp)
     if facts.problem:
         error_box(facts.problem)
         return TaskSelection()
@@ -91,9 +97,16 @@ def _read_head(path: str, reading: TableOptions, stamp: int) -> TableHead:
 
 
 @st.cache_data(max_entries=16, show_spinner="Reading the table")
-def _read_table(path: str, text: str | None, label: str | None, table: TableOptions, stamp: int) -> TableFacts:
-    """Return what a table holds, or why it cannot be used. ``stamp`` changes when the file does."""
+def _read_table(
+    path: str, text: str | None, label: str | None, table: TableOptions, columns: Columns, stamp: int
+) -> TableFacts:
+    """Return what a table holds, or why it cannot be used. ``stamp`` changes when the file does.
+
+    Of a large file the beginning is read: the form must answer, and a run checks the whole file when it starts.
+    """
     try:
+        if Path(path).stat().st_size > _WHOLE_BYTES:
+            return _read_beginning(Path(path), columns, table)
         task = load_task(path, text=text, label=label, options=table)
     except (ValueError, OSError) as error:
         return TableFacts(str(error))
@@ -101,8 +114,49 @@ def _read_table(path: str, text: str | None, label: str | None, table: TableOpti
     if not task.classes:
         numeric = all(is_number(row.targets[0]) for row in rows)
         return TableFacts("", f"{len(rows):,} different inputs with texts to write", task.notes, (), numeric)
-    names = ", ".join(task.classes[:6]) + (", …" if len(task.classes) > 6 else "")
-    return TableFacts("", f"{len(rows):,} examples in {len(task.classes)} classes: {names}", task.notes, task.classes)
+    counts = Counter(task.classes[row.label] for row in rows)
+    return TableFacts("", _describe_classes(len(rows), task.classes, counts), task.notes, task.classes)
+
+
+def _read_beginning(path: Path, columns: Columns, table: TableOptions) -> TableFacts:
+    rows = read_first_rows(path, columns, table, _BEGINNING_ROWS)
+    megabytes = path.stat().st_size / 1e6
+    notes = (f"This is the beginning of the file, of {megabytes:,.0f} MB: all of it is read when a run starts",)
+    if not rows:
+        return TableFacts(f"expected usable rows at the beginning of {path.name}; found none: choose other columns")
+    if columns.is_target:
+        numeric = all(is_number(row.answer[0]) for row in rows)
+        return TableFacts("", f"{len(rows):,} inputs with texts to write", notes, (), numeric)
+    counts = Counter(str(row.answer) for row in rows)
+    if len(counts) > MAX_CLASSES:
+        return TableFacts(
+            f"column {columns.answer!r}: expected at most {MAX_CLASSES} classes; got {len(counts):,} in the first "
+            f"{len(rows):,} rows. Choose the column of the labels"
+        )
+    classes = tuple(sort_class_names(counts))
+    return TableFacts("", _describe_classes(len(rows), classes, counts), notes, classes)
+
+
+def _describe_classes(count: int, classes: Sequence[str], counts: Mapping[str, int]) -> str:
+    listed = ", ".join(f"{name} ({counts[name]:,})" for name in classes[:_LISTED])
+    return f"{count:,} examples in {len(classes)} classes: {listed}{', …' if len(classes) > _LISTED else ''}"
+
+
+def _render_first_rows(path: str, columns: Columns, reading: TableOptions, stamp: int) -> None:
+    """Show the first rows of the chosen columns: what was guessed is seen at once."""
+    rows = _read_first_rows(path, columns, reading, stamp)
+    shown = [dict(zip(columns.names, (*row.texts, _answer_text(row.answer)), strict=True)) for row in rows]
+    st.dataframe(shown, hide_index=True, height="content", alt="The first rows of the table")
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _read_first_rows(path: str, columns: Columns, reading: TableOptions, stamp: int) -> Sequence[Row]:
+    """Return the rows that are shown. ``stamp`` changes when the file does."""
+    return read_first_rows(Path(path), columns, reading, _SHOWN_ROWS)
+
+
+def _answer_text(answer: str | tuple[str, ...]) -> str:
+    return answer if isinstance(answer, str) else " | ".join(answer)
 
 
 def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Columns:
