@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from dataclasses import asdict
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 def compare(
     *,
     methods: Annotated[str, typer.Option(help="all, or names separated by commas: see `ptviz methods`.")] = "all",
-    task: options.TaskOption = "trec6",
+    task: Annotated[str, typer.Option(help="One task: a name, a file (CSV, TSV, JSON, Parquet), or hub:ID.")] = "trec6",
     seeds: Annotated[int, typer.Option(min=1, max=100, help="Number of seeds: 0, 1, 2, ...")] = 3,
     backbone: options.BackboneOption = "minilm-l6",
     steps: Annotated[int, typer.Option(min=1, help="Training steps on the task.")] = 200,
@@ -118,6 +119,13 @@ def _make_configs(
     from ptviz.runs import RunConfig
     from ptviz.training import TrainConfig
 
+    several = [part.strip() for part in task.split(",")]
+    if len(several) > 1 and not Path(task).exists():
+        raise UsageError(
+            f"--task: expected one task; got {len(several)} ({', '.join(several)}). A comparison is of methods on one "
+            "task: run it once for each. A run on several tasks is trained with: ptviz train mpt --task "
+            f"{','.join(several)}"
+        )
     named = {info.name: info for info in backbones.list_backbones()}
     if backbone in named and not named[backbone].available:
         raise UsageError(f"backbone {backbone} is not installed; get it with: {named[backbone].install_command}")

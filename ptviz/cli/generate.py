@@ -21,7 +21,8 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.texts import Texts, print_written, read_texts
+from ptviz.cli.texts import Texts, print_written, read_table_texts, read_texts
+from ptviz.tasks.custom.containers import is_table_name
 
 if TYPE_CHECKING:
     from ptviz.engine.text_generation import Writer
@@ -38,7 +39,10 @@ def generate(
     template: Annotated[
         str, typer.Option(help="How the input is laid out, as in '{prompt}{text}'. Default: as it was trained.")
     ] = "",
-    file: Annotated[Path | None, typer.Option(help="Read the texts from this file, one a line.")] = None,
+    file: Annotated[
+        Path | None,
+        typer.Option(help="Texts, one a line; or a table with a column text, and task for a run on several tasks."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(help="Write one JSON object a text to this file.")] = None,
     max_new_tokens: Annotated[
         int | None,
@@ -56,8 +60,9 @@ def generate(
     """Write texts with a trained prompt and without it: a run, a saved prompt, or a checkpoint of any format."""
     from ptviz.checkpoints import CheckpointError
 
+    table = file if file is not None and not texts and is_table_name(file.name) else None
     with as_usage_error(OSError):
-        inputs = read_texts(texts, 'ptviz generate RUN "The capital of France is"', file)
+        inputs = [] if table else read_texts(texts, 'ptviz generate RUN "The capital of France is"', file)
     settings = {
         "max_new_tokens": max_new_tokens,
         "temperature": temperature,
@@ -71,11 +76,14 @@ def generate(
         quiet_libraries(),
         as_usage_error(OSError, CheckpointError),
     ):
-        answer = _generate_texts(path, inputs, settings, backbone or "", prompt, step, template)
-    rows = [
-        {"text": text, "with": prompted, "without": unprompted}
-        for text, prompted, unprompted in zip(answer["texts"], answer["with"], answer["without"], strict=True)
-    ]
+        if table is not None:
+            answer = _generate_table(path, table, settings, backbone or "", prompt, step, template)
+        else:
+            answer = _generate_texts(path, inputs, settings, backbone or "", prompt, step, template)
+    columns = (answer["texts"], answer["with"], answer["without"])
+    rows = [dict(zip(("text", "with", "without"), row, strict=True)) for row in zip(*columns, strict=True)]
+    if any(tasks := answer.get("tasks", ())):
+        rows = [{"task": task, **row} for task, row in zip(tasks, rows, strict=True)]
     if out is not None:
         from ptviz.runs.atomic_io import atomic_write
 
@@ -86,7 +94,33 @@ def generate(
         print_json(answer)
     elif out is None:
         for row in rows:
-            print_written(row["text"], row["with"], row["without"])
+            shown = f"{row['task']}: {row['text']}" if "task" in row else row["text"]
+            print_written(shown, row["with"], row["without"])
+
+
+def _generate_table(path: str, table: Path, settings: dict[str, Any], *options: Any) -> dict[str, Any]:
+    """Return the texts for the rows of a table, in order, each with the prompt of its task.
+
+    Only a run on several tasks needs the column of the tasks.
+    """
+    from ptviz.runs import Store
+
+    run = None if Path(path).exists() else _find(lambda: Store().get(path))
+    several = run is not None and len(run.config.targets) > 1
+    rows = read_table_texts(table, needs_task=several)
+    answer: dict[str, Any] = {"prompt": path}
+    found: dict[str, list[Any]] = {name: [None] * len(rows) for name in ("texts", "with", "without", "tasks")}
+    for task in dict.fromkeys(task for task, _ in rows):
+        at = [index for index, (own, _) in enumerate(rows) if own == task]
+        place = f"{path}@{task}" if several else path
+        written = _generate_texts(place, [rows[index][1] for index in at], settings, *options)
+        answer["settings"] = written["settings"]
+        for name in ("texts", "with", "without"):
+            for index, value in zip(at, written[name], strict=True):
+                found[name][index] = value
+        for index in at:
+            found["tasks"][index] = task
+    return {**answer, **found}
 
 
 def _generate_texts(

@@ -18,7 +18,7 @@ from ptviz.cli.output import (
     quiet_libraries,
 )
 from ptviz.cli.runs import RunId
-from ptviz.cli.texts import Texts, print_written, read_texts
+from ptviz.cli.texts import Texts, print_written, read_table_texts, read_texts
 from ptviz.tasks.custom.containers import is_table_name
 
 
@@ -90,35 +90,8 @@ def _predict_table(id: str, path: Path, step: int | None) -> list[dict[str, Any]
 
     run, model_cache = Store().get(id), ModelCache()
     several = len(run.config.targets) > 1
-    rows = _read_rows(path, needs_task=several)
+    rows = read_table_texts(path, needs_task=several)
     own = {name: find_target(run, name) if several else run for name in dict.fromkeys(task for task, _ in rows)}
     loaded = {name: load_run_prompt(one, model_cache, None, step) for name, one in own.items()}
     answers = answer_rows([(loaded[task], text) for task, text in rows])
     return [{**answer, "text": text} for (_, text), answer in zip(rows, answers, strict=True)]
-
-
-def _read_rows(path: Path, *, needs_task: bool) -> list[tuple[str, str]]:
-    """Return task and text of each row of a table; the task is empty for a run on one task, whose table has none.
-
-    Raises:
-        TaskError: if the table has no such column, a row cannot be read, or there is no row.
-    """
-    from ptviz.tasks import TaskError
-    from ptviz.tasks.custom.errors import table_error
-    from ptviz.tasks.custom.from_file import find_column
-    from ptviz.tasks.custom.tables import open_table
-
-    table, rows = open_table(path, names=("task", "text")), []
-    columns = [find_column(path, table.columns, "text", None, ("text",))]
-    if needs_task:
-        columns.append(find_column(path, table.columns, "task", None, ("task",)))
-    for number, values in table.rows(columns):
-        if isinstance(values, TaskError):
-            raise values
-        text, task = (str(value or "").strip() for value in (*values, "")[:2])
-        if not text or (needs_task and not task):
-            raise table_error(path, f"expected a {' and a '.join(columns)}; got an empty cell", number)
-        rows.append((task, text))
-    if not rows:
-        raise table_error(path, "expected at least one row")
-    return rows

@@ -34,6 +34,33 @@ def read_texts(texts: list[str] | None, example: str, file: Path | None = None) 
     return texts
 
 
+def read_table_texts(path: Path, *, needs_task: bool) -> list[tuple[str, str]]:
+    """Return task and text of each row of a table; the task is empty for a run on one task, whose table has none.
+
+    Raises:
+        TaskError: if the table has no such column, a row cannot be read, or there is no row.
+    """
+    from ptviz.tasks import TaskError
+    from ptviz.tasks.custom.errors import table_error
+    from ptviz.tasks.custom.from_file import find_column
+    from ptviz.tasks.custom.tables import open_table
+
+    table, rows = open_table(path, names=("task", "text")), []
+    columns = [find_column(path, table.columns, "text", None, ("text",))]
+    if needs_task:
+        columns.append(find_column(path, table.columns, "task", None, ("task",)))
+    for number, values in table.rows(columns):
+        if isinstance(values, TaskError):
+            raise values
+        text, task = (str(value or "").strip() for value in (*values, "")[:2])
+        if not text or (needs_task and not task):
+            raise table_error(path, f"expected a {' and a '.join(columns)}; got an empty cell", number)
+        rows.append((task, text))
+    if not rows:
+        raise table_error(path, "expected at least one row")
+    return rows
+
+
 def print_written(text: str, prompted: str, unprompted: str) -> None:
     """Print a text, and what is written after it with a prompt and without."""
     print_line(f"{text}\n  with the prompt: {prompted}\n  without:         {unprompted}")

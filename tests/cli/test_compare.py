@@ -114,3 +114,10 @@ def test_failures_are_named_and_exit_with_1(shell: Shell, arguments, trained, mo
     assert answer.code == 1
     assert "4 of 4 runs failed" in answer.err
     assert "made to fail" in answer.err
+
+
+def test_a_comparison_is_on_one_task(shell: Shell) -> None:
+    answer = shell("compare", "--task", "trec6,sms", "--dry-run")
+    assert (answer.code, answer.out) == (2, "")
+    assert "--task: expected one task; got 2 (trec6, sms)" in answer.err
+    assert "ptviz train mpt --task trec6,sms" in answer.err

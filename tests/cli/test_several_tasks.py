@@ -119,3 +119,18 @@ def test_a_table_of_rows_of_several_tasks_is_answered_in_order(shell: Shell, sma
         answer = shell("predict", run, "--file", rows)
         assert (answer.code, answer.out) == (2, "")
         assert message in answer.err
+
+
+def test_a_table_of_rows_of_several_tasks_is_written_in_order(shell: Shell, small: list[str], tmp_path: Path) -> None:
+    run = shell("train", "mpt", *small, "--json").json["run"]
+    rows = tmp_path / "rows.csv"
+    rows.write_text("task,text\nseer,the cat sees the dog\nquestions,where is it\nseer,the man sees me\n")
+    answer = shell("generate", run, "--file", rows, "--max-new-tokens", 3, "--json")
+    assert answer.code == 0, answer.err
+    found = answer.json
+    assert found["tasks"] == ["seer", "questions", "seer"]
+    assert found["texts"] == ["the cat sees the dog", "where is it", "the man sees me"]
+    alone = shell("generate", f"{run}@seer", "the cat sees the dog", "the man sees me", "--max-new-tokens", 3, "--json")
+    assert [found["with"][0], found["with"][2]] == alone.json["with"]
+    rows.write_text("text\nwhere is it\n")
+    assert "task" in shell("generate", run, "--file", rows).err
