@@ -26,12 +26,16 @@ for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="larg
     with column, show_errors():
         path = checkpoint.checkpoint_input(side, "Drop files here")
         if path is not None and (path := checkpoint.fetch_hub_checkpoint(side, path)) is not None:
-            chosen[side] = path
-            checkpoint.render_checkpoint(side, path, reference)
+            chosen[side] = checkpoint.select_checkpoint(side, path)
 if not chosen:
     st.caption("No checkpoint opened yet. Drop a file above, or type a path.")
 elif both and len(chosen) == len(checkpoint.SIDES):
     with show_errors():
         compare_checkpoints.render_checkpoint_comparison([chosen[side] for side in checkpoint.SIDES])
+# What differs comes first, then everything about each.
+for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="large"), strict=False):
+    with column, show_errors():
+        if side in chosen:
+            checkpoint.render_checkpoint(side, chosen[side], reference)
 rerun_when_answered("The worker is answering; this page is drawn again as soon as the answer is there.")
 preload_plotly()

@@ -163,6 +163,13 @@ def hub_blobs(folder: Path) -> Path | None:
     return None if snapshot is None else snapshot.parent.parent / "blobs"
 
 
+def hub_name(folder: Path) -> str:
+    """Return the id that a snapshot in the Hub's cache is a copy of, as in "user/name"; "" for any other folder."""
+    repository = folder.parent.parent.name
+    is_snapshot = folder.parent.name == "snapshots" and repository.startswith("models--")
+    return repository.removeprefix("models--").replace("--", "/", 1) if is_snapshot else ""
+
+
 def _list_folder(folder: Path, most: int) -> list[Path]:
     """Return the entries of a folder, one more than ``most`` if there are more."""
     try:
@@ -176,7 +183,7 @@ class DiskFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self.name = path.resolve().name
+        self.name = hub_name(path.resolve()) or path.resolve().name
         self._resolved_path = path.resolve()
 
     def names(self) -> list[str]:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import plotly.graph_objects as go
 
 from ptviz.figures.elements import add_note, add_points, axis, cell_axis, empty_figure
 from ptviz.figures.heatmap import DIVERGING, add_cells
-from ptviz.figures.style import FROZEN, escape_text
+from ptviz.figures.style import FROZEN, escape_text, series_style
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,26 @@ def draw_thumbnail(thumbnail: PromptThumbnail) -> go.Figure:
     add_cells(figure, thumbnail.cells, "value", hover, (-limit, limit), DIVERGING, gap=None, x=x, y=y, name=name)
     down = cell_axis("prompt token", autorange="reversed")
     return figure.update_layout(xaxis=cell_axis(thumbnail.column_label), yaxis=down)
+
+
+def draw_norms_compared(thumbnails: Sequence[PromptThumbnail], names: Sequence[str]) -> go.Figure:
+    """Draw the L2 norm of each token of several prompts on one logarithmic axis; outliers as diamonds."""
+    figure = empty_figure(300)
+    drawn = [(one, name) for one, name in zip(thumbnails, names, strict=True) if any(norm > 0 for norm in one.norms)]
+    for number, (thumbnail, name) in enumerate(drawn):
+        style, title, marked = series_style(number), escape_text(name, 40), set(thumbnail.outlier_rows)
+        rows = [row for row, norm in enumerate(thumbnail.norms) if norm > 0]
+        look = {
+            "marker_symbol": ["diamond" if row in marked else style.symbol for row in rows],
+            "marker_size": [11 if row in marked else 6 for row in rows],
+        }
+        norms = [thumbnail.norms[row] for row in rows]
+        add_points(figure, rows, norms, title, f"{title}, token %{{x}}: norm %{{y:.3g}}", style.colour, **look)
+    longest = max((len(one.norms) for one, _ in drawn), default=1)
+    figure.update_layout(
+        xaxis=axis("prompt token", range=[-1, longest]), yaxis=axis("norm (log)", type="log", zeroline=None)
+    )
+    return figure if drawn else add_note(figure, "Neither has a prompt of single tokens.")
 
 
 def draw_thumbnail_norms(thumbnail: PromptThumbnail) -> go.Figure:

@@ -5,7 +5,7 @@ from .attention import (
     plot_attention_mass,
     plot_logit_lens,
 )
-from .checkpoint import plot_checkpoint, plot_checkpoint_norms
+from .checkpoint import plot_checkpoint, plot_checkpoint_norms, plot_checkpoints_norms
 from .class_probabilities import plot_class_probabilities
 from .comparison import (
     comparison_table,
@@ -110,6 +110,7 @@ __all__ = [
     "plot_calibration",
     "plot_checkpoint",
     "plot_checkpoint_norms",
+    "plot_checkpoints_norms",
     "plot_class_probabilities",
     "plot_class_scores",
     "plot_comparison",

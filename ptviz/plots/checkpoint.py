@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import plotly.graph_objects as go
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.checkpoints import BackboneReference, PromptDiagnostics, diagnose
 from ptviz.checkpoints.bundle import Array as Matrix
-from ptviz.figures.checkpoint import PromptThumbnail, draw_thumbnail, draw_thumbnail_norms
+from ptviz.figures.checkpoint import PromptThumbnail, draw_norms_compared, draw_thumbnail, draw_thumbnail_norms
 from ptviz.figures.style import format_number
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
@@ -51,6 +52,26 @@ def plot_checkpoint_norms(
     """
     thumbnail = answer or load_thumbnail(path, prompt, backbone)
     return with_alt(draw_thumbnail_norms(thumbnail), f"Norm of each prompt token. {_describe(thumbnail)}")
+
+
+def plot_checkpoints_norms(
+    paths: Sequence[str], *, prompts: Sequence[str] = (), answer: Sequence[PromptThumbnail] | None = None
+) -> go.Figure:
+    """Draw the norm of each token of a prompt of several checkpoints on one logarithmic axis.
+
+    ``prompts`` names one prompt of each, by default the first; ``answer`` are the results of ``load_thumbnail``.
+
+    Raises:
+        ValueError: if there is no such prompt, or as many names as paths are not given.
+        CheckpointError: if a checkpoint is refused.
+    """
+    if prompts and len(prompts) != len(paths):
+        raise ValueError(f"prompts: expected {len(paths)} names, one for each path; got {len(prompts)}")
+    chosen = prompts or [""] * len(paths)
+    found = answer or [load_thumbnail(path, prompt) for path, prompt in zip(paths, chosen, strict=True)]
+    names = [f"{'AB'[i] if i < 2 else i + 1}: {one.name or 'prompt'}" for i, one in enumerate(found)]
+    alt = " ".join(f"{name}: {_describe(one)}" for name, one in zip(names, found, strict=True))
+    return with_alt(draw_norms_compared(found, names), f"Norm of each prompt token on one axis. {alt}")
 
 
 def load_thumbnail(path: str, prompt: str = "", backbone: str = "") -> PromptThumbnail:

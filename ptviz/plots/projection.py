@@ -251,7 +251,7 @@ def prompt_name(id: str) -> str:
 
 def run_name(id: str, config: RunConfig) -> str:
     """Return the name of a run with its method, task and seed."""
-    return f"{config.name or id} ({method_title(config.method)}, {config.task}, seed {config.training.seed})"
+    return f"{config.name or id} ({method_title(config.method)}, {config.task_labels}, seed {config.training.seed})"
 
 
 def _other_prompt(

@@ -66,6 +66,11 @@ class RunConfig:
         """Return the target tasks as one text."""
         return ", ".join(self.targets)
 
+    @property
+    def task_labels(self) -> str:
+        """Return the target tasks as one text to show: of a file on this machine its name alone."""
+        return ", ".join(map(task_label, self.targets))
+
     def for_target(self, target: int) -> RunConfig:
         """Return the config of one target task of the run, counted from 0: the config itself if there is one."""
         if not self.more_tasks:
@@ -214,6 +219,11 @@ class RunConfig:
             return dict(self.hyperparameters)
         usual = list_methods()[self.method].check_hyperparameters({})
         return {name: value for name, value in self.hyperparameters.items() if value != usual.get(name)}
+
+
+def task_label(task: str) -> str:
+    """Return the name of a task as it is shown: of a file on this machine its own name, without its folders."""
+    return task if task.startswith("hub:") else task.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1]
 
 
 def target_slug(task: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import streamlit as st
 
 from ptviz.methods import method_uses_source_tasks
@@ -80,6 +82,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     from ptviz import tasks
     from ptviz.methods import list_methods
     from ptviz.training.config import TrainConfig
+    from ptviz.ui.components.uploads import upload_link
 
     params = {"method": config.method}
     known = {info.name for info in tasks.list_tasks()}
@@ -90,7 +93,7 @@ def form_query_params(config: RunConfig) -> dict[str, str]:
     elif config.task.startswith("hub:"):
         params |= {"from": "from the hub", "hub": config.task.removeprefix("hub:")}
     else:
-        params |= {"from": "my own table", "path": config.task}
+        params |= {"from": "my own table", "path": upload_link(Path(config.task))}
     params |= {name: value for name in ("text", "label") if (value := getattr(config, name))}
     params |= table_query_params(config.table)
     params |= {"begin": config.start} if config.start else {}

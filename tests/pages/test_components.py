@@ -63,8 +63,20 @@ def test_other_endings_are_refused(name: str):
 def test_an_upload_never_replaces_another(home: Path):
     first, same, other = (uploads.save_upload("t.csv", content) for content in (b"a", b"a", b"b"))
     assert first == same != other
-    assert {first.parent, other.parent} == {home / "uploads"}
+    assert {first.parent.parent, other.parent.parent} == {home / "uploads"}
+    assert first.name == other.name == "t.csv", "a table keeps its name"
+    link = uploads.upload_link(first)
+    assert str(home) not in link
+    assert uploads.resolve_upload(link) == str(first)
+    assert uploads.upload_link(home / "elsewhere.csv") == str(home / "elsewhere.csv")
     assert (first.read_bytes(), other.read_bytes()) == (b"a", b"b")
+
+
+@pytest.mark.parametrize("link", ["upload:../secret", "upload:12/none.csv", "upload:/etc/passwd"])
+def test_a_link_names_nothing_but_uploads(home: Path, link: str):
+    (home / "secret").write_text("x")
+    with pytest.raises(ValueError, match="expected a file that was uploaded here"):
+        uploads.resolve_upload(link)
 
 
 def test_an_empty_upload_is_refused(home: Path):

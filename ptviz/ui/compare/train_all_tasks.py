@@ -58,6 +58,6 @@ def _render_progress(wanted: tuple[RunConfig, ...], known: list[str]) -> None:
         for entry in found:
             if entry.state == "running" and entry.run is not None:
                 status = get_store().get(entry.run).status()
-                st.progress(min(status.step / max(status.steps, 1), 1.0), text=entry.config.task)
+                st.progress(min(status.step / max(status.steps, 1), 1.0), text=entry.config.task_labels)
         if [entry.state for entry in found] != known:
             st.rerun()

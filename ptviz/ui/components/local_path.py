@@ -8,6 +8,7 @@ import streamlit as st
 
 from ptviz.checkpoints.hub import HUB_PREFIX
 from ptviz.paths import expand_user
+from ptviz.ui.components.uploads import UPLOAD_PREFIX
 
 _ALLOWED_KEY = "allowed-paths"
 
@@ -18,8 +19,8 @@ def allow_path(path: str) -> None:
 
 
 def is_path_allowed(path: str) -> bool:
-    """Return whether this session may open a path; ids of the hub are no paths."""
-    return not path or path.startswith(HUB_PREFIX) or path in st.session_state.get(_ALLOWED_KEY, ())
+    """Return whether this session may open a path; ids of the hub and uploads name no file of its own choice."""
+    return not path or path.startswith((HUB_PREFIX, UPLOAD_PREFIX)) or path in st.session_state.get(_ALLOWED_KEY, ())
 
 
 def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) -> str:

@@ -14,9 +14,35 @@ from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, is_
 FILE_ENDINGS = tuple(ending.removeprefix(".") for ending in (*TABLE_ENDINGS, *COMPRESSED_ENDINGS))
 
 
+UPLOAD_PREFIX = "upload:"
+
+
 def upload_dir() -> Path:
     """Return the folder of uploads."""
     return paths.data_dir() / "uploads"
+
+
+def upload_link(path: Path) -> str:
+    """Return what names an upload in an address, which tells nothing of this machine's folders; else the path."""
+    try:
+        return UPLOAD_PREFIX + path.relative_to(upload_dir()).as_posix()
+    except ValueError:
+        return str(path)
+
+
+def resolve_upload(text: str) -> str:
+    """Return the path of an upload that ``upload_link`` has named; any other text as it is.
+
+    Raises:
+        ValueError: if there is no such upload.
+    """
+    if not text.startswith(UPLOAD_PREFIX):
+        return text
+    parts = text.removeprefix(UPLOAD_PREFIX).split("/")
+    path = upload_dir().joinpath(*parts)
+    if ".." in parts or not path.is_relative_to(upload_dir()) or not path.exists():
+        raise ValueError(f"expected a file that was uploaded here; got {text}: upload it again")
+    return str(path)
 
 
 def safe_name(name: str) -> str:
@@ -45,9 +71,8 @@ def save_upload(name: str, content: bytes) -> Path:
     safe = safe_name(name)
     if not content:
         raise ValueError(f"{safe} is empty: expected a table of texts with labels, or with texts to write")
-    stem = table_stem(safe)
-    # The content is part of the name: another table of the same name must not replace one that a run was made from.
-    path = upload_dir() / f"{stem}-{hashlib.sha256(content).hexdigest()[:8]}{safe[len(stem) :]}"
+    # A folder for each content: another table of the same name must not replace one that a run was made from.
+    path = upload_dir() / hashlib.sha256(content).hexdigest()[:8] / safe
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, content)

@@ -13,6 +13,7 @@ from ptviz.methods import list_methods
 from ptviz.plots import plot_framework, plot_method_pair, plot_taxonomy
 from ptviz.plots.method_panels import SOURCE_COUNT
 from ptviz.plots.survey import TaxonomyColour, best_run_per_method, build_coloured_taxonomy
+from ptviz.runs.config import task_label
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.svg_drawing import render_plot_drawing
@@ -80,9 +81,9 @@ def _select_task(shape: BackboneInfo) -> str:
         return ""
     task = tasks[0]
     if len(tasks) > 1:
-        titles = {name: name for name in tasks}
+        titles = {name: task_label(name) for name in tasks}
         task = select_one("Task", titles, key="of-task", help="only scores on the same task can be compared")
-    st.caption(f"Your best run of each method on {task}. Runs may differ in their settings.")
+    st.caption(f"Your best run of each method on {task_label(task)}. Runs may differ in their settings.")
     return task
 
 

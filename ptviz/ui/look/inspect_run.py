@@ -140,7 +140,7 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
         return None
     ids = [*(summary.id for summary in known), *saved]
     names = {
-        s.id: f"{s.name} ({method_title(s.config.method)}, {s.config.task}, seed {s.config.training.seed})"
+        s.id: f"{s.name} ({method_title(s.config.method)}, {s.config.task_labels}, seed {s.config.training.seed})"
         for s in known
     } | {id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()}
     names = unique_labels(names)

@@ -18,6 +18,7 @@ from ptviz.atomic_files import write_file
 from ptviz.checkpoints import BackboneReference, CheckpointError, PromptBundle, PromptDiagnostics, diagnose, hub
 from ptviz.checkpoints.bundle import START_RUN, UNSPLIT_AXES
 from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
+from ptviz.checkpoints.folder_listing import list_checkpoints
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.checkpoints.sandbox.restrictions import describe_missing_protections
 from ptviz.figures.style import format_number
@@ -32,7 +33,8 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.components.local_path import allow_path, path_input
+from ptviz.ui.components.local_path import path_input
+from ptviz.ui.components.uploads import resolve_upload, upload_link
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 from ptviz.ui.open.try_prompt import try_prompt_panel
@@ -63,13 +65,24 @@ def checkpoint_input(
     files = st.file_uploader(label, accept_multiple_files=True, key=f"drop-{side}", help=help)
     ids = tuple(file.file_id for file in files)
     if files and st.session_state.get(f"dropped-{side}") != ids:
-        path = st.session_state[f"path-{side}"] = str(save_uploads([(file.name, file.getvalue()) for file in files]))
-        allow_path(path)
+        saved = save_uploads([(file.name, file.getvalue()) for file in files])
+        st.session_state[f"path-{side}"] = upload_link(saved)
     st.session_state[f"dropped-{side}"] = ids
     path = path_input(where, f"path-{side}", placeholder=examples)
     if len(path) > 1 and path[0] == path[-1] and path[0] in "\"'":  # as file managers copy paths
         path = path[1:-1]
-    return paths.expand_user(path) if path else None
+    return paths.expand_user(resolve_upload(path)) if path else None
+
+
+def select_checkpoint(side: str, path: Path) -> Path:
+    """Return the path; of a folder with several checkpoints the one that the reader chooses."""
+    found = list_checkpoints(path) if path.is_dir() else []
+    if len(found) < 2:
+        return path
+    names = {str(one): one.relative_to(path).as_posix() if one != path else "the folder itself" for one in found}
+    st.text(f"This folder holds {len(found)} checkpoints.")
+    chosen = st.selectbox("Checkpoint", list(names), format_func=lambda own: names.get(own, own), key=f"inside-{side}")
+    return Path(chosen)
 
 
 def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:
@@ -105,6 +118,8 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
         b"".join(name.encode() + b"\0" + data for name, (_, data) in zip(names, files, strict=True))
     )
     folder = paths.data_dir() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
+    if len(files) > 1:  # The files of a folder whose own name the browser does not tell.
+        folder /= "uploaded files"
     folder.mkdir(parents=True, exist_ok=True)
     for name, (_, data) in zip(names, files, strict=True):
         write_file(folder / name, data, durable=False)
@@ -231,7 +246,7 @@ def render_provenance(bundle: PromptBundle, path: Path) -> None:
         with st.expander("Metadata of the file"):
             st.dataframe([{"field": key, "value": text} for key, text in bundle.metadata.items()], hide_index=True)
             st.caption("These are unverified claims of the file's author. Nothing they name is downloaded.")
-            st.text(str(path))
+            st.text(upload_link(path))
 
 
 def render_warnings(

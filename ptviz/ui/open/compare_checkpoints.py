@@ -13,8 +13,11 @@ from numpy.typing import NDArray
 from ptviz.analysis.similarity import SIMILARITY_METRICS, compute_similarity, random_similarity
 from ptviz.checkpoints import PromptDiagnostics
 from ptviz.checkpoints.bundle import Array as Matrix
+from ptviz.plots import plot_checkpoints_norms
 from ptviz.plots.cache import cached_by_signature, last_modified
+from ptviz.plots.checkpoint import make_thumbnail
 from ptviz.plots.prompt_set import load_checkpoint
+from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.open.checkpoint import SIDES, load_diagnostics
 
 MAX_TOKENS = 512
@@ -46,6 +49,20 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
         rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without outliers"), short)
     )
     one, two = shown
+    known = [make_thumbnail(f, b.token_matrices()[f.name], None) for b, f in zip(bundles, shown, strict=True) if f]
+    if known:
+        render_plot(
+            plot_checkpoints_norms,
+            [str(path) for path, fact in zip(paths, shown, strict=True) if fact],
+            prompts=[fact.name for fact in shown if fact],
+            answer=known,
+            key="norms-compared",
+            caption="How to read it: the norm of each token's vector in both prompts, on one logarithmic axis. Diamonds "
+            "are outlier or dead rows; a row of zeros has no place on it.",
+            filename="norms-compared",
+            title="Norms of both",
+            toolbar=False,
+        )
     if one is None or two is None:
         st.caption("One of them has no prompt of single tokens, so their values are not compared.")
         return

@@ -19,7 +19,7 @@ from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.components.local_path import allow_path, path_input
+from ptviz.ui.components.local_path import path_input
 from ptviz.ui.components.table_form import reading_options_form
 from ptviz.ui.libraries import load_libraries
 from ptviz.ui.navigation import OTHER_BACKBONE
@@ -151,8 +151,7 @@ def _table_input() -> TaskSelection:
     )
     if upload is not None and st.session_state.get("uploaded") != upload.file_id:
         with show_errors():
-            saved = st.session_state["path"] = str(uploads.save_upload(upload.name, upload.getvalue()))
-            allow_path(saved)
+            st.session_state["path"] = uploads.upload_link(uploads.save_upload(upload.name, upload.getvalue()))
         st.session_state["uploaded"] = upload.file_id
     path = path_input(
         "or its path on this machine", "path", placeholder="/home/me/reviews.csv", help="CSV, TSV, JSON or Parquet"
@@ -160,6 +159,7 @@ def _table_input() -> TaskSelection:
     table = reading_options_form()
     if not path or table is None:
         return TaskSelection()
+    path = uploads.resolve_upload(path)
     return _with_typed_columns(path) if expand_user(path).is_dir() else edit_table_task(path, table)
 
 

@@ -99,7 +99,7 @@ def task_title(config: RunConfig) -> str:
     if config.more_tasks:
         return ", ".join(task_title(config.for_target(index)) for index in range(len(config.targets)))
     info = _find_task(config)
-    return info.title if info else config.task
+    return info.title if info else config.task_labels
 
 
 def _find_task(config: RunConfig) -> tasks.TaskInfo | None:
@@ -142,7 +142,7 @@ def _render_target_scores(run: Run) -> None:
         status, metric = one.status(), one.metric
         scores = {"Zero-shot": status.zero_shot, "Validation": status.accuracy, "Test": status.test}
         rows.append(
-            {"Task": one.config.task, "Metric": metric.noun}
+            {"Task": one.config.task_labels, "Metric": metric.noun}
             | {name: format_score(metric, score) for name, score in scores.items()}
         )
     import pandas as pd  # Here, because the home page, which needs this module, need not wait for it.

@@ -155,7 +155,7 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
             "Time (s)": round(summary.status.seconds, 1) or None,
             **({"Tags": list(summary.annotations.tags)} if tagged else {}),
             **({"Notes": shorten_text(summary.annotations.notes, 200)} if noted else {}),
-            "Task": summary.config.task_names,
+            "Task": summary.config.task_labels,
             "Backbone": summary.config.backbone,
             "Steps": format_steps(summary),
             "Started": datetime.fromtimestamp(summary.status.created, UTC),
