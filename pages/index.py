@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ptviz.ui.address import render_address_problems
+from ptviz.ui.components.connection import watch_connection
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
@@ -65,5 +66,6 @@ if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
 render_term_style()
 render_presenter()
 render_address_problems(page for pages in SECTIONS.values() for page in pages)
+watch_connection()
 page.run()
 load_libraries_in_background()

@@ -49,6 +49,11 @@ def decode_environment(data: bytes) -> dict[str, Any]:
     return found
 
 
+def machine_facts() -> dict[str, Any]:
+    """Return the fields of an environment that say on what kind of machine a run was trained."""
+    return {"platform": platform.platform(), "machine": platform.machine(), "cpus": available_cpus()}
+
+
 def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) -> dict[str, Any]:
     """Return versions, machine, device, threads and seed as plain data."""
     import torch
@@ -58,9 +63,7 @@ def describe_environment(device: torch.device, dtype: torch.dtype, seed: int) ->
         "commit": source_commit(),
         "python": platform.python_version(),
         **{name: _package_version(name) for name in ("torch", "transformers", "tokenizers", "numpy")},
-        "platform": platform.platform(),
-        "machine": platform.machine(),
-        "cpus": available_cpus(),
+        **machine_facts(),
         "threads": torch.get_num_threads(),
         "device": str(device),
         "accelerator": torch.cuda.get_device_name(device) if device.type == "cuda" else None,

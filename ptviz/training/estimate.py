@@ -78,7 +78,6 @@ def estimate_run(
         # The sweep used batches of 16; the time is nearly proportional to the number of examples.
         evaluated = (total / config.evaluate_every + 3) * config.validation_rows
         seconds = total / measured * config.batch / 16 + evaluated * 0.004
-        notes.append("Time as on the two-core machine of the recorded sweep.")
     known = sizes is not None
     return RunEstimate(
         stages, built.trainable_parameters() if known else None, built.stored_parameters() if known else None,

@@ -14,6 +14,7 @@ from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
+from ptviz.engine.time_estimate import measure_speed
 from ptviz.probes.attention import measure_attention
 from ptviz.probes.logit_lens import lens_refusal, measure_logit_lens
 from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, measure_saliency
@@ -268,6 +269,20 @@ def queue_projection(context: HandlerContext, run: str, name: str) -> dict[str, 
     return {}
 
 
+def speed(context: HandlerContext, config: dict[str, Any], run: str = "") -> dict[str, Any]:
+    """Measure the speed of a run on this machine by a few steps; see ``ptviz.engine.time_estimate.measure_speed``.
+
+    Returns:
+        ``{"step": seconds of an update, "example": seconds of evaluating an example}``.
+
+    Raises:
+        ValueError: if the run cannot be trained.
+        OSError: if its backbone or task cannot be loaded.
+    """
+    found = measure_speed(context.model_cache, RunConfig.from_json(config))
+    return {"step": found.step, "example": found.example}
+
+
 HANDLERS: Mapping[str, Handler] = {
     "predict": predict,
     "generate": generate,
@@ -278,6 +293,7 @@ HANDLERS: Mapping[str, Handler] = {
     "surgery": edit_prompt,
     "measure": measure,
     "map": queue_projection,
+    "speed": speed,
 }
 """The handler of every kind of request."""
 

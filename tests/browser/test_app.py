@@ -174,3 +174,21 @@ def test_no_other_site_can_show_the_app_in_a_frame_or_read_it(server, settled, t
     while not any("frame" in text.lower() for text in refused):
         page.wait_for_event("console")
     assert page.evaluate("(url) => fetch(url).then(() => 'read', () => 'refused')", other) == "refused"
+
+
+def test_a_page_says_that_the_server_is_gone_and_comes_back_with_it(server, settled, tab: Tab):
+    page = settled(tab(f"{server.address}/runs"))
+    server.stop()
+    away = page.locator(".ptviz-away")
+    expect(away).to_be_visible()
+    expect(away).to_contain_text(f"ptviz is not running; start it with ptviz app --port {server.port}")
+    server.start()
+    expect(away).to_be_hidden()
+    settled(page)
+    expect(page.get_by_role("heading", name="All runs").first).to_be_visible()
+
+
+def test_an_address_of_no_page_suggests_the_nearest(server, tab: Tab):
+    page = tab(f"{server.address}/decomposition")
+    expect(page.get_by_text("There is no page at this address (decomposition)")).to_be_visible()
+    expect(page.get_by_role("link", name="Open Decompositions")).to_be_visible()

@@ -430,9 +430,9 @@ def test_five_hundred_runs_are_listed(page: Page, make_run: MakeRun, store: Stor
 def test_the_time_of_a_text_task_is_not_taken_from_classes(page: Page, make_run: MakeRun):
     make_run("finished")
     captions = [one.value for one in page("train/compose.py", task="sms").caption]
-    assert any("Time as in the last such run" in one for one in captions)
+    assert any("Time as in the last run of this method" in one for one in captions)
     captions = [one.value for one in page("train/compose.py", task="inflection").caption]
-    assert any("The time is known after the first such run" in one for one in captions)
+    assert any("This machine's speed on this task is not known yet" in one for one in captions)
     make_run("finished", task="inflection")
     captions = [one.value for one in page("train/compose.py", task="inflection").caption]
     assert any("Time as in the last such run" in one for one in captions)

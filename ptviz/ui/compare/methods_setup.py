@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -114,25 +115,18 @@ def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive
     parts += [f"{stopped} stopped and will be resumed"] if stopped else []
     parts += [f"{failed} failed and will be retried"] if failed else []
     text = ", ".join(parts) + "."
-    seconds = _estimate_seconds(tuple(waiting))
-    return text + (f" The rest takes about {format_duration(seconds)} on two cores." if seconds else "")
+    seconds = _estimate_seconds(waiting)
+    return text + (f" The rest takes about {format_duration(seconds)} on this machine." if seconds else "")
 
 
-def _estimate_seconds(waiting: tuple[PlannedRun, ...]) -> float | None:
-    """Return an estimate for what is to train; None if a method was never measured on this backbone."""
-    if waiting:
-        load_libraries()
-    single: dict[str, float | None] = {}
-    for entry in waiting:
-        config = entry.config
-        if config.method not in single:
-            planned = estimate_run(
-                config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
-            )
-            single[config.method] = planned.seconds
-    times = [single[entry.config.method] for entry in waiting]
-    known = [time for time in times if time is not None]
-    return sum(known) if known and len(known) == len(times) else None
+def _estimate_seconds(waiting: Sequence[PlannedRun]) -> float | None:
+    """Return an estimate for what is to train, source prompts included; None if it is not known."""
+    if not waiting:
+        return None
+    load_libraries()
+    from ptviz.engine.time_estimate import estimate_time  # It needs torch.
+
+    return estimate_time(get_store(), [entry.config for entry in waiting]).seconds
 
 
 def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
+
 import streamlit as st
 
-from ptviz import tasks
 from ptviz.runs import RunConfig
 from ptviz.training import RunEstimate, estimate_run
-from ptviz.ui.backend import get_store
+from ptviz.ui.backend import get_store, request_answer
+from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.libraries import load_libraries
+from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered
+
+_MEASURING = "measuring-speed"
+_MEASURE_HELP = "loads the backbone and trains four steps that are not kept; a run in progress pauses meanwhile"
 
 
 def render_run_estimate(config: RunConfig) -> RunEstimate:
@@ -21,6 +27,8 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
     """
     config = config.checked()
     load_libraries()
+    from ptviz.engine.time_estimate import estimate_time  # It needs torch.
+
     estimate = estimate_run(
         config.method,
         config.backbone,
@@ -53,37 +61,29 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
             f"{estimate.stored_parameters:,}" if estimate.stored_parameters is not None else "—",
             help="parameters needed for inference",
         )
-        seconds, origin = _estimate_seconds(config, estimate)
-        right.metric("Time, about", format_duration(seconds), help=origin)
-        st.caption(f"Learning rate {estimate.lr:g}. {origin}")
+        time = estimate_time(get_store(), [config])
+        right.metric("Time, about", format_duration(time.seconds), help=time.basis)
+        st.caption(f"Learning rate {estimate.lr:g}. {time.basis}")
         for note in estimate.notes:
             st.caption(note)
+        if time.source_prompts:
+            prompts = "1 source prompt" if time.source_prompts == 1 else f"{time.source_prompts} source prompts"
+            st.caption(f"The time includes {prompts} that this store does not have yet.")
+        if time.seconds is None:
+            _measure_button(config)
     return estimate
 
 
-def _estimate_seconds(config: RunConfig, estimate: RunEstimate) -> tuple[float | None, str]:
-    """Return the estimated seconds and their origin: the newest similar run here, else the recorded speed.
-
-    A run on the same task comes first: texts to write take longer than classes, and long texts longer than short ones.
-    """
-
-    def setting(own: RunConfig) -> tuple[object, ...]:
-        return own.backbone, own.method, own.training.batch, own.training.dtype
-
-    done = [
-        run for run in get_store().list() if run.status.state == "finished" and setting(run.config) == setting(config)
-    ]
-    same_task = [run for run in done if run.config.targets == config.targets]
-    several = len(config.targets) > 1  # Each target is evaluated, and some may write.
-    if similar := next(iter(same_task or (() if several or _writes(config) else done)), None):
-        longer = config.training.steps / similar.config.training.steps
-        return longer * similar.status.seconds, "Time as in the last such run on this machine."
-    if estimate.seconds is None or several or _writes(config):
-        return None, "The time is known after the first such run."
-    return estimate.seconds, ""
-
-
-def _writes(config: RunConfig) -> bool:
-    """Return whether the task is a named one without classes."""
-    known = [*tasks.list_tasks(), *tasks.list_named_tasks()]
-    return any(info.name == config.task and info.kind != "classification" for info in known)
+def _measure_button(config: RunConfig) -> None:
+    """Offer to measure the speed of this machine by a few steps of the run; show the plan again once it is known."""
+    key = ("speed", json.dumps(config.to_json(), sort_keys=True, default=str))
+    if st.button("Measure on this machine", icon=":material/timer:", key="measure-speed", help=_MEASURE_HELP):
+        st.session_state[_MEASURING] = key
+    if st.session_state.get(_MEASURING) != key:
+        return
+    with show_errors():
+        if poll_request(key, lambda: request_answer("speed", config=config.to_json())) is None:
+            rerun_when_answered("The worker loads the models and trains a few steps.")
+        else:
+            del st.session_state[_MEASURING]
+            st.rerun()

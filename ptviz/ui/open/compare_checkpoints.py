@@ -57,8 +57,8 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
             prompts=[fact.name for fact in shown if fact],
             answer=known,
             key="norms-compared",
-            caption="How to read it: the norm of each token's vector in both prompts, on one logarithmic axis. Diamonds "
-            "are outlier or dead rows; a row of zeros has no place on it.",
+            caption="How to read it: the norm of each token's vector in both prompts, on one logarithmic axis. "
+            "Diamonds are outlier or dead rows; a row of zeros has no place on it.",
             filename="norms-compared",
             title="Norms of both",
             toolbar=False,

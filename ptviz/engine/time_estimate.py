@@ -1,0 +1,216 @@
+"""Estimate how long runs take on this machine: those to be trained, and the source prompts that come first.
+
+A run of the store on the same task, method and batches is the best measure. Without one, a measurement of a few steps
+on this machine; then the recorded speed of the method, scaled by how runs here compare with the record.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import statistics
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from functools import cached_property
+from pathlib import Path
+
+from msgspec import Struct
+
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.source_prompts import find_source_run, source_run_configs
+from ptviz.methods import list_methods
+from ptviz.paths import cache_dir
+from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.config import RunConfig
+from ptviz.runs.same_training import training_fingerprint
+from ptviz.runs.store import RunSummary, Store
+from ptviz.tasks import list_named_tasks, list_tasks
+from ptviz.training import Evaluated, RunEstimate, StepCompleted, TrainConfig, estimate_run
+from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
+from ptviz.validation import Duration, InvalidData, decode_json
+
+_MEASURED_STEPS, _MEASURED_ROWS = 4, 8
+"""Updates of a measurement, of which the first is left out, and examples that are evaluated."""
+_COMPARED_RUNS = 12
+"""Newest runs here that are compared with the record of their methods' speed."""
+UNKNOWN = "This machine's speed on this task is not known yet."
+
+
+@dataclass(frozen=True)
+class TimeEstimate:
+    """Seconds of training, None where they are not known; where they come from; and the source prompts in them."""
+
+    seconds: float | None
+    basis: str
+    source_prompts: int = 0
+
+
+class MeasuredSpeed(Struct, frozen=True):
+    """Seconds of one update, and of evaluating one example, in a measurement on this machine."""
+
+    step: Duration
+    example: Duration
+
+
+def estimate_time(store: Store, configs: Iterable[RunConfig]) -> TimeEstimate:
+    """Estimate the training time of runs, with the source prompts that the store does not have yet, each once.
+
+    Raises:
+        ValueError: for an unknown method or a bad hyperparameter.
+    """
+    known = _KnownRuns(store)
+    sources: dict[str, RunConfig] = {}
+    parts: list[tuple[float | None, str]] = []
+    for config in configs:
+        config = config.checked()
+        estimate = _estimate_run(config)
+        if list_methods()[config.method].needs_source_prompts:
+            sources |= {training_fingerprint(one): one for one in source_run_configs(config, estimate.slots)}
+        parts.append(known.estimate(config, estimate))
+    missing = [one for one in sources.values() if not _is_finished(store, one)]
+    parts += [known.estimate(one, _estimate_run(one)) for one in missing]
+    times = [seconds for seconds, _ in parts if seconds is not None]
+    if len(times) < len(parts):
+        return TimeEstimate(None, UNKNOWN, len(missing))
+    return TimeEstimate(sum(times), " ".join(dict.fromkeys(basis for _, basis in parts)), len(missing))
+
+
+def measure_speed(model_cache: ModelCache, config: RunConfig) -> MeasuredSpeed:
+    """Train a few steps of a run on this machine, save their time for ``estimate_time`` and return it.
+
+    A method with source tasks is measured by a plain prompt of its length, whose steps take about as long.
+
+    Raises:
+        ValueError: if the run cannot be trained.
+        OSError: if the backbone or the task cannot be loaded, or the time not be saved.
+    """
+    config = config.checked()
+    own = config.for_target(0)
+    if list_methods()[own.method].uses_source_tasks:
+        m = _estimate_run(own).slots
+        own = replace(own, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m), sources=None).checked()
+    rows = min(_MEASURED_ROWS, own.training.validation_rows)
+    small = {"steps": _MEASURED_STEPS, "evaluate_every": _MEASURED_STEPS, "snapshot_every": _MEASURED_STEPS}
+    training = replace(own.training, **small, validation_rows=rows, test_rows=1, patience=0, warmup=0.0)
+    backbone, task = model_cache.backbone(own), model_cache.task(own)
+    method = model_cache.backend.build_method(own, backbone, task)
+    steps: list[float] = []
+    evaluation, before = 0.0, 0.0
+    for event in model_cache.backend.train(method, backbone, task, training):
+        if isinstance(event, StepCompleted):
+            steps.append(event.seconds - before)
+            before = event.seconds
+        elif isinstance(event, Evaluated) and len(steps) == _MEASURED_STEPS:
+            evaluation = event.seconds - before
+            break
+    # The first step includes what is done once.
+    found = MeasuredSpeed(statistics.median(steps[1:]), max(evaluation, 0.0) / rows)
+    path = _speed_file(config)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    atomic_write(path, json.dumps({"step": found.step, "example": found.example}).encode())
+    return found
+
+
+def load_measured_speed(config: RunConfig) -> MeasuredSpeed | None:
+    """Return the saved measurement of a run like this; None if there is none."""
+    with suppress(OSError, InvalidData):
+        return decode_json(_speed_file(config).read_bytes(), MeasuredSpeed)
+    return None
+
+
+def _speed_file(config: RunConfig) -> Path:
+    t = config.training
+    hyperparameters = sorted((name, str(value)) for name, value in config.checked().hyperparameters.items())
+    key = [config.backbone, config.device, config.method, hyperparameters, config.targets, t.batch, t.length, t.dtype]
+    return cache_dir() / "speed" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
+
+
+def _estimate_run(config: RunConfig) -> RunEstimate:
+    return estimate_run(
+        config.method, config.backbone, config.task, config.training, config.hyperparameters,
+        config.source_tasks() or None, targets=len(config.targets),
+    )  # fmt: skip
+
+
+def _is_finished(store: Store, wanted: RunConfig) -> bool:
+    found = find_source_run(store, wanted)
+    return found is not None and found.status().state == "finished"
+
+
+def _evaluated_examples(training: TrainConfig, steps: int) -> float:
+    """Return how many examples a run scores: at every evaluation, zero-shot, and twice the test examples."""
+    return (steps / training.evaluate_every + 2) * training.validation_rows + 2 * training.test_rows
+
+
+class _KnownRuns:
+    """The finished runs of a store on this machine, newest first."""
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.finished = [run for run in store.list() if run.status.state == "finished" and run.status.seconds > 0]
+
+    def estimate(self, config: RunConfig, estimate: RunEstimate) -> tuple[float | None, str]:
+        """Return the seconds of one run, and where they come from."""
+        steps = sum(count for _, count in estimate.stages)
+        for run in self._alike(config):
+            if run.config.targets == config.targets:
+                return self._scale(run, config), "Time as in the last such run on this machine."
+        if (speed := load_measured_speed(config)) is not None:
+            # Each of several targets is evaluated; the measurement is of the first.
+            rows = _evaluated_examples(config.training, steps) * len(config.targets)
+            return steps * speed.step + rows * speed.example, "Speed measured on this machine by a few steps."
+        if len(config.targets) > 1 or writes_texts(config):
+            return None, UNKNOWN
+        for run in self._alike(config):
+            if not writes_texts(run.config) and len(run.config.targets) == 1:
+                return self._scale(run, config), "Time as in the last run of this method on this machine."
+        if estimate.seconds is None:
+            return None, UNKNOWN
+        if self.machine_factor is None:
+            return estimate.seconds, "Time as on the two-core machine of the recorded sweep."
+        return estimate.seconds * self.machine_factor, "The recorded speed, scaled by earlier runs on this machine."
+
+    def _alike(self, config: RunConfig) -> Sequence[RunSummary]:
+        wanted = _setting(config)
+        return [run for run in self.finished if _setting(run.config) == wanted and self._was_here(run)]
+
+    def _scale(self, run: RunSummary, config: RunConfig) -> float:
+        return float(run.status.seconds) * config.training.steps / run.config.training.steps
+
+    def _was_here(self, run: RunSummary) -> bool:
+        """Return whether a run was trained on a machine like this one; an imported bundle may come from another."""
+        from ptviz.runs.environment import machine_facts
+
+        with suppress(StoreError, OSError):
+            found = self.store.get(run.id).environment()
+            here = machine_facts()
+            return all(found.get(name, value) == value for name, value in here.items())
+        return False
+
+    @cached_property
+    def machine_factor(self) -> float | None:
+        """The median of time here over time by the record, of the newest runs with a record; None without any."""
+        ratios = []
+        for run in self.finished:
+            if len(ratios) == _COMPARED_RUNS:
+                break
+            config = run.config
+            if config.method in list_methods() and len(config.targets) == 1 and not writes_texts(config):
+                with suppress(ValueError):
+                    recorded = _estimate_run(config).seconds
+                    if recorded and self._was_here(run):
+                        ratios.append(float(run.status.seconds) / recorded)
+        return statistics.median(ratios) if ratios else None
+
+
+def _setting(config: RunConfig) -> tuple[object, ...]:
+    return config.backbone, config.method, config.training.batch, config.training.dtype
+
+
+def writes_texts(config: RunConfig) -> bool:
+    """Return whether the answers of a run's task are texts, or each example's choices: evaluation takes longer then."""
+    if config.table.target is not None:
+        return True
+    known = [*list_tasks(), *list_named_tasks()]
+    return any(info.name == config.task and info.kind != "classification" for info in known)
