@@ -17,7 +17,7 @@ from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store
 from ptviz.tasks import TableOptions
 from ptviz.ui.navigation import form_query_params
-from ptviz.ui.train import example_preview
+from ptviz.ui.train import example_preview, task_editor
 from ptviz.ui.train.example_preview import example_html
 from tests.app_server import HANGS_SECONDS
 from tests.pages.run_pages import well
@@ -267,3 +267,22 @@ def test_long_prompts_and_texts_are_shortened() -> None:
     assert ">P1<" in shown
     assert ">P100<" in shown
     assert ">P60<" not in shown
+
+
+def test_the_first_rows_and_the_size_of_each_class_are_shown(page: Page, pairs: Path) -> None:
+    at = open_form(page, pairs, text="premise", label="same")
+    (rows,) = [one.value for one in at.dataframe if list(one.value.columns) == ["premise", "same"]]
+    assert len(rows) == 5
+    assert rows.iloc[1].tolist() == ["a <b>first</b> text 1", "yes"]
+    assert "40 examples in 2 classes: no (20), yes (20)" in texts(at)
+
+
+def test_of_a_large_file_the_beginning_is_read(page: Page, pairs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(task_editor, "_WHOLE_BYTES", 10)
+    monkeypatch.setattr(task_editor, "_BEGINNING_ROWS", 7)
+    monkeypatch.setattr(task_editor, "load_task", None)  # A whole reading would fail.
+    at = open_form(page, pairs, text="premise", label="same")
+    assert "7 examples in 2 classes: no (4), yes (3)" in texts(at)
+    assert "all of it is read when a run starts" in texts(at)
+    at = open_form(page, pairs, text="premise", label="hypothesis")
+    assert "7 examples in 7 classes" in texts(at)
