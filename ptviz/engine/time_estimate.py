@@ -23,6 +23,7 @@ from ptviz.methods import list_methods
 from ptviz.paths import cache_dir
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
+from ptviz.runs.environment import machine_facts
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import list_named_tasks, list_tasks
@@ -180,8 +181,6 @@ class _KnownRuns:
 
     def _was_here(self, run: RunSummary) -> bool:
         """Return whether a run was trained on a machine like this one; an imported bundle may come from another."""
-        from ptviz.runs.environment import machine_facts
-
         with suppress(StoreError, OSError):
             found = self.store.get(run.id).environment()
             here = machine_facts()

@@ -186,3 +186,13 @@ def test_snippets_of_a_method_draw_what_the_page_shows(
     for when in ("after training", "before training"):
         at = page(METHOD, **{"of": "prompt-tuning", "run-prompt-tuning": trained.id, "when": when})
         assert "ptviz-prompt-tuning" in redrawn_drawings(at)
+
+
+def test_the_survey_keeps_its_colours_while_a_method_is_visited(page):
+    at = page("learn/survey.py")
+    (colour,) = [group for group in at.button_group if group.key == "colour"]
+    colour.set_value("by trainable parameters").run()
+    at.switch_page("learn/method.py").run()
+    at.switch_page("learn/survey.py").run()
+    (colour,) = [group for group in at.button_group if group.key == "colour"]
+    assert colour.value in ("by trainable parameters", ["by trainable parameters"])

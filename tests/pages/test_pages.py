@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import fields, replace
 
 import pytest
+from streamlit.proto.Metric_pb2 import Metric as MetricProto
 from streamlit.testing.v1 import AppTest
 
 from ptviz.runs import Run, RunConfig, Store
@@ -452,3 +453,23 @@ def test_a_parameter_given_twice_is_said(page: Page):
     at.run()
     assert any("gives steps 2 times (10, 20): the last one is used" in warning.value for warning in at.warning)
     assert not page("train/compose.py", steps="20").warning
+
+
+def test_a_step_is_one_of_all_stages(page: Page, make_run: MakeRun):
+    run = make_run("running", made=3, steps=18)
+    (run.path / "environment.json").write_text('{"steps": 60}')
+    at = well(page("train/watch.py", run=run.id))
+    assert {m.label: m.value for m in at.metric}["Step"] == "3 / 60"
+
+
+def test_a_score_before_training_is_no_result(page: Page, make_run: MakeRun):
+    def best(made: int) -> tuple[int, bool]:
+        at = well(page("train/watch.py", run=make_run("running", made=made).id))
+        (metric,) = [one for one in at.metric if one.label == "Best on validation"]
+        return metric.proto.color, any("untrained prompt is noise" in one.value for one in at.caption)
+
+    grey = MetricProto.MetricColor.GRAY
+    assert best(0) == (grey, True)
+    colour, explained = best(10)
+    assert colour != grey
+    assert not explained
