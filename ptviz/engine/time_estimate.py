@@ -22,7 +22,7 @@ from ptviz.engine.source_prompts import find_source_run, source_run_configs
 from ptviz.methods import list_methods
 from ptviz.paths import cache_dir
 from ptviz.runs.atomic_io import StoreError, atomic_write
-from ptviz.runs.config import RunConfig
+from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import machine_facts
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import RunSummary, Store
@@ -121,6 +121,7 @@ def load_measured_speed(config: RunConfig) -> MeasuredSpeed | None:
 
 
 def _speed_file(config: RunConfig) -> Path:
+    config = with_absolute_paths(config)
     t = config.training
     hyperparameters = sorted((name, str(value)) for name, value in config.checked().hyperparameters.items())
     key = [config.backbone, config.device, config.method, hyperparameters, config.targets, t.batch, t.length, t.dtype]

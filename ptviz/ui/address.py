@@ -7,10 +7,10 @@ from difflib import get_close_matches
 from urllib.parse import urlsplit
 
 import streamlit as st
-from streamlit.navigation.page import StreamlitPage
+from streamlit.navigation.page import Page
 
 
-def render_address_problems(pages: Iterable[StreamlitPage]) -> None:
+def render_address_problems(pages: Iterable[Page]) -> None:
     """Say that the address names no page, with the nearest ones, or that it gives a parameter twice."""
     known = {page.url_path: page for page in pages}
     titles = {path: page.title for path, page in known.items()}

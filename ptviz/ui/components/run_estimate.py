@@ -7,13 +7,13 @@ import json
 import streamlit as st
 
 from ptviz.runs import RunConfig
+from ptviz.runs.config import with_absolute_paths
 from ptviz.training import RunEstimate, estimate_run
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.libraries import load_libraries
-from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered
 
 _MEASURING = "measuring-speed"
 _MEASURE_HELP = "loads the backbone and trains four steps that are not kept; a run in progress pauses meanwhile"
@@ -81,8 +81,10 @@ def _measure_button(config: RunConfig) -> None:
         st.session_state[_MEASURING] = key
     if st.session_state.get(_MEASURING) != key:
         return
+    from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered  # It needs torch.
+
     with show_errors():
-        if poll_request(key, lambda: request_answer("speed", config=config.to_json())) is None:
+        if poll_request(key, lambda: request_answer("speed", config=with_absolute_paths(config).to_json())) is None:
             rerun_when_answered("The worker loads the models and trains a few steps.")
         else:
             del st.session_state[_MEASURING]
