@@ -88,9 +88,8 @@ def project_together(
     paths = [np.asarray(tokens, dtype=np.float32).reshape(-1, tokens.shape[-1]) for tokens in prompts]
     if not len(words) and not any(len(path) for path in paths):
         raise ValueError("expected some vocabulary or prompt tokens to project; got none")
-    check_finite(paths[0] if paths else words[:0])
-    for number, other in enumerate(paths[1:], start=2):
-        check_finite(other, f" of prompt {number}")
+    for number, tokens in enumerate(prompts, start=1):
+        check_finite(np.asarray(tokens), f" of prompt {number}" if number > 1 else "")
     count = len(words) + sum(map(len, paths))
     if kind != "PCA" and count < MIN_VECTORS:
         raise ValueError(f"expected at least {MIN_VECTORS} vectors for {kind}; got {count}: choose PCA")
