@@ -92,13 +92,21 @@ def measure_speed(model_cache: ModelCache, config: RunConfig) -> MeasuredSpeed:
         m = _estimate_run(own).slots
         own = replace(own, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m), sources=None).checked()
     rows = min(_MEASURED_ROWS, own.training.validation_rows)
-    small = {"steps": _MEASURED_STEPS, "evaluate_every": _MEASURED_STEPS, "snapshot_every": _MEASURED_STEPS}
-    training = replace(own.training, **small, validation_rows=rows, test_rows=1, patience=0, warmup=0.0)
+    training = replace(
+        own.training,
+        steps=_MEASURED_STEPS,
+        evaluate_every=_MEASURED_STEPS,
+        snapshot_every=_MEASURED_STEPS,
+        validation_rows=rows,
+        test_rows=2,
+        patience=0,
+        warmup=0.0,
+    )
     backbone, task = model_cache.backbone(own), model_cache.task(own)
     method = model_cache.backend.build_method(own, backbone, task)
     steps: list[float] = []
     evaluation, before = 0.0, 0.0
-    for event in model_cache.backend.train(method, backbone, task, training):
+    for event in model_cache.backend.train(method, backbone, task, training, resume=None, baselines=None):
         if isinstance(event, StepCompleted):
             steps.append(event.seconds - before)
             before = event.seconds
@@ -191,7 +199,7 @@ class _KnownRuns:
     @cached_property
     def machine_factor(self) -> float | None:
         """The median of time here over time by the record, of the newest runs with a record; None without any."""
-        ratios = []
+        ratios: list[float] = []
         for run in self.finished:
             if len(ratios) == _COMPARED_RUNS:
                 break
