@@ -35,6 +35,7 @@ _MEASURED_STEPS, _MEASURED_ROWS = 4, 8
 """Updates of a measurement, of which the first is left out, and examples that are evaluated."""
 _COMPARED_RUNS = 12
 """Newest runs here that are compared with the record of their methods' speed."""
+_BY_MEASUREMENT = "Speed measured on this machine by a few steps."
 UNKNOWN = "This machine's speed on this task is not known yet."
 
 
@@ -61,16 +62,16 @@ def estimate_time(store: Store, configs: Iterable[RunConfig]) -> TimeEstimate:
         ValueError: for an unknown method or a bad hyperparameter.
     """
     known = _KnownRuns(store)
-    sources: dict[str, RunConfig] = {}
+    sources: dict[str, tuple[RunConfig, RunConfig]] = {}  # Each with a run that needs it.
     parts: list[tuple[float | None, str]] = []
     for config in configs:
         config = config.checked()
         estimate = _estimate_run(config)
         if list_methods()[config.method].needs_source_prompts:
-            sources |= {training_fingerprint(one): one for one in source_run_configs(config, estimate.slots)}
+            sources |= {training_fingerprint(one): (one, config) for one in source_run_configs(config, estimate.slots)}
         parts.append(known.estimate(config, estimate))
-    missing = [one for one in sources.values() if not _is_finished(store, one)]
-    parts += [known.estimate(one, _estimate_run(one)) for one in missing]
+    missing = [(one, config) for one, config in sources.values() if not _is_finished(store, one)]
+    parts += [known.estimate_source(one, config) for one, config in missing]
     times = [seconds for seconds, _ in parts if seconds is not None]
     if len(times) < len(parts):
         return TimeEstimate(None, UNKNOWN, len(missing))
@@ -148,9 +149,14 @@ def _is_finished(store: Store, wanted: RunConfig) -> bool:
     return found is not None and found.status().state == "finished"
 
 
-def _evaluated_examples(training: TrainConfig, steps: int) -> float:
-    """Return how many examples a run scores: at every evaluation, zero-shot, and twice the test examples."""
-    return (steps / training.evaluate_every + 2) * training.validation_rows + 2 * training.test_rows
+def _apply(speed: MeasuredSpeed, training: TrainConfig, estimate: RunEstimate, targets: int = 1) -> float:
+    """Return the seconds of a run at a measured speed.
+
+    Examples are scored at every evaluation, zero-shot and, those of the test, twice; on each of several targets.
+    """
+    steps = sum(count for _, count in estimate.stages)
+    rows = (steps / training.evaluate_every + 2) * training.validation_rows + 2 * training.test_rows
+    return steps * speed.step + targets * rows * speed.example
 
 
 class _KnownRuns:
@@ -162,14 +168,11 @@ class _KnownRuns:
 
     def estimate(self, config: RunConfig, estimate: RunEstimate) -> tuple[float | None, str]:
         """Return the seconds of one run, and where they come from."""
-        steps = sum(count for _, count in estimate.stages)
         for run in self._alike(config):
             if run.config.targets == config.targets:
                 return self._scale(run, config), "Time as in the last such run on this machine."
         if (speed := load_measured_speed(config)) is not None:
-            # Each of several targets is evaluated; the measurement is of the first.
-            rows = _evaluated_examples(config.training, steps) * len(config.targets)
-            return steps * speed.step + rows * speed.example, "Speed measured on this machine by a few steps."
+            return _apply(speed, config.training, estimate, len(config.targets)), _BY_MEASUREMENT
         if len(config.targets) > 1 or writes_texts(config):
             return None, UNKNOWN
         for run in self._alike(config):
@@ -180,6 +183,14 @@ class _KnownRuns:
         if self.machine_factor is None:
             return estimate.seconds, "Time as on the two-core machine of the recorded sweep."
         return estimate.seconds * self.machine_factor, "The recorded speed, scaled by earlier runs on this machine."
+
+    def estimate_source(self, source: RunConfig, config: RunConfig) -> tuple[float | None, str]:
+        """Return the seconds of a source prompt, if need be by the measurement of the run that needs it."""
+        estimate = _estimate_run(source)
+        found = self.estimate(source, estimate)
+        if found[0] is None and (speed := load_measured_speed(config)) is not None:
+            return _apply(speed, source.training, estimate), _BY_MEASUREMENT
+        return found
 
     def _alike(self, config: RunConfig) -> Sequence[RunSummary]:
         wanted = _setting(config)

@@ -49,20 +49,6 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
         rows, hide_index=True, column_config=dict.fromkeys(("median norm", "effective rank", "without outliers"), short)
     )
     one, two = shown
-    known = [make_thumbnail(f, b.token_matrices()[f.name], None) for b, f in zip(bundles, shown, strict=True) if f]
-    if known:
-        render_plot(
-            plot_checkpoints_norms,
-            [str(path) for path, fact in zip(paths, shown, strict=True) if fact],
-            prompts=[fact.name for fact in shown if fact],
-            answer=known,
-            key="norms-compared",
-            caption="How to read it: the norm of each token's vector in both prompts, on one logarithmic axis. "
-            "Diamonds are outlier or dead rows; a row of zeros has no place on it.",
-            filename="norms-compared",
-            title="Norms of both",
-            toolbar=False,
-        )
     if one is None or two is None:
         st.caption("One of them has no prompt of single tokens, so their values are not compared.")
         return
@@ -72,6 +58,18 @@ def render_checkpoint_comparison(paths: Sequence[Path]) -> None:
     if one.width != two.width:
         st.text(f"Their widths differ ({one.width} and {two.width}): they belong to different backbones.")
         return
+    render_plot(
+        plot_checkpoints_norms,
+        [str(path) for path in paths],
+        prompts=[one.name, two.name],
+        answer=[make_thumbnail(f, b.token_matrices()[f.name], None) for f, b in zip((one, two), bundles, strict=True)],
+        key="norms-compared",
+        caption="How to read it: the norm of each token's vector in both prompts, on one logarithmic axis. Diamonds "
+        "are outlier or dead rows; a row of zeros has no place on it.",
+        filename="norms-compared",
+        title="Norms of both",
+        toolbar=False,
+    )
     odd = any((*fact.dead, *fact.outliers) for fact in (one, two))
     without = odd and st.toggle("Exclude outlier and dead rows", value=True, key="without-odd")
     pair = [bundle.token_matrices()[fact.name][:MAX_TOKENS] for bundle, fact in zip(bundles, (one, two), strict=True)]
