@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent import futures
 from dataclasses import fields, replace
+from pathlib import Path
 
 import pytest
 from streamlit.proto.Metric_pb2 import Metric as MetricProto
@@ -14,6 +16,7 @@ from ptviz.runs import Run, RunConfig, Store
 from ptviz.tasks import TableOptions
 from ptviz.training.config import MAX_STEPS, TrainConfig
 from ptviz.ui.navigation import form_query_params
+from tests.app_server import HANGS_SECONDS
 
 PAGES = ("home.py", "train/compose.py", "train/watch.py", "train/runs.py")
 Page = Callable[..., AppTest]
@@ -473,3 +476,16 @@ def test_a_score_before_training_is_no_result(page: Page, make_run: MakeRun):
     colour, explained = best(10)
     assert colour != grey
     assert not explained
+
+
+@pytest.mark.usefixtures("answered")
+def test_the_speed_of_a_run_is_measured_on_request(page: Page, table: Path):
+    address = {"from": "my own table", "path": str(table), "backbone": "tiny-decoder", "validation_rows": "4"}
+    at = page("train/compose.py", **address)
+    assert {m.label: m.value for m in at.metric}["Time, about"] == "—"
+    at.button(key="measure-speed").click().run()
+    if "measuring-speed" in at.session_state:
+        futures.wait([at.session_state["measuring-speed"][1]], HANGS_SECONDS)
+        well(at.run())
+    assert {m.label: m.value for m in at.metric}["Time, about"] != "—"
+    assert any("by a few steps" in one.value for one in at.caption)

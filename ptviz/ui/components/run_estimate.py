@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from concurrent.futures import Future
+from typing import Any
 
 import streamlit as st
 
@@ -10,12 +12,13 @@ from ptviz.runs import RunConfig
 from ptviz.runs.config import with_absolute_paths
 from ptviz.training import RunEstimate, estimate_run
 from ptviz.ui.backend import get_store, request_answer
-from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.formatting import format_duration, format_percent
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.libraries import load_libraries
 
 _MEASURING = "measuring-speed"
+_POLL_SECONDS = 0.6
 _MEASURE_HELP = "loads the backbone and trains four steps that are not kept; a run in progress pauses meanwhile"
 
 
@@ -76,16 +79,21 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
 
 def _measure_button(config: RunConfig) -> None:
     """Offer to measure the speed of this machine by a few steps of the run; show the plan again once it is known."""
-    key = ("speed", json.dumps(config.to_json(), sort_keys=True, default=str))
+    config = with_absolute_paths(config)
+    key = json.dumps(config.to_json(), sort_keys=True, default=str)
     if st.button("Measure on this machine", icon=":material/timer:", key="measure-speed", help=_MEASURE_HELP):
-        st.session_state[_MEASURING] = key
-    if st.session_state.get(_MEASURING) != key:
+        st.session_state[_MEASURING] = key, request_answer("speed", config=config.to_json())
+    asked, answer = st.session_state.get(_MEASURING, ("", None))
+    if answer is None or asked != key:
         return
-    from ptviz.ui.look.inspect_run import poll_request, rerun_when_answered  # It needs torch.
+    if not answer.done():
+        st.caption("The worker loads the models and trains a few steps.")
+        st.fragment(_await_answer, run_every=_POLL_SECONDS)(answer)
+        return
+    del st.session_state[_MEASURING]
+    run_and_rerun(answer.result)
 
-    with show_errors():
-        if poll_request(key, lambda: request_answer("speed", config=with_absolute_paths(config).to_json())) is None:
-            rerun_when_answered("The worker loads the models and trains a few steps.")
-        else:
-            del st.session_state[_MEASURING]
-            st.rerun()
+
+def _await_answer(answer: Future[dict[str, Any]]) -> None:
+    if answer.done():
+        st.rerun()
