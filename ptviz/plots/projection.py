@@ -131,7 +131,9 @@ def plot_embeddings(
     ]
     # Words beyond the common ones have no known rank: they share the one after it.
     ranks = [min(index, len(vocabulary.common_ids)) + 1 for index in range(len(ids))] if by_frequency else []
-    figure = draw_projection(trajectories, mask_words(labels), frame=frame, marked=find_words(labels, find), ranks=ranks)
+    figure = draw_projection(
+        trajectories, mask_words(labels), frame=frame, marked=find_words(labels, find), ranks=ranks
+    )
     return with_alt(figure, describe_projection(trajectories))
 
 
