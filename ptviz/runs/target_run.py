@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.history import RunHistory
+from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import ResumeState
 from ptviz.runs.status import Status
@@ -28,6 +29,7 @@ TARGET_MARK = "@"
 METRICS_FIELD = "metrics"
 """In the environment of a run on several tasks: the metric of each."""
 _FIRST_COLUMNS = ("text", "label", "references", "predicted", "score")
+_LAST_COLUMNS = (ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE)
 E = TypeVar("E", bound=Event)
 
 
@@ -121,8 +123,8 @@ class TargetRun(Run):
             return None
         own = found[found["task"] == self.config.task].drop(columns="task")
         own = own.dropna(axis=1, how="all").reset_index(drop=True)
-        first = [name for name in _FIRST_COLUMNS if name in own]
-        return own[[*first, *(name for name in own if name not in first)]]
+        first, last = ([name for name in names if name in own] for names in (_FIRST_COLUMNS, _LAST_COLUMNS))
+        return own[[*first, *(name for name in own if name not in (*first, *last)), *last]]
 
     def _state(self, state: dict[str, Tensor]) -> dict[str, Tensor]:
         from ptviz.methods import REGISTRY

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.engine.predictions import make_missing_predictions
+from ptviz.engine.predictions import add_zero_shot, make_missing_predictions
 from ptviz.engine.train_job import execute_run, train_run
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import failure_messages as reasons_module
@@ -149,7 +149,7 @@ def test_a_finished_run_has_its_predictions(store: Store, config: RunConfig, mod
     watched = ModelCache(replace(model_cache.backend, predict=look))
     execute_run(run.path, watched, on_event=lambda event: seen.append((event.kind, run.predictions() is not None)))
     assert ("finished", True) in seen
-    assert seen.count("running") == 1
+    assert seen.count("running") == 2, "with the prompt and without it"
     assert "finished" not in seen
 
 
@@ -205,7 +205,7 @@ def test_predictions_that_fail_do_not_fail_the_run_and_are_made_later(
     assert not lacks_predictions(run.path)
     assert "predictions-error.json" not in files(run)
     list(make_missing_predictions(run, cache))
-    assert predict.calls == 3
+    assert predict.calls == 4, "two in vain, then with the prompt and without it"
 
 
 def test_the_attempts_to_make_predictions_end(store: Store, config: RunConfig, model_cache: ModelCache) -> None:
@@ -228,6 +228,25 @@ def test_an_attempt_that_kills_the_worker_counts(store: Store, config: RunConfig
     next(pieces)
     pieces.close()
     assert read_predictions_error(run.path) == (1, "the worker ended while it made them")
+
+
+def test_answers_without_the_prompt_are_added_to_a_run_of_an_earlier_version(
+    store: Store, config: RunConfig, model_cache: ModelCache
+) -> None:
+    run = store.create(config)
+    execute_run(run.path, model_cache)
+    whole = run.predictions()
+    assert whole is not None
+    whole.drop(columns=["zero_shot", "zero_shot_certainty"]).to_parquet(run.path / "predictions.parquet", index=False)
+    add_zero_shot(run, model_cache)
+    assert whole.equals(run.predictions())
+    other = whole.drop(columns=["zero_shot", "zero_shot_certainty"]).assign(text="another")
+    other.to_parquet(run.path / "predictions.parquet", index=False)
+    with pytest.raises(StoreError, match=r"the test set of run .* has changed since it was trained"):
+        add_zero_shot(run, model_cache)
+    (run.path / "predictions.parquet").unlink()
+    with pytest.raises(StoreError, match="has no predictions yet"):
+        add_zero_shot(run, model_cache)
 
 
 def test_predictions_of_an_earlier_prompt_are_not_written(
@@ -333,7 +352,9 @@ def test_predictions_are_a_table(store: Store, config: RunConfig, model_cache: M
     execute_run(run.path, model_cache)
     table = run.predictions()
     assert table is not None
-    assert list(table.columns) == ["text", "label", "predicted", "p(no)", "p(yes)"]
+    zero_shot = ["zero_shot", "zero_shot_certainty"]
+    assert list(table.columns) == ["text", "label", "predicted", "p(no)", "p(yes)", *zero_shot]
+    assert table["zero_shot_certainty"].eq(0.5).all()
     assert len(table) == 10
     assert table["p(no)"].add(table["p(yes)"]).round(6).eq(1).all()
     (run.path / "predictions.parquet").write_bytes(b"PAR1")
