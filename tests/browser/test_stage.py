@@ -41,7 +41,7 @@ def test_a_replay_plays_to_its_end_and_keeps_the_zoom(server, settled, tab: Tab,
     expect(page.get_by_text("0 / 20")).to_be_visible()
     page.get_by_role("slider", name="step").press("PageUp")
     page.wait_for_function("() => +new URLSearchParams(location.search).get('step') > 0")
-    second = settled(tab(page.url.replace("step=20", "step=19")))
+    second = settled(tab(f"{server.address}/watch?run={run.id}&replay=1x&step=19"))
     expect(second.get_by_text("19 / 20")).to_be_visible()
 
 
