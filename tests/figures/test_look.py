@@ -255,3 +255,18 @@ def test_the_numbers_drawn_are_the_numbers_exported():
                             ["neighbours kept", "10", "0.25", "", ""]]  # fmt: skip
     cells = heatmap.draw_heatmap(np.array([[1.0, 2.0]]), unit="cosine")
     assert lines(cells)[1:] == [["cosine", "0", "0", "1.0", ""], ["cosine", "1", "0", "2.0", ""]]
+
+
+def test_a_map_holds_the_words_alone_and_rings_and_colours_them():
+    words, far = np.random.default_rng(0).normal(size=(50, 2)), np.full((1, 3, 2), 90.0)
+    one = Trajectory(Projection("PCA", words, far, (0.5, 0.3)), nearest_words=("a", "<b>", "c"))
+    figure = projection.draw_projection(
+        [one], [f"word {i}" for i in range(50)], frame="words", marked=[7], ranks=range(1, 51)
+    )
+    low, high = figure.layout.xaxis.range
+    assert low <= words[:, 0].min()
+    assert words[:, 0].max() <= high < 90
+    vocabulary, *_, ringed = figure.data
+    assert len(set(vocabulary.marker.color)) == 50
+    assert ringed.text == ("word 7",)
+    assert list(figure.data[1].text) == ["0 a", "1 &lt;b&gt;", "2 c"]

@@ -182,3 +182,14 @@ def test_a_share_of_energy_is_at_most_the_whole():
     found = compute_shared_energy(np.stack([0.1 * mean, 3 * mean, 2.9 * mean]))
     assert (found.own_shares <= 1).all(), "a prompt shorter than the mean is farther from it than from zero"
     assert found.own_shares[0] > found.own_shares[1]
+
+
+def test_every_large_tensor_of_a_gallery_has_a_colour_bar_and_a_small_one_does_not_look_strongest():
+    large, small = np.linspace(-2.0, 2.0, 40).reshape(4, 10), np.array([0.01, -0.01])
+    figure = tensors.draw_gallery([("P", ("m", "d"), large), ("b", ("k",), small)])
+    first, second = figure.data
+    assert first.showscale
+    assert list(first.colorbar.ticktext) == ["-2", "0", "2"]
+    assert not second.showscale
+    assert second.zmax == 2.0
+    assert list(second.text[0]) == ["0.01", "-0.01"]

@@ -55,7 +55,7 @@ def test_experts_and_texts(page: Page, trained: Callable[..., Run]):
     at = well(settled(at))
     assert dimmed(at) == {"inputs", "rises"}
     assert at.dataframe[0].value["number"].tolist() == [2]
-    assert len(redrawn(at)) == 11
+    assert len(redrawn(at)) == 10
 
 
 def test_the_same_text_is_bright_however_rows_are_sorted(page: Page, trained: Callable[..., Run]):
@@ -75,7 +75,7 @@ def test_prompt_tokens_of_tensors(page: Page, trained: Callable[..., Run]):
     at = well(settled(page("look/decompositions.py", run=trained("dpt", m=6).id, brush=["1", "3"])))
     at = pressed(at, "ranks", "saliency")
     assert dimmed(at) == {"cosines", "values", "saliency", "signed"}
-    assert len(redrawn(at)) == 10
+    assert len(redrawn(at)) == 9
     at.selectbox(key="part").set_value("B").run()
     assert not {"cosines", "values"} & dimmed(well(settled(at))), "rows of B are no prompt tokens"
 
@@ -85,7 +85,7 @@ def test_prompt_tokens_on_the_page_attention(page: Page, trained: Callable[..., 
     assert dimmed(at) == {"tokens", "given"}
     mass = next(figure for name, figure in run_pages.figures(at).items() if name.endswith("mass"))
     assert "answer, highlighted tokens" in [trace["name"] for trace in mass["data"]]
-    assert len(redrawn(at)) == 5
+    assert len(redrawn(at)) == 4
 
 
 def test_stages_share_a_step(page: Page, trained: Callable[..., Run]):
