@@ -16,7 +16,7 @@ const nameOf = (frame) => [...frame.classList].find((name) => name.startsWith(PR
 const frames = () => [...document.querySelectorAll(`[class*="${PREFIX}"]`)].filter(
   (frame) => frame.getClientRects().length && frame.closest("[data-testid=stMain]"),
 );
-const hasSteps = () => document.querySelector(".st-key-at") !== null;
+const hasSteps = () => document.querySelector(".st-key-scrubber") !== null;
 const parameter = (name) => new URLSearchParams(location.search).get(name);
 
 function setAddress(figure) {
