@@ -8,6 +8,7 @@ from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
 from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
+from ptviz.ui.recorded import recorded_switch
 
 st.set_page_config(page_icon=ICON, layout="wide", initial_sidebar_state=230)
 # Path, title, icon and help of each page.
@@ -59,6 +60,7 @@ SECTIONS = {
 }
 page = st.navigation(SECTIONS, expanded=True)
 st.set_page_config(f"{page.title} · ptviz")
+recorded_switch()
 st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
 if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
     with st.spinner("Loading the libraries that compute, once after a start"):

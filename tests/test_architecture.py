@@ -98,7 +98,8 @@ def test_only_the_executor_on_ray_imports_ray() -> None:
 def test_what_is_imported_is_required() -> None:
     """Nothing is used by luck: what the code imports stands in pyproject, not only under something that does."""
     required = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    optional = {"peft": "ptviz/experiments/benchmark_sides.py", "ray": "ptviz/executors/ray"}
+    peft = ("ptviz/experiments/benchmark_sides.py", "ptviz/experiments/sample_checkpoints.py")
+    optional = {"peft": peft, "ray": ("ptviz/executors/ray",)}
     owners = packages_distributions()
     for path in [*SOURCES, *APP]:
         place = path.relative_to(ROOT).as_posix()

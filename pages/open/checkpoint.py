@@ -17,6 +17,7 @@ render_markdown(
     "without executing anything in it. **Try:** compare two."
 )
 checkpoint.render_sandbox_note()
+checkpoint.render_samples()
 reference = None
 with show_errors():
     reference = checkpoint.select_backbone_reference()
@@ -28,7 +29,11 @@ for side, column in zip(checkpoint.SIDES, st.columns(2 if both else 1, gap="larg
         if path is not None and (path := checkpoint.fetch_hub_checkpoint(side, path)) is not None:
             chosen[side] = checkpoint.select_checkpoint(side, path)
 if not chosen:
-    st.caption("No checkpoint opened yet. Drop a file above, or type a path.")
+    if both or (sample := checkpoint.first_sample()) is None:
+        st.caption("No checkpoint opened yet. Drop a file above, or type a path.")
+    else:
+        st.caption("A recorded example, until you open a checkpoint of your own.")
+        checkpoint.render_checkpoint(checkpoint.SIDES[0], sample, reference)
 elif both and len(chosen) == len(checkpoint.SIDES):
     with show_errors():
         compare_checkpoints.render_checkpoint_comparison([chosen[side] for side in checkpoint.SIDES])

@@ -7,11 +7,12 @@ from ptviz.runs.source_runs import find_source_runs
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
+from ptviz.ui.recorded import list_runs
 from ptviz.ui.train import cluster, run_table
 
 st.title("All runs")
 with show_errors():
-    summaries = get_store().list()
+    summaries = list_runs()
     if not summaries:
         st.markdown("No run yet. Start a first one with the default settings, or choose your own.")
         with st.container(horizontal=True, vertical_alignment="center"):
@@ -39,7 +40,9 @@ with show_errors():
             st.text(f"No run matches {words!r}.")
             st.button("Show all runs", on_click=lambda: st.session_state.update(q=""), key="show-all")
         elif view == "By method":
-            run_table.render_run_groups([summary for summary in found if summary.id not in owners])
+            grouped = [summary for summary in found if summary.id not in owners]
+            # Recorded runs are no part of the means of one's own.
+            run_table.render_run_groups([summary for summary in grouped if not summary.recorded] or grouped)
         else:
             picked = run_table.render_run_table(run_table.order_runs(found, owners), owners)
             run_table.render_run_actions(picked)

@@ -26,6 +26,7 @@ from ptviz.cli import (
     export,
     figures,
     findings,
+    gallery,
     generate,
     inspect,
     peft_benchmark,
@@ -75,6 +76,7 @@ COMMANDS: dict[str, Callable[..., None]] = {
     "get": catalogue.get,
     "count": count.count,
     "figures": figures.figures,
+    "gallery": gallery.gallery,
     "bench": step_benchmark.bench,
     "doctor": doctor.doctor,
 }

@@ -99,20 +99,30 @@ def _hyperparameters(method: str) -> Mapping[str, HyperparameterInfo]:
     return list_methods()[method].hyperparameters
 
 
-def find_runs(store: Store, configs: Iterable[RunConfig]) -> tuple[PlannedRun, ...]:
+def find_runs(
+    store: Store, configs: Iterable[RunConfig], recorded: Iterable[RunSummary] = ()
+) -> tuple[PlannedRun, ...]:
     """Return the stored run for each config: the most advanced run of an equal config, the newest of several.
+
+    A config without a stored run gets one of the ``recorded`` runs, if these are given.
 
     Raises:
         StoreError: if the folder of runs cannot be read.
     """
     listed = tuple(configs)
-    wanted = {_coarse_key(config) for config in listed}
+    found = _find_among(store, listed, store.list())
+    others = _find_among(store, listed, recorded)
+    return tuple(own if own.run is not None else other for own, other in zip(found, others, strict=True))
+
+
+def _find_among(store: Store, configs: Sequence[RunConfig], runs: Iterable[RunSummary]) -> tuple[PlannedRun, ...]:
+    wanted = {_coarse_key(config) for config in configs}
     candidates: dict[str, list[RunSummary]] = {}
-    for summary in store.list():
+    for summary in runs:
         if _coarse_key(summary.config) in wanted:
             with suppress(ValueError):  # A run of another version, whose hyperparameters this one does not know.
                 candidates.setdefault(training_fingerprint(summary.config), []).append(summary)
-    return tuple(_find_run(store, config, candidates.get(training_fingerprint(config), [])) for config in listed)
+    return tuple(_find_run(store, config, candidates.get(training_fingerprint(config), [])) for config in configs)
 
 
 def _coarse_key(config: RunConfig) -> tuple[Any, ...]:
@@ -225,7 +235,7 @@ def load_results(store: Store, found: Iterable[PlannedRun]) -> tuple[RunResult, 
     Raises:
         StoreError: if a run cannot be read.
     """
-    folders = [store.root / entry.run for entry in found if entry.run is not None and entry.state == "finished"]
+    folders = [store.folder(entry.run) for entry in found if entry.run is not None and entry.state == "finished"]
     return tuple(result for folder in folders if (result := load_result(Run(folder))) is not None)
 
 

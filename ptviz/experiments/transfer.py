@@ -69,11 +69,11 @@ DEFAULT_ROWS = 200
 """Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""
 
 
-def finished_runs(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """Return the finished runs, newest first; only those of ``backbone`` if given."""
+def finished_runs(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:
+    """Return the finished runs, newest first, then the ``recorded`` ones; only those of ``backbone`` if given."""
     return [
         summary
-        for summary in store.list_targets()
+        for summary in [*store.list_targets(), *recorded]
         if summary.status.state == "finished"
         and summary.config.method in list_methods()
         and backbone in (None, summary.config.backbone)
@@ -99,10 +99,10 @@ def prompts_without_backbone(store: Store) -> dict[str, RunSummary]:
     return dict(zip(titles, found, strict=True))
 
 
-def source_prompts(store: Store, backbone: str | None = None) -> list[RunSummary]:
-    """Return the prompts that can be tried on other tasks: those of finished runs, then the saved ones."""
+def source_prompts(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:
+    """Return the prompts that can be tried on other tasks: of finished and ``recorded`` runs, then the saved ones."""
     saved = [one for one in saved_prompt_summaries(store, backbone) if one.config.backbone]
-    return finished_runs(store, backbone) + saved
+    return finished_runs(store, backbone, recorded) + saved
 
 
 def target_tasks(runs: Iterable[RunSummary], more: Iterable[str] = ()) -> tuple[TargetTask, ...]:

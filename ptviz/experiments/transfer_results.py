@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -18,6 +18,7 @@ from msgspec import Meta
 from ptviz.paths import expand_user
 from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.file_lock import FileLock, is_locked
+from ptviz.runs.gallery import gallery_store
 from ptviz.runs.run import read_small_file
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
@@ -128,19 +129,23 @@ def from_scratch_key(backbone: str, m: int) -> str:
 def read_transfer_scores(store: Store) -> dict[ScoreKey, TransferScore]:
     """Return every recorded score by key, even if its run was deleted. Damaged entries are left out.
 
+    The scores of the gallery's recorded runs are included.
+
     Raises:
         StoreError: if the whole record is damaged.
     """
-    return {score.key: score for score in _read_record(store).cells}
+    return {score.key: score for one in (gallery_store(), store) for score in _read_record(one).cells}
 
 
 def read_transfer_runs(store: Store) -> dict[TransferRunKey, TransferRun]:
     """Return every recorded training run by key, even if its start prompt was deleted. Damaged entries are left out.
 
+    The training runs from the gallery's recorded runs are included.
+
     Raises:
         StoreError: if the whole record is damaged.
     """
-    return {run.key: run for run in _read_record(store).trials}
+    return {run.key: run for one in (gallery_store(), store) for run in _read_record(one).trials}
 
 
 def describe_damaged_entries(store: Store) -> str:
@@ -212,8 +217,31 @@ def save_measurement(store: Store, new: TransferScore | TransferRun) -> None:
         scores.append(new)
     else:
         runs.append(new)
-    data = {"cells": [_to_json(score) for score in scores], "trials": [_to_json(run) for run in runs]}
-    atomic_write(store.root / _RECORD_FILE, json.dumps(data, indent=0).encode(), durable=False)
+    _write_record(store.root, scores, runs)
+
+
+def pack_record(store: Store, folder: Path, ids: Mapping[str, str]) -> int:
+    """Write what was measured with some runs to ``folder``, under their new ``ids``; return the number of entries.
+
+    Entries without a prompt are kept.
+
+    Raises:
+        StoreError: if the whole record is damaged, or the folder cannot be written.
+    """
+    record = _read_record(store)
+    cells = [replace(one, run=ids.get(one.run, one.run)) for one in record.cells if one.run in ids or ":" in one.run]
+    trials = [
+        replace(one, start=ids.get(one.start, one.start))
+        for one in record.trials
+        if one.start in ids or ":" in one.start
+    ]
+    _write_record(folder, cells, trials)
+    return len(cells) + len(trials)
+
+
+def _write_record(folder: Path, cells: Sequence[TransferScore], trials: Sequence[TransferRun]) -> None:
+    data = {"cells": [_to_json(score) for score in cells], "trials": [_to_json(run) for run in trials]}
+    atomic_write(folder / _RECORD_FILE, json.dumps(data, indent=0).encode(), durable=False)
 
 
 def _to_json(entry: TransferScore | TransferRun) -> dict[str, Any]:
@@ -239,7 +267,8 @@ def is_measuring(store: Store) -> bool:
 
 def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     """Return a digest of a prompt's content, and of the size and modification time of a task's file."""
-    folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if id.startswith(SAVED_PREFIX) else store.root / id
+    is_saved = id.startswith(SAVED_PREFIX)
+    folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if is_saved else store.folder(id)
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     parts[0] += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
     for path, read in ((folder / "prompt.safetensors", True), (expand_user(target.name), False)):

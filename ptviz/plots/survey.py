@@ -5,6 +5,7 @@ Source: Li, Su and Collier, "A Survey on Prompt Tuning", 2025, figures 1 and 2, 
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, TypeAlias
 
 from ptviz.analysis.taxonomy import Taxonomy, build_taxonomy
@@ -22,26 +23,33 @@ from ptviz.plots.method_panels import (
     get_backbone_shape,
 )
 from ptviz.runs import RunSummary, Store
+from ptviz.runs.gallery import recorded_runs
 from ptviz.tasks.metrics import ACCURACY
 
 TaxonomyColour: TypeAlias = Literal["family", "parameters", "accuracy", "time"]
 _FRAMEWORK_COLUMNS = 4
 
 
-def plot_taxonomy(*, colour_by: TaxonomyColour = "family", backbone: str = DEFAULT_BACKBONE, task: str = "") -> Drawing:
+def plot_taxonomy(
+    *,
+    colour_by: TaxonomyColour = "family",
+    backbone: str = DEFAULT_BACKBONE,
+    task: str = "",
+    recorded: bool = False,
+) -> Drawing:
     """Draw the taxonomy of all methods as a tree: family, group, where the prompt enters, method.
 
     ``colour_by`` is "family"; "parameters" (trainable on ``backbone``); or "accuracy" (best validation score) or
     "time" (seconds of training) of the best finished run per method in ``Store()`` on ``backbone``, on ``task`` or on
-    any task. After figure 1 of the survey.
+    any task; of the runs that came with ptviz instead of your own if ``recorded``. After figure 1 of the survey.
 
     Raises:
         ValueError: for another ``colour_by``, or a backbone whose sizes are not known.
     """
-    return Drawing(draw_taxonomy(build_coloured_taxonomy(colour_by, backbone, task)))
+    return Drawing(draw_taxonomy(build_coloured_taxonomy(colour_by, backbone, task, recorded)))
 
 
-def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonomy:
+def build_coloured_taxonomy(colour_by: str, backbone: str, task: str, recorded: bool = False) -> Taxonomy:
     """Return the tree that ``plot_taxonomy`` draws."""
     cards = [method.card for method in list_methods().values()]
     if colour_by == "family":
@@ -50,7 +58,7 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonom
         shape = get_backbone_shape(backbone)
         counts = {name: build_method_panel(name, shape).trainable_parameters for name in list_methods()}
         return build_taxonomy(cards, counts, "trainable parameters on the target task", log=True)
-    best = best_run_per_method(Store(), backbone, task)
+    best = best_run_per_method(recorded_runs() if recorded else Store().list(), backbone, task)
     if colour_by == "accuracy":
         scores = {name: run.status.accuracy or 0.0 for name, run in best.items()}
         metrics = {run.metric.name: run.metric for run in best.values()} or {ACCURACY.name: ACCURACY}
@@ -63,16 +71,13 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str) -> Taxonom
     raise ValueError(f"colour_by: expected family, parameters, accuracy or time; got {colour_by!r}")
 
 
-def best_run_per_method(store: Store, backbone: str, task: str = "") -> dict[str, RunSummary]:
+def best_run_per_method(runs: Iterable[RunSummary], backbone: str, task: str = "") -> dict[str, RunSummary]:
     """Return the finished run of each method with the best validation score on a backbone and a task ("": any).
 
     Runs on several tasks at once are left out: their score is a mean.
-
-    Raises:
-        StoreError: if the folder of runs cannot be read.
     """
     best: dict[str, RunSummary] = {}
-    for run in store.list():
+    for run in runs:
         done = run.status.state == "finished" and run.status.accuracy is not None
         if not done or run.config.more_tasks or run.config.backbone != backbone or (task and run.config.task != task):
             continue

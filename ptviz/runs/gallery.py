@@ -9,14 +9,25 @@ from __future__ import annotations
 from functools import lru_cache
 from pathlib import Path
 
+from ptviz.methods import list_methods
 from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run, recorded_runs_folder
 from ptviz.runs.store import RunSummaries, RunSummary, Store
 
 
 def recorded_runs() -> list[RunSummary]:
-    """Return the recorded runs, first by task and backbone, then by method and seed; empty if there are none."""
-    return sorted(gallery_store().list(), key=lambda summary: summary.id)
+    """Return the recorded runs: those of the default backbone and task first, then by seed, then as the survey does.
+
+    Empty if there are none.
+    """
+    return sorted(gallery_store().list(), key=_order)
+
+
+def _order(summary: RunSummary) -> tuple[object, ...]:
+    config, usual, methods = summary.config, RunConfig(), [*list_methods()]
+    method = methods.index(config.method) if config.method in methods else len(methods)
+    return config.backbone != usual.backbone, config.task != usual.task, config.training.seed, method, summary.id
 
 
 def recorded_run(method: str, *, task: str = "trec6", backbone: str = "minilm-l6", seed: int = 0) -> Run:
@@ -36,10 +47,10 @@ def recorded_run(method: str, *, task: str = "trec6", backbone: str = "minilm-l6
     )
 
 
-def with_recorded(summaries: RunSummaries) -> RunSummaries:
-    """Return a list of the user's own runs, followed by the recorded ones."""
-    own = {summary.id for summary in summaries}
-    return [*summaries, *(summary for summary in recorded_runs() if summary.id not in own)]
+def with_recorded(own: RunSummaries, recorded: RunSummaries | None = None) -> RunSummaries:
+    """Return the user's own runs, followed by the recorded ones: all of them by default."""
+    names = {summary.id for summary in own}
+    return [*own, *(one for one in (recorded_runs() if recorded is None else recorded) if one.id not in names)]
 
 
 def gallery_store() -> Store:

@@ -27,9 +27,9 @@ def load_method_tensors(
     Raises:
         StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    if folded := unfold_names(state):
-        return {n: NamedAxesArray(t.float().numpy(), FOLDED_AXES[t.ndim]) for n, t in folded.items()}
-    method = _load_method(config, state, shape)
+    if folded := _read_folded(state):
+        return folded
+    method = load_method(config, state, shape)
     with torch.no_grad():
         found = method.tensors()
         effective = _compute_effective_prompt(method, shape.width)
@@ -47,12 +47,23 @@ def effective_prompt(config: RunConfig, state: Mapping[str, Tensor], shape: Back
     Raises:
         StoreError: if the state belongs to another method, backbone or other hyperparameters.
     """
-    method = _load_method(config, state, shape)
+    if folded := _read_folded(state):
+        return next(iter(folded.values()))
+    method = load_method(config, state, shape)
     with torch.no_grad():
         return _compute_effective_prompt(method, shape.width)
 
 
-def _load_method(config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape) -> PromptMethod:
+def _read_folded(state: Mapping[str, Tensor]) -> dict[str, NamedAxesArray]:
+    return {n: NamedAxesArray(t.float().numpy(), FOLDED_AXES[t.ndim]) for n, t in unfold_names(state).items()}
+
+
+def load_method(config: RunConfig, state: Mapping[str, Tensor], shape: BackboneShape) -> PromptMethod:
+    """Return the run's method in a state, without its backbone.
+
+    Raises:
+        StoreError: if the state belongs to another method, backbone or other hyperparameters.
+    """
     config = config.checked()
     sizes = shape.width, shape.sites, shape.heads, shape.head_width, config.training.length
     spec = Spec.from_sizes(*sizes, config.source_tasks())

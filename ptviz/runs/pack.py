@@ -9,17 +9,24 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
+from pyarrow import parquet
+from torch import Tensor
 
 from ptviz.atomic_files import atomic_directory, delete_folder
+from ptviz.backbones.shape import named_backbone_shape
 from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
+from ptviz.runs.forward_pass import FORWARD_PASS_FILE
+from ptviz.runs.method_tensors import load_method
 from ptviz.runs.predictions import PREDICTIONS_FILE
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import SnapshotInfo
 from ptviz.runs.store import encode_config
+from ptviz.training.folding import MIN_BYTES, fold_prompt
 
-_UNCHANGED_FILES = ("environment.json", PREDICTIONS_FILE, "start.safetensors")
+MAX_SNAPSHOTS = 20
+"""Most snapshots of a recorded run: enough to see how its prompt moves."""
 
 
 def recorded_id(config: RunConfig) -> str:
@@ -28,11 +35,12 @@ def recorded_id(config: RunConfig) -> str:
     return f"recorded-{slug(f'{tasks}-{config.backbone}-{config.method}', 100)}-{config.training.seed}"
 
 
-def pack_run(run: Run, folder: Path, most_snapshots: int = 20, ids: Mapping[str, str] | None = None) -> Path:
+def pack_run(run: Run, folder: Path, snapshot_bytes: int, ids: Mapping[str, str] | None = None) -> Path:
     """Pack a finished run as a recorded run under ``folder``, in place of an earlier recording; return its folder.
 
-    At most ``most_snapshots`` are kept, the first, the best and the last among them. They are stored in half precision;
-    the best prompt is stored as it was trained. ``ids`` are the new ids of the runs that its events name.
+    Of its snapshots, stored in half precision, at most ``MAX_SNAPSHOTS`` are kept, as many
+    as fit in ``snapshot_bytes``, the best always. The best prompt is stored as it was trained. More than 1 MB is stored
+    as the merged prompt that it makes. ``ids`` are the new ids of the runs that its events name.
 
     Raises:
         StoreError: if the run is not finished, a file is damaged, or the folder cannot be written.
@@ -46,13 +54,18 @@ def pack_run(run: Run, folder: Path, most_snapshots: int = 20, ids: Mapping[str,
             atomic_write(draft / "config.json", encode_config(replace(config, name="")))
             atomic_write(draft / "status.json", replace(status, kept=None, pid=None).to_bytes())
             atomic_write(draft / "events.jsonl", _rename_runs((run.path / "events.jsonl").read_bytes(), ids or {}))
-            for name in _UNCHANGED_FILES:
-                if (run.path / name).exists():
-                    shutil.copyfile(run.path / name, draft / name)
-            shutil.copyfile(run.path / "prompt.safetensors", draft / "prompt.safetensors")
+            shutil.copyfile(run.path / "environment.json", draft / "environment.json")
+            if (run.path / PREDICTIONS_FILE).exists():
+                table = parquet.read_table(run.path / PREDICTIONS_FILE)
+                parquet.write_table(table, draft / PREDICTIONS_FILE, compression="zstd")
             (draft / "snapshots").mkdir()
-            for info in choose_snapshots(run, most_snapshots):
-                _copy_in_half_precision(info.path, draft / "snapshots" / info.path.name)
+            _pack_tensors(run.path / "prompt.safetensors", draft / "prompt.safetensors", config, torch.float32)
+            for info in _choose_by_size(run, draft, snapshot_bytes):
+                _pack_tensors(info.path, draft / "snapshots" / info.path.name, config, torch.float16)
+            for folder_with_it in (run.path, target):
+                if (folder_with_it / FORWARD_PASS_FILE).exists():
+                    shutil.copyfile(folder_with_it / FORWARD_PASS_FILE, draft / FORWARD_PASS_FILE)
+                    break
             if target.exists():
                 delete_folder(target)
             draft.rename(target)
@@ -61,14 +74,22 @@ def pack_run(run: Run, folder: Path, most_snapshots: int = 20, ids: Mapping[str,
     return target
 
 
+def _choose_by_size(run: Run, draft: Path, most_bytes: int) -> list[SnapshotInfo]:
+    """Return the snapshots to keep, each half as large as the best prompt that was just packed."""
+    size = max(1, (draft / "prompt.safetensors").stat().st_size // 2)
+    return choose_snapshots(run, max(1, min(MAX_SNAPSHOTS, most_bytes // size)))
+
+
 def choose_snapshots(run: Run, most: int) -> list[SnapshotInfo]:
-    """Return at most ``most`` of a run's snapshots, evenly spread; the first, the best and the last among them."""
+    """Return at most ``most`` of a run's snapshots, evenly spread: the best, then the last and the first among them."""
     found, status = run.snapshots(), run.status()
     if len(found) <= most:
         return found
-    spread = {round(i * (len(found) - 1) / (most - 2)) for i in range(most - 1)}
-    best = {i for i, info in enumerate(found) if (info.stage, info.step) == (status.stage, status.best_step)}
-    return [found[i] for i in sorted(spread | best)]
+    best = [i for i, info in enumerate(found) if (info.stage, info.step) == (status.stage, status.best_step)]
+    best = best or [len(found) - 1]
+    others, last = most - 1, len(found) - 1
+    spread = [round(i * last / (others - 1)) for i in range(others)] if others > 1 else [last] * others
+    return [found[i] for i in sorted({*spread, *best})]
 
 
 def _rename_runs(events: bytes, ids: Mapping[str, str]) -> bytes:
@@ -82,7 +103,25 @@ def _rename_runs(events: bytes, ids: Mapping[str, str]) -> bytes:
     return b"".join(line + b"\n" for line in lines)
 
 
-def _copy_in_half_precision(source: Path, target: Path) -> None:
-    tensors, header = snapshots.read_tensors(source)
-    small = {name: t.half() if t.dtype == torch.float32 else t for name, t in tensors.items()}
-    snapshots.write_tensors(target, small, {name: text for name, text in header.items() if name != "format"})
+def _pack_tensors(source: Path, target: Path, config: RunConfig, dtype: torch.dtype) -> None:
+    """Copy a state; its floats get the type, and a large one is replaced by the merged prompt that it makes."""
+    state, header = snapshots.read_tensors(source)
+    axes = json.loads(header["axes"])
+    if sum(tensor.numel() * tensor.element_size() for tensor in state.values()) > MIN_BYTES:
+        state = {snapshots.FOLDED_PREFIX + name: tensor for name, tensor in _merge(state, config).items()}
+        axes = {name: snapshots.FOLDED_AXES[tensor.ndim] for name, tensor in state.items()}
+    elif dtype == torch.float32:
+        shutil.copyfile(source, target)
+        return
+    small = {name: tensor.to(dtype) if tensor.is_floating_point() else tensor for name, tensor in state.items()}
+    header = {**{name: text for name, text in header.items() if name != "format"}, "axes": json.dumps(axes)}
+    snapshots.write_tensors(target, small, header)
+
+
+@torch.no_grad()
+def _merge(state: Mapping[str, Tensor], config: RunConfig) -> dict[str, Tensor]:
+    shape = named_backbone_shape(config.backbone)
+    if shape is None:
+        raise StoreError(f"{config.backbone}: expected a backbone of `ptviz backbones`, whose sizes are known")
+    method = load_method(config, state, shape)
+    return fold_prompt(method) or {name: part.tensor for name, part in method.merge().tensors().items()}

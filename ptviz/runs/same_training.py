@@ -66,7 +66,7 @@ def has_same_lr(store: Store, summary: RunSummary, config: RunConfig) -> bool:
     """
     if summary.config.training.lr is not None:
         return True
-    folder = store.root / summary.id
+    folder = store.folder(summary.id)
     recorded = _recorded_lr(folder, file_signature(folder / "environment.json"))
     return recorded is None or recorded == effective_lr(config)
 

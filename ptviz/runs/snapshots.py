@@ -141,7 +141,8 @@ def find_whole_state(folder: Path, stage: int, step: int) -> tuple[Path, str] | 
         with suppress(OSError, SafetensorError, InvalidData), safe_open(folder / name, framework="np") as file:
             header = dict(file.metadata() or {})
             if name.startswith("prompt"):
-                if (header.get("stage"), header.get("step")) == (str(stage), str(step)):
+                is_whole = not any(key.startswith(FOLDED_PREFIX) for key in file.keys())  # noqa: SIM118
+                if is_whole and (header.get("stage"), header.get("step")) == (str(stage), str(step)):
                     return folder / name, ""
                 continue
             place, progress, _ = decode_resume_header(header)

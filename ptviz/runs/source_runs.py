@@ -25,8 +25,8 @@ def find_source_runs(store: Store, summaries: RunSummaries) -> dict[str, str]:
     owners: dict[str, str] = {}
     askers = [summary for summary in reversed(summaries) if method_uses_source_tasks(summary.config.method)]
     for asker in askers:
-        events = store.root / asker.id / "events.jsonl"
-        for source in _recorded_sources(store.root / asker.id, file_signature(events)):
+        folder = store.folder(asker.id)
+        for source in _recorded_sources(folder, file_signature(folder / "events.jsonl")):
             if source in listed and source != asker.id:
                 owners.setdefault(source, asker.id)
     for summary in summaries:

@@ -167,7 +167,7 @@ class Store:
         if TARGET_MARK in str(id):
             whole, _, task = str(id).partition(TARGET_MARK)
             return find_target(self.get(whole), task)
-        path = self.folder(id)
+        path = self._existing_folder(id)
         read_config(path)
         folder = path.stat()
         identity = folder.st_dev, folder.st_ino
@@ -181,19 +181,19 @@ class Store:
         return known[1]
 
     def folder(self, id: str) -> Path:
-        """Return the folder of the run ``id``, which may be a recorded one.
+        """Return where the run ``id`` is, or would be: in the store, else among the recorded runs."""
+        own, recorded = self.root / id, recorded_runs_folder() / id
+        return recorded if not own.is_dir() and recorded.is_dir() else own
 
-        Raises:
-            StoreError: if there is no such run.
-        """
+    def _existing_folder(self, id: str) -> Path:
         if not isinstance(id, str) or not RUN_ID_PATTERN.fullmatch(id):
             raise StoreError(f"expected the id of a run (letters, digits, dots, dashes); got {str(id)[:80]!r}")
-        for path in (self.root / id, recorded_runs_folder() / id):
-            if path.is_dir():
-                return path
-        near = difflib.get_close_matches(id, [*_folder_names(self.root), *_folder_names(recorded_runs_folder())], 1)
-        hint = f" Did you mean {near[0]}?" if near else f" `ptviz runs` lists the runs in {self.root}."
-        raise StoreError(f"there is no run {id!r}.{hint}")
+        path = self.folder(id)
+        if not path.is_dir():
+            near = difflib.get_close_matches(id, [*_folder_names(self.root), *_folder_names(recorded_runs_folder())], 1)
+            hint = f" Did you mean {near[0]}?" if near else f" `ptviz runs` lists the runs in {self.root}."
+            raise StoreError(f"there is no run {id!r}.{hint}")
+        return path
 
     def list(self) -> RunSummaries:
         """Return all readable runs of this folder, the newest first.
@@ -264,7 +264,7 @@ class Store:
             StoreError: if there is no such run, it is a recorded one, or it cannot be written.
             ValueError: if the name is too long.
         """
-        path = self.folder(id)
+        path = self._existing_folder(id)
         with changing_config(path) as config:
             atomic_write(path / "config.json", encode_config(replace(config, name=name.strip()).checked()))
 
@@ -277,7 +277,7 @@ class Store:
             StoreError: if there is no such run, its annotations are damaged, or it cannot be written.
             ValueError: for too many or too long tags, or too long notes.
         """
-        path = self.folder(id)
+        path = self._existing_folder(id)
         changes: dict[str, Any] = {}
         if tags is not None:
             changes["tags"] = check_tags([*tags])
@@ -296,7 +296,7 @@ class Store:
         Raises:
             StoreError: if there is no such run, it is a recorded one or being written, or the folder cannot be written.
         """
-        path = self.folder(id)
+        path = self._existing_folder(id)
         check_writable(path)
         if not any((path / name).exists() for name in _RUN_FILES):
             raise StoreError(f"{path} is not a run (no config.json), so it was not deleted")

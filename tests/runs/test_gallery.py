@@ -30,7 +30,11 @@ def trained(store: Store, config: RunConfig, model_cache: ModelCache) -> Run:
 def recorded(trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
     """A gallery of one run, packed from one that the store has too."""
     monkeypatch.setenv("PTVIZ_GALLERY", str(tmp_path / "gallery"))
-    return Run(pack_run(trained, tmp_path / "gallery" / "runs", 4))
+    return Run(pack_run(trained, tmp_path / "gallery" / "runs", 4 * half_size(trained)))
+
+
+def half_size(run: Run) -> int:
+    return (run.path / "prompt.safetensors").stat().st_size // 2
 
 
 def content(folder: Path) -> dict[str, bytes]:
@@ -86,6 +90,7 @@ def test_no_gallery_is_no_error(trained: Run, store: Store) -> None:
     "change",
     [
         lambda store, id: store.rename(id, "mine"),
+        lambda store, id: store.annotate(id, pinned=True),
         lambda store, id: store.delete(id),
         lambda store, id: LocalExecutor(store).stop(id),
         lambda store, id: LocalExecutor(store).resume(id),
@@ -93,7 +98,7 @@ def test_no_gallery_is_no_error(trained: Run, store: Store) -> None:
         lambda store, id: prepare_resume(store.get(id), 10),
         lambda store, id: Writer(store.get(id)),
     ],
-    ids=["rename", "delete", "stop", "resume", "extend", "train", "write"],
+    ids=["rename", "annotate", "delete", "stop", "resume", "extend", "train", "write"],
 )
 def test_nothing_changes_a_recorded_run(store: Store, recorded: Run, change: Callable[[Store, str], object]) -> None:
     before = content(recorded.path)
@@ -105,13 +110,13 @@ def test_nothing_changes_a_recorded_run(store: Store, recorded: Run, change: Cal
 def test_only_finished_runs_are_packed(store: Store, config: RunConfig, tmp_path: Path) -> None:
     run = store.create(config)
     with pytest.raises(StoreError, match="only finished runs are packed"):
-        pack_run(run, tmp_path / "gallery")
+        pack_run(run, tmp_path / "gallery", 10**6)
     assert not [*tmp_path.glob("gallery/*")]
 
 
 def test_a_run_is_packed_again_in_the_same_place(trained: Run, recorded: Run) -> None:
     assert len(recorded.snapshots()) < len(trained.snapshots())
-    again = pack_run(trained, recorded.path.parent, 100)
+    again = pack_run(trained, recorded.path.parent, 10**6)
     assert again == recorded.path
     assert len(Run(again).snapshots()) == len(trained.snapshots())
 

@@ -12,7 +12,7 @@ from ptviz.experiments import comparison
 from ptviz.experiments.comparison import PlannedRun
 from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
-from ptviz.runs import ACTIVE_STATES, RunConfig
+from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
 from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.training.config import MAX_STEPS
@@ -21,6 +21,7 @@ from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.libraries import load_libraries
+from ptviz.ui.recorded import list_runs, shown_recorded_runs
 from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -72,9 +73,7 @@ def _select_methods() -> list[str]:
     if _METHODS_KEY not in st.session_state:
         asked = str(st.query_params.get(_METHODS_KEY, ""))
         named = [name for name in asked.split(",") if name in list_methods()]
-        st.session_state[_METHODS_KEY] = (
-            [*list_methods()] if asked == "all" else named or [*list_methods()][:_DEFAULT_COUNT]
-        )
+        st.session_state[_METHODS_KEY] = [*list_methods()] if asked == "all" else named or _default_methods()
 
     def save_selection() -> None:
         chosen = st.session_state[_METHODS_KEY]
@@ -90,6 +89,12 @@ def _select_methods() -> list[str]:
         )
         st.button("All", key="all-methods", on_click=select_all, help=f"all {len(list_methods())} methods")
     return [name for name in list_methods() if name in chosen]
+
+
+def _default_methods() -> list[str]:
+    """Return all methods if nothing has to be trained to see them, else a few."""
+    own = any(summary.status.state == "finished" for summary in get_store().list())
+    return [*list_methods()][: None if shown_recorded_runs() and not own else _DEFAULT_COUNT]
 
 
 def comparison_controls(found: tuple[PlannedRun, ...], key: str = "comparison") -> None:
@@ -131,11 +136,28 @@ def _estimate_seconds(waiting: Sequence[PlannedRun]) -> float | None:
 
 def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:
     """Show state and figures of the comparison; they follow the runs while any is in progress."""
-    found = comparison.find_runs(get_store(), configs)
+    recorded = _add_recorded(configs)
+    found = comparison.find_runs(get_store(), configs, recorded)
     comparison_controls(found)
     st.fragment(_render_results, run_every=None if comparison.is_done(found) else 2 * REFRESH_SECONDS)(
-        configs, _run_states(found)
+        configs, recorded, _run_states(found)
     )
+
+
+def _add_recorded(configs: tuple[RunConfig, ...]) -> list[RunSummary]:
+    """Return the recorded runs to compare where none of yours has these settings; unasked only if none of yours does.
+
+    A switch adds them to your own, or leaves them out.
+    """
+    shown = shown_recorded_runs()
+    count = sum(entry.run is not None for entry in comparison.find_runs(get_store(), configs, shown))
+    own = sum(entry.run is not None for entry in comparison.find_runs(get_store(), configs))
+    if count == own:
+        return []
+    label = f"include {count - own} recorded run{'s' if count - own != 1 else ''}"
+    help = "runs that came with ptviz, of the methods and seeds that you have not trained with these settings"
+    # Its own key for either default: with the first run of one's own, the recorded ones leave.
+    return shown if st.toggle(label, value=own == 0, key=f"with-recorded-{own == 0}", help=help) else []
 
 
 def _run_states(found: tuple[PlannedRun, ...]) -> list[tuple[str | None, bool, bool]]:
@@ -143,9 +165,11 @@ def _run_states(found: tuple[PlannedRun, ...]) -> list[tuple[str | None, bool, b
     return [(entry.run, entry.state in ACTIVE_STATES, entry.state == "finished") for entry in found]
 
 
-def _render_results(configs: tuple[RunConfig, ...], known: list[tuple[str | None, bool, bool]]) -> None:
+def _render_results(
+    configs: tuple[RunConfig, ...], recorded: list[RunSummary], known: list[tuple[str | None, bool, bool]]
+) -> None:
     with show_errors():
-        found = comparison.find_runs(get_store(), configs)
+        found = comparison.find_runs(get_store(), configs, recorded)
         if not comparison.is_done(found):
             get_client().ensure_worker()
         render_progress_table(found)
@@ -159,7 +183,7 @@ def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
     if all(entry.run is None for entry in found):
         st.caption("No run with these settings exists yet. Existing runs are included automatically.")
         return
-    known = {summary.id: summary for summary in get_store().list()}
+    known = {summary.id: summary for summary in list_runs()}
     share = 0.0
     cells: dict[str, dict[str, str]] = {}
     for entry in found:
@@ -169,7 +193,7 @@ def render_progress_table(found: tuple[PlannedRun, ...]) -> None:
             text = "not started"
         elif status.state == "finished":
             share += 1
-            text = f"test {format_score(summary.metric, status.test)}"
+            text = f"test {format_score(summary.metric, status.test)}{' (recorded)' if summary.recorded else ''}"
         else:
             share += status.step / max(status.steps, 1) if status.stage == 0 else 0.5
             where = f" {status.step}/{status.steps}" if status.state != "queued" else ""

@@ -29,6 +29,7 @@ from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.local_path import is_path_allowed, path_input
 from ptviz.ui.look import inspect_run
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
+from ptviz.ui.recorded import shown_recorded_runs
 
 LESSON = (
     "A prompt was trained on one task. Does it [[transfer]] to another task, and can its vectors predict that? "
@@ -89,12 +90,12 @@ class PromptSelection:
     def worker_run(self) -> RunSummary | None:
         """Return a run of this backbone, for requests to the worker that need the backbone."""
         real = [run for run in self.runs if not run.id.startswith(SAVED_PREFIX)]
-        return next(iter(real or record.finished_runs(get_store(), self.backbone)), None)
+        return next(iter(real or record.finished_runs(get_store(), self.backbone, shown_recorded_runs())), None)
 
 
 def select_prompts() -> PromptSelection | None:
     """Return the selected prompts of one backbone; None, with a hint, if there is nothing to compare."""
-    found = record.source_prompts(get_store())
+    found = record.source_prompts(get_store(), recorded=_add_recorded())
     opened = _load_opened_prompts()
     without_backbone = record.prompts_without_backbone(get_store())
     if not found and not opened and not without_backbone:
@@ -111,7 +112,8 @@ def select_prompts() -> PromptSelection | None:
         titles[OPENED_ONLY] = "none: only prompts of checkpoints"
     backbone = select_one("Backbone", titles, key="backbone", help="only prompts of one backbone can be compared")
     own = [run for run in found if run.config.backbone == backbone]
-    names = dict(zip([run.id for run in own], run_labels(own), strict=True))
+    labels = [f"{label} (recorded)" if run.recorded else label for run, label in zip(own, run_labels(own), strict=True)]
+    names = dict(zip([run.id for run in own], labels, strict=True))
     ids = _select_runs([run.id for run in own], names, _default_runs(own)) if own else []
     _checkpoint_input()
     train_all_tasks.render_all_tasks_form(backbone, own)
@@ -139,6 +141,15 @@ def select_prompts() -> PromptSelection | None:
         checkpoint=_checkpoint_path() if from_checkpoint else "",
         cache_key=hash(key),
     )
+
+
+def _add_recorded() -> list[RunSummary]:
+    """Return the recorded runs to choose from: all of them unless there are runs of your own, then on request."""
+    shown = shown_recorded_runs()
+    if not shown or not record.finished_runs(get_store()):
+        return shown
+    help = "prompts that came with ptviz, with their measured transfer"
+    return shown if st.toggle("include recorded runs", key="with-recorded", help=help, bind="query-params") else []
 
 
 def _vectors_by_name(summaries: dict[str, RunSummary]) -> dict[str, np.ndarray]:

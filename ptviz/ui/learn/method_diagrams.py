@@ -11,6 +11,7 @@ from ptviz.runs import Run, RunSummary
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.formatting import format_score
 from ptviz.ui.components.forms import select_one
+from ptviz.ui.recorded import list_targets, run_title
 
 PRODUCT_SIGN = " × "  # noqa: RUF001  # the sign of a product
 _STATE_WORDS = {"trained": "trained", "frozen": "frozen", "processed": "computed", "input": "input"}
@@ -29,17 +30,20 @@ def select_backbone_shape(key: str = "shape") -> BackboneInfo:
 
 
 def runs_of_method(name: str) -> list[RunSummary]:
-    """Return your runs of a method that have saved a prompt."""
-    return [run for run in get_store().list_targets() if run.config.method == name and run.status.kept is not None]
+    """Return the runs of a method that have saved a prompt, your own first."""
+    return [run for run in list_targets() if run.config.method == name and run.status.best_step is not None]
 
 
 def select_run(name: str) -> Run | None:
-    """Return one of your runs of this method, whose tensors the panel shall show; None for shapes only."""
-    mine = {run.id: f"{run.name} ({format_score(run.metric, run.status.accuracy)})" for run in runs_of_method(name)}
+    """Return a run of this method, whose tensors the panel shall show; None for shapes only."""
+    mine = {
+        run.id: f"{run_title(run) if run.recorded else run.name} ({format_score(run.metric, run.status.accuracy)})"
+        for run in runs_of_method(name)
+    }
     if not mine:
         return None
     titles = {"": "shapes only", **mine}
-    chosen = select_one("Tensors of", titles, key=f"run-{name}", help="small heat maps of the tensors of your run")
+    chosen = select_one("Tensors of", titles, key=f"run-{name}", help="small heat maps of the tensors of the run")
     return get_store().get(chosen) if chosen else None
 
 

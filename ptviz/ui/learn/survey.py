@@ -13,11 +13,13 @@ from ptviz.methods import list_methods
 from ptviz.plots import plot_framework, plot_method_pair, plot_taxonomy
 from ptviz.plots.method_panels import SOURCE_COUNT
 from ptviz.plots.survey import TaxonomyColour, best_run_per_method, build_coloured_taxonomy
+from ptviz.runs import RunSummary
 from ptviz.runs.config import task_label
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.svg_drawing import render_plot_drawing
 from ptviz.ui.learn.method_diagrams import select_backbone_shape
+from ptviz.ui.recorded import shown_recorded_runs
 
 METHOD_PAGE = "learn/method.py"
 INTRODUCTION = (
@@ -57,7 +59,7 @@ def render_taxonomy() -> None:
     # What the figure does not depend on stays out of its snippet.
     options: dict[str, Any] | None = {"family": {}, "parameters": {"backbone": shape.name}}.get(colour_by)
     if options is None:
-        options = {"backbone": shape.name, "task": _select_task(shape)}
+        options = _select_runs(shape)
     clicked = render_plot_drawing(
         plot_taxonomy,
         key="taxonomy",
@@ -73,18 +75,38 @@ def render_taxonomy() -> None:
         _render_outline(build_coloured_taxonomy("family", shape.name, "").root)
 
 
-def _select_task(shape: BackboneInfo) -> str:
-    """Return the task whose runs colour the tree."""
-    tasks = sorted({run.config.task for run in best_run_per_method(get_store(), shape.name).values()})
-    if not tasks:
-        st.caption(f"No finished run on {shape.title} yet: train some methods to colour the tree.")
-        return ""
+def _select_runs(shape: BackboneInfo) -> dict[str, Any]:
+    """Return the options of the figure that choose the runs which colour it: your own if there are any."""
+    groups = {"Your runs": get_store().list(), "Recorded runs": shown_recorded_runs()}
+    groups = {name: runs for name, runs in groups.items() if best_run_per_method(runs, shape.name)}
+    if not groups:
+        st.caption(f"No finished run on {shape.title}: train some methods to colour the tree.")
+        return {"backbone": shape.name}
+    group = next(iter(groups))
+    if len(groups) > 1:
+        group = str(
+            st.segmented_control("Coloured by", list(groups), default=group, key="coloured-runs", required=True)
+        )
+    recorded = {"recorded": True} if group == "Recorded runs" else {}
+    return {"backbone": shape.name, "task": _select_task(groups[group], shape, group), **recorded}
+
+
+def _select_task(runs: list[RunSummary], shape: BackboneInfo, group: str) -> str:
+    """Return the task whose runs colour the tree: first the one on which most methods were trained."""
+    found = [run for run in runs if run.config.backbone == shape.name]
+    methods = {task: {run.config.method for run in found if run.config.task == task} for task in _tasks_of(found)}
+    tasks = sorted(methods, key=lambda task: (-len(methods[task]), task))
     task = tasks[0]
     if len(tasks) > 1:
         titles = {name: task_label(name) for name in tasks}
         task = select_one("Task", titles, key="of-task", help="only scores on the same task can be compared")
-    st.caption(f"Your best run of each method on {task_label(task)}. Runs may differ in their settings.")
+    st.caption(f"{group}: the best of each method on {task_label(task)}. Runs may differ in their settings.")
     return task
+
+
+def _tasks_of(runs: list[RunSummary]) -> list[str]:
+    """Return the tasks of finished runs on one task, each once."""
+    return sorted({run.config.task for run in runs if run.status.state == "finished" and not run.config.more_tasks})
 
 
 def _render_outline(root: Branch) -> None:

@@ -14,7 +14,6 @@ from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.plots import plot_step_strip, run_tensors
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.method_style import method_title
 from ptviz.plots.run_tensors import best_snapshot_index
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory
@@ -29,6 +28,7 @@ from ptviz.ui.components.formatting import render_heading, unique_labels
 from ptviz.ui.components.glossary import meaning, render_markdown
 from ptviz.ui.components.presenter import take_step
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button, transfer_link
+from ptviz.ui.recorded import list_targets, run_title
 from ptviz.ui.train.run_page import ANSWER_SECONDS, REFRESH_SECONDS, run_from_address
 
 T = TypeVar("T")
@@ -122,7 +122,7 @@ def _render_no_run() -> None:
 def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | None:
     """Return the run or saved prompt that the address names, else the newest run that suits this page; with a box."""
     known, saved = (
-        get_store().list_targets(),
+        list_targets(),
         {SAVED_PREFIX + one.id: one for one in saved_prompts.list_saved_prompts(get_store().prompts_folder)},
     )
     if "run" not in st.query_params and wanted is not None:
@@ -139,10 +139,9 @@ def _select_run(wanted: Callable[[str], bool] | None) -> Run | SavedPrompt | Non
     else:
         return None
     ids = [*(summary.id for summary in known), *saved]
-    names = {
-        s.id: f"{s.name} ({method_title(s.config.method)}, {s.config.task_labels}, seed {s.config.training.seed})"
-        for s in known
-    } | {id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()}
+    names = {summary.id: run_title(summary) for summary in known} | {
+        id: f"{one.title} (saved prompt, {one.m} tokens)" for id, one in saved.items()
+    }
     names = unique_labels(names)
 
     def changed() -> None:

@@ -38,6 +38,7 @@ from ptviz.ui.components.linked_selection import update_highlight
 from ptviz.ui.look.inspect_run import SnapshotSelection
 from ptviz.ui.look.projection_progress import projection_with_progress
 from ptviz.ui.look.token_panels import PromptView
+from ptviz.ui.recorded import list_targets, run_title
 from ptviz.worker.projection_process import ProjectionJob
 
 _ALL_WORDS = "all"
@@ -177,8 +178,8 @@ def _select_other_prompts(found: SnapshotSelection, part: TensorHistory, index: 
     names = {
         **{f"{SIBLING_PREFIX}{i}": sibling_name(other) for i, other in siblings if other != dict(index)},
         **{
-            summary.id: run_name(summary.id, summary.config)
-            for summary in get_store().list_targets()
+            summary.id: run_title(summary) if summary.recorded else run_name(summary.id, summary.config)
+            for summary in list_targets()
             if summary.config.backbone == backbone and summary.id != found.run.id
         },
         **{

@@ -25,6 +25,7 @@ from ptviz.ui.components.python_snippet import python_popover
 from ptviz.ui.components.text_blocks import TextPart, text_blocks_html
 from ptviz.ui.look import token_importance
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request
+from ptviz.ui.recorded import list_targets, run_title
 
 LESSON = (
     "How accurate is this prompt with some of its tokens changed? Edits are applied one after another and measured "
@@ -167,14 +168,14 @@ def _mixable_prompts(found: SnapshotSelection, m: int) -> dict[tuple[Any, str], 
     ]
     runs = [
         summary
-        for summary in get_store().list_targets()
+        for summary in list_targets()
         if summary.status.state == "finished"
         and summary.config.backbone == backbone
         and summary.config.hyperparameters.get("m") == m
         and summary.id != found.run.id
     ]
     named: dict[tuple[Any, str], str] = {("kept", prompt.id): f"saved: {prompt.title}" for prompt in saved}
-    return unique_labels(named | {("run", summary.id): f"run: {summary.name}" for summary in runs})
+    return unique_labels(named | {("run", summary.id): f"run: {run_title(summary)}" for summary in runs})
 
 
 _FORMS: dict[str, Callable[[SnapshotSelection, int, Any], Edit | None]] = {

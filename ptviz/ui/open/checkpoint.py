@@ -21,6 +21,7 @@ from ptviz.checkpoints.diagnostics import incompatibilities, list_warnings
 from ptviz.checkpoints.folder_listing import list_checkpoints
 from ptviz.checkpoints.formats.ptviz import BUNDLE_FORMAT
 from ptviz.checkpoints.sandbox.restrictions import describe_missing_protections
+from ptviz.experiments.sample_checkpoints import list_samples
 from ptviz.figures.style import format_number
 from ptviz.plots import plot_checkpoint, plot_checkpoint_norms
 from ptviz.plots.cache import cached_by_signature, last_modified
@@ -38,6 +39,7 @@ from ptviz.ui.components.uploads import resolve_upload, upload_link
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 from ptviz.ui.open.try_prompt import try_prompt_panel
+from ptviz.ui.recorded import shows_recorded
 
 SIDES = ("a", "b")
 EMBEDDINGS_PAGE = "look/embeddings.py"
@@ -83,6 +85,27 @@ def select_checkpoint(side: str, path: Path) -> Path:
     st.text(f"This folder holds {len(found)} checkpoints.")
     chosen = st.selectbox("Checkpoint", list(names), format_func=lambda own: names.get(own, own), key=f"inside-{side}")
     return Path(chosen)
+
+
+def render_samples() -> None:
+    """Show a button for each sample checkpoint of the gallery, which opens it on the first side."""
+    samples = list_samples() if shows_recorded() else {}
+    if not samples:
+        return
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.caption("Recorded examples:")
+        for label, path in samples.items():
+            st.button(label, key=f"sample-{path.name}", on_click=_open_sample, args=(str(path),), type="tertiary")
+
+
+def _open_sample(path: str) -> None:
+    allow_path(path)
+    st.session_state[f"path-{SIDES[0]}"] = path
+
+
+def first_sample() -> Path | None:
+    """Return the sample to show while nothing is opened; None if there is none, or the recorded ones are hidden."""
+    return next(iter(list_samples().values()), None) if shows_recorded() else None
 
 
 def fetch_hub_checkpoint(side: str, path: Path) -> Path | None:

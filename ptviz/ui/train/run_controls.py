@@ -38,8 +38,9 @@ def render_run_controls(run: Run, status: Status) -> None:
     if status.state == "finished":
         if st.button("Replay", icon=":material/replay:", key="replay-run", help="plays the recorded run again"):
             open_replay(run.id)
-        with st.popover("Extend", icon=":material/more_time:"):
-            _extend_form(run)
+        if not run.recorded:
+            with st.popover("Extend", icon=":material/more_time:"):
+                _extend_form(run)
     if run.snapshots():
         with st.popover("Branch", icon=":material/call_split:"):
             _branch_form(run)

@@ -17,6 +17,7 @@ from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
 from ptviz.ui.components.glossary import meaning
+from ptviz.ui.recorded import list_runs, render_recorded_note
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
 
@@ -29,14 +30,16 @@ ANSWER_SECONDS = 0.6
 
 
 def run_from_address() -> Run | None:
-    """Return the run that ``?run=`` names; without it the active run, else the newest; None if there is no run.
+    """Return the run that ``?run=`` names; without it the active run, else the newest, else the first recorded one.
+
+    None if there is no run.
 
     Raises:
         StoreError: if the address names a run that is not there or cannot be read.
     """
     named = st.query_params.get("run")
     if named is None:
-        known = get_store().list()
+        known = list_runs()
         alive = [summary for summary in known if summary.status.state in ACTIVE_STATES]
         if not known:
             return None
@@ -54,6 +57,7 @@ def render_run_header(run: Run, status: Status) -> None:
         run_controls.render_run_controls(run, status)
         export_menu(run)
     st.text(describe_settings(config))
+    render_recorded_note(run)
     if notes := run.task_notes():
         with st.expander(f"Notes on the data ({len(notes)})"):
             for note in notes:

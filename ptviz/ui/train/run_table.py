@@ -217,15 +217,19 @@ def render_run_actions(picked: list[RunSummary]) -> None:
         if len(picked) == 1:
             if st.button("Open", icon=":material/monitoring:", type="primary", key="open"):
                 open_run_page(picked[0].id)
+        own = [summary for summary in picked if not summary.recorded]
+        if not own:
+            return
+        if len(picked) == 1:
             with st.popover("Edit", icon=":material/edit:"):
                 _edit_form(picked[0])
         else:
-            with st.popover(f"Tag {len(picked)} runs", icon=":material/label:"):
-                _tag_form(picked)
-        _pin_button(picked)
-        count = f"{len(picked)} runs" if len(picked) > 1 else "run"
+            with st.popover(f"Tag {len(own)} runs", icon=":material/label:"):
+                _tag_form(own)
+        _pin_button(own)
+        count = f"{len(own)} runs" if len(own) > 1 else "run"
         if st.button(f"Delete {count}", icon=":material/delete:", key="delete"):
-            _delete_dialog(picked)
+            _delete_dialog(own)
 
 
 def _edit_form(summary: RunSummary) -> None:
@@ -419,8 +423,9 @@ def _render_overlay(picked: list[RunSummary]) -> None:
 
 def rerun_on_change(summaries: list[RunSummary]) -> None:
     """Draw the page again whenever a run in the list has changed."""
-    if any(summary.status.state in ACTIVE_STATES for summary in summaries):
-        st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(_run_states(summaries))
+    own = [summary for summary in summaries if not summary.recorded]  # The others never change.
+    if any(summary.status.state in ACTIVE_STATES for summary in own):
+        st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(_run_states(own))
 
 
 def _rerun_if_changed(known: list[tuple[str, str, int]]) -> None:

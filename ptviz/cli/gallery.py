@@ -1,0 +1,51 @@
+"""``ptviz gallery``: train and pack the recorded runs that come with ptviz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from ptviz import paths
+from ptviz.cli.output import RunFailed, as_usage_error, print_line, progress_console, quiet_libraries
+from ptviz.cli.planned_runs import wait_for_runs
+from ptviz.cli.progress import GracefulStop
+
+if TYPE_CHECKING:
+    from ptviz.experiments.comparison import PlannedRun
+
+
+def gallery(
+    action: Annotated[Literal["record", "pack"], typer.Argument(help="`record` trains and packs, `pack` only packs.")],
+    folder: Annotated[
+        Path | None, typer.Option(help="Folder of the gallery. Default: that of the app, assets/gallery.")
+    ] = None,
+) -> None:
+    """Train the recorded runs that come with ptviz, and pack them.
+
+    Runs that PTVIZ_HOME already holds are reused. Ctrl-C stops the training; the same command continues it.
+    """
+    from ptviz.executors.local import LocalExecutor
+    from ptviz.experiments.comparison import find_runs, start_runs
+    from ptviz.experiments.gallery import gallery_configs, pack_gallery
+
+    executor = LocalExecutor()
+    with as_usage_error(OSError, ImportError):
+        if action == "record":
+            planned = find_runs(executor.store, gallery_configs())
+            with GracefulStop() as stop:
+                with quiet_libraries():
+                    planned = start_runs(executor, planned)
+                wait_for_runs(executor, planned, stop, progress_console(), _run_label)
+        packed = pack_gallery(executor.store, folder or paths.gallery_dir(), print_line)
+    print_line(f"{len(packed.runs)} runs, {packed.measured} measured transfers, {packed.size / 1e6:.1f} MB")
+    if packed.missing:
+        names = ", ".join(
+            f"{e.config.method} on {e.config.task}, seed {e.config.training.seed}" for e in packed.missing
+        )
+        raise RunFailed(f"not finished, and kept as recorded before if they were: {names}")
+
+
+def _run_label(entry: PlannedRun) -> str:
+    return f"{entry.config.method} on {entry.config.task}, seed {entry.config.training.seed}"
