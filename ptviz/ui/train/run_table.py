@@ -214,13 +214,13 @@ def render_run_actions(picked: list[RunSummary]) -> None:
         st.caption("Press a name to open a run. Select runs on the left edge of the table to compare or change them.")
         return
     with st.container(horizontal=True):
-        if len(picked) == 1:
-            if st.button("Open", icon=":material/monitoring:", type="primary", key="open"):
-                open_run_page(picked[0].id)
+        alone = len(picked) == 1
+        if alone and st.button("Open", icon=":material/monitoring:", type="primary", key="open"):
+            open_run_page(picked[0].id)
         own = [summary for summary in picked if not summary.recorded]
         if not own:
             return
-        if len(picked) == 1:
+        if alone:
             with st.popover("Edit", icon=":material/edit:"):
                 _edit_form(picked[0])
         else:
