@@ -34,7 +34,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
-from ptviz.ui.components.local_path import path_input
+from ptviz.ui.components.local_path import allow_path, path_input
 from ptviz.ui.components.uploads import resolve_upload, upload_link
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
