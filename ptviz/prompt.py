@@ -1,8 +1,9 @@
 """The data passed between methods and frozen backbones: Spec and Batch in, Prompt out, Output back.
 
 Axes, in this order everywhere: ``B`` batch, ``T`` input tokens, ``m`` prompt tokens, ``d`` embedding width; ``S``
-attention sites, ``H`` key/value heads, ``h`` head width; ``k`` experts or source tasks; ``r`` rank; ``c`` classes;
-``V`` vocabulary; ``U`` target tokens, ``N`` those of a whole batch; ``t`` target tasks of one run.
+attention sites, ``s`` those with a prefix if not all; ``H`` key/value heads, ``h`` head width; ``k`` experts or source
+tasks; ``r`` rank; ``c`` classes; ``V`` vocabulary; ``U`` target tokens, ``N`` those of a whole batch; ``t`` target
+tasks of one run.
 """
 
 from __future__ import annotations
@@ -30,7 +31,8 @@ class Spec:
 
     ``common_ids`` are the ids of the backbone's most frequent words (no special, unused or padding tokens), most
     frequent first: the pool of "sampled vocabulary" initialisation (Lester et al. 2021, section 3.2). ``targets`` is
-    the number of target tasks that the method is trained on at once.
+    the number of target tasks that the method is trained on at once. ``key_values_of_tokens`` returns the backbone's
+    own keys and values (S, 2, H, m, h) of m token ids at its first positions; None where only sizes are known.
     """
 
     embedding_table: Float[Tensor, "V d"]
@@ -43,6 +45,7 @@ class Spec:
     source_tasks: tuple[str, ...] = ()
     tokenise: Callable[[str], list[int]] = field(default=_fallback_tokenise, compare=False, repr=False)
     targets: int = 1
+    key_values_of_tokens: Callable[[Sequence[int]], Tensor] | None = field(default=None, compare=False, repr=False)
 
     @classmethod
     def from_sizes(
@@ -151,13 +154,15 @@ class Prompt:
 
     ``embeddings`` fill the slots and ``key_values`` come first at every attention site; their batch axis is 1 for a
     static prompt and B for one per input. ``delta`` is added to the input embeddings. ``keep`` marks the prompt tokens
-    that are visible after pruning. ``routing`` is only recorded. ``losses`` are added to the task loss.
+    that are visible after pruning, ``sites`` the attention sites that see the keys and values, None: all; a text begins
+    at position m in any case. ``routing`` is only recorded. ``losses`` are added to the task loss.
     """
 
     embeddings: Float[Tensor, "#B m d"] | None = None
     key_values: Float[Tensor, "S 2 #B H m h"] | None = None
     delta: Float[Tensor, "B T d"] | None = None
     keep: Bool[Tensor, " m"] | None = None
+    sites: Bool[Tensor, " S"] | None = None
     routing: Float[Tensor, "B k"] | None = None
     losses: Mapping[str, Float[Tensor, ""]] = field(default_factory=lambda: MappingProxyType({}))
 

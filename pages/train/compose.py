@@ -28,7 +28,7 @@ with left, show_errors():
         backbone = run_form.select_backbone()
     with second:
         method = run_form.select_method()
-    task = run_form.with_chat_switch(run_form.select_task(), backbone)
+    task = run_form.with_layout_choices(run_form.select_task(), backbone)
     more = run_form.select_more_tasks(method, task)
     preview = st.container()
     st.subheader(method_title(method))

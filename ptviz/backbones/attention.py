@@ -6,11 +6,12 @@ values need no hooks, no cache objects, no code per family and no global state.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 import torch.nn.functional as F
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from transformers import AttentionInterface, AttentionMaskInterface
 from transformers.masking_utils import sdpa_mask
@@ -32,6 +33,28 @@ class KeyValues(Protocol):
     """A prompt's keys and values by site: item ``s`` is a pair (keys, values), each (1 or B, H, m, h)."""
 
     def __getitem__(self, site: int, /) -> Any: ...
+
+
+class PrefixOfSites:
+    """The keys and values of a prompt that some sites do not see: there they are without tokens, (1 or B, H, 0, h)."""
+
+    def __init__(self, key_values: Float[Tensor, "S 2 #B H m h"], sites: Bool[Tensor, " S"]) -> None:
+        self.key_values, self.marks = key_values, sites.tolist()
+
+    def __getitem__(
+        self, site: int, /
+    ) -> Float[
+        Tensor,
+        (
+            2  # B H m h
+        ),
+    ]:
+        own = self.key_values[site]
+        return own if self.marks[site] else own[..., :0, :]
+
+    def absent(self, site: int) -> int:
+        """Return how many prefix tokens a site does not see: all m or none."""
+        return 0 if self.marks[site] else self.key_values.shape[-2]
 
 
 def attend_site(
@@ -117,7 +140,10 @@ def attend(
         if visit is None:
             weights = None
         else:
-            visit(module.site, weights)  # type: ignore[arg-type]
+            site: int = module.site  # type: ignore[assignment]
+            # Whoever looks at weights finds the prefix in the first columns of every site.
+            absent = prompt_kv.absent(site) if isinstance(prompt_kv, PrefixOfSites) else 0
+            visit(site, F.pad(weights, (absent, 0)))
     return mixed.transpose(1, 2).contiguous().to(dtype), weights
 
 
@@ -196,9 +222,7 @@ def make_boolean_mask(*arguments: Any, **keywords: Any) -> Tensor | None:
     return mask
 
 
-def join_key_values(
-    first: Sequence[tuple[Tensor, Tensor]] | Tensor, second: dict[int, tuple[Tensor, Tensor]]
-) -> list[tuple[Tensor, Tensor]]:
+def join_key_values(first: KeyValues, second: dict[int, tuple[Tensor, Tensor]]) -> list[tuple[Tensor, Tensor]]:
     """Concatenate two prefixes site by site along the prompt-token axis."""
     return [
         (torch.cat([first[site][0].float(), keys.float()], -2), torch.cat([first[site][1].float(), values.float()], -2))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from ptviz.backbone_shape import BackboneShape
-from ptviz.backbones.attention import AttentionCallback
+from ptviz.backbones.attention import AttentionCallback, PrefixOfSites
 from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import describe_families
 from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
@@ -122,11 +122,23 @@ class Backbone(nn.Module, ABC):
             self._common_ids = find_common_tokens(self.tokeniser, len(self.embedding_table)).to(self.device)
         table, ids = self.embedding_table, self._common_ids
         sizes = self.sites, self.heads, self.head_width, length
-        return Spec(table, *sizes, ids, labels, sources, self.tokenise, targets)
+        return Spec(table, *sizes, ids, labels, sources, self.tokenise, targets, self.key_values_of_tokens)
 
     def tokenise(self, text: str) -> list[int]:
         """Return the token ids of a text, without special tokens."""
         return list(self.tokeniser(text, add_special_tokens=False)["input_ids"])
+
+    @torch.no_grad()
+    def key_values_of_tokens(self, ids: Sequence[int]) -> Float[Tensor, "S 2 H m h"]:
+        """Return the frozen model's own keys and values of m tokens at its first positions, at every attention site.
+
+        An encoder-decoder reads the tokens on both sides.
+        """
+        gathered: dict[int, tuple[Tensor, Tensor]] = {}
+        tokens = torch.tensor([list(ids)], device=self.device)
+        both = {"decoder_input_ids": tokens} if self.family == "encoder-decoder" else {}
+        self.model(input_ids=tokens, collect=gathered, **both)
+        return torch.stack([torch.stack(own)[:, 0] for _, own in sorted(gathered.items())]).float()
 
     @torch.no_grad()
     def embed_tokens(self, ids: Int[Tensor, "B T"]) -> Float[Tensor, "B T d"]:
@@ -250,6 +262,8 @@ class Backbone(nn.Module, ABC):
                 raise BackboneError(
                     f"expected key-value prompts of (sites, 2, heads, head width) {expected} for {self.name}, got {got}"
                 )
+            if prompt.sites is not None and len(prompt.sites) != self.sites:
+                raise BackboneError(f"expected a mark for each of {self.sites} sites, got {len(prompt.sites)}")
 
     def fill_slots(self, batch: Batch, x: Float[Tensor, "B T d"], prompt: Prompt) -> Float[Tensor, "B T d"]:
         """Return the input embeddings with the prompt in its slots, in the type of the frozen weights."""
@@ -291,7 +305,9 @@ def select_hidden(states: tuple[Tensor, ...] | None, choose: Callable[[Tensor], 
 
 def kv_kwargs(prompt: Prompt) -> dict[str, Any]:
     """Return the keyword argument that passes key-value prompts to the attention function."""
-    return {} if prompt.key_values is None else {"prompt_kv": prompt.key_values}
+    if prompt.key_values is None:
+        return {}
+    return {"prompt_kv": prompt.key_values if prompt.sites is None else PrefixOfSites(prompt.key_values, prompt.sites)}
 
 
 @torch.no_grad()

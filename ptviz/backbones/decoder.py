@@ -150,8 +150,8 @@ class DecoderBackbone(Backbone):
             positions = torch.arange(past, past + m, device=x.device)[None]
             trunk(inputs_embeds=front, position_ids=positions, use_cache=False, collect=gathered, **kv_kwargs(prompt))
         prefix: Any = gathered
-        if prompt.key_values is not None:
-            prefix = join_key_values(prompt.key_values, gathered) if m else prompt.key_values
+        if own_prefix := kv_kwargs(prompt):
+            prefix = join_key_values(own_prefix["prompt_kv"], gathered) if m else own_prefix["prompt_kv"]
         own = mask[:, lead:]
         positions = (own.long().cumsum(1) - 1).clamp(min=0) + past + m
         states: Tensor = trunk(

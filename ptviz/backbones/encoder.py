@@ -23,9 +23,10 @@ COSINE_SCALE = 20.0
 class EncoderBackbone(Backbone):
     """BERT-style models.
 
-    The prompt follows [CLS] at positions 1 to m, and the text keeps the positions it has without a prompt: the frozen
-    model sees its text unchanged, with a prompt added. Trained keys and values count as past positions instead, as in
-    the released code of P-tuning v2 and as on decoders: the text begins at position m.
+    The prompt follows [CLS] at positions 1 to m (elsewhere in a template: at the positions after the token before it),
+    and the text keeps the positions it has without a prompt: the frozen model sees its text unchanged, with a prompt
+    added. Trained keys and values count as past positions instead, as in the released code of P-tuning v2 and as on
+    decoders: the text begins at position m.
     """
 
     family = "encoder"
@@ -33,14 +34,16 @@ class EncoderBackbone(Backbone):
     """Whether positions count through prompt and text, as in PEFT, instead of leaving the text's unchanged."""
 
     def position_ids(self, batch: Batch, past: int = 0) -> Tensor | None:
-        """Return position ids (B, T): those of the text as without a prompt, and 1..m for the slots; ``past`` more."""
+        """Return position ids (B, T): the text's as without a prompt, in slots those that follow; ``past`` more."""
         offset = POSITION_OFFSETS.get(self.model.config.model_type)
         if offset is None:
             return None
         if self.sequential_positions:
             return torch.arange(offset, offset + batch.mask.shape[1], device=batch.mask.device).expand(len(batch), -1)
         text = (~batch.slots).long().cumsum(1) - 1
-        slots = batch.slots.long().cumsum(1)
+        counts = batch.slots.long().cumsum(1)
+        # Slots between two tokens are counted from the first of them.
+        slots = text.clamp(min=0) + counts - counts.masked_fill(batch.slots, 0).cummax(1).values
         longest = self.model.config.max_position_embeddings - offset - 1
         positions = torch.where(batch.slots, slots, text) + past
         if positions.shape[1] + past > longest and int(positions.max()) > longest:

@@ -111,7 +111,7 @@ def _with_prompt(model: PreTrainedModel, prompt: Prompt) -> PreTrainedModel:
     """Return a shallow copy of the model, with the same weights, whose attention sites see a key-value prompt."""
     if prompt.key_values is None:
         return model
-    prompt_kv, kind = prompt.key_values, type(model)
+    prompt_kv, sites, kind = prompt.key_values, prompt.sites, type(model)
     shift = prompt_kv.shape[-2]
     encoder_decoder = model.config.is_encoder_decoder
 
@@ -127,7 +127,7 @@ def _with_prompt(model: PreTrainedModel, prompt: Prompt) -> PreTrainedModel:
                 own = prompt_kv.repeat_interleave(rows // prompt_kv.shape[2], 2)
             if not encoder_decoder and keywords.get("position_ids") is not None:
                 keywords["position_ids"] = keywords["position_ids"] + shift
-            return super().forward(*arguments, prompt_kv=own, **keywords)
+            return super().forward(*arguments, **kv_kwargs(Prompt(key_values=own, sites=sites)), **keywords)
 
     # ``generate`` reads the signature to know what it may hand over.
     Prompted.forward.__signature__ = inspect.signature(kind.forward)  # type: ignore[attr-defined]

@@ -22,6 +22,7 @@ from ptviz.cli.output import (
     JsonOption,
     UsageError,
     as_usage_error,
+    format_score,
     latex_table,
     markdown_table,
     print_json,
@@ -35,11 +36,15 @@ from ptviz.cli.planned_runs import describe_plan, exit_if_incomplete, print_mess
 from ptviz.cli.progress import GracefulStop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from ptviz.analysis.comparison import MethodSummary, RunResult
+    from ptviz.analysis.ensemble import EnsembleScores
     from ptviz.experiments.comparison import PlannedRun
     from ptviz.runs import RunConfig
+    from ptviz.tasks.metrics import Metric
+
+ENSEMBLE_HEADINGS = ("method", "mean", "best", "vote", "mean probability", "prompts")
 
 
 @with_table_options("columns")
@@ -68,6 +73,7 @@ def compare(
     """
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
+    from ptviz.experiments.ensemble import score_methods
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
@@ -88,7 +94,8 @@ def compare(
         planned = wait_for_runs(executor, planned, stop, console, _run_label)
     results = with_row_scores(load_results(executor.store, planned), executor.store.get)
     summaries = summarise_methods(results)
-    result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started)
+    ensembles = score_methods(results, executor.store.get)
+    result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started, ensembles)
     if csv_path is not None:
         write_csv(csv_path, TABLE_COLUMNS, result["methods"])
     if as_json:
@@ -155,6 +162,7 @@ def _comparison_json(
     summaries: Sequence[MethodSummary],
     reused: set[str | None],
     seconds: float,
+    ensembles: Mapping[str, EnsembleScores],
 ) -> dict[str, Any]:
     from ptviz.analysis.comparison import compare_with_each, table_rows
     from ptviz.tasks.metrics import recorded_metric, shared_metric
@@ -176,6 +184,7 @@ def _comparison_json(
         "reused": sum(run["reused"] for run in runs),
         "wall_seconds": seconds,
         "methods": table_rows(summaries),
+        "ensembles": {method: asdict(scores) for method, scores in ensembles.items()},
         "against_the_first": [asdict(pair) | {"verdict": pair.verdict} for pair in pairs],
         "runs": runs,
     }
@@ -192,6 +201,9 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
     if len(summaries) > 1 and sys.stdout.isatty():  # A pipe gets one table; --json has both.
         print_line(f"\n{summaries[0].method} against the others, seed by seed:")
         print_table(pair_headings(metric), pair_rows(result["against_the_first"], metric))
+    if result["ensembles"] and sys.stdout.isatty():
+        print_line("\nThe vote of a method's prompts, one for each seed:")
+        print_table(ENSEMBLE_HEADINGS, _ensemble_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
@@ -228,3 +240,18 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
         parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
     return "\n\n".join(parts)
+
+
+def _ensemble_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
+    """Return mean, best member, vote and mean probability of the ensemble of each method."""
+    return [
+        (
+            method,
+            format_score(metric, sum(own["members"]) / len(own["members"])),
+            format_score(metric, max(own["members"])),
+            format_score(metric, own["vote"]),
+            format_score(metric, own["mean_probability"]),
+            str(len(own["members"])),
+        )
+        for method, own in result["ensembles"].items()
+    ]

@@ -101,6 +101,15 @@ _TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[bool, typer.Option("--skip-bad-rows", help="Leave out rows that cannot be used, and list them.")],
         False,
     ),
+    "place": (
+        Annotated[
+            str,
+            typer.Option(
+                help="Where soft tokens stand, on any task: prefix (before the texts), or infix (behind the last)."
+            ),
+        ],
+        "prefix",
+    ),
     "chat": (
         Annotated[bool, typer.Option("--chat", help="Ask an instruct decoder through its chat template, on any task.")],
         False,

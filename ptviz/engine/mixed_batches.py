@@ -60,6 +60,52 @@ def answer_rows(rows: Sequence[tuple[LoadedPrompt, str]]) -> list[dict[str, Any]
     ]
 
 
+def answer_with_each(members: Sequence[LoadedPrompt], texts: Sequence[str]) -> dict[str, Any]:
+    """Return the answers of several prompts for one task to the same texts.
+
+    Prompts of one shape share the batches of the backbone.
+
+    Returns:
+        ``{"classes": [c names], "members": (R, n, c), "without": (n, c)}``, class probabilities with each prompt and
+        without one.
+
+    Raises:
+        ValueError: for fewer than two prompts, prompts of several backbones or tasks, a task without classes, or an
+            empty text.
+    """
+    refuse_empty_texts(texts)
+    if len(members) < 2:
+        raise ValueError(f"expected at least two prompts, whose answers are combined; got {len(members)}")
+    task = members[0].task
+    if len({id(one.backbone) for one in members}) > 1:
+        names = ", ".join(sorted({one.backbone.name for one in members}))
+        raise ValueError(f"expected prompts of one backbone, which answers for all; got {names}")
+    if any(one.task.classes != task.classes or one.task.name != task.name for one in members):
+        raise ValueError(f"expected prompts for one task; got {', '.join(sorted({one.task.name for one in members}))}")
+    if not task.classes:
+        raise ValueError(f"{task.title} has no classes to vote for: its answers are texts, or choices of the example")
+    groups: dict[Any, list[int]] = {}
+    for place, one in enumerate(members):
+        groups.setdefault(_prompt_shape(one, texts[0]), []).append(place)
+    found: list[list[list[float]]] = [[]] * len(members)
+    for places in groups.values():
+        rows = _encode([(members[place], text) for place in places for text in texts], True)
+        flat = _answer(rows)
+        for index, place in enumerate(places):
+            found[place] = flat[index * len(texts) : (index + 1) * len(texts)]
+    without = _answer(_encode([(members[0], text) for text in texts], False))
+    return {"classes": list(task.classes), "members": found, "without": without}
+
+
+@torch.no_grad()
+def _prompt_shape(loaded: LoadedPrompt, text: str) -> tuple[Any, ...]:
+    """Return what prompts in one batch must share: the shapes of their parts, and what they leave out."""
+    [(_, _, prompt)] = _batches(_encode([(loaded, text)], True))
+    shapes = [None if (part := getattr(prompt, name)) is None else tuple(part.shape) for name in _PER_ROW]
+    marks = [None if mark is None else tuple(mark.tolist()) for mark in (prompt.keep, prompt.sites)]
+    return (*shapes, *marks)
+
+
 def stack_prompts(prompts: Sequence[Prompt], places: Sequence[Sequence[int]]) -> Prompt:
     """Return one prompt for a batch: ``prompts[i]`` is that of the rows ``places[i]``, together all rows.
 
@@ -67,15 +113,14 @@ def stack_prompts(prompts: Sequence[Prompt], places: Sequence[Sequence[int]]) ->
         ValueError: if the prompts have not the same parts of one shape.
     """
     order = torch.tensor([row for own in places for row in own]).argsort()
-    keep = prompts[0].keep
-    for one in prompts[1:]:
-        same = keep is one.keep if keep is None or one.keep is None else torch.equal(keep, one.keep)
-        if not same:
-            raise ValueError("expected prompts with the same tokens pruned in one batch; got different ones")
+    for name, what in {"keep": "tokens pruned", "sites": "layers prompted"}.items():
+        marks = [getattr(one, name) for one in prompts]
+        if len({None if one is None else tuple(one.tolist()) for one in marks}) > 1:
+            raise ValueError(f"expected prompts with the same {what} in one batch; got different ones")
     embeddings, key_values, delta = (
         _stack([getattr(one, name) for one in prompts], places, axis, order) for name, axis in _PER_ROW.items()
     )
-    return Prompt(embeddings, key_values, delta, keep)
+    return Prompt(embeddings, key_values, delta, prompts[0].keep, prompts[0].sites)
 
 
 def _stack(

@@ -15,7 +15,7 @@ from ptviz.methods.base import PromptMethod
 from ptviz.methods.registry import build_method as build_method
 from ptviz.paths import expand_user
 from ptviz.runs.config import RunConfig
-from ptviz.tasks import TableOptions, Task
+from ptviz.tasks import Task
 from ptviz.training import Baselines, Event, ResumePoint, TrainConfig
 from ptviz.training.several_targets import mean_event
 
@@ -73,11 +73,20 @@ def load_run_task(config: RunConfig) -> Task:
 
 
 def build_run_method(config: RunConfig, backbone: Backbone, task: Task) -> PromptMethod:
-    """Build the untrained method of a run for a backbone and its first task."""
+    """Build the untrained method of a run for a backbone and its first task.
+
+    Raises:
+        ValueError: for a bad hyperparameter, or an infix of a method that has no soft tokens in the input.
+    """
     sources = config.source_tasks(task.family)
     length, words = config.training.length, tuple(task.label_words)
     spec = backbone.make_spec(length, words, sources, len(config.targets))
-    return build_method(config.method, spec, config.hyperparameters, config.training.seed)
+    method = build_method(config.method, spec, config.hyperparameters, config.training.seed)
+    if task.place != "prefix" and not method.slots:
+        raise ValueError(
+            f"place: {method.card.title} has keys and values and no soft tokens in the input: leave the infix out"
+        )
+    return method
 
 
 def get_or_create(cache: LRUCache[Hashable, T], key: Hashable, make: Callable[[], T]) -> T:
@@ -117,7 +126,7 @@ class ModelCache:
     def source_tasks(self, config: RunConfig) -> list[Task]:
         """Return the source tasks of a run, in order."""
         names = config.source_tasks(self.task(config).family)
-        plain = replace(config, more_tasks=(), text=None, label=None, table=TableOptions(chat=config.table.chat))
+        plain = replace(config, more_tasks=(), text=None, label=None, table=config.table.for_every_task())
         return [self.task(replace(plain, task=name)) for name in names]
 
     def baselines(self, config: RunConfig) -> Baselines | None:

@@ -13,7 +13,6 @@ from ptviz.runs.run import Run
 from ptviz.runs.same_training import is_same_training
 from ptviz.runs.source_runs import SOURCE_RUN_NAME
 from ptviz.runs.store import Store
-from ptviz.tasks import TableOptions
 from ptviz.training import SourcePromptReady
 from ptviz.training.source_prompts import SOURCE_METHOD, make_source_config, make_source_prompt, source_hyperparameters
 
@@ -27,7 +26,7 @@ def source_run_configs(config: RunConfig, m: int, family: str = "") -> list[RunC
     return [
         RunConfig(
             config.backbone, task, SOURCE_METHOD, source_hyperparameters(m), training,
-            name=f"{SOURCE_RUN_NAME}{task}", device=config.device, table=TableOptions(chat=config.table.chat),
+            name=f"{SOURCE_RUN_NAME}{task}", device=config.device, table=config.table.for_every_task(),
         ).checked()
         for task in config.source_tasks(family)
     ]  # fmt: skip

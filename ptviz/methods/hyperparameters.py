@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +19,8 @@ STORED_KEY = "knobs"
 class Hyperparameter:
     """The meaning of a constructor argument: the paper's symbol, a description, and bounds (inclusive).
 
-    ``affects_routing`` marks hyperparameters that change how inputs are routed; the page on routing shows them.
+    ``affects_routing`` marks hyperparameters that change how inputs are routed; the page on routing shows them. A text
+    must match the whole of the regular expression ``pattern``, if there is one.
     """
 
     symbol: str
@@ -26,6 +28,7 @@ class Hyperparameter:
     minimum: int | float | None = None
     maximum: int | float | None = None
     affects_routing: bool = False
+    pattern: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,7 +58,10 @@ class HyperparameterInfo:
                 raise ValueError(f"{self.name}: expected true or false; got {value!r}")
             return found
         if self.value_type is str:
-            return str(value)
+            text, pattern = str(value), self.declaration.pattern
+            if pattern and not re.fullmatch(pattern, text):
+                raise ValueError(f"{self.name}: expected {self.declaration.meaning}; got {value!r}")
+            return text
         return self._validate_number(value)
 
     def _validate_number(self, value: Any) -> int | float:

@@ -40,6 +40,41 @@ def init_prompt(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, 
     return spec.sample_embeddings(m)
 
 
+def token_ids_for(spec: Spec, m: int, init: str, text: str = "") -> list[int]:
+    """Return m token ids: sampled ``vocabulary``, or the ``labels`` or a ``text`` repeated until m are filled.
+
+    Raises:
+        ValueError: for ``labels`` without label words, or ``text`` without a text.
+    """
+    if init == "vocabulary":
+        pool = len(spec.common_ids)
+        drawn = torch.randperm(pool)[:m] if m <= pool else torch.randint(pool, (m,))
+        return [int(i) for i in spec.common_ids[drawn.to(spec.common_ids.device)]]
+    words = " ".join(spec.label_words) if init == "labels" else text
+    if not words.strip():
+        what = "a task with label words" if init == "labels" else "some words in the hyperparameter `text`"
+        raise ValueError(f"init {init!r} needs {what}; got none")
+    ids = spec.tokenise(words)
+    return (ids * -(-m // len(ids)))[:m]
+
+
+def key_values_of_words(spec: Spec, m: int, init: str, text: str = "") -> Float[Tensor, "S 2 H m h"]:
+    """Return the frozen backbone's own keys and values of m real tokens (see ``token_ids_for``) at every site.
+
+    Source: Li and Liang 2021, section 7.4 (initialisation from activations of real words),
+    https://aclanthology.org/2021.acl-long.353
+
+    Raises:
+        ValueError: for ``labels`` without label words, or ``text`` without a text.
+    """
+    if spec.embedding_table.is_meta:
+        return torch.empty(spec.sites, 2, spec.heads, m, spec.head_width)
+    ids = token_ids_for(spec, m, init, text)
+    if spec.key_values_of_tokens is None:
+        raise ValueError(f"init {init!r} needs a backbone with weights; choose random")
+    return spec.key_values_of_tokens(ids).float().cpu()
+
+
 def prompt_embeddings_of(first: Prompt, m: int, width: int) -> Float[Tensor, "m d"]:
     """Return the vectors of a trained prompt, which must be m of this width.
 

@@ -11,7 +11,11 @@ The MLP reads P', never the input: the prefix is the same for every text (the su
 After training only the keys and values are stored, as in the paper; the released code stores the MLP as well.
 For encoder-decoders the released code trains three MLPs, for self-attention on both sides and cross-attention; here one
 MLP writes all sites. Li and Liang train with a language-model loss on generation; here label words are read out, as
-for every other method. Their initialisation from activations of real words, for few examples, is not implemented.
+for every other method.
+
+With few examples they start from the activations of real words (section 7.4): their code fits the MLP to them by 500
+steps of Adam. Here W_2 is the exact solution of least norm instead, for the initial P' and W_1. ``layers`` gives only
+some attention sites a prefix; the paper prompts all.
 """
 
 from __future__ import annotations
@@ -27,8 +31,11 @@ from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
 from ptviz.methods.glossary import EquationSymbol
-from ptviz.methods.hyperparameters import Hyperparameter, Length
+from ptviz.methods.hyperparameters import Hyperparameter, Length, Text
+from ptviz.methods.initializers import key_values_of_words
 from ptviz.methods.key_value_dropout import Dropout, drop_per_example
+from ptviz.methods.key_value_init import KeyValueInit
+from ptviz.methods.prefix_sites import Layers, PrefixSites
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
@@ -38,7 +45,7 @@ Hidden = Annotated[
 
 
 class PrefixTuning(PromptMethod):
-    """``P'`` (m, d) and an MLP of width q that writes ``KV`` (S, 2, H, m, h) from it."""
+    """``P'`` (m, d) and an MLP of width q that writes ``KV`` (S, 2, H, m, h) from it, or (s, ...) for chosen sites."""
 
     card = MethodCard(
         name="prefix-tuning",
@@ -51,7 +58,8 @@ class PrefixTuning(PromptMethod):
         idea="Write extra keys and values for every layer from m small vectors with an MLP, which steadies training;"
         " keep only what it wrote.",
         differs="One MLP for all attention sites, also of an encoder-decoder (the code has three there). The encoder is"
-        " not fed by the input, whatever the survey's drawing suggests.",
+        " not fed by the input, whatever the survey's drawing suggests. A start from real words solves for the last"
+        " layer of the MLP, where the code fits all of it by gradient descent; a prefix at some layers only is ours.",
         lesson="Extra keys and values stand in front of those of the text in every layer, so that each word can look"
         " at them. Training so many parameters directly is unstable. So each prefix token has one short vector, and"
         " a network writes all its keys and values from it. The network reads these vectors alone and never"
@@ -89,29 +97,54 @@ class PrefixTuning(PromptMethod):
     )
     slots = 0
 
-    def __init__(self, spec: Spec, m: Length = 10, hidden: Hidden = 512, dropout: Dropout = 0.0) -> None:
+    def __init__(
+        self,
+        spec: Spec,
+        m: Length = 10,
+        hidden: Hidden = 512,
+        dropout: Dropout = 0.0,
+        layers: Layers = "all",
+        init: KeyValueInit = "random",
+        text: Text = "",
+    ) -> None:
         super().__init__()
+        self.sites = PrefixSites(layers, spec.sites)
         self.P = nn.Parameter(torch.randn(m, spec.width))
-        self.shape = (spec.sites, 2, spec.heads, spec.head_width)
+        self.shape = (len(self.sites), 2, spec.heads, spec.head_width)
         self.W_1 = nn.Linear(spec.width, hidden)
         self.W_2 = nn.Linear(hidden, math.prod(self.shape))
         self.dropout = nn.Dropout(dropout)
+        if init != "random":
+            if hidden < m:
+                raise ValueError(f"init {init!r} needs an MLP at least as wide as m; got q {hidden} and m {m}")
+            words = key_values_of_words(spec, m, init, text)
+            if not self.P.is_meta:
+                self._fit(words[self.sites.chosen])
 
-    def prefix(self) -> Float[Tensor, "S 2 H m h"]:
+    @torch.no_grad()
+    def _fit(self, words: Float[Tensor, "s 2 H m h"]) -> None:
+        """Set W_2 so that the MLP writes these keys and values."""
+        rows = words.permute(3, 0, 1, 2, 4).flatten(1) - self.W_2.bias
+        written = self.W_1(self.P).tanh()
+        self.W_2.weight.copy_(torch.linalg.lstsq(written.double(), rows.double(), driver="gelsd").solution.T)
+
+    def prefix(self) -> Float[Tensor, "s 2 H m h"]:
         """Return KV: each token's row of the MLP's output, split into sites, key and value, and heads."""
         rows: Tensor = self.W_2(self.W_1(self.P).tanh())
         return rows.reshape(len(self.P), *self.shape).permute(1, 2, 3, 0, 4)
 
     def forward(self, batch: Batch) -> Prompt:
         """Return KV for every row, batch axis 1; with dropout, one for each row."""
-        return Prompt(key_values=drop_per_example(self.prefix(), self.dropout, len(batch)))
+        dropped = drop_per_example(self.prefix(), self.dropout, len(batch))
+        return Prompt(key_values=self.sites.spread(dropped), sites=self.sites.marks)
 
     def merge(self) -> StaticPrompt:
         """Return the keys and values without P' and the MLP: a P-tuning v2."""
-        return StaticPrompt(self.card, self.slots, key_values=self.prefix()[:, :, None])
+        whole = self.sites.spread(self.prefix()[:, :, None])
+        return StaticPrompt(self.card, self.slots, key_values=whole, sites=self.sites.marks)
 
     def stored_parameters(self) -> int:
-        """Return the size of KV, 2 S m H h."""
+        """Return the size of KV, 2 s m H h for s sites with a prefix."""
         return len(self.P) * math.prod(self.shape)
 
     def diagram(self) -> MethodDiagram:
@@ -120,12 +153,16 @@ class PrefixTuning(PromptMethod):
         return MethodDiagram(key_values=EncoderOutput(TensorNode("P'"), ("W_1", "W_2"), "MLP"), note=note)
 
     def tensors(self) -> dict[str, MethodTensor]:
-        """Return P' (m, d), KV (S, kv, H, m, h), W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h."""
+        """Return P' (m, d), KV (S, kv, H, m, h), W_1 (q, d), b_1 (q), W_2 and b_2 by site, kv, head and h.
+
+        With some sites only, their axis is s.
+        """
+        axis = self.sites.axis
         return {
             "P'": MethodTensor(self.P, ("m", "d")),
-            "KV": MethodTensor(self.prefix(), ("S", "kv", "H", "m", "h")),
+            "KV": MethodTensor(self.prefix(), (axis, "kv", "H", "m", "h")),
             "W_1": MethodTensor(self.W_1.weight, ("q", "d")),
             "b_1": MethodTensor(self.W_1.bias, ("q",)),
-            "W_2": MethodTensor(self.W_2.weight.reshape(*self.shape, -1), ("S", "kv", "H", "h", "q")),
-            "b_2": MethodTensor(self.W_2.bias.reshape(self.shape), ("S", "kv", "H", "h")),
+            "W_2": MethodTensor(self.W_2.weight.reshape(*self.shape, -1), (axis, "kv", "H", "h", "q")),
+            "b_2": MethodTensor(self.W_2.bias.reshape(self.shape), (axis, "kv", "H", "h")),
         }

@@ -14,7 +14,8 @@ class StaticPrompt(PromptMethod, register=False):
     """A trained prompt with the card of its method: plain tensors, none of which is trained.
 
     ``shift`` is added to the embedding of the i-th real token of a text; ``keep`` marks the prompt tokens that are
-    visible. Given tensors are detached, not copied. Its ``state_dict`` is what to store for inference.
+    visible, ``sites`` the attention sites that see the keys and values. Given tensors are detached, not copied. Its
+    ``state_dict`` is what to store for inference.
     """
 
     card: MethodCard  # type: ignore[misc]  # It is that of the merged method, so it differs by instance.
@@ -22,6 +23,7 @@ class StaticPrompt(PromptMethod, register=False):
     key_values: Tensor | None
     shift: Tensor | None
     keep: Tensor | None
+    sites: Tensor | None
 
     def __init__(
         self,
@@ -31,6 +33,7 @@ class StaticPrompt(PromptMethod, register=False):
         key_values: Float[Tensor, "S 2 1 H m h"] | None = None,
         shift: Float[Tensor, "s d"] | None = None,
         keep: Bool[Tensor, " m"] | None = None,
+        sites: Bool[Tensor, " S"] | None = None,
     ) -> None:
         """Store the tensors.
 
@@ -43,7 +46,7 @@ class StaticPrompt(PromptMethod, register=False):
             raise ValueError(f"expected embeddings for {slots} slots of {card.name}; got {filled}")
         self.card = card
         self.slots = slots
-        tensors = {"embeddings": embeddings, "key_values": key_values, "shift": shift, "keep": keep}
+        tensors = {"embeddings": embeddings, "key_values": key_values, "shift": shift, "keep": keep, "sites": sites}
         for name, tensor in tensors.items():
             setattr(self, name, None if tensor is None else nn.Buffer(tensor.detach()))
         self.eval()
@@ -54,11 +57,13 @@ class StaticPrompt(PromptMethod, register=False):
         if self.shift is not None:
             position = (batch.text_mask.cumsum(1) - 1).clamp(0, len(self.shift) - 1)
             delta = self.shift[position] * batch.text_mask[..., None]
-        return Prompt(self.embeddings, self.key_values, delta, self.keep)
+        return Prompt(self.embeddings, self.key_values, delta, self.keep, self.sites)
 
     def stored_parameters(self) -> int:
-        """Return the size of the tensors, without pruned prompt tokens."""
-        total = sum(tensor.numel() for tensor in (self.key_values, self.shift) if tensor is not None)
+        """Return the size of the tensors, without pruned prompt tokens and sites that have no prefix."""
+        total = 0 if self.shift is None else self.shift.numel()
+        if self.key_values is not None:
+            total += (self.key_values if self.sites is None else self.key_values[self.sites]).numel()
         if self.embeddings is not None:
             visible = self.slots if self.keep is None else int(self.keep.sum())
             total += visible * self.embeddings.shape[2]

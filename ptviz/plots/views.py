@@ -34,6 +34,7 @@ AXIS_NAMES: Mapping[str, str] = {
     "r": "rank",
     "T": "position",
     "S": "attention site",
+    "s": "attention site with a prefix",
     "H": "head",
     "h": "head width",
     "kv": "keys or values",

@@ -55,7 +55,8 @@ def measure_attention(
         seen[site] = _attention_to_prompt(weights[0].float(), batch, past)
         of_text, sees_text = weights.shape[2] == width, weights.shape[3] - past == width
         others[site] = weights.shape[3] - past - (slots if sees_text else 0)
-        kept[site] = past + (visible if sees_text else 0)
+        seen_past = past if prompt.sites is None or bool(prompt.sites[site]) else 0
+        kept[site] = seen_past + (visible if sees_text else 0)
         names[site] = site_name(backbone, site, of_text, sees_text)
 
     backbone(batch, prompt, rows.readout, visit=visit)

@@ -124,7 +124,7 @@ class RunConfig:
         names = [target_slug(task) for task in self.targets]
         if len(set(names)) < len(names):
             raise ValueError(f"task: expected target tasks of different names; got {self.task_names}")
-        if (self.text, self.label, self.table) != (None, None, TableOptions(chat=self.table.chat)):
+        if (self.text, self.label, self.table) != (None, None, self.table.for_every_task()):
             raise ValueError("task: several target tasks are read with their usual columns and words; leave out others")
         if self.start is not None:
             raise ValueError("start: a saved prompt starts a run on one target task; got several")

@@ -63,10 +63,13 @@ def static_tensors(prompt: Prompt) -> dict[str, Tensor]:
     """Return the tensors of a static prompt, without the batch axis and pruned tokens.
 
     Raises:
-        StoreError: if the prompt depends on the input, or also changes the input's embeddings.
+        StoreError: if the prompt depends on the input, also changes the input's embeddings, or has keys and values at
+            some attention sites only.
     """
     if not prompt.is_static or prompt.delta is not None:
         raise StoreError("expected a static prompt; this one depends on the input or changes the input's embeddings")
+    if prompt.sites is not None:
+        raise StoreError("expected keys and values at every attention site; this prompt has them at some layers only")
     found: dict[str, Tensor] = {}
     if prompt.embeddings is not None:
         found["embeddings"] = prompt.embeddings[0] if prompt.keep is None else prompt.embeddings[0][prompt.keep]

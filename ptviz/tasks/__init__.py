@@ -73,14 +73,14 @@ def load_task(
     """Return a task by its name ("trec6", "glue:mnli"), a table's path ("reviews.csv"), or a Hub id ("hub:ag_news").
 
     ``text`` and ``label`` name the columns of a table or of a Hub data set, ``options`` say how a table is read and
-    its classes are worded; ``seed`` draws the splits. Their ``chat`` is for every task.
+    its classes are worded; ``seed`` draws the splits. Their ``chat`` and ``place`` are for every task.
 
     Raises:
         TaskError: if there is no such task, its package is missing, or its table cannot be used as it is.
     """
-    if options is not None and options.chat:
-        own = load_task(name, text=text, label=label, options=replace(options, chat=False), seed=seed)
-        return replace(own, chat=True)
+    if options is not None and (usual := replace(options, chat=False, place="prefix")) != options:
+        own = load_task(name, text=text, label=label, options=usual, seed=seed)
+        return replace(own, chat=options.chat, place=options.place)
     if name.startswith(ELSEWHERE_PREFIX):
         raise TaskError(
             f"the task is {safe_text(name.removeprefix(ELSEWHERE_PREFIX), 200)!r} on another machine: it is never "

@@ -11,7 +11,7 @@ from typing import Literal
 from ptviz.tasks.example import PAIR_SEPARATOR, Example, SplitName, TaskError
 from ptviz.tasks.metrics import Metric, check_metric
 from ptviz.tasks.splits import sample_few_shot, stratified_subsample
-from ptviz.tasks.template import Template
+from ptviz.tasks.template import Place, Template
 
 TaskKind = Literal["classification", "text", "choice"]
 """What an answer is: a class, a text that is written, or one of the example's own choices."""
@@ -31,8 +31,9 @@ class Task:
     them out (see ``Template.for_readout``; empty: the usual one), and ``cut_first`` is the field that loses tokens
     first when an input is too long (empty: the longest). With ``whole_words`` a decoder scores a label word of several
     tokens by their mean log-likelihood; without it one token stands for each word. With ``chat`` an instruct decoder
-    is asked through its chat template. ``metric`` is a name of ``ptviz.tasks.metrics``. ``source`` says where the
-    examples came from and on what terms, ``notes`` what was done to them.
+    is asked through its chat template; ``place`` is where soft tokens stand. ``metric`` is a name of
+    ``ptviz.tasks.metrics``. ``source`` says where the examples came from and on what terms, ``notes`` what was done to
+    them.
 
     Raises:
         TaskError: if there are not one word and one description for each of at least two classes, if two classes
@@ -57,6 +58,7 @@ class Task:
     cut_first: str = ""
     whole_words: bool = False
     chat: bool = False
+    place: Place = "prefix"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "metric", self.metric or DEFAULT_METRICS[self.kind])
@@ -175,7 +177,9 @@ class Task:
         Raises:
             ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first"; only "last" for a chat.
         """
-        return Template.for_readout(reading, self.cue, self.fields, self.template, self.cut_first, self.chat)
+        return Template.for_readout(
+            reading, self.cue, self.fields, self.template, self.cut_first, self.chat, self.place
+        )
 
     def fingerprint(self) -> str:
         """Return the SHA-256 of everything that shapes a run on this task: rows, classes, words, layout, metric."""
@@ -188,4 +192,6 @@ class Task:
             content.append("whole words")
         if self.chat:
             content.append("chat")
+        if self.place != "prefix":
+            content.append(self.place)
         return hashlib.sha256(json.dumps(content, ensure_ascii=True).encode()).hexdigest()

@@ -16,6 +16,10 @@ from ptviz.chat_template import read_chat_frame
 ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
 
+Place = Literal["prefix", "infix"]
+"""Where the soft tokens stand: before the texts, or between the texts and the answer (Li and Liang 2021, section 7.3,
+https://aclanthology.org/2021.acl-long.353)."""
+
 FRAMES: dict[ReadoutMode, tuple[str, str]] = {
     "pooled": ("{cls}", "{sep}"),
     "mask": ("{cls}", " {cue} {mask}.{sep}"),
@@ -90,14 +94,16 @@ class Template:
         pattern: str = "",
         cut_first: str = "",
         chat: bool = False,
+        place: Place = "prefix",
     ) -> Template:
         """Return the template of a reading, with ``pattern`` for the input, or prompt and texts in order.
 
         What the reading needs is put around the input, unless the pattern has it: ``{cls}`` and ``{sep}``, a mask
-        token, the cue.
+        token, the cue. An "infix" moves the prompt behind the last text.
 
         Raises:
-            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first", or for a bad ``pattern``.
+            ValueError: unless ``reading`` is one of "pooled", "mask", "last" and "first", or for a bad ``pattern``,
+                such as one with several pieces of the prompt, where an infix is asked for.
         """
         if reading not in FRAMES:
             raise ValueError(f"reading: expected one of {', '.join(FRAMES)}; got {reading!r}")
@@ -107,6 +113,8 @@ class Template:
             pattern = "{prompt}" + ahead + between.join(f"{{{name}}}" for name in fields)
         elif reading != "mask":
             pattern = pattern.replace("{mask}", "")
+        if place == "infix":
+            pattern = _move_behind_texts(pattern, fields)
         if "{cls}" in pattern:
             before = ""
         if "{mask}" in pattern or (reading != "mask" and "{cue}" in pattern):
@@ -312,6 +320,14 @@ class Template:
         if self.readout_mode == "last" and ids:
             read[-1] = True
         return EncodedText(ids, slots, read, label)
+
+
+def _move_behind_texts(pattern: str, fields: Sequence[str]) -> str:
+    if pattern.count("{prompt}") != 1 or "{prompt:" in pattern:
+        raise ValueError(f"place: expected a template with one {{prompt}} for an infix; got {pattern!r}")
+    moved = pattern.replace("{prompt}", "").lstrip("\n")
+    end = max(moved.find(f"{{{name}}}") + len(name) + 2 for name in fields)
+    return f"{moved[:end]}{{prompt}}{moved[end:]}"
 
 
 def end_token(tokeniser: Tokeniser, reading: str, targets: Iterable[str], chat: bool = False) -> tuple[int, bool]:

@@ -54,7 +54,8 @@ def estimate_run(
 
     sizes = next((info for info in list_backbones() if info.name == backbone), None)
     notes = []
-    shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 1, 1, 2)
+    # Unknown sizes are not counted; a site that the backbone may have is not refused.
+    shape = (sizes.width, sizes.sites, sizes.heads, sizes.head_width) if sizes else (2, 10_000, 1, 2)
     named = sources if sources is not None else default_source_tasks(task)
     spec = Spec.from_sizes(*shape, config.length, named if method_uses_source_tasks(method) else ())
     built = build_method(method, replace(spec, targets=targets), hyperparameters)

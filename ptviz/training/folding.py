@@ -25,7 +25,9 @@ def fold_prompt(method: PromptMethod) -> dict[str, Tensor]:
     if size < MIN_BYTES or method.per_target:
         return {}
     merged = method.merge()
-    if not isinstance(merged, StaticPrompt) or merged.shift is not None or merged.keep is not None:
+    if not isinstance(merged, StaticPrompt) or any(
+        part is not None for part in (merged.shift, merged.keep, merged.sites)
+    ):
         return {}
     found, own = {}, method.tensors()
     for part in merged.tensors().values():

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
+from ptviz.engine import mixed_batches
 from ptviz.engine.loaded_prompt import LoadedPrompt
-from ptviz.engine.mixed_batches import answer_rows, stack_prompts
+from ptviz.engine.mixed_batches import answer_rows, answer_with_each, stack_prompts
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig
 from ptviz.tasks import Task
+from ptviz.tasks.collate import collate
 from tests.families import SOURCES, TASK, backbone_of, method_of
 from tests.text_tasks import CHOICE_TASK, TEXT_TASK
 
@@ -93,3 +96,36 @@ def test_prompts_are_stacked_in_the_order_of_rows(shape: tuple[int, ...]) -> Non
     assert torch.equal(found, torch.stack([own[1], other.embeddings[0], own[2], own[0]]))
     with pytest.raises(ValueError, match="the same tokens pruned"):
         stack_prompts([one, replace(other, keep=torch.tensor([True, False]))], [[0, 1, 2], [3]])
+
+
+@pytest.mark.parametrize("family", ["pooled", "gpt2"])
+def test_an_ensemble_answers_as_its_members(family: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Prompts of one shape share batches; others, such as a longer one, have their own."""
+    members = [load(family, "prompt-tuning", TASK, seed) for seed in range(3)]
+    texts = ["who is the team", "where", "a good free day city"]
+    batches = []
+    monkeypatch.setattr(
+        mixed_batches, "collate", lambda rows, *a, **k: batches.append(len(rows)) or collate(rows, *a, **k)
+    )
+    found = answer_with_each(members, texts)
+    assert max(batches) == len(members) * len(texts), "one batch"
+    for member, own in zip(members, found["members"], strict=True):
+        for text, answer in zip(texts, own, strict=True):
+            assert answer == pytest.approx(alone(member, text, True), abs=1e-5)
+    assert found["without"][0] == pytest.approx(alone(members[0], texts[0], False), abs=1e-5)
+    longer = replace(members[0], method=method_of("prompt-tuning", backbone_of(family), 5, m=6))
+    mixed = answer_with_each([members[1], longer], texts)
+    assert mixed["members"][0] == pytest.approx(np.array(found["members"][1]), abs=1e-5)
+    assert mixed["members"][1][0] == pytest.approx(alone(longer, texts[0], True), abs=1e-5)
+
+
+def test_what_is_no_ensemble_is_refused() -> None:
+    first = load("gpt2", "prompt-tuning", TASK, 0)
+    for members, message in (
+        ([first], "at least two prompts"),
+        ([first, load("llama", "prompt-tuning", TASK, 0)], "prompts of one backbone"),
+        ([first, load("gpt2", "prompt-tuning", SOURCES[1], 0)], "prompts for one task"),
+        ([load("gpt2", "prompt-tuning", TEXT_TASK, seed) for seed in range(2)], "no classes to vote for"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            answer_with_each(members, ["who is it"])

@@ -190,3 +190,28 @@ def test_only_the_prompt_takes_a_number(piece: str) -> None:
     pattern = "{prompt}{text}{sep}{cue}".replace("{" + name + "}", piece)
     with pytest.raises(ValueError, match=rf"expected \{{{name}\}}; got .*only \{{prompt:3\}} takes a number"):
         Template(pattern)
+
+
+@pytest.mark.parametrize(
+    ("reading", "pattern", "expected"),
+    [
+        ("pooled", "", "{cls}{text}{prompt}{sep}"),
+        ("mask", "", "{cls}{text}{prompt} {cue} {mask}.{sep}"),
+        ("last", "", "{text}{prompt}\n{cue}"),
+        ("first", "", "{text}{prompt} {cue}{eos}"),
+        ("last", "{prompt}Read: {text}. Yes?", "Read: {text}{prompt}. Yes?\n{cue}"),
+    ],
+)
+def test_an_infix_stands_between_text_and_answer(reading: str, pattern: str, expected: str) -> None:
+    """Li and Liang 2021, section 7.3: [x; infix; y]."""
+    assert Template.for_readout(reading, pattern=pattern, place="infix").pattern == expected
+
+
+def test_an_infix_stands_behind_the_last_of_several_texts() -> None:
+    template = Template.for_readout("last", fields=("premise", "hypothesis"), place="infix")
+    assert template.pattern == "{premise}\n{hypothesis}{prompt}\n{cue}"
+
+
+def test_pieces_with_places_of_their_own_are_no_infix() -> None:
+    with pytest.raises(ValueError, match=r"one \{prompt\} for an infix"):
+        Template.for_readout("last", pattern="{prompt:2}{text}{prompt}", place="infix")

@@ -26,7 +26,7 @@ BUNDLE_FORMAT = "ptviz bundle"
 """The format name of a run in one file."""
 PROMPT_FILES = ("prompt.safetensors", "resume.safetensors")
 _CONFIG_FIELDS = {"backbone", "task", "method", "training"}
-_KNOWN_AXES = {"m", "d", "S", "kv", "H", "h", "k", "r", "T", "B", "c", "V", "t"}
+_KNOWN_AXES = {"m", "d", "S", "s", "kv", "H", "h", "k", "r", "T", "B", "c", "V", "t"}
 
 
 def detect(state: StoredTensors) -> bool:

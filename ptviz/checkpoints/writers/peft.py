@@ -102,6 +102,11 @@ def _prefix_to_peft(prompt: Prompt, backbone: TrainedBackbone) -> tuple[dict[str
             f"expected a decoder; {backbone.name} is an {backbone.family}, where PEFT's prefix does not reach every "
             "attention site that this one was trained at. Export it with --to npz or --to bundle"
         )
+    if prompt.sites is not None:
+        raise CheckpointError(
+            "expected keys and values at every layer; this prompt has them at some layers only, for which PEFT has no "
+            "format. Export it with --to npz or --to bundle"
+        )
     assert prompt.key_values is not None
     stacked = prompt.key_values[:, :, 0].detach().float().cpu().numpy()
     sites, _, heads, tokens, width = stacked.shape

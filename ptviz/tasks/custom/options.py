@@ -7,11 +7,12 @@ import csv
 import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 from msgspec import Meta
 
 from ptviz.tasks.example import TaskError
+from ptviz.tasks.template import Place
 from ptviz.validation import InvalidData, Name, convert_json
 
 QUOTINGS = ("standard", "backslash", "none")
@@ -36,8 +37,8 @@ class TableOptions:
 
     ``words`` holds (class, word) pairs: the text that stands for a class instead of its name; ``word_list`` one word
     for every class instead, in the order of the classes. ``target`` is the column of the texts to write, in place of a
-    column of labels. ``template``, ``cut_first``, ``metric`` and ``chat`` are those of ``Task``; ``chat`` is for every
-    task, not only for tables.
+    column of labels. ``template``, ``cut_first``, ``metric``, ``chat`` and ``place`` are those of ``Task``; the last
+    two are for every task, not only for tables.
 
     Raises:
         TaskError: naming the option, what was expected and what came.
@@ -55,6 +56,7 @@ class TableOptions:
     cut_first: Name = ""
     metric: Name = ""
     chat: bool = False
+    place: Place = "prefix"
 
     def __post_init__(self) -> None:
         if self.delimiter is not None:
@@ -67,6 +69,8 @@ class TableOptions:
             raise TaskError(f"quoting: expected one of {', '.join(QUOTINGS)}; got {self.quoting!r}")
         if self.encoding is not None and not _is_text_encoding(self.encoding):
             raise TaskError(f"encoding: expected a name such as utf-8, cp1252 or utf-16; got {self.encoding[:40]!r}")
+        if self.place not in get_args(Place):
+            raise TaskError(f"place: expected one of {', '.join(get_args(Place))}; got {self.place!r}")
         self._check_words()
         if len(self.template) > MAX_TEMPLATE:
             raise TaskError(f"template: expected at most {MAX_TEMPLATE:,} characters; got {len(self.template):,}")
@@ -85,6 +89,10 @@ class TableOptions:
             raise TaskError("words: a column of targets has no classes; leave out the words, or the target")
         if self.word_list and (self.words or any("=" in word for word in self.word_list)):
             raise TaskError(f"words: expected only pairs, or only words without =; got {', '.join(self.word_list)}")
+
+    def for_every_task(self) -> TableOptions:
+        """Return the options that hold for any task: those of no table."""
+        return TableOptions(chat=self.chat, place=self.place)
 
     def to_json(self) -> dict[str, Any]:
         """Return a JSON object of the options that differ from the defaults."""

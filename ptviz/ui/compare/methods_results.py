@@ -22,8 +22,10 @@ from ptviz.analysis.comparison import (
     to_mebibytes,
 )
 from ptviz.analysis.csv_text import table_to_csv
+from ptviz.analysis.ensemble import TIE_RULE
 from ptviz.analysis.statistics import INTERVAL_MARKS
 from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
+from ptviz.experiments.ensemble import score_methods
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.methods import list_methods
 from ptviz.plots.comparison import load_learning_rate_grid
@@ -62,6 +64,8 @@ def render_comparison_results(found: Sequence[PlannedRun]) -> None:
     _render_chart(chart, _drawable_runs(found), order)
     if chart == "Seeds" and len(order) > 1:
         render_paired_comparisons(order, _metric_of(results))
+    if chart == "Seeds":
+        render_ensembles(results)
     training = found[0].config.training
     seeds = len({entry.config.training.seed for entry in found})
     st.caption(words.describe_budget([one.length for one in order], training.steps, training.batch, seeds))
@@ -221,6 +225,38 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
         f"Differences of test {metric.noun} on the same seed, so on the same examples and batches; p is that of the "
         "paired t test, corrected by Holm for the number of pairs. The top method was selected after seeing the "
         "results, so its lead is biased upwards."
+    )
+
+
+def render_ensembles(results: Sequence[RunResult]) -> None:
+    """Show what the prompts of a method's seeds answer together, for methods of at least three seeds."""
+    found = score_methods(results, get_store().get)
+    if not found:
+        return
+    st.markdown("**The prompts of all seeds together**")
+    table = [
+        {
+            "Method": method_title(method),
+            "Mean of the prompts": scores.mean,
+            "Best prompt": scores.best,
+            "Vote": scores.vote,
+            "Mean probability": scores.mean_probability,
+            "Prompts": len(scores.members),
+        }
+        for method, scores in found.items()
+    ]
+    share = st.column_config.NumberColumn(format="percent")
+    st.dataframe(
+        pd.DataFrame(table),
+        hide_index=True,
+        height="content",
+        alt="Accuracy of the vote of a method's prompts",
+        column_config={name: share for name in ("Mean of the prompts", "Best prompt", "Vote", "Mean probability")},
+    )
+    st.caption(
+        "Test accuracy of one frozen backbone with the prompts of all seeds ([Lester et al. 2021, section "
+        f"6](https://aclanthology.org/2021.emnlp-main.243)). The class that most prompts give wins; {TIE_RULE}. The "
+        "best prompt is selected on the test set, which favours it. New texts: `ptviz predict --ensemble RUN,RUN,RUN`."
     )
 
 

@@ -45,7 +45,7 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
                 "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"
             )
     with right:
-        task = run_form.with_chat_switch(run_form.select_task(), backbone)
+        task = run_form.with_layout_choices(run_form.select_task(), backbone)
     if not methods or not backbone or not task.name:
         return ()
     base = RunConfig(

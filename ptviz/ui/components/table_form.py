@@ -43,5 +43,6 @@ def table_query_params(options: TableOptions) -> dict[str, str]:
     params["delimiter"] = names.get(options.delimiter or "")
     params["header"] = None if options.header is None else "yes" if options.header else "no"
     params["chat"] = "true" if options.chat else None
+    params["place"] = options.place if options.place != "prefix" else None
     params["skip"] = "true" if options.skip_bad_rows else None
     return {name: value for name, value in params.items() if value}

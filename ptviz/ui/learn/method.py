@@ -43,6 +43,7 @@ AXIS_NAMES = {
     "k": "experts or source tasks",
     "T": "input tokens",
     "S": "attention sites",
+    "s": "attention sites with a prefix",
     "H": "key/value heads",
     "h": "width of a head",
     "kv": "key and value",

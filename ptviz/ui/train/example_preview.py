@@ -72,7 +72,9 @@ def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[i
         return False
     table = task.table
     try:
-        template = Template.for_readout(mode, DEFAULT_CUE, task.columns.fields, table.template, table.cut_first)
+        template = Template.for_readout(
+            mode, DEFAULT_CUE, task.columns.fields, table.template, table.cut_first, place=table.place
+        )
         if table.chat and reader.tokeniser is not None:
             template = replace(template, chat=True)
         with _TOKENISER_LOCK:

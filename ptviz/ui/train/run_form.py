@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 
 import streamlit as st
@@ -95,8 +96,18 @@ def _can_start_from(one: SavedPrompt, backbone: str, method: str) -> bool:
     return True
 
 
-def with_chat_switch(task: TaskSelection, backbone: str) -> TaskSelection:
-    """Show the switch for the chat template, unless the backbone is known to have none; return the task with it."""
+_PLACES: Mapping[str, str] = {"prefix": "before the texts", "infix": "between text and answer"}
+
+
+def with_layout_choices(task: TaskSelection, backbone: str) -> TaskSelection:
+    """Show the place of soft tokens, and the switch for the chat template unless the backbone is known to have none."""
+    help = "an infix stands behind the texts; keys and values have no place in the input"
+    chosen = select_one("Soft tokens stand", _PLACES, key="place", help=help)
+    task = replace(task, table=replace(task.table, place="infix" if chosen == "infix" else "prefix"))
+    return _with_chat_switch(task, backbone)
+
+
+def _with_chat_switch(task: TaskSelection, backbone: str) -> TaskSelection:
     families = {info.name: info.family for info in backbones.list_backbones()}
     if families.get(backbone, "decoder") != "decoder" and "chat" not in st.query_params:
         return task
@@ -128,8 +139,7 @@ def select_task() -> TaskSelection:
 
 
 def _has_own_columns(task: TaskSelection) -> bool:
-    usual = TableOptions(chat=task.table.chat)
-    return (task.text, task.label, task.table) != (None, None, usual)
+    return (task.text, task.label, task.table) != (None, None, task.table.for_every_task())
 
 
 def select_more_tasks(method: str, task: TaskSelection) -> tuple[str, ...]:
