@@ -168,6 +168,18 @@ def _estimate_correlation(
     return CorrelationEstimate(value, low, high)
 
 
+def rank_correlation(x: Sequence[float], y: Sequence[float]) -> float:
+    """Return Spearman's correlation of two measurements of the same things; 0 where one of them is constant.
+
+    Raises:
+        ValueError: if their numbers differ, or are below three.
+    """
+    if len(x) != len(y) or len(x) < 3:
+        raise ValueError(f"expected two measurements of the same three things or more; got {len(x)} and {len(y)}")
+    value = _correlation(np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64), True)
+    return 0.0 if math.isnan(value) else value
+
+
 def _correlation(x: np.ndarray, y: np.ndarray, ranked: bool) -> float:
     """Return Pearson's correlation, or Spearman's if ``ranked``; NaN where x or y is constant."""
     if ranked:

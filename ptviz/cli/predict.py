@@ -18,7 +18,6 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.runs import RunId
 from ptviz.cli.texts import Texts, print_written, read_table_texts, read_texts
 from ptviz.tasks.custom.containers import is_table_name
 

@@ -20,7 +20,8 @@ class Hyperparameter:
     """The meaning of a constructor argument: the paper's symbol, a description, and bounds (inclusive).
 
     ``affects_routing`` marks hyperparameters that change how inputs are routed; the page on routing shows them. A text
-    must match the whole of the regular expression ``pattern``, if there is one.
+    must match the whole of the regular expression ``pattern``, if there is one. ``added_later`` marks one that runs of
+    earlier versions do not have: they trained with its default.
     """
 
     symbol: str
@@ -29,6 +30,7 @@ class Hyperparameter:
     maximum: int | float | None = None
     affects_routing: bool = False
     pattern: str = ""
+    added_later: bool = False
 
 
 @dataclass(frozen=True)

@@ -11,5 +11,7 @@ KeyValueInit = Annotated[
     Hyperparameter(
         "init",
         "first keys and values: random, or the backbone's own of sampled words, of the class labels or of a text",
+        added_later=True,
     ),
 ]
+KeyValueText = Annotated[str, Hyperparameter("text", "first words if init is text", added_later=True)]

@@ -21,6 +21,7 @@ Layers = Annotated[
         "layers",
         "attention sites with a prefix: all, or numbers from 0 such as 3-5 or 0,2,4-5",
         pattern=r"all|\d{1,4}(-\d{1,4})?(,\d{1,4}(-\d{1,4})?)*",
+        added_later=True,
     ),
 ]
 

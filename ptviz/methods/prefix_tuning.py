@@ -31,10 +31,10 @@ from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
 from ptviz.methods.glossary import EquationSymbol
-from ptviz.methods.hyperparameters import Hyperparameter, Length, Text
+from ptviz.methods.hyperparameters import Hyperparameter, Length
 from ptviz.methods.initializers import key_values_of_words
 from ptviz.methods.key_value_dropout import Dropout, drop_per_example
-from ptviz.methods.key_value_init import KeyValueInit
+from ptviz.methods.key_value_init import KeyValueInit, KeyValueText
 from ptviz.methods.prefix_sites import Layers, PrefixSites
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
@@ -105,7 +105,7 @@ class PrefixTuning(PromptMethod):
         dropout: Dropout = 0.0,
         layers: Layers = "all",
         init: KeyValueInit = "random",
-        text: Text = "",
+        text: KeyValueText = "",
     ) -> None:
         super().__init__()
         self.sites = PrefixSites(layers, spec.sites)

@@ -13,6 +13,7 @@ Its two-layer and LSTM variants are broken (tied layers, a branch that falls thr
 Difference: a LayerNorm of gain 1 outputs vectors of length sqrt(d). That is small compared with T5's embeddings, which
 the paper uses, but much larger than P on most other backbones. The gain is therefore initialised at the rms of the
 frequent words' embeddings; ``gain`` "paper" initialises it at 1, "zero" at 0, where the method starts as prompt tuning.
+``skip`` off leaves P' = phi(P), the paper's ablation of the skip connection.
 """
 
 from __future__ import annotations
@@ -40,6 +41,10 @@ Gain = Annotated[
     Hyperparameter("gamma", "initial gain of the LayerNorm: the embeddings' rms, 1 as in the paper, or 0"),
 ]
 Ratio = Annotated[float, Hyperparameter("mlp_lr/lr", "learning rate of phi as a share of the prompt's", 0.0, 10.0)]
+
+Skip = Annotated[
+    bool, Hyperparameter("skip", "whether P itself is added; off: the bottleneck alone, an ablation", added_later=True)
+]
 
 
 class Residual(PromptMethod):
@@ -105,9 +110,10 @@ class Residual(PromptMethod):
         ratio: Ratio = 1.0,
         init: Init = "vocabulary",
         text: Text = "",
+        skip: Skip = True,
     ) -> None:
         super().__init__()
-        self.slots = m
+        self.slots, self.skip = m, skip
         self.P = nn.Parameter(init_prompt(spec, m, init, text))
         self.down = nn.Linear(spec.width, bottleneck)
         self.up = nn.Linear(bottleneck, spec.width)
@@ -123,14 +129,18 @@ class Residual(PromptMethod):
         added: Tensor = self.norm(self.up(self.down(self.P).relu()))
         return added
 
+    def prompt(self) -> Float[Tensor, "m d"]:
+        """Return P' = P + phi(P), or phi(P) without the skip connection."""
+        return self.P + self.phi() if self.skip else self.phi()
+
     def init_from_prompt(self, first: Prompt) -> None:
         """Set P to a trained prompt; phi already adds to it unless ``gain`` is "zero"."""
         with torch.no_grad():
             self.P.copy_(prompt_embeddings_of(first, *self.P.shape))
 
     def forward(self, batch: Batch) -> Prompt:
-        """Return P' = P + phi(P) for every row, batch axis 1."""
-        return Prompt(embeddings=(self.P + self.phi())[None])
+        """Return P' for every row, batch axis 1."""
+        return Prompt(embeddings=self.prompt()[None])
 
     def stages(self) -> tuple[Stage, ...]:
         """Return one stage; phi may have its own learning rate."""
@@ -139,7 +149,7 @@ class Residual(PromptMethod):
 
     def merge(self) -> StaticPrompt:
         """Return P' without phi."""
-        return StaticPrompt(self.card, self.slots, (self.P + self.phi())[None])
+        return StaticPrompt(self.card, self.slots, self.prompt()[None])
 
     def stored_parameters(self) -> int:
         """Return the size of P', m d."""
@@ -148,9 +158,8 @@ class Residual(PromptMethod):
     def diagram(self) -> MethodDiagram:
         """Return the sum of P and the output of the bottleneck for P."""
         detour = EncoderOutput(TensorNode("P"), ("down", "up", "norm"), "bottleneck")
-        return MethodDiagram(
-            Sum((TensorNode("P"), detour)), prompt_label="P'", note="one bottleneck, shared by all prompt tokens"
-        )
+        note = "one bottleneck, shared by all prompt tokens"
+        return MethodDiagram(Sum((TensorNode("P"), detour)) if self.skip else detour, prompt_label="P'", note=note)
 
     def tensors(self) -> dict[str, MethodTensor]:
         """Return P, phi(P), P' (m, d); W_down (q, d), W_up (d, q), their biases; LayerNorm's gamma and beta (d)."""
@@ -158,7 +167,7 @@ class Residual(PromptMethod):
         return {
             "P": MethodTensor(self.P, ("m", "d")),
             "phi(P)": MethodTensor(phi, ("m", "d")),
-            "P'": MethodTensor(self.P + phi, ("m", "d")),
+            "P'": MethodTensor(self.P + phi if self.skip else phi, ("m", "d")),
             "W_down": MethodTensor(self.down.weight, ("q", "d")),
             "b_down": MethodTensor(self.down.bias, ("q",)),
             "W_up": MethodTensor(self.up.weight, ("d", "q")),

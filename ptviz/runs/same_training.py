@@ -43,10 +43,9 @@ def training_fingerprint(config: RunConfig) -> str:
             del plain["training"]["source_steps"]
             plain["training"].pop("source_seed", None)
         infos = list_methods()[config.method].hyperparameters
-        plain[STORED_KEY] = {
-            **given,
-            **{name: info.validate(given.get(name, info.default)) for name, info in infos.items()},
-        }
+        filled = {name: info.validate(given.get(name, info.default)) for name, info in infos.items()}
+        newer = [n for n, info in infos.items() if info.declaration.added_later and filled[n] == info.default]
+        plain[STORED_KEY] = {name: value for name, value in {**given, **filled}.items() if name not in newer}
     return json.dumps(plain, sort_keys=True)
 
 

@@ -17,8 +17,8 @@ ReadoutMode = Literal["pooled", "mask", "last", "first"]
 """Where a backbone's answer is read: mean of the real tokens, mask token, last token, or the decoder's first token."""
 
 Place = Literal["prefix", "infix"]
-"""Where the soft tokens stand: before the texts, or between the texts and the answer (Li and Liang 2021, section 7.3,
-https://aclanthology.org/2021.acl-long.353)."""
+"""Where soft tokens stand: before the texts, or between the texts and the answer, as the infix of Li and Liang 2021,
+section 7.3 (https://aclanthology.org/2021.acl-long.353), which has trained activations at every layer there."""
 
 FRAMES: dict[ReadoutMode, tuple[str, str]] = {
     "pooled": ("{cls}", "{sep}"),

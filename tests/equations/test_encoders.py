@@ -308,3 +308,14 @@ def test_a_folded_prefix_is_p_tuning_v2(family: str) -> None:
     with torch.no_grad():
         v2.get_parameter("KV").copy_(method.merge().tensors()["KV"].tensor)
     torch.testing.assert_close(scores(family, v2), scores(family, method), **CLOSE)
+
+
+def test_residual_without_its_skip_connection_is_phi_alone() -> None:
+    """Razdaibiedina et al. 2023, the ablation of the skip connection: P' = phi(P)."""
+    (_, batch, _), backbone = case("gpt2", M), backbone_of("gpt2")
+    whole, alone = (method_of("residual", backbone, m=M, bottleneck=7, skip=skip) for skip in (True, False))
+    found = alone(batch).embeddings[0]
+    torch.testing.assert_close(found, whole(batch).embeddings[0] - whole.get_parameter("P"), **CLOSE)
+    torch.testing.assert_close(alone.merge()(batch).embeddings[0], found)
+    torch.testing.assert_close(alone.tensors()["P'"].tensor, found)
+    assert alone.trainable_parameters() == whole.trainable_parameters()

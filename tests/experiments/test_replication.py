@@ -11,6 +11,7 @@ import pytest
 from ptviz.cli import run
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.source_prompts import source_run_configs
+from ptviz.experiments.ensemble import score_runs
 from ptviz.experiments.replication import (
     STUDIES,
     Arm,
@@ -21,7 +22,7 @@ from ptviz.experiments.replication import (
     evaluate_study,
 )
 from ptviz.experiments.replication import results as recording
-from ptviz.experiments.replication.metrics import METRICS
+from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
 from ptviz.experiments.replication.report import comparison_row
 from ptviz.methods import REGISTRY
 from ptviz.runs import Store
@@ -107,7 +108,7 @@ def test_every_finding_can_be_run(one: ReplicationStudy):
     assert one.claim.endswith(".")
     assert one.url.startswith("https://")
     for arm, metric in one.list_measurements():
-        assert metric in METRICS
+        assert metric in {**METRICS, **GROUP_METRICS}
         assert arm.method in REGISTRY
         for config in one.run_configs(arm, 0):
             assert config.checked() == config
@@ -165,6 +166,42 @@ def test_missing_runs_are_trained_recorded_and_resumed(small: ReplicationStudy, 
     assert len(store.list()) == 9
     # Another definition asks for its own runs only.
     assert len(again.list_missing(replace(small, steps=4), (1, 2, 3))) == 9
+
+
+def test_the_vote_of_several_runs_is_recorded_and_compared(small: ReplicationStudy, tmp_path: Path):
+    """Three runs a seed, whose vote is one value; the time of a step is measured beside prompt tuning's."""
+    three = tuple(ArmSetting({"m": 2}, seed_offset=offset) for offset in (0, 5, 10))
+    arms = (
+        Arm("vote", "prompt-tuning", three, "vote"),
+        Arm("one", "prompt-tuning", three),
+        Arm("short", "prompt-tuning", (ArmSetting({"m": 2}),)),
+        Arm("usual", "prompt-tuning", (ArmSetting({"m": 100}),)),
+    )
+    compared = (Comparison("vote", "one"), Comparison("short", "usual", "step_time", lower=True))
+    study, path = replace(small, arms=arms, comparisons=compared), tmp_path / "record.json"
+    record, store = StudyRecord(path), Store()
+    missing = record.list_missing(study, (1, 2))
+    assert sum(bool(one.group_metrics) for one in missing) == 2
+    assert {one.config.training.seed for one in missing} == {1, 2, 6, 7, 11, 12}
+    # The vote comes first here, so that its group is trained with it.
+    assert len(list(record.measure_missing(missing[::-1], store, ModelCache()))) == len(missing)
+    assert len(store.list()) == 8
+    assert record.list_missing(study, (1, 2)) == ()
+    (votes, times) = StudyRecord(path).evaluate(study).differences
+    for seed in (1, 2):
+        runs = [store.get(s.id) for s in store.list() if s.config.training.seed in (seed, seed + 5, seed + 10)]
+        runs = [run for run in runs if run.config.hyperparameters["m"] == 2]
+        assert record.values_by_seed(study, arms[0], "vote")[seed] == (score_runs(runs).vote,)
+    assert len(votes.differences) == 2
+    assert times.first < times.second
+    # Nothing is trained where the runs are there and the record is not.
+    fresh = StudyRecord(tmp_path / "fresh.json")
+    assert (
+        fresh._record_group(
+            missing[-1], store.get(next(s.id for s in store.list() if s.config == missing[-1].config)), store
+        )
+        == 1
+    )
 
 
 def test_a_stopped_study_continues(small: ReplicationStudy, tmp_path: Path):

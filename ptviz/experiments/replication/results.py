@@ -19,7 +19,7 @@ from ptviz import paths
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import EventCallback, StopCheck, execute_run
 from ptviz.experiments import comparison
-from ptviz.experiments.replication.metrics import METRICS
+from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
 from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.runs.atomic_io import StoreError, atomic_write
@@ -38,10 +38,15 @@ DEFAULT_SEEDS = (1, 2, 3, 4, 5)
 
 @dataclass(frozen=True)
 class MissingRun:
-    """A run that a study needs, and the metrics to measure on it."""
+    """A run that a study needs, and the metrics to measure on it.
+
+    ``group_metrics`` are measured on this run and those of ``group`` together, and recorded with this run.
+    """
 
     config: RunConfig
     metrics: tuple[str, ...]
+    group: tuple[RunConfig, ...] = ()
+    group_metrics: tuple[str, ...] = ()
 
 
 class StudyRecord:
@@ -81,7 +86,9 @@ class StudyRecord:
         found: dict[int, tuple[float, ...]] = {}
         known = {int(entry["seed"]) for entry in (*self._own.values(), *self._shipped.values())}
         for seed in sorted(known - {TUNING_SEED}):
-            values = [self.get_value(config, metric) for config in _known_configs(study, arm, seed)]
+            configs = _known_configs(study, arm, seed)
+            # What all settings of an arm gave together is recorded with the first of them.
+            values = [self.get_value(config, metric) for config in configs[: 1 if metric in GROUP_METRICS else None]]
             if values and None not in values:
                 found[seed] = tuple(value for value in values if value is not None)
         return found
@@ -97,12 +104,19 @@ class StudyRecord:
             ValueError: if this version lacks a method or hyperparameter that it needs.
         """
         wanted: dict[str, tuple[RunConfig, list[str]]] = {}
+        groups: list[MissingRun] = []
         for seed in seeds:
             for arm, metric in study.list_measurements():
-                for config in study.run_configs(arm, seed):
+                configs = study.run_configs(arm, seed)
+                if metric in GROUP_METRICS:
+                    if self.get_value(configs[0], metric) is None:
+                        groups.append(MissingRun(configs[0], (), configs[1:], (metric,)))
+                    continue
+                for config in configs:
                     if self.get_value(config, metric) is None:
                         wanted.setdefault(training_fingerprint(config), (config, []))[1].append(metric)
-        return tuple(MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
+        single = (MissingRun(config, tuple(dict.fromkeys(metrics))) for config, metrics in wanted.values())
+        return (*single, *groups)
 
     def record_finished(self, studies: Iterable[ReplicationStudy], store: Store) -> int:
         """Measure finished runs of the store that studies still need; return how many values were written.
@@ -126,6 +140,21 @@ class StudyRecord:
                 except StoreError:
                     continue
                 self.save_value(wanted.config, metric, value, run)
+                count += 1
+            count += self._record_group(wanted, run, store)
+        return count
+
+    def _record_group(self, wanted: MissingRun, run: Run, store: Store) -> int:
+        """Measure what a run and its group gave together, if all are finished; return how many values were written."""
+        if not wanted.group_metrics:
+            return 0
+        others = comparison.find_runs(store, wanted.group)
+        if any(entry.state != "finished" or entry.run is None for entry in others):
+            return 0
+        runs, count = [run, *(store.get(str(entry.run)) for entry in others)], 0
+        for metric in wanted.group_metrics:
+            if self.get_value(wanted.config, metric) is None:
+                self.save_value(wanted.config, metric, GROUP_METRICS[metric](runs), run)
                 count += 1
         return count
 
@@ -152,6 +181,11 @@ class StudyRecord:
                 return
             for metric in wanted.metrics:
                 self.save_value(wanted.config, metric, METRICS[metric](run, model_cache), run)
+            if wanted.group_metrics:
+                for config in wanted.group:
+                    if _finish_run(store, config, model_cache, on_event, should_stop, on_start) is None:
+                        return
+                self._record_group(wanted, run, store)
             yield run
 
 

@@ -17,6 +17,8 @@ from typing import Literal
 from ptviz.analysis.statistics import ConfidenceInterval, judge_claim, student_interval
 from ptviz.methods.hyperparameters import HyperparameterValue
 from ptviz.runs.config import RunConfig
+from ptviz.tasks import TableOptions
+from ptviz.tasks.template import Place
 from ptviz.training import TrainConfig, default_learning_rate
 
 Verdict = Literal["holds", "does not hold", "unclear", "not run"]
@@ -29,20 +31,24 @@ class ArmSetting:
     """One way to train an arm: changed hyperparameters, source tasks, and a factor on the default learning rate.
 
     ``lr_factor`` multiplies the default learning rate of method and backbone. With ``own_sources`` each seed trains
-    source prompts of its own, where otherwise all seeds share theirs.
+    source prompts of its own, where otherwise all seeds share theirs. ``seed_offset`` is added to the seed; soft tokens
+    stand at ``place``.
     """
 
     hyperparameters: Mapping[str, HyperparameterValue] = field(default_factory=dict)
     sources: tuple[str, ...] | None = None
     lr_factor: float = 1.0
     own_sources: bool = False
+    seed_offset: int = 0
+    place: Place = "prefix"
 
 
 @dataclass(frozen=True)
 class Arm:
     """One side of a comparison: a method in one setting, or in several whose results are aggregated.
 
-    ``metric`` replaces the comparison's metric for this arm.
+    ``metric`` replaces the comparison's metric for this arm. One of ``GROUP_METRICS`` measures all its settings
+    together.
     """
 
     label: str
@@ -81,6 +87,7 @@ class ReplicationStudy:
     task: str = "trec6"
     backbone: str = "minilm-l6"
     steps: int = 200
+    shots: int = 0
     note: str = ""
 
     def __post_init__(self) -> None:
@@ -104,8 +111,17 @@ class ReplicationStudy:
 
     def _run_config(self, method: str, setting: ArmSetting, seed: int) -> RunConfig:
         lr = None if setting.lr_factor == 1 else default_learning_rate(method, self.backbone) * setting.lr_factor
-        training = TrainConfig(steps=self.steps, seed=seed, lr=lr, source_seed=seed if setting.own_sources else 0)
-        config = RunConfig(self.backbone, self.task, method, dict(setting.hyperparameters), training)
+        training = TrainConfig(
+            steps=self.steps,
+            seed=seed + setting.seed_offset,
+            lr=lr,
+            source_seed=seed if setting.own_sources else 0,
+            shots=self.shots,
+        )
+        config = RunConfig(
+            self.backbone, self.task, method, dict(setting.hyperparameters), training,
+            table=TableOptions(place=setting.place),
+        )  # fmt: skip
         return (config if setting.sources is None else replace(config, sources=setting.sources)).checked()
 
     def list_measurements(self) -> tuple[tuple[Arm, str], ...]:
