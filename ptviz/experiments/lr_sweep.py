@@ -3,6 +3,9 @@
 ``defaults.json`` holds every run: backbone, method, hyperparameters, learning rate, task, seed and accuracies. The
 winner of a method on a backbone is the rate with the best mean validation accuracy over the tasks; test accuracy is
 recorded but not used for the selection.
+
+``--tune`` chooses rates on seeds that no table reports, ``TUNING_SEEDS``. It adds rates until the winner lies
+between two others. Every run is saved at once, and the same command continues after an interruption.
 """
 
 from __future__ import annotations
@@ -12,7 +15,7 @@ import itertools
 import json
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, TypedDict
@@ -62,6 +65,11 @@ LR_GRID: dict[str, tuple[float, ...]] = {
     "ctpt": (0.02,),  # A search without gradients sets its own step size.
 }
 
+TUNING_SEEDS = (100, 101, 102)
+"""Seeds that rates are chosen on with ``--tune``; no reported mean contains them."""
+MOST_RATES = 9
+"""Rates of one method at most: a score that keeps rising has no winner inside the grid, and the record says so."""
+
 SourcePromptCache = dict[tuple[str, int, int], SourcePrompt]
 """Source prompts by task, length and steps."""
 
@@ -76,19 +84,22 @@ def run_sweep(
     confirm: bool,
     path: Path = RECORD_PATH,
     cache: SourcePromptCache | None = None,
+    grid: Mapping[str, Sequence[float]] = LR_GRID,
+    frozen: Backbone | None = None,
 ) -> None:
     """Run what the record lacks, saving after each run; then select the winners.
 
     ``confirm`` runs only the winning rates, to evaluate them on more tasks and seeds. ``cache`` holds the source
-    prompts that are trained, so that methods and rates share them.
+    prompts that are trained, so that methods and rates share them. ``grid`` holds the rates of each method; ``frozen``
+    is the backbone if it is loaded already.
     """
     cache = {} if cache is None else cache
     record = read_record(path)
-    frozen = load_backbone(backbone)
+    frozen = load_backbone(backbone) if frozen is None else frozen
     baselines: dict[str, Baselines] = {}
     for seed, name, method in itertools.product(seeds, tasks, methods):
         task, values = load_task(name), list_methods()[method].check_hyperparameters({})
-        rates = (record["winners"][backbone][method]["lr"],) if confirm else LR_GRID[method]
+        rates = (record["winners"][backbone][method]["lr"],) if confirm else grid[method]
         for lr in rates:
             key = {"backbone": backbone, "method": method, STORED_KEY: values, "lr": lr, "task": name, "seed": seed}
             key |= {"steps": steps, "batch": batch}
@@ -125,6 +136,62 @@ def run_sweep(
     save_record(record, path)
 
 
+def tune_rates(
+    backbone: str,
+    tasks: list[str],
+    methods: list[str],
+    steps: int,
+    batch: int,
+    path: Path = RECORD_PATH,
+    seeds: Sequence[int] = TUNING_SEEDS,
+) -> None:
+    """Run every rate of the grid on the tuning seeds, and add rates until the best one lies inside the grid.
+
+    A method whose grid has one rate, because it needs none, is run at that rate.
+    """
+    frozen, cache = load_backbone(backbone), SourcePromptCache()
+    for method in methods:
+        rates: list[float] = sorted(LR_GRID[method])
+        while True:
+            run_sweep(
+                backbone, tasks, [method], list(seeds), steps, batch, False, path, cache, {method: rates}, frozen
+            )  # fmt: skip
+            own = [r for r in read_record(path)["runs"] if (r["backbone"], r["method"]) == (backbone, method)]
+            means = mean_validation([r for r in own if r["seed"] in seeds and r["steps"] == steps])
+            more = next_rate({rate: means[rate] for rate in rates if rate in means})
+            if more is None or len(rates) >= MOST_RATES:
+                break
+            rates = sorted([*rates, more])
+
+
+def mean_validation(runs: Sequence[Mapping[str, Any]]) -> dict[float, float]:
+    """Return the mean validation score of each rate that ran on every task and seed of these runs, by rate."""
+    groups: dict[float, list[Mapping[str, Any]]] = defaultdict(list)
+    for run in runs:
+        if _has_default_hyperparameters(run):
+            groups[run["lr"]].append(run)
+    wanted = {_comparison_key(run) for own in groups.values() for run in own}
+    return {
+        rate: statistics.mean(run["validation"] for run in own)
+        for rate, own in groups.items()
+        if {_comparison_key(run) for run in own} == wanted
+    }
+
+
+def next_rate(means: Mapping[float, float]) -> float | None:
+    """Return a rate to add beyond the edge of the grid where its best rate is; None if that lies inside.
+
+    It continues the ratio of the two outermost rates, to two significant digits.
+    """
+    rates = sorted(means)
+    if len(rates) < 2:
+        return None
+    best = max(rates, key=lambda rate: means[rate])
+    if best == rates[-1]:
+        return float(f"{best * best / rates[-2]:.2g}")
+    return float(f"{best * best / rates[1]:.2g}") if best == rates[0] else None
+
+
 def get_source_prompt(
     cache: SourcePromptCache, backbone: Backbone, task: Task, m: int, config: TrainConfig
 ) -> SourcePrompt:
@@ -139,13 +206,18 @@ def select_winners(record: dict[str, Any]) -> None:
     """Set the best learning rates: highest mean validation accuracy, at default hyperparameters.
 
     Rates are compared on the (task, seed, steps) that all of them ran; runs that only confirm the winner are left out.
+    Runs on the tuning seeds decide alone once their best rate lies inside the grid, or as many rates were tried as may
+    be; before that they count for nothing.
     """
     groups: dict[tuple[str, str], dict[float, list[dict[str, Any]]]] = defaultdict(lambda: defaultdict(list))
     for run in record["runs"]:
         if _has_default_hyperparameters(run):
             groups[run["backbone"], run["method"]][run["lr"]].append(run)
     winners: dict[str, dict[str, Any]] = defaultdict(dict)
-    for (backbone, method), rates in groups.items():
+    for (backbone, method), every in groups.items():
+        rates = _deciding_runs(every)
+        if not rates:
+            continue
         shared = set.intersection(*({_comparison_key(run) for run in runs} for runs in rates.values()))
         means = {
             lr: statistics.mean(run["validation"] for run in runs if _comparison_key(run) in shared)
@@ -159,12 +231,23 @@ def select_winners(record: dict[str, Any]) -> None:
     record["winners"] = winners
 
 
+def _deciding_runs(rates: Mapping[float, list[dict[str, Any]]]) -> dict[float, list[dict[str, Any]]]:
+    """Return the runs that choose among the rates: those on the tuning seeds once they can decide, else the others."""
+    tuning = [run for runs in rates.values() for run in runs if run["seed"] in TUNING_SEEDS]
+    means = mean_validation(tuning)
+    if means and (next_rate(means) is None or len(means) >= MOST_RATES):
+        return {rate: [run for run in rates[rate] if run["seed"] in TUNING_SEEDS] for rate in means}
+    others = {rate: [run for run in runs if run["seed"] not in TUNING_SEEDS] for rate, runs in rates.items()}
+    return {rate: runs for rate, runs in others.items() if runs}
+
+
 def format_table(record: dict[str, Any], tasks: Sequence[str], steps: int, backbone: str = "minilm-l6") -> str:
     """Return the test accuracies of the best learning rates as a Markdown table: the mean over seeds, and each seed.
 
-    A cell is empty if nothing was measured; a method without any measurement has no row.
+    A cell is empty if nothing was measured; a method without any measurement has no row. The tuning seeds are left out.
     """
     runs = [run for run in record["runs"] if run["backbone"] == backbone and run["steps"] == steps]
+    runs = [run for run in runs if run["seed"] not in TUNING_SEEDS]
     lines = ["| method | learning rate | " + " | ".join(tasks) + " |", "|---" * (len(tasks) + 2) + "|"]
     for name, label in (("majority", "majority class"), ("zero_shot", "zero-shot")):
         known = [next((f"{run[name]:.3f}" for run in runs if run["task"] == task), "") for task in tasks]
@@ -184,7 +267,7 @@ def _matches_key(run: dict[str, Any], key: dict[str, Any]) -> bool:
     return same and list_methods()[run["method"]].check_hyperparameters(run[STORED_KEY]) == key[STORED_KEY]
 
 
-def _has_default_hyperparameters(run: dict[str, Any]) -> bool:
+def _has_default_hyperparameters(run: Mapping[str, Any]) -> bool:
     """Return whether a run used the defaults; hyperparameters that are newer than it count as defaults."""
     method = list_methods()[run["method"]]
     return method.check_hyperparameters(run[STORED_KEY]) == method.check_hyperparameters({})
@@ -197,7 +280,7 @@ def _format_scores(runs: list[dict[str, Any]]) -> str:
     return f"{statistics.mean(seeds):.3f} ({', '.join(f'{test:.3f}' for test in seeds)})"
 
 
-def _comparison_key(run: dict[str, Any]) -> tuple[str, int, int]:
+def _comparison_key(run: Mapping[str, Any]) -> tuple[str, int, int]:
     return run["task"], run["seed"], run["steps"]
 
 
@@ -256,11 +339,16 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, nargs="+", default=[0])
     parser.add_argument("--batch", type=int, default=16)
     parser.add_argument("--confirm", action="store_true", help="only the winning rates, on these tasks and seeds")
+    tune = f"choose rates on the seeds {', '.join(map(str, TUNING_SEEDS))}; the grid grows until the best is inside"
+    parser.add_argument("--tune", action="store_true", help=tune)
     parser.add_argument("--record", type=Path, default=RECORD_PATH)
     parser.add_argument("--table", action="store_true", help="only print the accuracies, as in docs/results.md")
     a = parser.parse_args()
     if a.table:
         print(format_table(read_record(a.record), a.tasks, a.steps, a.backbone))
+        return
+    if a.tune:
+        tune_rates(a.backbone, a.tasks, a.methods, a.steps, a.batch, a.record)
         return
     run_sweep(a.backbone, a.tasks, a.methods, a.seeds, a.steps, a.batch, a.confirm, a.record)
 

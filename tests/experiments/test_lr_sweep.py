@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import re
 import statistics
 from pathlib import Path
@@ -13,6 +14,7 @@ import pytest
 from ptviz.experiments import lr_sweep
 from ptviz.methods import REGISTRY, list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
+from ptviz.training.events import Finished
 
 RESULTS = Path(__file__).resolve().parents[2] / "docs" / "results.md"
 
@@ -105,3 +107,59 @@ def test_the_search_without_gradients_learned(task: str) -> None:
     runs = recorded(task, "ctpt")
     assert {run["seed"] for run in runs} >= {0, 1, 2}
     assert all(run["test"] > run["zero_shot"] for run in runs)
+
+
+TUNED = {"task": "trec6", "seed": 100}
+
+
+@pytest.mark.parametrize(
+    ("means", "expected"),
+    [
+        ({0.02: 0.5, 0.05: 0.7, 0.1: 0.6}, None),
+        ({0.02: 0.5, 0.05: 0.6, 0.1: 0.7}, 0.2),
+        ({0.02: 0.7, 0.05: 0.6, 0.1: 0.5}, 0.008),
+        ({0.001: 0.5, 0.003: 0.7}, 0.009),
+        ({0.02: 0.5}, None),  # a method that chooses its own
+    ],
+)
+def test_a_grid_grows_where_its_best_rate_is_at_the_edge(means: dict[float, float], expected: float | None) -> None:
+    assert lr_sweep.next_rate(means) == expected
+
+
+def test_tuning_seeds_decide_once_their_winner_is_inside() -> None:
+    old = [run(0.05, 0.9), run(0.1, 0.8)]
+    edge = [run(rate, score, **TUNED) for rate, score in ((0.05, 0.6), (0.1, 0.7))]
+    assert chosen(*old, *edge)["lr"] == 0.05, "the best of the tuning seeds is at the edge: they do not decide yet"
+    inside = [*edge, run(0.2, 0.65, **TUNED)]
+    assert chosen(*old, *inside)["lr"] == 0.1
+    other = run(0.2, 0.99, task="trec6", seed=101)
+    assert chosen(*old, *inside, other)["lr"] == 0.05, "two rates lack a seed that the third has"
+
+
+def test_tuning_extends_the_grid_and_continues(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The best rate, 0.35, is beyond the grid; what was recorded is not run again."""
+    path, ran = tmp_path / "record.json", []
+    lr_sweep.save_record({"winners": {}, "runs": []}, path)
+
+    def fake(method: str, frozen: object, task: Any, config: Any, **more: Any) -> Any:
+        ran.append((config.lr, config.seed))
+        if len(ran) == stop:
+            raise KeyboardInterrupt
+        score = 1 - abs(math.log(config.lr / 0.35)) / 10
+        yield Finished(
+            validation=score, test=score, test_loss=0.1, majority=0.25, zero_shot=0.5, best_step=200, steps=200,
+            seconds=1.0, steps_per_second=2.0,
+        )  # fmt: skip
+
+    monkeypatch.setattr(lr_sweep, "train", fake)
+    monkeypatch.setattr(lr_sweep, "load_backbone", lambda name: None)
+    stop = 8
+    with pytest.raises(KeyboardInterrupt):
+        lr_sweep.tune_rates("tiny-encoder", ["mcid"], ["prompt-tuning"], 200, 16, path)
+    stop = 0
+    lr_sweep.tune_rates("tiny-encoder", ["mcid"], ["prompt-tuning"], 200, 16, path)
+    assert sorted({rate for rate, _ in ran}) == [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]
+    assert len(ran) == 1 + 6 * 3, "one run was interrupted"
+    assert {seed for _, seed in ran} == set(lr_sweep.TUNING_SEEDS)
+    assert lr_sweep.read_record(path)["winners"]["tiny-encoder"]["prompt-tuning"] == {"lr": 0.4}
+    assert "| 0.4 |" not in lr_sweep.format_table(lr_sweep.read_record(path), ["mcid"], 200, "tiny-encoder")
