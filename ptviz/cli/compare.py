@@ -38,12 +38,16 @@ from ptviz.cli.progress import GracefulStop
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from rich.console import Console
+
     from ptviz.analysis.comparison import MethodSummary, RunResult
     from ptviz.analysis.ensemble import EnsembleScores
     from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.references import Kind
     from ptviz.runs import RunConfig
     from ptviz.tasks.metrics import Metric
 
+REFERENCE_HEADINGS = ("reference", "test", "sd", "trained", "learning rate", "seconds", "seeds")
 ENSEMBLE_HEADINGS = ("method", "mean", "best", "vote", "mean probability", "prompts")
 
 
@@ -59,6 +63,13 @@ def compare(
     sets: options.SetOption = None,
     columns: dict[str, Any],
     make_executor: Any,
+    references: Annotated[
+        str,
+        typer.Option(
+            metavar="lora,full",
+            help="Also train the backbone itself on a copy, as reference lines: LoRA by PEFT, full fine-tuning.",
+        ),
+    ] = "",
     csv_path: options.CsvOption = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the runs; train nothing.")] = False,
     markdown: options.MarkdownOption = False,
@@ -74,9 +85,12 @@ def compare(
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
     from ptviz.experiments.ensemble import score_methods
+    from ptviz.experiments.references import parse_kinds
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
+        with as_usage_error():
+            kinds = parse_kinds(references) if references else ()
         configs = _make_configs(methods, seeds, sets, task, backbone, steps, columns)
         executor = make_executor()
         with as_usage_error(OSError):
@@ -96,6 +110,9 @@ def compare(
     summaries = summarise_methods(results)
     ensembles = score_methods(results, executor.store.get)
     result = _comparison_json(planned, results, summaries, reused, time.monotonic() - started, ensembles)
+    if kinds and not stop.requested:
+        same = [one for one in configs if one.method == configs[0].method]
+        result["references"] = _train_references(kinds, same, console)
     if csv_path is not None:
         write_csv(csv_path, TABLE_COLUMNS, result["methods"])
     if as_json:
@@ -107,6 +124,20 @@ def compare(
     else:
         _print_comparison(result, summaries)
     exit_if_incomplete(planned, stop.requested, _run_label)
+
+
+def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
+    """Return the results of the references, on the seeds of the comparison; missing ones are trained here."""
+    from ptviz.engine.model_cache import load_run_task
+    from ptviz.experiments.references import ReferenceRecord, summarise
+
+    with quiet_libraries(), as_usage_error(OSError):
+        record, task = ReferenceRecord(), load_run_task(configs[0])
+        return summarise(
+            record.get(kind, one.backbone, task, one.training, lambda line: print_message(console, f"training {line}"))
+            for kind in kinds
+            for one in configs
+        )
 
 
 def _make_configs(
@@ -204,6 +235,9 @@ def _print_comparison(result: dict[str, Any], summaries: Sequence[MethodSummary]
     if result["ensembles"] and sys.stdout.isatty():
         print_line("\nThe vote of a method's prompts, one for each seed:")
         print_table(ENSEMBLE_HEADINGS, _ensemble_rows(result, metric))
+    if result.get("references"):
+        print_line("\nReferences, which train the backbone itself and are no methods of the survey:")
+        print_table(REFERENCE_HEADINGS, _reference_rows(result, metric))
     if result["reused"]:
         print_line(f"{result['reused']} of {len(result['runs'])} runs were already trained.", error=True)
     if len(summaries) > 1 and max(len(summary.seeds) for summary in summaries) < MIN_SEEDS:
@@ -239,7 +273,28 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
     if len(summaries) > 1:
         parts.append(f"{summaries[0].method} against the others, seed by seed:")
         parts.append(markdown_table(pair_headings(metric), pair_rows(result["against_the_first"], metric)))
+    if result.get("references"):
+        parts.append("References, which train the backbone itself and are no methods of the survey:")
+        parts.append(markdown_table(REFERENCE_HEADINGS, _reference_rows(result, metric)))
     return "\n\n".join(parts)
+
+
+def _reference_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
+    """Return the rows of the references: score, spread, trained parameters, learning rate and time."""
+    from ptviz.experiments.references import TITLES
+
+    return [
+        (
+            TITLES[own["reference"]],
+            format_score(metric, own["mean"]),
+            format_score(metric, own["sd"]),
+            format(own["trained"], ","),
+            f"{own['lr']:g}{'' if own['tuned'] else ' (not tuned)'}",
+            format(own["seconds"], ".0f"),
+            str(len(own["seeds"])),
+        )
+        for own in result["references"]
+    ]
 
 
 def _ensemble_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
