@@ -85,12 +85,19 @@ class EncodedExamples:
         return collate(chosen, self.backbone.pad_id, self.backbone.embed_tokens, self.task_index, self.backbone.device)
 
     def in_context(self, shown: Sequence[Example], length: int) -> EncodedExamples:
-        """Return the examples with other examples and their targets before each; they must have no prompt slots.
+        """Return the examples with other examples and their answers before each; they must have no prompt slots.
+
+        The answer of a class is its label word, which ends as a written text does.
 
         An encoder-decoder reads all of them as one input: the marks of a beginning and an end stay around the whole.
         """
         ahead = EncodedExamples(self.backbone, self.task, shown, 0, length)
-        ids = [one for row in ahead.examples for one in (*row.ids, *row.target)]
+        answers = [row.target for row in ahead.examples]
+        if self.task.classes and self.scoring == "classes":
+            end, _ = task_end(self.task, self.backbone)
+            words = [self.task.label_words[example.label] for example in shown]
+            answers = self.template.encode_targets(words, self.backbone.tokeniser, end)
+        ids = [one for row, answer in zip(ahead.examples, answers, strict=True) for one in (*row.ids, *answer)]
         lead = 0
         if self.backbone.family == "encoder-decoder":
             tokeniser = self.backbone.tokeniser
