@@ -235,7 +235,8 @@ def _deciding_runs(rates: Mapping[float, list[dict[str, Any]]]) -> dict[float, l
     """Return the runs that choose among the rates: those on the tuning seeds once they can decide, else the others."""
     tuning = [run for runs in rates.values() for run in runs if run["seed"] in TUNING_SEEDS]
     means = mean_validation(tuning)
-    if means and (next_rate(means) is None or len(means) >= MOST_RATES):
+    complete = set(means) == {run["lr"] for run in tuning if _has_default_hyperparameters(run)}
+    if means and complete and (next_rate(means) is None or len(means) >= MOST_RATES):
         return {rate: [run for run in rates[rate] if run["seed"] in TUNING_SEEDS] for rate in means}
     others = {rate: [run for run in runs if run["seed"] not in TUNING_SEEDS] for rate, runs in rates.items()}
     return {rate: runs for rate, runs in others.items() if runs}

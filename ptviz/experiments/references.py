@@ -169,7 +169,10 @@ class ReferenceRecord:
     def best_rate(self, kind: Kind, backbone: str) -> tuple[float, bool]:
         """Return the learning rate of a kind on a backbone, and whether it was tuned: the best inside its grid."""
         means = self.tuning_means(kind, backbone)
-        if means and (next_rate(means) is None or len(means) >= MOST_RATES):
+        tried = {
+            one.lr for one in self.results if (one.kind, one.backbone) == (kind, backbone) and one.seed in TUNING_SEEDS
+        }
+        if means and set(means) == tried and (next_rate(means) is None or len(means) >= MOST_RATES):
             return max(means, key=lambda rate: means[rate]), True
         return GRID[kind][1], False
 
