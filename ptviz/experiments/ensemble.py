@@ -37,7 +37,8 @@ def score_runs(runs: Sequence[Run]) -> EnsembleScores:
     frames = [_predictions(run) for run in runs]
     columns = [name for name in frames[0].columns if name.startswith("p(")]
     for run, frame in zip(runs, frames, strict=True):
-        if list(frame.columns) != list(frames[0].columns) or not frame[["text", "label"]].equals(
+        own = [name for name in frame.columns if name.startswith("p(")]
+        if own != columns or not frame[["text", "label"]].equals(
             frames[0][["text", "label"]]
         ):
             raise StoreError(
