@@ -25,6 +25,8 @@ EACH_INFO = pytest.mark.parametrize(("name", "info"), INFOS, ids=[f"{name}-{info
 def extremes(info: HyperparameterInfo) -> list[Any]:
     if info.choices:
         return list(info.choices)
+    if info.declaration.pattern:
+        return [info.default, "0"]
     return {bool: [True, False], str: ["", "some words"]}.get(
         info.value_type, [info.declaration.minimum, info.declaration.maximum]
     )
