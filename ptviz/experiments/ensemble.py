@@ -38,9 +38,7 @@ def score_runs(runs: Sequence[Run]) -> EnsembleScores:
     columns = [name for name in frames[0].columns if name.startswith("p(")]
     for run, frame in zip(runs, frames, strict=True):
         own = [name for name in frame.columns if name.startswith("p(")]
-        if own != columns or not frame[["text", "label"]].equals(
-            frames[0][["text", "label"]]
-        ):
+        if own != columns or not frame[["text", "label"]].equals(frames[0][["text", "label"]]):
             raise StoreError(
                 f"expected runs on the same test rows; those of {run.id} are not those of {runs[0].id}: train with one "
                 "task and one number of test rows"

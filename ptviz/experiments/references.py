@@ -66,7 +66,7 @@ class ReferenceResult:
     trained: Count
     seconds: Duration
     metric: Name
-    commit: str
+    commit: str | None
 
     @property
     def key(self) -> tuple[str, str, str, int, int, int, float]:
@@ -128,7 +128,8 @@ def train_reference(
     """
     if kind not in KINDS:
         raise ValueError(f"references: expected {' or '.join(KINDS)}; got {kind!r}")
-    if config.lr is None:
+    lr = config.lr
+    if lr is None:
         raise ValueError("references: expected a learning rate; got none")
     with torch.random.fork_rng():
         torch.manual_seed(config.seed)
@@ -143,7 +144,7 @@ def train_reference(
     for event in train(method, frozen, task, config):
         if isinstance(event, Finished):
             return ReferenceResult(
-                kind, backbone, task.name, config.seed, config.steps, config.batch, config.lr, tuned, event.validation,
+                kind, backbone, task.name, config.seed, config.steps, config.batch, lr, tuned, event.validation,
                 event.test, zero_shot, method.trainable_parameters(), event.seconds, task.metric, source_commit(),
             )  # fmt: skip
     raise AssertionError("a run ends with its result")

@@ -178,7 +178,7 @@ STUDIES: tuple[ReplicationStudy, ...] = (
         Comparison("keys and values", "infix")),
         backbone=_DECODER, steps=100,
         note="On a decoder, where an infix sees the text and a prefix does not. The paper's infix has trained "
-        "activations at every layer; ours trains vectors at the input only. About 25 minutes a seed on two cores.",
+        "activations at every layer; ours trains vectors at the input only.",
     ),
     ReplicationStudy(
         "ensemble", "The vote of five prompts beats the mean of the five.", *_LESTER,
