@@ -41,12 +41,12 @@ def test_methods_are_named_or_all():
 
 
 def test_the_configs_are_methods_times_seeds(config: RunConfig):
-    made = comparison.make_configs(["prompt-tuning", "p-tuning-v2"], range(2), config, {"init": "labels", "m": 7})
+    made = comparison.make_configs(["prompt-tuning", "p-tuning-v2"], range(2), config, {"gamma": 0.5, "m": 7})
     assert [(c.method, c.training.seed) for c in made] == [
         ("prompt-tuning", 0), ("p-tuning-v2", 0), ("prompt-tuning", 1), ("p-tuning-v2", 1),
     ]  # fmt: skip
-    assert made[0].hyperparameters["init"] == "labels"
-    assert "init" not in made[1].hyperparameters  # it has no such hyperparameter
+    assert made[0].hyperparameters["gamma"] == 0.5
+    assert "gamma" not in made[1].hyperparameters  # it has no such hyperparameter
     assert {c.hyperparameters["m"] for c in made} == {7}
     with pytest.raises(ValueError, match="none of these methods"):
         comparison.make_configs(["p-tuning-v2"], [0], config, {"sigma": 1})

@@ -161,8 +161,10 @@ def test_a_pasted_address_sets_the_view(page: Page, make_run: MakeRun):
     assert at.slider(key="smooth").value == 0.5
     assert at.text_input(key="say").value == "hello"
     assert at.select_slider(key="at").value == "5"
-    (data, *_) = [json.loads(element.proto.json) for element in at.get("bidi_component")]
-    assert data["zoom"] == "xaxis:2:8"
+    (curves, *_) = [
+        data for element in at.get("bidi_component") if "zoom" in (data := json.loads(element.proto.json or "{}"))
+    ]
+    assert curves["zoom"] == "xaxis:2:8"
 
 
 def test_the_address_of_an_unknown_run_is_reported_with_a_way_on(page: Page, make_run: MakeRun):
@@ -277,8 +279,8 @@ def test_an_upload_becomes_a_task(page: Page, store: Store, home):
     rows = "\n".join(f"this is {kind} number {i},{kind}" for i in range(30) for kind in ("good", "bad"))
     at.file_uploader(key="upload").upload("../my <b>réviews</b>.CSV", f"text,label\n{rows}\n".encode())
     well(at.run())
-    (kept,) = (home / "uploads").iterdir()
-    assert kept.name.startswith("b-") or kept.name.startswith("my-")
+    (kept,) = (home / "uploads").glob("*/*")
+    assert kept.name == "b.csv"  # what stands behind the last slash
     assert "2 classes" in texts(at)
     at.button(key="start").click().run()
     assert not at.exception
