@@ -74,7 +74,10 @@ def write_trackio(run: Run, project: str = TRACKIO_PROJECT) -> int:
     with _stdout_to_stderr():
         import trackio
 
-        if run.id in {known.name for known in trackio.Api().runs(project)}:
+        known: set[str] = set()
+        with contextlib.suppress(ValueError):  # the project does not exist yet
+            known = {other.name for other in trackio.Api().runs(project)}
+        if run.id in known:
             raise StoreError(f"trackio's project {project} has run {run.id} already: name another with --project")
         trackio.init(
             project=project, name=run.id, config=_settings(run), embed=False, auto_log_gpu=False, auto_log_cpu=False
