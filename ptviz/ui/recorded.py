@@ -53,6 +53,10 @@ def run_title(summary: RunSummary) -> str:
     return f"{name} ({method_title(config.method)}, {config.task_labels}{place}, seed {config.training.seed})"
 
 
+TIMES_NOTE = "Recorded runs were trained while other work ran on the machine: their times are too long to compare."
+"""What a reader of training times must know."""
+
+
 def render_recorded_note(run: Run) -> None:
     """Say of a recorded run how it was made."""
     if not run.recorded:
@@ -62,5 +66,6 @@ def render_recorded_note(run: Run) -> None:
     st.badge("recorded", icon=":material/inventory_2:", color="violet")
     st.caption(
         f"This run came with ptviz, which trained it on {began}{f' at commit {commit}' if commit else ''}. It is "
-        "read-only. Its best prompt is stored as trained, the prompts of the other steps in half precision."
+        "read-only. Its best prompt is stored as trained, the prompts of the other steps in half precision. "
+        f"{TIMES_NOTE}"
     )

@@ -21,7 +21,7 @@ from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
 from ptviz.ui.libraries import load_libraries
-from ptviz.ui.recorded import list_runs, shown_recorded_runs
+from ptviz.ui.recorded import TIMES_NOTE, list_runs, shown_recorded_runs
 from ptviz.ui.train import run_form
 from ptviz.ui.train.example_preview import render_example_preview
 from ptviz.ui.train.run_page import REFRESH_SECONDS
@@ -157,7 +157,10 @@ def _add_recorded(configs: tuple[RunConfig, ...]) -> list[RunSummary]:
     label = f"include {count - own} recorded run{'s' if count - own != 1 else ''}"
     help = "runs that came with ptviz, of the methods and seeds that you have not trained with these settings"
     # Its own key for either default: with the first run of one's own, the recorded ones leave.
-    return shown if st.toggle(label, value=own == 0, key=f"with-recorded-{own == 0}", help=help) else []
+    if not st.toggle(label, value=own == 0, key=f"with-recorded-{own == 0}", help=help):
+        return []
+    st.caption(TIMES_NOTE)
+    return shown
 
 
 def _run_states(found: tuple[PlannedRun, ...]) -> list[tuple[str | None, bool, bool]]:
