@@ -32,6 +32,8 @@ SHARED_BY_METHODS = {
     "hyperparameters",
     "initializers",
     "key_value_dropout",
+    "key_value_init",
+    "prefix_sites",
     "source_prompts",
     "static_prompt",
 }
@@ -98,7 +100,7 @@ def test_only_the_executor_on_ray_imports_ray() -> None:
 def test_what_is_imported_is_required() -> None:
     """Nothing is used by luck: what the code imports stands in pyproject, not only under something that does."""
     required = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
-    peft = ("ptviz/experiments/benchmark_sides.py", "ptviz/experiments/sample_checkpoints.py")
+    peft = tuple(f"ptviz/experiments/{name}.py" for name in ("benchmark_sides", "references", "sample_checkpoints"))
     optional = {"peft": peft, "ray": ("ptviz/executors/ray",)}
     owners = packages_distributions()
     for path in [*SOURCES, *APP]:
