@@ -102,6 +102,7 @@ def test_what_is_imported_is_required() -> None:
     required = {canonicalize_name(Requirement(line).name) for line in PROJECT["dependencies"]}
     peft = tuple(f"ptviz/experiments/{name}.py" for name in ("benchmark_sides", "references", "sample_checkpoints"))
     optional = {"peft": peft, "ray": ("ptviz/executors/ray",)}
+    optional |= dict.fromkeys(("tensorboard", "trackio"), ("ptviz/runs/trackers.py",))
     owners = packages_distributions()
     for path in [*SOURCES, *APP]:
         place = path.relative_to(ROOT).as_posix()
