@@ -35,8 +35,8 @@ class EnsembleScores:
         return max(self.members)
 
 
-def vote(probabilities: Float[np.ndarray, "R n c"]) -> Int[np.ndarray, " n"]:
-    """Return the class that most of the R members predict for each row; see ``TIE_RULE``.
+def count_votes(probabilities: Float[np.ndarray, "R n c"]) -> Int[np.ndarray, "n c"]:
+    """Return how many of the R members predict each class for each row.
 
     Raises:
         ValueError: without a member or a class.
@@ -44,9 +44,18 @@ def vote(probabilities: Float[np.ndarray, "R n c"]) -> Int[np.ndarray, " n"]:
     members = np.asarray(probabilities, dtype=np.float64)
     if members.ndim != 3 or not members.shape[0] or not members.shape[2]:
         raise ValueError(f"expected probabilities of shape (members, rows, classes); got {members.shape}")
-    counts = np.stack([(members.argmax(2) == c).sum(0) for c in range(members.shape[2])], 1)
+    return np.stack([(members.argmax(2) == c).sum(0) for c in range(members.shape[2])], 1)
+
+
+def vote(probabilities: Float[np.ndarray, "R n c"]) -> Int[np.ndarray, " n"]:
+    """Return the class that most of the R members predict for each row; see ``TIE_RULE``.
+
+    Raises:
+        ValueError: without a member or a class.
+    """
+    counts, means = count_votes(probabilities), np.asarray(probabilities, dtype=np.float64).mean(0)
     # Mean probabilities are at most 1, so half of one decides between equal counts only.
-    found: Int[np.ndarray, " n"] = (counts + members.mean(0) / 2).argmax(1)
+    found: Int[np.ndarray, " n"] = (counts + means / 2).argmax(1)
     return found
 
 

@@ -88,6 +88,8 @@ def _predict_with_ensemble(
     ids: list[str], texts: list[str], file: Path | None, step: int | None, as_json: bool
 ) -> None:
     """Print the vote on texts, or without texts its accuracy on the test set."""
+    from ptviz.analysis.ensemble import count_votes
+
     ids = [one.strip() for one in ids if one.strip()]
     if len(set(ids)) < len(ids) or len(ids) < 2:
         raise UsageError(f"--ensemble: expected at least two different runs; got {', '.join(ids) or 'none'}")
@@ -103,19 +105,18 @@ def _predict_with_ensemble(
     if as_json:
         print_json(answer)
         return
+    votes = count_votes(answer["members"])
     for index, text in enumerate(texts):
-        members = [one[index] for one in answer["members"]]
         print_line(text)
         order = sorted(range(len(answer["classes"])), key=lambda c: -answer["mean"][index][c])
-        votes = [sum(max(range(len(own)), key=own.__getitem__) == c for own in members) for c in order]
         rows = [
             (
                 answer["classes"][c],
-                f"{count} of {len(ids)}",
+                f"{votes[index, c]} of {len(ids)}",
                 format_percent(answer["mean"][index][c]),
                 format_percent(answer["without"][index][c]),
             )
-            for c, count in zip(order, votes, strict=True)
+            for c in order
         ]
         print_table(("class", "votes", "mean probability", "without"), rows)
         print_line(f"vote: {answer['vote'][index]}")
