@@ -8,6 +8,7 @@ from ptviz.analysis.sweep import BestSettings, Setting, SweepRow, SweepTable, be
 from ptviz.experiments.comparison import load_result, with_row_scores
 from ptviz.runs.run import Run
 from ptviz.runs.same_training import effective_lr
+from ptviz.runs.settings import training_settings
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 
@@ -69,11 +70,7 @@ def best_row(best: BestSettings) -> dict[str, object]:
 
 def _read_row(run: Run) -> SweepRow:
     config, status = run.config, run.status()
-    training = config.training.to_json() | {"lr": effective_lr(config)}
-    # Only what a reader may vary: "begun" belongs to extensions.
-    training.pop("begun")
-    settings: dict[str, Setting] = {"method": config.method, "task": config.task_names, "backbone": config.backbone}
-    settings |= {**training, **config.hyperparameters}
+    settings: dict[str, Setting] = training_settings(config) | {"lr": effective_lr(config)}
     # The seed last: it is what the others are averaged over.
     settings["seed"] = settings.pop("seed")
     return SweepRow(run.id, config.method, settings, status.state, status.accuracy, status.test, status.seconds or None)

@@ -54,12 +54,18 @@ def _to_number(text: str) -> float | None:
         return None
 
 
+def training_settings(config: RunConfig) -> dict[str, SettingValue]:
+    """Return the settings that a reader varies, by name: method, task, backbone, training and hyperparameters."""
+    parts: dict[str, SettingValue] = {"method": config.method, "task": config.task_names, "backbone": config.backbone}
+    # "begun" belongs to extensions.
+    parts |= {name: value for name, value in config.training.to_json().items() if name != "begun"}
+    parts |= config.hyperparameters
+    return parts
+
+
 def config_settings(config: RunConfig) -> dict[str, SettingValue]:
     """Return the settings of a run by name: what is trained on what, training settings, and hyperparameters."""
-    plain = config.to_json()
-    parts: dict[str, SettingValue] = {"method": config.method, "task": config.task_names, "backbone": config.backbone}
-    parts |= {name: value for name, value in plain["training"].items() if name != "begun"}
-    parts |= config.hyperparameters
+    plain, parts = config.to_json(), training_settings(config)
     for name in ("text", "label", "device", "start"):
         parts[name] = plain[name]
     parts["sources"] = ", ".join(config.sources) if config.sources else None
