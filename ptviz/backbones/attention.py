@@ -41,14 +41,7 @@ class PrefixOfSites:
     def __init__(self, key_values: Float[Tensor, "S 2 #B H m h"], sites: Bool[Tensor, " S"]) -> None:
         self.key_values, self.marks = key_values, sites.tolist()
 
-    def __getitem__(
-        self, site: int, /
-    ) -> Float[
-        Tensor,
-        (
-            2  # B H m h
-        ),
-    ]:
+    def __getitem__(self, site: int, /) -> Float[Tensor, "kv=2 #B H m h"]:
         own = self.key_values[site]
         return own if self.marks[site] else own[..., :0, :]
 
