@@ -9,11 +9,12 @@ from __future__ import annotations
 import hashlib
 import json
 import statistics
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 from msgspec import Struct
 
@@ -27,7 +28,7 @@ from ptviz.runs.environment import machine_facts
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import list_named_tasks, list_tasks
-from ptviz.training import Evaluated, RunEstimate, StepCompleted, TrainConfig, estimate_run
+from ptviz.training import Evaluated, RunEstimate, StepCompleted, TrainConfig
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 from ptviz.validation import Duration, InvalidData, decode_json
 
@@ -66,7 +67,7 @@ def estimate_time(store: Store, configs: Iterable[RunConfig]) -> TimeEstimate:
     parts: list[tuple[float | None, str]] = []
     for config in configs:
         config = config.checked()
-        estimate = _estimate_run(config)
+        estimate = config.estimate()
         if list_methods()[config.method].needs_source_prompts:
             sources |= {training_fingerprint(one): (one, config) for one in source_run_configs(config, estimate.slots)}
         parts.append(known.estimate(config, estimate))
@@ -90,7 +91,7 @@ def measure_speed(model_cache: ModelCache, config: RunConfig) -> MeasuredSpeed:
     config = config.checked()
     own = config.for_target(0)
     if list_methods()[own.method].uses_source_tasks:
-        m = _estimate_run(own).slots
+        m = own.estimate().slots
         own = replace(own, method=SOURCE_METHOD, hyperparameters=source_hyperparameters(m), sources=None).checked()
     rows = min(_MEASURED_ROWS, own.training.validation_rows)
     training = replace(
@@ -137,13 +138,6 @@ def _speed_file(config: RunConfig) -> Path:
     return cache_dir() / "speed" / f"{hashlib.sha256(json.dumps(key).encode()).hexdigest()[:16]}.json"
 
 
-def _estimate_run(config: RunConfig) -> RunEstimate:
-    return estimate_run(
-        config.method, config.backbone, config.task, config.training, config.hyperparameters,
-        config.source_tasks() or None, targets=len(config.targets),
-    )  # fmt: skip
-
-
 def _is_finished(store: Store, wanted: RunConfig) -> bool:
     found = find_source_run(store, wanted)
     return found is not None and found.status().state == "finished"
@@ -186,15 +180,16 @@ class _KnownRuns:
 
     def estimate_source(self, source: RunConfig, config: RunConfig) -> tuple[float | None, str]:
         """Return the seconds of a source prompt, if need be by the measurement of the run that needs it."""
-        estimate = _estimate_run(source)
+        estimate = source.estimate()
         found = self.estimate(source, estimate)
         if found[0] is None and (speed := load_measured_speed(config)) is not None:
             return _apply(speed, source.training, estimate), _BY_MEASUREMENT
         return found
 
-    def _alike(self, config: RunConfig) -> Sequence[RunSummary]:
+    def _alike(self, config: RunConfig) -> Iterator[RunSummary]:
+        """Yield the runs of the same setting on a machine like this one; only those asked for are read from disk."""
         wanted = _setting(config)
-        return [run for run in self.finished if _setting(run.config) == wanted and self._was_here(run)]
+        return (run for run in self.finished if _setting(run.config) == wanted and self._was_here(run))
 
     def _scale(self, run: RunSummary, config: RunConfig) -> float:
         return float(run.status.seconds) * config.training.steps / run.config.training.steps
@@ -203,9 +198,12 @@ class _KnownRuns:
         """Return whether a run was trained on a machine like this one; an imported bundle may come from another."""
         with suppress(StoreError, OSError):
             found = self.store.get(run.id).environment()
-            here = machine_facts()
-            return all(found.get(name, value) == value for name, value in here.items())
+            return all(found.get(name, value) == value for name, value in self._machine.items())
         return False
+
+    @cached_property
+    def _machine(self) -> dict[str, Any]:
+        return machine_facts()
 
     @cached_property
     def machine_factor(self) -> float | None:
@@ -217,7 +215,7 @@ class _KnownRuns:
             config = run.config
             if config.method in list_methods() and len(config.targets) == 1 and not writes_texts(config):
                 with suppress(ValueError):
-                    recorded = _estimate_run(config).seconds
+                    recorded = config.estimate().seconds
                     if recorded and self._was_here(run):
                         ratios.append(float(run.status.seconds) / recorded)
         return statistics.median(ratios) if ratios else None

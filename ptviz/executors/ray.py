@@ -22,7 +22,6 @@ from ptviz.runs.run import Run, read_status_file
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store
 from ptviz.tasks import list_tasks
-from ptviz.training import estimate_run
 from ptviz.worker.directory import WorkerInfo
 
 import ray  # isort: skip  # After ray_collector, which turns its usage reports off.
@@ -192,9 +191,7 @@ class RayExecutor(StoreExecutor):
             return ()
         known = {info.name for info in list_tasks()}
         family = "" if config.sources is not None or config.task in known else load_run_task(config).family
-        planned = estimate_run(
-            config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
-        )
+        planned = config.estimate()
         lock = FileLock(self.store.root / ".cluster.lock")
         self.store.root.mkdir(parents=True, exist_ok=True)
         while not lock.acquire(wait=10.0):  # Another process plans the source prompts of a run.

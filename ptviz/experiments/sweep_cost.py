@@ -12,7 +12,6 @@ from ptviz.runs import ACTIVE_STATES
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.store import RunSummary, Store
-from ptviz.training.estimate import estimate_run
 
 _MEASURED_RUNS = 20
 """Finished runs of one method and backbone whose folders are measured: the newest."""
@@ -120,7 +119,7 @@ def _folder_bytes(folder: Path) -> int:
 def _estimate(config: RunConfig) -> tuple[float | None, int]:
     """Return processor seconds, None if unknown, and bytes of a run that has no measured like."""
     t = config.training
-    own = estimate_run(config.method, config.backbone, config.task, t, config.hyperparameters, config.sources)
+    own = config.estimate()
     size = 4 * (own.stored_parameters or 0) * (_snapshots(config) + _STATE_COPIES)
     # The recorded sweep ran on two threads.
     seconds = None if own.seconds is None else 2 * own.seconds

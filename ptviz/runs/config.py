@@ -6,7 +6,7 @@ import os
 import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 from msgspec import Meta
 
@@ -20,6 +20,9 @@ from ptviz.tasks.custom.containers import is_table_name, table_stem
 from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words
 from ptviz.training.config import TrainConfig
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, StageIndex, StepCount, convert_json
+
+if TYPE_CHECKING:
+    from ptviz.training.estimate import RunEstimate
 
 HyperparameterField = Magnitude | Annotated[int, Meta(ge=-(10**15), le=10**15)] | Name | bool
 
@@ -89,6 +92,19 @@ class RunConfig:
             return self.sources
         family, writes = "" if self.more_tasks else family, self.table.target is not None
         return default_source_tasks(self.task, family, others=self.more_tasks, writes=writes)
+
+    def estimate(self) -> RunEstimate:
+        """Return the estimated stages, sizes and time of the run, without loading a backbone.
+
+        Raises:
+            ValueError: for an unknown method or a bad hyperparameter.
+        """
+        from ptviz.training.estimate import estimate_run  # It builds the method, which needs torch.
+
+        return estimate_run(
+            self.method, self.backbone, self.task, self.training, self.hyperparameters,
+            self.source_tasks() or None, targets=len(self.targets),
+        )  # fmt: skip
 
     def checked(self) -> RunConfig:
         """Return the config with every hyperparameter present, of the right type and within its bounds.

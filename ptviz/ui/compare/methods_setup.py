@@ -14,7 +14,7 @@ from ptviz.methods import list_methods
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
 from ptviz.runs.same_training import effective_lr
-from ptviz.training import TrainConfig, estimate_run
+from ptviz.training import TrainConfig
 from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
@@ -63,9 +63,7 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
 
 def _count_slots(config: RunConfig) -> int:
     load_libraries()
-    return estimate_run(
-        config.method, config.backbone, config.task, config.training, config.hyperparameters, config.sources
-    ).slots
+    return config.estimate().slots
 
 
 def _select_methods() -> list[str]:

@@ -10,7 +10,7 @@ import streamlit as st
 
 from ptviz.runs import RunConfig
 from ptviz.runs.config import with_absolute_paths
-from ptviz.training import RunEstimate, estimate_run
+from ptviz.training import RunEstimate
 from ptviz.ui.backend import get_store, request_answer
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.formatting import format_duration, format_percent
@@ -32,15 +32,7 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
     load_libraries()
     from ptviz.engine.time_estimate import estimate_time  # It needs torch.
 
-    estimate = estimate_run(
-        config.method,
-        config.backbone,
-        config.task,
-        config.training,
-        config.hyperparameters,
-        config.source_tasks() or None,
-        targets=len(config.targets),
-    )
+    estimate = config.estimate()
     with st.container(border=True):
         st.markdown("**The plan**")
         for number, (name, steps) in enumerate(estimate.stages, start=1):
