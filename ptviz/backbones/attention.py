@@ -136,7 +136,8 @@ def attend(
             site: int = module.site  # type: ignore[assignment]
             # Whoever looks at weights finds the prefix in the first columns of every site.
             absent = prompt_kv.absent(site) if isinstance(prompt_kv, PrefixOfSites) else 0
-            visit(site, F.pad(weights, (absent, 0)))
+            weights = F.pad(weights, (absent, 0)) if absent else weights
+            visit(site, weights)
     return mixed.transpose(1, 2).contiguous().to(dtype), weights
 
 

@@ -21,8 +21,7 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.texts import Texts, print_written, read_table_texts, read_texts
-from ptviz.tasks.custom.containers import is_table_name
+from ptviz.cli.texts import Texts, find_table, print_written, read_table_texts, read_texts
 
 if TYPE_CHECKING:
     from ptviz.engine.text_generation import Writer
@@ -60,7 +59,7 @@ def generate(
     """Write texts with a trained prompt and without it: a run, a saved prompt, or a checkpoint of any format."""
     from ptviz.checkpoints import CheckpointError
 
-    table = file if file is not None and not texts and is_table_name(file.name) else None
+    table = find_table(texts, file)
     with as_usage_error(OSError):
         inputs = [] if table else read_texts(texts, 'ptviz generate RUN "The capital of France is"', file)
     settings = {

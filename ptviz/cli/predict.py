@@ -18,8 +18,7 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.texts import Texts, print_written, read_table_texts, read_texts
-from ptviz.tasks.custom.containers import is_table_name
+from ptviz.cli.texts import Texts, find_table, print_written, read_table_texts, read_texts
 
 
 def predict(
@@ -53,9 +52,9 @@ def predict(
         return
     if id is None:
         raise UsageError('expected a run, as in: ptviz predict RUN "Where is the Nile?"')
-    if file is not None and not texts and is_table_name(file.name):
+    if table := find_table(texts, file):
         with progress_console().status("running the backbone"), quiet_libraries(), as_usage_error(OSError):
-            rows = _predict_table(id, file, step)
+            rows = _predict_table(id, table, step)
         if as_json:
             print_json({"run": id, "rows": rows})
             return

@@ -9,8 +9,16 @@ from typing import Annotated
 import typer
 
 from ptviz.cli.output import UsageError, print_line
+from ptviz.tasks.custom.containers import is_table_name
 
 Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")]
+
+
+def find_table(texts: list[str] | None, file: Path | None) -> Path | None:
+    """Return ``file`` if it is a table; None if it holds one text a line, as files that end in .txt do."""
+    if texts or file is None or file.suffix.lower() == ".txt" or not is_table_name(file.name):
+        return None
+    return file
 
 
 def read_texts(texts: list[str] | None, example: str, file: Path | None = None) -> list[str]:

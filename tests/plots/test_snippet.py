@@ -89,8 +89,8 @@ def test_a_drawing_is_written_to_a_file():
 def test_any_number_of_runs(count: int, monkeypatch: pytest.MonkeyPatch):
     runs = [Store().create(RunConfig(name=f"run {i}")) for i in range(count)]
     figure = plot_run_comparison(runs)
-    assert len(figure.data) == count
-    assert alt_of(figure).startswith("Validation accuracy over steps.")
+    assert len(figure.data) == 2 * count, "a line of the score and one of the loss for each run"
+    assert alt_of(figure).startswith("Validation accuracy and smoothed training loss over steps.")
     monkeypatch.setattr(go.Figure, "show", lambda self: None)
     space: dict[str, Any] = {}
     exec(call_snippet(plot_run_comparison, runs), space)

@@ -13,6 +13,9 @@ from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.sync.client import ClientConnection, connect
 from websockets.typing import Subprotocol
 
+WATCH_SECONDS = 2.0
+"""A fragment that asks less often waits for no answer: it looks whether another process has changed something."""
+
 
 @dataclass
 class View:
@@ -23,6 +26,7 @@ class View:
     settled_seconds: float | None = None
     messages: int = 0
     bytes: int = 0
+    words: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
 
 
@@ -66,8 +70,8 @@ class Visitor:
     def visit(self, page: str, address: dict[str, str], patience: float, stay: float = 0.0) -> View:
         """Open a page, and wait until it has settled; stay on it for a while.
 
-        A page has settled when its script has ended and no fragment polls for an answer. A page that shows something
-        live never stops polling: after its script has ended, ``patience`` seconds are waited for that.
+        A page has settled when its script has ended and no fragment polls faster than ``WATCH_SECONDS``. A page that
+        shows something live never stops polling: after its script has ended, ``patience`` seconds are waited for that.
         """
         view, began = View(page), time.monotonic()
         self._page, self._query, self._due, self._buttons = page, urlencode(address), {}, {}
@@ -95,7 +99,7 @@ class Visitor:
                 continue
             if view.finished_seconds is None:
                 view.finished_seconds = last - began
-            if not self._due and view.settled_seconds is None:
+            if view.settled_seconds is None and all(every >= WATCH_SECONDS for every, _ in self._due.values()):
                 view.settled_seconds = last - began
         if view.finished_seconds is not None and view.settled_seconds is None:
             view.settled_seconds = view.finished_seconds if self._due else None
@@ -141,6 +145,8 @@ class Visitor:
         kind = element.WhichOneof("type")
         if kind == "button":
             self._buttons[element.button.label] = element.button.id
+        elif kind in {"markdown", "text"}:
+            view.words.append(getattr(element, kind).body)
         elif kind == "exception":
             view.problems.append(f"exception: {element.exception.message}"[:300])
         elif kind == "alert" and "Something went wrong" in element.alert.body:
