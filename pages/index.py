@@ -3,6 +3,7 @@
 import streamlit as st
 
 from ptviz.ui.address import render_address_problems
+from ptviz.ui.classroom import render_sidebar_note
 from ptviz.ui.components.connection import watch_connection
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
@@ -61,7 +62,7 @@ SECTIONS = {
 page = st.navigation(SECTIONS, expanded=True)
 st.set_page_config(f"{page.title} · ptviz")
 recorded_switch()
-st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
+render_sidebar_note()
 if page.title not in WITHOUT_TORCH and not are_libraries_loaded():
     with st.spinner("Loading the libraries that compute, once after a start"):
         load_libraries()

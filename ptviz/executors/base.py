@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 from ptviz.runs.config import RunConfig
@@ -15,6 +15,10 @@ class Executor(Protocol):
     """Trains runs of a store, one or many at a time, in some other process."""
 
     store: Store
+
+    def check_submissions(self, configs: Sequence[RunConfig]) -> None:
+        """Check that all of these new runs may be queued."""
+        ...
 
     def submit(self, config: RunConfig) -> Run:
         """Queue a new run and see that it is trained."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,13 @@ class StoreExecutor(ABC):
     """Queues runs of a store. What takes them from the queue is up to the executor."""
 
     store: Store
+
+    def check_submissions(self, configs: Sequence[RunConfig]) -> None:  # noqa: B027 - a rule is the exception
+        """Check that all of these new runs may be queued: here any may; the executor of a visitor has rules.
+
+        Raises:
+            ValueError: if one may not.
+        """
 
     def submit(self, config: RunConfig) -> Run:
         """Queue a new run and see that it is trained.

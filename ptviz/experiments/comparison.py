@@ -147,7 +147,9 @@ def start_runs(executor: Executor, found: Iterable[PlannedRun]) -> tuple[Planned
         ValueError: if a config is wrong.
         StoreError: if the folder cannot be written, or the disk is full.
     """
-    return tuple(_start_run(executor, entry) for entry in found)
+    listed = tuple(found)
+    executor.check_submissions([entry.config for entry in listed if entry.state in (MISSING, "failed")])
+    return tuple(_start_run(executor, entry) for entry in listed)
 
 
 def _start_run(executor: Executor, entry: PlannedRun) -> PlannedRun:

@@ -6,7 +6,7 @@ from typing import Any
 
 from ptviz.plots.run_argument import PromptOrId, get_run, get_saved
 from ptviz.plots.run_tensors import snapshot_index
-from ptviz.runs import Store
+from ptviz.runs.default_store import default_store
 
 Answer = dict[str, Any]
 
@@ -32,7 +32,7 @@ def probe(
 
     saved = get_saved(prompt)
     if saved is not None:
-        return probe_prompt(Store(), str(prompt), kind, task=task or saved.task, **request)
+        return probe_prompt(default_store(), str(prompt), kind, task=task or saved.task, **request)
     run = get_run(prompt)
     snapshots = run.snapshots()
     info = snapshots[snapshot_index(run, snapshots, stage, step)]

@@ -17,6 +17,7 @@ from ptviz.plots.method_style import method_title
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.run_tensors import load_snapshot_tensors
 from ptviz.runs import RunSummary, Store, StoreError
+from ptviz.runs.default_store import default_store
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 
 
@@ -58,7 +59,7 @@ def load_prompt_set(prompts: Sequence[RunOrId], names: Sequence[str] = (), check
         StoreError: if a run or saved prompt does not exist.
         CheckpointError: if the checkpoint is refused.
     """
-    store = Store()
+    store = default_store()
     sources = [_find_source(store, prompt) for prompt in prompts]
     own = list(names[: len(sources)]) or run_labels(sources)
     if len(own) != len(sources) or len({*names}) != len(names):

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TypeAlias
 
-from ptviz.runs import Run, Store
+from ptviz.runs import Run
+from ptviz.runs.default_store import default_store
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt, get_saved_prompt
 
 RunOrId: TypeAlias = Run | str
@@ -14,12 +15,12 @@ PromptOrId: TypeAlias = Run | str
 
 
 def get_run(run: RunOrId) -> Run:
-    """Return the run; an id is looked up in ``Store()``.
+    """Return the run; an id is looked up in ``default_store()``.
 
     Raises:
         StoreError: if there is no such run, or it cannot be read.
     """
-    return Store().get(run) if isinstance(run, str) else run
+    return default_store().get(run) if isinstance(run, str) else run
 
 
 def get_runs(runs: Sequence[RunOrId]) -> list[Run]:
@@ -38,7 +39,7 @@ def get_saved(prompt: PromptOrId) -> SavedPrompt | None:
         StoreError: if there is no such saved prompt.
     """
     if isinstance(prompt, str) and prompt.startswith(SAVED_PREFIX):
-        return get_saved_prompt(Store().prompts_folder, prompt.removeprefix(SAVED_PREFIX))
+        return get_saved_prompt(default_store().prompts_folder, prompt.removeprefix(SAVED_PREFIX))
     return None
 
 

@@ -14,7 +14,8 @@ from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, RunOrId, get_run, get_saved
 from ptviz.plots.training import snapshot_positions, to_training_curve
 from ptviz.plots.views import TensorHistory, subsample_indices
-from ptviz.runs import Run, SnapshotInfo, Store, StoreError
+from ptviz.runs import Run, SnapshotInfo, StoreError
+from ptviz.runs.default_store import default_store
 from ptviz.runs.embedding_table import Vocabulary, cache_path, find_backbone_shape, load_vocabulary, save_vocabulary
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt, load_prompt_tensors
 from ptviz.runs.status import ACTIVE_STATES
@@ -164,7 +165,7 @@ def _backbone_shape(run: Run) -> BackboneShape:
 
 def _saved_histories(saved: SavedPrompt) -> dict[str, TensorHistory]:
     key = ("saved prompt", saved.id, saved.made)
-    tensors = cached_by_signature(key, lambda: load_prompt_tensors(Store().prompts_folder, saved.id))
+    tensors = cached_by_signature(key, lambda: load_prompt_tensors(default_store().prompts_folder, saved.id))
     return {
         _SAVED_SYMBOLS[name]: TensorHistory(
             name=_SAVED_SYMBOLS[name],

@@ -22,7 +22,8 @@ from ptviz.plots.method_panels import (
     build_method_panel,
     get_backbone_shape,
 )
-from ptviz.runs import RunSummary, Store
+from ptviz.runs import RunSummary
+from ptviz.runs.default_store import default_store
 from ptviz.runs.gallery import recorded_runs
 from ptviz.tasks.metrics import ACCURACY
 
@@ -58,7 +59,7 @@ def build_coloured_taxonomy(colour_by: str, backbone: str, task: str, recorded: 
         shape = get_backbone_shape(backbone)
         counts = {name: build_method_panel(name, shape).trainable_parameters for name in list_methods()}
         return build_taxonomy(cards, counts, "trainable parameters on the target task", log=True)
-    best = best_run_per_method(recorded_runs() if recorded else Store().list(), backbone, task)
+    best = best_run_per_method(recorded_runs() if recorded else default_store().list(), backbone, task)
     if colour_by == "accuracy":
         scores = {name: run.status.accuracy or 0.0 for name, run in best.items()}
         metrics = {run.metric.name: run.metric for run in best.values()} or {ACCURACY.name: ACCURACY}

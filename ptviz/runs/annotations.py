@@ -1,4 +1,4 @@
-"""What people note about a run: tags, notes and a pin, in a file of the run that can be edited by hand."""
+"""What is noted about a run: tags, notes, a pin and whose it is, in a file of the run that can be edited by hand."""
 
 from __future__ import annotations
 
@@ -16,15 +16,22 @@ ANNOTATIONS_FILE = "annotations.json"
 MAX_TAGS, MAX_TAG_LENGTH, MAX_NOTES_LENGTH = 20, 40, 10_000
 _MAX_BYTES = 100_000
 Tag = Annotated[str, Meta(min_length=1, max_length=MAX_TAG_LENGTH)]
+Owner = Annotated[str, Meta(max_length=40, pattern="^[a-z0-9]*$")]
+"""The id of a visitor of a classroom (``ptviz.classroom``); "" is whoever has the folder of runs."""
 
 
 @dataclass(frozen=True)
 class Annotations:
-    """Tags in the order they were given, notes as plain text, and whether the run is pinned to the top of lists."""
+    """Tags in the order they were given, notes as plain text, and whether the run is pinned to the top of lists.
+
+    ``owner`` is the visitor of a classroom who started the run, and ``shared`` whether the other visitors see it.
+    """
 
     tags: Annotated[tuple[Tag, ...], Meta(max_length=MAX_TAGS)] = ()
     notes: Annotated[str, Meta(max_length=MAX_NOTES_LENGTH)] = ""
     pinned: bool = False
+    owner: Owner = ""
+    shared: bool = False
 
 
 def decode_annotations(data: bytes) -> Annotations:

@@ -97,6 +97,7 @@ def unpack_run(store: Store, path: Path, backbone: str | None = None, task: str 
             atomic_write(draft / "config.json", encode_config(config))
             atomic_write(draft / "status.json", status.to_bytes())
             write_predictions_error(draft, MAX_ATTEMPTS, "a bundle has no predictions")
+            store.claim_draft(draft)
             valid_id = id if isinstance(id, str) and RUN_ID_PATTERN.fullmatch(id) else None
             return Run(rename_draft(draft, config, valid_id))
     except OSError as error:

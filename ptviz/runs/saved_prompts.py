@@ -34,6 +34,8 @@ PROMPT_AXES: Mapping[str, tuple[str, ...]] = {"embeddings": ("m", "d"), "key_val
 """The tensors a saved prompt may have: input embeddings, keys and values at every attention site, or both."""
 SAVED_PREFIX = "kept:"
 """Prefix of a saved prompt's id in lists that also contain ids of runs."""
+VISITORS_FOLDER = ".visitors"
+"""Folder among the saved prompts with a folder of saved prompts for each visitor of a classroom."""
 _ABOUT_FILE, _PROMPT_FILE = "about.json", "prompt.safetensors"
 _PROMPT_ID = re.compile(r"[a-z0-9][a-z0-9-]{0,80}")
 _MAX_TITLE_LENGTH = 120
@@ -240,6 +242,8 @@ def delete_saved_prompt(folder: Path, id: str) -> None:
 
 def _prompt_path(folder: Path, id: str) -> Path:
     path = folder / id if _PROMPT_ID.fullmatch(id) else None
+    if path is not None and not path.is_dir():  # The worker finds those of all visitors; a visitor has no such folder.
+        path = next(folder.glob(f"{VISITORS_FOLDER}/*/{id}"), path)
     if path is None or not path.is_dir():
         known = ", ".join(prompt.id for prompt in list_saved_prompts(folder)[:5]) if path is not None else ""
         hint = f"saved prompts: {known}" if known else "no prompts are saved yet"

@@ -18,13 +18,22 @@ from typing import TYPE_CHECKING, Any
 from ptviz import paths
 from ptviz.atomic_files import atomic_directory, delete_folder, remove_leftovers
 from ptviz.runs import saved_prompts, snapshots
-from ptviz.runs.annotations import ANNOTATIONS_FILE, Annotations, check_notes, check_tags, write_annotations
+from ptviz.runs.annotations import (
+    ANNOTATIONS_FILE,
+    Annotations,
+    check_notes,
+    check_tags,
+    read_annotations,
+    write_annotations,
+)
 from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
+from ptviz.runs.fair_queue import fair_order
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.run import (
     Run,
     check_writable,
+    is_recorded,
     read_config,
     read_status_file,
     recorded_runs_folder,
@@ -117,6 +126,9 @@ class Store:
     The recorded runs of ``ptviz.runs.gallery`` can be read through every store, and changed through none.
     """
 
+    owner = ""
+    """Whose the runs are that are created here: see ``Annotations.owner``."""
+
     def __init__(self, root: Path | str | None = None) -> None:
         self.root = Path(root) if root is not None else paths.data_dir() / "runs"
         self._runs: dict[str, tuple[tuple[int, int], Run]] = {}
@@ -154,9 +166,31 @@ class Store:
                 atomic_write(draft / "status.json", status.to_bytes())
                 if start is not None:
                     snapshots.write_tensors(draft / "start.safetensors", start, {})
+                self.claim_draft(draft)
                 return Run(rename_draft(draft, config))
         except OSError as error:
             raise to_store_error(error, self.root) from error
+
+    def claim_draft(self, draft: Path) -> None:
+        """Note in the complete draft of a new run whose it is, whatever an imported file says.
+
+        Raises:
+            StoreError: if it cannot be noted.
+        """
+        found = read_annotations(draft)
+        if (found.owner, found.shared) != (self.owner, False):
+            write_annotations(draft, replace(found, owner=self.owner, shared=False))
+
+    def may_change(self, id: str) -> bool:
+        """Return whether the run ``id`` may be changed through this store: not a recorded one, and not another's."""
+        return not is_recorded(self.folder(id.partition(TARGET_MARK)[0]))
+
+    def check_unrestricted(self, what: str) -> None:
+        """Check that whoever has this store may do what concerns all runs; the store of a visitor refuses.
+
+        Raises:
+            StoreError: if not, naming ``what``.
+        """
 
     def get(self, id: str) -> Run:
         """Return the run ``id``, or with ``RUN@TASK`` one target task of a run on several; also a recorded run.
@@ -243,9 +277,8 @@ class Store:
         return replace(known[1], status=actual_status(known[1].status, path))
 
     def queued_runs(self) -> RunSummaries:
-        """Return the runs in the queue, the oldest first."""
-        waiting = [summary for summary in self.list() if summary.status.state == "queued"]
-        return sorted(waiting, key=lambda summary: (summary.status.queued, summary.id))
+        """Return the runs in the queue in their turn: of one owner the oldest first, of several each in turn."""
+        return fair_order(self.list())
 
     def remove_leftovers(self) -> None:
         """Delete what killed processes left among runs, saved prompts, uploads and in the cache.
@@ -269,9 +302,17 @@ class Store:
             atomic_write(path / "config.json", encode_config(replace(config, name=name.strip()).checked()))
 
     def annotate(
-        self, id: str, *, tags: Sequence[str] | None = None, notes: str | None = None, pinned: bool | None = None
+        self,
+        id: str,
+        *,
+        tags: Sequence[str] | None = None,
+        notes: str | None = None,
+        pinned: bool | None = None,
+        shared: bool | None = None,
     ) -> Annotations:
-        """Change the tags, notes or pin of a run; None leaves one as it is. Returns what the run then has.
+        """Change the tags, notes or pin of a run, or whether all visitors of a classroom see it.
+
+        None leaves one as it is. Returns what the run then has.
 
         Raises:
             StoreError: if there is no such run, its annotations are damaged, or it cannot be written.
@@ -285,6 +326,8 @@ class Store:
             changes["notes"] = check_notes(notes)
         if pinned is not None:
             changes["pinned"] = pinned
+        if shared is not None:
+            changes["shared"] = shared
         with changing_config(path):  # Two pages may change different ones at the same time.
             found = replace(Run(path).annotations(), **changes)
             write_annotations(path, found)

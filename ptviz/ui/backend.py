@@ -13,10 +13,15 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ptviz import paths
 from ptviz.analysis.projection import Projection
+from ptviz.classroom.rules import ClassroomRules, active_rules
+from ptviz.classroom.visitor_executor import VisitorExecutor
+from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
 from ptviz.executors.choose import is_local, make_executor
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.default_store import set_default_store
+from ptviz.ui.classroom import bind_visitor, current_visitor
 from ptviz.worker.projection_process import ProjectionJob, enqueue, is_pending, load_progress, load_projection
 from ptviz.worker.projection_queue import projection_folder
 
@@ -28,16 +33,37 @@ T = TypeVar("T")
 
 
 def get_store() -> Store:
-    """Return the store of this user's runs."""
+    """Return the store of this user's runs; in a classroom, the visitor's view of it.
+
+    Outside of a session, and of ``run_in_thread``, it holds only what all see.
+    """
+    visitor, rules = current_visitor(), active_rules()
+    if visitor is None or rules is None or visitor.is_teacher:
+        return whole_store()
+    return _visitor_store(paths.data_dir() / "runs", visitor.id, rules)
+
+
+def whole_store() -> Store:
+    """Return the store with the runs of all visitors: for the server itself, and for what tells nothing of a run."""
     return _cached_store(paths.data_dir() / "runs")
 
 
 def get_client() -> LocalExecutor | RayExecutor:
     """Return the executor that starts, stops and queries runs: on this machine, or as ``PTVIZ_EXECUTOR`` says.
 
+    In a classroom it is the visitor's, which keeps to the rules.
+
     Raises:
         StoreError: if the cluster cannot be used.
     """
+    visitor, rules = current_visitor(), active_rules()
+    if visitor is None or rules is None or visitor.is_teacher:
+        return server_client()
+    return _visitor_client(paths.data_dir() / "runs", visitor.id, rules)
+
+
+def server_client() -> LocalExecutor | RayExecutor:
+    """Return the executor without the rules of a classroom: for the server itself."""
     return _cached_client(paths.data_dir() / "runs")
 
 
@@ -52,9 +78,20 @@ def _cached_client(root: Path) -> LocalExecutor | RayExecutor:
     return LocalExecutor(store) if is_local() else make_executor(store=store)
 
 
+@lru_cache(maxsize=256)
+def _visitor_store(root: Path, owner: str, rules: ClassroomRules) -> VisitorStore:
+    return VisitorStore(_cached_store(root), owner, rules)
+
+
+@lru_cache(maxsize=256)
+def _visitor_client(root: Path, owner: str, rules: ClassroomRules) -> VisitorExecutor:
+    return VisitorExecutor(_visitor_store(root, owner, rules), uploads_folder(owner))
+
+
 def run_in_thread(action: Callable[[], T]) -> Future[T]:
     """Run what waits for the worker in a thread: a page must not wait. ``action`` calls no ``st.*``."""
     future: Future[T] = Future()
+    action = bind_visitor(action)
 
     def run() -> None:
         try:
@@ -98,16 +135,16 @@ def request_preload(config: RunConfig) -> None:
 
 def start_worker() -> None:
     """Start the worker if none runs, and have it load the models of the default run."""
-    _log_failures(lambda: get_client().preload_models(RunConfig()))
+    _log_failures(lambda: server_client().preload_models(RunConfig()))
 
 
 def stop_idle_worker() -> None:
     """Stop the worker if it trains nothing and no run is queued."""
 
     def stop() -> None:
-        worker = get_client().worker_info()
-        if worker is not None and worker.run is None and not get_store().queued_runs():
-            get_client().request_shutdown()
+        worker = server_client().worker_info()
+        if worker is not None and worker.run is None and not whole_store().queued_runs():
+            server_client().request_shutdown()
 
     _log_failures(stop)
 
@@ -122,5 +159,8 @@ def _log_failures(action: Callable[[], object]) -> None:
 
 def clear_caches() -> None:
     """Drop the cached stores and executors: for tests with a folder of their own."""
-    _cached_store.cache_clear()
-    _cached_client.cache_clear()
+    for cached in (_cached_store, _cached_client, _visitor_store, _visitor_client):
+        cached.cache_clear()
+
+
+set_default_store(get_store)  # Plots that are given the id of a run look it up as its visitor.

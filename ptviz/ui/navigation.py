@@ -9,6 +9,7 @@ import streamlit as st
 from ptviz.methods import method_uses_source_tasks
 from ptviz.runs import RunConfig
 from ptviz.ui.backend import get_client, request_preload
+from ptviz.ui.classroom import usual_config
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.table_form import table_query_params
 from ptviz.ui.libraries import load_libraries
@@ -74,7 +75,7 @@ def start_button() -> None:
     """Show the large button that starts the default run."""
     st.html(_BIG_BUTTON_STYLE)
     if st.button("Start training", type="primary", icon=":material/play_arrow:", key="start-usual"):
-        start_run(RunConfig())
+        start_run(usual_config())
 
 
 def form_query_params(config: RunConfig) -> dict[str, str]:

@@ -24,7 +24,9 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Route
 
 import ptviz
+from ptviz.classroom.rules import active_rules
 from ptviz.safe_text import escape_log_records
+from ptviz.ui.classroom_door import ClassroomDoor
 from ptviz.ui.request_guard import RequestGuard
 
 _M_ARENA_MAX = -8
@@ -67,10 +69,11 @@ async def qr_code(request: Request) -> Response:
 
 async def health(request: Request) -> Response:
     """Return the state of the server and its worker as JSON."""
-    from ptviz.ui.backend import get_client
+    from ptviz.ui.backend import server_client
 
-    info = await anyio.to_thread.run_sync(lambda: get_client().worker_info())
-    worker = {"pid": info.pid, "run": info.run} if info is not None else None
+    info = await anyio.to_thread.run_sync(lambda: server_client().worker_info())
+    # In a classroom each visitor may ask, and the id of a run is for its owner.
+    worker = {"pid": info.pid, "run": info.run if active_rules() is None else None} if info is not None else None
     return JSONResponse({"status": "ok", "version": ptviz.__version__, "worker": worker})
 
 
@@ -157,4 +160,4 @@ def routes() -> list[Route]:
 
 def middleware() -> list[Middleware]:
     """Return what stands in front of all routes, Streamlit's and the app's own."""
-    return [Middleware(RequestGuard)]
+    return [Middleware(RequestGuard), *([Middleware(ClassroomDoor)] if active_rules() is not None else [])]

@@ -48,8 +48,9 @@ def submit_job(store: Store, job: TransferJob) -> None:
     """Request a grid. It replaces an earlier job, whose measurements so far stay.
 
     Raises:
-        StoreError: if the folder cannot be written.
+        StoreError: if the folder cannot be written, or the store is that of a visitor of a classroom.
     """
+    store.check_unrestricted("measuring transfer")
     atomic_write(_job_path(store), json.dumps(asdict(job)).encode(), durable=False)
     WorkerDir.of_store(store.root).wake()
 
@@ -62,7 +63,12 @@ def current_job(store: Store) -> TransferJob | None:
 
 
 def cancel_job(store: Store) -> None:
-    """Stop the current job at the next training step; what was measured stays."""
+    """Stop the current job at the next training step; what was measured stays.
+
+    Raises:
+        StoreError: if the store is that of a visitor of a classroom.
+    """
+    store.check_unrestricted("stopping a measurement")
     _job_path(store).unlink(missing_ok=True)
 
 

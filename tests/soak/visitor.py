@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import time
 from contextlib import ExitStack
 from dataclasses import dataclass, field
@@ -15,6 +16,16 @@ from websockets.typing import Subprotocol
 
 WATCH_SECONDS = 2.0
 """A fragment that asks less often waits for no answer: it looks whether another process has changed something."""
+
+
+def enter_classroom(port: int, token: str) -> str:
+    """Return the cookie that a classroom gives a browser for the token of its address."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=120)
+    connection.request("GET", f"/?{urlencode({'token': token})}")
+    answer = connection.getresponse()
+    answer.read()
+    connection.close()
+    return (answer.getheader("Set-Cookie") or "").partition(";")[0]
 
 
 @dataclass
@@ -33,12 +44,13 @@ class View:
 class Visitor:
     """One open session. Fragments that poll are asked for again in their interval, as a browser does."""
 
-    def __init__(self, port: int) -> None:
+    def __init__(self, port: int, cookie: str = "") -> None:
         self._open = ExitStack()
         self._socket: ClientConnection = self._open.enter_context(
             connect(
                 f"ws://127.0.0.1:{port}/_stcore/stream",
                 origin=f"http://127.0.0.1:{port}",  # type: ignore[arg-type]
+                additional_headers={"Cookie": cookie} if cookie else None,
                 subprotocols=[Subprotocol("streamlit")],
                 max_size=None,
                 open_timeout=120,

@@ -6,6 +6,7 @@ import time
 
 import streamlit as st
 
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import error_box, run_and_rerun
 from ptviz.ui.components.formatting import format_duration
 from ptviz.worker.downloads import (
@@ -24,6 +25,9 @@ _KNOWN_SHARE = 0.05
 
 def render_missing(install_command: str) -> None:
     """Offer the download behind an install command; show any other command, to be run in a terminal."""
+    if visitor_rules() is not None:
+        st.caption("It is not on this computer. Choose another one, or ask your teacher for it.")
+        return
     download = find_download(install_command)
     if download is not None:
         render_download(download)
@@ -35,8 +39,11 @@ def render_missing(install_command: str) -> None:
 def render_download(download: Download) -> None:
     """Show a download's terms and button; its progress while it runs; its error after it failed.
 
-    There is one download at a time, for all pages and tabs. The page is drawn again when it ends.
+    There is one download at a time, for all pages and tabs. The page is drawn again when it ends. Nothing is shown to a
+    visitor of a classroom.
     """
+    if visitor_rules() is not None:
+        return
     status = download_status()
     running = status is not None and status.is_running
     st.fragment(_render, run_every=_REFRESH_SECONDS if running else None)(download, running)

@@ -14,6 +14,7 @@ from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValu
 from ptviz.runs import RunConfig
 from ptviz.tasks.builtin.registry import list_builtin_tasks
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.glossary import meaning
 
 FORM_COLUMNS = 3
@@ -149,12 +150,15 @@ def source_tasks_input(config: RunConfig) -> tuple[str, ...] | None:
 
 def steps_input() -> int:
     """Return the number of training steps from a widget."""
-    help = "one step is one update of the prompt"
-    return int(
-        st.number_input(
-            "training steps", 1, MAX_STEPS, TrainConfig().steps, 50, key="steps", help=help, bind="query-params"
-        )
-    )
+    help, most = "one step is one update of the prompt", max_steps()
+    usual = min(TrainConfig().steps, most)
+    return int(st.number_input("training steps", 1, most, usual, 50, key="steps", help=help, bind="query-params"))
+
+
+def max_steps() -> int:
+    """Return the most training steps that a form offers: fewer for a visitor of a classroom."""
+    rules = visitor_rules()
+    return MAX_STEPS if rules is None else rules.max_steps
 
 
 def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
@@ -163,7 +167,7 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
     Raises:
         ValueError: if settings do not go together, naming the field.
     """
-    usual = TrainConfig()
+    usual, rules = TrainConfig(), visitor_rules()
     values: dict[str, int | float | str | None] = {"steps": steps}
     with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
         values["lr"] = st.number_input(
@@ -179,11 +183,13 @@ def training_form(steps: int, default_lr: float, origin: str) -> TrainConfig:
         )
         for setting in _INTEGER_FIELDS:
             low, high = setting.bounds
+            if rules is not None:
+                high = min(high, rules.largest(setting.name))
             value = st.number_input(
                 setting.label,
                 int(low),
                 int(high),
-                int(getattr(usual, setting.name)),
+                min(int(getattr(usual, setting.name)), int(high)),
                 key=setting.name,
                 help=setting.help,
                 bind="query-params",

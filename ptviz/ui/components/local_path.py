@@ -1,4 +1,7 @@
-"""A box for a path on this machine. A path that only the page's address names is opened after a button press."""
+"""A box for a path on this machine. A path that only the page's address names is opened after a button press.
+
+A visitor of a classroom opens her own uploads and the recorded examples, and no other path.
+"""
 
 from __future__ import annotations
 
@@ -6,8 +9,11 @@ from typing import Any
 
 import streamlit as st
 
+from ptviz import paths
 from ptviz.checkpoints.hub import HUB_PREFIX
+from ptviz.classroom.rules import is_inside
 from ptviz.paths import expand_user
+from ptviz.ui.classroom import OFF_IN_A_CLASSROOM, visitor_rules
 from ptviz.ui.components.uploads import UPLOAD_PREFIX
 
 _ALLOWED_KEY = "allowed-paths"
@@ -20,6 +26,8 @@ def allow_path(path: str) -> None:
 
 def is_path_allowed(path: str) -> bool:
     """Return whether this session may open a path; ids of the hub and uploads name no file of its own choice."""
+    if visitor_rules() is not None:
+        return not path or path.startswith(UPLOAD_PREFIX) or is_inside(expand_user(path), paths.gallery_dir())
     return not path or path.startswith((HUB_PREFIX, UPLOAD_PREFIX)) or path in st.session_state.get(_ALLOWED_KEY, ())
 
 
@@ -29,6 +37,10 @@ def path_input(label: str, key: str, or_hub_id: bool = False, **options: Any) ->
     A link can name any file of this machine. So a path from the address waits for the reader's button press.
     With ``or_hub_id`` text that is no path on this machine is an id, which is not asked for.
     """
+    if visitor_rules() is not None:
+        path = str(st.text_input(label, key=key, bind="query-params", disabled=True, **options)).strip()
+        st.caption(OFF_IN_A_CLASSROOM)
+        return path if is_path_allowed(path) else ""
 
     def typed() -> None:
         allow_path(str(st.session_state[key]))

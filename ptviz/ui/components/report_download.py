@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING
 
 import streamlit as st
 
+from ptviz.ui.classroom import bind_visitor
+
 if TYPE_CHECKING:
     from ptviz.reports.document import Report
 
@@ -15,7 +17,7 @@ def report_download(make: Callable[[], Report], filename: str, *, key: str = "re
     """Show a button that makes a report when it is pressed, and downloads it; ``filename`` is without ending."""
     st.download_button(
         "Report",
-        data=lambda: make().to_html(),
+        data=bind_visitor(lambda: make().to_html()),
         file_name=f"{filename}.html",
         mime="text/html",
         icon=":material/description:",

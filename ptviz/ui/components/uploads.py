@@ -9,7 +9,10 @@ from pathlib import Path
 
 from ptviz import paths
 from ptviz.atomic_files import write_file
+from ptviz.classroom.rules import MAX_UPLOAD_MB, MAX_UPLOADS_MB
+from ptviz.classroom.visitor_store import uploads_folder
 from ptviz.tasks.custom.containers import COMPRESSED_ENDINGS, TABLE_ENDINGS, is_table_name, table_stem
+from ptviz.ui.classroom import current_visitor
 
 FILE_ENDINGS = tuple(ending.removeprefix(".") for ending in (*TABLE_ENDINGS, *COMPRESSED_ENDINGS))
 
@@ -18,8 +21,27 @@ UPLOAD_PREFIX = "upload:"
 
 
 def upload_dir() -> Path:
-    """Return the folder of uploads."""
-    return paths.data_dir() / "uploads"
+    """Return the folder of uploads; in a classroom that of the visitor."""
+    visitor = current_visitor()
+    if visitor is None or visitor.is_teacher:
+        return paths.data_dir() / "uploads"
+    return uploads_folder(visitor.id)
+
+
+def check_upload_size(size: int) -> None:
+    """Check that a visitor of a classroom may upload so many bytes more.
+
+    Raises:
+        ValueError: if not.
+    """
+    visitor = current_visitor()
+    if visitor is None or visitor.is_teacher:
+        return
+    if size > MAX_UPLOAD_MB * 1_000_000:
+        raise ValueError(f"expected at most {MAX_UPLOAD_MB} MB in a classroom; got {size / 1e6:,.1f} MB")
+    used = sum(path.stat().st_size for path in upload_dir().rglob("*") if path.is_file())
+    if used + size > MAX_UPLOADS_MB * 1_000_000:
+        raise ValueError(f"expected at most {MAX_UPLOADS_MB} MB of uploads in all; you have {used / 1e6:,.1f} MB")
 
 
 def upload_link(path: Path) -> str:
@@ -71,6 +93,7 @@ def save_upload(name: str, content: bytes) -> Path:
     safe = safe_name(name)
     if not content:
         raise ValueError(f"{safe} is empty: expected a table of texts with labels, or with texts to write")
+    check_upload_size(len(content))
     # A folder for each content: another table of the same name must not replace one that a run was made from.
     path = upload_dir() / hashlib.sha256(content).hexdigest()[:8] / safe
     if not path.is_file():

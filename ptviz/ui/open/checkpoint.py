@@ -35,7 +35,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import allow_path, path_input
-from ptviz.ui.components.uploads import resolve_upload, upload_link
+from ptviz.ui.components.uploads import check_upload_size, resolve_upload, upload_dir, upload_link
 from ptviz.ui.look.inspect_run import load_backbone_vocabulary
 from ptviz.ui.navigation import COMPOSE_PAGE, open_run_page
 from ptviz.ui.open.try_prompt import try_prompt_panel
@@ -132,6 +132,7 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
         raise CheckpointError(
             f"expected at most {MAX_UPLOAD_BYTES / 1e6:.0f} MB; got {size / 1e6:,.0f} MB. Give its path instead"
         )
+    check_upload_size(size)
     names = [
         re.sub(r"[^A-Za-z0-9._-]+", "-", re.split(r"[/\\]", name)[-1]).lstrip(".-")[:80] or "file" for name, _ in files
     ]
@@ -140,7 +141,7 @@ def save_uploads(files: Sequence[tuple[str, bytes]]) -> Path:
     digest = hashlib.sha256(
         b"".join(name.encode() + b"\0" + data for name, (_, data) in zip(names, files, strict=True))
     )
-    folder = paths.data_dir() / "uploads" / "checkpoints" / digest.hexdigest()[:12]
+    folder = upload_dir() / "checkpoints" / digest.hexdigest()[:12]
     if len(files) > 1:  # The files of a folder whose own name the browser does not tell.
         folder /= "uploaded files"
     folder.mkdir(parents=True, exist_ok=True)

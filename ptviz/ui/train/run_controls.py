@@ -8,17 +8,18 @@ from dataclasses import replace
 import streamlit as st
 
 from ptviz.runs import Run, Status
-from ptviz.training.config import MAX_STEPS
-from ptviz.ui.backend import get_client
+from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.errors import run_and_rerun, show_errors
+from ptviz.ui.components.forms import max_steps
 from ptviz.ui.libraries import load_libraries
 from ptviz.ui.navigation import COMPOSE_PAGE, form_query_params, open_replay, open_run_page
 
 
 def render_run_controls(run: Run, status: Status) -> None:
     """Show the actions that the run's state allows."""
-    config = run.config
-    if status.state in ("queued", "running"):
+    config, may_change = run.config, get_store().may_change(run.id)
+    if may_change and status.state in ("queued", "running"):
         _action_button(
             "Stop",
             ":material/stop:",
@@ -27,7 +28,7 @@ def render_run_controls(run: Run, status: Status) -> None:
         )
     if status.state == "stopping":
         st.button("Stopping…", icon=":material/stop:", disabled=True, key="stopping")
-    if status.state in ("stopped", "failed"):
+    if may_change and status.state in ("stopped", "failed"):
         _action_button(
             "Resume",
             ":material/play_arrow:",
@@ -38,7 +39,7 @@ def render_run_controls(run: Run, status: Status) -> None:
     if status.state == "finished":
         if st.button("Replay", icon=":material/replay:", key="replay-run", help="plays the recorded run again"):
             open_replay(run.id)
-        if not run.recorded:
+        if may_change:
             with st.popover("Extend", icon=":material/more_time:"):
                 _extend_form(run)
     if run.snapshots():
@@ -61,7 +62,13 @@ def _action_button(label: str, icon: str, action: Callable[[], object], help: st
 
 def _extend_form(run: Run) -> None:
     st.markdown("**Train for more steps**")
-    more = int(st.number_input("more steps", 1, MAX_STEPS, max(run.config.training.steps // 2, 1), key="more"))
+    rules = visitor_rules()
+    most = max_steps() - (0 if rules is None else run.config.training.steps)
+    if most < 1:
+        st.caption(f"It has the {max_steps():,} steps that a run may have in this classroom.")
+        return
+    usual = min(max(run.config.training.steps // 2, 1), most)
+    more = int(st.number_input("more steps", 1, most, usual, key="more"))
     st.caption(
         "The learning-rate schedule then covers the new total, without a second warm-up. Steps already made are kept."
     )
@@ -81,7 +88,9 @@ def _branch_form(run: Run) -> None:
     )
     training = run.config.training
     left, right = st.columns(2)
-    steps = int(left.number_input("training steps", 1, MAX_STEPS, training.steps, key="branch-steps"))
+    steps = int(
+        left.number_input("training steps", 1, max_steps(), min(training.steps, max_steps()), key="branch-steps")
+    )
     seed = int(right.number_input("seed", 0, 2**31 - 1, training.seed, key="branch-seed"))
     lr = left.number_input(
         "learning rate", 0.0, 100.0, training.lr, format="%g", key="branch-lr", placeholder="default"

@@ -15,6 +15,7 @@ from ptviz.runs.saved_prompts import SavedPrompt
 from ptviz.tasks import TableOptions
 from ptviz.tasks.custom.assemble import Columns
 from ptviz.ui.backend import get_store
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components import uploads
 from ptviz.ui.components.download import render_missing
 from ptviz.ui.components.errors import show_errors
@@ -38,8 +39,13 @@ BUILT_IN, OWN_TABLE, HUB = "built in", "my own table", "from the hub"
 
 def select_backbone() -> str:
     """Return the name of the chosen backbone, "" while none is given."""
-    known = {info.name: info for info in backbones.list_backbones()}
+    known, rules = {info.name: info for info in backbones.list_backbones()}, visitor_rules()
     titles = {name: info.title for name, info in known.items()} | {OTHER_BACKBONE: "another one…"}
+    if rules is not None:
+        allowed = rules.allowed_backbones()
+        if not allowed:
+            raise ValueError("backbone: the teacher has allowed none that is on this computer; ask for another")
+        titles = {name: known[name].title for name in allowed}
     name = select_one("Backbone", titles, key="backbone", help=meaning("backbone"))
     if name == OTHER_BACKBONE:
         return path_input(
@@ -122,7 +128,12 @@ _ANSWERS = {"classification": "{} classes", "text": "text to text", "choice": "m
 def select_task() -> TaskSelection:
     """Return the chosen task: a built-in one, a table, or a hub id."""
     kind = st.segmented_control(
-        "Task", [BUILT_IN, OWN_TABLE, HUB], default=BUILT_IN, key="from", required=True, bind="query-params"
+        "Task",
+        [BUILT_IN, OWN_TABLE, *([HUB] if visitor_rules() is None else [])],
+        default=BUILT_IN,
+        key="from",
+        required=True,
+        bind="query-params",
     )
     if kind == OWN_TABLE:
         return _table_input()

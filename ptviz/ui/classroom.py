@@ -1,0 +1,87 @@
+"""Who looks at a page, in a classroom; and what is said to her about it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from dataclasses import replace
+from typing import TypeVar
+
+import streamlit as st
+
+from ptviz.classroom.access import Visitor, load_keys
+from ptviz.classroom.rules import ClassroomRules, active_rules
+from ptviz.classroom.visitor_store import NOBODY
+from ptviz.runs import RunConfig
+
+T = TypeVar("T")
+OFF_IN_A_CLASSROOM = "Off in a classroom: paths on the teacher's computer, the Hugging Face Hub, and downloads."
+_bound: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
+
+
+def current_visitor() -> Visitor | None:
+    """Return who looks at this page; None if the app serves no classroom.
+
+    Outside of a session it is nobody, unless ``bind_visitor`` has said who.
+    """
+    if active_rules() is None:
+        return None
+    if (bound := _bound.get()) is not None:
+        return bound
+    keys = load_keys()
+    return keys.recognise(str(st.context.cookies.get(keys.cookie, ""))) or Visitor(NOBODY)
+
+
+def bind_visitor(action: Callable[[], T]) -> Callable[[], T]:
+    """Return an action that is done for who looks at this page now, also in a thread or after the page was drawn."""
+    visitor = current_visitor()
+
+    def act() -> T:
+        token = _bound.set(visitor)
+        try:
+            return action()
+        finally:
+            _bound.reset(token)
+
+    return act
+
+
+def visitor_rules() -> ClassroomRules | None:
+    """Return the rules that bind who looks at this page; None for the teacher, and where there is no classroom."""
+    visitor = current_visitor()
+    return None if visitor is None or visitor.is_teacher else active_rules()
+
+
+def is_teacher() -> bool:
+    """Return whether the teacher of a classroom looks at this page."""
+    visitor = current_visitor()
+    return visitor is not None and visitor.is_teacher
+
+
+def usual_config() -> RunConfig:
+    """Return the run that the large button starts; in a classroom with as many steps and a backbone that are allowed.
+
+    The first allowed backbone replaces one that is not.
+    """
+    usual, rules = RunConfig(), visitor_rules()
+    if rules is None:
+        return usual
+    allowed = rules.allowed_backbones()
+    backbone = usual.backbone if usual.backbone in allowed or not allowed else allowed[0]
+    steps = min(usual.training.steps, rules.max_steps)
+    return replace(usual, backbone=backbone, training=replace(usual.training, steps=steps))
+
+
+def render_sidebar_note() -> None:
+    """Say at the foot of the sidebar whose computer this is, and in a classroom what the visitor sees."""
+    visitor, rules = current_visitor(), active_rules()
+    if visitor is None or rules is None:
+        st.sidebar.caption("ptviz trains prompts for frozen language models. All data stays on this computer.")
+    elif visitor.is_teacher:
+        st.sidebar.caption("A classroom. You are the teacher: you see all runs, and may stop, share and delete each.")
+    else:
+        st.sidebar.caption(
+            f"A classroom. You are {visitor.label}: you see the recorded runs, those that the teacher shares, and your "
+            f"own, which nobody else can change. At most {rules.max_steps:,} steps a run and {rules.max_runs} runs. "
+            f"{OFF_IN_A_CLASSROOM}"
+        )

@@ -1,0 +1,140 @@
+"""What a visitor may start, stop and ask: by the rules, and nothing of others."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from ptviz.classroom.visitor_executor import VisitorExecutor
+from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
+from ptviz.executors.local import LocalExecutor
+from ptviz.experiments import comparison
+from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
+from ptviz.runs.archive import unpack_run
+
+ANNA, BORIS = "a1" * 8, "b2" * 8
+HERS = {"embeddings": torch.ones(2, 4)}
+
+
+def test_a_run_by_the_rules_is_queued_and_hers(executor: VisitorExecutor, whole: Store, small: Any) -> None:
+    run = executor.submit(small())
+    assert [(one.id, one.annotations.owner) for one in whole.queued_runs()] == [(run.id, ANNA)]
+
+
+def test_what_breaks_a_rule_is_refused_before_anything_is_queued(
+    executor: VisitorExecutor, whole: Store, small: Callable[..., RunConfig]
+) -> None:
+    for config in (small(steps=101), small(backbone="minilm-l6"), small(task="hub:ag_news")):
+        with pytest.raises(ValueError, match=r"classroom|machine"):
+            executor.submit(config)
+    configs = [small(seed=seed) for seed in range(4)]
+    with pytest.raises(ValueError, match="you have 0 and asked for 4 more"):
+        comparison.start_runs(executor, [comparison.PlannedRun(config) for config in configs])
+    with pytest.raises(ValueError, match="steps"):
+        comparison.start_runs(executor, [comparison.PlannedRun(one) for one in (configs[0], small(steps=101))])
+    assert not whole.list()
+
+
+def test_another_visitors_run_cannot_be_touched(
+    executor: VisitorExecutor, boris: VisitorStore, whole: Store, small: Callable[..., RunConfig]
+) -> None:
+    run = boris.create(small(), queued=True)
+    asks = [
+        lambda: executor.stop(run.id),
+        lambda: executor.resume(run.id),
+        lambda: executor.extend(run.id, 1),
+        lambda: executor.branch(run.id, 0, 0),
+        lambda: executor.status(run.id),
+        lambda: executor.ask("predict", run.id, texts=["x"]),
+        lambda: executor.ask("zero-shot", run.id),
+    ]
+    for ask in asks:
+        with pytest.raises(StoreError, match=r"^there is no run"):
+            ask()
+    whole.annotate(run.id, shared=True)
+    for ask in (*asks[:3], asks[6]):
+        with pytest.raises(StoreError, match="is not yours"):
+            ask()
+    assert run.status().state == "queued"
+
+
+def test_an_own_run_is_stopped_resumed_and_extended_within_the_rules(
+    executor: VisitorExecutor, small: Callable[..., RunConfig]
+) -> None:
+    run = executor.submit(small())
+    executor.stop(run.id)
+    assert run.status().state == "stopped"
+    with pytest.raises(ValueError, match="steps: expected at most 100 in this classroom; got 101"):
+        executor.extend(run.id, 51)
+    assert run.config.training.steps == 50
+    executor.extend(run.id, 50)
+    executor.stop(run.id)
+    executor.resume(run.id)
+    assert run.status().state == "queued"
+
+
+def test_an_imported_run_is_not_trained_past_the_rules(executor: VisitorExecutor, finished_bundle: Path) -> None:
+    run = unpack_run(executor.store, finished_bundle)
+    with pytest.raises(ValueError, match=r"classroom|machine"):
+        executor.resume(run.id)
+    with pytest.raises(ValueError, match=r"classroom|machine"):
+        executor.extend(run.id, 1)
+
+
+def test_questions_name_nothing_of_others(
+    executor: VisitorExecutor, hers: Run, boris: VisitorStore, small: Callable[..., RunConfig], tmp_path: Path
+) -> None:
+    his = boris.create(small())
+    kept = saved_prompts.save_prompt(boris.prompts_folder, HERS, "his", "tiny-encoder", None, {})
+    secret = tmp_path / "secret.npy"
+    secret.write_bytes(b"x")
+    mix = {"kind": "mix", "share": 0.5}
+    for question, reason in (
+        ({"kind": "generate", "path": str(secret)}, "path: expected a file that you uploaded"),
+        ({"kind": "vocabulary", "backbone": "google-bert/bert-base-uncased"}, "backbone: expected one on this machine"),
+        ({"kind": "surgery", "run": hers.id, "what": "edits", "edits": [mix | {"of": "run", "id": his.id}]}, "no run"),
+        ({"kind": "surgery", "run": hers.id, "what": "edits", "edits": [mix | {"of": "kept", "id": kept.id}]}, "found"),
+        ({"kind": "measure", "run": f"kept:{kept.id}", "what": "lens"}, "not found"),
+    ):
+        with pytest.raises(StoreError, match=reason):
+            executor.ask(**question)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="steps"):
+        executor.ask("speed", config=small(steps=101).to_json())
+
+
+def test_models_are_loaded_ahead_only_for_what_may_be_trained(
+    executor: VisitorExecutor, small: Callable[..., RunConfig]
+) -> None:
+    executor.preload_models(small(backbone="google-bert/bert-base-uncased"))
+    assert not executor.worker_dir.requests.take_requests()
+    executor.preload_models(small())
+    assert [request.kind for request in executor.worker_dir.requests.take_requests()] == ["warm"]
+
+
+def test_saved_prompts_are_hers_and_the_worker_finds_them(
+    executor: VisitorExecutor, hers: Run, boris: VisitorStore, whole: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def save(self: LocalExecutor, kind: str, run: str = "", **question: Any) -> dict[str, Any]:
+        saved = saved_prompts.save_prompt(whole.prompts_folder, HERS, "edited", "tiny-encoder", None, {})
+        return {"id": saved.id, "place": "the worker's"}
+
+    monkeypatch.setattr(LocalExecutor, "ask", save)
+    answer = executor.ask("surgery", hers.id, what="save", edits=[], title="edited")
+    own = executor.store.prompts_folder
+    assert [one.id for one in saved_prompts.list_saved_prompts(own)] == [answer["id"]]
+    assert Path(answer["place"]) == own / answer["id"]
+    for folder in (boris.prompts_folder, whole.prompts_folder):
+        assert not saved_prompts.list_saved_prompts(folder)
+    with pytest.raises(StoreError, match="not found"):
+        saved_prompts.get_saved_prompt(boris.prompts_folder, answer["id"])
+    found = saved_prompts.load_prompt_tensors(whole.prompts_folder, answer["id"])
+    assert found["embeddings"].shape == (2, 4)
+
+
+def test_uploads_are_in_a_folder_of_her_own(home: Path) -> None:
+    assert uploads_folder(ANNA) != uploads_folder(BORIS)
+    assert uploads_folder(ANNA).is_relative_to(home)
