@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from ptviz.cli.options import split_names
+from ptviz.cli.options import split_names, with_executor_options
 from ptviz.cli.output import (
     JsonOption,
     RunFailed,
@@ -24,14 +24,18 @@ from ptviz.cli.output import (
 from ptviz.safe_text import escape_hidden
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
+    from ptviz.executors.base import Executor
+    from ptviz.executors.ray_transfer import ClusterTransfer
     from ptviz.experiments.transfer import TargetTask, TransferScore
     from ptviz.runs import RunSummary, Store
     from ptviz.tasks.metrics import Metric
 
 
+@with_executor_options("make_executor")
 def transfer(
+    *,
     tasks: Annotated[
         str | None, typer.Option(help="Names separated by commas. Default: the tasks of the runs.")
     ] = None,
@@ -41,6 +45,7 @@ def transfer(
     gain: Annotated[bool, typer.Option("--gain", help="Measure short training from each prompt instead.")] = False,
     steps: Annotated[int, typer.Option(min=1, max=100_000, help="With --gain: training steps.")] = 30,
     seeds: Annotated[int, typer.Option(min=1, max=20, help="With --gain: number of seeds.")] = 1,
+    make_executor: Any,
     as_json: JsonOption = False,
 ) -> None:
     """Measure zero-shot transfer: the score of every trained prompt on every task, by the task's metric.
@@ -49,10 +54,11 @@ def transfer(
     training from scratch that a start from another task's prompt removes.
 
     Each result is saved as soon as it is measured, and never measured twice; after Ctrl-C the same command continues.
+    With --executor ray the nodes of a cluster measure, as long as this command runs.
     The page Transfer of the app shows the results on 200 examples.
     """
     if gain:
-        _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, as_json)
+        _run_gain(runs, backbone, _parse_tasks(tasks), steps, seeds, rows, make_executor, as_json)
         return
     from ptviz.experiments.transfer import count_missing, measure_missing, measured_scores
     from ptviz.runs import Store
@@ -66,7 +72,10 @@ def transfer(
     failed: list[TransferScore] = []
     with quiet_libraries(), as_usage_error(OSError):
         if missing:
-            failed = _collect_failures(measure_missing(store, selected, targets, rows), missing)
+            cluster = _connect(make_executor())
+            measure = None if cluster is None else cluster.measure
+            scores = measure_missing(store, selected, targets, rows, measure=measure)
+            failed = _collect_failures(scores, missing)
         found = measured_scores(store, selected, targets, rows)
     result = _scores_json(found.values(), rows, missing, failed)
     if as_json:
@@ -76,6 +85,17 @@ def transfer(
     if failed:
         first = f"{failed[0].run} on {failed[0].task}: {failed[0].reason}"
         raise RunFailed(f"{len(failed)} of {missing} scores could not be measured; the first: {first}")
+
+
+def _connect(executor: Any) -> ClusterTransfer | None:
+    """Return what measures on the executor's cluster; None if this process measures."""
+    from ptviz.executors.local import LocalExecutor
+
+    if isinstance(executor, LocalExecutor):
+        return None
+    from ptviz.executors.ray_transfer import ClusterTransfer
+
+    return ClusterTransfer(executor)
 
 
 def _print_damaged_entries(store: Store) -> None:
@@ -92,6 +112,7 @@ def _run_gain(
     steps: int,
     seeds: int,
     rows: int,
+    make_executor: Callable[[], Executor],
     as_json: bool,
 ) -> None:
     from ptviz.experiments.transfer_gain import (
@@ -111,7 +132,10 @@ def _run_gain(
     failed: list[Any] = []
     with quiet_libraries(), as_usage_error(OSError):
         if missing:
-            failed = _collect_failures(train_missing_pairs(store, selected, targets, setting), missing)
+            cluster = _connect(make_executor())
+            train = None if cluster is None else cluster.train
+            pairs = train_missing_pairs(store, selected, targets, setting, train=train)
+            failed = _collect_failures(pairs, missing)
         found = measured_runs(store, selected, targets, setting)
     if as_json:
         print_json(_gain_json(found.values(), setting, missing, failed))

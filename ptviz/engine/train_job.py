@@ -25,6 +25,7 @@ from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume
 from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import AxesByTensor
+from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
 from ptviz.runs.store import Store
 from ptviz.runs.target_run import METRICS_FIELD
 from ptviz.runs.writer import Writer
@@ -181,7 +182,7 @@ def _source_arguments(
         return {"sources": tasks}
 
     def stop_reason() -> str | None:
-        return should_stop() or ("the run that needs it was stopped" if (run.path / "stop").exists() else None)
+        return should_stop() or ("the run that needs it was stopped" if stop_request(run.path) else None)
 
     def make(source: Run) -> None:
         train_run(source, model_cache, should_stop=stop_reason)
@@ -197,7 +198,7 @@ def _source_arguments(
         if stop_if_requested(writer, should_stop):
             return None
     if len(found) < len(tasks):
-        reason = should_stop() or "stopped by you"
+        reason = should_stop() or stop_request(run.path) or STOPPED_BY_USER
         writer.end("stopped", f"{reason} while its source prompts were trained; resume continues with them")
         return None
     return {"sources": tasks, "source_prompts": found}
@@ -210,9 +211,7 @@ def _as_generator(events: Iterable[Event]) -> Generator[Event, None, None]:
 
 def stop_if_requested(writer: Writer, should_stop: StopCheck) -> bool:
     """Stop the run if that was requested; return whether it was stopped."""
-    reason = should_stop()
-    if reason is None and (writer.folder / "stop").exists():
-        reason = "stopped by you"
+    reason = should_stop() or stop_request(writer.folder)
     if reason is None:
         return False
     status = writer.status

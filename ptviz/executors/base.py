@@ -8,6 +8,7 @@ from typing import Any, Protocol
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
 from ptviz.runs.status import Status
+from ptviz.runs.stop_request import STOPPED_BY_USER
 from ptviz.runs.store import RunSummaries, Store
 
 
@@ -24,8 +25,8 @@ class Executor(Protocol):
         """Queue a new run and see that it is trained."""
         ...
 
-    def stop(self, id: str) -> None:
-        """Stop a run within a step, or take it out of the queue."""
+    def stop(self, id: str, reason: str = STOPPED_BY_USER) -> None:
+        """Stop a run within a step, or take it out of the queue; the reason becomes part of its status."""
         ...
 
     def resume(self, id: str) -> Run:

@@ -105,6 +105,20 @@ class RayExecutor(StoreExecutor):
             })  # fmt: skip
         return {"nodes": nodes, "queued": told["queued"], "messages": told["messages"], "seconds": told["seconds"]}
 
+    def check_resources(self) -> None:
+        """Check that some node has what a run asks for: otherwise it would wait for ever.
+
+        Raises:
+            ValueError: if none has.
+        """
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        for name, wanted in (("CPU", self.resources.cpus), ("GPU", self.resources.gpus)):
+            most = max((node.get(name, 0) for node in nodes), default=0)
+            if wanted > most:
+                raise ValueError(
+                    f"{name.lower()}s: expected at most {most:g}, the most that a node has; got {wanted:g}"
+                )
+
     def create_idle(self, config: RunConfig) -> Run:
         """Create a run of the cluster that waits to be started, as ``ptviz.executors.ray_tune`` does.
 
@@ -153,7 +167,7 @@ class RayExecutor(StoreExecutor):
         return run
 
     def _create_idle(self, config: RunConfig, start: Mapping[str, Tensor] | None = None) -> Run:
-        self._check_resources()
+        self.check_resources()
         resources = replace(self.resources, sources=self._source_runs(config))
         run = self.store.create(config, start=start)
         place_on_cluster(run.path, resources)
@@ -167,20 +181,6 @@ class RayExecutor(StoreExecutor):
 
     def _start(self, run: Run) -> None:
         _answer(self.collector.enqueue.remote(run.id))
-
-    def _check_resources(self) -> None:
-        """Check that some node has what a run asks for: otherwise it would wait for ever.
-
-        Raises:
-            ValueError: if none has.
-        """
-        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-        for name, wanted in (("CPU", self.resources.cpus), ("GPU", self.resources.gpus)):
-            most = max((node.get(name, 0) for node in nodes), default=0)
-            if wanted > most:
-                raise ValueError(
-                    f"{name.lower()}s: expected at most {most:g}, the most that a node has; got {wanted:g}"
-                )
 
     def _source_runs(self, config: RunConfig) -> tuple[str, ...]:
         """Return the runs of the source prompts of a run; missing ones are queued first, each once."""

@@ -9,13 +9,15 @@ from __future__ import annotations
 import asyncio
 import time
 import traceback
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from cachetools import LRUCache
 
 import ptviz
+from ptviz.executors.ray_errors import LOST, first_line, loss_reason, task_reason
 from ptviz.executors.ray_node import (
     Content,
     Departure,
@@ -42,11 +44,6 @@ _MAX_CONTENTS = 8
 """Local models and tables kept in the object store."""
 _EVENT_SECONDS = 0.1
 """Seconds between two looks at the events of a run that is stopped early if it is hopeless."""
-_LOST = (
-    exceptions.WorkerCrashedError, exceptions.NodeDiedError, exceptions.LocalRayletDiedError,
-    exceptions.ObjectLostError, exceptions.RaySystemError,
-)  # fmt: skip
-"""What Ray raises if the node of a task, or its process, is gone."""
 
 
 class CollectorActor:
@@ -109,6 +106,10 @@ class CollectorActor:
         contents = [await self._content(path) for path in local_paths(self.collector.store.get(id).config)]
         return Departure(packed, tuple(contents))
 
+    async def begin_shared(self, id: str, node: str) -> None:
+        """Note the node that trains a run on shared storage now."""
+        self._nodes[id] = node
+
     async def receive(self, id: str, attempt: str, changes: list[Change]) -> Reply:
         """Write the changes of a run."""
         self._received += 1
@@ -130,32 +131,41 @@ class CollectorActor:
 
     async def _train(self, id: str) -> None:
         """Train a run on one node after another until it ends."""
+        resources = cluster_resources(self.collector.store.root / id) or ClusterResources()
         try:
-            await self._train_until_it_ends(id)
-        except exceptions.OutOfMemoryError as error:
-            self._fail(id, f"out of memory on its node: {_one_line(error)}. Ask for a node with more memory")
-        except exceptions.RayTaskError as error:
-            cause = error.cause if error.cause is not None else error
-            self._fail(id, _one_line(cause), str(error))
+            with self._held(id, resources):
+                await self._train_until_it_ends(id, resources)
+        except exceptions.RayError as error:
+            self._fail(id, task_reason(error), str(error))
         except Exception as error:
-            self._fail(id, _one_line(error), traceback.format_exc())
+            self._fail(id, first_line(error), traceback.format_exc())
         finally:
             self._nodes.pop(id, None)
             self._runs.pop(id, None)
 
-    async def _train_until_it_ends(self, id: str) -> None:
-        folder = self.collector.store.root / id
-        resources = cluster_resources(folder) or ClusterResources()
+    @contextmanager
+    def _held(self, id: str, resources: ClusterResources) -> Iterator[None]:
+        """Have a run on shared storage count as active in the block; that of another run is locked by ``begin``."""
+        if not resources.shared:
+            yield
+            return
+        lock = self.collector.hold(id)
+        try:
+            yield
+        finally:
+            lock.release()
+
+    async def _train_until_it_ends(self, id: str, resources: ClusterResources) -> None:
         await self._wait_for_sources(resources.sources)
         root = str(Path(self.collector.store.root).resolve()) if resources.shared else None
         task = train_on_node.options(num_cpus=resources.cpus, num_gpus=resources.gpus, name=f"ptviz {id}")
         for deaths in range(resources.retries + 1):
             try:
                 self._sent[id] = await task.remote(self._handle, id, root, ptviz.__version__, resources.cpus)
-            except _LOST as error:
+            except LOST as error:
                 self._nodes.pop(id, None)
                 if deaths == resources.retries:
-                    raise StoreError(f"its node died, {deaths + 1} times in all: {_one_line(error)}") from error
+                    raise StoreError(loss_reason(error, deaths + 1)) from error
                 if not self.collector.requeue(id, "its node died"):
                     return
             else:
@@ -181,12 +191,6 @@ class CollectorActor:
 
     def _fail(self, id: str, reason: str, details: str = "") -> None:
         self.collector.fail(id, reason, details)
-
-
-def _one_line(error: BaseException) -> str:
-    """Return the first sentence of an error; Ray's have whole pages."""
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return (lines[0] if lines else type(error).__name__)[:500]
 
 
 Collector = ray.remote(num_cpus=0, max_restarts=-1, max_task_retries=-1)(CollectorActor)

@@ -135,11 +135,27 @@ def with_paths_of_node(config: RunConfig, places: Mapping[str, str]) -> RunConfi
 
 
 @cache
-def _models() -> ModelCache:
+def node_models() -> ModelCache:
     """Return the models of this process, which Ray uses for further runs."""
     from ptviz.engine.model_cache import ModelCache
 
     return ModelCache()
+
+
+def prepare_node(version: str, cpus: float) -> None:
+    """Check that this node has the ``version`` of ptviz of the store's machine; use as many threads as processors.
+
+    Raises:
+        StoreError: if it has another one.
+    """
+    if ptviz.__version__ != version:
+        raise StoreError(
+            f"node {socket.gethostname()} has ptviz {ptviz.__version__}, the machine of the store has {version}: "
+            "install the same version on both"
+        )
+    import torch
+
+    torch.set_num_threads(max(1, int(cpus)))
 
 
 @ray.remote(max_retries=0)  # type: ignore[untyped-decorator,unused-ignore]
@@ -152,16 +168,9 @@ def train_on_node(collector: Any, id: str, shared_root: str | None, version: str
     Returns:
         ``{"bytes": sent, "messages": count, "node": host}``.
     """
-    import torch
-
+    prepare_node(version, cpus)
     from ptviz.engine.train_job import train_run
 
-    if ptviz.__version__ != version:
-        raise StoreError(
-            f"node {socket.gethostname()} has ptviz {ptviz.__version__}, the machine of the store has {version}: "
-            "install the same version on both"
-        )
-    torch.set_num_threads(max(1, int(cpus)))
     if shared_root is not None:
         folder = Path(shared_root) / id
         if not folder.is_dir():
@@ -169,15 +178,16 @@ def train_on_node(collector: Any, id: str, shared_root: str | None, version: str
                 f"{folder} is not on node {socket.gethostname()}: --shared-storage needs one folder of runs under the "
                 "same path on all nodes"
             )
-        train_run(Run(folder), _models(), if_queued=True)
+        ray.get(collector.begin_shared.remote(id, ray.get_runtime_context().get_node_id()))
+        train_run(Run(folder), node_models(), if_queued=True)
         return {"bytes": 0, "messages": 0, "node": socket.gethostname()}
     departure: Departure | None = ray.get(collector.begin.remote(id, ray.get_runtime_context().get_node_id()))
     if departure is None:
         return {"bytes": 0, "messages": 0, "node": socket.gethostname()}
-    with _scratch_folder() as scratch:
+    with scratch_folder() as scratch:
         folder = _unpack(scratch, id, departure)
         stream = _open_stream(collector, id, departure.packed.attempt, folder)
-        train_run(Run(folder), _models(), stream.on_event, stream.stop_reason)
+        train_run(Run(folder), node_models(), stream.on_event, stream.stop_reason)
         stream.finish()
         return {"bytes": stream.sent_bytes, "messages": stream.messages, "node": socket.gethostname()}
 
@@ -205,7 +215,7 @@ def _open_stream(collector: Any, id: str, attempt: str, folder: Path) -> RunStre
 
 
 @contextmanager
-def _scratch_folder() -> Iterator[Path]:
+def scratch_folder() -> Iterator[Path]:
     """Yield a folder for the runs of this process; delete it, and those of killed processes."""
     for left in Path(tempfile.gettempdir()).glob(f"{_SCRATCH}*"):
         pid = left.name.removeprefix(_SCRATCH).partition("-")[0]

@@ -19,9 +19,10 @@ from ptviz.runs.failure_messages import resume_hint
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.placement import cluster_resources
 from ptviz.runs.run import Run, read_status_file
-from ptviz.runs.status import ACTIVE_STATES
+from ptviz.runs.status import ACTIVE_STATES, CLUSTER_LOCK
+from ptviz.runs.stop_request import remove_stop_request, request_stop, stop_request
 from ptviz.runs.store import Store
-from ptviz.runs.writer import Writer, exclusive, remove_stop_request, write_status
+from ptviz.runs.writer import Writer, exclusive, write_status
 
 
 class PackedRun(NamedTuple):
@@ -44,7 +45,6 @@ class RunCollector:
     def __init__(self, store: Store) -> None:
         self.store = store
         self._open: dict[str, _OpenRun] = {}
-        self._stop_reasons: dict[str, str] = {}
 
     def unfinished_runs(self) -> list[str]:
         """Return the runs of the cluster that are queued, or whose collector died, the oldest first."""
@@ -70,6 +70,17 @@ class RunCollector:
             write_status(run.path, status.with_changes(state="queued", reason="", pid=None, queued=time.time()))
         return True
 
+    def hold(self, id: str) -> FileLock:
+        """Have a run that its node writes itself count as active, also after its node died; return the lock to release.
+
+        Raises:
+            StoreError: if it was deleted, or another collector holds it.
+        """
+        lock = FileLock(self.store.get(id).path / CLUSTER_LOCK)
+        if not lock.acquire():
+            raise StoreError(f"run {id} is trained through another collector")
+        return lock
+
     def begin(self, id: str, sources: Sequence[str] = ()) -> PackedRun | None:
         """Open a run for a node; None if it is no longer wanted: stopped while it was queued, or deleted.
 
@@ -86,10 +97,10 @@ class RunCollector:
             raise StoreError(f"run {id} is being written by another process")
         try:
             status = read_status_file(run.path)
-            stopping = (run.path / "stop").exists()
+            stopping = stop_request(run.path)
             if stopping or status.state not in ACTIVE_STATES:
                 if status.state in ACTIVE_STATES:
-                    reason = f"stopped by you while it was queued; {resume_hint(status.kept)}"
+                    reason = f"{stopping or 'stopped'} while it was queued; {resume_hint(status.kept)}"
                     write_status(run.path, status.with_changes(state="stopped", reason=reason, pid=None))
                 remove_stop_request(run)
                 lock.release()
@@ -113,12 +124,16 @@ class RunCollector:
         if opened is None or opened.attempt != attempt or not opened.lock.is_intact():
             return Reply(stale=True)
         apply_changes(opened.run.path, changes)
-        return Reply(self._stop_reasons.get(id) or ("stopped by you" if (opened.run.path / "stop").exists() else ""))
+        return Reply(stop_request(opened.run.path) or "")
 
     def stop_early(self, id: str, reason: str) -> None:
-        """Have a run that a node trains stop for a reason of its own."""
-        if id in self._open:
-            self._stop_reasons[id] = reason
+        """Have an active run stop for a reason of its own.
+
+        Raises:
+            StoreError: if its folder cannot be written.
+        """
+        if self.state_of(id) in ACTIVE_STATES:
+            request_stop(self.store.get(id), reason)
 
     def close(self, id: str) -> None:
         """Close a run whose node has sent its end. A run that still says that it trains has failed.
@@ -155,9 +170,10 @@ class RunCollector:
         with exclusive(run) as status:
             if status.state not in ACTIVE_STATES:
                 return False
-            state = "stopped" if (run.path / "stop").exists() else "queued"
+            stopping = stop_request(run.path)
+            state = "queued" if stopping is None else "stopped"
             step = "the beginning" if status.kept is None else f"step {status.kept}"
-            said = f"{reason}; it continues from {step}" if state == "queued" else f"{reason} while it was stopping"
+            said = f"{reason}; it continues from {step}" if state == "queued" else f"{stopping}; {reason} meanwhile"
             write_status(
                 run.path, status.with_changes(state=state, reason=said, pid=None, queued=status.queued or time.time())
             )
@@ -192,6 +208,5 @@ class RunCollector:
         return [*self._open]
 
     def _release(self, id: str) -> None:
-        self._stop_reasons.pop(id, None)
         if (opened := self._open.pop(id, None)) is not None:
             opened.lock.release()

@@ -9,13 +9,14 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from ptviz.engine.check_labels import check_table_labels
-from ptviz.runs.atomic_io import StoreError, to_store_error
+from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, json_key, with_absolute_paths
 from ptviz.runs.extend import locked_idle_run, plan_extension
 from ptviz.runs.run import Run, check_writable
 from ptviz.runs.status import ACTIVE_STATES, Status
+from ptviz.runs.stop_request import STOPPED_BY_USER, remove_stop_request, request_stop
 from ptviz.runs.store import RunSummaries, Store
-from ptviz.runs.writer import exclusive, mark_if_dead, remove_stop_request, write_status
+from ptviz.runs.writer import exclusive, mark_if_dead, write_status
 from ptviz.training.config import TrainConfig
 
 if TYPE_CHECKING:
@@ -47,29 +48,27 @@ class StoreExecutor(ABC):
         self._start(run)
         return run
 
-    def stop(self, id: str) -> None:
+    def stop(self, id: str, reason: str = STOPPED_BY_USER) -> None:
         """Stop a run within a step, or take it out of the queue; a run that has ended is left as it is.
+
+        ``reason`` begins the reason in its status.
 
         Raises:
             StoreError: if there is no such run, it is a recorded one, or it cannot be written.
         """
         run = self.store.get(id)
         check_writable(run.path)
-        state, mark = run.status().state, run.path / "stop"
+        state = run.status().state
         if state not in ACTIVE_STATES:
             mark_if_dead(run)
             return
-        try:
-            # The mark first: whoever takes the run in the meantime finds it.
-            mark.touch()
-        except OSError as error:
-            raise to_store_error(error, mark) from error
+        # The request first: whoever takes the run in the meantime finds it.
+        request_stop(run, reason)
         if state == "queued":
             with suppress(StoreError), exclusive(run) as status:
                 if status.state == "queued":
-                    write_status(
-                        run.path, status.with_changes(state="stopped", reason="stopped by you while it was queued")
-                    )
+                    reason = f"{reason} while it was queued"
+                    write_status(run.path, status.with_changes(state="stopped", reason=reason))
         if run.status().state not in ACTIVE_STATES:
             remove_stop_request(run)
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -47,6 +49,7 @@ from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
 __all__ = [
     "DEFAULT_ROWS",
+    "ScoreJob",
     "TargetTask",
     "TransferScore",
     "accuracy_matrix",
@@ -55,6 +58,7 @@ __all__ = [
     "is_measuring",
     "load_input_prompt",
     "load_prompt_vectors",
+    "measure_jobs",
     "measure_missing",
     "measured_scores",
     "no_prompt_key",
@@ -67,6 +71,15 @@ __all__ = [
 
 DEFAULT_ROWS = 200
 """Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""
+
+
+class ScoreJob(NamedTuple):
+    """One score to measure: its key, the config of the prompt's run, the task, and the ``fingerprint`` of both."""
+
+    key: ScoreKey
+    config: RunConfig
+    target: TargetTask
+    stamp: str
 
 
 def finished_runs(store: Store, backbone: str | None = None, recorded: Iterable[RunSummary] = ()) -> list[RunSummary]:
@@ -187,10 +200,12 @@ def measure_missing(
     tasks: Sequence[TargetTask],
     rows: int = DEFAULT_ROWS,
     model_cache: ModelCache | None = None,
+    measure: Callable[[Sequence[ScoreJob]], Generator[TransferScore, None, None]] | None = None,
 ) -> Iterator[TransferScore]:
     """Measure the missing scores of a grid one by one, storing each at once; a later call continues there.
 
-    A score that cannot be measured is yielded with its ``reason``; the others follow.
+    A score that cannot be measured is yielded with its ``reason``; the others follow. ``measure`` measures jobs
+    elsewhere; by default they are measured here, by ``measure_jobs``.
 
     Raises:
         StoreError: if another process is measuring, or the record is damaged or cannot be written.
@@ -199,23 +214,36 @@ def measure_missing(
         raise ValueError(f"rows: expected at least 1; got {rows}")
     if not runs:
         return
+    measure = measure or partial(measure_jobs, store, model_cache=model_cache)
     lock = acquire_record_lock(store)
     try:
         have = read_transfer_scores(store)
-        missing = [planned for planned in _plan_grid(store, runs, tasks, rows, have) if planned[0] not in have]
-        evaluator = _TransferEvaluator(store, model_cache or ModelCache(), rows)
-        for key, summary, target in missing:
-            stamp = fingerprint(store, key[0], target)
-            try:
-                score, loss, metric = evaluator.score(key[0], summary.config, target)
-            except (ValueError, OSError) as error:
-                yield TransferScore(*key, math.nan, math.nan, stamp, " ".join(str(error).split()))
-                continue
-            measured = TransferScore(*key, score, loss, stamp, metric=metric)
-            save_measurement(store, measured)
-            yield measured
+        jobs = [
+            ScoreJob(key, summary.config, target, fingerprint(store, key[0], target))
+            for key, summary, target in _plan_grid(store, runs, tasks, rows, have)
+            if key not in have
+        ]
+        with closing(measure(jobs)) as scores:
+            for score in scores:
+                if not score.reason:
+                    save_measurement(store, score)
+                yield score
     finally:
         lock.release()
+
+
+def measure_jobs(
+    store: Store, jobs: Sequence[ScoreJob], model_cache: ModelCache | None = None
+) -> Generator[TransferScore, None, None]:
+    """Measure scores here, with the prompts of a store; one that cannot be measured has a ``reason``."""
+    evaluator = _TransferEvaluator(store, model_cache or ModelCache())
+    for job in jobs:
+        try:
+            score, loss, metric = evaluator.score(job)
+        except (ValueError, OSError) as error:
+            yield TransferScore(*job.key, math.nan, math.nan, job.stamp, " ".join(str(error).split()))
+        else:
+            yield TransferScore(*job.key, score, loss, job.stamp, metric=metric)
 
 
 def _plan_grid(
@@ -244,16 +272,17 @@ def _plan_grid(
 class _TransferEvaluator:
     """Prompts and encoded examples, shared by all scores that need them."""
 
-    def __init__(self, store: Store, model_cache: ModelCache, rows: int) -> None:
-        self.store, self.model_cache, self.row_count = store, model_cache, rows
+    def __init__(self, store: Store, model_cache: ModelCache) -> None:
+        self.store, self.model_cache = store, model_cache
         self._methods: dict[str, PromptMethod] = {}
-        self._task: tuple[TargetTask, Task] | None = None
+        self._task: tuple[TargetTask, int, Task] | None = None
         self._examples: dict[tuple[object, ...], EncodedExamples] = {}
 
-    def score(self, run: str, config: RunConfig, target: TargetTask) -> tuple[float, float, str]:
+    def score(self, job: ScoreJob) -> tuple[float, float, str]:
         """Return score and loss of a run's prompt, or of none, on the target's validation examples, and the metric."""
+        (run, _, rows), config, target = job.key, job.config, job.target
         method = self._load_method(run, config, target) if run != no_prompt_key(config.backbone) else None
-        examples = self._encode_examples(config, target, 0 if method is None else method.slots)
+        examples = self._encode_examples(config, target, rows, 0 if method is None else method.slots)
         scores = evaluate(method, examples)
         return scores.score, scores.loss, examples.task.metric
 
@@ -272,14 +301,14 @@ class _TransferEvaluator:
         method.init_from_prompt(saved_prompts.to_prompt(tensors))
         return method.to(backbone.device).eval()
 
-    def _encode_examples(self, config: RunConfig, target: TargetTask, slots: int) -> EncodedExamples:
-        if self._task is None or self._task[0] != target:
+    def _encode_examples(self, config: RunConfig, target: TargetTask, rows: int, slots: int) -> EncodedExamples:
+        if self._task is None or self._task[:2] != (target, rows):
             task = self.model_cache.task(_with_target_task(config, target))
             if not task.validation:
                 raise StoreError(f"task {target.name} has no validation rows to measure on")
-            self._task = target, task.subsample(len(task.train), self.row_count, len(task.test))
+            self._task = target, rows, task.subsample(len(task.train), rows, len(task.test))
             self._examples.clear()
-        task = self._task[1]
+        task = self._task[2]
         key = config.backbone, config.device, config.training.dtype, slots, config.training.length
         if key not in self._examples:
             backbone = self.model_cache.backbone(config)

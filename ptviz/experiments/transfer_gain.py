@@ -8,8 +8,10 @@ starts share seed, steps, examples and learning rate; both are plain prompt tuni
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -56,8 +58,8 @@ class TransferGainSettings:
                 raise ValueError(f"{name}: expected 1 to {most:,}; got {getattr(self, name)}")
 
 
-class _PlannedTransferRun(NamedTuple):
-    """One run of a grid: its key, config, initial prompt (None: from scratch) and fingerprint."""
+class TransferRunJob(NamedTuple):
+    """One run of a grid to train: its key, config, initial prompt (None: from scratch) and fingerprint."""
 
     key: TransferRunKey
     config: RunConfig
@@ -95,33 +97,48 @@ def train_missing_pairs(
     tasks: Sequence[TargetTask],
     setting: TransferGainSettings,
     model_cache: ModelCache | None = None,
+    train: Callable[[Sequence[TransferRunJob]], Generator[TransferRun | None, None, None]] | None = None,
 ) -> Iterator[TransferRun | None]:
     """Train the missing runs of a grid, storing each when done; yield None between training steps.
 
     A run that fails is yielded with its ``reason``; the others follow. Each task starts with its runs from scratch, so
-    that a grid that was stopped early has complete rows.
+    that a grid that was stopped early has complete rows. ``train`` trains jobs elsewhere; by default they are trained
+    here, by ``train_jobs``.
 
     Raises:
         StoreError: if another process is measuring, or the record is damaged or cannot be written.
     """
     if not runs:
         return
+    train = train or partial(train_jobs, model_cache=model_cache)
     lock = acquire_record_lock(store)
     try:
-        have, model_cache = read_transfer_runs(store), model_cache or ModelCache()
-        for planned in [run for run in _plan_grid(store, runs, tasks, setting) if not _is_valid(have, run)]:
-            try:
-                run = yield from _train_pair(model_cache, planned)
-            except Exception as error:
-                yield TransferRun(*planned.key, stamp=planned.fingerprint, reason=failure_reason(error, None))
-                continue
-            save_measurement(store, run)
-            yield run
+        have = read_transfer_runs(store)
+        jobs = [job for job in _plan_grid(store, runs, tasks, setting) if not _is_valid(have, job)]
+        with closing(train(jobs)) as trained:
+            for run in trained:
+                if run is not None and not run.reason:
+                    save_measurement(store, run)
+                yield run
     finally:
         lock.release()
 
 
-def _train_pair(model_cache: ModelCache, planned: _PlannedTransferRun) -> Generator[None, None, TransferRun]:
+def train_jobs(
+    jobs: Sequence[TransferRunJob], model_cache: ModelCache | None = None
+) -> Generator[TransferRun | None, None, None]:
+    """Train runs here, one after another; yield None between training steps. One that fails has a ``reason``."""
+    model_cache = model_cache or ModelCache()
+    for job in jobs:
+        try:
+            run = yield from _train_job(model_cache, job)
+        except Exception as error:
+            yield TransferRun(*job.key, stamp=job.fingerprint, reason=failure_reason(error, None))
+        else:
+            yield run
+
+
+def _train_job(model_cache: ModelCache, planned: TransferRunJob) -> Generator[None, None, TransferRun]:
     """Train one run and return its scores."""
     began, config = time.perf_counter(), planned.config.checked()
     backbone, task = model_cache.backbone(config), model_cache.task(config)
@@ -145,15 +162,15 @@ def _train_pair(model_cache: ModelCache, planned: _PlannedTransferRun) -> Genera
     return TransferRun(*planned.key, steps, accuracies, seconds, planned.fingerprint, metric=task.metric)
 
 
-def _is_valid(have: dict[TransferRunKey, TransferRun], planned: _PlannedTransferRun) -> bool:
+def _is_valid(have: dict[TransferRunKey, TransferRun], planned: TransferRunJob) -> bool:
     return planned.key in have and have[planned.key].stamp == planned.fingerprint
 
 
 def _plan_grid(
     store: Store, runs: Sequence[RunSummary], tasks: Sequence[TargetTask], setting: TransferGainSettings
-) -> list[_PlannedTransferRun]:
+) -> list[TransferRunJob]:
     """Return the runs of a grid, by backbone and then task, so that each is loaded once."""
-    found: list[_PlannedTransferRun] = []
+    found: list[TransferRunJob] = []
     starts = {run.id: array for run in runs if (array := load_prompt_vectors(store, run)) is not None}
     for backbone in dict.fromkeys(run.config.backbone for run in runs):
         own = [run for run in runs if run.config.backbone == backbone and run.id in starts]
@@ -167,7 +184,7 @@ def _plan_grid(
                     key = id, target.name, setting.rows, setting.steps, seed
                     config = _make_config(run, target, m, setting, seed)
                     stamp = _run_fingerprint(store, id, run, target)
-                    found.append(_PlannedTransferRun(key, config, start, stamp))
+                    found.append(TransferRunJob(key, config, start, stamp))
     return found
 
 

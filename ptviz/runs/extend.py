@@ -10,8 +10,9 @@ from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.placement import place_locally
 from ptviz.runs.run import Run, check_writable
 from ptviz.runs.status import ACTIVE_STATES, Status
+from ptviz.runs.stop_request import remove_stop_request
 from ptviz.runs.store import changing_config, encode_config
-from ptviz.runs.writer import exclusive, remove_stop_request, write_status
+from ptviz.runs.writer import exclusive, write_status
 
 
 @contextmanager

@@ -29,6 +29,8 @@ from ptviz.validation import (
 RunState = Literal["queued", "running", "stopping", "stopped", "finished", "failed"]
 RUN_STATES: tuple[str, ...] = get_args(RunState)
 ACTIVE_STATES = ("queued", "running", "stopping")
+CLUSTER_LOCK = "cluster.lock"
+"""Held by the collector of a cluster while a node writes the run itself."""
 DERIVED = "The status was derived from the events"
 """In the reason of a status whose file is missing or damaged."""
 
@@ -106,10 +108,13 @@ class Status:
 
 
 def actual_status(status: Status, folder: Path) -> Status:
-    """Return the actual status: a run whose writer died is not running, whatever its file says."""
+    """Return the actual status: a run whose writer died is not running, whatever its file says.
+
+    A run of a cluster is, as long as its collector lives: that sends it to another node.
+    """
     if status.state not in ("running", "stopping"):
         return status
-    if is_locked(folder / "lock"):
+    if is_locked(folder / "lock") or is_locked(folder / CLUSTER_LOCK):
         stopping = (folder / "stop").exists()
         return replace(status, state="stopping" if stopping else "running")
     state, reason = crash_reason(folder, status.kills, status.kept)

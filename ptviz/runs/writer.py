@@ -21,6 +21,7 @@ from ptviz.runs.history import resume_marker
 from ptviz.runs.run import Run, best_state, check_writable, read_status_file
 from ptviz.runs.snapshots import AxesByTensor, ResumeState
 from ptviz.runs.status import Status
+from ptviz.runs.stop_request import remove_stop_request
 from ptviz.training import Baselines, Evaluated, Event, Failed, Finished, Snapshot, StageStarted, StepCompleted
 from ptviz.training.events import event_to_json
 
@@ -85,19 +86,6 @@ def write_status(folder: Path, status: Status, durable: bool = True) -> None:
                 file.truncate()
         except OSError:
             raise DiskFullError(f"the disk is full: {path} could not be written. Free some space") from None
-
-
-def remove_stop_request(run: Run) -> None:
-    """Forget a request to stop a run.
-
-    Raises:
-        StoreError: if the folder cannot be written.
-    """
-    path = run.path / "stop"
-    try:
-        path.unlink(missing_ok=True)
-    except OSError as error:
-        raise to_store_error(error, path) from error
 
 
 class Writer:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import psutil
@@ -22,18 +19,16 @@ from ptviz.engine.train_job import execute_run
 from ptviz.executors.ray import RayExecutor, connect
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store, StoreError
 from ptviz.runs.placement import ClusterResources
-from ptviz.training import TrainConfig
 from tests.app_server import HANGS_SECONDS
+from tests.executors.conftest import NODE, start_node
 
 import ray  # isort: skip
-from ray.cluster_utils import Cluster  # isort: skip
 
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.skipif(sys.platform != "linux", reason="kills processes of nodes: un-skip with a way of this system"),
 ]
 METHODS = ("prompt-tuning", "dept", "smop", "p-tuning-v2", "xprompt", "spot-single")
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 def wait(what: Callable[[], Any]) -> Any:
@@ -49,37 +44,8 @@ def over(run: Run) -> Any:
 
 
 @pytest.fixture(scope="module")
-def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
-    with pytest.MonkeyPatch.context() as patch:
-        # What nodes take from their environment; the models of this suite need one thread.
-        patch.setenv("OMP_NUM_THREADS", "1")
-        patch.setenv("PTVIZ_HOME", str(tmp_path_factory.mktemp("nodes")))
-        patch.setenv("PYTHONPATH", str(Path(__file__).parents[2]))
-        # Sockets have short paths, and the suite looks for what is left in the usual place.
-        folder = tempfile.mkdtemp(prefix="ray-", dir="/tmp")
-        patch.setenv("TMPDIR", folder)
-        own = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
-        own.add_node(**NODE, wait=False)
-        own.add_node(**NODE, wait=False)
-        own.wait_for_nodes()
-        yield own
-        ray.shutdown()
-        own.shutdown()
-        shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="module")
-def executor(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> RayExecutor:
-    return RayExecutor(Store(tmp_path_factory.mktemp("root") / "runs"), address=cluster.address)
-
-
-@pytest.fixture(scope="module")
-def config(tmp_path_factory: pytest.TempPathFactory) -> RunConfig:
-    path = tmp_path_factory.mktemp("tables") / "texts.csv"
-    lines = [f"{'good' if i % 2 else 'bad'} thing number {i},{'yes' if i % 2 else 'no'}" for i in range(60)]
-    path.write_text("\n".join(["text,label", *lines]))
-    training = TrainConfig(steps=12, evaluate_every=4, snapshot_every=4, source_steps=6)
-    return RunConfig("tiny-encoder", str(path), training=training)
+def config(small: RunConfig) -> RunConfig:
+    return small
 
 
 def trained_here(store: Store, config: RunConfig) -> Run:
@@ -119,7 +85,7 @@ def test_a_node_dies_and_its_run_ends_the_same_elsewhere(cluster, executor, conf
     node = next(node for node in executor.describe_cluster()["nodes"] if run.id in node["runs"])
     own = next(one for one in cluster.list_all_nodes() if one.node_id.startswith(node["id"]))
     cluster.remove_node(own, allow_graceful=False)
-    cluster.add_node(**NODE)
+    start_node(cluster, **NODE)
     assert over(run).state == "finished", run.status().reason
     same_prompt(run, trained_here(Store(tmp_path / "runs"), long))
 
