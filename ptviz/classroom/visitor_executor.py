@@ -16,6 +16,7 @@ from ptviz.runs import saved_prompts
 from ptviz.runs.atomic_io import StoreError, to_store_error
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
+from ptviz.runs.stop_request import STOPPED_BY_USER
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,10 +46,10 @@ class VisitorExecutor(LocalExecutor):
         self.check_submissions([config])  # Before anything is loaded by a name that she gave.
         return super().submit(config)
 
-    def stop(self, id: str) -> None:
+    def stop(self, id: str, reason: str = STOPPED_BY_USER) -> None:
         """Stop an own run; see ``StoreExecutor.stop``."""
         self.store.check_own(id)
-        super().stop(id)
+        super().stop(id, reason)
 
     def resume(self, id: str) -> Run:
         """Queue an own run again; see ``StoreExecutor.resume``."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from ptviz.executors.base import Executor
     from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.early_stopping import EarlyStopper
 
 POLL_SECONDS = 0.5
 """Seconds between two checks of the runs; of many runs, more, so that most of the time is theirs."""
@@ -41,9 +42,17 @@ def describe_plan(planned: Sequence[PlannedRun]) -> str:
 
 
 def wait_for_runs(
-    executor: Executor, planned: tuple[PlannedRun, ...], stop: GracefulStop, console: Console, label: Label
+    executor: Executor,
+    planned: tuple[PlannedRun, ...],
+    stop: GracefulStop,
+    console: Console,
+    label: Label,
+    stopper: EarlyStopper | None = None,
 ) -> tuple[PlannedRun, ...]:
-    """Show progress and the time left until no run is active; on Ctrl-C stop these runs, the queued ones first."""
+    """Show progress and the time left until no run is active; on Ctrl-C stop these runs, the queued ones first.
+
+    ``stopper`` stops those that fall behind.
+    """
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
     from ptviz.experiments.comparison import is_done, refresh, stop_runs
@@ -65,6 +74,8 @@ def wait_for_runs(
             time.sleep(pause)
             began = time.monotonic()
             planned = refresh(executor.store, planned)
+            if stopper is not None and not stopped:
+                stopper.stop_hopeless(planned)
             for entry in planned:
                 if entry.state not in ACTIVE_STATES and entry.run not in reported:
                     reported.add(entry.run)

@@ -29,10 +29,9 @@ from ptviz.cli.progress import GracefulStop
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from rich.console import Console
-
     from ptviz.executors.base import Executor
     from ptviz.experiments.comparison import PlannedRun
+    from ptviz.experiments.early_stopping import EarlyStopper
     from ptviz.experiments.sweep import SweepSpec
     from ptviz.experiments.sweep_cost import SweepCost
     from ptviz.runs import RunConfig
@@ -96,8 +95,8 @@ def sweep(
     with GracefulStop() as stop:
         with quiet_libraries(), as_usage_error(OSError):
             save_sweep(read, data)
-            planned = _start(executor, read, planned, console, stop)
-        planned = wait_for_runs(executor, planned, stop, console, run_label)
+            planned, stopper = _start(executor, read, planned, stop)
+        planned = wait_for_runs(executor, planned, stop, console, run_label, stopper)
     _report(executor, read, planned, reused, time.monotonic() - started, csv_path, as_json)
     behind = [entry for entry in planned if _is_behind(executor, entry)]
     if behind:
@@ -106,30 +105,32 @@ def sweep(
 
 
 def _start(
-    executor: Executor, spec: SweepSpec, planned: tuple[PlannedRun, ...], console: Console, stop: GracefulStop
-) -> tuple[PlannedRun, ...]:
-    """Queue the runs of a sweep; with ASHA on a cluster, train them and stop those that fall behind."""
+    executor: Executor, spec: SweepSpec, planned: tuple[PlannedRun, ...], stop: GracefulStop
+) -> tuple[tuple[PlannedRun, ...], EarlyStopper | None]:
+    """Queue the runs of a sweep, all but those that ASHA stopped before; return them and what stops hopeless ones.
+
+    On a cluster Ray Tune does that, and returns when it is done.
+    """
     from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import refresh, start_runs
+    from ptviz.experiments.early_stopping import EarlyStopper
 
     if spec.early_stopping is None:
-        return start_runs(executor, planned)
-    if isinstance(executor, LocalExecutor):
-        print_message(console, "note: early stopping needs --executor ray; here every run is trained to its end")
-        return start_runs(executor, planned)
-    from ptviz.executors.ray_tune import train_with_early_stopping
+        return start_runs(executor, planned), None
+    if not isinstance(executor, LocalExecutor):
+        from ptviz.executors.ray_tune import train_with_early_stopping
 
-    made: Any = executor
-    return refresh(
-        executor.store, train_with_early_stopping(made, planned, spec.early_stopping, lambda: stop.requested)
-    )
+        made: Any = executor
+        followed = train_with_early_stopping(made, planned, spec.early_stopping, lambda: stop.requested)
+        return refresh(executor.store, followed), None
+    started = tuple(entry if _is_behind(executor, entry) else start_runs(executor, [entry])[0] for entry in planned)
+    return started, EarlyStopper(executor, spec.early_stopping, started)
 
 
 def _is_behind(executor: Executor, entry: PlannedRun) -> bool:
-    from ptviz.experiments.sweep import STOPPED_EARLY
+    from ptviz.experiments.early_stopping import was_stopped_early
 
-    stopped = entry.run is not None and entry.state == "stopped"
-    return stopped and executor.status(str(entry.run)).reason.startswith(STOPPED_EARLY)
+    return was_stopped_early(executor.store, entry)
 
 
 def _read(
