@@ -46,8 +46,9 @@ with show_errors():
         else:
             picked = run_table.render_run_table(run_table.order_runs(found, owners), owners)
             run_table.render_run_actions(picked)
-            st.subheader("Compare")
-            run_table.render_comparison_section(picked)
+            if picked:
+                st.subheader("Compare" if len(picked) > 1 else "Curves")
+                run_table.render_comparison_section(picked)
     cluster.render_cluster()
     run_table.render_unreadable_runs(summaries)
     run_table.rerun_on_change(summaries)

@@ -94,9 +94,11 @@ def bootstrap_rows(
     if len(array) < 2 or not np.isfinite(array).all():
         return None
     draw = np.random.default_rng(0)
-    # The counts of a resample, not its rows: 10,000 times the rows of a large test set would fill the memory.
+    # How often each score is drawn, not which rows: most scores are 0 or 1, and 10,000 times the rows of a large test
+    # set would fill the memory.
+    values, counts = np.unique(array, return_counts=True)
     means = np.concatenate([
-        draw.multinomial(len(array), np.full(len(array), 1 / len(array)), size=200) @ array / len(array)
+        draw.multinomial(len(array), counts / len(array), size=200) @ values / len(array)
         for _ in range(_RESAMPLES // 200)
     ])  # fmt: skip
     low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])

@@ -45,7 +45,7 @@ def category_axis(names: Sequence[str], longest: int, title: str = "", /, **sett
     """Return an axis whose ticks 0, 1, 2, ... have untrusted names, cut to ``longest`` characters; no grid."""
     # Positions, not plotly's categories: two names may be equal once shortened.
     ticks = {"tickvals": list(range(len(names))), "ticktext": [escape_text(name, longest) for name in names]}
-    return cell_axis(title, **ticks, **settings)
+    return cell_axis(title, **{"automargin": True, **ticks, **settings})
 
 
 def empty_figure(height: int, **layout: Any) -> go.Figure:

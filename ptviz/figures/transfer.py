@@ -120,9 +120,11 @@ def describe_random_similarity(found: RandomSimilarity) -> str:
     """Say what a measure gives for random prompts; "" if that is not known."""
     if not math.isfinite(found.median):
         return ""
+    limit = max(abs(found.low), abs(found.high))
+    median, low, high = (_similarity_text(value, limit) for value in (found.median, found.low, found.high))
     return (
-        f"Random prompts of the same shapes have {format_number(found.median)} ({format_number(found.low)} to "
-        f"{format_number(found.high)} in 95 % of {found.pairs} pairs, seed {found.seed})."
+        f"Random prompts of the same shapes have {median} ({low} to {high} in 95 % of {found.pairs} pairs, "
+        f"seed {found.seed})."
     )
 
 

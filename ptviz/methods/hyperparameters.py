@@ -88,7 +88,7 @@ Init = Annotated[
     Literal["vocabulary", "labels", "uniform", "normal", "text"],
     Hyperparameter("init", "initialisation: sampled vocabulary, class labels, uniform or normal noise, or a text"),
 ]
-Text = Annotated[str, Hyperparameter("text", "initial words if init is text")]
+Text = Annotated[str, Hyperparameter("text", "initial words, for the initialisation text")]
 
 
 def hyperparameters_of(method: type) -> dict[str, HyperparameterInfo]:

@@ -14,4 +14,4 @@ KeyValueInit = Annotated[
         added_later=True,
     ),
 ]
-KeyValueText = Annotated[str, Hyperparameter("text", "first words if init is text", added_later=True)]
+KeyValueText = Annotated[str, Hyperparameter("text", "first words, for the initialisation text", added_later=True)]

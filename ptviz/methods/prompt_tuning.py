@@ -36,10 +36,16 @@ from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec
 
 Toward = Annotated[
-    str, Hyperparameter("toward", "a sentence that gamma pulls the prompt to; cut or repeated to m tokens")
+    str, Hyperparameter("toward", "sentence to pull the prompt to, with strength gamma; cut or repeated to m tokens")
 ]
 Gamma = Annotated[
-    float, Hyperparameter("gamma", "weight of the squared distance to the words of toward; 0: none", 0.0, 100.0)
+    float,
+    Hyperparameter(
+        "gamma",
+        "strength of the pull to the sentence toward: weight of the squared distance to its words; 0: none",
+        0.0,
+        100.0,
+    ),
 ]
 
 

@@ -30,7 +30,7 @@ def component_data(at: AppTest) -> list[dict[str, Any]]:
 
 def drawings(at: AppTest) -> list[str]:
     """Return the SVG drawings on the page, in order."""
-    return [data["svg"] for data in component_data(at) if data.get("svg")]
+    return [data["forms"][0]["svg"] for data in component_data(at) if data.get("forms")]
 
 
 def words(at: AppTest) -> str:
@@ -103,13 +103,15 @@ def test_every_method_has_its_page(page: Page, name: str):
     assert all(claim.text in words(at) for claim in card.reported_results)
 
 
-def test_the_framework_has_a_form_for_narrow_pages_and_both_can_be_exported(page: Page):
+def test_the_framework_has_forms_for_narrow_pages_and_phones_and_can_be_exported(page: Page):
     at = well(page(SURVEY, shape="tiny-encoder"))
-    (framework,) = [data for data in component_data(at) if data.get("narrow")]
-    wide, narrow = (float(framework[form].split('viewBox="0 0 ')[1].split()[0]) for form in ("svg", "narrow"))
-    assert narrow < framework["least"] < wide
-    for method in REGISTRY:
-        assert f'data-open="{method}"' in framework["narrow"]
+    (framework,) = [data for data in component_data(at) if len(data.get("forms", ())) > 1]
+    forms = framework["forms"]
+    wide, narrow, phone = (float(form["svg"].split('viewBox="0 0 ')[1].split()[0]) for form in forms)
+    assert phone < forms[1]["least"] < narrow < forms[0]["least"] < wide
+    assert forms[2]["least"] < 358  # a phone of 390 pixels without its margins
+    for form in forms:
+        assert all(f'data-open="{method}"' in form["svg"] for method in REGISTRY)
     names = [button.proto.label for button in at.get("download_button")]
     assert names == ["CSV"] * 3
 

@@ -206,7 +206,7 @@ def test_compose_shows_a_plan_and_starts(page: Page, store: Store):
     at.number_input(key="dept-m").set_value(7)
     at.number_input(key="steps").set_value(30)
     well(at.run())
-    assert any(m.label == "Trainable parameters" for m in at.metric)
+    assert any(m.label == "Trainable" for m in at.metric)
     at.button(key="start").click().run()
     assert not at.exception
     (summary,) = store.list()

@@ -13,21 +13,22 @@ from ptviz.figures.diagrams.taxonomy import FAMILY_COLOURS
 from ptviz.figures.style import GREY
 
 _LEGEND_HEIGHT, _HEADING_HEIGHT = 58.0, 34.0
-"""Heights in pixels of the legend above all panels, and of the heading of a group of them."""
+"""Least height in pixels of the legend above all panels, and the height of the heading of a group of them."""
 PanelGroup = tuple[tuple[str, ...], list[DiagramPanel]]
 
 
 def draw_framework(panels: Sequence[DiagramPanel], columns: int = 4) -> Scene:
     """Draw all panels under one legend, grouped as in the survey's taxonomy; each opens its method's page."""
     columns = max(1, min(columns, len(panels)))
-    width = max(columns, 2) * PANEL_WIDTH
+    width = columns * PANEL_WIDTH
     rows = _arrange_rows(panels, columns)
     # A single first panel, as the backbone's is, leaves room for the legend next to it.
     beside = len(rows) > 1 and columns > 2 and sum(len(group) for _, group in rows[0]) == 1
-    y = 0.0 if beside else _LEGEND_HEIGHT
-    elements = (
-        transform(legend_elements(width - PANEL_WIDTH - 40), PANEL_WIDTH + 20, 46) if beside else legend_elements(width)
-    )
+    if beside:
+        y, elements = 0.0, transform(legend_elements(width - PANEL_WIDTH - 40), PANEL_WIDTH + 20, 46)
+    else:
+        elements = legend_elements(width)
+        y = max(_LEGEND_HEIGHT, bounding_box(elements)[3] + 12)
     families = list(dict.fromkeys(panel.branch[0] for panel in panels if panel.branch))
     for row in rows:
         tall = max(panel_height(panel) for _, group in row for panel in group)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Callable, Sequence
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import plotly.graph_objects as go
@@ -25,13 +25,11 @@ from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.ensemble import TIE_RULE
 from ptviz.analysis.statistics import INTERVAL_MARKS
 from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
-from ptviz.experiments.ensemble import score_methods
 from ptviz.figures.comparison import COST_LABELS
 from ptviz.methods import list_methods
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
 from ptviz.plots.snippet import call_snippet
-from ptviz.reports.several_runs import comparison_report
 from ptviz.runs import ACTIVE_STATES, Run
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
@@ -40,6 +38,10 @@ from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
 from ptviz.ui.components.report_download import report_download
+from ptviz.ui.libraries import load_libraries
+
+if TYPE_CHECKING:
+    from ptviz.reports.document import Report
 
 CHARTS: dict[str, tuple[Callable[..., go.Figure], str]] = {
     "Curves": (plots.plot_comparison, "comparison-curves"),
@@ -144,7 +146,7 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
         csv_download("Every evaluation as CSV", lambda: evaluations_to_csv(results), "comparison-curves.csv")
         finished = [str(entry.run) for entry in found if entry.state == "finished"]
         if len(finished) > 1:
-            report_download(lambda: comparison_report(finished), "comparison-report")
+            report_download(lambda: _make_report(finished), "comparison-report")
         if found:
             with st.popover("Share", icon=":material/ios_share:"):
                 st.markdown("**The same comparison in the shell**")
@@ -228,8 +230,18 @@ def render_paired_comparisons(order: Sequence[MethodSummary], metric: Metric = A
     )
 
 
+def _make_report(finished: Sequence[str]) -> Report:
+    load_libraries()
+    from ptviz.reports.several_runs import comparison_report  # It needs torch.
+
+    return comparison_report(finished)
+
+
 def render_ensembles(results: Sequence[RunResult]) -> None:
     """Show what the prompts of a method's seeds answer together, for methods of at least three seeds."""
+    load_libraries()
+    from ptviz.experiments.ensemble import score_methods  # It needs torch.
+
     found = score_methods(results, get_store().get)
     if not found:
         return

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import pandas as pd
@@ -97,6 +97,11 @@ def _default_methods() -> list[str]:
 
 def comparison_controls(found: tuple[PlannedRun, ...], key: str = "comparison") -> None:
     """Show how many runs exist, how many are to train and how long that takes, with buttons to start and stop."""
+    _controls_without_time(found, key)()
+
+
+def _controls_without_time(found: tuple[PlannedRun, ...], key: str) -> Callable[[], None]:
+    """Show the controls, and return what adds how long the rest takes: the estimate needs torch."""
     waiting = [entry for entry in found if entry.state not in ("finished", *ACTIVE_STATES)]
     alive = [entry for entry in found if entry.state in ACTIVE_STATES]
     with st.container(horizontal=True, vertical_alignment="center"):
@@ -106,7 +111,15 @@ def comparison_controls(found: tuple[PlannedRun, ...], key: str = "comparison") 
                 run_and_rerun(lambda: comparison.start_runs(get_client(), waiting))
         if alive and st.button("Stop", icon=":material/stop:", key=f"{key}-stop"):
             run_and_rerun(lambda: comparison.stop_runs(get_client(), alive))
-        st.text(_status_text(found, waiting, len(alive)))
+        line = st.empty()
+    said = _status_text(found, waiting, len(alive))
+    line.text(said)
+
+    def add_time() -> None:
+        if seconds := _estimate_seconds(waiting):
+            line.text(f"{said} The rest takes about {format_duration(seconds)} on this machine.")
+
+    return add_time
 
 
 def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive: int) -> str:
@@ -117,9 +130,7 @@ def _status_text(found: tuple[PlannedRun, ...], waiting: list[PlannedRun], alive
     parts += [f"{alive} in progress"] if alive else []
     parts += [f"{stopped} stopped and will be resumed"] if stopped else []
     parts += [f"{failed} failed and will be retried"] if failed else []
-    text = ", ".join(parts) + "."
-    seconds = _estimate_seconds(waiting)
-    return text + (f" The rest takes about {format_duration(seconds)} on this machine." if seconds else "")
+    return ", ".join(parts) + "."
 
 
 def _estimate_seconds(waiting: Sequence[PlannedRun]) -> float | None:
@@ -136,10 +147,11 @@ def render_live_comparison(configs: tuple[RunConfig, ...]) -> None:
     """Show state and figures of the comparison; they follow the runs while any is in progress."""
     recorded = _add_recorded(configs)
     found = comparison.find_runs(get_store(), configs, recorded)
-    comparison_controls(found)
+    add_time = _controls_without_time(found, "comparison")  # The results do not wait for torch.
     st.fragment(_render_results, run_every=None if comparison.is_done(found) else 2 * REFRESH_SECONDS)(
         configs, recorded, _run_states(found)
     )
+    add_time()
 
 
 def _add_recorded(configs: tuple[RunConfig, ...]) -> list[RunSummary]:

@@ -112,7 +112,11 @@ def select_prompts() -> PromptSelection | None:
         titles[OPENED_ONLY] = "none: only prompts of checkpoints"
     backbone = select_one("Backbone", titles, key="backbone", help="only prompts of one backbone can be compared")
     own = [run for run in found if run.config.backbone == backbone]
-    labels = [f"{label} (recorded)" if run.recorded else label for run, label in zip(own, run_labels(own), strict=True)]
+    mixed = len({run.recorded for run in own}) > 1
+    labels = [
+        f"{label} (recorded)" if run.recorded and mixed else label
+        for run, label in zip(own, run_labels(own), strict=True)
+    ]
     names = dict(zip([run.id for run in own], labels, strict=True))
     ids = _select_runs([run.id for run in own], names, _default_runs(own)) if own else []
     _checkpoint_input()

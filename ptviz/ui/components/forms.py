@@ -11,6 +11,7 @@ import streamlit as st
 
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import HyperparameterInfo, HyperparameterValue
+from ptviz.plots.method_style import method_title
 from ptviz.runs import RunConfig
 from ptviz.tasks.builtin.registry import list_builtin_tasks
 from ptviz.training.config import DTYPES, MAX_STEPS, OPTIMISERS, SCHEDULES, TrainConfig
@@ -18,6 +19,8 @@ from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components.glossary import meaning
 
 FORM_COLUMNS = 3
+_MAIN_HYPERPARAMETERS = ("m", "r", "k", "init")
+"""What most runs choose: prompt tokens, rank, experts or sources, initialisation. Methods share these names."""
 
 
 _GREEK = re.compile(r"alpha|beta|gamma|delta|eta|lambda|mu|rho|sigma|tau")
@@ -57,12 +60,24 @@ def select_one_or_all(label: str, names: list[str], *, key: str) -> int | None:
 
 
 def hyperparameter_form(method: str) -> dict[str, HyperparameterValue]:
-    """Return the hyperparameters of a method from widgets, whose state is in the address."""
-    values: dict[str, HyperparameterValue] = {}
+    """Return the hyperparameters of a method from widgets, whose state is in the address.
+
+    Sizes and initialisation come first; the rest is folded away while it has its defaults.
+    """
+    known = list_methods()[method].hyperparameters
+    main = {name: info for name, info in known.items() if name in _MAIN_HYPERPARAMETERS}
+    others = {name: info for name, info in known.items() if name not in main}
+    values = _hyperparameter_grid(method, main)
+    if others:
+        changed = any(f"{method}-{name}" in st.query_params for name in others)
+        with st.expander(f"More settings of {method_title(method)}", expanded=changed):
+            values |= _hyperparameter_grid(method, others)
+    return {name: values[name] for name in known}
+
+
+def _hyperparameter_grid(method: str, known: Mapping[str, HyperparameterInfo]) -> dict[str, HyperparameterValue]:
     with st.grid(FORM_COLUMNS, vertical_alignment="bottom"):
-        for name, info in list_methods()[method].hyperparameters.items():
-            values[name] = hyperparameter_input(f"{method}-{name}", info)
-    return values
+        return {name: hyperparameter_input(f"{method}-{name}", info) for name, info in known.items()}
 
 
 def hyperparameter_input(

@@ -66,11 +66,12 @@ function firstCharacters(text, count) {
   return characters.length <= count ? text : characters.slice(0, Math.max(count - 1, 0)).join("") + "…";
 }
 
-function shortenTicks(layout) {
+function shortenTicks(layout, width) {
   for (const [name, axis] of Object.entries(layout)) {
     if (!/^[xy]axis\d?$/.test(name) || !Array.isArray(axis.ticktext)) continue;
     axis.ticktext = axis.ticktext.map((text) => firstCharacters(text, TICK_CHARACTERS));
-    if (name[0] === "x" && axis.ticktext.some((text) => text.length > 4)) axis.tickangle = -90;
+    const characters = axis.ticktext.reduce((sum, text) => sum + text.length + 2, 0);
+    if (name[0] === "x" && 7 * characters > width / 2) axis.tickangle = -90; // half: names of rows and a colour bar
   }
 }
 
@@ -82,10 +83,10 @@ function fitCells(node) {
     const full = node._fullData[index];
     const axis = node._fullLayout["xaxis" + (full.xaxis || "x").slice(1)];
     const cell = axis._length / Math.abs(axis.range[1] - axis.range[0]);
-    const size = full.textfont.size;
+    const size = +full.textfont.size || node._fullLayout.font.size; // it is "auto" unless the figure sets it
     const most = Math.floor((cell - 4) / (0.55 * size));
     const fitted = trace.text.map((row) => Array.from(row, (text) => {
-      const shown = firstCharacters(text, most);
+      const shown = text && firstCharacters(text, most);
       return shown === text ? text : /\d/.test(text) && !/\p{L}{2}/u.test(text) ? "" : shown;
     }));
     if (JSON.stringify(fitted) !== JSON.stringify(trace.text)) window.Plotly.restyle(node, { text: [fitted] }, [index]);
@@ -170,7 +171,11 @@ export default function (component) {
       enlargeText(figure.data, state.stage.scale);
     }
     node.style.height = layout.height ? layout.height + "px" : ""; // what plotly goes back to when the window changes
-    if (node.clientWidth < NARROW) shortenTicks(layout);
+    if (node.clientWidth < NARROW) {
+      shortenTicks(layout, node.clientWidth);
+      // A legend of many lines leaves a low plot, a part of whose height is too little for the title of the axis.
+      if (layout.legend?.y < 0) layout.legend.y *= 2;
+    }
     // What a box or a lasso caught comes back dimmed by the server, in every figure: plotly's own marking gives way.
     layout.selectionrevision = state.updates;
     layout.selections = [];

@@ -44,15 +44,13 @@ def render_run_estimate(config: RunConfig) -> RunEstimate:
             else None
         )
         left.metric(
-            "Trainable parameters",
+            "Trainable",
             f"{estimate.trainable_parameters:,}" if estimate.trainable_parameters is not None else "—",
             help=meaning("trainable parameter"),
         )
-        right.metric(
-            "Trainable share", format_percent(share, 3), help="trainable parameters divided by the frozen ones"
-        )
+        right.metric("Share", format_percent(share, 3), help="trainable parameters divided by the frozen ones")
         left.metric(
-            "Stored parameters",
+            "Stored",
             f"{estimate.stored_parameters:,}" if estimate.stored_parameters is not None else "—",
             help="parameters needed for inference",
         )

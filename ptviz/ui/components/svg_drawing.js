@@ -5,17 +5,17 @@ export default function (component) {
   const node = parentElement.querySelector(".ptviz-drawing");
   const draw = () => {
     const stage = stageOf(node);
-    const tight = node.clientWidth && node.clientWidth < data.least;
-    const svg = tight && data.narrow && !stage ? data.narrow : data.svg;
-    if (node.drawn !== svg) {
-      node.innerHTML = svg; // made by ptviz.figures.svg, which escapes every word
-      node.drawn = svg;
+    const fits = (form) => !node.clientWidth || node.clientWidth >= form.least;
+    const form = stage ? data.forms[0] : data.forms.find(fits) || data.forms.at(-1);
+    if (node.drawn !== form.svg) {
+      node.innerHTML = form.svg; // made by ptviz.figures.svg, which escapes every word
+      node.drawn = form.svg;
     }
     const drawing = node.firstElementChild;
     if (!drawing) return;
     // Smaller than this its words cannot be read: the drawing is moved sideways instead.
-    const scrolls = tight && !data.narrow;
-    drawing.style.minWidth = scrolls ? data.least + "px" : "";
+    const scrolls = !stage && !fits(form);
+    drawing.style.minWidth = scrolls ? form.least + "px" : "";
     if (scrolls) node.tabIndex = 0; else node.removeAttribute("tabindex");
     node.classList.toggle("staged", Boolean(stage));
     drawing.style.height = stage ? stage.height + "px" : "auto";

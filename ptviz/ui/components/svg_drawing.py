@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -49,19 +49,20 @@ def render_drawing(
     caption: str = "",
     zoom: float = 1.0,
     snippet: str = "",
-    narrow: Scene | None = None,
+    narrower: Sequence[Scene] = (),
 ) -> str | None:
     """Show a scene at up to ``zoom`` times its own width; return the link that was just clicked, None otherwise.
 
     ``filename`` (without ending) names the files of the tools; "" shows no tools. ``snippet`` is the Python that draws
-    the scene again. ``narrow`` is shown instead where ``scene`` would have to shrink below nine tenths of its width.
+    the scene again. Where a scene would have to shrink below nine tenths of its width, the next one of ``narrower`` is
+    shown instead; the last one is moved sideways.
     """
     has_csv = bool(scene.table and filename)
     data = {
-        "svg": to_svg(scene, page=True, zoom=zoom),
+        "forms": [
+            {"svg": to_svg(form, page=True, zoom=zoom), "least": 0.9 * form.width} for form in (scene, *narrower)
+        ],
         "file": to_svg(scene) if filename else "",
-        "narrow": to_svg(narrow, page=True, zoom=zoom) if narrow else "",
-        "least": 0.9 * scene.width,
         **tools_data("", filename, csv=has_csv, python=bool(snippet)),
     }
     with figure_frame(key) if filename else st.container(gap="xsmall"):
@@ -79,12 +80,12 @@ def render_plot_drawing(
     filename: str,
     caption: str = "",
     zoom: float = 1.0,
-    narrow: Drawing | None = None,
+    narrower: Sequence[Drawing] = (),
     **options: Any,
 ) -> str | None:
     """Call ``plot(*args, **options)`` of ``ptviz.plots`` and show its drawing, with the snippet of that call.
 
-    Return the link that was just clicked, None otherwise. ``narrow`` as in ``render_drawing``.
+    Return the link that was just clicked, None otherwise. ``narrower`` as in ``render_drawing``.
     """
     return render_drawing(
         plot(*args, **options).scene,
@@ -93,5 +94,5 @@ def render_plot_drawing(
         caption=caption,
         zoom=zoom,
         snippet=call_snippet(plot, *args, **options),
-        narrow=None if narrow is None else narrow.scene,
+        narrower=[drawing.scene for drawing in narrower],
     )

@@ -34,7 +34,8 @@ _COLOURS: dict[str, TaxonomyColour] = {
     "by accuracy": "accuracy",
     "by training time": "time",
 }
-_NARROW_COLUMNS = 3
+_NARROW_COLUMNS = (3, 1)
+"""Panels beside one another on a narrow page, and on a phone."""
 _LAST_COLOUR = "last-colour"
 
 
@@ -134,7 +135,7 @@ def render_framework() -> None:
         key="framework",
         filename="ptviz-framework",
         zoom=1.25,
-        narrow=plot_framework(backbone=shape.name, columns=_NARROW_COLUMNS),
+        narrower=[plot_framework(backbone=shape.name, columns=columns) for columns in _NARROW_COLUMNS],
         backbone=shape.name,
     )
     _open_method_page(clicked)

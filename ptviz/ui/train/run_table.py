@@ -26,6 +26,7 @@ from ptviz.ui.components.formatting import (
     unique_labels,
 )
 from ptviz.ui.components.report_download import report_download
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.navigation import open_run_page
 from ptviz.ui.train.run_page import REFRESH_SECONDS
 from ptviz.ui.train.training_curves import history_to_csv, render_run_comparison
@@ -321,16 +322,15 @@ def render_comparison_section(picked: list[RunSummary]) -> None:
     follows = any(summary.status.state in ACTIVE_STATES for summary in picked)
     st.fragment(_render_overlay, run_every=2 * REFRESH_SECONDS if follows else None)(picked)
     with st.container(horizontal=True):
-        if picked:
-            csv_download(
-                "Curves as CSV",
-                lambda: history_to_csv(
-                    {summary.id: get_store().get(summary.id).history() for summary in picked},
-                    [summary.metric for summary in picked],
-                ),
-                "comparison.csv",
-                key="csv",
-            )
+        csv_download(
+            "Curves as CSV",
+            lambda: history_to_csv(
+                {summary.id: get_store().get(summary.id).history() for summary in picked},
+                [summary.metric for summary in picked],
+            ),
+            "comparison.csv",
+            key="csv",
+        )
         if _are_comparable(picked):
             report_download(lambda: _make_report(picked), "comparison-report")
     if len(picked) > 1:
@@ -344,7 +344,8 @@ def _are_comparable(picked: list[RunSummary]) -> bool:
 
 
 def _make_report(picked: list[RunSummary]) -> Report:
-    from ptviz.reports.several_runs import comparison_report
+    load_libraries()
+    from ptviz.reports.several_runs import comparison_report  # It needs torch.
 
     return comparison_report([summary.id for summary in picked])
 
