@@ -9,6 +9,7 @@ from ptviz.ui.components.glossary import render_markdown
 from ptviz.ui.components.plotly_chart import preload_plotly
 from ptviz.ui.home import INTRODUCTION, find_recorded_run, play_button, render_writing_run
 from ptviz.ui.navigation import COMPOSE_PAGE, RUNS_PAGE, start_button
+from ptviz.ui.train.queue import render_turns
 from ptviz.ui.train.run_table import render_recent_runs, rerun_on_change
 
 st.title("See a prompt learn")
@@ -29,6 +30,7 @@ st.subheader("Recent runs")
 with show_errors():
     summaries = get_store().list()
     if summaries:
+        render_turns(summaries)
         render_recent_runs(summaries)
         rerun_on_change(summaries)
         st.page_link(RUNS_PAGE, label="All runs", icon=":material/list:")

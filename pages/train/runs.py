@@ -9,6 +9,7 @@ from ptviz.ui.components.errors import show_errors
 from ptviz.ui.navigation import COMPOSE_PAGE, start_button
 from ptviz.ui.recorded import list_runs
 from ptviz.ui.train import cluster, run_table
+from ptviz.ui.train.queue import render_turns
 
 st.title("All runs")
 with show_errors():
@@ -19,6 +20,7 @@ with show_errors():
             start_button()
             st.page_link(COMPOSE_PAGE, label="Choose backbone, task and method", icon=":material/tune:")
     else:
+        render_turns(summaries)
         words = run_table.render_filter(summaries)
         found = []
         with show_errors():

@@ -70,8 +70,8 @@ class ClassroomRules:
         Raises:
             ValueError: naming the setting, what is allowed and what came.
         """
-        training = config.training
-        for name in ("steps", "source_steps", *_LIMITS):
+        training, sources = config.training, ("source_steps",) if config.source_tasks() else ()
+        for name in ("steps", *sources, *_LIMITS):
             if (value := getattr(training, name)) > (most := self.largest(name)):
                 raise ValueError(f"{name}: expected at most {most:,} in this classroom; got {value:,}")
         for name, most in (("evaluate_every", _MAX_EVALUATIONS), ("snapshot_every", _MAX_SNAPSHOTS)):

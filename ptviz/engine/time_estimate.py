@@ -62,7 +62,20 @@ def estimate_time(store: Store, configs: Iterable[RunConfig]) -> TimeEstimate:
     Raises:
         ValueError: for an unknown method or a bad hyperparameter.
     """
+    return _estimate_together(_KnownRuns(store), configs)
+
+
+def estimate_each(store: Store, configs: Iterable[RunConfig]) -> list[TimeEstimate]:
+    """Estimate each of several runs by itself; the store is read once.
+
+    Raises:
+        ValueError: for an unknown method or a bad hyperparameter.
+    """
     known = _KnownRuns(store)
+    return [_estimate_together(known, [config]) for config in configs]
+
+
+def _estimate_together(known: _KnownRuns, configs: Iterable[RunConfig]) -> TimeEstimate:
     sources: dict[str, tuple[RunConfig, RunConfig]] = {}  # Each with a run that needs it.
     parts: list[tuple[float | None, str]] = []
     for config in configs:
@@ -71,7 +84,7 @@ def estimate_time(store: Store, configs: Iterable[RunConfig]) -> TimeEstimate:
         if list_methods()[config.method].needs_source_prompts:
             sources |= {training_fingerprint(one): (one, config) for one in source_run_configs(config, estimate.slots)}
         parts.append(known.estimate(config, estimate))
-    missing = [(one, config) for one, config in sources.values() if not _is_finished(store, one)]
+    missing = [(one, config) for one, config in sources.values() if not _is_finished(known.store, one)]
     parts += [known.estimate_source(one, config) for one, config in missing]
     times = [seconds for seconds, _ in parts if seconds is not None]
     if len(times) < len(parts):

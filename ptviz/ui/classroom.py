@@ -16,6 +16,8 @@ from ptviz.runs import RunConfig
 
 T = TypeVar("T")
 OFF_IN_A_CLASSROOM = "Off in a classroom: paths on the teacher's computer, the Hugging Face Hub, and downloads."
+CLASSROOM_REFRESH_SECONDS = 2.0
+"""Least seconds between two refreshes of a page of a classroom: thirty of them share two cores with a training."""
 _bound: ContextVar[Visitor | None] = ContextVar("visitor", default=None)
 
 
@@ -29,7 +31,12 @@ def current_visitor() -> Visitor | None:
     if (bound := _bound.get()) is not None:
         return bound
     keys = load_keys()
-    return keys.recognise(str(st.context.cookies.get(keys.cookie, ""))) or Visitor(NOBODY)
+    return keys.recognise(_cookie(keys.cookie)) or Visitor(NOBODY)
+
+
+def _cookie(name: str) -> str:
+    """Return a cookie of the browser whose session this is; "" if it has none, or there is no session."""
+    return str(st.context.cookies.get(name, ""))
 
 
 def bind_visitor(action: Callable[[], T]) -> Callable[[], T]:
@@ -56,6 +63,16 @@ def is_teacher() -> bool:
     """Return whether the teacher of a classroom looks at this page."""
     visitor = current_visitor()
     return visitor is not None and visitor.is_teacher
+
+
+def is_classroom() -> bool:
+    """Return whether the app serves a classroom."""
+    return active_rules() is not None
+
+
+def refresh_seconds(usual: float) -> float:
+    """Return the seconds between two refreshes of what changes by itself: not too few where many pages are open."""
+    return max(usual, CLASSROOM_REFRESH_SECONDS) if is_classroom() else usual
 
 
 def usual_config() -> RunConfig:

@@ -15,7 +15,7 @@ from ptviz.runs import RunConfig
     ("settings", "reason"),
     [
         ({"steps": 101}, "steps: expected at most 100 in this classroom; got 101"),
-        ({"source_steps": 101}, "source_steps: expected at most 100"),
+        ({"method": "attempt", "source_steps": 101}, "source_steps: expected at most 100"),
         ({"batch": 65}, "batch: expected at most 64"),
         ({"length": 257}, "length: expected at most 256"),
         ({"validation_rows": 1001}, "validation_rows: expected at most 1,000"),
@@ -31,7 +31,7 @@ from ptviz.runs import RunConfig
 def test_a_run_outside_the_rules_is_refused(
     rules: ClassroomRules, small: Callable[..., RunConfig], tmp_path: Path, settings: dict[str, object], reason: str
 ) -> None:
-    rules.check(small(), tmp_path)
+    rules.check(small(source_steps=200), tmp_path)  # of a method without source tasks
     with pytest.raises(ValueError, match=reason):
         rules.check(small(**settings), tmp_path)
 

@@ -333,6 +333,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--backbone", default="minilm-l6", help="of the run that trains meanwhile")
     parser.add_argument("--task", default="trec6")
     parser.add_argument("--calm", action="store_true", help="no kills, no full disk, no hostile files")
+    parser.add_argument("--classroom", action="store_true", help="a class instead: many visitors, each with own runs")
+    parser.add_argument("--think", type=float, default=5.0, help="seconds that one of a class looks at a page")
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     return parser.parse_args()
 
@@ -379,6 +381,10 @@ def main() -> int:
     """Run it; return the exit code."""
     options = parse_arguments()
     with tempfile.TemporaryDirectory(prefix="ptviz-soak-") as folder:
+        if options.classroom:
+            from tests.soak.classroom import run_classroom  # It needs this module under its own name.
+
+            return 1 if run_classroom(options, Path(folder)).problems else 0
         record = run_soak(options, Path(folder))
     return 1 if record.problems else 0
 

@@ -33,6 +33,7 @@ from ptviz.plots.prompt_set import short_task_name
 from ptviz.plots.transfer import SIMILARITY_MEASURES, TRANSFER_GAIN, ZERO_SHOT_ACCURACY, ZERO_SHOT_GAIN
 from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.compare import prompt_similarity
 from ptviz.ui.compare.prompt_selection import PromptSelection
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
@@ -182,6 +183,9 @@ def _render_fill_controls(
         error_box(job.problem)
     if not missing:
         st.caption(done)
+        return
+    if visitor_rules() is not None:
+        st.caption(f"{size - missing} of {size} {words}. The rest is measured by the teacher in a classroom.")
         return
     progress = f"{size - missing} of {size} {words}.{left}"
     running = job is not None and not job.problem

@@ -15,11 +15,11 @@ from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig, RunSummary
 from ptviz.runs.same_training import effective_lr
 from ptviz.training import TrainConfig
-from ptviz.training.config import MAX_STEPS
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.compare import methods_results
 from ptviz.ui.components.errors import run_and_rerun, show_errors
 from ptviz.ui.components.formatting import STATE_BADGES, format_duration, format_score
+from ptviz.ui.components.forms import max_steps
 from ptviz.ui.libraries import load_libraries
 from ptviz.ui.recorded import TIMES_NOTE, list_runs, shown_recorded_runs
 from ptviz.ui.train import run_form
@@ -39,7 +39,9 @@ def comparison_form() -> tuple[RunConfig, ...] | None:
         backbone = run_form.select_backbone()
         with st.grid(3, vertical_alignment="bottom"):
             seeds = st.number_input("seeds", 1, 20, 3, key="seeds", help="runs per method", bind="query-params")
-            steps = st.number_input("training steps", 1, MAX_STEPS, 200, 50, key="steps", bind="query-params")
+            steps = st.number_input(
+                "training steps", 1, max_steps(), min(200, max_steps()), 50, key="steps", bind="query-params"
+            )
             help = "the same for every method that has this hyperparameter; empty: each method's default"
             m = st.number_input(
                 "prompt tokens", 1, 200, None, key="m", help=help, placeholder="default", bind="query-params"

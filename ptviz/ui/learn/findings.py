@@ -16,6 +16,7 @@ from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunConfig
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.classroom import is_classroom
 from ptviz.ui.components.errors import run_and_rerun
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.learn.paper_claims import VERDICT_BADGES, render_replication
@@ -35,8 +36,9 @@ _NOT_RUN = "not run"
 def render_findings() -> None:
     """Show the figure of all findings, the filters, and every finding."""
     record = StudyRecord()
-    # The user's own finished runs count towards the verdicts.
-    record.record_finished(STUDIES, get_store())
+    # The user's own finished runs count towards the verdicts; those of a class do not change what all read.
+    if not is_classroom():
+        record.record_finished(STUDIES, get_store())
     results = [record.evaluate(study) for study in STUDIES]
     verdict, method = _select_filters(results)
     shown = [

@@ -22,6 +22,7 @@ from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt
 from ptviz.runs.target_run import split_targets
 from ptviz.ui.backend import get_store, request_answer
+from ptviz.ui.classroom import refresh_seconds
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import render_heading, unique_labels
@@ -99,7 +100,7 @@ def _refresh_seconds(run: Run) -> float | None:
     if st.session_state.get("playing"):
         return PLAY_SECONDS
     if run.status().state in ACTIVE_STATES:
-        return REFRESH_SECONDS
+        return refresh_seconds(REFRESH_SECONDS)
     return ANSWER_SECONDS if has_pending_requests() else None
 
 

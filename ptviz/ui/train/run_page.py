@@ -14,12 +14,14 @@ from ptviz.runs.placement import cluster_resources
 from ptviz.runs.target_run import split_targets
 from ptviz.tasks.metrics import ACCURACY, Metric
 from ptviz.ui.backend import get_client, get_store
+from ptviz.ui.classroom import is_classroom, refresh_seconds
 from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.formatting import format_duration, format_score, render_heading, state_badge
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.recorded import list_runs, render_recorded_note
 from ptviz.ui.train import run_controls, samples, training_curves, try_prompt
 from ptviz.ui.train.export_menu import export_menu
+from ptviz.ui.train.queue import render_turn
 
 REFRESH_SECONDS = 1.0
 """Seconds between two refreshes while a run trains; one takes a few hundredths of a second."""
@@ -64,7 +66,9 @@ def render_run_header(run: Run, status: Status) -> None:
                 st.text(note)
     if config.parent is not None:
         st.text(f"Branched from step {config.parent[2]} of run {config.parent[0]}")
-    if status.state == "queued":
+    if status.state == "queued" and is_classroom():
+        render_turn(run.id)
+    elif status.state == "queued":
         st.text(_queue_text(run))
     elif status.state == "failed":
         error_box(status.reason)
@@ -120,9 +124,9 @@ def render_live_run(run: Run, status: Status) -> None:
 def _refresh_seconds(run: Run, status: Status) -> float | None:
     """Return the seconds between two refreshes; None when nothing will change by itself."""
     if status.state in ACTIVE_STATES and not len(run.history()):
-        return FIRST_STEP_SECONDS
+        return refresh_seconds(FIRST_STEP_SECONDS)
     if status.state in ACTIVE_STATES:
-        return REFRESH_SECONDS
+        return refresh_seconds(REFRESH_SECONDS)
     return ANSWER_SECONDS if try_prompt.has_pending_prediction() else None
 
 

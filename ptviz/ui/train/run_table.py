@@ -16,6 +16,7 @@ from ptviz.runs.settings import summary_values
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store
+from ptviz.ui.classroom import is_teacher, refresh_seconds
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.formatting import (
@@ -141,6 +142,7 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
     named = _has_other_metrics(summaries)
     tagged = any(summary.annotations.tags for summary in summaries)
     noted = any(summary.annotations.notes for summary in summaries)
+    visited = is_teacher()
     rows = [
         {
             "Run": _marked_name(summary, owners or {}),
@@ -149,6 +151,7 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
             "Validation": _round_share(summary.status.accuracy),
             "Zero-shot": _round_share(summary.status.zero_shot),
             **({"Metric": summary.metric.title} if named else {}),
+            **({"Visitor": _visitor_text(summary)} if visited else {}),
             "Method": method_title(summary.config.method),
             "Seed": summary.config.training.seed,
             "Learning rate": summary.lr,
@@ -166,6 +169,12 @@ def build_run_frame(summaries: list[RunSummary], owners: Mapping[str, str] | Non
     import pandas as pd  # Here, because a page without runs need not wait for it.
 
     return pd.DataFrame(rows)
+
+
+def _visitor_text(summary: RunSummary) -> str:
+    """Return whose a run is, and whether all see it, for the teacher of a classroom."""
+    owner, shared = summary.annotations.owner, summary.annotations.shared
+    return f"{owner[:4] or '—'}{', shared' if shared else ''}"
 
 
 def _marked_name(summary: RunSummary, owners: Mapping[str, str]) -> str:
@@ -218,7 +227,7 @@ def render_run_actions(picked: list[RunSummary]) -> None:
         alone = len(picked) == 1
         if alone and st.button("Open", icon=":material/monitoring:", type="primary", key="open"):
             open_run_page(picked[0].id)
-        own = [summary for summary in picked if not summary.recorded]
+        own = [summary for summary in picked if get_store().may_change(summary.id)]
         if not own:
             return
         if alone:
@@ -228,6 +237,8 @@ def render_run_actions(picked: list[RunSummary]) -> None:
             with st.popover(f"Tag {len(own)} runs", icon=":material/label:"):
                 _tag_form(own)
         _pin_button(own)
+        if is_teacher():
+            _share_button(own)
         count = f"{len(own)} runs" if len(own) > 1 else "run"
         if st.button(f"Delete {count}", icon=":material/delete:", key="delete"):
             _delete_dialog(own)
@@ -283,6 +294,18 @@ def _pin_button(picked: list[RunSummary]) -> None:
         run_and_rerun(change)
 
 
+def _share_button(picked: list[RunSummary]) -> None:
+    shares = not all(summary.annotations.shared for summary in picked)
+
+    def change() -> None:
+        for summary in picked:
+            get_store().annotate(summary.id, shared=shares)
+
+    label, help = ("Share", "all visitors see it, and change nothing") if shares else ("Do not share", "")
+    if st.button(label, icon=":material/group:", key="share", help=help or None):
+        run_and_rerun(change)
+
+
 @st.dialog("Delete permanently?", icon=":material/delete:")
 def _delete_dialog(picked: list[RunSummary]) -> None:
     what = "this run: its" if len(picked) == 1 else f"these {len(picked)} runs: their"
@@ -320,7 +343,7 @@ def _delete_runs(ids: list[str]) -> None:
 def render_comparison_section(picked: list[RunSummary]) -> None:
     """Show the curves of the selected runs, refreshed while one trains, and the settings that differ between them."""
     follows = any(summary.status.state in ACTIVE_STATES for summary in picked)
-    st.fragment(_render_overlay, run_every=2 * REFRESH_SECONDS if follows else None)(picked)
+    st.fragment(_render_overlay, run_every=2 * refresh_seconds(REFRESH_SECONDS) if follows else None)(picked)
     with st.container(horizontal=True):
         csv_download(
             "Curves as CSV",
@@ -426,7 +449,7 @@ def rerun_on_change(summaries: list[RunSummary]) -> None:
     """Draw the page again whenever a run in the list has changed."""
     own = [summary for summary in summaries if not summary.recorded]  # The others never change.
     if any(summary.status.state in ACTIVE_STATES for summary in own):
-        st.fragment(_rerun_if_changed, run_every=2 * REFRESH_SECONDS)(_run_states(own))
+        st.fragment(_rerun_if_changed, run_every=2 * refresh_seconds(REFRESH_SECONDS))(_run_states(own))
 
 
 def _rerun_if_changed(known: list[tuple[str, str, int]]) -> None:

@@ -1,0 +1,71 @@
+"""Places in the queue, and how long each run waits."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+
+import pytest
+
+from ptviz.classroom import waiting
+from ptviz.classroom.visitor_store import VisitorStore
+from ptviz.engine.time_estimate import TimeEstimate
+from ptviz.runs import RunConfig, Store, Writer
+
+
+@pytest.fixture(autouse=True)
+def _fresh(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(waiting, "_known", {})
+    monkeypatch.setattr(waiting, "FRESH_SECONDS", -1.0)
+
+
+def estimate_by_steps(store: Store, configs: list[RunConfig]) -> list[TimeEstimate]:
+    return [TimeEstimate(float(config.training.steps), "") for config in configs]
+
+
+def test_waits_add_up_in_the_order_of_turns(
+    anna: VisitorStore,
+    boris: VisitorStore,
+    whole: Store,
+    small: Callable[..., RunConfig],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("ptviz.engine.time_estimate.estimate_each", estimate_by_steps)
+    now, first = boris.create(small(steps=90), queued=True), anna.create(small(steps=10), queued=True)
+    second, his = anna.create(small(steps=20), queued=True), boris.create(small(steps=30), queued=True)
+    with Writer(now) as writer:
+        writer.begin(None)
+        turns = waiting.queue_turns(whole)
+        left = 90.0 - now.status().seconds
+        writer.end("stopped", "")
+    assert [id for id, _ in sorted(turns.items(), key=lambda item: item[1].place)] == [first.id, his.id, second.id]
+    assert [(turns[run.id].place, turns[run.id].of) for run in (first, his, second)] == [(1, 3), (2, 3), (3, 3)]
+    waits = [turns[run.id].seconds for run in (first, his, second)]
+    assert waits == pytest.approx([left, left + 10, left + 40], abs=1)
+
+
+def test_behind_a_run_of_unknown_length_nobody_knows(
+    anna: VisitorStore, whole: Store, small: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(
+        "ptviz.engine.time_estimate.estimate_each",
+        lambda store, configs: [TimeEstimate(None, "") for _ in configs],
+    )
+    runs = [anna.create(small(), queued=True) for _ in range(2)]
+    turns = waiting.queue_turns(whole)
+    assert [turns[run.id].seconds for run in runs] == [0.0, None]
+
+
+def test_many_pages_share_one_answer(
+    anna: VisitorStore, whole: Store, small: Callable[..., RunConfig], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(waiting, "FRESH_SECONDS", 3600.0)
+    reads = []
+    monkeypatch.setattr(waiting, "_estimate", lambda store, runs: reads.append(len(runs)) or [1.0] * len(runs))
+    run = anna.create(small(), queued=True)
+    for _ in range(3):
+        assert waiting.queue_turns(whole)[run.id].place == 1
+    assert reads == [1]
+    monkeypatch.setattr(time, "monotonic", lambda: float("inf"))
+    waiting.queue_turns(whole)
+    assert reads == [1, 0], "a run is estimated once"
