@@ -3,7 +3,7 @@
 import streamlit as st
 
 from ptviz.experiments.comparison import comparison_command
-from ptviz.ui.compare import methods_setup
+from ptviz.ui.compare import methods_setup, reference_lines
 from ptviz.ui.compare.methods_text import FAIRNESS_TEXT
 from ptviz.ui.components.errors import show_errors
 from ptviz.ui.components.glossary import render_markdown
@@ -20,6 +20,8 @@ with show_errors():
 if configs:
     with show_errors():
         methods_setup.render_live_comparison(configs)
+    with show_errors():
+        reference_lines.render_references(configs)
     with st.expander("The same comparison in the shell", icon=":material/terminal:"):
         st.code(comparison_command(configs), language="shell", wrap_lines=True)
     with st.expander("Is this comparison fair?", icon=":material/balance:"):

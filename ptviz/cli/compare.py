@@ -128,15 +128,14 @@ def compare(
 
 def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
     """Return the results of the references, on the seeds of the comparison; missing ones are trained here."""
-    from ptviz.engine.model_cache import load_run_task
     from ptviz.experiments.references import ReferenceRecord, summarise
 
     with quiet_libraries(), as_usage_error(OSError):
-        record, task = ReferenceRecord(), load_run_task(configs[0])
+        record = ReferenceRecord()
         return summarise(
-            record.get(kind, one.backbone, task, one.training, lambda line: print_message(console, f"training {line}"))
+            record.get(kind, config, lambda line: print_message(console, f"training {line}"))
             for kind in kinds
-            for one in configs
+            for config in configs
         )
 
 

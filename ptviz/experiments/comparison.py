@@ -85,7 +85,8 @@ def comparison_command(configs: Sequence[RunConfig]) -> str:
     """Return the shell command that makes the comparison of ``make_configs``, quoted for pasting."""
     methods = dict.fromkeys(config.method for config in configs)
     base, seeds = configs[0], {config.training.seed for config in configs}
-    words = ["ptviz", "compare", "--methods", ",".join(methods), "--seeds", str(len(seeds))]
+    names = "all" if set(methods) == set(list_methods()) else ",".join(methods)
+    words = ["ptviz", "compare", "--methods", names, "--seeds", str(len(seeds))]
     words += ["--backbone", base.backbone, "--task", base.task, "--steps", str(base.training.steps)]
     changed = {name: value for config in configs for name, value in config.changed_hyperparameters().items()}
     for name, value in changed.items():

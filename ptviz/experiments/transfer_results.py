@@ -5,18 +5,16 @@ A result is valid while the prompt and the task's file are unchanged, which its 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 from msgspec import Meta
 
 from ptviz.paths import expand_user
-from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.atomic_io import StoreError, atomic_write, file_digest, file_signature
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.gallery import gallery_store
 from ptviz.runs.run import read_small_file
@@ -271,17 +269,7 @@ def fingerprint(store: Store, id: str, target: TargetTask) -> str:
     folder = store.prompts_folder / id.removeprefix(SAVED_PREFIX) if is_saved else store.folder(id)
     parts = [f"{target.text}/{target.label}" if target.text or target.label else ""]
     parts[0] += json.dumps(target.table.to_json()) if target.table != TableOptions() else ""
-    for path, read in ((folder / "prompt.safetensors", True), (expand_user(target.name), False)):
-        try:
-            stat = path.stat()
-        except OSError:
-            parts.append("")
-            continue
-        changed = stat.st_mtime_ns, stat.st_size
-        parts.append(_file_digest(path, changed) if read else "-".join(map(str, changed)))
+    parts.append(file_digest(folder / "prompt.safetensors"))
+    _, changed, size = file_signature(expand_user(target.name))
+    parts.append(f"{changed}-{size}" if changed else "")
     return " ".join(parts).strip()
-
-
-@lru_cache(maxsize=512)
-def _file_digest(path: Path, changed: tuple[int, int]) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()[:16]

@@ -70,12 +70,15 @@ def draw_seed_bands(
     metric: Metric = ACCURACY,
     *,
     loss: bool = False,
+    references: Mapping[str, float] | None = None,
 ) -> go.Figure:
     """Draw the validation score of all methods over steps: means as lines, lowest to highest seed as bands.
 
-    With ``loss`` the bands hold training losses instead, in nats.
+    With ``loss`` the bands hold training losses instead, in nats. ``references`` are scores by name, drawn as dotted
+    lines.
     """
-    flat, scores = _range_if_flat(bands, zero_shot, metric), [zero_shot]
+    flat = None if references else _range_if_flat(bands, zero_shot, metric)
+    scores = [zero_shot, *(references or {}).values()]
     scores += [score for band in bands for score in (*band.low, *band.high)]
     figure = empty_figure(
         440 + 10 * max(3, len(bands)),
@@ -90,6 +93,11 @@ def draw_seed_bands(
         _draw_seed_band(figure, band, _style_of(styles, band.method), form, alpha, showlegend=True)
     _draw_zero_shot_line(figure, bands, zero_shot, metric)
     evaluated = any(band.steps for band in bands)
+    for name, score in (references or {}).items() if evaluated else ():
+        end, title = max(band.steps[-1] for band in bands if band.steps), escape_text(name, 40)
+        look = {"line_width": 1.5, "line_dash": "dot", "showlegend": False}
+        add_line(figure, [0, end], [score] * 2, title, f"{escape_hover(title)} {metric.format(score)}", GREY, **look)
+        add_text(figure, title, 0, score, xref="paper", xanchor="left", yshift=9, font={"size": 12})
     if zero_shot is not None and evaluated:
         add_text(figure, "zero-shot", 1, zero_shot, xref="paper", xanchor="right", yshift=9, font={"size": 12})
     return figure if evaluated else add_note(figure, "No run of this comparison has been evaluated yet.")

@@ -5,7 +5,8 @@ Scores are by the metric of the runs' task, which the axes name; runs of differe
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from statistics import fmean
 
 import plotly.graph_objects as go
@@ -41,16 +42,17 @@ from ptviz.runs.same_training import effective_lr
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 
-def plot_comparison(runs: Sequence[RunOrId]) -> go.Figure:
+def plot_comparison(runs: Sequence[RunOrId], *, references: Mapping[str, float] | None = None) -> go.Figure:
     """Draw the validation score of methods over their steps: the mean over seeds, lowest to highest seed as a band.
 
-    Runs of one method are its seeds; unfinished runs are drawn as far as they are. The line is the mean zero-shot
-    score.
+    Runs of one method are its seeds; unfinished runs are drawn as far as they are. The dashed line is the mean
+    zero-shot score. ``references`` are validation scores by name, such as that of full fine-tuning, drawn as dotted
+    lines.
 
     Raises:
         ValueError: if the metrics of the runs' tasks differ.
     """
-    return _draw_bands(draw_seed_bands, runs)
+    return _draw_bands(partial(draw_seed_bands, references=references or {}), runs, references or {})
 
 
 def plot_comparison_panels(runs: Sequence[RunOrId]) -> go.Figure:
@@ -62,12 +64,15 @@ def plot_comparison_panels(runs: Sequence[RunOrId]) -> go.Figure:
     return _draw_bands(draw_small_multiples, runs)
 
 
-def _draw_bands(draw: Callable[..., go.Figure], runs: Sequence[RunOrId]) -> go.Figure:
+def _draw_bands(
+    draw: Callable[..., go.Figure], runs: Sequence[RunOrId], references: Mapping[str, float] | None = None
+) -> go.Figure:
     found = get_runs(runs)
     metric = shared_metric(run.metric for run in found)
     bands = _seed_bands(found)
     figure = draw(bands, method_styles(band.method for band in bands), _mean_zero_shot(found), metric)
-    return with_alt(figure, describe_seed_bands(bands, metric))
+    lines = "; ".join(f"{name} {metric.format(score)}" for name, score in (references or {}).items())
+    return with_alt(figure, describe_seed_bands(bands, metric) + (f" References: {lines}." if lines else ""))
 
 
 def plot_pareto_front(runs: Sequence[RunOrId], *, cost: str = "trained") -> go.Figure:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
 from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 
 from ptviz.atomic_files import write_file
@@ -28,6 +30,17 @@ def file_signature(path: Path) -> FileSignature:
         stat = path.stat()
         return stat.st_ino, stat.st_mtime_ns, stat.st_size
     return 0, 0, 0
+
+
+def file_digest(path: Path) -> str:
+    """Return 16 hex digits of the SHA-256 of a file's content, "" if it is missing; read again only if it changed."""
+    return _digest_of(path, file_signature(path)) if path.is_file() else ""
+
+
+@lru_cache(maxsize=512)
+def _digest_of(path: Path, signature: FileSignature) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
 class DiskFullError(StoreError):

@@ -121,3 +121,30 @@ def test_a_comparison_is_on_one_task(shell: Shell) -> None:
     assert (answer.code, answer.out) == (2, "")
     assert "--task: expected one task; got 2 (trec6, sms)" in answer.err
     assert "ptviz train mpt --task trec6,sms" in answer.err
+
+
+def test_references_are_trained_once_and_shown_beside_the_methods(
+    shell: Shell, table: Path, trained, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["compare", "--methods", "prompt-tuning", "--seeds", 2, "--backbone", "tiny-encoder", "--task", table,
+             "--steps", 3, "--references", "lora,full"]  # fmt: skip
+    answer = shell(*words, "--json")
+    assert answer.code == 0, answer.err
+    assert answer.err.count("training LoRA") == answer.err.count("training full") == 2
+    found = {row["reference"]: row for row in answer.json["references"]}
+    assert set(found) == {"lora", "full"}
+    assert 0 < found["lora"]["trained"] < found["full"]["trained"]
+    assert all(row["seeds"] == [0, 1] and 0 <= row["mean"] <= 1 and not row["tuned"] for row in found.values())
+    assert {row["method"] for row in answer.json["methods"]} == {"prompt-tuning"}
+    again = shell(*words, "--json")
+    assert again.json["references"] == answer.json["references"]
+    assert "training" not in again.err
+    for form in ([], ["--markdown"]):
+        shown = shell(*words, *form).out
+        assert "LoRA (r = 8)" in shown
+        assert "(not tuned)" in shown
+    more = shell(*[3 if word == 2 else word for word in words])
+    assert more.err.count("training LoRA") == 1, "only the new seed"
+    bad = shell(*words[:-1], "adapters")
+    assert (bad.code, bad.out) == (2, "")
+    assert "expected lora or full" in bad.err

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import pytest
 
+from ptviz.engine.model_cache import ModelCache
+from ptviz.engine.train_job import execute_run
 from ptviz.experiments import comparison
+from ptviz.paths import data_dir
 from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
+from ptviz.worker.background_experiments import BackgroundExperiments, current_reference_job
 from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 
@@ -101,6 +105,68 @@ def test_a_value_that_all_methods_share_is_given_once(page, run_of):
     (table,) = [frame.value for frame in at.dataframe if "Test" in frame.value]
     assert "Zero-shot" not in table
     assert "Zero-shot, without a prompt: 38.0% on the test set" in texts(at)
+
+
+SMALL = {"methods": "prompt-tuning", "seeds": "2", "steps": "2", "backbone": "tiny-encoder", "task": "mcid"}
+
+
+@pytest.fixture
+def background(store):
+    """A worker's background experiments."""
+    return BackgroundExperiments(store, ModelCache())
+
+
+def test_references_are_trained_by_a_button_and_drawn_as_lines(page, store, background):
+    config = RunConfig("tiny-encoder", "mcid", training=TrainConfig(steps=2)).checked()
+    execute_run(store.create(config).path, background.model_cache)
+    at = page(PAGE, **SMALL)
+    assert not at.exception
+    assert "0 of 4 trainings are done" in texts(at)
+    assert any(code.value.endswith("--references lora,full") for code in at.code)
+    for kind, done in (("lora", 2), ("full", 4)):
+        at.button(key=f"references-{kind}").click().run()
+        assert not at.exception
+        assert current_reference_job(store).kinds == (kind,)
+        assert at.button(key="references-stop")
+        while background.run_piece():
+            pass
+        at.run()
+        assert not at.exception
+        assert (f"{done} of 4 trainings are done" in texts(at)) == (kind == "lora")
+    (table,) = [frame.value for frame in at.dataframe if "Reference" in frame.value]
+    assert table["Reference"].tolist() == ["LoRA (r = 8)", "full fine-tuning"]
+    assert table["Seeds"].tolist() == [2, 2]
+    assert table["Trained"].is_monotonic_increasing
+    lines = [trace["name"] for trace in figures(at)["comparison-curves"]["data"] if trace["line"].get("dash") == "dot"]
+    assert lines == table["Reference"].tolist()
+    assert "Dotted lines are references" in texts(at)
+    assert redrawn(at) >= {"comparison-curves"}
+    data_dir().joinpath("references.json").write_text("[{]")
+    damaged = page(PAGE, **SMALL)
+    assert not damaged.exception
+    assert "references.json is damaged" in texts(damaged)
+    assert "comparison-curves" in figures(damaged)
+    data_dir().joinpath("references.json").unlink()
+    other = page(PAGE, **{**SMALL, "steps": "3"})
+    assert "0 of 4 trainings are done" in texts(other)
+
+
+def test_a_reference_can_be_stopped_and_one_that_fails_says_why(page, store, background, monkeypatch):
+    at = page(PAGE, **SMALL)
+    at.button(key="references-full").click().run()
+    at.button(key="references-stop").click().run()
+    assert current_reference_job(store) is None
+    at.button(key="references-full").click().run()
+
+    def fail(*arguments):
+        raise ValueError("made to fail")
+        yield
+
+    monkeypatch.setattr("ptviz.experiments.references.train_in_steps", fail)
+    while background.run_piece():
+        pass
+    assert "made to fail" in texts(at.run())
+    assert at.button(key="references-full")
 
 
 def test_no_method_and_all_methods(page):

@@ -6,7 +6,8 @@ import pytest
 
 from ptviz import plots
 from ptviz.plots.alt_text import alt_of
-from ptviz.runs import RunConfig, Store
+from ptviz.runs import RunConfig, Store, Writer
+from ptviz.training.events import Evaluated, StageStarted
 
 EVERY = [
     plots.plot_comparison,
@@ -33,3 +34,16 @@ def test_what_is_wrong_is_named():
     runs = [Store().create(RunConfig(method=name)) for name in ("dpt", "smop")]
     with pytest.raises(ValueError, match="expected runs of one method; got dpt, smop"):
         plots.plot_learning_rate_grid(runs)
+
+
+def test_references_are_dotted_lines_with_names():
+    run = Store().create(RunConfig(method="dpt"))
+    with Writer(run) as writer:
+        writer.begin(None)
+        writer.write_event(StageStarted(0, "tune", 4))
+        writer.write_event(Evaluated(0, 2, 1.0, 0.5, True, 1.0))
+    plain, drawn = plots.plot_comparison([run]), plots.plot_comparison([run], references={"LoRA": 0.9, "full": 0.8})
+    dotted = [trace for trace in drawn.data if trace.line.dash == "dot"]
+    assert [(trace.name, set(trace.y)) for trace in dotted] == [("LoRA", {0.9}), ("full", {0.8})]
+    assert len(drawn.data) == len(plain.data) + 2
+    assert "References: LoRA 90.0%; full 80.0%." in alt_of(drawn)

@@ -6,6 +6,7 @@ import contextlib
 import io
 import json
 import zipfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,13 @@ from ptviz.runs import Run, RunConfig, Store, StoreError
 from ptviz.runs.archive import pack_run, unpack_run
 from ptviz.runs.same_training import is_same_training
 from ptviz.runs.saved_prompts import list_saved_prompts
-from ptviz.worker.background_experiments import TransferJob, current_job, submit_job
+from ptviz.worker.background_experiments import (
+    ReferenceJob,
+    TransferJob,
+    current_job,
+    current_reference_job,
+    submit_job,
+)
 from ptviz.worker.directory import WorkerDir
 from ptviz.worker.process import mark_dead_runs
 from tests.damaged_files import damaged, files_of, make_run, make_saved_prompt, replace_content
@@ -173,6 +180,9 @@ def test_damaged_files_of_the_worker_stop_nobody(place: Home, data: st.DataObjec
     contents: dict[Path, Any] = {
         worker.info_file: info,
         place.store.root / ".transfer-order.json": json.loads((place.store.root / ".transfer-order.json").read_bytes()),
+        place.store.root / ".reference-order.json": asdict(
+            ReferenceJob.of_configs(["lora"], [RunConfig("tiny-encoder", "mcid")])
+        ),
         place.store.root / ".transfer.json": {"cells": [cell], "trials": [trial]},
         worker.requests.folder / "00000000000000000001-00000000.letter": {"kind": "x", "body": {}, "expires": 4e9},
     }
@@ -182,6 +192,9 @@ def test_damaged_files_of_the_worker_stop_nobody(place: Home, data: st.DataObjec
     try:
         assert [request.id for request in worker.requests.take_requests()][-1] == good
         current_job(place.store)
+        if (job := current_reference_job(place.store)) is not None:
+            with contextlib.suppress(ValueError):
+                job.configs()
         with contextlib.suppress(StoreError):
             read_transfer_scores(place.store), read_transfer_runs(place.store)
     finally:

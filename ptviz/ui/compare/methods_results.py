@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
@@ -24,9 +23,8 @@ from ptviz.analysis.comparison import (
 from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.ensemble import TIE_RULE
 from ptviz.analysis.statistics import INTERVAL_MARKS
-from ptviz.experiments.comparison import PlannedRun, load_results, with_row_scores
+from ptviz.experiments.comparison import PlannedRun, comparison_command, load_results, with_row_scores
 from ptviz.figures.comparison import COST_LABELS
-from ptviz.methods import list_methods
 from ptviz.plots.comparison import load_learning_rate_grid
 from ptviz.plots.method_style import method_title
 from ptviz.plots.snippet import call_snippet
@@ -34,6 +32,7 @@ from ptviz.runs import ACTIVE_STATES, Run
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric, shared_metric
 from ptviz.ui.backend import get_store
 from ptviz.ui.compare import methods_text as words
+from ptviz.ui.compare.reference_lines import reference_scores
 from ptviz.ui.components.csv_download import csv_download
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_percent
@@ -63,7 +62,8 @@ def render_comparison_results(found: Sequence[PlannedRun]) -> None:
     chart = str(
         st.segmented_control("Chart", CHARTS, default="Curves", key="picture", required=True, bind="query-params")
     )
-    _render_chart(chart, _drawable_runs(found), order)
+    references = reference_scores([entry.config for entry in found]) if chart == "Curves" else {}
+    _render_chart(chart, _drawable_runs(found), order, references)
     if chart == "Seeds" and len(order) > 1:
         render_paired_comparisons(order, _metric_of(results))
     if chart == "Seeds":
@@ -88,7 +88,9 @@ def _drawable_runs(found: Sequence[PlannedRun]) -> list[Run]:
     return [get_store().get(str(entry.run)) for entry in drawable]
 
 
-def _render_chart(chart: str, runs: Sequence[Run], order: Sequence[MethodSummary]) -> None:
+def _render_chart(
+    chart: str, runs: Sequence[Run], order: Sequence[MethodSummary], references: Mapping[str, float]
+) -> None:
     plot, filename = CHARTS[chart]
     key, options = filename, dict[str, Any]()
     if chart == "Side by side":  # The zoom of one number of panels makes no sense for another.
@@ -96,6 +98,8 @@ def _render_chart(chart: str, runs: Sequence[Run], order: Sequence[MethodSummary
     if chart == "Against cost":
         options = {"cost": select_cost(list(COST_LABELS))}
         key = filename = filename.format(**options)
+    if references:
+        options = {"references": references}
     metric = runs[0].metric if runs else ACCURACY
     parts = [words.CAPTIONS[chart].format(metric=metric.noun)]
     if chart == "Against cost":
@@ -103,6 +107,8 @@ def _render_chart(chart: str, runs: Sequence[Run], order: Sequence[MethodSummary
     if chart in ("Curves", "Side by side"):
         known = [score for run in runs if (score := run.status().zero_shot) is not None]
         parts.append(words.describe_zero_shot(known, metric))
+    if references:
+        parts.append(words.REFERENCE_LINES)
     caption = " ".join(part for part in parts if part)
     render_plot(plot, runs, key=key, caption=caption, filename=filename, **options)
 
@@ -150,7 +156,7 @@ def render_summary(order: Sequence[MethodSummary], results: Sequence[RunResult],
         if found:
             with st.popover("Share", icon=":material/ios_share:"):
                 st.markdown("**The same comparison in the shell**")
-                st.code(cli_command(found), language="shell", wrap_lines=True)
+                st.code(comparison_command([entry.config for entry in found]), language="shell", wrap_lines=True)
                 st.markdown("**Its results in Python**")
                 st.code(call_snippet(plots.comparison_table, finished), language="python")
 
@@ -308,19 +314,3 @@ def evaluations_to_csv(results: Sequence[RunResult]) -> str:
         for point in zip(result.evaluated, result.accuracies, strict=True)
     )
     return table_to_csv([[*once, "step", f"validation_{_metric_of(results).name.replace('-', '_')}"], *points])
-
-
-def cli_command(found: Sequence[PlannedRun]) -> str:
-    """Return the shell command that makes this comparison again."""
-    first = found[0].config
-    methods = list(dict.fromkeys(entry.config.method for entry in found))
-    seeds = len({entry.config.training.seed for entry in found})
-    line = ["ptviz", "compare", "--methods", "all" if methods == [*list_methods()] else ",".join(methods)]
-    line += ["--task", first.task, "--backbone", first.backbone]
-    line += ["--seeds", str(seeds), "--steps", str(first.training.steps)]
-    for name in ("text", "label"):
-        line += [f"--{name}", getattr(first, name)] if getattr(first, name) is not None else []
-    lengths = {entry.config.hyperparameters["m"] for entry in found if "m" in entry.config.hyperparameters}
-    if str(st.query_params.get("m", "")) and len(lengths) == 1:
-        line += ["--set", f"m={lengths.pop()}"]
-    return shlex.join(line)

@@ -39,6 +39,11 @@ CAPTIONS = {
     "bars overlap may still differ seed by seed: see the table below.",
 }
 
+REFERENCE_LINES = (
+    "Dotted lines are references, which train the backbone itself: their best validation score, the mean over the "
+    "same seeds."
+)
+
 
 def describe_cost_marks(summaries: Sequence[MethodSummary]) -> str:
     """Return what the line and the bars of the chart against cost mean, as far as they are drawn."""
