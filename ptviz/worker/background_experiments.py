@@ -73,7 +73,7 @@ class ReferenceJob:
 
 
 Job = TransferJob | ReferenceJob
-J = TypeVar("J", TransferJob, ReferenceJob)
+J = TypeVar("J", bound=TransferJob | ReferenceJob)
 _JOB_FILES: Mapping[type[Job], str] = {TransferJob: ".transfer-order.json", ReferenceJob: ".reference-order.json"}
 
 
