@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from ptviz.analysis.comparison import MethodSummary, RunResult
     from ptviz.analysis.ensemble import EnsembleScores
     from ptviz.experiments.comparison import PlannedRun
-    from ptviz.experiments.references import Kind
+    from ptviz.experiments.reference_record import Kind
     from ptviz.runs import RunConfig
     from ptviz.tasks.metrics import Metric
 
@@ -85,7 +85,7 @@ def compare(
     from ptviz.analysis.comparison import TABLE_COLUMNS, summarise_methods
     from ptviz.experiments.comparison import find_runs, load_results, start_runs, with_row_scores
     from ptviz.experiments.ensemble import score_methods
-    from ptviz.experiments.references import parse_kinds
+    from ptviz.experiments.reference_record import parse_kinds
 
     console = progress_console()
     with quiet_libraries(), console.status("loading the task and the runs"):
@@ -128,12 +128,13 @@ def compare(
 
 def _train_references(kinds: Sequence[Kind], configs: Sequence[RunConfig], console: Console) -> list[dict[str, Any]]:
     """Return the results of the references, on the seeds of the comparison; missing ones are trained here."""
-    from ptviz.experiments.references import ReferenceRecord, summarise
+    from ptviz.experiments.reference_record import ReferenceRecord, summarise
+    from ptviz.experiments.references import get_reference
 
     with quiet_libraries(), as_usage_error(OSError):
         record = ReferenceRecord()
         return summarise(
-            record.get(kind, config, lambda line: print_message(console, f"training {line}"))
+            get_reference(record, kind, config, lambda line: print_message(console, f"training {line}"))
             for kind in kinds
             for config in configs
         )
@@ -280,7 +281,7 @@ def _format_markdown(result: dict[str, Any], summaries: Sequence[MethodSummary])
 
 def _reference_rows(result: dict[str, Any], metric: Metric) -> list[tuple[str, ...]]:
     """Return the rows of the references: score, spread, trained parameters, learning rate and time."""
-    from ptviz.experiments.references import TITLES
+    from ptviz.experiments.reference_record import TITLES
 
     return [
         (

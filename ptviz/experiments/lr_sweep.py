@@ -24,6 +24,7 @@ from msgspec import Meta
 
 from ptviz.atomic_files import write_file
 from ptviz.backbones import Backbone, load_backbone
+from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.methods.source_prompts import SourcePrompt
@@ -65,10 +66,6 @@ LR_GRID: dict[str, tuple[float, ...]] = {
     "ctpt": (0.02,),  # A search without gradients sets its own step size.
 }
 
-TUNING_SEEDS = (100, 101, 102)
-"""Seeds that rates are chosen on with ``--tune``; no reported mean contains them."""
-MOST_RATES = 9
-"""Rates of one method at most: a score that keeps rising has no winner inside the grid, and the record says so."""
 
 SourcePromptCache = dict[tuple[str, int, int], SourcePrompt]
 """Source prompts by task, length and steps."""
@@ -176,20 +173,6 @@ def mean_validation(runs: Sequence[Mapping[str, Any]]) -> dict[float, float]:
         for rate, own in groups.items()
         if {_comparison_key(run) for run in own} == wanted
     }
-
-
-def next_rate(means: Mapping[float, float]) -> float | None:
-    """Return a rate to add beyond the edge of the grid where its best rate is; None if that lies inside.
-
-    It continues the ratio of the two outermost rates, to two significant digits.
-    """
-    rates = sorted(means)
-    if len(rates) < 2:
-        return None
-    best = max(rates, key=lambda rate: means[rate])
-    if best == rates[-1]:
-        return float(f"{best * best / rates[-2]:.2g}")
-    return float(f"{best * best / rates[1]:.2g}") if best == rates[0] else None
 
 
 def get_source_prompt(

@@ -10,120 +10,40 @@ best lies inside. Every result is saved at once with all its settings, its time 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from typing import TypeVar
 
 import torch
-from msgspec import Meta
 
-from ptviz import paths
 from ptviz.backbones import Backbone, load_backbone
 from ptviz.engine.model_cache import load_run_task
-from ptviz.experiments.lr_sweep import MOST_RATES, TUNING_SEEDS, next_rate
+from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
+from ptviz.experiments.reference_record import (
+    GRID,
+    KINDS,
+    TITLES,
+    Kind,
+    ReferenceRecord,
+    ReferenceResult,
+    describe_source,
+    used_settings,
+)
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard
-from ptviz.paths import expand_user
 from ptviz.prompt import Batch, Prompt
-from ptviz.runs.atomic_io import StoreError, atomic_write, file_digest
 from ptviz.runs.config import RunConfig, task_label
 from ptviz.runs.environment import source_commit
-from ptviz.runs.file_lock import FileLock
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.config import TrainConfig
 from ptviz.training.evaluation import evaluate, subsample_task
 from ptviz.training.events import Finished
 from ptviz.training.trainer import train
-from ptviz.validation import Count, Duration, InvalidData, Name, PathText, Scalar, Sentence, StepCount, decode_json
 
 T = TypeVar("T")
-
-Kind = Literal["lora", "full"]
-KINDS: tuple[Kind, ...] = get_args(Kind)
-TITLES: Mapping[Kind, str] = {"lora": "LoRA (r = 8)", "full": "full fine-tuning"}
-GRID: Mapping[Kind, tuple[float, ...]] = {"lora": (0.0003, 0.001, 0.003), "full": (0.00002, 0.00005, 0.0001)}
-"""Learning rates to begin with; the middle one is used where nothing was tuned, and the result says so."""
 LORA_RANK = 8
-_LOCK_SECONDS = 10.0
-
-
-_UNUSED_SETTINGS = ("lr", "snapshot_every", "source_steps", "source_seed", "task_temperature", "begun")
-"""Training settings that are no part of a reference's key: the rate has its own field, the others have no effect."""
-
-
-@dataclass(frozen=True)
-class ReferenceResult:
-    """The result of one reference run, with its settings.
-
-    ``tuned`` says whether the learning rate was chosen on the tuning seeds; ``trained`` counts parameters. ``settings``
-    are the training settings that the result depends on, None in a record of an earlier version, which did not keep
-    them. ``source`` is ``describe_source`` of the task.
-    """
-
-    kind: Kind
-    backbone: Name
-    task: PathText
-    seed: Count
-    steps: StepCount
-    batch: Annotated[int, Meta(ge=1)]
-    lr: Annotated[float, Meta(gt=0)]
-    tuned: bool
-    validation: float
-    test: float
-    zero_shot: float
-    trained: Count
-    seconds: Duration
-    metric: Name
-    commit: str | None
-    settings: Annotated[Mapping[Name, Scalar], Meta(max_length=100)] | None = None
-    source: Sentence = ""
-
-    @property
-    def key(self) -> str | None:
-        """Return what makes two results the same; None if it is not known."""
-        return None if self.settings is None else _key(self, self.settings)
-
-    @property
-    def example_key(self) -> str:
-        """Return the key without the learning rate: results that may be compared to choose it."""
-        own = self.settings or {"seed": self.seed, "steps": self.steps, "batch": self.batch}
-        return json.dumps([self.task, self.source, self.settings is None, dict(own)], sort_keys=True)
-
-
-def reference_key(kind: Kind, config: RunConfig) -> str:
-    """Return the key under which the result of a config is kept; its learning rate must be set.
-
-    It holds the kind, the backbone, the task with the content of its file, and every training setting that has an
-    effect, such as the maximum length and the numbers of examples.
-    """
-    plain = ReferenceResult(
-        kind, config.backbone, config.task, config.training.seed, config.training.steps, config.training.batch,
-        config.training.lr or 0, False, 0, 0, 0, 0, 0, "", None, source=describe_source(config),
-    )  # fmt: skip
-    return _key(plain, used_settings(config.training))
-
-
-def _key(result: ReferenceResult, settings: Mapping[str, Any]) -> str:
-    # A setting that is newer than the record had its default when the record was made.
-    filled = {**used_settings(TrainConfig()), **settings}
-    return json.dumps([result.kind, result.backbone, result.task, result.lr, result.source, filled], sort_keys=True)
-
-
-def used_settings(training: TrainConfig) -> dict[str, Any]:
-    """Return the training settings that the result of a reference depends on, without the learning rate."""
-    return {name: value for name, value in training.to_json().items() if name not in _UNUSED_SETTINGS}
-
-
-def describe_source(config: RunConfig) -> str:
-    """Return what a task is made of besides its name: the content of its file, its columns and how they are read."""
-    own = {"text": config.text, "label": config.label, "table": config.table.to_json()}
-    own["file"] = file_digest(expand_user(config.task))
-    known = {name: value for name, value in own.items() if value}
-    return json.dumps(known, sort_keys=True) if known else ""
 
 
 class Reference(PromptMethod, register=False):
@@ -221,97 +141,36 @@ def _run_to_end(steps: Generator[None, None, T]) -> T:
             return found
 
 
-class ReferenceRecord:
-    """Results of references in one file, by settings; only missing ones are trained."""
+def get_in_steps(
+    record: ReferenceRecord, kind: Kind, config: RunConfig, on_start: Callable[[str], None] | None = None
+) -> Generator[None, None, ReferenceResult]:
+    """Return the result of a kind, trained and saved if it is missing, pausing between the steps of the training.
 
-    def __init__(self, path: Path | None = None) -> None:
-        """Read the record.
-
-        Raises:
-            StoreError: if the file is damaged.
-        """
-        self.path = path if path is not None else paths.data_dir() / "references.json"
-        self.results = self._read()
-
-    def _read(self) -> list[ReferenceResult]:
-        if not self.path.exists():
-            return []
-        try:
-            return decode_json(self.path.read_bytes(), list[ReferenceResult])
-        except InvalidData as error:
-            raise StoreError(f"{self.path} is damaged ({error}); restore a copy, or delete it") from error
-
-    def best_rate(self, kind: Kind, backbone: str) -> tuple[float, bool]:
-        """Return the learning rate of a kind on a backbone, and whether it was tuned: the best inside its grid."""
-        means = self.tuning_means(kind, backbone)
-        tried = {
-            one.lr for one in self.results if (one.kind, one.backbone) == (kind, backbone) and one.seed in TUNING_SEEDS
-        }
-        if means and set(means) == tried and (next_rate(means) is None or len(means) >= MOST_RATES):
-            return max(means, key=lambda rate: means[rate]), True
-        return GRID[kind][1], False
-
-    def tuning_means(self, kind: Kind, backbone: str) -> dict[float, float]:
-        """Return the mean validation score of each rate that ran on everything the others ran, on the tuning seeds."""
-        groups: dict[float, dict[str, float]] = {}
-        for one in self.results:
-            if (one.kind, one.backbone) == (kind, backbone) and one.seed in TUNING_SEEDS:
-                groups.setdefault(one.lr, {})[one.example_key] = one.validation
-        wanted = {key for own in groups.values() for key in own}
-        return {rate: statistics.mean(own.values()) for rate, own in groups.items() if set(own) == wanted}
-
-    def with_rate(self, kind: Kind, config: RunConfig) -> tuple[RunConfig, bool]:
-        """Return the config with a learning rate, its own or else the best one, and whether that was tuned."""
-        if config.training.lr is not None:
-            return config, False
-        rate, tuned = self.best_rate(kind, config.backbone)
-        return replace(config, training=replace(config.training, lr=rate)), tuned
-
-    def find(self, kind: Kind, config: RunConfig) -> ReferenceResult | None:
-        """Return the result of these settings, or None; without a rate at the best one."""
-        key = reference_key(kind, self.with_rate(kind, config)[0])
-        return next((one for one in self.results if one.key == key), None)
-
-    def get_in_steps(
-        self, kind: Kind, config: RunConfig, on_start: Callable[[str], None] | None = None
-    ) -> Generator[None, None, ReferenceResult]:
-        """Return the result of a kind, trained and saved if it is missing, pausing between the steps of the training.
-
-        Raises:
-            ValueError: for an unknown kind.
-            StoreError: if the record cannot be written.
-        """
-        if (found := self.find(kind, config)) is not None:
-            return found
-        rated, tuned = self.with_rate(kind, config)
-        if on_start is not None:
-            seed, rate = rated.training.seed, rated.training.lr
-            on_start(f"{TITLES[kind]}, {task_label(rated.task)}, seed {seed}, rate {rate:g}")
-        found = yield from train_in_steps(kind, rated, tuned)
-        self._add(found)
+    Raises:
+        ValueError: for an unknown kind.
+        StoreError: if the record cannot be written.
+    """
+    if (found := record.find(kind, config)) is not None:
         return found
+    rated, tuned = record.with_rate(kind, config)
+    if on_start is not None:
+        seed, rate = rated.training.seed, rated.training.lr
+        on_start(f"{TITLES[kind]}, {task_label(rated.task)}, seed {seed}, rate {rate:g}")
+    found = yield from train_in_steps(kind, rated, tuned)
+    record.add(found)
+    return found
 
-    def get(self, kind: Kind, config: RunConfig, on_start: Callable[[str], None] | None = None) -> ReferenceResult:
-        """Return the result of a kind as ``get_in_steps`` does, without pauses.
 
-        Raises:
-            ValueError: for an unknown kind.
-            StoreError: if the record cannot be written.
-        """
-        return _run_to_end(self.get_in_steps(kind, config, on_start))
+def get_reference(
+    record: ReferenceRecord, kind: Kind, config: RunConfig, on_start: Callable[[str], None] | None = None
+) -> ReferenceResult:
+    """Return the result of a kind as ``get_in_steps`` does, without pauses.
 
-    def _add(self, result: ReferenceResult) -> None:
-        """Save a result beside those that other processes have saved meanwhile."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.path.with_suffix(".lock"))
-        if not lock.acquire(_LOCK_SECONDS):
-            raise StoreError(f"another process is writing {self.path}; wait until it is done, and repeat the command")
-        try:
-            self.results = [*self._read(), result]
-            lines = ",\n".join(json.dumps(asdict(one)) for one in self.results)
-            atomic_write(self.path, f"[\n{lines}\n]\n".encode())
-        finally:
-            lock.release()
+    Raises:
+        ValueError: for an unknown kind.
+        StoreError: if the record cannot be written.
+    """
+    return _run_to_end(get_in_steps(record, kind, config, on_start))
 
 
 def train_missing(kinds: Iterable[Kind], configs: Sequence[RunConfig]) -> Iterator[None]:
@@ -324,7 +183,7 @@ def train_missing(kinds: Iterable[Kind], configs: Sequence[RunConfig]) -> Iterat
     record = ReferenceRecord()
     for kind in kinds:
         for config in configs:
-            yield from record.get_in_steps(kind, config)
+            yield from get_in_steps(record, kind, config)
 
 
 def tune(
@@ -341,44 +200,11 @@ def tune(
             for seed in seeds:
                 for rate in rates:
                     training = replace(config.training, seed=seed, lr=rate)
-                    record.get(kind, replace(config, training=training), on_start)
+                    get_reference(record, kind, replace(config, training=training), on_start)
         more = next_rate(record.tuning_means(kind, backbone))
         if more is None or len(rates) >= MOST_RATES:
             return record.best_rate(kind, backbone)[0]
         rates = sorted([*rates, more])
-
-
-def summarise(results: Iterable[ReferenceResult]) -> list[dict[str, Any]]:
-    """Return one row for each kind: mean, standard deviation and count of the seeds, parameters, rate and time."""
-    groups: dict[Kind, list[ReferenceResult]] = {}
-    for one in results:
-        groups.setdefault(one.kind, []).append(one)
-    return [
-        {
-            "reference": kind,
-            "mean": statistics.mean(one.test for one in own),
-            "sd": statistics.stdev(one.test for one in own) if len(own) > 1 else None,
-            "trained": own[0].trained,
-            "lr": own[0].lr,
-            "tuned": all(one.tuned for one in own),
-            "seconds": statistics.mean(one.seconds for one in own),
-            "seeds": [one.seed for one in own],
-        }
-        for kind, own in groups.items()
-    ]
-
-
-def parse_kinds(text: str) -> tuple[Kind, ...]:
-    """Return the kinds named in a list with commas.
-
-    Raises:
-        ValueError: for an unknown kind, or none.
-    """
-    names = [one.strip() for one in text.split(",") if one.strip()]
-    found = tuple(kind for kind in KINDS if kind in names)
-    if not names or len(found) < len(set(names)):
-        raise ValueError(f"references: expected {' or '.join(KINDS)}, with commas between them; got {text!r}")
-    return found
 
 
 def main() -> None:

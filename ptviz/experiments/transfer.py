@@ -21,6 +21,7 @@ from ptviz.backbone_shape import BackboneShape
 from ptviz.engine.loaded_prompt import load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.experiments.transfer_results import (
+    DEFAULT_ROWS,
     ScoreKey,
     TargetTask,
     TransferScore,
@@ -68,9 +69,6 @@ __all__ = [
     "source_prompts",
     "target_tasks",
 ]
-
-DEFAULT_ROWS = 200
-"""Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""
 
 
 class ScoreJob(NamedTuple):

@@ -19,8 +19,9 @@ import torch
 from jaxtyping import Float
 
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments.transfer import DEFAULT_ROWS, load_prompt_vectors
+from ptviz.experiments.transfer import load_prompt_vectors
 from ptviz.experiments.transfer_results import (
+    DEFAULT_ROWS,
     TargetTask,
     TransferRun,
     TransferRunKey,
@@ -30,6 +31,7 @@ from ptviz.experiments.transfer_results import (
     read_transfer_runs,
     save_measurement,
 )
+from ptviz.experiments.transfer_results import DEFAULT_STEPS as DEFAULT_STEPS
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
@@ -38,8 +40,6 @@ from ptviz.runs.store import RunSummary, Store
 from ptviz.training import Baselines, Evaluated, TrainConfig, default_learning_rate
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters
 
-DEFAULT_STEPS = 30
-"""Default number of updates of a run."""
 _EVALUATIONS = 5
 """Evaluations of a run after the one of its initial prompt."""
 

@@ -37,6 +37,10 @@ from ptviz.validation import (
 
 _MAX_RECORD_BYTES = 256_000_000
 _RECORD_FILE, _LOCK_FILE = ".transfer.json", ".transfer.lock"
+DEFAULT_ROWS = 200
+"""Default number of validation examples: the standard error of an accuracy is then at most 3.6 points."""
+DEFAULT_STEPS = 30
+"""Default number of updates of a run."""
 ScoreKey = tuple[str, str, int]
 TransferRunKey = tuple[str, str, int, int, int]
 

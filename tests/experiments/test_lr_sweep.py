@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from ptviz.experiments import lr_sweep
+from ptviz.experiments import lr_sweep, rate_grid
 from ptviz.methods import REGISTRY, list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
 from ptviz.training.events import Finished
@@ -123,7 +123,7 @@ TUNED = {"task": "trec6", "seed": 100}
     ],
 )
 def test_a_grid_grows_where_its_best_rate_is_at_the_edge(means: dict[float, float], expected: float | None) -> None:
-    assert lr_sweep.next_rate(means) == expected
+    assert rate_grid.next_rate(means) == expected
 
 
 def test_tuning_seeds_decide_once_their_winner_is_inside() -> None:
@@ -160,6 +160,6 @@ def test_tuning_extends_the_grid_and_continues(tmp_path: Path, monkeypatch: pyte
     lr_sweep.tune_rates("tiny-encoder", ["mcid"], ["prompt-tuning"], 200, 16, path)
     assert sorted({rate for rate, _ in ran}) == [0.02, 0.05, 0.1, 0.2, 0.4, 0.8]
     assert len(ran) == 1 + 6 * 3, "one run was interrupted"
-    assert {seed for _, seed in ran} == set(lr_sweep.TUNING_SEEDS)
+    assert {seed for _, seed in ran} == set(rate_grid.TUNING_SEEDS)
     assert lr_sweep.read_record(path)["winners"]["tiny-encoder"]["prompt-tuning"] == {"lr": 0.4}
     assert "| 0.4 |" not in lr_sweep.format_table(lr_sweep.read_record(path), ["mcid"], 200, "tiny-encoder")

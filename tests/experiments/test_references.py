@@ -11,28 +11,25 @@ import torch
 
 from ptviz.backbones import load_backbone
 from ptviz.engine.model_cache import ModelCache
-from ptviz.experiments import references
-from ptviz.experiments.references import (
-    Reference,
+from ptviz.experiments import reference_record, references
+from ptviz.experiments.reference_record import (
+    KINDS,
     ReferenceRecord,
+    ReferenceResult,
+    describe_source,
     parse_kinds,
     reference_key,
     summarise,
-    train_reference,
-    tune,
+    used_settings,
 )
+from ptviz.experiments.references import Reference, get_reference, train_reference, tune
 from ptviz.runs import RunConfig, Store
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.file_lock import FileLock
 from ptviz.tasks import TableOptions
 from ptviz.training.config import TrainConfig
-from ptviz.worker.background_experiments import (
-    BackgroundExperiments,
-    ReferenceJob,
-    cancel_job,
-    current_reference_job,
-    submit_job,
-)
+from ptviz.worker.background_experiments import BackgroundExperiments
+from ptviz.worker.background_jobs import ReferenceJob, cancel_job, current_reference_job, submit_job
 
 TRAINING = TrainConfig(steps=3, batch=4, seed=1, lr=0.01, validation_rows=8, test_rows=8, evaluate_every=2)
 CONFIG = RunConfig("tiny-encoder", "mcid", training=TRAINING)
@@ -42,12 +39,12 @@ def changed(**settings: Any) -> RunConfig:
     return replace(CONFIG, training=replace(TRAINING, **settings))
 
 
-def result_of(kind: Any, config: RunConfig, tuned: bool = False, score: float = 0.5) -> references.ReferenceResult:
+def result_of(kind: Any, config: RunConfig, tuned: bool = False, score: float = 0.5) -> ReferenceResult:
     t = config.training
     assert t.lr is not None
-    return references.ReferenceResult(
+    return ReferenceResult(
         kind, config.backbone, config.task, t.seed, t.steps, t.batch, t.lr, tuned, score, score, 0.5, 10, 1.0,
-        "accuracy", "", references.used_settings(t), references.describe_source(config),
+        "accuracy", "", used_settings(t), describe_source(config),
     )  # fmt: skip
 
 
@@ -66,7 +63,7 @@ def test_lora_trains_low_rank_updates_and_full_all_but_the_embeddings(backbone: 
     assert lora.trainable_parameters() == sum(p.numel() for p in updates.values())
 
 
-@pytest.mark.parametrize("kind", references.KINDS)
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_reference_changes_its_own_copy_only(kind: Any) -> None:
     before = load_backbone("tiny-encoder").model.state_dict()
     kept = {name: tensor.clone() for name, tensor in before.items()}
@@ -80,9 +77,9 @@ def test_a_reference_changes_its_own_copy_only(kind: Any) -> None:
 
 def test_results_are_kept_and_a_damaged_record_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path, started = tmp_path / "references.json", list[str]()
-    first = ReferenceRecord(path).get("lora", CONFIG, started.append)
+    first = get_reference(ReferenceRecord(path), "lora", CONFIG, started.append)
     monkeypatch.setattr(references, "train_in_steps", None)  # Nothing is trained again.
-    assert ReferenceRecord(path).get("lora", CONFIG, started.append) == first
+    assert get_reference(ReferenceRecord(path), "lora", CONFIG, started.append) == first
     assert len(started) == 1
     assert summarise([first])[0]["mean"] == first.test
     path.write_text("[{}]")
@@ -101,7 +98,7 @@ IGNORED = {"snapshot_every", "source_steps", "source_seed", "task_temperature", 
 def test_two_settings_never_share_a_result(name: str, tmp_path: Path) -> None:
     """A setting that a result depends on, such as the maximum length, finds no result of another value."""
     record = ReferenceRecord(tmp_path / "references.json")
-    record._add(result_of("full", CONFIG))
+    record.add(result_of("full", CONFIG))
     other = changed(**{name: OTHER_VALUES[name] if name in OTHER_VALUES else getattr(TRAINING, name) + 5})
     assert record.find("full", CONFIG) is not None
     assert (record.find("full", other) is not None) == (name in IGNORED)
@@ -130,21 +127,21 @@ def test_kind_backbone_and_task_are_part_of_the_key(tmp_path: Path) -> None:
 def test_a_result_without_its_settings_is_never_reused(tmp_path: Path) -> None:
     """Records of earlier versions kept neither the maximum length nor the numbers of examples."""
     record = ReferenceRecord(tmp_path / "references.json")
-    record._add(replace(result_of("full", CONFIG), settings=None))
+    record.add(replace(result_of("full", CONFIG), settings=None))
     assert ReferenceRecord(record.path).find("full", CONFIG) is None
     assert len(ReferenceRecord(record.path).results) == 1
 
 
 def test_two_processes_that_save_lose_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     first, second = (ReferenceRecord(tmp_path / "references.json") for _ in range(2))
-    first._add(result_of("full", CONFIG))
-    second._add(result_of("lora", CONFIG))
+    first.add(result_of("full", CONFIG))
+    second.add(result_of("lora", CONFIG))
     assert {one.kind for one in ReferenceRecord(first.path).results} == {"full", "lora"}
     lock = FileLock(first.path.with_suffix(".lock"))
     assert lock.acquire()
-    monkeypatch.setattr(references, "_LOCK_SECONDS", 0.0)
+    monkeypatch.setattr(reference_record, "_LOCK_SECONDS", 0.0)
     with pytest.raises(StoreError, match="another process"):
-        first._add(result_of("full", changed(seed=2)))
+        first.add(result_of("full", changed(seed=2)))
     lock.release()
 
 

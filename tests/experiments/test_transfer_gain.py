@@ -20,7 +20,7 @@ from ptviz.experiments.transfer_results import SAVED_PREFIX, from_scratch_key, r
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, StoreError, saved_prompts
 from ptviz.training import Evaluated, TrainConfig, train
-from ptviz.worker import background_experiments
+from ptviz.worker import background_experiments, background_jobs
 
 SETTING = transfer_gain.TransferGainSettings(steps=3, rows=12)
 MODEL_CACHE = ModelCache()
@@ -154,18 +154,18 @@ def test_a_setting_is_checked():
 def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
     worker, ids = background_experiments.BackgroundExperiments(store, MODEL_CACHE), tuple(run.id for run in runs)
     assert not worker.run_piece()
-    background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
+    background_jobs.submit_job(store, background_jobs.TransferJob("gain", ids, steps=2, rows=6))
     assert worker.run_piece()
     assert record.is_measuring(store)
     assert not read_transfer_runs(store)  # one step at a time: requests are answered between them
-    background_experiments.cancel_job(store)
+    background_jobs.cancel_job(store)
     assert not worker.run_piece()
     assert not record.is_measuring(store)
-    background_experiments.submit_job(store, background_experiments.TransferJob("gain", ids, steps=2, rows=6))
+    background_jobs.submit_job(store, background_jobs.TransferJob("gain", ids, steps=2, rows=6))
     assert sum(1 for _ in islice(iter(worker.run_piece, False), 500)) < 500
     assert len(read_transfer_runs(store)) == 4
-    assert background_experiments.current_job(store) is None
-    background_experiments.submit_job(store, background_experiments.TransferJob("zero-shot", ids, rows=6))
+    assert background_jobs.current_job(store) is None
+    background_jobs.submit_job(store, background_jobs.TransferJob("zero-shot", ids, rows=6))
     while worker.run_piece():
         pass
     assert len(record.read_transfer_scores(store)) == 6
@@ -174,12 +174,10 @@ def test_jobs_run_in_small_pieces_and_can_be_stopped(store, runs):
 def test_a_job_that_fails_ends_with_a_reason(store, runs):
     (store.get(runs[0].id).path / "prompt.safetensors").write_bytes(b"cut")
     worker = background_experiments.BackgroundExperiments(store, MODEL_CACHE)
-    background_experiments.submit_job(
-        store, background_experiments.TransferJob("zero-shot", tuple(run.id for run in runs), rows=6)
-    )
+    background_jobs.submit_job(store, background_jobs.TransferJob("zero-shot", tuple(run.id for run in runs), rows=6))
     while worker.run_piece():
         pass
-    job = background_experiments.current_job(store)
+    job = background_jobs.current_job(store)
     assert job is not None
     assert "2 could not be measured" in job.problem
     assert not background_experiments.BackgroundExperiments(

@@ -12,7 +12,8 @@ from ptviz.runs import RunConfig
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import methods_text as words
 from ptviz.ui.compare.methods_results import CHARTS
-from ptviz.worker.background_experiments import BackgroundExperiments, current_reference_job
+from ptviz.worker.background_experiments import BackgroundExperiments
+from ptviz.worker.background_jobs import current_reference_job
 from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
 

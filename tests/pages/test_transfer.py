@@ -23,7 +23,7 @@ from ptviz.runs import Run, RunConfig, RunSummary, Store, saved_prompts
 from ptviz.runs.status import Status
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_tasks
-from ptviz.worker import background_experiments
+from ptviz.worker import background_experiments, background_jobs
 from ptviz.worker.handlers import HandlerContext, answer_request
 from tests.pages.run_pages import figures
 from tests.pages.snippets import redrawn
@@ -138,7 +138,7 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     assert "--gain --steps 2 --seeds 1" in texts(at)
     at.button(key="fill-gain").click().run()
     assert not at.exception
-    order = background_experiments.current_job(store)
+    order = background_jobs.current_job(store)
     assert (order.what, order.steps, sorted(order.sources)) == ("gain", 2, sorted(runs))
     assert at.button(key="stop-gain")
     assert at.button(key="fill-zero-shot").disabled
@@ -158,12 +158,12 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
 
 def test_stop_cancels_the_job(page, trained, store):
     runs = [trained(place).id for place in (0, 1)]
-    background_experiments.submit_job(store, background_experiments.TransferJob("gain", tuple(runs), steps=2))
+    background_jobs.submit_job(store, background_jobs.TransferJob("gain", tuple(runs), steps=2))
     at = page(PAGE, steps="2")
     at.button(key="stop-gain").click().run()
-    assert background_experiments.current_job(store) is None
-    background_experiments.submit_job(
-        store, background_experiments.TransferJob("gain", tuple(runs), steps=2, problem="no room on the disk")
+    assert background_jobs.current_job(store) is None
+    background_jobs.submit_job(
+        store, background_jobs.TransferJob("gain", tuple(runs), steps=2, problem="no room on the disk")
     )
     assert "no room on the disk" in texts(at.run())
 

@@ -16,8 +16,8 @@ from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store, StoreError
 from ptviz.runs.file_lock import FileLock, is_locked
 from ptviz.runs.predictions import read_predictions_error
-from ptviz.worker import background_experiments, process
-from ptviz.worker.background_experiments import TransferJob, current_job, submit_job
+from ptviz.worker import background_experiments, background_jobs, process
+from ptviz.worker.background_jobs import TransferJob, current_job, submit_job
 from ptviz.worker.process import Worker, _LogStream
 from tests.soak.disk_campaign import run_campaign
 
@@ -141,7 +141,7 @@ def test_a_failed_measurement_is_recorded_when_there_is_room_again(
 
     monkeypatch.setattr(background_experiments, "_run_job", refuse)
     submit_job(store, TransferJob("zero-shot", ("a",)))
-    real, refused = background_experiments.atomic_write, []
+    real, refused = background_jobs.atomic_write, []
 
     def full(*arguments: Any, **keywords: Any) -> None:
         if not refused:
@@ -149,7 +149,7 @@ def test_a_failed_measurement_is_recorded_when_there_is_room_again(
             raise StoreError("the disk is full")
         real(*arguments, **keywords)
 
-    monkeypatch.setattr(background_experiments, "atomic_write", full)
+    monkeypatch.setattr(background_jobs, "atomic_write", full)
     worker.serve()
     assert refused
     job = current_job(store)

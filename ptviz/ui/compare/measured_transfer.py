@@ -40,8 +40,8 @@ from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.formatting import format_duration
 from ptviz.ui.train.run_page import REFRESH_SECONDS
-from ptviz.worker import background_experiments
-from ptviz.worker.background_experiments import TransferJob
+from ptviz.worker import background_jobs
+from ptviz.worker.background_jobs import TransferJob
 
 _GRID_CAPTION = (
     "How to read it: one column per prompt, one row per task that it is applied to, without training. Brackets: "
@@ -112,7 +112,7 @@ def _render_and_rerun(running: bool, render: Callable[[], None]) -> None:
 
 
 def _is_job_running() -> bool:
-    job = background_experiments.current_job(get_store())
+    job = background_jobs.current_job(get_store())
     return job is not None and not job.problem
 
 
@@ -178,7 +178,7 @@ def _render_fill_controls(
 ) -> None:
     """Show the progress of a grid, and the buttons and the command that fill it or stop that."""
     missing, size = count
-    job = background_experiments.current_job(get_store())
+    job = background_jobs.current_job(get_store())
     if job is not None and job.problem and job.what == wanted.what:
         error_box(job.problem)
     if not missing:
@@ -193,7 +193,7 @@ def _render_fill_controls(
         with st.container(horizontal=True, vertical_alignment="center"):
             st.progress(1 - missing / size, text=progress)
             if running and st.button("Stop", icon=":material/stop:", key=f"stop-{wanted.what}"):
-                run_and_rerun(lambda: background_experiments.cancel_job(get_store()))
+                run_and_rerun(lambda: background_jobs.cancel_job(get_store()))
         return
     with st.container(horizontal=True, vertical_alignment="center"):
         label = f"{verb} {missing} of them" if missing < size else f"{verb} all {size}"
@@ -211,7 +211,7 @@ def _render_fill_controls(
 
 
 def _enqueue(wanted: TransferJob) -> None:
-    background_experiments.submit_job(get_store(), wanted)
+    background_jobs.submit_job(get_store(), wanted)
     get_client().ensure_worker()
 
 

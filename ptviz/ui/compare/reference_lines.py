@@ -9,15 +9,15 @@ from statistics import fmean
 import pandas as pd
 import streamlit as st
 
-from ptviz.engine.model_cache import load_run_task
 from ptviz.experiments.comparison import comparison_command
-from ptviz.experiments.references import KINDS, TITLES, Kind, ReferenceRecord, ReferenceResult, summarise
+from ptviz.experiments.reference_record import KINDS, TITLES, Kind, ReferenceRecord, ReferenceResult, summarise
 from ptviz.runs import RunConfig, StoreError
 from ptviz.tasks.metrics import Metric, recorded_metric
 from ptviz.ui.backend import get_client, get_store
 from ptviz.ui.components.errors import error_box, run_and_rerun, show_errors
+from ptviz.ui.libraries import load_libraries
 from ptviz.ui.train.run_page import REFRESH_SECONDS
-from ptviz.worker.background_experiments import ReferenceJob, cancel_job, current_reference_job, submit_job
+from ptviz.worker.background_jobs import ReferenceJob, cancel_job, current_reference_job, submit_job
 
 _CAPTION = (
     "References train the backbone itself, on the same examples, seeds and steps, and are no methods of the survey: "
@@ -134,6 +134,9 @@ def _render_controls(configs: Sequence[RunConfig], known: Sequence[ReferenceResu
 
 
 def _enqueue(kind: Kind, configs: Sequence[RunConfig]) -> None:
+    load_libraries()
+    from ptviz.engine.model_cache import load_run_task  # It needs torch.
+
     load_run_task(configs[0])  # A task that cannot be read is refused here, where the reader sees it.
     submit_job(get_store(), ReferenceJob.of_configs([kind], configs))
     get_client().ensure_worker()
