@@ -21,7 +21,7 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.texts import Texts, find_table, print_written, read_table_texts, read_texts
+from ptviz.cli.texts import Texts, TextsFile, find_table, print_written, read_table_texts, read_texts
 
 if TYPE_CHECKING:
     from ptviz.engine.text_generation import Writer
@@ -38,10 +38,7 @@ def generate(
     template: Annotated[
         str, typer.Option(help="How the input is laid out, as in '{prompt}{text}'. Default: as it was trained.")
     ] = "",
-    file: Annotated[
-        Path | None,
-        typer.Option(help="Texts, one a line; or a table with a column text, and task for a run on several tasks."),
-    ] = None,
+    file: TextsFile = None,
     out: Annotated[Path | None, typer.Option(help="Write one JSON object a text to this file.")] = None,
     max_new_tokens: Annotated[
         int | None,

@@ -59,6 +59,16 @@ _TABLE_OPTIONS: dict[str, tuple[Any, Any]] = {
         Annotated[str | None, typer.Option(help="Column of texts to write, instead of a column of labels.")],
         None,
     ),
+    "choices": (
+        Annotated[
+            str | None,
+            typer.Option(
+                metavar="COLUMN,...",
+                help="Columns of each row's own choices, or one with lists of them; the label names the right one.",
+            ),
+        ],
+        None,
+    ),
     "template": (
         Annotated[str, typer.Option(help="Layout of your fields, as in '{prompt}{premise} {sep} {hypothesis}'.")],
         "",
@@ -199,6 +209,7 @@ def _table_fields(values: dict[str, Any]) -> dict[str, Any]:
 
     columns = {name: values.pop(name) for name in ("text", "label")}
     words = values.pop("words")
+    values["choices"] = split_names(values["choices"]) or ()
     with as_usage_error():
         return {**columns, "table": TableOptions(**values, **({} if words is None else parse_words(words)))}
 

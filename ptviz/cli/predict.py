@@ -18,7 +18,7 @@ from ptviz.cli.output import (
     progress_console,
     quiet_libraries,
 )
-from ptviz.cli.texts import Texts, find_table, print_written, read_table_texts, read_texts
+from ptviz.cli.texts import Texts, TextsFile, find_table, print_written, read_table_texts, read_texts
 
 
 def predict(
@@ -35,10 +35,7 @@ def predict(
     step: Annotated[
         int | None, typer.Option(min=0, help="Use the snapshot after this step. Default: the best.")
     ] = None,
-    file: Annotated[
-        Path | None,
-        typer.Option(help="Texts, one a line; or a table with a column text, and task for a run on several tasks."),
-    ] = None,
+    file: TextsFile = None,
     as_json: JsonOption = False,
 ) -> None:
     """Print class probabilities of texts, or what is written for them, with and without the prompt.
@@ -98,7 +95,10 @@ def _predict_with_ensemble(
         _print_ensemble_scores(ids, as_json)
         return
     with as_usage_error(OSError):
-        texts = read_texts(texts, 'ptviz predict --ensemble RUN,RUN "Where is the Nile?"', file)
+        if table := find_table(texts, file):
+            texts = [text for _, text in read_table_texts(table, needs_task=False)]
+        else:
+            texts = read_texts(texts, 'ptviz predict --ensemble RUN,RUN "Where is the Nile?"', file)
     with progress_console().status("running the backbone"), quiet_libraries(), as_usage_error(OSError):
         answer = _answer_with_ensemble(ids, texts, step)
     if as_json:

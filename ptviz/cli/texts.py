@@ -13,9 +13,20 @@ from ptviz.tasks.custom.containers import is_table_name
 
 Texts = Annotated[list[str] | None, typer.Argument(metavar="[TEXT]...", help="Default: stdin, one text a line.")]
 
+TextsFile = Annotated[
+    Path | None,
+    typer.Option(
+        help="Texts: a .txt file with one a line, or a table (CSV, TSV, JSON, Parquet) with a column text, and task "
+        "for a run on several tasks."
+    ),
+]
+
 
 def find_table(texts: list[str] | None, file: Path | None) -> Path | None:
-    """Return ``file`` if it is a table; None if it holds one text a line, as files that end in .txt do."""
+    """Return ``file`` if it is a table; None if it holds one text a line, as files that end in .txt do.
+
+    With texts beside it, which ``read_texts`` refuses, it is None.
+    """
     if texts or file is None or file.suffix.lower() == ".txt" or not is_table_name(file.name):
         return None
     return file

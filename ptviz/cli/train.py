@@ -198,6 +198,8 @@ def _load_models(config: RunConfig, start: dict[str, Tensor] | None = None) -> M
     tasks, backbone = model_cache.target_tasks(config), model_cache.backbone(config)
     for task in tasks:
         check_label_texts(task, backbone.tokeniser)
+        if task.kind != "classification":
+            backbone.make_vocabulary_readout()  # An encoder has none, and says so.
         subsample_task(task, config.training)
     method = model_cache.backend.build_method(config, backbone, tasks[0])
     if start is not None:

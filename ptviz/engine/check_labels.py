@@ -10,12 +10,13 @@ from ptviz.tasks import TableOptions
 
 
 def check_table_labels(config: RunConfig) -> None:
-    """Check that the backbone can tell the labels of the run's table apart, and can chat; the weights are not loaded.
+    """Check that the backbone can tell the labels of the run's table apart, or write; the weights are not read.
 
     Labels of other tasks, and backbones whose tokenizer is not on this machine yet, are checked when the run starts.
 
     Raises:
         TaskError: if the table cannot be used, naming the row, or if two labels are the same tokens, naming both.
+        BackboneError: if the table has texts to write or choices, and the backbone is an encoder.
         ChatTemplateError: if the run is to chat, and the tokenizer has no chat template that can be used.
     """
     if config.table.chat:
@@ -37,11 +38,14 @@ def _check_chat(backbone: str) -> None:
 
 @lru_cache(maxsize=64)  # A comparison has many runs on one table. What fails is checked again.
 def _check(backbone: str, task: str, text: str | None, label: str | None, table: TableOptions, modified: int) -> None:
-    from ptviz.backbones import load_tokeniser
+    from ptviz.backbones import BackboneError, load_tokeniser, read_readout_mode
+    from ptviz.backbones.base import NO_WRITER
     from ptviz.engine.model_cache import load_run_task
     from ptviz.training.label_texts import check_label_texts
 
     found = load_run_task(RunConfig(backbone, task, text=text, label=label, table=table))
+    if found.kind != "classification" and read_readout_mode(backbone) in ("pooled", "mask"):
+        raise BackboneError(f"{backbone} is {NO_WRITER}")
     tokeniser = load_tokeniser(backbone)
     if tokeniser is not None:
         check_label_texts(found, tokeniser)

@@ -240,7 +240,7 @@ def _setting(config: RunConfig) -> tuple[object, ...]:
 
 def writes_texts(config: RunConfig) -> bool:
     """Return whether the answers of a run's task are texts, or each example's choices: evaluation takes longer then."""
-    if config.table.target is not None:
+    if config.table.target is not None or config.table.choices:
         return True
     known = [*list_tasks(), *list_named_tasks()]
     return any(info.name == config.task and info.kind != "classification" for info in known)

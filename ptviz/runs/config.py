@@ -210,6 +210,8 @@ class RunConfig:
         for name, value in self.table.to_json().items():
             if name in ("words", "word_list"):
                 flags += ["--words", format_words(self.table)]
+            elif name == "choices":
+                flags += ["--choices", ",".join(self.table.choices)]
             elif isinstance(value, bool):
                 flags.append(f"--{'' if value else 'no-'}{name.replace('_', '-')}")
             else:

@@ -144,3 +144,25 @@ def test_every_fault_of_a_table_is_bad_input(shell: Shell, tmp_path: Path) -> No
         answer = shell("train", "prompt-tuning", "--backbone", "tiny-encoder", "--task", path)
         assert answer.code == 2, answer.err
         assert answer.err.strip().splitlines()[-1].startswith("ptviz: t.csv")
+
+
+def test_choices_are_trained_and_scored(shell: Shell, tmp_path: Path) -> None:
+    quiz = tmp_path / "quiz.csv"
+    rows = "".join(f"what is {i},it is {i},no idea,{i % 2 + 1}\n" for i in range(40))
+    quiz.write_text("question,first,second,answer\n" + rows)
+    words = ("train", "prompt-tuning", "--task", quiz, "--choices", "first, second", "--steps", "2", "--batch", "4")
+    small = ("--set", "m=3", "--json")
+    encoder = shell(*words, *small, "--backbone", "tiny-encoder")
+    assert encoder.code == 2
+    assert "decoder" in encoder.err
+    assert not Store().list()
+    answer = shell(*words, *small, "--backbone", "tiny-decoder")
+    assert answer.code == 0, answer.err
+    assert "note: column answer is read as numbers of the right choices, 1 for the first" in answer.err
+    run = Store().get(answer.json["run"])
+    assert run.metric.name == "accuracy"
+    assert 0 <= answer.json["test"] <= 1
+    assert "--choices first,second" in run.config.shell_command()
+    assert 'TableOptions(choices=("first", "second"))' in training_snippet(run.config)
+    wrong = shell(*words, *small, "--backbone", "tiny-decoder", "--words", "a,b")
+    assert (wrong.code, "words: choices have no classes" in wrong.err) == (2, True)

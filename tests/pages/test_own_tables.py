@@ -126,6 +126,41 @@ def test_texts_to_write(page: Page, pairs: Path, store: Store) -> None:
     assert [one.value for one in at.selectbox if one.label == "metric"] == ["pearson"]
 
 
+@pytest.fixture
+def quiz(tmp_path: Path) -> Path:
+    path = tmp_path / "quiz.csv"
+    rows = "".join(f"what is {i},<b>{i}</b> & one,{i} less,{'AB'[i % 2]}\n" for i in range(40))
+    path.write_text("question,choice1,choice2,answer\n" + rows)
+    return path
+
+
+def test_choices_of_each_row(page: Page, quiz: Path, store: Store) -> None:
+    at = open_form(page, quiz)
+    choose(at, "the answer is", "one of the row's choices")
+    assert "tiny-encoder is an encoder, which scores no choices token by token: choose a decoder" in texts(at)
+    assert not [one for one in at.button if one.key == "start"]
+    at = open_form(page, quiz, "tiny-decoder")
+    choose(at, "the answer is", "one of the row's choices")
+    (columns,) = [one for one in at.multiselect if one.label == "columns of the choices"]
+    assert columns.value == ["choice1", "choice2"]
+    assert "40 different inputs with 2 choices each" in texts(at)
+    assert "column answer is read as letters of the right choices, A for the first" in texts(at)
+    assert "&lt;b&gt;0&lt;/b&gt; &amp; one | 0 less" in example(at)
+    (command,) = [one.value for one in at.code if one.value.startswith("ptviz train")]
+    ours = started(well(at), store)
+    assert (ours.text, ours.label, ours.table) == ("question", "answer", TableOptions(choices=("choice1", "choice2")))
+    theirs = in_shell(command, store)
+    assert ours.checked() == theirs.checked()
+    assert load_run_task(ours).fingerprint() == load_run_task(theirs).fingerprint()
+    again = page("train/compose.py", **form_query_params(ours))
+    assert [one.value for one in again.code if one.value.startswith("ptviz train")] == [ours.shell_command()]
+    at = open_form(page, quiz, "tiny-decoder", choices="choice1,choice2")
+    choose(at, "columns of the choices", [])
+    assert "expected the columns of the choices" in texts(at)
+    choose(at, "the answer is", "a class")
+    assert "choices" not in at.query_params
+
+
 def test_an_untouched_form_makes_the_run_that_it_always_made(page: Page, table: Path, store: Store) -> None:
     config = started(open_form(page, table), store)
     assert (config.text, config.label, config.table) == (None, None, TableOptions())

@@ -21,6 +21,7 @@ from ptviz.experiments import transfer_gain
 from ptviz.experiments.transfer_results import SAVED_PREFIX
 from ptviz.runs import Run, RunConfig, RunSummary, Store, saved_prompts
 from ptviz.runs.status import Status
+from ptviz.tasks import TableOptions
 from ptviz.training import TrainConfig
 from ptviz.ui.compare import prompt_selection, prompt_similarity, train_all_tasks
 from ptviz.worker import background_experiments, background_jobs
@@ -154,6 +155,48 @@ def test_a_button_queues_the_grid_of_gains_and_it_fills(page, trained, store):
     assert courses[0] == "from scratch"
     assert len(courses) == 2
     assert "gain of the start" in at.segmented_control(key="against").options
+
+
+@pytest.fixture
+def text_runs(store: Store, tmp_path: Path) -> list[Run]:
+    """Finished runs of a decoder on two tables of texts to write."""
+    made = []
+    for name, verb in (("walks", "walk"), ("talks", "talk")):
+        path = tmp_path / f"{name}.csv"
+        path.write_text("text,answer\n" + "".join(f"they {verb} {i},{verb}ed {i}\n" for i in range(24)))
+        table = TableOptions(target="answer", metric="token-f1")
+        config = RunConfig(
+            "tiny-decoder", str(path), "prompt-tuning", {"m": 3}, TrainConfig(steps=2, batch=4), table=table
+        )
+        run = store.create(config)
+        execute_run(run.path, MODEL_CACHE)
+        made.append(run)
+    return made
+
+
+def test_both_grids_fill_on_texts_to_write(page, text_runs, store):
+    """The buttons, the worker, and figures by the metric of the tasks."""
+    background = background_experiments.BackgroundExperiments(store, MODEL_CACHE)
+    at = page(PAGE, steps="2")
+    assert not at.exception
+    for what, done in (("zero-shot", "All 6 cells are measured"), ("gain", "All 4 trainings are done")):
+        at.button(key=f"fill-{what}").click().run()
+        assert not at.exception
+        assert background_jobs.current_job(store).what == what
+        while background.run_piece():
+            pass
+        assert background_jobs.current_job(store) is None, "no cell was refused"
+        at.run()
+        assert not at.exception
+        assert done in texts(at)
+    scores = record.read_transfer_scores(store).values()
+    assert {one.metric for one in scores} == {"token-f1"}
+    shown = figures(at)
+    assert cells(shown["measured-transfer"]).shape == (2, 3)
+    assert np.isfinite(cells(shown["measured-transfer"])).all()
+    assert {"gain-of-a-start", "from-source-against-from-scratch"} <= set(shown)
+    assert "token F1" in json.dumps(shown["from-source-against-from-scratch"])
+    assert redrawn(at) >= {"measured-transfer", "gain-of-a-start"}
 
 
 def test_stop_cancels_the_job(page, trained, store):

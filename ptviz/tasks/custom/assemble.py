@@ -11,6 +11,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, NamedTuple
 
+from ptviz.tasks.custom.choices import read_choices, resolve_labels
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.label_words import word_classes
 from ptviz.tasks.custom.labels import ClassSpellings, label_spelling, read_label, sort_class_names, to_class_name
@@ -19,7 +20,7 @@ from ptviz.tasks.custom.tables import NumberedRow, SwallowedLine
 from ptviz.tasks.example import Example, TaskError, TaskSplits
 from ptviz.tasks.metrics import check_metric
 from ptviz.tasks.splits import MIN_EXAMPLES_PER_CLASS, drop_duplicates, merge_references
-from ptviz.tasks.task import Task
+from ptviz.tasks.task import Task, TaskKind
 from ptviz.tasks.template import RESERVED_NAMES
 
 MAX_ROWS = 100_000
@@ -33,16 +34,25 @@ _MAX_LABEL_LENGTH = 1000
 
 
 class Columns(NamedTuple):
-    """The columns of a task: those of its texts, in the order of its fields, and that of its labels or targets."""
+    """The columns of a task: those of its texts, in the order of its fields, and that of its labels or targets.
+
+    ``choices`` are those of each row's own choices; the labels then name the right one.
+    """
 
     texts: tuple[str, ...]
     answer: str
     is_target: bool = False
+    choices: tuple[str, ...] = ()
 
     @property
     def names(self) -> list[str]:
         """All columns, that of the answers last."""
-        return [*self.texts, self.answer]
+        return [*self.texts, *self.choices, self.answer]
+
+    @property
+    def kind(self) -> TaskKind:
+        """Whether an answer is a class, a text to write, or one of the row's own choices."""
+        return "text" if self.is_target else "choice" if self.choices else "classification"
 
     @property
     def fields(self) -> tuple[str, ...]:
@@ -56,15 +66,22 @@ def _field_name(column: str) -> str:
 
 
 class Row(NamedTuple):
-    """One row of a table: its texts, and its class or the texts to write."""
+    """One row of a table: its texts, and its class or the texts to write.
+
+    A row with ``choices``, "" where a cell is empty, has the name of the right one as its answer. ``number`` is that
+    of the row in its file.
+    """
 
     texts: tuple[str, ...]
     answer: str | tuple[str, ...]
+    choices: tuple[str, ...] = ()
+    number: int = 0
 
     @property
     def size(self) -> int:
         """The characters of its texts."""
-        return sum(map(len, self.texts)) + (sum(map(len, self.answer)) if isinstance(self.answer, tuple) else 0)
+        more = self.answer if isinstance(self.answer, tuple) else self.choices
+        return sum(map(len, (*self.texts, *more)))
 
 
 @dataclass
@@ -81,7 +98,7 @@ class CollectedExamples:
 
     def merge_targets(self) -> list[Example]:
         """Return one row for every input, with the targets of all its rows."""
-        return merge_references(Example.of_fields(*texts, targets=tuple(answer)) for texts, answer in self.rows)
+        return merge_references(Example.of_fields(*row.texts, targets=tuple(row.answer)) for row in self.rows)
 
     def notes(self) -> tuple[str, ...]:
         """Say what was skipped, cut, or taken as one."""
@@ -124,7 +141,7 @@ def collect_examples(
                 raise
             _record_skipped(found, source, error)
             continue
-        if isinstance(row.answer, str):
+        if columns.kind == "classification" and isinstance(row.answer, str):
             _count_class(found, source, number, columns, row.answer, spelling)
         found.total_rows += 1
         row = _cut_row(found, row, limits.text)
@@ -156,19 +173,26 @@ def _cut_row(found: CollectedExamples, row: Row, limit: int) -> Row:
         return row
     found.cut_texts += 1
     answer = tuple(text[:limit] for text in answers) or row.answer
-    return Row(tuple(text[:limit] for text in row.texts), answer)
+    return row._replace(texts=tuple(text[:limit] for text in row.texts), answer=answer)
 
 
 def check_row(source: Path | str, number: int, values: Sequence[Any] | TaskError, columns: Columns) -> tuple[Row, str]:
     """Return one row, and the spelling of its label."""
     if isinstance(values, TaskError):
         raise values
-    *texts, answer = values
+    count = len(columns.texts)
+    texts, cells, answer = values[:count], values[count:-1], values[-1]
     for text, column in zip(texts, columns.texts, strict=True):
         _check_text(source, number, column, text)
     own = tuple(text.strip() for text in texts)
     if columns.is_target:
         return Row(own, _read_targets(source, number, columns.answer, answer)), ""
+    if columns.choices:
+        choices = read_choices(source, number, columns.choices, cells)
+        for choice in choices:
+            _check_characters(source, number, columns.choices[0], choice)
+        _, spelling = _read_class(source, number, columns.answer, answer)
+        return Row(own, spelling, choices, number), spelling
     name, spelling = _read_class(source, number, columns.answer, answer)
     return Row(own, name), spelling
 
@@ -270,7 +294,7 @@ def label_examples(
     _check_not_empty(found, source)
     names = sort_class_names(found.class_counts)
     number = {name: label for label, name in enumerate(names)}
-    unique = drop_duplicates(Example.of_fields(*texts, label=number[str(name)]) for texts, name in found.rows)
+    unique = drop_duplicates(Example.of_fields(*row.texts, label=number[str(row.answer)]) for row in found.rows)
     sizes = Counter(row.label for row in unique)
     kept = [label for label in range(len(names)) if sizes[label] >= MIN_EXAMPLES_PER_CLASS]
     if len(kept) < 2:
@@ -312,6 +336,49 @@ def target_examples(found: CollectedExamples, source: str, column: str) -> tuple
     )
 
 
+def choice_examples(
+    found: CollectedExamples, source: str, columns: Columns, *, skip_bad_rows: bool = False
+) -> tuple[list[Example], tuple[str, ...]]:
+    """Return distinct rows with their choices and the place of the right one, and how the labels were read.
+
+    Raises:
+        TaskError: naming the first row whose label is none of its choices (unless bad rows are skipped), if it is not
+            clear what the labels name, or if there are too few inputs for three splits.
+    """
+    _check_not_empty(found, source)
+    try:
+        reading, places = resolve_labels([(str(row.answer), row.choices) for row in found.rows], columns.choices)
+    except ValueError as error:
+        problem = f"the numbers of the right choices {error}. Name the right choices by letters or texts"
+        raise table_error(source, problem, None, columns.answer) from error
+    rows: list[Example] = []
+    misfits = 0
+    for row, place in zip(found.rows, places, strict=True):
+        if place is None:
+            misfits += 1
+            if not skip_bad_rows:
+                some = ", ".join(repr(choice[:20]) for choice in row.choices[:5] if choice)
+                problem = (
+                    "expected the right choice: its text, its column, a letter or a number, in the same way in every "
+                    f"row; got {str(row.answer)[:40]!r} for {some}"
+                )
+                raise table_error(source, problem, row.number, columns.answer)
+            continue
+        given = tuple(choice for choice in row.choices if choice)
+        example = Example.of_fields(*row.texts, label=given.index(row.choices[place]))
+        rows.append(example._replace(choices=given))
+    unique = drop_duplicates(rows)
+    if len(unique) < MIN_EXAMPLES_PER_CLASS:
+        problem = f"expected at least {MIN_EXAMPLES_PER_CLASS} different inputs, one a split; got {len(unique)}"
+        raise table_error(source, problem, None, columns.texts[0])
+    notes = [f"column {columns.answer} is read as {reading}"]
+    if misfits:
+        notes.append(f"{_count(misfits, 'row')} skipped: the label is none of the choices")
+    if len(unique) < len(rows):
+        notes.append(f"{_count(len(rows) - len(unique), 'repeated text')} left out")
+    return unique, tuple(notes)
+
+
 def custom_task(
     name: str,
     classes: Sequence[str],
@@ -329,7 +396,7 @@ def custom_task(
     """
     label_words, descriptions = word_table_classes(classes, options)
     if options.metric:
-        check_metric(options.metric, "text" if columns.is_target else "classification", len(classes) or None)
+        check_metric(options.metric, "text" if columns.kind == "text" else "classification", len(classes) or None)
     return Task(
         name=name,
         title=name,

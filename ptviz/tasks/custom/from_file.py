@@ -10,6 +10,7 @@ from pathlib import Path
 from ptviz.tasks.custom.assemble import (
     MAX_ROWS,
     Columns,
+    choice_examples,
     collect_examples,
     custom_task,
     label_examples,
@@ -17,12 +18,13 @@ from ptviz.tasks.custom.assemble import (
     swallowed_notes,
     target_examples,
 )
+from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES
 from ptviz.tasks.custom.containers import table_stem
 from ptviz.tasks.custom.errors import table_error, table_name
 from ptviz.tasks.custom.options import LIMITS, TableLimits, TableOptions
 from ptviz.tasks.custom.tables import open_table
 from ptviz.tasks.example import TaskError
-from ptviz.tasks.splits import stratified_split
+from ptviz.tasks.splits import normalised_text, split_by_group, stratified_split
 from ptviz.tasks.task import MAX_FIELDS, Task
 
 TEXT_COLUMN_NAMES = (
@@ -62,11 +64,13 @@ def load_table_task(
         TaskError: naming file, row and column, for a file that cannot be used as it is.
     """
     path, options = Path(path), options or TableOptions()
-    given = [column for column in (text, *(text or "").split(","), label, options.target) if column is not None]
-    asked = [column for column in map(str.strip, given) if column and not column.isdecimal()]
-    table = open_table(path, options, [*asked, *TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES], limits)
+    given = [text, *(text or "").split(","), label, options.target, *options.choices]
+    asked = [column.strip() for column in given if column and column.strip() and not column.strip().isdecimal()]
+    usual = [*TEXT_COLUMN_NAMES, *LABEL_COLUMN_NAMES, *(CHOICE_LABEL_NAMES if options.choices else ())]
+    table = open_table(path, options, [*asked, *usual], limits)
     notes = table.notes
-    if table.guessed is not None and text is None and label is None and options.target is None:
+    named = text is not None or label is not None or options.target is not None or bool(options.choices)
+    if table.guessed is not None and not named:
         text, label = table.guessed
         notes += (f"column {text} is taken for the texts and column {label} for the labels, by their contents",)
     columns = find_columns(path, table.columns, text, label, options)
@@ -76,11 +80,16 @@ def load_table_task(
     classes: list[str] = []
     if columns.is_target:
         examples, more = target_examples(found, table_name(path), columns.answer)
+    elif columns.choices:
+        examples, more = choice_examples(found, table_name(path), columns, skip_bad_rows=options.skip_bad_rows)
     else:
         classes, examples, more = label_examples(found, table_name(path), columns.answer)
     source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.answer, *columns.texts[1:]])})"
     task_name = name or slugify(table_stem(path.name))
-    splits = stratified_split(examples, seed)
+    if columns.choices:  # The place of the right choice is no class, of which every split has some.
+        splits = split_by_group(examples, lambda row: normalised_text(row.text), seed)
+    else:
+        splits = stratified_split(examples, seed)
     return custom_task(task_name, classes, splits, source, notes + more, columns, options)
 
 
@@ -97,20 +106,20 @@ def find_columns(
     texts = [text] if text is None or text in known else [part.strip() for part in text.split(",")]
     if len(texts) > MAX_FIELDS:
         raise TaskError(f"text: expected at most {MAX_FIELDS} columns; got {len(texts)}: {text}")
-    usual = [name for name in TEXT_COLUMN_NAMES if name != (options.target or "").lower()]
-    role, answer, names = (
-        ("label", label, LABEL_COLUMN_NAMES) if options.target is None else ("target", options.target, ())
-    )
+    taken = [options.target or "", *options.choices]
+    usual = [name for name in TEXT_COLUMN_NAMES if name not in [one.lower() for one in taken]]
+    usual_labels = [*LABEL_COLUMN_NAMES, *CHOICE_LABEL_NAMES] if options.choices else LABEL_COLUMN_NAMES
+    role, answer, names = ("label", label, usual_labels) if options.target is None else ("target", options.target, ())
     columns = Columns(
         tuple(find_column(source, known, "text", one, usual) for one in texts),
         find_column(source, known, role, answer, names),
         options.target is not None,
+        tuple(find_column(source, known, "choices", one, ()) for one in options.choices),
     )
     if len(set(columns.names)) < len(columns.names):
         listed = ", ".join(columns.names)
-        raise table_error(
-            source, f"expected different columns for texts and answers; got {listed}", 1, columns.texts[0]
-        )
+        parts = "texts, choices and answers" if columns.choices else "texts and answers"
+        raise table_error(source, f"expected different columns for {parts}; got {listed}", 1, columns.texts[0])
     if len(set(columns.fields)) < len(columns.fields):
         problem = (
             f"expected columns whose names differ in a template; these are {', '.join(columns.fields)}: rename one"

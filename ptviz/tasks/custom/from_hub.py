@@ -11,6 +11,7 @@ from ptviz.tasks.custom.assemble import (
     MAX_ROWS,
     CollectedExamples,
     Columns,
+    choice_examples,
     collect_examples,
     custom_task,
     label_examples,
@@ -21,7 +22,14 @@ from ptviz.tasks.custom.from_file import find_columns, slugify
 from ptviz.tasks.custom.options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
-from ptviz.tasks.splits import SPLIT_SHARES, drop_duplicates, split_off, stratified_split
+from ptviz.tasks.splits import (
+    SPLIT_SHARES,
+    drop_duplicates,
+    normalised_text,
+    split_by_group,
+    split_off,
+    stratified_split,
+)
 from ptviz.tasks.task import Task
 
 PARQUET_COPY = "refs/convert/parquet"
@@ -71,7 +79,7 @@ def load_hub_task(
         notes += sampling_note(found[split], split)
     if not found:
         raise TaskError(f"{identifier}: expected a split with {'targets' if options.target else 'labels'}; got none")
-    classes, splits, more = _assemble_splits(found, identifier, columns, seed)
+    classes, splits, more = _assemble_splits(found, identifier, columns, seed, options.skip_bad_rows)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
     return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, columns, options)
 
@@ -135,10 +143,10 @@ def _lacks_labels(data: Any, column: str) -> bool:
 
 def _iterate_rows(data: Any, columns: Columns, limit: int, seed: int) -> Iterator[NumberedRow]:
     names = _class_names(data, columns.answer)
-    for number, (*texts, value) in iterate_cells(data, columns.names, sample_indices(range(len(data)), limit, seed)):
+    for number, (*cells, value) in iterate_cells(data, columns.names, sample_indices(range(len(data)), limit, seed)):
         if names and isinstance(value, int):
             value = names[value] if value >= 0 else None
-        yield NumberedRow(number, [*texts, value])
+        yield NumberedRow(number, [*cells, value])
 
 
 def sample_indices(indices: Sequence[int], limit: int, seed: int) -> Sequence[int]:
@@ -157,11 +165,20 @@ def iterate_cells(data: Any, columns: Sequence[str], indices: Sequence[int]) -> 
 
 
 def _assemble_splits(
-    found: dict[str, CollectedExamples], identifier: str, columns: Columns, seed: int
+    found: dict[str, CollectedExamples], identifier: str, columns: Columns, seed: int, skip_bad_rows: bool
 ) -> tuple[list[str], TaskSplits, tuple[str, ...]]:
     classes: list[str] = []
+    own_choices: dict[str, list[Example]] = {}
     if columns.is_target:
         train, notes = target_examples(found["train"], identifier, columns.answer)
+    elif columns.choices:
+        read = {
+            split: choice_examples(own, f"{identifier} ({split})", columns, skip_bad_rows=skip_bad_rows)
+            for split, own in found.items()
+        }
+        own_choices = {split: examples for split, (examples, _) in read.items()}
+        train = own_choices["train"]
+        notes = tuple(f"{split}: {note}" for split, (_, more) in read.items() for note in more)
     else:
         classes, train, notes = label_examples(found["train"], identifier, columns.answer)
     index = {name: label for label, name in enumerate(classes)}
@@ -169,11 +186,17 @@ def _assemble_splits(
     def rows(split: str) -> list[Example]:
         if columns.is_target:
             return found[split].merge_targets()
+        if columns.choices:
+            return own_choices[split]
         return drop_duplicates(
-            Example.of_fields(*texts, label=index[str(name)]) for texts, name in found[split].rows if name in index
+            Example.of_fields(*row.texts, label=index[str(row.answer)])
+            for row in found[split].rows
+            if row.answer in index
         )
 
     if "validation" not in found and "test" not in found:
+        if columns.choices:
+            return classes, split_by_group(train, lambda row: normalised_text(row.text), seed), notes
         return classes, stratified_split(train, seed), notes
     test = rows("test" if "test" in found else "validation")
     rest = drop_duplicates(train, taken=test)

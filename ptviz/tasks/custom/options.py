@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_args
 
 from msgspec import Meta
 
+from ptviz.tasks.custom.choices import MAX_CHOICES
 from ptviz.tasks.example import TaskError
 from ptviz.tasks.template import Place
 from ptviz.validation import InvalidData, Name, convert_json
@@ -37,8 +38,9 @@ class TableOptions:
 
     ``words`` holds (class, word) pairs: the text that stands for a class instead of its name; ``word_list`` one word
     for every class instead, in the order of the classes. ``target`` is the column of the texts to write, in place of a
-    column of labels. ``template``, ``cut_first``, ``metric``, ``chat`` and ``place`` are those of ``Task``; the last
-    two are for every task, not only for tables.
+    column of labels. ``choices`` are the columns of each row's own choices, or the one that holds a list of them; the
+    column of labels then names the right one. ``template``, ``cut_first``, ``metric``, ``chat`` and ``place`` are those
+    of ``Task``; the last two are for every task, not only for tables.
 
     Raises:
         TaskError: naming the option, what was expected and what came.
@@ -52,6 +54,7 @@ class TableOptions:
     words: Annotated[tuple[tuple[Word, Word], ...], Meta(max_length=1000)] = ()
     word_list: Annotated[tuple[Word, ...], Meta(max_length=1000)] = ()
     target: Name | None = None
+    choices: Annotated[tuple[Name, ...], Meta(max_length=MAX_CHOICES)] = ()
     template: Annotated[str, Meta(max_length=MAX_TEMPLATE)] = ""
     cut_first: Name = ""
     metric: Name = ""
@@ -71,6 +74,12 @@ class TableOptions:
             raise TaskError(f"encoding: expected a name such as utf-8, cp1252 or utf-16; got {self.encoding[:40]!r}")
         if self.place not in get_args(Place):
             raise TaskError(f"place: expected one of {', '.join(get_args(Place))}; got {self.place!r}")
+        if self.choices and self.target is not None:
+            raise TaskError("choices: a row has choices or a text to write; leave out the choices, or the target")
+        if len(set(self.choices)) < len(self.choices) or not all(name.strip() for name in self.choices):
+            raise TaskError(f"choices: expected different columns; got {', '.join(self.choices)}")
+        if len(self.choices) > MAX_CHOICES:
+            raise TaskError(f"choices: expected at most {MAX_CHOICES} columns; got {len(self.choices)}")
         self._check_words()
         if len(self.template) > MAX_TEMPLATE:
             raise TaskError(f"template: expected at most {MAX_TEMPLATE:,} characters; got {len(self.template):,}")
@@ -85,8 +94,11 @@ class TableOptions:
             raise TaskError(f"words: expected one word for each class named, none empty; got {got}")
         if len(texts) > 2000 or any(len(text) > 1000 for text in texts):
             raise TaskError("words: expected at most 1,000 words of at most 1,000 characters")
-        if texts and self.target is not None:
-            raise TaskError("words: a column of targets has no classes; leave out the words, or the target")
+        if texts and (self.target is not None or self.choices):
+            other = "choices have" if self.choices else "a column of targets has"
+            raise TaskError(
+                f"words: {other} no classes; leave out the words, or the {'choices' if self.choices else 'target'}"
+            )
         if self.word_list and (self.words or any("=" in word for word in self.word_list)):
             raise TaskError(f"words: expected only pairs, or only words without =; got {', '.join(self.word_list)}")
 
@@ -99,6 +111,7 @@ class TableOptions:
         usual = asdict(TableOptions())
         changed = {name: value for name, value in vars(self).items() if value != usual[name]}
         changed |= {"words": list(map(list, self.words))} if self.words else {}
+        changed |= {"choices": list(self.choices)} if self.choices else {}
         return changed | ({"word_list": list(self.word_list)} if self.word_list else {})
 
     @classmethod

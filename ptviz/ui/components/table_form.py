@@ -40,6 +40,7 @@ def table_query_params(options: TableOptions) -> dict[str, str]:
     names = {delimiter: name for name, delimiter in DELIMITER_NAMES.items()}
     params = {name: getattr(options, name) for name in ("quoting", "encoding", "target", "template", "metric")}
     params |= {"words": format_words(options), "cut": options.cut_first}
+    params["choices"] = ",".join(options.choices)
     params["delimiter"] = names.get(options.delimiter or "")
     params["header"] = None if options.header is None else "yes" if options.header else "no"
     params["chat"] = "true" if options.chat else None

@@ -66,9 +66,10 @@ def render_example_preview(task: TaskSelection, backbone: str, slots: Sequence[i
     if not request.done():
         st.fragment(_await_reader, run_every=_WAIT_SECONDS)(request, count())
     reader = request.result() if request.done() else TextReader(None, None)
-    mode = reader.readout_mode or _usual_mode(backbone, task.columns.is_target)
-    if task.columns.is_target and mode in ("pooled", "mask"):
-        error_box(f"{backbone} is an encoder, which writes no texts: choose a decoder or an encoder-decoder")
+    mode = reader.readout_mode or _usual_mode(backbone, task.columns.kind != "classification")
+    if task.columns.kind != "classification" and mode in ("pooled", "mask"):
+        lacks = "scores no choices token by token" if task.columns.choices else "writes no texts"
+        error_box(f"{backbone} is an encoder, which {lacks}: choose a decoder or an encoder-decoder")
         return False
     table = task.table
     try:
@@ -156,6 +157,8 @@ def _describe_answer(task: TaskSelection, row: Row, template: Template, reader: 
         (ids,) = template.encode_targets(row.answer[:1], reader, end)
         more = f", the first of {len(row.answer)} references" if len(row.answer) > 1 else ""
         return row.answer[0], f" It has {len(ids)} tokens with its end{more}."
+    if row.choices:
+        return " | ".join(filter(None, row.choices)), " Each choice is scored by the mean log-likelihood of its tokens."
     word, description = task.words.get(row.answer, (row.answer, row.answer))
     if template.readout_mode == "pooled":
         return description, ""

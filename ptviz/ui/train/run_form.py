@@ -18,7 +18,7 @@ from ptviz.ui.backend import get_store
 from ptviz.ui.classroom import visitor_rules
 from ptviz.ui.components import uploads
 from ptviz.ui.components.download import render_missing
-from ptviz.ui.components.errors import show_errors
+from ptviz.ui.components.errors import error_box, show_errors
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.glossary import meaning
 from ptviz.ui.components.local_path import path_input
@@ -213,13 +213,31 @@ def _with_typed_columns(name: str) -> TaskSelection:
     help = "several, with commas between them, are the fields of the template"
     text = left.text_input("columns of texts", "text", key="text", help=help, bind="query-params").strip()
     with middle:
-        writes = choose_answer_kind()
-    key = "target" if writes else "label"
-    answer = right.text_input(f"column of {ANSWER_COLUMNS[writes]}", key, key=key, bind="query-params").strip()
-    texts = tuple(part for part in map(str.strip, text.split(",")) if part) or ("text",)
-    table = edit_task(
-        Columns(texts, answer, writes), TableOptions(target=answer or key if writes else None), TableFacts()
-    )
+        kind = choose_answer_kind()
+    key = "target" if kind == "text" else "label"
+    answer = right.text_input(f"column of {ANSWER_COLUMNS[kind]}", key, key=key, bind="query-params").strip()
+    texts = _split_columns(text) or ("text",)
+    choices = _type_choices() if kind == "choice" else ()
+    if kind == "choice" and not choices:
+        return TaskSelection()
+    try:
+        options = TableOptions(target=answer or key if kind == "text" else None, choices=choices)
+    except tasks.TaskError as error:
+        error_box(str(error))
+        return TaskSelection()
+    table = edit_task(Columns(texts, answer, kind == "text", choices), options, TableFacts())
     if not name or table is None:
         return TaskSelection()
-    return TaskSelection(name, text or None, None if writes else answer or None, table)
+    return TaskSelection(name, text or None, None if kind == "text" else answer or None, table)
+
+
+def _split_columns(text: str) -> tuple[str, ...]:
+    return tuple(part for part in map(str.strip, text.split(",")) if part)
+
+
+def _type_choices() -> tuple[str, ...]:
+    help = "one column for each choice, with commas between them; or one that holds a list of them"
+    return _split_columns(
+        st.text_input("columns of the choices", key="choices", placeholder="choice1,choice2", help=help,
+                      bind="query-params")
+    )  # fmt: skip

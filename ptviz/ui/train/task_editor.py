@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -14,19 +15,35 @@ import streamlit as st
 from ptviz.paths import expand_user
 from ptviz.tasks import TableOptions, TaskError, load_task
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, word_table_classes
-from ptviz.tasks.custom.from_file import find_columns
+from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES, MAX_CHOICES
+from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, find_columns
 from ptviz.tasks.custom.head import TableHead, read_first_rows, read_table_head
 from ptviz.tasks.custom.labels import sort_class_names, to_class_name
 from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
 from ptviz.tasks.metrics import METRICS, check_metric, is_number
-from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS
+from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS, TaskKind
 from ptviz.tasks.template import Template
 from ptviz.ui.components.errors import error_box
 from ptviz.ui.components.forms import select_one
 
-_CLASS, _TEXT = "a class", "a text to write"
-ANSWER_COLUMNS = {False: "labels", True: "the texts to write"}
-"""What the column of the answers holds, by whether texts are written."""
+_ANSWERS: Mapping[TaskKind, str] = {
+    "classification": "a class",
+    "text": "a text to write",
+    "choice": "one of the row's choices",
+}
+ANSWER_COLUMNS: Mapping[TaskKind, str] = {
+    "classification": "labels",
+    "text": "the texts to write",
+    "choice": "the right choices",
+}
+"""What the column of the answers holds."""
+_CHOICE_COLUMN = re.compile(r"(choice|option|ending|solution|sol|answer)[ _-]?([0-9]|[a-z])", re.IGNORECASE)
+_CHOICE_LISTS = ("choices", "options", "endings")
+_ANSWER_HELP: Mapping[TaskKind, str] = {
+    "classification": "what is learnt",
+    "text": "what is learnt",
+    "choice": "it names the right choice by its text, its column, a letter or a number, in the same way in every row",
+}
 _SHOWN_ROWS = 5
 """Rows of a table that are shown as they are."""
 _WHOLE_BYTES, _BEGINNING_ROWS = 8_000_000, 5_000
@@ -74,7 +91,8 @@ def edit_table_task(name: str, reading: TableOptions) -> TaskSelection:
     # A file that is read in a second is read whole now, so that an error appears here and not when the run starts.
     usual = columns == head.usual
     text, label = (None, None) if usual else (",".join(columns.texts), None if columns.is_target else columns.answer)
-    table = replace(reading, target=columns.answer if columns.is_target else None)
+    target = columns.answer if columns.is_target else None
+    table = replace(reading, target=target, choices=columns.choices)
     facts = _read_table(str(path), text, label, table, columns, stamp)
     _render_first_rows(str(path), columns, reading, stamp)
     if facts.problem:
@@ -111,6 +129,10 @@ def _read_table(
     except (ValueError, OSError) as error:
         return TableFacts(str(error))
     rows = [*task.train, *task.validation, *task.test]
+    if task.kind == "choice":
+        sizes = sorted({len(row.choices) for row in rows})
+        many = f"{sizes[0]} to {sizes[-1]}" if len(sizes) > 1 else str(sizes[0])
+        return TableFacts("", f"{len(rows):,} different inputs with {many} choices each", task.notes)
     if not task.classes:
         numeric = all(is_number(row.targets[0]) for row in rows)
         return TableFacts("", f"{len(rows):,} different inputs with texts to write", task.notes, (), numeric)
@@ -124,6 +146,8 @@ def _read_beginning(path: Path, columns: Columns, table: TableOptions) -> TableF
     notes = (f"This is the beginning of the file, of {megabytes:,.0f} MB: all of it is read when a run starts",)
     if not rows:
         return TableFacts(f"expected usable rows at the beginning of {path.name}; found none: choose other columns")
+    if columns.choices:
+        return TableFacts("", f"{len(rows):,} rows with choices", notes)
     if columns.is_target:
         numeric = all(is_number(row.answer[0]) for row in rows)
         return TableFacts("", f"{len(rows):,} inputs with texts to write", notes, (), numeric)
@@ -145,7 +169,7 @@ def _describe_classes(count: int, classes: Sequence[str], counts: Mapping[str, i
 def _render_first_rows(path: str, columns: Columns, reading: TableOptions, stamp: int) -> None:
     """Show the first rows of the chosen columns: what was guessed is seen at once."""
     rows = _read_first_rows(path, columns, reading, stamp)
-    shown = [dict(zip(columns.names, (*row.texts, _answer_text(row.answer)), strict=True)) for row in rows]
+    shown = [dict(zip(columns.names, _shown_cells(row, columns), strict=True)) for row in rows]
     st.dataframe(shown, hide_index=True, height="content", alt="The first rows of the table")
 
 
@@ -153,6 +177,11 @@ def _render_first_rows(path: str, columns: Columns, reading: TableOptions, stamp
 def _read_first_rows(path: str, columns: Columns, reading: TableOptions, stamp: int) -> Sequence[Row]:
     """Return the rows that are shown. ``stamp`` changes when the file does."""
     return read_first_rows(Path(path), columns, reading, _SHOWN_ROWS)
+
+
+def _shown_cells(row: Row, columns: Columns) -> list[str]:
+    choices = row.choices if len(columns.choices) != 1 else [" | ".join(filter(None, row.choices))]
+    return [*row.texts, *choices, _answer_text(row.answer)]
 
 
 def _answer_text(answer: str | tuple[str, ...]) -> str:
@@ -171,16 +200,22 @@ def _choose_columns(path: Path, head: TableHead, reading: TableOptions) -> Colum
     with left:
         texts = _choose_texts(known, usual.texts)
     with right:
-        writes = choose_answer_kind(usual.is_target and "label" not in st.query_params)
-    rest = [name for name in known if name not in texts] or known
+        kind = choose_answer_kind("text" if usual.is_target and "label" not in st.query_params else "classification")
+    choices = _choose_choices([name for name in known if name not in texts]) if kind == "choice" else []
+    if kind != "choice":
+        st.query_params.pop("choices", None)
+    rest = [name for name in known if name not in (*texts, *choices)] or known
+    writes = kind == "text"
     key, other = ("target", "label") if writes else ("label", "target")
-    first = usual.answer if usual.answer in rest else rest[-1]
+    first = _likely_answer(usual, rest, kind)
     titles = {name: name for name in (first, *(name for name in rest if name != first))}
-    answer = select_one(f"column of {ANSWER_COLUMNS[writes]}", titles, key=key, help="what is learnt")
-    if writes or usual.is_target:
+    answer = select_one(f"column of {ANSWER_COLUMNS[kind]}", titles, key=key, help=_ANSWER_HELP[kind])
+    if kind != "classification" or usual.is_target:
         st.query_params[key] = answer
     st.query_params.pop(other, None)
-    options = replace(reading, target=answer if writes else None)
+    if kind == "choice" and not choices:
+        raise TaskError("expected the columns of the choices, or the one that holds a list of them; choose some")
+    options = replace(reading, target=answer if writes else None, choices=tuple(choices))
     found = find_columns(path, known, ",".join(texts) or None, None if writes else answer, options)
     if found.texts != tuple(texts):
         raise TaskError(
@@ -209,24 +244,55 @@ def _choose_texts(known: Sequence[str], usual: Sequence[str]) -> list[str]:
     return chosen
 
 
-def choose_answer_kind(likely: bool = False) -> bool:
-    """Return whether texts are to be written: the address says so by naming their column, else it may be ``likely``."""
-    now = _TEXT if likely or st.query_params.get("target") else _CLASS
-    help = "a text is written by a decoder or an encoder-decoder"
-    choices = [_CLASS, _TEXT]
-    return st.segmented_control("the answer is", choices, default=now, key="answer", required=True, help=help) == _TEXT
+def _likely_answer(usual: Columns, rest: Sequence[str], kind: TaskKind) -> str:
+    """Return the column that is taken for the answers until the reader chooses another."""
+    if kind == "choice":
+        names = {name.lower(): name for name in reversed(rest)}
+        found = next((names[name] for name in (*LABEL_COLUMN_NAMES, *CHOICE_LABEL_NAMES) if name in names), None)
+        return found or rest[-1]
+    return usual.answer if usual.answer in rest else rest[-1]
+
+
+def _choose_choices(known: Sequence[str]) -> list[str]:
+    """Return the chosen columns of choices: those that are named like some come first."""
+    asked = [part.strip() for part in str(st.query_params.get("choices", "")).split(",")]
+    named = [name for name in asked if name in known]
+    likely = [name for name in known if _CHOICE_COLUMN.fullmatch(name)]
+    likely = likely if len(likely) > 1 else [name for name in known if name.lower() in _CHOICE_LISTS][:1]
+    chosen = st.multiselect(
+        "columns of the choices",
+        known,
+        default=named or likely,
+        key=f"choices-{hash(tuple(known))}",
+        help="one column for each choice, in order; or one column that holds a list of them (JSON, Parquet)",
+        max_selections=MAX_CHOICES,
+        wrap=True,
+    )
+    st.query_params["choices"] = ",".join(chosen)
+    return chosen
+
+
+def choose_answer_kind(likely: TaskKind = "classification") -> TaskKind:
+    """Return what the answers are: the address says so by naming columns, else they are ``likely``."""
+    now: TaskKind = "text" if st.query_params.get("target") else "choice" if st.query_params.get("choices") else likely
+    help = "a text is written, and choices are scored token by token, by a decoder or an encoder-decoder"
+    kinds = {title: kind for kind, title in _ANSWERS.items()}
+    chosen = st.segmented_control(
+        "the answer is", [*kinds], default=_ANSWERS[now], key="answer", required=True, help=help
+    )
+    return kinds[str(chosen)]
 
 
 def edit_task(columns: Columns, table: TableOptions, facts: TableFacts) -> TableOptions | None:
     """Show what is made of the columns; return the options with it, or None and an error at the field it is in."""
     worded: TableOptions | None = table
     place = st.container()
-    if not columns.is_target:
+    if columns.kind == "classification":
         left, place = st.columns([3, 2])
         with left:
             worded = _edit_words(table, facts.classes)
     with place:
-        metric = _choose_metric(columns.is_target, facts)
+        metric = _choose_metric(columns.kind, facts)
     layout = _edit_template(columns.fields)
     if worded is None or layout is None:
         return None
@@ -251,11 +317,13 @@ def _edit_words(table: TableOptions, classes: Sequence[str]) -> TableOptions | N
     return found
 
 
-def _choose_metric(writes: bool, facts: TableFacts) -> str:
-    usual = METRICS[DEFAULT_METRICS["text" if writes else "classification"]]
+def _choose_metric(kind: TaskKind, facts: TableFacts) -> str:
+    usual, writes = METRICS[DEFAULT_METRICS[kind]], kind == "text"
     fitting = [one for one in METRICS.values() if one.kind == usual.kind and one.name not in (usual.name, "f1")]
+    if kind == "choice":  # The place of the right choice is no class, of which an F1 would say something.
+        fitting = []
     titles = {"": usual.title} | {one.name: one.title for one in fitting if one.unit or not writes or facts.numeric}
-    if not writes:
+    if kind == "classification":
         titles |= {f"f1:{index}": f"F1 of {name[:40]}" for index, name in enumerate(facts.classes[:_LISTED])}
     asked = str(st.query_params.get("metric", ""))
     with suppress(TaskError):  # An address may name a metric in another way.
