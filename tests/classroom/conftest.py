@@ -73,9 +73,9 @@ def hers(anna: VisitorStore, small: Callable[..., RunConfig]) -> Run:
 
 @pytest.fixture
 def finished_bundle(tmp_path: Path) -> Path:
-    """A bundled run whose file says that it is Anna's, and shared."""
+    """A bundled run on a backbone that the rules do not allow, whose file says that it is Anna's, and shared."""
     store = Store(tmp_path / "elsewhere" / "runs")
-    run = make_run(store, "bundled")
+    run = make_run(store, "bundled", backbone="minilm-l6")
     write_annotations(run.path, Annotations(("kept",), owner=ANNA, shared=True))
     pack_run(run, tmp_path / "run.zip")
     return tmp_path / "run.zip"

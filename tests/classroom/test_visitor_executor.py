@@ -15,6 +15,8 @@ from ptviz.executors.local import LocalExecutor
 from ptviz.experiments import comparison
 from ptviz.runs import Run, RunConfig, Store, StoreError, saved_prompts
 from ptviz.runs.archive import unpack_run
+from ptviz.training import TrainConfig
+from tests.damaged_files import make_run
 
 ANNA, BORIS = "a1" * 8, "b2" * 8
 HERS = {"embeddings": torch.ones(2, 4)}
@@ -75,6 +77,17 @@ def test_an_own_run_is_stopped_resumed_and_extended_within_the_rules(
     executor.stop(run.id)
     executor.resume(run.id)
     assert run.status().state == "queued"
+
+
+def test_a_branch_keeps_to_the_rules(executor: VisitorExecutor, whole: Store) -> None:
+    shared = make_run(whole, "shared")
+    whole.annotate(shared.id, shared=True)
+    info = shared.snapshots()[-1]
+    with pytest.raises(ValueError, match="steps: expected at most 100 in this classroom; got 101"):
+        executor.branch(shared.id, info.stage, info.step, {"training": TrainConfig(steps=101)})
+    assert len(whole.list()) == 1
+    made = executor.branch(shared.id, info.stage, info.step, {"training": TrainConfig(steps=100)})
+    assert made.annotations().owner == ANNA
 
 
 def test_an_imported_run_is_not_trained_past_the_rules(executor: VisitorExecutor, finished_bundle: Path) -> None:

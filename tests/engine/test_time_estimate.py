@@ -11,7 +11,14 @@ import pytest
 from ptviz.engine import time_estimate
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.source_prompts import source_run_configs
-from ptviz.engine.time_estimate import UNKNOWN, MeasuredSpeed, estimate_time, load_measured_speed, measure_speed
+from ptviz.engine.time_estimate import (
+    UNKNOWN,
+    MeasuredSpeed,
+    estimate_each,
+    estimate_time,
+    load_measured_speed,
+    measure_speed,
+)
 from ptviz.runs import RunConfig, Store, Writer
 from ptviz.training import TrainConfig, estimate_run
 from ptviz.training.events import Finished
@@ -40,6 +47,14 @@ def test_the_last_such_run_here_counts_and_scales_with_the_steps(store: Store, f
     found = estimate_time(store, [TREC])
     assert found.seconds == pytest.approx(100)
     assert found.basis == "Time as in the last such run on this machine."
+
+
+def test_several_runs_are_estimated_each_by_itself(store: Store, finish: Finish) -> None:
+    finish(TREC, 50.0)
+    longer = replace(TREC, training=replace(TREC.training, steps=400))
+    assert [one.seconds for one in estimate_each(store, [TREC, longer])] == pytest.approx([50.0, 100.0])
+    assert estimate_time(store, [TREC, longer]).seconds == pytest.approx(150.0)
+    assert estimate_each(store, []) == []
 
 
 def test_a_run_of_another_machine_does_not_count(store: Store, finish: Finish) -> None:

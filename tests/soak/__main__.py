@@ -334,7 +334,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--task", default="trec6")
     parser.add_argument("--calm", action="store_true", help="no kills, no full disk, no hostile files")
     parser.add_argument("--classroom", action="store_true", help="a class instead: many visitors, each with own runs")
-    parser.add_argument("--think", type=float, default=5.0, help="seconds that one of a class looks at a page")
+    parser.add_argument("--think", type=float, default=10.0, help="seconds that one of a class looks at a page")
     parser.add_argument("--out", type=Path, help="also write the report to this file")
     return parser.parse_args()
 

@@ -121,8 +121,8 @@ def run_classroom(options: argparse.Namespace, folder: Path) -> Record:
         room.over.set()
         for thread in threads:
             thread.join(options.patience + 30)
-        text = report(room, seconds)
         _stop_all(room)
+        text = "\n".join([report(room, seconds), "", measure_alone(room, cookies[0])])
         if "Traceback" in server.log.read_text():
             room.record.problems.append(f"the server's log has a traceback: {server.log.read_text()[-2000:]}")
         server.stop()
@@ -160,11 +160,31 @@ def _thread(room: Class, number: int, cookie: str) -> threading.Thread:
 
 
 def _stop_all(room: Class) -> None:
-    """Stop what is queued or trains, so that the worker ends with the server."""
-    executor = LocalExecutor(room.store)
-    for summary in room.store.list():
-        if summary.status.state in ACTIVE_STATES:
-            executor.stop(summary.id)
+    """Stop what is queued or trains, and wait for it, so that the worker ends with the server."""
+    executor, until = LocalExecutor(room.store), time.monotonic() + room.patience
+    active = [summary.id for summary in room.store.list() if summary.status.state in ACTIVE_STATES]
+    for id in active:
+        executor.stop(id)
+    while any(room.store.get(id).status().state in ACTIVE_STATES for id in active) and time.monotonic() < until:
+        time.sleep(0.2)
+
+
+def measure_alone(room: Class, cookie: str) -> str:
+    """Return the processor seconds of each page for a single visitor, with all runs of the class there."""
+    rows: list[tuple[str, float, float]] = []
+    with room.session(cookie) as visitor:
+        for turn in (0, 1):
+            for page in PAGES:
+                before = processor_seconds(room.server.process)
+                view = visitor.visit(page, {}, room.patience)
+                used = processor_seconds(room.server.process) - before
+                if turn:
+                    rows.append((page or "home", view.finished_seconds or float("nan"), used))
+    mean = statistics.mean(used for _, _, used in rows)
+    return "\n".join(
+        ["One visitor alone:", "", table(("page", "script ended after s", "server's processor s"), rows),
+         f"\nmean of the pages: {mean:.3f} processor seconds"]
+    )  # fmt: skip
 
 
 def report(room: Class, seconds: float) -> str:

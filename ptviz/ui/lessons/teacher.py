@@ -29,6 +29,10 @@ def render_teacher_page() -> None:
     """Show a table of all lessons, then the answers of each."""
     lessons = load_lessons()
     st.page_link(_LESSONS_PAGE, label="Open the lessons", icon=":material/school:")
+    st.caption(
+        "To let a class work on this computer, each with runs of her own, start the app with "
+        '`ptviz app --host 0.0.0.0 --classroom`. The guide "A classroom" says what students then see and may do.'
+    )
     st.subheader("What each lesson needs")
     with show_errors():
         st.table([_needs(number, lesson) for number, lesson in enumerate(lessons, start=1)], hide_index=True)
