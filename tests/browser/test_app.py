@@ -106,10 +106,12 @@ def test_a_run_outlives_the_server(server, settled, tab: Tab):
     page.wait_for_url("**/watch?run=*")
     await_steps(page, 3)
     address, worker = page.url, executor.worker_info()
+    page.close()
     server.stop()
     assert executor.worker_info().pid == worker.pid
     server.start()
-    page = settled(tab(address))
+    # On a busy machine the page of a live run may be drawn without a pause until the run has ended.
+    page = tab(address)
     await_steps(page, 60)
     expect(page.get_by_role("button", name="Extend")).to_be_visible()  # there once it has finished
     assert look(page)["steps"] == list(range(60))
