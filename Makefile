@@ -52,7 +52,7 @@ $(VENV)/.installed-app: pyproject.toml constraints.txt | $(VENV)/.made
 	@touch $@
 
 $(VENV)/.installed-test: pyproject.toml constraints.txt | $(VENV)/.made
-	$(PIP) install -c constraints.txt -e ".[embedded,test,docs,ray,tensorboard]"
+	$(PIP) install -c constraints.txt -e ".[embedded,test,docs,ray,tensorboard,png]"
 	@touch $@ $(VENV)/.installed-app
 
 $(VENV)/.made:

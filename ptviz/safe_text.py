@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import threading
 import unicodedata
 from typing import Any
@@ -37,6 +38,17 @@ def safe_list(names: list[str], most: int = 6) -> str:
     """Return up to ``most`` names for a message, and the number of the others."""
     some = ", ".join(safe_text(name, 60) for name in names[:most])
     return some + (f" and {len(names) - most} more" if len(names) > most else "") if names else "nothing"
+
+
+def slug(text: str, max_length: int = 40, empty: str = "run", *, ascii_only: bool = True) -> str:
+    """Return a text as a short name: lower case, words joined by single dashes, ``empty`` if nothing is left.
+
+    With ``ascii_only`` it has only a-z, 0-9 and dashes, so that it can be part of a folder's name on every system;
+    without, also letters of other scripts and inner underscores.
+    """
+    rest = r"[^a-z0-9]+" if ascii_only else r"[^\w]+"
+    plain = re.sub(rest, "-", text.lower() if ascii_only else text.casefold()).strip("-_")
+    return plain[:max_length].strip("-_") or empty
 
 
 def escape_log_records() -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ptviz.analysis.neighbours import CHUNK_ROWS, nearest_tokens, normalise_rows
+from ptviz.nearest_tokens import CHUNK_ROWS, nearest_tokens, normalise_rows
 from ptviz.prompt_statistics import find_outliers
 
 NORM_QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)

@@ -21,7 +21,7 @@ import numpy as np
 from jaxtyping import Float
 
 from ptviz.analysis.finite_values import check_finite
-from ptviz.analysis.neighbours import normalise_rows
+from ptviz.nearest_tokens import normalise_rows
 
 ProjectionMethod = Literal["PCA", "UMAP", "t-SNE"]
 PROJECTION_METHODS: tuple[ProjectionMethod, ...] = get_args(ProjectionMethod)

@@ -33,7 +33,7 @@ from typing import Literal, get_args
 import numpy as np
 from jaxtyping import Bool, Float
 
-from ptviz.analysis.neighbours import normalise_rows
+from ptviz.nearest_tokens import normalise_rows
 
 SimilarityMetric = Literal["mean", "tokens", "concatenated", "euclidean", "euclidean tokens", "CKA", "subspace"]
 SIMILARITY_METRICS: tuple[SimilarityMetric, ...] = get_args(SimilarityMetric)

@@ -271,8 +271,8 @@ def find_factors(method: PromptMethod, prompt: Prompt) -> MultitaskFactors | Non
 def _export_projector(backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     import numpy as np
 
-    from ptviz.analysis.neighbours import nearest_tokens
     from ptviz.checkpoints.writers.embedding_projector import PROJECTOR_CONFIG, write_embedding_projector
+    from ptviz.nearest_tokens import nearest_tokens
 
     prompt = compute_static_prompt(method, backbone)
     if prompt.embeddings is None or not prompt.is_static:

@@ -113,6 +113,6 @@ def _write_pngs(drawings: dict[str, Drawing], paths: list[Path]) -> None:
     except Exception as error:
         # kaleido is an extra and needs a browser; plotly reports either absence in a page of text.
         raise UsageError(
-            "png pictures need kaleido and a Chromium browser: pip install kaleido, or choose --format svg, "
-            f"which needs neither ({type(error).__name__})"
+            "png pictures need kaleido and a Chromium browser: pip install kaleido (or ptviz[png]), or choose "
+            f"--format svg, which needs neither ({type(error).__name__})"
         ) from error

@@ -25,10 +25,9 @@ from ptviz import paths
 from ptviz.atomic_files import write_file
 from ptviz.experiments.comparison import parse_methods
 from ptviz.methods import list_methods
-from ptviz.runs.atomic_io import slug
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.same_training import training_fingerprint
-from ptviz.safe_text import safe_list, safe_text
+from ptviz.safe_text import safe_list, safe_text, slug
 from ptviz.tasks import TableOptions
 from ptviz.training.config import TrainConfig
 from ptviz.validation import InvalidData, Magnitude, Name, PathText, convert_json

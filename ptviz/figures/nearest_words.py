@@ -9,11 +9,11 @@ import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
 from ptviz.analysis.geometry import PromptGeometry
-from ptviz.analysis.neighbours import Neighbours
 from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, category_axis, empty_figure
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE
 from ptviz.figures.style import FROZEN, GREY, PROMPT, escape_text, format_number
+from ptviz.nearest_tokens import Neighbours
 from ptviz.prompt_statistics import OUTLIER_FACTOR
 
 _PALE_SCALE = [[0.0, "#FFF8F1"], [1.0, "#F2A35C"]]

@@ -11,10 +11,10 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float, Int
 
-from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.analysis.projection import Projection, ProjectionMethod, project_together
 from ptviz.figures.projection import Frame, Trajectory, describe_projection, draw_projection
 from ptviz.figures.style import PROMPT, SeriesStyle, series_style, style_variant
+from ptviz.nearest_tokens import nearest_tokens
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.method_style import method_series_style, method_title

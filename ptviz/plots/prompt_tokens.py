@@ -15,18 +15,13 @@ from ptviz.analysis.geometry import (
     compute_vocabulary_stats,
     pairwise_cosines,
 )
-from ptviz.analysis.neighbours import (
-    NeighbourMetric,
-    Neighbours,
-    nearest_tokens_over_steps,
-    neighbour_overlap,
-    neighbour_ranks_over_steps,
-)
+from ptviz.analysis.neighbours import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.heatmap import describe_heatmap, draw_heatmap
 from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.figures.spectrum import describe_spectra, draw_spectra
+from ptviz.nearest_tokens import NeighbourMetric, Neighbours
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, backbone_of

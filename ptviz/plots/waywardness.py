@@ -9,9 +9,9 @@ from functools import partial
 import numpy as np
 import plotly.graph_objects as go
 
-from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.analysis.waywardness import Waywardness, WaywardRun, compute_waywardness, join_tokens
 from ptviz.figures.waywardness import describe_waywardness, draw_waywardness
+from ptviz.nearest_tokens import nearest_tokens
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import RunOrId, get_runs

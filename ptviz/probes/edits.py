@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from ptviz.nearest_tokens import nearest_tokens
 from ptviz.prompt import Prompt
 from ptviz.runs.atomic_io import StoreError
 
@@ -267,10 +268,9 @@ def nearest_token_ids(
     """
     if distance not in DISTANCES:
         raise StoreError(f"snap: expected one of {', '.join(DISTANCES)}; got {distance!r}")
-    words, own = table.float(), vectors.float()
-    if distance == "cosine":
-        return (F.normalize(own, dim=-1) @ F.normalize(words, dim=-1).T).argmax(-1)
-    return (own @ words.T - words.square().sum(-1) / 2).argmax(-1)
+    own = vectors.detach().float().cpu().reshape(-1, vectors.shape[-1]).numpy()
+    found = nearest_tokens(own, table.detach().float().cpu().numpy(), 1, distance).ids[:, 0]
+    return torch.from_numpy(found).to(vectors.device).reshape(vectors.shape[:-1])
 
 
 def _replace_vectors(prompt: Prompt, tokens: TokenIndices, make: Callable[[Tensor], Tensor]) -> Prompt:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
-import re
 import secrets
 from contextlib import suppress
 from functools import lru_cache
@@ -130,9 +129,3 @@ class AppendOnlyFile:
 def _complete_lines_size(path: Path) -> int:
     """Return the size in bytes up to the end of the last complete line: a killed writer may leave a partial one."""
     return path.read_bytes().rfind(b"\n") + 1
-
-
-def slug(text: str, max_length: int = 40) -> str:
-    """Return ``text`` as part of a folder name that every system accepts: a-z, 0-9 and single dashes."""
-    plain = re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
-    return plain[:max_length].strip("-") or "run"

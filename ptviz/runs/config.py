@@ -13,8 +13,7 @@ from msgspec import Meta
 from ptviz.methods import check_target_count, list_methods, method_uses_source_tasks
 from ptviz.methods.hyperparameters import STORED_KEY, HyperparameterValue
 from ptviz.paths import expand_user
-from ptviz.runs.atomic_io import slug
-from ptviz.safe_text import safe_list
+from ptviz.safe_text import safe_list, slug
 from ptviz.tasks import TableOptions, default_source_tasks
 from ptviz.tasks.custom.containers import is_table_name, table_stem
 from ptviz.tasks.custom.options import DELIMITER_NAMES, format_words

@@ -15,7 +15,7 @@ from torch import Tensor
 from ptviz.atomic_files import atomic_directory, delete_folder
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import StoreError, atomic_write, slug, to_store_error
+from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.forward_pass import FORWARD_PASS_FILE
 from ptviz.runs.method_tensors import load_method
@@ -23,6 +23,7 @@ from ptviz.runs.predictions import PREDICTIONS_FILE
 from ptviz.runs.run import Run
 from ptviz.runs.snapshots import SnapshotInfo
 from ptviz.runs.store import encode_config
+from ptviz.safe_text import slug
 from ptviz.training.folding import MIN_BYTES, fold_prompt
 
 MAX_SNAPSHOTS = 20

@@ -26,7 +26,7 @@ from ptviz.runs.annotations import (
     read_annotations,
     write_annotations,
 )
-from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, slug, to_store_error
+from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.fair_queue import fair_order
 from ptviz.runs.file_lock import FileLock, lock_owner
@@ -40,6 +40,7 @@ from ptviz.runs.run import (
 )
 from ptviz.runs.status import Status, actual_status
 from ptviz.runs.target_run import TARGET_MARK, find_target, split_targets
+from ptviz.safe_text import slug
 from ptviz.tasks.metrics import ACCURACY, Metric
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ptviz.analysis import neighbours
 from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
-from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, nearest_tokens, neighbour_overlap, neighbour_ranks
+from ptviz.analysis.neighbours import neighbour_overlap, neighbour_ranks
+from ptviz.nearest_tokens import NEIGHBOUR_METRICS, nearest_tokens
 
 RNG = np.random.default_rng(0)
 VOCABULARY = (RNG.normal(size=(257, 12)) * RNG.uniform(0.2, 3, size=(257, 1))).astype(np.float32)
@@ -27,7 +27,7 @@ def plain(metric: str) -> np.ndarray:
 @pytest.mark.parametrize("metric", NEIGHBOUR_METRICS)
 @pytest.mark.parametrize("chunk", [50, 10_000])
 def test_streamed_neighbours_are_the_plain_ones(metric, chunk, monkeypatch):
-    monkeypatch.setattr(neighbours, "CHUNK_ROWS", chunk)
+    monkeypatch.setattr("ptviz.nearest_tokens.CHUNK_ROWS", chunk)
     scores = plain(metric)
     order = np.argsort(scores if metric == "L2" else -scores, axis=1)[:, :4]
     found = nearest_tokens(VECTORS, VOCABULARY, 4, metric)

@@ -122,6 +122,24 @@ def test_pickled_weights_are_read_as_tensors(family: str, tmp_path: Path) -> Non
     torch.testing.assert_close(theirs(batch, Prompt(), readout).logits, ours(batch, Prompt(), readout).logits)
 
 
+@torch.no_grad()
+def test_pickled_weights_of_a_hub_id_are_read_from_the_copy_on_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The layout that huggingface_hub keeps downloads in; nothing is asked of the network."""
+    repository, commit = tmp_path / "models--me--old", "0" * 40
+    with_pickled_weights("bert", repository / "snapshots" / commit)
+    (repository / "refs").mkdir()
+    (repository / "refs" / "main").write_text(commit)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path))
+    ours, batch, readout = case("bert", 0)
+    theirs = load_backbone("me/old", "cpu")
+    torch.testing.assert_close(theirs(batch, Prompt(), readout).logits, ours(batch, Prompt(), readout).logits)
+    (repository / "snapshots" / commit / "pytorch_model.bin").unlink()
+    with pytest.raises(BackboneError, match="cannot load backbone 'me/old'"):
+        load_backbone("me/old", "cpu")
+
+
 class Payload:
     """Creates a folder when it is unpickled without restriction."""
 

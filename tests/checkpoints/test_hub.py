@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
+import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 import torch
 from safetensors.torch import save
 
-from ptviz.checkpoints import CheckpointError, hub
+from ptviz.checkpoints import CheckpointError, hub, open_checkpoint
 from ptviz.checkpoints.detect import open_in_process
 
 CONFIG = json.dumps(
@@ -72,6 +75,45 @@ def test_only_the_adapters_own_files_are_fetched_and_read_as_any_other(fake: Fak
     assert bundle.metadata["base_model_name_or_path"] == "evil/model"
     assert hub.fetch_adapter("hub:me/it") == folder
     assert len(fake.requested) == 3, "what lies here is not fetched again"
+
+
+class Payload:
+    """Creates a folder when it is unpickled without restriction."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[Callable[..., object], tuple[str]]:
+        return os.mkdir, (str(self.path),)
+
+
+def pickled(state: dict[str, Any]) -> bytes:
+    file = io.BytesIO()
+    torch.save(state, file)
+    return file.getvalue()
+
+
+def test_pickled_weights_are_fetched_where_there_are_no_others_and_read_as_tensors(fake: FakeHub) -> None:
+    table = torch.arange(12.0).reshape(3, 4)
+    fake.files["me/old"] = {"adapter_config.json": CONFIG, "adapter_model.bin": pickled({"prompt_embeddings": table})}
+    folder = hub.fetch_adapter("hub:me/old")
+    assert fake.requested == ["adapter_config.json", "adapter_model.bin"]
+    bundle = open_checkpoint(folder)
+    assert bundle.format == "PEFT PROMPT_TUNING"
+    assert bundle.input_prompts()["P"].tolist() == table.tolist()
+
+
+def test_a_fetched_pickle_that_would_run_something_is_refused(fake: FakeHub, tmp_path: Path) -> None:
+    ran = tmp_path / "ran"
+    data = pickled({"prompt_embeddings": torch.zeros(3, 4), "x": Payload(ran)})
+    torch.load(io.BytesIO(data), weights_only=False)
+    assert ran.exists(), "it would run"
+    ran.rmdir()
+    fake.files["me/evil"] = {"adapter_config.json": CONFIG, "adapter_model.bin": data}
+    folder = hub.fetch_adapter("hub:me/evil")
+    with pytest.raises(CheckpointError, match="mkdir"):
+        open_checkpoint(folder)
+    assert not ran.exists()
 
 
 def test_an_adapter_in_a_folder_is_named(fake: FakeHub) -> None:

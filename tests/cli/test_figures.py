@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import shutil
 import xml.etree.ElementTree as ElementTree
+from importlib.util import find_spec
 from pathlib import Path
 
 import plotly.graph_objects as go
 import plotly.io
 import pytest
+from PIL import Image
 
 from ptviz.cli.figures import draw_figures
 from ptviz.methods import REGISTRY
+from ptviz.plots.drawing import write_pngs
 from tests.cli.conftest import Shell
 
 ASSETS = Path(__file__).resolve().parents[2] / "docs" / "assets"
@@ -45,6 +50,22 @@ def test_html_stands_on_its_own_folder(shell: Shell, tmp_path: Path):
     assert shell("figures", "--out", tmp_path, "--format", "html", "--backbone", "tiny-encoder").code == 0
     assert "plotly.min.js" in (tmp_path / "taxonomy.html").read_text()
     assert (tmp_path / "plotly.min.js").is_file()
+
+
+BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
+
+
+@pytest.mark.skipif(
+    find_spec("kaleido") is None or not ("BROWSER_PATH" in os.environ or any(map(shutil.which, BROWSERS))),
+    reason='a real PNG needs kaleido (pip install "ptviz[png]") and a Chromium browser on the PATH; with both it runs',
+)
+def test_a_real_png_has_twice_the_size_of_the_drawing_and_its_colours(tmp_path: Path):
+    drawing = draw_figures("tiny-encoder", 3)["panel-prompt-tuning"]
+    write_pngs([drawing], [tmp_path / "panel.png"])
+    with Image.open(tmp_path / "panel.png") as picture:
+        assert picture.format == "PNG"
+        assert picture.size == (2 * round(drawing.scene.width), 2 * round(drawing.scene.height))
+        assert len(picture.convert("RGB").getcolors(2**24) or []) > 50, "an empty picture has few colours"
 
 
 def test_png_without_a_renderer_says_what_to_do(shell: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

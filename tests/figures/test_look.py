@@ -11,7 +11,6 @@ import pytest
 
 from ptviz.analysis.curves import build_training_curve
 from ptviz.analysis.geometry import compute_geometry, compute_vocabulary_stats
-from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, nearest_tokens
 from ptviz.analysis.projection import Projection, project, project_together
 from ptviz.analysis.routing import compute_expert_load, summarise_routing
 from ptviz.analysis.spectrum import compute_spectrum
@@ -22,6 +21,7 @@ from ptviz.figures.csv_export import figure_to_csv
 from ptviz.figures.linked_selection import DIMMED_OPACITY, PICKABLE, dim_cells, make_pickable
 from ptviz.figures.projection import Trajectory
 from ptviz.figures.style import FROZEN, escape_text, series_style
+from ptviz.nearest_tokens import NEIGHBOUR_METRICS, nearest_tokens
 
 RNG = np.random.default_rng(0)
 HOSTILE = "<b>x</b> %{y}"

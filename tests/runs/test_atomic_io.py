@@ -2,22 +2,18 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import subprocess
 import sys
 import time
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from ptviz.runs.atomic_io import (
     AppendOnlyFile,
     DiskFullError,
     StoreError,
     atomic_write,
-    slug,
     to_store_error,
 )
 from ptviz.runs.file_lock import FileLock, is_locked, lock_owner
@@ -74,12 +70,6 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(StoreError, match=r"could not be written: Not a directory|No such file"):
         atomic_write(tmp_path / "file" / "x", b"")
-
-
-@given(st.text())
-def test_slugs_are_safe_folder_names(text: str) -> None:
-    assert re.fullmatch(r"[a-z0-9](-?[a-z0-9])*", slug(text))
-    assert len(slug(text)) <= 40
 
 
 def test_a_lock_has_one_holder(tmp_path: Path) -> None:

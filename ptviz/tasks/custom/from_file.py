@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
 
+from ptviz.safe_text import slug
 from ptviz.tasks.custom.assemble import (
     MAX_ROWS,
     Columns,
@@ -85,7 +85,7 @@ def load_table_task(
     else:
         classes, examples, more = label_examples(found, table_name(path), columns.answer)
     source = f"{table_name(path)} (columns {', '.join([columns.texts[0], columns.answer, *columns.texts[1:]])})"
-    task_name = name or slugify(table_stem(path.name))
+    task_name = name or slug(table_stem(path.name), empty="table", ascii_only=False)
     if columns.choices:  # The place of the right choice is no class, of which every split has some.
         splits = split_by_group(examples, lambda row: normalised_text(row.text), seed)
     else:
@@ -145,8 +145,3 @@ def find_column(source: Path | str, columns: Sequence[str], role: str, wanted: s
     if list(columns).count(wanted) > 1:
         raise table_error(source, "expected different names for all columns; this one comes twice", 1, wanted)
     return wanted
-
-
-def slugify(stem: str) -> str:
-    """Return a short name for a file: ``My reviews (2)`` as my-reviews-2."""
-    return re.sub(r"[^\w]+", "-", stem.casefold()).strip("-_")[:40] or "table"

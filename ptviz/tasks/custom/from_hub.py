@@ -7,6 +7,7 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from ptviz.safe_text import slug
 from ptviz.tasks.custom.assemble import (
     MAX_ROWS,
     CollectedExamples,
@@ -18,7 +19,7 @@ from ptviz.tasks.custom.assemble import (
     sampling_note,
     target_examples,
 )
-from ptviz.tasks.custom.from_file import find_columns, slugify
+from ptviz.tasks.custom.from_file import find_columns
 from ptviz.tasks.custom.options import TableOptions
 from ptviz.tasks.custom.tables import NumberedRow
 from ptviz.tasks.example import Example, TaskError, TaskSplits
@@ -81,7 +82,15 @@ def load_hub_task(
         raise TaskError(f"{identifier}: expected a split with {'targets' if options.target else 'labels'}; got none")
     classes, splits, more = _assemble_splits(found, identifier, columns, seed, options.skip_bad_rows)
     source = f"{identifier}{f', {config}' if config else ''} through datasets; see its card for its terms"
-    return custom_task(slugify(Path(identifier).name), classes, splits, source, notes + more, columns, options)
+    return custom_task(
+        slug(Path(identifier).name, empty="table", ascii_only=False),
+        classes,
+        splits,
+        source,
+        notes + more,
+        columns,
+        options,
+    )
 
 
 def fetch_dataset(identifier: str, config: str | None) -> Mapping[str, Any]:

@@ -15,7 +15,6 @@ import streamlit as st
 from msgspec import Meta
 
 from ptviz.analysis.comparison import compare_paired, steps_to_reach, summarise_methods
-from ptviz.analysis.neighbours import nearest_tokens
 from ptviz.analysis.similarity import SIMILARITY_METRICS
 from ptviz.experiments.comparison import load_result
 from ptviz.experiments.replication import STUDIES, ReplicationStudy, StudyRecord
@@ -23,6 +22,7 @@ from ptviz.experiments.replication.metrics import COUNT_METRICS
 from ptviz.experiments.replication.results import DEFAULT_SEEDS
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.methods.hyperparameters import HyperparameterValue
+from ptviz.nearest_tokens import nearest_tokens
 from ptviz.plots import (
     plot_expert_loads,
     plot_findings,

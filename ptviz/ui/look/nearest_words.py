@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import streamlit as st
 
-from ptviz.analysis.neighbours import NEIGHBOUR_METRICS, NeighbourMetric
+from ptviz.nearest_tokens import NEIGHBOUR_METRICS, NeighbourMetric
 from ptviz.plots import plot_nearest_words, plot_nearest_words_over_steps, plot_neighbour_overlap, plot_neighbour_ranks
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
