@@ -18,8 +18,9 @@ _COOKIE_SECONDS = 180 * 24 * 3600
 _WITHOUT_TOKEN = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>ptviz: a classroom</title>
 <meta name="viewport" content="width=device-width, initial-scale=1">
-<style>body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem;
-color-scheme:light dark}}input,button{{font:inherit;padding:.4rem .6rem}}</style></head>
+<style>:root{{color-scheme:light dark}}
+body{{font:1.1rem/1.5 system-ui,sans-serif;max-width:34rem;margin:15vh auto;padding:0 1rem}}
+input,button{{font:inherit;padding:.4rem .6rem}}</style></head>
 <body><main><h1>A classroom of ptviz</h1><p>{problem}</p>
 <p>Open the address that your teacher shows you, or type the word behind <code>token=</code> here.</p>
 <form method="get" action="{action}"><label>Token <input name="token" required autofocus autocomplete="off"
