@@ -1,7 +1,7 @@
 """What a tokenizer's chat template puts around a user's message and an assistant's answer.
 
 The template is rendered once for each tokenizer, with a mark in place of the message, so that prompt slots and texts
-can take the place of the mark. It is a stranger's program: see ``ptviz.chat_renderer`` for the limits on its work.
+can take the place of the mark. It is an untrusted program: see ``ptviz.chat_renderer`` for the limits on its work.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Mask profane words of a vocabulary: the tokens nearest to a prompt are nobody's choice, and stand on screens."""
+"""Mask profane words of a vocabulary: training chooses the tokens nearest to a prompt, and screens show them."""
 
 from __future__ import annotations
 

@@ -98,11 +98,11 @@ class LengthGroup:
 class PromptChanges:
     """Examples by whether they are right with the prompt and without it.
 
-    ``p`` is that of McNemar's exact test, two-sided: as many mended as broken, or more unequal, if each were as likely.
+    ``p`` is that of McNemar's exact test, two-sided: as many fixed as broken, or more unequal, if each were as likely.
     """
 
     both_right: int
-    mended: int
+    fixed: int
     broken: int
     both_wrong: int
     p: float
@@ -186,14 +186,14 @@ def _ece(
 
 
 def count_changes(right: Sequence[bool], zero_shot_right: Sequence[bool]) -> PromptChanges:
-    """Count the examples that the prompt mended and broke against zero-shot."""
+    """Count the examples that the prompt fixed and broke against zero-shot."""
     from scipy.stats import binomtest
 
     with_prompt, without = np.asarray(right, dtype=bool), np.asarray(zero_shot_right, dtype=bool)
-    mended, broken = int((with_prompt & ~without).sum()), int((~with_prompt & without).sum())
-    p = float(binomtest(mended, mended + broken).pvalue) if mended + broken else 1.0
+    fixed, broken = int((with_prompt & ~without).sum()), int((~with_prompt & without).sum())
+    p = float(binomtest(fixed, fixed + broken).pvalue) if fixed + broken else 1.0
     both = int((with_prompt & without).sum())
-    return PromptChanges(both, mended, broken, len(with_prompt) - both - mended - broken, p)
+    return PromptChanges(both, fixed, broken, len(with_prompt) - both - fixed - broken, p)
 
 
 def group_by_words(

@@ -134,7 +134,7 @@ def attend(
             weights = None
         else:
             site: int = module.site  # type: ignore[assignment]
-            # Whoever looks at weights finds the prefix in the first columns of every site.
+            # The prefix is in the first columns of the weights of every site.
             absent = prompt_kv.absent(site) if isinstance(prompt_kv, PrefixOfSites) else 0
             weights = F.pad(weights, (absent, 0)) if absent else weights
             visit(site, weights)

@@ -1,4 +1,4 @@
-"""A check that a prompt means to a model what its own tokens would: for models that nobody has compared with PEFT."""
+"""A check that a prompt means to a model what its own tokens would: for models that were not compared with PEFT."""
 
 from __future__ import annotations
 

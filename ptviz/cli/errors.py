@@ -1,4 +1,4 @@
-"""``ptviz errors``: what a run gets wrong on its test examples, and what its prompt mended and broke."""
+"""``ptviz errors``: what a run gets wrong on its test examples, and what its prompt fixed and broke."""
 
 from __future__ import annotations
 
@@ -35,14 +35,14 @@ def errors(
         bool,
         typer.Option("--zero-shot", help="Add the answers without the prompt to a run of an earlier version."),
     ] = False,
-    most: Annotated[int, typer.Option("--texts", min=0, max=1000, help="Texts mended and broken to print.")] = 5,
+    most: Annotated[int, typer.Option("--texts", min=0, max=1000, help="Texts fixed and broken to print.")] = 5,
     markdown: options.MarkdownOption = False,
     latex: options.LatexOption = False,
     as_json: JsonOption = False,
 ) -> None:
     """Show the errors of a finished run on its test examples.
 
-    Prints what the prompt mended and broke against zero-shot, the most certain first; the expected calibration error;
+    Prints what the prompt fixed and broke against zero-shot, the most certain first; the expected calibration error;
     and precision, recall and F1 of each class. Of a run on several tasks, RUN@TASK is one.
     """
     from ptviz.plots.errors import error_summary
@@ -57,7 +57,7 @@ def errors(
         rows = read_predictions(run)
     changed = {
         change: select_predictions(rows, change=change, order="highest first")[:most] if has_zero_shot(rows) else []
-        for change in ("mended", "broken")
+        for change in ("fixed", "broken")
     }
     if as_json:
         print_json({**data, **changed})
@@ -99,7 +99,7 @@ def _summary_lines(data: dict[str, Any]) -> list[str]:
     if changes := data["changes"]:
         lines += [
             f"zero-shot   {data['zero_shot_right']} of {count} ({data['zero_shot_right'] / count:.1%})",
-            f"mended      {changes['mended']} wrong without the prompt, right with it",
+            f"fixed       {changes['fixed']} wrong without the prompt, right with it",
             f"broken      {changes['broken']} right without the prompt, wrong with it",
             f"p           {changes['p']:.2g} (McNemar's exact test, two-sided)",
         ]

@@ -94,16 +94,16 @@ class RayExecutor(StoreExecutor):
         Raises:
             StoreError: if the collector does not answer.
         """
-        told = _answer(self.collector.describe.remote())
+        state = _answer(self.collector.describe.remote())
         nodes = []
         for node in ray.nodes():
             resources = node["Resources"]
-            runs = [id for id, where in told["training"].items() if where == node["NodeID"]]
+            runs = [id for id, where in state["training"].items() if where == node["NodeID"]]
             nodes.append({
                 "id": node["NodeID"][:8], "host": node["NodeManagerHostname"], "alive": node["Alive"],
                 "cpus": resources.get("CPU", 0), "gpus": resources.get("GPU", 0), "runs": runs,
             })  # fmt: skip
-        return {"nodes": nodes, "queued": told["queued"], "messages": told["messages"], "seconds": told["seconds"]}
+        return {"nodes": nodes, "queued": state["queued"], "messages": state["messages"], "seconds": state["seconds"]}
 
     def check_resources(self) -> None:
         """Check that some node has what a run asks for: otherwise it would wait for ever.

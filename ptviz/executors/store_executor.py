@@ -62,7 +62,7 @@ class StoreExecutor(ABC):
         if state not in ACTIVE_STATES:
             mark_if_dead(run)
             return
-        # The request first: whoever takes the run in the meantime finds it.
+        # The request first: a process that takes the run in the meantime finds it.
         request_stop(run, reason)
         if state == "queued":
             with suppress(StoreError), exclusive(run) as status:

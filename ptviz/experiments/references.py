@@ -106,7 +106,7 @@ def train_in_steps(kind: Kind, config: RunConfig, tuned: bool = False) -> Genera
     with torch.random.fork_rng():
         torch.manual_seed(training.seed)
         frozen = load_backbone(config.backbone, config.device, training.dtype)
-        # The read-out stays what it was: label descriptions are not encoded anew by the changing weights.
+        # The read-out stays what it was: label descriptions are not encoded again by the changing weights.
         frozen.make_readout = cache(frozen.make_readout)  # type: ignore[method-assign]
         bare = EncodedExamples(frozen, task, subsample_task(task, training).test, 0, training.length)
         zero_shot = evaluate(None, bare).score

@@ -1,7 +1,7 @@
 """What lists, forms and checks know of the methods without their classes, which need torch.
 
 ``declarations.json`` holds the cards and hyperparameters that the classes of the survey's methods declare;
-``python -m ptviz.methods.listing`` writes it anew. Methods of other packages are asked themselves.
+``python -m ptviz.methods.listing`` writes it again. Methods of other packages are asked themselves.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ def plot_score_by_length(run: RunOrId, *, groups: int = LENGTH_GROUPS) -> go.Fig
 def error_summary(run: RunOrId) -> dict[str, Any]:
     """Return the errors of a finished run on its test examples as plain data; scores are shares, 0.8 for 80 %.
 
-    "examples", "right", "zero_shot_right", "changes" (both right, mended, broken, both wrong, McNemar's exact p),
+    "examples", "right", "zero_shot_right", "changes" (both right, fixed, broken, both wrong, McNemar's exact p),
     "classes" (precision, recall and F1 of each), "confusion", "calibration" with and without the prompt, and "lengths".
     What is not defined for the task is None, and so is what needs answers without the prompt where a run of an earlier
     version has none.

@@ -17,7 +17,7 @@ from ptviz.tasks.metrics import is_reference
 
 Order = Literal["test set", "lowest first", "highest first"]
 """The order of rows: as in the test set, or by certainty; by the score of a written text, where it has one."""
-Change = Literal["any", "mended", "broken"]
+Change = Literal["any", "fixed", "broken"]
 """What the prompt changed: wrong without and right with it, or the reverse; of texts, a higher or a lower score."""
 Rows: TypeAlias = list[dict[str, Any]]
 _PROBABILITY = "p("
@@ -34,7 +34,7 @@ def predictions_table(
     case, punctuation, articles and spaces, as SQuAD compares answers. Both have the answer without the prompt as
     "zero_shot", with "zero_shot_certainty" or "zero_shot_score", "zero_shot_right", and "change", unless the run is of
     an earlier version. ``search`` keeps rows that have all its words in any of their texts, in any case; ``change``
-    keeps those that the prompt mended or broke.
+    keeps those that the prompt fixed or broke.
 
     Raises:
         ValueError: for an unknown ``order`` or ``change``, or a run on several tasks: ``RUN@TASK`` names one.
@@ -43,8 +43,8 @@ def predictions_table(
     """
     if order not in ("test set", "lowest first", "highest first"):
         raise ValueError(f"order: expected test set, lowest first or highest first; got {order!r}")
-    if change not in ("any", "mended", "broken"):
-        raise ValueError(f"change: expected any, mended or broken; got {change!r}")
+    if change not in ("any", "fixed", "broken"):
+        raise ValueError(f"change: expected any, fixed or broken; got {change!r}")
     rows = read_predictions(run)
     if change != "any" and rows and not has_zero_shot(rows):
         name = get_run(run).id
@@ -142,7 +142,7 @@ def _zero_shot_cells(rows: Rows, frame: pd.DataFrame, value: str) -> Iterator[tu
 
 
 def _change(gain: float) -> str:
-    return "mended" if gain > 0 else "broken" if gain < 0 else ""
+    return "fixed" if gain > 0 else "broken" if gain < 0 else ""
 
 
 def _number(score: Any) -> float | None:

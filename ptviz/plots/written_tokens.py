@@ -37,7 +37,7 @@ def plot_written_attention(
     attention of a token is that of the position where it was chosen. ``site`` and ``head`` select one of each, among
     the sites where written tokens attend to the prompt; None averages over all of them.
 
-    ``without_largest`` leaves the prompt token blank that gets most, so that the others can be told apart. In a decoder
+    ``without_largest`` leaves the prompt token blank that gets most, so that the others differ in colour. In a decoder
     this is often the first position, whatever it holds: an attention sink (Xiao et al. 2024, section 3.1,
     https://arxiv.org/abs/2309.17453).
     """

@@ -96,7 +96,7 @@ class _AttentionCollector:
         self.joined = loaded.backbone.family == "decoder"
         targets = batch.targets
         if not self.joined and self.written == self.width:
-            # Sites are told apart by their lengths. A causal decoder does not see one position more at the end.
+            # Sites are recognised by their lengths. A causal decoder does not see one position more at the end.
             targets = torch.cat([targets, targets.new_full((1, 1), NO_TARGET)], 1)
         self.batch = replace(batch, targets=targets)
         self.weights: dict[int, Tensor] = {}

@@ -27,7 +27,7 @@ from ptviz.runs import Run, StoreError
 from ptviz.runs.settings import config_settings
 
 _MOST_TEXTS = 10
-"""Examples that the prompt mended, and broke, which are listed."""
+"""Examples that the prompt fixed, and broke, which are listed."""
 _NO_VERSIONS = ("notes", "metric", "metrics", "lr", "trained", "stored", "slots", "memory", "seed")
 """Fields of a run's environment that stand elsewhere in the report."""
 
@@ -103,7 +103,7 @@ def _errors(run: Run) -> list[Section]:
     ]
     if changes := found["changes"]:
         sentences.append(
-            f"Against zero-shot the prompt mended {changes['mended']:,} and broke {changes['broken']:,} examples "
+            f"Against zero-shot the prompt fixed {changes['fixed']:,} and broke {changes['broken']:,} examples "
             f"(McNemar's exact test, two-sided: p = {changes['p']:.2g})."
         )
     parts: list[Table | Figure | Code] = []
@@ -132,7 +132,7 @@ def _changed_tables(run: Run) -> list[Table]:
     if not has_zero_shot(rows):
         return []
     tables = []
-    for change, title in (("mended", "Mended by the prompt"), ("broken", "Broken by the prompt")):
+    for change, title in (("fixed", "Fixed by the prompt"), ("broken", "Broken by the prompt")):
         found = select_predictions(rows, change=change, order="highest first")  # type: ignore[arg-type]
         names = [name for name in rows[0] if name not in ("right", "zero_shot_right", "change")]
         cells = [[_cell(row[name]) for name in names] for row in found[:_MOST_TEXTS]]

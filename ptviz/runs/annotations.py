@@ -58,7 +58,7 @@ def read_annotations(folder: Path) -> Annotations:
     except FileNotFoundError:
         return Annotations()
     except (OSError, InvalidData) as error:
-        raise StoreError(f"{path}: {error}; mend or delete it, the run stays readable") from None
+        raise StoreError(f"{path}: {error}; fix or delete it, the run stays readable") from None
 
 
 def write_annotations(folder: Path, annotations: Annotations) -> None:

@@ -188,8 +188,8 @@ class RunConfig:
         words = ["ptviz", "train", self.method, "--backbone", self.backbone, "--task", ",".join(self.targets)]
         for name, value in self._changed_training().items():
             words += [f"--{name.replace('_', '-')}", _shell_value(value)]
-        for name, knob in self.changed_hyperparameters().items():
-            words += ["--set", f"{name}={_shell_value(knob)}"]
+        for name, hyperparameter in self.changed_hyperparameters().items():
+            words += ["--set", f"{name}={_shell_value(hyperparameter)}"]
         for name in ("device", "start"):
             if getattr(self, name) is not None:
                 words += [f"--{name}", getattr(self, name)]

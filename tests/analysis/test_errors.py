@@ -77,7 +77,7 @@ def test_changes_are_tested_as_statsmodels_does() -> None:
     right = [True] * 12 + [False] * 5 + [True] * 4
     before = [False] * 12 + [True] * 3 + [False] * 2 + [True] * 4
     found = count_changes(right, before)
-    assert (found.both_right, found.mended, found.broken, found.both_wrong) == (4, 12, 3, 2)
+    assert (found.both_right, found.fixed, found.broken, found.both_wrong) == (4, 12, 3, 2)
     assert found.p == pytest.approx(mcnemar([[4, 3], [12, 2]], exact=True).pvalue)
     assert count_changes([True], [True]).p == 1
 

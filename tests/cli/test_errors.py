@@ -33,13 +33,13 @@ def run(home: Path) -> Run:
 def test_errors_are_printed_with_what_the_prompt_changed(run: Run, shell: Shell) -> None:
     data = json.loads(shell("errors", run.id, "--json").out)
     assert (data["right"], data["zero_shot_right"], data["examples"]) == (2, 2, 3)
-    assert data["changes"] == {"both_right": 1, "mended": 1, "broken": 1, "both_wrong": 0, "p": 1.0}
+    assert data["changes"] == {"both_right": 1, "fixed": 1, "broken": 1, "both_wrong": 0, "p": 1.0}
     assert data["confusion"] == [[1, 0], [1, 1]]
-    assert [row["text"] for row in data["mended"]] == ["a b"]
+    assert [row["text"] for row in data["fixed"]] == ["a b"]
     assert [row["text"] for row in data["broken"]] == ["d"]
     assert set(data["calibration"]) == {"with the prompt", "without a prompt"}
     plain = shell("errors", run.id).out
-    assert "mended      1 wrong without the prompt, right with it" in plain
+    assert "fixed       1 wrong without the prompt, right with it" in plain
     assert "x_1\t1\t50.0 %\t100.0 %\t66.7 %\t0.0 %" in plain
     assert "| x\\_1 | 1 | 50.0 % |" in shell("errors", run.id, "--markdown").out
     assert "x\\_1 & 1 & 50.0 \\% &" in shell("errors", run.id, "--latex").out

@@ -127,18 +127,18 @@ ZERO_SHOT = {"zero_shot": ["no", "no", "no", "no"], "zero_shot_certainty": [0.6,
 def test_what_the_prompt_changed_is_listed_by_certainty(page: Page, predicted: Callable[..., Run]) -> None:
     run = predicted({**CLASSES, **ZERO_SHOT})
     at = well(page("train/watch.py", run=run.id))
-    assert any("mended 1 and broke 1 of 4 examples (McNemar's exact test: p = 1)" in one.value for one in at.text)
-    at.segmented_control(key="change").set_value("mended").run()
+    assert any("fixed 1 and broke 1 of 4 examples (McNemar's exact test: p = 1)" in one.value for one in at.text)
+    at.segmented_control(key="change").set_value("fixed").run()
     assert shown(well(at))["text"].tolist() == ["one good film"]
     at.segmented_control(key="change").set_value("broken").run()
     assert shown(well(at))["text"].tolist() == ["=2+3"]
     (snippet,) = [one.value for one in at.code if "predictions_table(" in one.value]
     assert 'change="broken"' in snippet
-    assert [row["zero_shot"] for row in predictions_table(run, change="mended")] == ["no"]
-    with pytest.raises(ValueError, match="change: expected any, mended or broken; got 'odd'"):
+    assert [row["zero_shot"] for row in predictions_table(run, change="fixed")] == ["no"]
+    with pytest.raises(ValueError, match="change: expected any, fixed or broken; got 'odd'"):
         predictions_table(run, change="odd")  # type: ignore[arg-type]
     texts = predicted({**TEXTS, "zero_shot": ["Walked", "go", "seed"], "zero_shot_score": [1.0, 0.0, 0.5]})
-    assert [row["change"] for row in predictions_table(texts)] == ["", "mended", "broken"]
+    assert [row["change"] for row in predictions_table(texts)] == ["", "fixed", "broken"]
     assert predictions_table(texts)[0]["zero_shot_right"]
     at = well(page("train/watch.py", run=texts.id))
     assert any("1 of 3 outputs score higher and 1 score lower" in one.value for one in at.text)
@@ -185,7 +185,7 @@ def test_a_run_of_an_earlier_version_is_answered_without_the_prompt(
     with pytest.raises(StoreError, match=f"ptviz errors {run.id} --zero-shot adds them"):
         plot_confusion(run, zero_shot=True)
     with pytest.raises(StoreError, match="--zero-shot adds them"):
-        predictions_table(run, change="mended")
+        predictions_table(run, change="fixed")
     at = well(page("train/watch.py", run=run.id))
     at.button(key="zero-shot").click().run()
     if f"zero-shot-{run.id}" in at.session_state:

@@ -96,7 +96,7 @@ def test_a_run_is_reported_whole(predicted: Callable[..., Run], store: Store) ->
     assert "<img src=x onerror=alert(1)>{{ 7 * 7 }}" in text, "a name is text, and no template"
     assert "\x1b" not in text
     assert "2 of 3 test examples are right (66.7%" in text
-    assert "mended 1 and broke 1 examples (McNemar's exact test, two-sided: p = 1)" in text
+    assert "fixed 1 and broke 1 examples (McNemar's exact test, two-sided: p = 1)" in text
     assert run.config.shell_command().split(" --name")[0] in text
     assert "train_and_save(" in text
     assert "@inproceedings{lester2021power" in text

@@ -41,7 +41,7 @@ def test_a_damaged_file_is_said_and_overwrites_nothing(store: Store, config: Run
     run = store.create(config)
     path = run.path / "annotations.json"
     path.write_text(content)
-    with pytest.raises(StoreError, match=r"annotations\.json: .*mend or delete it, the run stays readable"):
+    with pytest.raises(StoreError, match=r"annotations\.json: .*fix or delete it, the run stays readable"):
         run.annotations()
     (summary,) = store.list()
     assert summary.annotations == Annotations()

@@ -1,7 +1,7 @@
 """Prepared rows kept on disk, so that a built-in task opens at once.
 
 A kept file is a line of JSON that says what it was made from and the SHA-256 of what follows: the names of the data's
-classes and the splits. Anything else that is found there is made anew, and a folder that cannot be written only costs
+classes and the splits. Anything else that is found there is made again, and a folder that cannot be written only costs
 time.
 """
 

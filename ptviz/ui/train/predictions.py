@@ -97,16 +97,16 @@ def _views(run: Run, rows: Rows) -> list[str]:
 
 
 def describe_changes(rows: Rows) -> str:
-    """Return in a sentence how many examples the prompt mended and broke, and whether that may be chance."""
+    """Return in a sentence how many examples the prompt fixed and broke, and whether that may be chance."""
     if "score" in rows[0]:
-        better, worse = (sum(row["change"] == change for row in rows) for change in ("mended", "broken"))
+        better, worse = (sum(row["change"] == change for row in rows) for change in ("fixed", "broken"))
         return (
             f"Against the backbone without the prompt, {better:,} of {len(rows):,} outputs score higher and {worse:,} "
             "score lower."
         )
     found = count_changes([row["right"] for row in rows], [row["zero_shot_right"] for row in rows])
     return (
-        f"Against zero-shot the prompt mended {found.mended:,} and broke {found.broken:,} of {len(rows):,} examples "
+        f"Against zero-shot the prompt fixed {found.fixed:,} and broke {found.broken:,} of {len(rows):,} examples "
         f"(McNemar's exact test: p = {found.p:.2g}); {found.both_right:,} are right and {found.both_wrong:,} wrong "
         "both times."
     )
@@ -219,8 +219,8 @@ def _choose(writes: bool, compares: bool) -> dict[str, Any]:
     what = "score" if writes else "certainty"
     change = "any"
     if compares:
-        names = {"any": "all", "mended": "score higher than zero-shot", "broken": "score lower than zero-shot"} if (
-            writes) else {"any": "all", "mended": "mended by the prompt", "broken": "broken by the prompt"}  # fmt: skip
+        names = {"any": "all", "fixed": "score higher than zero-shot", "broken": "score lower than zero-shot"} if (
+            writes) else {"any": "all", "fixed": "fixed by the prompt", "broken": "broken by the prompt"}  # fmt: skip
         change = st.segmented_control(
             "Examples", list(names), format_func=names.__getitem__, default="any", key="change", required=True,
             bind="query-params",
