@@ -22,13 +22,15 @@ def gallery(
         Path | None, typer.Option(help="Folder of the gallery. Default: that of the app, assets/gallery.")
     ] = None,
 ) -> None:
-    """Train the recorded runs that come with ptviz, and pack them.
+    """Train the recorded runs that come with ptviz, measure their transfer, and pack both.
 
     Runs that PTVIZ_HOME already holds are reused. Ctrl-C stops the training; the same command continues it.
     """
+    from ptviz.analysis.score_text import format_score
     from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import find_runs, start_runs
-    from ptviz.experiments.gallery import gallery_configs, pack_gallery
+    from ptviz.experiments.gallery import gallery_configs, measure_transfer, pack_gallery
+    from ptviz.tasks.metrics import recorded_metric
 
     executor = LocalExecutor()
     with as_usage_error(OSError, ImportError):
@@ -38,6 +40,9 @@ def gallery(
                 with quiet_libraries():
                     planned = start_runs(executor, planned)
                 wait_for_runs(executor, planned, stop, progress_console(), _run_label)
+            for score in () if stop.requested else measure_transfer(executor.store):
+                measured = format_score(recorded_metric(score.metric), score.accuracy)
+                print_line(f"{score.run} on {score.task}: {score.reason or measured}")
         packed = pack_gallery(executor.store, folder or paths.gallery_dir(), print_line)
     print_line(f"{len(packed.runs)} runs, {packed.measured} measured transfers, {packed.size / 1e6:.1f} MB")
     if packed.missing:

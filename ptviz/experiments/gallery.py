@@ -6,13 +6,16 @@ a home holds of them. Nothing is trained twice: a recording that was stopped con
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from ptviz.experiments.comparison import PlannedRun, find_runs, make_configs
 from ptviz.experiments.sample_checkpoints import write_samples
-from ptviz.experiments.transfer_results import pack_record
+from ptviz.experiments.transfer import finished_runs, measure_missing, target_tasks
+from ptviz.experiments.transfer_results import TransferScore, pack_record
 from ptviz.methods import list_methods
 from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
@@ -30,18 +33,37 @@ _OTHER_TASKS = (
 )  # fmt: skip
 _WRITING_BACKBONE, _WRITING_TASKS = "smollm2-135m", ("trec6", "question-formation")
 _SNAPSHOT_BYTES, _OTHER_SNAPSHOT_BYTES = 250_000, 30_000
-"""Room for the snapshots of a run of the first seed on the first task, which the pages show first, and of another."""
+"""Room for the snapshots of a run of the first seed on the first task, which the pages show first, and of another.
+
+The best prompts of the other seeds are stored in half precision.
+"""
 
 
 def gallery_configs() -> tuple[RunConfig, ...]:
     """Return the configs of all runs of the gallery, in the order in which they are trained."""
     usual = RunConfig()
-    on_other_tasks = [RunConfig(usual.backbone, task) for task in _OTHER_TASKS]
     writing = [RunConfig(_WRITING_BACKBONE, task) for task in _WRITING_TASKS]
     first, *others = (make_configs([*list_methods()], [seed], usual) for seed in _SEEDS)
-    plain = [config for base in on_other_tasks for config in make_configs([SOURCE_METHOD], _SEEDS[:1], base)]
+    on_other_tasks = _transfer_configs()[1:]
     decoders = [config for base in writing for config in make_configs([SOURCE_METHOD], _SEEDS[:1], base)]
-    return (*first, *plain, *(config for seed in others for config in seed), *decoders)
+    return (*first, *on_other_tasks, *(config for seed in others for config in seed), *decoders)
+
+
+def _transfer_configs() -> list[RunConfig]:
+    """Return the configs of the prompts that are measured on each other's tasks: one of each task."""
+    bases = [RunConfig(), *(RunConfig(RunConfig().backbone, task) for task in _OTHER_TASKS)]
+    return [config for base in bases for config in make_configs([SOURCE_METHOD], _SEEDS[:1], base)]
+
+
+def measure_transfer(store: Store) -> Iterator[TransferScore]:
+    """Measure each prompt of prompt tuning on every task of the gallery, unless it was measured; yield each score.
+
+    Raises:
+        StoreError: if another process is measuring, or the record is damaged or cannot be written.
+    """
+    found = {entry.run for entry in find_runs(store, _transfer_configs()) if entry.state == "finished"}
+    runs = [one for one in finished_runs(store) if one.id in found]
+    yield from measure_missing(store, runs, target_tasks(runs))
 
 
 @dataclass(frozen=True)
@@ -68,8 +90,9 @@ def pack_gallery(store: Store, folder: Path, on_packed: Callable[[str], None] = 
     done = {entry.run: recorded_id(entry.config) for entry in found if entry.run and entry.state == "finished"}
     for id, packed in done.items():
         run = store.get(id)
-        is_first = (run.config.training.seed, run.config.task) == (_SEEDS[0], RunConfig().task)
-        pack_run(run, folder / "runs", _SNAPSHOT_BYTES if is_first else _OTHER_SNAPSHOT_BYTES, done)
+        is_first = run.config.training.seed == _SEEDS[0]
+        room = _SNAPSHOT_BYTES if is_first and run.config.task == RunConfig().task else _OTHER_SNAPSHOT_BYTES
+        pack_run(run, folder / "runs", room, done, torch.float32 if is_first else torch.float16)
         on_packed(packed)
     measured = pack_record(store, folder / "runs", done)
     _write_samples(folder)

@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
 import torch
 from pyarrow import parquet
 from torch import Tensor
@@ -36,12 +38,19 @@ def recorded_id(config: RunConfig) -> str:
     return f"recorded-{slug(f'{tasks}-{config.backbone}-{config.method}', 100)}-{config.training.seed}"
 
 
-def pack_run(run: Run, folder: Path, snapshot_bytes: int, ids: Mapping[str, str] | None = None) -> Path:
+def pack_run(
+    run: Run,
+    folder: Path,
+    snapshot_bytes: int,
+    ids: Mapping[str, str] | None = None,
+    best_type: torch.dtype = torch.float32,
+) -> Path:
     """Pack a finished run as a recorded run under ``folder``, in place of an earlier recording; return its folder.
 
     Of its snapshots, stored in half precision, at most ``MAX_SNAPSHOTS`` are kept, as many
-    as fit in ``snapshot_bytes``, the best always. The best prompt is stored as it was trained. More than 1 MB is stored
-    as the merged prompt that it makes. ``ids`` are the new ids of the runs that its events name.
+    as fit in ``snapshot_bytes``, the best always. The best prompt is stored as ``best_type``, by default as it was
+    trained. More than 1 MB is stored as the merged prompt that it makes. Probabilities are rounded to three digits.
+    ``ids`` are the new ids of the runs that its events name.
 
     Raises:
         StoreError: if the run is not finished, a file is damaged, or the folder cannot be written.
@@ -57,11 +66,10 @@ def pack_run(run: Run, folder: Path, snapshot_bytes: int, ids: Mapping[str, str]
             atomic_write(draft / "events.jsonl", _rename_runs((run.path / "events.jsonl").read_bytes(), ids or {}))
             shutil.copyfile(run.path / "environment.json", draft / "environment.json")
             if (run.path / PREDICTIONS_FILE).exists():
-                table = parquet.read_table(run.path / PREDICTIONS_FILE)
-                parquet.write_table(table, draft / PREDICTIONS_FILE, compression="zstd")
+                _pack_predictions(run.path / PREDICTIONS_FILE, draft / PREDICTIONS_FILE)
             (draft / "snapshots").mkdir()
-            _pack_tensors(run.path / "prompt.safetensors", draft / "prompt.safetensors", config, torch.float32)
-            for info in _choose_by_size(run, draft, snapshot_bytes):
+            _pack_tensors(run.path / "prompt.safetensors", draft / "prompt.safetensors", config, best_type)
+            for info in _choose_by_size(run, draft, snapshot_bytes, best_type):
                 _pack_tensors(info.path, draft / "snapshots" / info.path.name, config, torch.float16)
             for folder_with_it in (run.path, target):
                 if (folder_with_it / FORWARD_PASS_FILE).exists():
@@ -75,9 +83,9 @@ def pack_run(run: Run, folder: Path, snapshot_bytes: int, ids: Mapping[str, str]
     return target
 
 
-def _choose_by_size(run: Run, draft: Path, most_bytes: int) -> list[SnapshotInfo]:
-    """Return the snapshots to keep, each half as large as the best prompt that was just packed."""
-    size = max(1, (draft / "prompt.safetensors").stat().st_size // 2)
+def _choose_by_size(run: Run, draft: Path, most_bytes: int, best_type: torch.dtype) -> list[SnapshotInfo]:
+    """Return the snapshots to keep, which take two bytes a number, by the size of the best prompt just packed."""
+    size = max(1, (draft / "prompt.safetensors").stat().st_size * 2 // best_type.itemsize)
     return choose_snapshots(run, max(1, min(MAX_SNAPSHOTS, most_bytes // size)))
 
 
@@ -91,6 +99,17 @@ def choose_snapshots(run: Run, most: int) -> list[SnapshotInfo]:
     others, last = most - 1, len(found) - 1
     spread = [round(i * last / (others - 1)) for i in range(others)] if others > 1 else [last] * others
     return [found[i] for i in sorted({*spread, *best})]
+
+
+def _pack_predictions(source: Path, target: Path) -> None:
+    """Copy a table of predictions, its probabilities with 10 bits after the first: three digits, in half the bytes."""
+    table = parquet.read_table(source)
+    for place, field in enumerate(table.schema):
+        if pa.types.is_float64(field.type) and not table[field.name].null_count:
+            bits = table[field.name].to_numpy().view(np.uint64)
+            short = (bits + np.uint64(1 << 41)) >> np.uint64(42) << np.uint64(42)
+            table = table.set_column(place, field, pa.array(short.view(np.float64)))
+    parquet.write_table(table, target, compression="zstd", compression_level=19, use_dictionary=False)
 
 
 def _rename_runs(events: bytes, ids: Mapping[str, str]) -> bytes:

@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.local import LocalExecutor
+from ptviz.experiments import gallery
+from ptviz.experiments.transfer import measure_missing
+from ptviz.experiments.transfer_results import read_transfer_scores
 from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
 from ptviz.runs.extend import prepare_resume
-from ptviz.runs.gallery import recorded_run, recorded_runs, with_recorded
-from ptviz.runs.pack import choose_snapshots, pack_run
+from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded
+from ptviz.runs.pack import choose_snapshots, pack_run, recorded_id
 
 READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"
 
@@ -58,6 +63,44 @@ def test_a_recorded_run_reads_as_the_run_that_was_packed(store: Store, trained: 
         half, whole = (run.snapshot(info.stage, info.step)["P"] for run in (found, trained))
         assert half.dtype == torch.float32
         torch.testing.assert_close(half, whole, rtol=2**-10, atol=1e-6)
+
+
+def test_packed_probabilities_have_three_digits(trained: Run, recorded: Run) -> None:
+    whole, short = trained.predictions(), recorded.predictions()
+    assert whole is not None
+    assert short is not None
+    assert [*whole.columns] == [*short.columns]
+    for name in whole.columns:
+        if whole[name].dtype == float:
+            np.testing.assert_allclose(short[name], whole[name], rtol=2**-11)
+            assert not (short[name].to_numpy().view(np.uint64) & np.uint64(2**42 - 1)).any()
+        else:
+            assert (short[name] == whole[name]).all()
+
+
+def test_a_best_prompt_is_packed_in_half_precision_where_it_is_asked_for(trained: Run, tmp_path: Path) -> None:
+    half = Run(pack_run(trained, tmp_path / "half", half_size(trained), best_type=torch.float16))
+    assert (half.path / "prompt.safetensors").stat().st_size < 0.8 * (
+        trained.path / "prompt.safetensors"
+    ).stat().st_size
+    torch.testing.assert_close(half.prompt()["P"], trained.prompt()["P"], rtol=2**-10, atol=1e-6)
+    assert not torch.equal(half.prompt()["P"], trained.prompt()["P"])
+
+
+def test_transfer_is_measured_once_and_packed_with_the_runs(
+    store: Store, trained: Run, model_cache: ModelCache, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(gallery, "measure_missing", partial(measure_missing, model_cache=model_cache))
+    monkeypatch.setattr(gallery, "_transfer_configs", lambda: [trained.config])
+    monkeypatch.setattr(gallery, "gallery_configs", lambda: (trained.config,))
+    [*scores] = gallery.measure_transfer(store)
+    assert trained.id in [score.run for score in scores]
+    assert [score.reason for score in scores] == [""] * len(scores)
+    assert [*gallery.measure_transfer(store)] == []
+    packed = gallery.pack_gallery(store, tmp_path / "gallery")
+    assert packed.measured == len(scores)
+    monkeypatch.setenv("PTVIZ_GALLERY", str(tmp_path / "gallery"))
+    assert recorded_id(trained.config) in {run for run, _, _ in read_transfer_scores(gallery_store())}
 
 
 def test_first_best_and_last_snapshots_are_kept(trained: Run) -> None:
