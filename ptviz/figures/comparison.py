@@ -77,8 +77,8 @@ def draw_seed_bands(
     With ``loss`` the bands hold training losses instead, in nats. ``references`` are scores by name, drawn as dotted
     lines.
     """
-    flat = None if references else _range_if_flat(bands, zero_shot, metric)
-    scores = [zero_shot, *(references or {}).values()]
+    lines = [zero_shot, *(references or {}).values()]
+    flat, scores = _range_if_flat(bands, lines, metric), [*lines]
     scores += [score for band in bands for score in (*band.low, *band.high)]
     figure = empty_figure(
         440 + 10 * max(3, len(bands)),
@@ -103,9 +103,9 @@ def draw_seed_bands(
     return figure if evaluated else add_note(figure, "No run of this comparison has been evaluated yet.")
 
 
-def _range_if_flat(bands: Sequence[SeedBand], zero_shot: float | None, metric: Metric) -> list[float] | None:
+def _range_if_flat(bands: Sequence[SeedBand], lines: Sequence[float | None], metric: Metric) -> list[float] | None:
     """Return the range of scores that are all equal: a chart would choose one from -100 % to 100 % around them."""
-    scores = {*(score for band in bands for score in (*band.low, *band.high)), *filter(None, [zero_shot])}
+    scores = {*(score for band in bands for score in (*band.low, *band.high)), *filter(None, lines)}
     return score_range(metric, scores) if len(scores) == 1 else None
 
 

@@ -47,3 +47,5 @@ def test_references_are_dotted_lines_with_names():
     assert [(trace.name, set(trace.y)) for trace in dotted] == [("LoRA", {0.9}), ("full", {0.8})]
     assert len(drawn.data) == len(plain.data) + 2
     assert "References: LoRA 90.0%; full 80.0%." in alt_of(drawn)
+    flat = plots.plot_comparison([run], references={"LoRA": 0.5})
+    assert flat.layout.yaxis.range is not None, "plotly would draw -100 % to 100 % around equal scores"
