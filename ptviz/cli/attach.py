@@ -50,7 +50,8 @@ def attach(
         ("node", "id", "state", "processors", "accelerators", "runs"),
         [(*row, ", ".join(runs) or "-") for *row, runs in nodes],
     )
-    print_message(console, f"{len(unfinished)} unfinished runs, {len(cluster['queued'])} of them in the queue")
+    count = "1 unfinished run" if len(unfinished) == 1 else f"{len(unfinished)} unfinished runs"
+    print_message(console, f"{count}, {len(cluster['queued'])} in the queue")
     if no_wait or not unfinished:
         return
     planned = tuple(PlannedRun(executor.store.get(id).config, id, executor.status(id).state) for id in unfinished)

@@ -100,7 +100,8 @@ def sweep(
     _report(executor, read, planned, reused, time.monotonic() - started, csv_path, as_json)
     behind = [entry for entry in planned if _is_behind(executor, entry)]
     if behind:
-        print_message(console, f"{len(behind)} runs were stopped early by ASHA; they are kept, and not trained again")
+        count = "1 run was" if len(behind) == 1 else f"{len(behind)} runs were"
+        print_message(console, f"{count} stopped early by ASHA: kept, and not trained again")
     exit_if_incomplete([entry for entry in planned if entry not in behind], stop.requested, run_label)
 
 

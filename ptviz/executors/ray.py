@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz.engine.check_labels import check_table_labels
 from ptviz.executors.local import LocalExecutor
+from ptviz.executors.ray_address import START_COMMAND, find_port, keep_on_loopback
 from ptviz.executors.ray_collector import Collector
 from ptviz.executors.store_executor import StoreExecutor
 from ptviz.experiments.comparison import find_runs, start_runs
@@ -211,13 +212,17 @@ def connect(address: str) -> None:
     """
     if ray.is_initialized():
         return
+    where = "this machine belongs to no Ray cluster" if address == "auto" else f"no Ray cluster answers at {address}"
+    missing = f"{where}. Start one with: {START_COMMAND}"
+    port = find_port(address)
+    if port is not None and not port.answers():
+        raise StoreError(missing)
+    if port is not None and port.is_loopback:
+        keep_on_loopback()
     try:
         ray.init(address=address, namespace=NAMESPACE, log_to_driver=False, logging_level="error")
     except ConnectionError as error:
-        where = (
-            "this machine belongs to no Ray cluster" if address == "auto" else f"no Ray cluster answers at {address}"
-        )
-        raise StoreError(f"{where}. Start one with: ray start --head --node-ip-address=127.0.0.1") from error
+        raise StoreError(missing) from error
     except (RuntimeError, ValueError) as error:
         line = " ".join(str(error).split())
         raise StoreError(f"the Ray cluster at {address} cannot be used: {line[:400]}") from error

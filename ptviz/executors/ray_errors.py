@@ -14,6 +14,7 @@ LOST = (
 )  # fmt: skip
 """What Ray raises if the node of a task, or its process, is gone."""
 _FULL = (exceptions.ObjectStoreFullError, exceptions.OutOfDiskError)
+_NOT_IMPORTED = "failed to import on the worker"
 _MAX_LENGTH = 500
 
 
@@ -35,8 +36,11 @@ def task_reason(error: BaseException) -> str:
             f"the object store of a node is full: {first_line(cause)}. Start the nodes with more of it (`ray start "
             "--object-store-memory=BYTES`), or install the backbone on each node and name it by its hub id"
         )
-    if isinstance(cause, ModuleNotFoundError):
-        return f"its node lacks a package: {first_line(cause)}. Install the same versions on all nodes"
+    if isinstance(cause, ImportError) or _NOT_IMPORTED in str(cause):
+        # Ray names the whole search path first, and the module at the end of a traceback.
+        missing = [line.strip() for line in str(cause).splitlines() if "No module named" in line]
+        what = missing[-1] if missing else first_line(cause)
+        return f"its node lacks a package: {what[:_MAX_LENGTH]}. Install the same versions on all nodes"
     return first_line(cause)
 
 

@@ -25,6 +25,9 @@ import ray  # isort: skip  # After the executor, which turns its usage reports o
 from ray import tune  # isort: skip
 from ray.tune.schedulers import ASHAScheduler, FIFOScheduler, TrialScheduler  # isort: skip
 
+_HEAD, _SHARE = "node:__internal_head__", 1e-4
+"""What a trial asks for, as Tune has to ask for something: a share of the head, and no processor of a run."""
+
 
 class RunTrial(tune.Trainable):  # type: ignore[misc,unused-ignore]
     """Follows the run ``run`` through the collector of the name ``collector``, both in ``config["followed"]``."""
@@ -150,7 +153,7 @@ def train_with_early_stopping(
     ]  # fmt: skip
     with tempfile.TemporaryDirectory(prefix="ptviz-tune-") as folder:
         tune.Tuner(
-            tune.with_resources(RunTrial, {"cpu": 0}),
+            tune.with_resources(RunTrial, tune.PlacementGroupFactory([{_HEAD: _SHARE}])),
             param_space={"followed": tune.grid_search(followed)},
             tune_config=tune.TuneConfig(scheduler=scheduler, max_concurrent_trials=slots),
             run_config=tune.RunConfig(name="sweep", storage_path=folder, verbose=0, stop=_OnRequest(is_stopping)),

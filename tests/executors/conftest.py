@@ -41,6 +41,9 @@ def loopback_cluster(home: Path, **environment: str) -> Iterator[Any]:
     import ray
     from ray.cluster_utils import Cluster
 
+    from ptviz.executors.ray_address import keep_on_loopback
+
+    keep_on_loopback()
     with pytest.MonkeyPatch.context() as patch:
         # The models of this suite need one thread.
         shared = {"OMP_NUM_THREADS": "1", "PTVIZ_HOME": str(home), "PYTHONPATH": str(Path(__file__).parents[2])}

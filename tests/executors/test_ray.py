@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -17,6 +18,7 @@ import torch
 
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.ray import RayExecutor, connect
+from ptviz.executors.ray_address import ClusterPort
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store, StoreError
 from ptviz.runs.placement import ClusterResources
 from tests.app_server import HANGS_SECONDS
@@ -41,6 +43,12 @@ def wait(what: Callable[[], Any]) -> Any:
 
 def over(run: Run) -> Any:
     return wait(lambda: run.status().state not in ACTIVE_STATES and run.status())
+
+
+def connections(process: psutil.Process) -> list[Any]:
+    with suppress(psutil.NoSuchProcess):
+        return process.net_connections("tcp")
+    return []
 
 
 @pytest.fixture(scope="module")
@@ -111,6 +119,20 @@ def test_stop_resume_extend_and_branch_work_as_locally(executor, config, tmp_pat
     assert over(branch).state == "finished"
 
 
+def test_only_this_machine_reaches_the_cluster(cluster, executor):
+    executor.attach()
+    own = psutil.Process().children(recursive=True)
+    listening = [one for process in own for one in connections(process) if one.status == psutil.CONN_LISTEN]
+    assert len(listening) > 5
+    assert {one.laddr.ip.removeprefix("::ffff:") for one in listening} == {"127.0.0.1"}
+
+
+def test_a_cluster_that_is_gone_is_said_at_once(monkeypatch):
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    with pytest.raises(StoreError, match=r"no Ray cluster answers at 127\.0\.0\.1:1\. Start one with"):
+        connect("127.0.0.1:1")
+
+
 def test_the_driver_dies_and_its_run_goes_on(cluster, executor, config):
     """A process that submits a run is killed at once; the run is found again, and ends."""
     program = (
@@ -154,7 +176,7 @@ def test_what_a_cluster_cannot_do_is_said_in_one_line(executor, config):
 @pytest.mark.parametrize(
     ("error", "message"),
     [
-        (ConnectionError("GCS is gone"), "no Ray cluster answers at 127.0.0.1:1. Start one with: ray start --head"),
+        (ConnectionError("GCS is gone"), "no Ray cluster answers at 127.0.0.1:1. Start one with: RAY_"),
         (
             RuntimeError("Version mismatch: The cluster was started with:\n    Ray: 1.0"),
             "Version mismatch: The cluster",
@@ -166,6 +188,7 @@ def test_a_cluster_that_cannot_be_used_is_an_error_of_one_line(monkeypatch, erro
         raise error
 
     monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ClusterPort, "answers", lambda port: True)
     monkeypatch.setattr(ray, "init", init)
     with pytest.raises(StoreError) as caught:
         connect("127.0.0.1:1")

@@ -23,6 +23,7 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.ray import RayExecutor
+from ptviz.executors.ray_address import keep_on_loopback
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store
 from ptviz.training import TrainConfig
 
@@ -83,6 +84,7 @@ def main() -> int:
     options = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
     os.environ.update(PTVIZ_HOME=str(folder / "home"), TMPDIR=str(folder))
+    keep_on_loopback()
     cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
     try:
         for _ in range(2):

@@ -38,7 +38,19 @@ def _render_nodes() -> None:
             }
             for node in cluster["nodes"]
         ]
-        st.dataframe(pd.DataFrame(rows), hide_index=True, height="content", alt="Nodes of the cluster and their runs")
-        queue = cluster["queued"]
-        waiting = f"{len(queue)} runs wait for a node" + (f", the first is {queue[0]}." if queue else ".")
-        st.text(waiting)
+        # The names of the runs get the room that the other columns do not need.
+        narrow = {name: st.column_config.Column(width="small") for name in list(rows[0])[:-1]} if rows else {}
+        st.dataframe(
+            pd.DataFrame(rows),
+            hide_index=True,
+            height="content",
+            column_config={**narrow, "Trains": st.column_config.Column(width="large")},
+            alt="Nodes of the cluster and their runs",
+        )
+        st.text(_describe_queue(cluster["queued"]))
+
+
+def _describe_queue(queue: list[str]) -> str:
+    if len(queue) < 2:
+        return f"1 run waits for a node: {queue[0]}." if queue else "No run waits for a node."
+    return f"{len(queue)} runs wait for a node, the first is {queue[0]}."
