@@ -8,6 +8,7 @@ from ptviz.ui.components.connection import watch_connection
 from ptviz.ui.components.formatting import ICON
 from ptviz.ui.components.glossary import render_term_style
 from ptviz.ui.components.presenter import render_presenter
+from ptviz.ui.components.streamlit_roles import repair_roles
 from ptviz.ui.libraries import are_libraries_loaded, load_libraries, load_libraries_in_background
 from ptviz.ui.recorded import recorded_switch
 
@@ -70,5 +71,6 @@ render_term_style()
 render_presenter()
 render_address_problems(page for pages in SECTIONS.values() for page in pages)
 watch_connection()
+repair_roles()
 page.run()
 load_libraries_in_background()

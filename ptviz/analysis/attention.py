@@ -11,6 +11,7 @@ softmax sums to 1 over prompt and text together, so the mass on the prompt is th
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,6 +32,11 @@ class PromptMass:
     by_site: Float[np.ndarray, "S m"]
     by_token: Float[np.ndarray, " m"]
     uniform: Float[np.ndarray, " S"]
+
+
+def site_word(sites: Sequence[str]) -> str:
+    """Return what attention sites of these names are: layers, unless a layer has several, as in an encoder-decoder."""
+    return "layer" if all(name.isdigit() for name in sites) else "site"
 
 
 def prompt_mass(

@@ -8,7 +8,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.attention import PromptMass
+from ptviz.analysis.attention import PromptMass, site_word
 from ptviz.figures.elements import TOP_DOWN, add_line, add_note, add_points, axis, cell_axis, empty_figure
 from ptviz.figures.heatmap import add_cells
 from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, escape_text
@@ -23,7 +23,7 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     """
     figure = empty_figure(
         320,
-        xaxis=axis("attention site", **axis_ticks(sites)),
+        xaxis=axis("layer" if site_word(sites) == "layer" else "attention site", **axis_ticks(sites)),
         yaxis=axis("attention on the prompt", zeroline=None, tickformat=".0%", rangemode="tozero"),
     )
     if not mass.answer.size:
@@ -56,9 +56,10 @@ def describe_attention_mass(mass: PromptMass, sites: Sequence[str]) -> str:
     if not len(there):
         return "Attention on the prompt by site: nothing to show yet."
     low, high = there[means[there].argmin()], there[means[there].argmax()]
+    word = site_word(sites)
     return (
-        f"Attention of the answer on the prompt, by site: lowest {means[low]:.0%} at {sites[low]}, highest "
-        f"{means[high]:.0%} at {sites[high]}, {means[there].mean():.0%} on average; uniform attention would be "
+        f"Attention of the answer on the prompt, by {word}: lowest {means[low]:.0%} at {word} {sites[low]}, highest "
+        f"{means[high]:.0%} at {word} {sites[high]}, {means[there].mean():.0%} on average; uniform attention would be "
         f"{np.nanmean(mass.uniform):.0%}."
     )
 

@@ -9,7 +9,7 @@ import numpy as np
 import plotly.graph_objects as go
 from jaxtyping import Float
 
-from ptviz.analysis.attention import PromptMass, attention_given, prompt_mass
+from ptviz.analysis.attention import PromptMass, attention_given, prompt_mass, site_word
 from ptviz.figures import attention as drawn
 from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.figures.logit_lens import describe_logit_lens, draw_logit_lens
@@ -75,7 +75,7 @@ def plot_attention_heads(
     """Draw the share of the answer's attention that each head (column) of each site (row) gives to the prompt."""
     found = _measure(answer, prompt, stage, step, text, row, task)
     values = found.mass.answer
-    names = "site", "head", found.sites, [str(head) for head in range(values.shape[1])]
+    names = site_word(found.sites), "head", found.sites, [str(head) for head in range(values.shape[1])]
     figure = drawn.draw_attention_heatmap(values, *names)
     return with_alt(figure, drawn.describe_attention_heatmap(values, *names))
 
@@ -93,7 +93,7 @@ def plot_attention_by_site(
 ) -> go.Figure:
     """Draw the answer's attention on each prompt token (column) at each site (row), averaged over the heads."""
     found = _measure(answer, prompt, stage, step, text, row, task)
-    return draw_token_heatmap(found.mass.by_site, "site", found.sites, found.prompt, highlight)
+    return draw_token_heatmap(found.mass.by_site, site_word(found.sites), found.sites, found.prompt, highlight)
 
 
 def plot_attention(

@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ptviz.analysis.attention import attention_given, prompt_mass
+from ptviz.analysis.attention import attention_given, prompt_mass, site_word
 from ptviz.figures import attention as drawn
 
 HOSTILE = "<b>x</b> %{y}"
@@ -65,3 +65,8 @@ def test_figures_of_any_size_keep_words_as_text(n):
     assert figure.layout.height <= 900
     assert len(figure.layout.yaxis.ticktext) <= 40
     assert drawn.describe_attention_heatmap(values, "token", "prompt token", names, names)
+
+
+def test_a_site_is_a_layer_where_a_layer_has_one():
+    assert site_word(["0", "1"]) == "layer"
+    assert site_word(["0 encoder", "1 decoder", "2 cross"]) == "site"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import streamlit as st
 
-from ptviz.analysis.attention import PromptMass
+from ptviz.analysis.attention import PromptMass, site_word
 from ptviz.plots import (
     plot_attention,
     plot_attention_by_site,
@@ -31,17 +31,17 @@ LESSON = (
     "**Try:** move the step and watch the mass change as the prompt trains, and type a sentence of your own."
 )
 _MASS_CAPTION = (
-    "How to read it: from the first attention site to the last; the solid line is the share of its attention that the "
+    "How to read it: from the first {site} to the last; the solid line is the share of its attention that the "
     "answer gives to the whole prompt, with one dot per head. The dotted line is the share that the prompt would get "
     "if attention were uniform."
 )
 _HEADS_CAPTION = (
-    "How to read it: one row per site, one column per head, bright where the answer gives the prompt much of its "
+    "How to read it: one row per {site}, one column per head, bright where the answer gives the prompt much of its "
     "attention."
 )
 _TOKENS_CAPTION = (
-    "How to read it: one row per site, one column per prompt token: the answer's attention, averaged over the heads. A "
-    "column that stays dark is a prompt token that the answer hardly attends to directly."
+    "How to read it: one row per {site}, one column per prompt token: the answer's attention, averaged over the heads. "
+    "A column that stays dark is a prompt token that the answer hardly attends to directly."
 )
 _GIVEN_CAPTION = (
     "How to read it: one row per token of the text, with the answer last, one column per prompt token. In a decoder, a "
@@ -80,13 +80,13 @@ def render_attention(target: ProbeTarget, text_count: int) -> None:
     shown = answer["text"]
     st.text(shown if len(shown) <= 300 else shown[:299] + "…")
     attention = PromptAttention.from_answer(answer)
-    _render_metrics(attention.mass, answer)
+    _render_metrics(attention.mass, site_word(attention.sites), answer)
     highlight = linked_selection.highlight_box(
         "prompt tokens to highlight", range(len(attention.prompt)), target.file_stem, named=attention.prompt.__getitem__
     )
     options = {**target.plot_options, "text": text, "row": row}
     linked = {"highlight": sorted(highlight), "on_pick": linked_selection.update_highlight}
-    _render_by_site(target, {**options, "answer": answer}, linked)
+    _render_by_site(target, site_word(attention.sites), {**options, "answer": answer}, linked)
     _render_by_token(target, attention, {**options, "answer": answer}, linked)
     if answer["writes"]:
         render_written_tokens(target, options, linked)
@@ -117,11 +117,11 @@ def _text_input(last_row: int) -> tuple[str, int]:
     return text, 0 if text else int(row)
 
 
-def _render_metrics(mass: PromptMass, answer: dict[str, Any]) -> None:
+def _render_metrics(mass: PromptMass, word: str, answer: dict[str, Any]) -> None:
     on_prompt, uniform = float(np.nanmean(mass.answer)), float(np.nanmean(mass.uniform))
     top = int(mass.by_token.argmax())
     with st.container(horizontal=True):
-        st.metric("On the prompt", f"{on_prompt:.0%}", help="the answer's attention, averaged over sites and heads")
+        st.metric("On the prompt", f"{on_prompt:.0%}", help=f"the answer's attention, averaged over {word}s and heads")
         st.metric(
             "Uniform attention", f"{uniform:.0%}", help="the prompt's share if every token got the same attention"
         )
@@ -129,7 +129,7 @@ def _render_metrics(mass: PromptMass, answer: dict[str, Any]) -> None:
     st.caption(_READOUT_NOTES[answer["reading"]])
 
 
-def _render_by_site(target: ProbeTarget, options: dict[str, Any], linked: dict[str, Any]) -> None:
+def _render_by_site(target: ProbeTarget, word: str, options: dict[str, Any], linked: dict[str, Any]) -> None:
     stem = target.file_stem
     render_plot(
         plot_attention_mass,
@@ -137,9 +137,9 @@ def _render_by_site(target: ProbeTarget, options: dict[str, Any], linked: dict[s
         **options,
         highlight=linked["highlight"],
         key="mass",
-        caption=_MASS_CAPTION,
+        caption=_MASS_CAPTION.format(site="layer" if word == "layer" else "attention site"),
         filename=f"{stem}-mass",
-        title="Attention on the prompt, site by site",
+        title=f"Attention on the prompt, {word} by {word}",
     )
     left, right = st.columns(2, gap="medium")
     with left:
@@ -148,7 +148,7 @@ def _render_by_site(target: ProbeTarget, options: dict[str, Any], linked: dict[s
             target.prompt,
             **options,
             key="heads",
-            caption=_HEADS_CAPTION,
+            caption=_HEADS_CAPTION.format(site=word),
             filename=f"{stem}-heads",
             title="The answer's heads",
             toolbar=False,
@@ -160,7 +160,7 @@ def _render_by_site(target: ProbeTarget, options: dict[str, Any], linked: dict[s
             **options,
             **linked,
             key="tokens",
-            caption=_TOKENS_CAPTION,
+            caption=_TOKENS_CAPTION.format(site=word),
             filename=f"{stem}-tokens",
             title="The answer, by prompt token",
             toolbar=False,
@@ -171,7 +171,7 @@ def _render_by_token(
     target: ProbeTarget, attention: PromptAttention, options: dict[str, Any], linked: dict[str, Any]
 ) -> None:
     with st.container(horizontal=True):
-        site = select_one_or_all("site", attention.sites, key="site")
+        site = select_one_or_all(site_word(attention.sites), attention.sites, key="site")
         head = select_one_or_all("head", [str(head) for head in range(attention.weights.shape[1])], key="head")
     render_plot(
         plot_attention,
