@@ -54,7 +54,7 @@ def test_errors_are_printed_with_what_the_prompt_changed(run: Run, shell: Shell)
 def test_tags_notes_and_pins_are_changed_and_filtered(run: Run, shell: Shell) -> None:
     shell("note", run.id, "--untag", "a", "--untag", "b c")
     data = json.loads(shell("note", run.id, "--tag", "paper", "--notes", "page 3", "--no-pin", "--json").out)
-    assert data == {"run": run.id, "tags": ["paper"], "notes": "page 3", "pinned": False}
+    assert data == {"run": run.id, "tags": ["paper"], "notes": "page 3", "pinned": False, "owner": "", "shared": False}
     assert "tags        paper" in shell("show", run.id).out
     other = make_run(Store(), hyperparameters={"m": 9})
     for where, expected in (("tag=paper", [run.id]), ("m>5", [other.id]), ("m=1", [])):
