@@ -16,7 +16,7 @@ from playwright.sync_api import Page, sync_playwright
 from tests.app_server import HANGS_SECONDS, ROOT, AppServer
 from tests.browser.conftest import CHROMIUM, FLAGS
 
-_WIDTH, _MARGIN, _TALL = 1300, 12, 4000
+_WIDTH, _MARGIN, _TALL = 1340, 12, 4000
 _DRAWN = """() => document.querySelector('[data-testid=stApp]')?.dataset.testScriptState === 'notRunning'
   && !document.querySelector('[data-testid=stSkeleton], [data-testid=stSpinner]')
   && [...document.querySelectorAll('.ptviz-plot')].every((node) => node.hidden || node._fullLayout)"""
@@ -33,12 +33,12 @@ class Picture(NamedTuple):
 
 SIX = "prompt-tuning,p-tuning-v2,prefix-tuning,residual,dept,smop"
 PICTURES = (
-    Picture("watch", "watch?run=recorded-trec6-minilm-l6-prompt-tuning-0", height=860),
+    Picture("watch", "watch?run=recorded-trec6-minilm-l6-prompt-tuning-0", height=1150),
     Picture("tour-1", "survey", [".st-key-figure-framework"], height=1020),
     Picture("tour-2", "embeddings", ["[class*=st-key-figure-map]", ".st-key-figure-norms", ".st-key-figure-distances"]),
     Picture("tour-3", "attention", [".st-key-figure-mass", ".st-key-figure-heads", ".st-key-figure-tokens"]),
     Picture("tour-4", "routing", [".st-key-figure-load", ".st-key-figure-balance"]),
-    Picture("tour-5", f"compare-methods?methods={SIX}&seeds=1", ["[data-testid=stDataFrame] >> nth=-1",
+    Picture("tour-5", f"compare-methods?methods={SIX}&seeds=3", ["[data-testid=stDataFrame] >> nth=-1",
             ".st-key-figure-comparison-curves"]),
 )  # fmt: skip
 

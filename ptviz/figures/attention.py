@@ -14,6 +14,8 @@ from ptviz.figures.heatmap import add_cells
 from ptviz.figures.style import FROZEN, GREEN, GREY, PROMPT, escape_text
 
 _MAX_HEIGHT = 900
+_SAME_LINE = 0.005
+"""Shares of attention that differ by less are one line to the eye; they come in half precision."""
 
 
 def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collection[int] = ()) -> go.Figure:
@@ -35,7 +37,7 @@ def draw_attention_mass(mass: PromptMass, sites: Sequence[str], picked: Collecti
     add_points(figure, x, mass.answer.ravel(), "answer, one head", "%{text}: %{y:.1%}", **more)
     answer, text_tokens = mass.answer.mean(1), mass.text.mean(1)
     lines = [("answer", answer, PROMPT, "solid"), ("text tokens", text_tokens, FROZEN, "dash")]
-    if np.allclose(answer, text_tokens, equal_nan=True):
+    if np.allclose(answer, text_tokens, rtol=0, atol=_SAME_LINE, equal_nan=True):
         # An encoder whose answer is the mean over its tokens: one line, not two of which one is hidden.
         lines = [("answer (the mean of the text tokens)", answer, PROMPT, "solid")]
     lines.append(("uniform attention", mass.uniform, GREY, "dot"))

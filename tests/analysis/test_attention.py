@@ -7,7 +7,7 @@ import json
 import numpy as np
 import pytest
 
-from ptviz.analysis.attention import attention_given, prompt_mass, site_word
+from ptviz.analysis.attention import PromptMass, attention_given, prompt_mass, site_word
 from ptviz.figures import attention as drawn
 
 HOSTILE = "<b>x</b> %{y}"
@@ -70,3 +70,12 @@ def test_figures_of_any_size_keep_words_as_text(n):
 def test_a_site_is_a_layer_where_a_layer_has_one():
     assert site_word(["0", "1"]) == "layer"
     assert site_word(["0 encoder", "1 decoder", "2 cross"]) == "site"
+
+
+@pytest.mark.parametrize(("apart", "lines"), [(0.001, 2), (0.02, 3)])
+def test_two_lines_that_nobody_can_tell_apart_are_one(apart: float, lines: int):
+    share = np.full((3, 2), 0.4)
+    mass = PromptMass(share, share + apart, share, share.mean(0), np.full(3, 0.5))
+    figure = drawn.draw_attention_mass(mass, ["0", "1", "2"])
+    assert sum("lines" in trace.mode for trace in figure.data) == lines
+    assert figure.layout.xaxis.title.text == "layer"
