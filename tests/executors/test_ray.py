@@ -22,7 +22,7 @@ from ptviz.executors.ray_address import ClusterPort
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store, StoreError
 from ptviz.runs.placement import ClusterResources
 from tests.app_server import HANGS_SECONDS
-from tests.executors.conftest import NODE, start_node
+from tests.loopback_cluster import NODE, start_node
 
 import ray  # isort: skip
 

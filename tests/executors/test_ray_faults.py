@@ -18,9 +18,9 @@ from ptviz.experiments import transfer
 from ptviz.runs import Run, RunConfig, Store
 from ptviz.runs.placement import ClusterResources
 from tests.app_server import ROOT
-from tests.executors.conftest import NODE, loopback_cluster, start_node
 from tests.executors.test_ray import over, same_prompt, trained_here
 from tests.families import model_of
+from tests.loopback_cluster import NODE, loopback_cluster, start_node
 
 pytestmark = [
     pytest.mark.slow,

@@ -14,8 +14,8 @@ from ptviz.executors.ray import RayExecutor
 from ptviz.experiments.sweep import STOPPED_EARLY
 from ptviz.runs import Run, Store
 from ptviz.runs.placement import ClusterResources
-from tests.executors.conftest import NODE, start_node
 from tests.executors.test_ray import over, same_prompt, trained_here, wait
+from tests.loopback_cluster import NODE, start_node
 
 pytestmark = [
     pytest.mark.slow,

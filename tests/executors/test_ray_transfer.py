@@ -18,7 +18,7 @@ from ptviz.executors.ray_transfer import ClusterTransfer
 from ptviz.experiments import transfer, transfer_gain
 from ptviz.experiments.transfer_gain import TransferGainSettings
 from ptviz.runs import RunConfig, Store, saved_prompts
-from tests.executors.conftest import NODE, start_node
+from tests.loopback_cluster import NODE, start_node
 
 pytestmark = [
     pytest.mark.slow,

@@ -9,12 +9,12 @@ from __future__ import annotations
 import argparse
 import os
 import random
-import shutil
 import sys
 import tempfile
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 os.environ.update(OMP_NUM_THREADS="1", RAY_USAGE_STATS_ENABLED="0")
 
@@ -23,15 +23,11 @@ import torch
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.executors.ray import RayExecutor
-from ptviz.executors.ray_address import keep_on_loopback
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store
 from ptviz.training import TrainConfig
-
-import ray  # isort: skip
-from ray.cluster_utils import Cluster  # isort: skip
+from tests.loopback_cluster import NODE, loopback_cluster, start_node
 
 METHODS = ("prompt-tuning", "dept", "smop", "p-tuning-v2", "xprompt", "spot-single")
-NODE = {"num_cpus": 1, "object_store_memory": 100_000_000}
 
 
 def differences(run: Run, expected: Run) -> list[str]:
@@ -61,7 +57,7 @@ def make_configs(folder: Path, seeds: int, steps: int) -> list[RunConfig]:
     ]  # fmt: skip
 
 
-def kill_node(cluster: Cluster, executor: RayExecutor) -> str:
+def kill_node(cluster: Any, executor: RayExecutor) -> str:
     """Kill a node that trains, and start another; return what it trained."""
     busy = [node for node in executor.describe_cluster()["nodes"] if node["alive"] and node["runs"]]
     if not busy:
@@ -71,7 +67,7 @@ def kill_node(cluster: Cluster, executor: RayExecutor) -> str:
     if not own:
         return ""
     cluster.remove_node(own[0], allow_graceful=False)
-    cluster.add_node(**NODE, wait=False)
+    start_node(cluster, **NODE, wait=False)
     return ", ".join(chosen["runs"])
 
 
@@ -82,22 +78,15 @@ def main() -> int:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--steps", type=int, default=400)
     options = parser.parse_args()
-    folder = Path(tempfile.mkdtemp(prefix="ray-", dir="/tmp"))
-    os.environ.update(PTVIZ_HOME=str(folder / "home"), TMPDIR=str(folder))
-    keep_on_loopback()
-    cluster = Cluster(initialize_head=True, head_node_args={**NODE, "num_cpus": 0, "include_dashboard": False})
-    try:
-        for _ in range(2):
-            cluster.add_node(**NODE, wait=False)
-        cluster.wait_for_nodes()
-        return campaign(cluster, folder, options)
-    finally:
-        ray.shutdown()
-        cluster.shutdown()
-        shutil.rmtree(folder, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix="cluster-soak-", dir="/tmp") as name:
+        folder = Path(name)
+        with loopback_cluster(folder / "home") as cluster:
+            start_node(cluster, **NODE, wait=False)
+            start_node(cluster, **NODE)
+            return campaign(cluster, folder, options)
 
 
-def campaign(cluster: Cluster, folder: Path, options: argparse.Namespace) -> int:
+def campaign(cluster: Any, folder: Path, options: argparse.Namespace) -> int:
     """Train all runs while nodes are killed, and compare each with the same run trained here."""
     executor = RayExecutor(Store(folder / "runs"), address=cluster.address)
     configs = make_configs(folder, options.seeds, options.steps)
