@@ -119,7 +119,7 @@ def test_an_imported_run_is_the_importers_whatever_its_file_says(
 
 
 def test_what_concerns_all_runs_is_refused(anna: VisitorStore, whole: Store, hers: Run) -> None:
-    from ptviz.worker.background_experiments import TransferJob, cancel_job, submit_job
+    from ptviz.worker.background_jobs import TransferJob, cancel_job, submit_job
 
     with pytest.raises(StoreError, match="measuring transfer is for the teacher"):
         submit_job(anna, TransferJob("zero-shot", ("x",)))
