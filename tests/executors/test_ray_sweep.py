@@ -14,6 +14,7 @@ from ptviz.executors.ray import RayExecutor
 from ptviz.experiments.sweep import STOPPED_EARLY
 from ptviz.runs import Run, Store
 from ptviz.runs.placement import ClusterResources
+from tests.app_server import end_processes
 from tests.executors.test_ray import over, same_prompt, trained_here, wait
 from tests.loopback_cluster import NODE, start_node
 
@@ -50,8 +51,9 @@ def check_that_the_bad_rate_was_stopped(runs: dict[float, Run]) -> None:
     assert 20 <= runs[1e-6].status().step < 800
 
 
-def test_a_hopeless_run_is_stopped_early_on_this_machine(spec, tmp_path, monkeypatch, capsys):
+def test_a_hopeless_run_is_stopped_early_on_this_machine(spec, tmp_path, monkeypatch, capsys, request):
     monkeypatch.setenv("PTVIZ_HOME", str(tmp_path))
+    request.addfinalizer(lambda: end_processes(tmp_path))  # the command leaves its worker to the next one
     assert run_command(["sweep", str(spec), "--json"]) == 0
     assert "1 run was stopped early by ASHA" in capsys.readouterr().err
     store = Store()
