@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from ptviz.backbones.shape import named_backbone_shape
 from ptviz.runs import snapshots
 from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
-from ptviz.runs.forward_pass import FORWARD_PASS_FILE
+from ptviz.runs.forward_pass import ForwardPass, read_forward_pass, write_forward_pass
 from ptviz.runs.method_tensors import load_method
 from ptviz.runs.predictions import PREDICTIONS_FILE
 from ptviz.runs.run import Run
@@ -69,12 +69,11 @@ def pack_run(
                 _pack_predictions(run.path / PREDICTIONS_FILE, draft / PREDICTIONS_FILE)
             (draft / "snapshots").mkdir()
             _pack_tensors(run.path / "prompt.safetensors", draft / "prompt.safetensors", config, best_type)
-            for info in _choose_by_size(run, draft, snapshot_bytes, best_type):
+            kept = _choose_by_size(run, draft, snapshot_bytes, best_type)
+            for info in kept:
                 _pack_tensors(info.path, draft / "snapshots" / info.path.name, config, torch.float16)
-            for folder_with_it in (run.path, target):
-                if (folder_with_it / FORWARD_PASS_FILE).exists():
-                    shutil.copyfile(folder_with_it / FORWARD_PASS_FILE, draft / FORWARD_PASS_FILE)
-                    break
+            if measured := read_forward_pass(run) or read_forward_pass(Run(target)):
+                _pack_forward_pass(measured, draft, kept)
             if target.exists():
                 delete_folder(target)
             draft.rename(target)
@@ -99,6 +98,13 @@ def choose_snapshots(run: Run, most: int) -> list[SnapshotInfo]:
     others, last = most - 1, len(found) - 1
     spread = [round(i * last / (others - 1)) for i in range(others)] if others > 1 else [last] * others
     return [found[i] for i in sorted({*spread, *best})]
+
+
+def _pack_forward_pass(measured: ForwardPass, draft: Path, kept: Sequence[SnapshotInfo]) -> None:
+    """Write the steps of a forward pass whose snapshots are kept; nothing if there is none."""
+    places = {(info.stage, info.step) for info in kept}
+    if steps := tuple(one for one in measured.steps if (one.stage, one.step) in places):
+        write_forward_pass(draft, replace(measured, steps=steps))
 
 
 def _pack_predictions(source: Path, target: Path) -> None:

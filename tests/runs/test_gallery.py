@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
@@ -18,8 +19,10 @@ from ptviz.experiments.transfer import ScoreJob, measure_missing
 from ptviz.experiments.transfer_results import TransferScore, read_transfer_scores
 from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
 from ptviz.runs.extend import prepare_resume
+from ptviz.runs.forward_pass import read_forward_pass, write_forward_pass
 from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded
 from ptviz.runs.pack import choose_snapshots, pack_run, recorded_id
+from tests.fake_forward_pass import fake_forward_pass
 
 READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"
 
@@ -82,6 +85,21 @@ def test_a_best_prompt_is_packed_in_half_precision_where_it_is_asked_for(trained
     half = Run(pack_run(trained, tmp_path / "half", half_size(trained), best_type=torch.float16))
     assert torch.equal(half.prompt()["P"], trained.prompt()["P"].half().float())
     assert not torch.equal(half.prompt()["P"], trained.prompt()["P"])
+
+
+def test_a_forward_pass_is_packed_at_the_snapshots_that_are_kept(trained: Run, tmp_path: Path) -> None:
+    measured = fake_forward_pass()
+    [step, *_] = measured.steps
+    every = [replace(step, stage=info.stage, step=info.step) for info in trained.snapshots()]
+    write_forward_pass(trained.path, replace(measured, steps=tuple(every)))
+    packed = Run(pack_run(trained, tmp_path / "some", 4 * half_size(trained)))
+    again = Run(pack_run(trained, tmp_path / "some", 2 * half_size(trained)))
+    assert packed.path == again.path
+    found = read_forward_pass(again)
+    assert found is not None
+    places = [(info.stage, info.step) for info in again.snapshots()]
+    assert [(one.stage, one.step) for one in found.steps] == places
+    assert 0 < len(places) < len(every)
 
 
 def test_transfer_is_measured_once_and_packed_with_the_runs(
