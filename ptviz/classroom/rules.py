@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -44,8 +43,7 @@ class ClassroomRules:
 
     def allowed_backbones(self) -> tuple[str, ...]:
         """Return the backbones on this machine that visitors may use, in the order of the list of backbones."""
-        here = [info.name for info in backbones.list_backbones() if info.available]
-        return tuple(name for name in here if not self.backbones or name in self.backbones)
+        return tuple(name for name in backbones_here() if not self.backbones or name in self.backbones)
 
     def largest(self, setting: str) -> float:
         """Return the largest value of a training setting; infinity where the rules set none."""
@@ -57,7 +55,7 @@ class ClassroomRules:
         Raises:
             ValueError: naming the one that is not.
         """
-        here = [info.name for info in backbones.list_backbones() if info.available]
+        here = backbones_here()
         for name in self.backbones:
             if name not in here:
                 raise ValueError(
@@ -100,6 +98,11 @@ class ClassroomRules:
             )
 
 
+def backbones_here() -> tuple[str, ...]:
+    """Return the names of the backbones on this machine."""
+    return tuple(info.name for info in backbones.list_backbones() if info.available)
+
+
 def _check_tasks(config: RunConfig, uploads: Path) -> None:
     known = {info.name for info in tasks.list_tasks() if info.available}
     for task in config.targets:
@@ -133,8 +136,3 @@ def _parse_rules(text: str) -> ClassroomRules:
         return decode_json(text.encode(), ClassroomRules)
     except InvalidData as error:
         raise ValueError(f"{CLASSROOM_VARIABLE}: {error}; start the app with `ptviz app --classroom`") from None
-
-
-def parse_backbones(text: str) -> Sequence[str]:
-    """Return the names in a list with commas."""
-    return [name for part in text.split(",") if (name := part.strip())]

@@ -8,8 +8,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptviz import backbones, paths
-from ptviz.classroom.rules import is_inside
+from ptviz import paths
+from ptviz.classroom.rules import backbones_here, is_inside
 from ptviz.classroom.visitor_store import VisitorStore
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import saved_prompts
@@ -95,7 +95,7 @@ class VisitorExecutor(LocalExecutor):
         if kind == "speed":
             self.store.rules.check(RunConfig.from_json(question["config"]), self.uploads)
         backbone, path = str(question.get("backbone", "")), str(question.get("path", ""))
-        if backbone and backbone not in [info.name for info in backbones.list_backbones() if info.available]:
+        if backbone and backbone not in backbones_here():
             raise StoreError(f"backbone: expected one on this machine; got {backbone[:80]!r}")
         if path and not is_inside(Path(path), self.uploads, paths.gallery_dir()):
             raise StoreError("path: expected a file that you uploaded; paths on this machine are off in a classroom")

@@ -12,6 +12,7 @@ from typing import Annotated
 import psutil
 import typer
 
+from ptviz.cli.options import split_names
 from ptviz.cli.output import UsageError, print_line
 
 
@@ -93,7 +94,7 @@ def serve(
 def _open_classroom(host: str, port: int, max_steps: int | None, names: str | None, max_runs: int | None) -> None:
     """Print the two addresses of a classroom, and put its rules where the server finds them."""
     from ptviz.classroom.access import load_keys
-    from ptviz.classroom.rules import CLASSROOM_VARIABLE, ClassroomRules, parse_backbones
+    from ptviz.classroom.rules import CLASSROOM_VARIABLE, ClassroomRules
     from ptviz.executors.choose import is_local
     from ptviz.training.config import MAX_STEPS
 
@@ -102,7 +103,7 @@ def _open_classroom(host: str, port: int, max_steps: int | None, names: str | No
     usual = ClassroomRules()
     rules = ClassroomRules(
         max_steps=max_steps or usual.max_steps,
-        backbones=tuple(parse_backbones(names or "")),
+        backbones=split_names(names) or (),
         max_runs=max_runs or usual.max_runs,
     )
     try:

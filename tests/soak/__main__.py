@@ -62,6 +62,19 @@ class Record:
     opened: int = 0
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    @contextmanager
+    def session(self, port: int, cookie: str = "") -> Iterator[Visitor]:
+        """Count one open session; the cookie is that of a classroom."""
+        with Visitor(port, cookie) as visitor:
+            with self.lock:
+                self.sessions += 1
+                self.opened += 1
+            try:
+                yield visitor
+            finally:
+                with self.lock:
+                    self.sessions -= 1
+
     def add(self, view: View) -> None:
         """Note a view and what was wrong with it."""
         with self.lock:
@@ -94,23 +107,10 @@ class Soak:
         self.executor = LocalExecutor(Store(server.home / "runs"))
         self.runs: list[str] = []
 
-    @contextmanager
-    def session(self) -> Iterator[Visitor]:
-        """One open session."""
-        with Visitor(self.server.port) as visitor:
-            with self.record.lock:
-                self.record.sessions += 1
-                self.record.opened += 1
-            try:
-                yield visitor
-            finally:
-                with self.record.lock:
-                    self.record.sessions -= 1
-
     def walk(self, number: int) -> None:
         """Visit every page in an order of this visitor's own, in session after session."""
         for turn in count(number):
-            with self.session() as visitor:
+            with self.record.session(self.server.port) as visitor:
                 for place in range(len(PAGES)):
                     page = PAGES[(place * 5 + turn * 3) % len(PAGES)]
                     if self.over.is_set():
@@ -123,7 +123,7 @@ class Soak:
         for file in cycle(files):
             if self.over.is_set():
                 return
-            with self.session() as visitor:
+            with self.record.session(self.server.port) as visitor:
                 view = visitor.visit("checkpoint", {"path-a": str(file)}, self.patience)
                 self.record.add(view)
                 if not view.problems:
@@ -215,7 +215,7 @@ class Soak:
 def measure_alone(soak: Soak) -> list[tuple[str, float, float, float]]:
     """Return page, settle time, processor seconds and growth in MB of each page for a single visitor, second visit."""
     rows = []
-    with soak.session() as visitor:
+    with soak.record.session(soak.server.port) as visitor:
         for turn in (0, 1):
             for page in PAGES:
                 before, memory = processor_seconds(soak.server.process), memory_mb(soak.server.process)

@@ -11,8 +11,7 @@ import statistics
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from pathlib import Path
 
@@ -47,26 +46,13 @@ class Class:
         """Return the owner of each run."""
         return {summary.id: summary.annotations.owner for summary in self.store.list()}
 
-    @contextmanager
-    def session(self, cookie: str) -> Iterator[Visitor]:
-        """One open session of a visitor."""
-        with Visitor(self.server.port, cookie) as visitor:
-            with self.record.lock:
-                self.record.sessions += 1
-                self.record.opened += 1
-            try:
-                yield visitor
-            finally:
-                with self.record.lock:
-                    self.record.sessions -= 1
-
     def attend(self, number: int, cookie: str) -> None:
         """Walk through the pages in an order of this visitor's own; start a run now and then and watch it."""
         known = self.keys.recognise(cookie.partition("=")[2])
         assert known is not None, "the classroom let her in"
         chance = random.Random(number)
         for turn in count():
-            with self.session(cookie) as visitor:
+            with self.record.session(self.server.port, cookie) as visitor:
                 for page in chance.sample(PAGES, len(PAGES)):
                     if self.over.is_set():
                         return
@@ -110,7 +96,9 @@ def run_classroom(options: argparse.Namespace, folder: Path) -> Record:
     with AppServer(home, folder / "server.log", **{CLASSROOM_VARIABLE: RULES.to_text()}) as server:
         room = _open(server, options)
         cookies = [enter_classroom(server.port, room.keys.token) for _ in range(options.visitors)]
-        with room.session(cookies[0]) as first:  # The libraries are loaded once, before the class comes.
+        with room.record.session(
+            server.port, cookies[0]
+        ) as first:  # The libraries are loaded once, before the class comes.
             for page in PAGES:
                 first.visit(page, {}, room.patience)
         threads = [_thread(room, number, cookie) for number, cookie in enumerate(cookies)]
@@ -172,7 +160,7 @@ def _stop_all(room: Class) -> None:
 def measure_alone(room: Class, cookie: str) -> str:
     """Return the processor seconds of each page for a single visitor, with all runs of the class there."""
     rows: list[tuple[str, float, float]] = []
-    with room.session(cookie) as visitor:
+    with room.record.session(room.server.port, cookie) as visitor:
         for turn in (0, 1):
             for page in PAGES:
                 before = processor_seconds(room.server.process)

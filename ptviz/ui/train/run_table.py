@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
@@ -284,25 +284,24 @@ def _tag_form(picked: list[RunSummary]) -> None:
 
 def _pin_button(picked: list[RunSummary]) -> None:
     pins = not all(summary.annotations.pinned for summary in picked)
-
-    def change() -> None:
-        for summary in picked:
-            get_store().annotate(summary.id, pinned=pins)
-
-    label, help = ("Pin", "keeps it above the other runs") if pins else ("Unpin", "")
-    if st.button(label, icon=":material/push_pin:", key="pin", help=help or None):
-        run_and_rerun(change)
+    label, help = ("Pin", "keeps it above the other runs") if pins else ("Unpin", None)
+    _annotate_button(picked, label, "push_pin", "pin", help, lambda id: get_store().annotate(id, pinned=pins))
 
 
 def _share_button(picked: list[RunSummary]) -> None:
     shares = not all(summary.annotations.shared for summary in picked)
+    label, help = ("Share", "all visitors see it, and change nothing") if shares else ("Do not share", None)
+    _annotate_button(picked, label, "group", "share", help, lambda id: get_store().annotate(id, shared=shares))
 
+
+def _annotate_button(
+    picked: list[RunSummary], label: str, icon: str, key: str, help: str | None, annotate: Callable[[str], object]
+) -> None:
     def change() -> None:
         for summary in picked:
-            get_store().annotate(summary.id, shared=shares)
+            annotate(summary.id)
 
-    label, help = ("Share", "all visitors see it, and change nothing") if shares else ("Do not share", "")
-    if st.button(label, icon=":material/group:", key="share", help=help or None):
+    if st.button(label, icon=f":material/{icon}:", key=key, help=help):
         run_and_rerun(change)
 
 
