@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from ptviz.runs.settings import filter_summaries
+from ptviz.runs.run_filters import filter_summaries
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.ui.backend import get_store
 from ptviz.ui.components.errors import show_errors

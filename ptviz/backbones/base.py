@@ -20,7 +20,7 @@ from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import describe_families
 from ptviz.backbones.frozen_linear import frozen_product, use_frozen_products
 from ptviz.backbones.label_tokens import find_common_tokens
-from ptviz.backbones.routed import select_attention
+from ptviz.backbones.patched_attention import select_attention
 from ptviz.prompt import NO_TARGET, Batch, Output, Prompt, Spec
 
 ReadoutMode = Literal["pooled", "mask", "last", "first"]

@@ -34,7 +34,7 @@ from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.families import REFUSED_FAMILIES, describe_families
 from ptviz.backbones.faster_dtype import choose_dtype
 from ptviz.backbones.listing import DEFAULT_BACKBONE, TITLES, external_backbones
-from ptviz.backbones.routed import select_attention
+from ptviz.backbones.patched_attention import select_attention
 from ptviz.backbones.self_check import check_own_scores, record_own_scores
 from ptviz.paths import expand_user
 from ptviz.safe_text import safe_text

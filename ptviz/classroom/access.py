@@ -19,8 +19,8 @@ from typing import Annotated
 from msgspec import Meta, Struct
 
 from ptviz import paths
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature, to_store_error
 from ptviz.runs.run import read_small_file
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature, to_store_error
 from ptviz.validation import InvalidData, decode_json
 
 _FILE = "classroom.json"

@@ -13,9 +13,9 @@ from ptviz.classroom.rules import backbones_here, is_inside
 from ptviz.classroom.visitor_store import VisitorStore
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError, to_store_error
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, to_store_error
 from ptviz.runs.stop_request import STOPPED_BY_USER
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from pathlib import Path
 from ptviz import paths
 from ptviz.classroom.rules import ClassroomRules
 from ptviz.runs.annotations import Annotations, read_annotations
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.run import is_recorded
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import VISITORS_FOLDER
 from ptviz.runs.store import RUN_ID_PATTERN, RunSummaries, Store, StoreProblem
 from ptviz.runs.target_run import TARGET_MARK

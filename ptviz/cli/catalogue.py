@@ -26,7 +26,7 @@ def describe_method(method: MethodInfo) -> dict[str, Any]:
     """Return a method as plain data: its card, training stages and hyperparameters."""
     from dataclasses import asdict
 
-    from ptviz.methods.glossary import COMMON_DIFFERENCES
+    from ptviz.methods.equation_symbols import COMMON_DIFFERENCES
 
     card = method.card
     hyperparameters = [

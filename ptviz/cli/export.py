@@ -193,7 +193,7 @@ def _export_bundle(run: Run, path: Path) -> dict[str, Any]:
 def _export_peft(run: Run, backbone: Backbone, method: PromptMethod, folder: Path) -> dict[str, Any]:
     from ptviz.checkpoints.formats.peft import CONFIG_FILE
     from ptviz.checkpoints.writers.peft import TrainedBackbone, write_peft
-    from ptviz.engine.text_layout import describe_layout
+    from ptviz.engine.export_recipe import describe_layout
 
     trained_on = TrainedBackbone(run.config.backbone, backbone.family, backbone.shape)
     prompt = compute_static_prompt(method, backbone)
@@ -213,8 +213,8 @@ def _export_prompt_embeds(run: Run, backbone: Backbone, method: PromptMethod, te
     import torch
 
     from ptviz.backbones.generation import generation_arguments
+    from ptviz.engine.export_recipe import embed_prompted_input, make_text_settings
     from ptviz.engine.model_cache import load_run_task
-    from ptviz.engine.text_layout import embed_prompted_input, make_text_settings
 
     config, task = run.config, load_run_task(run.config)
     example, template = task.split_text(text), task.make_template(backbone.readout_mode)

@@ -100,7 +100,7 @@ def _train_missing(
     from ptviz.executors.local import LocalExecutor
     from ptviz.experiments.comparison import find_runs, start_runs
     from ptviz.runs import Run, Store
-    from ptviz.runs.atomic_io import StoreError
+    from ptviz.runs.run_file_io import StoreError
 
     console = progress_console()
     executor = make_executor()

@@ -81,7 +81,7 @@ def generate(
     if any(tasks := answer.get("tasks", ())):
         rows = [{"task": task, **row} for task, row in zip(tasks, rows, strict=True)]
     if out is not None:
-        from ptviz.runs.atomic_io import atomic_write
+        from ptviz.runs.run_file_io import atomic_write
 
         with as_usage_error(OSError):
             atomic_write(out, "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows).encode())

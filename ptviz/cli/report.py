@@ -59,7 +59,7 @@ def report(
 
 def _find_runs(ids: list[str], where: str | None) -> list[str]:
     from ptviz.runs import Store
-    from ptviz.runs.settings import filter_summaries
+    from ptviz.runs.run_filters import filter_summaries
 
     names = list(dict.fromkeys(ids))
     if where is not None:

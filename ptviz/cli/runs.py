@@ -93,7 +93,7 @@ def runs(
     """List the runs, newest first."""
     from ptviz.runs import Store
     from ptviz.runs.gallery import recorded_runs
-    from ptviz.runs.settings import filter_summaries
+    from ptviz.runs.run_filters import filter_summaries
     from ptviz.runs.status import DERIVED, RUN_STATES
 
     states = (*RUN_STATES, _UNREADABLE)

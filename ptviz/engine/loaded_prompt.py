@@ -15,10 +15,10 @@ from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Prompt
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import restore_method
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
 from ptviz.runs.target_run import split_targets

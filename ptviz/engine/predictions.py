@@ -12,7 +12,6 @@ from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import Backend, ModelCache
 from ptviz.engine.text_generation import make_writer
 from ptviz.methods.base import PromptMethod
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.load_state import load_state
 from ptviz.runs.predictions import (
@@ -25,6 +24,7 @@ from ptviz.runs.predictions import (
     write_predictions_error,
 )
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import Status
 from ptviz.runs.writer import Writer, exclusive
 from ptviz.tasks import Example, Task

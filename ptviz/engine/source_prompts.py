@@ -7,9 +7,9 @@ from collections.abc import Callable, Iterator
 from torch import Tensor
 
 from ptviz.methods.source_prompts import SourcePrompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.same_training import is_same_training
 from ptviz.runs.source_runs import SOURCE_RUN_NAME
 from ptviz.runs.store import Store

@@ -16,9 +16,9 @@ from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt, load_saved
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import PromptMethod
 from ptviz.prompt import Prompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.import_prompt import importable_prompts, select_prompt_name
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX, to_prompt
 from ptviz.runs.store import Store
 from ptviz.tasks import Task

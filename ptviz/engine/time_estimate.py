@@ -22,9 +22,9 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.source_prompts import find_source_run, source_run_configs
 from ptviz.methods import list_methods
 from ptviz.paths import cache_dir
-from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import machine_facts
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import RunSummary, Store
 from ptviz.tasks import list_named_tasks, list_tasks

@@ -18,12 +18,12 @@ from ptviz.engine.source_prompts import collect_source_prompts
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.source_prompts import SourcePrompt
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.environment import describe_environment
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory, resume_hint
 from ptviz.runs.load_state import load_state
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import AxesByTensor
 from ptviz.runs.stop_request import STOPPED_BY_USER, stop_request
 from ptviz.runs.store import Store

@@ -7,8 +7,8 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Literal, get_args
 
 from ptviz.executors.local import LocalExecutor
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.placement import ClusterResources
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
 
 if TYPE_CHECKING:

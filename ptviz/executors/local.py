@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 from ptviz.executors.store_executor import StoreExecutor
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError, to_store_error
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.placement import place_locally
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, to_store_error
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store

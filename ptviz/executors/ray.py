@@ -15,11 +15,11 @@ from ptviz.executors.ray_collector import Collector
 from ptviz.executors.store_executor import StoreExecutor
 from ptviz.experiments.comparison import find_runs, start_runs
 from ptviz.methods import list_methods
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.placement import ClusterResources, cluster_resources, place_on_cluster
 from ptviz.runs.run import Run, read_status_file
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import Status
 from ptviz.runs.store import Store
 from ptviz.tasks import list_tasks

@@ -30,8 +30,8 @@ from ptviz.executors.ray_node import (
 from ptviz.executors.run_collector import RunCollector
 from ptviz.executors.run_mirror import Change
 from ptviz.executors.run_stream import Reply
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.placement import ClusterResources, cluster_resources
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
 

@@ -24,10 +24,10 @@ from ptviz import paths
 from ptviz.executors.run_collector import PackedRun
 from ptviz.executors.run_mirror import Change, FolderMirror, unpack_run
 from ptviz.executors.run_stream import Reply, RunStream
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.run import Run, read_config
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import encode_config
 
 if TYPE_CHECKING:

@@ -33,9 +33,9 @@ from ptviz.executors.run_mirror import unpack_run
 from ptviz.experiments.transfer import ScoreJob, TargetTask, TransferScore, measure_jobs, no_prompt_key
 from ptviz.experiments.transfer_gain import TransferRunJob, train_jobs
 from ptviz.experiments.transfer_results import TransferRun
-from ptviz.runs.atomic_io import to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import read_config
+from ptviz.runs.run_file_io import to_store_error
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store, encode_config
 

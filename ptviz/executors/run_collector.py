@@ -14,11 +14,11 @@ from typing import NamedTuple
 
 from ptviz.executors.run_mirror import Change, apply_changes, pack_finished_run, pack_run
 from ptviz.executors.run_stream import Reply
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.failure_messages import resume_hint
 from ptviz.runs.file_lock import FileLock
 from ptviz.runs.placement import cluster_resources
 from ptviz.runs.run import Run, read_status_file
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES, CLUSTER_LOCK
 from ptviz.runs.stop_request import remove_stop_request, request_stop, stop_request
 from ptviz.runs.store import Store

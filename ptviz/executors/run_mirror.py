@@ -15,8 +15,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 from ptviz.runs.predictions import ERROR_FILE, PREDICTIONS_FILE
+from ptviz.runs.run_file_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 
 EVENTS = "events.jsonl"
 _SNAPSHOT = re.compile(r"snapshots/\d{1,4}-\d{6,9}\.safetensors")

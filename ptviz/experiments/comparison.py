@@ -14,9 +14,9 @@ from typing import TYPE_CHECKING, Any
 from ptviz.analysis.comparison import RunResult
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import HyperparameterInfo
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig, with_absolute_paths
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.same_training import has_same_lr, training_fingerprint
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import RunSummary, Store

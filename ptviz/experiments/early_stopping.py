@@ -18,9 +18,9 @@ import numpy as np
 
 from ptviz.experiments.comparison import PlannedRun
 from ptviz.experiments.sweep import STOPPED_EARLY, EarlyStopping
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.status import ACTIVE_STATES
 from ptviz.runs.store import Store
 

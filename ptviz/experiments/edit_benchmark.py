@@ -23,8 +23,8 @@ def time_prompt_edit(m: int = 20, passes: int = 3, backbone: str = "minilm-l6", 
     """Measure the ablation of one prompt token after another on validation examples."""
     from ptviz.engine.loaded_prompt import LoadedPrompt
     from ptviz.engine.model_cache import ModelCache
-    from ptviz.probes.edits import Ablate, EditContext
-    from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator
+    from ptviz.probes.edit_effects import MAX_ROWS, EditEvaluator
+    from ptviz.probes.prompt_edits import Ablate, EditContext
     from ptviz.runs.config import RunConfig
 
     config, model_cache = RunConfig(backbone, task, hyperparameters={"m": m}).checked(), ModelCache()

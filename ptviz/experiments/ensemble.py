@@ -12,8 +12,8 @@ from ptviz.analysis.comparison import RunResult
 from ptviz.analysis.ensemble import EnsembleScores, score_ensemble, vote
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.mixed_batches import answer_with_each
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -17,10 +17,10 @@ from ptviz.experiments.sample_checkpoints import write_samples
 from ptviz.experiments.transfer import finished_runs, measure_missing, target_tasks
 from ptviz.experiments.transfer_results import TransferScore, pack_record
 from ptviz.methods import list_methods
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
-from ptviz.runs.pack import pack_run, recorded_id
+from ptviz.runs.pack_for_gallery import pack_run, recorded_id
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
 from ptviz.training.source_prompts import SOURCE_METHOD
 

@@ -17,9 +17,9 @@ from msgspec import Meta
 from ptviz import paths
 from ptviz.experiments.rate_grid import MOST_RATES, TUNING_SEEDS, next_rate
 from ptviz.paths import expand_user
-from ptviz.runs.atomic_io import StoreError, atomic_write, file_digest
 from ptviz.runs.config import RunConfig
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.run_file_io import StoreError, atomic_write, file_digest
 from ptviz.training.config import TrainConfig
 from ptviz.validation import Count, Duration, InvalidData, Name, PathText, Scalar, Sentence, StepCount, decode_json
 

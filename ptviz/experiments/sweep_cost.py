@@ -9,8 +9,8 @@ from statistics import median
 
 from ptviz.experiments.comparison import PlannedRun
 from ptviz.runs import ACTIVE_STATES
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import RunSummary, Store
 
 _MEASURED_RUNS = 20

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from ptviz.analysis.sweep import BestSettings, Setting, SweepRow, SweepTable, best_settings, build_sweep_table
 from ptviz.experiments.comparison import load_result, with_row_scores
 from ptviz.runs.run import Run
+from ptviz.runs.run_filters import training_settings
 from ptviz.runs.same_training import effective_lr
-from ptviz.runs.settings import training_settings
 from ptviz.tasks.metrics import ACCURACY, Metric, shared_metric
 
 

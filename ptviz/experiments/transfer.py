@@ -35,11 +35,11 @@ from ptviz.experiments.transfer_results import (
 from ptviz.methods import list_methods
 from ptviz.methods.base import PromptMethod
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.embedding_table import find_backbone_shape
 from ptviz.runs.method_tensors import effective_prompt
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.status import Status
 from ptviz.runs.store import RunSummary, Store

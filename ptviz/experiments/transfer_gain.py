@@ -33,9 +33,9 @@ from ptviz.experiments.transfer_results import (
 )
 from ptviz.experiments.transfer_results import DEFAULT_STEPS as DEFAULT_STEPS
 from ptviz.prompt import Prompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.failure_messages import failure_reason
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import RunSummary, Store
 from ptviz.training import Baselines, Evaluated, TrainConfig, default_learning_rate
 from ptviz.training.source_prompts import SOURCE_METHOD, source_hyperparameters

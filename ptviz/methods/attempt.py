@@ -44,7 +44,7 @@ from ptviz.methods.base import (
 )
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, RouterOutput, Sum, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length
 from ptviz.prompt import Batch, Prompt, Spec
 

@@ -35,7 +35,7 @@ from torch import Tensor, nn
 from ptviz.methods.base import MethodTensor, PromptMethod, Stage, StageContext, task_objective
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MatrixProduct, MethodDiagram, RouterOutput, Sum, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt import Batch, Prompt, Spec

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from ptviz.methods.base import MethodTensor, PromptMethod, Stage, task_objective
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Rank, Text
 from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
 from ptviz.methods.static_prompt import StaticPrompt

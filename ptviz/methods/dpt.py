@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Init, Length, Rank, Text
 from ptviz.methods.initializers import init_prompt, prompt_embeddings_of, svd_factors
 from ptviz.methods.static_prompt import StaticPrompt

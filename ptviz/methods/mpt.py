@@ -39,7 +39,7 @@ from ptviz.methods.base import (
 )
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import ElementwiseProduct, MatrixProduct, MethodDiagram, SourceExamples, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
 from ptviz.methods.initializers import init_prompt
 from ptviz.methods.static_prompt import StaticPrompt

@@ -25,7 +25,7 @@ from torch import Tensor, nn
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length, Text
 from ptviz.methods.initializers import init_prompt
 from ptviz.methods.static_prompt import StaticPrompt

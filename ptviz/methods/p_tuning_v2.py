@@ -22,7 +22,7 @@ from torch import nn
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Length
 from ptviz.methods.initializers import key_values_of, key_values_of_words
 from ptviz.methods.key_value_dropout import Dropout, drop_per_example

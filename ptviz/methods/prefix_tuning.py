@@ -30,7 +30,7 @@ from torch import Tensor, nn
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import EncoderOutput, MethodDiagram, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Length
 from ptviz.methods.initializers import key_values_of_words
 from ptviz.methods.key_value_dropout import Dropout, drop_per_example

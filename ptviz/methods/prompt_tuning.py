@@ -29,7 +29,7 @@ from torch import nn
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Hyperparameter, Init, Length, Text
 from ptviz.methods.initializers import init_prompt, prompt_embeddings_of
 from ptviz.methods.static_prompt import StaticPrompt

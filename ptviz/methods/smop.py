@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.card import MethodCard, ReportedResult
 from ptviz.methods.diagram import MethodDiagram, RouterOutput, TensorNode
-from ptviz.methods.glossary import EquationSymbol
+from ptviz.methods.equation_symbols import EquationSymbol
 from ptviz.methods.hyperparameters import Experts, Hyperparameter, Init, Length, Text
 from ptviz.methods.initializers import init_prompt
 from ptviz.prompt import Batch, Prompt, Spec

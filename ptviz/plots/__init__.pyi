@@ -16,7 +16,6 @@ from .comparison import (
     plot_pareto_front,
     plot_seeds,
 )
-from .errors import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .findings import plot_findings
 from .importance import plot_importance
 from .method import (
@@ -24,6 +23,7 @@ from .method import (
     plot_parameter_cost,
     plot_stages,
 )
+from .mistakes import error_summary, plot_calibration, plot_class_scores, plot_confusion, plot_score_by_length
 from .peft_benchmark import (
     plot_peft_benchmark,
     plot_peft_benchmark_curves,
@@ -38,7 +38,6 @@ from .prompt_tokens import (
     plot_neighbour_overlap,
     plot_neighbour_ranks,
     plot_norms,
-    plot_spectrum,
 )
 from .routing import (
     plot_expert_loads,
@@ -54,6 +53,7 @@ from .routing_counterfactuals import (
     plot_routing_temperatures,
 )
 from .run_tables import run_groups_table, settings_table
+from .spectrum import plot_spectrum
 from .survey import (
     plot_backbone,
     plot_framework,

@@ -14,7 +14,7 @@ from ptviz.figures import attention as drawn
 from ptviz.figures.linked_selection import dim_cells, make_pickable
 from ptviz.figures.logit_lens import describe_logit_lens, draw_logit_lens
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, measure, probe
+from ptviz.plots.probe_answers import Answer, measure, probe
 from ptviz.plots.run_argument import PromptOrId
 from ptviz.probes.array_codec import decode_array
 from ptviz.profanity import mask_words

@@ -6,7 +6,7 @@ import plotly.graph_objects as go
 
 from ptviz.figures.class_probabilities import ClassProbabilities, draw_class_probabilities
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer
+from ptviz.plots.probe_answers import Answer
 from ptviz.plots.run_argument import RunOrId, get_run
 
 _MAX_DESCRIBED = 12

@@ -7,7 +7,7 @@ import plotly.graph_objects as go
 from ptviz.analysis.importance import TokenImportance, compute_importance
 from ptviz.figures.importance import describe_importance, draw_importance
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, probe
+from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
 
 

@@ -26,8 +26,8 @@ from ptviz.plots.run_tensors import (
     snapshot_index,
     stack_vectors,
 )
+from ptviz.plots.tensor_views import TensorHistory, list_indices
 from ptviz.plots.training import run_position, snapshot_positions, to_training_curve
-from ptviz.plots.views import TensorHistory, list_indices
 from ptviz.profanity import mask_words
 from ptviz.runs import Run, RunConfig
 from ptviz.runs.embedding_table import Vocabulary

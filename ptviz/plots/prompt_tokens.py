@@ -1,4 +1,4 @@
-"""The tokens of a prompt as vectors: norms, cosines, singular values, and the nearest words of the vocabulary."""
+"""The tokens of a prompt as vectors: norms, cosines, and the nearest words of the vocabulary."""
 
 from __future__ import annotations
 
@@ -16,17 +16,15 @@ from ptviz.analysis.geometry import (
     pairwise_cosines,
 )
 from ptviz.analysis.neighbours import nearest_tokens_over_steps, neighbour_overlap, neighbour_ranks_over_steps
-from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.figures import nearest_words as drawn
 from ptviz.figures.heatmap import describe_heatmap, draw_heatmap
 from ptviz.figures.linked_selection import dim_cells, make_pickable
-from ptviz.figures.spectrum import describe_spectra, draw_spectra
 from ptviz.nearest_tokens import NeighbourMetric, Neighbours
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_argument import PromptOrId, backbone_of
 from ptviz.plots.run_tensors import load_tensor_history, load_words
-from ptviz.plots.views import TensorHistory, axis_name
+from ptviz.plots.tensor_views import TensorHistory, axis_name
 from ptviz.profanity import mask_words
 from ptviz.runs.embedding_table import Vocabulary
 
@@ -101,28 +99,6 @@ def plot_cosines(
     name = axis_name("m")
     figure = make_pickable(draw_heatmap(values, name, name, limit=1.0, unit="cosine"), range(m))
     return with_alt(dim_cells(figure, highlight, highlight), describe_heatmap(values, name, name))
-
-
-def plot_spectrum(
-    prompt: PromptOrId,
-    *,
-    part: str = "",
-    stage: int = 0,
-    step: int | None = None,
-    index: Mapping[str, int] | None = None,
-    tokens: Sequence[int] | None = None,
-) -> go.Figure:
-    """Draw the singular values of a prompt (m, width) without its mean token, at the first and the selected step.
-
-    The options are those of ``plot_norms``. The effective rank is the exponential of the entropy of the squared
-    singular values, after Roy and Vetterli (2007).
-    """
-    history = load_tensor_history(prompt, part, stage=stage, step=step, index=index, tokens=tokens)
-    spectra = [
-        (f"step {history.steps[i]}", compute_spectrum(history.values[i], centred=True))
-        for i in sorted({0, history.current_index % len(history.steps)})
-    ]
-    return with_alt(draw_spectra(spectra), describe_spectra(spectra))
 
 
 def plot_nearest_words(

@@ -22,7 +22,7 @@ from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, dim_traces, make_pickable
 from ptviz.figures.routing_counterfactuals import describe_balance, draw_balance
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, probe
+from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.training import run_position
 from ptviz.runs import Run, StoreError

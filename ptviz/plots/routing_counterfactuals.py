@@ -12,7 +12,7 @@ from ptviz.analysis.routing import RoutingCounterfactual, compute_counterfactual
 from ptviz.figures import routing_counterfactuals as drawn
 from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, measure
+from ptviz.plots.probe_answers import Answer, measure
 from ptviz.plots.routing import expert_names, title_texts
 from ptviz.plots.run_argument import RunOrId, get_run, right_answers_noun
 

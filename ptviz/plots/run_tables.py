@@ -10,7 +10,7 @@ from typing import Any
 from ptviz.analysis.statistics import student_interval
 from ptviz.plots.run_argument import RunOrId, get_runs
 from ptviz.runs import RunSummary
-from ptviz.runs.settings import SettingValue, differing_settings
+from ptviz.runs.run_filters import SettingValue, differing_settings
 from ptviz.runs.store import summarise
 
 

@@ -15,10 +15,10 @@ from ptviz.figures import tensors as drawn
 from ptviz.figures.heatmap import describe_bars, draw_bars
 from ptviz.figures.linked_selection import dim_bars, dim_cells, make_pickable
 from ptviz.plots.alt_text import with_alt
-from ptviz.plots.probe import Answer, measure
+from ptviz.plots.probe_answers import Answer, measure
 from ptviz.plots.run_argument import PromptOrId, RunOrId, right_answers_noun
 from ptviz.plots.run_tensors import MAX_STEPS, load_snapshot_tensors, load_tensor_history
-from ptviz.plots.views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
+from ptviz.plots.tensor_views import LabelledMatrix, TensorHistory, axis_name, views_for_axes
 from ptviz.profanity import mask_words
 from ptviz.runs import StoreError
 
@@ -39,7 +39,7 @@ def plot_tensor_view(
     highlight: Collection[int] = (),
     highlight_axis: str = "m",
 ) -> go.Figure:
-    """Draw one of the views of a tensor (``ptviz.plots.views.VIEWS``, by name), such as "spectrum" or "cosines".
+    """Draw one of the views of a tensor (``ptviz.plots.tensor_views.VIEWS``, by name), such as "spectrum" or "cosines".
 
     ``part`` is the tensor's name, the prompt as used by default; ``index`` selects one index of its leading axes,
     ``tokens`` some of its prompt tokens. What is not in ``highlight`` (indices of ``highlight_axis``) is dimmed.

@@ -34,7 +34,7 @@ from ptviz.figures.comparison import MethodStyle, draw_seed_bands
 from ptviz.figures.style import SeriesStyle, series_style
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.cache import cached_by_signature
-from ptviz.plots.probe import measure
+from ptviz.plots.probe_answers import measure
 from ptviz.plots.prompt_set import PromptSet, load_prompt_set, short_task_name, subtract_starts
 from ptviz.plots.run_argument import RunOrId
 from ptviz.probes import neurons

@@ -11,7 +11,7 @@ from ptviz.figures.style import format_number
 from ptviz.figures.training import draw_perplexity, perplexity
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.method_style import method_series_style
-from ptviz.plots.probe import Answer, probe
+from ptviz.plots.probe_answers import Answer, probe
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.tasks.metrics import normalise_answer
 
@@ -80,8 +80,8 @@ def edited_texts_table(
 ) -> list[dict[str, object]]:
     """Return what the run's prompt writes for validation inputs before and after edits: one row per input.
 
-    An edit is written as in ``{"kind": "ablate", "tokens": [3]}``: a class of ``ptviz.probes.edits`` by its kind, with
-    its fields. A run that writes no texts gives no rows.
+    An edit is, as in ``{"kind": "ablate", "tokens": [3]}``: a class of ``ptviz.probes.prompt_edits`` by its kind,
+    with its fields. A run that writes no texts gives no rows.
 
     Raises:
         StoreError: if an edit does not fit the prompt.

@@ -11,7 +11,7 @@ from ptviz.analysis.attention import attention_given
 from ptviz.figures.logit_lens import describe_logit_lens, draw_logit_lens
 from ptviz.plots.alt_text import with_alt
 from ptviz.plots.attention import draw_token_heatmap
-from ptviz.plots.probe import Answer, measure
+from ptviz.plots.probe_answers import Answer, measure
 from ptviz.plots.run_argument import PromptOrId
 from ptviz.probes.array_codec import decode_array
 from ptviz.profanity import mask_words

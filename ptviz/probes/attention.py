@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from ptviz.backbones import Backbone
 from ptviz.probes.array_codec import encode_array
 from ptviz.prompt import Batch, Prompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
+from ptviz.runs.run_file_io import StoreError
 from ptviz.tasks import Example, Task
 from ptviz.training.batches import EncodedExamples
 

@@ -20,10 +20,10 @@ import ptviz
 from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.predictions import answer_texts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
 from ptviz.runs.forward_pass import FORWARD_PASS_FILE, ForwardPass, ForwardStep, write_forward_pass
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 
 DEFAULT_TEXT = "When was Beethoven born?"
 

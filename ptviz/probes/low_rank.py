@@ -17,8 +17,8 @@ from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.probes.routing import rows_per_setting, score_batch
 from ptviz.prompt import Prompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
+from ptviz.runs.run_file_io import StoreError
 
 RANKS = (1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 """Measured ranks; those below the full rank, and the full rank itself."""

@@ -18,7 +18,7 @@ from ptviz import paths
 from ptviz.backbones.neuron_activations import activated_neurons
 from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
-from ptviz.runs.atomic_io import atomic_write, to_store_error
+from ptviz.runs.run_file_io import atomic_write, to_store_error
 
 EncodedPrompt = Mapping[str, Any]
 _FORMAT_VERSION = 1

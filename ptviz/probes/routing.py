@@ -13,7 +13,7 @@ from ptviz.engine.loaded_prompt import LoadedPrompt
 from ptviz.engine.model_cache import ModelCache
 from ptviz.methods.base import RoutedMethod
 from ptviz.prompt import NO_TARGET, Batch, Prompt
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import score_choices, subsample_task
 

@@ -22,8 +22,8 @@ from ptviz.probes.array_codec import encode_array
 from ptviz.probes.attention import MAX_WEIGHTS, prompt_token_names, site_name
 from ptviz.probes.logit_lens import TOP_WORDS
 from ptviz.prompt import NO_TARGET, Batch, Prompt
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
+from ptviz.runs.run_file_io import StoreError
 from ptviz.training.evaluation import write_tokens
 
 

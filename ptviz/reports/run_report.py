@@ -16,15 +16,15 @@ from ptviz.plots import (
     plot_score_by_length,
     plot_training,
 )
-from ptviz.plots.errors import load_class_scores
 from ptviz.plots.method_style import method_title
+from ptviz.plots.mistakes import load_class_scores
 from ptviz.plots.predictions import has_zero_shot, read_predictions, select_predictions
 from ptviz.plots.run_argument import RunOrId, get_run
 from ptviz.plots.snippet import call_snippet, training_snippet
 from ptviz.reports.document import Code, Figure, Report, Section, Table
 from ptviz.reports.references import CALIBRATION, MCNEMAR, cite
 from ptviz.runs import Run, StoreError
-from ptviz.runs.settings import config_settings
+from ptviz.runs.run_filters import config_settings
 
 _MOST_TEXTS = 10
 """Examples that the prompt fixed, and broke, which are listed."""

@@ -9,7 +9,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.validation import InvalidData, decode_json
 
 ANNOTATIONS_FILE = "annotations.json"

@@ -23,11 +23,11 @@ from ptviz.checkpoints.errors import CheckpointError
 from ptviz.checkpoints.formats.ptviz import BUNDLE_MARKER
 from ptviz.checkpoints.limits import LIMITS, MB, ZipFolder, check_size, parse_json_object, read_file
 from ptviz.runs.annotations import ANNOTATIONS_FILE, decode_annotations
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.predictions import MAX_ATTEMPTS, write_predictions_error
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import decode_resume_header
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.store import RUN_ID_PATTERN, Store, encode_config, rename_draft

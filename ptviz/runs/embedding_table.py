@@ -20,7 +20,7 @@ from ptviz.atomic_files import atomic_directory
 from ptviz.backbone_shape import BackboneShape
 from ptviz.backbones.errors import BackboneError
 from ptviz.backbones.shape import named_backbone_shape
-from ptviz.runs.atomic_io import to_store_error
+from ptviz.runs.run_file_io import to_store_error
 from ptviz.validation import InvalidData, Name, decode_json
 
 _Size = Annotated[int, Meta(ge=0, le=1_000_000)]

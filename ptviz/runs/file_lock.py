@@ -8,7 +8,7 @@ import time
 from contextlib import suppress
 from pathlib import Path
 
-from ptviz.runs.atomic_io import to_store_error
+from ptviz.runs.run_file_io import to_store_error
 
 if sys.platform == "win32":
     import msvcrt

@@ -12,8 +12,8 @@ from typing import Annotated
 
 import msgspec
 
-from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.run import Run, read_small_file
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.validation import InvalidData, Name, StageIndex, StepCount, decode_json
 
 FORWARD_PASS_FILE = "forward-pass.json"

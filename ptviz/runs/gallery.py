@@ -10,9 +10,9 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptviz.methods import list_methods
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run, recorded_runs_folder
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import RunSummaries, RunSummary, Store
 
 

@@ -18,8 +18,8 @@ from ptviz.checkpoints.formats.ptviz import PROMPT_FILES
 from ptviz.checkpoints.formats.state_dict import split_key_values
 from ptviz.checkpoints.limits import DiskFolder, read_file
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import find_backbone_shape, load_vocabulary, require_backbone_shape
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import PROMPT_AXES, SavedPrompt
 from ptviz.runs.store import Store
 from ptviz.safe_text import safe_list, safe_text

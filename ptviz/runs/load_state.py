@@ -6,7 +6,7 @@ from torch import Tensor
 
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import unfold_names
 
 

@@ -13,9 +13,9 @@ from ptviz.checkpoints.bundle import NamedAxesArray
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.registry import build_method
 from ptviz.prompt import Batch, Spec
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.load_state import load_state
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import FOLDED_AXES, unfold_names
 
 

@@ -10,7 +10,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.validation import InvalidData, Name, decode_json
 
 _FILE = "cluster.json"

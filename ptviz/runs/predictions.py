@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from msgspec import Struct
 
-from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.run_file_io import atomic_write
 from ptviz.validation import InvalidData, Sentence, StepCount, decode_json
 
 PREDICTIONS_FILE, ERROR_FILE = "predictions.parquet", "predictions-error.json"

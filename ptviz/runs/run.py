@@ -13,10 +13,10 @@ from typing import TYPE_CHECKING, Any
 from ptviz import paths
 from ptviz.runs import snapshots as tensors
 from ptviz.runs.annotations import Annotations, read_annotations
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import decode_environment
 from ptviz.runs.history import HistoryBuilder, RunHistory
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.snapshots import ResumeState, SnapshotInfo
 from ptviz.runs.status import ACTIVE_STATES, DERIVED, Status, actual_status
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric

@@ -9,9 +9,9 @@ from pathlib import Path
 
 from ptviz.methods import list_methods
 from ptviz.methods.hyperparameters import STORED_KEY
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import RunSummary, Store
 from ptviz.training import TrainConfig, default_learning_rate
 

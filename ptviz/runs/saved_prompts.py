@@ -20,9 +20,9 @@ from msgspec import Meta
 
 from ptviz.atomic_files import atomic_directory, delete_folder
 from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
 from ptviz.runs.run import read_json
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.safe_text import slug
 from ptviz.validation import InvalidData, Name, PathText, Timestamp, convert_json
 

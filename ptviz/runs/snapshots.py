@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple
 from msgspec import Meta, Struct
 from safetensors import SafetensorError, safe_open
 
-from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.safe_text import safe_text
 from ptviz.validation import InvalidData, Name, StageIndex, StepCount, convert_json, decode_json
 

@@ -7,8 +7,8 @@ from functools import lru_cache
 from pathlib import Path
 
 from ptviz.methods import method_uses_source_tasks
-from ptviz.runs.atomic_io import FileSignature, StoreError, file_signature
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import FileSignature, StoreError, file_signature
 from ptviz.runs.store import RunSummaries, RunSummary, Store
 
 SOURCE_RUN_NAME = "source prompt: "

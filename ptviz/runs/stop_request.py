@@ -5,8 +5,8 @@ from __future__ import annotations
 from contextlib import suppress
 from pathlib import Path
 
-from ptviz.runs.atomic_io import DiskFullError, atomic_write, to_store_error
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import DiskFullError, atomic_write, to_store_error
 
 STOPPED_BY_USER = "stopped by you"
 _FILE = "stop"

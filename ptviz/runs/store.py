@@ -26,10 +26,9 @@ from ptviz.runs.annotations import (
     read_annotations,
     write_annotations,
 )
-from ptviz.runs.atomic_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
-from ptviz.runs.fair_queue import fair_order
 from ptviz.runs.file_lock import FileLock, lock_owner
+from ptviz.runs.queue_order import fair_order
 from ptviz.runs.run import (
     Run,
     check_writable,
@@ -38,6 +37,7 @@ from ptviz.runs.run import (
     read_status_file,
     recorded_runs_folder,
 )
+from ptviz.runs.run_file_io import FileSignature, StoreError, atomic_write, file_signature, to_store_error
 from ptviz.runs.status import Status, actual_status
 from ptviz.runs.target_run import TARGET_MARK, find_target, split_targets
 from ptviz.safe_text import slug

@@ -10,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.history import RunHistory
 from ptviz.runs.predictions import ZERO_SHOT, ZERO_SHOT_CERTAINTY, ZERO_SHOT_SCORE
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.snapshots import ResumeState
 from ptviz.runs.status import Status
 from ptviz.tasks.metrics import ACCURACY, Metric, recorded_metric

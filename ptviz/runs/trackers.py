@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.run import Run
-from ptviz.runs.settings import config_settings
+from ptviz.runs.run_file_io import StoreError
+from ptviz.runs.run_filters import config_settings
 
 if TYPE_CHECKING:
     from ptviz.runs.history import RunHistory

@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ptviz.atomic_files import remove_leftovers
 from ptviz.runs import predictions, snapshots
-from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError, StoreError, atomic_write, to_store_error
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.history import resume_marker
 from ptviz.runs.run import Run, best_state, check_writable, read_status_file
+from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError, StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import AxesByTensor, ResumeState
 from ptviz.runs.status import Status
 from ptviz.runs.stop_request import remove_stop_request

@@ -19,8 +19,8 @@ from ptviz.classroom.visitor_store import VisitorStore, uploads_folder
 from ptviz.executors.choose import is_local, make_executor
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.default_store import set_default_store
+from ptviz.runs.run_file_io import StoreError
 from ptviz.ui.classroom import bind_visitor, current_visitor
 from ptviz.worker.projection_process import ProjectionJob, enqueue, is_pending, load_progress, load_projection
 from ptviz.worker.projection_queue import projection_folder

@@ -16,8 +16,8 @@ from msgspec import Meta
 
 from ptviz.experiments.reference_record import Kind
 from ptviz.experiments.transfer_results import DEFAULT_ROWS, DEFAULT_STEPS
-from ptviz.runs.atomic_io import atomic_write, to_store_error
 from ptviz.runs.config import RunConfig
+from ptviz.runs.run_file_io import atomic_write, to_store_error
 from ptviz.runs.store import Store
 from ptviz.validation import InvalidData, Name, Sentence, decode_json
 from ptviz.worker.directory import WorkerDir

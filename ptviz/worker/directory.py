@@ -12,8 +12,8 @@ from typing import NamedTuple
 from msgspec import Struct
 
 import ptviz
-from ptviz.runs.atomic_io import to_store_error
 from ptviz.runs.file_lock import is_locked, lock_owner
+from ptviz.runs.run_file_io import to_store_error
 from ptviz.validation import Count, InvalidData, Name, PathText, Timestamp, decode_json
 from ptviz.worker.rpc import RequestQueue
 

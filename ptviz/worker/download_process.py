@@ -9,8 +9,8 @@ from collections.abc import Callable
 from contextlib import suppress
 
 from ptviz import paths
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.run_file_io import StoreError
 from ptviz.worker.downloads import Download, DownloadFolder, DownloadStatus, download_folder, list_downloads
 
 _WRITE_SECONDS = 0.2

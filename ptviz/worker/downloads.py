@@ -19,8 +19,8 @@ from typing import Protocol
 from ptviz import paths
 from ptviz.backbones.packaged import FETCHED_BACKBONES
 from ptviz.package_index import Progress
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.file_lock import is_locked
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.tasks import FETCHED_PACKAGES
 from ptviz.validation import InvalidData, Name, Sentence, Share, Timestamp, decode_json
 

@@ -16,18 +16,18 @@ from ptviz.engine.predictions import add_zero_shot, answer_texts
 from ptviz.engine.text_generation import load_checkpoint_writer, load_writer
 from ptviz.engine.time_estimate import measure_speed
 from ptviz.probes.attention import measure_attention
+from ptviz.probes.edit_effects import PromptEditor
 from ptviz.probes.logit_lens import lens_refusal, measure_logit_lens
 from ptviz.probes.low_rank import measure_embedding_shift, measure_low_rank, measure_saliency
 from ptviz.probes.neurons import find_neurons
-from ptviz.probes.prompt_editing import PromptEditor
 from ptviz.probes.routing import measure_forced_routing, measure_routing_by_task, measure_temperatures
 from ptviz.probes.written_tokens import measure_written_tokens
 from ptviz.prompt import Batch
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.embedding_table import save_vocabulary
 from ptviz.runs.failure_messages import failure_reason, is_out_of_memory
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.saved_prompts import SAVED_PREFIX
 from ptviz.runs.store import Store
 from ptviz.runs.target_run import TARGET_MARK
@@ -230,7 +230,7 @@ def attention(
 def edit_prompt(
     context: HandlerContext, run: str, what: str, stage: int | None = None, step: int | None = None, **arguments: Any
 ) -> dict[str, Any]:
-    """Edit a run's prompt: ``what`` names a method of ``ptviz.probes.prompt_editing.PromptEditor``.
+    """Edit a run's prompt: ``what`` names a method of ``ptviz.probes.edit_effects.PromptEditor``.
 
     Raises:
         StoreError: if the prompt cannot be edited in this way.

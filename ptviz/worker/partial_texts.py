@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from ptviz.runs.atomic_io import StoreError, atomic_write
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.store import Store
 from ptviz.validation import InvalidData, decode_json
 from ptviz.worker.directory import WorkerDir

@@ -25,13 +25,13 @@ from typing import Any
 import psutil
 
 import ptviz
-from ptviz.runs.atomic_io import StoreError, atomic_write, check_room
 from ptviz.runs.config import RunConfig
 from ptviz.runs.failure_messages import failure_reason
 from ptviz.runs.file_lock import FileLock, lock_owner
 from ptviz.runs.placement import cluster_resources
 from ptviz.runs.predictions import lacks_predictions
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, atomic_write, check_room
 from ptviz.runs.store import Store
 from ptviz.runs.writer import mark_if_dead
 from ptviz.safe_text import escape_hidden, escape_log_records

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from ptviz import paths
 from ptviz.atomic_files import write_file
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 
 _PROCESS_COMMAND = (sys.executable, "-m", "ptviz.worker.projection_process")
 _JOB_NAME = re.compile(r"[0-9a-f]{8,64}")

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from msgspec import Struct
 
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.validation import InvalidData, Name, Timestamp, check_depth, decode_json
 
 _REQUEST_FILE = re.compile(r"[0-9a-f-]+\.letter")

@@ -21,10 +21,10 @@ from ptviz.engine.predictions import add_zero_shot, make_missing_predictions
 from ptviz.engine.train_job import execute_run, train_run
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer
 from ptviz.runs import failure_messages as reasons_module
-from ptviz.runs.atomic_io import AppendOnlyFile, DiskFullError
-from ptviz.runs.extend import plan_extension, prepare_resume
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.predictions import MAX_ATTEMPTS, lacks_predictions, read_predictions_error
+from ptviz.runs.resume import plan_extension, prepare_resume
+from ptviz.runs.run_file_io import AppendOnlyFile, DiskFullError
 from ptviz.runs.snapshots import read_tensors, write_resume_state
 from ptviz.runs.writer import mark_if_dead
 from ptviz.training import Baselines, Evaluated, Event, Snapshot, StepCompleted, TrainingError
@@ -695,7 +695,7 @@ def test_a_pretended_full_disk(
         real(self, line)
 
     def reasons_error(number: int, path: Path) -> StoreError:
-        from ptviz.runs.atomic_io import to_store_error
+        from ptviz.runs.run_file_io import to_store_error
 
         return to_store_error(OSError(number, "No space left on device"), path)
 

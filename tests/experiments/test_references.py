@@ -24,8 +24,8 @@ from ptviz.experiments.reference_record import (
 )
 from ptviz.experiments.references import Reference, get_reference, train_reference, tune
 from ptviz.runs import RunConfig, Store
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.run_file_io import StoreError
 from ptviz.tasks import TableOptions
 from ptviz.training.config import TrainConfig
 from ptviz.worker.background_experiments import BackgroundExperiments

@@ -9,7 +9,7 @@ import pytest
 
 from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import REGISTRY
-from ptviz.methods.glossary import COMMON_SYMBOLS
+from ptviz.methods.equation_symbols import COMMON_SYMBOLS
 
 
 def meanings(name: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ def run_of(store, make_run):
     def make(method: str, seed: int, state: str = "finished"):
         run = make_run(state, method=method)
         config = RunConfig(method=method, training=TrainConfig(steps=20, seed=seed)).checked()
-        from ptviz.runs.atomic_io import atomic_write
+        from ptviz.runs.run_file_io import atomic_write
         from ptviz.runs.store import encode_config
 
         atomic_write(run.path / "config.json", encode_config(config))

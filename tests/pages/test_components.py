@@ -20,7 +20,7 @@ from ptviz.methods import REGISTRY
 from ptviz.plots.method_style import method_series_style, method_title
 from ptviz.plots.training import describe_training_curve
 from ptviz.runs import Run, RunConfig, Store
-from ptviz.runs.settings import filter_summaries
+from ptviz.runs.run_filters import filter_summaries
 from ptviz.ui import backend, server
 from ptviz.ui.components import uploads
 from ptviz.ui.components.errors import describe_error

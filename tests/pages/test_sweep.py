@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ptviz.experiments.sweep import expand_sweep, parse_sweep, save_sweep
-from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import encode_config
 from tests.pages.run_pages import figures
 

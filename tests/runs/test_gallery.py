@@ -18,10 +18,10 @@ from ptviz.experiments import gallery
 from ptviz.experiments.transfer import ScoreJob, measure_missing
 from ptviz.experiments.transfer_results import TransferScore, read_transfer_scores
 from ptviz.runs import Run, RunConfig, Store, StoreError, Writer
-from ptviz.runs.extend import prepare_resume
 from ptviz.runs.forward_pass import read_forward_pass, write_forward_pass
 from ptviz.runs.gallery import gallery_store, recorded_run, recorded_runs, with_recorded
-from ptviz.runs.pack import choose_snapshots, pack_run, recorded_id
+from ptviz.runs.pack_for_gallery import choose_snapshots, pack_run, recorded_id
+from ptviz.runs.resume import prepare_resume
 from tests.fake_forward_pass import fake_forward_pass
 
 READ_ONLY = r"recorded runs are read-only; duplicate the settings to train it yourself"

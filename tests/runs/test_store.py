@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from ptviz import atomic_files
 from ptviz.atomic_files import temporary_path
 from ptviz.runs import Run, RunConfig, Status, Store, StoreError, Writer, file_lock
-from ptviz.runs.atomic_io import atomic_write
-from ptviz.runs.extend import prepare_resume
 from ptviz.runs.failure_messages import oom_kill_count
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.resume import prepare_resume
+from ptviz.runs.run_file_io import atomic_write
 from ptviz.runs.store import new_run_id, read_config
 from ptviz.training import Event
 from ptviz.training.events import event_to_json

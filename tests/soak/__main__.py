@@ -25,7 +25,7 @@ import psutil
 
 from ptviz.executors.local import LocalExecutor
 from ptviz.runs import ACTIVE_STATES, Run, RunConfig, Store
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 from ptviz.training import TrainConfig
 from tests.app_server import AppServer, processes_of
 from tests.soak.hostile_files import write_hostile_files

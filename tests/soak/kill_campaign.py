@@ -37,7 +37,7 @@ from ptviz.engine.train_job import execute_run
 from ptviz.prompt import Prompt
 from ptviz.runs import Run, Store, saved_prompts
 from ptviz.runs.archive import pack_run, unpack_run
-from ptviz.runs.extend import prepare_resume
+from ptviz.runs.resume import prepare_resume
 from ptviz.runs.writer import mark_if_dead
 from tests.soak.fake_store import EXTENSION, STEPS, check_finished, make_cache, named
 from tests.soak.fault_points import FaultPoints

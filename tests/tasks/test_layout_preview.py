@@ -11,7 +11,7 @@ import pytest
 from ptviz.backbones.tiny import make_tiny_tokeniser
 from ptviz.tasks import TableOptions, TaskError, Template
 from ptviz.tasks.custom.assemble import Columns
-from ptviz.tasks.custom.head import read_first_rows, read_table_head
+from ptviz.tasks.custom.table_preview import read_first_rows, read_table_head
 from ptviz.tasks.layout_preview import LayoutPiece, WordTokeniser, preview_layout
 
 FIELDS = ("premise", "hypothesis")

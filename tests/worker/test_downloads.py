@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from ptviz.package_index import Progress
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.file_lock import FileLock
+from ptviz.runs.run_file_io import StoreError
 from ptviz.worker import downloads
 from ptviz.worker.download_process import run_download
 from ptviz.worker.downloads import DownloadFolder, DownloadStatus, cancel_download, download_status, start_download

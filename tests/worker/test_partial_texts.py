@@ -10,7 +10,7 @@ import pytest
 from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.runs import RunConfig, Store, StoreError
-from ptviz.runs.atomic_io import atomic_write
+from ptviz.runs.run_file_io import atomic_write
 from ptviz.training import TrainConfig
 from ptviz.worker.directory import WorkerDir
 from ptviz.worker.handlers import HandlerContext, answer_request

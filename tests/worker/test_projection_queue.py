@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 from ptviz.worker import projection_queue
 from ptviz.worker.projection_process import ProjectionJob, cancel, enqueue, is_pending, load_progress, load_projection
 from ptviz.worker.projection_queue import ProjectionQueue, projection_folder

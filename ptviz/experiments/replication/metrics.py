@@ -17,8 +17,8 @@ from ptviz.experiments.ensemble import score_runs
 from ptviz.methods.base import PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
 from ptviz.prompt_statistics import effective_rank
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError
 from ptviz.training.batches import EncodedExamples
 from ptviz.training.evaluation import evaluate
 from ptviz.training.events import Finished

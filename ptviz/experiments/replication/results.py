@@ -22,11 +22,11 @@ from ptviz.experiments import comparison
 from ptviz.experiments.replication.metrics import GROUP_METRICS, METRICS
 from ptviz.experiments.replication.study import Arm, ReplicationStudy, StudyResult, evaluate_study
 from ptviz.methods.hyperparameters import STORED_KEY
-from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.config import RunConfig
 from ptviz.runs.environment import source_commit
-from ptviz.runs.extend import prepare_resume
+from ptviz.runs.resume import prepare_resume
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.same_training import training_fingerprint
 from ptviz.runs.store import Store
 from ptviz.validation import Count, InvalidData, StepCount, convert_json, decode_json

@@ -11,7 +11,7 @@ from ptviz.tasks.custom.errors import table_error
 from ptviz.tasks.custom.from_hub import SPLIT_NAMES, fetch_dataset, iterate_cells, sample_indices
 from ptviz.tasks.custom.options import LIMITS
 from ptviz.tasks.example import Example, TaskError, TaskSplits
-from ptviz.tasks.named.forms import Form
+from ptviz.tasks.named.cell_text import Form
 from ptviz.tasks.named.sets import NAMED_SETS, NamedSet
 from ptviz.tasks.splits import (
     SPLIT_SHARES,

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from ptviz.tasks.builtin.labels import ClassLabel
-from ptviz.tasks.named.forms import (
+from ptviz.tasks.named.cell_text import (
     Form,
     drop_markup,
     end_highlights,

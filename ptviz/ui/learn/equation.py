@@ -10,9 +10,9 @@ import streamlit as st
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.equation import key, to_mathml
 from ptviz.methods import list_methods
-from ptviz.methods.glossary import COMMON_SYMBOLS
+from ptviz.methods.equation_symbols import COMMON_SYMBOLS
 from ptviz.plots.method_panels import build_method_panel
-from ptviz.ui.learn.method_diagrams import PRODUCT_SIGN, list_symbols
+from ptviz.ui.learn.method_details import PRODUCT_SIGN, list_symbols
 
 _HTML = """
 <div class="ptviz-equation" data-testid="ptviz-equation"></div>

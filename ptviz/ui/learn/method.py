@@ -13,7 +13,7 @@ from ptviz.analysis.method_diagram import GREEK, DiagramPanel, symbol_to_text
 from ptviz.backbones import BackboneInfo
 from ptviz.figures.diagrams.framework_comparison import draw_legend
 from ptviz.methods import list_methods
-from ptviz.methods.glossary import COMMON_DIFFERENCES
+from ptviz.methods.equation_symbols import COMMON_DIFFERENCES
 from ptviz.plots import plot_method, plot_parameter_cost, plot_stages
 from ptviz.plots.method_panels import build_method_panel, compute_cost_curves
 from ptviz.plots.method_style import method_title
@@ -23,7 +23,7 @@ from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.forms import select_one
 from ptviz.ui.components.svg_drawing import render_drawing, render_plot_drawing
 from ptviz.ui.learn.equation import render_equation
-from ptviz.ui.learn.method_diagrams import (
+from ptviz.ui.learn.method_details import (
     list_advantages_and_limits,
     list_symbols,
     runs_of_method,

@@ -19,8 +19,8 @@ from ptviz.plots import (
     plot_tensor_gallery,
 )
 from ptviz.plots.run_argument import right_answers_noun
+from ptviz.plots.tensor_views import TensorHistory, axis_name
 from ptviz.plots.tensors import recorded_scores
-from ptviz.plots.views import TensorHistory, axis_name
 from ptviz.ui.components.figure_panel import render_plot
 from ptviz.ui.components.linked_selection import update_highlight
 from ptviz.ui.look.inspect_run import SnapshotSelection

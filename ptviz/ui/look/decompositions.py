@@ -9,7 +9,7 @@ import streamlit as st
 
 from ptviz.plots import plot_tensor_view
 from ptviz.plots.run_argument import PromptOrId
-from ptviz.plots.views import TensorHistory, TensorView, axis_name, views_for_axes
+from ptviz.plots.tensor_views import TensorHistory, TensorView, axis_name, views_for_axes
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import PickHandler, render_plot
 from ptviz.ui.look import decomposition_probes, inspect_run

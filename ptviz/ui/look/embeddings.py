@@ -10,7 +10,7 @@ import streamlit as st
 from ptviz.analysis.geometry import PromptGeometry, VocabularyStats
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.plots.prompt_tokens import prompt_geometry, vocabulary_stats
-from ptviz.plots.views import TensorHistory, list_indices
+from ptviz.plots.tensor_views import TensorHistory, list_indices
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.glossary import meaning

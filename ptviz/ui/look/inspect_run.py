@@ -15,8 +15,8 @@ from ptviz.backbones.shape import named_backbone_shape
 from ptviz.plots import plot_step_strip, run_tensors
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.run_tensors import best_snapshot_index
+from ptviz.plots.tensor_views import TensorHistory
 from ptviz.plots.training import snapshot_positions, to_training_curve
-from ptviz.plots.views import TensorHistory
 from ptviz.runs import ACTIVE_STATES, Run, SnapshotInfo, saved_prompts
 from ptviz.runs.embedding_table import Vocabulary, cache_path, load_vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, SavedPrompt

@@ -7,7 +7,7 @@ import streamlit as st
 
 from ptviz.analysis.spectrum import compute_spectrum
 from ptviz.plots import plot_tensor_projection, plot_tensor_view
-from ptviz.plots.views import TensorHistory, views_for_axes
+from ptviz.plots.tensor_views import TensorHistory, views_for_axes
 from ptviz.prompt_statistics import find_outliers
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot

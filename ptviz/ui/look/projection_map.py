@@ -27,7 +27,7 @@ from ptviz.plots.projection import (
 )
 from ptviz.plots.run_argument import backbone_of
 from ptviz.plots.run_tensors import load_words
-from ptviz.plots.views import TensorHistory, list_indices
+from ptviz.plots.tensor_views import TensorHistory, list_indices
 from ptviz.runs import ACTIVE_STATES
 from ptviz.runs.embedding_table import Vocabulary
 from ptviz.runs.saved_prompts import SAVED_PREFIX, list_saved_prompts

@@ -7,7 +7,7 @@ from contextlib import suppress
 import streamlit as st
 
 from ptviz.analysis.projection import Projection
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 from ptviz.ui.backend import request_projection
 from ptviz.ui.look import inspect_run
 from ptviz.ui.look.inspect_run import SnapshotSelection, poll_request

@@ -11,8 +11,8 @@ from ptviz.analysis.csv_text import table_to_csv
 from ptviz.analysis.text_difference import find_differences
 from ptviz.plots import edited_texts_table
 from ptviz.plots.snippet import call_snippet
-from ptviz.probes import edits as editing
-from ptviz.probes.edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
+from ptviz.probes import prompt_edits as editing
+from ptviz.probes.prompt_edits import DISTANCES, EDIT_TYPES, Ablate, Edit, Mix, Noise, Scale, Snap, Swap
 from ptviz.profanity import mask_words
 from ptviz.runs import saved_prompts
 from ptviz.tasks.metrics import Metric

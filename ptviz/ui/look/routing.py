@@ -18,7 +18,7 @@ from ptviz.plots import (
 )
 from ptviz.plots.cache import cached_by_signature
 from ptviz.plots.routing import TEXT_ORDERS, RoutedTexts, TextOrder, expert_names, load_expert_loads
-from ptviz.plots.views import views_for_axes
+from ptviz.plots.tensor_views import views_for_axes
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components import linked_selection
 from ptviz.ui.components.figure_panel import render_plot

@@ -9,7 +9,7 @@ import streamlit as st
 
 from ptviz.plots import plot_importance
 from ptviz.plots.importance import importance_from_answer
-from ptviz.probes.edits import DISTANCES
+from ptviz.probes.prompt_edits import DISTANCES
 from ptviz.tasks.metrics import Metric
 from ptviz.ui.backend import request_answer
 from ptviz.ui.components.errors import show_errors

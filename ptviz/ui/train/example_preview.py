@@ -17,7 +17,7 @@ from ptviz.backbones import list_backbones
 from ptviz.paths import expand_user
 from ptviz.tasks import TableOptions
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, Columns, Row
-from ptviz.tasks.custom.head import read_first_rows
+from ptviz.tasks.custom.table_preview import read_first_rows
 from ptviz.tasks.layout_preview import DecodingTokeniser, LayoutPiece, WordTokeniser, preview_layout
 from ptviz.tasks.template import ReadoutMode, Template, end_token, tokenise
 from ptviz.ui.backend import run_in_thread

@@ -12,7 +12,7 @@ import streamlit as st
 from ptviz.plots.method_style import method_title
 from ptviz.runs import ACTIVE_STATES, RunSummary
 from ptviz.runs.annotations import MAX_NOTES_LENGTH, MAX_TAG_LENGTH, MAX_TAGS
-from ptviz.runs.settings import summary_values
+from ptviz.runs.run_filters import summary_values
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.tasks.metrics import ACCURACY, recorded_metric
 from ptviz.ui.backend import get_store

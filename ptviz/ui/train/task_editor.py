@@ -17,9 +17,9 @@ from ptviz.tasks import TableOptions, TaskError, load_task
 from ptviz.tasks.custom.assemble import DEFAULT_CUE, MAX_CLASSES, Columns, Row, word_table_classes
 from ptviz.tasks.custom.choices import CHOICE_LABEL_NAMES, MAX_CHOICES
 from ptviz.tasks.custom.from_file import LABEL_COLUMN_NAMES, find_columns
-from ptviz.tasks.custom.head import TableHead, read_first_rows, read_table_head
 from ptviz.tasks.custom.labels import sort_class_names, to_class_name
 from ptviz.tasks.custom.options import MAX_TEMPLATE, parse_words
+from ptviz.tasks.custom.table_preview import TableHead, read_first_rows, read_table_head
 from ptviz.tasks.metrics import METRICS, check_metric, is_number
 from ptviz.tasks.task import DEFAULT_METRICS, MAX_FIELDS, TaskKind
 from ptviz.tasks.template import Template

@@ -14,7 +14,7 @@ from ptviz.engine.loaded_prompt import LoadedPrompt, load_run_prompt
 from ptviz.engine.model_cache import ModelCache, get_or_create
 from ptviz.methods.base import MethodTensor, PromptMethod
 from ptviz.methods.static_prompt import StaticPrompt
-from ptviz.probes.edits import (
+from ptviz.probes.prompt_edits import (
     EDIT_TYPES,
     Ablate,
     Edit,
@@ -28,8 +28,8 @@ from ptviz.probes.edits import (
 )
 from ptviz.prompt import Batch, Prompt
 from ptviz.runs import saved_prompts
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.embedding_table import readable_token
+from ptviz.runs.run_file_io import StoreError
 from ptviz.runs.store import Store
 from ptviz.tasks.metrics import score_labels
 from ptviz.training.evaluation import evaluate

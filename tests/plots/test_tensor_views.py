@@ -12,11 +12,11 @@ from torch import nn
 
 from ptviz.backbone_shape import BackboneShape
 from ptviz.methods.base import REGISTRY, MethodCard, MethodTensor, PromptMethod
-from ptviz.plots.views import VIEWS, TensorHistory, axis_name, list_indices, views_for_axes
+from ptviz.plots.tensor_views import VIEWS, TensorHistory, axis_name, list_indices, views_for_axes
 from ptviz.prompt import Batch, Prompt, Spec
-from ptviz.runs.atomic_io import StoreError
 from ptviz.runs.config import RunConfig
 from ptviz.runs.method_tensors import load_method_tensors
+from ptviz.runs.run_file_io import StoreError
 
 RNG = np.random.default_rng(0)
 SIZES = {"m": 5, "d": 16, "k": 3, "r": 2, "T": 7, "S": 2, "kv": 2, "H": 4, "h": 8, "q": 6}

@@ -8,7 +8,7 @@ import pytest
 
 from ptviz.runs import RunConfig, RunSummary, Status, Store
 from ptviz.runs.annotations import Annotations
-from ptviz.runs.settings import differing_settings, filter_summaries
+from ptviz.runs.run_filters import differing_settings, filter_summaries
 from ptviz.runs.source_runs import find_source_runs
 from ptviz.training import TrainConfig
 from tests.damaged_files import make_run

@@ -7,7 +7,7 @@ import json
 import pytest
 import torch
 
-from ptviz.probes.edits import (
+from ptviz.probes.prompt_edits import (
     EDIT_TYPES,
     Ablate,
     EditContext,

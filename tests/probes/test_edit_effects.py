@@ -14,7 +14,7 @@ from ptviz.engine.model_cache import ModelCache
 from ptviz.engine.train_job import execute_run
 from ptviz.methods import build_method
 from ptviz.methods.static_prompt import StaticPrompt
-from ptviz.probes.prompt_editing import MAX_ROWS, EditEvaluator, rows_per_ablation
+from ptviz.probes.edit_effects import MAX_ROWS, EditEvaluator, rows_per_ablation
 from ptviz.prompt import Prompt
 from ptviz.runs import RunConfig, Store, saved_prompts
 from ptviz.tasks import Example, load_task

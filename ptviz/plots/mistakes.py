@@ -7,7 +7,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from ptviz.analysis.errors import (
+from ptviz.analysis.mistakes import (
     CALIBRATION_BINS,
     LENGTH_GROUPS,
     Calibration,
@@ -20,7 +20,7 @@ from ptviz.analysis.errors import (
     group_by_words,
     score_classes,
 )
-from ptviz.figures.errors import (
+from ptviz.figures.mistakes import (
     WITHOUT,
     describe_calibration,
     describe_class_scores,

@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from ptviz.runs.atomic_io import (
+from ptviz.runs.file_lock import FileLock, is_locked, lock_owner
+from ptviz.runs.run_file_io import (
     AppendOnlyFile,
     DiskFullError,
     StoreError,
     atomic_write,
     to_store_error,
 )
-from ptviz.runs.file_lock import FileLock, is_locked, lock_owner
 from tests.app_server import HANGS_SECONDS
 
 

@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 
-from ptviz.runs.atomic_io import StoreError, atomic_write
 from ptviz.runs.placement import place_locally
 from ptviz.runs.run import Run, check_writable
+from ptviz.runs.run_file_io import StoreError, atomic_write
 from ptviz.runs.status import ACTIVE_STATES, Status
 from ptviz.runs.stop_request import remove_stop_request
 from ptviz.runs.store import changing_config, encode_config

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ptviz.runs.annotations import Annotations
 from ptviz.runs.config import RunConfig
-from ptviz.runs.fair_queue import fair_order
+from ptviz.runs.queue_order import fair_order
 from ptviz.runs.status import Status
 from ptviz.runs.store import RunSummary, Store
 from ptviz.training import TrainConfig

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ptviz.nearest_tokens import nearest_tokens
 from ptviz.prompt import Prompt
-from ptviz.runs.atomic_io import StoreError
+from ptviz.runs.run_file_io import StoreError
 
 Distance = Literal["cosine", "L2"]
 DISTANCES: tuple[Distance, ...] = ("cosine", "L2")

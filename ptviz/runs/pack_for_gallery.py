@@ -17,12 +17,12 @@ from torch import Tensor
 from ptviz.atomic_files import atomic_directory, delete_folder
 from ptviz.backbones.shape import named_backbone_shape
 from ptviz.runs import snapshots
-from ptviz.runs.atomic_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.config import RunConfig, target_slug
 from ptviz.runs.forward_pass import ForwardPass, read_forward_pass, write_forward_pass
 from ptviz.runs.method_tensors import load_method
 from ptviz.runs.predictions import PREDICTIONS_FILE
 from ptviz.runs.run import Run
+from ptviz.runs.run_file_io import StoreError, atomic_write, to_store_error
 from ptviz.runs.snapshots import SnapshotInfo
 from ptviz.runs.store import encode_config
 from ptviz.safe_text import slug

@@ -115,7 +115,7 @@ def _benchmark_cluster(address: str, streams: int, passes: int, as_json: bool) -
     """Measure runs and streams in a store of its own: the collector writes nothing into the user's."""
     from ptviz.executors.choose import make_executor
     from ptviz.runs import RunConfig, Store
-    from ptviz.runs.atomic_io import StoreError
+    from ptviz.runs.run_file_io import StoreError
     from ptviz.training import TrainConfig
 
     with quiet_libraries(), tempfile.TemporaryDirectory(prefix="ptviz-cluster-") as folder:
