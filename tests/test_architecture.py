@@ -28,7 +28,7 @@ SHARED_BY_METHODS = {
     "base",
     "card",
     "diagram",
-    "glossary",
+    "equation_symbols",
     "hyperparameters",
     "initializers",
     "key_value_dropout",
