@@ -47,6 +47,14 @@ def server(home: Path, tmp_path: Path) -> Iterator[AppServer]:
         yield serving
 
 
+@pytest.fixture(scope="module")
+def gallery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
+    """One server on an empty home with the recorded runs, for all tests of a file."""
+    folder = tmp_path_factory.mktemp("home")
+    with AppServer(folder, folder / "server.log") as serving:
+        yield serving
+
+
 @pytest.fixture
 def tab(chromium: Browser) -> Iterator[Callable[..., Page]]:
     """Open tabs, each a session of its own; the test fails if one shows a dialog of the page's own making."""

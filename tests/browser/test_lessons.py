@@ -1,67 +1,20 @@
-"""What readers without a mouse or with a screen reader depend on: axe-core on every page, a lesson by keyboard."""
+"""A lesson is done from start to end by keyboard alone."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Locator, Page, expect
 
 from ptviz.ui.lessons.lesson import Lesson, SliderPrediction, load_lessons
 from ptviz.ui.lessons.runs import find_recorded
 from tests.app_server import AppServer
-from tests.browser.pages import PAGES
 
 pytestmark = pytest.mark.browser
 
-GRAVE = ("serious", "critical")
-"""The impacts that axe-core gives to what keeps a reader from using a page."""
-AXE = Axe()
 LESSONS = load_lessons()
-
-
-@pytest.fixture(scope="module")
-def gallery_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[AppServer]:
-    """One server on an empty home with the recorded runs, for all tests of this file."""
-    folder = tmp_path_factory.mktemp("home")
-    with AppServer(folder, folder / "server.log") as serving:
-        yield serving
-
-
-def grave_faults(page: Page) -> list[str]:
-    """What axe-core finds on a page as it is now, one line for each kind of fault with its first place."""
-    found = AXE.run(page).response["violations"]
-    return [
-        f"{fault['id']}: {fault['help']} ({len(fault['nodes'])}), first {fault['nodes'][0]['target']} "
-        f"{fault['nodes'][0]['html'][:200]}"
-        for fault in found
-        if fault["impact"] in GRAVE
-    ]
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("path", PAGES)
-def test_axe_finds_no_serious_fault(
-    gallery_server: AppServer, tab: Callable[..., Page], settled: Callable[[Page], Page], path: str
-) -> None:
-    page = settled(tab(f"{gallery_server.address}/{path}"))
-    page.locator("[data-testid=stSkeleton], [data-testid=stSpinner]").first.wait_for(state="detached")
-    expect(page.locator("ul[data-testid=stSidebarNavItems]:not([role=presentation])")).to_have_count(0)
-    for scheme in ("light", "dark"):
-        page.emulate_media(color_scheme=scheme)
-        expect(page.locator("[data-testid=stApp]")).to_have_css("color-scheme", scheme)
-        assert grave_faults(page) == [], scheme
-
-
-def test_axe_finds_what_is_wrong(chromium) -> None:  # type: ignore[no-untyped-def]
-    page = chromium.new_page()
-    page.set_content(
-        "<html lang=en><title>t</title><main><h1>t</h1><p style='color:#bbb'>pale</p><img src='data:,'></main></html>"
-    )
-    assert {fault.partition(":")[0] for fault in grave_faults(page)} == {"color-contrast", "image-alt"}
-    page.close()
 
 
 def tab_to(page: Page, wanted: Locator, name: str) -> None:
